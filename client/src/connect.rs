@@ -1,0 +1,173 @@
+//! From a server's name and a token to a room.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::realtime::driver::unspecified;
+use crate::room::Room;
+use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
+use crate::token;
+
+/// Where a server on this machine listens.
+pub const DEFAULT_SERVER: &str = "127.0.0.1:5055";
+/// The session plane's port when none is named.
+const DEFAULT_PORT: u16 = 5055;
+/// The room when neither the options nor the token name one.
+const DEFAULT_ROOM: &str = "demo";
+/// Addresses tried of one name: with 10 s each, more would keep a person waiting for nothing.
+const MAX_ADDRESSES: usize = 2;
+
+/// What [`connect`] needs to know.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    server: String,
+    token: String,
+    room: Option<String>,
+    name: String,
+    capacity: u16,
+    agent: String,
+    trust: Option<Trust>,
+}
+
+impl ConnectOptions {
+    /// `server` is `host:port` (port 5055 when left out; see [`DEFAULT_SERVER`]), `token` the join
+    /// token from the application's backend or from `nucleus token`.
+    pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            token: token.into(),
+            room: None,
+            name: String::new(),
+            capacity: 0,
+            agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            trust: None,
+        }
+    }
+
+    /// The room, 1 to 128 bytes. Default: the one the token names, else "demo".
+    pub fn room(mut self, room: impl Into<String>) -> Self {
+        self.room = Some(room.into());
+        self
+    }
+
+    /// The name the others see, at most 128 bytes. Default: the token's.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Peers the room shall take if this join makes it. Default: the server's.
+    pub fn capacity(mut self, capacity: u16) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// Name and version of the application, for the server's operator; at most 128 bytes.
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = agent.into();
+        self
+    }
+
+    /// Which certificate to believe. Default: the pin in the token, which development servers put
+    /// there.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
+    fn trusted(&self) -> Result<Trust, ConnectError> {
+        let pinned = || token::pin_in(&self.token).map(Trust::Pin);
+        self.trust.clone().or_else(pinned).ok_or(ConnectError::NoTrust)
+    }
+
+    fn at(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
+        let room = self.room.clone().or_else(|| token::room_in(&self.token));
+        SessionOptions {
+            server,
+            server_name: server_name.to_owned(),
+            token: self.token.clone(),
+            room: room.unwrap_or_else(|| DEFAULT_ROOM.to_owned()),
+            name: self.name.clone(),
+            capacity: self.capacity,
+            agent: self.agent.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A token is as good as a password: it reaches no log.
+        f.debug_struct("ConnectOptions")
+            .field("server", &self.server)
+            .field("room", &self.room)
+            .field("name", &self.name)
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Joins a room; at most 10 s for each address of the server's name. Must run inside tokio.
+pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
+    let config = client_config(&options.trusted()?)?;
+    let (host, port) = host_and_port(&options.server);
+    let mut last = None;
+    for address in resolve(&options.server, host, port).await? {
+        let endpoint = quinn::Endpoint::client(unspecified(address))?;
+        let joining = Session::join(&endpoint, config.clone(), options.at(address, host));
+        match joining.await {
+            Ok(session) => return Room::open(endpoint, session).await,
+            // Another address of the same server may be reachable; it would not answer otherwise.
+            Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
+}
+
+async fn resolve(server: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let source = |source| ConnectError::Resolve { server: server.to_owned(), source };
+    Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
+}
+
+fn unresolved(server: &str, why: &str) -> ConnectError {
+    let source = std::io::Error::new(std::io::ErrorKind::NotFound, why.to_owned());
+    ConnectError::Resolve { server: server.to_owned(), source }
+}
+
+/// `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port`.
+fn host_and_port(server: &str) -> (&str, u16) {
+    let bare = server.parse::<IpAddr>().is_ok();
+    let split = server.rsplit_once(':').filter(|_| !bare);
+    let with_port = split.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = with_port.unwrap_or((server, DEFAULT_PORT));
+    (host.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_split() {
+        for (server, host, port) in [
+            ("127.0.0.1:5055", "127.0.0.1", 5055),
+            ("127.0.0.1", "127.0.0.1", 5055),
+            ("example.com:7", "example.com", 7),
+            ("example.com", "example.com", 5055),
+            ("::1", "::1", 5055),
+            ("[::1]:9", "::1", 9),
+            ("[::1]", "::1", 5055),
+        ] {
+            assert_eq!(host_and_port(server), (host, port), "{server}");
+        }
+    }
+
+    #[test]
+    fn no_token_in_a_log() {
+        let options = ConnectOptions::new("h", "s3cret").room("r");
+        assert!(
+            !format!("{options:?}{:?}", options.at(([0; 4], 1).into(), "h")).contains("s3cret")
+        );
+    }
+}

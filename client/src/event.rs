@@ -1,0 +1,165 @@
+//! What an application hears from its room.
+
+use std::time::Duration;
+
+use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::pose::Pose;
+use nucleus_protocol::realtime::voice::{self, Voice};
+use nucleus_protocol::session::{Code, EventDown};
+
+use crate::realtime::Received;
+use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
+
+/// Something happened in the room.
+///
+/// Ages run from a message's capture at its sender to its arrival here, in steps of 1 ms; `None`
+/// until the clocks are in step, about one round trip after the join.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RoomEvent {
+    /// A peer is new. Who was there before is in [`crate::Room::peers`].
+    PeerJoined(PeerInfo),
+    /// A peer is gone.
+    PeerLeft {
+        /// Who it was.
+        peer: PeerInfo,
+        /// Why, when this version knows the code.
+        code: Option<Code>,
+    },
+    /// A peer is away, or back.
+    PresenceChanged {
+        /// Who.
+        peer: PeerId,
+        /// What it is now.
+        presence: Presence,
+    },
+    /// A peer moved; older poses never follow newer ones.
+    Pose {
+        /// Who.
+        from: PeerId,
+        /// Head and hands.
+        pose: Pose,
+        /// What the sender put behind the pose: buttons, fingers.
+        rest: Vec<u8>,
+        /// See above.
+        age: Option<Duration>,
+    },
+    /// A peer speaks. Packets come as the network brings them: a jitter buffer sorts them by
+    /// `sequence`.
+    Voice {
+        /// Who.
+        from: PeerId,
+        /// The packet.
+        voice: VoicePacket,
+        /// Counts the sender's packets, wrapping.
+        sequence: u16,
+        /// See above.
+        age: Option<Duration>,
+    },
+    /// A peer's pointer moved.
+    Pointer {
+        /// Who.
+        from: PeerId,
+        /// The application's channel.
+        channel: u8,
+        /// Which pointer.
+        key: u16,
+        /// The application's own.
+        payload: Vec<u8>,
+        /// See above.
+        age: Option<Duration>,
+    },
+    /// An unreliable message.
+    Message {
+        /// Who sent it.
+        from: PeerId,
+        /// The application's channel.
+        channel: u8,
+        /// The application's key within the channel.
+        key: u16,
+        /// The application's own.
+        payload: Vec<u8>,
+        /// Counts the sender's messages of this channel and key, wrapping.
+        sequence: u16,
+        /// See above.
+        age: Option<Duration>,
+    },
+    /// A reliable event, in the order in which the room's server took them.
+    Event {
+        /// Who sent it.
+        from: PeerId,
+        /// The application's channel.
+        channel: u8,
+        /// The application's own.
+        payload: Vec<u8>,
+    },
+    /// The session is over; nothing follows.
+    Closed {
+        /// Why, when the server or this client said so; `None` when the connection was lost.
+        code: Option<Code>,
+        /// The same for a person.
+        text: String,
+    },
+}
+
+/// An Opus packet with what can be known of it without decoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoicePacket {
+    /// Loudness in -dBov: 0 is loudest, 127 silence (RFC 6464).
+    pub level: u8,
+    /// The encoder hears a voice.
+    pub speaking: bool,
+    /// The first packet of a talk spurt.
+    pub spurt_start: bool,
+    /// The Opus packet is encrypted end to end.
+    pub end_to_end: bool,
+    /// The Opus packet.
+    pub opus: Vec<u8>,
+}
+
+impl From<Voice<'_>> for VoicePacket {
+    fn from(voice: Voice<'_>) -> Self {
+        Self {
+            level: voice.level,
+            speaking: voice.speaking,
+            spurt_start: voice.flags & voice::SPURT_START != 0,
+            end_to_end: voice.flags & voice::END_TO_END != 0,
+            opus: voice.opus.to_vec(),
+        }
+    }
+}
+
+impl From<RosterChange> for RoomEvent {
+    fn from(change: RosterChange) -> Self {
+        match change {
+            RosterChange::Joined(peer) => RoomEvent::PeerJoined(peer),
+            RosterChange::Left { peer, code } => RoomEvent::PeerLeft { peer, code },
+            RosterChange::Presence { peer, presence } => {
+                RoomEvent::PresenceChanged { peer, presence }
+            }
+        }
+    }
+}
+
+impl From<EventDown> for RoomEvent {
+    fn from(event: EventDown) -> Self {
+        let EventDown { peer, channel, payload, .. } = event;
+        RoomEvent::Event { from: PeerId(peer), channel, payload }
+    }
+}
+
+/// `None` when a peer sent a pose or voice packet that is none.
+pub(crate) fn realtime_event(received: Received) -> Option<RoomEvent> {
+    let Received { from, kind, channel, key, sequence, age, payload } = received;
+    Some(match kind {
+        Kind::Pose => {
+            let (pose, rest) = Pose::parse(&payload).ok()?;
+            RoomEvent::Pose { from, pose, rest: rest.to_vec(), age }
+        }
+        Kind::Voice => {
+            let voice = Voice::parse(&payload)?.into();
+            RoomEvent::Voice { from, voice, sequence, age }
+        }
+        Kind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age },
+        Kind::Unreliable => RoomEvent::Message { from, channel, key, payload, sequence, age },
+    })
+}

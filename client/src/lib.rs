@@ -1,0 +1,42 @@
+//! A Nucleus client: join a room, send poses, voice and events, hear the others.
+//!
+//! ```no_run
+//! use nucleus_client::{ConnectOptions, RoomEvent, To};
+//!
+//! # async fn run(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ConnectOptions::new("127.0.0.1:5055", token).room("lobby").name("Ada");
+//! let room = nucleus_client::connect(options).await?;
+//! room.send_event(To::Others, 0, b"hello").await?;
+//! while let Some(event) = room.next().await {
+//!     if let RoomEvent::Pose { from, pose, .. } = event {
+//!         println!("{from} is at {:?}", pose.head.position);
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! [`connect`] and [`Room`] are all an application needs. Below them, each usable alone:
+//! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
+//! socket, [`roster`] who is there, [`token`] what a join token says of its server.
+//!
+//! Nothing here is tied to one platform: the same code builds for Windows, Android, macOS and
+//! Linux.
+
+mod connect;
+mod event;
+mod queue;
+pub mod realtime;
+mod room;
+pub mod roster;
+pub mod session;
+pub mod token;
+
+pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
+pub use event::{RoomEvent, VoicePacket};
+pub use nucleus_protocol::realtime::pose::{Pose, Transform};
+pub use nucleus_protocol::realtime::voice::Voice;
+pub use nucleus_protocol::session::Code;
+pub use nucleus_protocol::time::Time;
+pub use room::{Room, RoomStats, Target};
+pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
+pub use session::{ConnectError, JoinError, SendError, To, Trust};

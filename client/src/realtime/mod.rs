@@ -1,0 +1,10 @@
+//! The realtime plane of one room: a pure core over the protocol's link, and the task that drives
+//! it with one UDP socket.
+
+mod core;
+pub(crate) mod driver;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+pub use core::{Outgoing, Realtime, RealtimeCounters, Received};

@@ -1,0 +1,54 @@
+//! A map that forgets what was not used for longest, in constant time and with a fixed bound.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Two generations: when the newer one is full it becomes the older one, and what nobody asked for
+/// since is gone. Keeps at least the `limit` most recently used keys, at most twice as many.
+#[derive(Debug)]
+pub(super) struct Recent<K, V> {
+    newer: HashMap<K, V>,
+    older: HashMap<K, V>,
+    limit: usize,
+}
+
+impl<K: Eq + Hash + Copy, V> Recent<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { newer: HashMap::new(), older: HashMap::new(), limit }
+    }
+
+    /// The key's value, which starts as what `first` gives.
+    pub(super) fn get_or(&mut self, key: K, first: impl FnOnce() -> V) -> &mut V {
+        if !self.newer.contains_key(&key) {
+            let value = self.older.remove(&key).unwrap_or_else(first);
+            if self.newer.len() >= self.limit {
+                self.older = std::mem::take(&mut self.newer);
+            }
+            return self.newer.entry(key).insert_entry(value).into_mut();
+        }
+        self.newer.entry(key).or_insert_with(first)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.newer.len() + self.older.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_and_the_recent_stay() {
+        let mut recent = Recent::new(8);
+        for key in 0..1_000u32 {
+            *recent.get_or(key, || 0) += 1;
+            *recent.get_or(7_777, || 0) += 1;
+            assert!(recent.len() <= 16);
+        }
+        assert_eq!(*recent.get_or(7_777, || 0), 1_000);
+        assert_eq!(*recent.get_or(999, || 0), 1);
+        assert_eq!(*recent.get_or(3, || 0), 0);
+    }
+}

@@ -1,0 +1,288 @@
+//! The core against a server's link in the same process.
+
+use std::time::Duration;
+
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::realtime::frame::NEWEST_WINS;
+use nucleus_protocol::realtime::{ConnectionId, Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::time::Time;
+
+use super::{Outgoing, Realtime, Received};
+use crate::roster::{PeerId, Slot};
+
+const ADA: (Slot, PeerId) = (Slot(3), PeerId(30));
+const MS: Duration = Duration::from_millis(1);
+
+/// A client's core and its server, with a network that loses nothing and takes no time.
+struct Pair {
+    now: Time,
+    client: Realtime,
+    server: Link,
+}
+
+fn path(port: u16) -> Path {
+    Path { remote: ([127, 0, 0, 1], port).into(), local: None }
+}
+
+fn link(now: Time, role: Role) -> Link {
+    let config = LinkConfig {
+        role,
+        link_id: 1,
+        suite: Suite::Aes128Gcm,
+        root: Root::new(&[7; 32], None),
+        connection_id: ConnectionId::new(0, 1, 2),
+        spare: ConnectionId::new(0, 1, 3),
+        path: (role == Role::Client).then_some(path(5056)),
+        clock_epoch: 1,
+        seed: [9; 32],
+    };
+    Link::new(now, config)
+}
+
+fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
+    Message {
+        kind: Kind::Pose,
+        flags: NEWEST_WINS,
+        peer: ADA.0.0,
+        channel: 0,
+        key: 0,
+        sequence,
+        time: 0,
+        payload,
+    }
+}
+
+fn pose(payload: &[u8]) -> Outgoing {
+    let target = TARGET_OTHERS;
+    let payload = payload.to_vec();
+    Outgoing { kind: Kind::Pose, newest_wins: true, target, channel: 0, key: 0, payload }
+}
+
+impl Pair {
+    /// Both have spoken, and the client knows the time.
+    fn new() -> Self {
+        let now = Time::from_millis(100_000);
+        let client = Realtime::new(link(now, Role::Client));
+        let mut pair = Self { now, client, server: link(now, Role::Server) };
+        for _ in 0..20 {
+            pair.exchange();
+            pair.advance(50 * MS);
+        }
+        assert!(pair.client.link().server_time(pair.now).is_some());
+        pair
+    }
+
+    fn advance(&mut self, span: Duration) {
+        self.now += span;
+        self.client.handle_timeout(self.now);
+        self.server.handle_timeout(self.now);
+    }
+
+    /// Until both are silent; the messages the server got, one list for each datagram.
+    fn exchange(&mut self) -> Vec<Vec<(u16, Vec<u8>)>> {
+        let mut arrived = Vec::new();
+        for _ in 0..10 {
+            let mut datagram = Vec::new();
+            while self.client.poll_output(self.now, &mut datagram).is_some() {
+                assert!(datagram.len() <= limits::MAX_DATAGRAM);
+                let messages = self.server.handle_input(self.now, path(9), 0, &mut datagram);
+                let messages = messages.unwrap().map(|m| (m.sequence, m.payload.to_vec()));
+                arrived.push(messages.collect());
+                datagram.clear();
+            }
+            while self.server.poll_output(self.now, &mut datagram).is_some() {
+                self.client.handle_input(self.now, path(5056), 0, &mut datagram);
+                datagram.clear();
+            }
+        }
+        arrived.retain(|messages: &Vec<_>| !messages.is_empty());
+        arrived
+    }
+
+    fn sealed(&mut self, messages: &[Message<'_>]) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        let start = self.server.begin(self.now, &mut datagram);
+        messages.iter().for_each(|message| message.encode(&mut datagram));
+        self.server.finish(self.now, &mut datagram, start).unwrap();
+        datagram
+    }
+
+    /// One datagram from the server; what the application hears of it.
+    fn hear(&mut self, messages: &[Message<'_>]) -> Vec<Received> {
+        let mut datagram = self.sealed(messages);
+        self.client.handle_input(self.now, path(5056), 0, &mut datagram);
+        self.received()
+    }
+
+    fn received(&mut self) -> Vec<Received> {
+        std::iter::from_fn(|| self.client.poll_received()).collect()
+    }
+}
+
+fn sequences(received: &[Received]) -> Vec<u16> {
+    received.iter().map(|received| received.sequence).collect()
+}
+
+#[test]
+fn what_is_queued_travels_together() {
+    let mut pair = Pair::new();
+    let voice = |n: u8| Outgoing { kind: Kind::Voice, newest_wins: false, ..pose(&[n; 75]) };
+    (0..10).for_each(|n| pair.client.send(voice(n)));
+    pair.client.send(pose(b"p"));
+    let arrived = pair.exchange();
+    assert_eq!(arrived.len(), 1);
+    let sequences: Vec<u16> = arrived[0].iter().map(|(sequence, _)| *sequence).collect();
+    assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+}
+
+#[test]
+fn sequences_go_on_and_queued_poses_are_replaced() {
+    let mut pair = Pair::new();
+    let mut sent = Vec::new();
+    for payload in [b"a", b"b"] {
+        pair.client.send(pose(b"stale"));
+        pair.client.send(pose(payload));
+        sent.extend(pair.exchange().concat());
+    }
+    assert_eq!(sent, [(0, b"a".to_vec()), (1, b"b".to_vec())]);
+    assert_eq!(pair.client.counters().unsent, 2);
+}
+
+#[test]
+fn the_largest_payloads_fit_one_datagram_each() {
+    let mut pair = Pair::new();
+    for n in 0..3 {
+        let largest = vec![n; limits::MAX_PAYLOAD];
+        pair.client.send(Outgoing { newest_wins: false, ..pose(&largest) });
+    }
+    assert_eq!(pair.exchange().len(), 3);
+    pair.client.send(pose(&[0; limits::MAX_PAYLOAD + 1]));
+    assert_eq!(pair.exchange().len(), 0);
+    assert_eq!(pair.client.counters().unsent, 1);
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut pair = Pair::new();
+    (0..300).for_each(|_| pair.client.send(Outgoing { newest_wins: false, ..pose(b"x") }));
+    assert_eq!(pair.exchange().concat().len(), 256);
+    assert_eq!(pair.client.counters().unsent, 300 - 256);
+}
+
+#[test]
+fn newest_wins_over_duplicates_and_older_ones() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let order = [65_534, 65_535, 65_535, 1, 0, 65_534, 2, 2];
+    let heard: Vec<Received> = order.iter().flat_map(|n| pair.hear(&[message(*n, b"p")])).collect();
+    assert_eq!(sequences(&heard), [65_534, 65_535, 1, 2]);
+    assert!(heard.iter().all(|received| received.from == ADA.1));
+    assert_eq!(pair.client.counters().superseded, 4);
+}
+
+#[test]
+fn a_datagram_counts_once() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let datagram = pair.sealed(&[Message { flags: 0, ..message(0, b"once") }]);
+    for _ in 0..2 {
+        pair.client.handle_input(pair.now, path(5056), 0, &mut datagram.clone());
+    }
+    assert_eq!(pair.received().len(), 1);
+    assert_eq!(pair.client.counters().rejected, 1);
+}
+
+#[test]
+fn every_key_and_every_sender_has_its_own_newest() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    pair.client.add_peer(pair.now, Slot(4), PeerId(40));
+    let first = message(9, b"p");
+    let others = [
+        Message { key: 1, sequence: 1, ..first },
+        Message { channel: 1, sequence: 1, ..first },
+        Message { kind: Kind::Pointer, sequence: 1, ..first },
+        Message { peer: 4, sequence: 1, ..first },
+    ];
+    assert_eq!(pair.hear(&[first]).len(), 1);
+    assert_eq!(pair.hear(&others).len(), 4);
+}
+
+#[test]
+fn without_newest_wins_everything_is_heard() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let voice = |sequence| Message { flags: 0, kind: Kind::Voice, ..message(sequence, b"v") };
+    assert_eq!(sequences(&pair.hear(&[voice(5), voice(4), voice(6)])), [5, 4, 6]);
+}
+
+#[test]
+fn a_wrapped_sequence_is_believed_after_a_pause() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    assert_eq!(pair.hear(&[message(40_000, b"p")]).len(), 1);
+    pair.advance(4_999 * MS);
+    assert_eq!(pair.hear(&[message(30_000, b"p")]).len(), 0);
+    pair.advance(MS);
+    assert_eq!(pair.hear(&[message(30_000, b"p")]).len(), 1);
+}
+
+#[test]
+fn a_new_owner_of_a_slot_starts_anew() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    pair.hear(&[message(9, b"p")]);
+    pair.client.remove_peer(ADA.0, PeerId(99));
+    assert_eq!(pair.hear(&[message(10, b"p")]).len(), 1);
+    pair.client.remove_peer(ADA.0, ADA.1);
+    pair.client.add_peer(pair.now, ADA.0, PeerId(31));
+    assert_eq!(pair.hear(&[message(0, b"p")])[0].from, PeerId(31));
+}
+
+#[test]
+fn an_unknown_sender_is_heard_once_the_roster_names_it() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.hear(&[message(1, b"p"), message(0, b"late")]), []);
+    pair.advance(199 * MS);
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let heard = pair.received();
+    assert_eq!(sequences(&heard), [1]);
+    assert_eq!(heard[0].from, ADA.1);
+    assert_eq!(pair.client.counters().unknown_sender, 0);
+}
+
+#[test]
+fn an_unknown_sender_waits_200_ms_and_no_longer() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.hear(&[message(1, b"p")]), []);
+    assert!(pair.client.poll_timeout() <= Some(pair.now + limits::UNKNOWN_SLOT_HOLD));
+    pair.advance(limits::UNKNOWN_SLOT_HOLD);
+    assert_eq!(pair.client.counters().unknown_sender, 1);
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    assert_eq!(pair.received(), []);
+}
+
+#[test]
+fn only_so_many_wait_and_the_oldest_goes() {
+    let mut pair = Pair::new();
+    for sequence in 0..100 {
+        assert_eq!(pair.hear(&[message(sequence, b"p")]), []);
+    }
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let expected: Vec<u16> = (100 - limits::UNKNOWN_SLOT_FRAMES as u16..100).collect();
+    assert_eq!(sequences(&pair.received()), expected);
+    assert_eq!(pair.client.counters().unknown_sender, 100 - limits::UNKNOWN_SLOT_FRAMES as u64);
+}
+
+#[test]
+fn ages_are_on_the_server_clock() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let captured = (pair.now - 30 * MS).as_wire_millis();
+    let heard = pair.hear(&[Message { time: captured, ..message(0, b"p") }]);
+    let age = heard[0].age.unwrap();
+    assert!((29 * MS..=31 * MS).contains(&age), "{age:?}");
+    let ahead = Message { time: (pair.now + 5 * MS).as_wire_millis(), ..message(1, b"p") };
+    assert_eq!(pair.hear(&[ahead])[0].age, Some(Duration::ZERO));
+}

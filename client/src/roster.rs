@@ -1,0 +1,254 @@
+//! Who is in the room, as the server tells it. Pure: updates in, changes out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use nucleus_protocol::session::{self, AWAY, Code, RosterUpdate};
+
+/// Names a peer for as long as the room exists; never reused in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A peer's number on the realtime plane; another peer may have it 60 s after its owner left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u16);
+
+/// Is a peer reachable?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Yes.
+    Present,
+    /// Nothing was heard of it for 10 s: the headset is off or out of reach, and may come back.
+    Away,
+}
+
+impl Presence {
+    fn from_wire(presence: u8) -> Self {
+        if presence == AWAY { Presence::Away } else { Presence::Present }
+    }
+}
+
+/// A peer of the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Who.
+    pub id: PeerId,
+    /// Its number on the realtime plane.
+    pub slot: Slot,
+    /// Is it reachable?
+    pub presence: Presence,
+    /// User id from its token, at most 128 bytes.
+    pub user: String,
+    /// Display name, at most 128 bytes.
+    pub name: String,
+    /// Role from its token, at most 128 bytes.
+    pub role: String,
+}
+
+impl From<session::Peer> for PeerInfo {
+    fn from(peer: session::Peer) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            id: PeerId(peer.peer),
+            slot: Slot(peer.slot),
+            presence: Presence::from_wire(peer.presence),
+            user: text(peer.user),
+            name: text(peer.name),
+            role: text(peer.role),
+        }
+    }
+}
+
+/// One change of the roster, in the order in which the application should hear of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RosterChange {
+    /// A peer is gone.
+    Left {
+        /// Who it was.
+        peer: PeerInfo,
+        /// Why, when this version knows the code.
+        code: Option<Code>,
+    },
+    /// A peer is new.
+    Joined(PeerInfo),
+    /// A peer's presence changed.
+    Presence {
+        /// Whose.
+        peer: PeerId,
+        /// To what.
+        presence: Presence,
+    },
+}
+
+/// An update that does not follow the roster's version: an earlier one was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("roster version {found} came where {expected} was due")]
+pub struct RosterGap {
+    /// One more than the roster's version.
+    pub expected: u32,
+    /// The update's version.
+    pub found: u32,
+}
+
+/// Everybody in the room, this client included.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    version: u32,
+    peers: BTreeMap<PeerId, PeerInfo>,
+    slots: HashMap<Slot, PeerId>,
+}
+
+impl Roster {
+    /// The roster of a `Joined`.
+    pub fn new(version: u32, peers: impl IntoIterator<Item = session::Peer>) -> Self {
+        let mut roster = Self { version, peers: BTreeMap::new(), slots: HashMap::new() };
+        peers.into_iter().for_each(|peer| roster.insert(peer.into()));
+        roster
+    }
+
+    /// Applies the next update and says what changed.
+    ///
+    /// Who came and went within one update is not mentioned; who left without having been known,
+    /// neither.
+    pub fn apply(&mut self, update: RosterUpdate) -> Result<Vec<RosterChange>, RosterGap> {
+        let expected = self.version.wrapping_add(1);
+        if update.version != expected {
+            return Err(RosterGap { expected, found: update.version });
+        }
+        self.version = update.version;
+        let gone: HashSet<u32> = update.left.iter().map(|left| left.peer).collect();
+        let mut changes = Vec::new();
+        for left in update.left {
+            if let Some(peer) = self.remove(PeerId(left.peer)) {
+                changes
+                    .push(RosterChange::Left { peer, code: Code::from_number(left.code.into()) });
+            }
+        }
+        for peer in update.joined.into_iter().filter(|peer| !gone.contains(&peer.peer)) {
+            let peer = PeerInfo::from(peer);
+            self.insert(peer.clone());
+            changes.push(RosterChange::Joined(peer));
+        }
+        for change in update.changed {
+            changes.extend(self.set_presence(PeerId(change.peer), change.presence));
+        }
+        Ok(changes)
+    }
+
+    /// The peer of that number.
+    pub fn peer(&self, id: PeerId) -> Option<&PeerInfo> {
+        self.peers.get(&id)
+    }
+
+    /// The peer with that number on the realtime plane.
+    pub fn by_slot(&self, slot: Slot) -> Option<&PeerInfo> {
+        self.peers.get(self.slots.get(&slot)?)
+    }
+
+    /// Everybody, in the order of joining.
+    pub fn iter(&self) -> impl Iterator<Item = &PeerInfo> {
+        self.peers.values()
+    }
+
+    /// How many updates this roster has seen, from wherever the server began to count.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn insert(&mut self, peer: PeerInfo) {
+        self.remove(peer.id);
+        self.slots.insert(peer.slot, peer.id);
+        self.peers.insert(peer.id, peer);
+    }
+
+    fn remove(&mut self, id: PeerId) -> Option<PeerInfo> {
+        let peer = self.peers.remove(&id)?;
+        // The slot may belong to a successor already.
+        if self.slots.get(&peer.slot) == Some(&id) {
+            self.slots.remove(&peer.slot);
+        }
+        Some(peer)
+    }
+
+    fn set_presence(&mut self, id: PeerId, presence: u8) -> Option<RosterChange> {
+        let peer = self.peers.get_mut(&id)?;
+        let presence = Presence::from_wire(presence);
+        let before = std::mem::replace(&mut peer.presence, presence);
+        (before != presence).then_some(RosterChange::Presence { peer: id, presence })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nucleus_protocol::session::{PRESENT, Peer, PeerLeft, PeerPresence};
+
+    use super::*;
+
+    fn peer(id: u32, slot: u16) -> Peer {
+        let name = format!("peer {id}").into_bytes();
+        Peer { peer: id, slot, presence: PRESENT, user: vec![], name, role: vec![] }
+    }
+
+    #[test]
+    fn updates_apply_in_order() {
+        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11)]);
+        let changes = roster
+            .apply(RosterUpdate {
+                version: 8,
+                joined: vec![peer(3, 12)],
+                left: vec![PeerLeft { peer: 2, code: Code::TimedOut as u16 }],
+                changed: vec![PeerPresence { peer: 1, presence: AWAY }],
+            })
+            .unwrap();
+        let left = PeerInfo::from(peer(2, 11));
+        let away = RosterChange::Presence { peer: PeerId(1), presence: Presence::Away };
+        let code = Some(Code::TimedOut);
+        let joined = RosterChange::Joined(peer(3, 12).into());
+        assert_eq!(changes, [RosterChange::Left { peer: left, code }, joined, away]);
+        assert_eq!(roster.iter().map(|p| p.id.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(roster.by_slot(Slot(12)).map(|p| p.id), Some(PeerId(3)));
+        assert_eq!(roster.by_slot(Slot(11)), None);
+        assert_eq!(roster.version(), 8);
+    }
+
+    #[test]
+    fn a_gap_changes_nothing() {
+        let mut roster = Roster::new(7, [peer(1, 10)]);
+        for found in [6, 7, 9] {
+            let update =
+                RosterUpdate { version: found, joined: vec![peer(2, 2)], ..Default::default() };
+            assert_eq!(roster.apply(update), Err(RosterGap { expected: 8, found }));
+        }
+        assert_eq!(roster.iter().count(), 1);
+    }
+
+    #[test]
+    fn versions_wrap() {
+        let mut roster = Roster::new(u32::MAX, []);
+        assert_eq!(roster.apply(RosterUpdate::default()), Ok(vec![]));
+    }
+
+    #[test]
+    fn came_and_went_is_not_mentioned() {
+        let mut roster = Roster::new(0, []);
+        let left = vec![PeerLeft { peer: 5, code: 0 }];
+        let update = RosterUpdate { version: 1, joined: vec![peer(5, 5)], left, changed: vec![] };
+        assert_eq!(roster.apply(update), Ok(vec![]));
+        assert_eq!(roster.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_slot_goes_to_its_new_owner() {
+        let mut roster = Roster::new(0, [peer(1, 4)]);
+        let left = vec![PeerLeft { peer: 1, code: 0 }];
+        let joined = vec![peer(2, 4)];
+        roster.apply(RosterUpdate { version: 1, joined, left, changed: vec![] }).unwrap();
+        assert_eq!(roster.by_slot(Slot(4)).map(|p| p.id), Some(PeerId(2)));
+    }
+}

@@ -1,0 +1,287 @@
+//! The handshake: `Hello` and `Join` go out together, which saves a round trip.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::realtime::ConnectionId;
+use nucleus_protocol::session::{
+    EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, OLDEST_VERSION, Refuse, Schema,
+    VERSION, Welcome, encode, owned, stream,
+};
+
+use super::sender::Shared;
+use super::stream::{MessageReader, ReadFailure};
+use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
+
+/// From the first packet to `Joined`: several losses on a bad network, and still before a person
+/// gives up.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom to join, and as whom.
+#[derive(Clone)]
+pub struct SessionOptions {
+    /// The server's session plane.
+    pub server: SocketAddr,
+    /// The name in the server's certificate; of no account with a pin.
+    pub server_name: String,
+    /// The join token, a JWT of at most 4 KiB.
+    pub token: String,
+    /// The room, 1 to 128 bytes.
+    pub room: String,
+    /// Display name, 0 to 128 bytes; empty takes the token's.
+    pub name: String,
+    /// Peers the room shall take if this join makes it; 0 = the server's default.
+    pub capacity: u16,
+    /// Name and version of this software, for the operator.
+    pub agent: String,
+}
+
+impl fmt::Debug for SessionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A token is as good as a password: it reaches no log.
+        f.debug_struct("SessionOptions")
+            .field("server", &self.server)
+            .field("room", &self.room)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session that has joined its room.
+pub struct Session {
+    joined: Joined,
+    connection: quinn::Connection,
+    control: quinn::SendStream,
+    answers: MessageReader,
+}
+
+impl Session {
+    /// Connects and joins; at most 10 s.
+    pub async fn join(
+        endpoint: &quinn::Endpoint,
+        config: quinn::ClientConfig,
+        options: SessionOptions,
+    ) -> Result<Session, JoinError> {
+        check(&options)?;
+        let server = options.server;
+        let joining = Session::handshake(endpoint, config, options);
+        tokio::time::timeout(JOIN_TIMEOUT, joining)
+            .await
+            .unwrap_or(Err(JoinError::TimedOut { server }))
+    }
+
+    async fn handshake(
+        endpoint: &quinn::Endpoint,
+        config: quinn::ClientConfig,
+        options: SessionOptions,
+    ) -> Result<Session, JoinError> {
+        let server = options.server;
+        let lost = |error| JoinError::lost(error, server);
+        let connecting = endpoint.connect_with(config, server, &options.server_name)?;
+        let connection = connecting.await.map_err(lost)?;
+        let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
+        // A server that refuses may stop reading before it has everything: its answer tells why.
+        let _ = control.write_all(&opening(options)).await;
+        let mut answers = MessageReader::new(answers);
+        let joined = match joined(&mut answers).await {
+            Ok(joined) => joined,
+            Err(Failure::Join(error)) => return Err(error),
+            Err(Failure::Lost(quinn::ReadError::ConnectionLost(error))) => return Err(lost(error)),
+            Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
+        };
+        Ok(Session { joined, connection, control, answers })
+    }
+
+    /// The server's answer: who we are, who is there, the link's grant.
+    pub fn joined(&self) -> &Joined {
+        &self.joined
+    }
+
+    /// The QUIC connection underneath.
+    pub fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// How to open the realtime link that the server granted. For one link only: two with the same
+    /// grant would repeat packet numbers under one key.
+    pub fn link_config(&self) -> Result<LinkConfig, LinkError> {
+        let grant = &self.joined.grant;
+        let endpoint = grant.endpoints.first().ok_or(LinkError::Endpoint)?;
+        let remote = realtime_address(endpoint, self.connection.remote_address())?;
+        let exported = self.exported()?;
+        let mut seed = [0; 32];
+        rand::fill(&mut seed).map_err(|_| LinkError::Keys)?;
+        Ok(LinkConfig {
+            role: Role::Client,
+            link_id: grant.link_id,
+            suite: Suite::from_wire(grant.suite).ok_or(LinkError::Suite(grant.suite))?,
+            root: Root::new(&grant.secret, exported.as_ref()),
+            connection_id: ConnectionId(grant.connection_id),
+            spare: ConnectionId(grant.spare),
+            path: Some(Path { remote, local: None }),
+            clock_epoch: 0,
+            seed,
+        })
+    }
+
+    /// Keying material that only the two ends of this TLS session have, when the grant asks for it.
+    fn exported(&self) -> Result<Option<[u8; 32]>, LinkError> {
+        let grant = &self.joined.grant;
+        if grant.flags & GRANT_EXPORTER == 0 {
+            return Ok(None);
+        }
+        let mut out = [0; 32];
+        self.connection
+            .export_keying_material(&mut out, EXPORTER_LABEL, &grant.link_id.to_le_bytes())
+            .map_err(|_| LinkError::Keys)?;
+        Ok(Some(out))
+    }
+
+    /// The two halves, for two tasks.
+    pub fn split(self) -> (SessionSender, SessionReceiver) {
+        let shared = Shared::new(self.connection, self.control, self.joined.max_event);
+        let shared = Arc::new(shared);
+        let version = self.joined.roster_version;
+        (SessionSender(shared.clone()), SessionReceiver::new(shared, self.answers, version))
+    }
+}
+
+/// What the server would refuse anyway is not sent at all.
+fn check(options: &SessionOptions) -> Result<(), JoinError> {
+    let problem = if options.token.is_empty() || options.token.len() > limits::MAX_TOKEN {
+        "the join token must have 1 to 4,096 bytes"
+    } else if options.room.is_empty() || options.room.len() > limits::MAX_ROOM_NAME {
+        "the room's name must have 1 to 128 bytes"
+    } else if options.name.len() > limits::MAX_NAME {
+        "the display name must have at most 128 bytes"
+    } else if options.agent.len() > limits::MAX_NAME {
+        "the agent must have at most 128 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(JoinError::Options(problem))
+}
+
+/// Everything the client says before it hears anything: type byte, `Hello`, `Join`.
+fn opening(options: SessionOptions) -> Vec<u8> {
+    let hello = Hello {
+        oldest: OLDEST_VERSION,
+        newest: VERSION,
+        flags: Hello::flags(true),
+        agent: options.agent.into_bytes(),
+    };
+    let join = Join {
+        token: options.token.into_bytes(),
+        ticket: Vec::new(),
+        room: options.room.into_bytes(),
+        name: options.name.into_bytes(),
+        capacity: options.capacity,
+        suites: offered_suites().map(|suite| suite as u8).to_vec(),
+    };
+    [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat()
+}
+
+/// AES first where the processor has instructions for it; without them it is slower than ChaCha20,
+/// and leaks its key through the cache.
+fn offered_suites() -> [Suite; 2] {
+    if has_aes() {
+        [Suite::Aes128Gcm, Suite::ChaCha20Poly1305]
+    } else {
+        [Suite::ChaCha20Poly1305, Suite::Aes128Gcm]
+    }
+}
+
+fn has_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+enum Failure {
+    Join(JoinError),
+    Lost(quinn::ReadError),
+}
+
+impl<E: Into<JoinError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Join(error.into())
+    }
+}
+
+async fn joined(answers: &mut MessageReader) -> Result<Joined, Failure> {
+    let body = expect(answers, Schema::Welcome, limits::MAX_HANDSHAKE_MESSAGE).await?;
+    let welcome = Welcome::parse(&body).map_err(ProtocolError::from)?;
+    if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
+        return Err(ProtocolError::Version(welcome.version).into());
+    }
+    let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
+    Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
+}
+
+/// The body of the message that is due, unless the server refuses.
+async fn expect(answers: &mut MessageReader, due: Schema, limit: usize) -> Result<Bytes, Failure> {
+    let (schema, body) = match answers.next(limit).await {
+        Ok(message) => message.ok_or(ProtocolError::Ended)?,
+        Err(ReadFailure::Protocol(error)) => return Err(error.into()),
+        Err(ReadFailure::Gone(error)) => return Err(Failure::Lost(error)),
+    };
+    match schema {
+        Schema::Refuse => Err(refused(&body).into()),
+        schema if schema == due => Ok(body),
+        other => Err(ProtocolError::Unexpected(other).into()),
+    }
+}
+
+fn refused(body: &[u8]) -> JoinError {
+    match Refuse::parse(body) {
+        Ok(refuse) => JoinError::Refused {
+            code: nucleus_protocol::session::Code::from_number(refuse.code.into()),
+            number: refuse.code,
+            text: String::from_utf8_lossy(&refuse.text).into_owned(),
+            retry_after: (refuse.retry_after_ms > 0)
+                .then(|| Duration::from_millis(refuse.retry_after_ms.into())),
+        },
+        Err(error) => ProtocolError::from(error).into(),
+    }
+}
+
+/// An empty address is the session's own, with the zone that a link-local one needs.
+fn realtime_address(endpoint: &Endpoint, session: SocketAddr) -> Result<SocketAddr, LinkError> {
+    let mut address = session;
+    if !endpoint.ip.is_empty() {
+        let v4 = <[u8; 4]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
+        let v6 = <[u8; 16]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
+        address = SocketAddr::new(v4.or(v6).map_err(|_| LinkError::Endpoint)?, 0);
+    }
+    // One address, one spelling: ::ffff:192.0.2.1 is 192.0.2.1.
+    address.set_ip(address.ip().to_canonical());
+    address.set_port(endpoint.port);
+    if endpoint.port == 0 { Err(LinkError::Endpoint) } else { Ok(address) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realtime_addresses() {
+        let session: SocketAddr = "[fe80::1%3]:5055".parse().unwrap();
+        let address =
+            |ip: &[u8], port| realtime_address(&Endpoint { ip: ip.to_vec(), port }, session);
+        assert_eq!(address(&[], 5056), Ok("[fe80::1%3]:5056".parse().unwrap()));
+        assert_eq!(address(&[192, 0, 2, 1], 7), Ok("192.0.2.1:7".parse().unwrap()));
+        let mapped = "192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped();
+        assert_eq!(address(&mapped.octets(), 7), Ok("192.0.2.1:7".parse().unwrap()));
+        assert_eq!(address(&[1, 2, 3], 7), Err(LinkError::Endpoint));
+        assert_eq!(address(&[], 0), Err(LinkError::Endpoint));
+    }
+}

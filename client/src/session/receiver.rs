@@ -1,0 +1,175 @@
+//! What a joined client receives on the session plane: roster, events, the end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nucleus_protocol::limits;
+use nucleus_protocol::session::{Code, EventDown, RosterUpdate, Schema, owned, stream};
+use quinn::{ConnectionError, VarInt};
+
+use super::ProtocolError;
+use super::sender::Shared;
+use super::stream::{MessageReader, ReadFailure};
+
+/// What happens in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The roster changed; versions follow each other without a gap.
+    Roster(RosterUpdate),
+    /// A reliable event; the roster is at least as new as when its sender sent it.
+    Event(EventDown),
+    /// The session is over, and this is all that [`SessionReceiver::next`] will say from now on.
+    Closed {
+        /// Why, when the server or this client said so; `None` when the connection was lost.
+        code: Option<Code>,
+        /// The same for a person.
+        text: String,
+    },
+}
+
+/// The receiving half of a session. What is not taken from it stays at the server: QUIC's flow
+/// control makes the senders wait.
+pub struct SessionReceiver {
+    shared: Arc<Shared>,
+    control: Option<MessageReader>,
+    /// A stream whose first byte has not come yet.
+    opening: Option<MessageReader>,
+    events: Option<MessageReader>,
+    /// Waits for a roster; until then the event stream is not read.
+    early: Option<EventDown>,
+    roster_version: u32,
+}
+
+type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
+
+enum Step {
+    Control(Read),
+    Events(Read),
+    Kind(Result<Option<u8>, ReadFailure>),
+    Opened(quinn::RecvStream),
+    Lost(ConnectionError),
+}
+
+impl SessionReceiver {
+    pub(super) fn new(shared: Arc<Shared>, control: MessageReader, roster_version: u32) -> Self {
+        let control = Some(control);
+        Self { shared, control, opening: None, events: None, early: None, roster_version }
+    }
+
+    /// Waits for the next event. Cancel-safe: a dropped future loses nothing.
+    pub async fn next(&mut self) -> SessionEvent {
+        loop {
+            if let Some(event) = self.early.take_if(|e| reached(self.roster_version, e)) {
+                return SessionEvent::Event(event);
+            }
+            let step = self.step().await;
+            match self.take(step) {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Streams before the connection's end: what had arrived when it closed is still given out.
+    async fn step(&mut self) -> Step {
+        let accept = self.opening.is_none();
+        tokio::select! {
+            biased;
+            read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => Step::Control(read),
+            read = next(&mut self.events, limits::MAX_EVENT_MESSAGE), if self.early.is_none() =>
+                Step::Events(read),
+            kind = kind(&mut self.opening) => Step::Kind(kind),
+            stream = self.shared.connection.accept_uni(), if accept => match stream {
+                Ok(stream) => Step::Opened(stream),
+                Err(error) => Step::Lost(error),
+            },
+            error = self.shared.connection.closed() => Step::Lost(error),
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<Option<SessionEvent>, ProtocolError> {
+        match step {
+            Step::Control(read) => match message(read)? {
+                Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
+                Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
+                None => self.control = None,
+            },
+            Step::Events(read) => match message(read)? {
+                Some((Schema::EventDown, body)) => self.early = Some(owned(&body)?),
+                Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
+                None => self.events = None,
+            },
+            Step::Kind(kind) => self.opened(kind),
+            Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
+            Step::Lost(error) => return Ok(Some(closed(error))),
+        }
+        Ok(None)
+    }
+
+    fn roster(&mut self, body: &[u8]) -> Result<SessionEvent, ProtocolError> {
+        let update: RosterUpdate = owned(body)?;
+        let expected = self.roster_version.wrapping_add(1);
+        if update.version != expected {
+            return Err(ProtocolError::RosterVersion { expected, found: update.version });
+        }
+        self.roster_version = update.version;
+        Ok(SessionEvent::Roster(update))
+    }
+
+    /// A stream has shown its type. A second event stream is refused like an unknown type: order
+    /// between two would be a guess.
+    fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) {
+        let Some(reader) = self.opening.take() else { return };
+        match kind {
+            Ok(Some(stream::EVENTS)) if self.events.is_none() => self.events = Some(reader),
+            _ => reader.refuse(VarInt::from_u32(Code::Malformed as u32)),
+        }
+    }
+
+    fn fail(&self, error: ProtocolError) -> SessionEvent {
+        let text = error.to_string();
+        self.shared.close(Code::Malformed, &text);
+        SessionEvent::Closed { code: Some(Code::Malformed), text }
+    }
+}
+
+/// The roster of `version` names everybody that `event` may speak of.
+fn reached(version: u32, event: &EventDown) -> bool {
+    event.roster_version.wrapping_sub(version) as i32 <= 0
+}
+
+async fn next(reader: &mut Option<MessageReader>, limit: usize) -> Read {
+    match reader {
+        Some(reader) => reader.next(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn kind(reader: &mut Option<MessageReader>) -> Result<Option<u8>, ReadFailure> {
+    match reader {
+        Some(reader) => reader.kind().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A stream that is gone is one that has ended: why, the connection's own end will say.
+fn message(read: Read) -> Result<Option<(Schema, Bytes)>, ProtocolError> {
+    match read {
+        Ok(message) => Ok(message),
+        Err(ReadFailure::Gone(_)) => Ok(None),
+        Err(ReadFailure::Protocol(error)) => Err(error),
+    }
+}
+
+fn closed(error: ConnectionError) -> SessionEvent {
+    let (code, text) = match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let code = Code::from_number(close.error_code.into_inner());
+            (code, String::from_utf8_lossy(&close.reason).into_owned())
+        }
+        ConnectionError::LocallyClosed => (Some(Code::Left), "closed by this client".to_owned()),
+        other => (None, other.to_string()),
+    };
+    SessionEvent::Closed { code, text }
+}

@@ -1,0 +1,111 @@
+//! What a joined client sends on the session plane: events and its leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nucleus_protocol::limits;
+use nucleus_protocol::session::{
+    Code, EventUp, Leave, TO_ALL, TO_LISTED, TO_OTHERS, encode, stream,
+};
+use quinn::VarInt;
+use tokio::sync::Mutex;
+
+use super::SendError;
+use super::stream::MessageWriter;
+use crate::roster::PeerId;
+
+/// How long a leave waits for the server to confirm it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who gets an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Everybody in the room, the sender included.
+    All,
+    /// Everybody but the sender.
+    Others,
+    /// These, as far as they are in the room; at most 1,024.
+    Peers(Vec<PeerId>),
+}
+
+/// What both halves of a session keep alive. The connection closes, with [`Code::Left`], when the
+/// last of them is dropped.
+pub(super) struct Shared {
+    pub(super) connection: quinn::Connection,
+    control: Mutex<quinn::SendStream>,
+    events: Mutex<MessageWriter>,
+    max_event: usize,
+}
+
+impl Shared {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        control: quinn::SendStream,
+        max_event: u32,
+    ) -> Self {
+        Self {
+            connection,
+            control: Mutex::new(control),
+            events: Mutex::new(MessageWriter::new(stream::EVENTS)),
+            max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
+        }
+    }
+
+    pub(super) fn close(&self, code: Code, reason: &str) {
+        self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+    }
+}
+
+/// The sending half of a session; clones send on the same stream, in the order of their calls.
+#[derive(Clone)]
+pub struct SessionSender(pub(super) Arc<Shared>);
+
+impl SessionSender {
+    /// Sends a reliable, ordered event; waits while the server or the network is slower than the
+    /// application.
+    ///
+    /// When the returned future is dropped after the first byte went out, the rest follows with the
+    /// next event or the leave; before that, nothing is sent.
+    pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        let message = event(to, channel, payload, self.0.max_event)?;
+        let mut events = self.0.events.lock().await;
+        events.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
+    }
+
+    /// Leaves the room: events already sent arrive first, everybody is told at once, and the
+    /// connection closes; at most 1 s.
+    pub async fn leave(&self) {
+        let left = async {
+            // Each step fails only when the connection is gone, which is where all this leads.
+            let _ = self.0.events.lock().await.finish().await;
+            let mut control = self.0.control.lock().await;
+            let _ = control.write_all(&encode(&Leave { code: Code::Left as u16 })).await;
+            let _ = control.finish();
+            self.0.connection.closed().await;
+        };
+        if tokio::time::timeout(LEAVE_TIMEOUT, left).await.is_err() {
+            self.0.close(Code::Left, "");
+        }
+    }
+
+    /// Closes the connection at once, without a word to anybody but the server.
+    pub fn close(&self) {
+        self.0.close(Code::Left, "");
+    }
+}
+
+fn event(to: To, channel: u8, payload: &[u8], limit: usize) -> Result<Vec<u8>, SendError> {
+    if payload.len() > limit {
+        return Err(SendError::TooLarge { len: payload.len(), limit });
+    }
+    let (target, peers) = match to {
+        To::All => (TO_ALL, Vec::new()),
+        To::Others => (TO_OTHERS, Vec::new()),
+        To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
+    };
+    if peers.len() > limits::MAX_EVENT_TARGETS {
+        let limit = limits::MAX_EVENT_TARGETS;
+        return Err(SendError::TooManyPeers { count: peers.len(), limit });
+    }
+    Ok(encode(&EventUp { target, channel, peers, payload: payload.to_vec() }))
+}

@@ -1,0 +1,65 @@
+//! What a client may read from its own join token.
+//!
+//! The token is **not verified** here, and need not be: it reached the application over the channel
+//! it trusts for its join information (its own backend, a person's terminal), and whoever could
+//! forge the token there could as well hand over another server's address. A forged `pin` never
+//! reaches the client over the network that the pin protects. The server verifies the signature.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nucleus_protocol::limits;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Claims {
+    pin: Option<String>,
+    room: Option<String>,
+}
+
+/// SHA-256 of the server's certificate, when the token carries it (claim `pin`, base64url without
+/// padding): development servers put it there, so that the token alone suffices to join.
+pub fn pin_in(token: &str) -> Option<[u8; 32]> {
+    let pin = URL_SAFE_NO_PAD.decode(claims(token)?.pin?).ok()?;
+    pin.try_into().ok()
+}
+
+/// The room the token admits to, when it names one (claim `room`).
+pub fn room_in(token: &str) -> Option<String> {
+    claims(token)?.room
+}
+
+fn claims(token: &str) -> Option<Claims> {
+    if token.len() > limits::MAX_TOKEN {
+        return None;
+    }
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(payload: &str) -> String {
+        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    #[test]
+    fn pin_and_room_are_read() {
+        let pin: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let text = URL_SAFE_NO_PAD.encode(pin);
+        let token = token(&format!(r#"{{"sub":"u","pin":"{text}","room":"lobby"}}"#));
+        assert_eq!(pin_in(&token), Some(pin));
+        assert_eq!(room_in(&token).as_deref(), Some("lobby"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_invented() {
+        let too_long = "x".repeat(limits::MAX_TOKEN + 1);
+        let payloads = [r#"{"sub":"u"}"#, r#"{"pin":"AAAA"}"#, r#"{"pin":7}"#, "nonsense"];
+        for token in payloads.map(token).iter().map(String::as_str).chain(["", "a.b", &too_long]) {
+            assert_eq!(pin_in(token), None, "{token}");
+            assert_eq!(room_in(token), None, "{token}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::fail_if::FailIf;
+use crate::network::Network;
+use crate::profile::Profile;
+
+/// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One run: ramp, 2 s to settle, the measured duration, a report.
+    Run(Box<RunArgs>),
+}
+
+/// `loadgen run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Headsets in all.
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) headsets: NonZeroU32,
+    /// Headsets of one room.
+    #[arg(long, value_name = "K", default_value = "10")]
+    pub(crate) room_size: NonZeroU32,
+    /// Measured time, as `30s`, `500ms` or `2m`.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    /// Time over which the joins are spread evenly, before the measured time.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) ramp: Duration,
+    /// Traffic of each headset.
+    #[arg(long, value_name = "P", value_enum, default_value = "meeting")]
+    pub(crate) profile: Profile,
+    /// Poses a second of each headset, 0 for none.
+    #[arg(long, value_name = "HZ", default_value = "30", value_parser = parse_hz)]
+    pub(crate) pose_hz: f64,
+    /// Simulated network of every headset, on both planes and in both directions: clean, wifi,
+    /// lossy, far, awful, roaming, or a TOML file.
+    #[arg(long, value_name = "W", default_value = "clean")]
+    pub(crate) network: Network,
+    /// Decides everything that is drawn by chance.
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Exit with 1 when this holds, as `pose.p99_ms > 60` or `joins.failed > 0`; may be repeated.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) fail_if: Vec<FailIf>,
+}
+
+/// Which server.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Start a server of our own on free ports (what happens without --target, too).
+    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pin", "ca", "http"])]
+    pub(crate) embedded: bool,
+    /// A running server's session port.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) target: Option<String>,
+    /// The server's data directory: its key signs the join tokens, its certificate is trusted.
+    #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A join token that is good for every room of its tenant, used by all headsets.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub(crate) token: Option<PathBuf>,
+    /// SHA-256 of the server's certificate, 64 hexadecimal digits.
+    #[arg(long, value_name = "SHA256", requires = "target", value_parser = parse_pin)]
+    pub(crate) pin: Option<[u8; 32]>,
+    /// PEM file with the CA that signed the server's certificate.
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pin")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Accept any certificate: only against a server of your own.
+    #[arg(long, requires = "target", conflicts_with_all = ["pin", "ca"])]
+    pub(crate) insecure_dev: bool,
+    /// The running server's HTTP address, for its own counters.
+    #[arg(long, value_name = "HOST:PORT", requires = "target")]
+    pub(crate) http: Option<String>,
+    /// The running server's process on this machine, for its CPU time and memory.
+    #[arg(long, value_name = "PID", requires = "target")]
+    pub(crate) server_pid: Option<u32>,
+    /// Shards of the embedded server.
+    #[arg(long, value_name = "N", conflicts_with = "target")]
+    pub(crate) shards: Option<u32>,
+    /// Flush interval of the embedded server, `auto` or as `5ms`.
+    #[arg(long, value_name = "TIME", conflicts_with = "target")]
+    pub(crate) tick: Option<String>,
+}
+
+impl RunArgs {
+    /// Rooms that are needed; the last may have fewer headsets.
+    pub(crate) fn rooms(&self) -> u32 {
+        self.headsets.get().div_ceil(self.room_size.get())
+    }
+}
+
+/// A time with its unit: ms, s or m.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err("say a number with ms, s or m, as 30s".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    Duration::try_from_secs_f64(number * unit).map_err(|e| e.to_string())
+}
+
+/// Faster than any headset renders proves nothing.
+const MAX_HZ: f64 = 1_000.0;
+
+fn parse_hz(text: &str) -> Result<f64, String> {
+    let hz: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=MAX_HZ).contains(&hz) { Ok(hz) } else { Err("must be 0 to 1,000".into()) }
+}
+
+fn parse_pin(text: &str) -> Result<[u8; 32], String> {
+    let digits = text.replace(':', "");
+    let mut pin = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err("must be 64 hexadecimal digits".into());
+    }
+    for (i, byte) in pin.iter_mut().enumerate() {
+        let pair = &digits[2 * i..2 * i + 2];
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| "must be hexadecimal digits")?;
+    }
+    Ok(pin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<RunArgs, clap::Error> {
+        let cli = Cli::try_parse_from(["loadgen", "run"].iter().chain(args))?;
+        let Command::Run(run) = cli.command;
+        Ok(*run)
+    }
+
+    #[test]
+    fn the_contract_s_command_lines() {
+        let args = run(&[
+            "--embedded", "--headsets", "25", "--room-size", "10", "--duration", "30s", "--ramp",
+            "500ms", "--profile", "idle", "--pose-hz", "0", "--network", "wifi", "--seed", "7",
+            "--json", "x.json", "--fail-if", "pose.p99_ms > 60", "--fail-if", "joins.failed>0",
+        ])
+        .unwrap();
+        assert_eq!((args.rooms(), args.fail_if.len()), (3, 2));
+        assert_eq!((args.duration.as_secs(), args.ramp.as_millis()), (30, 500));
+        assert!(run(&["--target", "h:5055", "--data-dir", "d"]).is_ok());
+        assert!(run(&["--target", "h:5055", "--token", "t", "--insecure-dev"]).is_ok());
+        assert!(run(&[]).is_ok());
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors_that_say_what_there_is() {
+        let text = |args: &[&str]| run(args).unwrap_err().render().to_string();
+        assert!(text(&["--profile", "party"]).contains("meeting"));
+        assert!(text(&["--network", "dial-up"]).contains("lossy"));
+        assert!(text(&["--fail-if", "pose.speed > 1"]).contains("pose.p99_ms"));
+        assert!(run(&["--embedded", "--target", "h:1"]).is_err());
+        assert!(run(&["--headsets", "0"]).is_err());
+        assert!(run(&["--duration", "30"]).is_err() && run(&["--duration=-1s"]).is_err());
+        assert!(run(&["--pose-hz", "NaN"]).is_err() && run(&["--pose-hz=-1"]).is_err());
+    }
+
+    #[test]
+    fn pins() {
+        assert_eq!(parse_pin(&"0f".repeat(32)), Ok([15; 32]));
+        assert!(parse_pin("0f").is_err() && parse_pin(&"zz".repeat(32)).is_err());
+        assert!(parse_pin(&"é".repeat(32)).is_err());
+    }
+}

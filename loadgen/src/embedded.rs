@@ -1,0 +1,202 @@
+//! A server of the run's own: the `nucleus` binary beside ours, as a process, so that its CPU time is
+//! its own.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Making keys on the first run, on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// A drain, then force.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Last lines of its log that are kept for when something goes wrong.
+const KEPT_LINES: usize = 10;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EmbeddedError {
+    #[error("there is no server beside the load generator ({}): build it with cargo build --release", .0.display())]
+    Missing(PathBuf),
+    #[error("cannot start {}: {source}", .path.display())]
+    Start { path: PathBuf, source: std::io::Error },
+    #[error("cannot make a directory for the server's data: {0}")]
+    DataDir(std::io::Error),
+    #[error("the server did not become ready; its last lines were:\n{0}")]
+    NotReady(String),
+}
+
+/// The process; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    child: Child,
+    data_dir: PathBuf,
+    log: Log,
+    pub(crate) session: SocketAddr,
+    pub(crate) http: String,
+}
+
+/// The last lines of the server's log.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Embedded {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
+        let path = beside_us()?;
+        let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
+        let mut command = Command::new(&path);
+        command.args(["serve", "--session", "127.0.0.1:0", "--realtime", "127.0.0.1:0"]);
+        command.args(["--http", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
+        command.arg(&data_dir);
+        if let Some(shards) = shards {
+            command.args(["--shards", &shards.to_string()]);
+        }
+        if let Some(tick) = tick {
+            command.args(["--tick", tick]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(source) => {
+                remove(&data_dir);
+                return Err(EmbeddedError::Start { path, source });
+            }
+        };
+        let log = Log::default();
+        let ready = child.stderr.take().map(|stderr| read_log(stderr, log.clone()));
+        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
+        // From here on dropping it stops the process.
+        let mut server = Embedded { child, data_dir, log, session: unset, http: String::new() };
+        let found = ready.and_then(|ready| ready.recv_timeout(START_TIMEOUT).ok());
+        let Some((session, http)) = found else {
+            return Err(EmbeddedError::NotReady(server.log.text()));
+        };
+        (server.session, server.http) = (session, http);
+        Ok(server)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its key and certificate are.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The last lines of its log when it has ended by itself.
+    pub(crate) fn died(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        Some(format!("the server ended in mid-run ({status}); its last lines were:\n{}", self.log.text()))
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // The standard library only knows SIGKILL; the shell's own `kill` is everywhere.
+        let terminate = format!("kill -TERM {}", self.child.id());
+        let asked = Command::new("sh").args(["-c", &terminate]).status();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while asked.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Nothing is left to do when even this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stop();
+        remove(&self.data_dir);
+    }
+}
+
+fn beside_us() -> Result<PathBuf, EmbeddedError> {
+    let own = std::env::current_exe().unwrap_or_default();
+    let path = own.with_file_name(format!("nucleus{}", std::env::consts::EXE_SUFFIX));
+    if path.is_file() { Ok(path) } else { Err(EmbeddedError::Missing(path)) }
+}
+
+fn temporary_dir() -> std::io::Result<PathBuf> {
+    let name = format!("nucleus-loadgen-{}-{:x}", std::process::id(), fastrand::u64(..));
+    let path = std::env::temp_dir().join(name);
+    let mut builder = std::fs::DirBuilder::new();
+    // A signing key will lie in it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path)?;
+    Ok(path)
+}
+
+/// A directory of ours that stays behind is untidy, not wrong.
+fn remove(data_dir: &Path) {
+    let _ = std::fs::remove_dir_all(data_dir);
+}
+
+/// Reads the log to its end, so that the server never waits for a full pipe; tells when it is ready.
+fn read_log(stderr: ChildStderr, log: Log) -> mpsc::Receiver<(SocketAddr, String)> {
+    let (tell, ready) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(found) = parse_ready(&line) {
+                // Nobody listens after the first.
+                let _ = tell.send(found);
+            }
+            log.push(line);
+        }
+    });
+    ready
+}
+
+fn parse_ready(line: &str) -> Option<(SocketAddr, String)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    // tracing's JSON puts an event's fields into an object of their own unless told to flatten.
+    let fields = if line.get("fields").is_some() { &line["fields"] } else { &line };
+    (fields["message"] == "ready").then_some(())?;
+    let session = fields["session"].as_str()?.parse().ok()?;
+    Some((session, fields["http"].as_str()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_ready_line() {
+        let expected = Some(("127.0.0.1:7".parse().unwrap(), "127.0.0.1:9".to_owned()));
+        let fields = r#""message":"ready","session":"127.0.0.1:7","realtime":"x","http":"127.0.0.1:9""#;
+        assert_eq!(parse_ready(&format!("{{{fields}}}")), expected);
+        assert_eq!(parse_ready(&format!("{{\"level\":\"INFO\",\"fields\":{{{fields}}}}}")), expected);
+        assert_eq!(parse_ready(r#"{"message":"starting"}"#), None);
+        assert_eq!(parse_ready("plain text"), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! The books of the reliable events: every one is checked for content, order and number.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use nucleus_protocol::session::EventDown;
+
+use crate::payload::{Source, event_claim};
+use crate::plan::Plan;
+use crate::sequence::{Novelty, Seen};
+use crate::sessions::lock;
+use crate::shared::{EVENT_WAIT, Window};
+use crate::tally::Tally;
+
+/// Shared by all session tasks. A few thousand events a second: locks cost nothing here.
+pub(crate) struct EventBook {
+    seed: u64,
+    room_size: u32,
+    /// By headset: the scheduled time of each of its events, µs.
+    said: Vec<Mutex<Vec<u64>>>,
+    /// By room: the headset's number inside the room behind each peer number.
+    peers: Vec<Mutex<HashMap<u32, u32>>>,
+    tally: Mutex<Tally>,
+}
+
+/// What one receiver has had.
+pub(crate) struct Inbox {
+    owner: Source,
+    /// Strictly rising at each receiver.
+    last: Option<u64>,
+    /// By sender.
+    seen: Vec<Seen>,
+}
+
+impl EventBook {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        EventBook {
+            seed: plan.seed,
+            room_size: plan.room_size,
+            said: (0..plan.headsets).map(|_| Mutex::default()).collect(),
+            peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
+            tally: Mutex::new(Tally::new()),
+        }
+    }
+
+    /// A headset has joined as `peer`.
+    pub(crate) fn admit(&self, source: Source, peer: u32) -> Inbox {
+        if let Some(peers) = self.peers.get(source.room as usize) {
+            lock(peers).insert(peer, source.sender);
+        }
+        let seen = vec![Seen::default(); self.room_size as usize];
+        Inbox { owner: source, last: None, seen }
+    }
+
+    /// An event is being sent. Call before it goes out.
+    pub(crate) fn say(&self, source: Source, number: u32, scheduled: u64, window: Window) {
+        let Some(said) = self.said.get(self.headset(source.room, source.sender)) else { return };
+        let mut said = lock(said);
+        debug_assert_eq!(said.len(), number as usize);
+        said.push(scheduled);
+        if window.contains(scheduled) {
+            let peers = self.peers.get(source.room as usize);
+            let members = peers.map_or(0, |peers| lock(peers).len() as u64);
+            let mut tally = lock(&self.tally);
+            tally.sent += 1;
+            tally.expected += members.saturating_sub(1);
+        }
+    }
+
+    /// An event has arrived; `true` when it counts as delivered.
+    pub(crate) fn hear(
+        &self,
+        inbox: &mut Inbox,
+        now: u64,
+        window: Window,
+        event: &EventDown,
+    ) -> bool {
+        let (number, scheduled, sender) = match self.check(inbox, event) {
+            Ok(found) => found,
+            Err(wrong) => {
+                if (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now) {
+                    let mut tally = lock(&self.tally);
+                    match wrong {
+                        Wrong::Misrouted => tally.misrouted += 1,
+                        Wrong::Corrupt => tally.corrupt += 1,
+                    }
+                }
+                return false;
+            }
+        };
+        let in_order = inbox.last.is_none_or(|last| event.sequence > last);
+        inbox.last = inbox.last.max(Some(event.sequence));
+        let Some(seen) = inbox.seen.get_mut(sender as usize) else { return false };
+        let novelty = seen.note(number.into());
+        let fresh = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        if !window.contains(scheduled) {
+            return false;
+        }
+        let mut tally = lock(&self.tally);
+        tally.duplicated += u64::from(!fresh);
+        tally.reordered += u64::from(!in_order || novelty == Novelty::Reordered);
+        if fresh {
+            tally.delivered += 1;
+            tally.record_latency(now.saturating_sub(scheduled));
+        }
+        fresh
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> Tally {
+        lock(&self.tally).clone()
+    }
+
+    /// Whether everything expected has come.
+    pub(crate) fn complete(&self) -> bool {
+        let tally = lock(&self.tally);
+        tally.delivered >= tally.expected
+    }
+
+    fn headset(&self, room: u32, sender: u32) -> usize {
+        (u64::from(room) * u64::from(self.room_size) + u64::from(sender)) as usize
+    }
+
+    /// Number, scheduled time and sender of a genuine event.
+    fn check(&self, inbox: &Inbox, event: &EventDown) -> Result<(u32, u64, u32), Wrong> {
+        let owner = inbox.owner;
+        let peers = self.peers.get(owner.room as usize).ok_or(Wrong::Misrouted)?;
+        let peer = lock(peers).get(&event.peer).copied();
+        let (room, sender, number) = event_claim(&event.payload).ok_or(Wrong::Corrupt)?;
+        let source = Source { seed: self.seed, room, sender };
+        let mut payload = Vec::new();
+        source.event(number, &mut payload);
+        if payload != event.payload || event.channel != 0 {
+            return Err(Wrong::Corrupt);
+        }
+        if room != owner.room || peer != Some(sender) || sender == owner.sender {
+            return Err(Wrong::Misrouted);
+        }
+        let said = self.said.get(self.headset(room, sender)).ok_or(Wrong::Corrupt)?;
+        let scheduled = lock(said).get(number as usize).copied().ok_or(Wrong::Corrupt)?;
+        Ok((number, scheduled, sender))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    Misrouted,
+    Corrupt,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    const WINDOW: Window = Window { start: 100, end: 200 };
+
+    fn plan() -> Plan {
+        let traffic = Profile::Meeting.traffic(30.0);
+        Plan { seed: 1, headsets: 4, room_size: 2, traffic, network: None, workers: 1 }
+    }
+
+    fn event(plan: &Plan, headset: u32, number: u32, sequence: u64) -> EventDown {
+        let mut payload = Vec::new();
+        plan.source(headset).event(number, &mut payload);
+        let peer = 10 + headset;
+        EventDown { peer, roster_version: 1, sequence, channel: 0, payload }
+    }
+
+    #[test]
+    fn counts_each_event_once_and_knows_whose_it_is() {
+        let plan = plan();
+        let book = EventBook::new(&plan);
+        let mut inboxes: Vec<_> =
+            (0..4).map(|headset| book.admit(plan.source(headset), 10 + headset)).collect();
+        for (number, at) in [99, 100, 199, 200].into_iter().enumerate() {
+            book.say(plan.source(0), number as u32, at, WINDOW);
+        }
+        let hear = |inbox: &mut Inbox, event: &EventDown| book.hear(inbox, 150, WINDOW, event);
+        assert!(!book.complete());
+        let fresh: Vec<_> = (0..4)
+            .map(|number| hear(&mut inboxes[1], &event(&plan, 0, number, number.into())))
+            .collect();
+        assert_eq!(fresh, [false, true, true, false]);
+        assert!(book.complete());
+        hear(&mut inboxes[1], &event(&plan, 0, 2, 2));
+        hear(&mut inboxes[2], &event(&plan, 0, 2, 2));
+        hear(&mut inboxes[1], &EventDown { peer: 11, ..event(&plan, 0, 2, 9) });
+        let mut broken = event(&plan, 0, 2, 9);
+        broken.payload[30] ^= 1;
+        hear(&mut inboxes[1], &broken);
+        hear(&mut inboxes[1], &event(&plan, 0, 77, 9));
+        let tally = book.tally();
+        assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
+        assert_eq!((tally.duplicated, tally.reordered), (1, 1));
+        assert_eq!((tally.misrouted, tally.corrupt), (2, 2));
+    }
+}

@@ -1,0 +1,179 @@
+//! `--fail-if EXPR`: a figure of the report compared with a number.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use crate::report::Report;
+
+/// A condition under which a completed run exits with 1.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FailIf {
+    text: String,
+    path: String,
+    operator: Operator,
+    limit: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Equal,
+}
+
+/// Longest first, so that `>=` is not read as `>`.
+const OPERATORS: [(&str, Operator); 5] = [
+    (">=", Operator::GreaterOrEqual),
+    ("<=", Operator::LessOrEqual),
+    ("==", Operator::Equal),
+    (">", Operator::Greater),
+    ("<", Operator::Less),
+];
+
+impl FailIf {
+    /// What it says of a report: `None` when it does not hold, else the line to show.
+    pub(crate) fn held(&self, report: &Report) -> Option<String> {
+        let value = figure(report, &self.path)?;
+        let held = match self.operator {
+            Operator::Greater => value > self.limit,
+            Operator::GreaterOrEqual => value >= self.limit,
+            Operator::Less => value < self.limit,
+            Operator::LessOrEqual => value <= self.limit,
+            Operator::Equal => value == self.limit,
+        };
+        held.then(|| format!("{}: it is {value}", self.text))
+    }
+}
+
+impl fmt::Display for FailIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for FailIf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = OPERATORS.iter().filter_map(|(sign, operator)| {
+            text.find(sign).map(|at| (at, *sign, *operator))
+        });
+        // The first in the text; of two at one place the longer, which stands first in the list.
+        let (at, sign, operator) = found
+            .reduce(|best, next| if next.0 < best.0 { next } else { best })
+            .ok_or("say FIGURE > NUMBER (or >=, <, <=, ==)")?;
+        let name = text[..at].trim();
+        let limit = text[at + sign.len()..].trim();
+        let limit: f64 = limit.parse().map_err(|_| format!("`{limit}` is not a number"))?;
+        if !limit.is_finite() {
+            return Err("the number must be finite".into());
+        }
+        let path = full_path(name);
+        if figure(&Report::new(), &path).is_none() {
+            return Err(format!("the report has no figure `{name}`; {}", known()));
+        }
+        Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
+    }
+}
+
+/// Spells out the short forms: `pose.p99_ms` is `channels.pose.latency_ms.p99`, `pose.loss` is
+/// `channels.pose.loss`.
+fn full_path(name: &str) -> String {
+    let Some((channel, figure)) = name.split_once('.') else { return name.into() };
+    if !["pose", "voice", "event"].contains(&channel) {
+        return name.into();
+    }
+    match figure.strip_suffix("_ms") {
+        Some(quantile) => format!("channels.{channel}.latency_ms.{quantile}"),
+        None => format!("channels.{channel}.{figure}"),
+    }
+}
+
+fn figure(report: &Report, path: &str) -> Option<f64> {
+    let whole = serde_json::to_value(report).ok()?;
+    let leaf = path.split('.').try_fold(&whole, |value, key| value.get(key))?;
+    leaf.as_f64()
+}
+
+fn known() -> String {
+    let mut names = Vec::new();
+    if let Ok(whole) = serde_json::to_value(Report::new()) {
+        leaves(&whole, "", &mut names);
+    }
+    format!("there are: {}", names.join(", "))
+}
+
+fn leaves(value: &Value, path: &str, names: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(value, &path, names);
+            }
+        }
+        Value::Number(_) => {
+            let short = path.strip_prefix("channels.").unwrap_or(path);
+            names.push(match short.split_once(".latency_ms.") {
+                Some((channel, quantile)) => format!("{channel}.{quantile}_ms"),
+                None => short.to_owned(),
+            });
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::new();
+        report.channels.pose.latency_ms.p99 = 60.5;
+        report.channels.pose.loss = 0.001;
+        report.joins.failed = 2;
+        report.server.cpu_s = 19.0;
+        report
+    }
+
+    fn held(text: &str) -> bool {
+        text.parse::<FailIf>().unwrap().held(&report()).is_some()
+    }
+
+    #[test]
+    fn compares() {
+        assert!(held("pose.p99_ms > 60") && !held("pose.p99_ms>61"));
+        assert!(!held("pose.loss>0.001") && held("pose.loss >= 0.001"));
+        assert!(held("joins.failed>0") && held(" joins.failed == 2 "));
+        assert!(!held("server.cpu_s>20") && held("server.cpu_s<20") && held("server.cpu_s<=19"));
+        assert!(!held("sessions.lost>0") && held("sessions.lost == 0"));
+        assert!(held("channels.pose.latency_ms.p99 > 60") && held("voice.lost < 1e0"));
+        assert!(held("generator.send_lag_p99_ms > -1"));
+    }
+
+    #[test]
+    fn refuses_what_the_report_does_not_have() {
+        let wrong = [
+            "",
+            "pose.p99_ms",
+            "pose.p98_ms > 1",
+            "poses.loss > 1",
+            "pose.loss > much",
+            "pose.loss > NaN",
+            "pose.loss > inf",
+            "> 1",
+            "joins > 1",
+            "valid == 1",
+            "pose.loss = 1",
+            "pose.loss => 1",
+        ];
+        for text in wrong {
+            assert!(text.parse::<FailIf>().is_err(), "{text}");
+        }
+        let error = "poses > 1".parse::<FailIf>().unwrap_err();
+        assert!(error.contains("pose.p99_ms") && error.contains("server.cpu_s"), "{error}");
+    }
+}

@@ -1,0 +1,264 @@
+//! From what the threads measured to the report, and whether it proves anything.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use hdrhistogram::Histogram;
+use nucleus_net::{process_cpu_seconds, process_rss_bytes};
+
+use crate::args::RunArgs;
+use crate::metrics::Counters;
+use crate::plan::Plan;
+use crate::report::{self, Channel, Generator, Joins, Report, Server, Sessions, ms};
+use crate::tally::{self, Tally};
+use crate::worker::Outcome;
+
+/// ms; above it, the latencies say more about the generator than about the server.
+const MAX_LAG_P99: f64 = 5.0;
+/// Of the load asked for.
+const MIN_OFFERED: f64 = 0.97;
+/// Of the datagrams, that our own kernel may drop.
+const MAX_OWN_DROPS: f64 = 0.001;
+/// Different troubles that the report names.
+const NAMED_TROUBLES: usize = 5;
+
+/// What the run itself has found out.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) attempted: u64,
+    pub(crate) joined: u64,
+    pub(crate) lost_sessions: u64,
+    pub(crate) duration_s: f64,
+    pub(crate) own_cpu_s: f64,
+    pub(crate) interrupted: bool,
+    pub(crate) server_died: Option<String>,
+    pub(crate) events: Option<Tally>,
+    pub(crate) joins: Option<Histogram<u64>>,
+    pub(crate) troubles: BTreeMap<String, u64>,
+}
+
+/// The server's process and counters at both ends of the window.
+pub(crate) struct ServerWatch {
+    http: Option<String>,
+    pid: Option<u32>,
+    before: Sample,
+    after: Sample,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    cpu_s: Option<f64>,
+    rss: Option<u64>,
+    counters: Option<Counters>,
+}
+
+impl ServerWatch {
+    pub(crate) fn new(http: Option<String>, pid: Option<u32>) -> Self {
+        ServerWatch { http, pid, before: Sample::default(), after: Sample::default() }
+    }
+
+    /// At the beginning of the window.
+    pub(crate) fn begin(&mut self) {
+        self.before = self.sample();
+    }
+
+    /// At its end.
+    pub(crate) fn end(&mut self) {
+        self.after = self.sample();
+    }
+
+    fn sample(&self) -> Sample {
+        Sample {
+            cpu_s: self.pid.and_then(|pid| process_cpu_seconds(Some(pid)).ok()),
+            rss: self.pid.and_then(|pid| process_rss_bytes(Some(pid)).ok()),
+            counters: self.http.as_deref().and_then(|http| Counters::read(http).ok()),
+        }
+    }
+
+    fn figures(&self) -> Server {
+        let cpu = self.before.cpu_s.zip(self.after.cpu_s).map(|(before, after)| after - before);
+        let counters = self.before.counters.zip(self.after.counters);
+        let counters = counters.map(|(before, after)| after.since(&before));
+        let source = match (cpu.is_some(), counters.is_some()) {
+            (true, true) => "proc+metrics",
+            (true, false) => "proc",
+            (false, true) => "metrics",
+            (false, false) => "none",
+        };
+        let counters = counters.unwrap_or_default();
+        let server = Server {
+            source: source.into(),
+            cpu_s: cpu.unwrap_or(0.0),
+            rss_bytes: self.after.rss.unwrap_or(0),
+            datagrams_out: counters.datagrams_out,
+            messages_out: counters.messages_out,
+            kernel_drops: counters.kernel_drops,
+            ..Server::default()
+        };
+        server.finish()
+    }
+
+    /// What was asked for and could not be read.
+    fn blind(&self) -> Option<&'static str> {
+        let counters = self.before.counters.is_some() && self.after.counters.is_some();
+        let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
+        if self.http.is_some() && !counters {
+            Some("the server's /metrics could not be read")
+        } else if self.pid.is_some() && !cpu {
+            Some("the server's CPU time could not be read")
+        } else {
+            None
+        }
+    }
+}
+
+/// All realtime threads together.
+struct Total {
+    pose: Tally,
+    voice: Tally,
+    lag: Histogram<u64>,
+    datagrams_in: u64,
+    unsent: u64,
+    rejected: u64,
+    kernel_drops: u64,
+    unopened: BTreeMap<String, u64>,
+    dead_threads: u64,
+}
+
+impl Total {
+    fn of(outcomes: Vec<thread::Result<Outcome>>) -> Self {
+        let mut total = Total {
+            pose: Tally::new(),
+            voice: Tally::new(),
+            lag: tally::histogram(),
+            datagrams_in: 0,
+            unsent: 0,
+            rejected: 0,
+            kernel_drops: 0,
+            unopened: BTreeMap::new(),
+            dead_threads: 0,
+        };
+        for outcome in outcomes {
+            match outcome {
+                Ok(outcome) => total.add(outcome),
+                Err(_) => total.dead_threads += 1,
+            }
+        }
+        total
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        self.pose.merge(&outcome.pose);
+        self.voice.merge(&outcome.voice);
+        // Same bounds on both sides.
+        let _ = self.lag.add(&outcome.lag);
+        self.datagrams_in += outcome.datagrams_in;
+        self.unsent += outcome.unsent;
+        self.rejected += outcome.rejected;
+        self.kernel_drops += outcome.kernel_drops;
+        for (why, count) in outcome.unopened {
+            *self.unopened.entry(why).or_default() += count;
+        }
+    }
+}
+
+/// The report of a run.
+pub(crate) fn figures(
+    args: &RunArgs,
+    plan: &Plan,
+    findings: Findings,
+    outcomes: Vec<thread::Result<Outcome>>,
+    watch: ServerWatch,
+) -> Report {
+    let total = Total::of(outcomes);
+    let mut report = Report::new();
+    report.seed = args.seed;
+    report.profile = args.profile.name();
+    report.network.clone_from(&args.network.name);
+    report.headsets = plan.headsets.into();
+    report.rooms = plan.rooms().into();
+    report.duration_s = findings.duration_s;
+    report.joins = joins(&findings);
+    report.sessions = Sessions { lost: findings.lost_sessions, ..Sessions::default() };
+    report.channels.pose = channel(&mut report.notes, "pose", &total.pose);
+    report.channels.voice = channel(&mut report.notes, "voice", &total.voice);
+    let events = findings.events.clone().unwrap_or_else(Tally::new);
+    report.channels.event = channel(&mut report.notes, "event", &events);
+    report.generator = Generator {
+        cpu_s: findings.own_cpu_s.max(0.0),
+        send_lag_p99_ms: ms(total.lag.value_at_quantile(0.99)),
+        datagrams_in: total.datagrams_in,
+        kernel_drops: total.kernel_drops,
+    };
+    report.server = watch.figures();
+    report.notes.extend(watch.blind().map(str::to_owned));
+    let troubles = findings.troubles.iter().take(NAMED_TROUBLES);
+    report.notes.extend(troubles.map(|(text, count)| format!("{count} x {text}")));
+    judge(&mut report, plan, &findings, &total);
+    report
+}
+
+fn joins(findings: &Findings) -> Joins {
+    let at = |q: f64| findings.joins.as_ref().map_or(0.0, |j| ms(j.value_at_quantile(q)));
+    Joins {
+        attempted: findings.attempted,
+        ok: findings.joined,
+        failed: findings.attempted - findings.joined.min(findings.attempted),
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+    }
+}
+
+fn channel(notes: &mut Vec<String>, name: &str, tally: &Tally) -> Channel {
+    let (channel, cut) = report::Channel::new(tally);
+    if cut {
+        notes.push(format!(
+            "{name}: {} delivered, {} superseded and {} suppressed of {} expected; the server's own \
+             counts are up to a second apart and were cut",
+            tally.delivered, tally.superseded, tally.suppressed, tally.expected
+        ));
+    }
+    channel
+}
+
+/// Says why the run proves nothing, if so.
+fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
+    if findings.interrupted {
+        report.invalidate("interrupted before its end");
+    }
+    if let Some(text) = &findings.server_died {
+        report.invalidate(text.clone());
+    }
+    if total.dead_threads > 0 {
+        report.invalidate(format!("{} realtime threads failed", total.dead_threads));
+    }
+    for (why, count) in &total.unopened {
+        report.invalidate(format!("{count} headsets without a realtime socket: {why}"));
+    }
+    if report.joins.failed > 0 {
+        let failed = report.joins.failed;
+        report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
+    }
+    let lag = report.generator.send_lag_p99_ms;
+    if lag > MAX_LAG_P99 {
+        report.invalidate(format!("the generator's sends lagged by {lag:.1} ms at p99"));
+    }
+    let asked = plan.traffic.pose_hz * f64::from(plan.headsets) * report.duration_s;
+    let sent = report.channels.pose.sent as f64;
+    if sent < MIN_OFFERED * asked {
+        report.invalidate(format!("only {sent} of {asked:.0} poses were sent"));
+    }
+    let datagrams = (total.datagrams_in + total.kernel_drops).max(1) as f64;
+    if total.kernel_drops as f64 / datagrams > MAX_OWN_DROPS {
+        let drops = total.kernel_drops;
+        report.invalidate(format!("the generator's own sockets dropped {drops} datagrams"));
+    }
+    let messages = (total.pose.sent + total.voice.sent).max(1) as f64;
+    if total.unsent as f64 / messages > MAX_OWN_DROPS {
+        let unsent = total.unsent;
+        report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
+    }
+    if total.rejected > 0 {
+        report.notes.push(format!("{} datagrams were not authentic or replayed", total.rejected));
+    }
+}

@@ -1,0 +1,328 @@
+//! One headset's realtime side: its link, its socket, its schedules and its network.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
+use nucleus_protocol::limits::MAX_BODY;
+use nucleus_protocol::link::{Link, LinkConfig, Path};
+use nucleus_protocol::netsim::Pipe;
+use nucleus_protocol::realtime::{Message, TARGET_OTHERS};
+use nucleus_protocol::time::Time;
+
+use crate::books::{Books, Channel, Due};
+use crate::payload::{Source, Stream};
+use crate::plan::Plan;
+use crate::profile::{PoseSchedule, VoiceSchedule};
+
+/// Enough for a tenth of a second of the largest downlink, small enough for a thousand of them.
+const BUFFER: usize = 256 << 10;
+/// A message with its headers; a datagram that has no room for another is full.
+const MESSAGE: usize = 128;
+
+/// A headset that has joined and shall talk on the realtime plane.
+pub(crate) struct Start {
+    pub(crate) headset: u32,
+    /// Its slot in its room.
+    pub(crate) slot: u16,
+    pub(crate) link: LinkConfig,
+}
+
+/// Buffers that all headsets of a thread share, and what their sockets did.
+pub(crate) struct Wire {
+    output: SendBatch,
+    plain: Vec<u8>,
+    payload: Vec<u8>,
+    pub(crate) datagrams_in: u64,
+    /// Datagrams that our own kernel did not take.
+    pub(crate) unsent: u64,
+    /// Datagrams that are not from our server, or broken.
+    pub(crate) rejected: u64,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        Wire {
+            output: SendBatch::new(64 << 10, RECV_MESSAGES),
+            plain: Vec::new(),
+            payload: Vec::new(),
+            datagrams_in: 0,
+            unsent: 0,
+            rejected: 0,
+        }
+    }
+}
+
+type Parcel = (Path, Vec<u8>);
+
+/// A simulated network in front of the socket.
+struct Network {
+    up: Pipe<Parcel>,
+    down: Pipe<Parcel>,
+    /// When the next source port is taken, and how often.
+    next_address: Option<(Time, Duration)>,
+}
+
+/// See the module.
+pub(crate) struct Headset {
+    source: Source,
+    member: u32,
+    pub(crate) link: Link,
+    path: Path,
+    socket: UdpSocket,
+    /// Drops of sockets it had before.
+    earlier_drops: u32,
+    pose: Option<PoseSchedule>,
+    voice: Option<VoiceSchedule>,
+    network: Option<Network>,
+    /// When the thread's queue looks at it next, µs.
+    pub(crate) wake: u64,
+}
+
+impl Headset {
+    /// Opens its socket; it speaks from `now` on. `member` is its number in the books.
+    pub(crate) fn open(plan: &Plan, start: Start, member: u32, now: u64) -> io::Result<Self> {
+        let source = plan.source(start.headset);
+        let path = start.link.path.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let network = plan.network.as_ref().map(|conditions| Network {
+            up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
+            down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
+            next_address: conditions.new_address_every.map(|every| {
+                let phase = every.mul_f64(source.rng(Stream::Up).f64());
+                (Time::from_micros(now) + phase, every)
+            }),
+        });
+        Ok(Headset {
+            source,
+            member,
+            link: Link::new(Time::from_micros(now), start.link),
+            path,
+            socket: bind(path.remote)?,
+            earlier_drops: 0,
+            pose: PoseSchedule::new(source, now, plan.traffic.pose_hz),
+            voice: plan.traffic.voice.then(|| VoiceSchedule::new(source, now)),
+            network,
+            wake: u64::MAX,
+        })
+    }
+
+    /// When there is something to do, µs; messages due at `end` or later are none.
+    pub(crate) fn next_due(&self, end: u64) -> u64 {
+        let scheduled = |due: u64| if due < end { due } else { u64::MAX };
+        let pose = self.pose.as_ref().map_or(u64::MAX, |p| scheduled(p.due()));
+        let voice = self.voice.as_ref().map_or(u64::MAX, |v| scheduled(v.due()));
+        let link = self.link.poll_timeout();
+        let network = self.network.as_ref().and_then(Network::poll_timeout);
+        let timers = link.into_iter().chain(network).map(Time::as_micros);
+        timers.fold(pose.min(voice), u64::min)
+    }
+
+    /// Says what is due, and does what the link's timers and the network ask for.
+    pub(crate) fn speak(&mut self, now: u64, books: &mut Books, wire: &mut Wire) {
+        let time = Time::from_micros(now);
+        self.link.handle_timeout(time);
+        self.send_due(now, books, wire);
+        self.flush_link(time, wire);
+        self.run_network(time, books, wire);
+    }
+
+    /// Takes in what waits at the socket. The arrival is the kernel's stamp, so coming by rarely
+    /// costs no accuracy, and one call takes several datagrams.
+    pub(crate) fn listen(
+        &mut self,
+        now: u64,
+        books: &mut Books,
+        wire: &mut Wire,
+        input: &mut RecvBatch,
+    ) {
+        while let Ok(count) = self.socket.recv(input) {
+            for datagram in input.iter_mut() {
+                wire.datagrams_in += 1;
+                let path = Path { remote: datagram.remote, local: None };
+                let arrival = Time::from_micros(datagram.received);
+                match &mut self.network {
+                    Some(network) => {
+                        let len = datagram.data.len();
+                        network.down.handle_input(arrival, len, (path, datagram.data.to_vec()));
+                    }
+                    None => self.take(arrival, path, datagram.ecn, datagram.data, books, wire),
+                }
+            }
+            if count < RECV_MESSAGES {
+                break;
+            }
+        }
+        let time = Time::from_micros(now);
+        self.run_network(time, books, wire);
+        self.flush_link(time, wire);
+    }
+
+    /// Datagrams its sockets had no room for.
+    pub(crate) fn kernel_drops(&self) -> u64 {
+        u64::from(self.earlier_drops) + u64::from(self.socket.kernel_drops().unwrap_or(0))
+    }
+
+    fn take(
+        &mut self,
+        arrival: Time,
+        path: Path,
+        ecn: u8,
+        data: &mut [u8],
+        books: &mut Books,
+        wire: &mut Wire,
+    ) {
+        match self.link.handle_input(arrival, path, ecn, data) {
+            Ok(messages) => {
+                for message in messages {
+                    books.hear(self.member, arrival.as_micros(), &message);
+                }
+            }
+            Err(_) => wire.rejected += 1,
+        }
+    }
+
+    fn next_message(&mut self, now: u64, end: u64) -> Option<Due> {
+        let is_due = |due: u64| due <= now && due < end;
+        if let Some(pose) = self.pose.as_mut().filter(|pose| is_due(pose.due())) {
+            let scheduled = pose.due();
+            let number = pose.take();
+            return Some(Due { channel: Channel::Pose, number, scheduled, first: false });
+        }
+        let voice = self.voice.as_mut().filter(|voice| is_due(voice.due()))?;
+        let scheduled = voice.due();
+        let packet = voice.take();
+        let (number, first) = (packet.number, packet.first);
+        Some(Due { channel: Channel::Voice, number, scheduled, first })
+    }
+
+    /// Everything that is due goes into one datagram, or into several when it has to.
+    fn send_due(&mut self, now: u64, books: &mut Books, wire: &mut Wire) {
+        let time = Time::from_micros(now);
+        let end = books.window.end;
+        while let Some(first) = self.next_message(now, end) {
+            wire.plain.clear();
+            let start = self.link.begin(time, &mut wire.plain);
+            let mut next = Some(first);
+            while let Some(due) = next {
+                books.say(self.member, now, &due);
+                self.append(&due, wire);
+                let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
+                next = if room { self.next_message(now, end) } else { None };
+            }
+            match self.link.finish(time, &mut wire.plain, start) {
+                Ok(()) => self.send(time, self.path, wire),
+                Err(_) => wire.unsent += 1,
+            }
+        }
+    }
+
+    fn append(&self, due: &Due, wire: &mut Wire) {
+        wire.payload.clear();
+        due.payload(self.source, &mut wire.payload);
+        let message = Message {
+            kind: due.channel.kind(),
+            flags: due.channel.flags(),
+            peer: TARGET_OTHERS,
+            channel: 0,
+            key: 0,
+            sequence: due.number as u16,
+            time: Time::from_micros(due.scheduled).as_wire_millis(),
+            payload: &wire.payload,
+        };
+        message.encode(&mut wire.plain);
+    }
+
+    fn flush_link(&mut self, now: Time, wire: &mut Wire) {
+        loop {
+            wire.plain.clear();
+            let Some(path) = self.link.poll_output(now, &mut wire.plain) else { break };
+            self.send(now, path, wire);
+        }
+    }
+
+    /// Sends `wire.plain`.
+    fn send(&mut self, now: Time, path: Path, wire: &mut Wire) {
+        match &mut self.network {
+            Some(network) => {
+                network.up.handle_input(now, wire.plain.len(), (path, wire.plain.clone()));
+            }
+            None => put(&mut self.socket, path.remote, &wire.plain, &mut wire.output, &mut wire.unsent),
+        }
+    }
+
+    fn run_network(&mut self, now: Time, books: &mut Books, wire: &mut Wire) {
+        if let Some(network) = &mut self.network {
+            if network.wants_address(now) {
+                self.change_address();
+            }
+        }
+        while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
+            put(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
+        }
+        while let Some((due, (path, mut data))) =
+            self.network.as_mut().and_then(|network| network.arrived(now))
+        {
+            self.take(due, path, 0, &mut data, books, wire);
+        }
+    }
+
+    /// A new source port; what was on its way to the old one is lost, as behind a NAT.
+    fn change_address(&mut self) {
+        if let Ok(socket) = bind(self.path.remote) {
+            self.earlier_drops = self.kernel_drops() as u32;
+            self.socket = socket;
+        }
+    }
+}
+
+impl Network {
+    fn poll_timeout(&self) -> Option<Time> {
+        let address = self.next_address.map(|(at, _)| at);
+        let pipes = self.up.poll_timeout().into_iter().chain(self.down.poll_timeout());
+        pipes.chain(address).min()
+    }
+
+    /// What has come down by `now`, with the moment it did: that is its arrival.
+    fn arrived(&mut self, now: Time) -> Option<(Time, Parcel)> {
+        let due = self.down.poll_timeout().filter(|due| *due <= now)?;
+        Some((due, self.down.poll_output(due)?))
+    }
+
+    fn wants_address(&mut self, now: Time) -> bool {
+        match &mut self.next_address {
+            Some((at, every)) if *at <= now => {
+                *at += *every;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
+    let ip = match remote {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind(&BindOptions {
+        addr: SocketAddr::new(ip, 0),
+        recv_buffer: BUFFER,
+        send_buffer: BUFFER,
+        only_v6: true,
+        ..BindOptions::default()
+    })
+}
+
+fn put(
+    socket: &mut UdpSocket,
+    remote: SocketAddr,
+    datagram: &[u8],
+    batch: &mut SendBatch,
+    unsent: &mut u64,
+) {
+    batch.clear();
+    batch.push(remote, None, 0, datagram);
+    let report = socket.send(batch);
+    *unsent += report.dropped + report.failed;
+}

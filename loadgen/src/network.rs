@@ -1,0 +1,112 @@
+//! `--network`: a preset of the protocol's simulated network, or a TOML file of the same fields.
+
+use std::time::Duration;
+
+use nucleus_protocol::netsim::{Conditions, Loss};
+use serde::Deserialize;
+
+/// A network by name, with what it does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Network {
+    /// As on the command line.
+    pub(crate) name: String,
+    /// The same in both directions and on both planes.
+    pub(crate) conditions: Conditions,
+}
+
+/// A network file. What is not named is as in `clean`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    delay_min_ms: f64,
+    delay_max_ms: f64,
+    /// Share of the datagrams, 0 to 1.
+    loss: f64,
+    /// Mean length of a burst of loss in datagrams; 1 or less means independent loss.
+    burst: f64,
+    duplicate: f64,
+    reorder: f64,
+    bandwidth_bps: Option<u64>,
+    queue_bytes: Option<usize>,
+    new_address_every_s: Option<f64>,
+}
+
+impl Network {
+    /// Nothing is simulated, so no datagram needs to pass through a pipe.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.conditions == Conditions::CLEAN
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let conditions = match Conditions::preset(name) {
+            Some(conditions) => conditions,
+            None if name.contains(['.', '/']) => read(name)?,
+            None => {
+                let known = Conditions::PRESETS.join(", ");
+                return Err(format!("unknown network; there are {known}, or a path to a TOML file"));
+            }
+        };
+        Ok(Network { name: name.to_owned(), conditions })
+    }
+}
+
+fn read(path: &str) -> Result<Conditions, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let file: File = toml::from_str(&text).map_err(|e| e.to_string())?;
+    file.conditions()
+}
+
+impl File {
+    fn conditions(&self) -> Result<Conditions, String> {
+        let shares = [self.loss, self.duplicate, self.reorder];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+            return Err("loss, duplicate and reorder are shares from 0 to 1".into());
+        }
+        let span = |seconds: f64| {
+            Duration::try_from_secs_f64(seconds).map_err(|e| format!("{seconds} s: {e}"))
+        };
+        let delay_min = span(self.delay_min_ms / 1_000.0)?;
+        let delay_max = span(self.delay_max_ms / 1_000.0)?.max(delay_min);
+        let loss = match self.loss {
+            share if self.burst > 1.0 => Loss::bursts(share, self.burst),
+            share if share > 0.0 => Loss::independent(share),
+            _ => Loss::NONE,
+        };
+        let queue_bytes = self.queue_bytes.unwrap_or(Conditions::CLEAN.queue_bytes);
+        let new_address_every = self.new_address_every_s.map(span).transpose()?;
+        Ok(Conditions {
+            delay_min,
+            delay_max,
+            loss,
+            duplicate: self.duplicate,
+            reorder: self.reorder,
+            bandwidth_bps: self.bandwidth_bps,
+            queue_bytes,
+            new_address_every,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files() {
+        assert!("clean".parse::<Network>().unwrap().is_clean());
+        assert!(!"wifi".parse::<Network>().unwrap().is_clean());
+        let error = "dial-up".parse::<Network>().unwrap_err();
+        assert!(error.contains("clean, wifi, lossy"), "{error}");
+        assert!("/no/such.toml".parse::<Network>().is_err());
+        let conditions = |text: &str| toml::from_str::<File>(text).unwrap().conditions();
+        assert_eq!(conditions(""), Ok(Conditions::CLEAN));
+        let slow = conditions("delay_min_ms = 5\ndelay_max_ms = 30\nloss = 0.01\nburst = 3");
+        assert_eq!(slow, Ok(Conditions::preset("wifi").unwrap()));
+        assert!(conditions("loss = 2").is_err() && conditions("delay_min_ms = -1").is_err());
+        assert!(toml::from_str::<File>("delay = 3").is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! What the headsets say: every payload is a pure function of who says it and its number, so that
+//! whoever receives it can recompute it and compare every byte.
+
+use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
+
+/// Bytes of a voice payload: Opus at 24 kHz, 20 ms, 30 kbit/s.
+pub(crate) const VOICE_BYTES: usize = 75;
+/// Least and largest event payload in bytes.
+pub(crate) const EVENT_BYTES: (usize, usize) = (60, 400);
+/// Room, sender and number in front of an event's noise.
+const EVENT_HEAD: usize = 12;
+/// Seats of one row of a room, 1 m apart.
+const ROW: u32 = 32;
+
+/// Who says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// The run's seed.
+    pub(crate) seed: u64,
+    /// The room's number.
+    pub(crate) room: u32,
+    /// The sender's number inside the room.
+    pub(crate) sender: u32,
+}
+
+/// Streams of one source that must not resemble each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// Poses.
+    Pose = 1,
+    /// Voice packets.
+    Voice = 2,
+    /// Events.
+    Event = 3,
+    /// When a headset talks.
+    Talk = 4,
+    /// When it sends events.
+    Pace = 5,
+    /// When its first pose goes out.
+    Phase = 6,
+    /// Its realtime network, upwards.
+    Up = 7,
+    /// And downwards.
+    Down = 8,
+    /// Its session network.
+    Session = 9,
+}
+
+impl Source {
+    /// A number that stands for `sequence` of `stream`, well mixed.
+    pub(crate) fn mix(self, stream: Stream, sequence: u64) -> u64 {
+        let whose = u64::from(self.room) << 32 | u64::from(self.sender);
+        let start = splitmix(self.seed ^ (stream as u64) << 56);
+        splitmix(splitmix(start ^ whose).wrapping_add(sequence))
+    }
+
+    /// A random source for everything that `stream` draws.
+    pub(crate) fn rng(self, stream: Stream) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.mix(stream, 0))
+    }
+
+    /// Appends pose number `sequence`, 33 bytes: a head that sways about its seat, and two hands.
+    pub(crate) fn pose(self, sequence: u64, out: &mut Vec<u8>) {
+        let a = self.mix(Stream::Pose, sequence);
+        let b = splitmix(a);
+        let seat = [(self.sender % ROW) as f32, 1.6, (self.sender / ROW) as f32];
+        let head = [sway(a) + seat[0], sway(a >> 8) + seat[1], sway(a >> 16) + seat[2]];
+        let hand = |x: f32, bits: u64| Transform {
+            position: [
+                head[0] + x + sway(bits),
+                head[1] - 0.4 + sway(bits >> 8),
+                head[2] - 0.3 + sway(bits >> 16),
+            ],
+            rotation: turn(bits >> 24),
+        };
+        let pose = Pose {
+            head: Transform { position: head, rotation: turn(a >> 24) },
+            left: Some(hand(-0.25, a >> 40)),
+            right: Some(hand(0.25, b)),
+        };
+        pose.encode(out);
+    }
+
+    /// Appends voice packet number `sequence`, [`VOICE_BYTES`] in all.
+    pub(crate) fn voice(self, sequence: u64, spurt_start: bool, out: &mut Vec<u8>) {
+        let mut opus = [0; VOICE_BYTES - 2];
+        let start = self.mix(Stream::Voice, sequence);
+        noise(start, &mut opus);
+        let flags = if spurt_start { SPURT_START } else { 0 };
+        let level = 20 + (start % 30) as u8;
+        Voice { level, speaking: true, flags, opus: &opus }.encode(out);
+    }
+
+    /// Appends event number `sequence`. Unlike realtime frames an event carries no number of its
+    /// sender's, so the payload names it in front.
+    pub(crate) fn event(self, sequence: u32, out: &mut Vec<u8>) {
+        let start = self.mix(Stream::Event, sequence.into());
+        let (least, most) = EVENT_BYTES;
+        let len = least + (start % (most - least + 1) as u64) as usize;
+        let begin = out.len();
+        for word in [self.room, self.sender, sequence] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.resize(begin + len, 0);
+        noise(start, &mut out[begin + EVENT_HEAD..]);
+    }
+}
+
+/// Room, sender and number that an event's payload claims.
+pub(crate) fn event_claim(payload: &[u8]) -> Option<(u32, u32, u32)> {
+    let (head, _) = payload.split_first_chunk::<EVENT_HEAD>()?;
+    let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+    Some((word(0), word(4), word(8)))
+}
+
+/// Within 0.1 m on either side, from eight bits.
+fn sway(bits: u64) -> f32 {
+    (f32::from(bits as u8) - 127.5) * (0.1 / 127.5)
+}
+
+/// A turn of up to 53 degrees about each of two axes, from 16 bits.
+fn turn(bits: u64) -> [f32; 4] {
+    [5.0 * sway(bits), 5.0 * sway(bits >> 8), 0.0, 1.0]
+}
+
+fn noise(mut state: u64, out: &mut [u8]) {
+    for chunk in out.chunks_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = scramble(state).to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+}
+
+/// Steele, Lea and Flood's SplitMix64.
+fn splitmix(state: u64) -> u64 {
+    scramble(state.wrapping_add(0x9e37_79b9_7f4a_7c15))
+}
+
+fn scramble(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: Source = Source { seed: 1, room: 2, sender: 3 };
+
+    fn all(source: Source, sequence: u32) -> [Vec<u8>; 3] {
+        let mut out = [Vec::new(), Vec::new(), Vec::new()];
+        source.pose(sequence.into(), &mut out[0]);
+        source.voice(sequence.into(), false, &mut out[1]);
+        source.event(sequence, &mut out[2]);
+        out
+    }
+
+    #[test]
+    fn payloads_depend_on_who_and_which_and_nothing_else() {
+        let first = all(SOURCE, 7);
+        assert_eq!(first, all(SOURCE, 7));
+        let others = [
+            all(Source { seed: 9, ..SOURCE }, 7),
+            all(Source { room: 9, ..SOURCE }, 7),
+            all(Source { sender: 9, ..SOURCE }, 7),
+            all(SOURCE, 8),
+        ];
+        for other in others {
+            for (a, b) in first.iter().zip(&other) {
+                assert_ne!(a, b);
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_have_their_sizes_and_their_form() {
+        for sequence in 0..2_000 {
+            let [pose, voice, event] = all(SOURCE, sequence);
+            assert_eq!((pose.len(), voice.len()), (33, VOICE_BYTES));
+            assert!((EVENT_BYTES.0..=EVENT_BYTES.1).contains(&event.len()));
+            assert_eq!(event_claim(&event), Some((2, 3, sequence)));
+            let (parsed, rest) = Pose::parse(&pose).unwrap();
+            assert!(rest.is_empty() && parsed.left.is_some() && parsed.right.is_some());
+            assert!((parsed.head.position[0] - 3.0).abs() < 0.11);
+            assert!(Voice::parse(&voice).unwrap().speaking);
+        }
+        assert_eq!(event_claim(&[0; 11]), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! What is to be driven, fixed before the run starts.
+
+use nucleus_protocol::netsim::Conditions;
+
+use crate::args::RunArgs;
+use crate::payload::Source;
+use crate::profile::Traffic;
+
+/// Threads that drive realtime links, at most: beyond it loopback itself is the limit.
+const MAX_WORKERS: usize = 4;
+
+/// The headsets, their rooms and their traffic.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) headsets: u32,
+    pub(crate) room_size: u32,
+    pub(crate) traffic: Traffic,
+    /// `None` for a clean network.
+    pub(crate) network: Option<Conditions>,
+    /// Realtime threads.
+    pub(crate) workers: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(args: &RunArgs) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
+        Plan {
+            seed: args.seed,
+            headsets: args.headsets.get(),
+            room_size: args.room_size.get(),
+            traffic: args.profile.traffic(args.pose_hz),
+            network: (!args.network.is_clean()).then(|| args.network.conditions.clone()),
+            workers: workers.min(args.rooms()),
+        }
+    }
+
+    /// Room and number inside it of headset `headset`.
+    pub(crate) fn source(&self, headset: u32) -> Source {
+        let (room, sender) = (headset / self.room_size, headset % self.room_size);
+        Source { seed: self.seed, room, sender }
+    }
+
+    /// The rooms.
+    pub(crate) fn rooms(&self) -> u32 {
+        self.headsets.div_ceil(self.room_size)
+    }
+
+    /// The realtime thread of a room: senders and receivers of a room share one, so that checking
+    /// what arrives against what was sent needs no lock.
+    pub(crate) fn worker(&self, room: u32) -> u32 {
+        room % self.workers
+    }
+
+    /// A room's name on the server.
+    pub(crate) fn room_name(&self, room: u32) -> String {
+        format!("load-{}-{room}", self.seed)
+    }
+}

@@ -1,0 +1,69 @@
+//! Live progress on stderr: one line that is rewritten on a terminal, else a line now and then.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::shared::Shared;
+
+/// µs between two lines.
+const TERMINAL_EVERY: u64 = 1_000_000;
+const PLAIN_EVERY: u64 = 5_000_000;
+
+/// Says how far the run is.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    terminal: bool,
+    started: u64,
+    last: u64,
+    /// Messages sent and delivered at the last line.
+    before: (u64, u64),
+}
+
+impl Ticker {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let started = shared.clock.now();
+        let terminal = std::io::stderr().is_terminal();
+        Ticker { shared, terminal, started, last: started, before: (0, 0) }
+    }
+
+    /// Writes a line when it is time to.
+    pub(crate) fn tick(&mut self, phase: &str) {
+        let now = self.shared.clock.now();
+        let every = if self.terminal { TERMINAL_EVERY } else { PLAIN_EVERY };
+        let passed = now.saturating_sub(self.last);
+        if passed < every {
+            return;
+        }
+        self.last = now;
+        let line = self.line(phase, now, passed);
+        let mut out = std::io::stderr().lock();
+        // Progress that cannot be written is no reason to stop.
+        let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = out.flush();
+    }
+
+    /// Clears the line.
+    pub(crate) fn end(&self) {
+        if self.terminal {
+            let mut out = std::io::stderr().lock();
+            let _ = write!(out, "\r\x1b[K");
+            let _ = out.flush();
+        }
+    }
+
+    fn line(&mut self, phase: &str, now: u64, passed: u64) -> String {
+        let p = &self.shared.progress;
+        let totals = (p.sent.load(Relaxed), p.delivered.load(Relaxed));
+        let rate = |total: u64, before: u64| (total - before) * 1_000_000 / passed.max(1);
+        let (sent, delivered) = (rate(totals.0, self.before.0), rate(totals.1, self.before.1));
+        self.before = totals;
+        format!(
+            "{:>5.1} s {phase}: {} joined, {} failed, {} lost; {sent} sent/s, {delivered} delivered/s",
+            now.saturating_sub(self.started) as f64 / 1e6,
+            p.joined.load(Relaxed),
+            p.failed.load(Relaxed),
+            p.lost_sessions.load(Relaxed),
+        )
+    }
+}

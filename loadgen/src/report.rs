@@ -1,0 +1,211 @@
+//! The report: what a run measured, in the shape that scripts outside the repository read.
+
+use serde::Serialize;
+
+use crate::tally::Tally;
+
+/// Version of the report's shape.
+const SCHEMA: u32 = 1;
+
+/// A run's figures. Times in ms unless the name says otherwise, counters over the measured window.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema: u32,
+    pub(crate) valid: bool,
+    pub(crate) invalid_reasons: Vec<String>,
+    /// What a reader should know that makes nothing invalid.
+    pub(crate) notes: Vec<String>,
+    pub(crate) seed: u64,
+    pub(crate) profile: String,
+    pub(crate) network: String,
+    pub(crate) headsets: u64,
+    pub(crate) rooms: u64,
+    pub(crate) duration_s: f64,
+    pub(crate) verified_share: f64,
+    pub(crate) joins: Joins,
+    pub(crate) sessions: Sessions,
+    pub(crate) channels: Channels,
+    pub(crate) generator: Generator,
+    pub(crate) server: Server,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Joins {
+    pub(crate) attempted: u64,
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sessions {
+    /// Ended before the run did, and not by us.
+    pub(crate) lost: u64,
+    pub(crate) resumed: u64,
+    pub(crate) on_fallback: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Channels {
+    pub(crate) pose: Channel,
+    pub(crate) voice: Channel,
+    pub(crate) event: Channel,
+}
+
+/// delivered + superseded + suppressed + lost = expected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Channel {
+    pub(crate) sent: u64,
+    pub(crate) expected: u64,
+    pub(crate) delivered: u64,
+    pub(crate) superseded: u64,
+    pub(crate) suppressed: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) misrouted: u64,
+    pub(crate) loss: f64,
+    pub(crate) latency_ms: Latency,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Generator {
+    pub(crate) cpu_s: f64,
+    pub(crate) send_lag_p99_ms: f64,
+    /// Realtime datagrams received.
+    pub(crate) datagrams_in: u64,
+    /// Datagrams our own sockets had no room for; they count as lost.
+    pub(crate) kernel_drops: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Server {
+    /// Where these figures come from: `proc+metrics`, `proc`, `metrics` or `none`.
+    pub(crate) source: String,
+    pub(crate) cpu_s: f64,
+    pub(crate) rss_bytes: u64,
+    pub(crate) datagrams_out: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) messages_per_datagram: f64,
+    pub(crate) cpu_ns_per_message: u64,
+    pub(crate) kernel_drops: u64,
+}
+
+impl Report {
+    /// An empty report of this schema.
+    pub(crate) fn new() -> Self {
+        Report { schema: SCHEMA, valid: true, verified_share: 1.0, ..Report::default() }
+    }
+
+    /// Records why the run proves nothing.
+    pub(crate) fn invalidate(&mut self, reason: impl Into<String>) {
+        self.valid = false;
+        self.invalid_reasons.push(reason.into());
+    }
+}
+
+impl Channel {
+    /// The books of a channel. What the server says it withheld can overlap what was delivered (its
+    /// reports are up to a second apart): then it is cut, and `true` says so.
+    pub(crate) fn new(tally: &Tally) -> (Self, bool) {
+        let missing = tally.expected.saturating_sub(tally.delivered);
+        let superseded = tally.superseded.min(missing);
+        let suppressed = tally.suppressed.min(missing - superseded);
+        let lost = missing - superseded - suppressed;
+        let cut = superseded + suppressed < tally.superseded + tally.suppressed
+            || tally.delivered > tally.expected;
+        let channel = Channel {
+            sent: tally.sent,
+            expected: tally.expected,
+            delivered: tally.delivered.min(tally.expected),
+            superseded,
+            suppressed,
+            lost,
+            duplicated: tally.duplicated,
+            reordered: tally.reordered,
+            corrupt: tally.corrupt,
+            misrouted: tally.misrouted,
+            loss: share(lost, tally.expected),
+            latency_ms: Latency::new(&tally.latency),
+        };
+        (channel, cut)
+    }
+}
+
+impl Latency {
+    fn new(micros: &hdrhistogram::Histogram<u64>) -> Self {
+        let at = |q: f64| ms(micros.value_at_quantile(q));
+        let max = ms(micros.max());
+        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max }
+    }
+}
+
+impl Server {
+    /// Fills in the ratios.
+    pub(crate) fn finish(mut self) -> Self {
+        if self.datagrams_out > 0 {
+            self.messages_per_datagram = self.messages_out as f64 / self.datagrams_out as f64;
+        }
+        if self.messages_out > 0 {
+            self.cpu_ns_per_message = (self.cpu_s * 1e9 / self.messages_out as f64) as u64;
+        }
+        self
+    }
+}
+
+/// ms with three places from µs.
+pub(crate) fn ms(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_books_balance_whatever_is_counted() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..10_000 {
+            let mut tally = Tally::new();
+            tally.expected = rng.u64(0..100);
+            tally.delivered = rng.u64(0..120);
+            tally.superseded = rng.u64(0..50);
+            tally.suppressed = rng.u64(0..50);
+            let (c, cut) = Channel::new(&tally);
+            assert_eq!(c.delivered + c.superseded + c.suppressed + c.lost, c.expected);
+            let counted = tally.delivered + tally.superseded + tally.suppressed;
+            assert_eq!(cut, counted > tally.expected);
+            assert!((0.0..=1.0).contains(&c.loss));
+        }
+    }
+
+    #[test]
+    fn an_empty_channel_has_no_loss() {
+        let (channel, cut) = Channel::new(&Tally::new());
+        assert_eq!((channel, cut), (Channel::default(), false));
+    }
+
+    #[test]
+    fn latencies_are_in_ms() {
+        let mut tally = Tally::new();
+        (1..=1_000).for_each(|n| tally.record_latency(n * 100));
+        let latency = Channel::new(&tally).0.latency_ms;
+        assert!((latency.p50 - 50.0).abs() < 0.2 && (latency.p99 - 99.0).abs() < 0.2);
+        assert!((latency.max - 100.0).abs() < 0.2);
+    }
+}

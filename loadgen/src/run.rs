@@ -1,0 +1,278 @@
+//! One run from the first join to the report.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nucleus_net::{process_cpu_seconds, sleep_until};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::args::RunArgs;
+use crate::embedded::{Embedded, EmbeddedError};
+use crate::events::EventBook;
+use crate::figures::{Findings, ServerWatch, figures};
+use crate::plan::Plan;
+use crate::progress::Ticker;
+use crate::report::Report;
+use crate::sessions::{self, Crew, SessionLog};
+use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
+use crate::target::{Target, TargetError};
+use crate::worker::{Outcome, Worker};
+
+/// Between the last join and the window.
+const SETTLE: u64 = 2_000_000;
+/// Joins that have not answered so long after the ramp have failed.
+const JOIN_WAIT: u64 = 15_000_000;
+/// The last report of an active link is at most a second old, so that is how long the server's
+/// counts need to arrive, plus what a bad network adds.
+const REPORT_WAIT: u64 = 300_000;
+/// Descriptors besides two for each headset.
+const SPARE_FILES: u64 = 200;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("{headsets} headsets need {needed} open files, the limit is {limit}: raise ulimit -n")]
+    Files { headsets: u32, needed: u64, limit: u64 },
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+    #[error("nobody could join: {0}")]
+    NobodyJoined(String),
+}
+
+/// Runs it.
+pub(crate) fn run(args: &RunArgs) -> Result<Report, RunError> {
+    let plan = Arc::new(Plan::new(args));
+    raise_file_limit(&plan)?;
+    let mut embedded = None;
+    let target = match &args.server.target {
+        Some(host_port) => Target::given(host_port, &args.server)?,
+        None => {
+            let tick = args.server.tick.as_deref();
+            let server = embedded.insert(Embedded::start(args.server.shards, tick)?);
+            Target::embedded(server)?
+        }
+    };
+    let mut run = Run::start(plan, target, embedded, args.ramp)?;
+    run.ramp(args.ramp)?;
+    run.measure(args.duration);
+    run.wait_for_stragglers();
+    Ok(run.finish(args))
+}
+
+fn raise_file_limit(plan: &Plan) -> Result<(), RunError> {
+    let needed = 2 * u64::from(plan.headsets) + SPARE_FILES;
+    // Where the limit is unknown, the sockets themselves will tell.
+    let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
+    let headsets = plan.headsets;
+    if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
+}
+
+struct Run {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    crew: Arc<Crew>,
+    runtime: Runtime,
+    sessions: Vec<tokio::task::JoinHandle<()>>,
+    workers: Vec<JoinHandle<Outcome>>,
+    interrupted: Arc<AtomicBool>,
+    ticker: Ticker,
+    watch: ServerWatch,
+    findings: Findings,
+    /// Dropped last: the server outlives everybody who talks to it.
+    embedded: Option<Embedded>,
+}
+
+impl Run {
+    fn start(
+        plan: Arc<Plan>,
+        target: Target,
+        embedded: Option<Embedded>,
+        ramp: Duration,
+    ) -> Result<Self, RunError> {
+        let shared = Arc::new(Shared::new());
+        let (senders, workers) = start_workers(&plan, &shared)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads((cores / 2).clamp(1, 4))
+            .thread_name("sessions")
+            .enable_all()
+            .build()
+            .map_err(RunError::Threads)?;
+        let watch = ServerWatch::new(target.http.clone(), target.pid);
+        let crew = Arc::new(Crew {
+            events: EventBook::new(&plan),
+            plan: plan.clone(),
+            shared: shared.clone(),
+            target,
+            workers: senders,
+            log: SessionLog::new(),
+            leave: watch::Sender::new(false),
+        });
+        let interrupted = Arc::<AtomicBool>::default();
+        runtime.spawn(catch_signals(interrupted.clone()));
+        let sessions = runtime.block_on(sessions::start(&crew, ramp));
+        let ticker = Ticker::new(shared.clone());
+        let findings = Findings::default();
+        Ok(Run {
+            plan,
+            shared,
+            crew,
+            runtime,
+            sessions,
+            workers,
+            interrupted,
+            ticker,
+            watch,
+            findings,
+            embedded,
+        })
+    }
+
+    /// Until everybody has joined or failed.
+    fn ramp(&mut self, ramp: Duration) -> Result<(), RunError> {
+        let deadline = self.now() + ramp.as_micros() as u64 + JOIN_WAIT;
+        let all = u64::from(self.plan.headsets);
+        self.wait("joining", deadline, |run| run.settled() >= all);
+        let progress = &self.shared.progress;
+        let joined = progress.joined.load(Relaxed);
+        self.findings.attempted = all;
+        self.findings.joined = joined;
+        if joined == 0 && !self.interrupted() {
+            let troubles = self.crew.log.troubles();
+            let why = troubles.into_iter().max_by_key(|(_, count)| *count);
+            let why = why.map_or_else(|| "no answer in time".into(), |(text, _)| text);
+            return Err(RunError::NobodyJoined(why));
+        }
+        Ok(())
+    }
+
+    fn settled(&self) -> u64 {
+        let progress = &self.shared.progress;
+        progress.joined.load(Relaxed) + progress.failed.load(Relaxed)
+    }
+
+    /// The window itself.
+    fn measure(&mut self, duration: Duration) {
+        let start = self.now() + SETTLE;
+        let end = start + duration.as_micros() as u64;
+        self.shared.open_window(Window { start, end });
+        self.wait("settling", start, |_| false);
+        self.findings.own_cpu_s = -own_cpu();
+        self.watch.begin();
+        self.wait("measuring", end, |_| false);
+        self.findings.own_cpu_s += own_cpu();
+        self.watch.end();
+        if self.interrupted() {
+            self.shared.cut_window();
+        }
+        let window = self.shared.window();
+        self.findings.duration_s = window.end.saturating_sub(window.start) as f64 / 1e6;
+    }
+
+    /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
+    fn wait_for_stragglers(&mut self) {
+        let end = self.shared.window().end;
+        self.wait("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
+        self.wait("waiting for events", end + EVENT_WAIT, |run| run.crew.events.complete());
+    }
+
+    fn finish(mut self, args: &RunArgs) -> Report {
+        self.shared.finish();
+        let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
+        // Who leaves now is not lost.
+        self.findings.lost_sessions = self.shared.progress.lost_sessions.load(Relaxed);
+        self.findings.events = Some(self.crew.events.tally());
+        self.crew.leave.send_replace(true);
+        let sessions = std::mem::take(&mut self.sessions);
+        self.runtime.block_on(async {
+            for session in sessions {
+                // A task that failed has said so in the log; one that hangs is cut off.
+                let _ = tokio::time::timeout(Duration::from_secs(2), session).await;
+            }
+        });
+        self.ticker.end();
+        self.findings.joins = Some(self.crew.log.joins());
+        self.findings.troubles = self.crew.log.troubles();
+        self.findings.interrupted = self.interrupted();
+        let report = figures(args, &self.plan, self.findings, outcomes, self.watch);
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        report
+    }
+
+    /// Until `deadline` (µs) or `done`, or until there is no point in going on.
+    fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
+        while self.now() < deadline && !done(self) && !self.interrupted() {
+            if let Some(text) = self.embedded.as_mut().and_then(Embedded::died) {
+                self.findings.server_died = Some(text);
+                self.interrupted.store(true, Relaxed);
+            }
+            self.ticker.tick(phase);
+            sleep_until(deadline.min(self.now() + 50_000));
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Relaxed)
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.now()
+    }
+}
+
+type Workers = (Vec<mpsc::Sender<crate::headset::Start>>, Vec<JoinHandle<Outcome>>);
+
+fn start_workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Workers, RunError> {
+    let (mut senders, mut handles) = (Vec::new(), Vec::new());
+    for number in 0..plan.workers {
+        let (sender, starts) = mpsc::channel();
+        let (plan, shared) = (plan.clone(), shared.clone());
+        let name = format!("realtime-{number}");
+        let work = move || Worker::new(plan, shared, starts).run();
+        let handle = std::thread::Builder::new().name(name).spawn(work);
+        senders.push(sender);
+        handles.push(handle.map_err(RunError::Threads)?);
+    }
+    Ok((senders, handles))
+}
+
+fn own_cpu() -> f64 {
+    process_cpu_seconds(None).unwrap_or(0.0)
+}
+
+/// The first SIGINT or SIGTERM ends the run with what it has; a second one ends the process, and
+/// then an embedded server gets the terminal's signal itself.
+async fn catch_signals(interrupted: Arc<AtomicBool>) {
+    wait_for_signal().await;
+    interrupted.store(true, Relaxed);
+    wait_for_signal().await;
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

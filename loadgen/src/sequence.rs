@@ -1,0 +1,98 @@
+//! Numbers on the wire: from 16 bits back to whole ones, and which of them were seen before.
+
+/// The whole number behind the 16 bits `wire`, given the newest one that was sent. Nothing newer can
+/// arrive, so a number from the future comes out far in the past; `None` before the first.
+pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
+    let behind = (newest_sent as u16).wrapping_sub(wire);
+    newest_sent.checked_sub(behind.into())
+}
+
+/// What a receiver has had of one sender on one channel: the newest number and the 127 before it.
+/// At 90 Hz that is 1.4 s, longer than anything is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// The newest number + 1, 0 while there is none.
+    next: u64,
+    /// Bit n: `next - 1 - n` was seen.
+    bits: u128,
+}
+
+/// What a number is to a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    /// The newest so far.
+    Newest,
+    /// New, but something newer came first.
+    Reordered,
+    /// Seen before.
+    Duplicate,
+    /// Too old to tell.
+    Ancient,
+}
+
+impl Seen {
+    /// Takes note of a number.
+    pub(crate) fn note(&mut self, number: u64) -> Novelty {
+        if number >= self.next {
+            let ahead = number + 1 - self.next;
+            self.bits = if ahead >= 128 { 0 } else { self.bits << ahead };
+            self.bits |= 1;
+            self.next = number + 1;
+            return Novelty::Newest;
+        }
+        let behind = self.next - 1 - number;
+        if behind >= 128 {
+            return Novelty::Ancient;
+        }
+        let bit = 1 << behind;
+        if self.bits & bit != 0 {
+            return Novelty::Duplicate;
+        }
+        self.bits |= bit;
+        Novelty::Reordered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unwraps_across_the_edge() {
+        assert_eq!(unwrap(0, 0), Some(0));
+        assert_eq!(unwrap(65_536, 65_535), Some(65_535));
+        assert_eq!(unwrap(65_540, 4), Some(65_540));
+        assert_eq!(unwrap(131_080, 0xfff0), Some(131_056));
+        assert_eq!(unwrap(5, 6), None, "from the future");
+        for newest in [0u64, 1, 65_534, 65_535, 65_536, 70_000, 1 << 40] {
+            for number in newest.saturating_sub(60_000)..=newest {
+                assert_eq!(unwrap(newest, number as u16), Some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn tells_new_from_seen() {
+        let mut seen = Seen::default();
+        let said = [0, 1, 3, 2, 2, 3, 130, 3, 2, 500, 499, 499, 372, 373];
+        use Novelty::*;
+        let expected = [
+            Newest, Newest, Newest, Reordered, Duplicate, Duplicate, Newest, Duplicate, Ancient,
+            Newest, Reordered, Duplicate, Ancient, Reordered,
+        ];
+        assert_eq!(said.map(|number| seen.note(number)), expected);
+    }
+
+    #[test]
+    fn counts_each_number_once_in_any_order() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut numbers: Vec<u64> = (0..1_000).chain((0..1_000).step_by(3)).collect();
+        numbers.sort_unstable();
+        for block in numbers.chunks_mut(40) {
+            rng.shuffle(block);
+        }
+        let mut seen = Seen::default();
+        let fresh = |n: Novelty| matches!(n, Novelty::Newest | Novelty::Reordered);
+        assert_eq!(numbers.iter().filter(|n| fresh(seen.note(**n))).count(), 1_000);
+    }
+}

@@ -1,0 +1,84 @@
+//! What the threads of a run share: the measured window, and counts for the progress line.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use nucleus_net::Clock;
+
+/// µs that realtime messages are waited for behind the window.
+pub(crate) const REALTIME_WAIT: u64 = 1_000_000;
+/// µs that events are waited for.
+pub(crate) const EVENT_WAIT: u64 = 10_000_000;
+
+/// The measured window in µs on [`Clock`]'s scale: by *scheduled* times of sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Window {
+    /// Whether something scheduled then is measured.
+    pub(crate) fn contains(&self, scheduled: u64) -> bool {
+        (self.start..self.end).contains(&scheduled)
+    }
+}
+
+/// Shared by reference between all threads. Single words, each a fact of its own: no order between
+/// them is relied on.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    start: AtomicU64,
+    end: AtomicU64,
+    finished: AtomicBool,
+    pub(crate) progress: Progress,
+}
+
+/// Counts since the start of the run, window or not.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) joined: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) lost_sessions: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) events_delivered: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Shared {
+            clock: Clock::new(),
+            start: AtomicU64::new(u64::MAX),
+            end: AtomicU64::new(u64::MAX),
+            finished: AtomicBool::new(false),
+            progress: Progress::default(),
+        }
+    }
+
+    /// The window, all in the future until it is opened.
+    pub(crate) fn window(&self) -> Window {
+        Window { start: self.start.load(Relaxed), end: self.end.load(Relaxed) }
+    }
+
+    /// Sets the window, ahead of its start.
+    pub(crate) fn open_window(&self, window: Window) {
+        self.end.store(window.end, Relaxed);
+        self.start.store(window.start, Relaxed);
+    }
+
+    /// Ends the window (and all sending) now.
+    pub(crate) fn cut_window(&self) {
+        self.end.fetch_min(self.clock.now(), Relaxed);
+    }
+
+    /// Whether the realtime threads shall stop.
+    pub(crate) fn finished(&self) -> bool {
+        self.finished.load(Relaxed)
+    }
+
+    /// Tells them to.
+    pub(crate) fn finish(&self) {
+        self.finished.store(true, Relaxed);
+    }
+}

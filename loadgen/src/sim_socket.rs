@@ -1,0 +1,210 @@
+//! A UDP socket for quinn behind a simulated network: both directions pass through a seeded pipe.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use nucleus_net::Clock;
+use nucleus_protocol::netsim::{Conditions, Pipe};
+use nucleus_protocol::time::Time;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+/// Datagrams that may wait for quinn to read them, as in a small socket buffer.
+const ARRIVED: usize = 1_024;
+/// Largest datagram read.
+const BUFFER: usize = 2_048;
+
+/// A datagram and who it comes from or goes to.
+type Parcel = (SocketAddr, Vec<u8>);
+
+/// The socket that quinn holds; a task of its own moves the datagrams.
+pub(crate) struct SimSocket {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+}
+
+#[derive(Default)]
+struct State {
+    up: Option<Pipe<Parcel>>,
+    arrived: VecDeque<Parcel>,
+    reader: Option<Waker>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimSocket {
+    /// Binds a free port of `ip` and starts the task on the current runtime.
+    pub(crate) async fn bind(ip: IpAddr, seed: u64, conditions: Conditions) -> io::Result<Self> {
+        let socket = UdpSocket::bind((ip, 0)).await?;
+        let local = socket.local_addr()?;
+        let shared = Arc::<Shared>::default();
+        shared.state().up = Some(Pipe::new(seed, conditions.clone()));
+        let down = Pipe::new(!seed, conditions.clone());
+        let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new() };
+        tokio::spawn(pump.run(conditions.new_address_every));
+        Ok(SimSocket { shared, local })
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl AsyncUdpSocket for SimSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(AlwaysWritable)
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let now = Time::from_micros(Clock::new().now());
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        if let Some(up) = &mut self.shared.state().up {
+            for datagram in transmit.contents.chunks(segment) {
+                let parcel = (transmit.destination, datagram.to_vec());
+                up.handle_input(now, datagram.len(), parcel);
+            }
+        }
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.shared.state();
+        let mut count = 0;
+        for (buf, meta) in bufs.iter_mut().zip(meta) {
+            let Some((addr, data)) = state.arrived.pop_front() else { break };
+            let len = data.len().min(buf.len());
+            buf[..len].copy_from_slice(&data[..len]);
+            *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
+            count += 1;
+        }
+        if count > 0 {
+            return Poll::Ready(Ok(count));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+}
+
+impl fmt::Debug for SimSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimSocket").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+/// The pipe upwards takes whatever comes, and drops what is too much like a real queue.
+#[derive(Debug)]
+struct AlwaysWritable;
+
+impl UdpPoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Between the real socket and the pipes.
+struct Pump {
+    shared: Arc<Shared>,
+    socket: UdpSocket,
+    down: Pipe<Parcel>,
+    clock: Clock,
+}
+
+impl Pump {
+    async fn run(mut self, new_address_every: Option<Duration>) {
+        let mut buffer = vec![0; BUFFER];
+        let mut next_address = new_address_every.map(|every| self.now() + every);
+        loop {
+            if let Some((due, every)) = next_address.zip(new_address_every)
+                && self.now() >= due
+            {
+                next_address = Some(due + every);
+                self.change_address().await;
+            }
+            let Some(wait) = self.deliver(next_address) else { return };
+            tokio::select! {
+                received = self.socket.recv_from(&mut buffer) => {
+                    // An error here is an ICMP echo of something sent; the next call goes on.
+                    if let Ok((len, from)) = received {
+                        let now = self.now();
+                        self.down.handle_input(now, len, (from, buffer[..len].to_vec()));
+                    }
+                }
+                () = self.shared.changed.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(self.clock.now())
+    }
+
+    /// A new source port, as a NAT that forgot gives it: neither end is told.
+    async fn change_address(&mut self) {
+        if let Ok(local) = self.socket.local_addr()
+            && let Ok(socket) = UdpSocket::bind((local.ip(), 0)).await
+        {
+            self.socket = socket;
+        }
+    }
+
+    /// Moves what is due; gives the time until there is more to do, `None` once quinn is gone.
+    fn deliver(&mut self, next_address: Option<Time>) -> Option<Duration> {
+        let now = self.now();
+        let mut state = self.shared.state();
+        if state.closed {
+            return None;
+        }
+        while let Some((to, data)) = state.up.as_mut().and_then(|up| up.poll_output(now)) {
+            // A full send buffer loses the datagram, as a real one would.
+            let _ = self.socket.try_send_to(&data, to);
+        }
+        let mut woken = false;
+        while let Some(parcel) = self.down.poll_output(now) {
+            if state.arrived.len() < ARRIVED {
+                state.arrived.push_back(parcel);
+            }
+            woken = true;
+        }
+        let up_due = state.up.as_ref().and_then(Pipe::poll_timeout);
+        let due = [up_due, self.down.poll_timeout(), next_address].into_iter().flatten().min();
+        let reader = if woken { state.reader.take() } else { None };
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Some(due.map_or(Duration::from_secs(3_600), |due| due.since(now)))
+    }
+}

@@ -1,0 +1,96 @@
+//! The report for a person.
+
+use std::fmt;
+
+use crate::report::{Channel, Report};
+
+/// Writes the summary.
+pub(crate) struct Summary<'a>(pub(crate) &'a Report);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let r = self.0;
+        writeln!(
+            f,
+            "{} headsets in {} rooms, profile {}, network {}, seed {}: {:.1} s measured",
+            r.headsets, r.rooms, r.profile, r.network, r.seed, r.duration_s
+        )?;
+        writeln!(
+            f,
+            "joins     {} of {} (p50 {:.1} ms, p99 {:.1} ms), sessions lost {}",
+            r.joins.ok, r.joins.attempted, r.joins.p50_ms, r.joins.p99_ms, r.sessions.lost
+        )?;
+        channels(f, r)?;
+        server(f, r)?;
+        let g = &r.generator;
+        writeln!(f, "generator {:.2} s CPU, send lag p99 {:.2} ms", g.cpu_s, g.send_lag_p99_ms)?;
+        for note in &r.notes {
+            writeln!(f, "note      {note}")?;
+        }
+        for reason in &r.invalid_reasons {
+            writeln!(f, "INVALID   {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
+    writeln!(
+        f,
+        "channel {:>10} {:>11} {:>11} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "sent", "expected", "delivered", "withheld", "lost", "loss %", "p50 ms", "p95", "p99", "max"
+    )?;
+    let named = [("pose", &r.channels.pose), ("voice", &r.channels.voice)];
+    for (name, channel) in named.into_iter().chain([("event", &r.channels.event)]) {
+        row(f, name, channel)?;
+    }
+    Ok(())
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &Channel) -> fmt::Result {
+    let withheld = c.superseded + c.suppressed;
+    let l = &c.latency_ms;
+    writeln!(
+        f,
+        "{name:<7} {:>10} {:>11} {:>11} {:>9} {:>8} {:>8.4} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+        c.sent,
+        c.expected,
+        c.delivered,
+        withheld,
+        c.lost,
+        c.loss * 100.0,
+        l.p50,
+        l.p95,
+        l.p99,
+        l.max
+    )?;
+    let odd = [
+        ("duplicated", c.duplicated),
+        ("reordered", c.reordered),
+        ("corrupt", c.corrupt),
+        ("misrouted", c.misrouted),
+    ];
+    for (what, count) in odd.into_iter().filter(|(_, count)| *count > 0) {
+        writeln!(f, "        {count} {what}")?;
+    }
+    Ok(())
+}
+
+fn server(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
+    let s = &r.server;
+    if s.source == "none" {
+        return writeln!(f, "server    no figures: give --http and --server-pid");
+    }
+    writeln!(
+        f,
+        "server    {:.2} s CPU, {} MiB, {} datagrams and {} messages out ({:.1} a datagram, {} ns \
+         each), kernel drops {}",
+        s.cpu_s,
+        s.rss_bytes >> 20,
+        s.datagrams_out,
+        s.messages_out,
+        s.messages_per_datagram,
+        s.cpu_ns_per_message,
+        s.kernel_drops
+    )
+}

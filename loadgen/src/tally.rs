@@ -1,0 +1,66 @@
+//! What is counted of one channel while a run goes on.
+
+use hdrhistogram::Histogram;
+
+/// Counters of one channel over the window, and its latencies.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) expected: u64,
+    pub(crate) delivered: u64,
+    pub(crate) superseded: u64,
+    pub(crate) suppressed: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) misrouted: u64,
+    /// µs from the scheduled time of sending to arrival.
+    pub(crate) latency: Histogram<u64>,
+}
+
+const MAX_LATENCY: u64 = 60_000_000;
+
+/// For µs, to three digits; what is over a minute counts as a minute.
+pub(crate) fn histogram() -> Histogram<u64> {
+    let Ok(histogram) = Histogram::new_with_bounds(1, MAX_LATENCY, 3) else {
+        unreachable!("1 to 60,000,000 with three digits are bounds of a histogram")
+    };
+    histogram
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Tally {
+            sent: 0,
+            expected: 0,
+            delivered: 0,
+            superseded: 0,
+            suppressed: 0,
+            duplicated: 0,
+            reordered: 0,
+            corrupt: 0,
+            misrouted: 0,
+            latency: histogram(),
+        }
+    }
+
+    /// Takes note of a latency in µs.
+    pub(crate) fn record_latency(&mut self, micros: u64) {
+        self.latency.saturating_record(micros);
+    }
+
+    /// Adds another's counts.
+    pub(crate) fn merge(&mut self, other: &Tally) {
+        self.sent += other.sent;
+        self.expected += other.expected;
+        self.delivered += other.delivered;
+        self.superseded += other.superseded;
+        self.suppressed += other.suppressed;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupt += other.corrupt;
+        self.misrouted += other.misrouted;
+        // Same bounds on both sides, so nothing can fall outside.
+        let _ = self.latency.add(&other.latency);
+    }
+}

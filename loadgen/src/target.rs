@@ -1,0 +1,146 @@
+//! Whom to join and with which credentials.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nucleus_client::session::{Trust, client_config};
+use nucleus_server::data_dir::DataDir;
+use nucleus_server::tls::Identity;
+use nucleus_server::token::{App, Minter};
+
+use crate::args::ServerArgs;
+use crate::embedded::Embedded;
+
+/// Seconds that a minted token is valid: longer than any run.
+const TOKEN_TTL: u64 = 24 * 3_600;
+/// The tenant of all headsets.
+const TENANT: &str = "load";
+
+/// Why the server cannot be joined at all; one line for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TargetError(String);
+
+impl TargetError {
+    fn because(what: &str, error: impl std::fmt::Display) -> Self {
+        TargetError(format!("{what}: {error}"))
+    }
+}
+
+/// A server to be joined.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) config: quinn::ClientConfig,
+    pub(crate) tokens: Tokens,
+    /// Where its counters are.
+    pub(crate) http: Option<String>,
+    /// Its process on this machine.
+    pub(crate) pid: Option<u32>,
+}
+
+/// Where join tokens come from.
+pub(crate) enum Tokens {
+    /// One for each headset.
+    Minted(Box<Minter>),
+    /// The same for all.
+    Given(String),
+}
+
+impl Target {
+    /// The server that was started for this run.
+    pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
+        let (tokens, pin) = data_dir(server.data_dir())?;
+        Ok(Target {
+            address: server.session,
+            name: "localhost".into(),
+            config: config(&Trust::Pin(pin))?,
+            tokens,
+            http: Some(server.http.clone()),
+            pid: Some(server.pid()),
+        })
+    }
+
+    /// The server named on the command line.
+    pub(crate) fn given(host_port: &str, args: &ServerArgs) -> Result<Self, TargetError> {
+        let mut addresses = host_port
+            .to_socket_addrs()
+            .map_err(|e| TargetError::because(host_port, e))?;
+        let address = addresses
+            .next()
+            .ok_or_else(|| TargetError(format!("{host_port} has no address")))?;
+        let (tokens, known_pin) = credentials(args)?;
+        let trust = trust(args, known_pin)?;
+        let name = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host);
+        Ok(Target {
+            address: SocketAddr::new(address.ip().to_canonical(), address.port()),
+            name: name.trim_matches(['[', ']']).to_owned(),
+            config: config(&trust)?,
+            tokens,
+            http: args.http.clone(),
+            pid: args.server_pid,
+        })
+    }
+}
+
+impl Tokens {
+    /// The token of a headset.
+    pub(crate) fn token(&self, headset: u32) -> Result<String, TargetError> {
+        match self {
+            Tokens::Given(token) => Ok(token.clone()),
+            Tokens::Minted(minter) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let exp = now.as_secs() + TOKEN_TTL;
+                let claims = minter.claims(App::Atom, TENANT, &format!("h{headset}"), exp);
+                minter.mint(&claims).map_err(|e| TargetError::because("cannot mint a token", e))
+            }
+        }
+    }
+}
+
+/// Tokens, and the certificate that comes with them.
+fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetError> {
+    if let Some(path) = &args.data_dir {
+        // Opening would make it, which is no use here: the key must be the server's.
+        if !path.is_dir() {
+            return Err(TargetError(format!("{} is no directory", path.display())));
+        }
+        return data_dir(path).map(|(tokens, pin)| (tokens, Some(pin)));
+    }
+    let Some(path) = &args.token else {
+        return Err(TargetError("say where join tokens come from: --data-dir or --token".into()));
+    };
+    let token = std::fs::read_to_string(path)
+        .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
+    let token = token.trim().to_owned();
+    let pin = nucleus_client::token::pin_in(&token);
+    Ok((Tokens::Given(token), pin))
+}
+
+fn data_dir(path: &Path) -> Result<(Tokens, [u8; 32]), TargetError> {
+    let unusable = |e: &dyn std::fmt::Display| TargetError::because("the data directory", e);
+    let dir = DataDir::open(path).map_err(|e| unusable(&e))?;
+    let pin = Identity::development(&dir).map_err(|e| unusable(&e))?.pin();
+    let minter = Minter::new(&dir, Some(pin)).map_err(|e| unusable(&e))?;
+    Ok((Tokens::Minted(Box::new(minter)), pin))
+}
+
+fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {
+    if args.insecure_dev {
+        return Ok(Trust::InsecureDev);
+    }
+    if let Some(path) = &args.ca {
+        let pem = std::fs::read(path)
+            .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
+        return Trust::ca_pem(&pem).map_err(|e| TargetError(e.to_string()));
+    }
+    let pin = args.pin.or(known_pin).map(Trust::Pin);
+    pin.ok_or_else(|| {
+        TargetError("say which certificate to trust: --pin, --ca or --insecure-dev".into())
+    })
+}
+
+fn config(trust: &Trust) -> Result<quinn::ClientConfig, TargetError> {
+    client_config(trust).map_err(|e| TargetError(e.to_string()))
+}

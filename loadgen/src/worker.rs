@@ -1,0 +1,208 @@
+//! A plain thread that drives the realtime side of many headsets.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
+
+use nucleus_net::RecvBatch;
+use nucleus_protocol::realtime::control::ServerReport;
+
+use crate::books::{Books, Channel};
+use crate::headset::{Headset, Start, Wire};
+use crate::plan::Plan;
+use crate::shared::Shared;
+use crate::tally::Tally;
+
+/// µs between two looks at a headset's socket: two to eight datagrams a call at usual rates.
+const LISTEN_INTERVAL: u64 = 20_000;
+/// Longest and shortest sleep in µs. A thousand headsets are served in steps of 1 ms: finer ones
+/// would cost a context switch for every send or two.
+const LONGEST_SLEEP: u64 = 1_000;
+const SHORTEST_SLEEP: u64 = 50;
+
+/// What a thread has measured.
+pub(crate) struct Outcome {
+    pub(crate) pose: Tally,
+    pub(crate) voice: Tally,
+    pub(crate) lag: hdrhistogram::Histogram<u64>,
+    pub(crate) datagrams_in: u64,
+    pub(crate) unsent: u64,
+    pub(crate) rejected: u64,
+    pub(crate) kernel_drops: u64,
+    /// Headsets without a socket, by reason.
+    pub(crate) unopened: BTreeMap<String, u64>,
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    starts: mpsc::Receiver<Start>,
+    headsets: Vec<Headset>,
+    books: Books,
+    wire: Wire,
+    input: RecvBatch,
+    /// When each headset has something to do; entries that disagree with its `wake` are void.
+    queue: BinaryHeap<Reverse<(u64, u32)>>,
+    /// The socket that is looked at next, when that was last paid for, and what is left of it.
+    cursor: usize,
+    listened: u64,
+    credit: u64,
+    /// The server's counts when the window began.
+    base: Option<Vec<ServerReport>>,
+    unopened: BTreeMap<String, u64>,
+}
+
+impl Worker {
+    pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, starts: mpsc::Receiver<Start>) -> Self {
+        let rooms = plan.rooms().div_ceil(plan.workers) as usize;
+        let books = Books::new(shared.window(), rooms, plan.room_size, plan.traffic.pose_hz);
+        let listened = shared.clock.now();
+        Worker {
+            plan,
+            shared,
+            starts,
+            headsets: Vec::new(),
+            books,
+            wire: Wire::new(),
+            input: RecvBatch::new(false),
+            queue: BinaryHeap::new(),
+            cursor: 0,
+            listened,
+            credit: 0,
+            base: None,
+            unopened: BTreeMap::new(),
+        }
+    }
+
+    /// Until the run is finished.
+    pub(crate) fn run(mut self) -> Outcome {
+        while !self.shared.finished() {
+            let now = self.shared.clock.now();
+            self.books.window = self.shared.window();
+            self.admit(now);
+            self.speak(now);
+            self.listen(now);
+            self.mark_start(now);
+            self.publish();
+            let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+            let next = self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+            nucleus_net::sleep_until(next.clamp(now + quantum, now + LONGEST_SLEEP));
+        }
+        self.outcome()
+    }
+
+    fn admit(&mut self, now: u64) {
+        while let Ok(start) = self.starts.try_recv() {
+            let source = self.plan.source(start.headset);
+            let room = (source.room / self.plan.workers) as usize;
+            let slot = start.slot;
+            let member = self.headsets.len() as u32;
+            match Headset::open(&self.plan, start, member, now) {
+                Ok(headset) => {
+                    self.books.admit(source, room, slot);
+                    self.headsets.push(headset);
+                    self.requeue(member);
+                }
+                Err(error) => *self.unopened.entry(error.to_string()).or_default() += 1,
+            }
+        }
+    }
+
+    fn speak(&mut self, now: u64) {
+        while let Some(Reverse((at, index))) = self.queue.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.queue.pop();
+            let headset = &mut self.headsets[index as usize];
+            if headset.wake != at {
+                continue;
+            }
+            // A turn of a thousand takes milliseconds: each send is stamped for itself.
+            let now = self.shared.clock.now();
+            headset.speak(now, &mut self.books, &mut self.wire);
+            headset.wake = u64::MAX;
+            self.requeue_after(now, index);
+        }
+    }
+
+    fn listen(&mut self, now: u64) {
+        let all = self.headsets.len() as u64;
+        self.credit += now.saturating_sub(self.listened) * all;
+        self.listened = now;
+        let count = (self.credit / LISTEN_INTERVAL).min(all);
+        self.credit = if count == all { 0 } else { self.credit % LISTEN_INTERVAL };
+        for _ in 0..count {
+            self.cursor = (self.cursor + 1) % self.headsets.len();
+            let now = self.shared.clock.now();
+            let headset = &mut self.headsets[self.cursor];
+            headset.listen(now, &mut self.books, &mut self.wire, &mut self.input);
+            self.requeue(self.cursor as u32);
+        }
+    }
+
+    /// Puts a headset into the queue where it has become due sooner than the queue knows.
+    fn requeue(&mut self, index: u32) {
+        let headset = &mut self.headsets[index as usize];
+        let due = headset.next_due(self.books.window.end);
+        if due < headset.wake {
+            headset.wake = due;
+            self.queue.push(Reverse((due, index)));
+        }
+    }
+
+    /// The same after its turn: a timer that insists waits a little, so that it cannot spin.
+    fn requeue_after(&mut self, now: u64, index: u32) {
+        let headset = &mut self.headsets[index as usize];
+        let due = headset.next_due(self.books.window.end).max(now + 1);
+        if due < u64::MAX {
+            headset.wake = due;
+            self.queue.push(Reverse((due, index)));
+        }
+    }
+
+    fn reports(&self) -> Vec<ServerReport> {
+        let reports = self.headsets.iter().map(|headset| headset.link.server_report());
+        reports.map(Option::unwrap_or_default).collect()
+    }
+
+    fn mark_start(&mut self, now: u64) {
+        if self.base.is_none() && now >= self.books.window.start {
+            self.base = Some(self.reports());
+        }
+    }
+
+    fn publish(&mut self) {
+        let progress = &self.shared.progress;
+        progress.sent.fetch_add(std::mem::take(&mut self.books.sent), Relaxed);
+        progress.delivered.fetch_add(std::mem::take(&mut self.books.delivered), Relaxed);
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let after = self.reports();
+        let base = self.base.take().unwrap_or_default();
+        for channel in Channel::ALL {
+            let tally = &mut self.books.channels[channel as usize];
+            let kind = channel.kind().index();
+            for (i, after) in after.iter().enumerate() {
+                let before = base.get(i).map(|report| report.kinds[kind]).unwrap_or_default();
+                let after = after.kinds[kind];
+                tally.superseded += u64::from(after.superseded.wrapping_sub(before.superseded));
+                tally.suppressed += u64::from(after.suppressed.wrapping_sub(before.suppressed));
+            }
+        }
+        let [pose, voice] = self.books.channels;
+        Outcome {
+            pose,
+            voice,
+            lag: self.books.lag,
+            datagrams_in: self.wire.datagrams_in,
+            unsent: self.wire.unsent,
+            rejected: self.wire.rejected,
+            kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
+            unopened: self.unopened,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The one place of the workspace that reads a clock.
+
+/// Monotonic microseconds since an arbitrary origin.
+///
+/// On Linux the scale is `CLOCK_MONOTONIC`, so it is shared by all threads and processes of a machine;
+/// elsewhere its origin is the process's first reading. It costs nothing to copy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock(());
+
+impl Clock {
+    /// A clock. All of them tell the same time.
+    pub fn new() -> Self {
+        Clock(())
+    }
+
+    /// Now, in µs; never less than an earlier answer.
+    pub fn now(&self) -> u64 {
+        system::now()
+    }
+}
+
+/// Sleeps until [`Clock::now`] has reached `micros` (µs); returns at once when it has. Linux wakes
+/// about 50 µs late (the timer slack of an ordinary thread), other systems by their own granularity.
+pub fn sleep_until(micros: u64) {
+    system::sleep_until(micros);
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use system::stamp_offset;
+
+#[cfg(target_os = "linux")]
+mod system {
+    fn read(clock: libc::clockid_t) -> i128 {
+        // SAFETY: all-zero is a value of this plain struct of integers.
+        let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+        // SAFETY: `time` is ours and writable. The two clocks asked for always exist, so the call
+        // cannot fail; if it did, the zeros above would stand.
+        unsafe { libc::clock_gettime(clock, &mut time) };
+        i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    }
+
+    pub(super) fn now() -> u64 {
+        micros(read(libc::CLOCK_MONOTONIC))
+    }
+
+    /// Nanoseconds to take off a `CLOCK_REALTIME` stamp to place it on the monotonic scale.
+    pub(crate) fn stamp_offset() -> i128 {
+        read(libc::CLOCK_REALTIME) - read(libc::CLOCK_MONOTONIC)
+    }
+
+    fn micros(nanos: i128) -> u64 {
+        u64::try_from(nanos / 1000).unwrap_or(0)
+    }
+
+    pub(super) fn sleep_until(micros: u64) {
+        // SAFETY: all-zero is a value of this plain struct of integers.
+        let mut until: libc::timespec = unsafe { std::mem::zeroed() };
+        until.tv_sec = (micros / 1_000_000) as _;
+        until.tv_nsec = ((micros % 1_000_000) * 1000) as _;
+        // SAFETY: `until` outlives the call; with TIMER_ABSTIME no remainder is written.
+        let sleep = || unsafe {
+            let none = std::ptr::null_mut();
+            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &until, none)
+        };
+        while sleep() == libc::EINTR {}
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::{
+        sync::OnceLock,
+        time::{Duration, Instant},
+    };
+
+    pub(super) fn now() -> u64 {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        u64::try_from(ORIGIN.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn sleep_until(micros: u64) {
+        while let Some(left) = micros.checked_sub(now()).filter(|&left| left > 0) {
+            std::thread::sleep(Duration::from_micros(left));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_to_the_microsecond_asked_and_never_back() {
+        let clock = Clock::new();
+        let until = clock.now() + 5_000;
+        sleep_until(until);
+        let late = clock.now().checked_sub(until).expect("woke early");
+        assert!(late < 200_000, "{late} µs late");
+        sleep_until(0);
+    }
+}

@@ -1,0 +1,120 @@
+//! One `sendmmsg`: the headers, addresses, control messages and bytes the kernel is shown.
+
+use super::{
+    checked,
+    cmsg::{Control, space},
+    name::Name,
+    send::{MESSAGES, Piece},
+    socket::UdpSocket,
+    zeroed,
+};
+use crate::{SendBatch, send_batch::Entry};
+use std::{
+    io,
+    marker::PhantomData,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+};
+
+/// The source address, of either family, and the segment size.
+const CONTROL_BYTES: usize = space(size_of::<libc::in6_pktinfo>()) + space(size_of::<u16>());
+
+/// What the kernel is shown of some pieces: addresses, control messages, bytes.
+pub(super) struct Calls<'a> {
+    names: [(Name, libc::socklen_t); MESSAGES],
+    controls: [(Control<CONTROL_BYTES>, usize); MESSAGES],
+    vectors: [libc::iovec; MESSAGES],
+    /// The vectors point into it.
+    batch: PhantomData<&'a SendBatch>,
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], v6: bool) -> Self {
+        let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let mut calls = Calls {
+            names: [(Name::EMPTY, 0); MESSAGES],
+            controls: [(Control::EMPTY, 0); MESSAGES],
+            vectors: [none; MESSAGES],
+            batch: PhantomData,
+        };
+        for (index, piece) in pieces.iter().enumerate().take(MESSAGES) {
+            let Some(entry) = batch.entries().get(piece.entry) else { break };
+            let (name, len) = &mut calls.names[index];
+            *len = name.set(entry.dest, v6);
+            let (control, used) = &mut calls.controls[index];
+            *used = set_source(control, entry);
+            if piece.end - piece.start > entry.segment {
+                *used = set_segment(control, *used, entry.segment);
+            }
+            let bytes = batch.bytes(piece.start..piece.end);
+            let iov_base = bytes.as_ptr().cast_mut().cast();
+            calls.vectors[index] = libc::iovec { iov_base, iov_len: bytes.len() };
+        }
+        calls
+    }
+
+    /// One system call for the messages of `range`; gives how many the kernel took, at least one.
+    pub(super) fn send(
+        &mut self,
+        socket: &UdpSocket,
+        range: std::ops::Range<usize>,
+    ) -> io::Result<usize> {
+        // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
+        let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
+        let range = range.start.min(MESSAGES)..range.end.min(MESSAGES);
+        let parts = self.names.iter_mut().zip(&mut self.controls).zip(&mut self.vectors);
+        let parts = parts.zip(&mut headers).skip(range.start).take(range.len());
+        for ((((name, name_len), (control, used)), vector), header) in parts {
+            let header = &mut header.msg_hdr;
+            header.msg_name = (&raw mut *name).cast();
+            header.msg_namelen = *name_len;
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            if *used > 0 {
+                header.msg_control = control.0.as_mut_ptr().cast();
+                header.msg_controllen = *used as _;
+            }
+        }
+        let headers = &mut headers[range];
+        let fd = socket.socket.as_raw_fd();
+        // SAFETY: each header points to a name, control bytes and a vector of `self`, the vector to
+        // bytes of the batch, which is borrowed for as long as `self` lives; all carry
+        // their true lengths, and the kernel only reads them, so the cast to mutable is a formality.
+        let count = checked(unsafe {
+            let count = headers.len() as libc::c_uint;
+            libc::sendmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
+        })?;
+        Ok(count as usize)
+    }
+}
+
+/// The local address to send from, in the form the destination's family needs: a mapped destination
+/// goes by the IPv4 path, also from an IPv6 socket. One of the other family is left to the kernel.
+fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
+    let Some(src) = entry.src.map(|src| src.to_canonical()) else { return 0 };
+    if src.is_unspecified() {
+        return 0;
+    }
+    match (src, entry.dest.ip().to_canonical()) {
+        (IpAddr::V4(src), IpAddr::V4(_)) => {
+            let mut info: libc::in_pktinfo = zeroed();
+            info.ipi_spec_dst.s_addr = u32::from_ne_bytes(src.octets());
+            control.push(0, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        }
+        (IpAddr::V6(src), IpAddr::V6(_)) => {
+            let mut info: libc::in6_pktinfo = zeroed();
+            info.ipi6_addr.s6_addr = src.octets();
+            if let (SocketAddr::V6(dest), true) = (entry.dest, src.is_unicast_link_local()) {
+                // A link-local address is none without its interface.
+                info.ipi6_ifindex = dest.scope_id() as _;
+            }
+            control.push(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
+        _ => 0,
+    }
+}
+
+fn set_segment(control: &mut Control<CONTROL_BYTES>, used: usize, segment: usize) -> usize {
+    let segment = u16::try_from(segment).unwrap_or(u16::MAX);
+    control.push(used, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
+}

@@ -1,0 +1,77 @@
+//! Linux: the kernel's batched calls, through libc's own structures.
+
+#![allow(
+    clippy::unnecessary_cast,
+    reason = "the kernel's lengths are usize with glibc, u32 with musl"
+)]
+
+mod calls;
+mod cmsg;
+mod name;
+mod process;
+mod recv;
+mod send;
+mod socket;
+mod steering;
+mod waker;
+
+pub use process::{
+    pin_current_thread, process_cpu_seconds, process_rss_bytes, raise_file_limit, set_thread_nice,
+};
+pub use socket::{UdpSocket, probe_port_free};
+pub use steering::attach_steering;
+pub use waker::Waker;
+
+use std::io;
+
+/// The answer of a call that says -1 and sets `errno` when it fails.
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A kernel structure that is nothing but numbers.
+///
+/// # Safety
+/// Every bit pattern is a value of the type, and it holds neither pointers nor references.
+unsafe trait Plain: Copy {}
+
+mod plain {
+    use super::Plain;
+    // SAFETY: an integer.
+    unsafe impl Plain for libc::c_int {}
+    // SAFETY: an integer.
+    unsafe impl Plain for u16 {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::cmsghdr {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::in_pktinfo {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::in6_pktinfo {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::timespec {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::sockaddr_in {}
+    // SAFETY: integers only.
+    unsafe impl Plain for libc::sockaddr_in6 {}
+}
+
+/// Reads a structure off the front of `bytes`; `None` when they are too few.
+fn read_plain<T: Plain>(bytes: &[u8]) -> Option<T> {
+    let bytes = bytes.get(..size_of::<T>())?;
+    // SAFETY: the slice holds the whole of a T, any bits are a T (`Plain`), and alignment is not asked.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Writes a structure to the front of `bytes`; `None`, and nothing written, when they are too few.
+fn write_plain<T: Plain>(bytes: &mut [u8], value: T) -> Option<()> {
+    let bytes = bytes.get_mut(..size_of::<T>())?;
+    // SAFETY: the slice has room for the whole of a T, alignment is not asked.
+    unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
+    Some(())
+}
+
+/// An all-zero value of a kernel structure.
+fn zeroed<T: Plain>() -> T {
+    // SAFETY: zeros are a bit pattern, and any is a value (`Plain`).
+    unsafe { std::mem::zeroed() }
+}

@@ -1,0 +1,112 @@
+//! Socket addresses as the kernel writes them, in a buffer that fits either family.
+
+use super::{read_plain, write_plain, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// Bytes of the larger of the two, `sockaddr_in6`, rounded up for alignment.
+const NAME_BYTES: usize = 32;
+
+const _: () = assert!(size_of::<libc::sockaddr_in6>() <= NAME_BYTES);
+const _: () = assert!(size_of::<libc::sockaddr_in>() <= NAME_BYTES);
+
+/// A `sockaddr_in` or `sockaddr_in6`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct Name([u8; NAME_BYTES]);
+
+impl Name {
+    pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
+    pub(super) const CAPACITY: libc::socklen_t = NAME_BYTES as libc::socklen_t;
+
+    /// Writes `addr` and gives the length the kernel is to be told. On an IPv6 socket (`v6`) an IPv4
+    /// address is mapped, on an IPv4 socket a mapped one is taken back.
+    pub(super) fn set(&mut self, addr: SocketAddr, v6: bool) -> libc::socklen_t {
+        match (canonical(addr), v6) {
+            (SocketAddr::V4(addr), false) => self.set_v4(addr),
+            (SocketAddr::V4(addr), true) => {
+                self.set_v6(SocketAddrV6::new(addr.ip().to_ipv6_mapped(), addr.port(), 0, 0))
+            }
+            (SocketAddr::V6(addr), _) => self.set_v6(addr),
+        }
+    }
+
+    fn set_v4(&mut self, addr: SocketAddrV4) -> libc::socklen_t {
+        let mut raw: libc::sockaddr_in = zeroed();
+        raw.sin_family = libc::AF_INET as libc::sa_family_t;
+        raw.sin_port = addr.port().to_be();
+        raw.sin_addr.s_addr = u32::from_ne_bytes(addr.ip().octets());
+        self.write(raw)
+    }
+
+    fn set_v6(&mut self, addr: SocketAddrV6) -> libc::socklen_t {
+        let mut raw: libc::sockaddr_in6 = zeroed();
+        raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        raw.sin6_port = addr.port().to_be();
+        raw.sin6_addr.s6_addr = addr.ip().octets();
+        raw.sin6_flowinfo = addr.flowinfo();
+        raw.sin6_scope_id = addr.scope_id();
+        self.write(raw)
+    }
+
+    fn write<T: super::Plain>(&mut self, raw: T) -> libc::socklen_t {
+        // Both kinds fit: asserted above.
+        let _ = write_plain(&mut self.0, raw);
+        size_of::<T>() as libc::socklen_t
+    }
+
+    /// The address the kernel wrote in `len` bytes, canonical; `None` for anything but IPv4 and IPv6.
+    pub(super) fn addr(&self, len: libc::socklen_t) -> Option<SocketAddr> {
+        let bytes = self.0.get(..len as usize)?;
+        let family = libc::c_int::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
+        match family {
+            libc::AF_INET => {
+                let raw: libc::sockaddr_in = read_plain(bytes)?;
+                let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddr::from((ip, u16::from_be(raw.sin_port))))
+            }
+            libc::AF_INET6 => {
+                let raw: libc::sockaddr_in6 = read_plain(bytes)?;
+                let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+                let port = u16::from_be(raw.sin6_port);
+                // The flow label says nothing about who it is, and a changed one must not look like
+                // a changed address.
+                Some(canonical(SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id).into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// IPv4 where it is IPv4, however written.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::from((ip, v6.port())),
+            None => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_back_canonical() {
+        for (addr, v6, back) in [
+            ("10.1.2.3:9", false, "10.1.2.3:9"),
+            ("10.1.2.3:9", true, "10.1.2.3:9"),
+            ("[::ffff:10.1.2.3]:9", false, "10.1.2.3:9"),
+            ("[2001:db8::1]:65535", true, "[2001:db8::1]:65535"),
+            ("[fe80::1%7]:1", true, "[fe80::1%7]:1"),
+        ] {
+            let mut name = Name::EMPTY;
+            let len = name.set(addr.parse().unwrap(), v6);
+            assert_eq!(name.addr(len), Some(back.parse().unwrap()), "{addr}");
+            assert_eq!(name.addr(len - 1), None, "cut short");
+        }
+        assert_eq!(Name::EMPTY.addr(Name::CAPACITY), None);
+        assert_eq!(Name::EMPTY.addr(Name::CAPACITY + 1), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Threads and processes: where they run, how urgently, what they may and do use.
+
+use super::checked;
+use std::{fs, io};
+
+/// Keeps the calling thread on the core numbered `core` (from 0).
+///
+/// # Errors
+/// `InvalidInput` for a core the machine, or this process's allowance, does not have.
+pub fn pin_current_thread(core: usize) -> io::Result<()> {
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such core"));
+    }
+    // SAFETY: a set of bits, and zeros are the empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `core` is below CPU_SETSIZE, so the bit lies within the set.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` outlives the call and its size is given; 0 is the calling thread.
+    checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
+    Ok(())
+}
+
+/// Sets the calling thread's nice value, -20 (first) to 19 (last); the kernel clamps what is beyond.
+/// Going up needs no privilege.
+///
+/// # Errors
+/// `PermissionDenied` when going down without `CAP_SYS_NICE`.
+pub fn set_thread_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: no pointers; on Linux 0 is the calling thread, not its process.
+    checked(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })?;
+    Ok(())
+}
+
+/// Raises the limit of open files as far as the process may, and gives it.
+///
+/// # Errors
+/// The kernel's; none are known for raising the soft limit to the hard one.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is ours and writable.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` outlives the call.
+        checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    }
+    #[allow(clippy::useless_conversion, reason = "rlim_t is 32 bits on some targets")]
+    Ok(limit.rlim_cur.into())
+}
+
+/// CPU time a process has used (user and system, all threads), in seconds to 10 ms; `None` is this
+/// process.
+///
+/// # Errors
+/// `NotFound` when there is no such process, `InvalidData` when `/proc` is not understood.
+pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
+    let stat = fs::read_to_string(proc_path(pid, "stat"))?;
+    let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(ticks as f64 / configured(libc::_SC_CLK_TCK)? as f64)
+}
+
+/// Memory a process holds resident, in bytes; `None` is this process.
+///
+/// # Errors
+/// As [`process_cpu_seconds`].
+pub fn process_rss_bytes(pid: Option<u32>) -> io::Result<u64> {
+    let statm = fs::read_to_string(proc_path(pid, "statm"))?;
+    let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(pages.saturating_mul(configured(libc::_SC_PAGESIZE)?))
+}
+
+fn proc_path(pid: Option<u32>, file: &str) -> String {
+    match pid {
+        Some(pid) => format!("/proc/{pid}/{file}"),
+        None => format!("/proc/self/{file}"),
+    }
+}
+
+/// utime + stime, fields 14 and 15 of proc_pid_stat(5). The name in field 2 may hold anything, blanks
+/// and brackets included: fields are counted from its last bracket.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    fields.next()?.ok()?.checked_add(fields.next()?.ok()?)
+}
+
+fn configured(name: libc::c_int) -> io::Result<u64> {
+    // SAFETY: no pointers are passed.
+    let value = unsafe { libc::sysconf(name) };
+    u64::try_from(value).ok().filter(|&value| value > 0).ok_or(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{thread, time::Instant};
+
+    #[test]
+    fn reads_ticks_behind_an_awkward_name() {
+        let stat = "7 (a) b) (c) S 1 2 3 4 5 6 7 8 9 10 40 2 0 0";
+        assert_eq!(cpu_ticks(stat), Some(42));
+        assert_eq!(cpu_ticks("7 (a) S 1 2"), None);
+        assert_eq!(cpu_ticks(""), None);
+    }
+
+    #[test]
+    fn counts_cpu_and_memory() {
+        let (before, start) = (process_cpu_seconds(None).unwrap(), Instant::now());
+        while start.elapsed().as_millis() < 300 {
+            std::hint::black_box(start.elapsed());
+        }
+        let used = process_cpu_seconds(Some(std::process::id())).unwrap() - before;
+        assert!(used > 0.03 && used < 30.0, "{used} s");
+
+        let before = process_rss_bytes(None).unwrap();
+        let held = std::hint::black_box(vec![1u8; 64 << 20]);
+        let grown = process_rss_bytes(None).unwrap().saturating_sub(before);
+        assert!(grown > 48 << 20, "{grown} bytes for {}", held.len());
+        assert!(process_rss_bytes(Some(u32::MAX)).is_err());
+    }
+
+    #[test]
+    fn thread_set_up() {
+        assert!(raise_file_limit().unwrap() >= 256);
+        thread::spawn(|| {
+            // SAFETY: no pointers are passed.
+            let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+            let before = nice();
+            set_thread_nice(7.max(before)).unwrap();
+            assert_eq!(nice(), 7.max(before));
+
+            // SAFETY: no pointers are passed.
+            let core = usize::try_from(unsafe { libc::sched_getcpu() }).unwrap();
+            pin_current_thread(core).unwrap();
+            assert!(pin_current_thread(1023).is_err());
+            assert!(pin_current_thread(usize::MAX).is_err());
+        })
+        .join()
+        .unwrap();
+    }
+}

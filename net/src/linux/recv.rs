@@ -1,0 +1,206 @@
+//! One `recvmmsg` of up to 64 messages, and what its control messages say.
+
+use super::{
+    checked,
+    cmsg::{self, Control},
+    name::Name,
+    read_plain,
+    socket::UdpSocket,
+};
+use crate::{Clock, RECV_MESSAGES, RecvBatch, clock::stamp_offset, recv_batch::Meta};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsRawFd,
+};
+
+/// Room for all we ask for at once: packet info (40 bytes with its header), service class of both
+/// kinds (24 each), time (32), GRO size (24), and as much again for what a later kernel may add.
+const CONTROL_BYTES: usize = 256;
+
+/// Calls made in a row when each brought only datagrams too long to keep, so that those cannot hide
+/// what waits behind them.
+const USELESS_CALLS: usize = 4;
+
+/// A stamp further back than this is no age (a shard drains every 2 ms): the wall clock was set.
+const OLDEST_STAMP_US: u64 = 10_000_000;
+
+/// Where the kernel writes addresses and control messages; kept, because 18 KiB are dear to zero.
+pub(super) struct Scratch {
+    names: [Name; RECV_MESSAGES],
+    controls: [Control<CONTROL_BYTES>; RECV_MESSAGES],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch { names: [Name::EMPTY; RECV_MESSAGES], controls: [Control::EMPTY; RECV_MESSAGES] }
+    }
+}
+
+/// What the kernel said of each message beside its bytes.
+#[derive(Clone, Copy)]
+struct Filled {
+    len: usize,
+    name_len: libc::socklen_t,
+    control_len: usize,
+    flags: libc::c_int,
+}
+
+pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<usize> {
+    if socket.gro && !batch.gro() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "GRO needs RecvBatch::new(true)"));
+    }
+    for _ in 0..USELESS_CALLS {
+        batch.clear();
+        let mut filled = [const { None }; RECV_MESSAGES];
+        let count = receive(socket, batch, &mut filled)?;
+        note(&socket.scratch, &filled, batch);
+        let datagrams = batch.len();
+        if datagrams > 0 || count == 0 {
+            return Ok(datagrams);
+        }
+    }
+    Ok(0)
+}
+
+/// The system call. The headers are built anew each time: the kernel overwrites their lengths with
+/// what it used, and a header reused as it stands loses control messages in the next call.
+fn receive(
+    socket: &mut UdpSocket,
+    batch: &mut RecvBatch,
+    filled: &mut [Option<Filled>; RECV_MESSAGES],
+) -> io::Result<usize> {
+    let fd = socket.socket.as_raw_fd();
+    // SAFETY: zeros are null pointers and zero lengths, an iovec of nothing.
+    let mut vectors: [libc::iovec; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
+    for (vector, buffer) in vectors.iter_mut().zip(batch.buffers()) {
+        *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    }
+    // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
+    let mut headers: [libc::mmsghdr; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
+    let Scratch { names, controls } = &mut *socket.scratch;
+    let parts = vectors.iter_mut().zip(names).zip(controls);
+    for (header, ((vector, name), control)) in headers.iter_mut().zip(parts) {
+        let header = &mut header.msg_hdr;
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = Name::CAPACITY;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_BYTES as _;
+    }
+    // SAFETY: every header points to a name, a control buffer and a vector of its own, each vector to
+    // a buffer of its own, all with their true sizes, alive and otherwise unused until the call
+    // returns; `headers` holds RECV_MESSAGES. No timeout is given.
+    let count = match checked(unsafe {
+        let (count, none) = (RECV_MESSAGES as libc::c_uint, std::ptr::null_mut());
+        libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, none)
+    }) {
+        Ok(count) => count as usize,
+        Err(error) if quiet(&error) => 0,
+        Err(error) => return Err(error),
+    };
+    for (filled, header) in filled.iter_mut().zip(headers.iter().take(count)) {
+        *filled = Some(Filled {
+            len: header.msg_len as usize,
+            name_len: header.msg_hdr.msg_namelen,
+            control_len: header.msg_hdr.msg_controllen as usize,
+            flags: header.msg_hdr.msg_flags,
+        });
+    }
+    Ok(count)
+}
+
+/// Nothing waits, a signal came, or the answer to something sent earlier is reported here: none of
+/// them is the reader's affair.
+fn quiet(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+        WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        WouldBlock
+            | Interrupted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+    )
+}
+
+fn note(scratch: &Scratch, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut RecvBatch) {
+    let (now, offset) = (Clock::new().now(), stamp_offset());
+    let parts = scratch.names.iter().zip(&scratch.controls).enumerate();
+    for ((slot, (name, control)), filled) in parts.zip(filled) {
+        let Some(filled) = filled else { return };
+        // Cut short: the rest of the datagram is gone, or the size GRO joined by may be.
+        if filled.flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+            continue;
+        }
+        let Some(remote) = name.addr(filled.name_len) else { continue };
+        let (received, len) = (now, filled.len);
+        let mut meta = Meta { remote, local: None, ecn: 0, received, len, segment: 0 };
+        for message in cmsg::messages(control.0.get(..filled.control_len).unwrap_or_default()) {
+            apply(&mut meta, message, now, offset);
+        }
+        batch.set(slot, meta);
+    }
+}
+
+fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, offset: i128) {
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
+                // Not `ipi_addr`: for a broadcast that is no address one can answer from.
+                let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                meta.local = Some(IpAddr::V4(ip));
+            }
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            if let Some(info) = read_plain::<libc::in6_pktinfo>(payload) {
+                let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                meta.local = Some(IpAddr::V6(ip).to_canonical());
+            }
+        }
+        // IP_TOS comes as one byte.
+        (libc::IPPROTO_IP, libc::IP_TOS) => meta.ecn = payload.first().map_or(0, |tos| tos & 3),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+            meta.ecn = read_plain::<libc::c_int>(payload).map_or(0, |class| (class & 3) as u8);
+        }
+        (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+            meta.received = read_plain(payload).map_or(now, |stamp| arrival(stamp, now, offset));
+        }
+        (libc::SOL_UDP, libc::UDP_GRO) => {
+            let size = read_plain::<libc::c_int>(payload).unwrap_or(0);
+            meta.segment = usize::try_from(size).unwrap_or(0);
+        }
+        _ => {}
+    }
+}
+
+/// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be.
+fn arrival(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
+    let nanos = i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec);
+    match u64::try_from((nanos - offset) / 1000) {
+        Ok(at) if at <= now && now - at <= OLDEST_STAMP_US => at,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_move_to_the_monotonic_scale_and_never_lead_it() {
+        // The wall clock is 1,000 s ahead of the monotonic one, which shows 20 s.
+        let (now, offset) = (20_000_000, 1_000_000_000_000);
+        let at = |tv_sec, tv_nsec| arrival(libc::timespec { tv_sec, tv_nsec }, now, offset);
+        assert_eq!(at(1019, 500_000_999), 19_500_000);
+        assert_eq!(at(1020, 0), now);
+        assert_eq!(at(1021, 0), now, "the future");
+        assert_eq!(at(1009, 0), now, "set back meanwhile");
+        assert_eq!(at(10, 0), now, "before the monotonic clock began");
+    }
+}

@@ -1,0 +1,175 @@
+//! What one flush sends: an arena of bytes, and entries that say which of them go where.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
+
+/// Datagrams to send together. Cleared and reused: it allocates nothing in the steady state.
+pub struct SendBatch {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    max_bytes: usize,
+    max_entries: usize,
+}
+
+/// Bytes for one peer: one datagram, or several of `segment` bytes (the last may be shorter).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) dest: SocketAddr,
+    pub(crate) src: Option<IpAddr>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// 1 or more; the whole length (or 1, when empty) for a single datagram.
+    pub(crate) segment: usize,
+}
+
+impl Entry {
+    /// Datagrams from `offset` (in the arena) on; an empty entry is one datagram.
+    pub(crate) fn datagrams_from(&self, offset: usize) -> u64 {
+        (self.end.saturating_sub(offset)).div_ceil(self.segment).max(1) as u64
+    }
+}
+
+impl SendBatch {
+    /// Room for `max_entries` entries of `max_bytes` bytes together, allocated here.
+    pub fn new(max_bytes: usize, max_entries: usize) -> Self {
+        let (bytes, entries) = (Vec::with_capacity(max_bytes), Vec::with_capacity(max_entries));
+        SendBatch { bytes, entries, max_bytes, max_entries }
+    }
+
+    /// Forgets everything in it.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Entries (not datagrams) in it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes still free; 0 when no entry is free either.
+    pub fn room(&self) -> usize {
+        if self.entries.len() >= self.max_entries {
+            return 0;
+        }
+        self.max_bytes.saturating_sub(self.bytes.len())
+    }
+
+    /// Datagrams in it.
+    pub fn datagrams(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.datagrams_from(entry.start)).sum()
+    }
+
+    /// Copies `bytes` in, to go to `dest` from the local address `src` (`None`: the kernel's choice).
+    /// With `segment` bytes a datagram, the last may be shorter; 0, or no less than `bytes`, means one
+    /// datagram. `false` when it does not fit, and then nothing has changed.
+    pub fn push(
+        &mut self,
+        dest: SocketAddr,
+        src: Option<IpAddr>,
+        segment: usize,
+        bytes: &[u8],
+    ) -> bool {
+        let fits = self.entries.len() < self.max_entries
+            && self.max_bytes.saturating_sub(self.bytes.len()) >= bytes.len();
+        if !fits {
+            return false;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.commit(dest, src, segment, start)
+    }
+
+    /// The arena, to build an entry in place: note its length, append, then [`commit`](Self::commit)
+    /// from that length. Bytes before it belong to earlier entries: seal, do not shorten.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Makes the bytes of [`buffer`](Self::buffer) from `start` to its end an entry, as
+    /// [`push`](Self::push) would. `false` when it is over either limit or `start` lies beyond the
+    /// end; what was appended is then cut off again.
+    pub fn commit(
+        &mut self,
+        dest: SocketAddr,
+        src: Option<IpAddr>,
+        segment: usize,
+        start: usize,
+    ) -> bool {
+        let end = self.bytes.len();
+        let full = self.entries.len() >= self.max_entries || end > self.max_bytes;
+        if full || start > end {
+            self.bytes.truncate(start);
+            return false;
+        }
+        let whole = (end - start).max(1);
+        let segment = if segment == 0 { whole } else { segment.min(whole) };
+        self.entries.push(Entry { dest, src, start, end, segment });
+        true
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The bytes of `range`; empty where the caller has shortened the arena under an entry.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SendBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (entries, bytes) = (self.entries.len(), self.bytes.len());
+        f.debug_struct("SendBatch").field("entries", &entries).field("bytes", &bytes).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEST: SocketAddr =
+        SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1)), 5056);
+
+    #[test]
+    fn refuses_what_does_not_fit_and_keeps_the_rest() {
+        let mut batch = SendBatch::new(10, 2);
+        assert!(batch.push(DEST, None, 0, &[1; 8]));
+        assert!(!batch.push(DEST, None, 0, &[2; 3]));
+        assert!(batch.push(DEST, None, 0, &[3; 2]));
+        assert!(!batch.push(DEST, None, 0, &[]), "two entries are all");
+        assert_eq!((batch.len(), batch.room(), batch.buffer().len()), (2, 0, 10));
+        batch.clear();
+        assert!(batch.is_empty() && batch.room() == 10);
+    }
+
+    #[test]
+    fn commit_cuts_off_what_it_refuses() {
+        let mut batch = SendBatch::new(4, 4);
+        batch.buffer().extend_from_slice(&[7; 3]);
+        assert!(batch.commit(DEST, None, 0, 0));
+        batch.buffer().extend_from_slice(&[8; 3]);
+        assert!(!batch.commit(DEST, None, 0, 3));
+        assert!(!batch.commit(DEST, None, 0, 9), "a start beyond the end");
+        assert_eq!(batch.buffer().len(), 3);
+    }
+
+    #[test]
+    fn counts_datagrams() {
+        let mut batch = SendBatch::new(100, 9);
+        for segment in [0, 4, 10, 11, usize::MAX] {
+            assert!(batch.push(DEST, None, segment, &[0; 10]));
+        }
+        assert!(batch.push(DEST, None, 5, &[]));
+        assert_eq!(batch.datagrams(), 1 + 3 + 1 + 1 + 1 + 1);
+    }
+}

@@ -1,0 +1,93 @@
+//! Every limit of the wire in one place, each with its reason; their relations are asserted at
+//! compile time.
+
+use std::time::Duration;
+
+/// Largest realtime datagram in bytes, header and tag included: fits an MTU of 1,280 (the least
+/// that IPv6 allows) behind IPv6 and UDP headers and leaves room for a tunnel.
+pub const MAX_DATAGRAM: usize = 1_200;
+/// Form byte, connection id and packet number in front of the sealed frames, in bytes.
+pub const HEADER: usize = 13;
+/// AEAD tag in bytes, of both suites.
+pub const TAG: usize = 16;
+/// Largest body (sealed frames, before sealing) in bytes: the same body must fit one QUIC datagram
+/// when the realtime port is blocked, whose own headers are larger.
+pub const MAX_BODY: usize = 1_150;
+/// Smallest datagram that can be genuine: header, one frame of two bytes, tag.
+pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
+/// Largest payload of one realtime frame in bytes: what is left of a body behind the frame's type,
+/// length, message header and a send-time frame in front.
+pub const MAX_PAYLOAD: usize = 1_100;
+
+/// Replay window in packet numbers. RFC 4303 asks for 64, WireGuard takes 8,192; 2,048 is 170 ms of
+/// the fastest link we serve (12,000 datagrams a second) and 256 bytes a link.
+pub const REPLAY_WINDOW: u32 = 2_048;
+/// A sender moves its direction to the next key phase after this many packets ...
+pub const PHASE_PACKETS: u32 = 1 << 24;
+/// ... or this long, whichever comes first (the order of RFC 9001's limits, far on the safe side).
+pub const PHASE_TIME: Duration = Duration::from_secs(3_600);
+/// ... but never sooner than this after the last time, so that two phase bits cannot be ambiguous.
+pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
+/// How long a receiver keeps the key and replay window of the phase before.
+pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
+/// No link sends more packets than this: RFC 9001's limit for AES-GCM confidentiality, with packets
+/// of at most 2 KiB. The session replaces the link before.
+pub const MAX_PACKETS: u32 = 1 << 28;
+
+/// Bytes a server may send to an address that has not proven itself, for each byte received from
+/// it (RFC 9000, section 8).
+pub const AMPLIFICATION: u64 = 3;
+/// Least time between two challenges of one link: five a second.
+pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(200);
+/// A candidate path that has not answered for this long is forgotten.
+pub const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An idle client sends a keep-alive this often: below the 30 s after which common NATs forget UDP.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Silence after which a client that had traffic starts to probe the path.
+pub const PROBE_AFTER: Duration = Duration::from_millis(500);
+/// Link reports of an active link go out this often.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A client asks for the time this often once its clock has settled and there is traffic.
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
+/// Clock samples kept; the one with the least round trip counts. Eight at 5 s follow a drift of
+/// 50 ppm to within 2 ms.
+pub const CLOCK_SAMPLES: usize = 8;
+
+/// Frames of a sender that the roster does not name yet wait this long in a client.
+pub const UNKNOWN_SLOT_HOLD: Duration = Duration::from_millis(200);
+/// And at most so many of them.
+pub const UNKNOWN_SLOT_FRAMES: usize = 64;
+/// A slot rests this long before another peer gets it, so that late frames find nobody.
+pub const SLOT_REST: Duration = Duration::from_secs(60);
+
+/// Largest message on the control stream in bytes: a roster of a thousand peers with full names
+/// is about 400 KB.
+pub const MAX_CONTROL_MESSAGE: usize = 1 << 20;
+/// Largest `Hello`, `Welcome` or `Refuse` in bytes.
+pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
+/// Largest message a server accepts on a client's control stream: a join with a full token.
+pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 8 << 10;
+/// Largest payload of a reliable event in bytes. More needs a snapshot or several events.
+pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
+/// Largest event message in bytes: the payload, a full list of peers and the archive around them.
+pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
+/// Most peers one event may name.
+pub const MAX_EVENT_TARGETS: usize = 1_024;
+/// Largest join token in bytes.
+pub const MAX_TOKEN: usize = 4 << 10;
+/// Largest room name in bytes.
+pub const MAX_ROOM_NAME: usize = 128;
+/// Largest display name, user or role in bytes.
+pub const MAX_NAME: usize = 128;
+
+/// Peers of one room, at most: slots are u16 and the highest are reserved for targets.
+pub const MAX_ROOM_PEERS: u16 = 4_000;
+
+const _: () = assert!(HEADER + MAX_BODY + TAG <= MAX_DATAGRAM);
+const _: () = assert!(MAX_PAYLOAD + 3 + 10 + 6 <= MAX_BODY);
+const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
+const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
+const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
+const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
+const _: () = assert!(MAX_ROOM_PEERS < crate::realtime::TARGET_RESERVED);

@@ -1,0 +1,243 @@
+//! The key schedule: from a grant's secret to the key of one phase in one direction.
+//!
+//! Every secret is erased when it is dropped, and none has a `Debug` that shows it.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{self, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac};
+use zeroize::Zeroizing;
+
+use crate::limits::{HEADER, TAG};
+
+const SALT: &[u8] = b"nucleus link v1";
+
+/// The AEAD of a link, with its number on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Suite {
+    /// AES-128-GCM.
+    Aes128Gcm = 1,
+    /// ChaCha20-Poly1305, for devices without AES instructions.
+    ChaCha20Poly1305 = 2,
+}
+
+impl Suite {
+    /// The suite of a number on the wire; `None` for one this version does not know.
+    pub fn from_wire(number: u8) -> Option<Suite> {
+        [Suite::Aes128Gcm, Suite::ChaCha20Poly1305].into_iter().find(|s| *s as u8 == number)
+    }
+
+    fn algorithm(self) -> &'static aead::Algorithm {
+        match self {
+            Suite::Aes128Gcm => &aead::AES_128_GCM,
+            Suite::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+        }
+    }
+}
+
+/// What both directions' keys of one link come from. Made for exactly one link: a second one with
+/// the same root, link id and suite would repeat nonces.
+#[derive(Clone)]
+pub struct Root(Zeroizing<[u8; 32]>);
+
+impl Root {
+    /// HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, when both ends have it, the TLS
+    /// exporter.
+    pub fn new(secret: &[u8; 32], exporter: Option<&[u8; 32]>) -> Root {
+        // Extract is one HMAC; aws-lc's own would not give its result out.
+        let mut extract = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, SALT));
+        extract.update(secret);
+        if let Some(exporter) = exporter {
+            extract.update(exporter);
+        }
+        let mut root = Zeroizing::new([0; 32]);
+        root.copy_from_slice(extract.sign().as_ref());
+        Root(root)
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Root(..)")
+    }
+}
+
+/// Which way a key protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Direction {
+    /// Client to server.
+    Up = 0,
+    /// Server to client.
+    Down = 1,
+}
+
+/// The secret of one phase in one direction.
+pub(super) struct PhaseSecret {
+    suite: Suite,
+    phase: u32,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl PhaseSecret {
+    /// The secret of phase 0.
+    pub(super) fn first(root: &Root, link_id: u32, direction: Direction, suite: Suite) -> Self {
+        let mut secret = Zeroizing::new([0; 32]);
+        let which = [direction as u8, suite as u8];
+        expand(&root.0, &[b"nucleus secret", &link_id.to_le_bytes(), &which], &mut secret[..]);
+        Self { suite, phase: 0, secret }
+    }
+
+    /// The secret of the phase after this one.
+    pub(super) fn next(&self) -> Self {
+        let mut secret = Zeroizing::new([0; 32]);
+        expand(&self.secret, &[b"nucleus next", &self.phase.to_le_bytes()], &mut secret[..]);
+        // 2^32 phases of at least a minute are eight thousand years.
+        Self { suite: self.suite, phase: self.phase.wrapping_add(1), secret }
+    }
+
+    /// The phase, counted from 0.
+    pub(super) fn phase(&self) -> u32 {
+        self.phase
+    }
+
+    /// The key that protects this phase's packets.
+    pub(super) fn key(&self) -> PacketKey {
+        let algorithm = self.suite.algorithm();
+        let phase = self.phase.to_le_bytes();
+        let mut key = Zeroizing::new([0; 32]);
+        let key = &mut key[..algorithm.key_len()];
+        expand(&self.secret, &[b"nucleus key", &phase], key);
+        let mut iv = Zeroizing::new([0; aead::NONCE_LEN]);
+        expand(&self.secret, &[b"nucleus iv", &phase], &mut iv[..]);
+        // Fails only for a key of the wrong length, and the length is the algorithm's own.
+        let key = UnboundKey::new(algorithm, key).expect("key of the algorithm's length");
+        PacketKey { key: LessSafeKey::new(key), iv }
+    }
+}
+
+/// HKDF-Expand with SHA-256.
+fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
+    struct Length(usize);
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
+    // Fails only beyond 255 blocks of output; ours are constants of at most one block. Going on
+    // after a failure would mean a key of zeros.
+    prk.expand(info, Length(out.len()))
+        .and_then(|okm| okm.fill(out))
+        .expect("at most 32 bytes of output");
+}
+
+/// Key and IV of one phase in one direction.
+pub(super) struct PacketKey {
+    key: LessSafeKey,
+    iv: Zeroizing<[u8; aead::NONCE_LEN]>,
+}
+
+impl PacketKey {
+    /// Encrypts `body` in place and gives its tag; `None` beyond the algorithm's message size
+    /// (gigabytes).
+    pub(super) fn seal(
+        &self,
+        number: u32,
+        header: &[u8; HEADER],
+        body: &mut [u8],
+    ) -> Option<[u8; TAG]> {
+        let aad = aead::Aad::from(header);
+        let tag = self.key.seal_in_place_separate_tag(self.nonce(number), aad, body).ok()?;
+        tag.as_ref().try_into().ok()
+    }
+
+    /// Decrypts body and tag in place; `None` when they are not genuine, and then the bytes are
+    /// worthless.
+    pub(super) fn open<'d>(
+        &self,
+        number: u32,
+        header: &[u8; HEADER],
+        sealed: &'d mut [u8],
+    ) -> Option<&'d mut [u8]> {
+        let aad = aead::Aad::from(header);
+        self.key.open_in_place(self.nonce(number), aad, sealed).ok()
+    }
+
+    fn nonce(&self, number: u32) -> Nonce {
+        let mut nonce = *self.iv;
+        for (byte, n) in nonce[8..].iter_mut().zip(number.to_le_bytes()) {
+            *byte ^= n;
+        }
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+/// A deterministic source of challenge bytes from the caller's randomness: HMAC-SHA256 over a
+/// counter, so that one challenge says nothing about the next.
+pub(super) struct Challenges {
+    key: hmac::Key,
+    drawn: u64,
+}
+
+impl Challenges {
+    pub(super) fn new(seed: &[u8; 32]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, seed), drawn: 0 }
+    }
+
+    pub(super) fn draw(&mut self) -> [u8; 8] {
+        let tag = hmac::sign(&self.key, &self.drawn.to_le_bytes());
+        self.drawn += 1;
+        tag.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(secret: &PhaseSecret) -> [u8; TAG] {
+        secret.key().seal(7, &[0; HEADER], &mut [1, 2, 3]).unwrap()
+    }
+
+    #[test]
+    fn everything_named_changes_the_key() {
+        let root = Root::new(&[1; 32], None);
+        let first = |root: &Root, id, way, suite| PhaseSecret::first(root, id, way, suite);
+        let base = first(&root, 5, Direction::Up, Suite::Aes128Gcm);
+        let others = [
+            first(&Root::new(&[2; 32], None), 5, Direction::Up, Suite::Aes128Gcm),
+            first(&Root::new(&[1; 32], Some(&[0; 32])), 5, Direction::Up, Suite::Aes128Gcm),
+            first(&root, 6, Direction::Up, Suite::Aes128Gcm),
+            first(&root, 5, Direction::Down, Suite::Aes128Gcm),
+            first(&root, 5, Direction::Up, Suite::ChaCha20Poly1305),
+            base.next(),
+            base.next().next(),
+        ];
+        assert_eq!(sealed(&base), sealed(&first(&root, 5, Direction::Up, Suite::Aes128Gcm)));
+        let mut tags: Vec<_> = others.iter().map(sealed).collect();
+        tags.push(sealed(&base));
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), others.len() + 1);
+    }
+
+    #[test]
+    fn extract_and_expand_are_hkdf() {
+        // The library's own Extract must lead to the same secret as the HMAC above.
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(&[9; 32]);
+        let mut expected = [0; 32];
+        let info: [&[u8]; 3] = [b"nucleus secret", &5u32.to_le_bytes(), &[1, 2]];
+        prk.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut expected)).unwrap();
+        let root = Root::new(&[9; 32], None);
+        let secret = PhaseSecret::first(&root, 5, Direction::Down, Suite::ChaCha20Poly1305);
+        assert_eq!(*secret.secret, expected);
+        assert_eq!(secret.phase(), 0);
+    }
+
+    #[test]
+    fn the_root_hides_its_bytes() {
+        assert_eq!(format!("{:?}", Root::new(&[7; 32], None)), "Root(..)");
+    }
+}

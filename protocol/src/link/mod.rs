@@ -1,0 +1,364 @@
+//! One link of the realtime plane: a peer's membership of one room on UDP 5056, for both ends.
+//!
+//! [`Link`] seals and opens datagrams, moves through key phases, refuses what was seen before,
+//! follows the peer from address to address (server), keeps the path alive and the clocks in step
+//! (client), and counts. It knows nothing of rooms, of what a message says, or of sockets.
+//!
+//! Driving it, with `now` from the caller's one clock:
+//!
+//! * [`Link::handle_input`] with every datagram that names this link; then drain `poll_output`;
+//! * [`Link::handle_timeout`] when [`Link::poll_timeout`] is reached; then drain `poll_output`;
+//! * [`Link::poll_output`] until `None`: what the link itself wants to say;
+//! * [`Link::begin`], the caller's message frames, [`Link::finish`]: the application's datagrams,
+//!   sent to [`Link::active_path`]. Drain `poll_output` after them as well.
+
+mod client;
+mod clock;
+mod counters;
+mod input;
+mod keys;
+mod path;
+mod phase;
+mod replay;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use client::Client;
+pub use clock::ClockSync;
+pub use counters::{Exhausted, LinkCounters, Rejected, Withheld};
+pub use input::Messages;
+use keys::{Direction, PhaseSecret};
+pub use keys::{Root, Suite};
+pub use path::Path;
+use path::Paths;
+pub use phase::PhaseLimits;
+use phase::{RecvKeys, SendKeys};
+pub use replay::{Freshness, ReplayWindow};
+use server::Server;
+
+use crate::limits::{HEADER, MAX_BODY, MAX_PAYLOAD, TAG};
+use crate::realtime::control::{self, ClientReport, ServerReport};
+use crate::realtime::{ConnectionId, Kind, frame};
+use crate::time::Time;
+
+/// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
+/// message of the largest size must still fit behind them.
+const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_HEADER + 3);
+// The server's send time and clock reply; the client's keep-alive, clock request and report.
+const _: () = assert!(control::SEND_TIME_FRAME + server::CLOCK_FRAME <= CONTROL_ROOM);
+const _: () = assert!(2 + 10 + 22 <= CONTROL_ROOM);
+
+/// Which end of the link this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Speaks first, keeps the link alive, has one path.
+    Client,
+    /// Answers, and follows the client's path.
+    Server,
+}
+
+/// What a link is made of: the grant, and the caller's own part.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Which end this is.
+    pub role: Role,
+    /// Number of the link within its session, never used twice there.
+    pub link_id: u32,
+    /// The AEAD.
+    pub suite: Suite,
+    /// Where the keys come from; of this link alone.
+    pub root: Root,
+    /// The link's name on the wire.
+    pub connection_id: ConnectionId,
+    /// Its second name, for when the client's network changes.
+    pub spare: ConnectionId,
+    /// Client: the server's endpoint; without one nothing is sent or accepted. Server: ignored, it
+    /// learns the path.
+    pub path: Option<Path>,
+    /// Server: the epoch of its clock, another one after each restart. Client: ignored.
+    pub clock_epoch: u32,
+    /// The caller's randomness, from a cryptographic source: path challenges come from it. Server
+    /// only.
+    pub seed: [u8; 32],
+}
+
+#[expect(clippy::large_enum_variant, reason = "a process holds links of one role, in a slab")]
+enum Side {
+    Client(Client),
+    Server(Server),
+}
+
+/// One end of a link. See the [module](self) for how to drive it.
+pub struct Link {
+    send: SendKeys,
+    recv: RecvKeys,
+    ids: [ConnectionId; 2],
+    /// The one in use: the client's choice, which the server follows.
+    id: ConnectionId,
+    last_heard: Option<Time>,
+    /// A challenge to answer, and where it came from.
+    response: Option<(Path, [u8; 8])>,
+    counters: LinkCounters,
+    side: Side,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A link whose packet numbers start at 0. A root must never be used for a second one.
+    pub fn new(now: Time, config: LinkConfig) -> Link {
+        Link::with_phase_limits(now, config, PhaseLimits::default())
+    }
+
+    /// The same with other phase limits than the protocol's, for tests.
+    pub fn with_phase_limits(now: Time, config: LinkConfig, limits: PhaseLimits) -> Link {
+        let (send, recv) = match config.role {
+            Role::Client => (Direction::Up, Direction::Down),
+            Role::Server => (Direction::Down, Direction::Up),
+        };
+        let secret =
+            |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
+        Link {
+            send: SendKeys::new(now, secret(send), limits),
+            recv: RecvKeys::new(secret(recv), limits),
+            ids: [config.connection_id, config.spare],
+            id: config.connection_id,
+            last_heard: None,
+            response: None,
+            counters: LinkCounters::default(),
+            side: match config.role {
+                Role::Client => Side::Client(Client::new(now, config.path)),
+                Role::Server => {
+                    Side::Server(Server::new(now, config.clock_epoch, Paths::new(&config.seed)))
+                }
+            },
+        }
+    }
+
+    /// Does what has become due by itself: erases an old key, forgets a path that did not answer.
+    /// Then drain [`poll_output`](Self::poll_output).
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.recv.handle_timeout(now);
+        if let Side::Server(server) = &mut self.side {
+            server.paths.handle_timeout(now);
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) and then
+    /// [`poll_output`](Self::poll_output) next, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let silent = self.send.exhausted() || self.active_path().is_none();
+        let to_send = match &self.side {
+            Side::Client(client) => Some(client.poll_timeout()),
+            Side::Server(server) => server.poll_timeout(),
+        };
+        let paths = match &self.side {
+            Side::Client(_) => None,
+            Side::Server(server) => server.paths.poll_timeout(!silent),
+        };
+        let to_send = to_send.filter(|_| !silent);
+        [self.recv.poll_timeout(), paths, to_send].into_iter().flatten().min()
+    }
+
+    /// Appends the next datagram that the link itself wants to send and says where it goes; `None`
+    /// when there is nothing. Call until `None`.
+    pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
+        if self.send.exhausted() {
+            return None;
+        }
+        let start = out.len();
+        out.resize(start + HEADER, 0);
+        let Some(path) = self.write_control(now, out) else {
+            out.truncate(start);
+            return None;
+        };
+        self.seal(now, out, start, path, false).ok().map(|()| path)
+    }
+
+    /// Starts a datagram for the application: appends a placeholder for the header and the control
+    /// frames that can travel along (on the server the send time first), and returns where it
+    /// starts. The caller appends message frames up to `start + HEADER + MAX_BODY`, and at most
+    /// what [`active_path`](Self::active_path) allows less the tag; then it must call
+    /// [`finish`](Self::finish). A message of the largest size always fits.
+    pub fn begin(&mut self, now: Time, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        out.resize(start + HEADER, 0);
+        match &mut self.side {
+            Side::Client(client) => {
+                let due = client.due(now);
+                client.write(now, due, &self.recv, out);
+            }
+            Side::Server(server) => {
+                control::put_send_time(out, now);
+                // An unproven path's few bytes belong to the application first.
+                if server.paths.active().is_some_and(|(_, budget)| budget == usize::MAX) {
+                    server.write_clock(now, server::CLOCK_FRAME, out);
+                }
+            }
+        }
+        start
+    }
+
+    /// Seals the datagram begun at `start` in place and appends the tag; it goes to
+    /// [`active_path`](Self::active_path). On `Err` the datagram is cut off `out`.
+    pub fn finish(
+        &mut self,
+        now: Time,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), Exhausted> {
+        debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
+        let Some((path, _)) = self.active_path() else {
+            // Nowhere to go: sealed all the same, the caller has asked for it.
+            return self.send.seal(now, self.id, out, start);
+        };
+        self.seal(now, out, start, path, true)
+    }
+
+    /// The path that data may take now, and how many bytes of datagrams it may take: `usize::MAX`
+    /// once it has proven itself, before that what is left of three times what came from there.
+    /// `None`: no path yet.
+    pub fn active_path(&self) -> Option<(Path, usize)> {
+        match &self.side {
+            Side::Client(client) => client.path.map(|path| (path, usize::MAX)),
+            Side::Server(server) => server.paths.active(),
+        }
+    }
+
+    /// When the last authentic datagram came.
+    pub fn last_heard(&self) -> Option<Time> {
+        self.last_heard
+    }
+
+    /// Client: the smoothed round trip, without the server's own time. `None` on a server and
+    /// before the first clock sample.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.client().and_then(|client| client.clock.round_trip())
+    }
+
+    /// The server's clock at `now`: on the client an estimate (`None` before the first sample), on
+    /// the server `now` itself.
+    pub fn server_time(&self, now: Time) -> Option<Time> {
+        match &self.side {
+            Side::Client(client) => client.clock.server_time(now),
+            Side::Server(_) => Some(now),
+        }
+    }
+
+    /// The epoch of the server's clock; times of two epochs do not compare.
+    pub fn clock_epoch(&self) -> Option<u32> {
+        match &self.side {
+            Side::Client(client) => client.clock.epoch(),
+            Side::Server(server) => Some(server.clock_epoch),
+        }
+    }
+
+    /// Client: its network has changed, so it takes its spare id and speaks at once. `false` when
+    /// the spare is in use already (it still speaks at once), and on a server.
+    pub fn use_spare(&mut self) -> bool {
+        let Side::Client(client) = &mut self.side else { return false };
+        client.speak();
+        let fresh = self.id != self.ids[1];
+        self.id = self.ids[1];
+        fresh
+    }
+
+    /// Server: `n` messages of `kind` did not go to this peer.
+    pub fn count_withheld(&mut self, kind: Kind, what: Withheld, n: u32) {
+        let Side::Server(server) = &mut self.side else { return };
+        let counts = &mut server.report.kinds[kind.index()];
+        let count = match what {
+            Withheld::Superseded => &mut counts.superseded,
+            Withheld::Suppressed => &mut counts.suppressed,
+            Withheld::Dropped => &mut counts.dropped,
+        };
+        *count = count.wrapping_add(n);
+    }
+
+    /// Client: the newest report of the server.
+    pub fn server_report(&self) -> Option<ServerReport> {
+        self.client().and_then(|client| client.server_report)
+    }
+
+    /// Server: the newest report of the client.
+    pub fn client_report(&self) -> Option<ClientReport> {
+        match &self.side {
+            Side::Client(_) => None,
+            Side::Server(server) => server.client_report,
+        }
+    }
+
+    /// What this end has counted.
+    pub fn counters(&self) -> LinkCounters {
+        let path_changes = match &self.side {
+            Side::Client(_) => 0,
+            Side::Server(server) => server.paths.changes(),
+        };
+        LinkCounters { path_changes, ..self.counters }
+    }
+
+    fn client(&self) -> Option<&Client> {
+        match &self.side {
+            Side::Client(client) => Some(client),
+            Side::Server(_) => None,
+        }
+    }
+
+    /// Appends the frames of one datagram of the link's own; where it goes.
+    fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
+        // Only clients are asked, and they need not fear to amplify anything: the answer is as long
+        // as the question and its sender is authentic.
+        if let Some((path, data)) = self.response.take() {
+            frame::put(out, frame::PATH_RESPONSE, &data);
+            return Some(path);
+        }
+        match &mut self.side {
+            Side::Client(client) => {
+                let (path, due) = (client.path?, client.due(now));
+                client.write(now, due, &self.recv, out);
+                due.any().then_some(path)
+            }
+            Side::Server(server) => {
+                if let Some((path, data)) = server.paths.poll_challenge(now) {
+                    frame::put(out, frame::PATH_CHALLENGE, &data);
+                    return Some(path);
+                }
+                let (path, budget) = server.paths.active()?;
+                let room = budget.saturating_sub(HEADER + TAG);
+                server.write(now, room, &self.recv, out).then_some(path)
+            }
+        }
+    }
+
+    fn seal(
+        &mut self,
+        now: Time,
+        out: &mut Vec<u8>,
+        start: usize,
+        path: Path,
+        data: bool,
+    ) -> Result<(), Exhausted> {
+        self.send.seal(now, self.id, out, start)?;
+        let bytes = (out.len() - start) as u64;
+        self.counters.datagrams_out += 1;
+        self.counters.bytes_out += bytes;
+        match &mut self.side {
+            Side::Client(client) => client.sent(now, data),
+            Side::Server(server) => {
+                server.paths.sent(path, bytes);
+                if data {
+                    server.sent_data();
+                }
+            }
+        }
+        Ok(())
+    }
+}

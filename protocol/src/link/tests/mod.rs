@@ -1,0 +1,262 @@
+//! Tests of whole links: two ends, and a little network with a seed between them.
+
+mod hostile;
+mod paths;
+mod phases;
+mod timers;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::realtime::{Frame, Frames, Header, Message};
+
+pub(super) fn ms(millis: u64) -> Time {
+    Time::from_millis(millis)
+}
+
+pub(super) fn from(port: u16) -> Path {
+    Path { remote: SocketAddr::from(([192, 0, 2, 1], port)), local: None }
+}
+
+pub(super) const SERVER: u16 = 5056;
+pub(super) const HOME: u16 = 1_000;
+
+pub(super) fn config(role: Role) -> LinkConfig {
+    LinkConfig {
+        role,
+        link_id: 3,
+        suite: Suite::Aes128Gcm,
+        root: Root::new(&[4; 32], None),
+        connection_id: ConnectionId([1; 8]),
+        spare: ConnectionId([2; 8]),
+        path: (role == Role::Client).then(|| from(SERVER)),
+        clock_epoch: 9,
+        seed: [5; 32],
+    }
+}
+
+pub(super) fn pair(limits: PhaseLimits) -> (Link, Link) {
+    let end = |role| Link::with_phase_limits(Time::ZERO, config(role), limits);
+    (end(Role::Client), end(Role::Server))
+}
+
+pub(super) fn put_message(out: &mut Vec<u8>, key: u16, payload: &[u8]) {
+    let kind = Kind::Pose;
+    Message { kind, flags: 1, peer: 0, channel: 0, key, sequence: 0, time: 0, payload }.encode(out);
+}
+
+/// A datagram with one message named `key`.
+pub(super) fn data(link: &mut Link, now: Time, key: u16) -> Vec<u8> {
+    let mut out = Vec::new();
+    let start = link.begin(now, &mut out);
+    put_message(&mut out, key, &[7; 20]);
+    link.finish(now, &mut out, start).unwrap();
+    out
+}
+
+/// Hands a copy of a datagram in; the keys of its messages.
+pub(super) fn give(
+    link: &mut Link,
+    now: Time,
+    path: Path,
+    datagram: &[u8],
+) -> Result<Vec<u16>, Rejected> {
+    let mut copy = datagram.to_vec();
+    link.handle_input(now, path, 0, &mut copy).map(|messages| messages.map(|m| m.key).collect())
+}
+
+pub(super) fn drain(link: &mut Link, now: Time) -> Vec<(Path, Vec<u8>)> {
+    let next = || {
+        let mut out = Vec::new();
+        link.poll_output(now, &mut out).map(|path| (path, out))
+    };
+    std::iter::from_fn(next).take(100).collect()
+}
+
+/// The types of a datagram's frames, read with the receiver's keys.
+pub(super) fn types(receiver: &mut Link, now: Time, datagram: &[u8]) -> Vec<u8> {
+    let mut copy = datagram.to_vec();
+    let header = Header::parse(&copy).unwrap();
+    let opened = receiver.recv.open(now, &header, &mut copy).ok().unwrap();
+    let kind = |frame| match frame {
+        Frame::Message(message) => message.kind as u8,
+        Frame::Other(kind, _) => kind,
+    };
+    Frames::new(opened.body).map(|frame| kind(frame.unwrap())).collect()
+}
+
+struct Flying {
+    at: Time,
+    up: bool,
+    /// The client's address as it was when this was sent (up) or where it was sent to (down).
+    port: u16,
+    bytes: Vec<u8>,
+}
+
+/// Two links and the network between them.
+pub(super) struct World {
+    pub(super) client: Link,
+    pub(super) server: Link,
+    pub(super) now: Time,
+    /// The client's address as the server sees it; what goes elsewhere is lost.
+    pub(super) port: u16,
+    /// The server's clock less the client's.
+    pub(super) offset: Duration,
+    pub(super) delay: Duration,
+    pub(super) jitter: Duration,
+    /// Nothing arrives any more.
+    pub(super) cut: bool,
+    /// What left, with the moment: (from the client, when, datagram).
+    pub(super) log: Vec<(bool, Time, Vec<u8>)>,
+    flying: Vec<Flying>,
+    rng: fastrand::Rng,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let (client, server) = pair(PhaseLimits::default());
+        World {
+            client,
+            server,
+            now: Time::ZERO,
+            port: HOME,
+            offset: Duration::from_secs(5_000),
+            delay: Duration::from_millis(20),
+            jitter: Duration::ZERO,
+            cut: false,
+            log: Vec::new(),
+            flying: Vec::new(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    fn launch(&mut self, up: bool, port: u16, bytes: Vec<u8>) {
+        self.log.push((up, self.now, bytes.clone()));
+        let jitter = self.rng.u64(0..=self.jitter.as_micros() as u64);
+        let at = self.now + self.delay + Duration::from_micros(jitter);
+        if !self.cut {
+            self.flying.push(Flying { at, up, port, bytes });
+        }
+    }
+
+    pub(super) fn client_data(&mut self) {
+        let bytes = data(&mut self.client, self.now, 1);
+        self.launch(true, self.port, bytes);
+    }
+
+    /// As far as the path's budget allows.
+    pub(super) fn server_data(&mut self) {
+        let Some((path, budget)) = self.server.active_path() else { return };
+        if budget > 200 {
+            let bytes = data(&mut self.server, self.now + self.offset, 1);
+            self.launch(false, path.remote.port(), bytes);
+        }
+    }
+
+    fn pump(&mut self) {
+        for (_, bytes) in drain(&mut self.client, self.now) {
+            self.launch(true, self.port, bytes);
+        }
+        for (path, bytes) in drain(&mut self.server, self.now + self.offset) {
+            self.launch(false, path.remote.port(), bytes);
+        }
+    }
+
+    fn arrive(&mut self, flying: Flying) {
+        if flying.up {
+            give(&mut self.server, self.now + self.offset, from(flying.port), &flying.bytes)
+                .unwrap();
+        } else if flying.port == self.port {
+            give(&mut self.client, self.now, from(SERVER), &flying.bytes).unwrap();
+        }
+    }
+
+    /// Runs until `end`, waking only when something says that it is due.
+    pub(super) fn run_until(&mut self, end: Time) {
+        loop {
+            self.pump();
+            let server = self.server.poll_timeout().map(|at| at - self.offset);
+            let flying = self.flying.iter().map(|f| f.at).min();
+            let next = [self.client.poll_timeout(), server, flying].into_iter().flatten().min();
+            let next = next.unwrap_or(Time::MAX);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            assert!(next > self.now, "a timer stays due at {:?}", self.now);
+            self.now = next;
+            self.client.handle_timeout(self.now);
+            self.server.handle_timeout(self.now + self.offset);
+            let (arrived, rest) =
+                std::mem::take(&mut self.flying).into_iter().partition(|f| f.at <= self.now);
+            self.flying = rest;
+            let arrived: Vec<Flying> = arrived;
+            arrived.into_iter().for_each(|f| self.arrive(f));
+        }
+    }
+
+    /// The same with application data both ways every 20 ms.
+    pub(super) fn run_with_traffic_until(&mut self, end: Time) {
+        while self.now < end {
+            self.client_data();
+            self.server_data();
+            self.run_until(self.now + Duration::from_millis(20));
+        }
+    }
+
+    pub(super) fn sent(&self, up: bool) -> usize {
+        self.log.iter().filter(|(way, ..)| *way == up).count()
+    }
+}
+
+#[test]
+fn the_largest_message_fits_behind_every_control_frame() {
+    let (mut client, mut server) = pair(PhaseLimits::default());
+    // Everything is due on the client after its first answer and a long silence.
+    for (_, hello) in drain(&mut client, Time::ZERO) {
+        give(&mut server, Time::ZERO, from(HOME), &hello).unwrap();
+    }
+    for (_, answer) in drain(&mut server, Time::ZERO) {
+        give(&mut client, ms(10), from(SERVER), &answer).unwrap();
+    }
+    for (_, response) in drain(&mut client, ms(10)) {
+        give(&mut server, ms(20), from(HOME), &response).unwrap();
+    }
+    let largest = |link: &mut Link, now| {
+        let mut out = vec![1, 2, 3];
+        let start = link.begin(now, &mut out);
+        put_message(&mut out, 1, &[0; MAX_PAYLOAD]);
+        assert!(out.len() - start <= HEADER + MAX_BODY);
+        link.finish(now, &mut out, start).unwrap();
+        assert_eq!((start, &out[..3]), (3, &[1, 2, 3][..]));
+        out.split_off(start)
+    };
+    let up = largest(&mut client, ms(60_000));
+    let wanted = [frame::KEEP_ALIVE, frame::CLOCK, frame::REPORT, frame::POSE];
+    assert_eq!(types(&mut Link::new(Time::ZERO, config(Role::Server)), ms(0), &up), wanted);
+    assert_eq!(give(&mut server, ms(60_010), from(HOME), &up), Ok(vec![1]));
+    let down = largest(&mut server, ms(60_010));
+    let wanted = [frame::SEND_TIME, frame::CLOCK, frame::POSE];
+    assert_eq!(types(&mut Link::new(Time::ZERO, config(Role::Client)), ms(0), &down), wanted);
+    assert_eq!(give(&mut client, ms(60_020), from(SERVER), &down), Ok(vec![1]));
+    assert!(up.len() <= crate::limits::MAX_DATAGRAM && down.len() <= crate::limits::MAX_DATAGRAM);
+}
+
+#[test]
+fn both_suites_and_both_ids_work() {
+    for suite in [Suite::Aes128Gcm, Suite::ChaCha20Poly1305] {
+        let end = |role| Link::new(Time::ZERO, LinkConfig { suite, ..config(role) });
+        let (mut client, mut server) = (end(Role::Client), end(Role::Server));
+        assert_eq!(Suite::from_wire(suite as u8), Some(suite));
+        let up = data(&mut client, ms(1), 1);
+        assert_eq!(give(&mut server, ms(1), from(HOME), &up), Ok(vec![1]));
+        assert!(client.use_spare() && !client.use_spare());
+        let up = data(&mut client, ms(1), 2);
+        assert_eq!(give(&mut server, ms(1), from(HOME), &up), Ok(vec![2]));
+        // The server follows to the spare.
+        let down = data(&mut server, ms(1), 3);
+        assert_eq!(Header::parse(&down).unwrap().connection_id, ConnectionId([2; 8]));
+        assert_eq!(give(&mut client, ms(1), from(SERVER), &down), Ok(vec![3]));
+    }
+}

@@ -1,0 +1,188 @@
+//! A peer behind a NAT.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Conditions, Pipe, PipeCounters};
+use crate::time::Time;
+
+/// Ports below this one a NAT does not give out.
+const FIRST_PORT: u16 = 1_024;
+
+/// A peer behind a NAT: its way up to the server and down from it, and its address as the server
+/// sees it, which changes at intervals or by hand.
+///
+/// What is under way to an address that is no longer the peer's own is gone; what it sent keeps the
+/// address it was sent from. A new address is the next port of the same IP address, so peers that
+/// change need one IP address each. Times must not run backwards.
+#[derive(Clone, Debug)]
+pub struct SimPeer {
+    up: Pipe<(SocketAddr, Vec<u8>)>,
+    down: Pipe<(SocketAddr, Vec<u8>)>,
+    address: SocketAddr,
+    /// When the address changes by itself; set by the first verb that brings the time.
+    next_change: Option<Time>,
+    astray: u64,
+}
+
+impl SimPeer {
+    /// A peer at `address` whose two directions draw from `seed`.
+    pub fn new(seed: u64, address: SocketAddr, up: Conditions, down: Conditions) -> Self {
+        let mut seeds = fastrand::Rng::with_seed(seed);
+        Self {
+            up: Pipe::new(seeds.u64(..), up),
+            down: Pipe::new(seeds.u64(..), down),
+            address,
+            next_change: None,
+            astray: 0,
+        }
+    }
+
+    /// The peer sends a datagram to the server.
+    pub fn send(&mut self, now: Time, bytes: Vec<u8>) {
+        self.change_address_when_due(now);
+        self.up.handle_input(now, bytes.len(), (self.address, bytes));
+    }
+
+    /// What has arrived at the server by `now`, with the address it came from.
+    pub fn poll_server_side(&mut self, now: Time) -> Option<(SocketAddr, Vec<u8>)> {
+        self.up.poll_output(now)
+    }
+
+    /// The server sends a datagram to what it takes for the peer's address.
+    pub fn deliver(&mut self, now: Time, to: SocketAddr, bytes: Vec<u8>) {
+        self.change_address_when_due(now);
+        self.down.handle_input(now, bytes.len(), (to, bytes));
+    }
+
+    /// What has arrived at the peer by `now`.
+    pub fn poll_client_side(&mut self, now: Time) -> Option<Vec<u8>> {
+        self.change_address_when_due(now);
+        while let Some((to, bytes)) = self.down.poll_output(now) {
+            if to == self.address {
+                return Some(bytes);
+            }
+            self.astray += 1;
+        }
+        None
+    }
+
+    /// When the next datagram arrives, at either side; `None` while nothing is on its way.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.up.poll_timeout().into_iter().chain(self.down.poll_timeout()).min()
+    }
+
+    /// The peer's address as the server sees it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Moves the peer to a new address, as a NAT does that forgot it.
+    pub fn change_address(&mut self) {
+        let next = self.address.port().checked_add(1).unwrap_or(FIRST_PORT);
+        self.address.set_port(next.max(FIRST_PORT));
+    }
+
+    /// Changes both directions of the network for what is sent from now on.
+    pub fn set_conditions(&mut self, up: Conditions, down: Conditions) {
+        self.next_change = None;
+        self.up.set_conditions(up);
+        self.down.set_conditions(down);
+    }
+
+    /// What happened on the way up and on the way down.
+    pub fn counters(&self) -> (PipeCounters, PipeCounters) {
+        (self.up.counters(), self.down.counters())
+    }
+
+    /// Datagrams that arrived at an address that was not, or no longer, the peer's.
+    pub fn astray(&self) -> u64 {
+        self.astray
+    }
+
+    fn change_address_when_due(&mut self, now: Time) {
+        let Some(interval) = self.up.conditions().new_address_every else { return };
+        let interval = interval.max(Duration::from_millis(1));
+        let due = *self.next_change.get_or_insert(now + interval);
+        if now >= due {
+            self.change_address();
+            self.next_change = Some(now + interval);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Loss;
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn clean_peer() -> SimPeer {
+        SimPeer::new(1, address(4_000), Conditions::CLEAN, Conditions::CLEAN)
+    }
+
+    #[test]
+    fn both_ways_carry() {
+        let mut peer = clean_peer();
+        peer.send(Time::ZERO, vec![1]);
+        let (from, bytes) = peer.poll_server_side(Time::ZERO).expect("a datagram");
+        assert_eq!((from, bytes), (address(4_000), vec![1]));
+        peer.deliver(Time::ZERO, from, vec![2]);
+        assert_eq!(peer.poll_timeout(), Some(Time::ZERO));
+        assert_eq!(peer.poll_client_side(Time::ZERO), Some(vec![2]));
+        assert_eq!(peer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_goes_to_an_old_address_is_gone() {
+        let delayed = Conditions::delayed(10, 10, Loss::NONE);
+        let mut peer = SimPeer::new(1, address(u16::MAX), delayed.clone(), delayed);
+        peer.send(Time::ZERO, vec![1]);
+        peer.deliver(Time::ZERO, address(u16::MAX), vec![2]);
+        peer.change_address();
+        assert_eq!(peer.address(), address(FIRST_PORT));
+        peer.deliver(Time::ZERO, address(u16::MAX), vec![3]);
+        peer.deliver(Time::ZERO, address(FIRST_PORT), vec![4]);
+        let now = Time::from_millis(10);
+        assert_eq!(peer.poll_client_side(now), Some(vec![4]));
+        assert_eq!((peer.poll_client_side(now), peer.astray()), (None, 2));
+        assert_eq!(peer.poll_server_side(now), Some((address(u16::MAX), vec![1])));
+    }
+
+    #[test]
+    fn roaming_changes_the_port_every_five_seconds() {
+        let roaming = Conditions::preset("roaming").expect("a preset");
+        let mut peer = SimPeer::new(1, address(4_000), roaming.clone(), roaming);
+        let mut ports = Vec::new();
+        for tenths in 0..200 {
+            let now = Time::from_millis(tenths * 100);
+            peer.send(now, vec![0]);
+            while let Some((from, _)) = peer.poll_server_side(now) {
+                ports.push(from.port());
+            }
+        }
+        ports.dedup();
+        assert_eq!(ports, [4_000, 4_001, 4_002, 4_003]);
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let outcome = |seed| {
+            let wifi = Conditions::preset("wifi").expect("a preset");
+            let mut peer = SimPeer::new(seed, address(4_000), wifi.clone(), wifi);
+            let mut out = Vec::new();
+            for millis in 0..3_000 {
+                let now = Time::from_millis(millis);
+                peer.send(now, vec![(millis % 251) as u8]);
+                peer.deliver(now, address(4_000), vec![(millis % 241) as u8]);
+                out.push((peer.poll_server_side(now), peer.poll_client_side(now)));
+            }
+            out
+        };
+        assert!(outcome(3) == outcome(3));
+        assert!(outcome(3) != outcome(4));
+    }
+}

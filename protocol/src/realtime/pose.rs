@@ -1,0 +1,153 @@
+//! A pose in 15 to 33 bytes: head absolute at 1 mm, hands relative to it, rotations as the smallest
+//! three components at 11 bits.
+
+use crate::codec::{Reader, Truncated};
+
+/// Metres per step of a position.
+const STEP: f32 = 0.001;
+/// Largest head coordinate in metres: 2^23 - 1 mm.
+pub const HEAD_RANGE: f32 = 8_388.607;
+/// Largest hand coordinate relative to the head in metres: 2^11 - 1 mm, more than an arm.
+pub const HAND_RANGE: f32 = 2.047;
+/// Steps of a rotation's component on either side of zero: 11 bits, odd so that zero is exact.
+const ROTATION_STEPS: f32 = 1_023.0;
+const LEFT: u8 = 1;
+const RIGHT: u8 = 2;
+
+/// Position in metres and orientation as a unit quaternion (x, y, z, w).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Transform {
+    /// Metres.
+    pub position: [f32; 3],
+    /// x, y, z, w; need not be exactly of unit length.
+    pub rotation: [f32; 4],
+}
+
+/// Head and hands in the room's coordinates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pose {
+    /// The head, within [`HEAD_RANGE`].
+    pub head: Transform,
+    /// The left hand, when tracked; in the room's coordinates, within [`HAND_RANGE`] of the head.
+    pub left: Option<Transform>,
+    /// The right hand likewise.
+    pub right: Option<Transform>,
+}
+
+impl Pose {
+    /// Appends the encoded pose. Coordinates outside the ranges are clamped, and what is not a
+    /// number becomes 0.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let hand = |present: bool, bit: u8| if present { bit } else { 0 };
+        out.push(hand(self.left.is_some(), LEFT) | hand(self.right.is_some(), RIGHT));
+        let head = self.head.position.map(|m| quantise(m, HEAD_RANGE));
+        for mm in head {
+            out.extend_from_slice(&mm.to_le_bytes()[..3]);
+        }
+        out.extend_from_slice(&pack_rotation(self.head.rotation).to_le_bytes()[..5]);
+        for hand in [self.left, self.right].into_iter().flatten() {
+            out.extend_from_slice(&pack_hand(&hand, head).to_le_bytes()[..9]);
+        }
+    }
+
+    /// Reads a pose from the front of a payload; gives it with what follows it (buttons, fingers:
+    /// the application's own).
+    pub fn parse(payload: &[u8]) -> Result<(Pose, &[u8]), Truncated> {
+        let mut r = Reader::new(payload);
+        let present = r.u8()?;
+        let head_mm = [read_i24(&mut r)?, read_i24(&mut r)?, read_i24(&mut r)?];
+        let [a, b, c, d, e] = r.array()?;
+        let head = Transform {
+            position: head_mm.map(|mm| mm as f32 * STEP),
+            rotation: unpack_rotation(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])),
+        };
+        let mut hand = |bit: u8| -> Result<Option<Transform>, Truncated> {
+            let packed = if present & bit != 0 { Some(r.array::<9>()?) } else { None };
+            Ok(packed.map(|bytes| unpack_hand(bytes, head_mm)))
+        };
+        let (left, right) = (hand(LEFT)?, hand(RIGHT)?);
+        Ok((Pose { head, left, right }, r.rest()))
+    }
+
+    /// The head's position in millimetres, all that the server reads of a pose.
+    pub fn position_mm(payload: &[u8]) -> Result<[i32; 3], Truncated> {
+        let mut r = Reader::new(payload);
+        r.u8()?;
+        Ok([read_i24(&mut r)?, read_i24(&mut r)?, read_i24(&mut r)?])
+    }
+}
+
+fn quantise(metres: f32, range: f32) -> i32 {
+    // `as` turns NaN into 0; clamp keeps it NaN until then.
+    (metres.clamp(-range, range) / STEP).round() as i32
+}
+
+fn read_i24(r: &mut Reader<'_>) -> Result<i32, Truncated> {
+    let [a, b, c] = r.array()?;
+    Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
+}
+
+/// Bits 0-35: x, y, z relative to the head in mm, 12 bits each, two's complement; 36-70 rotation.
+fn pack_hand(hand: &Transform, head_mm: [i32; 3]) -> u128 {
+    let mut packed = u128::from(pack_rotation(hand.rotation)) << 36;
+    for axis in 0..3 {
+        let absolute = quantise(hand.position[axis], HEAD_RANGE + HAND_RANGE);
+        let relative = (absolute - head_mm[axis]).clamp(-2_047, 2_047);
+        packed |= u128::from(relative as u32 & 0xfff) << (12 * axis);
+    }
+    packed
+}
+
+fn unpack_hand(bytes: [u8; 9], head_mm: [i32; 3]) -> Transform {
+    let mut wide = [0; 16];
+    wide[..9].copy_from_slice(&bytes);
+    let packed = u128::from_le_bytes(wide);
+    let axis = |i: usize| {
+        let relative = ((packed >> (12 * i)) as i32) << 20 >> 20;
+        (head_mm[i] + relative) as f32 * STEP
+    };
+    Transform {
+        position: [axis(0), axis(1), axis(2)],
+        rotation: unpack_rotation((packed >> 36) as u64),
+    }
+}
+
+/// Bits 0-1: index of the largest component; then the other three in order, 11 bits each, as steps
+/// of 1 / (1023 sqrt 2) above -1 / sqrt 2. The sign is chosen so that the largest is positive.
+fn pack_rotation(rotation: [f32; 4]) -> u64 {
+    let norm = rotation.iter().map(|c| c * c).sum::<f32>().sqrt();
+    let unit = if norm.is_finite() && norm > 1e-6 {
+        rotation.map(|c| c / norm)
+    } else {
+        [0.0, 0.0, 0.0, 1.0]
+    };
+    let mut largest = 0;
+    for i in 1..4 {
+        if unit[i].abs() > unit[largest].abs() {
+            largest = i;
+        }
+    }
+    let sign = unit[largest].signum();
+    let mut packed = largest as u64;
+    let others = (0..4).filter(|i| *i != largest);
+    for (place, i) in others.enumerate() {
+        let steps = (unit[i] * sign * std::f32::consts::SQRT_2 * ROTATION_STEPS).round();
+        let steps = (steps.clamp(-ROTATION_STEPS, ROTATION_STEPS) + ROTATION_STEPS) as u64;
+        packed |= steps << (2 + 11 * place);
+    }
+    packed
+}
+
+fn unpack_rotation(packed: u64) -> [f32; 4] {
+    let largest = (packed & 3) as usize;
+    let mut rotation = [0.0; 4];
+    let mut rest = 1.0f32;
+    let others = (0..4).filter(|i| *i != largest);
+    for (place, i) in others.enumerate() {
+        let steps = ((packed >> (2 + 11 * place)) & 0x7ff) as f32 - ROTATION_STEPS;
+        rotation[i] = steps / (ROTATION_STEPS * std::f32::consts::SQRT_2);
+        rest -= rotation[i] * rotation[i];
+    }
+    rotation[largest] = rest.max(0.0).sqrt();
+    rotation
+}

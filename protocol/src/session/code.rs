@@ -1,0 +1,82 @@
+//! Why a session was refused or ended: in `Refuse`, and as QUIC's application close code.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// A reason, told to the peer by number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Code { $($(#[doc = $doc])* $name = $number,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The code's stable name, as in docs/PROTOCOL.md and the metrics' labels.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Nothing went wrong: the client left.
+    Left = 0, "left";
+    /// No version of the session protocol in common.
+    Version = 1, "version";
+    /// A message that is not one: bad header, bad archive, out of order.
+    Malformed = 2, "malformed";
+    /// The join did not come in time.
+    JoinTimeout = 3, "join_timeout";
+    /// The token is not a JWT, too long, or lacks what it must have.
+    TokenMalformed = 10, "token_malformed";
+    /// Signed with another algorithm than the server is set to.
+    TokenAlgorithm = 11, "token_algorithm";
+    /// The signature is wrong.
+    TokenSignature = 12, "token_signature";
+    /// Past its expiry.
+    TokenExpired = 13, "token_expired";
+    /// Before its time.
+    TokenNotYetValid = 14, "token_not_yet_valid";
+    /// Meant for another server.
+    TokenAudience = 15, "token_audience";
+    /// The token does not admit to this room.
+    RoomNotAllowed = 20, "room_not_allowed";
+    /// The room's name or the display name breaks the rules.
+    BadName = 21, "bad_name";
+    /// The room is full.
+    RoomFull = 22, "room_full";
+    /// None of the offered suites is known.
+    Suite = 23, "suite";
+    /// The server has all the sessions or rooms it takes.
+    ServerFull = 30, "server_full";
+    /// The server is shutting down.
+    ShuttingDown = 31, "shutting_down";
+    /// The server failed; the fault is not the client's.
+    Internal = 32, "internal";
+    /// An event is larger than allowed or names too many peers.
+    EventTooLarge = 40, "event_too_large";
+    /// The peer does not take its events as fast as they come.
+    SlowConsumer = 41, "slow_consumer";
+    /// The peer was silent for longer than it may be.
+    TimedOut = 42, "timed_out";
+    /// The peer sends more events than it may.
+    EventRate = 43, "event_rate";
+    /// A moderator removed the peer (reserved).
+    Kicked = 50, "kicked";
+}
+
+impl Code {
+    /// The code of that number.
+    pub fn from_number(number: u64) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| *code as u64 == number)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

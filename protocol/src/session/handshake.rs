@@ -1,0 +1,121 @@
+//! `Hello`, `Welcome`, `Refuse`: by hand and frozen, so that any two versions understand a refusal.
+//! Bytes behind the known fields are ignored: that is how later versions add to them.
+
+use super::{MessageHeader, Schema};
+use crate::codec::{Reader, Truncated, put_string};
+
+/// The client opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Oldest version the client speaks.
+    pub oldest: u8,
+    /// Newest version the client speaks.
+    pub newest: u8,
+    /// Bit 0: the client's TLS has an exporter (RFC 5705). Others reserved.
+    pub flags: u8,
+    /// Name and version of the client's software, for the operator; at most 128 bytes of UTF-8.
+    pub agent: Vec<u8>,
+}
+
+/// The flag "has a TLS exporter".
+const HAS_EXPORTER: u8 = 1;
+
+impl Hello {
+    /// The client's TLS can export keying material.
+    pub fn has_exporter(&self) -> bool {
+        self.flags & HAS_EXPORTER != 0
+    }
+
+    /// The flags of a client with or without an exporter.
+    pub fn flags(exporter: bool) -> u8 {
+        if exporter { HAS_EXPORTER } else { 0 }
+    }
+
+    /// Reads the body.
+    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
+        let mut r = Reader::new(body);
+        let (oldest, newest, flags) = (r.u8()?, r.u8()?, r.u8()?);
+        Ok(Self { oldest, newest, flags, agent: r.string()?.to_vec() })
+    }
+
+    /// The whole message with its header.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = vec![self.oldest, self.newest, self.flags];
+        put_string(&mut body, &self.agent);
+        message(Schema::Hello, &body)
+    }
+}
+
+/// The server agrees to a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The version spoken from here on.
+    pub version: u8,
+    /// Reserved, zero.
+    pub flags: u8,
+    /// The server's id: what tokens name as their audience.
+    pub server_id: Vec<u8>,
+    /// Name and version of the server's software.
+    pub agent: Vec<u8>,
+}
+
+impl Welcome {
+    /// Reads the body.
+    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
+        let mut r = Reader::new(body);
+        let (version, flags) = (r.u8()?, r.u8()?);
+        Ok(Self { version, flags, server_id: r.string()?.to_vec(), agent: r.string()?.to_vec() })
+    }
+
+    /// The whole message with its header.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = vec![self.version, self.flags];
+        put_string(&mut body, &self.server_id);
+        put_string(&mut body, &self.agent);
+        message(Schema::Welcome, &body)
+    }
+}
+
+/// The server says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refuse {
+    /// A [`super::Code`] by number; a client shows an unknown one with its text.
+    pub code: u16,
+    /// One line for a person, UTF-8.
+    pub text: Vec<u8>,
+    /// Not before so many ms should the client try again; 0 = trying again does not help.
+    pub retry_after_ms: u32,
+    /// Oldest version the server speaks.
+    pub oldest: u8,
+    /// Newest version the server speaks.
+    pub newest: u8,
+    /// Other servers to try, each `host:port` (none yet).
+    pub endpoints: Vec<Vec<u8>>,
+}
+
+impl Refuse {
+    /// Reads the body.
+    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
+        let mut r = Reader::new(body);
+        let (code, text) = (r.u16()?, r.string()?.to_vec());
+        let (retry_after_ms, oldest, newest, count) = (r.u32()?, r.u8()?, r.u8()?, r.u8()?);
+        let endpoints = (0..count).map(|_| Ok(r.string()?.to_vec())).collect::<Result<_, _>>()?;
+        Ok(Self { code, text, retry_after_ms, oldest, newest, endpoints })
+    }
+
+    /// The whole message with its header; at most 255 endpoints.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = self.code.to_le_bytes().to_vec();
+        put_string(&mut body, &self.text);
+        body.extend_from_slice(&self.retry_after_ms.to_le_bytes());
+        let count = u8::try_from(self.endpoints.len()).unwrap_or(u8::MAX);
+        body.extend_from_slice(&[self.oldest, self.newest, count]);
+        self.endpoints.iter().take(count.into()).for_each(|e| put_string(&mut body, e));
+        message(Schema::Refuse, &body)
+    }
+}
+
+fn message(schema: Schema, body: &[u8]) -> Vec<u8> {
+    let header = MessageHeader { len: body.len() as u32, schema };
+    [&header.to_bytes()[..], body].concat()
+}

@@ -1,0 +1,204 @@
+//! The archived messages. Only primitives, byte arrays, byte strings (`Vec<u8>`) and vectors of
+//! such structs, so that another language can read them from docs/PROTOCOL.md alone. **A released
+//! struct never changes**: its bytes are what customers' headsets expect.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::Schema;
+
+/// Ties an archived type to its schema id.
+pub trait ArchivedMessage {
+    /// The id in the header.
+    const SCHEMA: Schema;
+}
+
+macro_rules! archived {
+    ($($name:ident),*) => {
+        $(impl ArchivedMessage for $name { const SCHEMA: Schema = Schema::$name; })*
+    };
+}
+archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
+
+/// A client asks to enter a room.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The join token, a JWT.
+    pub token: Vec<u8>,
+    /// A resume ticket from an earlier `Joined` (none yet: empty).
+    pub ticket: Vec<u8>,
+    /// The room's name, UTF-8, 1 to 128 bytes.
+    pub room: Vec<u8>,
+    /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
+    pub name: Vec<u8>,
+    /// Capacity wished for when this join makes the room; 0 = the server's default.
+    pub capacity: u16,
+    /// AEAD suites the client can do, best first.
+    pub suites: Vec<u8>,
+}
+
+/// The client is in: shard and slot are ready, the link's keys are here.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The client's own peer number, unique in this room instance.
+    pub peer: u32,
+    /// Its slot on the realtime plane.
+    pub slot: u16,
+    /// Peers the room takes.
+    pub capacity: u16,
+    /// Differs between instances of a room of one name.
+    pub room_epoch: u32,
+    /// Version of the roster below; updates count on from here.
+    pub roster_version: u32,
+    /// Everybody in the room, the client included.
+    pub roster: Vec<Peer>,
+    /// The realtime link.
+    pub grant: LinkGrant,
+    /// The server's clock, µs, when this was sent.
+    pub server_time: u64,
+    /// Changes when the server restarts.
+    pub clock_epoch: u32,
+    /// Largest event payload, bytes.
+    pub max_event: u32,
+    /// Resume ticket (none yet: empty).
+    pub ticket: Vec<u8>,
+}
+
+/// A peer as the roster names it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Number, unique in this room instance.
+    pub peer: u32,
+    /// Slot on the realtime plane.
+    pub slot: u16,
+    /// [`PRESENT`] or [`AWAY`].
+    pub presence: u8,
+    /// User id from the token.
+    pub user: Vec<u8>,
+    /// Display name.
+    pub name: Vec<u8>,
+    /// Role from the token.
+    pub role: Vec<u8>,
+}
+
+/// The peer is reachable.
+pub const PRESENT: u8 = 0;
+/// Nothing was heard of the peer for 10 s on either plane.
+pub const AWAY: u8 = 1;
+
+/// Keys and addresses of a realtime link. Travels inside TLS only.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq)]
+pub struct LinkGrant {
+    /// Never reused in a session.
+    pub link_id: u32,
+    /// The connection id to start with, opaque.
+    pub connection_id: [u8; 8],
+    /// One to take when the network changed.
+    pub spare: [u8; 8],
+    /// Input of the key schedule.
+    pub secret: [u8; 32],
+    /// AEAD suite, one of those offered.
+    pub suite: u8,
+    /// Bit 0: the TLS exporter is mixed into the root. Others reserved.
+    pub flags: u8,
+    /// Where the realtime plane is; at least one.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// The flag "exporter is mixed in".
+pub const GRANT_EXPORTER: u8 = 1;
+
+impl std::fmt::Debug for LinkGrant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The secret reaches no log.
+        f.debug_struct("LinkGrant").field("link_id", &self.link_id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for LinkGrant {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// An address of the realtime plane.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// 4 or 16 bytes; empty = the address that the session goes to.
+    pub ip: Vec<u8>,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// The client goes, and everybody is told at once.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// A [`super::Code`]; 0 for an ordinary leave.
+    pub code: u16,
+}
+
+/// What changed in the roster since the version before.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RosterUpdate {
+    /// Version that the roster has with this update.
+    pub version: u32,
+    /// New peers.
+    pub joined: Vec<Peer>,
+    /// Peers that are gone.
+    pub left: Vec<PeerLeft>,
+    /// Peers whose presence changed.
+    pub changed: Vec<PeerPresence>,
+}
+
+/// A peer is gone.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PeerLeft {
+    /// Who.
+    pub peer: u32,
+    /// A [`super::Code`].
+    pub code: u16,
+}
+
+/// A peer's presence changed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PeerPresence {
+    /// Who.
+    pub peer: u32,
+    /// [`PRESENT`] or [`AWAY`].
+    pub presence: u8,
+}
+
+/// A client sends an event.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct EventUp {
+    /// [`TO_ALL`], [`TO_OTHERS`] or [`TO_LISTED`].
+    pub target: u8,
+    /// The application's channel.
+    pub channel: u8,
+    /// Peer numbers, for [`TO_LISTED`].
+    pub peers: Vec<u32>,
+    /// Opaque.
+    pub payload: Vec<u8>,
+}
+
+/// Everybody in the room, the sender included.
+pub const TO_ALL: u8 = 0;
+/// Everybody but the sender.
+pub const TO_OTHERS: u8 = 1;
+/// The listed peers that are in the room.
+pub const TO_LISTED: u8 = 2;
+
+/// An event arrives.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct EventDown {
+    /// The sender.
+    pub peer: u32,
+    /// The roster had this version when the server took the event: a client that is not there yet
+    /// waits for its roster before it gives the event to the application.
+    pub roster_version: u32,
+    /// Counts the room's events; rises strictly at each receiver.
+    pub sequence: u64,
+    /// The application's channel.
+    pub channel: u8,
+    /// Opaque.
+    pub payload: Vec<u8>,
+}

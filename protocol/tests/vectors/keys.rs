@@ -1,0 +1,201 @@
+//! The key schedule, derived here step by step from docs/PROTOCOL.md, and datagrams that
+//! [`Link`] sealed with it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use nucleus_protocol::limits::HEADER;
+use nucleus_protocol::link::{Link, LinkConfig, Path, PhaseLimits, Role, Root, Suite};
+use nucleus_protocol::realtime::{ConnectionId, Kind, Message};
+use nucleus_protocol::session::{EXPORTER_LABEL, GRANT_EXPORTER};
+use nucleus_protocol::time::Time;
+use serde_json::{Value, json};
+
+use super::{golden, hex, list, unhex};
+
+/// The input of one link's keys.
+struct Grant {
+    name: &'static str,
+    secret: [u8; 32],
+    exporter: Option<[u8; 32]>,
+    link_id: u32,
+    suite: Suite,
+}
+
+const CONNECTION_ID: ConnectionId = ConnectionId([1, 0x21, 0x22, 0x23, 0xa1, 0xa2, 0xa3, 0xa4]);
+const SPARE: ConnectionId = ConnectionId([1, 0x31, 0x32, 0x33, 0xb1, 0xb2, 0xb3, 0xb4]);
+/// Two packets a phase, so that four show two phases.
+const PHASES: PhaseLimits = PhaseLimits {
+    packets: 2,
+    time: Duration::from_secs(3_600),
+    min_time: Duration::ZERO,
+    overlap: Duration::from_secs(5),
+    max_packets: 1 << 28,
+};
+
+fn grants() -> [Grant; 4] {
+    let secret = std::array::from_fn(|i| i as u8);
+    let exporter = Some(std::array::from_fn(|i| 0xe0 | i as u8));
+    let (aes, chacha) = (Suite::Aes128Gcm, Suite::ChaCha20Poly1305);
+    [
+        Grant { name: "AES-128-GCM", secret, exporter: None, link_id: 1, suite: aes },
+        Grant { name: "AES-128-GCM, exporter", secret, exporter, link_id: 0x0102_0304, suite: aes },
+        Grant { name: "ChaCha20-Poly1305", secret, exporter: None, link_id: 1, suite: chacha },
+        Grant {
+            name: "ChaCha20-Poly1305, exporter",
+            secret: [0xff; 32],
+            exporter,
+            link_id: u32::MAX,
+            suite: chacha,
+        },
+    ]
+}
+
+fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &parts.concat()).as_ref().to_vec()
+}
+
+/// HKDF-Expand of at most 32 bytes.
+fn expand(secret: &[u8], info: &[&[u8]], len: usize) -> Vec<u8> {
+    let mut block = hmac_sha256(secret, &[&info.concat(), &[1]]);
+    block.truncate(len);
+    block
+}
+
+/// Secret, key and IV of the first two phases.
+fn phases(grant: &Grant, root: &[u8], direction: u8) -> Value {
+    let link_id = grant.link_id.to_le_bytes();
+    let which = [direction, grant.suite as u8];
+    let mut secret = expand(root, &[b"nucleus secret", &link_id, &which], 32);
+    let phase = |phase: u32| {
+        let number = phase.to_le_bytes();
+        let key_len = if grant.suite == Suite::Aes128Gcm { 16 } else { 32 };
+        let key = expand(&secret, &[b"nucleus key", &number], key_len);
+        let iv = expand(&secret, &[b"nucleus iv", &number], 12);
+        let next = expand(&secret, &[b"nucleus next", &number], 32);
+        let fields = json!({ "phase": phase, "secret": hex(&secret), "key": hex(&key),
+                             "iv": hex(&iv) });
+        secret = next;
+        fields
+    };
+    [0, 1].map(phase).to_vec().into()
+}
+
+fn path() -> Path {
+    Path { remote: SocketAddr::from(([192, 0, 2, 7], 5056)), local: None }
+}
+
+fn link(grant: &Grant, role: Role) -> Link {
+    let config = LinkConfig {
+        role,
+        link_id: grant.link_id,
+        suite: grant.suite,
+        root: Root::new(&grant.secret, grant.exporter.as_ref()),
+        connection_id: CONNECTION_ID,
+        spare: SPARE,
+        path: Some(path()),
+        clock_epoch: 0xfeed_beef,
+        seed: [7; 32],
+    };
+    Link::with_phase_limits(Time::ZERO, config, PHASES)
+}
+
+/// Four datagrams with a message each.
+fn datagrams(grant: &Grant, role: Role) -> Vec<Value> {
+    let mut sender = link(grant, role);
+    let direction = if role == Role::Client { "up" } else { "down" };
+    let seal = |number: u32| {
+        let now = Time::from_millis(20 * u64::from(number));
+        let mut bytes = Vec::new();
+        let start = sender.begin(now, &mut bytes);
+        let payload = [number as u8; 20];
+        let (kind, sequence) = (Kind::Unreliable, number as u16);
+        Message {
+            kind,
+            flags: 0,
+            peer: 9,
+            channel: 1,
+            key: 2,
+            sequence,
+            time: 3,
+            payload: &payload,
+        }
+        .encode(&mut bytes);
+        let body = hex(&bytes[start + HEADER..]);
+        sender.finish(now, &mut bytes, start).expect("numbers left");
+        json!({ "direction": direction, "phase": number / 2, "number": number, "body": body,
+                "hex": hex(&bytes) })
+    };
+    (0..4).map(seal).collect()
+}
+
+/// What is not genuine, made of a genuine datagram.
+fn forged(genuine: &Value) -> Vec<Value> {
+    let bytes = unhex(&genuine["hex"]);
+    let flipped = |why: &str, at: usize, bits: u8| {
+        let mut forged = bytes.clone();
+        forged[at] ^= bits;
+        json!({ "direction": genuine["direction"], "why": why, "hex": hex(&forged) })
+    };
+    let cut = hex(&bytes[..bytes.len() - 1]);
+    let other = if genuine["direction"] == "up" { "down" } else { "up" };
+    vec![
+        flipped("last bit of the tag", bytes.len() - 1, 1),
+        flipped("a bit of the body", HEADER, 0x80),
+        flipped("another packet number", HEADER - 1, 1),
+        flipped("the next phase", 0, 1),
+        flipped("the phase after the next", 0, 2),
+        flipped("the spare's shard", 1, 1),
+        json!({ "direction": genuine["direction"], "why": "a byte short", "hex": cut }),
+        json!({ "direction": other, "why": "sent back", "hex": hex(&bytes) }),
+    ]
+}
+
+fn vector(grant: &Grant) -> Value {
+    let root = hmac_sha256(
+        b"nucleus link v1",
+        &[&grant.secret[..], grant.exporter.as_ref().map_or(&[], |e| &e[..])],
+    );
+    let flags = if grant.exporter.is_some() { GRANT_EXPORTER } else { 0 };
+    let datagrams = [datagrams(grant, Role::Client), datagrams(grant, Role::Server)].concat();
+    let refused = [forged(&datagrams[0]), forged(&datagrams[4])].concat();
+    json!({ "name": grant.name, "secret": hex(&grant.secret),
+            "exporter": grant.exporter.map(|e| hex(&e)), "flags": flags,
+            "link_id": grant.link_id, "suite": grant.suite as u8,
+            "connection_id": hex(&CONNECTION_ID.0), "root": hex(&root),
+            "up": phases(grant, &root, 0), "down": phases(grant, &root, 1),
+            "datagrams": datagrams, "refused": refused })
+}
+
+/// The end that receives a case of this direction.
+fn receiver(grant: &Grant, case: &Value) -> Link {
+    link(grant, if case["direction"] == "up" { Role::Server } else { Role::Client })
+}
+
+#[test]
+fn keys() {
+    let links: Value = grants().iter().map(vector).collect();
+    let label = String::from_utf8_lossy(EXPORTER_LABEL);
+    let file = golden("keys.json", &json!({ "exporter_label": label, "links": links }));
+    for (grant, vector) in grants().iter().zip(list(&file, "links")) {
+        for direction in ["up", "down"] {
+            let all = list(vector, "datagrams").iter();
+            let mine: Vec<_> = all.filter(|case| case["direction"] == direction).collect();
+            let mut receiver = receiver(grant, mine[0]);
+            for case in mine {
+                let mut bytes = unhex(&case["hex"]);
+                let mut replay = bytes.clone();
+                let messages = receiver.handle_input(Time::ZERO, path(), 0, &mut bytes);
+                assert_eq!(messages.expect("a genuine datagram").count(), 1, "{case}");
+                assert!(receiver.handle_input(Time::ZERO, path(), 0, &mut replay).is_err());
+            }
+        }
+        for case in list(vector, "refused") {
+            let mut bytes = unhex(&case["hex"]);
+            let mut receiver = receiver(grant, case);
+            let messages = receiver.handle_input(Time::ZERO, path(), 0, &mut bytes);
+            assert!(messages.is_err(), "{}: {} was taken", grant.name, case["why"]);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Headers, frames, poses and voice of the realtime plane.
+
+use nucleus_protocol::realtime::control::{self, *};
+use nucleus_protocol::realtime::frame::{self, NEWEST_WINS};
+use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::voice::{self, Voice};
+use nucleus_protocol::realtime::*;
+use nucleus_protocol::time::Time;
+use serde_json::{Value, json};
+
+use super::{golden, hex, list, unhex};
+
+/// Which end sent a body: clock requests and replies share a type, reports likewise.
+#[derive(Clone, Copy, PartialEq)]
+enum From {
+    Client,
+    Server,
+}
+
+/// The frames of a body in JSON.
+fn frames(from: From, body: &[u8]) -> Value {
+    Frames::new(body).map(|frame| describe(from, frame.expect("a well-formed frame"))).collect()
+}
+
+fn describe(from: From, frame: Frame<'_>) -> Value {
+    match (from, frame) {
+        (_, Frame::Message(message)) => json!({
+            "type": message.kind as u8, "flags": message.flags, "peer": message.peer,
+            "channel": message.channel, "key": message.key, "sequence": message.sequence,
+            "time": message.time, "payload": hex(message.payload) }),
+        (From::Client, Frame::Other(frame::CLOCK, body)) => {
+            let request = ClockRequest::parse(body).expect("a clock request");
+            json!({ "type": frame::CLOCK, "client_sent": request.client_sent })
+        }
+        (From::Server, Frame::Other(frame::CLOCK, body)) => clock_reply(body),
+        (From::Client, Frame::Other(frame::REPORT, body)) => client_report(body),
+        (From::Server, Frame::Other(frame::REPORT, body)) => server_report(body),
+        (_, Frame::Other(kind, body)) => json!({ "type": kind, "body": hex(body) }),
+    }
+}
+
+fn clock_reply(body: &[u8]) -> Value {
+    let reply = ClockReply::parse(body).expect("a clock reply");
+    json!({ "type": frame::CLOCK, "client_sent": reply.client_sent,
+            "server_received": reply.server_received, "server_sent": reply.server_sent,
+            "epoch": reply.epoch })
+}
+
+fn client_report(body: &[u8]) -> Value {
+    let report = ClientReport::parse(body).expect("a client's report");
+    json!({ "type": frame::REPORT, "largest": report.largest, "received": report.received,
+            "delay_min": report.delay_min, "delay_mean": report.delay_mean,
+            "congestion_marks": report.congestion_marks })
+}
+
+fn server_report(body: &[u8]) -> Value {
+    let report = ServerReport::parse(body).expect("a server's report");
+    let kinds: Value = report
+        .kinds
+        .iter()
+        .map(|kind| json!([kind.superseded, kind.suppressed, kind.dropped]))
+        .collect();
+    json!({ "type": frame::REPORT, "largest": report.largest, "received": report.received,
+            "kinds": kinds })
+}
+
+fn body(name: &str, from: From, write: impl FnOnce(&mut Vec<u8>)) -> Value {
+    let mut body = Vec::new();
+    write(&mut body);
+    let sender = if from == From::Client { "client" } else { "server" };
+    json!({ "name": name, "from": sender, "frames": frames(from, &body), "hex": hex(&body) })
+}
+
+fn message(kind: Kind, peer: u16, payload: &[u8]) -> Message<'_> {
+    Message {
+        kind,
+        flags: NEWEST_WINS,
+        peer,
+        channel: 9,
+        key: 0x1234,
+        sequence: 0xfffe,
+        time: 0x8001,
+        payload,
+    }
+}
+
+fn message_bodies() -> Vec<Value> {
+    let others = TARGET_OTHERS;
+    vec![
+        body("pose to the others", From::Client, |out| {
+            message(Kind::Pose, others, &[7; 15]).encode(out)
+        }),
+        body("voice from slot 3", From::Server, |out| {
+            message(Kind::Voice, 3, &[0x9e, 1, 0xaa]).encode(out)
+        }),
+        body("unreliable to a slot, no flags", From::Client, |out| {
+            Message { flags: 0, ..message(Kind::Unreliable, 17, b"hi") }.encode(out)
+        }),
+        body("pointer, empty payload", From::Client, |out| {
+            message(Kind::Pointer, others, &[]).encode(out)
+        }),
+        body("one-byte length at its largest", From::Client, |out| {
+            message(Kind::Unreliable, others, &[0x55; 117]).encode(out)
+        }),
+        body("two-byte length at its smallest", From::Client, |out| {
+            message(Kind::Unreliable, others, &[0x55; 118]).encode(out)
+        }),
+        body("largest payload", From::Server, |out| {
+            control::put_send_time(out, Time::from_micros(0x1_0000_0001));
+            message(Kind::Unreliable, 0, &[0xee; 1_100]).encode(out)
+        }),
+        body("several frames, then padding", From::Server, |out| {
+            control::put_send_time(out, Time::from_micros(0xdead_beef));
+            message(Kind::Pose, 1, &[1; 33]).encode(out);
+            message(Kind::Pose, 2, &[2; 24]).encode(out);
+            out.extend_from_slice(&[0; 9]);
+        }),
+        body("what follows padding is nothing", From::Server, |out| {
+            out.extend_from_slice(&[frame::PADDING, 0xff, 1, 2, 3])
+        }),
+        body("empty", From::Server, |_| ()),
+    ]
+}
+
+fn control_bodies() -> Vec<Value> {
+    let reply = ClockReply {
+        client_sent: 0x0011_2233_4455_6677,
+        server_received: 0x0123_4567_89ab_cdef,
+        server_sent: 0x0123_4567_89ab_ce01,
+        epoch: 0xfeed_beef,
+    };
+    let client = ClientReport {
+        largest: 1_000_000,
+        received: 999_000,
+        delay_min: -1_500,
+        delay_mean: 20_000,
+        congestion_marks: 3,
+    };
+    let count = |n| KindCounts { superseded: n, suppressed: n + 1, dropped: n + 2 };
+    let server = ServerReport {
+        largest: 9,
+        received: 8,
+        kinds: [count(10), count(20), count(30), count(40)],
+    };
+    vec![
+        body("clock request", From::Client, |out| {
+            ClockRequest { client_sent: 0x0011_2233_4455_6677 }.encode(out)
+        }),
+        body("clock reply", From::Server, |out| reply.encode(out)),
+        body("client's report", From::Client, |out| client.encode(out)),
+        body("server's report", From::Server, |out| server.encode(out)),
+        body("keep-alive", From::Client, |out| frame::put(out, frame::KEEP_ALIVE, &[])),
+        body("path challenge", From::Server, |out| {
+            frame::put(out, frame::PATH_CHALLENGE, &[1, 2, 3, 4, 5, 6, 7, 8])
+        }),
+        body("path response", From::Client, |out| {
+            frame::put(out, frame::PATH_RESPONSE, &[1, 2, 3, 4, 5, 6, 7, 8])
+        }),
+        body("unknown type between two known", From::Client, |out| {
+            message(Kind::Voice, 1, &[2; 4]).encode(out);
+            frame::put(out, 0xee, &[9; 200]);
+            frame::put(out, frame::KEEP_ALIVE, &[]);
+        }),
+        body("reserved types", From::Server, |out| {
+            frame::put(out, frame::FRAGMENT, &[1]);
+            frame::put(out, frame::GROUP, &[]);
+        }),
+    ]
+}
+
+fn headers() -> Vec<Value> {
+    let header = |phase, connection_id: ConnectionId, number| {
+        let bytes = Header { phase, connection_id, number }.to_bytes();
+        json!({ "phase": phase, "connection_id": hex(&connection_id.0), "number": number,
+                "hex": hex(&bytes) })
+    };
+    vec![
+        header(0, ConnectionId::new(1, 0x00ab_cdef, 0x1122_3344), 0),
+        header(3, ConnectionId([0xff; 8]), u32::MAX),
+        header(2, ConnectionId([1, 2, 3, 4, 5, 6, 7, 8]), 0x0102_0304),
+    ]
+}
+
+/// Metres and x, y, z, w.
+type Place = ([f64; 3], [f64; 4]);
+
+fn transform((position, rotation): Place) -> Transform {
+    Transform { position: position.map(|m| m as f32), rotation: rotation.map(|c| c as f32) }
+}
+
+fn place((position, rotation): Place) -> Value {
+    json!({ "position": position, "rotation": rotation })
+}
+
+fn pose(name: &str, head: Place, left: Option<Place>, right: Option<Place>, rest: &[u8]) -> Value {
+    let mut bytes = Vec::new();
+    let hands = [left, right].map(|hand| hand.map(transform));
+    Pose { head: transform(head), left: hands[0], right: hands[1] }.encode(&mut bytes);
+    bytes.extend_from_slice(rest);
+    let (left, right) = (left.map(place), right.map(place));
+    json!({ "name": name, "head": place(head), "left": left, "right": right, "rest": hex(rest), "quantised": quantised(&bytes), "decoded": decoded(&bytes),
+            "hex": hex(&bytes) })
+}
+
+/// The whole numbers in a pose's bytes.
+fn quantised(payload: &[u8]) -> Value {
+    let mut wide = [[0u8; 16]; 3];
+    let mut at = 15;
+    wide[0][..5].copy_from_slice(&payload[10..15]);
+    for (hand, bit) in [(1, 1), (2, 2)] {
+        if payload[0] & bit != 0 {
+            wide[hand][..9].copy_from_slice(&payload[at..at + 9]);
+            at += 9;
+        }
+    }
+    let [head, left, right] = wide.map(u128::from_le_bytes);
+    let hand = |packed: u128, bit: u8| {
+        let axis = |i: usize| ((packed >> (12 * i)) as i32) << 20 >> 20;
+        let mm = [axis(0), axis(1), axis(2)];
+        (payload[0] & bit != 0).then(|| json!({ "mm": mm, "rotation": rotation(packed >> 36) }))
+    };
+    let mm = Pose::position_mm(payload).expect("a pose");
+    json!({ "flags": payload[0], "head": { "mm": mm, "rotation": rotation(head) },
+            "left": hand(left, 1), "right": hand(right, 2) })
+}
+
+fn rotation(packed: u128) -> Value {
+    let step = |place: usize| (packed >> (2 + 11 * place)) & 0x7ff;
+    let steps = [0, 1, 2].map(|place| step(place) as u16);
+    json!({ "largest": (packed & 3) as u8, "steps": steps })
+}
+
+/// What a reader makes of the bytes, to a millionth.
+fn decoded(payload: &[u8]) -> Value {
+    let (pose, _) = Pose::parse(payload).expect("a pose");
+    let round = |number: f32| (f64::from(number) * 1e6).round() / 1e6;
+    let place = |t: Transform| {
+        let (position, rotation) = (t.position.map(round), t.rotation.map(round));
+        json!({ "position": position, "rotation": rotation })
+    };
+    let (left, right) = (pose.left.map(place), pose.right.map(place));
+    json!({ "head": place(pose.head), "left": left, "right": right })
+}
+
+fn poses() -> Vec<Value> {
+    let identity = [0.0, 0.0, 0.0, 1.0];
+    let origin = ([0.0; 3], identity);
+    let standing = ([1.25, 1.7, -3.4], [0.1, 0.7, -0.1, 0.7]);
+    let left = ([1.0, 1.2, -3.1], [0.5, -0.5, 0.5, 0.5]);
+    let right = ([1.5, 1.2, -3.1], [-0.8, 0.1, 0.3, 0.2]);
+    let far = ([-500.0, 4_000.0, -4_000.0], [0.0, 0.0, 0.0, -1.0]);
+    vec![
+        pose("origin", origin, None, None, &[]),
+        pose("head and both hands", standing, Some(left), Some(right), &[]),
+        pose("left hand only, with buttons behind", standing, Some(left), None, &[0xb0, 0x07]),
+        pose("right hand only", standing, None, Some(right), &[]),
+        pose("far out, opposite quaternion", far, None, None, &[]),
+        pose("beyond the range", ([9e3, -9e3, 0.0], identity), None, None, &[]),
+        pose("hand beyond an arm", origin, Some(([5.0, -5.0, 0.002], identity)), None, &[]),
+        pose("no rotation at all", ([0.0; 3], [0.0; 4]), None, None, &[]),
+    ]
+}
+
+fn voices() -> Vec<Value> {
+    let voice = |level, speaking, flags, opus: &[u8]| {
+        let mut bytes = Vec::new();
+        Voice { level, speaking, flags, opus }.encode(&mut bytes);
+        json!({ "level": level, "speaking": speaking, "flags": flags, "opus": hex(opus),
+                "hex": hex(&bytes) })
+    };
+    vec![
+        voice(30, true, voice::SPURT_START, &[0x78, 1, 2, 3]),
+        voice(127, false, 0, &[]),
+        voice(0, true, voice::END_TO_END | voice::SPURT_START, &[0xff; 75]),
+    ]
+}
+
+#[test]
+fn realtime() {
+    let bodies = [message_bodies(), control_bodies()].concat();
+    let made =
+        json!({ "bodies": bodies, "headers": headers(), "poses": poses(), "voice": voices() });
+    let file = golden("realtime.json", &made);
+    for case in list(&file, "bodies") {
+        let from = if case["from"] == "client" { From::Client } else { From::Server };
+        assert_eq!(frames(from, &unhex(&case["hex"])), case["frames"], "{}", case["name"]);
+    }
+    for case in list(&file, "headers") {
+        let datagram = [unhex(&case["hex"]), vec![0; 18]].concat();
+        let header = Header::parse(&datagram).expect("a header");
+        assert_eq!(case["phase"], header.phase);
+        assert_eq!(case["connection_id"], hex(&header.connection_id.0));
+        assert_eq!(case["number"], header.number);
+    }
+    for case in list(&file, "poses") {
+        let bytes = unhex(&case["hex"]);
+        let (_, rest) = Pose::parse(&bytes).expect("a pose");
+        assert_eq!(case["rest"], hex(rest), "{}", case["name"]);
+        assert_eq!(case["quantised"], quantised(&bytes), "{}", case["name"]);
+    }
+    for case in list(&file, "voice") {
+        let bytes = unhex(&case["hex"]);
+        let voice = Voice::parse(&bytes).expect("a voice packet");
+        assert_eq!(case["opus"], hex(voice.opus));
+        assert_eq!(case["level"], voice.level);
+    }
+}

@@ -1,0 +1,317 @@
+//! Messages of the session plane.
+
+use nucleus_protocol::limits;
+use nucleus_protocol::session::*;
+use serde_json::{Value, json};
+
+use super::{golden, hex, list, unhex};
+
+/// A message's fields in JSON, byte strings in hexadecimal.
+trait Fields {
+    fn fields(&self) -> Value;
+}
+
+fn all<T: Fields>(list: &[T]) -> Value {
+    list.iter().map(Fields::fields).collect()
+}
+
+impl Fields for Hello {
+    fn fields(&self) -> Value {
+        json!({ "oldest": self.oldest, "newest": self.newest, "flags": self.flags,
+                "agent": hex(&self.agent) })
+    }
+}
+
+impl Fields for Welcome {
+    fn fields(&self) -> Value {
+        json!({ "version": self.version, "flags": self.flags, "server_id": hex(&self.server_id),
+                "agent": hex(&self.agent) })
+    }
+}
+
+impl Fields for Refuse {
+    fn fields(&self) -> Value {
+        let endpoints: Value = self.endpoints.iter().map(|endpoint| hex(endpoint)).collect();
+        json!({ "code": self.code, "text": hex(&self.text), "retry_after_ms": self.retry_after_ms,
+                "oldest": self.oldest, "newest": self.newest, "endpoints": endpoints })
+    }
+}
+
+impl Fields for Join {
+    fn fields(&self) -> Value {
+        json!({ "token": hex(&self.token), "ticket": hex(&self.ticket), "room": hex(&self.room),
+                "name": hex(&self.name), "capacity": self.capacity, "suites": hex(&self.suites) })
+    }
+}
+
+impl Fields for Joined {
+    fn fields(&self) -> Value {
+        json!({ "peer": self.peer, "slot": self.slot, "capacity": self.capacity,
+                "room_epoch": self.room_epoch, "roster_version": self.roster_version,
+                "roster": all(&self.roster), "grant": self.grant.fields(),
+                "server_time": self.server_time, "clock_epoch": self.clock_epoch,
+                "max_event": self.max_event, "ticket": hex(&self.ticket) })
+    }
+}
+
+impl Fields for Peer {
+    fn fields(&self) -> Value {
+        json!({ "peer": self.peer, "slot": self.slot, "presence": self.presence,
+                "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role) })
+    }
+}
+
+impl Fields for LinkGrant {
+    fn fields(&self) -> Value {
+        json!({ "link_id": self.link_id, "connection_id": hex(&self.connection_id),
+                "spare": hex(&self.spare), "secret": hex(&self.secret), "suite": self.suite,
+                "flags": self.flags, "endpoints": all(&self.endpoints) })
+    }
+}
+
+impl Fields for Endpoint {
+    fn fields(&self) -> Value {
+        json!({ "ip": hex(&self.ip), "port": self.port })
+    }
+}
+
+impl Fields for Leave {
+    fn fields(&self) -> Value {
+        json!({ "code": self.code })
+    }
+}
+
+impl Fields for RosterUpdate {
+    fn fields(&self) -> Value {
+        json!({ "version": self.version, "joined": all(&self.joined), "left": all(&self.left),
+                "changed": all(&self.changed) })
+    }
+}
+
+impl Fields for PeerLeft {
+    fn fields(&self) -> Value {
+        json!({ "peer": self.peer, "code": self.code })
+    }
+}
+
+impl Fields for PeerPresence {
+    fn fields(&self) -> Value {
+        json!({ "peer": self.peer, "presence": self.presence })
+    }
+}
+
+impl Fields for EventUp {
+    fn fields(&self) -> Value {
+        json!({ "target": self.target, "channel": self.channel, "peers": self.peers,
+                "payload": hex(&self.payload) })
+    }
+}
+
+impl Fields for EventDown {
+    fn fields(&self) -> Value {
+        json!({ "peer": self.peer, "roster_version": self.roster_version,
+                "sequence": self.sequence, "channel": self.channel,
+                "payload": hex(&self.payload) })
+    }
+}
+
+fn case(name: &str, schema: Schema, message: &impl Fields, bytes: &[u8]) -> Value {
+    json!({ "name": name, "schema": schema as u16, "fields": message.fields(),
+            "hex": hex(bytes) })
+}
+
+macro_rules! archive {
+    ($name:literal, $message:expr) => {{
+        let message = $message;
+        case($name, schema_of(&message), &message, &encode(&message))
+    }};
+}
+
+fn schema_of<T: ArchivedMessage>(_: &T) -> Schema {
+    T::SCHEMA
+}
+
+fn text(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn handshakes() -> Vec<Value> {
+    let hello = |flags, agent| Hello { oldest: 1, newest: 3, flags, agent };
+    let welcome = |server_id, agent| Welcome { version: 1, flags: 0, server_id, agent };
+    let full = Refuse {
+        code: Code::ServerFull as u16,
+        text: text("the server takes no more sessions"),
+        retry_after_ms: 30_000,
+        oldest: 1,
+        newest: 1,
+        endpoints: vec![text("relay-2.example.com:5055"), text("[2001:db8::2]:5055")],
+    };
+    let bare = Refuse {
+        code: 0xfffe,
+        text: Vec::new(),
+        retry_after_ms: 0,
+        oldest: 2,
+        newest: 9,
+        endpoints: Vec::new(),
+    };
+    let hello = [
+        ("hello", hello(Hello::flags(true), text("nucleus-client/0.1.0"))),
+        ("hello without exporter and agent", hello(Hello::flags(false), Vec::new())),
+    ];
+    let welcome = [
+        ("welcome", welcome(text("nucleus-7f3a"), text("nucleus/0.1.0"))),
+        ("welcome with empty strings", welcome(Vec::new(), Vec::new())),
+    ];
+    let refuse = [("refuse with endpoints", full), ("refuse, bare, unknown code", bare)];
+    let hello = hello.map(|(name, m)| case(name, Schema::Hello, &m, &m.encode()));
+    let welcome = welcome.map(|(name, m)| case(name, Schema::Welcome, &m, &m.encode()));
+    let refuse = refuse.map(|(name, m)| case(name, Schema::Refuse, &m, &m.encode()));
+    [hello, welcome, refuse].concat()
+}
+
+fn peer(peer: u32, slot: u16, presence: u8, names: [&str; 3]) -> Peer {
+    let [user, name, role] = names.map(text);
+    Peer { peer, slot, presence, user, name, role }
+}
+
+fn roster() -> Vec<Peer> {
+    vec![
+        peer(1, 0, PRESENT, ["u-17", "Zoë Müller", "trainer"]),
+        peer(70_000, 3, AWAY, ["u-18", "", ""]),
+        peer(0xffff_fffe, 0xfeff, PRESENT, ["u-19", "会議", "guest"]),
+    ]
+}
+
+fn grant(suite: u8, flags: u8, endpoints: Vec<Endpoint>) -> LinkGrant {
+    LinkGrant {
+        link_id: 0x0102_0304,
+        connection_id: [1, 0x21, 0x22, 0x23, 0xa1, 0xa2, 0xa3, 0xa4],
+        spare: [1, 0x31, 0x32, 0x33, 0xb1, 0xb2, 0xb3, 0xb4],
+        secret: std::array::from_fn(|i| i as u8),
+        suite,
+        flags,
+        endpoints,
+    }
+}
+
+fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
+    Joined {
+        peer: 70_000,
+        slot: 3,
+        capacity: 400,
+        room_epoch: 0x89ab_cdef,
+        roster_version: 12,
+        roster,
+        grant,
+        server_time: 0x0123_4567_89ab_cdef,
+        clock_epoch: 0xfeed_beef,
+        max_event: 16_384,
+        ticket,
+    }
+}
+
+fn joins() -> Vec<Value> {
+    let endpoints = vec![
+        Endpoint { ip: vec![192, 0, 2, 7], port: 5056 },
+        Endpoint { ip: vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], port: 5056 },
+    ];
+    let here = vec![Endpoint { ip: Vec::new(), port: 5056 }];
+    let join = Join {
+        token: text("eyJhbGciOiJFZERTQSJ9.e30.c2ln"),
+        ticket: Vec::new(),
+        room: text("Schulung Brandschutz"),
+        name: text("Zoë"),
+        capacity: 40,
+        suites: vec![2, 1],
+    };
+    let empty = Join {
+        token: Vec::new(),
+        ticket: Vec::new(),
+        room: Vec::new(),
+        name: Vec::new(),
+        capacity: 0,
+        suites: Vec::new(),
+    };
+    let ticket = vec![0xde, 0xad, 0xbe, 0xef];
+    vec![
+        archive!("join", join.clone()),
+        archive!("join with a ticket", Join { ticket: ticket.clone(), ..join }),
+        archive!("join, everything empty", empty),
+        archive!("joined", joined(roster(), grant(1, GRANT_EXPORTER, here), ticket)),
+        archive!("joined, two endpoints", joined(roster(), grant(2, 0, endpoints), Vec::new())),
+        archive!("joined, empty lists", joined(Vec::new(), grant(1, 0, Vec::new()), Vec::new())),
+        archive!("leave", Leave { code: 0 }),
+        archive!("leave with a code", Leave { code: Code::Internal as u16 }),
+    ]
+}
+
+fn roster_updates() -> Vec<Value> {
+    let left = vec![PeerLeft { peer: 4, code: 0 }, PeerLeft { peer: 5, code: 42 }];
+    let changed = vec![PeerPresence { peer: 6, presence: AWAY }];
+    let only_left = RosterUpdate { version: 2, left: left.clone(), ..RosterUpdate::default() };
+    vec![
+        archive!("roster update", RosterUpdate { version: 13, joined: roster(), left, changed }),
+        archive!("roster update, only left", only_left),
+        archive!("roster update, empty lists", RosterUpdate::default()),
+    ]
+}
+
+fn events() -> Vec<Value> {
+    let up = |target, peers, payload| EventUp { target, channel: 7, peers, payload };
+    let down = |payload| EventDown {
+        peer: 70_000,
+        roster_version: 13,
+        sequence: 0x1_0000_0001,
+        channel: 255,
+        payload,
+    };
+    vec![
+        archive!("event up to listed", up(TO_LISTED, vec![1, 70_000, u32::MAX], text("grab"))),
+        archive!("event up to others", up(TO_OTHERS, Vec::new(), vec![0; 300])),
+        archive!("event up, empty lists", up(TO_ALL, Vec::new(), Vec::new())),
+        archive!("event down", down(text("grab"))),
+        archive!("event down, empty payload", down(Vec::new())),
+    ]
+}
+
+/// The fields that a body says, read by this crate.
+fn read(schema: Schema, body: &[u8]) -> Value {
+    match schema {
+        Schema::Hello => Hello::parse(body).expect("a Hello").fields(),
+        Schema::Welcome => Welcome::parse(body).expect("a Welcome").fields(),
+        Schema::Refuse => Refuse::parse(body).expect("a Refuse").fields(),
+        Schema::Join => owned::<Join>(body).expect("a Join").fields(),
+        Schema::Joined => owned::<Joined>(body).expect("a Joined").fields(),
+        Schema::Leave => owned::<Leave>(body).expect("a Leave").fields(),
+        Schema::RosterUpdate => owned::<RosterUpdate>(body).expect("a RosterUpdate").fields(),
+        Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
+        Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
+    }
+}
+
+#[test]
+fn session_messages() {
+    let made = [handshakes(), joins(), roster_updates(), events()].concat();
+    let file = golden("session.json", &json!({ "messages": made }));
+    for case in list(&file, "messages") {
+        let bytes = unhex(&case["hex"]);
+        let (header, body) = bytes.split_first_chunk().expect("a header");
+        let header = MessageHeader::parse(*header, limits::MAX_CONTROL_MESSAGE).expect("a header");
+        assert_eq!(header.len as usize, body.len(), "{}", case["name"]);
+        assert_eq!(case["schema"], header.schema as u16, "{}", case["name"]);
+        assert_eq!(case["fields"], read(header.schema, body), "{}", case["name"]);
+    }
+}
+
+/// Trailing bytes of a handshake message belong to later versions.
+#[test]
+fn handshakes_may_grow() {
+    for case in handshakes() {
+        let bytes = unhex(&case["hex"]);
+        let (header, body) = bytes.split_first_chunk().expect("a header");
+        let header =
+            MessageHeader::parse(*header, limits::MAX_HANDSHAKE_MESSAGE).expect("a header");
+        let longer = [body, &[1, 2, 3]].concat();
+        assert_eq!(case["fields"], read(header.schema, &longer), "{}", case["name"]);
+    }
+}

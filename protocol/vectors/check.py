@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Reads and writes every test vector from docs/PROTOCOL.md alone.
+
+It shares no code with the Rust crates: what both agree on is what the document says. Needs Python
+3.11 and the package `cryptography`, for AES-GCM and ChaCha20-Poly1305 only.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import keys
+import realtime
+import session
+from wire import Reader, Refused, fail
+
+READERS = {
+    "message_header": session.read_message_header,
+    "hello": lambda data: session.read_plain(session.HELLO, data),
+    "welcome": lambda data: session.read_plain(session.WELCOME, data),
+    "refuse": lambda data: session.read_plain(session.REFUSE, data),
+    "joined": lambda data: session.read_message(17, data),
+    "leave": lambda data: session.read_message(18, data),
+    "roster_update": lambda data: session.read_message(19, data),
+    "event_up": lambda data: session.read_message(32, data),
+    "body": lambda data: realtime.read_body("client", data),
+    "clock_request": lambda data: realtime.read_frame("client", realtime.CLOCK, Reader(data)),
+    "clock_reply": lambda data: realtime.read_frame("server", realtime.CLOCK, Reader(data)),
+    "client_report": lambda data: realtime.read_frame("client", realtime.REPORT, Reader(data)),
+    "server_report": lambda data: realtime.read_frame("server", realtime.REPORT, Reader(data)),
+    "datagram_header": realtime.read_datagram_header,
+    "pose": realtime.read_pose,
+    "voice": realtime.read_voice,
+}
+
+
+def check_refused(file):
+    for case in file["cases"]:
+        try:
+            READERS[case["what"]](bytes.fromhex(case["hex"]))
+        except Refused:
+            continue
+        fail(f"{case['what']}: {case['why']}: was taken")
+    return len(file["cases"])
+
+
+def main():
+    checks = {"session.json": session.check, "realtime.json": realtime.check,
+              "keys.json": keys.check, "refused.json": check_refused}
+    for name, check in checks.items():
+        path = Path(__file__).parent / name
+        print(f"{name}: {check(json.loads(path.read_text()))} vectors agree")
+
+
+if __name__ == "__main__":
+    main()

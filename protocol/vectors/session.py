@@ -1,0 +1,160 @@
+"""The session plane: archives and messages."""
+
+import struct
+
+from wire import Reader, require, same, string, uint
+
+# A type is a number's size in bytes, ("array", bytes), ("list", type) or a list of fields. A byte
+# string is a list of one-byte numbers, here in hexadecimal.
+STRING = ("list", 1)
+ENDPOINT = [("ip", STRING), ("port", 2)]
+PEER = [("peer", 4), ("slot", 2), ("presence", 1), ("user", STRING), ("name", STRING), ("role", STRING)]
+GRANT = [("link_id", 4), ("connection_id", ("array", 8)), ("spare", ("array", 8)),
+         ("secret", ("array", 32)), ("suite", 1), ("flags", 1), ("endpoints", ("list", ENDPOINT))]
+ARCHIVES = {
+    16: [("token", STRING), ("ticket", STRING), ("room", STRING), ("name", STRING), ("capacity", 2),
+         ("suites", STRING)],
+    17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_epoch", 4), ("roster_version", 4),
+         ("roster", ("list", PEER)), ("grant", GRANT), ("server_time", 8), ("clock_epoch", 4),
+         ("max_event", 4), ("ticket", STRING)],
+    18: [("code", 2)],
+    19: [("version", 4), ("joined", ("list", PEER)), ("left", ("list", [("peer", 4), ("code", 2)])),
+         ("changed", ("list", [("peer", 4), ("presence", 1)]))],
+    32: [("target", 1), ("channel", 1), ("peers", ("list", 4)), ("payload", STRING)],
+    33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("payload", STRING)],
+}
+
+
+def size_of(kind):
+    if isinstance(kind, int):
+        return kind
+    if isinstance(kind, tuple):
+        return kind[1] if kind[0] == "array" else 8
+    return sum(size_of(field) for _, field in kind)
+
+
+def put_lists(kind, value, out):
+    """Appends what `value` holds out of line; gives where each list stands, for `put_inline`."""
+    if isinstance(kind, list):
+        return [put_lists(field, value[name], out) for name, field in kind]
+    if not isinstance(kind, tuple) or kind[0] == "array":
+        return None
+    items = bytes.fromhex(value) if kind == STRING else value
+    places = [put_lists(kind[1], item, out) for item in items]
+    start = len(out)
+    for item, place in zip(items, places):
+        put_inline(kind[1], item, place, out)
+    return start, len(items)
+
+
+def put_inline(kind, value, places, out):
+    """Appends the value itself: numbers, arrays, and offset and length of lists."""
+    if isinstance(kind, int):
+        out += uint(value, kind)
+    elif isinstance(kind, list):
+        for (name, field), place in zip(kind, places):
+            put_inline(field, value[name], place, out)
+    elif kind[0] == "array":
+        out += bytes.fromhex(value)
+    else:
+        start, count = places
+        out += struct.pack("<iI", start - len(out), count)
+
+
+def encode_archive(kind, value):
+    out = bytearray()
+    put_inline(kind, value, put_lists(kind, value, out), out)
+    return bytes(out)
+
+
+class Archive:
+    """Reads an archive and refuses what the reference refuses: see "Checking an archive"."""
+
+    def __init__(self, data):
+        self.data = data
+        self.low, self.high = 0, len(data)
+
+    def root(self, kind):
+        at = len(self.data) - size_of(kind)
+        require(at >= 0, "shorter than its root")
+        return self.claim(at, size_of(kind), lambda: self.value(kind, at))
+
+    def claim(self, at, size, read):
+        require(self.low <= at and at + size <= self.high, "outside of what is left")
+        after = at + size, self.high
+        self.high = at
+        result = read()
+        self.low, self.high = after
+        return result
+
+    def value(self, kind, at):
+        if isinstance(kind, int):
+            return int.from_bytes(self.data[at : at + kind], "little")
+        if isinstance(kind, tuple):
+            return self.data[at : at + kind[1]].hex() if kind[0] == "array" else self.list(kind, at)
+        fields = {}
+        for name, field in kind:
+            fields[name] = self.value(field, at)
+            at += size_of(field)
+        return fields
+
+    def list(self, kind, at):
+        offset, count = struct.unpack_from("<iI", self.data, at)
+        start, size = at + offset, size_of(kind[1])
+        if kind == STRING:
+            return self.claim(start, count, lambda: self.data[start : start + count].hex())
+        items = lambda: [self.value(kind[1], start + size * i) for i in range(count)]
+        return self.claim(start, size * count, items)
+
+
+HELLO, WELCOME, REFUSE = 1, 2, 3
+CONTROL_LIMIT = 1 << 20
+
+
+def read_plain(schema, body):
+    r = Reader(body)
+    if schema == HELLO:
+        return {"oldest": r.uint(1), "newest": r.uint(1), "flags": r.uint(1), "agent": r.string()}
+    if schema == WELCOME:
+        return {"version": r.uint(1), "flags": r.uint(1), "server_id": r.string(), "agent": r.string()}
+    fields = {"code": r.uint(2), "text": r.string(), "retry_after_ms": r.uint(4),
+              "oldest": r.uint(1), "newest": r.uint(1)}
+    return fields | {"endpoints": [r.string() for _ in range(r.uint(1))]}
+
+
+def write_plain(schema, f):
+    if schema == HELLO:
+        return bytes([f["oldest"], f["newest"], f["flags"]]) + string(f["agent"])
+    if schema == WELCOME:
+        return bytes([f["version"], f["flags"]]) + string(f["server_id"]) + string(f["agent"])
+    head = uint(f["code"], 2) + string(f["text"]) + uint(f["retry_after_ms"], 4)
+    endpoints = b"".join(map(string, f["endpoints"]))
+    return head + bytes([f["oldest"], f["newest"], len(f["endpoints"])]) + endpoints
+
+
+def read_message_header(data):
+    length, encoding, schema, version = struct.unpack("<IBHB", data)
+    require(schema in (HELLO, WELCOME, REFUSE) or schema in ARCHIVES, "unknown schema")
+    require(version == 1 and encoding == int(schema in ARCHIVES), "unknown version or encoding")
+    require(length <= CONTROL_LIMIT, "too long")
+    return length, schema
+
+
+def read_message(schema, body):
+    return Archive(body).root(ARCHIVES[schema]) if schema in ARCHIVES else read_plain(schema, body)
+
+
+def write_message(schema, fields):
+    archived = schema in ARCHIVES
+    body = encode_archive(ARCHIVES[schema], fields) if archived else write_plain(schema, fields)
+    return struct.pack("<IBHB", len(body), int(archived), schema, 1) + body
+
+
+def check(file):
+    for case in file["messages"]:
+        data = bytes.fromhex(case["hex"])
+        length, schema = read_message_header(data[:8])
+        same(case["name"], (length, schema), (len(data) - 8, case["schema"]))
+        same(case["name"], read_message(schema, data[8:]), case["fields"])
+        same(case["name"], write_message(schema, case["fields"]).hex(), case["hex"])
+    return len(file["messages"])

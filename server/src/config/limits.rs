@@ -1,0 +1,113 @@
+//! `[limits]`: how much one server, one room and one peer may take, each with its range.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::value::{ValueError, duration};
+
+/// Bounds of a running server; none of them is unlimited.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Sessions that have joined, at a time: 1 to 1,000,000.
+    pub sessions: u32,
+    /// Connections whose token has not been accepted yet, at a time: 1 to 65,536.
+    pub unjoined: u32,
+    /// How long such a connection may stay: 100 ms to 5 s.
+    #[serde(deserialize_with = "duration")]
+    pub unjoined_timeout: Duration,
+    /// Rooms at a time: 1 to 1,000,000.
+    pub rooms: u32,
+    /// Peers in one room: 2 to 4,000.
+    pub room_capacity: u16,
+    /// Peers in a room above which interest management starts by itself: 2 to 4,000.
+    pub interest_above: u16,
+    /// Silence after which the roster calls a peer away: 1 s to 5 min.
+    #[serde(deserialize_with = "duration")]
+    pub away_after: Duration,
+    /// How long an unreachable peer keeps its place: `away_after` to 10 min.
+    #[serde(deserialize_with = "duration")]
+    pub peer_ttl: Duration,
+    /// Realtime bits a second to one recipient: 64,000 to 1,000,000,000.
+    pub egress_bits_per_s: u64,
+    /// Bytes of reliable events a second from one peer: 1,024 to 67,108,864.
+    pub event_bytes_per_s: u32,
+    /// Bytes of properties and objects that one room keeps: 65,536 to 67,108,864.
+    pub room_state_bytes: u32,
+    /// Refused tokens a second from one address (one /64 of IPv6): 1 to 10,000. Accepted tokens
+    /// are never limited by address, because a whole company sits behind one.
+    pub failed_joins_per_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 20_000,
+            unjoined: 4096,
+            unjoined_timeout: Duration::from_secs(5),
+            rooms: 10_000,
+            room_capacity: 1000,
+            interest_above: 400,
+            away_after: Duration::from_secs(10),
+            peer_ttl: Duration::from_secs(30),
+            egress_bits_per_s: 10_000_000,
+            event_bytes_per_s: 128 * KIB,
+            room_state_bytes: MIB,
+            failed_joins_per_s: 50,
+        }
+    }
+}
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+const MAX_BYTES: u32 = 64 * MIB;
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), ValueError> {
+        within("limits.sessions", self.sessions, 1..=1_000_000)?;
+        within("limits.unjoined", self.unjoined, 1..=65_536)?;
+        within("limits.rooms", self.rooms, 1..=1_000_000)?;
+        within("limits.room_capacity", self.room_capacity, 2..=4000)?;
+        within("limits.interest_above", self.interest_above, 2..=4000)?;
+        within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
+        within("limits.event_bytes_per_s", self.event_bytes_per_s, KIB..=MAX_BYTES)?;
+        within("limits.room_state_bytes", self.room_state_bytes, 64 * KIB..=MAX_BYTES)?;
+        within("limits.failed_joins_per_s", self.failed_joins_per_s, 1..=10_000)?;
+        self.validate_times()
+    }
+
+    fn validate_times(&self) -> Result<(), ValueError> {
+        within_ms("limits.unjoined_timeout", self.unjoined_timeout, 100..=5_000)?;
+        within_ms("limits.away_after", self.away_after, 1_000..=300_000)?;
+        within_ms("limits.peer_ttl", self.peer_ttl, 1_000..=600_000)?;
+        if self.peer_ttl < self.away_after {
+            return Err(ValueError::new(
+                "limits.peer_ttl is shorter than limits.away_after: a peer would be gone before it is away",
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ValueError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (range.start(), range.end());
+    Err(ValueError::new(format!("{key} = {value} is out of range: write {low} to {high}")))
+}
+
+fn within_ms(key: &str, value: Duration, range: RangeInclusive<u128>) -> Result<(), ValueError> {
+    if range.contains(&value.as_millis()) {
+        return Ok(());
+    }
+    let (low, high) = (range.start(), range.end());
+    Err(ValueError::new(format!("{key} = {value:?} is out of range: write {low}ms to {high}ms")))
+}

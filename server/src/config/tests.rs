@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use super::*;
+
+fn load(text: &str, flags: Overrides) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nucleus.toml");
+    fs::write(&path, text).unwrap();
+    Config::load(Some(&path), flags)
+}
+
+fn refusal(text: &str) -> String {
+    let message = load(text, Overrides::default()).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "one line: {message}");
+    message
+}
+
+#[test]
+fn the_printed_defaults_are_the_defaults() {
+    assert_eq!(load(DEFAULT_TOML, Overrides::default()).unwrap(), Config::default());
+}
+
+#[test]
+fn the_printed_examples_are_accepted() {
+    let example = |line: &str| {
+        ["# http", "# shards", "# [t", "# cert_", "# key_", "# algo", "# public", "# aud"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let uncommented: Vec<&str> = DEFAULT_TOML
+        .lines()
+        .map(|line| if example(line) { line.trim_start_matches("# ") } else { line })
+        .collect();
+    let config = load(&uncommented.join("\n"), Overrides::default()).unwrap();
+    assert_eq!(config.http, HttpAddr::At(HttpAddr::DEFAULT));
+    assert!(config.tls.is_some() && config.tokens.is_some());
+}
+
+#[test]
+fn flag_beats_file_beats_default() {
+    let file = "shards = 3\ntick = \"5ms\"\n";
+    let config = load(file, Overrides { shards: Some(7), ..Overrides::default() }).unwrap();
+    assert_eq!(config.shards, 7);
+    assert_eq!(config.tick, Tick::Fixed(Duration::from_millis(5)));
+    assert_eq!(config.session.port(), 5055);
+    assert_eq!(Config::load(None, Overrides::default()).unwrap(), Config::default());
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_line() {
+    assert!(refusal("shards = 1\nshard = 2\n").contains("nucleus.toml:2: unknown field `shard`"));
+    assert!(refusal("[limits]\nseats = 1\n").contains(":2: unknown field `seats`"));
+    let tls = "[tls]\ncert_file = \"a\"\nkey_file = \"b\"\nca = \"c\"\n";
+    assert!(refusal(tls).contains("unknown field `ca`"));
+    let tokens = "[tokens]\nalgorithm = \"EdDSA\"\npublic_key_file = \"a\"\nleeway = 1\n";
+    assert!(refusal(tokens).contains("unknown field `leeway`"));
+}
+
+#[test]
+fn ranges_are_checked_in_file_and_flags() {
+    for (text, key) in [
+        ("shards = 0", "shards"),
+        ("shards = 65", "shards"),
+        ("dscp = 64", "dscp"),
+        ("tick = \"51ms\"", "tick"),
+        ("session = \"localhost:1\"", "address"),
+        ("http = \"no\"", "HTTP address"),
+        ("log_format = \"xml\"", "log format"),
+        ("session = \"[::]:7\"\nrealtime = \"[::]:7\"", "different ports"),
+        ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
+        ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
+        ("[limits]\naway_after = \"40s\"", "limits.peer_ttl"),
+        ("[limits]\negress_bits_per_s = 1", "limits.egress_bits_per_s"),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(key), "{text}: {message}");
+    }
+    let flags = Overrides { shards: Some(0), ..Overrides::default() };
+    assert!(Config::load(None, flags).is_err());
+}
+
+#[test]
+fn a_signature_needs_its_own_kind_of_key() {
+    assert!(refusal("[tokens]\nalgorithm = \"HS256\"\n").contains("needs tokens.secret_file"));
+    let both = "[tokens]\nalgorithm = \"ES256\"\npublic_key_file = \"a\"\nsecret_file = \"b\"\n";
+    assert!(refusal(both).contains("no tokens.secret_file"));
+    assert!(refusal("[tokens]\nalgorithm = \"none\"\n").contains("none"));
+    assert!(refusal("[tls]\ncert_file = \"a\"\n").contains("key_file"));
+}
+
+#[test]
+fn a_missing_file_is_an_error_and_names_itself() {
+    let error = Config::load(Some(Path::new("/nowhere/n.toml")), Overrides::default());
+    assert!(error.unwrap_err().to_string().contains("/nowhere/n.toml"));
+}
+
+#[test]
+fn only_the_wildcard_has_a_stand_in() {
+    let any = "[::]:5055".parse().unwrap();
+    assert_eq!(without_ipv6(any), Some("0.0.0.0:5055".parse().unwrap()));
+    assert_eq!(without_ipv6("[::1]:5055".parse().unwrap()), None);
+    assert_eq!(without_ipv6("0.0.0.0:5055".parse().unwrap()), None);
+}

@@ -1,0 +1,156 @@
+//! Which room instance a name stands for. Read when somebody joins, never for a packet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use nucleus_net::Clock;
+use nucleus_protocol::session::Code;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::limits;
+use crate::room::task::{RoomInput, RoomTask};
+use crate::room::{JoinRequest, RoomConfig};
+use crate::session::outgoing::Outgoing;
+use crate::shard::thread::{ShardHandle, ShardMail};
+use crate::shard::{PeerId, RoomId};
+use crate::token::App;
+
+/// A room's identity: tenants and products never meet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RoomKey {
+    /// From the token.
+    pub tenant: String,
+    /// From the token.
+    pub app: App,
+    /// As joined.
+    pub name: String,
+}
+
+/// A live room instance.
+#[derive(Clone)]
+pub struct RoomHandle {
+    id: RoomId,
+    mailbox: mpsc::Sender<RoomInput>,
+}
+
+impl RoomHandle {
+    /// Posts to the room; waits while its mailbox is full. False when the instance is over.
+    pub async fn post(&self, input: RoomInput) -> bool {
+        self.mailbox.send(input).await.is_ok()
+    }
+}
+
+/// See the module.
+pub struct Directory {
+    rooms: DashMap<RoomKey, RoomHandle>,
+    shards: Vec<Arc<ShardHandle>>,
+    clock: Clock,
+    clock_epoch: u32,
+    max_rooms: usize,
+    template: RoomConfig,
+    next_id: AtomicU64,
+    next_epoch: AtomicU32,
+}
+
+impl Directory {
+    /// An empty directory of at most `max_rooms` rooms, made like `template`.
+    pub fn new(
+        shards: Vec<Arc<ShardHandle>>,
+        clock: Clock,
+        max_rooms: usize,
+        template: RoomConfig,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            rooms: DashMap::new(),
+            shards,
+            clock,
+            clock_epoch: template.clock_epoch,
+            max_rooms,
+            next_id: AtomicU64::new(1),
+            next_epoch: AtomicU32::new(template.epoch),
+            template,
+        })
+    }
+
+    /// Rooms alive.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// No room is alive.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Joins the room, making it if there is none. `wish` is the capacity of a new one; `request`
+    /// is asked for again when an instance died under the join's feet.
+    pub async fn join(
+        self: &Arc<Self>,
+        key: &RoomKey,
+        wish: Option<u16>,
+        mut request: impl FnMut() -> (Box<JoinRequest>, Outgoing),
+    ) -> Result<(RoomHandle, PeerId), Code> {
+        for _ in 0..limits::JOIN_TRIES {
+            let room = self.find_or_open(key, wish)?;
+            let (reply, answer) = oneshot::channel();
+            let (join, outgoing) = request();
+            if !room.post(RoomInput::Join(join, outgoing, reply)).await {
+                continue;
+            }
+            match answer.await {
+                Ok(Ok(peer)) => return Ok((room, peer)),
+                // The instance is on its way out; the next one is not.
+                Ok(Err(Code::ShuttingDown)) | Err(_) => continue,
+                Ok(Err(code)) => return Err(code),
+            }
+        }
+        Err(Code::Internal)
+    }
+
+    /// Ends every room.
+    pub async fn shut_down(&self, code: Code) {
+        let rooms: Vec<RoomHandle> = self.rooms.iter().map(|r| r.value().clone()).collect();
+        for room in rooms {
+            room.post(RoomInput::Shutdown(code)).await;
+        }
+    }
+
+    fn find_or_open(self: &Arc<Self>, key: &RoomKey, wish: Option<u16>) -> Result<RoomHandle, Code> {
+        let full = self.rooms.len() >= self.max_rooms;
+        match self.rooms.entry(key.clone()) {
+            Entry::Occupied(room) => Ok(room.get().clone()),
+            Entry::Vacant(_) if full => Err(Code::ServerFull),
+            Entry::Vacant(vacant) => Ok(vacant.insert(self.open(key, wish)).clone()),
+        }
+    }
+
+    fn open(self: &Arc<Self>, key: &RoomKey, wish: Option<u16>) -> RoomHandle {
+        let id = RoomId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
+        let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
+        let handle = RoomHandle { id, mailbox: mailbox.clone() };
+        let capacity = wish.unwrap_or(u16::MAX).min(self.template.capacity);
+        let config = RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
+        let shard = self.emptiest_shard();
+        shard.rooms.fetch_add(1, Ordering::Relaxed);
+        let (directory, key, clock) = (self.clone(), key.clone(), self.clock);
+        tokio::spawn(async move {
+            shard.post(ShardMail::RoomOpened(id, mailbox)).await;
+            RoomTask::run(id, config, clock, shard.clone(), receiver).await;
+            directory.rooms.remove_if(&key, |_, room| room.id == id);
+            shard.post(ShardMail::RoomClosed(id)).await;
+            shard.rooms.fetch_sub(1, Ordering::Relaxed);
+        });
+        handle
+    }
+
+    fn emptiest_shard(&self) -> Arc<ShardHandle> {
+        let load = |s: &&Arc<ShardHandle>| {
+            (s.published.links.load(Ordering::Relaxed), s.rooms.load(Ordering::Relaxed))
+        };
+        // There is at least one shard: the configuration says so.
+        self.shards.iter().min_by_key(load).unwrap_or(&self.shards[0]).clone()
+    }
+}

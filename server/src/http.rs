@@ -1,0 +1,190 @@
+//! Health and metrics over HTTP/1.1, on a thread and runtime of its own.
+//!
+//! Nothing here runs on the packet path, and no client can hold much: few connections, small
+//! heads, one response each, and a time limit over all of it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use crate::config::HttpAddr;
+
+/// Connections at a time; the next ones wait in the kernel's queue. A scraper, a few probes and
+/// a person need five.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for one connection, from its first byte to its last.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// Time for the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Size of that head, bytes; also what one connection may buffer.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Pause after a failed accept: without one, running out of files would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Renders all metrics as Prometheus text, version 0.0.4.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Starts [`HttpHandle`]s.
+pub struct Http;
+
+/// A running HTTP thread; it ends when this is dropped.
+#[derive(Debug)]
+pub struct HttpHandle {
+    addr: Option<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Http {
+    /// Serves `metrics`, and `ready` as 200 or 503. [`HttpAddr::Default`] moves to a free port
+    /// when its own is taken; [`HttpAddr::At`] fails then (`AddrInUse`).
+    pub fn start(
+        addr: HttpAddr,
+        metrics: Metrics,
+        ready: Arc<AtomicBool>,
+    ) -> io::Result<HttpHandle> {
+        let Some(listener) = bind(addr)? else {
+            return Ok(HttpHandle { addr: None, stop: None, thread: None });
+        };
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let router = router(metrics, ready);
+        let thread = thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, router, stopped)))?;
+        Ok(HttpHandle { addr: Some(addr), stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl HttpHandle {
+    /// Where it listens; `None` when HTTP is off.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// Closes the port and every connection, and waits for the thread.
+    pub fn stop(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the HTTP thread had panicked");
+        }
+    }
+}
+
+impl Drop for HttpHandle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn bind(addr: HttpAddr) -> io::Result<Option<TcpListener>> {
+    let free_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let listener = match addr {
+        HttpAddr::Off => return Ok(None),
+        HttpAddr::At(addr) => TcpListener::bind(addr)?,
+        HttpAddr::Default => bind_or(HttpAddr::DEFAULT, free_port)?,
+    };
+    Ok(Some(listener))
+}
+
+fn bind_or(wanted: SocketAddr, instead: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(wanted) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => TcpListener::bind(instead),
+        result => result,
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    metrics: Metrics,
+    ready: Arc<AtomicBool>,
+}
+
+fn router(metrics: Metrics, ready: Arc<AtomicBool>) -> Router {
+    Router::new()
+        .route("/metrics", get(serve_metrics))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(serve_ready))
+        .with_state(Shared { metrics, ready })
+}
+
+async fn serve_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
+}
+
+async fn serve_ready(State(shared): State<Shared>) -> impl IntoResponse {
+    if shared.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+    tokio::select! {
+        () = accept_all(listener, router) => {}
+        // The handle was stopped or dropped; both ways end every connection here.
+        _ = stopped => {}
+    }
+}
+
+async fn accept_all(listener: TcpListener, router: Router) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "HTTP is not served"),
+    };
+    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    while let Ok(seat) = seats.clone().acquire_owned().await {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                connections.spawn(async move {
+                    let _seat = seat;
+                    serve_connection(stream, router).await;
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// How a connection ends is its client's business: nothing of it is logged.
+async fn serve_connection(stream: TcpStream, router: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let _ended = tokio::time::timeout(CONNECTION_TIME, connection).await;
+}
+
+#[cfg(test)]
+#[path = "http/tests.rs"]
+mod tests;

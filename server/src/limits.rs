@@ -1,0 +1,64 @@
+//! The server's fixed limits, each with its reason. What an operator may set is in `config`.
+
+use std::time::Duration;
+
+use nucleus_protocol::realtime::Kind;
+
+/// Flush interval where none is configured: at 16 ms a relayed message costs least, at 10 ms a
+/// receiver at 90 Hz still gets a fresh pose for nearly every picture.
+pub const DEFAULT_TICK: Duration = Duration::from_millis(10);
+/// The socket is drained at least this often, whatever the flush tick: stock receive buffers hold
+/// 512 small datagrams, 8 ms of 60,000 a second.
+pub const DRAIN_INTERVAL: Duration = Duration::from_millis(2);
+/// Receive calls (64 datagrams each) in one turn of a shard's loop, so that a flood cannot starve
+/// the flush.
+pub const DRAINS_PER_TURN: usize = 32;
+/// Commands a shard takes in one turn of its loop.
+pub const COMMANDS_PER_TURN: usize = 256;
+/// Commands waiting for a shard: a thousand joins at once and room to spare. Senders wait.
+pub const SHARD_MAILBOX: usize = 4_096;
+/// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
+pub const LINKS_PER_SHARD: usize = 1 << 20;
+
+/// Message bytes a room may hold for one flush: 4,000 peers with a pose of 45 bytes each. More is
+/// dropped and counted.
+pub const TABLE_BYTES: usize = 256 << 10;
+/// Messages a link may send a second, on average ...
+pub const MESSAGES_PER_SECOND: u32 = 1_000;
+/// ... and at once: three tracked things at 90 Hz and voice need 320 a second.
+pub const MESSAGES_BURST: u32 = 500;
+
+/// Nothing older than this since its arrival is relayed: a server that was stopped for three
+/// seconds must not pour out old poses.
+pub fn age_limit(kind: Kind) -> Duration {
+    match kind {
+        Kind::Pose | Kind::Pointer => Duration::from_millis(100),
+        Kind::Voice | Kind::Unreliable => Duration::from_millis(200),
+    }
+}
+
+/// Inputs waiting for a room's task. Sessions wait, so QUIC's flow control reaches the sender.
+pub const ROOM_MAILBOX: usize = 1_024;
+/// Inputs a room takes before it lets other tasks run.
+pub const ROOM_INPUTS_PER_TURN: usize = 128;
+/// Roster changes are collected for this long: a thousand joins make ten updates a second.
+pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
+/// Control messages waiting for one session; each is at most a full roster.
+pub const CONTROL_QUEUE: usize = 64;
+/// Event messages waiting for one session ...
+pub const EVENT_QUEUE: usize = 4_096;
+/// ... and their bytes: a recipient further behind than this is cut and resumes from a snapshot.
+pub const EVENT_BACKLOG_BYTES: usize = 256 << 10;
+/// ... and their age.
+pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
+/// Events a peer may send a second, on average; reading waits beyond it.
+pub const EVENTS_PER_SECOND: u32 = 200;
+/// ... and at once.
+pub const EVENTS_BURST: u32 = 400;
+/// Tries of a join that meets a room instance which is just closing.
+pub const JOIN_TRIES: usize = 3;
+/// How often a session looks whether its QUIC connection has heard anything: the error of
+/// `away_after`.
+pub const SESSION_CHECK: Duration = Duration::from_secs(2);
+/// How long a drain waits for closing connections.
+pub const DRAIN_TIME: Duration = Duration::from_secs(3);

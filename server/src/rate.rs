@@ -1,0 +1,80 @@
+//! A token bucket with the time passed in.
+
+use std::time::Duration;
+
+use nucleus_protocol::time::Time;
+
+/// Takes at most `burst` at once and `per_second` on average.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    per_second: u64,
+    burst: u64,
+    /// What is left, in millionths, so that one microsecond's refill is whole.
+    left: u64,
+    refilled: Time,
+}
+
+const SCALE: u64 = 1_000_000;
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(now: Time, per_second: u64, burst: u64) -> Self {
+        Self { per_second, burst, left: burst.saturating_mul(SCALE), refilled: now }
+    }
+
+    /// What may be taken now.
+    pub fn available(&mut self, now: Time) -> u64 {
+        let micros = now.since(self.refilled).as_micros() as u64;
+        self.refilled = self.refilled.max(now);
+        let full = self.burst.saturating_mul(SCALE);
+        self.left = self.left.saturating_add(micros.saturating_mul(self.per_second)).min(full);
+        self.left / SCALE
+    }
+
+    /// Takes `amount`, or what is left when that is less. Call [`Self::available`] first.
+    pub fn take(&mut self, amount: u64) {
+        self.left = self.left.saturating_sub(amount.saturating_mul(SCALE));
+    }
+
+    /// Takes one if there is one.
+    pub fn try_take(&mut self, now: Time) -> bool {
+        let there = self.available(now) > 0;
+        self.take(u64::from(there));
+        there
+    }
+
+    /// How long until there is one again.
+    pub fn wait(&mut self, now: Time) -> Duration {
+        self.available(now);
+        let missing = SCALE.saturating_sub(self.left);
+        Duration::from_micros(missing.div_ceil(self.per_second.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn average_and_burst_hold() {
+        let mut bucket = Bucket::new(Time::ZERO, 100, 10);
+        let mut taken = 0;
+        for ms in 0..1_000 {
+            while bucket.try_take(Time::from_millis(ms)) {
+                taken += 1;
+            }
+        }
+        assert_eq!(taken, 10 + 99);
+        assert!(!bucket.try_take(Time::from_millis(999)));
+        let wait = bucket.wait(Time::from_millis(999));
+        assert!(bucket.try_take(Time::from_millis(999) + wait));
+    }
+
+    #[test]
+    fn time_that_goes_back_gives_nothing() {
+        let mut bucket = Bucket::new(Time::from_millis(10), 1_000, 1);
+        assert!(bucket.try_take(Time::from_millis(10)));
+        assert!(!bucket.try_take(Time::from_millis(5)));
+        assert!(!bucket.try_take(Time::from_millis(10)));
+    }
+}

@@ -1,0 +1,191 @@
+//! The running server: sockets and configuration in, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nucleus_net::Clock;
+use nucleus_protocol::session::Code;
+use tokio::sync::Semaphore;
+
+use crate::config::{Config, Tick};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::directory::Directory;
+use crate::http::Http;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::room::RoomConfig;
+use crate::session::{SessionContext, SessionCounters, endpoint};
+use crate::shard::ShardConfig;
+use crate::shard::thread::{ShardHandle, ShardMail, spawn};
+use crate::sockets::{BindError, Sockets};
+use crate::tls::{Identity, TlsError};
+use crate::token::{TokenKeyError, Verifier};
+
+/// Why the server did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port could not be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP port could not be had.
+    #[error("cannot bind the http port {0}: {1}")]
+    Http(String, std::io::Error),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The token keys cannot be used.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
+    /// The system refused something.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl RunError {
+    /// Whether the operator must change a setting: exit code 2.
+    pub fn is_configuration(&self) -> bool {
+        !matches!(self, RunError::Io(_))
+    }
+}
+
+/// Where a started server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// QUIC.
+    pub session: SocketAddr,
+    /// Realtime.
+    pub realtime: SocketAddr,
+    /// HTTP, unless it is off.
+    pub http: Option<SocketAddr>,
+}
+
+/// Runs the server until `shutdown` resolves and everybody has been told. `ready` is called once,
+/// when it accepts sessions.
+pub async fn run(
+    config: Config,
+    dir: &DataDir,
+    sockets: Sockets,
+    ready: impl FnOnce(Listening),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    if let Some(warning) = sockets.buffer_warning() {
+        tracing::warn!("{warning}");
+    }
+    let clock = Clock::new();
+    let epoch = clock_epoch();
+    let realtime = sockets.realtime_addr()?;
+    let verifier = Verifier::new(&config, dir)?;
+    let tls = identity(&config, dir)?.quic()?;
+    let (shards, threads) = start_shards(&config, clock, epoch, sockets.realtime)?;
+    let room = RoomConfig {
+        capacity: config.limits.room_capacity,
+        peer_ttl: config.limits.peer_ttl,
+        epoch,
+        clock_epoch: epoch,
+    };
+    let max_rooms = config.limits.rooms as usize;
+    let context = Arc::new(SessionContext {
+        verifier,
+        directory: Directory::new(shards.clone(), clock, max_rooms, room),
+        clock,
+        server_id: dir.server_id().to_owned(),
+        realtime_port: realtime.port(),
+        away_after: config.limits.away_after,
+        unjoined_timeout: config.limits.unjoined_timeout,
+        unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
+        joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
+        counters: SessionCounters::default(),
+    });
+    let metrics = Metrics::new(context.clone(), shards.clone());
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let http = Http::start(config.http, Arc::new(move || metrics.render()), is_ready.clone())
+        .map_err(|e| RunError::Http(format!("{:?}", config.http), e))?;
+    let quic = endpoint::server_config(tls, dir.address_token_key());
+    let endpoint = endpoint::open(sockets.session, quic, dir)?;
+    let session = endpoint.local_addr()?;
+    let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), context.clone()));
+    is_ready.store(true, Ordering::Relaxed);
+    ready(Listening { session, realtime, http: http.addr() });
+
+    shutdown.await;
+    is_ready.store(false, Ordering::Relaxed);
+    accepting.abort();
+    drain(&endpoint, &context).await;
+    for shard in &shards {
+        shard.post(ShardMail::Stop).await;
+    }
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a shard's thread had panicked");
+        }
+    }
+    Ok(())
+}
+
+/// Tells everybody why, and waits until they know or a moment has passed.
+async fn drain(endpoint: &quinn::Endpoint, context: &SessionContext) {
+    let code = Code::ShuttingDown;
+    let told = async {
+        context.directory.shut_down(code).await;
+        while !context.directory.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Sessions of the ended rooms close by themselves; whoever had not joined is told here.
+        tokio::time::sleep(limits::ROSTER_BATCH).await;
+        endpoint.close((code as u32).into(), code.name().as_bytes());
+        endpoint.wait_idle().await;
+    };
+    if tokio::time::timeout(limits::DRAIN_TIME, told).await.is_err() {
+        tracing::warn!("some sessions did not confirm the end in time");
+    }
+}
+
+fn identity(config: &Config, dir: &DataDir) -> Result<Identity, TlsError> {
+    match &config.tls {
+        Some(tls) => Identity::from_files(&tls.cert_file, &tls.key_file),
+        None => Identity::development(dir),
+    }
+}
+
+type Shards = (Vec<Arc<ShardHandle>>, Vec<std::thread::JoinHandle<()>>);
+
+fn start_shards(
+    config: &Config,
+    clock: Clock,
+    clock_epoch: u32,
+    sockets: Vec<nucleus_net::UdpSocket>,
+) -> std::io::Result<Shards> {
+    let tick = match config.tick {
+        Tick::Auto => limits::DEFAULT_TICK,
+        Tick::Fixed(tick) => tick,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let several = sockets.len() > 1;
+    let mut started = Shards::default();
+    for (index, socket) in sockets.into_iter().enumerate() {
+        let shard = ShardConfig {
+            index: index as u8,
+            tick,
+            away_after: config.limits.away_after,
+            egress_bits_per_s: config.limits.egress_bits_per_s,
+            clock_epoch,
+        };
+        // The first core is left to sessions; a single shard goes where the kernel finds room.
+        let core = several.then_some((index + 1) % cores);
+        let (handle, thread) = spawn(shard, socket, clock, core)?;
+        started.0.push(handle);
+        started.1.push(thread);
+    }
+    Ok(started)
+}
+
+/// Differs from that of the run before: seconds since 1970.
+fn clock_epoch() -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |s| s.as_secs() as u32)
+}

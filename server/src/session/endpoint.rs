@@ -1,0 +1,94 @@
+//! The QUIC endpoint: every limit of quinn's set, because its defaults are made for few peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+use super::{SessionContext, handshake};
+use crate::data_dir::DataDir;
+
+/// A peer that was silent for this long on QUIC is gone; dark headsets come back before.
+const IDLE_TIMEOUT_MS: u32 = 30_000;
+/// Bytes a client may have in flight on one stream: a full join or four full events.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// ... and on all of its streams.
+const CONNECTION_WINDOW: u32 = 128 << 10;
+/// Bytes of ours in flight to one client: the event backlog is bounded to 256 KiB elsewhere.
+const SEND_WINDOW: u64 = 512 << 10;
+/// Incoming connections that wait for the accept loop.
+const MAX_INCOMING: usize = 1_024;
+/// Their early bytes together: the loop takes them within milliseconds.
+const INCOMING_BUFFER: u64 = 4 << 20;
+
+/// The server's QUIC configuration.
+pub fn server_config(tls: Arc<QuicServerConfig>, token_key: &[u8; 64]) -> ServerConfig {
+    let key = aws_lc_rs::hkdf::Salt::new(aws_lc_rs::hkdf::HKDF_SHA256, b"nucleus address token")
+        .extract(token_key);
+    let mut config = ServerConfig::new(tls, Arc::new(key));
+    config
+        .transport_config(Arc::new(transport()))
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(STREAM_WINDOW.into())
+        .incoming_buffer_size_total(INCOMING_BUFFER);
+    config
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        // One control stream; one event stream, and one more that is refused with a reason.
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(2))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        // The fallback of the realtime plane is not spoken yet.
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        // Clients keep the path alive; the server never opens one.
+        .keep_alive_interval(None)
+        // A memory of out-of-order pieces a peer could make us keep.
+        .crypto_buffer_size(16 << 10)
+        // XR traffic of a session is small; probing for a larger MTU costs 2 KiB and gains nothing.
+        .mtu_discovery_config(None)
+        .initial_rtt(Duration::from_millis(100));
+    transport
+}
+
+/// An endpoint on `socket`.
+pub fn open(
+    socket: std::net::UdpSocket,
+    config: ServerConfig,
+    data_dir: &DataDir,
+) -> std::io::Result<Endpoint> {
+    let reset_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, data_dir.reset_key());
+    let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+    // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
+    endpoint.grease_quic_bit(false).min_reset_interval(Duration::from_millis(1));
+    Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
+}
+
+/// Accepts connections until the endpoint is closed.
+pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
+    use std::sync::atomic::Ordering;
+    let places = context.unjoined.available_permits();
+    while let Some(incoming) = endpoint.accept().await {
+        context.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        // Above half load an address must prove itself first, which costs us nothing to ask.
+        let busy = context.unjoined.available_permits() < places / 2;
+        if busy && !incoming.remote_address_validated() && incoming.may_retry() {
+            // `retry` fails only where `may_retry` says no.
+            let _retried = incoming.retry();
+            continue;
+        }
+        let Ok(place) = context.unjoined.clone().try_acquire_owned() else {
+            context.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            incoming.refuse();
+            continue;
+        };
+        tokio::spawn(handshake::serve(incoming, place, context.clone()));
+    }
+}

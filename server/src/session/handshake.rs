@@ -1,0 +1,292 @@
+//! From the first packet to a place in a room. Nothing exists for a peer before its token has been
+//! verified: no room, no roster entry, no link.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::session::{
+    self, Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, LinkGrant, OLDEST_VERSION,
+    Refuse, Schema, VERSION, Welcome, stream,
+};
+use quinn::{Connection, Incoming, RecvStream, SendStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+use super::outgoing::{OutgoingQueues, outgoing};
+use super::peer::PeerSession;
+use super::wire::{ReadError, read_message};
+use super::{SessionContext, SessionCounters};
+use crate::directory::{RoomHandle, RoomKey};
+use crate::room::JoinRequest;
+use crate::shard::PeerId;
+use crate::token::{Admission, TokenError};
+
+/// What the server calls itself in `Welcome`.
+const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
+/// A full server asks to be tried again after this long.
+const RETRY_AFTER_MS: u32 = 2_000;
+/// How long a refusal may take to reach the client before the connection is closed.
+const REFUSAL_TIME: Duration = Duration::from_millis(500);
+
+/// Serves one connection from its first packet to its end.
+pub(super) async fn serve(
+    incoming: Incoming,
+    place: OwnedSemaphorePermit,
+    context: Arc<SessionContext>,
+) {
+    let deadline = Instant::now() + context.unjoined_timeout;
+    let connection = match timeout_at(deadline, async { incoming.accept()?.await }).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(_)) | Err(_) => {
+            context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    };
+    let joined = match timeout_at(deadline, join(&connection, &context)).await {
+        Ok(Ok(joined)) => joined,
+        Ok(Err(refusal)) => return refuse(&connection, refusal, &context.counters).await,
+        Err(_) => return close(&connection, Code::JoinTimeout, &context.counters),
+    };
+    drop(place);
+    joined.run(context).await;
+}
+
+/// Why a client is not let in.
+struct Refusal {
+    code: Code,
+    text: String,
+    stream: Option<SendStream>,
+}
+
+impl Refusal {
+    fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), stream: None }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Refusal::new(Code::Malformed, error.to_string())
+    }
+}
+
+async fn join(
+    connection: &Connection,
+    context: &Arc<SessionContext>,
+) -> Result<PeerSession, Refusal> {
+    let broken = |_| Refusal::new(Code::Malformed, "no control stream");
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
+    match join_on(connection, context, &mut send, &mut receive).await {
+        Ok(Admitted { room, peer, queues, permit }) => Ok(PeerSession {
+            connection: connection.clone(),
+            control: (send, receive),
+            queues,
+            room,
+            peer,
+            _permit: permit,
+        }),
+        Err(refusal) => Err(Refusal { stream: Some(send), ..refusal }),
+    }
+}
+
+/// A place in a room.
+struct Admitted {
+    room: RoomHandle,
+    peer: PeerId,
+    queues: OutgoingQueues,
+    permit: OwnedSemaphorePermit,
+}
+
+async fn join_on(
+    connection: &Connection,
+    context: &Arc<SessionContext>,
+    send: &mut SendStream,
+    receive: &mut RecvStream,
+) -> Result<Admitted, Refusal> {
+    let hello = greet(context, send, receive).await?;
+    let join = read_join(receive).await?;
+    let (key, admission) = admit(context, &join)?;
+    let permit = context.joined.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
+    let name = display_name(&join, &admission)?;
+    let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
+    let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
+    let wish = Some(join.capacity).filter(|c| *c > 0);
+    let mut queues = None;
+    let mut link_id = 0;
+    let joining = context.directory.join(&key, wish, || {
+        let (outgoing, session_end) = outgoing(context.clock);
+        queues = Some(session_end);
+        link_id += 1;
+        let request = JoinRequest {
+            user: admission.user.clone(),
+            name: name.clone(),
+            role: admission.role.clone(),
+            ..link_material(connection, context, hello.has_exporter(), suite, link_id)
+        };
+        (Box::new(request), outgoing)
+    });
+    let (room, peer) = joining.await.map_err(|code| Refusal::new(code, text_of(code)))?;
+    let queues = queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
+    context.counters.joins.fetch_add(1, Ordering::Relaxed);
+    Ok(Admitted { room, peer, queues, permit })
+}
+
+async fn greet(
+    context: &SessionContext,
+    send: &mut SendStream,
+    receive: &mut RecvStream,
+) -> Result<Hello, Refusal> {
+    let mut kind = [0];
+    let malformed = |text: &str| Refusal::new(Code::Malformed, text);
+    receive.read_exact(&mut kind).await.map_err(|_| malformed("the stream broke"))?;
+    if kind != [stream::CONTROL] {
+        return Err(malformed("the first stream must be the control stream"));
+    }
+    let (schema, body) = read_message(receive, limits::MAX_HANDSHAKE_MESSAGE).await?;
+    if schema != Schema::Hello {
+        return Err(malformed("the first message must be Hello"));
+    }
+    let hello = Hello::parse(&body).map_err(|_| malformed("Hello is too short"))?;
+    if hello.oldest > VERSION || hello.newest < OLDEST_VERSION {
+        let text = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
+        return Err(Refusal::new(Code::Version, text));
+    }
+    let welcome = Welcome {
+        version: hello.newest.min(VERSION),
+        flags: 0,
+        server_id: context.server_id.clone().into_bytes(),
+        agent: AGENT.into(),
+    };
+    send.write_all(&welcome.encode()).await.map_err(|_| malformed("the stream broke"))?;
+    Ok(hello)
+}
+
+async fn read_join(receive: &mut RecvStream) -> Result<Join, Refusal> {
+    let (schema, body) = read_message(receive, limits::MAX_CLIENT_CONTROL_MESSAGE).await?;
+    let join = (schema == Schema::Join).then(|| session::owned::<Join>(&body));
+    match join {
+        Some(Ok(join)) => Ok(join),
+        Some(Err(_)) => Err(Refusal::new(Code::Malformed, "Join is not a valid archive")),
+        None => Err(Refusal::new(Code::Malformed, "Join must follow Hello")),
+    }
+}
+
+fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), Refusal> {
+    let token = std::str::from_utf8(&join.token)
+        .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let admission = context.verifier.verify(token, now).map_err(|error| {
+        Refusal::new(token_code(&error), error.to_string())
+    })?;
+    let room = text(&join.room, 1, limits::MAX_ROOM_NAME)
+        .ok_or_else(|| Refusal::new(Code::BadName, "a room's name has 1 to 128 bytes of text"))?;
+    if !admission.room.admits(&room) {
+        return Err(Refusal::new(Code::RoomNotAllowed, "the token does not admit to this room"));
+    }
+    let key = RoomKey { tenant: admission.tenant.clone(), app: admission.app, name: room };
+    Ok((key, admission))
+}
+
+fn token_code(error: &TokenError) -> Code {
+    match error {
+        TokenError::WrongAlgorithm => Code::TokenAlgorithm,
+        TokenError::BadSignature => Code::TokenSignature,
+        TokenError::Expired => Code::TokenExpired,
+        TokenError::NotYetValid => Code::TokenNotYetValid,
+        TokenError::WrongAudience => Code::TokenAudience,
+        _ => Code::TokenMalformed,
+    }
+}
+
+fn display_name(join: &Join, admission: &Admission) -> Result<String, Refusal> {
+    if join.name.is_empty() {
+        return Ok(admission.name.clone());
+    }
+    text(&join.name, 1, limits::MAX_NAME)
+        .ok_or_else(|| Refusal::new(Code::BadName, "a name has at most 128 bytes of text"))
+}
+
+/// UTF-8 of that many bytes without control characters, which would reach terminals and logs.
+fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let fits = (min..=max).contains(&bytes.len()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// Keys of a new link: fresh randomness, and the exporter of this very connection where the client
+/// has one, so that who reads the grant elsewhere still has no key.
+fn link_material(
+    connection: &Connection,
+    context: &SessionContext,
+    exporter: bool,
+    suite: Suite,
+    link_id: u32,
+) -> JoinRequest {
+    let (secret, seed) = (random(), random());
+    let mut exported = [0; 32];
+    let exporter = exporter
+        && connection
+            .export_keying_material(&mut exported, EXPORTER_LABEL, &link_id.to_le_bytes())
+            .is_ok();
+    let root = Root::new(&secret, exporter.then_some(&exported));
+    let grant = LinkGrant {
+        link_id,
+        connection_id: [0; 8],
+        spare: [0; 8],
+        secret,
+        suite: suite as u8,
+        flags: if exporter { GRANT_EXPORTER } else { 0 },
+        endpoints: vec![Endpoint { ip: Vec::new(), port: context.realtime_port }],
+    };
+    let (user, name, role) = Default::default();
+    JoinRequest { user, name, role, grant, suite, root, seed }
+}
+
+/// Fresh random bytes. Where the system gives none nothing is safe, and the process must not go on.
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        tracing::error!("the system gives no random bytes; stopping");
+        std::process::abort();
+    }
+    bytes
+}
+
+fn text_of(code: Code) -> &'static str {
+    match code {
+        Code::RoomFull => "the room is full",
+        Code::ServerFull => "the server takes no more rooms",
+        _ => "the room could not be joined",
+    }
+}
+
+async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCounters) {
+    let Refusal { code, text, stream } = refusal;
+    tracing::debug!(remote = %connection.remote_address(), %code, text, "refused");
+    if let Some(mut stream) = stream {
+        let may_retry = matches!(code, Code::ServerFull | Code::RoomFull | Code::Internal);
+        let message = Refuse {
+            code: code as u16,
+            text: text.clone().into_bytes(),
+            retry_after_ms: if may_retry { RETRY_AFTER_MS } else { 0 },
+            oldest: OLDEST_VERSION,
+            newest: VERSION,
+            endpoints: Vec::new(),
+        };
+        if stream.write_all(&message.encode()).await.is_ok() && stream.finish().is_ok() {
+            // Whether the client read it or not: the close behind it says the code again.
+            let _read = timeout(REFUSAL_TIME, stream.stopped()).await;
+        }
+    }
+    connection.close((code as u32).into(), text.as_bytes());
+    counters.ended(code);
+}
+
+fn close(connection: &Connection, code: Code, counters: &SessionCounters) {
+    connection.close((code as u32).into(), code.name().as_bytes());
+    counters.ended(code);
+}

@@ -1,0 +1,76 @@
+//! The session plane: QUIC on UDP 5055, from the first packet to a joined peer and its end.
+
+pub mod endpoint;
+mod handshake;
+pub mod outgoing;
+mod peer;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nucleus_net::Clock;
+use nucleus_protocol::session::Code;
+use tokio::sync::Semaphore;
+
+use crate::directory::Directory;
+use crate::token::Verifier;
+
+/// What every session needs to know.
+pub struct SessionContext {
+    /// Checks join tokens.
+    pub verifier: Verifier,
+    /// Finds and makes rooms.
+    pub directory: Arc<Directory>,
+    /// The one clock.
+    pub clock: Clock,
+    /// What tokens name as their audience, told in `Welcome`.
+    pub server_id: String,
+    /// Port of the realtime plane.
+    pub realtime_port: u16,
+    /// Silence after which a session is quiet.
+    pub away_after: Duration,
+    /// Time from the first packet to the join.
+    pub unjoined_timeout: Duration,
+    /// Places for sessions that have not joined.
+    pub unjoined: Arc<Semaphore>,
+    /// Places for joined ones.
+    pub joined: Arc<Semaphore>,
+    /// What is counted.
+    pub counters: SessionCounters,
+}
+
+/// What the session plane counts.
+#[derive(Default)]
+pub struct SessionCounters {
+    /// Connection attempts.
+    pub attempts: AtomicU64,
+    /// Attempts turned away before any work because too many sessions were unjoined.
+    pub turned_away: AtomicU64,
+    /// TLS handshakes that failed.
+    pub failed_handshakes: AtomicU64,
+    /// Joins.
+    pub joins: AtomicU64,
+    /// Refusals and ends, by the position of their code in [`Code::ALL`].
+    ended: [AtomicU64; Code::ALL.len()],
+    /// Events taken from clients.
+    pub events_in: AtomicU64,
+    /// Events written to clients.
+    pub events_out: AtomicU64,
+}
+
+impl SessionCounters {
+    /// A session was refused or ended.
+    pub fn ended(&self, code: Code) {
+        if let Some(at) = Code::ALL.iter().position(|c| *c == code) {
+            self.ended[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often each code was given.
+    pub fn by_code(&self) -> impl Iterator<Item = (Code, u64)> {
+        let counts = self.ended.iter().map(|count| count.load(Ordering::Relaxed));
+        Code::ALL.iter().copied().zip(counts)
+    }
+}

@@ -1,0 +1,50 @@
+//! What a shard counts; plain numbers, published by the shell.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// Counts since the start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct ShardCounters { $($(#[doc = $doc])* pub $name: u64,)* }
+
+        impl ShardCounters {
+            /// Names and explanations of the counters, in order.
+            pub const NAMES: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc),*)),)*];
+
+            /// Their values, in the same order.
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$name,)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received.
+    datagrams_in,
+    /// Bytes received.
+    bytes_in,
+    /// Datagrams that are none of this protocol.
+    not_ours,
+    /// Datagrams with a connection id that names no link.
+    unknown_id,
+    /// Datagrams that did not authenticate, were replayed, or were malformed.
+    rejected,
+    /// Messages received.
+    messages_in,
+    /// Messages over their sender's rate.
+    over_rate,
+    /// Messages refused: no such target, or the room's table is full.
+    refused_messages,
+    /// Datagrams handed to the kernel.
+    datagrams_out,
+    /// Bytes handed to the kernel.
+    bytes_out,
+    /// Messages handed to the kernel.
+    messages_out,
+    /// Messages past their age limit.
+    superseded,
+    /// Messages withheld for a recipient's budget.
+    suppressed,
+    /// Messages dropped for another reason.
+    dropped,
+}

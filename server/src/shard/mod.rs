@@ -1,0 +1,404 @@
+//! One shard: the links and stages of the rooms that live on it, as a pure state machine.
+//!
+//! Datagrams and commands go in with the time; datagrams ([`Outbox`]) and events come out. No
+//! socket, thread or clock here: `thread` drives it. What may be sent to whom is decided by the
+//! [`stage`]; whether a datagram is genuine and where its answer goes by the protocol's link.
+
+mod counters;
+mod ids;
+mod outbox;
+mod stage;
+pub mod thread;
+mod timers;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::realtime::{ConnectionId, Header};
+use nucleus_protocol::time::Time;
+
+pub use counters::ShardCounters;
+pub use outbox::{Outbox, Transmit};
+
+use crate::limits;
+use crate::rate::Bucket;
+use ids::Ids;
+use stage::{Member, Stage};
+use timers::Timers;
+
+/// A room instance, unique in this server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoomId(pub u64);
+
+/// A peer of one room instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// What a shard is told from the session side.
+pub enum ShardCommand {
+    /// Make a link for a peer; answered by `LinkOpened` or `LinkRefused`.
+    OpenLink(Box<OpenLink>),
+    /// The peer is gone: its link dies at once.
+    CloseLink {
+        /// Its room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+    },
+}
+
+/// A link to be made.
+pub struct OpenLink {
+    /// The room it is a membership of.
+    pub room: RoomId,
+    /// The peer.
+    pub peer: PeerId,
+    /// The peer's slot in the room.
+    pub slot: u16,
+    /// Never reused in the session.
+    pub link_id: u32,
+    /// The AEAD.
+    pub suite: Suite,
+    /// Root of the link's keys.
+    pub root: Root,
+    /// Fresh random bytes: connection ids and path challenges come from them.
+    pub seed: [u8; 32],
+}
+
+/// What a shard tells the session side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardEvent {
+    /// The room concerned.
+    pub room: RoomId,
+    /// The peer concerned.
+    pub peer: PeerId,
+    /// What happened.
+    pub what: LinkNews,
+}
+
+/// What happened to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkNews {
+    /// It is ready under these connection ids.
+    Opened {
+        /// The one to use.
+        connection_id: ConnectionId,
+        /// The spare.
+        spare: ConnectionId,
+    },
+    /// The shard has no place for it.
+    Refused,
+    /// Nothing authentic came for `away_after`.
+    Quiet,
+    /// Something authentic came, for the first time or after `Quiet`.
+    Heard,
+}
+
+/// What a shard is set to.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its number; every connection id carries it.
+    pub index: u8,
+    /// Messages wait at most this long for company.
+    pub tick: Duration,
+    /// Silence after which a link is quiet.
+    pub away_after: Duration,
+    /// Egress budget of one recipient, bits a second.
+    pub egress_bits_per_s: u64,
+    /// Changes when the server restarts.
+    pub clock_epoch: u32,
+}
+
+struct LinkEntry {
+    link: Link,
+    stage: usize,
+    member: Member,
+    ids: [ConnectionId; 2],
+    ingress: Bucket,
+    egress: Bucket,
+    /// Time of the last authentic datagram, and whether the session side knows the link as quiet.
+    heard: Time,
+    quiet: bool,
+    /// When the timer queue will look at this link next.
+    timer: Time,
+    /// The link itself has something to send and stands in `outputs`.
+    queued: bool,
+}
+
+/// See the module.
+pub struct Shard {
+    config: ShardConfig,
+    ids: Ids,
+    links: Vec<Option<LinkEntry>>,
+    free_links: Vec<u32>,
+    stages: Vec<Stage>,
+    stage_of: HashMap<RoomId, usize>,
+    free_stages: Vec<usize>,
+    /// Stages with messages to flush.
+    dirty: Vec<usize>,
+    /// Links that want to send something of their own at the next flush.
+    outputs: Vec<u32>,
+    flush_at: Option<Time>,
+    timers: Timers,
+    events: VecDeque<ShardEvent>,
+    /// Datagrams to be sent.
+    pub outbox: Outbox,
+    /// Counts since the start.
+    pub counters: ShardCounters,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: ShardConfig) -> Self {
+        Self {
+            ids: Ids::new(config.index),
+            config,
+            links: Vec::new(),
+            free_links: Vec::new(),
+            stages: Vec::new(),
+            stage_of: HashMap::new(),
+            free_stages: Vec::new(),
+            dirty: Vec::new(),
+            outputs: Vec::new(),
+            flush_at: None,
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            outbox: Outbox::default(),
+            counters: ShardCounters::default(),
+        }
+    }
+
+    /// Takes a datagram that arrived at `now` (the kernel's stamp). What is not genuine is counted
+    /// and answered by silence.
+    pub fn handle_input(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        let Some(header) = Header::parse(datagram) else {
+            self.counters.not_ours += 1;
+            return;
+        };
+        let Some(index) = self.ids.link(header.connection_id) else {
+            self.counters.unknown_id += 1;
+            return;
+        };
+        let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let messages = match entry.link.handle_input(now, path, ecn, datagram) {
+            Ok(messages) => messages,
+            Err(_) => {
+                self.counters.rejected += 1;
+                return;
+            }
+        };
+        entry.heard = entry.heard.max(now);
+        let stage = &mut self.stages[entry.stage];
+        for message in messages {
+            self.counters.messages_in += 1;
+            if !entry.ingress.try_take(now) {
+                self.counters.over_rate += 1;
+            } else if !stage.push(now, entry.member.slot, &message) {
+                self.counters.refused_messages += 1;
+            }
+        }
+        if stage.mark_dirty() {
+            self.dirty.push(entry.stage);
+        }
+        if entry.quiet {
+            entry.quiet = false;
+            self.events.push_back(entry.news(stage.room, LinkNews::Heard));
+        }
+        self.after_link(now, index);
+    }
+
+    /// Takes a command.
+    pub fn handle_command(&mut self, now: Time, command: ShardCommand) {
+        match command {
+            ShardCommand::OpenLink(open) => self.open_link(now, *open),
+            ShardCommand::CloseLink { room, peer } => self.close_link(room, peer),
+        }
+    }
+
+    /// Does what has become due: timers of links, and the flush.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(index) = self.timers.pop_due(now) {
+            self.link_timeout(now, index);
+        }
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match (self.flush_at, self.timers.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next event for the session side.
+    pub fn poll_event(&mut self) -> Option<ShardEvent> {
+        self.events.pop_front()
+    }
+
+    /// Links that live here.
+    pub fn links(&self) -> usize {
+        self.links.len() - self.free_links.len()
+    }
+
+    fn open_link(&mut self, now: Time, open: OpenLink) {
+        let refused =
+            ShardEvent { room: open.room, peer: open.peer, what: LinkNews::Refused };
+        if self.links() >= limits::LINKS_PER_SHARD {
+            self.events.push_back(refused);
+            return;
+        }
+        let index = self.free_links.pop().unwrap_or(self.links.len() as u32);
+        let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = open.seed;
+        let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
+            .map(|random| self.ids.allocate(index, random));
+        let stage = self.stage(open.room);
+        let member = Member { slot: open.slot, peer: open.peer, link: index };
+        self.stages[stage].add(member);
+        let link = Link::new(
+            now,
+            LinkConfig {
+                role: Role::Server,
+                link_id: open.link_id,
+                suite: open.suite,
+                root: open.root,
+                connection_id: ids[0],
+                spare: ids[1],
+                path: None,
+                clock_epoch: self.config.clock_epoch,
+                seed: open.seed,
+            },
+        );
+        let bytes_per_s = self.config.egress_bits_per_s / 8;
+        let entry = LinkEntry {
+            link,
+            stage,
+            member,
+            ids,
+            ingress: Bucket::new(
+                now,
+                limits::MESSAGES_PER_SECOND.into(),
+                limits::MESSAGES_BURST.into(),
+            ),
+            // A tenth of a second may go out at once: what a late tick has to make up for.
+            egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
+            heard: now,
+            quiet: true,
+            timer: Time::MAX,
+            queued: false,
+        };
+        let opened = LinkNews::Opened { connection_id: ids[0], spare: ids[1] };
+        self.events.push_back(entry.news(open.room, opened));
+        if index as usize == self.links.len() {
+            self.links.push(Some(entry));
+        } else {
+            self.links[index as usize] = Some(entry);
+        }
+        self.after_link(now, index);
+    }
+
+    fn close_link(&mut self, room: RoomId, peer: PeerId) {
+        let Some(&stage) = self.stage_of.get(&room) else { return };
+        let Some(member) = self.stages[stage].remove(peer) else { return };
+        if let Some(entry) = self.links[member.link as usize].take() {
+            entry.ids.into_iter().for_each(|id| self.ids.release(id));
+        }
+        self.free_links.push(member.link);
+        if self.stages[stage].is_empty() {
+            self.stage_of.remove(&room);
+            self.free_stages.push(stage);
+        }
+    }
+
+    fn stage(&mut self, room: RoomId) -> usize {
+        if let Some(&stage) = self.stage_of.get(&room) {
+            return stage;
+        }
+        let stage = match self.free_stages.pop() {
+            Some(free) => {
+                self.stages[free].reset(room);
+                free
+            }
+            None => {
+                self.stages.push(Stage::new(room));
+                self.stages.len() - 1
+            }
+        };
+        self.stage_of.insert(room, stage);
+        stage
+    }
+
+    /// After anything that may have moved a link's timers or given it something to say.
+    fn after_link(&mut self, now: Time, index: u32) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        let next = entry.next_timeout(self.config.away_after);
+        if next <= now && !entry.queued {
+            entry.queued = true;
+            self.outputs.push(index);
+        } else if next > now && next < entry.timer {
+            entry.timer = next;
+            self.timers.push(next, index);
+        }
+        if (!self.dirty.is_empty() || !self.outputs.is_empty()) && self.flush_at.is_none() {
+            self.flush_at = Some(next_tick(now, self.config.tick));
+        }
+    }
+
+    fn link_timeout(&mut self, now: Time, index: u32) {
+        // The queue may hold times of a link that is gone or was looked at since: both harmless.
+        let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        entry.timer = Time::MAX;
+        entry.link.handle_timeout(now);
+        if !entry.quiet && now.since(entry.heard) >= self.config.away_after {
+            entry.quiet = true;
+            let room = self.stages[entry.stage].room;
+            self.events.push_back(entry.news(room, LinkNews::Quiet));
+        }
+        self.after_link(now, index);
+    }
+
+    fn flush(&mut self, now: Time) {
+        self.flush_at = None;
+        for stage in self.dirty.drain(..) {
+            self.stages[stage].flush(now, &mut self.links, &mut self.outbox, &mut self.counters);
+        }
+        for index in std::mem::take(&mut self.outputs) {
+            let Some(entry) = self.links[index as usize].as_mut() else { continue };
+            entry.queued = false;
+            let mut start = self.outbox.bytes.len();
+            while let Some(path) = entry.link.poll_output(now, &mut self.outbox.bytes) {
+                self.outbox.commit(path, start, 0);
+                self.counters.datagrams_out += 1;
+                start = self.outbox.bytes.len();
+            }
+            self.after_link(now + Duration::from_micros(1), index);
+        }
+        self.counters.bytes_out += self.outbox.take_new_bytes();
+    }
+}
+
+impl LinkEntry {
+    fn news(&self, room: RoomId, what: LinkNews) -> ShardEvent {
+        ShardEvent { room, peer: self.member.peer, what }
+    }
+
+    fn next_timeout(&self, away_after: Duration) -> Time {
+        let quiet = if self.quiet { Time::MAX } else { self.heard + away_after };
+        self.link.poll_timeout().map_or(quiet, |t| t.min(quiet))
+    }
+}
+
+/// The next multiple of `tick` behind `now`.
+fn next_tick(now: Time, tick: Duration) -> Time {
+    let tick = (tick.as_micros() as u64).max(1);
+    Time::from_micros((now.as_micros() / tick + 1).saturating_mul(tick))
+}

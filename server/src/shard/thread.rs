@@ -1,0 +1,272 @@
+//! The thread that drives one shard: socket in, core, socket out. No lock, no await, no allocation
+//! on the way of a pose.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nucleus_net::{Clock, RecvBatch, SendBatch, UdpSocket, Waker};
+use nucleus_protocol::link::Path;
+use nucleus_protocol::time::Time;
+use tokio::sync::mpsc;
+
+use super::{RoomId, Shard, ShardCommand, ShardConfig, ShardCounters, ShardEvent};
+use crate::limits;
+use crate::room::task::RoomInput;
+
+/// What the session side posts to a shard's thread.
+pub enum ShardMail {
+    /// A room begins: its events go to this mailbox.
+    RoomOpened(RoomId, mpsc::Sender<RoomInput>),
+    /// A room is over.
+    RoomClosed(RoomId),
+    /// For the core.
+    Command(ShardCommand),
+    /// End the thread.
+    Stop,
+}
+
+/// A shard as the session side sees it.
+pub struct ShardHandle {
+    mail: mpsc::Sender<ShardMail>,
+    waker: Waker,
+    /// Rooms placed on it, for choosing the emptiest.
+    pub rooms: AtomicUsize,
+    /// What its thread published last.
+    pub published: Arc<Published>,
+}
+
+/// A shard's figures, published by its thread a few times a second.
+#[derive(Default)]
+pub struct Published {
+    counters: [AtomicU64; ShardCounters::NAMES.len()],
+    /// Links alive.
+    pub links: AtomicU64,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    pub kernel_drops: AtomicU64,
+    /// Datagrams that could not be sent: the send buffer stayed full, or the address was refused.
+    pub send_failures: AtomicU64,
+}
+
+impl Published {
+    /// Values in the order of [`ShardCounters::NAMES`].
+    pub fn counters(&self) -> impl Iterator<Item = u64> {
+        self.counters.iter().map(|c| c.load(Ordering::Relaxed))
+    }
+}
+
+impl ShardHandle {
+    /// Posts a command; waits while the mailbox is full.
+    pub async fn send(&self, command: ShardCommand) {
+        self.post(ShardMail::Command(command)).await;
+    }
+
+    /// Posts anything; waits while the mailbox is full.
+    pub async fn post(&self, mail: ShardMail) {
+        // A closed mailbox is a thread that has ended: the server is stopping.
+        if self.mail.send(mail).await.is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
+/// Starts the thread of one shard on `socket`.
+pub fn spawn(
+    config: ShardConfig,
+    socket: UdpSocket,
+    clock: Clock,
+    core: Option<usize>,
+) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
+    let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
+    let waker = Waker::new()?;
+    let published = Arc::new(Published::default());
+    let handle = ShardHandle {
+        mail,
+        waker: waker.clone(),
+        rooms: AtomicUsize::new(0),
+        published: published.clone(),
+    };
+    let name = format!("shard-{}", config.index);
+    let thread = ShardThread {
+        shard: Shard::new(config),
+        socket,
+        clock,
+        mailbox,
+        waker,
+        published,
+        rooms: HashMap::new(),
+        undelivered: VecDeque::new(),
+        send_failures: 0,
+        publish_at: Time::ZERO,
+    };
+    let join = std::thread::Builder::new().name(name).spawn(move || {
+        if let Some(core) = core
+            && let Err(error) = nucleus_net::pin_current_thread(core)
+        {
+            tracing::warn!(core, %error, "could not pin the shard's thread");
+        }
+        thread.run();
+    })?;
+    Ok((Arc::new(handle), join))
+}
+
+/// How often the figures are published.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest wait of a shard with nothing to do, so that its figures stay fresh.
+const IDLE_WAIT: Duration = PUBLISH_INTERVAL;
+
+struct ShardThread {
+    shard: Shard,
+    socket: UdpSocket,
+    clock: Clock,
+    mailbox: mpsc::Receiver<ShardMail>,
+    waker: Waker,
+    published: Arc<Published>,
+    rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
+    /// Events that their room had no place for yet: at most a few a link.
+    undelivered: VecDeque<ShardEvent>,
+    send_failures: u64,
+    publish_at: Time,
+}
+
+impl ShardThread {
+    fn run(mut self) {
+        let mut received = RecvBatch::new(true);
+        let mut to_send = SendBatch::new(1 << 20, 1 << 14);
+        loop {
+            let busy = self.drain(&mut received);
+            if !self.read_mail() {
+                return;
+            }
+            let now = self.now();
+            self.shard.handle_timeout(now);
+            self.send(&mut to_send);
+            self.deliver_events();
+            self.publish(now);
+            self.wait(busy);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(self.clock.now())
+    }
+
+    /// Empties the socket, within bounds; whether anything was there.
+    fn drain(&mut self, batch: &mut RecvBatch) -> bool {
+        let shard = &mut self.shard;
+        for turn in 0..limits::DRAINS_PER_TURN {
+            match self.socket.recv(batch) {
+                Ok(0) => return turn > 0,
+                Ok(_) => batch.for_each(|datagram| {
+                    let path = Path { remote: datagram.remote, local: datagram.local };
+                    let arrived = Time::from_micros(datagram.received);
+                    shard.handle_input(arrived, path, datagram.ecn, datagram.data);
+                }),
+                Err(error) => {
+                    tracing::debug!(%error, "receive failed");
+                    return turn > 0;
+                }
+            }
+        }
+        true
+    }
+
+    /// False when the thread is to end.
+    fn read_mail(&mut self) -> bool {
+        for _ in 0..limits::COMMANDS_PER_TURN {
+            match self.mailbox.try_recv() {
+                Ok(ShardMail::Command(command)) => {
+                    let now = self.now();
+                    self.shard.handle_command(now, command);
+                }
+                Ok(ShardMail::RoomOpened(room, mailbox)) => {
+                    self.rooms.insert(room, mailbox);
+                }
+                Ok(ShardMail::RoomClosed(room)) => {
+                    self.rooms.remove(&room);
+                }
+                Ok(ShardMail::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => {
+                    return false;
+                }
+                Err(mpsc::error::TryRecvError::Empty) => break,
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, batch: &mut SendBatch) {
+        let outbox = &self.shard.outbox;
+        for t in &outbox.transmits {
+            let bytes = &outbox.bytes[t.start..t.end];
+            if !batch.push(t.path.remote, t.path.local, t.segment, bytes) {
+                self.send_failures += send_batch(&mut self.socket, batch);
+                batch.push(t.path.remote, t.path.local, t.segment, bytes);
+            }
+        }
+        if !batch.is_empty() {
+            self.send_failures += send_batch(&mut self.socket, batch);
+        }
+        self.shard.outbox.clear();
+    }
+
+    fn deliver_events(&mut self) {
+        while let Some(event) = self.shard.poll_event() {
+            self.undelivered.push_back(event);
+        }
+        for _ in 0..self.undelivered.len() {
+            let Some(event) = self.undelivered.pop_front() else { return };
+            let Some(room) = self.rooms.get(&event.room) else { continue };
+            let input = RoomInput::Link(event.peer, event.what);
+            if let Err(mpsc::error::TrySendError::Full(_)) = room.try_send(input) {
+                self.undelivered.push_back(event);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        if now < self.publish_at {
+            return;
+        }
+        self.publish_at = now + PUBLISH_INTERVAL;
+        let values = self.shard.counters.values();
+        for (published, value) in self.published.counters.iter().zip(values) {
+            published.store(value, Ordering::Relaxed);
+        }
+        self.published.links.store(self.shard.links() as u64, Ordering::Relaxed);
+        self.published.send_failures.store(self.send_failures, Ordering::Relaxed);
+        if let Ok(drops) = self.socket.kernel_drops() {
+            self.published.kernel_drops.store(drops.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// With traffic the thread sleeps towards the tick and takes what has gathered: waking for each
+    /// datagram costs about a tenth of a core more. Without, it waits for the socket or the mailbox.
+    fn wait(&mut self, busy: bool) {
+        let now = self.now();
+        let due = self.shard.poll_timeout().unwrap_or(Time::MAX);
+        if busy || self.shard.poll_timeout().is_some_and(|at| at <= now + limits::DRAIN_INTERVAL) {
+            let until = due.min(now + limits::DRAIN_INTERVAL);
+            nucleus_net::sleep_until(until.as_micros());
+            return;
+        }
+        let pause = due.since(now).min(IDLE_WAIT);
+        let pause = if self.undelivered.is_empty() { pause } else { limits::DRAIN_INTERVAL };
+        if let Err(error) = self.socket.wait_readable(Some(&self.waker), pause) {
+            tracing::warn!(%error, "waiting for the realtime socket failed");
+            nucleus_net::sleep_until((now + limits::DRAIN_INTERVAL).as_micros());
+        }
+        self.waker.drain();
+    }
+}
+
+fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
+    let report = socket.send(batch);
+    if report.gso_disabled_now {
+        tracing::warn!("the kernel refused segmentation offload; sending datagrams one by one");
+    }
+    batch.clear();
+    report.dropped + report.failed
+}
+

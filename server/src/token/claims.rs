@@ -1,0 +1,109 @@
+//! Reading claims that a valid signature covers but nobody has checked yet.
+
+use serde_json::{Map, Value};
+
+use super::{Admission, App, DEFAULT_ROLE, LEEWAY_S, MAX_GRANTS, RoomPattern, TokenError};
+
+/// Longest tenant, role and grant (bytes).
+pub(super) const MAX_SHORT: usize = 64;
+/// Longest user, room and display name (bytes).
+pub(super) const MAX_LONG: usize = 128;
+
+pub(super) type Raw = Map<String, Value>;
+
+/// Judges every claim at `now` (seconds since 1970).
+pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<Admission, TokenError> {
+    check_times(claims, now)?;
+    check_audience(claims, audience)?;
+    let user = required_text(claims, "sub", MAX_LONG)?;
+    Ok(Admission {
+        name: text(claims, "name", MAX_LONG)?.unwrap_or_else(|| user.clone()),
+        user,
+        tenant: required_text(claims, "tenant", MAX_SHORT)?,
+        app: app(claims)?,
+        room: room(claims)?,
+        role: text(claims, "role", MAX_SHORT)?.unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
+        grants: grants(claims)?,
+    })
+}
+
+/// A time of the wrong type is an error and never "absent" (CVE-2026-25537).
+fn check_times(claims: &Raw, now: u64) -> Result<(), TokenError> {
+    let exp = time(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
+    if exp.saturating_add(LEEWAY_S) <= now {
+        return Err(TokenError::Expired);
+    }
+    let soon = now.saturating_add(LEEWAY_S);
+    if time(claims, "nbf")?.is_some_and(|nbf| nbf > soon) {
+        return Err(TokenError::NotYetValid);
+    }
+    time(claims, "iat").map(|_| ())
+}
+
+/// Seconds since 1970; RFC 7519 allows a fraction, which is cut off.
+fn time(claims: &Raw, key: &'static str) -> Result<Option<u64>, TokenError> {
+    let Some(value) = claims.get(key) else { return Ok(None) };
+    let seconds = value.as_u64().or_else(|| {
+        // Up to 2^53 a float still holds every whole second.
+        let float = value.as_f64().filter(|float| (0.0..9.0e15).contains(float))?;
+        Some(float as u64)
+    });
+    seconds.map(Some).ok_or(TokenError::BadClaim(key))
+}
+
+fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
+    let named = match claims.get("aud") {
+        None => return Err(TokenError::MissingClaim("aud")),
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
+        Some(_) => return Err(TokenError::BadClaim("aud")),
+    };
+    if named { Ok(()) } else { Err(TokenError::WrongAudience) }
+}
+
+fn app(claims: &Raw) -> Result<App, TokenError> {
+    match claims.get("app").map(Value::as_str) {
+        None => Err(TokenError::MissingClaim("app")),
+        Some(Some("atom")) => Ok(App::Atom),
+        Some(Some("assist")) => Ok(App::Assist),
+        Some(_) => Err(TokenError::BadClaim("app")),
+    }
+}
+
+fn room(claims: &Raw) -> Result<RoomPattern, TokenError> {
+    match text(claims, "room", MAX_LONG)? {
+        None => Ok(RoomPattern::Any),
+        Some(room) => RoomPattern::parse(&room).ok_or(TokenError::BadClaim("room")),
+    }
+}
+
+fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
+    const BAD: TokenError = TokenError::BadClaim("grants");
+    match claims.get("grants") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(list)) if list.len() <= MAX_GRANTS => {
+            let grant = |value: &Value| {
+                value.as_str().filter(|text| fits(text, MAX_SHORT)).map(str::to_owned)
+            };
+            list.iter().map(grant).collect::<Option<_>>().ok_or(BAD)
+        }
+        Some(_) => Err(BAD),
+    }
+}
+
+fn required_text(claims: &Raw, key: &'static str, max: usize) -> Result<String, TokenError> {
+    text(claims, key, max)?.ok_or(TokenError::MissingClaim(key))
+}
+
+fn text(claims: &Raw, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
+    match claims.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) if fits(text, max) => Ok(Some(text.clone())),
+        Some(_) => Err(TokenError::BadClaim(key)),
+    }
+}
+
+/// Names end up in rosters and logs: never empty, never with a control character.
+pub(super) fn fits(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
+}

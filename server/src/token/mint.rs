@@ -1,0 +1,138 @@
+//! Making join tokens with the data directory's own key, for development and tests.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use thiserror::Error;
+
+use super::claims::{MAX_LONG, MAX_SHORT, fits};
+use super::{App, Claims, DEFAULT_ROLE, MAX_GRANTS, MAX_TOKEN_BYTES, RoomPattern};
+use crate::data_dir::DataDir;
+
+/// Longest time to live of a token made here: whoever needs more has a web server.
+const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
+
+/// Signs join tokens that the server of the same data directory accepts in development mode.
+pub struct Minter {
+    key: EncodingKey,
+    audience: String,
+    pin: String,
+}
+
+/// What a join token shall say; the minter adds audience, times, name of the token and pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// The product.
+    pub app: App,
+    /// The tenant, 1 to 64 bytes.
+    pub tenant: String,
+    /// The user, 1 to 128 bytes.
+    pub user: String,
+    /// How the user is shown, 1 to 128 bytes; absent: as `user`.
+    pub name: Option<String>,
+    /// A room or a prefix with `*`, 1 to 128 bytes; absent: every room of the tenant.
+    pub room: Option<String>,
+    /// The role, 1 to 64 bytes.
+    pub role: String,
+    /// Single rights beyond the role.
+    pub grants: Vec<String>,
+    /// How long it is valid, 1 s to 366 days.
+    pub ttl: Duration,
+}
+
+impl TokenRequest {
+    /// A plain member of every room of `tenant`, for an hour.
+    pub fn new(app: App, tenant: impl Into<String>, user: impl Into<String>) -> Self {
+        Self {
+            app,
+            tenant: tenant.into(),
+            user: user.into(),
+            name: None,
+            room: None,
+            role: DEFAULT_ROLE.to_owned(),
+            grants: Vec::new(),
+            ttl: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Why no token was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MintError {
+    /// The server would refuse it.
+    #[error("token: {0}")]
+    Refused(&'static str),
+    /// The cryptographic library failed.
+    #[error("token: it could not be signed")]
+    Signing,
+}
+
+impl Minter {
+    /// Takes key, audience and pin of `data`.
+    #[must_use]
+    pub fn new(data: &DataDir) -> Self {
+        Self {
+            key: EncodingKey::from_ed_der(data.token_key()),
+            audience: data.server_id().to_string(),
+            pin: data.certificate_pin().to_base64url(),
+        }
+    }
+
+    /// A signed token, valid from `now_unix` (seconds since 1970) for the time asked for.
+    pub fn mint(&self, request: TokenRequest, now_unix: u64) -> Result<String, MintError> {
+        check(&request)?;
+        let claims = Claims {
+            exp: now_unix.saturating_add(request.ttl.as_secs()),
+            iat: now_unix,
+            aud: self.audience.clone(),
+            jti: random_name()?,
+            pin: Some(self.pin.clone()),
+            sub: request.user,
+            tenant: request.tenant,
+            app: request.app,
+            room: request.room,
+            role: request.role,
+            grants: request.grants,
+            name: request.name,
+        };
+        let token = encode(&Header::new(Algorithm::EdDSA), &claims, &self.key)
+            .map_err(|_| MintError::Signing)?;
+        ensure(token.len() <= MAX_TOKEN_BYTES, "it would be longer than 4096 bytes: grant less")?;
+        Ok(token)
+    }
+}
+
+impl fmt::Debug for Minter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minter").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
+
+fn check(request: &TokenRequest) -> Result<(), MintError> {
+    let all_fit = |texts: &[String]| texts.iter().all(|text| fits(text, MAX_SHORT));
+    let optional = |text: &Option<String>| text.as_ref().is_none_or(|text| fits(text, MAX_LONG));
+    let pattern = |room: &String| RoomPattern::parse(room).is_some();
+    ensure(fits(&request.tenant, MAX_SHORT), "--tenant takes 1 to 64 bytes")?;
+    ensure(fits(&request.user, MAX_LONG), "--user takes 1 to 128 bytes")?;
+    ensure(fits(&request.role, MAX_SHORT), "--role takes 1 to 64 bytes")?;
+    ensure(optional(&request.name), "--name takes 1 to 128 bytes")?;
+    ensure(optional(&request.room), "--room takes 1 to 128 bytes")?;
+    ensure(request.room.as_ref().is_none_or(pattern), "--room takes a `*` only at its end")?;
+    ensure(request.grants.len() <= MAX_GRANTS, "--grant may be given 32 times at most")?;
+    ensure(all_fit(&request.grants), "--grant takes 1 to 64 bytes")?;
+    let ttl = Duration::from_secs(1)..=MAX_TTL;
+    ensure(ttl.contains(&request.ttl), "--ttl takes 1s to 366d")
+}
+
+fn ensure(holds: bool, refusal: &'static str) -> Result<(), MintError> {
+    if holds { Ok(()) } else { Err(MintError::Refused(refusal)) }
+}
+
+fn random_name() -> Result<String, MintError> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| MintError::Signing)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}

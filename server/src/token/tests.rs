@@ -1,0 +1,349 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::{Config, TokenAlgorithm, Tokens};
+use crate::data_dir::DataDir;
+
+const NOW: u64 = 1_800_000_000;
+
+struct Fixture {
+    _temp: tempfile::TempDir,
+    data: DataDir,
+    verifier: Verifier,
+}
+
+fn fixture() -> Fixture {
+    let temp = tempfile::tempdir().unwrap();
+    let data = DataDir::open(&temp.path().join("data")).unwrap();
+    let verifier = Verifier::new(&Config::default(), &data).unwrap();
+    Fixture { _temp: temp, data, verifier }
+}
+
+impl Fixture {
+    fn claims(&self) -> Value {
+        json!({
+            "sub": "ada", "tenant": "acme", "app": "atom", "exp": NOW + 60,
+            "aud": self.data.server_id(),
+        })
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let key = EncodingKey::from_ed_der(self.data.token_key());
+        encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
+    }
+
+    fn verify_with(&self, key: &str, value: Value) -> Result<Admission, TokenError> {
+        let mut claims = self.claims();
+        claims[key] = value;
+        self.verifier.verify(&self.sign(&claims), NOW)
+    }
+}
+
+fn forge(header: &Value, claims: &Value, signature: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{signature}", part(header), part(claims))
+}
+
+#[test]
+fn what_is_minted_is_admitted() {
+    let f = fixture();
+    let request = TokenRequest {
+        name: Some("Ada L.".to_owned()),
+        room: Some("lab-*".to_owned()),
+        role: "trainer".to_owned(),
+        grants: vec!["kick".to_owned()],
+        ..TokenRequest::new(App::Assist, "acme", "ada")
+    };
+    let token = Minter::new(&f.data).mint(request, NOW).unwrap();
+    let admission = f.verifier.verify(&token, NOW).unwrap();
+    assert_eq!((&*admission.user, &*admission.name), ("ada", "Ada L."));
+    assert_eq!((&*admission.tenant, admission.app), ("acme", App::Assist));
+    assert_eq!(admission.room, RoomPattern::Prefix("lab-".to_owned()));
+    assert_eq!((&*admission.role, &*admission.grants), ("trainer", &["kick".to_owned()][..]));
+}
+
+#[test]
+fn a_minted_token_carries_the_pin() {
+    let f = fixture();
+    let token = Minter::new(&f.data).mint(TokenRequest::new(App::Atom, "t", "u"), NOW).unwrap();
+    let body = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(claims["pin"], f.data.certificate_pin().to_base64url());
+    assert_eq!(claims["jti"].as_str().unwrap().len(), 22);
+    assert!(claims.get("room").is_none());
+}
+
+#[test]
+fn the_least_token_has_defaults() {
+    let f = fixture();
+    let admission = f.verifier.verify(&f.sign(&f.claims()), NOW).unwrap();
+    assert_eq!((&*admission.name, &*admission.role), ("ada", DEFAULT_ROLE));
+    assert_eq!((admission.room, admission.grants), (RoomPattern::Any, vec![]));
+}
+
+#[test]
+fn each_required_claim_is_missed_by_name() {
+    let f = fixture();
+    for key in ["sub", "tenant", "app", "exp", "aud"] {
+        let mut claims = f.claims();
+        claims.as_object_mut().unwrap().remove(key);
+        let result = f.verifier.verify(&f.sign(&claims), NOW);
+        assert_eq!(result, Err(TokenError::MissingClaim(key)));
+    }
+}
+
+#[test]
+fn a_wrongly_typed_claim_is_never_absent() {
+    let f = fixture();
+    let far = (NOW + 60).to_string();
+    for (key, value) in [
+        ("exp", json!(far)),
+        ("exp", json!(null)),
+        ("exp", json!(-1)),
+        ("exp", json!(1.0e300)),
+        ("exp", json!([NOW + 60])),
+        ("nbf", json!("0")),
+        ("iat", json!("0")),
+        ("aud", json!(7)),
+        ("sub", json!(7)),
+        ("app", json!("other")),
+        ("room", json!(null)),
+        ("grants", json!("kick")),
+        ("grants", json!([1])),
+        ("grants", json!(vec!["g"; MAX_GRANTS + 1])),
+    ] {
+        assert_eq!(f.verify_with(key, value.clone()), Err(TokenError::BadClaim(key)), "{value}");
+    }
+}
+
+#[test]
+fn times_have_thirty_seconds_of_leeway() {
+    let f = fixture();
+    assert!(f.verify_with("exp", json!(NOW - LEEWAY_S + 1)).is_ok());
+    assert_eq!(f.verify_with("exp", json!(NOW - LEEWAY_S)), Err(TokenError::Expired));
+    assert_eq!(f.verify_with("exp", json!(0)), Err(TokenError::Expired));
+    assert!(f.verify_with("exp", json!(u64::MAX)).is_ok());
+    assert!(f.verify_with("exp", json!(NOW as f64 + 0.5)).is_ok());
+    assert!(f.verify_with("nbf", json!(NOW + LEEWAY_S)).is_ok());
+    assert_eq!(f.verify_with("nbf", json!(NOW + LEEWAY_S + 1)), Err(TokenError::NotYetValid));
+}
+
+#[test]
+fn the_audience_must_name_this_server() {
+    let f = fixture();
+    let own = f.data.server_id();
+    assert!(f.verify_with("aud", json!(["other", own])).is_ok());
+    for aud in [json!("other"), json!([]), json!(["other"]), json!("")] {
+        assert_eq!(f.verify_with("aud", aud), Err(TokenError::WrongAudience));
+    }
+}
+
+#[test]
+fn lengths_and_characters() {
+    let f = fixture();
+    for (key, max) in [("sub", 128), ("room", 128), ("name", 128), ("tenant", 64), ("role", 64)] {
+        assert!(f.verify_with(key, json!("x".repeat(max))).is_ok(), "{key}");
+        for bad in ["x".repeat(max + 1), String::new(), "a\nb".into(), "a\u{9b}b".into()] {
+            assert_eq!(f.verify_with(key, json!(bad)), Err(TokenError::BadClaim(key)), "{key}");
+        }
+    }
+}
+
+#[test]
+fn room_patterns() {
+    let f = fixture();
+    let room = |text: &str| f.verify_with("room", json!(text)).map(|admission| admission.room);
+    assert!(RoomPattern::Any.admits("x"));
+    assert!(room("lab-1").unwrap().admits("lab-1") && !room("lab-1").unwrap().admits("lab-12"));
+    assert!(room("lab-*").unwrap().admits("lab-12") && !room("lab-*").unwrap().admits("lob-1"));
+    assert!(room("*").unwrap().admits("anything"));
+    for bad in ["a*b", "**", "*a"] {
+        assert_eq!(room(bad), Err(TokenError::BadClaim("room")));
+    }
+}
+
+/// header {"alg":"none","typ":"JWT"}, claims {"sub":"ada","tenant":"acme","app":"atom",
+/// "exp":4102444800,"aud":"any"}, no signature.
+const ALG_NONE: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhZGEiLCJ0ZW5hbnQiOiJhY21lIiwiYXBwIjoiYXRvbSIsImV4cCI6NDEwMjQ0NDgwMCwiYXVkIjoiYW55In0.";
+
+#[test]
+fn alg_none_is_refused() {
+    let f = fixture();
+    assert_eq!(f.verifier.verify(ALG_NONE, NOW), Err(TokenError::WrongAlgorithm));
+    for alg in ["none", "None", "NONE", "nOnE", "HS256", "ES256", "RS256"] {
+        let token = forge(&json!({ "alg": alg }), &f.claims(), "");
+        assert_eq!(f.verifier.verify(&token, NOW), Err(TokenError::WrongAlgorithm), "{alg}");
+    }
+    let unsigned = forge(&json!({ "alg": "EdDSA" }), &f.claims(), "");
+    assert_eq!(f.verifier.verify(&unsigned, NOW), Err(TokenError::BadSignature));
+}
+
+#[test]
+fn a_public_key_is_no_shared_secret() {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    let f = fixture();
+    let pair = Ed25519KeyPair::from_pkcs8(f.data.token_key()).unwrap();
+    let key = EncodingKey::from_secret(pair.public_key().as_ref());
+    let token = encode(&Header::new(Algorithm::HS256), &f.claims(), &key).unwrap();
+    assert_eq!(f.verifier.verify(&token, NOW), Err(TokenError::WrongAlgorithm));
+    let relabelled = {
+        let mut parts: Vec<&str> = token.split('.').collect();
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA"}"#);
+        parts[0] = &header;
+        parts.join(".")
+    };
+    assert_eq!(f.verifier.verify(&relabelled, NOW), Err(TokenError::BadSignature));
+}
+
+#[test]
+fn strangers_and_changed_tokens_are_refused() {
+    let (f, stranger) = (fixture(), fixture());
+    let foreign = stranger.sign(&f.claims());
+    assert_eq!(f.verifier.verify(&foreign, NOW), Err(TokenError::BadSignature));
+    let own = f.sign(&f.claims());
+    let signature = own.rsplit('.').next().unwrap();
+    let mut claims = f.claims();
+    claims["sub"] = json!("admin");
+    let changed = forge(&json!({ "alg": "EdDSA", "typ": "JWT" }), &claims, signature);
+    assert_eq!(f.verifier.verify(&changed, NOW), Err(TokenError::BadSignature));
+}
+
+#[test]
+fn what_is_no_jwt_is_malformed() {
+    let f = fixture();
+    let own = f.sign(&f.claims());
+    let critical = forge(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &f.claims(), "AA");
+    let long = format!("{own}{}", "A".repeat(MAX_TOKEN_BYTES));
+    let no_alg = forge(&json!({}), &f.claims(), "AA");
+    let no_object = f.sign(&json!([1, 2]));
+    let dots = format!("{own}.AA");
+    for token in ["", ".", "..", "a.b.c", "ü", &critical, &long, &no_alg, &no_object, &dots] {
+        assert_eq!(f.verifier.verify(token, NOW), Err(TokenError::Malformed), "{token}");
+    }
+}
+
+fn configured(dir: &Path, algorithm: TokenAlgorithm, key: &[u8]) -> Config {
+    let path = dir.join("key");
+    fs::write(&path, key).unwrap();
+    let secret = algorithm == TokenAlgorithm::HS256;
+    let tokens = Tokens {
+        algorithm,
+        public_key_file: (!secret).then(|| path.clone()),
+        secret_file: secret.then_some(path),
+        audience: Some("relay.example".to_owned()),
+    };
+    Config { tokens: Some(tokens), ..Config::default() }
+}
+
+#[test]
+fn a_configured_key_replaces_the_development_key() {
+    let f = fixture();
+    let dir = tempfile::tempdir().unwrap();
+    for (algorithm, jwt, kind) in [
+        (TokenAlgorithm::ES256, Algorithm::ES256, &rcgen::PKCS_ECDSA_P256_SHA256),
+        (TokenAlgorithm::EdDSA, Algorithm::EdDSA, &rcgen::PKCS_ED25519),
+    ] {
+        let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+        let config = configured(dir.path(), algorithm, pair.public_key_pem().as_bytes());
+        let verifier = Verifier::new(&config, &f.data).unwrap();
+        let key = match jwt {
+            Algorithm::ES256 => EncodingKey::from_ec_der(pair.serialized_der()),
+            _ => EncodingKey::from_ed_der(pair.serialized_der()),
+        };
+        let mut claims = f.claims();
+        claims["aud"] = json!("relay.example");
+        let token = encode(&Header::new(jwt), &claims, &key).unwrap();
+        assert!(verifier.verify(&token, NOW).is_ok());
+        assert!(verifier.verify(&f.sign(&claims), NOW).is_err(), "development key still trusted");
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused() {
+    let f = fixture();
+    let dir = tempfile::tempdir().unwrap();
+    let ed = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    for (algorithm, pem) in [
+        (TokenAlgorithm::ES256, ed.public_key_pem()),
+        (TokenAlgorithm::ES256, p384.public_key_pem()),
+        (TokenAlgorithm::EdDSA, p384.public_key_pem()),
+        (TokenAlgorithm::EdDSA, ed.serialize_pem()),
+        (TokenAlgorithm::EdDSA, "no key".to_owned()),
+    ] {
+        let config = configured(dir.path(), algorithm, pem.as_bytes());
+        let error = Verifier::new(&config, &f.data).unwrap_err();
+        assert!(matches!(error, TokenKeyError::NotAPublicKey { .. }), "{error}");
+    }
+}
+
+#[test]
+fn guessable_secrets_are_refused() {
+    let f = fixture();
+    let dir = tempfile::tempdir().unwrap();
+    let good = "k9X2vB7mQ4tL1zR8wN5cJ3hF6sD0pGyA\n";
+    let config = configured(dir.path(), TokenAlgorithm::HS256, good.as_bytes());
+    let verifier = Verifier::new(&config, &f.data).unwrap();
+    let mut claims = f.claims();
+    claims["aud"] = json!("relay.example");
+    let key = EncodingKey::from_secret(good.trim_end().as_bytes());
+    let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    assert!(verifier.verify(&token, NOW).is_ok());
+    for weak in [
+        "",
+        "k9X2vB7mQ4tL1zR8wN5cJ3hF6sD0pGy",
+        "a-string-secret-at-least-256-bits-long",
+        "ChangeMe-ChangeMe-0123456789-abcdef",
+        "00000000000000000000000000000000",
+    ] {
+        let config = configured(dir.path(), TokenAlgorithm::HS256, weak.as_bytes());
+        let error = Verifier::new(&config, &f.data).unwrap_err();
+        assert!(matches!(error, TokenKeyError::WeakSecret { .. }), "{weak}");
+    }
+}
+
+#[test]
+fn the_minter_makes_nothing_the_server_would_refuse() {
+    let f = fixture();
+    let minter = Minter::new(&f.data);
+    let plain = || TokenRequest::new(App::Atom, "acme", "ada");
+    for request in [
+        TokenRequest { tenant: String::new(), ..plain() },
+        TokenRequest { user: "a\tb".to_owned(), ..plain() },
+        TokenRequest { room: Some("a*b".to_owned()), ..plain() },
+        TokenRequest { role: "r".repeat(65), ..plain() },
+        TokenRequest { ttl: Duration::ZERO, ..plain() },
+        TokenRequest { ttl: Duration::from_secs(400 * 86_400), ..plain() },
+        TokenRequest { grants: vec!["g".to_owned(); MAX_GRANTS + 1], ..plain() },
+    ] {
+        assert!(matches!(minter.mint(request, NOW), Err(MintError::Refused(_))));
+    }
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let f = fixture();
+    assert_eq!(format!("{:?}", f.verifier), "Verifier { algorithm: EdDSA, .. }");
+    assert!(format!("{:?}", Minter::new(&f.data)).len() < 80);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_text_admits_or_panics(text in "[ -~\\.]{0,200}") {
+        let f = fixture_once();
+        prop_assert!(f.verifier.verify(&text, NOW).is_err());
+    }
+}
+
+fn fixture_once() -> &'static Fixture {
+    static FIXTURE: std::sync::OnceLock<Fixture> = std::sync::OnceLock::new();
+    FIXTURE.get_or_init(fixture)
+}
