@@ -132,6 +132,11 @@ impl Roster {
         }
         for peer in update.joined.into_iter().filter(|peer| !gone.contains(&peer.peer)) {
             let peer = PeerInfo::from(peer);
+            // A roster handed over at a join is ahead of the updates behind it: this client itself
+            // is announced to everybody, and so are those who joined in the same moment.
+            if self.peers.contains_key(&peer.id) {
+                continue;
+            }
             self.insert(peer.clone());
             changes.push(RosterChange::Joined(peer));
         }
@@ -215,6 +220,14 @@ mod tests {
         assert_eq!(roster.by_slot(Slot(12)).map(|p| p.id), Some(PeerId(3)));
         assert_eq!(roster.by_slot(Slot(11)), None);
         assert_eq!(roster.version(), 8);
+    }
+
+    #[test]
+    fn who_is_known_is_not_announced_again() {
+        let mut roster = Roster::new(0, [peer(1, 10)]);
+        let joined = vec![peer(1, 10), peer(2, 11)];
+        let changes = roster.apply(RosterUpdate { version: 1, joined, ..Default::default() });
+        assert_eq!(changes, Ok(vec![RosterChange::Joined(peer(2, 11).into())]));
     }
 
     #[test]

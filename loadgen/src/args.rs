@@ -130,7 +130,8 @@ fn parse_hz(text: &str) -> Result<f64, String> {
     if (0.0..=MAX_HZ).contains(&hz) { Ok(hz) } else { Err("must be 0 to 1,000".into()) }
 }
 
-fn parse_pin(text: &str) -> Result<[u8; 32], String> {
+/// A SHA-256 in hexadecimal, with or without colons.
+pub(crate) fn parse_pin(text: &str) -> Result<[u8; 32], String> {
     let digits = text.replace(':', "");
     let mut pin = [0; 32];
     if digits.len() != 64 || !digits.is_ascii() {
@@ -156,9 +157,29 @@ mod tests {
     #[test]
     fn the_contract_s_command_lines() {
         let args = run(&[
-            "--embedded", "--headsets", "25", "--room-size", "10", "--duration", "30s", "--ramp",
-            "500ms", "--profile", "idle", "--pose-hz", "0", "--network", "wifi", "--seed", "7",
-            "--json", "x.json", "--fail-if", "pose.p99_ms > 60", "--fail-if", "joins.failed>0",
+            "--embedded",
+            "--headsets",
+            "25",
+            "--room-size",
+            "10",
+            "--duration",
+            "30s",
+            "--ramp",
+            "500ms",
+            "--profile",
+            "idle",
+            "--pose-hz",
+            "0",
+            "--network",
+            "wifi",
+            "--seed",
+            "7",
+            "--json",
+            "x.json",
+            "--fail-if",
+            "pose.p99_ms > 60",
+            "--fail-if",
+            "joins.failed>0",
         ])
         .unwrap();
         assert_eq!((args.rooms(), args.fail_if.len()), (3, 2));

@@ -191,7 +191,6 @@ impl Books {
         let Some(from) = from.filter(|from| *from != receiver) else {
             return self.wrong(channel, arrival, Wrong::Misrouted);
         };
-        let sender = &self.members[from as usize];
         let Some(due) = self.genuine(from, channel, message) else {
             let wrong = if self.elsewhere(room, channel, message) {
                 Wrong::Misrouted
@@ -200,7 +199,7 @@ impl Books {
             };
             return self.wrong(channel, arrival, wrong);
         };
-        let place = sender_place(sender);
+        let place = self.members[from as usize].source.sender as usize;
         let seen = &mut self.members[receiver as usize].seen[place][channel as usize];
         let novelty = seen.note(due.number);
         self.count(channel, &due, arrival, novelty);
@@ -256,10 +255,6 @@ impl Books {
             Wrong::Corrupt => tally.corrupt += 1,
         }
     }
-}
-
-fn sender_place(sender: &Member) -> usize {
-    sender.source.sender as usize
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -110,7 +110,10 @@ impl Embedded {
     /// The last lines of its log when it has ended by itself.
     pub(crate) fn died(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
-        Some(format!("the server ended in mid-run ({status}); its last lines were:\n{}", self.log.text()))
+        Some(format!(
+            "the server ended in mid-run ({status}); its last lines were:\n{}",
+            self.log.text()
+        ))
     }
 
     fn stop(&mut self) {
@@ -193,9 +196,13 @@ mod tests {
     #[test]
     fn finds_the_ready_line() {
         let expected = Some(("127.0.0.1:7".parse().unwrap(), "127.0.0.1:9".to_owned()));
-        let fields = r#""message":"ready","session":"127.0.0.1:7","realtime":"x","http":"127.0.0.1:9""#;
+        let fields =
+            r#""message":"ready","session":"127.0.0.1:7","realtime":"x","http":"127.0.0.1:9""#;
         assert_eq!(parse_ready(&format!("{{{fields}}}")), expected);
-        assert_eq!(parse_ready(&format!("{{\"level\":\"INFO\",\"fields\":{{{fields}}}}}")), expected);
+        assert_eq!(
+            parse_ready(&format!("{{\"level\":\"INFO\",\"fields\":{{{fields}}}}}")),
+            expected
+        );
         assert_eq!(parse_ready(r#"{"message":"starting"}"#), None);
         assert_eq!(parse_ready("plain text"), None);
     }

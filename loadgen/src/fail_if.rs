@@ -59,9 +59,9 @@ impl FromStr for FailIf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = OPERATORS.iter().filter_map(|(sign, operator)| {
-            text.find(sign).map(|at| (at, *sign, *operator))
-        });
+        let found = OPERATORS
+            .iter()
+            .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
         // The first in the text; of two at one place the longer, which stands first in the list.
         let (at, sign, operator) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })

@@ -259,6 +259,9 @@ fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
     }
     if total.rejected > 0 {
-        report.notes.push(format!("{} datagrams were not authentic or replayed", total.rejected));
+        report.notes.push(format!(
+            "{} realtime datagrams were refused: not authentic, too old or malformed",
+            total.rejected
+        ));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::limits::MAX_BODY;
-use nucleus_protocol::link::{Link, LinkConfig, Path};
+use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected};
 use nucleus_protocol::netsim::Pipe;
 use nucleus_protocol::realtime::{Message, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
@@ -178,6 +178,8 @@ impl Headset {
                     books.hear(self.member, arrival.as_micros(), &message);
                 }
             }
+            // What the network sent twice.
+            Err(Rejected::Replayed) => {}
             Err(_) => wire.rejected += 1,
         }
     }
@@ -247,15 +249,15 @@ impl Headset {
             Some(network) => {
                 network.up.handle_input(now, wire.plain.len(), (path, wire.plain.clone()));
             }
-            None => put(&mut self.socket, path.remote, &wire.plain, &mut wire.output, &mut wire.unsent),
+            None => {
+                put(&mut self.socket, path.remote, &wire.plain, &mut wire.output, &mut wire.unsent)
+            }
         }
     }
 
     fn run_network(&mut self, now: Time, books: &mut Books, wire: &mut Wire) {
-        if let Some(network) = &mut self.network {
-            if network.wants_address(now) {
-                self.change_address();
-            }
+        if self.network.as_mut().is_some_and(|network| network.wants_address(now)) {
+            self.change_address();
         }
         while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
             put(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);

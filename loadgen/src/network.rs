@@ -47,7 +47,9 @@ impl std::str::FromStr for Network {
             None if name.contains(['.', '/']) => read(name)?,
             None => {
                 let known = Conditions::PRESETS.join(", ");
-                return Err(format!("unknown network; there are {known}, or a path to a TOML file"));
+                return Err(format!(
+                    "unknown network; there are {known}, or a path to a TOML file"
+                ));
             }
         };
         Ok(Network { name: name.to_owned(), conditions })

@@ -106,11 +106,8 @@ impl VoiceSchedule {
     pub(crate) fn new(source: Source, start: u64) -> Self {
         let mut rng = source.rng(Stream::Talk);
         let talking = rng.f64() < TALK_MEAN / (TALK_MEAN + SILENCE_MEAN);
-        let wait = if talking {
-            rng.f64() * VOICE_PERIOD
-        } else {
-            exponential(&mut rng, SILENCE_MEAN)
-        };
+        let wait =
+            if talking { rng.f64() * VOICE_PERIOD } else { exponential(&mut rng, SILENCE_MEAN) };
         let spurt_start = start as f64 + wait;
         let spurt_end = spurt_start + exponential(&mut rng, TALK_MEAN);
         Self { rng, spurt_start, spurt_end, in_spurt: 0, next: 0 }

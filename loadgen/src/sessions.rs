@@ -171,8 +171,8 @@ impl Crew {
         let link = session.link_config().map_err(|e| e.to_string())?;
         let worker = self.plan.worker(self.plan.source(headset).room) as usize;
         let start = Start { headset, slot, link };
-        let sent = self.workers.get(worker).map(|worker| worker.send(start));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err("its thread is gone".into()) }
+        let sent = self.workers.get(worker).is_some_and(|worker| worker.send(start).is_ok());
+        if sent { Ok(()) } else { Err("its thread is gone".into()) }
     }
 }
 

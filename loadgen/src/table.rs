@@ -38,7 +38,16 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     writeln!(
         f,
         "channel {:>10} {:>11} {:>11} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "sent", "expected", "delivered", "withheld", "lost", "loss %", "p50 ms", "p95", "p99", "max"
+        "sent",
+        "expected",
+        "delivered",
+        "withheld",
+        "lost",
+        "loss %",
+        "p50 ms",
+        "p95",
+        "p99",
+        "max"
     )?;
     let named = [("pose", &r.channels.pose), ("voice", &r.channels.voice)];
     for (name, channel) in named.into_iter().chain([("event", &r.channels.event)]) {

@@ -2,18 +2,17 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nucleus_client::session::{Trust, client_config};
 use nucleus_server::data_dir::DataDir;
-use nucleus_server::tls::Identity;
-use nucleus_server::token::{App, Minter};
+use nucleus_server::token::{App, Minter, TokenRequest};
 
-use crate::args::ServerArgs;
+use crate::args::{ServerArgs, parse_pin};
 use crate::embedded::Embedded;
 
-/// Seconds that a minted token is valid: longer than any run.
-const TOKEN_TTL: u64 = 24 * 3_600;
+/// How long a minted token is valid: longer than any run.
+const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The tenant of all headsets.
 const TENANT: &str = "load";
 
@@ -64,12 +63,10 @@ impl Target {
 
     /// The server named on the command line.
     pub(crate) fn given(host_port: &str, args: &ServerArgs) -> Result<Self, TargetError> {
-        let mut addresses = host_port
-            .to_socket_addrs()
-            .map_err(|e| TargetError::because(host_port, e))?;
-        let address = addresses
-            .next()
-            .ok_or_else(|| TargetError(format!("{host_port} has no address")))?;
+        let mut addresses =
+            host_port.to_socket_addrs().map_err(|e| TargetError::because(host_port, e))?;
+        let address =
+            addresses.next().ok_or_else(|| TargetError(format!("{host_port} has no address")))?;
         let (tokens, known_pin) = credentials(args)?;
         let trust = trust(args, known_pin)?;
         let name = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host);
@@ -91,9 +88,11 @@ impl Tokens {
             Tokens::Given(token) => Ok(token.clone()),
             Tokens::Minted(minter) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let exp = now.as_secs() + TOKEN_TTL;
-                let claims = minter.claims(App::Atom, TENANT, &format!("h{headset}"), exp);
-                minter.mint(&claims).map_err(|e| TargetError::because("cannot mint a token", e))
+                let user = format!("h{headset}");
+                let request =
+                    TokenRequest { ttl: TOKEN_TTL, ..TokenRequest::new(App::Atom, TENANT, user) };
+                let token = minter.mint(request, now.as_secs());
+                token.map_err(|e| TargetError(e.to_string()))
             }
         }
     }
@@ -119,11 +118,9 @@ fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetEr
 }
 
 fn data_dir(path: &Path) -> Result<(Tokens, [u8; 32]), TargetError> {
-    let unusable = |e: &dyn std::fmt::Display| TargetError::because("the data directory", e);
-    let dir = DataDir::open(path).map_err(|e| unusable(&e))?;
-    let pin = Identity::development(&dir).map_err(|e| unusable(&e))?.pin();
-    let minter = Minter::new(&dir, Some(pin)).map_err(|e| unusable(&e))?;
-    Ok((Tokens::Minted(Box::new(minter)), pin))
+    let dir = DataDir::open(path).map_err(|e| TargetError(e.to_string()))?;
+    let pin = parse_pin(&dir.certificate_pin().to_string()).map_err(TargetError)?;
+    Ok((Tokens::Minted(Box::new(Minter::new(&dir))), pin))
 }
 
 fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {

@@ -96,7 +96,8 @@ def check_datagrams(link, phases):
         read_body(SENDERS[case["direction"]], body)
     for case in link["refused"]:
         try:
-            open_with(phases[case["direction"]], connection_id, bytes.fromhex(case["hex"]))
+            opened = open_with(phases[case["direction"]], connection_id, bytes.fromhex(case["hex"]))
+            read_body(SENDERS[case["direction"]], opened[1])
         except Refused:
             continue
         fail(f"{link['name']}: {case['why']}: was taken")

@@ -8,6 +8,8 @@ from wire import Reader, require, same, uint
 MESSAGES, CLOCK, REPORT = range(1, 5), 7, 8
 MESSAGE_FIELDS = [("flags", 1), ("peer", 2), ("channel", 1), ("key", 2), ("sequence", 2), ("time", 2)]
 CLOCK_REPLY = [("client_sent", 8), ("server_received", 8), ("server_sent", 8), ("epoch", 4)]
+# Path challenge, path response, send time: type and sender.
+LEAST = {(10, "client"): 8, (10, "server"): 8, (11, "client"): 8, (11, "server"): 8, (12, "server"): 4}
 MAX_PAYLOAD = 1100
 
 
@@ -40,7 +42,9 @@ def read_frame(sender, kind, r):
         return {name: r.uint(size) for name, size in CLOCK_REPLY[: 1 if sender == "client" else 4]}
     if kind == REPORT:
         return read_report(sender, r)
-    return {"body": r.rest().hex()}
+    body = r.rest()
+    require(len(body) >= LEAST.get((kind, sender), 0), "shorter than its fields")
+    return {"body": body.hex()}
 
 
 def read_report(sender, r):

@@ -49,8 +49,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Differentiated services code point of realtime datagrams, 0 to 63.
     pub dscp: u8,
-    /// Furthest a pose may lie from its room's origin, metres, 10 to 8,000.
-    pub pose_range_m: u16,
     /// Bounds of server, rooms and peers.
     pub limits: Limits,
     /// The certificate to show; absent: the development certificate of the data directory.
@@ -97,7 +95,6 @@ impl Default for Config {
             data_dir: PathBuf::from("./data"),
             log_format: LogFormat::Pretty,
             dscp: 46,
-            pose_range_m: 500,
             limits: Limits::default(),
             tls: None,
             tokens: None,
@@ -197,7 +194,6 @@ impl Config {
     fn validate(&self) -> Result<(), ValueError> {
         within("shards", self.shards, 1..=MAX_SHARDS)?;
         within("dscp", self.dscp, 0..=63)?;
-        within("pose_range_m", self.pose_range_m, 10..=8000)?;
         if self.session == self.realtime && self.session.port() != 0 {
             return Err(ValueError::new(format!(
                 "session and realtime are both {}: give them different ports",

@@ -41,6 +41,11 @@ pub enum DataDirError {
 pub struct Pin([u8; 32]);
 
 impl Pin {
+    /// The digest.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     fn of_pem(pem: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
         let digest = digest::digest(&digest::SHA256, &der);
@@ -199,10 +204,7 @@ fn make_token_key() -> Result<Vec<u8>, DataDirError> {
     Ok(key.serialize_pem().into_bytes())
 }
 
-fn token_key_der(
-    dir: &Path,
-    pem: Zeroizing<Vec<u8>>,
-) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
+fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
     let name = "token-key.pem";
     let pair = KeyPair::from_pem(&text(dir, name, pem)?);
     let pair = pair.ok().filter(|pair| pair.is_compatible(&PKCS_ED25519));

@@ -117,7 +117,11 @@ impl Directory {
         }
     }
 
-    fn find_or_open(self: &Arc<Self>, key: &RoomKey, wish: Option<u16>) -> Result<RoomHandle, Code> {
+    fn find_or_open(
+        self: &Arc<Self>,
+        key: &RoomKey,
+        wish: Option<u16>,
+    ) -> Result<RoomHandle, Code> {
         let full = self.rooms.len() >= self.max_rooms;
         match self.rooms.entry(key.clone()) {
             Entry::Occupied(room) => Ok(room.get().clone()),
@@ -132,7 +136,8 @@ impl Directory {
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let handle = RoomHandle { id, mailbox: mailbox.clone() };
         let capacity = wish.unwrap_or(u16::MAX).min(self.template.capacity);
-        let config = RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
+        let config =
+            RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
         let shard = self.emptiest_shard();
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let (directory, key, clock) = (self.clone(), key.clone(), self.clock);

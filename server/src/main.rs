@@ -107,10 +107,11 @@ async fn signal() {
 fn token(args: TokenArgs) -> Result<(), Failure> {
     let data = DataDir::open(&args.data_dir).map_err(Failure::usage)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
-    let token = Minter::new(&data).mint(args.into(), now.as_secs()).map_err(|error| match error {
-        MintError::Refused(_) => Failure::usage(error),
-        MintError::Signing => Failure::runtime(error),
-    })?;
+    let token =
+        Minter::new(&data).mint(args.into(), now.as_secs()).map_err(|error| match error {
+            MintError::Refused(_) => Failure::usage(error),
+            MintError::Signing => Failure::runtime(error),
+        })?;
     answer(&format!("{token}\n"))
 }
 

@@ -63,7 +63,11 @@ impl Metrics {
         let c = &self.context;
         let counters = [
             ("attempts", "Connection attempts.", &c.counters.attempts),
-            ("turned_away", "Attempts over the limit of unjoined sessions.", &c.counters.turned_away),
+            (
+                "turned_away",
+                "Attempts over the limit of unjoined sessions.",
+                &c.counters.turned_away,
+            ),
             ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
             ("joins", "Joins.", &c.counters.joins),
             ("events_in", "Reliable events taken from peers.", &c.counters.events_in),

@@ -63,6 +63,9 @@ impl Identity {
             .map_err(|e| unusable(&e))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0;
+        // Clients resume by our own ticket, not by TLS's: nothing to keep for a peer that is gone.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         QuicServerConfig::try_from(config).map(Arc::new).map_err(|e| unusable(&e))
     }
 }

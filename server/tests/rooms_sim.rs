@@ -1,6 +1,13 @@
 //! Whole rooms on the simulated network, seed by seed. `NUCLEUS_SEEDS=100000` runs more of them,
 //! `NUCLEUS_SEED=17` one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and says why"
+)]
+
 mod sim;
 
 use std::time::Duration;
@@ -51,7 +58,8 @@ fn rooms_converge_under_churn() {
 
 fn churn(world: &mut World, networks: &[&str]) {
     let alive = world.members();
-    let pick = |world: &mut World| (!alive.is_empty()).then(|| alive[world.rng.usize(..alive.len())]);
+    let pick =
+        |world: &mut World| (!alive.is_empty()).then(|| alive[world.rng.usize(..alive.len())]);
     match world.rng.u32(..100) {
         0..4 if world.clients.len() < 14 => {
             let name = networks[world.rng.usize(..networks.len())];

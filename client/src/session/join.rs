@@ -14,6 +14,7 @@ use nucleus_protocol::session::{
     EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, OLDEST_VERSION, Refuse, Schema,
     VERSION, Welcome, encode, owned, stream,
 };
+use zeroize::Zeroizing;
 
 use super::sender::Shared;
 use super::stream::{MessageReader, ReadFailure};
@@ -121,7 +122,7 @@ impl Session {
             role: Role::Client,
             link_id: grant.link_id,
             suite: Suite::from_wire(grant.suite).ok_or(LinkError::Suite(grant.suite))?,
-            root: Root::new(&grant.secret, exported.as_ref()),
+            root: Root::new(&grant.secret, exported.as_deref()),
             connection_id: ConnectionId(grant.connection_id),
             spare: ConnectionId(grant.spare),
             path: Some(Path { remote, local: None }),
@@ -131,14 +132,18 @@ impl Session {
     }
 
     /// Keying material that only the two ends of this TLS session have, when the grant asks for it.
-    fn exported(&self) -> Result<Option<[u8; 32]>, LinkError> {
+    fn exported(&self) -> Result<Option<Zeroizing<[u8; 32]>>, LinkError> {
         let grant = &self.joined.grant;
         if grant.flags & GRANT_EXPORTER == 0 {
             return Ok(None);
         }
-        let mut out = [0; 32];
+        let mut out = Zeroizing::new([0; 32]);
         self.connection
-            .export_keying_material(&mut out, EXPORTER_LABEL, &grant.link_id.to_le_bytes())
+            .export_keying_material(
+                out.as_mut_slice(),
+                EXPORTER_LABEL,
+                &grant.link_id.to_le_bytes(),
+            )
             .map_err(|_| LinkError::Keys)?;
         Ok(Some(out))
     }

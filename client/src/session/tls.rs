@@ -182,11 +182,18 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the certificate's SHA-256 is {}, pinned is {}", Hex(.found), Hex(.pinned))]
 struct PinMismatch {
     pinned: [u8; 32],
     found: Vec<u8>,
+}
+
+/// rustls and quinn show an error from here by `Debug` alone.
+impl fmt::Debug for PinMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 struct Hex<'a>(&'a [u8]);

@@ -20,6 +20,9 @@ const SETTLE_SAMPLES: u32 = 4;
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// There is application traffic when something of it moved within this time.
 const TRAFFIC: Duration = Duration::from_secs(1);
+/// A report or a regular clock request travels along with data when it is due this soon, so that it
+/// seldom needs a datagram of its own.
+const EARLY: Duration = Duration::from_millis(100);
 /// Longest time between two probes.
 const PROBE_MAX: Duration = limits::KEEP_ALIVE;
 
@@ -168,6 +171,17 @@ impl Client {
             keep_alive: idle || hello || self.keep_alive_wanted || is_due(self.probe_at()),
             clock: idle || hello || is_due(self.clock_at()),
             report: idle || is_due(self.report_at()),
+        }
+    }
+
+    /// What a datagram of the application's takes along.
+    pub(super) fn due_with_data(&self, now: Time) -> Due {
+        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY);
+        let due = self.due(now);
+        Due {
+            clock: due.clock || self.settling == 0 && soon(self.clock_at()),
+            report: due.report || soon(self.report_at()),
+            ..due
         }
     }
 

@@ -124,8 +124,7 @@ impl Link {
             Role::Client => (Direction::Up, Direction::Down),
             Role::Server => (Direction::Down, Direction::Up),
         };
-        let secret =
-            |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
+        let secret = |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
         Link {
             send: SendKeys::new(now, secret(send), limits),
             recv: RecvKeys::new(secret(recv), limits),
@@ -193,7 +192,7 @@ impl Link {
         out.resize(start + HEADER, 0);
         match &mut self.side {
             Side::Client(client) => {
-                let due = client.due(now);
+                let due = client.due_with_data(now);
                 client.write(now, due, &self.recv, out);
             }
             Side::Server(server) => {
@@ -209,12 +208,7 @@ impl Link {
 
     /// Seals the datagram begun at `start` in place and appends the tag; it goes to
     /// [`active_path`](Self::active_path). On `Err` the datagram is cut off `out`.
-    pub fn finish(
-        &mut self,
-        now: Time,
-        out: &mut Vec<u8>,
-        start: usize,
-    ) -> Result<(), Exhausted> {
+    pub fn finish(&mut self, now: Time, out: &mut Vec<u8>, start: usize) -> Result<(), Exhausted> {
         debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
         let Some((path, _)) = self.active_path() else {
             // Nowhere to go: sealed all the same, the caller has asked for it.

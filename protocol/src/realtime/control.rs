@@ -129,8 +129,7 @@ impl ServerReport {
         let mut r = Reader::new(body);
         let mut report = Self { largest: r.u32()?, received: r.u32()?, ..Self::default() };
         for kind in &mut report.kinds {
-            *kind =
-                KindCounts { superseded: r.u32()?, suppressed: r.u32()?, dropped: r.u32()? };
+            *kind = KindCounts { superseded: r.u32()?, suppressed: r.u32()?, dropped: r.u32()? };
         }
         Ok(report)
     }

@@ -90,9 +90,9 @@ fn read_i24(r: &mut Reader<'_>) -> Result<i32, Truncated> {
 /// Bits 0-35: x, y, z relative to the head in mm, 12 bits each, two's complement; 36-70 rotation.
 fn pack_hand(hand: &Transform, head_mm: [i32; 3]) -> u128 {
     let mut packed = u128::from(pack_rotation(hand.rotation)) << 36;
-    for axis in 0..3 {
-        let absolute = quantise(hand.position[axis], HEAD_RANGE + HAND_RANGE);
-        let relative = (absolute - head_mm[axis]).clamp(-2_047, 2_047);
+    for (axis, (metres, head)) in hand.position.into_iter().zip(head_mm).enumerate() {
+        let absolute = quantise(metres, HEAD_RANGE + HAND_RANGE);
+        let relative = (absolute - head).clamp(-2_047, 2_047);
         packed |= u128::from(relative as u32 & 0xfff) << (12 * axis);
     }
     packed

@@ -152,6 +152,25 @@ fn forged(genuine: &Value) -> Vec<Value> {
     ]
 }
 
+/// Genuine datagrams whose bodies are malformed as a whole.
+fn malformed(grant: &Grant) -> Vec<Value> {
+    let case = |role: Role, why: &str, frame: &[u8]| {
+        let (mut sender, mut bytes) = (link(grant, role), Vec::new());
+        let start = sender.begin(Time::ZERO, &mut bytes);
+        bytes.extend_from_slice(frame);
+        sender.finish(Time::ZERO, &mut bytes, start).expect("numbers left");
+        let direction = if role == Role::Client { "up" } else { "down" };
+        json!({ "direction": direction, "why": why, "hex": hex(&bytes) })
+    };
+    vec![
+        case(Role::Client, "a frame longer than the body", &[9, 1]),
+        case(Role::Client, "a path response of seven bytes", &[11, 7, 1, 2, 3, 4, 5, 6, 7]),
+        case(Role::Server, "a path challenge of seven bytes", &[10, 7, 1, 2, 3, 4, 5, 6, 7]),
+        case(Role::Server, "a send time of three bytes", &[12, 3, 1, 2, 3]),
+        case(Role::Server, "a clock reply as long as a request", &[7, 8, 1, 2, 3, 4, 5, 6, 7, 8]),
+    ]
+}
+
 fn vector(grant: &Grant) -> Value {
     let root = hmac_sha256(
         b"nucleus link v1",
@@ -159,7 +178,7 @@ fn vector(grant: &Grant) -> Value {
     );
     let flags = if grant.exporter.is_some() { GRANT_EXPORTER } else { 0 };
     let datagrams = [datagrams(grant, Role::Client), datagrams(grant, Role::Server)].concat();
-    let refused = [forged(&datagrams[0]), forged(&datagrams[4])].concat();
+    let refused = [forged(&datagrams[0]), forged(&datagrams[4]), malformed(grant)].concat();
     json!({ "name": grant.name, "secret": hex(&grant.secret),
             "exporter": grant.exporter.map(|e| hex(&e)), "flags": flags,
             "link_id": grant.link_id, "suite": grant.suite as u8,

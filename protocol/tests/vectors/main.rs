@@ -33,7 +33,8 @@ fn assert_same(place: &str, golden: &Value, made: &Value) {
     match (golden, made) {
         (Value::Object(a), Value::Object(b)) => {
             assert!(a.keys().eq(b.keys()), "{place}: other fields");
-            a.iter().for_each(|(key, value)| assert_same(&format!("{place}.{key}"), value, &b[key]));
+            a.iter()
+                .for_each(|(key, value)| assert_same(&format!("{place}.{key}"), value, &b[key]));
         }
         (Value::Array(a), Value::Array(b)) => {
             assert_eq!(a.len(), b.len(), "{place}: other length");

@@ -159,7 +159,7 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "clock_reply" => ClockReply::parse(bytes).is_err(),
         "client_report" => ClientReport::parse(bytes).is_err(),
         "server_report" => ServerReport::parse(bytes).is_err(),
-        _ => panic!("no such thing: {what}"),
+        _ => unreachable!("no such thing: {what}"),
     }
 }
 

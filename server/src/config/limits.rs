@@ -23,8 +23,6 @@ pub struct Limits {
     pub rooms: u32,
     /// Peers in one room: 2 to 4,000.
     pub room_capacity: u16,
-    /// Peers in a room above which interest management starts by itself: 2 to 4,000.
-    pub interest_above: u16,
     /// Silence after which the roster calls a peer away: 1 s to 5 min.
     #[serde(deserialize_with = "duration")]
     pub away_after: Duration,
@@ -33,13 +31,6 @@ pub struct Limits {
     pub peer_ttl: Duration,
     /// Realtime bits a second to one recipient: 64,000 to 1,000,000,000.
     pub egress_bits_per_s: u64,
-    /// Bytes of reliable events a second from one peer: 1,024 to 67,108,864.
-    pub event_bytes_per_s: u32,
-    /// Bytes of properties and objects that one room keeps: 65,536 to 67,108,864.
-    pub room_state_bytes: u32,
-    /// Refused tokens a second from one address (one /64 of IPv6): 1 to 10,000. Accepted tokens
-    /// are never limited by address, because a whole company sits behind one.
-    pub failed_joins_per_s: u32,
 }
 
 impl Default for Limits {
@@ -50,20 +41,12 @@ impl Default for Limits {
             unjoined_timeout: Duration::from_secs(5),
             rooms: 10_000,
             room_capacity: 1000,
-            interest_above: 400,
             away_after: Duration::from_secs(10),
             peer_ttl: Duration::from_secs(30),
             egress_bits_per_s: 10_000_000,
-            event_bytes_per_s: 128 * KIB,
-            room_state_bytes: MIB,
-            failed_joins_per_s: 50,
         }
     }
 }
-
-const KIB: u32 = 1024;
-const MIB: u32 = 1024 * KIB;
-const MAX_BYTES: u32 = 64 * MIB;
 
 impl Limits {
     pub(super) fn validate(&self) -> Result<(), ValueError> {
@@ -71,11 +54,7 @@ impl Limits {
         within("limits.unjoined", self.unjoined, 1..=65_536)?;
         within("limits.rooms", self.rooms, 1..=1_000_000)?;
         within("limits.room_capacity", self.room_capacity, 2..=4000)?;
-        within("limits.interest_above", self.interest_above, 2..=4000)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
-        within("limits.event_bytes_per_s", self.event_bytes_per_s, KIB..=MAX_BYTES)?;
-        within("limits.room_state_bytes", self.room_state_bytes, 64 * KIB..=MAX_BYTES)?;
-        within("limits.failed_joins_per_s", self.failed_joins_per_s, 1..=10_000)?;
         self.validate_times()
     }
 

@@ -256,7 +256,8 @@ impl Room {
             }
             EventTarget::All | EventTarget::Others => {
                 let to_self = *target == EventTarget::All;
-                let wanted = self.peers.iter().filter(|(id, p)| is_in(p) && (to_self || **id != from));
+                let wanted =
+                    self.peers.iter().filter(|(id, p)| is_in(p) && (to_self || **id != from));
                 wanted.map(|(id, _)| *id).for_each(&mut send);
             }
         }

@@ -179,9 +179,10 @@ fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), 
     let token = std::str::from_utf8(&join.token)
         .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let admission = context.verifier.verify(token, now).map_err(|error| {
-        Refusal::new(token_code(&error), error.to_string())
-    })?;
+    let admission = context
+        .verifier
+        .verify(token, now)
+        .map_err(|error| Refusal::new(token_code(&error), error.to_string()))?;
     let room = text(&join.room, 1, limits::MAX_ROOM_NAME)
         .ok_or_else(|| Refusal::new(Code::BadName, "a room's name has 1 to 128 bytes of text"))?;
     if !admission.room.admits(&room) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nucleus_protocol::limits as wire_limits;
-use nucleus_protocol::session::{self, Code, EventUp, Schema, TO_ALL, TO_LISTED, TO_OTHERS, stream};
+use nucleus_protocol::session::{
+    self, Code, EventUp, Schema, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+};
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -147,7 +149,9 @@ fn event(from: PeerId, body: &[u8]) -> Option<RoomInput> {
     let target = match event.target {
         TO_ALL => EventTarget::All,
         TO_OTHERS => EventTarget::Others,
-        TO_LISTED => EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect()),
+        TO_LISTED => {
+            EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
+        }
         _ => return None,
     };
     let payload = event.payload.to_vec();

@@ -249,8 +249,7 @@ impl Shard {
     }
 
     fn open_link(&mut self, now: Time, open: OpenLink) {
-        let refused =
-            ShardEvent { room: open.room, peer: open.peer, what: LinkNews::Refused };
+        let refused = ShardEvent { room: open.room, peer: open.peer, what: LinkNews::Refused };
         if self.links() >= limits::LINKS_PER_SHARD {
             self.events.push_back(refused);
             return;

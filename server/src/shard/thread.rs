@@ -269,4 +269,3 @@ fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
     batch.clear();
     report.dropped + report.failed
 }
-

@@ -24,7 +24,9 @@ fn everything(server: &mut Link, start: Time, seconds: u64) -> Vec<(Path, Vec<u8
         let now = start + Duration::from_millis(10 * tick);
         server.handle_timeout(now);
         sent.extend(drain(server, now));
-        while let Some((path, budget)) = server.active_path().filter(|(_, b)| (80..9_999).contains(b)) {
+        while let Some((path, budget)) =
+            server.active_path().filter(|(_, b)| (80..9_999).contains(b))
+        {
             let mut out = Vec::new();
             let begun = server.begin(now, &mut out);
             let room = budget.min(1_000) - TAG;

@@ -57,8 +57,7 @@ fn silence_after_traffic_is_probed() {
     world.cut = true;
     world.log.clear();
     world.run_until(ms(60_000));
-    let probes: Vec<u64> =
-        moments(&world, frame::KEEP_ALIVE).iter().map(|at| at - heard).collect();
+    let probes: Vec<u64> = moments(&world, frame::KEEP_ALIVE).iter().map(|at| at - heard).collect();
     assert_eq!(probes, [500, 1_500, 3_500, 7_500, 15_500, 30_500, 45_500]);
 }
 
@@ -75,16 +74,20 @@ fn a_quiet_room_is_probed_once() {
 fn the_clock_and_the_reports_travel_with_traffic() {
     let mut world = World::new(1);
     world.run_with_traffic_until(ms(2_000));
-    let before = world.sent(true);
     world.log.clear();
     world.run_with_traffic_until(ms(32_000));
     // 30 s of data, and nothing beside it.
-    assert_eq!(world.sent(true), 1_500, "{before} before");
-    let near = |count: usize, every: Duration| count.abs_diff((30 / every.as_secs()) as usize) <= 1;
-    assert!(near(moments(&world, frame::CLOCK).len(), CLOCK_INTERVAL));
-    assert!(near(moments(&world, frame::REPORT).len(), REPORT_INTERVAL));
-    // Downwards a report is a datagram of its own.
-    assert!(world.sent(false).abs_diff(1_530) <= 3, "{}", world.sent(false));
+    assert_eq!(world.sent(true), 1_500);
+    // A little more often than alone: what is due soon is taken along early.
+    let wanted = |every: Duration| (30 / every.as_secs()) as usize;
+    let near = |count: usize, every| (wanted(every)..=wanted(every) + 4).contains(&count);
+    let (count, every) = (moments(&world, frame::CLOCK).len(), CLOCK_INTERVAL);
+    assert!(near(count, every), "{count}");
+    let (count, every) = (moments(&world, frame::REPORT).len(), REPORT_INTERVAL);
+    assert!(near(count, every), "{count}");
+    // Downwards a report is a datagram of its own, and the clock's answer does not wait for data.
+    let expected = 1_500 + wanted(REPORT_INTERVAL) + wanted(CLOCK_INTERVAL);
+    assert!(world.sent(false).abs_diff(expected) <= 3, "{}", world.sent(false));
 }
 
 #[test]
