@@ -102,6 +102,17 @@ pub(crate) struct ServerArgs {
 }
 
 impl RunArgs {
+    /// What the options' own rules cannot say: mistakes that are better told before the run.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let server = &self.server;
+        if server.target.is_some() && server.data_dir.is_none() && server.token.is_none() {
+            return Err("say where join tokens come from: --data-dir DIR or --token FILE".into());
+        }
+        let parent = self.json.as_ref().and_then(|path| path.parent());
+        let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
+        missing.map_or(Ok(()), |dir| Err(format!("--json: there is no {}", dir.display())))
+    }
+
     /// Rooms that are needed; the last may have fewer headsets.
     pub(crate) fn rooms(&self) -> u32 {
         self.headsets.get().div_ceil(self.room_size.get())
@@ -184,7 +195,9 @@ mod tests {
         .unwrap();
         assert_eq!((args.rooms(), args.fail_if.len()), (3, 2));
         assert_eq!((args.duration.as_secs(), args.ramp.as_millis()), (30, 500));
-        assert!(run(&["--target", "h:5055", "--data-dir", "d"]).is_ok());
+        assert!(run(&["--target", "h:5055", "--data-dir", "d"]).unwrap().check().is_ok());
+        assert!(run(&["--target", "h:5055"]).unwrap().check().is_err());
+        assert!(run(&["--json", "/no/such/x.json"]).unwrap().check().is_err());
         assert!(run(&["--target", "h:5055", "--token", "t", "--insecure-dev"]).is_ok());
         assert!(run(&[]).is_ok());
     }

@@ -77,6 +77,9 @@ impl Embedded {
             command.args(["--tick", tick]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // A Ctrl-C on the terminal is for us: the server must outlive what it is measured by.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(source) => {

@@ -214,7 +214,7 @@ fn channel(notes: &mut Vec<String>, name: &str, tally: &Tally) -> Channel {
     if cut {
         notes.push(format!(
             "{name}: {} delivered, {} superseded and {} suppressed of {} expected; the server's own \
-             counts are up to a second apart and were cut",
+             counts, estimated at the window's start, were cut",
             tally.delivered, tally.superseded, tally.suppressed, tally.expected
         ));
     }

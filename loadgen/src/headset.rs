@@ -15,6 +15,7 @@ use crate::books::{Books, Channel, Due};
 use crate::payload::{Source, Stream};
 use crate::plan::Plan;
 use crate::profile::{PoseSchedule, VoiceSchedule};
+use crate::withheld::Withheld;
 
 /// Enough for a tenth of a second of the largest downlink, small enough for a thousand of them.
 const BUFFER: usize = 256 << 10;
@@ -68,7 +69,7 @@ struct Network {
 pub(crate) struct Headset {
     source: Source,
     member: u32,
-    pub(crate) link: Link,
+    link: Link,
     path: Path,
     socket: UdpSocket,
     /// Drops of sockets it had before.
@@ -76,6 +77,8 @@ pub(crate) struct Headset {
     pose: Option<PoseSchedule>,
     voice: Option<VoiceSchedule>,
     network: Option<Network>,
+    /// What the server says it kept back.
+    pub(crate) withheld: Withheld,
     /// When the thread's queue looks at it next, µs.
     pub(crate) wake: u64,
 }
@@ -103,6 +106,7 @@ impl Headset {
             pose: PoseSchedule::new(source, now, plan.traffic.pose_hz),
             voice: plan.traffic.voice.then(|| VoiceSchedule::new(source, now)),
             network,
+            withheld: Withheld::new(now),
             wake: u64::MAX,
         })
     }
@@ -156,6 +160,9 @@ impl Headset {
         let time = Time::from_micros(now);
         self.run_network(time, books, wire);
         self.flush_link(time, wire);
+        if let Some(report) = self.link.server_report() {
+            self.withheld.take(now, books.window.start, &report);
+        }
     }
 
     /// Datagrams its sockets had no room for.

@@ -25,12 +25,14 @@ mod sim_socket;
 mod table;
 mod tally;
 mod target;
+mod withheld;
 mod worker;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command, RunArgs};
 use report::Report;
@@ -43,6 +45,9 @@ const COULD_NOT_RUN: u8 = 3;
 fn main() -> ExitCode {
     // Mistakes on the command line end here, with code 2.
     let Command::Run(args) = Cli::parse().command;
+    if let Err(mistake) = args.check() {
+        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
+    }
     let report = match run::run(&args) {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),

@@ -117,7 +117,7 @@ impl Report {
 
 impl Channel {
     /// The books of a channel. What the server says it withheld can overlap what was delivered (its
-    /// reports are up to a second apart): then it is cut, and `true` says so.
+    /// count at the window's start is an estimate): then it is cut, and `true` says so.
     pub(crate) fn new(tally: &Tally) -> (Self, bool) {
         let missing = tally.expected.saturating_sub(tally.delivered);
         let superseded = tally.superseded.min(missing);

@@ -1,6 +1,6 @@
 //! One run from the first join to the report.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,7 +81,8 @@ struct Run {
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
     workers: Vec<JoinHandle<Outcome>>,
-    interrupted: Arc<AtomicBool>,
+    /// Signals so far: the first ends the measuring, the second the waiting.
+    signals: Arc<AtomicU32>,
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
@@ -115,8 +116,8 @@ impl Run {
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
         });
-        let interrupted = Arc::<AtomicBool>::default();
-        runtime.spawn(catch_signals(interrupted.clone()));
+        let signals = Arc::<AtomicU32>::default();
+        runtime.spawn(catch_signals(signals.clone()));
         let sessions = runtime.block_on(sessions::start(&crew, ramp));
         let ticker = Ticker::new(shared.clone());
         let findings = Findings::default();
@@ -127,7 +128,7 @@ impl Run {
             runtime,
             sessions,
             workers,
-            interrupted,
+            signals,
             ticker,
             watch,
             findings,
@@ -179,8 +180,9 @@ impl Run {
     /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
     fn wait_for_stragglers(&mut self) {
         let end = self.shared.window().end;
-        self.wait("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
-        self.wait("waiting for events", end + EVENT_WAIT, |run| run.crew.events.complete());
+        self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
+        let complete = |run: &Run| run.crew.events.complete();
+        self.wait_patiently("waiting for events", end + EVENT_WAIT, complete);
     }
 
     fn finish(mut self, args: &RunArgs) -> Report {
@@ -206,12 +208,17 @@ impl Run {
         report
     }
 
-    /// Until `deadline` (µs) or `done`, or until there is no point in going on.
+    /// Until `deadline` (µs) or `done`, or until a signal.
     fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
-        while self.now() < deadline && !done(self) && !self.interrupted() {
+        self.wait_patiently(phase, deadline, |run| run.interrupted() || done(run));
+    }
+
+    /// Until `deadline` or `done`, or until there is no point in going on.
+    fn wait_patiently(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
+        while self.now() < deadline && !done(self) && self.signals.load(Relaxed) < 2 {
             if let Some(text) = self.embedded.as_mut().and_then(Embedded::died) {
                 self.findings.server_died = Some(text);
-                self.interrupted.store(true, Relaxed);
+                self.signals.store(2, Relaxed);
             }
             self.ticker.tick(phase);
             sleep_until(deadline.min(self.now() + 50_000));
@@ -219,7 +226,7 @@ impl Run {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupted.load(Relaxed)
+        self.signals.load(Relaxed) > 0
     }
 
     fn now(&self) -> u64 {
@@ -247,11 +254,13 @@ fn own_cpu() -> f64 {
     process_cpu_seconds(None).unwrap_or(0.0)
 }
 
-/// The first SIGINT or SIGTERM ends the run with what it has; a second one ends the process, and
-/// then an embedded server gets the terminal's signal itself.
-async fn catch_signals(interrupted: Arc<AtomicBool>) {
-    wait_for_signal().await;
-    interrupted.store(true, Relaxed);
+/// The first SIGINT or SIGTERM ends the measuring, a second one the waiting; both still report. A
+/// third one ends the process.
+async fn catch_signals(signals: Arc<AtomicU32>) {
+    for _ in 0..2 {
+        wait_for_signal().await;
+        signals.fetch_add(1, Relaxed);
+    }
     wait_for_signal().await;
     std::process::exit(130);
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 
 use nucleus_net::RecvBatch;
-use nucleus_protocol::realtime::control::ServerReport;
 
 use crate::books::{Books, Channel};
 use crate::headset::{Headset, Start, Wire};
@@ -54,8 +53,6 @@ pub(crate) struct Worker {
     cursor: usize,
     listened: u64,
     credit: u64,
-    /// The server's counts when the window began.
-    base: Option<Vec<ServerReport>>,
     unopened: BTreeMap<String, u64>,
 }
 
@@ -76,7 +73,6 @@ impl Worker {
             cursor: 0,
             listened,
             credit: 0,
-            base: None,
             unopened: BTreeMap::new(),
         }
     }
@@ -89,7 +85,6 @@ impl Worker {
             self.admit(now);
             self.speak(now);
             self.listen(now);
-            self.mark_start(now);
             self.publish();
             if self.credit < LISTEN_INTERVAL {
                 let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
@@ -172,17 +167,6 @@ impl Worker {
         }
     }
 
-    fn reports(&self) -> Vec<ServerReport> {
-        let reports = self.headsets.iter().map(|headset| headset.link.server_report());
-        reports.map(Option::unwrap_or_default).collect()
-    }
-
-    fn mark_start(&mut self, now: u64) {
-        if self.base.is_none() && now >= self.books.window.start {
-            self.base = Some(self.reports());
-        }
-    }
-
     fn publish(&mut self) {
         let progress = &self.shared.progress;
         progress.sent.fetch_add(std::mem::take(&mut self.books.sent), Relaxed);
@@ -190,16 +174,12 @@ impl Worker {
     }
 
     fn outcome(mut self) -> Outcome {
-        let after = self.reports();
-        let base = self.base.take().unwrap_or_default();
         for channel in Channel::ALL {
             let tally = &mut self.books.channels[channel as usize];
-            let kind = channel.kind().index();
-            for (i, after) in after.iter().enumerate() {
-                let before = base.get(i).map(|report| report.kinds[kind]).unwrap_or_default();
-                let after = after.kinds[kind];
-                tally.superseded += u64::from(after.superseded.wrapping_sub(before.superseded));
-                tally.suppressed += u64::from(after.suppressed.wrapping_sub(before.suppressed));
+            for headset in &self.headsets {
+                let (superseded, suppressed) = headset.withheld.since_start(channel);
+                tally.superseded += superseded;
+                tally.suppressed += suppressed;
             }
         }
         let [pose, voice] = self.books.channels;

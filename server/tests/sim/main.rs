@@ -8,14 +8,14 @@
     reason = "a test fails by panicking and says why"
 )]
 
-mod sim;
+mod world;
 
 use std::time::Duration;
 
 use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::session::{AWAY, Code, PRESENT};
 use nucleus_server::room::EventTarget;
-use sim::World;
+use world::World;
 
 fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
@@ -145,7 +145,7 @@ fn nothing_is_lost_without_loss() {
         let sent: usize = world.clients.iter().map(|c| usize::from(c.sent)).sum();
         let got: usize = world.clients.iter().map(|c| c.messages.len()).sum();
         assert_eq!(got, sent * (count - 1));
-        let withheld = |c: &sim::Client| {
+        let withheld = |c: &world::Client| {
             let report = c.link.as_ref().and_then(|l| l.server_report()).unwrap_or_default();
             report.kinds.iter().map(|k| k.superseded + k.suppressed + k.dropped).sum::<u32>()
         };

@@ -1,0 +1,103 @@
+//! What the server says it withheld from one link, over the window alone.
+//!
+//! Its reports come once a second while there is traffic and count from the link's beginning. The
+//! count at the window's start is read off the line between the reports before and after it; the
+//! last report counts for the end, because nothing is sent any more by then.
+
+use nucleus_protocol::realtime::control::ServerReport;
+
+use crate::books::Channel;
+
+/// Superseded and suppressed messages of the channels.
+type Counts = [(u64, u64); 2];
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Withheld {
+    newest: ServerReport,
+    /// When the newest came, µs.
+    at: u64,
+    counts: Counts,
+    /// Counts at the window's start.
+    base: Option<Counts>,
+}
+
+impl Withheld {
+    /// Of a link that opens at `now` (µs).
+    pub(crate) fn new(now: u64) -> Self {
+        let (newest, counts) = (ServerReport::default(), Counts::default());
+        Withheld { newest, at: now, counts, base: None }
+    }
+
+    /// Takes the link's newest report, which may be the same as before.
+    pub(crate) fn take(&mut self, now: u64, window_start: u64, report: &ServerReport) {
+        if *report == self.newest {
+            return;
+        }
+        let after = Channel::ALL.map(|channel| {
+            let (kind, before) = (channel.kind().index(), self.counts[channel as usize]);
+            let (old, new) = (self.newest.kinds[kind], report.kinds[kind]);
+            let superseded = new.superseded.wrapping_sub(old.superseded);
+            let suppressed = new.suppressed.wrapping_sub(old.suppressed);
+            (before.0 + u64::from(superseded), before.1 + u64::from(suppressed))
+        });
+        if self.base.is_none() && now >= window_start {
+            self.base = Some(between((self.at, self.counts), (now, after), window_start));
+        }
+        (self.newest, self.at, self.counts) = (*report, now, after);
+    }
+
+    /// Superseded and suppressed since the window's start.
+    pub(crate) fn since_start(&self, channel: Channel) -> (u64, u64) {
+        let base = self.base.unwrap_or(self.counts)[channel as usize];
+        let counts = self.counts[channel as usize];
+        (counts.0.saturating_sub(base.0), counts.1.saturating_sub(base.1))
+    }
+}
+
+/// The counts at `at`, on the line between two times.
+fn between(before: (u64, Counts), after: (u64, Counts), at: u64) -> Counts {
+    let span = after.0.saturating_sub(before.0).max(1);
+    let part = at.saturating_sub(before.0).min(span);
+    let line = |from: u64, to: u64| {
+        from + (u128::from(to - from) * u128::from(part) / u128::from(span)) as u64
+    };
+    Channel::ALL.map(|channel| {
+        let (from, to) = (before.1[channel as usize], after.1[channel as usize]);
+        (line(from.0, to.0), line(from.1, to.1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(superseded: u32, suppressed: u32) -> ServerReport {
+        let mut report = ServerReport::default();
+        report.kinds[Channel::Voice.kind().index()].superseded = superseded;
+        report.kinds[Channel::Voice.kind().index()].suppressed = suppressed;
+        report
+    }
+
+    #[test]
+    fn counts_from_the_window_s_start() {
+        let mut withheld = Withheld::new(0);
+        withheld.take(1_000, 1_250, &report(10, 100));
+        withheld.take(1_200, 1_250, &report(10, 100));
+        assert_eq!(withheld.since_start(Channel::Voice), (0, 0));
+        withheld.take(2_000, 1_250, &report(20, 300));
+        assert_eq!(withheld.since_start(Channel::Voice), (8, 150));
+        withheld.take(3_000, 1_250, &report(21, 300));
+        assert_eq!(withheld.since_start(Channel::Voice), (9, 150));
+        assert_eq!(withheld.since_start(Channel::Pose), (0, 0));
+    }
+
+    #[test]
+    fn the_server_s_counters_may_wrap() {
+        let mut withheld = Withheld::new(0);
+        withheld.take(1, 2, &report(u32::MAX - 1, 0));
+        withheld.take(2, 2, &report(u32::MAX, 0));
+        withheld.take(3, 2, &report(3, 0));
+        assert_eq!(withheld.since_start(Channel::Voice), (4, 0));
+    }
+}

@@ -1,0 +1,175 @@
+//! Random and mutated bytes into every decoder, and what must come back from an encoder.
+
+use nucleus_protocol::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
+use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
+use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
+use nucleus_protocol::session::{
+    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Refuse, RosterUpdate,
+    Welcome,
+};
+use proptest::prelude::*;
+
+/// Feeds `bytes` to every decoder there is; any answer will do, as long as there is one.
+fn decode_everything(bytes: &[u8]) {
+    let _header = Header::parse(bytes);
+    assert!(Frames::new(bytes).count() <= bytes.len() + 1);
+    let _pose = (Pose::parse(bytes), Pose::position_mm(bytes));
+    let _voice = Voice::parse(bytes);
+    let _clock = (ClockRequest::parse(bytes), ClockReply::parse(bytes));
+    let _reports = (ClientReport::parse(bytes), ServerReport::parse(bytes));
+    let _hand_laid = (Hello::parse(bytes), Welcome::parse(bytes), Refuse::parse(bytes));
+    let _up = (session::owned::<Join>(bytes), session::owned::<EventUp>(bytes));
+    let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
+    let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
+    if let Some(head) = bytes.first_chunk() {
+        let _message = MessageHeader::parse(*head, 1 << 20);
+    }
+}
+
+fn peer(n: u32) -> session::Peer {
+    let (user, name) = (vec![b'u'; n as usize % 40], vec![b'n'; n as usize % 9]);
+    session::Peer { peer: n, slot: n as u16, presence: 0, user, name, role: b"host".to_vec() }
+}
+
+/// One valid encoding of each message, bodies only.
+fn valid_messages() -> Vec<Vec<u8>> {
+    let join = Join {
+        token: vec![b't'; 300],
+        ticket: vec![],
+        room: b"lobby".to_vec(),
+        name: b"Ada".to_vec(),
+        capacity: 9,
+        suites: vec![1, 2],
+    };
+    let update = RosterUpdate {
+        version: 3,
+        joined: (0..5).map(peer).collect(),
+        left: vec![session::PeerLeft { peer: 9, code: 42 }],
+        changed: vec![session::PeerPresence { peer: 1, presence: 1 }],
+    };
+    let up = EventUp { target: 2, channel: 1, peers: vec![1, 2, 3], payload: vec![7; 90] };
+    let down =
+        EventDown { peer: 1, roster_version: 2, sequence: 3, channel: 4, payload: vec![5; 60] };
+    let hello = Hello { oldest: 1, newest: 1, flags: 1, agent: b"test".to_vec() };
+    let encoded = [
+        session::encode(&join),
+        session::encode(&update),
+        session::encode(&up),
+        session::encode(&down),
+        session::encode(&Leave { code: 0 }),
+        hello.encode(),
+    ];
+    encoded.into_iter().map(|m| m[session::MESSAGE_HEADER..].to_vec()).collect()
+}
+
+fn transform(reach: f32) -> impl Strategy<Value = Transform> {
+    let axis = -reach..reach;
+    (prop::array::uniform3(axis), prop::array::uniform4(-1.0f32..1.0))
+        .prop_filter("not a rotation", |(_, q)| q.iter().map(|c| c * c).sum::<f32>() > 0.01)
+        .prop_map(|(position, rotation)| Transform { position, rotation })
+}
+
+/// Radians between two rotations.
+fn angle(a: [f32; 4], b: [f32; 4]) -> f64 {
+    let norm = |q: [f32; 4]| q.iter().map(|c| f64::from(*c).powi(2)).sum::<f64>().sqrt();
+    let dot: f64 = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(y)).sum();
+    2.0 * (dot.abs() / (norm(a) * norm(b))).min(1.0).acos()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..1_500)) {
+        decode_everything(&bytes);
+    }
+
+    #[test]
+    fn mutated_messages_never_panic(
+        which in any::<prop::sample::Index>(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let messages = valid_messages();
+        let mut bytes = which.get(&messages).clone();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        decode_everything(&bytes);
+        decode_everything(&bytes[..cut.index(bytes.len())]);
+    }
+
+    /// 1 mm of position (half a step and the rounding of f32), 0.11 degree of rotation.
+    #[test]
+    fn a_pose_keeps_its_precision(
+        head in transform(500.0),
+        left in prop::option::of(transform(HAND_RANGE * 0.9)),
+        right in prop::option::of(transform(HAND_RANGE * 0.9)),
+        tail in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let placed = |hand: Transform| {
+            let mut position = hand.position;
+            position.iter_mut().zip(head.position).for_each(|(h, at)| *h += at);
+            Transform { position, ..hand }
+        };
+        let pose = Pose { head, left: left.map(placed), right: right.map(placed) };
+        let mut bytes = Vec::new();
+        pose.encode(&mut bytes);
+        let hands = usize::from(left.is_some()) + usize::from(right.is_some());
+        prop_assert_eq!(bytes.len(), 15 + 9 * hands);
+        bytes.extend_from_slice(&tail);
+        let (read, rest) = Pose::parse(&bytes).unwrap();
+        prop_assert_eq!(rest, &tail[..]);
+        let pairs = [(Some(pose.head), Some(read.head)), (pose.left, read.left), (pose.right, read.right)];
+        for (was, is) in pairs {
+            prop_assert_eq!(was.is_some(), is.is_some());
+            let (Some(was), Some(is)) = (was, is) else { continue };
+            for (a, b) in was.position.into_iter().zip(is.position) {
+                prop_assert!((a - b).abs() < 0.000_6, "{a} became {b}");
+            }
+            prop_assert!(angle(was.rotation, is.rotation).to_degrees() < 0.11);
+        }
+    }
+
+    /// What is no number or out of range is clamped, never a panic and never nonsense.
+    #[test]
+    fn a_hostile_pose_is_clamped(bits in prop::array::uniform7(any::<u32>())) {
+        let f = bits.map(f32::from_bits);
+        let hand = Transform { position: [f[0], f[1], f[2]], rotation: [f[3], f[4], f[5], f[6]] };
+        let mut bytes = Vec::new();
+        Pose { head: hand, left: Some(hand), right: None }.encode(&mut bytes);
+        let (read, _) = Pose::parse(&bytes).unwrap();
+        let all = [read.head, read.left.unwrap()];
+        prop_assert!(all.iter().all(|t| t.position.iter().chain(&t.rotation).all(|c| c.is_finite())));
+    }
+
+    #[test]
+    fn messages_survive_the_wire(
+        kind in prop::sample::select(Kind::ALL.to_vec()),
+        fields in any::<(u8, u16, u8, u16, u16, u16)>(),
+        payload in prop::collection::vec(any::<u8>(), 0..=1_100),
+        unknown in 32u8..,
+    ) {
+        let (flags, peer, channel, key, sequence, time) = fields;
+        let payload = &payload[..];
+        let message = Message { kind, flags, peer, channel, key, sequence, time, payload };
+        let mut body = Vec::new();
+        message.encode(&mut body);
+        prop_assert_eq!(body.len(), message.encoded_len());
+        nucleus_protocol::realtime::frame::put(&mut body, unknown, b"later");
+        body.extend_from_slice(&[0, 1, 2, 3]);
+        let frames: Vec<_> = Frames::new(&body).collect();
+        prop_assert_eq!(frames, [Ok(Frame::Message(message)), Ok(Frame::Other(unknown, b"later"))]);
+    }
+
+    #[test]
+    fn archives_survive_the_wire(payload in prop::collection::vec(any::<u8>(), 0..3_000)) {
+        let event =
+            EventUp { target: 2, channel: 1, peers: vec![1, u32::MAX], payload };
+        let bytes = session::encode(&event);
+        let body = &bytes[session::MESSAGE_HEADER..];
+        prop_assert_eq!(session::owned::<EventUp>(body), Ok(event));
+    }
+}

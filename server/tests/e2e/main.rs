@@ -1,0 +1,7 @@
+//! The real server over loopback sockets, met by the real client.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
+
+mod refusals;
+mod rooms;
+mod support;

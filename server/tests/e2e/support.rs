@@ -1,0 +1,106 @@
+//! A real server on loopback sockets, in this process, for one test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nucleus_client::{ConnectOptions, Room, RoomEvent, connect};
+use nucleus_server::config::{Config, HttpAddr};
+use nucleus_server::data_dir::DataDir;
+use nucleus_server::run::{self, Listening, RunError};
+use nucleus_server::sockets::Sockets;
+use nucleus_server::token::{App, Minter, TokenRequest};
+use tokio::sync::oneshot;
+
+pub(crate) struct TestServer {
+    pub(crate) on: Listening,
+    pub(crate) dir: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<Result<(), RunError>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut config = Config {
+            session: loopback,
+            realtime: loopback,
+            http: HttpAddr::At(loopback),
+            ..Config::default()
+        };
+        change(&mut config);
+        let sockets = Sockets::bind(&config).unwrap();
+        let (ready, is_ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let data = DataDir::open(dir.path()).unwrap();
+        let task = tokio::spawn(async move {
+            let announce = |on| ready.send(on).unwrap();
+            let shutdown = async { drop(stopped.await) };
+            run::run(config, &data, sockets, announce, shutdown).await
+        });
+        let on = is_ready.await.unwrap();
+        Self { on, dir, stop: Some(stop), task }
+    }
+
+    pub(crate) fn data(&self) -> DataDir {
+        DataDir::open(self.dir.path()).unwrap()
+    }
+
+    pub(crate) fn token(&self, user: &str) -> String {
+        self.token_with(TokenRequest::new(App::Atom, "tenant", user))
+    }
+
+    pub(crate) fn token_with(&self, request: TokenRequest) -> String {
+        Minter::new(&self.data()).mint(request, now_unix()).unwrap()
+    }
+
+    pub(crate) fn options(&self, token: String) -> ConnectOptions {
+        ConnectOptions::new(self.on.session.to_string(), token).room("lobby")
+    }
+
+    pub(crate) async fn join(&self, user: &str) -> Room {
+        connect(self.options(self.token(user))).await.unwrap()
+    }
+
+    pub(crate) fn http(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.on.http.unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Sum of a metric over its labels; shards publish a few times a second.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = self.http("/metrics");
+        let lines = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
+        lines.map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    pub(crate) async fn stop(&mut self) -> Result<(), RunError> {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.task).await.unwrap()
+    }
+}
+
+pub(crate) fn now_unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The first event that `wanted` takes; fails when none comes in ten seconds.
+pub(crate) async fn until<T>(room: &Room, mut wanted: impl FnMut(RoomEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            let event = room.next().await.expect("the room has ended");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
+}
