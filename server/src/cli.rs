@@ -36,10 +36,10 @@ pub struct ServeArgs {
     /// Configuration file (see `nucleus config`)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// UDP address of the session plane; port 0 picks a free one [default: [::]:5055]
+    /// UDP address of the session plane; port 0 picks a free one (default: all addresses, port 5055)
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub session: Option<SocketAddr>,
-    /// UDP address of the realtime plane; port 0 picks a free one [default: [::]:5056]
+    /// UDP address of the realtime plane; port 0 picks a free one (default: all addresses, port 5056)
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub realtime: Option<SocketAddr>,
     /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port]

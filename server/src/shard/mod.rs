@@ -2,7 +2,7 @@
 //!
 //! Datagrams and commands go in with the time; datagrams ([`Outbox`]) and events come out. No
 //! socket, thread or clock here: `thread` drives it. What may be sent to whom is decided by the
-//! [`stage`]; whether a datagram is genuine and where its answer goes by the protocol's link.
+//! `stage`; whether a datagram is genuine and where its answer goes by the protocol's link.
 
 mod counters;
 mod ids;
