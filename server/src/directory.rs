@@ -1,7 +1,7 @@
 //! Which room instance a name stands for. Read when somebody joins, never for a packet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -52,6 +52,7 @@ pub struct Directory {
     template: RoomConfig,
     next_id: AtomicU64,
     next_epoch: AtomicU32,
+    closing: AtomicBool,
 }
 
 impl Directory {
@@ -71,6 +72,7 @@ impl Directory {
             next_id: AtomicU64::new(1),
             next_epoch: AtomicU32::new(template.epoch),
             template,
+            closing: AtomicBool::new(false),
         })
     }
 
@@ -96,24 +98,27 @@ impl Directory {
             let room = self.find_or_open(key, wish)?;
             let (reply, answer) = oneshot::channel();
             let (join, outgoing) = request();
-            if !room.post(RoomInput::Join(join, outgoing, reply)).await {
-                continue;
-            }
+            room.post(RoomInput::Join(join, outgoing, reply)).await;
             match answer.await {
                 Ok(Ok(peer)) => return Ok((room, peer)),
-                // The instance is on its way out; the next one is not.
-                Ok(Err(Code::ShuttingDown)) | Err(_) => continue,
+                // The instance is over or about to be, and takes nobody: the next try makes one.
+                Ok(Err(Code::ShuttingDown)) | Err(_) => self.forget(key, room.id),
                 Ok(Err(code)) => return Err(code),
             }
         }
         Err(Code::Internal)
     }
 
-    /// Ends every room.
+    /// Ends every room and opens no more; returns when all are gone.
     pub async fn shut_down(&self, code: Code) {
-        let rooms: Vec<RoomHandle> = self.rooms.iter().map(|r| r.value().clone()).collect();
-        for room in rooms {
-            room.post(RoomInput::Shutdown(code)).await;
+        self.closing.store(true, Ordering::SeqCst);
+        // Again and again: a join that was under way may have opened one more.
+        while !self.rooms.is_empty() {
+            let rooms: Vec<RoomHandle> = self.rooms.iter().map(|r| r.value().clone()).collect();
+            for room in rooms {
+                room.post(RoomInput::Shutdown(code)).await;
+            }
+            tokio::time::sleep(limits::CLOSING_PAUSE).await;
         }
     }
 
@@ -122,6 +127,9 @@ impl Directory {
         key: &RoomKey,
         wish: Option<u16>,
     ) -> Result<RoomHandle, Code> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Code::ShuttingDown);
+        }
         let full = self.rooms.len() >= self.max_rooms;
         match self.rooms.entry(key.clone()) {
             Entry::Occupied(room) => Ok(room.get().clone()),
@@ -144,11 +152,15 @@ impl Directory {
         tokio::spawn(async move {
             shard.post(ShardMail::RoomOpened(id, mailbox)).await;
             RoomTask::run(id, config, clock, shard.clone(), receiver).await;
-            directory.rooms.remove_if(&key, |_, room| room.id == id);
+            directory.forget(&key, id);
             shard.post(ShardMail::RoomClosed(id)).await;
             shard.rooms.fetch_sub(1, Ordering::Relaxed);
         });
         handle
+    }
+
+    fn forget(&self, key: &RoomKey, instance: RoomId) {
+        self.rooms.remove_if(key, |_, room| room.id == instance);
     }
 
     fn emptiest_shard(&self) -> Arc<ShardHandle> {

@@ -60,5 +60,7 @@ pub const JOIN_TRIES: usize = 3;
 /// How often a session looks whether its QUIC connection has heard anything: the error of
 /// `away_after`.
 pub const SESSION_CHECK: Duration = Duration::from_secs(2);
+/// Pause between two looks at rooms that are closing.
+pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 /// How long a drain waits for closing connections.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);

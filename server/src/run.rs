@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
@@ -132,9 +131,6 @@ async fn drain(endpoint: &quinn::Endpoint, context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
         context.directory.shut_down(code).await;
-        while !context.directory.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
         // Sessions of the ended rooms close by themselves; whoever had not joined is told here.
         tokio::time::sleep(limits::ROSTER_BATCH).await;
         endpoint.close((code as u32).into(), code.name().as_bytes());

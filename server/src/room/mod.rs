@@ -207,9 +207,10 @@ impl Room {
         self.forget(now, peer);
     }
 
-    /// The peer's session died without a word: it keeps its place for a while.
-    pub fn handle_session_lost(&mut self, now: Time, peer: PeerId) {
-        let expires = now + self.config.peer_ttl;
+    /// The peer's session died without a word, after `silence`: it keeps its place for what is
+    /// left of its time.
+    pub fn handle_session_lost(&mut self, now: Time, peer: PeerId, silence: Duration) {
+        let expires = now + self.config.peer_ttl.saturating_sub(silence);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if state.grant.is_some() {
             return self.handle_leave(now, peer, Code::TimedOut);

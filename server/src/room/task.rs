@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Joined, encode};
@@ -23,8 +24,8 @@ pub enum RoomInput {
     Link(PeerId, LinkNews),
     /// The client leaves, or broke the rules.
     Leave(PeerId, Code),
-    /// The session died.
-    SessionLost(PeerId),
+    /// The session died after so long a silence.
+    SessionLost(PeerId, Duration),
     /// The session is silent, or speaks again.
     SessionQuiet(PeerId, bool),
     /// An event.
@@ -101,7 +102,9 @@ impl RoomTask {
             }
             RoomInput::Link(peer, news) => self.room.handle_link(now, peer, news),
             RoomInput::Leave(peer, code) => self.room.handle_leave(now, peer, code),
-            RoomInput::SessionLost(peer) => self.room.handle_session_lost(now, peer),
+            RoomInput::SessionLost(peer, silence) => {
+                self.room.handle_session_lost(now, peer, silence);
+            }
             RoomInput::SessionQuiet(peer, quiet) => {
                 self.room.handle_session_quiet(now, peer, quiet);
             }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 
 use super::{SessionContext, handshake};
 use crate::data_dir::DataDir;
 
 /// A peer that was silent for this long on QUIC is gone; dark headsets come back before.
-const IDLE_TIMEOUT_MS: u32 = 30_000;
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a client may have in flight on one stream: a full join or four full events.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// ... and on all of its streams.
@@ -47,7 +47,7 @@ fn transport() -> TransportConfig {
         // The fallback of the realtime plane is not spoken yet.
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into()))
         // Clients keep the path alive; the server never opens one.
         .keep_alive_interval(None)
         // A memory of out-of-order pieces a peer could make us keep.

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::SessionContext;
+use super::endpoint::IDLE_TIMEOUT;
 use super::outgoing::{EventQueue, OutgoingQueues};
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
@@ -66,8 +67,10 @@ impl PeerSession {
                 room.post(RoomInput::Leave(peer, Code::Left)).await;
                 Code::Left
             }
-            End::Connection(_) => {
-                room.post(RoomInput::SessionLost(peer)).await;
+            End::Connection(error) => {
+                let timed_out = error == ConnectionError::TimedOut;
+                let silence = if timed_out { IDLE_TIMEOUT } else { Duration::ZERO };
+                room.post(RoomInput::SessionLost(peer, silence)).await;
                 Code::TimedOut
             }
         };

@@ -206,7 +206,7 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     world.join(Conditions::CLEAN, Conditions::CLEAN);
     world.run(Duration::from_secs(1));
     let lost = world.clients[b].peer.unwrap();
-    world.room.handle_session_lost(world.now, lost);
+    world.room.handle_session_lost(world.now, lost, Duration::ZERO);
     world.run(Duration::from_secs(1));
     assert_eq!(world.clients[a].roster[&lost.0].presence, AWAY);
     world.run(Duration::from_secs(28));
