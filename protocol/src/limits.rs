@@ -31,7 +31,8 @@ pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
 /// How long a receiver keeps the key and replay window of the phase before.
 pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
 /// No link sends more packets than this: RFC 9001's limit for AES-GCM confidentiality, with packets
-/// of at most 2 KiB. The session replaces the link before.
+/// of at most 2 KiB. Behind it the link is mute and its peer must join again: 31 days at a hundred
+/// datagrams a second.
 pub const MAX_PACKETS: u32 = 1 << 28;
 
 /// Bytes a server may send to an address that has not proven itself, for each byte received from
@@ -61,9 +62,8 @@ pub const UNKNOWN_SLOT_FRAMES: usize = 64;
 /// A slot rests this long before another peer gets it, so that late frames find nobody.
 pub const SLOT_REST: Duration = Duration::from_secs(60);
 
-/// Largest message on the control stream in bytes: a roster of a thousand peers with full names
-/// is about 400 KB.
-pub const MAX_CONTROL_MESSAGE: usize = 1 << 20;
+/// Largest message on the control stream in bytes: a full room's roster with the longest names.
+pub const MAX_CONTROL_MESSAGE: usize = 2 << 20;
 /// Largest `Hello`, `Welcome` or `Refuse` in bytes.
 pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
 /// Largest message a server accepts on a client's control stream: a join with a full token.
@@ -90,4 +90,8 @@ const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
 const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
 const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
+// An archived peer takes 31 bytes and its user, name and role.
+const _: () = assert!(
+    MAX_ROOM_PEERS as usize * (31 + 3 * MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_CONTROL_MESSAGE
+);
 const _: () = assert!(MAX_ROOM_PEERS < crate::realtime::TARGET_RESERVED);

@@ -101,7 +101,9 @@ proptest! {
         decode_everything(&bytes[..cut.index(bytes.len())]);
     }
 
-    /// 1 mm of position (half a step and the rounding of f32), 0.11 degree of rotation.
+    /// Half a millimetre of position and the rounding of f32. Rotation: with steps of e = 1 / (1023
+    /// sqrt 2) three components err by e/2 each, and where all four are equal the restored one by
+    /// 3e/2, together 2 sqrt(3 + 9) e/2 = 0.0024 rad = 0.137 degree at the worst.
     #[test]
     fn a_pose_keeps_its_precision(
         head in transform(500.0),
@@ -129,7 +131,7 @@ proptest! {
             for (a, b) in was.position.into_iter().zip(is.position) {
                 prop_assert!((a - b).abs() < 0.000_6, "{a} became {b}");
             }
-            prop_assert!(angle(was.rotation, is.rotation).to_degrees() < 0.11);
+            prop_assert!(angle(was.rotation, is.rotation).to_degrees() < 0.14);
         }
     }
 

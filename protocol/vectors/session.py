@@ -108,7 +108,7 @@ class Archive:
 
 
 HELLO, WELCOME, REFUSE = 1, 2, 3
-CONTROL_LIMIT = 1 << 20
+CONTROL_LIMIT = 2 << 20
 
 
 def read_plain(schema, body):

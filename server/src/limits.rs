@@ -28,6 +28,11 @@ pub const MESSAGES_PER_SECOND: u32 = 1_000;
 /// ... and at once: three tracked things at 90 Hz and voice need 320 a second.
 pub const MESSAGES_BURST: u32 = 500;
 
+/// Bytes of messages a link may send a second, on average: a fifth of what one recipient gets ...
+pub const MESSAGE_BYTES_PER_SECOND: u32 = 256 << 10;
+/// ... and at once.
+pub const MESSAGE_BYTES_BURST: u32 = 16 << 10;
+
 /// Nothing older than this since its arrival is relayed: a server that was stopped for three
 /// seconds must not pour out old poses.
 pub fn age_limit(kind: Kind) -> Duration {
@@ -55,6 +60,15 @@ pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
 pub const EVENTS_PER_SECOND: u32 = 200;
 /// ... and at once.
 pub const EVENTS_BURST: u32 = 400;
+/// Bytes of events a peer may send a second, on average ...
+pub const EVENT_BYTES_PER_SECOND: u32 = 64 << 10;
+/// ... and at once: half of a recipient's backlog, so that one sender alone cuts nobody off whose
+/// network carries the average.
+pub const EVENT_BYTES_BURST: u32 = 128 << 10;
+/// How long a leaving peer's last events may take to arrive behind its leave.
+pub const LEAVE_TIME: Duration = Duration::from_secs(1);
+/// How long a new stream may take to say what it is.
+pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
 /// Tries of a join that meets a room instance which is just closing.
 pub const JOIN_TRIES: usize = 3;
 /// How often a session looks whether its QUIC connection has heard anything: the error of

@@ -55,7 +55,10 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::runtime)?;
     let announce = |listening| announce(listening, &config);
-    let serving = run::run(config.clone(), &data, sockets, announce, stop_signal());
+    let serving = async {
+        let stop = stop_signal()?;
+        run::run(config.clone(), &data, sockets, announce, stop).await
+    };
     runtime.block_on(serving).map_err(|error| match error.is_configuration() {
         true => Failure::usage(error),
         false => Failure::runtime(error),
@@ -76,32 +79,29 @@ fn announce(on: Listening, config: &Config) {
 }
 
 /// Resolves at the first SIGTERM or SIGINT; from then on a second one ends the process at once.
-async fn stop_signal() {
-    signal().await;
-    tracing::info!("stopping: every peer is told; a second signal stops at once");
-    tokio::spawn(async {
-        signal().await;
-        std::process::exit(130);
-    });
-}
-
+/// Signals count from the moment of this call.
 #[cfg(unix)]
-async fn signal() {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; stop the process by force");
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::info!("stopping: every peer is told; a second signal stops at once");
+        tokio::spawn(async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            std::process::exit(130);
+        });
+    })
 }
 
 #[cfg(not(unix))]
-async fn signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 fn token(args: TokenArgs) -> Result<(), Failure> {

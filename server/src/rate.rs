@@ -43,10 +43,11 @@ impl Bucket {
         there
     }
 
-    /// How long until there is one again.
-    pub fn wait(&mut self, now: Time) -> Duration {
+    /// How long until there are `amount` (at most the burst) again; zero when there are.
+    pub fn wait_for(&mut self, now: Time, amount: u64) -> Duration {
         self.available(now);
-        let missing = SCALE.saturating_sub(self.left);
+        let wanted = amount.min(self.burst).saturating_mul(SCALE);
+        let missing = wanted.saturating_sub(self.left);
         Duration::from_micros(missing.div_ceil(self.per_second.max(1)))
     }
 }
@@ -66,7 +67,7 @@ mod tests {
         }
         assert_eq!(taken, 10 + 99);
         assert!(!bucket.try_take(Time::from_millis(999)));
-        let wait = bucket.wait(Time::from_millis(999));
+        let wait = bucket.wait_for(Time::from_millis(999), 1);
         assert!(bucket.try_take(Time::from_millis(999) + wait));
     }
 

@@ -179,11 +179,12 @@ fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, o
     }
 }
 
-/// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be.
+/// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be. An old one
+/// stays old, but not so old that a wall clock set forward in between could make it ancient.
 fn arrival(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
     let nanos = i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec);
     match u64::try_from((nanos - offset) / 1000) {
-        Ok(at) if at <= now && now - at <= OLDEST_STAMP_US => at,
+        Ok(at) if at <= now => at.max(now.saturating_sub(OLDEST_STAMP_US)),
         _ => now,
     }
 }
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!(at(1019, 500_000_999), 19_500_000);
         assert_eq!(at(1020, 0), now);
         assert_eq!(at(1021, 0), now, "the future");
-        assert_eq!(at(1009, 0), now, "set back meanwhile");
+        assert_eq!(at(1009, 0), now - OLDEST_STAMP_US, "older than counts");
         assert_eq!(at(10, 0), now, "before the monotonic clock began");
     }
 }

@@ -9,6 +9,8 @@ use crate::time::Time;
 
 /// Bytes of a clock reply's frame.
 pub(super) const CLOCK_FRAME: usize = 30;
+/// Bytes of a datagram that answers both a clock request and a keep-alive.
+const ANSWER_DATAGRAM: usize = limits::HEADER + CLOCK_FRAME + 2 + limits::TAG;
 
 /// A clock request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +115,10 @@ impl Server {
         self.paths.active()
     }
 
-    /// Reports; the paths' own deadlines are theirs.
+    /// Answers that are owed, at once, and reports; the paths' own deadlines are theirs.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.report_at()
+        let asked = self.keep_alive_asked || self.clock_asked.is_some();
+        let affordable = self.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
+        if asked && affordable { Some(Time::ZERO) } else { self.report_at() }
     }
 }

@@ -62,7 +62,7 @@ codes! {
     SlowConsumer = 41, "slow_consumer";
     /// The peer was silent for longer than it may be.
     TimedOut = 42, "timed_out";
-    /// The peer sends more events than it may.
+    /// The peer sends more events than it may (reserved: reading waits instead).
     EventRate = 43, "event_rate";
     /// A moderator removed the peer (reserved).
     Kicked = 50, "kicked";

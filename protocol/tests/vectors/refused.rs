@@ -25,7 +25,7 @@ fn session_headers() -> Vec<Value> {
         header("Hello encoded as an archive", [4, 0, 0, 0, 1, 1, 0, 1]),
         header("Join encoded field by field", [4, 0, 0, 0, 0, 16, 0, 1]),
         header("unknown encoding", [4, 0, 0, 0, 2, 16, 0, 1]),
-        header("one byte over the limit of the control stream", [1, 0, 0x10, 0, 1, 17, 0, 1]),
+        header("one byte over the limit of the control stream", [1, 0, 0x20, 0, 1, 17, 0, 1]),
         header("longest length", [255, 255, 255, 255, 1, 17, 0, 1]),
     ]
 }

@@ -36,7 +36,6 @@ pub struct RoomConfig {
 }
 
 /// A peer that wants in; its token has been verified.
-#[derive(Debug)]
 pub struct JoinRequest {
     /// User id from the token.
     pub user: String,
@@ -66,7 +65,6 @@ pub enum EventTarget {
 }
 
 /// What a room wants done.
-#[derive(Debug)]
 pub enum RoomOutput {
     /// Have the shard make a link.
     OpenLink {
@@ -109,14 +107,16 @@ struct PeerState {
     session_quiet: bool,
     link_quiet: bool,
     away: bool,
-    /// The session is gone; the peer follows at this time.
-    expires: Option<Time>,
+    /// The session is gone; the peer follows at its time in `expiries`.
+    lost: bool,
 }
 
 /// See the module.
 pub struct Room {
     config: RoomConfig,
     peers: BTreeMap<PeerId, PeerState>,
+    /// When peers whose session is gone follow it, in order.
+    expiries: VecDeque<(Time, PeerId)>,
     next_peer: u32,
     slots: Slots,
     roster: RosterLog,
@@ -132,6 +132,7 @@ impl Room {
             slots: Slots::new(),
             config,
             peers: BTreeMap::new(),
+            expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
             event_sequence: 0,
@@ -169,7 +170,7 @@ impl Room {
             session_quiet: false,
             link_quiet: true,
             away: false,
-            expires: None,
+            lost: false,
         };
         self.peers.insert(peer, state);
         Ok(peer)
@@ -215,7 +216,12 @@ impl Room {
         if state.grant.is_some() {
             return self.handle_leave(now, peer, Code::TimedOut);
         }
-        state.expires = Some(expires);
+        if state.lost {
+            return;
+        }
+        state.lost = true;
+        let at = self.expiries.partition_point(|(other, _)| *other <= expires);
+        self.expiries.insert(at, (expires, peer));
         // A peer that can neither be sent events nor answer is away, even if its link still talks.
         self.update_presence(now, peer, |p| (p.session_quiet, p.link_quiet) = (true, true));
     }
@@ -243,7 +249,6 @@ impl Room {
             payload: payload.to_vec(),
         };
         let message = Bytes::from(session::encode(&event));
-        let is_in = |p: &PeerState| p.grant.is_none() && p.expires.is_none();
         let mut send = |peer: PeerId| {
             self.outputs.push_back(RoomOutput::Event(peer, message.clone()));
         };
@@ -252,13 +257,13 @@ impl Room {
                 let mut listed = listed.clone();
                 listed.sort_unstable();
                 listed.dedup();
-                let there = |peer: &PeerId| self.peers.get(peer).is_some_and(is_in);
+                let there = |peer: &PeerId| self.peers.get(peer).is_some_and(PeerState::is_in);
                 listed.into_iter().filter(there).for_each(&mut send);
             }
             EventTarget::All | EventTarget::Others => {
                 let to_self = *target == EventTarget::All;
                 let wanted =
-                    self.peers.iter().filter(|(id, p)| is_in(p) && (to_self || **id != from));
+                    self.peers.iter().filter(|(id, p)| p.is_in() && (to_self || **id != from));
                 wanted.map(|(id, _)| *id).for_each(&mut send);
             }
         }
@@ -266,18 +271,17 @@ impl Room {
 
     /// Ends the room: everybody is told why.
     pub fn handle_shutdown(&mut self, now: Time, code: Code) {
-        self.ending = true;
         let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
         everybody.into_iter().for_each(|peer| self.handle_leave(now, peer, code));
+        // Nobody may have been there yet: the first join is on its way, and will find it closed.
         self.close_if_empty();
     }
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
-        let due = |p: &PeerState| p.expires.is_some_and(|at| at <= now);
-        let expired: Vec<PeerId> =
-            self.peers.iter().filter(|(_, p)| due(p)).map(|(id, _)| *id).collect();
-        expired.into_iter().for_each(|peer| self.handle_leave(now, peer, Code::TimedOut));
+        while let Some((_, peer)) = self.expiries.pop_front_if(|(at, _)| *at <= now) {
+            self.handle_leave(now, peer, Code::TimedOut);
+        }
         if let Some(update) = self.roster.take_due(now) {
             let message = Bytes::from(session::encode(&update));
             for (peer, _) in self.peers.iter().filter(|(_, p)| p.is_in()) {
@@ -288,23 +292,13 @@ impl Room {
 
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let expiry = self.peers.values().filter_map(|p| p.expires).min();
+        let expiry = self.expiries.front().map(|(at, _)| *at);
         [expiry, self.roster.due()].into_iter().flatten().min()
     }
 
     /// The next thing to be done.
     pub fn poll_output(&mut self) -> Option<RoomOutput> {
         self.outputs.pop_front()
-    }
-
-    /// Peers that have a place here, joining ones included.
-    pub fn len(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// Nobody has a place here.
-    pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
     }
 
     fn link_opened(&mut self, now: Time, peer: PeerId, id: ConnectionId, spare: ConnectionId) {
@@ -341,7 +335,7 @@ impl Room {
 
     fn update_presence(&mut self, now: Time, peer: PeerId, change: impl FnOnce(&mut PeerState)) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.expires.is_some() && state.away {
+        if state.lost && state.away {
             return;
         }
         change(state);
@@ -360,7 +354,7 @@ impl Room {
     }
 
     fn close_if_empty(&mut self) {
-        if self.peers.is_empty() {
+        if self.peers.is_empty() && !self.ending {
             self.ending = true;
             self.outputs.push_back(RoomOutput::Closed);
         }
@@ -369,7 +363,7 @@ impl Room {
 
 impl PeerState {
     fn is_in(&self) -> bool {
-        self.grant.is_none() && self.expires.is_none()
+        self.grant.is_none() && !self.lost
     }
 
     fn presence(&self) -> u8 {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{EventTarget, JoinRequest, Room, RoomConfig, RoomOutput};
 use crate::limits;
-use crate::session::outgoing::Outgoing;
+use crate::session::outgoing::{Outgoing, Pushed};
 use crate::shard::thread::ShardHandle;
 use crate::shard::{LinkNews, OpenLink, PeerId, RoomId, ShardCommand};
 
@@ -148,12 +148,16 @@ impl RoomTask {
         self.push(peer, |out| out.control(message));
     }
 
-    /// A recipient that cannot keep up is cut: reliable means reliable.
-    fn push(&mut self, peer: PeerId, push: impl FnOnce(&Outgoing) -> bool) {
-        let behind = self.sessions.get(&peer).is_some_and(|outgoing| !push(outgoing));
-        if behind {
-            let now = self.now();
-            self.room.handle_leave(now, peer, Code::SlowConsumer);
+    /// A recipient that cannot keep up is cut: reliable means reliable. One whose session has
+    /// ended says so itself, but for a join that was given up in the moment of its success.
+    fn push(&mut self, peer: PeerId, push: impl FnOnce(&Outgoing) -> Pushed) {
+        let Some(outgoing) = self.sessions.get(&peer) else { return };
+        let pushed = push(outgoing);
+        let now = self.now();
+        match pushed {
+            Pushed::Queued => {}
+            Pushed::Behind => self.room.handle_leave(now, peer, Code::SlowConsumer),
+            Pushed::Gone => self.room.handle_session_lost(now, peer, Duration::ZERO),
         }
     }
 }

@@ -15,8 +15,8 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const STREAM_WINDOW: u32 = 64 << 10;
 /// ... and on all of its streams.
 const CONNECTION_WINDOW: u32 = 128 << 10;
-/// Bytes of ours in flight to one client: the event backlog is bounded to 256 KiB elsewhere.
-const SEND_WINDOW: u64 = 512 << 10;
+/// Bytes of ours in flight to one client, on top of the backlog that waits in front of QUIC.
+const SEND_WINDOW: u64 = 128 << 10;
 /// Incoming connections that wait for the accept loop.
 const MAX_INCOMING: usize = 1_024;
 /// Their early bytes together: the loop takes them within milliseconds.

@@ -14,6 +14,7 @@ use nucleus_protocol::session::{
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
+use zeroize::Zeroizing;
 
 use super::outgoing::{OutgoingQueues, outgoing};
 use super::peer::PeerSession;
@@ -80,13 +81,12 @@ async fn join(
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     match join_on(connection, context, &mut send, &mut receive).await {
-        Ok(Admitted { room, peer, queues, permit }) => Ok(PeerSession {
+        Ok(Admitted { room, peer, queues }) => Ok(PeerSession {
             connection: connection.clone(),
             control: (send, receive),
             queues,
             room,
             peer,
-            _permit: permit,
         }),
         Err(refusal) => Err(Refusal { stream: Some(send), ..refusal }),
     }
@@ -97,7 +97,6 @@ struct Admitted {
     room: RoomHandle,
     peer: PeerId,
     queues: OutgoingQueues,
-    permit: OwnedSemaphorePermit,
 }
 
 async fn join_on(
@@ -111,6 +110,7 @@ async fn join_on(
     let (key, admission) = admit(context, &join)?;
     let permit = context.joined.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
+    let permit = Arc::new(permit);
     let name = display_name(&join, &admission)?;
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
     let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
@@ -118,7 +118,7 @@ async fn join_on(
     let mut queues = None;
     let mut link_id = 0;
     let joining = context.directory.join(&key, wish, || {
-        let (outgoing, session_end) = outgoing(context.clock);
+        let (outgoing, session_end) = outgoing(context.clock, permit.clone());
         queues = Some(session_end);
         link_id += 1;
         let request = JoinRequest {
@@ -132,7 +132,7 @@ async fn join_on(
     let (room, peer) = joining.await.map_err(|code| Refusal::new(code, text_of(code)))?;
     let queues = queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(Admitted { room, peer, queues, permit })
+    Ok(Admitted { room, peer, queues })
 }
 
 async fn greet(
@@ -227,18 +227,18 @@ fn link_material(
     suite: Suite,
     link_id: u32,
 ) -> JoinRequest {
-    let (secret, seed) = (random(), random());
-    let mut exported = [0; 32];
+    let (secret, seed) = (Zeroizing::new(random()), random());
+    let mut exported = Zeroizing::new([0; 32]);
     let exporter = exporter
         && connection
-            .export_keying_material(&mut exported, EXPORTER_LABEL, &link_id.to_le_bytes())
+            .export_keying_material(&mut *exported, EXPORTER_LABEL, &link_id.to_le_bytes())
             .is_ok();
     let root = Root::new(&secret, exporter.then_some(&exported));
     let grant = LinkGrant {
         link_id,
         connection_id: [0; 8],
         spare: [0; 8],
-        secret,
+        secret: *secret,
         suite: suite as u8,
         flags: if exporter { GRANT_EXPORTER } else { 0 },
         endpoints: vec![Endpoint { ip: Vec::new(), port: context.realtime_port }],
@@ -278,10 +278,14 @@ async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCou
             newest: VERSION,
             endpoints: Vec::new(),
         };
-        if stream.write_all(&message.encode()).await.is_ok() && stream.finish().is_ok() {
-            // Whether the client read it or not: the close behind it says the code again.
-            let _read = timeout(REFUSAL_TIME, stream.stopped()).await;
-        }
+        // Whether the client takes it or not: the close behind it says the code again, and the
+        // place of an unjoined session is not for keeping.
+        let _read = timeout(REFUSAL_TIME, async {
+            if stream.write_all(&message.encode()).await.is_ok() && stream.finish().is_ok() {
+                let _stopped = stream.stopped().await;
+            }
+        })
+        .await;
     }
     connection.close((code as u32).into(), text.as_bytes());
     counters.ended(code);

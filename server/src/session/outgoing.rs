@@ -7,12 +7,13 @@ use bytes::Bytes;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::limits;
 
-/// The room's end.
+/// The room's end. While the room keeps it, the peer counts as a joined session.
 pub struct Outgoing {
+    _permit: Arc<OwnedSemaphorePermit>,
     control: mpsc::Sender<Bytes>,
     events: mpsc::Sender<(Time, Bytes)>,
     backlog: Arc<AtomicUsize>,
@@ -36,40 +37,58 @@ pub struct EventQueue {
     backlog: Arc<AtomicUsize>,
 }
 
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is on its way.
+    Queued,
+    /// The session is too far behind.
+    Behind,
+    /// The session has ended.
+    Gone,
+}
+
 /// Both ends.
-pub fn outgoing(clock: Clock) -> (Outgoing, OutgoingQueues) {
+pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = mpsc::channel(limits::CONTROL_QUEUE);
     let (events, event_queue) = mpsc::channel(limits::EVENT_QUEUE);
     let (end, end_queue) = watch::channel(None);
     let backlog = Arc::new(AtomicUsize::new(0));
     let events_end = EventQueue { events: event_queue, backlog: backlog.clone() };
     (
-        Outgoing { control, events, backlog, end, clock },
+        Outgoing { _permit: permit, control, events, backlog, end, clock },
         OutgoingQueues { control: control_queue, events: events_end, end: end_queue },
     )
 }
 
 impl Outgoing {
-    /// Queues a message for the control stream; false when the session is too far behind.
-    pub fn control(&self, message: Bytes) -> bool {
-        // A closed queue is a session that is ending anyway: its loss is reported by itself.
-        !matches!(self.control.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+    /// Queues a message for the control stream.
+    pub fn control(&self, message: Bytes) -> Pushed {
+        pushed(self.control.try_send(message))
     }
 
-    /// Queues a message for the event stream; false when the session is too far behind.
-    pub fn event(&self, message: Bytes) -> bool {
+    /// Queues a message for the event stream.
+    pub fn event(&self, message: Bytes) -> Pushed {
         let len = message.len();
         if self.backlog.load(Ordering::Relaxed) + len > limits::EVENT_BACKLOG_BYTES {
-            return false;
+            return Pushed::Behind;
         }
         self.backlog.fetch_add(len, Ordering::Relaxed);
         let now = Time::from_micros(self.clock.now());
-        !matches!(self.events.try_send((now, message)), Err(mpsc::error::TrySendError::Full(_)))
+        pushed(self.events.try_send((now, message)))
     }
 
     /// Ends the session and says why.
     pub fn disconnect(self, code: Code) {
         self.end.send_replace(Some(code));
+    }
+}
+
+fn pushed<T>(result: Result<(), mpsc::error::TrySendError<T>>) -> Pushed {
+    match result {
+        Ok(()) => Pushed::Queued,
+        Err(mpsc::error::TrySendError::Full(_)) => Pushed::Behind,
+        Err(mpsc::error::TrySendError::Closed(_)) => Pushed::Gone,
     }
 }
 

@@ -9,7 +9,7 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::SessionContext;
@@ -30,7 +30,6 @@ pub(super) struct PeerSession {
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,
     pub(super) peer: PeerId,
-    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// How a session ends.
@@ -45,11 +44,12 @@ enum End {
 
 impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, control: (send, receive), queues, room, peer, _permit } = self;
+        let Self { connection, control: (send, receive), queues, room, peer } = self;
+        let (events, events_seen) = watch::channel(EventStream::None);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, peer) => End::Fault(code),
-            code = read_events(&connection, &room, peer, &context) => End::Fault(code),
+            code = read_control(receive, &room, peer, events_seen) => End::Fault(code),
+            code = read_events(&connection, &room, peer, &context, events) => End::Fault(code),
             code = write_control(send, queues.control) => End::Fault(code),
             code = write_events(&connection, queues.events, &context) => End::Fault(code),
             () = watch_silence(&connection, &room, peer, context.away_after) => {
@@ -63,7 +63,9 @@ impl PeerSession {
                 room.post(RoomInput::Leave(peer, code)).await;
                 code
             }
-            End::Connection(ConnectionError::ApplicationClosed(_)) => {
+            End::Connection(
+                ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_),
+            ) => {
                 room.post(RoomInput::Leave(peer, Code::Left)).await;
                 Code::Left
             }
@@ -92,9 +94,25 @@ async fn broken() -> Code {
     std::future::pending().await
 }
 
-async fn read_control(mut stream: RecvStream, room: &RoomHandle, peer: PeerId) -> Code {
+/// How far the client's event stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EventStream {
+    None,
+    Open,
+    Ended,
+}
+
+async fn read_control(
+    mut stream: RecvStream,
+    room: &RoomHandle,
+    peer: PeerId,
+    mut events: watch::Receiver<EventStream>,
+) -> Code {
     match read_message(&mut stream, wire_limits::MAX_CLIENT_CONTROL_MESSAGE).await {
         Ok((Schema::Leave, _)) => {
+            // What the peer said before it left still reaches the others.
+            let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
+            let _in_time = timeout(limits::LEAVE_TIME, said).await;
             room.post(RoomInput::Leave(peer, Code::Left)).await;
             // The room answers by ending the session.
             broken().await
@@ -110,42 +128,82 @@ async fn read_events(
     room: &RoomHandle,
     peer: PeerId,
     context: &SessionContext,
+    state: watch::Sender<EventStream>,
 ) -> Code {
-    let mut events = None;
-    while events.is_none() {
-        let Ok(mut stream) = connection.accept_uni().await else { return broken().await };
-        let mut kind = [0];
-        match stream.read_exact(&mut kind).await {
-            Ok(()) if kind == [stream::EVENTS] => events = Some(stream),
-            // A type of a later version: refused, and the session goes on without it.
-            _ => drop(stream.stop((Code::Malformed as u32).into())),
-        }
+    let Some(events) = accept_events(connection).await else { return broken().await };
+    state.send_replace(EventStream::Open);
+    tokio::select! {
+        code = relay_events(events, room, peer, context, state) => code,
+        () = refuse_streams(connection) => broken().await,
     }
-    let Some(mut stream) = events else { return Code::Internal };
+}
+
+/// The client's event stream; `None` when the connection is gone. A stream of a type that a later
+/// version may know is refused, and the session goes on without it.
+async fn accept_events(connection: &Connection) -> Option<RecvStream> {
+    loop {
+        let mut stream = connection.accept_uni().await.ok()?;
+        let mut kind = [0];
+        let read = timeout(limits::STREAM_TYPE_TIME, stream.read_exact(&mut kind)).await;
+        if matches!(read, Ok(Ok(()))) && kind == [stream::EVENTS] {
+            return Some(stream);
+        }
+        refuse_stream(&mut stream);
+    }
+}
+
+/// There is one event stream: refuses whatever comes beside it.
+async fn refuse_streams(connection: &Connection) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        refuse_stream(&mut stream);
+    }
+}
+
+fn refuse_stream(stream: &mut RecvStream) {
+    // Fails only for a stream that has ended by itself.
+    let _stopped = stream.stop((Code::Malformed as u32).into());
+}
+
+async fn relay_events(
+    mut stream: RecvStream,
+    room: &RoomHandle,
+    from: PeerId,
+    context: &SessionContext,
+    state: watch::Sender<EventStream>,
+) -> Code {
     let now = || Time::from_micros(context.clock.now());
     let (average, burst) = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
     let mut rate = Bucket::new(now(), average.into(), burst.into());
+    let (average, burst) = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
+    let mut bytes = Bucket::new(now(), average.into(), burst.into());
     loop {
-        while !rate.try_take(now()) {
-            // Not reading is what tells the sender, by QUIC's flow control.
-            sleep(rate.wait(now())).await;
+        // Not reading is what tells the sender, by QUIC's flow control.
+        let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_EVENT));
+        if !wait.is_zero() {
+            sleep(wait).await;
         }
-        let input = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
-            Ok((Schema::EventUp, body)) => match event(peer, &body) {
-                Some(input) => input,
-                None => return Code::Malformed,
-            },
-            Ok(_) => return Code::Malformed,
+        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
+            Ok(message) => message,
             Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
                 return Code::EventTooLarge;
             }
             Err(ReadError::Header(_)) => return Code::Malformed,
-            Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
+            Err(ReadError::Ended | ReadError::Broken(_)) => {
+                state.send_replace(EventStream::Ended);
+                return broken().await;
+            }
         };
+        rate.take(1);
+        bytes.take(body.len() as u64);
+        let input = (schema == Schema::EventUp).then(|| event(from, &body)).flatten();
+        let Some(input) = input else { return Code::Malformed };
         context.counters.events_in.fetch_add(1, Ordering::Relaxed);
         room.post(input).await;
     }
 }
+
+/// Bytes of the largest event message.
+const LARGEST_EVENT: u64 = wire_limits::MAX_EVENT_MESSAGE as u64;
 
 fn event(from: PeerId, body: &[u8]) -> Option<RoomInput> {
     let event = session::access::<EventUp>(body).ok()?;

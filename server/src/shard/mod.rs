@@ -116,6 +116,7 @@ struct LinkEntry {
     member: Member,
     ids: [ConnectionId; 2],
     ingress: Bucket,
+    ingress_bytes: Bucket,
     egress: Bucket,
     /// Time of the last authentic datagram, and whether the session side knows the link as quiet.
     heard: Time,
@@ -196,9 +197,14 @@ impl Shard {
         let stage = &mut self.stages[entry.stage];
         for message in messages {
             self.counters.messages_in += 1;
-            if !entry.ingress.try_take(now) {
+            let bytes = message.encoded_len() as u64;
+            let within = entry.ingress_bytes.available(now) >= bytes && entry.ingress.try_take(now);
+            if !within {
                 self.counters.over_rate += 1;
-            } else if !stage.push(now, entry.member.slot, &message) {
+                continue;
+            }
+            entry.ingress_bytes.take(bytes);
+            if !stage.push(now, entry.member.slot, &message) {
                 self.counters.refused_messages += 1;
             }
         }
@@ -222,8 +228,8 @@ impl Shard {
 
     /// Does what has become due: timers of links, and the flush.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some(index) = self.timers.pop_due(now) {
-            self.link_timeout(now, index);
+        while let Some((at, index)) = self.timers.pop_due(now) {
+            self.link_timeout(now, at, index);
         }
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush(now);
@@ -285,6 +291,11 @@ impl Shard {
                 now,
                 limits::MESSAGES_PER_SECOND.into(),
                 limits::MESSAGES_BURST.into(),
+            ),
+            ingress_bytes: Bucket::new(
+                now,
+                limits::MESSAGE_BYTES_PER_SECOND.into(),
+                limits::MESSAGE_BYTES_BURST.into(),
             ),
             // A tenth of a second may go out at once: what a late tick has to make up for.
             egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
@@ -350,11 +361,14 @@ impl Shard {
         }
     }
 
-    fn link_timeout(&mut self, now: Time, index: u32) {
-        // The queue may hold times of a link that is gone or was looked at since: both harmless.
+    fn link_timeout(&mut self, now: Time, at: Time, index: u32) {
         let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
             return;
         };
+        // Of a link that was here before, or one that wanted to be looked at earlier, and was.
+        if entry.timer != at {
+            return;
+        }
         entry.timer = Time::MAX;
         entry.link.handle_timeout(now);
         if !entry.quiet && now.since(entry.heard) >= self.config.away_after {

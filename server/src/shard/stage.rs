@@ -193,13 +193,16 @@ impl<'a> Writer<'a> {
             self.link.count_withheld(entry.kind, Withheld::Superseded, 1);
             return;
         }
-        if self.spent() + entry.len() + OVERHEAD > self.budget {
+        let len = self.outbox.bytes.len();
+        let full = self.open.filter(|start| len + entry.len() > start + HEADER + MAX_BODY);
+        // A full datagram is padded before the next begins, and that counts too.
+        let before = full.map_or(len, |start| start + HEADER + MAX_BODY + TAG);
+        if before - self.first + OVERHEAD + entry.len() > self.budget {
             self.counters.suppressed += 1;
             self.link.count_withheld(entry.kind, Withheld::Suppressed, 1);
             return;
         }
-        let full = |start: usize, len: usize| len + entry.len() > start + HEADER + MAX_BODY;
-        if let Some(start) = self.open.filter(|s| full(*s, self.outbox.bytes.len())) {
+        if let Some(start) = full {
             self.outbox.bytes.resize(start + HEADER + MAX_BODY, 0);
             self.seal(start);
         }

@@ -136,16 +136,14 @@ impl ShardThread {
         let mut received = RecvBatch::new(true);
         let mut to_send = SendBatch::new(1 << 20, 1 << 14);
         loop {
-            let busy = self.drain(&mut received);
-            if !self.read_mail() {
-                return;
-            }
+            let received_any = self.drain(&mut received);
+            let Some(more_mail) = self.read_mail() else { return };
             let now = self.now();
             self.shard.handle_timeout(now);
             self.send(&mut to_send);
             self.deliver_events();
             self.publish(now);
-            self.wait(busy);
+            self.wait(received_any || more_mail);
         }
     }
 
@@ -173,8 +171,8 @@ impl ShardThread {
         true
     }
 
-    /// False when the thread is to end.
-    fn read_mail(&mut self) -> bool {
+    /// Whether there may be more of it; `None` when the thread is to end.
+    fn read_mail(&mut self) -> Option<bool> {
         for _ in 0..limits::COMMANDS_PER_TURN {
             match self.mailbox.try_recv() {
                 Ok(ShardMail::Command(command)) => {
@@ -188,12 +186,12 @@ impl ShardThread {
                     self.rooms.remove(&room);
                 }
                 Ok(ShardMail::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => {
-                    return false;
+                    return None;
                 }
-                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Empty) => return Some(false),
             }
         }
-        true
+        Some(true)
     }
 
     fn send(&mut self, batch: &mut SendBatch) {
@@ -215,14 +213,20 @@ impl ShardThread {
         while let Some(event) = self.shard.poll_event() {
             self.undelivered.push_back(event);
         }
-        for _ in 0..self.undelivered.len() {
-            let Some(event) = self.undelivered.pop_front() else { return };
-            let Some(room) = self.rooms.get(&event.room) else { continue };
-            let input = RoomInput::Link(event.peer, event.what);
-            if let Err(mpsc::error::TrySendError::Full(_)) = room.try_send(input) {
-                self.undelivered.push_back(event);
+        let mut full = Vec::new();
+        self.undelivered.retain(|event| {
+            // A room's events stay in order: behind one that must wait, all of them do.
+            if full.contains(&event.room) {
+                return true;
             }
-        }
+            let Some(room) = self.rooms.get(&event.room) else { return false };
+            let sent = room.try_send(RoomInput::Link(event.peer, event.what));
+            let wait = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+            if wait {
+                full.push(event.room);
+            }
+            wait
+        });
     }
 
     fn publish(&mut self, now: Time) {

@@ -143,6 +143,27 @@ async fn rooms_and_tenants_do_not_hear_each_other() {
     assert!(heard.is_err(), "heard {heard:?}");
 }
 
+/// The last words are heard, although they and the leave travel on different streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_leaving_arrives() {
+    let server = TestServer::start().await;
+    let stays = server.join("stays").await;
+    for _ in 0..5 {
+        let goes = server.join("goes").await;
+        for n in 0..20u8 {
+            goes.send_event(To::Others, 0, &[n; 3_000]).await.unwrap();
+        }
+        goes.leave().await;
+        for n in 0..20u8 {
+            let heard = until(&stays, |event| match event {
+                RoomEvent::Event { payload, .. } => Some(payload[0]),
+                _ => None,
+            });
+            assert_eq!(heard.await, n);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rejoining_makes_a_new_link() {
     let server = TestServer::start().await;

@@ -177,6 +177,23 @@ fn bad_networks_cost_what_they_lose() {
     });
 }
 
+/// A link without traffic keeps its path and its clock for four datagrams a minute, not by probing
+/// for answers that never come.
+#[test]
+fn an_idle_link_is_answered() {
+    let mut world = World::new(5, 4);
+    world.join(Conditions::CLEAN, Conditions::CLEAN);
+    world.run(Duration::from_secs(5));
+    let counters = |world: &World| world.clients[0].link.as_ref().unwrap().counters();
+    let settled = counters(&world);
+    world.run(Duration::from_secs(60));
+    let later = counters(&world);
+    let sent = later.datagrams_out - settled.datagrams_out;
+    let heard = later.datagrams_in - settled.datagrams_in;
+    assert!((3..=6).contains(&sent), "{sent} datagrams a minute");
+    assert!(heard >= sent, "{sent} sent, only {heard} answered");
+}
+
 #[test]
 fn silence_is_away_and_a_word_is_back() {
     let mut world = World::new(1, 4);
