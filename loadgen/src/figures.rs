@@ -239,6 +239,11 @@ fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
         let failed = report.joins.failed;
         report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
     }
+    // A headset without a session offers nothing, whatever its schedule says.
+    let (lost, headsets) = (report.sessions.lost, report.headsets);
+    if lost as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
+        report.invalidate(format!("{lost} of {headsets} sessions were lost"));
+    }
     let lag = report.generator.send_lag_p99_ms;
     if lag > MAX_LAG_P99 {
         report.invalidate(format!("the generator's sends lagged by {lag:.1} ms at p99"));

@@ -29,7 +29,7 @@ pub enum RunError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The HTTP port could not be had.
-    #[error("cannot bind the http port {0}: {1}")]
+    #[error("cannot bind the http address {0}: {1}; choose another with --http, or turn it off")]
     Http(String, std::io::Error),
     /// The data directory cannot be used.
     #[error(transparent)]
@@ -103,7 +103,7 @@ pub async fn run(
     let metrics = Metrics::new(context.clone(), shards.clone());
     let is_ready = Arc::new(AtomicBool::new(false));
     let http = Http::start(config.http, Arc::new(move || metrics.render()), is_ready.clone())
-        .map_err(|e| RunError::Http(format!("{:?}", config.http), e))?;
+        .map_err(|e| RunError::Http(config.http.to_string(), e))?;
     let quic = endpoint::server_config(tls, dir.address_token_key());
     let endpoint = endpoint::open(sockets.session, quic, dir)?;
     let session = endpoint.local_addr()?;

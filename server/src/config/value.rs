@@ -100,6 +100,16 @@ pub enum HttpAddr {
     Off,
 }
 
+impl fmt::Display for HttpAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => Self::DEFAULT.fmt(f),
+            Self::At(addr) => addr.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
 impl HttpAddr {
     /// Loopback only: metrics are for the machine's own agent until somebody decides otherwise.
     pub const DEFAULT: SocketAddr =

@@ -92,8 +92,10 @@ impl RoomTask {
         match input {
             RoomInput::Join(request, outgoing, reply) => {
                 let result = self.room.handle_join(now, *request);
-                if let Ok(peer) = result {
-                    self.sessions.insert(peer, outgoing);
+                match result {
+                    Ok(peer) => drop(self.sessions.insert(peer, outgoing)),
+                    // Before the answer: whoever is refused has given its place back by then.
+                    Err(_) => drop(outgoing),
                 }
                 if let Err(Ok(peer)) = reply.send(result) {
                     // The session gave up while it waited.

@@ -183,8 +183,12 @@ fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), 
         .verifier
         .verify(token, now)
         .map_err(|error| Refusal::new(token_code(&error), error.to_string()))?;
-    let room = text(&join.room, 1, limits::MAX_ROOM_NAME)
-        .ok_or_else(|| Refusal::new(Code::BadName, "a room's name has 1 to 128 bytes of text"))?;
+    let room = text(&join.room, 1, limits::MAX_ROOM_NAME).ok_or_else(|| {
+        Refusal::new(
+            Code::BadName,
+            "a room's name has 1 to 128 bytes of text without control characters",
+        )
+    })?;
     if !admission.room.admits(&room) {
         return Err(Refusal::new(Code::RoomNotAllowed, "the token does not admit to this room"));
     }
@@ -207,15 +211,21 @@ fn display_name(join: &Join, admission: &Admission) -> Result<String, Refusal> {
     if join.name.is_empty() {
         return Ok(admission.name.clone());
     }
-    text(&join.name, 1, limits::MAX_NAME)
-        .ok_or_else(|| Refusal::new(Code::BadName, "a name has at most 128 bytes of text"))
+    text(&join.name, 1, limits::MAX_NAME).ok_or_else(|| {
+        Refusal::new(
+            Code::BadName,
+            "a name has at most 128 bytes of text without control characters",
+        )
+    })
 }
 
-/// UTF-8 of that many bytes without control characters, which would reach terminals and logs.
+/// UTF-8 of that many bytes without control characters, which would reach terminals and logs, and
+/// without those that turn the direction of writing, with which one name can look like another.
 fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let fits = (min..=max).contains(&bytes.len()) && !text.chars().any(char::is_control);
-    fits.then(|| text.to_owned())
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = !text.chars().any(|c| c.is_control() || turns(c));
+    (plain && (min..=max).contains(&bytes.len())).then(|| text.to_owned())
 }
 
 /// Keys of a new link: fresh randomness, and the exporter of this very connection where the client

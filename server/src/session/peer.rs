@@ -111,6 +111,8 @@ async fn read_control(
     match read_message(&mut stream, wire_limits::MAX_CLIENT_CONTROL_MESSAGE).await {
         Ok((Schema::Leave, _)) => {
             // What the peer said before it left still reaches the others.
+            // An event stream that is here already is seen by the other reader in between.
+            tokio::task::yield_now().await;
             let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
             let _in_time = timeout(limits::LEAVE_TIME, said).await;
             room.post(RoomInput::Leave(peer, Code::Left)).await;

@@ -226,8 +226,9 @@ async fn a_peer_that_falls_silent_is_away() {
     std::mem::forget(sleeper);
     runtime.shutdown_background();
     let away = until(&watcher, |event| match event {
-        RoomEvent::PresenceChanged { peer, presence: Presence::Away } => Some(peer),
+        // With so short a time the watcher itself, who says nothing either, may be away as well.
+        RoomEvent::PresenceChanged { peer, presence: Presence::Away } if peer == id => Some(()),
         _ => None,
     });
-    assert_eq!(away.await, id);
+    away.await;
 }
