@@ -21,6 +21,7 @@ fn link(role: Role, suite: Suite) -> Link {
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
         path: Some(Path { remote, local: None }),
+        fallback: false,
         clock_epoch: 1,
         seed: [3; 32],
     };

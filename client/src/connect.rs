@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::realtime::driver::unspecified;
-use crate::room::Room;
+use crate::room::{Room, Way};
 use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
 use crate::token;
 
@@ -14,6 +15,9 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:5055";
 const DEFAULT_PORT: u16 = 5055;
 /// The room when neither the options nor the token name one.
 const DEFAULT_ROOM: &str = "demo";
+/// How long a lost session is tried again where the application says nothing: a server's restart, or
+/// the way through a building without Wi-Fi.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
 /// Addresses tried of one name: with 10 s each, more would keep a person waiting for nothing.
 const MAX_ADDRESSES: usize = 2;
 
@@ -27,6 +31,7 @@ pub struct ConnectOptions {
     capacity: u16,
     agent: String,
     trust: Option<Trust>,
+    patience: Duration,
 }
 
 impl ConnectOptions {
@@ -41,6 +46,7 @@ impl ConnectOptions {
             capacity: 0,
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             trust: None,
+            patience: DEFAULT_PATIENCE,
         }
     }
 
@@ -75,6 +81,13 @@ impl ConnectOptions {
         self
     }
 
+    /// How long a lost session is tried again before the room is closed; zero closes it at once.
+    /// Default: two minutes.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     fn trusted(&self) -> Result<Trust, ConnectError> {
         let pinned = || token::pin_in(&self.token).map(Trust::Pin);
         self.trust.clone().or_else(pinned).ok_or(ConnectError::NoTrust)
@@ -90,6 +103,7 @@ impl ConnectOptions {
             name: self.name.clone(),
             capacity: self.capacity,
             agent: self.agent.clone(),
+            resume: None,
         }
     }
 }
@@ -113,9 +127,12 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
-        let joining = Session::join(&endpoint, config.clone(), options.at(address, host));
-        match joining.await {
-            Ok(session) => return Room::open(endpoint, session).await,
+        let at = options.at(address, host);
+        match Session::join(&endpoint, config.clone(), at.clone()).await {
+            Ok(session) => {
+                let way = Way { endpoint, config, options: at, patience: options.patience };
+                return Room::open(way, session).await;
+            }
             // Another address of the same server may be reachable; it would not answer otherwise.
             Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
             Err(error) => return Err(error.into()),

@@ -92,6 +92,28 @@ pub enum RoomEvent {
         /// The application's own.
         payload: Vec<u8>,
     },
+    /// The session was lost; it is being taken up again. Events sent meanwhile go out afterwards.
+    Interrupted {
+        /// Why, when the server said so; `None` when the connection was lost.
+        code: Option<Code>,
+        /// The same for a person.
+        text: String,
+    },
+    /// The session is back, as the same peer. What changed in the roster was said before this, and
+    /// the events that were missed follow.
+    Resumed {
+        /// The oldest of the missed events are not to be had any more.
+        missed_events: bool,
+    },
+    /// The room was joined anew, as another peer, because the place was gone: too late, or the
+    /// server had restarted. What changed in the roster was said before this.
+    Rejoined {
+        /// This client's new number.
+        me: PeerId,
+    },
+    /// The realtime port does not answer and its messages travel inside the session (`true`), or it
+    /// answers again.
+    Fallback(bool),
     /// The session is over; nothing follows.
     Closed {
         /// Why, when the server or this client said so; `None` when the connection was lost.

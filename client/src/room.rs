@@ -1,23 +1,25 @@
 //! The room as an application sees it.
 
+mod follow;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::link::Link;
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::event::{RoomEvent, realtime_event};
-use crate::realtime::driver::{self, Clock, PeerChange, Shared};
-use crate::realtime::{Outgoing, Realtime, RealtimeCounters};
-use crate::roster::{PeerId, PeerInfo, Roster, RosterChange};
-use crate::session::{
-    ConnectError, SendError, Session, SessionEvent, SessionReceiver, SessionSender, To,
-};
+use crate::realtime::driver::{Clock, Command, Driver, Shared};
+use crate::realtime::{Outgoing, RealtimeCounters};
+use crate::roster::{PeerId, PeerInfo, Roster};
+use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
+use follow::Follower;
+pub(crate) use follow::Way;
 
 /// Messages the application may be ahead of the realtime task: more than a frame's worth of work
 /// at 30 Hz. Beyond, the oldest goes.
@@ -27,8 +29,8 @@ const OUTGOING: usize = 256;
 const INCOMING: usize = 2_048;
 /// Reliable events the application may be behind before QUIC's flow control stops the senders.
 const RELIABLE: usize = 64;
-/// Roster changes on their way to the realtime task, which never keeps them waiting.
-const PEER_CHANGES: usize = 16;
+/// Commands on their way to the realtime task, which never keeps them waiting.
+const COMMANDS: usize = 16;
 /// How long a leave waits for its last packets to go out.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -50,64 +52,86 @@ pub struct RoomStats {
     pub not_taken: u64,
     /// Given to send faster than the realtime task ran.
     pub not_sent: u64,
+    /// The realtime port does not answer, and its messages travel inside the session.
+    pub on_fallback: bool,
+    /// How often the port went silent since the session was last joined or resumed.
+    pub fallbacks: u64,
 }
 
 /// A room this client is in. Share it by reference or in an [`Arc`]: any task may send, one at a
 /// time receives. Dropping it leaves without ceremony; [`Room::leave`] waits for the server.
+///
+/// A lost session is taken up again by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
-    me: PeerId,
     endpoint: quinn::Endpoint,
-    connection: quinn::Connection,
-    session: SessionSender,
-    roster: SharedRoster,
+    state: Arc<State>,
     realtime: Arc<Shared>,
-    reliable: Mutex<mpsc::Receiver<RoomEvent>>,
+    inbox: Mutex<Inbox>,
 }
 
-/// Written by the session's task alone, never held over an await.
-type SharedRoster = Arc<RwLock<Roster>>;
+/// What the room's task and the application share.
+struct State {
+    me: AtomicU32,
+    /// Written by the room's task alone, never held over an await.
+    roster: RwLock<Roster>,
+    events: EventOutbox,
+    closed: AtomicBool,
+}
+
+struct Inbox {
+    reliable: mpsc::Receiver<RoomEvent>,
+    on_fallback: watch::Receiver<bool>,
+}
+
+impl State {
+    fn roster(&self) -> std::sync::RwLockReadGuard<'_, Roster> {
+        self.roster.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Room {
     /// Opens the realtime plane of a joined session and starts the room's two tasks.
-    pub(crate) async fn open(
-        endpoint: quinn::Endpoint,
-        session: Session,
-    ) -> Result<Room, ConnectError> {
+    pub(crate) async fn open(way: Way, session: Session) -> Result<Room, ConnectError> {
         let joined = session.joined();
-        let me = PeerId(joined.peer);
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let config = session.link_config()?;
-        let remote = config.path.map_or(session.connection().remote_address(), |path| path.remote);
-        let socket = driver::socket_for(remote).await?;
-        let clock = Clock::start();
-        let mut core = Realtime::new(Link::new(clock.now(), config));
-        roster.iter().for_each(|peer| core.add_peer(clock.now(), peer.slot, peer.id));
+        let realtime = Arc::new(Shared::new(Clock::start(), OUTGOING, INCOMING));
+        let (endpoint, connection) = (way.endpoint.clone(), session.connection().clone());
+        let driver = Driver::open(config, endpoint.clone(), connection, realtime.clone()).await?;
+        let (commands, driven) = mpsc::channel(COMMANDS);
+        tokio::spawn(driver.run(driven));
+        // A full room's roster is longer than the queue, so the driver must run by now.
+        for peer in roster.iter() {
+            let _ = commands.send(Command::Joined(peer.slot, peer.id)).await;
+        }
 
-        let connection = session.connection().clone();
-        let (sender, receiver) = session.split();
-        let realtime = Arc::new(Shared::new(clock, OUTGOING, INCOMING));
-        let roster = Arc::new(RwLock::new(roster));
+        let state = Arc::new(State {
+            me: AtomicU32::new(joined.peer),
+            roster: RwLock::new(roster),
+            events: EventOutbox::default(),
+            closed: AtomicBool::new(false),
+        });
         let (events, reliable) = mpsc::channel(RELIABLE);
-        let (changes, peers) = mpsc::channel(PEER_CHANGES);
-        tokio::spawn(driver::run(core, socket, realtime.clone(), peers));
-        tokio::spawn(follow(receiver, roster.clone(), changes, events));
-        let reliable = Mutex::new(reliable);
-        Ok(Room { me, endpoint, connection, session: sender, roster, realtime, reliable })
+        let follower = Follower::new(way, state.clone(), commands, events, session);
+        tokio::spawn(follower.run());
+        let inbox = Mutex::new(Inbox { reliable, on_fallback: realtime.on_fallback.subscribe() });
+        Ok(Room { endpoint, state, realtime, inbox })
     }
 
-    /// This client's own number.
+    /// This client's own number; another one after [`RoomEvent::Rejoined`].
     pub fn me(&self) -> PeerId {
-        self.me
+        PeerId(self.state.me.load(Ordering::Relaxed))
     }
 
     /// Everybody else in the room, in the order of joining.
     pub fn peers(&self) -> Vec<PeerInfo> {
-        read(&self.roster).iter().filter(|peer| peer.id != self.me).cloned().collect()
+        let me = self.me();
+        self.state.roster().iter().filter(|peer| peer.id != me).cloned().collect()
     }
 
     /// A peer of the room, this client included.
     pub fn peer(&self, id: PeerId) -> Option<PeerInfo> {
-        read(&self.roster).peer(id).cloned()
+        self.state.roster().peer(id).cloned()
     }
 
     /// The server's clock, the same for everybody in the room; `None` until it is known, about one
@@ -128,6 +152,8 @@ impl Room {
             realtime: self.realtime.status().counters,
             not_taken: self.realtime.incoming.dropped(),
             not_sent: self.realtime.outgoing.dropped(),
+            on_fallback: *self.realtime.on_fallback.borrow(),
+            fallbacks: self.realtime.status().fallbacks,
         }
     }
 
@@ -182,9 +208,9 @@ impl Room {
     }
 
     /// Sends a reliable, ordered event of at most 16 KiB; waits while the room takes events more
-    /// slowly than they are sent.
+    /// slowly than they are sent. An event outlives a lost session as long as the peer's place does.
     pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        self.session.send_event(to, channel, payload).await
+        self.state.events.send(to, channel, payload).await
     }
 
     /// Waits for what happens next; `None` after [`RoomEvent::Closed`]. Cancel-safe.
@@ -193,14 +219,18 @@ impl Room {
     /// first pose. An application that is slow loses realtime events, oldest first, counted in
     /// [`Room::stats`]; never a reliable one.
     pub async fn next(&self) -> Option<RoomEvent> {
-        let mut reliable = self.reliable.lock().await;
+        let mut inbox = self.inbox.lock().await;
+        let Inbox { reliable, on_fallback } = &mut *inbox;
         loop {
             tokio::select! {
                 biased;
                 event = reliable.recv() => return event,
+                Ok(()) = on_fallback.changed() => {
+                    return Some(RoomEvent::Fallback(*on_fallback.borrow_and_update()));
+                }
                 received = self.realtime.incoming.pop() => {
                     // Who has left is not heard any more.
-                    let known = read(&self.roster).peer(received.from).is_some();
+                    let known = self.state.roster().peer(received.from).is_some();
                     if let Some(event) = realtime_event(received).filter(|_| known) {
                         return Some(event);
                     }
@@ -209,9 +239,9 @@ impl Room {
         }
     }
 
-    /// Leaves: events already sent arrive first, everybody is told at once. At most 1.2 s.
+    /// Leaves: events already sent arrive first, everybody is told at once. At most 2.2 s.
     pub async fn leave(&self) {
-        self.session.leave().await;
+        self.state.events.leave().await;
         // Only so that a process which ends now has sent its last packet.
         let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
     }
@@ -227,7 +257,7 @@ impl Room {
         if payload.len() > limits::MAX_PAYLOAD {
             return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
         }
-        if self.connection.close_reason().is_some() {
+        if self.state.closed.load(Ordering::Relaxed) {
             return Err(SendError::Closed);
         }
         let target = match target {
@@ -239,68 +269,12 @@ impl Room {
     }
 
     fn slot(&self, id: PeerId) -> Result<u16, SendError> {
-        read(&self.roster).peer(id).map(|peer| peer.slot.0).ok_or(SendError::UnknownPeer)
+        self.state.roster().peer(id).map(|peer| peer.slot.0).ok_or(SendError::UnknownPeer)
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.session.close();
+        self.state.events.close();
     }
-}
-
-/// The session's task: keeps the roster, and hands on what is reliable. It waits for a slow
-/// application, and QUIC's flow control then makes the senders wait.
-async fn follow(
-    mut session: SessionReceiver,
-    roster: SharedRoster,
-    peers: mpsc::Sender<PeerChange>,
-    events: mpsc::Sender<RoomEvent>,
-) {
-    loop {
-        let sent = match session.next().await {
-            SessionEvent::Roster(update) => {
-                let applied = roster.write().unwrap_or_else(PoisonError::into_inner).apply(update);
-                // The receiver has checked the version already.
-                tell(applied.unwrap_or_default(), &peers, &events).await
-            }
-            SessionEvent::Event(event) => events.send(event.into()).await.is_ok(),
-            SessionEvent::Closed { code, text } => {
-                let _ = events.send(RoomEvent::Closed { code, text }).await;
-                false
-            }
-        };
-        if !sent {
-            return;
-        }
-    }
-}
-
-/// False when nobody listens any more. The application hears of a newcomer before the realtime
-/// plane does, and so before it hears the newcomer.
-async fn tell(
-    changes: Vec<RosterChange>,
-    peers: &mpsc::Sender<PeerChange>,
-    events: &mpsc::Sender<RoomEvent>,
-) -> bool {
-    for change in changes {
-        let slot = match &change {
-            RosterChange::Joined(peer) => Some(PeerChange::Joined(peer.slot, peer.id)),
-            RosterChange::Left { peer, .. } => Some(PeerChange::Left(peer.slot, peer.id)),
-            RosterChange::Presence { .. } => None,
-        };
-        if events.send(change.into()).await.is_err() {
-            return false;
-        }
-        if let Some(slot) = slot
-            && peers.send(slot).await.is_err()
-        {
-            return false;
-        }
-    }
-    true
-}
-
-fn read(roster: &SharedRoster) -> std::sync::RwLockReadGuard<'_, Roster> {
-    roster.read().unwrap_or_else(PoisonError::into_inner)
 }

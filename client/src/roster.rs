@@ -146,6 +146,27 @@ impl Roster {
         Ok(changes)
     }
 
+    /// Takes the roster of another `Joined` in place of this one and says what changed. `same_room`:
+    /// it is of the same room instance, where a number means the same peer as before.
+    pub fn replace(&mut self, same_room: bool, newer: Roster) -> Vec<RosterChange> {
+        let stays = |peer: &PeerInfo| same_room && newer.peers.contains_key(&peer.id);
+        let left = self.peers.values().filter(|peer| !stays(peer));
+        let mut changes: Vec<RosterChange> =
+            left.map(|peer| RosterChange::Left { peer: peer.clone(), code: None }).collect();
+        for peer in newer.peers.values() {
+            match self.peers.get(&peer.id).filter(|_| same_room) {
+                None => changes.push(RosterChange::Joined(peer.clone())),
+                Some(before) if before.presence != peer.presence => {
+                    let (peer, presence) = (peer.id, peer.presence);
+                    changes.push(RosterChange::Presence { peer, presence });
+                }
+                Some(_) => {}
+            }
+        }
+        *self = newer;
+        changes
+    }
+
     /// The peer of that number.
     pub fn peer(&self, id: PeerId) -> Option<&PeerInfo> {
         self.peers.get(&id)
@@ -239,6 +260,20 @@ mod tests {
             assert_eq!(roster.apply(update), Err(RosterGap { expected: 8, found }));
         }
         assert_eq!(roster.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_resume_tells_what_changed_meanwhile() {
+        let mut roster = Roster::new(7, [peer(1, 10), peer(2, 11), peer(3, 12)]);
+        let away = Peer { presence: AWAY, ..peer(1, 10) };
+        let newer = || Roster::new(9, [away.clone(), peer(3, 12), peer(4, 13)]);
+        let changes = roster.replace(true, newer());
+        let presence = RosterChange::Presence { peer: PeerId(1), presence: Presence::Away };
+        let left = RosterChange::Left { peer: peer(2, 11).into(), code: None };
+        assert_eq!(changes, [left, presence, RosterChange::Joined(peer(4, 13).into())]);
+        assert_eq!((roster.version(), roster.iter().count()), (9, 3));
+        // In another instance nobody is who he was.
+        assert_eq!(roster.replace(false, newer()).len(), 6);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use nucleus_client::session::{
 use nucleus_client::{Code, PeerId};
 use nucleus_protocol::session::{
     ALPN, EventDown, EventUp, GRANT_EXPORTER, Hello, Join, Joined, Leave, LinkGrant,
-    MESSAGE_HEADER, MessageHeader, Refuse, RosterUpdate, Schema, TO_LISTED, Welcome, encode, owned,
-    stream,
+    MESSAGE_HEADER, MessageHeader, NEW_PEER, Refuse, RosterUpdate, Schema, TO_LISTED, Welcome,
+    encode, owned, stream,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
@@ -80,6 +80,9 @@ impl Server {
 
 fn joined() -> Joined {
     Joined {
+        peer_ttl_ms: 30_000,
+        resumed: NEW_PEER,
+        events_taken: 0,
         peer: 1,
         slot: 0,
         capacity: 10,
@@ -105,6 +108,7 @@ fn joined() -> Joined {
 async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Session, JoinError> {
     let client = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
     let options = SessionOptions {
+        resume: None,
         server: server.local_addr().unwrap(),
         server_name: "127.0.0.1".to_owned(),
         token: "t".to_owned(),

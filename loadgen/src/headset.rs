@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::limits::MAX_BODY;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected};
+use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected, Route};
 use nucleus_protocol::netsim::Pipe;
 use nucleus_protocol::realtime::{Message, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
@@ -99,7 +99,7 @@ impl Headset {
         Ok(Headset {
             source,
             member,
-            link: Link::new(Time::from_micros(now), start.link),
+            link: Link::new(Time::from_micros(now), LinkConfig { fallback: false, ..start.link }),
             path,
             socket: bind(path.remote)?,
             earlier_drops: 0,
@@ -245,8 +245,10 @@ impl Headset {
     fn flush_link(&mut self, now: Time, wire: &mut Wire) {
         loop {
             wire.plain.clear();
-            let Some(path) = self.link.poll_output(now, &mut wire.plain) else { break };
-            self.send(now, path, wire);
+            let Some(route) = self.link.poll_output(now, &mut wire.plain) else { break };
+            if let Route::Realtime(path) = route {
+                self.send(now, path, wire);
+            }
         }
     }
 

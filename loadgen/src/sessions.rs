@@ -157,6 +157,7 @@ impl Crew {
             name: String::new(),
             capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
             agent: AGENT.to_owned(),
+            resume: None,
         };
         let before = self.shared.clock.now();
         let session = Session::join(endpoint, self.target.config.clone(), options).await;

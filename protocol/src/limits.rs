@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_DATAGRAM: usize = 1_200;
 /// Form byte, connection id and packet number in front of the sealed frames, in bytes.
 pub const HEADER: usize = 13;
+/// Bytes of the link's id in front of the unsealed frames inside a QUIC datagram.
+pub const LINK_ID: usize = 4;
 /// AEAD tag in bytes, of both suites.
 pub const TAG: usize = 16;
 /// Largest body (sealed frames, before sealing) in bytes: the same body must fit one QUIC datagram
@@ -47,6 +49,28 @@ pub const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Silence after which a client that had traffic starts to probe the path.
 pub const PROBE_AFTER: Duration = Duration::from_millis(500);
+/// A realtime port that has been silent for this long, though three probes asked it, has been lost,
+/// and the client falls back to QUIC datagrams: a listener notices within it, and a gap in its poses
+/// stays under a second.
+pub const FALLBACK_AFTER: Duration = Duration::from_millis(700);
+/// Probes before a fallback; they share the time from [`PROBE_AFTER`] to [`FALLBACK_AFTER`].
+pub const FALLBACK_PROBES: u32 = 3;
+/// A server acknowledges a link's messages this often where it has datagrams to send anyway ...
+pub const ACK_INTERVAL: Duration = Duration::from_millis(200);
+/// ... and in a datagram of its own after this long: a client whose way up is blocked alone would
+/// otherwise never know.
+pub const ACK_LATEST: Duration = Duration::from_millis(300);
+/// On the fallback a client with traffic probes the realtime port this often, so that it is back
+/// within three seconds after the port has opened; without traffic as often as a keep-alive.
+pub const RETURN_PROBE: Duration = Duration::from_secs(1);
+/// Answers in a row that bring a client back to the realtime port.
+pub const RETURN_ANSWERS: u32 = 2;
+/// A client that falls back again so soon after its return stays ...
+pub const FALLBACK_RELAPSE: Duration = Duration::from_secs(10);
+/// ... at least this long, and twice as long each time ...
+pub const FALLBACK_HOLD_MIN: Duration = Duration::from_secs(2);
+/// ... up to this: a flapping port must not make the session flap with it.
+pub const FALLBACK_HOLD_MAX: Duration = Duration::from_secs(60);
 /// Link reports of an active link go out this often.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A client asks for the time this often once its clock has settled and there is traffic.
@@ -86,6 +110,9 @@ pub const MAX_ROOM_PEERS: u16 = 4_000;
 
 const _: () = assert!(HEADER + MAX_BODY + TAG <= MAX_DATAGRAM);
 const _: () = assert!(MAX_PAYLOAD + 3 + 10 + 6 <= MAX_BODY);
+const _: () = assert!(LINK_ID <= HEADER);
+const _: () = assert!(PROBE_AFTER.as_millis() < FALLBACK_AFTER.as_millis());
+const _: () = assert!(ACK_LATEST.as_millis() * 2 < FALLBACK_AFTER.as_millis());
 const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
 const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());

@@ -37,6 +37,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
     let join = Join {
         token: vec![b't'; 300],
         ticket: vec![],
+        last_event: 9,
         room: b"lobby".to_vec(),
         name: b"Ada".to_vec(),
         capacity: 9,

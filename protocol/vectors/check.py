@@ -26,6 +26,8 @@ READERS = {
     "roster_update": lambda data: session.read_message(19, data),
     "event_up": lambda data: session.read_message(32, data),
     "body": lambda data: realtime.read_body("client", data),
+    "keep_alive": lambda data: realtime.read_frame("client", realtime.KEEP_ALIVE, Reader(data)),
+    "ack": lambda data: realtime.read_frame("server", realtime.ACK, Reader(data)),
     "clock_request": lambda data: realtime.read_frame("client", realtime.CLOCK, Reader(data)),
     "clock_reply": lambda data: realtime.read_frame("server", realtime.CLOCK, Reader(data)),
     "client_report": lambda data: realtime.read_frame("client", realtime.REPORT, Reader(data)),

@@ -8,8 +8,10 @@ from wire import Reader, require, same, uint
 MESSAGES, CLOCK, REPORT = range(1, 5), 7, 8
 MESSAGE_FIELDS = [("flags", 1), ("peer", 2), ("channel", 1), ("key", 2), ("sequence", 2), ("time", 2)]
 CLOCK_REPLY = [("client_sent", 8), ("server_received", 8), ("server_sent", 8), ("epoch", 4)]
-# Path challenge, path response, send time: type and sender.
-LEAST = {(10, "client"): 8, (10, "server"): 8, (11, "client"): 8, (11, "server"): 8, (12, "server"): 4}
+# Path challenge, path response, send time, acknowledgement: type and sender.
+LEAST = {(10, "client"): 8, (10, "server"): 8, (11, "client"): 8, (11, "server"): 8, (12, "server"): 4,
+         (13, "server"): 4}
+KEEP_ALIVE, ACK = 9, 13
 MAX_PAYLOAD = 1100
 
 
@@ -43,6 +45,7 @@ def read_frame(sender, kind, r):
     if kind == REPORT:
         return read_report(sender, r)
     body = r.rest()
+    require(kind != KEEP_ALIVE or len(body) not in (1, 2), "half a choice")
     require(len(body) >= LEAST.get((kind, sender), 0), "shorter than its fields")
     return {"body": body.hex()}
 

@@ -12,11 +12,11 @@ PEER = [("peer", 4), ("slot", 2), ("presence", 1), ("user", STRING), ("name", ST
 GRANT = [("link_id", 4), ("connection_id", ("array", 8)), ("spare", ("array", 8)),
          ("secret", ("array", 32)), ("suite", 1), ("flags", 1), ("endpoints", ("list", ENDPOINT))]
 ARCHIVES = {
-    16: [("token", STRING), ("ticket", STRING), ("room", STRING), ("name", STRING), ("capacity", 2),
-         ("suites", STRING)],
+    16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("room", STRING), ("name", STRING),
+         ("capacity", 2), ("suites", STRING)],
     17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_epoch", 4), ("roster_version", 4),
          ("roster", ("list", PEER)), ("grant", GRANT), ("server_time", 8), ("clock_epoch", 4),
-         ("max_event", 4), ("ticket", STRING)],
+         ("max_event", 4), ("ticket", STRING), ("peer_ttl_ms", 4), ("resumed", 1), ("events_taken", 4)],
     18: [("code", 2)],
     19: [("version", 4), ("joined", ("list", PEER)), ("left", ("list", [("peer", 4), ("code", 2)])),
          ("changed", ("list", [("peer", 4), ("presence", 1)]))],

@@ -16,7 +16,8 @@ pub mod value;
 
 pub use limits::Limits;
 pub use value::{
-    HttpAddr, LogFormat, Tick, TokenAlgorithm, ValueError, parse_duration, parse_socket_addr,
+    HttpAddr, LogFormat, SecondDevice, Tick, TokenAlgorithm, ValueError, parse_duration,
+    parse_socket_addr,
 };
 
 use limits::within;
@@ -49,6 +50,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Differentiated services code point of realtime datagrams, 0 to 63.
     pub dscp: u8,
+    /// What becomes of a user who joins a room twice.
+    pub second_device: SecondDevice,
     /// Bounds of server, rooms and peers.
     pub limits: Limits,
     /// The certificate to show; absent: the development certificate of the data directory.
@@ -95,6 +98,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./data"),
             log_format: LogFormat::Pretty,
             dscp: 46,
+            second_device: SecondDevice::default(),
             limits: Limits::default(),
             tls: None,
             tokens: None,

@@ -75,6 +75,7 @@ pub struct DataDir {
     key_pem: Zeroizing<String>,
     reset_key: Zeroizing<[u8; 64]>,
     address_token_key: Zeroizing<[u8; 64]>,
+    ticket_key: Zeroizing<[u8; 64]>,
 }
 
 impl DataDir {
@@ -104,6 +105,7 @@ impl DataDir {
             key_pem: Zeroizing::new(key.to_owned()),
             reset_key: key64(path, "reset-key")?,
             address_token_key: key64(path, "address-token-key")?,
+            ticket_key: key64(path, "ticket-key")?,
         })
     }
 
@@ -146,6 +148,11 @@ impl DataDir {
     /// Key of QUIC's address validation tokens.
     pub fn address_token_key(&self) -> &[u8; 64] {
         &self.address_token_key
+    }
+
+    /// Key that seals resume tickets.
+    pub fn ticket_key(&self) -> &[u8; 64] {
+        &self.ticket_key
     }
 }
 
@@ -273,7 +280,7 @@ mod tests {
             assert_eq!(opened[0].reset_key(), other.reset_key());
         }
         let names = fs::read_dir(dir.path()).unwrap();
-        assert_eq!(names.count(), 5, "drafts were left behind");
+        assert_eq!(names.count(), 6, "drafts were left behind");
     }
 
     #[test]

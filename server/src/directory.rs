@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use nucleus_net::Clock;
@@ -11,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
 use crate::room::task::{RoomInput, RoomTask};
-use crate::room::{JoinRequest, RoomConfig};
+use crate::room::{JoinRequest, RoomConfig, Seat};
 use crate::session::outgoing::Outgoing;
-use crate::shard::thread::{ShardHandle, ShardMail};
-use crate::shard::{PeerId, RoomId};
+use crate::session::ticket::TicketKey;
+use crate::shard::RoomId;
+use crate::shard::thread::{SessionDatagram, ShardHandle, ShardMail};
 use crate::token::App;
 
 /// A room's identity: tenants and products never meet.
@@ -33,12 +35,24 @@ pub struct RoomKey {
 pub struct RoomHandle {
     id: RoomId,
     mailbox: mpsc::Sender<RoomInput>,
+    shard: Arc<ShardHandle>,
 }
 
 impl RoomHandle {
+    async fn join(&self, request: Box<JoinRequest>, outgoing: Outgoing) -> Result<Seat, Code> {
+        let (reply, answer) = oneshot::channel();
+        self.post(RoomInput::Join(request, outgoing, reply)).await;
+        answer.await.unwrap_or(Err(Code::ShuttingDown))
+    }
+
     /// Posts to the room; waits while its mailbox is full. False when the instance is over.
     pub async fn post(&self, input: RoomInput) -> bool {
         self.mailbox.send(input).await.is_ok()
+    }
+
+    /// Hands a realtime datagram of the session to the room's shard, or drops it.
+    pub fn datagram(&self, seat: Seat, bytes: Bytes) {
+        self.shard.datagram(SessionDatagram { room: self.id, seat, bytes });
     }
 }
 
@@ -50,6 +64,7 @@ pub struct Directory {
     clock_epoch: u32,
     max_rooms: usize,
     template: RoomConfig,
+    tickets: Arc<TicketKey>,
     next_id: AtomicU64,
     next_epoch: AtomicU32,
     closing: AtomicBool,
@@ -62,6 +77,7 @@ impl Directory {
         clock: Clock,
         max_rooms: usize,
         template: RoomConfig,
+        tickets: Arc<TicketKey>,
     ) -> Arc<Self> {
         Arc::new(Self {
             rooms: DashMap::new(),
@@ -72,6 +88,7 @@ impl Directory {
             next_id: AtomicU64::new(1),
             next_epoch: AtomicU32::new(template.epoch),
             template,
+            tickets,
             closing: AtomicBool::new(false),
         })
     }
@@ -93,20 +110,28 @@ impl Directory {
         key: &RoomKey,
         wish: Option<u16>,
         mut request: impl FnMut() -> (Box<JoinRequest>, Outgoing),
-    ) -> Result<(RoomHandle, PeerId), Code> {
+    ) -> Result<(RoomHandle, Seat), Code> {
         for _ in 0..limits::JOIN_TRIES {
             let room = self.find_or_open(key, wish)?;
-            let (reply, answer) = oneshot::channel();
             let (join, outgoing) = request();
-            room.post(RoomInput::Join(join, outgoing, reply)).await;
-            match answer.await {
-                Ok(Ok(peer)) => return Ok((room, peer)),
+            match room.join(join, outgoing).await {
+                Ok(seat) => return Ok((room, seat)),
                 // The instance is over or about to be, and takes nobody: the next try makes one.
-                Ok(Err(Code::ShuttingDown)) | Err(_) => self.forget(key, room.id),
-                Ok(Err(code)) => return Err(code),
+                Err(Code::ShuttingDown) => self.forget(key, room.id),
+                Err(code) => return Err(code),
             }
         }
         Err(Code::Internal)
+    }
+
+    /// Takes a peer's place again, where room and place are still there.
+    pub async fn resume(
+        &self,
+        key: &RoomKey,
+        (request, outgoing): (Box<JoinRequest>, Outgoing),
+    ) -> Result<(RoomHandle, Seat), Code> {
+        let room = self.rooms.get(key).map(|room| room.clone()).ok_or(Code::TimedOut)?;
+        room.join(request, outgoing).await.map(|seat| (room, seat))
     }
 
     /// Ends every room and opens no more; returns when all are gone.
@@ -142,16 +167,18 @@ impl Directory {
         let id = RoomId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
-        let handle = RoomHandle { id, mailbox: mailbox.clone() };
+        let shard = self.emptiest_shard();
+        let handle = RoomHandle { id, mailbox: mailbox.clone(), shard: shard.clone() };
         let capacity = wish.unwrap_or(u16::MAX).min(self.template.capacity);
         let config =
             RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
-        let shard = self.emptiest_shard();
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let (directory, key, clock) = (self.clone(), key.clone(), self.clock);
         tokio::spawn(async move {
             shard.post(ShardMail::RoomOpened(id, mailbox)).await;
-            RoomTask::run(id, config, clock, shard.clone(), receiver).await;
+            let tickets = directory.tickets.clone();
+            let place = (shard.clone(), tickets);
+            RoomTask::run((id, key.clone()), config, clock, place, receiver).await;
             directory.forget(&key, id);
             shard.post(ShardMail::RoomClosed(id)).await;
             shard.rooms.fetch_sub(1, Ordering::Relaxed);

@@ -17,6 +17,20 @@ pub const DRAINS_PER_TURN: usize = 32;
 pub const COMMANDS_PER_TURN: usize = 256;
 /// Commands waiting for a shard: a thousand joins at once and room to spare. Senders wait.
 pub const SHARD_MAILBOX: usize = 4_096;
+/// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on the
+/// fallback. More are dropped and counted.
+pub const SHARD_SESSION_DATAGRAMS: usize = 4_096;
+/// Datagrams waiting for one session to put them into QUIC, whose own buffer drops the oldest when
+/// the network does not keep up.
+pub const SESSION_DATAGRAMS: usize = 32;
+/// Bytes of datagrams that QUIC may hold for a client on the fallback: a tenth of a second of its
+/// egress budget. Older ones make way.
+pub const SESSION_DATAGRAM_BYTES: usize = 128 << 10;
+/// Datagrams taken from one session a second, on average, and at once; more are dropped. As many as
+/// the messages that its link may send.
+pub const SESSION_DATAGRAMS_PER_SECOND: u32 = MESSAGES_PER_SECOND;
+/// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
+pub const EVENT_LOG_BYTES: usize = 256 << 10;
 /// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
 

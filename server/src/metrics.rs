@@ -56,7 +56,15 @@ impl Metrics {
         gauge("nucleus_realtime_send_failures_total", "counter", failures, |s| {
             &s.published.send_failures
         });
+        let overflow = "Datagrams of sessions the shard had no room for.";
+        gauge("nucleus_realtime_session_overflow_total", "counter", overflow, |s| {
+            &s.published.session_overflow
+        });
         gauge("nucleus_realtime_links", "gauge", "Links alive.", |s| &s.published.links);
+        let fallback = "Links whose client has fallen back to QUIC datagrams.";
+        gauge("nucleus_realtime_links_on_fallback", "gauge", fallback, |s| {
+            &s.published.on_fallback
+        });
     }
 
     fn sessions(&self, page: &mut Page) {
@@ -69,7 +77,8 @@ impl Metrics {
                 &c.counters.turned_away,
             ),
             ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
-            ("joins", "Joins.", &c.counters.joins),
+            ("joins", "Joins, resumes among them.", &c.counters.joins),
+            ("resumes", "Peers that came back with their ticket.", &c.counters.resumes),
             ("events_in", "Reliable events taken from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
         ];

@@ -15,6 +15,7 @@ use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::room::RoomConfig;
+use crate::session::ticket::TicketKey;
 use crate::session::{SessionContext, SessionCounters, endpoint};
 use crate::shard::ShardConfig;
 use crate::shard::thread::{ShardHandle, ShardMail, spawn};
@@ -40,6 +41,9 @@ pub enum RunError {
     /// The token keys cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
+    /// The system's cryptography refused the key of resume tickets.
+    #[error("the key of resume tickets cannot be used")]
+    TicketKey,
     /// The system refused something.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -84,13 +88,18 @@ pub async fn run(
     let room = RoomConfig {
         capacity: config.limits.room_capacity,
         peer_ttl: config.limits.peer_ttl,
+        second_device: config.second_device,
         epoch,
         clock_epoch: epoch,
     };
     let max_rooms = config.limits.rooms as usize;
+    let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
+    let tickets = Arc::new(tickets);
     let context = Arc::new(SessionContext {
         verifier,
-        directory: Directory::new(shards.clone(), clock, max_rooms, room),
+        directory: Directory::new(shards.clone(), clock, max_rooms, room, tickets.clone()),
+        tickets,
+        run: epoch,
         clock,
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),

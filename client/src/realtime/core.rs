@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{Link, Path};
+use nucleus_protocol::link::{Link, Messages, Path, Route};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Kind, Message};
 use nucleus_protocol::time::Time;
@@ -105,6 +105,8 @@ struct Sender {
 struct Newest {
     sequence: u16,
     at: Time,
+    /// Which of the 64 numbers up to `sequence` have come, the newest in the lowest bit.
+    seen: u64,
 }
 
 /// A message whose sender is not known yet.
@@ -128,6 +130,17 @@ impl Realtime {
             received: VecDeque::new(),
             counters: RealtimeCounters::default(),
         }
+    }
+
+    /// Goes on over another link: the session was resumed, or the room joined anew. Own messages count
+    /// on, so that nobody takes them for old ones.
+    pub fn relink(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// The network has changed: the link speaks at once, under its spare id.
+    pub fn network_changed(&mut self) {
+        self.link.use_spare();
     }
 
     /// The roster names a peer: what waited for it is received now.
@@ -171,16 +184,28 @@ impl Realtime {
     /// Takes a datagram, which is decrypted in place.
     pub fn handle_input(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         let server_time = self.link.server_time(now);
-        let messages = match self.link.handle_input(now, path, ecn, datagram) {
-            Ok(messages) => messages,
-            Err(rejected) => {
-                tracing::trace!(%rejected, "datagram");
-                return;
+        match self.link.handle_input(now, path, ecn, datagram) {
+            Ok(messages) => {
+                let arrived = arrived(messages, server_time);
+                self.take_all(now, arrived);
             }
-        };
-        let arrived: Vec<(u16, u8, Received)> = messages
-            .map(|message| (message.peer, message.flags, received(&message, server_time)))
-            .collect();
+            Err(rejected) => tracing::trace!(%rejected, "datagram"),
+        }
+    }
+
+    /// Takes a datagram that came inside the session.
+    pub fn handle_session_input(&mut self, now: Time, datagram: &[u8]) {
+        let server_time = self.link.server_time(now);
+        match self.link.handle_session_input(now, datagram) {
+            Ok(messages) => {
+                let arrived = arrived(messages, server_time);
+                self.take_all(now, arrived);
+            }
+            Err(rejected) => tracing::trace!(%rejected, "session datagram"),
+        }
+    }
+
+    fn take_all(&mut self, now: Time, arrived: Vec<(u16, u8, Received)>) {
         for (slot, flags, message) in arrived {
             self.take(now, Slot(slot), flags & NEWEST_WINS != 0, message);
         }
@@ -198,13 +223,14 @@ impl Realtime {
         self.link.poll_timeout().into_iter().chain(held).min()
     }
 
-    /// Appends one datagram and says where it goes; `None` when there is nothing to send.
-    pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
+    /// Appends one datagram and says where it goes (and so which part of it goes on the wire);
+    /// `None` when there is nothing to send.
+    pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         // The application's first: what the link has to say travels along with it.
         if !self.queue.is_empty()
-            && let Some(path) = self.flush(now, out)
+            && let Some(route) = self.flush(now, out)
         {
-            return Some(path);
+            return Some(route);
         }
         self.link.poll_output(now, out)
     }
@@ -226,8 +252,8 @@ impl Realtime {
     }
 
     /// As many queued messages as fit one datagram, oldest first.
-    fn flush(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
-        let (path, _) = self.link.active_path()?;
+    fn flush(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
+        let (route, _) = self.link.route()?;
         let time = self.link.server_time(now).map_or(0, Time::as_wire_millis);
         let start = self.link.begin(now, out);
         let body = start + limits::HEADER;
@@ -252,7 +278,7 @@ impl Realtime {
             self.queue.pop_front();
         }
         // A link without packet numbers left sends nothing more: the session replaces it.
-        self.link.finish(now, out, start).ok().map(|()| path)
+        self.link.finish(now, out, start).ok().map(|()| route)
     }
 
     /// A message that is allowed to wait: its sender may be a roster update ahead of us.
@@ -270,7 +296,7 @@ impl Realtime {
 
     fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: Received) {
         let Some(sender) = self.senders.get_mut(&slot) else { return };
-        if newest_wins && !sender.is_newest(now, &message) {
+        if !sender.is_news(now, newest_wins, &message) {
             self.counters.superseded += 1;
             return;
         }
@@ -287,20 +313,33 @@ impl Realtime {
 }
 
 impl Sender {
-    /// Newer than everything of its key so far, which it then stands for.
-    fn is_newest(&mut self, now: Time, message: &Received) -> bool {
+    /// Was not had before; and with `newest_wins`, nothing newer of its key was.
+    fn is_news(&mut self, now: Time, newest_wins: bool, message: &Received) -> bool {
         let key = (message.kind, message.channel, message.key);
-        let newest = self.newest.get_or(key, || None);
-        let late = newest.is_some_and(|newest| {
-            // Half of the numbers are ahead, half behind: RFC 1982.
-            let ahead = message.sequence.wrapping_sub(newest.sequence) as i16;
-            ahead <= 0 && now.since(newest.at) < KEY_MEMORY
-        });
-        if !late {
-            *newest = Some(Newest { sequence: message.sequence, at: now });
+        let slot = self.newest.get_or(key, || None);
+        let first = Newest { sequence: message.sequence, at: now, seen: 1 };
+        let Some(newest) = slot.as_mut().filter(|n| now.since(n.at) < KEY_MEMORY) else {
+            *slot = Some(first);
+            return true;
+        };
+        // Half of the numbers are ahead, half behind: RFC 1982.
+        let ahead = message.sequence.wrapping_sub(newest.sequence) as i16;
+        if ahead > 0 {
+            let shifted = newest.seen.checked_shl(ahead.unsigned_abs().into()).unwrap_or(0);
+            *newest = Newest { seen: shifted | 1, ..first };
+            return true;
         }
-        !late
+        // Further back than the bits reach it is too late to be of use.
+        let bit = 1u64.checked_shl(ahead.unsigned_abs().into()).unwrap_or(u64::MAX);
+        let repeated = newest.seen & bit != 0;
+        newest.seen |= bit;
+        !newest_wins && !repeated
     }
+}
+
+fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<(u16, u8, Received)> {
+    let take = |m: Message<'_>| (m.peer, m.flags, received(&m, server_time));
+    messages.map(take).collect()
 }
 
 fn received(message: &Message<'_>, server_time: Option<Time>) -> Received {

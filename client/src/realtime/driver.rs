@@ -1,16 +1,18 @@
-//! The task that moves the realtime plane's bytes: one UDP socket, one clock.
+//! The task that moves the realtime plane's bytes: a UDP socket, the session's QUIC datagrams, one
+//! clock.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nucleus_protocol::limits;
-use nucleus_protocol::link::Path;
+use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
 use nucleus_protocol::time::Time;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{Outgoing, Realtime, RealtimeCounters, Received};
 use crate::queue::Queue;
@@ -21,11 +23,18 @@ const READ_BATCH: usize = 64;
 /// "Nothing to do" still looks at the clock this often, which costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// What the roster tells the driver.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum PeerChange {
+/// How often it is looked whether this machine's address has changed: a roaming headset is found
+/// under its new one at once where its own stack knows.
+const NETWORK_CHECK: Duration = Duration::from_secs(2);
+
+/// What the session tells the driver.
+pub(crate) enum Command {
+    /// The roster names a peer.
     Joined(Slot, PeerId),
+    /// A peer is gone.
     Left(Slot, PeerId),
+    /// The session was resumed, or another one begun.
+    Relink(Box<LinkConfig>, quinn::Connection),
 }
 
 /// The one place that reads the clock for a room.
@@ -53,6 +62,7 @@ pub(crate) struct Status {
     pub(crate) at: Time,
     pub(crate) server_time: Option<Time>,
     pub(crate) rtt: Option<Duration>,
+    pub(crate) fallbacks: u64,
     pub(crate) counters: RealtimeCounters,
 }
 
@@ -61,23 +71,21 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) outgoing: Queue<Outgoing>,
     pub(crate) incoming: Queue<Received>,
+    /// The realtime port does not answer, and the session carries its datagrams.
+    pub(crate) on_fallback: watch::Sender<bool>,
     status: Mutex<Status>,
 }
 
 impl Shared {
     pub(crate) fn new(clock: Clock, outgoing: usize, incoming: usize) -> Self {
         let (outgoing, incoming) = (Queue::new(outgoing), Queue::new(incoming));
-        Self { clock, outgoing, incoming, status: Mutex::default() }
+        let on_fallback = watch::Sender::new(false);
+        Self { clock, outgoing, incoming, on_fallback, status: Mutex::default() }
     }
 
     pub(crate) fn status(&self) -> Status {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A socket that reaches `remote`, on a free port.
-pub(crate) async fn socket_for(remote: SocketAddr) -> io::Result<UdpSocket> {
-    UdpSocket::bind(unspecified(remote)).await
 }
 
 /// Any local address of the family of `remote`, any port.
@@ -89,27 +97,136 @@ pub(crate) fn unspecified(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Drives the core until the other end of `peers` is dropped.
-pub(crate) async fn run(
-    mut realtime: Realtime,
+/// The address that this machine reaches `remote` from; nothing is sent.
+fn local_address(remote: SocketAddr) -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(unspecified(remote)).ok()?;
+    socket.connect(remote).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
+}
+
+/// See the module.
+pub(crate) struct Driver {
+    realtime: Realtime,
     socket: UdpSocket,
+    endpoint: quinn::Endpoint,
+    connection: quinn::Connection,
     shared: Arc<Shared>,
-    mut peers: mpsc::Receiver<PeerChange>,
-) {
-    let mut buffer = Vec::with_capacity(limits::MAX_DATAGRAM);
-    loop {
-        flush(&mut realtime, &socket, &shared, &mut buffer).await;
-        let sleep = sleep_until(wake_at(&realtime, &shared.clock));
-        tokio::select! {
-            change = peers.recv() => match change {
-                Some(change) => apply(&mut realtime, shared.clock.now(), change),
-                None => return,
-            },
-            message = shared.outgoing.pop() => realtime.send(message),
-            // An error here has its say at the next read.
-            _ = socket.readable() => receive(&mut realtime, &socket, &shared),
-            () = sleep => realtime.handle_timeout(shared.clock.now()),
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+    buffer: Vec<u8>,
+}
+
+impl Driver {
+    /// Opens a socket for the link.
+    pub(crate) async fn open(
+        config: LinkConfig,
+        endpoint: quinn::Endpoint,
+        connection: quinn::Connection,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let remote = config.path.map_or(connection.remote_address(), |path| path.remote);
+        let realtime = Realtime::new(Link::new(shared.clock.now(), config));
+        let socket = UdpSocket::bind(unspecified(remote)).await?;
+        let (local, buffer) = (local_address(remote), Vec::with_capacity(limits::MAX_DATAGRAM));
+        Ok(Self { realtime, socket, endpoint, connection, shared, remote, local, buffer })
+    }
+
+    /// Runs until the other end of `commands` is dropped.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut checks = interval(NETWORK_CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A connection that is gone gives no datagrams until the next one takes its place.
+        let mut connected = true;
+        loop {
+            self.flush().await;
+            let sleep = sleep_until(wake_at(&self.realtime, &self.shared.clock));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => connected |= self.take(command).await,
+                    None => return,
+                },
+                message = self.shared.outgoing.pop() => self.realtime.send(message),
+                // An error here has its say at the next read.
+                _ = self.socket.readable() => receive(&mut self.realtime, &self.socket, &self.shared),
+                datagram = self.connection.read_datagram(), if connected => match datagram {
+                    Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
+                    Err(_) => connected = false,
+                },
+                _ = checks.tick() => self.check_network().await,
+                () = sleep => self.realtime.handle_timeout(self.shared.clock.now()),
+            }
         }
+    }
+
+    /// Whether there is another connection now.
+    async fn take(&mut self, command: Command) -> bool {
+        let now = self.shared.clock.now();
+        match command {
+            Command::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
+            Command::Left(slot, peer) => self.realtime.remove_peer(slot, peer),
+            Command::Relink(config, connection) => {
+                self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
+                self.connection = connection;
+                self.realtime.relink(Link::new(now, *config));
+                // What sleeps for long may wake up to a socket that its system has closed.
+                self.renew_socket().await;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Moves both planes to this machine's address when that has changed.
+    async fn check_network(&mut self) {
+        let local = local_address(self.remote);
+        if local.is_none() || local == self.local {
+            return;
+        }
+        tracing::debug!(from = ?self.local, to = ?local, "the network has changed");
+        self.local = local;
+        self.renew_socket().await;
+        self.realtime.network_changed();
+        let session = std::net::UdpSocket::bind(unspecified(self.connection.remote_address()));
+        if let Err(error) = session.and_then(|socket| self.endpoint.rebind(socket)) {
+            tracing::debug!(%error, "no new session socket");
+        }
+    }
+
+    async fn renew_socket(&mut self) {
+        // Without a new one the old one has to do.
+        if let Ok(socket) = UdpSocket::bind(unspecified(self.remote)).await {
+            self.socket = socket;
+        }
+    }
+
+    /// Everything that is ready goes out, in as few datagrams as hold it; then what came in is
+    /// handed over and the status renewed.
+    async fn flush(&mut self) {
+        while let Some(message) = self.shared.outgoing.try_pop() {
+            self.realtime.send(message);
+        }
+        loop {
+            self.buffer.clear();
+            let now = self.shared.clock.now();
+            let Some(route) = self.realtime.poll_output(now, &mut self.buffer) else { break };
+            let bytes = route.wire(&self.buffer);
+            match route {
+                // A network that is gone for a moment is a loss like any other.
+                Route::Realtime(path) => {
+                    if let Err(error) = self.socket.send_to(bytes, path.remote).await {
+                        tracing::debug!(%error, remote = %path.remote, "realtime send");
+                    }
+                }
+                // So is a session that is just being lost.
+                Route::Session => {
+                    let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                }
+            }
+        }
+        while let Some(received) = self.realtime.poll_received() {
+            self.shared.incoming.push(received);
+        }
+        publish(&self.realtime, &self.shared);
     }
 }
 
@@ -118,13 +235,6 @@ fn wake_at(realtime: &Realtime, clock: &Clock) -> Instant {
     realtime
         .poll_timeout()
         .map_or(latest, |due| clock.instant(due.min(clock.now() + LONGEST_SLEEP)))
-}
-
-fn apply(realtime: &mut Realtime, now: Time, change: PeerChange) {
-    match change {
-        PeerChange::Joined(slot, peer) => realtime.add_peer(now, slot, peer),
-        PeerChange::Left(slot, peer) => realtime.remove_peer(slot, peer),
-    }
 }
 
 /// What has arrived, at most [`READ_BATCH`].
@@ -145,30 +255,14 @@ fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-/// Everything that is ready goes out, in as few datagrams as hold it; then what came in is handed
-/// over and the status renewed.
-async fn flush(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared, buffer: &mut Vec<u8>) {
-    while let Some(message) = shared.outgoing.try_pop() {
-        realtime.send(message);
-    }
-    loop {
-        buffer.clear();
-        let Some(path) = realtime.poll_output(shared.clock.now(), buffer) else { break };
-        // A network that is gone for a moment is a loss like any other.
-        if let Err(error) = socket.send_to(buffer, path.remote).await {
-            tracing::debug!(%error, remote = %path.remote, "realtime send");
-        }
-    }
-    while let Some(received) = realtime.poll_received() {
-        shared.incoming.push(received);
-    }
-    publish(realtime, shared);
-}
-
 fn publish(realtime: &Realtime, shared: &Shared) {
     let at = shared.clock.now();
     let link = realtime.link();
-    let (server_time, rtt) = (link.server_time(at), link.rtt());
-    let status = Status { at, server_time, rtt, counters: realtime.counters() };
+    let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
+    let status = Status { at, server_time, rtt, fallbacks, counters: realtime.counters() };
+    let on_fallback = link.on_fallback(at);
+    shared
+        .on_fallback
+        .send_if_modified(|known| std::mem::replace(known, on_fallback) != on_fallback);
     *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
 }

@@ -34,6 +34,7 @@ fn link(now: Time, role: Role) -> Link {
         connection_id: ConnectionId::new(0, 1, 2),
         spare: ConnectionId::new(0, 1, 3),
         path: (role == Role::Client).then_some(path(5056)),
+        fallback: false,
         clock_epoch: 1,
         seed: [9; 32],
     };

@@ -127,6 +127,7 @@ fn advice(code: Code) -> &'static str {
         }
         Code::RoomNotAllowed => " Get a token for this room, or join the token's own.",
         Code::RoomFull => " Choose another room.",
+        Code::AlreadyJoined => " Leave with the other device first.",
         Code::ServerFull | Code::ShuttingDown => " Try again later or on another server.",
         _ => "",
     }

@@ -11,8 +11,8 @@ use nucleus_protocol::limits;
 use nucleus_protocol::link::{LinkConfig, Path, Role, Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
-    Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, OLDEST_VERSION, Refuse,
-    Schema, VERSION, Welcome, encode, owned, stream,
+    Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION,
+    Refuse, Schema, VERSION, Welcome, encode, owned, stream,
 };
 use zeroize::Zeroizing;
 
@@ -41,6 +41,17 @@ pub struct SessionOptions {
     pub capacity: u16,
     /// Name and version of this software, for the operator.
     pub agent: String,
+    /// The place that this peer had before its session was lost.
+    pub resume: Option<ResumeFrom>,
+}
+
+/// Where an earlier session of the same peer ended.
+#[derive(Clone)]
+pub struct ResumeFrom {
+    /// From the newest `Joined`: as good as a password.
+    pub ticket: Vec<u8>,
+    /// [`SessionReceiver::last_event`].
+    pub last_event: u64,
 }
 
 impl fmt::Debug for SessionOptions {
@@ -57,6 +68,8 @@ impl fmt::Debug for SessionOptions {
 /// A session that has joined its room.
 pub struct Session {
     joined: Joined,
+    /// Events up to here were had before.
+    last_event: u64,
     connection: quinn::Connection,
     control: quinn::SendStream,
     answers: MessageReader,
@@ -107,6 +120,7 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Session, JoinError> {
         let server = options.server;
+        let asked = options.resume.as_ref().map_or(0, |resume| resume.last_event);
         let lost = |error| JoinError::lost(error, server);
         let connecting = endpoint.connect_with(config, server, &options.server_name)?;
         let connection = connecting.await.map_err(lost)?;
@@ -120,7 +134,9 @@ impl Session {
             Err(Failure::Lost(quinn::ReadError::ConnectionLost(error))) => return Err(lost(error)),
             Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
         };
-        Ok(Session { joined, connection, control, answers })
+        // A new peer is told only what happens from now on.
+        let last_event = if joined.resumed == NEW_PEER { 0 } else { asked };
+        Ok(Session { joined, last_event, connection, control, answers })
     }
 
     /// The server's answer: who we are, who is there, the link's grant.
@@ -150,9 +166,16 @@ impl Session {
             connection_id: ConnectionId(grant.connection_id),
             spare: ConnectionId(grant.spare),
             path: Some(Path { remote, local: None }),
+            fallback: self.carries_datagrams(),
             clock_epoch: 0,
             seed,
         })
+    }
+
+    /// Whether the realtime plane's datagrams fit into QUIC's, where its own port is blocked.
+    fn carries_datagrams(&self) -> bool {
+        let largest = limits::LINK_ID + limits::MAX_BODY;
+        self.connection.max_datagram_size().is_some_and(|size| size >= largest)
     }
 
     /// Keying material that only the two ends of this TLS session have, when the grant asks for it.
@@ -177,7 +200,8 @@ impl Session {
         let shared = Shared::new(self.connection, self.control, self.joined.max_event);
         let shared = Arc::new(shared);
         let version = self.joined.roster_version;
-        (SessionSender(shared.clone()), SessionReceiver::new(shared, self.answers, version))
+        let receiver = SessionReceiver::new(shared.clone(), self.answers, version, self.last_event);
+        (SessionSender(shared), receiver)
     }
 }
 
@@ -205,9 +229,11 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         flags: Hello::flags(true),
         agent: options.agent.into_bytes(),
     };
+    let resume = options.resume.unwrap_or(ResumeFrom { ticket: Vec::new(), last_event: 0 });
     let join = Join {
         token: options.token.into_bytes(),
-        ticket: Vec::new(),
+        ticket: resume.ticket,
+        last_event: resume.last_event,
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
         capacity: options.capacity,

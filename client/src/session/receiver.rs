@@ -38,6 +38,8 @@ pub struct SessionReceiver {
     /// Waits for a roster; until then the event stream is not read.
     early: Option<EventDown>,
     roster_version: u32,
+    /// Largest sequence of an event that was given out.
+    last_event: u64,
 }
 
 type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
@@ -51,15 +53,27 @@ enum Step {
 }
 
 impl SessionReceiver {
-    pub(super) fn new(shared: Arc<Shared>, control: MessageReader, roster_version: u32) -> Self {
-        let control = Some(control);
-        Self { shared, control, opening: None, events: None, early: None, roster_version }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        control: MessageReader,
+        roster_version: u32,
+        last_event: u64,
+    ) -> Self {
+        let (control, opening, events, early) = (Some(control), None, None, None);
+        Self { shared, control, opening, events, early, roster_version, last_event }
+    }
+
+    /// Largest sequence of an event that [`Self::next`] has given out, in this session or the ones
+    /// before it: what a resume goes on from.
+    pub fn last_event(&self) -> u64 {
+        self.last_event
     }
 
     /// Waits for the next event. Cancel-safe: a dropped future loses nothing.
     pub async fn next(&mut self) -> SessionEvent {
         loop {
             if let Some(event) = self.early.take_if(|e| reached(self.roster_version, e)) {
+                self.last_event = self.last_event.max(event.sequence);
                 return SessionEvent::Event(event);
             }
             let step = self.step().await;

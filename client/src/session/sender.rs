@@ -88,24 +88,39 @@ impl SessionSender {
         }
     }
 
+    /// Waits until the connection is gone.
+    pub async fn closed(&self) {
+        self.0.connection.closed().await;
+    }
+
     /// Closes the connection at once, without a word to anybody but the server.
     pub fn close(&self) {
         self.0.close(Code::Left, "");
     }
 }
 
-fn event(to: To, channel: u8, payload: &[u8], limit: usize) -> Result<Vec<u8>, SendError> {
-    if payload.len() > limit {
-        return Err(SendError::TooLarge { len: payload.len(), limit });
+impl To {
+    /// Whether an event with a payload of `len` bytes may go there.
+    pub(super) fn check(&self, len: usize, limit: usize) -> Result<(), SendError> {
+        if len > limit {
+            return Err(SendError::TooLarge { len, limit });
+        }
+        match self {
+            To::Peers(peers) if peers.len() > limits::MAX_EVENT_TARGETS => {
+                let limit = limits::MAX_EVENT_TARGETS;
+                Err(SendError::TooManyPeers { count: peers.len(), limit })
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+fn event(to: To, channel: u8, payload: &[u8], limit: usize) -> Result<Vec<u8>, SendError> {
+    to.check(payload.len(), limit)?;
     let (target, peers) = match to {
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),
         To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
     };
-    if peers.len() > limits::MAX_EVENT_TARGETS {
-        let limit = limits::MAX_EVENT_TARGETS;
-        return Err(SendError::TooManyPeers { count: peers.len(), limit });
-    }
     Ok(encode(&EventUp { target, channel, peers, payload: payload.to_vec() }))
 }

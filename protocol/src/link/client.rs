@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::Path;
 use super::clock::ClockSync;
 use super::phase::RecvKeys;
+use super::route::{Chooser, Plane, Route};
+use super::watch::{Unacked, Watch, backoff};
 use crate::limits;
-use crate::realtime::control::{ClientReport, ClockRequest, ServerReport};
-use crate::realtime::frame;
+use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, ServerReport};
 use crate::time::Time;
 
 /// A new link asks this often ...
@@ -23,8 +24,10 @@ const TRAFFIC: Duration = Duration::from_secs(1);
 /// A report or a regular clock request travels along with data when it is due this soon, so that it
 /// seldom needs a datagram of its own.
 const EARLY: Duration = Duration::from_millis(100);
-/// Longest time between two probes.
-const PROBE_MAX: Duration = limits::KEEP_ALIVE;
+/// A round trip of the realtime port that is not known yet, or longer, is taken for this.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(300);
+/// Least time between two datagrams whose only purpose is to show the session where the client is.
+const SESSION_PING: Duration = Duration::from_secs(1);
 
 /// Frames that a client owes or wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,31 +63,6 @@ impl Delays {
     }
 }
 
-/// Silence that is being watched, because something was to come.
-#[derive(Clone, Copy, Debug)]
-struct Watch {
-    /// The silence, or the last probe, began here.
-    since: Time,
-    /// Application traffic was flowing; otherwise an answer is awaited.
-    traffic: bool,
-    probes: u32,
-}
-
-impl Watch {
-    fn new(since: Time, traffic: bool) -> Self {
-        Self { since, traffic, probes: 0 }
-    }
-
-    fn probe_at(&self) -> Time {
-        self.since + backoff(limits::PROBE_AFTER, self.probes)
-    }
-}
-
-/// `first` doubled `times` times, at most [`PROBE_MAX`].
-fn backoff(first: Duration, times: u32) -> Duration {
-    first.saturating_mul(1 << times.min(16)).min(PROBE_MAX)
-}
-
 /// Timers and measurements of a client.
 pub(super) struct Client {
     pub(super) path: Option<Path>,
@@ -102,10 +80,15 @@ pub(super) struct Client {
     delays: Delays,
     congestion_marks: u32,
     watch: Option<Watch>,
+    unacked: Unacked,
+    pub(super) chooser: Chooser,
+    /// The address may have changed: the session shall see the new one too.
+    session_ping: bool,
+    session_pinged: Time,
 }
 
 impl Client {
-    pub(super) fn new(now: Time, path: Option<Path>) -> Self {
+    pub(super) fn new(now: Time, path: Option<Path>, fallback: bool) -> Self {
         Self {
             path,
             clock: ClockSync::default(),
@@ -122,22 +105,65 @@ impl Client {
             delays: Delays::default(),
             congestion_marks: 0,
             watch: None,
+            unacked: Unacked::default(),
+            chooser: Chooser::new(now, fallback),
+            session_ping: false,
+            session_pinged: now,
+        }
+    }
+
+    /// Where the application's datagrams go.
+    pub(super) fn route(&self) -> Option<Route> {
+        match self.chooser.plane() {
+            Plane::Realtime => self.path.map(Route::Realtime),
+            Plane::Session => Some(Route::Session),
         }
     }
 
     /// Something authentic came; `traffic`: it had messages for the application.
-    pub(super) fn heard(&mut self, now: Time, ecn: u8, traffic: bool) {
+    pub(super) fn heard(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
         if ecn & ECN_MASK == ECN_CE {
             self.congestion_marks = self.congestion_marks.wrapping_add(1);
         }
         if traffic {
             self.last_traffic = Some(now);
             self.report_wanted = true;
+        }
+        if plane == Plane::Session || self.chooser.plane() == Plane::Session {
+            return;
+        }
+        if traffic {
             self.watch = Some(Watch::new(now, true));
         } else {
             // An answer ends the watch; anything else only says that the path lives until now.
-            self.watch = self.watch.filter(|w| w.traffic && w.probes == 0);
-            self.watch = self.watch.map(|_| Watch::new(now, true));
+            self.watch = self.watch.filter(Watch::is_fresh).map(|_| Watch::new(now, true));
+        }
+    }
+
+    /// The server answered a keep-alive.
+    pub(super) fn answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
+        if let Some(choice) = answer.choice {
+            self.chooser.answered(now, plane, choice);
+        }
+    }
+
+    /// The server has our messages up to this packet number.
+    pub(super) fn acknowledged(&mut self, largest: u32) {
+        self.unacked.acknowledged(largest);
+    }
+
+    /// The server asks whether we are where our datagrams came from last: so may the session's
+    /// server want to know.
+    pub(super) fn challenged(&mut self) {
+        self.session_ping = self.chooser.available();
+    }
+
+    /// Falls back when the realtime port has been silent for too long.
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if self.falls_at().is_some_and(|at| at <= now) {
+            self.chooser.fall(now);
+            self.watch = None;
+            self.unacked.clear();
         }
     }
 
@@ -153,22 +179,51 @@ impl Client {
         self.keep_alive_wanted = true;
         // What was not answered on the old network says nothing of the new one.
         self.watch = None;
+        self.challenged();
     }
 
-    /// A datagram left; `traffic`: it was the application's.
-    pub(super) fn sent(&mut self, now: Time, traffic: bool) {
+    /// A datagram left; `number`: it had messages, and this packet number on the realtime port.
+    pub(super) fn sent(&mut self, now: Time, traffic: bool, number: Option<u32>) {
         self.last_sent = now;
         if traffic {
             self.last_traffic = Some(now);
+            if let Some(number) = number.filter(|_| self.chooser.available()) {
+                self.unacked.sent(now, number);
+            }
         }
+    }
+
+    /// The realtime port is asked although the session carries the messages.
+    pub(super) fn wants_probe(&self, now: Time) -> bool {
+        self.chooser.probe_at().is_some_and(|at| at <= now)
+    }
+
+    /// The session is shown where we are although the realtime port carries the messages.
+    pub(super) fn wants_session_ping(&self, now: Time) -> bool {
+        self.session_ping_at().is_some_and(|at| at <= now)
+    }
+
+    /// Appends a probe of the realtime port; a new link asks for the time with it.
+    pub(super) fn write_probe(&mut self, now: Time, out: &mut Vec<u8>) {
+        self.write_keep_alive(now, Plane::Realtime, out);
+        if !self.clock.is_set() {
+            ClockRequest { client_sent: now.as_micros() }.encode(out);
+        }
+    }
+
+    /// Appends the least that shows the session where we are.
+    pub(super) fn write_session_ping(&mut self, now: Time, out: &mut Vec<u8>) {
+        (self.session_ping, self.session_pinged) = (false, now);
+        KeepAlive { choice: self.chooser.told() }.encode(out);
     }
 
     pub(super) fn due(&self, now: Time) -> Due {
         let idle = self.keep_alive_at() <= now;
         let hello = self.hello_due_at().is_some_and(|at| at <= now);
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let asks = is_due(self.probe_at()) || is_due(self.chooser.tell_at());
         Due {
-            keep_alive: idle || hello || self.keep_alive_wanted || is_due(self.probe_at()),
+            keep_alive: idle || hello || self.keep_alive_wanted || asks,
             clock: idle || hello || is_due(self.clock_at()),
             report: idle || is_due(self.report_at()),
         }
@@ -186,14 +241,16 @@ impl Client {
     }
 
     pub(super) fn poll_timeout(&self) -> Time {
-        let others = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
-        others.into_iter().flatten().fold(self.keep_alive_at(), Time::min)
+        let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
+        let (tell, probe) = (self.chooser.tell_at(), self.chooser.probe_at());
+        let planes = [tell, probe, self.session_ping_at(), self.falls_at()];
+        own.into_iter().chain(planes).flatten().fold(self.keep_alive_at(), Time::min)
     }
 
     /// Appends the frames that are due, and takes them as sent.
     pub(super) fn write(&mut self, now: Time, due: Due, recv: &RecvKeys, out: &mut Vec<u8>) {
         if due.keep_alive {
-            self.write_keep_alive(now, out);
+            self.write_keep_alive(now, self.chooser.plane(), out);
         }
         if due.clock {
             ClockRequest { client_sent: now.as_micros() }.encode(out);
@@ -208,12 +265,16 @@ impl Client {
         }
     }
 
-    fn write_keep_alive(&mut self, now: Time, out: &mut Vec<u8>) {
-        frame::put(out, frame::KEEP_ALIVE, &[]);
+    fn write_keep_alive(&mut self, now: Time, plane: Plane, out: &mut Vec<u8>) {
+        KeepAlive { choice: self.chooser.told() }.encode(out);
+        let traffic = self.last_traffic.is_some_and(|at| now.since(at) < TRAFFIC);
+        self.chooser.told_over(now, plane, traffic);
+        if plane != self.chooser.plane() {
+            return;
+        }
         self.keep_alive_wanted = false;
-        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.probe_at() <= now) {
-            watch.since = now;
-            watch.probes += 1;
+        if let Some(watch) = self.watch.as_mut().filter(|w| w.probe_at() <= now) {
+            watch.probed(now, self.chooser.available());
         }
     }
 
@@ -234,7 +295,10 @@ impl Client {
     /// The server answers keep-alives and clock requests: from now on silence means something.
     fn await_answer(&mut self, now: Time) {
         if self.clock.is_set() {
-            self.watch.get_or_insert(Watch::new(now, false));
+            // QUIC watches its own path.
+            if self.chooser.plane() == Plane::Realtime {
+                self.watch.get_or_insert(Watch::new(now, false));
+            }
             return;
         }
         self.hello_tries += 1;
@@ -254,6 +318,21 @@ impl Client {
 
     fn probe_at(&self) -> Option<Time> {
         self.watch.as_ref().map(Watch::probe_at)
+    }
+
+    fn session_ping_at(&self) -> Option<Time> {
+        self.session_ping.then_some(self.session_pinged + SESSION_PING)
+    }
+
+    /// When the realtime port counts as lost, unless something is heard before.
+    fn falls_at(&self) -> Option<Time> {
+        if !self.chooser.available() || self.chooser.plane() == Plane::Session {
+            return None;
+        }
+        let round_trip = self.clock.round_trip().unwrap_or(ROUND_TRIP_MAX).min(ROUND_TRIP_MAX);
+        let silent = self.watch.as_ref().map(|watch| watch.falls_at(round_trip));
+        let unheard = self.unacked.falls_at(round_trip);
+        silent.into_iter().chain(unheard).min()
     }
 
     fn report_at(&self) -> Option<Time> {

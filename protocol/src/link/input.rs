@@ -1,9 +1,12 @@
 //! Receiving: from a datagram to the link's own frames and the application's messages.
 
 use super::counters::Rejected;
-use super::{Link, Path, Side};
+use super::{Link, Path, Plane, Side};
 use crate::codec::{Reader, Truncated};
-use crate::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
+use crate::limits::MAX_BODY;
+use crate::realtime::control::{
+    Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
+};
 use crate::realtime::{Frame, Frames, Header, Message, frame};
 use crate::time::Time;
 
@@ -24,7 +27,8 @@ impl<'d> Iterator for Messages<'d> {
 
 /// A frame of the link's own.
 enum Control {
-    KeepAlive,
+    KeepAlive(KeepAlive),
+    Ack(Ack),
     ClockRequest(ClockRequest),
     ClockReply(ClockReply),
     ClientReport(ClientReport),
@@ -42,7 +46,8 @@ impl Control {
     fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<Control, Truncated> {
         let mut r = Reader::new(body);
         Ok(match (kind, to_client) {
-            (frame::KEEP_ALIVE, _) => Control::KeepAlive,
+            (frame::KEEP_ALIVE, _) => Control::KeepAlive(KeepAlive::parse(body)?),
+            (frame::ACK, true) => Control::Ack(Ack::parse(body)?),
             (frame::CLOCK, false) => Control::ClockRequest(ClockRequest::parse(body)?),
             (frame::CLOCK, true) => Control::ClockReply(ClockReply::parse(body)?),
             (frame::REPORT, false) => Control::ClientReport(ClientReport::parse(body)?),
@@ -73,10 +78,18 @@ fn validate(to_client: bool, body: &[u8]) -> Result<bool, Rejected> {
 #[derive(Clone, Copy)]
 struct Arrival {
     now: Time,
-    path: Path,
+    /// `None`: inside QUIC.
+    path: Option<Path>,
     ecn: u8,
     bytes: u64,
+    /// Newer than everything before it on its plane.
     highest: bool,
+}
+
+impl Arrival {
+    fn plane(&self) -> Plane {
+        if self.path.is_some() { Plane::Realtime } else { Plane::Session }
+    }
 }
 
 impl Link {
@@ -119,52 +132,106 @@ impl Link {
         }
         let opened = self.recv.open(now, &header, datagram)?;
         let messages = validate(self.client().is_some(), opened.body)?;
-        let arrival = Arrival { now, path, ecn, bytes, highest: opened.highest };
-        self.heard(&arrival, &header, messages);
-        for frame in Frames::new(opened.body) {
-            if let Ok(Frame::Other(kind, body)) = frame {
-                self.handle_control(&arrival, kind, body);
-            }
+        let arrival = Arrival { now, path: Some(path), ecn, bytes, highest: opened.highest };
+        if arrival.highest && matches!(self.side, Side::Server(_)) {
+            self.id = header.connection_id;
         }
-        Ok(Messages(Frames::new(opened.body)))
+        Ok(self.take(&arrival, messages, opened.body))
     }
 
-    fn heard(&mut self, arrival: &Arrival, header: &Header, messages: bool) {
-        self.last_heard = Some(arrival.now);
+    /// Takes a datagram that came inside this link's own session: the link's id, and frames that
+    /// QUIC has authenticated and freed from repetitions.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Rejected`] is counted and leaves the link as it was.
+    pub fn handle_session_input<'d>(
+        &mut self,
+        now: Time,
+        datagram: &'d [u8],
+    ) -> Result<Messages<'d>, Rejected> {
+        let messages = self.open_session(now, datagram);
+        if let Err(reason) = messages {
+            self.counters.reject(reason);
+        }
+        messages
+    }
+
+    fn open_session<'d>(
+        &mut self,
+        now: Time,
+        datagram: &'d [u8],
+    ) -> Result<Messages<'d>, Rejected> {
+        let (id, body) = datagram.split_first_chunk().ok_or(Rejected::Header)?;
+        if u32::from_le_bytes(*id) != self.link_id {
+            return Err(Rejected::ConnectionId);
+        }
+        if body.is_empty() || body.len() > MAX_BODY {
+            return Err(Rejected::Header);
+        }
+        let messages = validate(self.client().is_some(), body)?;
+        let bytes = datagram.len() as u64;
+        let arrival = Arrival { now, path: None, ecn: 0, bytes, highest: true };
+        Ok(self.take(&arrival, messages, body))
+    }
+
+    /// Takes a validated body.
+    fn take<'d>(&mut self, arrival: &Arrival, messages: bool, body: &'d [u8]) -> Messages<'d> {
+        self.heard(arrival, messages);
+        for frame in Frames::new(body) {
+            if let Ok(Frame::Other(kind, body)) = frame {
+                self.handle_control(arrival, kind, body);
+            }
+        }
+        Messages(Frames::new(body))
+    }
+
+    fn heard(&mut self, arrival: &Arrival, messages: bool) {
+        let &Arrival { now, path, ecn, bytes, highest } = arrival;
+        self.last_heard = Some(now);
         self.counters.datagrams_in += 1;
-        self.counters.bytes_in += arrival.bytes;
-        match &mut self.side {
-            Side::Client(client) => client.heard(arrival.now, arrival.ecn, messages),
-            Side::Server(server) => {
-                server.paths.heard(arrival.now, arrival.path, arrival.bytes, arrival.highest);
-                if arrival.highest {
-                    self.id = header.connection_id;
+        self.counters.bytes_in += bytes;
+        match (&mut self.side, path) {
+            (Side::Client(client), _) => client.heard(now, arrival.plane(), ecn, messages),
+            (Side::Server(server), Some(path)) => {
+                server.paths.heard(now, path, bytes, highest);
+                if messages {
+                    server.heard_messages(now);
                 }
             }
+            (Side::Server(_), None) => {}
         }
     }
 
     fn handle_control(&mut self, arrival: &Arrival, kind: u8, body: &[u8]) {
         let Ok(control) = Control::parse(self.client().is_some(), kind, body) else { return };
+        let &Arrival { now, path, highest, .. } = arrival;
+        let plane = arrival.plane();
         match (control, &mut self.side) {
-            (Control::PathChallenge(data), Side::Client(_)) => {
-                self.response = Some((arrival.path, data));
+            // Paths belong to the realtime port alone.
+            (Control::PathChallenge(data), Side::Client(c)) => {
+                self.response = path.map(|path| (path, data));
+                c.challenged();
             }
-            (Control::ClockReply(reply), Side::Client(c)) => {
-                c.clock.handle_reply(arrival.now, &reply);
+            (Control::PathResponse(data), Side::Server(s)) => {
+                if let Some(path) = path {
+                    s.paths.answered(path, &data);
+                }
             }
-            (Control::SendTime(micros), Side::Client(c)) => c.send_time(arrival.now, micros),
-            (Control::ServerReport(report), Side::Client(c)) if arrival.highest => {
+            (Control::ClockReply(reply), Side::Client(c)) => c.clock.handle_reply(now, &reply),
+            (Control::SendTime(micros), Side::Client(c)) => c.send_time(now, micros),
+            (Control::ServerReport(report), Side::Client(c)) if highest => {
                 c.server_report = Some(report);
             }
-            (Control::ClientReport(report), Side::Server(s)) if arrival.highest => {
+            (Control::ClientReport(report), Side::Server(s)) if highest => {
                 s.client_report = Some(report);
             }
-            (Control::KeepAlive, Side::Server(s)) => s.keep_alive(),
+            (Control::KeepAlive(answer), Side::Client(c)) => c.answered(now, plane, answer),
+            (Control::KeepAlive(asked), Side::Server(s)) => s.keep_alive(plane, asked),
+            (Control::Ack(ack), Side::Client(c)) => c.acknowledged(ack.largest),
             (Control::ClockRequest(request), Side::Server(s)) => {
-                s.clock_request(arrival.now, request.client_sent);
+                s.clock_request(plane, now, request.client_sent);
             }
-            (Control::PathResponse(data), Side::Server(s)) => s.paths.answered(arrival.path, &data),
             _ => {}
         }
     }

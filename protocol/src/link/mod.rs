@@ -6,11 +6,14 @@
 //!
 //! Driving it, with `now` from the caller's one clock:
 //!
-//! * [`Link::handle_input`] with every datagram that names this link; then drain `poll_output`;
+//! * [`Link::handle_input`] with every datagram that names this link, and
+//!   [`Link::handle_session_input`] with every one that came inside QUIC; then drain `poll_output`;
 //! * [`Link::handle_timeout`] when [`Link::poll_timeout`] is reached; then drain `poll_output`;
 //! * [`Link::poll_output`] until `None`: what the link itself wants to say;
 //! * [`Link::begin`], the caller's message frames, [`Link::finish`]: the application's datagrams,
-//!   sent to [`Link::active_path`]. Drain `poll_output` after them as well.
+//!   sent along [`Link::route`]. Drain `poll_output` after them as well.
+//!
+//! What goes on the wire of a finished datagram is for its [`Route`] to say.
 
 mod client;
 mod clock;
@@ -20,9 +23,11 @@ mod keys;
 mod path;
 mod phase;
 mod replay;
+mod route;
 mod server;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::fmt;
 use std::time::Duration;
@@ -38,19 +43,21 @@ use path::Paths;
 pub use phase::PhaseLimits;
 use phase::{RecvKeys, SendKeys};
 pub use replay::{Freshness, ReplayWindow};
+pub use route::{Plane, Route};
 use server::Server;
 
-use crate::limits::{HEADER, MAX_BODY, MAX_PAYLOAD, TAG};
-use crate::realtime::control::{self, ClientReport, ServerReport};
+use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
+use crate::realtime::control::{self, ClientReport, KeepAlive, ServerReport};
 use crate::realtime::{ConnectionId, Kind, frame};
 use crate::time::Time;
 
 /// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
 /// message of the largest size must still fit behind them.
 const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_HEADER + 3);
-// The server's send time and clock reply; the client's keep-alive, clock request and report.
-const _: () = assert!(control::SEND_TIME_FRAME + server::CLOCK_FRAME <= CONTROL_ROOM);
-const _: () = assert!(2 + 10 + 22 <= CONTROL_ROOM);
+// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
+// report.
+const _: () = assert!(server::FRONT <= CONTROL_ROOM);
+const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= CONTROL_ROOM);
 
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +86,9 @@ pub struct LinkConfig {
     /// Client: the server's endpoint; without one nothing is sent or accepted. Server: ignored, it
     /// learns the path.
     pub path: Option<Path>,
+    /// Client: the session carries QUIC datagrams, so the link begins on them and falls back to
+    /// them. Server: ignored, it follows the client.
+    pub fallback: bool,
     /// Server: the epoch of its clock, another one after each restart. Client: ignored.
     pub clock_epoch: u32,
     /// The caller's randomness, from a cryptographic source: path challenges come from it. Server
@@ -94,6 +104,7 @@ enum Side {
 
 /// One end of a link. See the [module](self) for how to drive it.
 pub struct Link {
+    link_id: u32,
     send: SendKeys,
     recv: RecvKeys,
     ids: [ConnectionId; 2],
@@ -126,6 +137,7 @@ impl Link {
         };
         let secret = |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
         Link {
+            link_id: config.link_id,
             send: SendKeys::new(now, secret(send), limits),
             recv: RecvKeys::new(secret(recv), limits),
             ids: [config.connection_id, config.spare],
@@ -134,7 +146,7 @@ impl Link {
             response: None,
             counters: LinkCounters::default(),
             side: match config.role {
-                Role::Client => Side::Client(Client::new(now, config.path)),
+                Role::Client => Side::Client(Client::new(now, config.path, config.fallback)),
                 Role::Server => {
                     Side::Server(Server::new(now, config.clock_epoch, Paths::new(&config.seed)))
                 }
@@ -142,26 +154,23 @@ impl Link {
         }
     }
 
-    /// Does what has become due by itself: erases an old key, forgets a path that did not answer.
-    /// Then drain [`poll_output`](Self::poll_output).
+    /// Does what has become due by itself: erases an old key, forgets a path that did not answer,
+    /// falls back. Then drain [`poll_output`](Self::poll_output).
     pub fn handle_timeout(&mut self, now: Time) {
         self.recv.handle_timeout(now);
-        if let Side::Server(server) = &mut self.side {
-            server.paths.handle_timeout(now);
+        match &mut self.side {
+            Side::Client(client) => client.handle_timeout(now),
+            Side::Server(server) => server.paths.handle_timeout(now),
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) and then
     /// [`poll_output`](Self::poll_output) next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let silent = self.send.exhausted() || self.active_path().is_none();
-        let to_send = match &self.side {
-            Side::Client(client) => Some(client.poll_timeout()),
-            Side::Server(server) => server.poll_timeout(),
-        };
-        let paths = match &self.side {
-            Side::Client(_) => None,
-            Side::Server(server) => server.paths.poll_timeout(!silent),
+        let silent = self.send.exhausted();
+        let (to_send, paths) = match &self.side {
+            Side::Client(client) => (client.path.map(|_| client.poll_timeout()), None),
+            Side::Server(server) => (server.poll_timeout(), server.paths.poll_timeout(!silent)),
         };
         let to_send = to_send.filter(|_| !silent);
         [self.recv.poll_timeout(), paths, to_send].into_iter().flatten().min()
@@ -169,23 +178,23 @@ impl Link {
 
     /// Appends the next datagram that the link itself wants to send and says where it goes; `None`
     /// when there is nothing. Call until `None`.
-    pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
+    pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         if self.send.exhausted() {
             return None;
         }
         let start = out.len();
         out.resize(start + HEADER, 0);
-        let Some(path) = self.write_control(now, out) else {
+        let Some(route) = self.write_control(now, out) else {
             out.truncate(start);
             return None;
         };
-        self.seal(now, out, start, path, false).ok().map(|()| path)
+        self.close(now, out, start, route, false).ok().map(|()| route)
     }
 
     /// Starts a datagram for the application: appends a placeholder for the header and the control
     /// frames that can travel along (on the server the send time first), and returns where it
     /// starts. The caller appends message frames up to `start + HEADER + MAX_BODY`, and at most
-    /// what [`active_path`](Self::active_path) allows less the tag; then it must call
+    /// what [`route`](Self::route) allows less the tag; then it must call
     /// [`finish`](Self::finish). A message of the largest size always fits.
     pub fn begin(&mut self, now: Time, out: &mut Vec<u8>) -> usize {
         let start = out.len();
@@ -197,34 +206,46 @@ impl Link {
             }
             Side::Server(server) => {
                 control::put_send_time(out, now);
-                // An unproven path's few bytes belong to the application first.
-                if server.paths.active().is_some_and(|(_, budget)| budget == usize::MAX) {
-                    server.write_clock(now, server::CLOCK_FRAME, out);
-                }
+                server.write_front(now, &self.recv, out);
             }
         }
         start
     }
 
-    /// Seals the datagram begun at `start` in place and appends the tag; it goes to
-    /// [`active_path`](Self::active_path). On `Err` the datagram is cut off `out`.
+    /// Closes the datagram begun at `start` in place; it goes along [`route`](Self::route), sealed
+    /// and with its tag appended where that is the realtime port. On `Err` the datagram is cut off
+    /// `out`.
     pub fn finish(&mut self, now: Time, out: &mut Vec<u8>, start: usize) -> Result<(), Exhausted> {
         debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
-        let Some((path, _)) = self.active_path() else {
+        let Some((route, _)) = self.route() else {
             // Nowhere to go: sealed all the same, the caller has asked for it.
             return self.send.seal(now, self.id, out, start);
         };
-        self.seal(now, out, start, path, true)
+        self.close(now, out, start, route, true)
     }
 
-    /// The path that data may take now, and how many bytes of datagrams it may take: `usize::MAX`
-    /// once it has proven itself, before that what is left of three times what came from there.
-    /// `None`: no path yet.
-    pub fn active_path(&self) -> Option<(Path, usize)> {
+    /// Where data goes now, and how many bytes of datagrams it may take: `usize::MAX` inside QUIC
+    /// and once a path has proven itself, before that what is left of three times what came from
+    /// there. `None`: nowhere yet.
+    pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
-            Side::Client(client) => client.path.map(|path| (path, usize::MAX)),
-            Side::Server(server) => server.paths.active(),
+            Side::Client(client) => client.route().map(|route| (route, usize::MAX)),
+            Side::Server(server) => server.route(),
         }
+    }
+
+    /// Client: the realtime port does not answer, or not any more, and the session carries its
+    /// datagrams. Server: the client has chosen so.
+    pub fn on_fallback(&self, now: Time) -> bool {
+        match &self.side {
+            Side::Client(client) => client.chooser.on_fallback(now),
+            Side::Server(server) => matches!(server.route(), Some((Route::Session, _))),
+        }
+    }
+
+    /// Client: how often the realtime port went silent.
+    pub fn fallbacks(&self) -> u64 {
+        self.client().map_or(0, |client| client.chooser.falls())
     }
 
     /// When the last authentic datagram came.
@@ -307,51 +328,69 @@ impl Link {
     }
 
     /// Appends the frames of one datagram of the link's own; where it goes.
-    fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Path> {
+    fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         // Only clients are asked, and they need not fear to amplify anything: the answer is as long
         // as the question and its sender is authentic.
         if let Some((path, data)) = self.response.take() {
             frame::put(out, frame::PATH_RESPONSE, &data);
-            return Some(path);
+            return Some(Route::Realtime(path));
         }
         match &mut self.side {
             Side::Client(client) => {
-                let (path, due) = (client.path?, client.due(now));
+                let path = client.path?;
+                if client.wants_probe(now) {
+                    client.write_probe(now, out);
+                    return Some(Route::Realtime(path));
+                }
+                if client.wants_session_ping(now) {
+                    client.write_session_ping(now, out);
+                    return Some(Route::Session);
+                }
+                let (route, due) = (client.route()?, client.due(now));
                 client.write(now, due, &self.recv, out);
-                due.any().then_some(path)
+                due.any().then_some(route)
             }
             Side::Server(server) => {
                 if let Some((path, data)) = server.paths.poll_challenge(now) {
                     frame::put(out, frame::PATH_CHALLENGE, &data);
-                    return Some(path);
+                    return Some(Route::Realtime(path));
                 }
-                let (path, budget) = server.paths.active()?;
-                let room = budget.saturating_sub(HEADER + TAG);
-                server.write(now, room, &self.recv, out).then_some(path)
+                let planes = [Plane::Realtime, Plane::Session];
+                planes.into_iter().find_map(|plane| server.write(now, plane, &self.recv, out))
             }
         }
     }
 
-    fn seal(
+    /// Completes a datagram for its plane and takes it as sent.
+    fn close(
         &mut self,
         now: Time,
         out: &mut Vec<u8>,
         start: usize,
-        path: Path,
+        route: Route,
         data: bool,
     ) -> Result<(), Exhausted> {
-        self.send.seal(now, self.id, out, start)?;
-        let bytes = (out.len() - start) as u64;
+        let number = self.send.next_number();
+        match route {
+            Route::Realtime(_) => self.send.seal(now, self.id, out, start)?,
+            Route::Session => {
+                let id = start + HEADER - LINK_ID..start + HEADER;
+                out[id].copy_from_slice(&self.link_id.to_le_bytes());
+            }
+        }
+        let bytes = (route.wire(&out[start..])).len() as u64;
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += bytes;
-        match &mut self.side {
-            Side::Client(client) => client.sent(now, data),
-            Side::Server(server) => {
-                server.paths.sent(path, bytes);
-                if data {
-                    server.sent_data();
-                }
-            }
+        match (&mut self.side, route) {
+            (Side::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
+            (Side::Client(client), Route::Session) => client.sent(now, data, None),
+            (Side::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),
+            (Side::Server(_), Route::Session) => {}
+        }
+        if let Side::Server(server) = &mut self.side
+            && data
+        {
+            server.sent_data();
         }
         Ok(())
     }

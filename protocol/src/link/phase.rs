@@ -57,6 +57,11 @@ impl SendKeys {
         self.next_number >= self.limits.max_packets
     }
 
+    /// The number that the next packet will have.
+    pub(super) fn next_number(&self) -> u32 {
+        self.next_number
+    }
+
     /// The phase of the last packet sealed, counted from 0.
     #[cfg(test)]
     pub(super) fn phase(&self) -> u32 {

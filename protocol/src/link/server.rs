@@ -1,22 +1,43 @@
-//! The server's side of a link: it answers, and it reports what it withheld.
+//! The server's side of a link: it answers over the plane it was asked on, follows the client's choice
+//! of plane, and reports what it withheld.
 
-use super::path::{Path, Paths};
+use super::path::Paths;
 use super::phase::RecvKeys;
+use super::route::{Plane, Route};
 use crate::limits;
-use crate::realtime::control::{ClientReport, ClockReply, ServerReport};
-use crate::realtime::frame;
+use crate::realtime::control::{
+    Ack, Choice, ClientReport, ClockReply, KeepAlive, SEND_TIME_FRAME, ServerReport,
+};
 use crate::time::Time;
 
 /// Bytes of a clock reply's frame.
 pub(super) const CLOCK_FRAME: usize = 30;
+/// Bytes of the frames that may stand in front of the application's: the send time and one other.
+pub(super) const FRONT: usize = SEND_TIME_FRAME + CLOCK_FRAME;
+const _: () = assert!(Ack::FRAME <= CLOCK_FRAME);
 /// Bytes of a datagram that answers both a clock request and a keep-alive.
-const ANSWER_DATAGRAM: usize = limits::HEADER + CLOCK_FRAME + 2 + limits::TAG;
+const ANSWER_DATAGRAM: usize = limits::HEADER + CLOCK_FRAME + KeepAlive::FRAME + limits::TAG;
+/// "As much as a datagram holds": the session's plane has proven its address itself.
+const PROVEN: usize = usize::MAX;
 
 /// A clock request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 struct ClockAsked {
     client_sent: u64,
     received: Time,
+}
+
+/// Answers that are owed on one plane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Debts {
+    keep_alive: Option<KeepAlive>,
+    clock: Option<ClockAsked>,
+}
+
+impl Debts {
+    fn any(&self) -> bool {
+        self.keep_alive.is_some() || self.clock.is_some()
+    }
 }
 
 /// Paths, debts and counts of a server.
@@ -26,8 +47,11 @@ pub(super) struct Server {
     pub(super) client_report: Option<ClientReport>,
     /// `largest` and `received` are filled in when it is written.
     pub(super) report: ServerReport,
-    keep_alive_asked: bool,
-    clock_asked: Option<ClockAsked>,
+    /// What the client chose last; `None`: it has no choice, or has not spoken.
+    choice: Option<Choice>,
+    debts: [Debts; 2],
+    /// Messages came over the realtime port that are not acknowledged yet, the first of them then.
+    unacked: Option<Time>,
     reported: Time,
     report_wanted: bool,
 }
@@ -39,49 +63,104 @@ impl Server {
             clock_epoch,
             client_report: None,
             report: ServerReport::default(),
-            keep_alive_asked: false,
-            clock_asked: None,
+            choice: None,
+            debts: [Debts::default(); 2],
+            unacked: None,
             reported: now,
             report_wanted: false,
         }
     }
 
-    /// The client wants to hear something.
-    pub(super) fn keep_alive(&mut self) {
-        self.keep_alive_asked = true;
+    /// Where data goes, and how many bytes of datagrams may; `None`: the client has not spoken.
+    pub(super) fn route(&self) -> Option<(Route, usize)> {
+        match self.choice {
+            Some(Choice { plane: Plane::Session, .. }) => Some((Route::Session, PROVEN)),
+            _ => self.paths.active().map(|(path, budget)| (Route::Realtime(path), budget)),
+        }
+    }
+
+    /// The client wants to hear something, and may have chosen anew.
+    pub(super) fn keep_alive(&mut self, plane: Plane, asked: KeepAlive) {
+        self.debts[plane as usize].keep_alive = Some(asked);
+        let Some(newest) = asked.choice else { return };
+        let newer = |old: Choice| newest.change.wrapping_sub(old.change) as i16 > 0;
+        if self.choice.is_none_or(newer) {
+            self.choice = Some(newest);
+        }
     }
 
     /// The client asked for the time in a datagram that arrived at `received`.
-    pub(super) fn clock_request(&mut self, received: Time, client_sent: u64) {
-        self.clock_asked = Some(ClockAsked { client_sent, received });
+    pub(super) fn clock_request(&mut self, plane: Plane, received: Time, client_sent: u64) {
+        self.debts[plane as usize].clock = Some(ClockAsked { client_sent, received });
     }
 
-    /// Application data left on the active path.
+    /// Messages came over the realtime port. Clients without a choice have no use for an answer.
+    pub(super) fn heard_messages(&mut self, now: Time) {
+        if self.choice.is_some() {
+            self.unacked.get_or_insert(now);
+        }
+    }
+
+    /// Application data left.
     pub(super) fn sent_data(&mut self) {
         self.report_wanted = true;
     }
 
-    /// Appends the answers that are owed and the report that is due, as far as they fit `room`
-    /// bytes; whether there were any.
+    /// Appends what can travel in front of the application's data, at most [`FRONT`] bytes with the
+    /// send time.
+    pub(super) fn write_front(&mut self, now: Time, recv: &RecvKeys, out: &mut Vec<u8>) {
+        let Some((route, budget)) = self.route() else { return };
+        // An unproven path's few bytes belong to the application first.
+        if budget < PROVEN {
+            return;
+        }
+        let plane = route.plane();
+        if self.debts[plane as usize].clock.is_some() {
+            self.write_clock(now, plane, CLOCK_FRAME, out);
+        } else if self.unacked.is_some_and(|since| since + limits::ACK_INTERVAL <= now) {
+            self.write_ack(recv, out);
+        }
+    }
+
+    /// Appends the answers that are owed on a plane, and what else is due there, as far as they fit
+    /// what the plane may take; where they go.
     pub(super) fn write(
         &mut self,
         now: Time,
-        room: usize,
+        plane: Plane,
         recv: &RecvKeys,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let start = out.len();
-        self.write_clock(now, room, out);
-        let left = room.saturating_sub(out.len() - start);
-        if self.keep_alive_asked || self.report_at().is_some_and(|at| at <= now) {
-            self.write_report(now, left, recv, out);
+    ) -> Option<Route> {
+        let (route, budget) = match plane {
+            Plane::Session => (Route::Session, PROVEN),
+            Plane::Realtime => {
+                let (path, budget) = self.paths.active()?;
+                (Route::Realtime(path), budget)
+            }
+        };
+        let room = budget.saturating_sub(limits::HEADER + limits::TAG).min(limits::MAX_BODY);
+        let (start, end) = (out.len(), out.len() + room);
+        self.write_clock(now, plane, end - out.len(), out);
+        if end - out.len() >= KeepAlive::FRAME
+            && let Some(asked) = self.debts[plane as usize].keep_alive.take()
+        {
+            asked.encode(out);
+            // Whoever asks has nothing else to hear: it may as well be a report.
+            self.report_wanted |= self.is_carrying(plane);
+            self.write_report(now, end - out.len(), recv, out);
+        } else if self.is_carrying(plane) && self.report_at().is_some_and(|at| at <= now) {
+            self.write_report(now, end - out.len(), recv, out);
         }
-        out.len() > start
+        let late = self.unacked.is_some_and(|since| since + limits::ACK_LATEST <= now);
+        if late && plane == Plane::Realtime && end - out.len() >= Ack::FRAME {
+            self.write_ack(recv, out);
+        }
+        (out.len() > start).then_some(route)
     }
 
-    /// Appends the clock's answer when it is owed and fits `room` bytes.
-    pub(super) fn write_clock(&mut self, now: Time, room: usize, out: &mut Vec<u8>) {
-        let Some(asked) = self.clock_asked.take_if(|_| room >= CLOCK_FRAME) else { return };
+    fn write_clock(&mut self, now: Time, plane: Plane, room: usize, out: &mut Vec<u8>) {
+        let owed = &mut self.debts[plane as usize].clock;
+        let Some(asked) = owed.take_if(|_| room >= CLOCK_FRAME) else { return };
         let reply = ClockReply {
             client_sent: asked.client_sent,
             server_received: asked.received.as_micros(),
@@ -91,34 +170,39 @@ impl Server {
         reply.encode(out);
     }
 
-    /// A report, or where it does not fit (an unproven path) the least that answers a probe.
     fn write_report(&mut self, now: Time, room: usize, recv: &RecvKeys, out: &mut Vec<u8>) {
-        if room >= ServerReport::FRAME {
+        if self.report_wanted && room >= ServerReport::FRAME {
             let (largest, received) = (recv.largest(), recv.received());
             ServerReport { largest, received, ..self.report }.encode(out);
             self.reported = now;
             self.report_wanted = false;
-            self.keep_alive_asked = false;
-        } else if self.keep_alive_asked && room >= 2 {
-            frame::put(out, frame::KEEP_ALIVE, &[]);
-            self.keep_alive_asked = false;
         }
+    }
+
+    fn write_ack(&mut self, recv: &RecvKeys, out: &mut Vec<u8>) {
+        self.unacked = None;
+        Ack { largest: recv.largest() }.encode(out);
+    }
+
+    /// Whether data goes over this plane.
+    fn is_carrying(&self, plane: Plane) -> bool {
+        self.route().is_some_and(|(route, _)| route.plane() == plane)
     }
 
     /// When a report is due. An unproven path has no bytes for them.
     fn report_at(&self) -> Option<Time> {
-        let proven = self.active().is_some_and(|(_, budget)| budget == usize::MAX);
+        let proven = self.route().is_some_and(|(_, budget)| budget == PROVEN);
         (self.report_wanted && proven).then_some(self.reported + limits::REPORT_INTERVAL)
     }
 
-    fn active(&self) -> Option<(Path, usize)> {
-        self.paths.active()
-    }
-
-    /// Answers that are owed, at once, and reports; the paths' own deadlines are theirs.
+    /// Answers that are owed, at once, and what else is due; the paths' own deadlines are theirs.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        let asked = self.keep_alive_asked || self.clock_asked.is_some();
-        let affordable = self.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
-        if asked && affordable { Some(Time::ZERO) } else { self.report_at() }
+        let [realtime, session] = &self.debts;
+        let affordable = self.paths.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
+        if session.any() || affordable && realtime.any() {
+            return Some(Time::ZERO);
+        }
+        let ack = self.unacked.filter(|_| affordable).map(|since| since + limits::ACK_LATEST);
+        self.report_at().into_iter().chain(ack).min()
     }
 }

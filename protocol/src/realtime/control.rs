@@ -2,7 +2,31 @@
 
 use super::frame::{self, Kind};
 use crate::codec::{Reader, Truncated};
+use crate::link::Plane;
 use crate::time::Time;
+
+/// Which plane a client has chosen for both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Counts the client's changes, wrapping: an older choice that arrives late changes nothing.
+    pub change: u16,
+    /// The plane.
+    pub plane: Plane,
+}
+
+/// A client wants to hear something; the server's answer repeats what the client said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// `None` (an empty body): the client has no session plane to choose.
+    pub choice: Option<Choice>,
+}
+
+/// The server has received messages over the realtime port up to this packet number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Largest packet number received.
+    pub largest: u32,
+}
 
 /// A client asks for the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +84,46 @@ pub struct ServerReport {
     pub received: u32,
     /// Indexed by [`Kind::index`].
     pub kinds: [KindCounts; Kind::ALL.len()],
+}
+
+impl KeepAlive {
+    /// Bytes of the longest frame.
+    pub const FRAME: usize = 5;
+
+    /// Reads the body. A plane of a later version is none that this one could choose.
+    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut r = Reader::new(body);
+        let (change, plane) = (r.u16()?, r.u8()?);
+        let plane = [Plane::Realtime, Plane::Session].into_iter().find(|p| *p as u8 == plane);
+        Ok(Self { choice: plane.map(|plane| Choice { change, plane }) })
+    }
+
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let Some(Choice { change, plane }) = self.choice else {
+            return frame::put(out, frame::KEEP_ALIVE, &[]);
+        };
+        let [low, high] = change.to_le_bytes();
+        frame::put(out, frame::KEEP_ALIVE, &[low, high, plane as u8]);
+    }
+}
+
+impl Ack {
+    /// Bytes of the whole frame.
+    pub const FRAME: usize = 6;
+
+    /// Reads the body.
+    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
+        Ok(Self { largest: Reader::new(body).u32()? })
+    }
+
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        frame::put(out, frame::ACK, &self.largest.to_le_bytes());
+    }
 }
 
 impl ClockRequest {

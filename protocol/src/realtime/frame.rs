@@ -21,7 +21,8 @@ pub const GROUP: u8 = 6;
 pub const CLOCK: u8 = 7;
 /// Link report.
 pub const REPORT: u8 = 8;
-/// Keep-alive; the server answers each.
+/// Keep-alive; the server answers each over the plane it came on. See
+/// [`super::control::KeepAlive`].
 pub const KEEP_ALIVE: u8 = 9;
 /// Path challenge.
 pub const PATH_CHALLENGE: u8 = 10;
@@ -29,6 +30,8 @@ pub const PATH_CHALLENGE: u8 = 10;
 pub const PATH_RESPONSE: u8 = 11;
 /// When the datagram was sent, on the server's clock.
 pub const SEND_TIME: u8 = 12;
+/// The server has received messages over the realtime port.
+pub const ACK: u8 = 13;
 
 /// What a message is, which decides its priority and age limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -50,6 +50,10 @@ codes! {
     RoomFull = 22, "room_full";
     /// None of the offered suites is known.
     Suite = 23, "suite";
+    /// The user is in the room with another device, and the server takes one.
+    AlreadyJoined = 24, "already_joined";
+    /// The user joins this room and leaves it again too often.
+    JoinRate = 25, "join_rate";
     /// The server has all the sessions or rooms it takes.
     ServerFull = 30, "server_full";
     /// The server is shutting down.
@@ -64,6 +68,8 @@ codes! {
     TimedOut = 42, "timed_out";
     /// The peer sends more events than it may (reserved: reading waits instead).
     EventRate = 43, "event_rate";
+    /// Another session has taken this peer's place: its own, resumed, or its user's other device.
+    Replaced = 44, "replaced";
     /// A moderator removed the peer (reserved).
     Kicked = 50, "kicked";
 }

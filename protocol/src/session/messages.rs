@@ -24,8 +24,10 @@ archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 pub struct Join {
     /// The join token, a JWT.
     pub token: Vec<u8>,
-    /// A resume ticket from an earlier `Joined` (none yet: empty).
+    /// The newest ticket that an earlier `Joined` of this peer gave; empty: a new peer.
     pub ticket: Vec<u8>,
+    /// With a ticket: the largest sequence of an event received so far, 0 for none.
+    pub last_event: u64,
     /// The room's name, UTF-8, 1 to 128 bytes.
     pub room: Vec<u8>,
     /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
@@ -59,9 +61,23 @@ pub struct Joined {
     pub clock_epoch: u32,
     /// Largest event payload, bytes.
     pub max_event: u32,
-    /// Resume ticket (none yet: empty).
+    /// Opaque: takes the peer's place again after its session was lost, see [`Join::ticket`].
     pub ticket: Vec<u8>,
+    /// How long an unreachable peer keeps its place, ms.
+    pub peer_ttl_ms: u32,
+    /// [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
+    pub resumed: u8,
+    /// Events of this peer's that the room has taken so far, over all its sessions, wrapping: the
+    /// client repeats those behind them.
+    pub events_taken: u32,
 }
+
+/// Nobody knew this peer before.
+pub const NEW_PEER: u8 = 0;
+/// The peer of the ticket is back; the events it missed follow.
+pub const RESUMED: u8 = 1;
+/// The same, but the oldest of the events it missed are not to be had any more.
+pub const RESUMED_WITH_LOSS: u8 = 2;
 
 /// A peer as the roster names it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -95,6 +95,7 @@ fn link(grant: &Grant, role: Role) -> Link {
         connection_id: CONNECTION_ID,
         spare: SPARE,
         path: Some(path()),
+        fallback: false,
         clock_epoch: 0xfeed_beef,
         seed: [7; 32],
     };

@@ -1,5 +1,6 @@
 //! Headers, frames, poses and voice of the realtime plane.
 
+use nucleus_protocol::link::Plane;
 use nucleus_protocol::realtime::control::{self, *};
 use nucleus_protocol::realtime::frame::{self, NEWEST_WINS};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
@@ -150,6 +151,14 @@ fn control_bodies() -> Vec<Value> {
         body("client's report", From::Client, |out| client.encode(out)),
         body("server's report", From::Server, |out| server.encode(out)),
         body("keep-alive", From::Client, |out| frame::put(out, frame::KEEP_ALIVE, &[])),
+        body("keep-alive with the session's plane chosen", From::Client, |out| {
+            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Session }) }.encode(out)
+        }),
+        body("answer to it, and an acknowledgement", From::Server, |out| {
+            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Realtime }) }
+                .encode(out);
+            Ack { largest: 0x0102_0304 }.encode(out);
+        }),
         body("path challenge", From::Server, |out| {
             frame::put(out, frame::PATH_CHALLENGE, &[1, 2, 3, 4, 5, 6, 7, 8])
         }),

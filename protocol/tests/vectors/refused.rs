@@ -1,7 +1,9 @@
 //! What must be refused.
 
 use nucleus_protocol::limits;
-use nucleus_protocol::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
+use nucleus_protocol::realtime::control::{
+    Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
+};
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frames, Header};
@@ -131,6 +133,8 @@ fn payloads() -> Vec<Value> {
         pose("one hand of two", 3, 14 + 9),
         case("voice", "empty", &[]),
         case("voice", "no flags", &[30]),
+        case("keep_alive", "half a choice", &[1, 0]),
+        case("ack", "three bytes", &[1, 0, 0]),
         case("clock_request", "seven bytes", &[0; 7]),
         case("clock_reply", "27 bytes", &[0; 27]),
         case("client_report", "19 bytes", &[0; 19]),
@@ -155,6 +159,8 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "datagram_header" => Header::parse(bytes).is_none(),
         "pose" => Pose::parse(bytes).is_err(),
         "voice" => Voice::parse(bytes).is_none(),
+        "keep_alive" => KeepAlive::parse(bytes).is_err(),
+        "ack" => Ack::parse(bytes).is_err(),
         "clock_request" => ClockRequest::parse(bytes).is_err(),
         "clock_reply" => ClockReply::parse(bytes).is_err(),
         "client_report" => ClientReport::parse(bytes).is_err(),

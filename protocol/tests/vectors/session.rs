@@ -39,7 +39,8 @@ impl Fields for Refuse {
 
 impl Fields for Join {
     fn fields(&self) -> Value {
-        json!({ "token": hex(&self.token), "ticket": hex(&self.ticket), "room": hex(&self.room),
+        json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
+                "last_event": self.last_event, "room": hex(&self.room),
                 "name": hex(&self.name), "capacity": self.capacity, "suites": hex(&self.suites) })
     }
 }
@@ -50,7 +51,9 @@ impl Fields for Joined {
                 "room_epoch": self.room_epoch, "roster_version": self.roster_version,
                 "roster": all(&self.roster), "grant": self.grant.fields(),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
-                "max_event": self.max_event, "ticket": hex(&self.ticket) })
+                "max_event": self.max_event, "ticket": hex(&self.ticket),
+                "peer_ttl_ms": self.peer_ttl_ms, "resumed": self.resumed,
+                "events_taken": self.events_taken })
     }
 }
 
@@ -207,6 +210,9 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         clock_epoch: 0xfeed_beef,
         max_event: 16_384,
         ticket,
+        peer_ttl_ms: 30_000,
+        resumed: RESUMED_WITH_LOSS,
+        events_taken: 0x0102_0304,
     }
 }
 
@@ -219,6 +225,7 @@ fn joins() -> Vec<Value> {
     let join = Join {
         token: text("eyJhbGciOiJFZERTQSJ9.e30.c2ln"),
         ticket: Vec::new(),
+        last_event: 0,
         room: text("Schulung Brandschutz"),
         name: text("Zoë"),
         capacity: 40,
@@ -227,6 +234,7 @@ fn joins() -> Vec<Value> {
     let empty = Join {
         token: Vec::new(),
         ticket: Vec::new(),
+        last_event: 0,
         room: Vec::new(),
         name: Vec::new(),
         capacity: 0,
@@ -235,7 +243,10 @@ fn joins() -> Vec<Value> {
     let ticket = vec![0xde, 0xad, 0xbe, 0xef];
     vec![
         archive!("join", join.clone()),
-        archive!("join with a ticket", Join { ticket: ticket.clone(), ..join }),
+        archive!(
+            "join with a ticket",
+            Join { ticket: ticket.clone(), last_event: 1 << 40, ..join }
+        ),
         archive!("join, everything empty", empty),
         archive!("joined", joined(roster(), grant(1, GRANT_EXPORTER, here), ticket)),
         archive!("joined, two endpoints", joined(roster(), grant(2, 0, endpoints), Vec::new())),

@@ -146,6 +146,19 @@ pub(super) fn socket_addr<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAd
     parse_socket_addr(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
+/// What becomes of a user who joins a room that he is in already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondDevice {
+    /// Both stay: a headset and a desktop, say.
+    #[default]
+    Allow,
+    /// The first one goes.
+    Replace,
+    /// The second one does not get in, unless the first one's session is lost.
+    Refuse,
+}
+
 /// The shape of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {

@@ -2,8 +2,11 @@
 //! ([`task`]); the other half, which relays the realtime plane, is the shard's stage.
 //!
 //! A join is admitted here, gets a slot, waits for the shard to confirm its link, and only then is
-//! the peer told `Joined` and the others about it. Roster changes go out in batches.
+//! the peer told `Joined` and the others about it. A peer whose session is lost keeps its place for
+//! its time; whoever brings its ticket has it back. Roster changes go out in batches.
 
+mod events;
+mod peer;
 mod roster;
 mod slots;
 pub mod task;
@@ -12,13 +15,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nucleus_protocol::limits::{MAX_EVENT_PAYLOAD, MAX_EVENT_TARGETS};
+use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{self, Code, EventDown, Joined, LinkGrant, Peer};
 use nucleus_protocol::time::Time;
 
+use crate::config::SecondDevice;
 use crate::shard::{LinkNews, PeerId};
+use events::EventLog;
+pub use events::EventTarget;
+use peer::PeerState;
+pub use peer::{Claim, Seat};
 use roster::RosterLog;
 use slots::Slots;
 
@@ -29,13 +37,15 @@ pub struct RoomConfig {
     pub capacity: u16,
     /// An unreachable peer keeps its place for this long.
     pub peer_ttl: Duration,
+    /// What becomes of a user's second device.
+    pub second_device: SecondDevice,
     /// Differs between instances of a room.
     pub epoch: u32,
     /// Changes when the server restarts.
     pub clock_epoch: u32,
 }
 
-/// A peer that wants in; its token has been verified.
+/// A peer that wants in; its token or its ticket has been verified.
 pub struct JoinRequest {
     /// User id from the token.
     pub user: String,
@@ -43,6 +53,8 @@ pub struct JoinRequest {
     pub name: String,
     /// Role from the token.
     pub role: String,
+    /// It has been here and wants its place back.
+    pub resume: Option<Resume>,
     /// The link's grant, complete but for its connection ids.
     pub grant: LinkGrant,
     /// The link's AEAD.
@@ -53,24 +65,23 @@ pub struct JoinRequest {
     pub seed: [u8; 32],
 }
 
-/// Whom an event is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventTarget {
-    /// Everybody, the sender included.
-    All,
-    /// Everybody but the sender.
-    Others,
-    /// Those of these who are in the room.
-    Listed(Vec<PeerId>),
+/// What a peer says that comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume {
+    /// From its ticket.
+    pub claim: Claim,
+    /// Newest event that it has.
+    pub last_event: u64,
 }
 
-/// What a room wants done.
+/// What a room wants done. Sessions are named by their seats: what is meant for one that has been
+/// replaced since is void.
 pub enum RoomOutput {
-    /// Have the shard make a link.
+    /// Have the shard make a link, in place of one that the peer may have had.
     OpenLink {
-        /// For this peer.
-        peer: PeerId,
-        /// Its slot.
+        /// For this session of a peer.
+        seat: Seat,
+        /// The peer's slot.
         slot: u16,
         /// Never reused in the session.
         link_id: u32,
@@ -83,32 +94,16 @@ pub enum RoomOutput {
     },
     /// Have the shard forget a link.
     CloseLink(PeerId),
-    /// The peer is in.
-    Joined(PeerId, Box<Joined>),
+    /// The peer is in; its ticket is still to be sealed.
+    Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
-    Control(PeerId, Bytes),
+    Control(Seat, Bytes),
     /// A message for its event stream.
-    Event(PeerId, Bytes),
-    /// Close its session and say why.
-    Disconnect(PeerId, Code),
+    Event(Seat, Bytes),
+    /// Close the session and say why.
+    Disconnect(Seat, Code),
     /// The room is empty and over.
     Closed,
-}
-
-struct PeerState {
-    slot: u16,
-    user: String,
-    name: String,
-    role: String,
-    /// Until the shard has confirmed the link.
-    grant: Option<LinkGrant>,
-    /// The roster has the peer from this version on.
-    since_version: u32,
-    session_quiet: bool,
-    link_quiet: bool,
-    away: bool,
-    /// The session is gone; the peer follows at its time in `expiries`.
-    lost: bool,
 }
 
 /// See the module.
@@ -120,7 +115,7 @@ pub struct Room {
     next_peer: u32,
     slots: Slots,
     roster: RosterLog,
-    event_sequence: u64,
+    events: EventLog,
     ending: bool,
     outputs: VecDeque<RoomOutput>,
 }
@@ -130,50 +125,30 @@ impl Room {
     pub fn new(config: RoomConfig) -> Self {
         Self {
             slots: Slots::new(),
+            events: EventLog::new(config.peer_ttl),
             config,
             peers: BTreeMap::new(),
             expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
-            event_sequence: 0,
             ending: false,
             outputs: VecDeque::new(),
         }
     }
 
     /// Admits a peer; what follows depends on the shard.
-    pub fn handle_join(&mut self, now: Time, request: JoinRequest) -> Result<PeerId, Code> {
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with; [`Code::TimedOut`]: the place to resume is not there any more.
+    pub fn handle_join(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
         if self.ending {
             return Err(Code::ShuttingDown);
         }
-        if self.peers.len() >= usize::from(self.config.capacity) {
-            return Err(Code::RoomFull);
+        match request.resume {
+            Some(resume) => self.resume(resume, request),
+            None => self.enter(now, request),
         }
-        let slot = self.slots.allocate(now).ok_or(Code::RoomFull)?;
-        let peer = PeerId(self.next_peer);
-        self.next_peer += 1;
-        self.outputs.push_back(RoomOutput::OpenLink {
-            peer,
-            slot,
-            link_id: request.grant.link_id,
-            suite: request.suite,
-            root: request.root,
-            seed: request.seed,
-        });
-        let state = PeerState {
-            slot,
-            user: request.user,
-            name: request.name,
-            role: request.role,
-            grant: Some(request.grant),
-            since_version: 0,
-            session_quiet: false,
-            link_quiet: true,
-            away: false,
-            lost: false,
-        };
-        self.peers.insert(peer, state);
-        Ok(peer)
     }
 
     /// Takes what the shard says of a peer's link.
@@ -182,10 +157,7 @@ impl Room {
             LinkNews::Opened { connection_id, spare } => {
                 self.link_opened(now, peer, connection_id, spare);
             }
-            LinkNews::Refused => {
-                self.outputs.push_back(RoomOutput::Disconnect(peer, Code::ServerFull));
-                self.forget(now, peer);
-            }
+            LinkNews::Refused => self.remove(now, peer, Code::ServerFull),
             LinkNews::Quiet | LinkNews::Heard => {
                 self.update_presence(now, peer, |p| p.link_quiet = news == LinkNews::Quiet);
             }
@@ -193,86 +165,80 @@ impl Room {
     }
 
     /// The session has heard nothing of the peer for `away_after`, or something again.
-    pub fn handle_session_quiet(&mut self, now: Time, peer: PeerId, quiet: bool) {
-        self.update_presence(now, peer, |p| p.session_quiet = quiet);
+    pub fn handle_session_quiet(&mut self, now: Time, seat: Seat, quiet: bool) {
+        if self.is_seated(seat) {
+            self.update_presence(now, seat.peer, |p| p.session_quiet = quiet);
+        }
     }
 
     /// The peer leaves, or is made to.
-    pub fn handle_leave(&mut self, now: Time, peer: PeerId, code: Code) {
-        let Some(state) = self.peers.get(&peer) else { return };
-        if state.grant.is_none() {
-            self.roster.left(now, peer, code);
+    pub fn handle_leave(&mut self, now: Time, seat: Seat, code: Code) {
+        if self.is_seated(seat) {
+            self.remove(now, seat.peer, code);
         }
-        self.outputs.push_back(RoomOutput::CloseLink(peer));
-        self.outputs.push_back(RoomOutput::Disconnect(peer, code));
-        self.forget(now, peer);
     }
 
     /// The peer's session died without a word, after `silence`: it keeps its place for what is
     /// left of its time.
-    pub fn handle_session_lost(&mut self, now: Time, peer: PeerId, silence: Duration) {
+    pub fn handle_session_lost(&mut self, now: Time, seat: Seat, silence: Duration) {
+        if !self.is_seated(seat) {
+            return;
+        }
         let expires = now + self.config.peer_ttl.saturating_sub(silence);
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.grant.is_some() {
-            return self.handle_leave(now, peer, Code::TimedOut);
+        let Some(state) = self.peers.get_mut(&seat.peer) else { return };
+        if !state.is_announced() {
+            return self.remove(now, seat.peer, Code::TimedOut);
         }
         if state.lost {
             return;
         }
-        state.lost = true;
+        (state.lost, state.pending) = (true, None);
         let at = self.expiries.partition_point(|(other, _)| *other <= expires);
-        self.expiries.insert(at, (expires, peer));
+        self.expiries.insert(at, (expires, seat.peer));
         // A peer that can neither be sent events nor answer is away, even if its link still talks.
-        self.update_presence(now, peer, |p| (p.session_quiet, p.link_quiet) = (true, true));
+        self.set_away(now, seat.peer, true);
     }
 
     /// Relays an event.
     pub fn handle_event(
         &mut self,
         now: Time,
-        from: PeerId,
-        target: &EventTarget,
+        from: Seat,
+        target: EventTarget,
         channel: u8,
-        payload: &[u8],
+        payload: Vec<u8>,
     ) {
-        let too_many = matches!(target, EventTarget::Listed(l) if l.len() > MAX_EVENT_TARGETS);
-        if too_many || payload.len() > MAX_EVENT_PAYLOAD {
-            return self.handle_leave(now, from, Code::EventTooLarge);
+        if !self.is_seated(from) {
+            return;
         }
-        let Some(sender) = self.peers.get(&from).filter(|p| p.grant.is_none()) else { return };
-        self.event_sequence += 1;
+        let Some(target) = target.checked().filter(|_| payload.len() <= MAX_EVENT_PAYLOAD) else {
+            return self.remove(now, from.peer, Code::EventTooLarge);
+        };
+        let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
+        let Some((sender, since)) = sender.and_then(|p| Some((p.since_version?, p))) else {
+            return;
+        };
+        since.events_taken = since.events_taken.wrapping_add(1);
         let event = EventDown {
-            peer: from.0,
-            roster_version: sender.since_version,
-            sequence: self.event_sequence,
+            peer: from.peer.0,
+            roster_version: sender,
+            sequence: self.events.number(),
             channel,
-            payload: payload.to_vec(),
+            payload,
         };
         let message = Bytes::from(session::encode(&event));
-        let mut send = |peer: PeerId| {
-            self.outputs.push_back(RoomOutput::Event(peer, message.clone()));
-        };
-        match target {
-            EventTarget::Listed(listed) => {
-                let mut listed = listed.clone();
-                listed.sort_unstable();
-                listed.dedup();
-                let there = |peer: &PeerId| self.peers.get(peer).is_some_and(PeerState::is_in);
-                listed.into_iter().filter(there).for_each(&mut send);
-            }
-            EventTarget::All | EventTarget::Others => {
-                let to_self = *target == EventTarget::All;
-                let wanted =
-                    self.peers.iter().filter(|(id, p)| p.is_in() && (to_self || **id != from));
-                wanted.map(|(id, _)| *id).for_each(&mut send);
+        for (peer, state) in &self.peers {
+            if state.is_in() && target.is_for(from.peer, *peer) {
+                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), message.clone()));
             }
         }
+        self.events.push(now, from.peer, target, message);
     }
 
     /// Ends the room: everybody is told why.
     pub fn handle_shutdown(&mut self, now: Time, code: Code) {
         let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
-        everybody.into_iter().for_each(|peer| self.handle_leave(now, peer, code));
+        everybody.into_iter().for_each(|peer| self.remove(now, peer, code));
         // Nobody may have been there yet: the first join is on its way, and will find it closed.
         self.close_if_empty();
     }
@@ -280,12 +246,12 @@ impl Room {
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((_, peer)) = self.expiries.pop_front_if(|(at, _)| *at <= now) {
-            self.handle_leave(now, peer, Code::TimedOut);
+            self.remove(now, peer, Code::TimedOut);
         }
         if let Some(update) = self.roster.take_due(now) {
             let message = Bytes::from(session::encode(&update));
-            for (peer, _) in self.peers.iter().filter(|(_, p)| p.is_in()) {
-                self.outputs.push_back(RoomOutput::Control(*peer, message.clone()));
+            for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
+                self.outputs.push_back(RoomOutput::Control(state.seat(*peer), message.clone()));
             }
         }
     }
@@ -301,16 +267,85 @@ impl Room {
         self.outputs.pop_front()
     }
 
+    /// The seat is the peer's newest.
+    fn is_seated(&self, seat: Seat) -> bool {
+        self.peers.get(&seat.peer).is_some_and(|p| p.session == seat.session)
+    }
+
+    fn enter(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
+        self.make_way(now, &request.user)?;
+        if self.peers.len() >= usize::from(self.config.capacity) {
+            return Err(Code::RoomFull);
+        }
+        let slot = self.slots.allocate(now, &request.user)?;
+        let peer = PeerId(self.next_peer);
+        self.next_peer += 1;
+        let seat = Seat { peer, session: 1 };
+        self.open_link(seat, slot, &request);
+        self.peers.insert(peer, PeerState::new(request, slot, self.events.newest()));
+        Ok(seat)
+    }
+
+    /// What the policy says of the user's other devices.
+    fn make_way(&mut self, now: Time, user: &str) -> Result<(), Code> {
+        let policy = self.config.second_device;
+        if policy == SecondDevice::Allow {
+            return Ok(());
+        }
+        let others = self.peers.iter().filter(|(_, p)| p.user == user);
+        // A device whose session is gone is no reason to refuse: it may be this very one, whose
+        // ticket was lost with it.
+        let mut others = others.map(|(peer, p)| (*peer, p.lost)).collect::<Vec<_>>();
+        if policy == SecondDevice::Refuse && others.iter().any(|(_, lost)| !lost) {
+            return Err(Code::AlreadyJoined);
+        }
+        others.drain(..).for_each(|(peer, _)| self.remove_but_stay(now, peer, Code::Replaced));
+        Ok(())
+    }
+
+    fn resume(&mut self, resume: Resume, request: JoinRequest) -> Result<Seat, Code> {
+        let Claim { room_epoch, peer, generation } = resume.claim;
+        let last_event = resume.last_event.min(self.events.newest());
+        let state = self.peers.get_mut(&peer);
+        let state = state.filter(|p| p.user == request.user && p.honours(generation));
+        let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
+        state.resume(generation, last_event, request.grant.clone());
+        let (seat, slot) = (state.seat(peer), state.slot);
+        self.expiries.retain(|(_, lost)| *lost != peer);
+        self.open_link(seat, slot, &request);
+        Ok(seat)
+    }
+
+    fn open_link(&mut self, seat: Seat, slot: u16, request: &JoinRequest) {
+        self.outputs.push_back(RoomOutput::OpenLink {
+            seat,
+            slot,
+            link_id: request.grant.link_id,
+            suite: request.suite,
+            root: request.root.clone(),
+            seed: request.seed,
+        });
+    }
+
     fn link_opened(&mut self, now: Time, peer: PeerId, id: ConnectionId, spare: ConnectionId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(mut grant) = state.grant.take() else { return };
+        let Some(mut grant) = state.pending.take() else { return };
         grant.connection_id = id.0;
         grant.spare = spare.0;
-        // The others learn of this peer with the next version; so does the peer itself, which has
-        // nothing against hearing of somebody twice.
-        state.since_version = self.roster.version() + 1;
-        let slot = state.slot;
-        let entry = state.wire(peer);
+        let (complete, missed) = self.events.since(state.last_event, peer);
+        let resumed = match (state.is_announced(), complete) {
+            (false, _) => session::NEW_PEER,
+            (true, true) => session::RESUMED,
+            (true, false) => session::RESUMED_WITH_LOSS,
+        };
+        if !state.is_announced() {
+            // The others learn of this peer with the next version; so does the peer itself, which
+            // has nothing against hearing of somebody twice.
+            state.since_version = Some(self.roster.version() + 1);
+            self.roster.joined(now, state.wire(peer));
+        }
+        let (seat, slot, events_taken) = (state.seat(peer), state.slot, state.events_taken);
+        self.set_away(now, peer, false);
         let joined = Joined {
             peer: peer.0,
             slot,
@@ -323,61 +358,56 @@ impl Room {
             clock_epoch: self.config.clock_epoch,
             max_event: MAX_EVENT_PAYLOAD as u32,
             ticket: Vec::new(),
+            peer_ttl_ms: self.config.peer_ttl.as_millis() as u32,
+            resumed,
+            events_taken,
         };
-        self.roster.joined(now, entry);
-        self.outputs.push_back(RoomOutput::Joined(peer, Box::new(joined)));
+        let room_epoch = self.config.epoch;
+        let claim = Claim { room_epoch, peer, generation: seat.session };
+        self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
+        let missed = missed.into_iter().map(|message| RoomOutput::Event(seat, message));
+        self.outputs.extend(missed);
     }
 
     fn roster(&self) -> Vec<Peer> {
-        let joined = self.peers.iter().filter(|(_, p)| p.grant.is_none());
-        joined.map(|(id, p)| p.wire(*id)).collect()
+        let announced = self.peers.iter().filter(|(_, p)| p.is_announced());
+        announced.map(|(id, p)| p.wire(*id)).collect()
     }
 
     fn update_presence(&mut self, now: Time, peer: PeerId, change: impl FnOnce(&mut PeerState)) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.lost && state.away {
-            return;
-        }
+        let Some(state) = self.peers.get_mut(&peer).filter(|p| p.is_in()) else { return };
         change(state);
         let away = state.session_quiet && state.link_quiet;
-        if away != state.away && state.grant.is_none() {
-            state.away = away;
-            self.roster.presence(now, peer, state.presence());
-        }
+        self.set_away(now, peer, away);
     }
 
-    fn forget(&mut self, now: Time, peer: PeerId) {
-        if let Some(state) = self.peers.remove(&peer) {
-            self.slots.release(now, state.slot);
-        }
+    fn set_away(&mut self, now: Time, peer: PeerId, away: bool) {
+        let Some(state) = self.peers.get_mut(&peer).filter(|p| p.away != away) else { return };
+        state.away = away;
+        self.roster.presence(now, peer, state.presence());
+    }
+
+    fn remove(&mut self, now: Time, peer: PeerId, code: Code) {
+        self.remove_but_stay(now, peer, code);
         self.close_if_empty();
+    }
+
+    /// The same where somebody else is just coming in.
+    fn remove_but_stay(&mut self, now: Time, peer: PeerId, code: Code) {
+        let Some(state) = self.peers.remove(&peer) else { return };
+        self.expiries.retain(|(_, lost)| *lost != peer);
+        if state.is_announced() {
+            self.roster.left(now, peer, code);
+        }
+        self.outputs.push_back(RoomOutput::CloseLink(peer));
+        self.outputs.push_back(RoomOutput::Disconnect(state.seat(peer), code));
+        self.slots.release(now, state.slot, state.user);
     }
 
     fn close_if_empty(&mut self) {
         if self.peers.is_empty() && !self.ending {
             self.ending = true;
             self.outputs.push_back(RoomOutput::Closed);
-        }
-    }
-}
-
-impl PeerState {
-    fn is_in(&self) -> bool {
-        self.grant.is_none() && !self.lost
-    }
-
-    fn presence(&self) -> u8 {
-        if self.away { session::AWAY } else { session::PRESENT }
-    }
-
-    fn wire(&self, peer: PeerId) -> Peer {
-        Peer {
-            peer: peer.0,
-            slot: self.slot,
-            presence: self.presence(),
-            user: self.user.clone().into_bytes(),
-            name: self.name.clone().into_bytes(),
-            role: self.role.clone().into_bytes(),
         }
     }
 }

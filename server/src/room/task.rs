@@ -9,29 +9,31 @@ use nucleus_protocol::session::{Code, Joined, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{EventTarget, JoinRequest, Room, RoomConfig, RoomOutput};
+use super::{Claim, EventTarget, JoinRequest, Room, RoomConfig, RoomOutput, Seat};
+use crate::directory::RoomKey;
 use crate::limits;
 use crate::session::outgoing::{Outgoing, Pushed};
-use crate::shard::thread::ShardHandle;
+use crate::session::ticket::{Ticket, TicketKey};
+use crate::shard::thread::{ShardHandle, ShardMail};
 use crate::shard::{LinkNews, OpenLink, PeerId, RoomId, ShardCommand};
 
 /// What a room's mailbox takes.
 pub enum RoomInput {
-    /// A session wants in. The answer is the peer's number, or why not; what follows comes by the
-    /// session's queue.
-    Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<PeerId, Code>>),
+    /// A session wants in. The answer is its seat, or why not; what follows comes by the session's
+    /// queue.
+    Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<Seat, Code>>),
     /// The shard speaks.
     Link(PeerId, LinkNews),
     /// The client leaves, or broke the rules.
-    Leave(PeerId, Code),
+    Leave(Seat, Code),
     /// The session died after so long a silence.
-    SessionLost(PeerId, Duration),
+    SessionLost(Seat, Duration),
     /// The session is silent, or speaks again.
-    SessionQuiet(PeerId, bool),
+    SessionQuiet(Seat, bool),
     /// An event.
     Event {
         /// Its sender.
-        from: PeerId,
+        from: Seat,
         /// Whom it is for.
         target: EventTarget,
         /// The application's channel.
@@ -46,24 +48,37 @@ pub enum RoomInput {
 /// A room's task.
 pub struct RoomTask {
     id: RoomId,
+    key: RoomKey,
+    /// Tells this run of the server from others.
+    run: u32,
+    tickets: Arc<TicketKey>,
     room: Room,
     clock: Clock,
     shard: Arc<ShardHandle>,
-    sessions: HashMap<PeerId, Outgoing>,
+    sessions: HashMap<PeerId, Seated>,
+}
+
+/// The newest session of a peer.
+struct Seated {
+    session: u32,
+    user: String,
+    outgoing: Outgoing,
 }
 
 impl RoomTask {
     /// Runs the room until it is empty. The mailbox is closed then: what was still in it is
     /// dropped, and whoever waits for an answer finds the instance dead and tries a new one.
     pub async fn run(
-        id: RoomId,
+        (id, key): (RoomId, RoomKey),
         config: RoomConfig,
         clock: Clock,
-        shard: Arc<ShardHandle>,
+        (shard, tickets): (Arc<ShardHandle>, Arc<TicketKey>),
         mut mailbox: mpsc::Receiver<RoomInput>,
     ) {
+        let run = config.clock_epoch;
         let room = Room::new(config);
-        let mut task = RoomTask { id, room, clock, shard, sessions: HashMap::new() };
+        let sessions = HashMap::new();
+        let mut task = RoomTask { id, key, run, tickets, room, clock, shard, sessions };
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
             let due = task.room.poll_timeout();
@@ -90,30 +105,48 @@ impl RoomTask {
 
     fn take(&mut self, now: Time, input: RoomInput) {
         match input {
-            RoomInput::Join(request, outgoing, reply) => {
-                let result = self.room.handle_join(now, *request);
-                match result {
-                    Ok(peer) => drop(self.sessions.insert(peer, outgoing)),
-                    // Before the answer: whoever is refused has given its place back by then.
-                    Err(_) => drop(outgoing),
-                }
-                if let Err(Ok(peer)) = reply.send(result) {
-                    // The session gave up while it waited.
-                    self.room.handle_leave(now, peer, Code::JoinTimeout);
-                }
-            }
+            RoomInput::Join(request, outgoing, reply) => self.join(now, *request, outgoing, reply),
             RoomInput::Link(peer, news) => self.room.handle_link(now, peer, news),
-            RoomInput::Leave(peer, code) => self.room.handle_leave(now, peer, code),
-            RoomInput::SessionLost(peer, silence) => {
-                self.room.handle_session_lost(now, peer, silence);
+            RoomInput::Leave(seat, code) => self.room.handle_leave(now, seat, code),
+            RoomInput::SessionLost(seat, silence) => {
+                self.room.handle_session_lost(now, seat, silence);
             }
-            RoomInput::SessionQuiet(peer, quiet) => {
-                self.room.handle_session_quiet(now, peer, quiet);
+            RoomInput::SessionQuiet(seat, quiet) => {
+                self.room.handle_session_quiet(now, seat, quiet);
             }
             RoomInput::Event { from, target, channel, payload } => {
-                self.room.handle_event(now, from, &target, channel, &payload);
+                self.room.handle_event(now, from, target, channel, payload);
             }
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
+        }
+    }
+
+    fn join(
+        &mut self,
+        now: Time,
+        request: JoinRequest,
+        outgoing: Outgoing,
+        reply: oneshot::Sender<Result<Seat, Code>>,
+    ) {
+        let (user, resumes) = (request.user.clone(), request.resume.is_some());
+        let result = self.room.handle_join(now, request);
+        match result {
+            Ok(Seat { peer, session }) => {
+                let seated = Seated { session, user, outgoing };
+                if let Some(before) = self.sessions.insert(peer, seated) {
+                    before.outgoing.disconnect(Code::Replaced);
+                }
+            }
+            // Before the answer: whoever is refused has given its place back by then.
+            Err(_) => drop(outgoing),
+        }
+        if let Err(Ok(seat)) = reply.send(result) {
+            // The session gave up while it waited. Who was here before may try again.
+            if resumes {
+                self.room.handle_session_lost(now, seat, Duration::ZERO);
+            } else {
+                self.room.handle_leave(now, seat, Code::JoinTimeout);
+            }
         }
     }
 
@@ -121,22 +154,25 @@ impl RoomTask {
     async fn carry_out(&mut self) -> bool {
         while let Some(output) = self.room.poll_output() {
             match output {
-                RoomOutput::OpenLink { peer, slot, link_id, suite, root, seed } => {
+                RoomOutput::OpenLink { seat, slot, link_id, suite, root, seed } => {
                     let room = self.id;
-                    let open = OpenLink { room, peer, slot, link_id, suite, root, seed };
-                    self.shard.send(ShardCommand::OpenLink(Box::new(open))).await;
+                    let open = OpenLink { room, seat, slot, link_id, suite, root, seed };
+                    let datagrams = self.seated(seat).map(|s| s.outgoing.datagrams());
+                    self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
                 }
                 RoomOutput::CloseLink(peer) => {
                     self.shard.send(ShardCommand::CloseLink { room: self.id, peer }).await;
                 }
-                RoomOutput::Joined(peer, joined) => self.joined(peer, &joined),
-                RoomOutput::Control(peer, message) => {
-                    self.push(peer, |out| out.control(message));
+                RoomOutput::Joined(seat, joined, claim) => self.joined(seat, *joined, claim),
+                RoomOutput::Control(seat, message) => {
+                    self.push(seat, |out| out.control(message));
                 }
-                RoomOutput::Event(peer, message) => self.push(peer, |out| out.event(message)),
-                RoomOutput::Disconnect(peer, code) => {
-                    if let Some(outgoing) = self.sessions.remove(&peer) {
-                        outgoing.disconnect(code);
+                RoomOutput::Event(seat, message) => self.push(seat, |out| out.event(message)),
+                RoomOutput::Disconnect(seat, code) => {
+                    if self.seated(seat).is_some()
+                        && let Some(seated) = self.sessions.remove(&seat.peer)
+                    {
+                        seated.outgoing.disconnect(code);
                     }
                 }
                 RoomOutput::Closed => return true,
@@ -145,21 +181,40 @@ impl RoomTask {
         false
     }
 
-    fn joined(&mut self, peer: PeerId, joined: &Joined) {
-        let message = encode(joined).into();
-        self.push(peer, |out| out.control(message));
+    fn seated(&self, seat: Seat) -> Option<&Seated> {
+        self.sessions.get(&seat.peer).filter(|s| s.session == seat.session)
     }
 
-    /// A recipient that cannot keep up is cut: reliable means reliable. One whose session has
-    /// ended says so itself, but for a join that was given up in the moment of its success.
-    fn push(&mut self, peer: PeerId, push: impl FnOnce(&Outgoing) -> Pushed) {
-        let Some(outgoing) = self.sessions.get(&peer) else { return };
-        let pushed = push(outgoing);
+    fn joined(&mut self, seat: Seat, mut joined: Joined, claim: Claim) {
+        let Some(seated) = self.seated(seat) else { return };
+        joined.ticket = self.tickets.seal(&Ticket {
+            tenant: self.key.tenant.clone(),
+            app: self.key.app,
+            room: self.key.name.clone(),
+            user: seated.user.clone(),
+            run: self.run,
+            claim,
+        });
+        let message = encode(&joined).into();
+        self.push(seat, |out| out.control(message));
+    }
+
+    /// A recipient that cannot keep up is cut: reliable means reliable. It keeps its place, and has
+    /// what it missed when it comes back. One whose session has ended says so itself, but for a join
+    /// that was given up in the moment of its success.
+    fn push(&mut self, seat: Seat, push: impl FnOnce(&Outgoing) -> Pushed) {
+        let Some(seated) = self.seated(seat) else { return };
+        let pushed = push(&seated.outgoing);
         let now = self.now();
         match pushed {
             Pushed::Queued => {}
-            Pushed::Behind => self.room.handle_leave(now, peer, Code::SlowConsumer),
-            Pushed::Gone => self.room.handle_session_lost(now, peer, Duration::ZERO),
+            Pushed::Behind => {
+                if let Some(seated) = self.sessions.remove(&seat.peer) {
+                    seated.outgoing.disconnect(Code::SlowConsumer);
+                }
+                self.room.handle_session_lost(now, seat, Duration::ZERO);
+            }
+            Pushed::Gone => self.room.handle_session_lost(now, seat, Duration::ZERO),
         }
     }
 }

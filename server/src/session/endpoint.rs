@@ -8,6 +8,7 @@ use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 
 use super::{SessionContext, handshake};
 use crate::data_dir::DataDir;
+use crate::limits;
 
 /// A peer that was silent for this long on QUIC is gone; dark headsets come back before.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,9 +45,9 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
-        // The fallback of the realtime plane is not spoken yet.
-        .datagram_receive_buffer_size(None)
-        .datagram_send_buffer_size(0)
+        // For clients whose realtime port is blocked.
+        .datagram_receive_buffer_size(Some(limits::SESSION_DATAGRAM_BYTES))
+        .datagram_send_buffer_size(limits::SESSION_DATAGRAM_BYTES)
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into()))
         // Clients keep the path alive; the server never opens one.
         .keep_alive_interval(None)

@@ -16,13 +16,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use super::outgoing::{OutgoingQueues, outgoing};
+use super::outgoing::{Outgoing, OutgoingQueues, outgoing};
 use super::peer::PeerSession;
 use super::wire::{ReadError, read_message};
 use super::{SessionContext, SessionCounters};
 use crate::directory::{RoomHandle, RoomKey};
-use crate::room::JoinRequest;
-use crate::shard::PeerId;
+use crate::room::{JoinRequest, Resume, Seat};
 use crate::token::{Admission, TokenError};
 
 /// What the server calls itself in `Welcome`.
@@ -81,12 +80,12 @@ async fn join(
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     match join_on(connection, context, &mut send, &mut receive).await {
-        Ok(Admitted { room, peer, queues }) => Ok(PeerSession {
+        Ok(Admitted { room, seat, queues }) => Ok(PeerSession {
             connection: connection.clone(),
             control: (send, receive),
             queues,
             room,
-            peer,
+            seat,
         }),
         Err(refusal) => Err(Refusal { stream: Some(send), ..refusal }),
     }
@@ -95,7 +94,7 @@ async fn join(
 /// A place in a room.
 struct Admitted {
     room: RoomHandle,
-    peer: PeerId,
+    seat: Seat,
     queues: OutgoingQueues,
 }
 
@@ -107,32 +106,113 @@ async fn join_on(
 ) -> Result<Admitted, Refusal> {
     let hello = greet(context, send, receive).await?;
     let join = read_join(receive).await?;
-    let (key, admission) = admit(context, &join)?;
-    let permit = context.joined.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
-    let permit = Arc::new(permit);
-    let name = display_name(&join, &admission)?;
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
     let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
-    let wish = Some(join.capacity).filter(|c| *c > 0);
-    let mut queues = None;
-    let mut link_id = 0;
-    let joining = context.directory.join(&key, wish, || {
-        let (outgoing, session_end) = outgoing(context.clock, permit.clone());
-        queues = Some(session_end);
-        link_id += 1;
-        let request = JoinRequest {
-            user: admission.user.clone(),
-            name: name.clone(),
-            role: admission.role.clone(),
-            ..link_material(connection, context, hello.has_exporter(), suite, link_id)
-        };
-        (Box::new(request), outgoing)
-    });
-    let (room, peer) = joining.await.map_err(|code| Refusal::new(code, text_of(code)))?;
-    let queues = queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
+    let permit = context.joined.clone().try_acquire_owned();
+    let full = |_| Refusal::new(Code::ServerFull, "the server is full");
+    let mut entrance = Entrance {
+        connection,
+        context,
+        exporter: hello.has_exporter(),
+        suite,
+        permit: Arc::new(permit.map_err(full)?),
+        link_id: 0,
+        queues: None,
+    };
+    let resumed = entrance.resume(&join).await;
+    let (room, seat) = match resumed {
+        Some(place) => place,
+        None => entrance.enter(&join).await?,
+    };
+    let queues = entrance.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(Admitted { room, peer, queues })
+    Ok(Admitted { room, seat, queues })
+}
+
+/// What every try to get into a room needs anew: keys of a link that was never used, and queues.
+struct Entrance<'a> {
+    connection: &'a Connection,
+    context: &'a Arc<SessionContext>,
+    exporter: bool,
+    suite: Suite,
+    permit: Arc<OwnedSemaphorePermit>,
+    link_id: u32,
+    /// The session's end of the newest try's queues.
+    queues: Option<OutgoingQueues>,
+}
+
+impl Entrance<'_> {
+    /// The place that the client's ticket names, if it is still there. The token is not asked: its
+    /// expiry in mid-session ends nothing.
+    async fn resume(&mut self, join: &Join) -> Option<(RoomHandle, Seat)> {
+        let ticket = self.context.tickets.open(&join.ticket)?;
+        if ticket.run != self.context.run || ticket.room.as_bytes() != join.room {
+            return None;
+        }
+        let key = RoomKey { tenant: ticket.tenant, app: ticket.app, name: ticket.room };
+        let resume = Resume { claim: ticket.claim, last_event: join.last_event };
+        let (name, role) = Default::default();
+        let try_it = self.request((ticket.user, name, role), Some(resume));
+        let place = self.context.directory.resume(&key, try_it).await.ok()?;
+        self.context.counters.resumes.fetch_add(1, Ordering::Relaxed);
+        Some(place)
+    }
+
+    /// A place of its own, which the token admits to.
+    async fn enter(&mut self, join: &Join) -> Result<(RoomHandle, Seat), Refusal> {
+        let context = self.context;
+        let (key, admission) = admit(context, join)?;
+        let name = display_name(join, &admission)?;
+        let wish = Some(join.capacity).filter(|c| *c > 0);
+        let joining = context.directory.join(&key, wish, || {
+            let who = (admission.user.clone(), name.clone(), admission.role.clone());
+            self.request(who, None)
+        });
+        joining.await.map_err(|code| Refusal::new(code, text_of(code)))
+    }
+
+    fn request(
+        &mut self,
+        (user, name, role): (String, String, String),
+        resume: Option<Resume>,
+    ) -> (Box<JoinRequest>, Outgoing) {
+        let (outgoing, session_end) = outgoing(self.context.clock, self.permit.clone());
+        self.queues = Some(session_end);
+        self.link_id += 1;
+        let Keys { grant, root, seed } = self.keys();
+        let suite = self.suite;
+        (Box::new(JoinRequest { user, name, role, resume, grant, suite, root, seed }), outgoing)
+    }
+
+    /// Keys of a new link: fresh randomness, and the exporter of this very connection where the
+    /// client has one, so that who reads the grant elsewhere still has no key.
+    fn keys(&self) -> Keys {
+        let (secret, seed) = (Zeroizing::new(random()), random());
+        let mut exported = Zeroizing::new([0; 32]);
+        let label = self.link_id.to_le_bytes();
+        let exporter = self.exporter
+            && self
+                .connection
+                .export_keying_material(&mut *exported, EXPORTER_LABEL, &label)
+                .is_ok();
+        let root = Root::new(&secret, exporter.then_some(&exported));
+        let grant = LinkGrant {
+            link_id: self.link_id,
+            connection_id: [0; 8],
+            spare: [0; 8],
+            secret: *secret,
+            suite: self.suite as u8,
+            flags: if exporter { GRANT_EXPORTER } else { 0 },
+            endpoints: vec![Endpoint { ip: Vec::new(), port: self.context.realtime_port }],
+        };
+        Keys { grant, root, seed }
+    }
+}
+
+struct Keys {
+    grant: LinkGrant,
+    root: Root,
+    seed: [u8; 32],
 }
 
 async fn greet(
@@ -228,35 +308,6 @@ fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
     (plain && (min..=max).contains(&bytes.len())).then(|| text.to_owned())
 }
 
-/// Keys of a new link: fresh randomness, and the exporter of this very connection where the client
-/// has one, so that who reads the grant elsewhere still has no key.
-fn link_material(
-    connection: &Connection,
-    context: &SessionContext,
-    exporter: bool,
-    suite: Suite,
-    link_id: u32,
-) -> JoinRequest {
-    let (secret, seed) = (Zeroizing::new(random()), random());
-    let mut exported = Zeroizing::new([0; 32]);
-    let exporter = exporter
-        && connection
-            .export_keying_material(&mut *exported, EXPORTER_LABEL, &link_id.to_le_bytes())
-            .is_ok();
-    let root = Root::new(&secret, exporter.then_some(&exported));
-    let grant = LinkGrant {
-        link_id,
-        connection_id: [0; 8],
-        spare: [0; 8],
-        secret: *secret,
-        suite: suite as u8,
-        flags: if exporter { GRANT_EXPORTER } else { 0 },
-        endpoints: vec![Endpoint { ip: Vec::new(), port: context.realtime_port }],
-    };
-    let (user, name, role) = Default::default();
-    JoinRequest { user, name, role, grant, suite, root, seed }
-}
-
 /// Fresh random bytes. Where the system gives none nothing is safe, and the process must not go on.
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -271,6 +322,8 @@ fn text_of(code: Code) -> &'static str {
     match code {
         Code::RoomFull => "the room is full",
         Code::ServerFull => "the server takes no more rooms",
+        Code::AlreadyJoined => "the user is in this room with another device",
+        Code::JoinRate => "the user has joined and left this room too often",
         _ => "the room could not be joined",
     }
 }
@@ -279,7 +332,8 @@ async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCou
     let Refusal { code, text, stream } = refusal;
     tracing::debug!(remote = %connection.remote_address(), %code, text, "refused");
     if let Some(mut stream) = stream {
-        let may_retry = matches!(code, Code::ServerFull | Code::RoomFull | Code::Internal);
+        let may_retry =
+            matches!(code, Code::ServerFull | Code::RoomFull | Code::JoinRate | Code::Internal);
         let message = Refuse {
             code: code as u16,
             text: text.clone().into_bytes(),

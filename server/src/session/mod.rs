@@ -4,6 +4,7 @@ pub mod endpoint;
 mod handshake;
 pub mod outgoing;
 mod peer;
+pub mod ticket;
 mod wire;
 
 use std::sync::Arc;
@@ -16,11 +17,16 @@ use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
 use crate::token::Verifier;
+use ticket::TicketKey;
 
 /// What every session needs to know.
 pub struct SessionContext {
     /// Checks join tokens.
     pub verifier: Verifier,
+    /// Seals and opens resume tickets.
+    pub tickets: Arc<TicketKey>,
+    /// Tells this run of the server from others.
+    pub run: u32,
     /// Finds and makes rooms.
     pub directory: Arc<Directory>,
     /// The one clock.
@@ -50,8 +56,10 @@ pub struct SessionCounters {
     pub turned_away: AtomicU64,
     /// TLS handshakes that failed.
     pub failed_handshakes: AtomicU64,
-    /// Joins.
+    /// Joins, resumes among them.
     pub joins: AtomicU64,
+    /// Resumes.
+    pub resumes: AtomicU64,
     /// Refusals and ends, by the position of their code in [`Code::ALL`].
     ended: [AtomicU64; Code::ALL.len()],
     /// Events taken from clients.

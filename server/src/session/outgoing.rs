@@ -16,6 +16,7 @@ pub struct Outgoing {
     _permit: Arc<OwnedSemaphorePermit>,
     control: mpsc::Sender<Bytes>,
     events: mpsc::Sender<(Time, Bytes)>,
+    datagrams: mpsc::Sender<Bytes>,
     backlog: Arc<AtomicUsize>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
@@ -27,6 +28,8 @@ pub struct OutgoingQueues {
     pub control: mpsc::Receiver<Bytes>,
     /// Messages for the event stream.
     pub events: EventQueue,
+    /// Realtime datagrams of a client on the fallback.
+    pub datagrams: mpsc::Receiver<Bytes>,
     /// Set when the session is to end.
     pub end: watch::Receiver<Option<Code>>,
 }
@@ -52,12 +55,18 @@ pub enum Pushed {
 pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = mpsc::channel(limits::CONTROL_QUEUE);
     let (events, event_queue) = mpsc::channel(limits::EVENT_QUEUE);
+    let (datagrams, datagram_queue) = mpsc::channel(limits::SESSION_DATAGRAMS);
     let (end, end_queue) = watch::channel(None);
     let backlog = Arc::new(AtomicUsize::new(0));
     let events_end = EventQueue { events: event_queue, backlog: backlog.clone() };
     (
-        Outgoing { _permit: permit, control, events, backlog, end, clock },
-        OutgoingQueues { control: control_queue, events: events_end, end: end_queue },
+        Outgoing { _permit: permit, control, events, datagrams, backlog, end, clock },
+        OutgoingQueues {
+            control: control_queue,
+            events: events_end,
+            datagrams: datagram_queue,
+            end: end_queue,
+        },
     )
 }
 
@@ -76,6 +85,11 @@ impl Outgoing {
         self.backlog.fetch_add(len, Ordering::Relaxed);
         let now = Time::from_micros(self.clock.now());
         pushed(self.events.try_send((now, message)))
+    }
+
+    /// Where the shard puts datagrams while the client is on the fallback.
+    pub fn datagrams(&self) -> mpsc::Sender<Bytes> {
+        self.datagrams.clone()
     }
 
     /// Ends the session and says why.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, Code, EventUp, Schema, TO_ALL, TO_LISTED, TO_OTHERS, stream,
@@ -19,8 +20,8 @@ use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
 use crate::limits;
 use crate::rate::Bucket;
-use crate::room::EventTarget;
 use crate::room::task::RoomInput;
+use crate::room::{EventTarget, Seat};
 use crate::shard::PeerId;
 
 /// A peer with a place in a room.
@@ -29,7 +30,7 @@ pub(super) struct PeerSession {
     pub(super) control: (SendStream, RecvStream),
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,
-    pub(super) peer: PeerId,
+    pub(super) seat: Seat,
 }
 
 /// How a session ends.
@@ -44,15 +45,17 @@ enum End {
 
 impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, control: (send, receive), queues, room, peer } = self;
+        let Self { connection, control: (send, receive), queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, peer, events_seen) => End::Fault(code),
-            code = read_events(&connection, &room, peer, &context, events) => End::Fault(code),
+            code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
+            code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
             code = write_control(send, queues.control) => End::Fault(code),
             code = write_events(&connection, queues.events, &context) => End::Fault(code),
-            () = watch_silence(&connection, &room, peer, context.away_after) => {
+            code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
+            code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
+            () = watch_silence(&connection, &room, seat, context.away_after) => {
                 End::Fault(Code::Internal)
             }
             error = connection.closed() => End::Connection(error),
@@ -60,19 +63,19 @@ impl PeerSession {
         let code = match end {
             End::Room(code) => code,
             End::Fault(code) => {
-                room.post(RoomInput::Leave(peer, code)).await;
+                room.post(RoomInput::Leave(seat, code)).await;
                 code
             }
             End::Connection(
                 ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_),
             ) => {
-                room.post(RoomInput::Leave(peer, Code::Left)).await;
+                room.post(RoomInput::Leave(seat, Code::Left)).await;
                 Code::Left
             }
             End::Connection(error) => {
                 let timed_out = error == ConnectionError::TimedOut;
                 let silence = if timed_out { IDLE_TIMEOUT } else { Duration::ZERO };
-                room.post(RoomInput::SessionLost(peer, silence)).await;
+                room.post(RoomInput::SessionLost(seat, silence)).await;
                 Code::TimedOut
             }
         };
@@ -105,7 +108,7 @@ enum EventStream {
 async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
-    peer: PeerId,
+    seat: Seat,
     mut events: watch::Receiver<EventStream>,
 ) -> Code {
     match read_message(&mut stream, wire_limits::MAX_CLIENT_CONTROL_MESSAGE).await {
@@ -115,7 +118,7 @@ async fn read_control(
             tokio::task::yield_now().await;
             let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
             let _in_time = timeout(limits::LEAVE_TIME, said).await;
-            room.post(RoomInput::Leave(peer, Code::Left)).await;
+            room.post(RoomInput::Leave(seat, Code::Left)).await;
             // The room answers by ending the session.
             broken().await
         }
@@ -128,14 +131,14 @@ async fn read_control(
 async fn read_events(
     connection: &Connection,
     room: &RoomHandle,
-    peer: PeerId,
+    seat: Seat,
     context: &SessionContext,
     state: watch::Sender<EventStream>,
 ) -> Code {
     let Some(events) = accept_events(connection).await else { return broken().await };
     state.send_replace(EventStream::Open);
     tokio::select! {
-        code = relay_events(events, room, peer, context, state) => code,
+        code = relay_events(events, room, seat, context, state) => code,
         () = refuse_streams(connection) => broken().await,
     }
 }
@@ -169,7 +172,7 @@ fn refuse_stream(stream: &mut RecvStream) {
 async fn relay_events(
     mut stream: RecvStream,
     room: &RoomHandle,
-    from: PeerId,
+    from: Seat,
     context: &SessionContext,
     state: watch::Sender<EventStream>,
 ) -> Code {
@@ -207,7 +210,7 @@ async fn relay_events(
 /// Bytes of the largest event message.
 const LARGEST_EVENT: u64 = wire_limits::MAX_EVENT_MESSAGE as u64;
 
-fn event(from: PeerId, body: &[u8]) -> Option<RoomInput> {
+fn event(from: Seat, body: &[u8]) -> Option<RoomInput> {
     let event = session::access::<EventUp>(body).ok()?;
     let target = match event.target {
         TO_ALL => EventTarget::All,
@@ -219,6 +222,34 @@ fn event(from: PeerId, body: &[u8]) -> Option<RoomInput> {
     };
     let payload = event.payload.to_vec();
     Some(RoomInput::Event { from, target, channel: event.channel, payload })
+}
+
+/// Takes the realtime datagrams of a client on the fallback to the room's shard.
+async fn read_datagrams(
+    connection: &Connection,
+    room: &RoomHandle,
+    seat: Seat,
+    context: &SessionContext,
+) -> Code {
+    let now = || Time::from_micros(context.clock.now());
+    let most = limits::SESSION_DATAGRAMS_PER_SECOND.into();
+    let mut rate = Bucket::new(now(), most, most);
+    while let Ok(datagram) = connection.read_datagram().await {
+        if rate.try_take(now()) {
+            room.datagram(seat, datagram);
+        }
+    }
+    broken().await
+}
+
+/// Puts the shard's datagrams for a client on the fallback into QUIC.
+async fn write_datagrams(connection: &Connection, mut queue: mpsc::Receiver<Bytes>) -> Code {
+    while let Some(datagram) = queue.recv().await {
+        // Not supported by this client, or for the moment too large for its path: it is lost, as
+        // any datagram may be. A connection that is gone says so itself.
+        let _sent = connection.send_datagram(datagram);
+    }
+    broken().await
 }
 
 async fn write_control(mut stream: SendStream, mut queue: mpsc::Receiver<bytes::Bytes>) -> Code {
@@ -266,12 +297,12 @@ async fn write_events(
 async fn watch_silence(
     connection: &Connection,
     room: &RoomHandle,
-    peer: PeerId,
+    seat: Seat,
     away_after: Duration,
 ) {
     let heard = || {
         let frames = connection.stats().frame_rx;
-        frames.acks + frames.ping + frames.stream
+        frames.acks + frames.ping + frames.stream + frames.datagram
     };
     let mut ticks = interval(limits::SESSION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -284,7 +315,7 @@ async fn watch_silence(
         }
         if quiet != (last.elapsed() >= away_after) {
             quiet = !quiet;
-            room.post(RoomInput::SessionQuiet(peer, quiet)).await;
+            room.post(RoomInput::SessionQuiet(seat, quiet)).await;
         }
     }
 }

@@ -41,6 +41,12 @@ counters! {
     bytes_out,
     /// Messages handed to the kernel.
     messages_out,
+    /// Datagrams taken from sessions: from clients on the fallback.
+    session_datagrams_in,
+    /// Datagrams handed to sessions: to clients on the fallback.
+    session_datagrams_out,
+    /// Datagrams for sessions that did not take them, or are gone.
+    session_datagrams_dropped,
     /// Messages past their age limit.
     superseded,
     /// Messages withheld for a recipient's budget.

@@ -14,15 +14,16 @@ mod timers;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Root, Route, Suite};
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::time::Time;
 
 pub use counters::ShardCounters;
-pub use outbox::{Outbox, Transmit};
+pub use outbox::{Outbox, SessionTransmit, Transmit};
 
 use crate::limits;
 use crate::rate::Bucket;
+use crate::room::Seat;
 use ids::Ids;
 use stage::{Member, Stage};
 use timers::Timers;
@@ -37,7 +38,7 @@ pub struct PeerId(pub u32);
 
 /// What a shard is told from the session side.
 pub enum ShardCommand {
-    /// Make a link for a peer; answered by `LinkOpened` or `LinkRefused`.
+    /// Make a link for a peer, in place of one that it has; answered by `Opened` or `Refused`.
     OpenLink(Box<OpenLink>),
     /// The peer is gone: its link dies at once.
     CloseLink {
@@ -52,8 +53,8 @@ pub enum ShardCommand {
 pub struct OpenLink {
     /// The room it is a membership of.
     pub room: RoomId,
-    /// The peer.
-    pub peer: PeerId,
+    /// The session of the peer that the link is for.
+    pub seat: Seat,
     /// The peer's slot in the room.
     pub slot: u16,
     /// Never reused in the session.
@@ -114,6 +115,8 @@ struct LinkEntry {
     link: Link,
     stage: usize,
     member: Member,
+    /// Which of the peer's sessions it belongs to.
+    session: u32,
     ids: [ConnectionId; 2],
     ingress: Bucket,
     ingress_bytes: Bucket,
@@ -121,6 +124,7 @@ struct LinkEntry {
     /// Time of the last authentic datagram, and whether the session side knows the link as quiet.
     heard: Time,
     quiet: bool,
+    on_fallback: bool,
     /// When the timer queue will look at this link next.
     timer: Time,
     /// The link itself has something to send and stands in `outputs`.
@@ -133,6 +137,9 @@ pub struct Shard {
     ids: Ids,
     links: Vec<Option<LinkEntry>>,
     free_links: Vec<u32>,
+    link_of: HashMap<(RoomId, PeerId), u32>,
+    /// Links whose client has chosen the session's plane.
+    on_fallback: usize,
     stages: Vec<Stage>,
     stage_of: HashMap<RoomId, usize>,
     free_stages: Vec<usize>,
@@ -157,6 +164,8 @@ impl Shard {
             config,
             links: Vec::new(),
             free_links: Vec::new(),
+            link_of: HashMap::new(),
+            on_fallback: 0,
             stages: Vec::new(),
             stage_of: HashMap::new(),
             free_stages: Vec::new(),
@@ -186,13 +195,32 @@ impl Shard {
         let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
             return;
         };
-        let messages = match entry.link.handle_input(now, path, ecn, datagram) {
-            Ok(messages) => messages,
-            Err(_) => {
-                self.counters.rejected += 1;
-                return;
-            }
+        match entry.link.handle_input(now, path, ecn, datagram) {
+            Ok(messages) => self.take(now, index, messages),
+            Err(_) => self.counters.rejected += 1,
+        }
+    }
+
+    /// Takes a datagram that came inside the session `seat` of a peer. One of a session that has
+    /// been replaced since is dropped.
+    pub fn handle_session_input(&mut self, now: Time, room: RoomId, seat: Seat, datagram: &[u8]) {
+        self.counters.session_datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        let index = self.link_of.get(&(room, seat.peer)).copied();
+        let entry = index.and_then(|index| Some((index, self.links[index as usize].as_mut()?)));
+        let Some((index, entry)) = entry.filter(|(_, entry)| entry.session == seat.session) else {
+            self.counters.unknown_id += 1;
+            return;
         };
+        match entry.link.handle_session_input(now, datagram) {
+            Ok(messages) => self.take(now, index, messages),
+            Err(_) => self.counters.rejected += 1,
+        }
+    }
+
+    /// Takes what a genuine datagram of link `index` said.
+    fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
         entry.heard = entry.heard.max(now);
         let stage = &mut self.stages[entry.stage];
         for message in messages {
@@ -214,6 +242,11 @@ impl Shard {
         if entry.quiet {
             entry.quiet = false;
             self.events.push_back(entry.news(stage.room, LinkNews::Heard));
+        }
+        let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
+        if fallback != entry.on_fallback {
+            entry.on_fallback = fallback;
+            if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
         }
         self.after_link(now, index);
     }
@@ -254,8 +287,15 @@ impl Shard {
         self.links.len() - self.free_links.len()
     }
 
+    /// Links whose client has fallen back to the session's plane.
+    pub fn on_fallback(&self) -> usize {
+        self.on_fallback
+    }
+
     fn open_link(&mut self, now: Time, open: OpenLink) {
-        let refused = ShardEvent { room: open.room, peer: open.peer, what: LinkNews::Refused };
+        let peer = open.seat.peer;
+        self.close_link(open.room, peer);
+        let refused = ShardEvent { room: open.room, peer, what: LinkNews::Refused };
         if self.links() >= limits::LINKS_PER_SHARD {
             self.events.push_back(refused);
             return;
@@ -265,7 +305,8 @@ impl Shard {
         let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
             .map(|random| self.ids.allocate(index, random));
         let stage = self.stage(open.room);
-        let member = Member { slot: open.slot, peer: open.peer, link: index };
+        let member = Member { slot: open.slot, peer, link: index };
+        self.link_of.insert((open.room, peer), index);
         self.stages[stage].add(member);
         let link = Link::new(
             now,
@@ -277,6 +318,7 @@ impl Shard {
                 connection_id: ids[0],
                 spare: ids[1],
                 path: None,
+                fallback: false,
                 clock_epoch: self.config.clock_epoch,
                 seed: open.seed,
             },
@@ -286,6 +328,7 @@ impl Shard {
             link,
             stage,
             member,
+            session: open.seat.session,
             ids,
             ingress: Bucket::new(
                 now,
@@ -301,6 +344,7 @@ impl Shard {
             egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
             heard: now,
             quiet: true,
+            on_fallback: false,
             timer: Time::MAX,
             queued: false,
         };
@@ -317,8 +361,10 @@ impl Shard {
     fn close_link(&mut self, room: RoomId, peer: PeerId) {
         let Some(&stage) = self.stage_of.get(&room) else { return };
         let Some(member) = self.stages[stage].remove(peer) else { return };
+        self.link_of.remove(&(room, peer));
         if let Some(entry) = self.links[member.link as usize].take() {
             entry.ids.into_iter().for_each(|id| self.ids.release(id));
+            self.on_fallback -= usize::from(entry.on_fallback);
         }
         self.free_links.push(member.link);
         if self.stages[stage].is_empty() {
@@ -387,10 +433,14 @@ impl Shard {
         for index in std::mem::take(&mut self.outputs) {
             let Some(entry) = self.links[index as usize].as_mut() else { continue };
             entry.queued = false;
+            let to = (self.stages[entry.stage].room, entry.member.peer);
             let mut start = self.outbox.bytes.len();
-            while let Some(path) = entry.link.poll_output(now, &mut self.outbox.bytes) {
-                self.outbox.commit(path, start, 0);
-                self.counters.datagrams_out += 1;
+            while let Some(route) = entry.link.poll_output(now, &mut self.outbox.bytes) {
+                self.outbox.commit_one(to, route, start);
+                match route {
+                    Route::Realtime(_) => self.counters.datagrams_out += 1,
+                    Route::Session => self.counters.session_datagrams_out += 1,
+                }
                 start = self.outbox.bytes.len();
             }
             self.after_link(now + Duration::from_micros(1), index);

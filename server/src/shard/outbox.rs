@@ -1,6 +1,8 @@
 //! Datagrams to be sent, one after another in one buffer that is reused.
 
-use nucleus_protocol::link::Path;
+use nucleus_protocol::link::{Path, Route};
+
+use super::{PeerId, RoomId};
 
 /// One or several datagrams to one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +17,28 @@ pub struct Transmit {
     pub segment: usize,
 }
 
+/// A datagram that travels inside a peer's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTransmit {
+    /// The peer's room.
+    pub room: RoomId,
+    /// The peer.
+    pub peer: PeerId,
+    /// First byte in [`Outbox::bytes`].
+    pub start: usize,
+    /// One behind the last.
+    pub end: usize,
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Outbox {
     /// The datagrams.
     pub bytes: Vec<u8>,
-    /// What they are.
+    /// Those for the realtime port.
     pub transmits: Vec<Transmit>,
+    /// Those for sessions.
+    pub session_transmits: Vec<SessionTransmit>,
     counted: usize,
 }
 
@@ -32,14 +49,32 @@ impl Outbox {
         self.transmits.push(Transmit { path, start, end, segment });
     }
 
+    /// Makes the one datagram behind `start` a transmit along `route`.
+    pub(super) fn commit_one(
+        &mut self,
+        (room, peer): (RoomId, PeerId),
+        route: Route,
+        start: usize,
+    ) {
+        match route {
+            Route::Realtime(path) => self.commit(path, start, 0),
+            Route::Session => {
+                let end = self.bytes.len();
+                let start = end - route.wire(&self.bytes[start..]).len();
+                self.session_transmits.push(SessionTransmit { room, peer, start, end });
+            }
+        }
+    }
+
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.transmits.clear();
+        self.session_transmits.clear();
         self.counted = 0;
     }
 
-    /// Each datagram with its path.
+    /// Each datagram for the realtime port with its path.
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.transmits.iter().flat_map(|t| {
             let size = if t.segment == 0 { t.end - t.start } else { t.segment };

@@ -5,7 +5,7 @@
 //! it holds, copying a message is nothing beside that.
 
 use nucleus_protocol::limits::{HEADER, MAX_BODY, TAG};
-use nucleus_protocol::link::{Link, Withheld};
+use nucleus_protocol::link::{Link, Route, Withheld};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, TARGET_RESERVED};
 use nucleus_protocol::time::Time;
 
@@ -113,7 +113,7 @@ impl Stage {
         if wanted == 0 {
             return;
         }
-        let Some((path, allowed)) = recipient.link.active_path() else {
+        let Some((route, allowed)) = recipient.link.route() else {
             // Nothing has come from this peer yet: there is nowhere to send to.
             for entry in mine() {
                 recipient.link.count_withheld(entry.kind, Withheld::Dropped, 1);
@@ -122,7 +122,9 @@ impl Stage {
             return;
         };
         let budget = (recipient.egress.available(now) as usize).min(allowed);
-        let mut writer = Writer::new(now, &mut recipient.link, outbox, counters, budget);
+        let to = (self.room, recipient.member.peer);
+        let link = &mut recipient.link;
+        let mut writer = Writer::new(now, (to, route), link, outbox, counters, budget);
         if writer.fits(wanted) {
             mine().for_each(|entry| writer.put(entry, &self.bytes));
         } else {
@@ -130,7 +132,7 @@ impl Stage {
             mine().filter(|e| e.kind == Kind::Voice).for_each(|e| writer.put(e, &self.bytes));
             mine().filter(|e| e.kind != Kind::Voice).for_each(|e| writer.put(e, &self.bytes));
         }
-        let spent = writer.finish(path);
+        let spent = writer.finish();
         recipient.egress.take(spent as u64);
     }
 
@@ -150,10 +152,13 @@ impl Entry {
     }
 }
 
-/// Fills one recipient's datagrams; several become one transmit of equal segments (GSO), so all
-/// but the last are padded to the full size inside the seal.
+/// Fills one recipient's datagrams. Several on the realtime port become one transmit of equal
+/// segments (GSO), so all but the last are padded to the full size inside the seal; inside QUIC each
+/// stands alone.
 struct Writer<'a> {
     now: Time,
+    to: (RoomId, PeerId),
+    route: Route,
     link: &'a mut Link,
     outbox: &'a mut Outbox,
     counters: &'a mut ShardCounters,
@@ -169,13 +174,14 @@ const OVERHEAD: usize = HEADER + TAG + 128;
 impl<'a> Writer<'a> {
     fn new(
         now: Time,
+        (to, route): ((RoomId, PeerId), Route),
         link: &'a mut Link,
         outbox: &'a mut Outbox,
         counters: &'a mut ShardCounters,
         budget: usize,
     ) -> Self {
-        let first = outbox.bytes.len();
-        Self { now, link, outbox, counters, budget, first, open: None, datagrams: 0 }
+        let (first, open) = (outbox.bytes.len(), None);
+        Self { now, to, route, link, outbox, counters, budget, first, open, datagrams: 0 }
     }
 
     fn spent(&self) -> usize {
@@ -203,8 +209,10 @@ impl<'a> Writer<'a> {
             return;
         }
         if let Some(start) = full {
-            self.outbox.bytes.resize(start + HEADER + MAX_BODY, 0);
-            self.seal(start);
+            if self.route != Route::Session {
+                self.outbox.bytes.resize(start + HEADER + MAX_BODY, 0);
+            }
+            self.close(start);
         }
         if self.open.is_none() {
             self.open = Some(self.link.begin(self.now, &mut self.outbox.bytes));
@@ -214,21 +222,26 @@ impl<'a> Writer<'a> {
         self.counters.messages_out += 1;
     }
 
-    fn seal(&mut self, start: usize) {
+    fn close(&mut self, start: usize) {
         self.open = None;
-        if self.link.finish(self.now, &mut self.outbox.bytes, start).is_ok() {
-            self.datagrams += 1;
-        } else {
+        if self.link.finish(self.now, &mut self.outbox.bytes, start).is_err() {
             // The link has used up its packet numbers: the session replaces it.
             self.outbox.bytes.truncate(start);
+        } else if self.route == Route::Session {
+            self.outbox.commit_one(self.to, self.route, start);
+            self.counters.session_datagrams_out += 1;
+        } else {
+            self.datagrams += 1;
         }
     }
 
-    fn finish(mut self, path: nucleus_protocol::link::Path) -> usize {
+    fn finish(mut self) -> usize {
         if let Some(start) = self.open {
-            self.seal(start);
+            self.close(start);
         }
-        if self.datagrams > 0 {
+        if let Route::Realtime(path) = self.route
+            && self.datagrams > 0
+        {
             let segment = if self.datagrams > 1 { HEADER + MAX_BODY + TAG } else { 0 };
             self.outbox.commit(path, self.first, segment);
             self.counters.datagrams_out += self.datagrams;

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nucleus_net::{Clock, RecvBatch, SendBatch, UdpSocket, Waker};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 
-use super::{RoomId, Shard, ShardCommand, ShardConfig, ShardCounters, ShardEvent};
+use super::{
+    LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardCounters, ShardEvent,
+};
 use crate::limits;
+use crate::room::Seat;
 use crate::room::task::RoomInput;
 
 /// What the session side posts to a shard's thread.
@@ -22,15 +26,29 @@ pub enum ShardMail {
     RoomOpened(RoomId, mpsc::Sender<RoomInput>),
     /// A room is over.
     RoomClosed(RoomId),
+    /// A link for a session, with the mailbox that takes its datagrams while the session carries
+    /// them.
+    OpenLink(Box<OpenLink>, Option<mpsc::Sender<Bytes>>),
     /// For the core.
     Command(ShardCommand),
     /// End the thread.
     Stop,
 }
 
+/// A datagram that came inside a session.
+pub struct SessionDatagram {
+    /// The peer's room.
+    pub room: RoomId,
+    /// Whose session.
+    pub seat: Seat,
+    /// The link's id and the body.
+    pub bytes: Bytes,
+}
+
 /// A shard as the session side sees it.
 pub struct ShardHandle {
     mail: mpsc::Sender<ShardMail>,
+    datagrams: mpsc::Sender<SessionDatagram>,
     waker: Waker,
     /// Rooms placed on it, for choosing the emptiest.
     pub rooms: AtomicUsize,
@@ -44,6 +62,10 @@ pub struct Published {
     counters: [AtomicU64; ShardCounters::NAMES.len()],
     /// Links alive.
     pub links: AtomicU64,
+    /// Links whose client has fallen back to QUIC datagrams.
+    pub on_fallback: AtomicU64,
+    /// Datagrams of sessions that the shard had no room for.
+    pub session_overflow: AtomicU64,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: AtomicU64,
     /// Datagrams that could not be sent: the send buffer stayed full, or the address was refused.
@@ -63,6 +85,15 @@ impl ShardHandle {
         self.post(ShardMail::Command(command)).await;
     }
 
+    /// Hands over a datagram that came inside a session, unless the shard is too far behind: it is
+    /// worth nothing later.
+    pub fn datagram(&self, datagram: SessionDatagram) {
+        match self.datagrams.try_send(datagram) {
+            Ok(()) => self.waker.wake(),
+            Err(_) => drop(self.published.session_overflow.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
     /// Posts anything; waits while the mailbox is full.
     pub async fn post(&self, mail: ShardMail) {
         // A closed mailbox is a thread that has ended: the server is stopping.
@@ -80,10 +111,12 @@ pub fn spawn(
     core: Option<usize>,
 ) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
     let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
+    let (datagrams, session_datagrams) = mpsc::channel(limits::SHARD_SESSION_DATAGRAMS);
     let waker = Waker::new()?;
     let published = Arc::new(Published::default());
     let handle = ShardHandle {
         mail,
+        datagrams,
         waker: waker.clone(),
         rooms: AtomicUsize::new(0),
         published: published.clone(),
@@ -94,9 +127,11 @@ pub fn spawn(
         socket,
         clock,
         mailbox,
+        session_datagrams,
         waker,
         published,
         rooms: HashMap::new(),
+        sessions: HashMap::new(),
         undelivered: VecDeque::new(),
         send_failures: 0,
         publish_at: Time::ZERO,
@@ -122,9 +157,12 @@ struct ShardThread {
     socket: UdpSocket,
     clock: Clock,
     mailbox: mpsc::Receiver<ShardMail>,
+    session_datagrams: mpsc::Receiver<SessionDatagram>,
     waker: Waker,
     published: Arc<Published>,
     rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
+    /// Where datagrams go whose client has fallen back, one for each link.
+    sessions: HashMap<(RoomId, PeerId), mpsc::Sender<Bytes>>,
     /// Events that their room had no place for yet: at most a few a link.
     undelivered: VecDeque<ShardEvent>,
     send_failures: u64,
@@ -138,12 +176,13 @@ impl ShardThread {
         loop {
             let received_any = self.drain(&mut received);
             let Some(more_mail) = self.read_mail() else { return };
+            let more_datagrams = self.read_session_datagrams();
             let now = self.now();
             self.shard.handle_timeout(now);
             self.send(&mut to_send);
             self.deliver_events();
             self.publish(now);
-            self.wait(received_any || more_mail);
+            self.wait(received_any || more_mail || more_datagrams);
         }
     }
 
@@ -175,7 +214,17 @@ impl ShardThread {
     fn read_mail(&mut self) -> Option<bool> {
         for _ in 0..limits::COMMANDS_PER_TURN {
             match self.mailbox.try_recv() {
+                Ok(ShardMail::OpenLink(open, session)) => {
+                    if let Some(session) = session {
+                        self.sessions.insert((open.room, open.seat.peer), session);
+                    }
+                    let now = self.now();
+                    self.shard.handle_command(now, ShardCommand::OpenLink(open));
+                }
                 Ok(ShardMail::Command(command)) => {
+                    if let ShardCommand::CloseLink { room, peer } = command {
+                        self.sessions.remove(&(room, peer));
+                    }
                     let now = self.now();
                     self.shard.handle_command(now, command);
                 }
@@ -194,8 +243,28 @@ impl ShardThread {
         Some(true)
     }
 
+    /// Whether there were any.
+    fn read_session_datagrams(&mut self) -> bool {
+        let now = self.now();
+        for turn in 0..limits::COMMANDS_PER_TURN {
+            let Ok(SessionDatagram { room, seat, bytes }) = self.session_datagrams.try_recv()
+            else {
+                return turn > 0;
+            };
+            self.shard.handle_session_input(now, room, seat, &bytes);
+        }
+        true
+    }
+
     fn send(&mut self, batch: &mut SendBatch) {
         let outbox = &self.shard.outbox;
+        for t in &outbox.session_transmits {
+            let session = self.sessions.get(&(t.room, t.peer));
+            let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
+            if session.is_none_or(|session| session.try_send(bytes).is_err()) {
+                self.shard.counters.session_datagrams_dropped += 1;
+            }
+        }
         for t in &outbox.transmits {
             let bytes = &outbox.bytes[t.start..t.end];
             if !batch.push(t.path.remote, t.path.local, t.segment, bytes) {
@@ -211,6 +280,9 @@ impl ShardThread {
 
     fn deliver_events(&mut self) {
         while let Some(event) = self.shard.poll_event() {
+            if event.what == LinkNews::Refused {
+                self.sessions.remove(&(event.room, event.peer));
+            }
             self.undelivered.push_back(event);
         }
         let mut full = Vec::new();
@@ -239,6 +311,7 @@ impl ShardThread {
             published.store(value, Ordering::Relaxed);
         }
         self.published.links.store(self.shard.links() as u64, Ordering::Relaxed);
+        self.published.on_fallback.store(self.shard.on_fallback() as u64, Ordering::Relaxed);
         self.published.send_failures.store(self.send_failures, Ordering::Relaxed);
         if let Ok(drops) = self.socket.kernel_drops() {
             self.published.kernel_drops.store(drops.into(), Ordering::Relaxed);

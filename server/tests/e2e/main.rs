@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod refusals;
+mod returns;
 mod rooms;
 mod support;

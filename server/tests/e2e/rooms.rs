@@ -202,7 +202,7 @@ async fn shutdown_tells_everybody_why_and_ends() {
     server.stop().await.unwrap();
     for room in [&a, &b] {
         let code = until(room, |event| match event {
-            RoomEvent::Closed { code, .. } => Some(code),
+            RoomEvent::Interrupted { code, .. } => Some(code),
             _ => None,
         });
         assert_eq!(code.await, Some(Code::ShuttingDown));

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 pub(crate) struct TestServer {
     pub(crate) on: Listening,
     pub(crate) dir: tempfile::TempDir,
+    config: Config,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<Result<(), RunError>>,
 }
@@ -24,7 +25,6 @@ impl TestServer {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config {
             session: loopback,
@@ -33,17 +33,30 @@ impl TestServer {
             ..Config::default()
         };
         change(&mut config);
+        Self::run(tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn run(dir: tempfile::TempDir, config: Config) -> Self {
         let sockets = Sockets::bind(&config).unwrap();
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let data = DataDir::open(dir.path()).unwrap();
+        let running = config.clone();
         let task = tokio::spawn(async move {
             let announce = |on| ready.send(on).unwrap();
             let shutdown = async { drop(stopped.await) };
-            run::run(config, &data, sockets, announce, shutdown).await
+            run::run(running, &data, sockets, announce, shutdown).await
         });
         let on = is_ready.await.unwrap();
-        Self { on, dir, stop: Some(stop), task }
+        Self { on, dir, config, stop: Some(stop), task }
+    }
+
+    /// Ends it and starts it again on the same ports with the same data directory.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.stop().await.unwrap();
+        let Listening { session, realtime, .. } = self.on;
+        let config = Config { session, realtime, ..self.config };
+        Self::run(self.dir, config).await
     }
 
     pub(crate) fn data(&self) -> DataDir {

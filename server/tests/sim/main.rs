@@ -39,8 +39,9 @@ fn preset(name: &str) -> Conditions {
     Conditions::preset(name).unwrap()
 }
 
-/// Peers come, go, send and speak at random on networks of every kind; afterwards everybody who is
-/// left has the same roster and exactly the events that a plain model says.
+/// Peers come, go, sleep, resume, lose the realtime port, send and speak at random on networks of
+/// every kind; afterwards everybody who is left has the same roster and exactly the events that a
+/// plain model says, also those who slept.
 #[test]
 fn rooms_converge_under_churn() {
     for_seeds(1_000, |seed| {
@@ -50,6 +51,7 @@ fn rooms_converge_under_churn() {
             churn(&mut world, &networks);
             world.step();
         }
+        (0..world.clients.len()).for_each(|one| world.wake(one));
         settle(&mut world);
         check_rosters(&world);
         check_events(&world);
@@ -57,7 +59,7 @@ fn rooms_converge_under_churn() {
 }
 
 fn churn(world: &mut World, networks: &[&str]) {
-    let alive = world.members();
+    let alive = world.awake();
     let pick =
         |world: &mut World| (!alive.is_empty()).then(|| alive[world.rng.usize(..alive.len())]);
     match world.rng.u32(..100) {
@@ -75,6 +77,21 @@ fn churn(world: &mut World, networks: &[&str]) {
                 let target = target(world);
                 let payload = (0..world.rng.usize(..40)).map(|_| world.rng.u8(..)).collect();
                 world.event(from, &target, payload);
+            }
+        }
+        90..92 => {
+            if let Some(one) = pick(world) {
+                let told = world.rng.bool();
+                world.sleep(one, told);
+            }
+        }
+        92..95 if !world.clients.is_empty() => {
+            let one = world.rng.usize(..world.clients.len());
+            world.wake(one);
+        }
+        95..97 => {
+            if let Some(one) = pick(world) {
+                world.clients[one].blocked ^= true;
             }
         }
         20..90 => alive.iter().for_each(|one| world.send_pose(*one)),
@@ -200,11 +217,12 @@ fn silence_is_away_and_a_word_is_back() {
     let (a, b) = (world.join(Conditions::CLEAN, Conditions::CLEAN), 1);
     world.join(Conditions::CLEAN, Conditions::CLEAN);
     world.run(Duration::from_secs(1));
-    let silent = world.clients[b].peer.unwrap();
+    let seat = world.clients[b].seat.unwrap();
+    let silent = seat.peer;
     let presence = |world: &World| world.clients[a].roster[&silent.0].presence;
     assert_eq!(presence(&world), PRESENT);
     // The session side reports its half; the shard notices the other by itself.
-    world.room.handle_session_quiet(world.now, silent, true);
+    world.room.handle_session_quiet(world.now, seat, true);
     let link = world.clients[b].link.take();
     world.run(Duration::from_secs(9));
     assert_eq!(presence(&world), PRESENT, "away too early");
@@ -222,8 +240,9 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     let (a, b) = (world.join(Conditions::CLEAN, Conditions::CLEAN), 1);
     world.join(Conditions::CLEAN, Conditions::CLEAN);
     world.run(Duration::from_secs(1));
-    let lost = world.clients[b].peer.unwrap();
-    world.room.handle_session_lost(world.now, lost, Duration::ZERO);
+    let seat = world.clients[b].seat.unwrap();
+    let lost = seat.peer;
+    world.room.handle_session_lost(world.now, seat, Duration::ZERO);
     world.run(Duration::from_secs(1));
     assert_eq!(world.clients[a].roster[&lost.0].presence, AWAY);
     world.run(Duration::from_secs(28));

@@ -8,7 +8,7 @@ use super::*;
 fn state(link: &Link) -> impl PartialEq + std::fmt::Debug + use<> {
     let counters = LinkCounters { rejected: [0; Rejected::ALL.len()], ..link.counters() };
     let recv = (link.recv.largest(), link.recv.received(), link.recv.phase());
-    (link.poll_timeout(), link.active_path(), link.last_heard(), counters, recv, link.id)
+    (link.poll_timeout(), link.route(), link.last_heard(), counters, recv, link.id)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn keys_of_another_link_and_the_own_direction_do_not_open() {
     }
     let own = data(&mut client, ms(0), 1);
     assert_eq!(give(&mut client, ms(0), from(SERVER), &own), Err(Rejected::Tag));
-    assert!(server.active_path().is_none() && server.last_heard().is_none());
+    assert!(server.route().is_none() && server.last_heard().is_none());
 }
 
 #[test]
@@ -129,7 +129,7 @@ proptest! {
         }
         prop_assert!(give(&mut server, ms(0), from(HOME), &noise).is_err());
         prop_assert!(give(&mut client, ms(0), from(SERVER), &noise).is_err());
-        prop_assert!(server.active_path().is_none());
+        prop_assert!(server.route().is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tests of whole links: two ends, and a little network with a seed between them.
 
+mod fallback;
 mod hostile;
 mod paths;
 mod phases;
@@ -31,6 +32,7 @@ pub(super) fn config(role: Role) -> LinkConfig {
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
         path: (role == Role::Client).then(|| from(SERVER)),
+        fallback: false,
         clock_epoch: 9,
         seed: [5; 32],
     }
@@ -69,9 +71,17 @@ pub(super) fn give(
 pub(super) fn drain(link: &mut Link, now: Time) -> Vec<(Path, Vec<u8>)> {
     let next = || {
         let mut out = Vec::new();
-        link.poll_output(now, &mut out).map(|path| (path, out))
+        link.poll_output(now, &mut out).map(|route| (path(route), out))
     };
     std::iter::from_fn(next).take(100).collect()
+}
+
+/// The path of a link that has no session to fall back to.
+pub(super) fn path(route: Route) -> Path {
+    match route {
+        Route::Realtime(path) => path,
+        Route::Session => panic!("a link without a fallback fell back"),
+    }
 }
 
 /// The types of a datagram's frames, read with the receiver's keys.
@@ -147,10 +157,10 @@ impl World {
 
     /// As far as the path's budget allows.
     pub(super) fn server_data(&mut self) {
-        let Some((path, budget)) = self.server.active_path() else { return };
+        let Some((route, budget)) = self.server.route() else { return };
         if budget > 200 {
             let bytes = data(&mut self.server, self.now + self.offset, 1);
-            self.launch(false, path.remote.port(), bytes);
+            self.launch(false, path(route).remote.port(), bytes);
         }
     }
 

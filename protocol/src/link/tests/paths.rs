@@ -1,6 +1,7 @@
 //! Following a peer from address to address, and not being led astray.
 
 use super::*;
+use crate::limits::TAG;
 
 const THIEF: u16 = 6_666;
 
@@ -9,7 +10,7 @@ fn settled() -> World {
     let mut world = World::new(1);
     world.offset = Duration::ZERO;
     world.run_until(ms(1_990));
-    assert_eq!(world.server.active_path(), Some((from(HOME), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
     world
 }
 
@@ -24,16 +25,14 @@ fn everything(server: &mut Link, start: Time, seconds: u64) -> Vec<(Path, Vec<u8
         let now = start + Duration::from_millis(10 * tick);
         server.handle_timeout(now);
         sent.extend(drain(server, now));
-        while let Some((path, budget)) =
-            server.active_path().filter(|(_, b)| (80..9_999).contains(b))
-        {
+        while let Some((route, budget)) = server.route().filter(|(_, b)| (80..9_999).contains(b)) {
             let mut out = Vec::new();
             let begun = server.begin(now, &mut out);
             let room = budget.min(1_000) - TAG;
             put_message(&mut out, 1, &vec![0; room.saturating_sub(HEADER + 6 + 13)]);
             server.finish(now, &mut out, begun).unwrap();
             assert!(out.len() <= budget, "{} of {budget}", out.len());
-            sent.push((path, out));
+            sent.push((path(route), out));
         }
     }
     sent
@@ -62,7 +61,7 @@ fn a_thief_who_forwards_datagrams_gets_three_times_their_bytes_at_most() {
     let sent = everything(&mut world.server, world.now, 10);
     let bytes = bytes_to(&sent, THIEF);
     assert!(bytes > 0 && bytes <= 3 * stolen.len(), "{bytes} for {}", stolen.len());
-    assert_eq!(world.server.active_path(), Some((from(HOME), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
     assert_eq!(world.server.counters().path_changes, 0);
 }
 
@@ -73,7 +72,7 @@ fn a_new_binding_is_followed() {
     world.port = 2_000;
     let moved = world.now;
     world.run_with_traffic_until(ms(3_100));
-    assert_eq!(world.server.active_path(), Some((from(2_000), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(2_000)), usize::MAX)));
     assert_eq!(world.server.counters().path_changes, 1);
     assert!(world.now.since(moved) <= Duration::from_millis(100));
     let heard = world.client.last_heard();
@@ -118,7 +117,7 @@ fn the_old_path_wins_when_it_answers() {
     give(&mut world.server, now, from(HOME), &first).unwrap();
     // Even the right answer comes too late now, from anywhere.
     give(&mut world.server, now, from(THIEF), &second).unwrap();
-    assert_eq!(world.server.active_path(), Some((from(HOME), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
     assert_eq!(world.server.counters().path_changes, 0);
 }
 
@@ -130,7 +129,7 @@ fn an_answer_counts_only_from_the_path_that_was_asked() {
     let now = world.now;
     give(&mut world.server, now, from(THIEF), &of_old).unwrap();
     give(&mut world.server, now, from(HOME), &of_candidate).unwrap();
-    assert_eq!(world.server.active_path(), Some((from(HOME), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
     // The candidate is still open: neither answer was one.
     let next = now + Duration::from_millis(400);
     assert!(drain(&mut world.server, next).iter().any(|(path, _)| *path == from(THIEF)));
@@ -143,7 +142,7 @@ fn the_candidate_wins_when_it_answers_first() {
     let answer = answer(&mut world, &candidate);
     let now = world.now;
     give(&mut world.server, now, from(THIEF), &answer).unwrap();
-    assert_eq!(world.server.active_path(), Some((from(THIEF), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(THIEF)), usize::MAX)));
 }
 
 #[test]

@@ -149,5 +149,5 @@ fn a_changed_network_is_told_at_once() {
     world.port = 2_000;
     assert!(world.client.use_spare());
     world.run_until(ms(5_100));
-    assert_eq!(world.server.active_path(), Some((from(2_000), usize::MAX)));
+    assert_eq!(world.server.route(), Some((Route::Realtime(from(2_000)), usize::MAX)));
 }

@@ -1,0 +1,196 @@
+//! Which plane carries a link's datagrams, and how a client chooses between them.
+//!
+//! A client begins on the session plane, where its datagrams travel inside QUIC, and moves to the
+//! realtime port once that has answered. It falls back when the port has been silent for too long,
+//! and tells the server each change by a number until the server confirms it.
+
+use std::time::Duration;
+
+use super::Path;
+use crate::limits::{
+    FALLBACK_HOLD_MAX, FALLBACK_HOLD_MIN, FALLBACK_RELAPSE, HEADER, KEEP_ALIVE, LINK_ID,
+    RETURN_ANSWERS, RETURN_PROBE,
+};
+use crate::realtime::control::Choice;
+use crate::time::Time;
+
+/// What a datagram travels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Plane {
+    /// The realtime port, sealed.
+    Realtime = 0,
+    /// A QUIC datagram of the session, its body unsealed behind the link's id.
+    Session = 1,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Over the realtime port, along this path.
+    Realtime(Path),
+    /// Inside the session's QUIC connection.
+    Session,
+}
+
+impl Route {
+    /// The plane it lies on.
+    pub fn plane(&self) -> Plane {
+        match self {
+            Route::Realtime(_) => Plane::Realtime,
+            Route::Session => Plane::Session,
+        }
+    }
+
+    /// The part of a finished datagram that goes on the wire: inside QUIC the link's id stands in
+    /// for the header, whose place in front of the body is as long as on the realtime port.
+    pub fn wire<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
+        match self {
+            Route::Realtime(_) => datagram,
+            Route::Session => datagram.get(HEADER - LINK_ID..).unwrap_or_default(),
+        }
+    }
+}
+
+/// How often the server is told of a change until it confirms.
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
+/// Between the answers that a return needs.
+const QUICK_PROBE: Duration = Duration::from_millis(100);
+/// A new link asks the realtime port this often ...
+const FIRST_PROBE: Duration = Duration::from_millis(200);
+/// ... for so long; from then on it counts as blocked.
+const FIRST_PROBES: Duration = Duration::from_secs(2);
+
+/// A client's choice.
+pub(super) struct Chooser {
+    /// There is a session plane to fall back to.
+    available: bool,
+    choice: Choice,
+    confirmed: bool,
+    tell_at: Time,
+    began: Time,
+    /// The last fall, and how long it lasts at least.
+    fell: Time,
+    hold: Duration,
+    returned: Option<Time>,
+    probe_at: Time,
+    awaiting: bool,
+    answers: u32,
+    falls: u64,
+}
+
+impl Chooser {
+    pub(super) fn new(now: Time, available: bool) -> Self {
+        let plane = if available { Plane::Session } else { Plane::Realtime };
+        Self {
+            available,
+            choice: Choice { change: 0, plane },
+            confirmed: !available,
+            tell_at: now,
+            began: now,
+            fell: now,
+            hold: Duration::ZERO,
+            returned: None,
+            probe_at: now,
+            awaiting: false,
+            answers: 0,
+            falls: 0,
+        }
+    }
+
+    pub(super) fn available(&self) -> bool {
+        self.available
+    }
+
+    /// What a keep-alive says, where there is a choice at all.
+    pub(super) fn told(&self) -> Option<Choice> {
+        self.available.then_some(self.choice)
+    }
+
+    pub(super) fn plane(&self) -> Plane {
+        self.choice.plane
+    }
+
+    /// Times that the realtime port went silent.
+    pub(super) fn falls(&self) -> u64 {
+        self.falls
+    }
+
+    /// The realtime port does not answer, or not any more. False while a new link is still asking.
+    pub(super) fn on_fallback(&self, now: Time) -> bool {
+        let asking = self.choice.change == 0 && now < self.began + FIRST_PROBES;
+        self.plane() == Plane::Session && !asking
+    }
+
+    /// When the server wants to be told, over the plane in use.
+    pub(super) fn tell_at(&self) -> Option<Time> {
+        (!self.confirmed).then_some(self.tell_at)
+    }
+
+    /// When the realtime port wants to be asked although it is not in use.
+    pub(super) fn probe_at(&self) -> Option<Time> {
+        (self.plane() == Plane::Session).then_some(self.probe_at)
+    }
+
+    /// A keep-alive is being sent over `plane`; `traffic`: there is some, so a return is worth
+    /// more probes than a keep-alive's.
+    pub(super) fn told_over(&mut self, now: Time, plane: Plane, traffic: bool) {
+        if plane == self.plane() {
+            self.tell_at = now + TELL_INTERVAL;
+            return;
+        }
+        if std::mem::replace(&mut self.awaiting, true) {
+            self.answers = 0;
+        }
+        let first = self.choice.change == 0 && now < self.began + FIRST_PROBES;
+        self.probe_at = now
+            + match (first, traffic) {
+                (true, _) => FIRST_PROBE,
+                (false, true) => RETURN_PROBE,
+                (false, false) => KEEP_ALIVE,
+            };
+    }
+
+    /// The server's answer to a keep-alive came over `plane`.
+    pub(super) fn answered(&mut self, now: Time, plane: Plane, choice: Choice) {
+        if choice.change != self.choice.change {
+            return;
+        }
+        if plane == self.plane() {
+            self.confirmed = true;
+        } else if plane == Plane::Realtime {
+            self.awaiting = false;
+            self.answers += 1;
+            let needed = if self.choice.change == 0 { 1 } else { RETURN_ANSWERS };
+            if self.answers < needed {
+                self.probe_at = self.probe_at.min(now + QUICK_PROBE);
+            } else if now >= self.fell + self.hold {
+                self.returned = Some(now);
+                self.change_to(now, Plane::Realtime);
+            }
+        }
+    }
+
+    /// The realtime port has been silent for too long.
+    pub(super) fn fall(&mut self, now: Time) {
+        let relapse = self.returned.is_some_and(|at| now.since(at) < FALLBACK_RELAPSE);
+        self.hold = if relapse && self.falls > 0 {
+            (self.hold * 2).clamp(FALLBACK_HOLD_MIN, FALLBACK_HOLD_MAX)
+        } else {
+            Duration::ZERO
+        };
+        self.falls += 1;
+        self.fell = now;
+        self.probe_at = now + RETURN_PROBE;
+        self.change_to(now, Plane::Session);
+    }
+
+    fn change_to(&mut self, now: Time, plane: Plane) {
+        let change = self.choice.change.wrapping_add(1);
+        self.choice = Choice { change, plane };
+        self.confirmed = false;
+        self.tell_at = now;
+        self.awaiting = false;
+        self.answers = 0;
+    }
+}

@@ -1,0 +1,312 @@
+//! Two planes, one link: falling back, coming back, and who notices when.
+
+use super::*;
+use crate::limits::{FALLBACK_AFTER, RETURN_PROBE};
+
+/// What is open of the realtime port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Open,
+    /// Nothing gets through.
+    Blocked,
+    /// What the client sends does not get through.
+    BlockedUp,
+}
+
+struct Flying {
+    at: Time,
+    up: bool,
+    route: Route,
+    bytes: Vec<u8>,
+}
+
+/// Two links with both planes between them, in steps of a millisecond.
+struct TwoPlanes {
+    client: Link,
+    server: Link,
+    now: Time,
+    port: Port,
+    /// One way.
+    delay: Duration,
+    /// Datagrams in a hundred lost on the realtime port.
+    loss: u32,
+    flying: Vec<Flying>,
+    rng: fastrand::Rng,
+    /// Keys of the messages that each end had, with the moment: [client, server].
+    had: [Vec<(Time, u16)>; 2],
+    sent: [u16; 2],
+}
+
+impl TwoPlanes {
+    fn new(seed: u64, delay: u64) -> Self {
+        let end = |role| Link::new(Time::ZERO, LinkConfig { fallback: true, ..config(role) });
+        Self {
+            client: end(Role::Client),
+            server: end(Role::Server),
+            now: Time::ZERO,
+            port: Port::Open,
+            delay: Duration::from_millis(delay),
+            loss: 0,
+            flying: Vec::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            had: [Vec::new(), Vec::new()],
+            sent: [0; 2],
+        }
+    }
+
+    fn launch(&mut self, up: bool, route: Route, bytes: &[u8]) {
+        let realtime = route.plane() == Plane::Realtime;
+        let blocked = self.port == Port::Blocked || self.port == Port::BlockedUp && up;
+        if realtime && (blocked || self.rng.u32(0..100) < self.loss) {
+            return;
+        }
+        let bytes = route.wire(bytes).to_vec();
+        self.flying.push(Flying { at: self.now + self.delay, up, route, bytes });
+    }
+
+    /// A message from one end, named by its number.
+    fn say(&mut self, up: bool) {
+        let link = if up { &mut self.client } else { &mut self.server };
+        let Some((route, budget)) = link.route() else { return };
+        if budget > 200 {
+            let key = self.sent[usize::from(up)];
+            self.sent[usize::from(up)] += 1;
+            let bytes = data(link, self.now, key);
+            self.launch(up, route, &bytes);
+        }
+    }
+
+    fn pump(&mut self) {
+        for up in [true, false] {
+            let link = if up { &mut self.client } else { &mut self.server };
+            link.handle_timeout(self.now);
+            let mut out = Vec::new();
+            let mut ready = Vec::new();
+            while let Some(route) = link.poll_output(self.now, &mut out) {
+                ready.push((route, std::mem::take(&mut out)));
+                assert!(ready.len() < 100, "an endless output");
+            }
+            ready.iter().for_each(|(route, bytes)| self.launch(up, *route, bytes));
+        }
+    }
+
+    fn arrive(&mut self) {
+        let (arrived, rest) =
+            std::mem::take(&mut self.flying).into_iter().partition(|f| f.at <= self.now);
+        self.flying = rest;
+        for Flying { up, route, mut bytes, .. } in Vec::<Flying>::from_iter(arrived) {
+            let (link, path) =
+                if up { (&mut self.server, from(HOME)) } else { (&mut self.client, from(SERVER)) };
+            let messages = match route {
+                Route::Realtime(_) => link.handle_input(self.now, path, 0, &mut bytes),
+                Route::Session => link.handle_session_input(self.now, &bytes),
+            };
+            let keys = messages.expect("genuine").map(|m| (self.now, m.key));
+            self.had[usize::from(up)].extend(keys);
+        }
+    }
+
+    /// `talks`: which ends say something every 20 ms, [server, client].
+    fn run(&mut self, millis: u64, talks: [bool; 2]) {
+        for _ in 0..millis {
+            self.now += Duration::from_millis(1);
+            self.arrive();
+            if self.now.as_micros().is_multiple_of(20_000) {
+                for up in [false, true] {
+                    if talks[usize::from(up)] {
+                        self.say(up);
+                    }
+                }
+            }
+            self.pump();
+        }
+    }
+
+    fn planes(&self) -> [Option<Plane>; 2] {
+        [&self.client, &self.server].map(|link| link.route().map(|(route, _)| route.plane()))
+    }
+
+    /// Longest time without a message at an end since `since`, ms.
+    fn gap(&self, up: bool, since: Time) -> u64 {
+        let times = self.had[usize::from(up)].iter().map(|(at, _)| *at).filter(|at| *at >= since);
+        let times: Vec<Time> = [since].into_iter().chain(times).chain([self.now]).collect();
+        times.windows(2).map(|w| w[1].since(w[0]).as_millis() as u64).max().unwrap_or(0)
+    }
+
+    fn assert_nothing_twice(&self) {
+        for had in &self.had {
+            let mut keys: Vec<u16> = had.iter().map(|(_, key)| *key).collect();
+            keys.sort_unstable();
+            assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "a message came twice");
+        }
+    }
+}
+
+const BOTH: [bool; 2] = [true, true];
+const ON_REALTIME: [Option<Plane>; 2] = [Some(Plane::Realtime); 2];
+const ON_SESSION: [Option<Plane>; 2] = [Some(Plane::Session); 2];
+
+#[test]
+fn a_link_begins_on_the_session_and_moves_to_the_port() {
+    let mut world = TwoPlanes::new(1, 20);
+    world.pump();
+    assert_eq!(world.planes(), [Some(Plane::Session), None]);
+    world.run(25, BOTH);
+    assert_eq!(world.planes()[1], Some(Plane::Session), "the client has spoken");
+    world.run(100, BOTH);
+    assert_eq!(world.planes(), ON_REALTIME);
+    assert!(!world.client.on_fallback(world.now) && world.client.fallbacks() == 0);
+    world.run(5_000, BOTH);
+    assert_eq!(world.had[1].len(), usize::from(world.sent[1]) - 1, "one is on its way");
+    world.assert_nothing_twice();
+}
+
+#[test]
+fn a_port_that_never_opens_leaves_the_session() {
+    let mut world = TwoPlanes::new(1, 20);
+    world.port = Port::Blocked;
+    world.run(10_000, BOTH);
+    assert_eq!(world.planes(), ON_SESSION);
+    assert!(world.client.on_fallback(world.now) && world.server.on_fallback(world.now));
+    assert!(world.client.server_time(world.now).is_some(), "the clock runs over the session");
+    assert!(world.gap(false, ms(100)) <= 40 && world.gap(true, ms(100)) <= 40);
+    world.port = Port::Open;
+    world.run(RETURN_PROBE.as_millis() as u64 + 200, BOTH);
+    assert_eq!(world.planes(), ON_REALTIME);
+}
+
+/// Blocks the port for eight seconds and opens it again; the gaps downwards and upwards.
+fn blocked(port: Port, talks: [bool; 2], delay: u64) -> TwoPlanes {
+    let mut world = TwoPlanes::new(7, delay);
+    world.run(3_000, talks);
+    assert_eq!(world.planes(), ON_REALTIME);
+    world.port = port;
+    world.run(8_000, talks);
+    assert_eq!(world.planes(), ON_SESSION);
+    assert_eq!(world.client.fallbacks(), 1);
+    world.port = Port::Open;
+    world.run(3_000, talks);
+    assert_eq!(world.planes(), ON_REALTIME, "back within three seconds");
+    world.assert_nothing_twice();
+    world
+}
+
+#[test]
+fn a_blocked_port_leaves_a_gap_of_less_than_a_second() {
+    for delay in [1, 20, 60] {
+        let world = blocked(Port::Blocked, BOTH, delay);
+        let most = FALLBACK_AFTER.as_millis() as u64 + 3 * delay + 40;
+        let (down, up) = (world.gap(false, ms(2_000)), world.gap(true, ms(2_000)));
+        assert!(down <= most && up <= most, "{down} and {up} ms with {delay} ms of delay");
+    }
+}
+
+#[test]
+fn a_listener_notices_a_silent_port_within_700_ms() {
+    for delay in [1, 20, 60] {
+        let world = blocked(Port::Blocked, [true, false], delay);
+        let down = world.gap(false, ms(2_000));
+        // From the last message before: what follows is told to the server and answered.
+        assert!(down <= FALLBACK_AFTER.as_millis() as u64 + 2 * delay + 25, "{down} ms");
+    }
+}
+
+#[test]
+fn a_speaker_notices_that_nobody_hears_him() {
+    for delay in [1, 20, 60] {
+        for talks in [[false, true], BOTH] {
+            let world = blocked(Port::BlockedUp, talks, delay);
+            let up = world.gap(true, ms(2_000));
+            assert!(up <= FALLBACK_AFTER.as_millis() as u64 + 8 * delay + 60, "{up} ms, {delay}");
+        }
+    }
+}
+
+#[test]
+fn a_quiet_link_neither_falls_back_nor_chatters() {
+    let mut world = TwoPlanes::new(1, 20);
+    world.run(5_000, [false, false]);
+    let before = world.client.counters();
+    world.run(60_000, [false, false]);
+    assert_eq!(world.planes(), ON_REALTIME);
+    let after = world.client.counters();
+    assert_eq!(after.datagrams_out - before.datagrams_out, 4);
+}
+
+#[test]
+fn a_flapping_port_does_not_make_the_session_flap() {
+    let mut world = TwoPlanes::new(1, 20);
+    world.run(3_000, BOTH);
+    for _ in 0..60 {
+        world.port = Port::Blocked;
+        world.run(1_000, BOTH);
+        world.port = Port::Open;
+        world.run(1_500, BOTH);
+    }
+    assert!(world.client.fallbacks() < 12, "{} times in 150 s", world.client.fallbacks());
+    world.run(60_000, BOTH);
+    assert_eq!(world.planes(), ON_REALTIME, "patience has an end");
+    world.assert_nothing_twice();
+}
+
+#[test]
+fn loss_on_the_port_seldom_makes_a_link_fall_back_and_loses_nothing_twice() {
+    let mut falls = 0;
+    for seed in 0..20 {
+        let mut world = TwoPlanes::new(seed, 150);
+        world.loss = 10;
+        world.run(60_000, BOTH);
+        world.assert_nothing_twice();
+        falls += world.client.fallbacks();
+    }
+    assert!(falls <= 10, "{falls} falls in twenty minutes of 10 % loss");
+}
+
+#[test]
+fn random_blocking_never_strands_a_link() {
+    for seed in 0..200 {
+        let mut world = TwoPlanes::new(seed, 1 + seed % 80);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..12 {
+            world.port = [Port::Open, Port::Blocked, Port::BlockedUp][rng.usize(0..3)];
+            world.loss = [0, 5][rng.usize(0..2)];
+            world.run(rng.u64(50..2_500), [rng.bool(), rng.bool()]);
+        }
+        (world.port, world.loss) = (Port::Open, 0);
+        world.run(62_000, BOTH);
+        assert_eq!(world.planes(), ON_REALTIME, "seed {seed}");
+        let since = world.now - Duration::from_secs(1);
+        assert!(world.gap(true, since) <= 60 && world.gap(false, since) <= 60, "seed {seed}");
+        world.assert_nothing_twice();
+    }
+}
+
+#[test]
+fn an_old_choice_that_arrives_late_changes_nothing() {
+    let (_, mut server) = pair(PhaseLimits::default());
+    let say = |server: &mut Link, change, plane| {
+        let mut bytes = 3u32.to_le_bytes().to_vec();
+        let choice = Some(control::Choice { change, plane });
+        KeepAlive { choice }.encode(&mut bytes);
+        server.handle_session_input(ms(1), &bytes).map(drop)
+    };
+    assert_eq!(say(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(server.route(), Some((Route::Session, usize::MAX)));
+    assert_eq!(say(&mut server, 0, Plane::Realtime), Ok(()));
+    assert_eq!(server.route(), None, "no path yet");
+    assert_eq!(say(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(server.route(), None);
+    // Another link's, and things that are none.
+    assert_eq!(
+        server.handle_session_input(ms(1), &[9, 0, 0, 0, 9, 0]).err(),
+        Some(Rejected::ConnectionId)
+    );
+    assert_eq!(server.handle_session_input(ms(1), &[3, 0, 0, 0]).err(), Some(Rejected::Header));
+    assert_eq!(server.handle_session_input(ms(1), &[3, 0]).err(), Some(Rejected::Header));
+    assert_eq!(
+        server.handle_session_input(ms(1), &[3, 0, 0, 0, 1, 9]).err(),
+        Some(Rejected::Malformed)
+    );
+    let huge = [&3u32.to_le_bytes()[..], &[0; MAX_BODY + 1]].concat();
+    assert_eq!(server.handle_session_input(ms(1), &huge).err(), Some(Rejected::Header));
+}

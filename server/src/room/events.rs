@@ -1,0 +1,160 @@
+//! Reliable events on their way through a room, and the newest of them for those who come back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nucleus_protocol::limits::MAX_EVENT_TARGETS;
+use nucleus_protocol::time::Time;
+
+use crate::limits;
+use crate::shard::PeerId;
+
+/// Whom an event is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventTarget {
+    /// Everybody, the sender included.
+    All,
+    /// Everybody but the sender.
+    Others,
+    /// Those of these who are in the room.
+    Listed(Vec<PeerId>),
+}
+
+impl EventTarget {
+    /// Names no more peers than an event may; each of them once, in order.
+    pub(super) fn checked(self) -> Option<Self> {
+        match self {
+            EventTarget::Listed(listed) if listed.len() > MAX_EVENT_TARGETS => None,
+            EventTarget::Listed(mut listed) => {
+                listed.sort_unstable();
+                listed.dedup();
+                Some(EventTarget::Listed(listed))
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Whether an event of `from` is for `peer`; the target must be a [`Self::checked`] one.
+    pub(super) fn is_for(&self, from: PeerId, peer: PeerId) -> bool {
+        match self {
+            EventTarget::All => true,
+            EventTarget::Others => peer != from,
+            EventTarget::Listed(listed) => listed.binary_search(&peer).is_ok(),
+        }
+    }
+}
+
+struct Entry {
+    at: Time,
+    sequence: u64,
+    from: PeerId,
+    target: EventTarget,
+    message: Bytes,
+}
+
+impl Entry {
+    fn cost(&self) -> usize {
+        let listed = match &self.target {
+            EventTarget::Listed(listed) => listed.len() * size_of::<PeerId>(),
+            _ => 0,
+        };
+        self.message.len() + listed + size_of::<Entry>()
+    }
+}
+
+/// The newest events of a room, kept as long as a peer that was lost may come back.
+pub(super) struct EventLog {
+    keep: Duration,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    sequence: u64,
+    /// Everything up to this sequence is gone.
+    forgotten: u64,
+}
+
+impl EventLog {
+    pub(super) fn new(keep: Duration) -> Self {
+        Self { keep, entries: VecDeque::new(), bytes: 0, sequence: 0, forgotten: 0 }
+    }
+
+    /// Number of the newest event, 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The number for the next event.
+    pub(super) fn number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Keeps the event of the last number.
+    pub(super) fn push(&mut self, now: Time, from: PeerId, target: EventTarget, message: Bytes) {
+        let entry = Entry { at: now, sequence: self.sequence, from, target, message };
+        self.bytes += entry.cost();
+        self.entries.push_back(entry);
+        let too_old = |entry: &Entry, keep| now.since(entry.at) > keep;
+        while self.bytes > limits::EVENT_LOG_BYTES
+            || self.entries.front().is_some_and(|oldest| too_old(oldest, self.keep))
+        {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.cost();
+            self.forgotten = oldest.sequence;
+        }
+    }
+
+    /// What `peer` has missed since event `last`, and whether that is all of it.
+    pub(super) fn since(&self, last: u64, peer: PeerId) -> (bool, Vec<Bytes>) {
+        let missed = self.entries.iter().filter(|e| e.sequence > last);
+        let mine = missed.filter(|e| e.target.is_for(e.from, peer));
+        (last >= self.forgotten, mine.map(|e| e.message.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Duration = Duration::from_secs(30);
+
+    fn push(log: &mut EventLog, at: u64, target: EventTarget, len: usize) {
+        let number = log.number();
+        let message = vec![number as u8; len];
+        log.push(Time::from_millis(at), PeerId(1), target, message.into());
+    }
+
+    fn numbers((complete, missed): (bool, Vec<Bytes>)) -> (bool, Vec<u8>) {
+        (complete, missed.iter().map(|m| m[0]).collect())
+    }
+
+    #[test]
+    fn everybody_gets_what_was_for_him() {
+        let mut log = EventLog::new(KEEP);
+        let listed = EventTarget::Listed(vec![PeerId(3), PeerId(2), PeerId(3)]);
+        let targets = [EventTarget::All, EventTarget::Others, listed.checked().unwrap()];
+        targets.into_iter().for_each(|target| push(&mut log, 0, target, 9));
+        assert_eq!(numbers(log.since(0, PeerId(1))), (true, vec![1]));
+        assert_eq!(numbers(log.since(0, PeerId(2))), (true, vec![1, 2, 3]));
+        assert_eq!(numbers(log.since(1, PeerId(4))), (true, vec![2]));
+        assert_eq!(numbers(log.since(3, PeerId(2))), (true, vec![]));
+    }
+
+    #[test]
+    fn what_is_too_old_or_too_much_is_forgotten_and_said_so() {
+        let mut log = EventLog::new(KEEP);
+        (0..3).for_each(|n| push(&mut log, n * 20_000, EventTarget::All, 9));
+        assert_eq!(numbers(log.since(0, PeerId(2))), (false, vec![2, 3]));
+        assert_eq!(numbers(log.since(1, PeerId(2))), (true, vec![2, 3]));
+        (0..100).for_each(|_| push(&mut log, 40_000, EventTarget::All, 16 << 10));
+        assert!(log.bytes <= limits::EVENT_LOG_BYTES);
+        let (complete, missed) = numbers(log.since(3, PeerId(2)));
+        assert!(!complete && missed.last() == Some(&103) && missed.len() < 17);
+    }
+
+    #[test]
+    fn too_many_targets_are_refused() {
+        let listed = |n: u32| EventTarget::Listed((0..n).map(PeerId).collect()).checked();
+        assert!(listed(1_024).is_some() && listed(1_025).is_none());
+    }
+}

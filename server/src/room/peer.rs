@@ -1,0 +1,115 @@
+//! A peer as its room knows it.
+
+use nucleus_protocol::session::{self, LinkGrant, Peer};
+
+use super::JoinRequest;
+use crate::shard::PeerId;
+
+/// A session's seat on a peer's place. A resume takes the place for a new session; what the one
+/// before still says or is told counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// The peer.
+    pub peer: PeerId,
+    /// Counts the peer's sessions from 1.
+    pub session: u32,
+}
+
+/// What a resume ticket lays claim to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The room instance.
+    pub room_epoch: u32,
+    /// The peer.
+    pub peer: PeerId,
+    /// Counts the peer's tickets. The one redeemed last stays good, for its answer may have been
+    /// lost; those before it do not.
+    pub generation: u32,
+}
+
+pub(super) struct PeerState {
+    pub(super) session: u32,
+    pub(super) slot: u16,
+    pub(super) user: String,
+    name: String,
+    role: String,
+    /// Until the shard has confirmed the session's link.
+    pub(super) pending: Option<LinkGrant>,
+    /// The roster has the peer, from this version on.
+    pub(super) since_version: Option<u32>,
+    /// Generation of the ticket redeemed last, 0 for none.
+    redeemed: u32,
+    /// Newest event that the peer has for certain.
+    pub(super) last_event: u64,
+    /// Events taken from the peer, wrapping.
+    pub(super) events_taken: u32,
+    pub(super) session_quiet: bool,
+    pub(super) link_quiet: bool,
+    pub(super) away: bool,
+    /// The session is gone; the peer follows at its time unless it comes back.
+    pub(super) lost: bool,
+}
+
+impl PeerState {
+    pub(super) fn new(request: JoinRequest, slot: u16, last_event: u64) -> Self {
+        Self {
+            session: 1,
+            slot,
+            user: request.user,
+            name: request.name,
+            role: request.role,
+            pending: Some(request.grant),
+            since_version: None,
+            redeemed: 0,
+            last_event,
+            events_taken: 0,
+            session_quiet: false,
+            link_quiet: true,
+            away: false,
+            lost: false,
+        }
+    }
+
+    pub(super) fn seat(&self, peer: PeerId) -> Seat {
+        Seat { peer, session: self.session }
+    }
+
+    /// The roster names it.
+    pub(super) fn is_announced(&self) -> bool {
+        self.since_version.is_some()
+    }
+
+    /// Its session takes messages.
+    pub(super) fn is_in(&self) -> bool {
+        self.pending.is_none() && !self.lost
+    }
+
+    /// Its ticket of this generation is good. Each session gives one.
+    pub(super) fn honours(&self, generation: u32) -> bool {
+        self.is_announced() && (self.redeemed..=self.session).contains(&generation)
+    }
+
+    /// Takes the place for a new session.
+    pub(super) fn resume(&mut self, generation: u32, last_event: u64, grant: LinkGrant) {
+        self.session += 1;
+        self.redeemed = generation;
+        self.last_event = self.last_event.max(last_event);
+        self.pending = Some(grant);
+        (self.session_quiet, self.link_quiet, self.lost) = (false, true, false);
+    }
+
+    pub(super) fn presence(&self) -> u8 {
+        if self.away { session::AWAY } else { session::PRESENT }
+    }
+
+    pub(super) fn wire(&self, peer: PeerId) -> Peer {
+        Peer {
+            peer: peer.0,
+            slot: self.slot,
+            presence: self.presence(),
+            user: self.user.clone().into_bytes(),
+            name: self.name.clone().into_bytes(),
+            role: self.role.clone().into_bytes(),
+        }
+    }
+}
