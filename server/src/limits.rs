@@ -90,5 +90,7 @@ pub const JOIN_TRIES: usize = 3;
 pub const SESSION_CHECK: Duration = Duration::from_secs(2);
 /// Pause between two looks at rooms that are closing.
 pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
+/// How long ending sessions may take to say their code before the endpoints close.
+pub const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a drain waits for closing connections.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);

@@ -81,7 +81,7 @@ pub async fn run(
     }
     let clock = Clock::new();
     let epoch = clock_epoch();
-    let realtime = sockets.realtime_addr()?;
+    let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
     let verifier = Verifier::new(&config, dir)?;
     let tls = identity(&config, dir)?.quic()?;
     let (shards, threads) = start_shards(&config, clock, epoch, sockets.realtime)?;
@@ -114,16 +114,19 @@ pub async fn run(
     let http = Http::start(config.http, Arc::new(move || metrics.render()), is_ready.clone())
         .map_err(|e| RunError::Http(config.http.to_string(), e))?;
     let quic = endpoint::server_config(tls, dir.address_token_key());
-    let endpoint = endpoint::open(sockets.session, quic, dir)?;
-    let session = endpoint.local_addr()?;
-    let accepting = tokio::spawn(endpoint::accept(endpoint.clone(), context.clone()));
+    let sessions = sockets.session.into_iter().enumerate();
+    let endpoints = sessions
+        .map(|(index, socket)| endpoint::open(index as u8, socket, quic.clone(), dir))
+        .collect::<Result<Vec<_>, _>>()?;
+    let accept = |endpoint: &quinn::Endpoint| endpoint::accept(endpoint.clone(), context.clone());
+    let accepting: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
     is_ready.store(true, Ordering::Relaxed);
     ready(Listening { session, realtime, http: http.addr() });
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
-    accepting.abort();
-    drain(&endpoint, &context).await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    drain(&endpoints, &context).await;
     for shard in &shards {
         shard.post(ShardMail::Stop).await;
     }
@@ -136,14 +139,18 @@ pub async fn run(
 }
 
 /// Tells everybody why, and waits until they know or a moment has passed.
-async fn drain(endpoint: &quinn::Endpoint, context: &SessionContext) {
+async fn drain(endpoints: &[quinn::Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
         context.directory.shut_down(code).await;
         // Sessions of the ended rooms close by themselves; whoever had not joined is told here.
-        tokio::time::sleep(limits::ROSTER_BATCH).await;
-        endpoint.close((code as u32).into(), code.name().as_bytes());
-        endpoint.wait_idle().await;
+        tokio::time::sleep(limits::LAST_WORDS).await;
+        for endpoint in endpoints {
+            endpoint.close((code as u32).into(), code.name().as_bytes());
+        }
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
     };
     if tokio::time::timeout(limits::DRAIN_TIME, told).await.is_err() {
         tracing::warn!("some sessions did not confirm the end in time");

@@ -40,9 +40,9 @@ pub enum BindError {
 
 /// The bound sockets.
 pub struct Sockets {
-    /// QUIC.
-    pub session: std::net::UdpSocket,
-    /// One a shard, in the order of their steering.
+    /// QUIC: one a shard, in the order of their steering.
+    pub session: Vec<UdpSocket>,
+    /// One a shard, likewise.
     pub realtime: Vec<UdpSocket>,
 }
 
@@ -52,27 +52,32 @@ impl Sockets {
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let session = with_fallback("session", config.session, |addr| {
             probe_port_free(addr)?;
-            bind(addr, false, 0)
+            bind_group(Steering::Session, addr, config.shards, 0)
         })?;
         let realtime = with_fallback("realtime", config.realtime, |addr| {
             probe_port_free(addr)?;
-            bind_group(addr, config.shards, config.dscp)
+            bind_group(Steering::Realtime, addr, config.shards, config.dscp)
         })?;
-        Ok(Self { session: session.into_std(), realtime })
+        Ok(Self { session, realtime })
+    }
+
+    /// Address of the session plane.
+    pub fn session_addr(&self) -> io::Result<SocketAddr> {
+        self.session.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
     /// Address of the realtime plane.
     pub fn realtime_addr(&self) -> io::Result<SocketAddr> {
-        let first = self.realtime.first().ok_or(io::ErrorKind::NotConnected)?;
-        first.local_addr()
+        self.realtime.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    /// The line to tell the operator when the kernel granted too small a receive buffer.
+    /// The line to tell the operator when the kernel granted too small receive buffers.
     pub fn buffer_warning(&self) -> Option<String> {
-        let granted = self.realtime.first()?.recv_buffer_size().ok()?;
+        let sockets = self.session.iter().chain(&self.realtime);
+        let granted = sockets.filter_map(|socket| socket.recv_buffer_size().ok()).min()?;
         (granted < SMALL_BUFFER).then(|| {
             format!(
-                "the realtime receive buffer is only {granted} bytes and bursts will be lost: \
+                "the receive buffers are only {granted} bytes and bursts will be lost: \
                  sysctl -w net.core.rmem_max={RECV_BUFFER}"
             )
         })
@@ -94,29 +99,36 @@ fn with_fallback<T>(
     })
 }
 
-fn bind_group(addr: SocketAddr, shards: u16, dscp: u8) -> io::Result<Vec<UdpSocket>> {
-    let first = bind(addr, true, dscp)?;
+fn bind_group(
+    steering: Steering,
+    addr: SocketAddr,
+    shards: u16,
+    dscp: u8,
+) -> io::Result<Vec<UdpSocket>> {
+    let first = bind(steering, addr, dscp)?;
     let addr = first.local_addr()?;
     let mut group = vec![first];
     for _ in 1..shards {
-        group.push(bind(addr, true, dscp)?);
+        group.push(bind(steering, addr, dscp)?);
     }
     if shards > 1 {
         // The kernel delivers each datagram to the shard that its connection id names.
-        attach_steering(&group[0], Steering::Realtime, shards.into())?;
+        attach_steering(&group[0], steering, shards.into())?;
     }
     Ok(group)
 }
 
-fn bind(addr: SocketAddr, reuse_port: bool, dscp: u8) -> io::Result<UdpSocket> {
+fn bind(steering: Steering, addr: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
+    // Of the session's sockets quinn asks for these itself.
+    let realtime = matches!(steering, Steering::Realtime);
     UdpSocket::bind(&BindOptions {
         addr,
-        reuse_port,
+        reuse_port: true,
         recv_buffer: RECV_BUFFER,
         send_buffer: SEND_BUFFER,
         dscp,
         only_v6: false,
-        timestamps: reuse_port,
-        gro: reuse_port,
+        timestamps: realtime,
+        gro: realtime,
     })
 }

@@ -1,11 +1,16 @@
-//! The QUIC endpoint: every limit of quinn's set, because its defaults are made for few peers.
+//! The QUIC endpoints, one a shard: every limit of quinn's set, because its defaults are made for few
+//! peers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Runtime, ServerConfig,
+    TransportConfig, VarInt,
+};
 
+use super::canonical::CanonicalSocket;
 use super::{SessionContext, handshake};
 use crate::data_dir::DataDir;
 use crate::limits;
@@ -59,9 +64,10 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// An endpoint on `socket`.
+/// The endpoint of shard `index` on `socket`.
 pub fn open(
-    socket: std::net::UdpSocket,
+    index: u8,
+    socket: nucleus_net::UdpSocket,
     config: ServerConfig,
     data_dir: &DataDir,
 ) -> std::io::Result<Endpoint> {
@@ -69,7 +75,36 @@ pub fn open(
     let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
     // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
     endpoint.grease_quic_bit(false).min_reset_interval(Duration::from_millis(1));
-    Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
+    endpoint.cid_generator(move || Box::new(ShardIds(index)));
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;
+    Endpoint::new_with_abstract_socket(endpoint, Some(config), Arc::new(socket), runtime)
+}
+
+/// Connection ids that name their shard in the first byte, where the kernel's steering looks: a
+/// client that changes its address still lands on the endpoint that knows it.
+struct ShardIds(u8);
+
+/// Bytes of a connection id: the shard, and seven that nobody can guess.
+const ID_LEN: usize = 8;
+
+impl ConnectionIdGenerator for ShardIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; ID_LEN];
+        // Ids need not be secret, only distinct: where the system gives no randomness, quinn tries
+        // again for one that is free.
+        let _filled = aws_lc_rs::rand::fill(&mut id);
+        id[0] = self.0;
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Accepts connections until the endpoint is closed.

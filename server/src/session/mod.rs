@@ -1,5 +1,6 @@
 //! The session plane: QUIC on UDP 5055, from the first packet to a joined peer and its end.
 
+mod canonical;
 pub mod endpoint;
 mod handshake;
 pub mod outgoing;

@@ -15,6 +15,15 @@ use super::support::{TestServer, until};
 /// A session without the room around it, on an endpoint of its own.
 async fn session(server: &TestServer, token: &str, resume: Option<ResumeFrom>) -> Session {
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    session_on(&endpoint, server, token, resume).await
+}
+
+async fn session_on(
+    endpoint: &quinn::Endpoint,
+    server: &TestServer,
+    token: &str,
+    resume: Option<ResumeFrom>,
+) -> Session {
     let trust = Trust::Pin(server.data().certificate_pin().bytes());
     let options = SessionOptions {
         server: server.on.session,
@@ -26,7 +35,7 @@ async fn session(server: &TestServer, token: &str, resume: Option<ResumeFrom>) -
         agent: "test".into(),
         resume,
     };
-    Session::join(&endpoint, client_config(&trust).unwrap(), options).await.unwrap()
+    Session::join(endpoint, client_config(&trust).unwrap(), options).await.unwrap()
 }
 
 async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {
@@ -107,6 +116,31 @@ async fn a_ticket_whose_place_is_gone_needs_a_token() {
     let again = session(&server, &token, resume).await;
     assert_ne!(again.joined().peer, before.peer);
     assert_eq!(again.joined().resumed, NEW_PEER);
+}
+
+/// Each shard has a QUIC endpoint of its own behind the one port; a client that changes its address
+/// must still land on the one that knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_on_every_shard_follow_their_clients_to_new_ports() {
+    let server = TestServer::with(|config| config.shards = 4).await;
+    let watcher = server.join("watcher").await;
+    for round in 0..16u8 {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let session = session_on(&endpoint, &server, &server.token("roamer"), None).await;
+        let (sender, mut receiver) = session.split();
+        for port in 0..3 {
+            endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            sender.send_event(To::Others, 0, &[round, port]).await.unwrap();
+            until(&watcher, |event| match event {
+                RoomEvent::Event { payload, .. } => (payload == [round, port]).then_some(()),
+                _ => None,
+            })
+            .await;
+            watcher.send_event(To::Others, 0, &[port]).await.unwrap();
+            assert_eq!(next_event(&mut receiver).await, [port]);
+        }
+        sender.leave().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use nucleus_client::{ConnectOptions, Room, RoomEvent, connect};
 use nucleus_server::config::{Config, HttpAddr};
 use nucleus_server::data_dir::DataDir;
 use nucleus_server::run::{self, Listening, RunError};
-use nucleus_server::sockets::Sockets;
+use nucleus_server::sockets::{BindError, Sockets};
 use nucleus_server::token::{App, Minter, TokenRequest};
 use tokio::sync::oneshot;
 
@@ -37,7 +37,7 @@ impl TestServer {
     }
 
     async fn run(dir: tempfile::TempDir, config: Config) -> Self {
-        let sockets = Sockets::bind(&config).unwrap();
+        let sockets = bind(&config).await;
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let data = DataDir::open(dir.path()).unwrap();
@@ -99,6 +99,17 @@ impl TestServer {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.task).await.unwrap()
     }
+}
+
+/// A server that has just ended in this process may hold its ports for a moment.
+async fn bind(config: &Config) -> Sockets {
+    for _ in 0..100 {
+        match Sockets::bind(config) {
+            Err(BindError::Taken { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            bound => return bound.unwrap(),
+        }
+    }
+    panic!("the ports stay taken");
 }
 
 pub(crate) fn now_unix() -> u64 {

@@ -1,0 +1,85 @@
+//! One address, one spelling: quinn never sees `::ffff:192.0.2.1` where it is 192.0.2.1. Its test for a
+//! peer that has only changed its port would fail on the mapped form and reset the congestion state
+//! at every new binding of a NAT.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+
+/// A socket of either family that speaks of IPv4 peers as such.
+pub(super) struct CanonicalSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    /// It is an IPv6 socket, which takes IPv4 destinations only in the mapped form.
+    mapped: bool,
+}
+
+impl CanonicalSocket {
+    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>) -> io::Result<Self> {
+        let mapped = inner.local_addr()?.is_ipv6();
+        Ok(Self { inner, mapped })
+    }
+}
+
+impl AsyncUdpSocket for CanonicalSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if !self.mapped || transmit.destination.is_ipv6() {
+            return self.inner.try_send(transmit);
+        }
+        let destination = map(transmit.destination);
+        self.inner.try_send(&Transmit { destination, ..transmit.clone() })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = received {
+            for meta in meta.iter_mut().take(count) {
+                meta.addr.set_ip(meta.addr.ip().to_canonical());
+            }
+        }
+        received
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+impl fmt::Debug for CanonicalSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+fn map(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
