@@ -1,0 +1,1 @@
+"""The network rig: see ../rig.py."""
