@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::fail_if::FailIf;
 use crate::network::Network;
 use crate::profile::Profile;
+use crate::report::Report;
 
 /// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
 #[derive(Debug, Parser)]
@@ -33,9 +34,9 @@ pub(crate) struct RunArgs {
     /// Headsets in all.
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) headsets: NonZeroU32,
-    /// Headsets of one room.
-    #[arg(long, value_name = "K", default_value = "10")]
-    pub(crate) room_size: NonZeroU32,
+    /// Headsets of one room [default: 10, for assist 3].
+    #[arg(long, value_name = "K")]
+    pub(crate) room_size: Option<NonZeroU32>,
     /// Measured time, as `30s`, `500ms` or `2m`.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
@@ -45,9 +46,9 @@ pub(crate) struct RunArgs {
     /// Traffic of each headset.
     #[arg(long, value_name = "P", value_enum, default_value = "meeting")]
     pub(crate) profile: Profile,
-    /// Poses a second of each headset, 0 for none.
-    #[arg(long, value_name = "HZ", default_value = "30", value_parser = parse_hz)]
-    pub(crate) pose_hz: f64,
+    /// Poses a second of each headset, 0 for none [default: 30, for assist 0].
+    #[arg(long, value_name = "HZ", value_parser = parse_hz)]
+    pub(crate) pose_hz: Option<f64>,
     /// Simulated network of every headset, on both planes and in both directions: clean, wifi,
     /// lossy, far, awful, roaming, or a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
@@ -108,14 +109,26 @@ impl RunArgs {
         if server.target.is_some() && server.data_dir.is_none() && server.token.is_none() {
             return Err("say where join tokens come from: --data-dir DIR or --token FILE".into());
         }
+        let shape = Report::of(&self.profile.traffic(self.pose_hz));
+        if let Some(rule) = self.fail_if.iter().find(|rule| !rule.fits(&shape)) {
+            let profile = self.profile.name();
+            return Err(format!(
+                "--fail-if: a run of profile {profile} has no figure for `{rule}`"
+            ));
+        }
         let parent = self.json.as_ref().and_then(|path| path.parent());
         let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
         missing.map_or(Ok(()), |dir| Err(format!("--json: there is no {}", dir.display())))
     }
 
+    /// Headsets of one room.
+    pub(crate) fn room_size(&self) -> NonZeroU32 {
+        self.room_size.unwrap_or(self.profile.room_size())
+    }
+
     /// Rooms that are needed; the last may have fewer headsets.
     pub(crate) fn rooms(&self) -> u32 {
-        self.headsets.get().div_ceil(self.room_size.get())
+        self.headsets.get().div_ceil(self.room_size().get())
     }
 }
 
@@ -203,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn assist_is_small_and_without_poses_unless_told() {
+        let asked = |args: &[&str]| {
+            let args = run(args).unwrap();
+            (args.room_size().get(), args.profile.traffic(args.pose_hz).pose_hz)
+        };
+        assert_eq!(asked(&[]), (10, 30.0));
+        assert_eq!(asked(&["--profile", "assist"]), (3, 0.0));
+        let told = ["--profile", "assist", "--room-size", "10", "--pose-hz", "20"];
+        assert_eq!(asked(&told), (10, 20.0));
+        assert_eq!(asked(&["--pose-hz", "0"]), (10, 0.0));
+    }
+
+    #[test]
     fn mistakes_are_usage_errors_that_say_what_there_is() {
         let text = |args: &[&str]| run(args).unwrap_err().render().to_string();
         assert!(text(&["--profile", "party"]).contains("meeting"));
@@ -212,6 +238,18 @@ mod tests {
         assert!(run(&["--headsets", "0"]).is_err());
         assert!(run(&["--duration", "30"]).is_err() && run(&["--duration=-1s"]).is_err());
         assert!(run(&["--pose-hz", "NaN"]).is_err() && run(&["--pose-hz=-1"]).is_err());
+    }
+
+    #[test]
+    fn a_gate_on_what_the_profile_does_not_have_is_a_mistake() {
+        let checked = |profile: &str, rule: &str| {
+            run(&["--profile", profile, "--fail-if", rule]).unwrap().check().is_ok()
+        };
+        assert!(checked("training", "object.loss > 0") && !checked("meeting", "object.loss > 0"));
+        assert!(checked("assist", "pointer.p99_ms > 9") && !checked("idle", "pointer.p99_ms > 9"));
+        assert!(checked("auditorium", "interest.near_full_rate < 1"));
+        assert!(!checked("assist", "interest.near_full_rate < 1"));
+        assert!(checked("assist", "pose.gap_max_ms > 1000"));
     }
 
     #[test]

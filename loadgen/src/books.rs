@@ -1,106 +1,43 @@
 //! The realtime plane's books of one thread: what was said, by whom, and whether it arrived whole,
 //! once, and at those it was for.
 
-use hdrhistogram::Histogram;
-use nucleus_protocol::realtime::frame::NEWEST_WINS;
-use nucleus_protocol::realtime::{Kind, Message};
+use std::sync::Arc;
 
+use hdrhistogram::Histogram;
+use nucleus_protocol::realtime::Message;
+
+use crate::channel::{Channel, Due};
+use crate::gaps::Gaps;
+use crate::nearest::{NearPoses, Nearest};
 use crate::payload::Source;
-use crate::sequence::{self, Novelty, Seen};
+use crate::plan::Plan;
+use crate::said::Said;
+use crate::sequence::{Novelty, Seen};
 use crate::shared::{REALTIME_WAIT, Window};
 use crate::tally::{self, Tally};
-
-/// The channels on the realtime plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Channel {
-    Pose = 0,
-    Voice = 1,
-}
-
-impl Channel {
-    pub(crate) const ALL: [Channel; 2] = [Channel::Pose, Channel::Voice];
-
-    pub(crate) fn kind(self) -> Kind {
-        match self {
-            Channel::Pose => Kind::Pose,
-            Channel::Voice => Kind::Voice,
-        }
-    }
-
-    pub(crate) fn flags(self) -> u8 {
-        match self {
-            Channel::Pose => NEWEST_WINS,
-            Channel::Voice => 0,
-        }
-    }
-
-    fn of(kind: Kind) -> Option<Channel> {
-        Channel::ALL.into_iter().find(|channel| channel.kind() == kind)
-    }
-}
-
-/// A message that is due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Due {
-    pub(crate) channel: Channel,
-    pub(crate) number: u64,
-    /// µs, by the schedule: a late send keeps it.
-    pub(crate) scheduled: u64,
-    /// The first voice packet of a spurt.
-    pub(crate) first: bool,
-}
-
-impl Due {
-    /// Appends the payload.
-    pub(crate) fn payload(&self, source: Source, out: &mut Vec<u8>) {
-        match self.channel {
-            Channel::Pose => source.pose(self.number, out),
-            Channel::Voice => source.voice(self.number, self.first, out),
-        }
-    }
-}
-
-/// The last messages that a sender sent on a channel: when each was due.
-#[derive(Clone, Debug)]
-struct Said {
-    /// Twice the µs, plus one for the first packet of a spurt; a power of two long.
-    ring: Vec<u64>,
-    next: u64,
-}
-
-impl Said {
-    /// Room for four seconds at `hz`: four times what anything is waited for.
-    fn new(hz: f64) -> Self {
-        let len = ((hz * 4.0) as usize).next_power_of_two().max(256);
-        Said { ring: vec![0; len], next: 0 }
-    }
-
-    fn place(&self, number: u64) -> usize {
-        number as usize & (self.ring.len() - 1)
-    }
-
-    fn note(&mut self, due: &Due) {
-        let place = self.place(due.number);
-        self.ring[place] = due.scheduled << 1 | u64::from(due.first);
-        self.next = due.number + 1;
-    }
-
-    /// The message behind a number on the wire, unless it was never sent or is long gone.
-    fn at(&self, channel: Channel, wire: u16) -> Option<Due> {
-        let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;
-        (self.next - number <= self.ring.len() as u64).then_some(())?;
-        let entry = self.ring[self.place(number)];
-        Some(Due { channel, number, scheduled: entry >> 1, first: entry & 1 != 0 })
-    }
-}
 
 #[derive(Debug)]
 struct Member {
     source: Source,
     room: usize,
-    said: [Said; 2],
-    /// What it has had, by sender number and channel.
-    seen: Vec<[Seen; 2]>,
+    /// When it came, µs.
+    admitted: u64,
+    /// `None` for channels that the profile does not have.
+    said: [Option<Said>; Channel::COUNT],
+    /// What it has had by channel and sender number; empty for the same channels.
+    seen: [Vec<Seen>; Channel::COUNT],
+    /// When the last pose came, µs, by sender number; 0 before the first.
+    last_pose: Vec<u64>,
+    /// Where the profile looks at them.
+    nearest: Option<Nearest>,
+    /// Members to whom it is one of the nearest.
+    audience: u64,
+}
+
+impl Member {
+    fn is_near(&self, sender: u32) -> bool {
+        self.nearest.as_ref().is_some_and(|nearest| nearest.contains(sender))
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -113,12 +50,13 @@ struct Room {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Books {
+    plan: Arc<Plan>,
     pub(crate) window: Window,
     rooms: Vec<Room>,
     members: Vec<Member>,
-    room_size: u32,
-    pose_hz: f64,
-    pub(crate) channels: [Tally; 2],
+    pub(crate) channels: [Tally; Channel::COUNT],
+    gaps: Gaps,
+    pub(crate) near: NearPoses,
     /// µs from the scheduled time to the send.
     pub(crate) lag: Histogram<u64>,
     pub(crate) sent: u64,
@@ -133,14 +71,17 @@ pub(crate) struct Books {
 const MAX_SEARCHES: u32 = 200;
 
 impl Books {
-    pub(crate) fn new(window: Window, rooms: usize, room_size: u32, pose_hz: f64) -> Self {
+    /// Of one of the plan's threads.
+    pub(crate) fn new(window: Window, plan: Arc<Plan>) -> Self {
+        let rooms = plan.rooms().div_ceil(plan.workers) as usize;
         Books {
+            plan,
             window,
             rooms: vec![Room::default(); rooms],
             members: Vec::new(),
-            room_size,
-            pose_hz,
-            channels: [Tally::new(), Tally::new()],
+            channels: Channel::ALL.map(|_| Tally::new()),
+            gaps: Gaps::default(),
+            near: NearPoses::default(),
             lag: tally::histogram(),
             sent: 0,
             delivered: 0,
@@ -149,35 +90,55 @@ impl Books {
         }
     }
 
-    /// A headset has joined; gives its number in these books.
-    pub(crate) fn admit(&mut self, source: Source, room: usize, slot: u16) -> u32 {
+    /// A headset has joined at `now` (µs); gives its number in these books.
+    pub(crate) fn admit(&mut self, source: Source, slot: u16, now: u64) -> u32 {
         let number = self.members.len() as u32;
+        let room = (source.room / self.plan.workers) as usize;
+        let traffic = &self.plan.traffic;
+        let everybody = self.plan.members(source.room);
+        let senders = |channel| if traffic.has(channel) { everybody as usize } else { 0 };
+        let mut member = Member {
+            source,
+            room,
+            admitted: now,
+            said: Channel::ALL
+                .map(|channel| traffic.has(channel).then(|| Said::new(traffic.hz(channel)))),
+            seen: Channel::ALL.map(|channel| vec![Seen::default(); senders(channel)]),
+            last_pose: vec![0; senders(Channel::Pose)],
+            nearest: traffic.interest.then(|| Nearest::of(source, everybody)),
+            audience: 0,
+        };
         let entry = &mut self.rooms[room];
+        for other in entry.slots.iter().flatten() {
+            let other = &mut self.members[*other as usize];
+            other.audience += u64::from(member.is_near(other.source.sender));
+            member.audience += u64::from(other.is_near(source.sender));
+        }
         let slot = usize::from(slot);
         if entry.slots.len() <= slot {
             entry.slots.resize(slot + 1, None);
         }
         entry.slots[slot] = Some(number);
         entry.members += 1;
-        self.members.push(Member {
-            source,
-            room,
-            said: [Said::new(self.pose_hz), Said::new(50.0)],
-            seen: vec![<[Seen; 2]>::default(); self.room_size as usize],
-        });
+        self.members.push(member);
         number
     }
 
     /// A message is being sent.
     pub(crate) fn say(&mut self, member: u32, now: u64, due: &Due) {
         let member = &mut self.members[member as usize];
-        member.said[due.channel as usize].note(due);
+        if let Some(said) = &mut member.said[due.channel as usize] {
+            said.note(due);
+        }
         self.sent += 1;
         if self.window.contains(due.scheduled) {
             let tally = &mut self.channels[due.channel as usize];
             tally.sent += 1;
             tally.expected += self.rooms[member.room].members.saturating_sub(1);
             self.lag.saturating_record(now.saturating_sub(due.scheduled));
+            if due.channel == Channel::Pose {
+                self.near.expected += member.audience;
+            }
         }
     }
 
@@ -199,37 +160,59 @@ impl Books {
             };
             return self.wrong(channel, arrival, wrong);
         };
-        let place = self.members[from as usize].source.sender as usize;
-        let seen = &mut self.members[receiver as usize].seen[place][channel as usize];
-        let novelty = seen.note(due.number);
-        self.count(channel, &due, arrival, novelty);
+        self.take(receiver, from, arrival, &due);
     }
 
-    fn count(&mut self, channel: Channel, due: &Due, arrival: u64, novelty: Novelty) {
+    /// Takes in a genuine message.
+    fn take(&mut self, receiver: u32, from: u32, arrival: u64, due: &Due) {
+        let sender = &self.members[from as usize];
+        let (number, admitted) = (sender.source.sender, sender.admitted);
+        let receiver = &mut self.members[receiver as usize];
+        let novelty = receiver.seen[due.channel as usize][number as usize].note(due.number);
         let fresh = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        if fresh && due.channel == Channel::Pose {
+            let last = &mut receiver.last_pose[number as usize];
+            let together = admitted.max(receiver.admitted);
+            self.gaps.arrival(last, together, arrival, self.window);
+        }
         self.delivered += u64::from(fresh);
         let in_time = arrival <= self.window.end.saturating_add(REALTIME_WAIT);
         if !self.window.contains(due.scheduled) || !in_time {
             return;
         }
-        let tally = &mut self.channels[channel as usize];
+        let tally = &mut self.channels[due.channel as usize];
         if fresh {
             tally.delivered += 1;
             tally.record_latency(arrival.saturating_sub(due.scheduled));
+            let near = due.channel == Channel::Pose && receiver.is_near(number);
+            self.near.delivered += u64::from(near);
         }
         tally.reordered += u64::from(novelty == Novelty::Reordered);
         tally.duplicated += u64::from(novelty == Novelty::Duplicate);
     }
 
+    /// The gaps between poses, once the window is over.
+    pub(crate) fn gaps(&self) -> Gaps {
+        let mut gaps = self.gaps;
+        for receiver in self.members.iter().filter(|_| self.plan.traffic.has(Channel::Pose)) {
+            let senders = self.rooms[receiver.room].slots.iter().flatten();
+            let senders = senders.map(|sender| &self.members[*sender as usize]);
+            for sender in senders.filter(|sender| sender.source != receiver.source) {
+                let last = receiver.last_pose[sender.source.sender as usize];
+                gaps.close(last, sender.admitted.max(receiver.admitted), self.window);
+            }
+        }
+        gaps
+    }
+
     /// What was sent, if every byte of the message is as the sender wrote it.
     fn genuine(&mut self, from: u32, channel: Channel, message: &Message<'_>) -> Option<Due> {
         let sender = &self.members[from as usize];
-        let due = sender.said[channel as usize].at(channel, message.sequence)?;
+        let due = sender.said[channel as usize].as_ref()?.at(channel, message.sequence)?;
         self.scratch.clear();
         due.payload(sender.source, &mut self.scratch);
-        let whole = self.scratch == message.payload
-            && (message.channel, message.key, message.flags) == (0, 0, channel.flags());
-        whole.then_some(due)
+        let said = Message { peer: message.peer, ..due.message(sender.source, &self.scratch) };
+        (said == *message).then_some(due)
     }
 
     /// Whether a wrong message is the right one of somebody in another room.
@@ -266,17 +249,24 @@ enum Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Profile, Traffic};
 
     const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
     /// Two rooms of two; slots 5 and 6 in each.
-    fn books() -> Books {
-        let mut books = Books::new(WINDOW, 2, 2, 30.0);
+    fn books_of(traffic: Traffic) -> Books {
+        let plan = Plan { traffic, ..Plan::of_two_rooms() };
+        let mut books = Books::new(WINDOW, Arc::new(plan));
         for (room, sender) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let source = Source { seed: 1, room, sender };
-            books.admit(source, room as usize, 5 + sender as u16);
+            books.admit(Source { seed: 1, room, sender }, 5 + sender as u16, 1);
         }
         books
+    }
+
+    /// On every channel.
+    fn books() -> Books {
+        let training = Profile::Training.traffic(None);
+        books_of(Traffic { interest: true, pointer_hz: 30.0, ..training })
     }
 
     fn due(channel: Channel, number: u64, scheduled: u64) -> Due {
@@ -284,16 +274,8 @@ mod tests {
     }
 
     fn message<'a>(due: &Due, from: u16, payload: &'a [u8]) -> Message<'a> {
-        Message {
-            kind: due.channel.kind(),
-            flags: due.channel.flags(),
-            peer: from,
-            channel: 0,
-            key: 0,
-            sequence: due.number as u16,
-            time: 0,
-            payload,
-        }
+        let sender = u32::from(from.saturating_sub(5));
+        Message { peer: from, ..due.message(Source { seed: 1, room: 0, sender }, payload) }
     }
 
     fn said(books: &mut Books, member: u32, due: &Due) -> Vec<u8> {
@@ -306,17 +288,64 @@ mod tests {
     #[test]
     fn counts_what_was_scheduled_in_the_window() {
         let mut books = books();
-        for (number, scheduled) in [999, 1_000, 1_999, 2_000].into_iter().enumerate() {
-            let due = due(Channel::Voice, number as u64, scheduled);
-            let payload = said(&mut books, 0, &due);
-            books.hear(1, scheduled + 40, &message(&due, 5, &payload));
-            books.hear(1, scheduled + 50, &message(&due, 5, &payload));
+        for channel in Channel::ALL {
+            for (number, scheduled) in [999, 1_000, 1_999, 2_000].into_iter().enumerate() {
+                let due = due(channel, number as u64, scheduled);
+                let payload = said(&mut books, 0, &due);
+                books.hear(1, scheduled + 40, &message(&due, 5, &payload));
+                books.hear(1, scheduled + 50, &message(&due, 5, &payload));
+            }
         }
-        let voice = &books.channels[1];
-        assert_eq!((voice.sent, voice.expected, voice.delivered), (2, 2, 2));
-        assert_eq!((voice.duplicated, voice.corrupt, voice.misrouted), (2, 0, 0));
-        assert_eq!((voice.latency.max(), books.lag.max()), (40, 3));
-        assert_eq!((books.sent, books.delivered), (4, 4));
+        for tally in &books.channels {
+            assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
+            assert_eq!((tally.duplicated, tally.corrupt, tally.misrouted), (2, 0, 0));
+            assert_eq!(tally.latency.max(), 40);
+        }
+        assert_eq!((books.sent, books.delivered, books.lag.max()), (16, 16, 3));
+        assert_eq!(books.near, NearPoses { expected: 2, delivered: 2 }, "poses only");
+    }
+
+    #[test]
+    fn a_channel_that_the_profile_does_not_have_is_nobody_s() {
+        let mut books = books_of(Profile::Meeting.traffic(None));
+        let due = due(Channel::Object, 0, 1_500);
+        let payload = said(&mut books, 0, &due);
+        books.hear(1, 1_600, &message(&due, 5, &payload));
+        let object = &books.channels[Channel::Object as usize];
+        assert_eq!((object.delivered, object.corrupt), (0, 1));
+    }
+
+    #[test]
+    fn an_object_s_number_and_channel_are_checked_too() {
+        let mut books = books();
+        let due = due(Channel::Object, 0, 1_500);
+        let payload = said(&mut books, 0, &due);
+        books.hear(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
+        books.hear(1, 1_600, &Message { channel: 0, ..message(&due, 5, &payload) });
+        books.hear(1, 1_600, &Message { flags: 0, ..message(&due, 5, &payload) });
+        books.hear(1, 1_600, &message(&due, 5, &payload));
+        let object = &books.channels[Channel::Object as usize];
+        assert_eq!((object.delivered, object.corrupt), (1, 3));
+    }
+
+    #[test]
+    fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
+        let mut books = books();
+        assert_eq!(books.gaps(), Gaps { max: 1_000, over_1s: 0 }, "nothing has come");
+        for (number, scheduled) in [900, 1_300, 1_400, 1_900].into_iter().enumerate() {
+            for sender in 0..4 {
+                let due = due(Channel::Pose, number as u64, scheduled);
+                let payload = said(&mut books, sender, &due);
+                let slot = 5 + (sender % 2) as u16;
+                let source = books.members[sender as usize].source;
+                let message = Message { peer: slot, ..due.message(source, &payload) };
+                books.hear(sender ^ 1, scheduled + 10, &message);
+                // Heard twice is not heard anew.
+                books.hear(sender ^ 1, scheduled + 60, &message);
+            }
+        }
+        assert_eq!(books.gaps(), Gaps { max: 500, over_1s: 0 });
+        assert_eq!(books_of(Profile::Idle.traffic(None)).gaps(), Gaps::default());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use nucleus_protocol::session::EventDown;
 
-use crate::payload::{Source, event_claim};
+use crate::payload::{EventKind, Source, event_claim};
 use crate::plan::Plan;
 use crate::sequence::{Novelty, Seen};
 use crate::sessions::lock;
@@ -127,10 +127,11 @@ impl EventBook {
         let peers = self.peers.get(owner.room as usize).ok_or(Wrong::Misrouted)?;
         let peer = lock(peers).get(&event.peer).copied();
         let (room, sender, number) = event_claim(&event.payload).ok_or(Wrong::Corrupt)?;
+        let kind = EventKind::of(event.channel).ok_or(Wrong::Corrupt)?;
         let source = Source { seed: self.seed, room, sender };
         let mut payload = Vec::new();
-        source.event(number, &mut payload);
-        if payload != event.payload || event.channel != 0 {
+        source.event(kind, number, &mut payload);
+        if payload != event.payload {
             return Err(Wrong::Corrupt);
         }
         if room != owner.room || peer != Some(sender) || sender == owner.sender {
@@ -151,25 +152,20 @@ enum Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Profile;
 
     const WINDOW: Window = Window { start: 100, end: 200 };
 
-    fn plan() -> Plan {
-        let traffic = Profile::Meeting.traffic(30.0);
-        Plan { seed: 1, headsets: 4, room_size: 2, traffic, network: None, workers: 1 }
-    }
-
     fn event(plan: &Plan, headset: u32, number: u32, sequence: u64) -> EventDown {
         let mut payload = Vec::new();
-        plan.source(headset).event(number, &mut payload);
+        let kind = EventKind::ALL[number as usize % EventKind::ALL.len()];
+        plan.source(headset).event(kind, number, &mut payload);
         let peer = 10 + headset;
-        EventDown { peer, roster_version: 1, sequence, channel: 0, payload }
+        EventDown { peer, roster_version: 1, sequence, channel: kind.channel(), payload }
     }
 
     #[test]
     fn counts_each_event_once_and_knows_whose_it_is() {
-        let plan = plan();
+        let plan = Plan::of_two_rooms();
         let book = EventBook::new(&plan);
         let mut inboxes: Vec<_> =
             (0..4).map(|headset| book.admit(plan.source(headset), 10 + headset)).collect();
@@ -190,9 +186,12 @@ mod tests {
         broken.payload[30] ^= 1;
         hear(&mut inboxes[1], &broken);
         hear(&mut inboxes[1], &event(&plan, 0, 77, 9));
+        for channel in [1, 200] {
+            hear(&mut inboxes[1], &EventDown { channel, ..event(&plan, 0, 2, 9) });
+        }
         let tally = book.tally();
         assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
         assert_eq!((tally.duplicated, tally.reordered), (1, 1));
-        assert_eq!((tally.misrouted, tally.corrupt), (2, 2));
+        assert_eq!((tally.misrouted, tally.corrupt), (2, 4));
     }
 }

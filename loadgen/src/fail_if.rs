@@ -35,6 +35,11 @@ const OPERATORS: [(&str, Operator); 5] = [
 ];
 
 impl FailIf {
+    /// Whether a report of this shape has the figure.
+    pub(crate) fn fits(&self, shape: &Report) -> bool {
+        figure(shape, &self.path).is_some()
+    }
+
     /// What it says of a report: `None` when it does not hold, else the line to show.
     pub(crate) fn held(&self, report: &Report) -> Option<String> {
         let value = figure(report, &self.path)?;
@@ -72,25 +77,21 @@ impl FromStr for FailIf {
         if !limit.is_finite() {
             return Err("the number must be finite".into());
         }
-        let path = full_path(name);
-        if figure(&Report::new(), &path).is_none() {
-            return Err(format!("the report has no figure `{name}`; {}", known()));
-        }
+        let path = full_path(name)
+            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known()))?;
         Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
     }
 }
 
-/// Spells out the short forms: `pose.p99_ms` is `channels.pose.latency_ms.p99`, `pose.loss` is
-/// `channels.pose.loss`.
-fn full_path(name: &str) -> String {
-    let Some((channel, figure)) = name.split_once('.') else { return name.into() };
-    if !["pose", "voice", "event"].contains(&channel) {
-        return name.into();
-    }
-    match figure.strip_suffix("_ms") {
-        Some(quantile) => format!("channels.{channel}.latency_ms.{quantile}"),
-        None => format!("channels.{channel}.{figure}"),
-    }
+/// Spells out the short forms: `pose.loss` is `channels.pose.loss`, and `pose.p99_ms` is
+/// `channels.pose.latency_ms.p99`. Whether a run will have the figure depends on its profile.
+fn full_path(name: &str) -> Option<String> {
+    let quantile = name.split_once('.').and_then(|(channel, figure)| {
+        Some(format!("channels.{channel}.latency_ms.{}", figure.strip_suffix("_ms")?))
+    });
+    let spelled = [Some(name.to_owned()), Some(format!("channels.{name}")), quantile];
+    let full = Report::full();
+    spelled.into_iter().flatten().find(|path| figure(&full, path).is_some())
 }
 
 fn figure(report: &Report, path: &str) -> Option<f64> {
@@ -101,7 +102,7 @@ fn figure(report: &Report, path: &str) -> Option<f64> {
 
 fn known() -> String {
     let mut names = Vec::new();
-    if let Ok(whole) = serde_json::to_value(Report::new()) {
+    if let Ok(whole) = serde_json::to_value(Report::full()) {
         leaves(&whole, "", &mut names);
     }
     format!("there are: {}", names.join(", "))
@@ -131,9 +132,11 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let mut report = Report::new();
-        report.channels.pose.latency_ms.p99 = 60.5;
-        report.channels.pose.loss = 0.001;
+        let mut report = Report::full();
+        report.channels.pose.channel.latency_ms.p99 = 60.5;
+        report.channels.pose.channel.loss = 0.001;
+        report.channels.pose.gap_max_ms = 1_200.0;
+        report.channels.object.as_mut().unwrap().lost = 3;
         report.joins.failed = 2;
         report.server.cpu_s = 19.0;
         report
@@ -152,6 +155,9 @@ mod tests {
         assert!(!held("sessions.lost>0") && held("sessions.lost == 0"));
         assert!(held("channels.pose.latency_ms.p99 > 60") && held("voice.lost < 1e0"));
         assert!(held("generator.send_lag_p99_ms > -1"));
+        assert!(held("pose.gap_max_ms > 1000") && !held("pose.gaps_over_1s>0"));
+        assert!(held("object.lost > 2") && held("pointer.p50_ms == 0"));
+        assert!(held("interest.near_full_rate<0.95"));
     }
 
     #[test]
@@ -160,6 +166,8 @@ mod tests {
             "",
             "pose.p99_ms",
             "pose.p98_ms > 1",
+            "voice.gap_max_ms > 1",
+            "p99_ms > 1",
             "poses.loss > 1",
             "pose.loss > much",
             "pose.loss > NaN",
@@ -174,6 +182,8 @@ mod tests {
             assert!(text.parse::<FailIf>().is_err(), "{text}");
         }
         let error = "poses > 1".parse::<FailIf>().unwrap_err();
-        assert!(error.contains("pose.p99_ms") && error.contains("server.cpu_s"), "{error}");
+        for name in ["pose.p99_ms", "pose.gap_max_ms", "pointer.loss", "server.cpu_s"] {
+            assert!(error.contains(name), "{error}");
+        }
     }
 }

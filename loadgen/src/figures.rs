@@ -7,9 +7,12 @@ use hdrhistogram::Histogram;
 use nucleus_net::{process_cpu_seconds, process_rss_bytes};
 
 use crate::args::RunArgs;
+use crate::channel::Channel;
+use crate::gaps::Gaps;
 use crate::metrics::Counters;
+use crate::nearest::NearPoses;
 use crate::plan::Plan;
-use crate::report::{self, Channel, Generator, Joins, Report, Server, Sessions, ms};
+use crate::report::{self, Generator, Interest, Joins, PoseChannel, Report, Server, Sessions, ms};
 use crate::tally::{self, Tally};
 use crate::worker::Outcome;
 
@@ -114,8 +117,9 @@ impl ServerWatch {
 
 /// All realtime threads together.
 struct Total {
-    pose: Tally,
-    voice: Tally,
+    channels: [Tally; Channel::COUNT],
+    gaps: Gaps,
+    near: NearPoses,
     lag: Histogram<u64>,
     datagrams_in: u64,
     unsent: u64,
@@ -128,8 +132,9 @@ struct Total {
 impl Total {
     fn of(outcomes: Vec<thread::Result<Outcome>>) -> Self {
         let mut total = Total {
-            pose: Tally::new(),
-            voice: Tally::new(),
+            channels: Channel::ALL.map(|_| Tally::new()),
+            gaps: Gaps::default(),
+            near: NearPoses::default(),
             lag: tally::histogram(),
             datagrams_in: 0,
             unsent: 0,
@@ -148,8 +153,11 @@ impl Total {
     }
 
     fn add(&mut self, outcome: Outcome) {
-        self.pose.merge(&outcome.pose);
-        self.voice.merge(&outcome.voice);
+        for (total, tally) in self.channels.iter_mut().zip(&outcome.channels) {
+            total.merge(tally);
+        }
+        self.gaps.merge(outcome.gaps);
+        self.near.merge(outcome.near);
         // Same bounds on both sides.
         let _ = self.lag.add(&outcome.lag);
         self.datagrams_in += outcome.datagrams_in;
@@ -159,6 +167,10 @@ impl Total {
         for (why, count) in outcome.unopened {
             *self.unopened.entry(why).or_default() += count;
         }
+    }
+
+    fn channel(&self, notes: &mut Vec<String>, channel: Channel) -> report::Channel {
+        books(notes, channel.name(), &self.channels[channel as usize])
     }
 }
 
@@ -171,19 +183,16 @@ pub(crate) fn figures(
     watch: ServerWatch,
 ) -> Report {
     let total = Total::of(outcomes);
-    let mut report = Report::new();
+    let mut report = Report::of(&plan.traffic);
     report.seed = args.seed;
-    report.profile = args.profile.name();
+    report.profile = args.profile.name().into();
     report.network.clone_from(&args.network.name);
     report.headsets = plan.headsets.into();
     report.rooms = plan.rooms().into();
     report.duration_s = findings.duration_s;
     report.joins = joins(&findings);
     report.sessions = Sessions { lost: findings.lost_sessions, ..Sessions::default() };
-    report.channels.pose = channel(&mut report.notes, "pose", &total.pose);
-    report.channels.voice = channel(&mut report.notes, "voice", &total.voice);
-    let events = findings.events.clone().unwrap_or_else(Tally::new);
-    report.channels.event = channel(&mut report.notes, "event", &events);
+    channels(&mut report, &findings, &total);
     report.generator = Generator {
         cpu_s: findings.own_cpu_s.max(0.0),
         send_lag_p99_ms: ms(total.lag.value_at_quantile(0.99)),
@@ -198,6 +207,23 @@ pub(crate) fn figures(
     report
 }
 
+fn channels(report: &mut Report, findings: &Findings, total: &Total) {
+    let Report { channels, interest, notes, .. } = report;
+    channels.pose = PoseChannel::new(total.channel(notes, Channel::Pose), total.gaps);
+    channels.voice = total.channel(notes, Channel::Voice);
+    let events = findings.events.clone().unwrap_or_else(Tally::new);
+    channels.event = books(notes, "event", &events);
+    if let Some(object) = &mut channels.object {
+        *object = total.channel(notes, Channel::Object);
+    }
+    if let Some(pointer) = &mut channels.pointer {
+        *pointer = total.channel(notes, Channel::Pointer);
+    }
+    if let Some(interest) = interest {
+        *interest = Interest::new(total.near);
+    }
+}
+
 fn joins(findings: &Findings) -> Joins {
     let at = |q: f64| findings.joins.as_ref().map_or(0.0, |j| ms(j.value_at_quantile(q)));
     Joins {
@@ -209,7 +235,7 @@ fn joins(findings: &Findings) -> Joins {
     }
 }
 
-fn channel(notes: &mut Vec<String>, name: &str, tally: &Tally) -> Channel {
+fn books(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::Channel {
     let (channel, cut) = report::Channel::new(tally);
     if cut {
         notes.push(format!(
@@ -248,17 +274,21 @@ fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
     if lag > MAX_LAG_P99 {
         report.invalidate(format!("the generator's sends lagged by {lag:.1} ms at p99"));
     }
-    let asked = plan.traffic.pose_hz * f64::from(plan.headsets) * report.duration_s;
-    let sent = report.channels.pose.sent as f64;
-    if sent < MIN_OFFERED * asked {
-        report.invalidate(format!("only {sent} of {asked:.0} poses were sent"));
+    // What else there is comes in turns of random length.
+    for channel in [Channel::Pose, Channel::Pointer] {
+        let asked = plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
+        let sent = total.channels[channel as usize].sent;
+        if (sent as f64) < MIN_OFFERED * asked {
+            let name = channel.name();
+            report.invalidate(format!("only {sent} of {asked:.0} messages were sent: {name}"));
+        }
     }
     let datagrams = (total.datagrams_in + total.kernel_drops).max(1) as f64;
     if total.kernel_drops as f64 / datagrams > MAX_OWN_DROPS {
         let drops = total.kernel_drops;
         report.invalidate(format!("the generator's own sockets dropped {drops} datagrams"));
     }
-    let messages = (total.pose.sent + total.voice.sent).max(1) as f64;
+    let messages = total.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
     if total.unsent as f64 / messages > MAX_OWN_DROPS {
         let unsent = total.unsent;
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));

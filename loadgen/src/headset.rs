@@ -8,13 +8,13 @@ use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected, Route};
 use nucleus_protocol::netsim::Pipe;
-use nucleus_protocol::realtime::{Message, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use crate::books::{Books, Channel, Due};
+use crate::books::Books;
+use crate::channel::Due;
 use crate::payload::{Source, Stream};
 use crate::plan::Plan;
-use crate::profile::{PoseSchedule, VoiceSchedule};
+use crate::schedule::Schedule;
 use crate::withheld::Withheld;
 
 /// Enough for a tenth of a second of the largest downlink, small enough for a thousand of them.
@@ -74,8 +74,7 @@ pub(crate) struct Headset {
     socket: UdpSocket,
     /// Drops of sockets it had before.
     earlier_drops: u32,
-    pose: Option<PoseSchedule>,
-    voice: Option<VoiceSchedule>,
+    schedule: Schedule,
     network: Option<Network>,
     /// What the server says it kept back.
     pub(crate) withheld: Withheld,
@@ -103,8 +102,13 @@ impl Headset {
             path,
             socket: bind(path.remote)?,
             earlier_drops: 0,
-            pose: PoseSchedule::new(source, now, plan.traffic.pose_hz),
-            voice: plan.traffic.voice.then(|| VoiceSchedule::new(source, now)),
+            schedule: Schedule::new(
+                source,
+                &plan.traffic,
+                plan.members(source.room),
+                plan.epoch,
+                now,
+            ),
             network,
             withheld: Withheld::new(now),
             wake: u64::MAX,
@@ -113,13 +117,11 @@ impl Headset {
 
     /// When there is something to do, µs; messages due at `end` or later are none.
     pub(crate) fn next_due(&self, end: u64) -> u64 {
-        let scheduled = |due: u64| if due < end { due } else { u64::MAX };
-        let pose = self.pose.as_ref().map_or(u64::MAX, |p| scheduled(p.due()));
-        let voice = self.voice.as_ref().map_or(u64::MAX, |v| scheduled(v.due()));
+        let due = Some(self.schedule.due()).filter(|due| *due < end);
         let link = self.link.poll_timeout();
         let network = self.network.as_ref().and_then(Network::poll_timeout);
         let timers = link.into_iter().chain(network).map(Time::as_micros);
-        timers.fold(pose.min(voice), u64::min)
+        timers.fold(due.unwrap_or(u64::MAX), u64::min)
     }
 
     /// Says what is due, and does what the link's timers and the network ask for.
@@ -191,25 +193,12 @@ impl Headset {
         }
     }
 
-    fn next_message(&mut self, now: u64, end: u64) -> Option<Due> {
-        let is_due = |due: u64| due <= now && due < end;
-        if let Some(pose) = self.pose.as_mut().filter(|pose| is_due(pose.due())) {
-            let scheduled = pose.due();
-            let number = pose.take();
-            return Some(Due { channel: Channel::Pose, number, scheduled, first: false });
-        }
-        let voice = self.voice.as_mut().filter(|voice| is_due(voice.due()))?;
-        let scheduled = voice.due();
-        let packet = voice.take();
-        let (number, first) = (packet.number, packet.first);
-        Some(Due { channel: Channel::Voice, number, scheduled, first })
-    }
-
     /// Everything that is due goes into one datagram, or into several when it has to.
     fn send_due(&mut self, now: u64, books: &mut Books, wire: &mut Wire) {
         let time = Time::from_micros(now);
-        let end = books.window.end;
-        while let Some(first) = self.next_message(now, end) {
+        // What is due at the window's end or later is not sent.
+        let until = now.min(books.window.end.saturating_sub(1));
+        while let Some(first) = self.schedule.take(until) {
             wire.plain.clear();
             let start = self.link.begin(time, &mut wire.plain);
             let mut next = Some(first);
@@ -217,7 +206,7 @@ impl Headset {
                 books.say(self.member, now, &due);
                 self.append(&due, wire);
                 let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
-                next = if room { self.next_message(now, end) } else { None };
+                next = if room { self.schedule.take(until) } else { None };
             }
             match self.link.finish(time, &mut wire.plain, start) {
                 Ok(()) => self.send(time, self.path, wire),
@@ -229,17 +218,7 @@ impl Headset {
     fn append(&self, due: &Due, wire: &mut Wire) {
         wire.payload.clear();
         due.payload(self.source, &mut wire.payload);
-        let message = Message {
-            kind: due.channel.kind(),
-            flags: due.channel.flags(),
-            peer: TARGET_OTHERS,
-            channel: 0,
-            key: 0,
-            sequence: due.number as u16,
-            time: Time::from_micros(due.scheduled).as_wire_millis(),
-            payload: &wire.payload,
-        };
-        message.encode(&mut wire.plain);
+        due.message(self.source, &wire.payload).encode(&mut wire.plain);
     }
 
     fn flush_link(&mut self, now: Time, wire: &mut Wire) {

@@ -5,12 +5,15 @@
 
 mod args;
 mod books;
+mod channel;
 mod embedded;
 mod events;
 mod fail_if;
 mod figures;
+mod gaps;
 mod headset;
 mod metrics;
+mod nearest;
 mod network;
 mod payload;
 mod plan;
@@ -18,6 +21,8 @@ mod profile;
 mod progress;
 mod report;
 mod run;
+mod said;
+mod schedule;
 mod sequence;
 mod sessions;
 mod shared;
@@ -25,6 +30,7 @@ mod sim_socket;
 mod table;
 mod tally;
 mod target;
+mod ticks;
 mod withheld;
 mod worker;
 

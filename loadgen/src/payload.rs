@@ -6,12 +6,12 @@ use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 
 /// Bytes of a voice payload: Opus at 24 kHz, 20 ms, 30 kbit/s.
 pub(crate) const VOICE_BYTES: usize = 75;
-/// Least and largest event payload in bytes.
-pub(crate) const EVENT_BYTES: (usize, usize) = (60, 400);
 /// Room, sender and number in front of an event's noise.
 const EVENT_HEAD: usize = 12;
 /// Seats of one row of a room, 1 m apart.
 const ROW: u32 = 32;
+/// Headsets that share one object. With one holder at a time, 5 % of them hold one.
+pub(crate) const HEADSETS_PER_OBJECT: u32 = 20;
 
 /// Who says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,64 @@ pub(crate) enum Stream {
     Down = 8,
     /// Its session network.
     Session = 9,
+    /// How a held object moves.
+    Object = 10,
+    /// Who holds an object, and when.
+    Grab = 11,
+    /// Where it points.
+    Pointer = 12,
+    /// When its first pointer goes out.
+    PointerPhase = 13,
+    /// Properties that are set.
+    Property = 14,
+    /// When they are.
+    PropertyPace = 15,
+    /// Pieces of strokes.
+    Stroke = 16,
+    /// When it draws.
+    Draw = 17,
+}
+
+/// What a reliable event stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// Something that happened.
+    Notice = 0,
+    /// A property of the room that is set.
+    Property = 1,
+    /// A piece of a stroke that is being drawn.
+    Stroke = 2,
+}
+
+impl EventKind {
+    pub(crate) const ALL: [EventKind; 3] =
+        [EventKind::Notice, EventKind::Property, EventKind::Stroke];
+
+    /// The application's channel on which it goes.
+    pub(crate) fn channel(self) -> u8 {
+        self as u8
+    }
+
+    /// What goes on a channel.
+    pub(crate) fn of(channel: u8) -> Option<EventKind> {
+        EventKind::ALL.into_iter().find(|kind| kind.channel() == channel)
+    }
+
+    /// Least and largest payload in bytes.
+    fn bytes(self) -> (usize, usize) {
+        match self {
+            EventKind::Notice | EventKind::Property => (60, 400),
+            EventKind::Stroke => (100, 100),
+        }
+    }
+
+    fn stream(self) -> Stream {
+        match self {
+            EventKind::Notice => Stream::Event,
+            EventKind::Property => Stream::Property,
+            EventKind::Stroke => Stream::Stroke,
+        }
+    }
 }
 
 impl Source {
@@ -60,11 +118,22 @@ impl Source {
         fastrand::Rng::with_seed(self.mix(stream, 0))
     }
 
+    /// Where it sits: its place in its row and the row, on a grid of 1 m.
+    pub(crate) fn seat(self) -> [u32; 2] {
+        [self.sender % ROW, self.sender / ROW]
+    }
+
+    /// The number, inside the room, of the object that it holds at times.
+    pub(crate) fn object(self) -> u32 {
+        self.sender / HEADSETS_PER_OBJECT
+    }
+
     /// Appends pose number `sequence`, 33 bytes: a head that sways about its seat, and two hands.
     pub(crate) fn pose(self, sequence: u64, out: &mut Vec<u8>) {
         let a = self.mix(Stream::Pose, sequence);
         let b = splitmix(a);
-        let seat = [(self.sender % ROW) as f32, 1.6, (self.sender / ROW) as f32];
+        let [x, z] = self.seat();
+        let seat = [x as f32, 1.6, z as f32];
         let head = [sway(a) + seat[0], sway(a >> 8) + seat[1], sway(a >> 16) + seat[2]];
         let hand = |x: f32, bits: u64| Transform {
             position: [
@@ -92,11 +161,35 @@ impl Source {
         Voice { level, speaking: true, flags, opus: &opus }.encode(out);
     }
 
+    /// Appends movement number `sequence` of the object it holds, 32 bytes: position and rotation
+    /// as floats, and the number.
+    pub(crate) fn object_pose(self, sequence: u64, out: &mut Vec<u8>) {
+        let bits = self.mix(Stream::Object, sequence);
+        let [x, z] = self.seat();
+        put_floats(
+            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
+            out,
+        );
+        put_floats(&turn(bits >> 24), out);
+        out.extend_from_slice(&(sequence as u32).to_le_bytes());
+    }
+
+    /// Appends pointer number `sequence`, 24 bytes: a ray's origin and direction as floats.
+    pub(crate) fn pointer(self, sequence: u64, out: &mut Vec<u8>) {
+        let bits = self.mix(Stream::Pointer, sequence);
+        let [x, z] = self.seat();
+        put_floats(
+            &[sway(bits) + x as f32, sway(bits >> 8) + 1.2, sway(bits >> 16) + z as f32],
+            out,
+        );
+        put_floats(&[sway(bits >> 24), sway(bits >> 32), sway(bits >> 40) - 1.0], out);
+    }
+
     /// Appends event number `sequence`. Unlike realtime frames an event carries no number of its
     /// sender's, so the payload names it in front.
-    pub(crate) fn event(self, sequence: u32, out: &mut Vec<u8>) {
-        let start = self.mix(Stream::Event, sequence.into());
-        let (least, most) = EVENT_BYTES;
+    pub(crate) fn event(self, kind: EventKind, sequence: u32, out: &mut Vec<u8>) {
+        let start = self.mix(kind.stream(), sequence.into());
+        let (least, most) = kind.bytes();
         let len = least + (start % (most - least + 1) as u64) as usize;
         let begin = out.len();
         for word in [self.room, self.sender, sequence] {
@@ -124,6 +217,10 @@ fn turn(bits: u64) -> [f32; 4] {
     [5.0 * sway(bits), 5.0 * sway(bits >> 8), 0.0, 1.0]
 }
 
+fn put_floats(floats: &[f32], out: &mut Vec<u8>) {
+    floats.iter().for_each(|float| out.extend_from_slice(&float.to_le_bytes()));
+}
+
 fn noise(mut state: u64, out: &mut [u8]) {
     for chunk in out.chunks_mut(8) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -149,11 +246,17 @@ mod tests {
 
     const SOURCE: Source = Source { seed: 1, room: 2, sender: 3 };
 
-    fn all(source: Source, sequence: u32) -> [Vec<u8>; 3] {
-        let mut out = [Vec::new(), Vec::new(), Vec::new()];
+    fn all(source: Source, sequence: u32) -> Vec<Vec<u8>> {
+        let mut out = vec![Vec::new(); 4];
         source.pose(sequence.into(), &mut out[0]);
         source.voice(sequence.into(), false, &mut out[1]);
-        source.event(sequence, &mut out[2]);
+        source.object_pose(sequence.into(), &mut out[2]);
+        source.pointer(sequence.into(), &mut out[3]);
+        out.extend(EventKind::ALL.map(|kind| {
+            let mut event = Vec::new();
+            source.event(kind, sequence, &mut event);
+            event
+        }));
         out
     }
 
@@ -177,14 +280,20 @@ mod tests {
     #[test]
     fn payloads_have_their_sizes_and_their_form() {
         for sequence in 0..2_000 {
-            let [pose, voice, event] = all(SOURCE, sequence);
+            let said = all(SOURCE, sequence);
+            let (pose, voice) = (&said[0], &said[1]);
             assert_eq!((pose.len(), voice.len()), (33, VOICE_BYTES));
-            assert!((EVENT_BYTES.0..=EVENT_BYTES.1).contains(&event.len()));
-            assert_eq!(event_claim(&event), Some((2, 3, sequence)));
-            let (parsed, rest) = Pose::parse(&pose).unwrap();
+            assert_eq!((said[2].len(), said[3].len()), (32, 24));
+            for (kind, event) in EventKind::ALL.into_iter().zip(&said[4..]) {
+                let (least, most) = kind.bytes();
+                assert!((least..=most).contains(&event.len()));
+                assert_eq!(event_claim(event), Some((2, 3, sequence)));
+                assert_eq!(EventKind::of(kind.channel()), Some(kind));
+            }
+            let (parsed, rest) = Pose::parse(pose).unwrap();
             assert!(rest.is_empty() && parsed.left.is_some() && parsed.right.is_some());
             assert!((parsed.head.position[0] - 3.0).abs() < 0.11);
-            assert!(Voice::parse(&voice).unwrap().speaking);
+            assert!(Voice::parse(voice).unwrap().speaking);
         }
         assert_eq!(event_claim(&[0; 11]), None);
     }

@@ -20,19 +20,23 @@ pub(crate) struct Plan {
     pub(crate) network: Option<Conditions>,
     /// Realtime threads.
     pub(crate) workers: u32,
+    /// Where schedules begin that several headsets follow, µs.
+    pub(crate) epoch: u64,
 }
 
 impl Plan {
-    pub(crate) fn new(args: &RunArgs) -> Self {
+    /// What the command line asks for, of a run that begins at `now` (µs).
+    pub(crate) fn new(args: &RunArgs, now: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
         Plan {
             seed: args.seed,
             headsets: args.headsets.get(),
-            room_size: args.room_size.get(),
+            room_size: args.room_size().get(),
             traffic: args.profile.traffic(args.pose_hz),
             network: (!args.network.is_clean()).then(|| args.network.conditions.clone()),
             workers: workers.min(args.rooms()),
+            epoch: now,
         }
     }
 
@@ -40,6 +44,13 @@ impl Plan {
     pub(crate) fn source(&self, headset: u32) -> Source {
         let (room, sender) = (headset / self.room_size, headset % self.room_size);
         Source { seed: self.seed, room, sender }
+    }
+
+    /// Headsets of a room: the last may have fewer than the others.
+    pub(crate) fn members(&self, room: u32) -> u32 {
+        let before = u64::from(room) * u64::from(self.room_size);
+        let rest = u64::from(self.headsets).saturating_sub(before);
+        rest.min(self.room_size.into()) as u32
     }
 
     /// The rooms.
@@ -56,5 +67,26 @@ impl Plan {
     /// A room's name on the server.
     pub(crate) fn room_name(&self, room: u32) -> String {
         format!("load-{}-{room}", self.seed)
+    }
+}
+
+#[cfg(test)]
+impl Plan {
+    /// Two rooms of two in a meeting, on one thread.
+    pub(crate) fn of_two_rooms() -> Self {
+        let traffic = crate::profile::Profile::Meeting.traffic(None);
+        Plan { seed: 1, headsets: 4, room_size: 2, traffic, network: None, workers: 1, epoch: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_room_has_what_is_left() {
+        let plan = Plan { headsets: 25, room_size: 10, ..Plan::of_two_rooms() };
+        assert_eq!(plan.rooms(), 3);
+        assert_eq!([0, 1, 2, 3].map(|room| plan.members(room)), [10, 10, 5, 0]);
     }
 }

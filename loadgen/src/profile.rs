@@ -1,248 +1,141 @@
-//! Who sends what, and when: the profiles and their seeded, open-loop schedules.
+//! The profiles: who says what, and how often. When exactly, `schedule.rs` says.
 
-use crate::payload::{Source, Stream};
+use std::num::NonZeroU32;
 
-/// µs of one voice packet: 50 a second.
-const VOICE_PERIOD: f64 = 20_000.0;
-/// µs that somebody talks, and is silent, on average: a quarter talk at any moment.
-const TALK_MEAN: f64 = 1_000_000.0;
-const SILENCE_MEAN: f64 = 3_000_000.0;
-/// Reliable events a second of each headset.
-const EVENTS_PER_S: f64 = 0.3;
+use crate::channel::Channel;
+
+/// Poses a second where neither the profile nor the command line says otherwise.
+const POSE_HZ: f64 = 30.0;
+/// Voice packets a second while somebody talks: 20 ms each.
+pub(crate) const VOICE_HZ: f64 = 50.0;
+/// Movements a second of an object while it is held.
+const OBJECT_HZ: f64 = 20.0;
+const POINTER_HZ: f64 = 30.0;
+/// Pieces of a stroke a second while it is drawn.
+const STROKE_HZ: f64 = 10.0;
+/// Reliable notices a second of each headset.
+const NOTICES_PER_S: f64 = 0.3;
+/// Properties a second that each headset sets: one a minute.
+const PROPERTIES_PER_S: f64 = 1.0 / 60.0;
+/// Headsets of a room where the command line does not say.
+const ROOM_SIZE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// Between the two and the four that a remote expert's session has.
+const ASSIST_ROOM_SIZE: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+/// Speakers of an auditorium.
+const SPEAKERS: u32 = 3;
 
 /// A profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
     /// Everyone tracked, a quarter talks, events now and then.
     Meeting,
+    /// A meeting in which one in twenty holds and moves an object, and properties are set.
+    Training,
+    /// Everyone tracked, seats on a 1 m grid, three speakers.
+    Auditorium,
+    /// Rooms of three with pointers, strokes and voice; poses only with --pose-hz.
+    Assist,
     /// Joined, keep-alive only.
     Idle,
 }
 
-/// What a profile asks of each headset.
+/// Who talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    Nobody,
+    /// Everybody, a quarter of the time.
+    InTurns,
+    /// The first so many of each room, all the time.
+    Speakers(u32),
+}
+
+/// What a profile asks of each headset. All rates a second, 0 for none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Traffic {
-    /// Poses a second, 0 for none.
     pub(crate) pose_hz: f64,
-    /// Talks a quarter of the time.
-    pub(crate) voice: bool,
-    /// Events a second, 0 for none.
-    pub(crate) events_per_s: f64,
+    pub(crate) talk: Talk,
+    /// While an object is held.
+    pub(crate) object_hz: f64,
+    pub(crate) pointer_hz: f64,
+    pub(crate) notices_per_s: f64,
+    pub(crate) properties_per_s: f64,
+    /// While a stroke is drawn.
+    pub(crate) stroke_hz: f64,
+    /// Whether what comes from the nearest seats is counted for itself.
+    pub(crate) interest: bool,
 }
+
+/// Keep-alive only.
+const SILENCE: Traffic = Traffic {
+    pose_hz: 0.0,
+    talk: Talk::Nobody,
+    object_hz: 0.0,
+    pointer_hz: 0.0,
+    notices_per_s: 0.0,
+    properties_per_s: 0.0,
+    stroke_hz: 0.0,
+    interest: false,
+};
 
 impl Profile {
     /// As on the command line.
-    pub(crate) fn name(self) -> String {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Profile::Meeting => "meeting".into(),
-            Profile::Idle => "idle".into(),
+            Profile::Meeting => "meeting",
+            Profile::Training => "training",
+            Profile::Auditorium => "auditorium",
+            Profile::Assist => "assist",
+            Profile::Idle => "idle",
         }
     }
 
-    /// Its traffic, with poses at `pose_hz`.
-    pub(crate) fn traffic(self, pose_hz: f64) -> Traffic {
-        match self {
-            Profile::Meeting => Traffic { pose_hz, voice: true, events_per_s: EVENTS_PER_S },
-            Profile::Idle => Traffic { pose_hz: 0.0, voice: false, events_per_s: 0.0 },
-        }
-    }
-}
-
-/// A moment in µs, rounded from the exact one so that no error adds up.
-fn whole(micros: f64) -> u64 {
-    micros as u64
-}
-
-/// The times of a headset's poses, one after the other.
-#[derive(Clone, Debug)]
-pub(crate) struct PoseSchedule {
-    first: f64,
-    period: f64,
-    next: u64,
-}
-
-impl PoseSchedule {
-    /// Poses from `start` (µs) on, the first within one period by the source's own phase.
-    pub(crate) fn new(source: Source, start: u64, hz: f64) -> Option<Self> {
-        let period = 1_000_000.0 / hz;
-        let phase = source.rng(Stream::Phase).f64() * period;
-        (hz > 0.0).then_some(Self { first: start as f64 + phase, period, next: 0 })
+    /// Headsets of a room unless the command line says otherwise.
+    pub(crate) fn room_size(self) -> NonZeroU32 {
+        if self == Profile::Assist { ASSIST_ROOM_SIZE } else { ROOM_SIZE }
     }
 
-    /// When the next pose is due, µs.
-    pub(crate) fn due(&self) -> u64 {
-        whole(self.first + self.next as f64 * self.period)
-    }
-
-    /// That pose's number; the schedule moves on, however late it was.
-    pub(crate) fn take(&mut self) -> u64 {
-        self.next += 1;
-        self.next - 1
-    }
-}
-
-/// The times of a headset's voice packets: spurts and silences of exponential length.
-#[derive(Clone, Debug)]
-pub(crate) struct VoiceSchedule {
-    rng: fastrand::Rng,
-    spurt_start: f64,
-    spurt_end: f64,
-    in_spurt: u64,
-    next: u64,
-}
-
-/// A voice packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VoicePacket {
-    /// Its number.
-    pub(crate) number: u64,
-    /// The first of its spurt.
-    pub(crate) first: bool,
-}
-
-impl VoiceSchedule {
-    /// Voice from `start` (µs) on. A quarter of the headsets begin in the middle of a spurt, the
-    /// exponential's rest being an exponential again.
-    pub(crate) fn new(source: Source, start: u64) -> Self {
-        let mut rng = source.rng(Stream::Talk);
-        let talking = rng.f64() < TALK_MEAN / (TALK_MEAN + SILENCE_MEAN);
-        let wait =
-            if talking { rng.f64() * VOICE_PERIOD } else { exponential(&mut rng, SILENCE_MEAN) };
-        let spurt_start = start as f64 + wait;
-        let spurt_end = spurt_start + exponential(&mut rng, TALK_MEAN);
-        Self { rng, spurt_start, spurt_end, in_spurt: 0, next: 0 }
-    }
-
-    fn exact_due(&self) -> f64 {
-        self.spurt_start + self.in_spurt as f64 * VOICE_PERIOD
-    }
-
-    /// When the next packet is due, µs.
-    pub(crate) fn due(&self) -> u64 {
-        whole(self.exact_due())
-    }
-
-    /// That packet; the schedule moves on.
-    pub(crate) fn take(&mut self) -> VoicePacket {
-        let packet = VoicePacket { number: self.next, first: self.in_spurt == 0 };
-        self.next += 1;
-        self.in_spurt += 1;
-        if self.exact_due() >= self.spurt_end {
-            self.spurt_start = self.spurt_end + exponential(&mut self.rng, SILENCE_MEAN);
-            self.spurt_end = self.spurt_start + exponential(&mut self.rng, TALK_MEAN);
-            self.in_spurt = 0;
-        }
-        packet
-    }
-}
-
-/// The times of a headset's events: a Poisson process.
-#[derive(Clone, Debug)]
-pub(crate) struct EventSchedule {
-    rng: fastrand::Rng,
-    mean: f64,
-    due: f64,
-}
-
-impl EventSchedule {
-    /// Events from `start` (µs) on.
-    pub(crate) fn new(source: Source, start: u64, per_s: f64) -> Option<Self> {
-        let mut rng = source.rng(Stream::Pace);
-        let mean = 1_000_000.0 / per_s;
-        let due = start as f64 + exponential(&mut rng, mean);
-        (per_s > 0.0).then_some(Self { rng, mean, due })
-    }
-
-    /// When the next event is due, µs.
-    pub(crate) fn due(&self) -> u64 {
-        whole(self.due)
-    }
-
-    /// Moves on to the one after it.
-    pub(crate) fn take(&mut self) {
-        self.due += exponential(&mut self.rng, self.mean);
-    }
-}
-
-fn exponential(rng: &mut fastrand::Rng, mean: f64) -> f64 {
-    -(1.0 - rng.f64()).ln() * mean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(sender: u32) -> Source {
-        Source { seed: 3, room: 0, sender }
-    }
-
-    #[test]
-    fn a_quarter_talks() {
-        let seconds = 60;
-        let mut packets = 0u64;
-        for sender in 0..400 {
-            let mut voice = VoiceSchedule::new(source(sender), 1_000);
-            while voice.due() < 1_000 + seconds * 1_000_000 {
-                voice.take();
-                packets += 1;
-            }
-        }
-        let share = packets as f64 / (400 * seconds * 50) as f64;
-        // A spurt's last packet covers 10 ms beyond its end on average: 1 % of a spurt.
-        assert!((share - 0.25).abs() < 0.015, "{share}");
-    }
-
-    #[test]
-    fn talk_is_spread_over_the_whole_time() {
-        for second in [0, 1, 10] {
-            let (from, to) = (second * 1_000_000, (second + 1) * 1_000_000);
-            let mut packets = 0u64;
-            for sender in 0..2_000 {
-                let mut voice = VoiceSchedule::new(source(sender), 0);
-                while voice.due() < to {
-                    packets += u64::from(voice.due() >= from);
-                    voice.take();
-                }
-            }
-            let share = packets as f64 / 100_000.0;
-            assert!((share - 0.25).abs() < 0.03, "second {second}: {share}");
-        }
-    }
-
-    #[test]
-    fn the_schedule_is_open_loop_and_pure() {
-        let times = || {
-            let mut poses = PoseSchedule::new(source(1), 500, 30.0).unwrap();
-            let mut voice = VoiceSchedule::new(source(1), 500);
-            let pose = (0..300).map(|_| (poses.due(), poses.take()).0).collect::<Vec<_>>();
-            let voice = (0..300).map(|_| (voice.due(), voice.take())).collect::<Vec<_>>();
-            (pose, voice)
+    /// Its traffic, with poses at `pose_hz` if that is given.
+    pub(crate) fn traffic(self, pose_hz: Option<f64>) -> Traffic {
+        let meeting = Traffic {
+            pose_hz: pose_hz.unwrap_or(POSE_HZ),
+            talk: Talk::InTurns,
+            notices_per_s: NOTICES_PER_S,
+            ..SILENCE
         };
-        assert_eq!(times(), times());
-        let (pose, voice) = times();
-        // Whenever they are taken, the times stay on their grid.
-        for (k, due) in pose.iter().enumerate() {
-            assert!(due.abs_diff(pose[0] + k as u64 * 1_000_000 / 30) <= 1, "{k}");
+        match self {
+            Profile::Meeting => meeting,
+            Profile::Training => {
+                Traffic { object_hz: OBJECT_HZ, properties_per_s: PROPERTIES_PER_S, ..meeting }
+            }
+            Profile::Auditorium => {
+                Traffic { talk: Talk::Speakers(SPEAKERS), interest: true, ..meeting }
+            }
+            Profile::Assist => Traffic {
+                pose_hz: pose_hz.unwrap_or(0.0),
+                talk: Talk::InTurns,
+                pointer_hz: POINTER_HZ,
+                stroke_hz: STROKE_HZ,
+                ..SILENCE
+            },
+            Profile::Idle => SILENCE,
         }
-        assert!(pose[0] - 500 < 33_334);
-        for pair in voice.windows(2) {
-            let gap = pair[1].0 - pair[0].0;
-            assert!(pair[1].1.first || (19_999..=20_001).contains(&gap), "{gap}");
+    }
+}
+
+impl Traffic {
+    /// Messages a second at most that a headset says on a channel; 0 when the profile has none.
+    pub(crate) fn hz(&self, channel: Channel) -> f64 {
+        match channel {
+            Channel::Pose => self.pose_hz,
+            Channel::Voice if self.talk == Talk::Nobody => 0.0,
+            Channel::Voice => VOICE_HZ,
+            Channel::Object => self.object_hz,
+            Channel::Pointer => self.pointer_hz,
         }
-        assert!(PoseSchedule::new(source(1), 0, 0.0).is_none());
     }
 
-    #[test]
-    fn events_come_at_their_rate() {
-        let mut count = 0;
-        for sender in 0..1_000 {
-            let mut events = EventSchedule::new(source(sender), 0, EVENTS_PER_S).unwrap();
-            while events.due() < 20_000_000 {
-                events.take();
-                count += 1;
-            }
-        }
-        assert!((5_700..6_300).contains(&count), "{count}");
-        assert!(EventSchedule::new(source(1), 0, 0.0).is_none());
+    /// Whether the profile has a channel.
+    pub(crate) fn has(&self, channel: Channel) -> bool {
+        self.hz(channel) > 0.0
     }
 }

@@ -2,6 +2,10 @@
 
 use serde::Serialize;
 
+use crate::channel;
+use crate::gaps::Gaps;
+use crate::nearest::{NEAR_K, NearPoses};
+use crate::profile::Traffic;
 use crate::tally::Tally;
 
 /// Version of the report's shape.
@@ -25,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) joins: Joins,
     pub(crate) sessions: Sessions,
     pub(crate) channels: Channels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) interest: Option<Interest>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -48,9 +54,34 @@ pub(crate) struct Sessions {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Channels {
-    pub(crate) pose: Channel,
+    pub(crate) pose: PoseChannel,
     pub(crate) voice: Channel,
     pub(crate) event: Channel,
+    /// Where the profile has objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) object: Option<Channel>,
+    /// Where it has pointers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pointer: Option<Channel>,
+}
+
+/// What is measured of poses alone, beside what is of every channel.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct PoseChannel {
+    #[serde(flatten)]
+    pub(crate) channel: Channel,
+    /// The longest time without a pose of one sender at one receiver, from the window's start to its
+    /// end.
+    pub(crate) gap_max_ms: f64,
+    pub(crate) gaps_over_1s: u64,
+}
+
+/// How much of what interests a receiver most it had.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Interest {
+    pub(crate) near_k: u64,
+    /// Of the poses expected from the `near_k` nearest seats, the share that arrived.
+    pub(crate) near_full_rate: f64,
 }
 
 /// delivered + superseded + suppressed + lost = expected.
@@ -103,8 +134,29 @@ pub(crate) struct Server {
 }
 
 impl Report {
-    /// An empty report of this schema.
-    pub(crate) fn new() -> Self {
+    /// An empty report of this schema, with the parts that this traffic fills.
+    pub(crate) fn of(traffic: &Traffic) -> Self {
+        let channel = |channel| traffic.has(channel).then(Channel::default);
+        let channels = Channels {
+            object: channel(channel::Channel::Object),
+            pointer: channel(channel::Channel::Pointer),
+            ..Channels::default()
+        };
+        let interest = traffic.interest.then(Interest::default);
+        Report { channels, interest, ..Report::new() }
+    }
+
+    /// An empty report with every part that one can have.
+    pub(crate) fn full() -> Self {
+        let channels = Channels {
+            object: Some(Channel::default()),
+            pointer: Some(Channel::default()),
+            ..Channels::default()
+        };
+        Report { channels, interest: Some(Interest::default()), ..Report::new() }
+    }
+
+    fn new() -> Self {
         Report { schema: SCHEMA, valid: true, verified_share: 1.0, ..Report::default() }
     }
 
@@ -112,6 +164,29 @@ impl Report {
     pub(crate) fn invalidate(&mut self, reason: impl Into<String>) {
         self.valid = false;
         self.invalid_reasons.push(reason.into());
+    }
+}
+
+impl Channels {
+    /// Those there are, by name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Channel)> {
+        let always = [("pose", &self.pose.channel), ("voice", &self.voice), ("event", &self.event)];
+        let object = self.object.as_ref().map(|channel| ("object", channel));
+        let pointer = self.pointer.as_ref().map(|channel| ("pointer", channel));
+        always.into_iter().chain(object).chain(pointer)
+    }
+}
+
+impl PoseChannel {
+    pub(crate) fn new(channel: Channel, gaps: Gaps) -> Self {
+        PoseChannel { channel, gap_max_ms: ms(gaps.max), gaps_over_1s: gaps.over_1s }
+    }
+}
+
+impl Interest {
+    pub(crate) fn new(near: NearPoses) -> Self {
+        let near_full_rate = share(near.delivered, near.expected);
+        Interest { near_k: NEAR_K as u64, near_full_rate }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nucleus_net::{process_cpu_seconds, sleep_until};
+use nucleus_net::{Clock, process_cpu_seconds, sleep_until};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -48,7 +48,7 @@ pub(crate) enum RunError {
 
 /// Runs it.
 pub(crate) fn run(args: &RunArgs) -> Result<Report, RunError> {
-    let plan = Arc::new(Plan::new(args));
+    let plan = Arc::new(Plan::new(args, Clock::new().now()));
     raise_file_limit(&plan)?;
     let mut embedded = None;
     let target = match &args.server.target {

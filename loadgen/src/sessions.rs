@@ -19,7 +19,7 @@ use crate::events::{EventBook, Inbox};
 use crate::headset::Start;
 use crate::payload::Stream;
 use crate::plan::Plan;
-use crate::profile::EventSchedule;
+use crate::schedule::EventSchedule;
 use crate::shared::Shared;
 use crate::sim_socket::SimSocket;
 use crate::tally;
@@ -181,24 +181,21 @@ impl Crew {
 async fn talk(crew: Arc<Crew>, sender: SessionSender, headset: u32) {
     let source = crew.plan.source(headset);
     let now = crew.shared.clock.now();
-    let Some(mut schedule) = EventSchedule::new(source, now, crew.plan.traffic.events_per_s) else {
-        return;
-    };
+    let mut schedule = EventSchedule::new(source, &crew.plan.traffic, now);
     let mut payload = Vec::new();
     for number in 0.. {
-        let due = schedule.due();
+        let Some((due, kind)) = schedule.take() else { return };
         crew.sleep_until(due).await;
         let window = crew.shared.window();
         if due >= window.end {
             return;
         }
         payload.clear();
-        source.event(number, &mut payload);
+        source.event(kind, number, &mut payload);
         crew.events.say(source, number, due, window);
-        if sender.send_event(To::Others, 0, &payload).await.is_err() {
+        if sender.send_event(To::Others, kind.channel(), &payload).await.is_err() {
             return;
         }
-        schedule.take();
     }
 }
 

@@ -49,9 +49,17 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
         "p99",
         "max"
     )?;
-    let named = [("pose", &r.channels.pose), ("voice", &r.channels.voice)];
-    for (name, channel) in named.into_iter().chain([("event", &r.channels.event)]) {
+    for (name, channel) in r.channels.named() {
         row(f, name, channel)?;
+    }
+    let pose = &r.channels.pose;
+    if pose.channel.sent > 0 {
+        let (longest, over) = (pose.gap_max_ms, pose.gaps_over_1s);
+        writeln!(f, "pose gaps longest {longest:.1} ms, {over} over 1 s")?;
+    }
+    if let Some(interest) = &r.interest {
+        let rate = interest.near_full_rate * 100.0;
+        writeln!(f, "interest  {rate:.3} % of the poses of the {} nearest", interest.near_k)?;
     }
     Ok(())
 }

@@ -6,10 +6,10 @@
 
 use nucleus_protocol::realtime::control::ServerReport;
 
-use crate::books::Channel;
+use crate::channel::Channel;
 
 /// Superseded and suppressed messages of the channels.
-type Counts = [(u64, u64); 2];
+type Counts = [(u64, u64); Channel::COUNT];
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -72,32 +72,36 @@ fn between(before: (u64, Counts), after: (u64, Counts), at: u64) -> Counts {
 mod tests {
     use super::*;
 
-    fn report(superseded: u32, suppressed: u32) -> ServerReport {
+    fn report(channel: Channel, superseded: u32, suppressed: u32) -> ServerReport {
         let mut report = ServerReport::default();
-        report.kinds[Channel::Voice.kind().index()].superseded = superseded;
-        report.kinds[Channel::Voice.kind().index()].suppressed = suppressed;
+        report.kinds[channel.kind().index()].superseded = superseded;
+        report.kinds[channel.kind().index()].suppressed = suppressed;
         report
     }
 
     #[test]
-    fn counts_from_the_window_s_start() {
-        let mut withheld = Withheld::new(0);
-        withheld.take(1_000, 1_250, &report(10, 100));
-        withheld.take(1_200, 1_250, &report(10, 100));
-        assert_eq!(withheld.since_start(Channel::Voice), (0, 0));
-        withheld.take(2_000, 1_250, &report(20, 300));
-        assert_eq!(withheld.since_start(Channel::Voice), (8, 150));
-        withheld.take(3_000, 1_250, &report(21, 300));
-        assert_eq!(withheld.since_start(Channel::Voice), (9, 150));
-        assert_eq!(withheld.since_start(Channel::Pose), (0, 0));
+    fn counts_each_channel_from_the_window_s_start() {
+        for channel in Channel::ALL {
+            let report = |superseded, suppressed| report(channel, superseded, suppressed);
+            let mut withheld = Withheld::new(0);
+            withheld.take(1_000, 1_250, &report(10, 100));
+            withheld.take(1_200, 1_250, &report(10, 100));
+            assert_eq!(withheld.since_start(channel), (0, 0));
+            withheld.take(2_000, 1_250, &report(20, 300));
+            assert_eq!(withheld.since_start(channel), (8, 150));
+            withheld.take(3_000, 1_250, &report(21, 300));
+            assert_eq!(withheld.since_start(channel), (9, 150));
+            let others = Channel::ALL.into_iter().filter(|other| *other != channel);
+            assert!(others.into_iter().all(|other| withheld.since_start(other) == (0, 0)));
+        }
     }
 
     #[test]
     fn the_server_s_counters_may_wrap() {
         let mut withheld = Withheld::new(0);
-        withheld.take(1, 2, &report(u32::MAX - 1, 0));
-        withheld.take(2, 2, &report(u32::MAX, 0));
-        withheld.take(3, 2, &report(3, 0));
+        withheld.take(1, 2, &report(Channel::Voice, u32::MAX - 1, 0));
+        withheld.take(2, 2, &report(Channel::Voice, u32::MAX, 0));
+        withheld.take(3, 2, &report(Channel::Voice, 3, 0));
         assert_eq!(withheld.since_start(Channel::Voice), (4, 0));
     }
 }

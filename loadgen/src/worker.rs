@@ -7,8 +7,11 @@ use std::sync::{Arc, mpsc};
 
 use nucleus_net::RecvBatch;
 
-use crate::books::{Books, Channel};
+use crate::books::Books;
+use crate::channel::Channel;
+use crate::gaps::Gaps;
 use crate::headset::{Headset, Start, Wire};
+use crate::nearest::NearPoses;
 use crate::plan::Plan;
 use crate::shared::Shared;
 use crate::tally::Tally;
@@ -26,8 +29,9 @@ const SHORTEST_SLEEP: u64 = 50;
 
 /// What a thread has measured.
 pub(crate) struct Outcome {
-    pub(crate) pose: Tally,
-    pub(crate) voice: Tally,
+    pub(crate) channels: [Tally; Channel::COUNT],
+    pub(crate) gaps: Gaps,
+    pub(crate) near: NearPoses,
     pub(crate) lag: hdrhistogram::Histogram<u64>,
     pub(crate) datagrams_in: u64,
     pub(crate) unsent: u64,
@@ -58,8 +62,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, starts: mpsc::Receiver<Start>) -> Self {
-        let rooms = plan.rooms().div_ceil(plan.workers) as usize;
-        let books = Books::new(shared.window(), rooms, plan.room_size, plan.traffic.pose_hz);
+        let books = Books::new(shared.window(), plan.clone());
         let listened = shared.clock.now();
         Worker {
             plan,
@@ -98,12 +101,11 @@ impl Worker {
     fn admit(&mut self, now: u64) {
         while let Ok(start) = self.starts.try_recv() {
             let source = self.plan.source(start.headset);
-            let room = (source.room / self.plan.workers) as usize;
             let slot = start.slot;
             let member = self.headsets.len() as u32;
             match Headset::open(&self.plan, start, member, now) {
                 Ok(headset) => {
-                    self.books.admit(source, room, slot);
+                    self.books.admit(source, slot, now);
                     self.headsets.push(headset);
                     self.requeue(member);
                 }
@@ -182,10 +184,10 @@ impl Worker {
                 tally.suppressed += suppressed;
             }
         }
-        let [pose, voice] = self.books.channels;
         Outcome {
-            pose,
-            voice,
+            gaps: self.books.gaps(),
+            near: self.books.near,
+            channels: self.books.channels,
             lag: self.books.lag,
             datagrams_in: self.wire.datagrams_in,
             unsent: self.wire.unsent,

@@ -1,0 +1,307 @@
+//! What is due next for a headset: on the realtime plane a [`Schedule`], on the session an
+//! [`EventSchedule`]. Both are pure functions of the seed and open loop: a late send changes nothing.
+
+use crate::channel::{Channel, Due};
+use crate::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
+use crate::profile::{Talk, Traffic};
+use crate::ticks::{Length, Poisson, Ticks, Turns};
+
+/// µs that somebody talks, and is silent, on average: a quarter talk at any moment.
+const TALK_MEAN: f64 = 1_000_000.0;
+const SILENCE_MEAN: f64 = 3_000_000.0;
+/// µs that an object is held.
+const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
+/// µs that a stroke takes, and the pause after it.
+const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
+const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
+
+/// A headset's realtime messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule([Option<Ticks>; Channel::COUNT]);
+
+impl Schedule {
+    /// Messages from `start` (µs) on, of one of `members` headsets of a room. `epoch` (µs) is the
+    /// same for all of them: objects change hands by it.
+    pub(crate) fn new(
+        source: Source,
+        traffic: &Traffic,
+        members: u32,
+        epoch: u64,
+        start: u64,
+    ) -> Self {
+        Schedule(Channel::ALL.map(|channel| {
+            let (turns, taker) = match channel {
+                Channel::Pose => (always(source, Stream::Phase, start), 0),
+                Channel::Voice => (talk(source, traffic.talk, start)?, 0),
+                Channel::Object => holds(source, members, epoch),
+                Channel::Pointer => (always(source, Stream::PointerPhase, start), 0),
+            };
+            Ticks::new(turns, taker, traffic.hz(channel), start)
+        }))
+    }
+
+    /// When the next message is due, µs.
+    pub(crate) fn due(&self) -> u64 {
+        self.0.iter().flatten().map(Ticks::due).min().unwrap_or(u64::MAX)
+    }
+
+    /// The next message, if it is due by `now`; the schedule moves on.
+    pub(crate) fn take(&mut self, now: u64) -> Option<Due> {
+        let channels = Channel::ALL.into_iter().zip(&mut self.0);
+        let ticking = channels.filter_map(|(channel, ticks)| Some((channel, ticks.as_mut()?)));
+        let (channel, ticks) = ticking.min_by_key(|(_, ticks)| ticks.due())?;
+        let scheduled = ticks.due();
+        (scheduled <= now).then(|| {
+            let tick = ticks.take();
+            Due { channel, number: tick.number, scheduled, first: tick.first }
+        })
+    }
+}
+
+fn always(source: Source, phase: Stream, start: u64) -> Turns {
+    Turns::new(source.rng(phase), Length::Endless, Length::Exponential(0.0), start)
+}
+
+/// When a headset talks, if ever.
+fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
+    let silence = Length::Exponential(SILENCE_MEAN);
+    let length = match talk {
+        Talk::Nobody => return None,
+        Talk::InTurns => Length::Exponential(TALK_MEAN),
+        Talk::Speakers(count) if source.sender < count => Length::Endless,
+        Talk::Speakers(_) => return None,
+    };
+    Some(Turns::new(source.rng(Stream::Talk), length, silence, start))
+}
+
+/// When an object's sharers hold it, and which of them the headset is. One schedule for all of them
+/// gives each object at most one holder; the pauses of an object that fewer than
+/// [`HEADSETS_PER_OBJECT`] share keep it at 5 % of them.
+fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
+    let first = source.object() * HEADSETS_PER_OBJECT;
+    let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
+    let idle = f64::from(HEADSETS_PER_OBJECT - sharers) / f64::from(sharers);
+    let pause = Length::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
+    let object = Source { sender: source.object(), ..source };
+    let turns = Turns::new(object.rng(Stream::Grab), Length::Uniform(HOLD.0, HOLD.1), pause, epoch);
+    (turns.shared_by(sharers), source.sender - first)
+}
+
+/// A headset's reliable events.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSchedule {
+    notices: Option<Poisson>,
+    properties: Option<Poisson>,
+    strokes: Option<Ticks>,
+}
+
+impl EventSchedule {
+    /// Events from `start` (µs) on.
+    pub(crate) fn new(source: Source, traffic: &Traffic, start: u64) -> Self {
+        let poisson = |stream, per_s| Poisson::new(source.rng(stream), per_s, start);
+        let length = Length::Uniform(STROKE.0, STROKE.1);
+        let pause = Length::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
+        let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
+        EventSchedule {
+            notices: poisson(Stream::Pace, traffic.notices_per_s),
+            properties: poisson(Stream::PropertyPace, traffic.properties_per_s),
+            strokes: Ticks::new(turns, 0, traffic.stroke_hz, start),
+        }
+    }
+
+    /// The next event and when it is due, µs; the schedule moves on. `None` when there are none.
+    pub(crate) fn take(&mut self) -> Option<(u64, EventKind)> {
+        let notice = self.notices.as_ref().map(|n| (n.due(), EventKind::Notice));
+        let property = self.properties.as_ref().map(|p| (p.due(), EventKind::Property));
+        let stroke = self.strokes.as_ref().map(|s| (s.due(), EventKind::Stroke));
+        let next = [notice, property, stroke].into_iter().flatten().min_by_key(|(due, _)| *due)?;
+        match next.1 {
+            EventKind::Notice => self.notices.iter_mut().for_each(Poisson::take),
+            EventKind::Property => self.properties.iter_mut().for_each(Poisson::take),
+            EventKind::Stroke => self.strokes.iter_mut().for_each(|strokes| {
+                strokes.take();
+            }),
+        }
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    const EPOCH: u64 = 5_000_000_000;
+    const SECOND: u64 = 1_000_000;
+
+    fn source(seed: u64, sender: u32) -> Source {
+        Source { seed, room: 0, sender }
+    }
+
+    /// Everything that a headset says in the first `seconds`.
+    fn said(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<Due> {
+        let traffic = profile.traffic(None);
+        let mut schedule = Schedule::new(source, &traffic, members, EPOCH, EPOCH);
+        let end = EPOCH + seconds * SECOND;
+        let dues: Vec<_> = std::iter::from_fn(|| {
+            let due = schedule.due();
+            let taken = schedule.take(end - 1);
+            assert_eq!(taken.map_or(due.max(end), |taken| taken.scheduled), due);
+            taken
+        })
+        .collect();
+        assert!(dues.is_sorted_by_key(|due| due.scheduled));
+        dues
+    }
+
+    /// The share of `hz` that all members say on a channel.
+    fn share(profile: Profile, channel: Channel, members: u32, seeds: u64, seconds: u64) -> f64 {
+        let hz = profile.traffic(None).hz(channel);
+        let all = (0..seeds).flat_map(|seed| (0..members).map(move |sender| source(seed, sender)));
+        let dues = all.flat_map(|source| said(profile, members, source, seconds));
+        let count = dues.filter(|due| due.channel == channel).count();
+        count as f64 / (hz * (seeds * u64::from(members) * seconds) as f64)
+    }
+
+    #[test]
+    fn a_meeting_s_quarter_talks_and_everyone_is_tracked() {
+        let voice = share(Profile::Meeting, Channel::Voice, 40, 10, 60);
+        // A spurt's last packet covers 10 ms beyond its end on average: 1 % of a spurt.
+        assert!((voice - 0.25).abs() < 0.015, "{voice}");
+        let pose = share(Profile::Meeting, Channel::Pose, 40, 1, 60);
+        assert!((pose - 1.0).abs() < 0.001, "{pose}");
+    }
+
+    #[test]
+    fn talk_is_spread_over_the_whole_time() {
+        for second in [0, 1, 10] {
+            let from = EPOCH + second * SECOND;
+            let packets: usize = (0..2_000)
+                .map(|sender| {
+                    let dues = said(Profile::Meeting, 2_000, source(3, sender), second + 1);
+                    let voice = dues.iter().filter(|due| due.channel == Channel::Voice);
+                    voice.filter(|due| due.scheduled >= from).count()
+                })
+                .sum();
+            let share = packets as f64 / 100_000.0;
+            assert!((share - 0.25).abs() < 0.03, "second {second}: {share}");
+        }
+    }
+
+    #[test]
+    fn schedules_are_pure() {
+        for profile in [Profile::Training, Profile::Auditorium, Profile::Assist] {
+            let once = said(profile, 10, source(1, 2), 30);
+            assert_eq!(once, said(profile, 10, source(1, 2), 30));
+            assert_ne!(once, said(profile, 10, source(2, 2), 30));
+            assert_ne!(once, said(profile, 10, source(1, 1), 30));
+        }
+        assert!(said(Profile::Idle, 10, source(1, 2), 30).is_empty());
+    }
+
+    #[test]
+    fn numbers_count_up_on_each_channel() {
+        for profile in [Profile::Training, Profile::Assist] {
+            for channel in Channel::ALL {
+                let dues = said(profile, 10, source(1, 2), 120);
+                let numbers = dues.iter().filter(|due| due.channel == channel);
+                assert!(numbers.enumerate().all(|(k, due)| due.number == k as u64));
+            }
+        }
+    }
+
+    #[test]
+    fn one_in_twenty_holds_an_object_in_rooms_of_any_size() {
+        for (members, seeds) in [(5, 80), (10, 40), (20, 20), (50, 8)] {
+            let share = share(Profile::Training, Channel::Object, members, seeds, 200);
+            assert!((share - 0.05).abs() < 0.005, "rooms of {members}: {share}");
+        }
+    }
+
+    #[test]
+    fn an_object_has_at_most_one_holder() {
+        for (seed, members) in [(1, 10), (2, 20), (3, 33), (4, 60)] {
+            let mut moves: Vec<_> = (0..members)
+                .flat_map(|sender| {
+                    let whose = source(seed, sender);
+                    let dues = said(Profile::Training, members, whose, 300);
+                    let objects = dues.into_iter().filter(|due| due.channel == Channel::Object);
+                    objects.map(move |due| (whose.object(), due.scheduled, sender))
+                })
+                .collect();
+            moves.sort_unstable();
+            let mut held_since = None;
+            for pair in moves.windows(2) {
+                let ((object, at, holder), (next_object, next_at, next_holder)) =
+                    (pair[0], pair[1]);
+                if object != next_object {
+                    held_since = None;
+                } else if holder != next_holder {
+                    // Whoever lets go has held it for 2-5 s, and often twice in a row.
+                    let held = held_since.map(|since| at - since);
+                    assert!(held.is_none_or(|held| held >= 1_949_000), "{held:?}");
+                    held_since = Some(next_at);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn three_speak_in_an_auditorium_all_the_time() {
+        for sender in 0..6 {
+            let dues = said(Profile::Auditorium, 100, source(1, sender), 60);
+            let voice = dues.iter().filter(|due| due.channel == Channel::Voice).count();
+            assert_eq!(voice, if sender < 3 { 3_000 } else { 0 }, "{sender}");
+        }
+    }
+
+    #[test]
+    fn assist_points_and_talks_without_poses() {
+        assert!(!Profile::Assist.traffic(None).has(Channel::Pose));
+        assert!(Profile::Assist.traffic(Some(30.0)).has(Channel::Pose));
+        let pointer = share(Profile::Assist, Channel::Pointer, 3, 10, 60);
+        assert!((pointer - 1.0).abs() < 0.001, "{pointer}");
+        let voice = share(Profile::Assist, Channel::Voice, 3, 100, 60);
+        assert!((voice - 0.25).abs() < 0.025, "{voice}");
+    }
+
+    /// Times of a kind of event of a thousand headsets over `seconds`.
+    fn events(profile: Profile, kind: EventKind, seconds: u64) -> Vec<Vec<u64>> {
+        let times = |sender| {
+            let mut schedule = EventSchedule::new(source(1, sender), &profile.traffic(None), EPOCH);
+            let until = EPOCH + seconds * SECOND;
+            let events = std::iter::from_fn(|| schedule.take().filter(|(due, _)| *due < until));
+            events.filter(|event| event.1 == kind).map(|event| event.0).collect()
+        };
+        (0..1_000).map(times).collect()
+    }
+
+    #[test]
+    fn events_come_at_their_rates() {
+        let count = |profile, kind| events(profile, kind, 60).concat().len();
+        for profile in [Profile::Meeting, Profile::Training, Profile::Auditorium] {
+            assert!((17_400..18_600).contains(&count(profile, EventKind::Notice)));
+            assert_eq!(count(profile, EventKind::Stroke), 0);
+        }
+        assert!((900..1_100).contains(&count(Profile::Training, EventKind::Property)));
+        assert_eq!(count(Profile::Meeting, EventKind::Property), 0);
+        assert_eq!(count(Profile::Assist, EventKind::Notice), 0);
+        assert_eq!(EventSchedule::new(source(1, 1), &Profile::Idle.traffic(None), 0).take(), None);
+    }
+
+    #[test]
+    fn strokes_come_in_bursts() {
+        let strokes = events(Profile::Assist, EventKind::Stroke, 60);
+        // 2 s of 6 s at 10 Hz.
+        let share = strokes.concat().len() as f64 / 200_000.0;
+        assert!((share - 1.0).abs() < 0.05, "{share}");
+        for times in strokes {
+            let bursts: Vec<_> = times.chunk_by(|a, b| b - a < 100_002).collect();
+            for burst in bursts.iter().skip(1).rev().skip(1) {
+                assert!((10..=30).contains(&burst.len()), "{}", burst.len());
+            }
+            let pauses = bursts.windows(2).map(|pair| pair[1][0] - pair[0][pair[0].len() - 1]);
+            assert!(pauses.into_iter().all(|pause| (2_000_000..6_100_002).contains(&pause)));
+        }
+    }
+}
