@@ -24,6 +24,29 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// One run: ramp, 2 s to settle, the measured duration, a report.
     Run(Box<RunArgs>),
+    /// A fault on purpose, against a server of our own: exits with 0 when its figures are reached, 1
+    /// when not, and prints figures and limits last.
+    Chaos(ChaosArgs),
+}
+
+/// `loadgen chaos`.
+#[derive(Debug, Args)]
+pub(crate) struct ChaosArgs {
+    /// Names the scenarios.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) list: bool,
+    /// The scenario.
+    #[arg(value_name = "NAME", required_unless_present = "list")]
+    pub(crate) name: Option<String>,
+    /// Headsets, where the scenario's own number is not wanted.
+    #[arg(long, value_name = "N")]
+    pub(crate) headsets: Option<NonZeroU32>,
+    /// Decides everything that is drawn by chance.
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Write figures and report as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// `loadgen run`.
@@ -53,6 +76,15 @@ pub(crate) struct RunArgs {
     /// lossy, far, awful, roaming, or a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
     pub(crate) network: Network,
+    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the fallback.
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
+    pub(crate) block_realtime: f64,
+    /// That share is only marked, for a comparison or for a fault that comes later.
+    #[arg(skip)]
+    pub(crate) not_blocked_yet: bool,
+    /// Faults will happen.
+    #[arg(skip)]
+    pub(crate) faults: bool,
     /// Decides everything that is drawn by chance.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,
@@ -154,6 +186,11 @@ fn parse_hz(text: &str) -> Result<f64, String> {
     if (0.0..=MAX_HZ).contains(&hz) { Ok(hz) } else { Err("must be 0 to 1,000".into()) }
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be 0 to 1".into()) }
+}
+
 /// A SHA-256 in hexadecimal, with or without colons.
 pub(crate) fn parse_pin(text: &str) -> Result<[u8; 32], String> {
     let digits = text.replace(':', "");
@@ -174,8 +211,10 @@ mod tests {
 
     fn run(args: &[&str]) -> Result<RunArgs, clap::Error> {
         let cli = Cli::try_parse_from(["loadgen", "run"].iter().chain(args))?;
-        let Command::Run(run) = cli.command;
-        Ok(*run)
+        match cli.command {
+            Command::Run(run) => Ok(*run),
+            Command::Chaos(_) => unreachable!("it says run"),
+        }
     }
 
     #[test]

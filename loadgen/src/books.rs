@@ -32,6 +32,8 @@ struct Member {
     nearest: Option<Nearest>,
     /// Members to whom it is one of the nearest.
     audience: u64,
+    /// A blocked realtime port does not concern it.
+    unblockable: bool,
 }
 
 impl Member {
@@ -57,6 +59,9 @@ pub(crate) struct Books {
     pub(crate) channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     pub(crate) near: NearPoses,
+    /// µs that poses took between two whom a blocked realtime port does not concern; empty where it
+    /// concerns nobody.
+    pub(crate) others: Histogram<u64>,
     /// µs from the scheduled time to the send.
     pub(crate) lag: Histogram<u64>,
     pub(crate) sent: u64,
@@ -82,6 +87,7 @@ impl Books {
             channels: Channel::ALL.map(|_| Tally::new()),
             gaps: Gaps::default(),
             near: NearPoses::default(),
+            others: tally::histogram(),
             lag: tally::histogram(),
             sent: 0,
             delivered: 0,
@@ -107,6 +113,7 @@ impl Books {
             last_pose: vec![0; senders(Channel::Pose)],
             nearest: traffic.interest.then(|| Nearest::of(source, everybody)),
             audience: 0,
+            unblockable: !self.plan.is_blockable(self.plan.headset(source)),
         };
         let entry = &mut self.rooms[room];
         for other in entry.slots.iter().flatten() {
@@ -122,6 +129,19 @@ impl Books {
         entry.members += 1;
         self.members.push(member);
         number
+    }
+
+    /// A member came back, maybe under another slot.
+    pub(crate) fn readmit(&mut self, member: u32, slot: u16) {
+        let room = &mut self.rooms[self.members[member as usize].room];
+        for entry in room.slots.iter_mut().filter(|entry| **entry == Some(member)) {
+            *entry = None;
+        }
+        let slot = usize::from(slot);
+        if room.slots.len() <= slot {
+            room.slots.resize(slot + 1, None);
+        }
+        room.slots[slot] = Some(member);
     }
 
     /// A message is being sent.
@@ -167,6 +187,7 @@ impl Books {
     fn take(&mut self, receiver: u32, from: u32, arrival: u64, due: &Due) {
         let sender = &self.members[from as usize];
         let (number, admitted) = (sender.source.sender, sender.admitted);
+        let sender_unblockable = sender.unblockable;
         let receiver = &mut self.members[receiver as usize];
         let novelty = receiver.seen[due.channel as usize][number as usize].note(due.number);
         let fresh = matches!(novelty, Novelty::Newest | Novelty::Reordered);
@@ -186,6 +207,10 @@ impl Books {
             tally.record_latency(arrival.saturating_sub(due.scheduled));
             let near = due.channel == Channel::Pose && receiver.is_near(number);
             self.near.delivered += u64::from(near);
+            let others = sender_unblockable && receiver.unblockable;
+            if others && self.plan.blocked_share > 0.0 && due.channel == Channel::Pose {
+                self.others.saturating_record(arrival.saturating_sub(due.scheduled));
+            }
         }
         tally.reordered += u64::from(novelty == Novelty::Reordered);
         tally.duplicated += u64::from(novelty == Novelty::Duplicate);

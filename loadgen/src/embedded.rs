@@ -35,12 +35,18 @@ pub(crate) enum EmbeddedError {
 /// The process; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Embedded {
+    path: PathBuf,
+    options: Vec<String>,
     child: Child,
     data_dir: PathBuf,
     log: Log,
     pub(crate) session: SocketAddr,
+    realtime: SocketAddr,
     pub(crate) http: String,
 }
+
+/// What the server says when it is ready.
+type Ready = (SocketAddr, SocketAddr, String);
 
 /// The last lines of the server's log.
 #[derive(Clone, Debug, Default)]
@@ -66,38 +72,44 @@ impl Embedded {
     pub(crate) fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
-        let mut command = Command::new(&path);
-        command.args(["serve", "--session", "127.0.0.1:0", "--realtime", "127.0.0.1:0"]);
-        command.args(["--http", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
-        command.arg(&data_dir);
+        let mut options: Vec<String> = Vec::new();
         if let Some(shards) = shards {
-            command.args(["--shards", &shards.to_string()]);
+            options.extend(["--shards".into(), shards.to_string()]);
         }
         if let Some(tick) = tick {
-            command.args(["--tick", tick]);
+            options.extend(["--tick".into(), tick.into()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A Ctrl-C on the terminal is for us: the server must outlive what it is measured by.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(source) => {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let log = Log::default();
+        let started = spawn(&path, &data_dir, &options, [free, free], "127.0.0.1:0", &log);
+        let (child, ready) = match started {
+            Ok(started) => started,
+            Err(error) => {
                 remove(&data_dir);
-                return Err(EmbeddedError::Start { path, source });
+                return Err(error);
             }
         };
-        let log = Log::default();
-        let ready = child.stderr.take().map(|stderr| read_log(stderr, log.clone()));
-        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         // From here on dropping it stops the process.
-        let mut server = Embedded { child, data_dir, log, session: unset, http: String::new() };
-        let found = ready.and_then(|ready| ready.recv_timeout(START_TIMEOUT).ok());
-        let Some((session, http)) = found else {
+        let (session, realtime, http) = (free, free, String::new());
+        let mut server = Embedded { path, options, child, data_dir, log, session, realtime, http };
+        let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
             return Err(EmbeddedError::NotReady(server.log.text()));
         };
-        (server.session, server.http) = (session, http);
+        (server.session, server.realtime, server.http) = found;
         Ok(server)
+    }
+
+    /// Kills it as a crash would (SIGKILL) and starts it again on the same ports with the same data;
+    /// does not wait until it is ready.
+    pub(crate) fn restart(&mut self) -> Result<(), EmbeddedError> {
+        // Nothing is left to do when even this fails: the ports will tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let ports = [self.session, self.realtime];
+        let (path, options, http) = (&self.path, &self.options, &self.http);
+        let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
+        self.child = child;
+        Ok(())
     }
 
     /// Its process.
@@ -146,6 +158,33 @@ impl Drop for Embedded {
     }
 }
 
+fn spawn(
+    path: &Path,
+    data_dir: &Path,
+    options: &[String],
+    [session, realtime]: [SocketAddr; 2],
+    http: &str,
+    log: &Log,
+) -> Result<(Child, mpsc::Receiver<Ready>), EmbeddedError> {
+    let mut command = Command::new(path);
+    command.arg("serve").arg("--data-dir").arg(data_dir);
+    command.arg("--session").arg(session.to_string());
+    command.arg("--realtime").arg(realtime.to_string());
+    command.args(["--http", http, "--log-format", "json"]).args(options);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // A Ctrl-C on the terminal is for us: the server must outlive what it is measured by.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };
+    let mut child = command.spawn().map_err(failed)?;
+    let (tell, ready) = mpsc::channel();
+    if let Some(stderr) = child.stderr.take() {
+        let log = log.clone();
+        std::thread::spawn(move || read_log(stderr, &log, &tell));
+    }
+    Ok((child, ready))
+}
+
 fn beside_us() -> Result<PathBuf, EmbeddedError> {
     let own = std::env::current_exe().unwrap_or_default();
     let path = own.with_file_name(format!("nucleus{}", std::env::consts::EXE_SUFFIX));
@@ -169,27 +208,23 @@ fn remove(data_dir: &Path) {
 }
 
 /// Reads the log to its end, so that the server never waits for a full pipe; tells when it is ready.
-fn read_log(stderr: ChildStderr, log: Log) -> mpsc::Receiver<(SocketAddr, String)> {
-    let (tell, ready) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if let Some(found) = parse_ready(&line) {
-                // Nobody listens after the first.
-                let _ = tell.send(found);
-            }
-            log.push(line);
+fn read_log(stderr: ChildStderr, log: &Log, tell: &mpsc::Sender<Ready>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        if let Some(found) = parse_ready(&line) {
+            // Nobody listens after the first.
+            let _ = tell.send(found);
         }
-    });
-    ready
+        log.push(line);
+    }
 }
 
-fn parse_ready(line: &str) -> Option<(SocketAddr, String)> {
+fn parse_ready(line: &str) -> Option<Ready> {
     let line: Value = serde_json::from_str(line).ok()?;
     // tracing's JSON puts an event's fields into an object of their own unless told to flatten.
     let fields = if line.get("fields").is_some() { &line["fields"] } else { &line };
     (fields["message"] == "ready").then_some(())?;
-    let session = fields["session"].as_str()?.parse().ok()?;
-    Some((session, fields["http"].as_str()?.to_owned()))
+    let address = |name: &str| fields[name].as_str()?.parse().ok();
+    Some((address("session")?, address("realtime")?, fields["http"].as_str()?.to_owned()))
 }
 
 #[cfg(test)]
@@ -198,9 +233,12 @@ mod tests {
 
     #[test]
     fn finds_the_ready_line() {
-        let expected = Some(("127.0.0.1:7".parse().unwrap(), "127.0.0.1:9".to_owned()));
-        let fields =
-            r#""message":"ready","session":"127.0.0.1:7","realtime":"x","http":"127.0.0.1:9""#;
+        let expected = Some((
+            "127.0.0.1:7".parse().unwrap(),
+            "127.0.0.1:8".parse().unwrap(),
+            "127.0.0.1:9".to_owned(),
+        ));
+        let fields = r#""message":"ready","session":"127.0.0.1:7","realtime":"127.0.0.1:8","http":"127.0.0.1:9""#;
         assert_eq!(parse_ready(&format!("{{{fields}}}")), expected);
         assert_eq!(
             parse_ready(&format!("{{\"level\":\"INFO\",\"fields\":{{{fields}}}}}")),

@@ -12,7 +12,10 @@ use crate::gaps::Gaps;
 use crate::metrics::Counters;
 use crate::nearest::NearPoses;
 use crate::plan::Plan;
-use crate::report::{self, Generator, Interest, Joins, PoseChannel, Report, Server, Sessions, ms};
+use crate::report::{
+    self, Generator, Interest, Joins, Latency, Others, PoseChannel, Recovery, Report, Server,
+    Sessions, ms,
+};
 use crate::tally::{self, Tally};
 use crate::worker::Outcome;
 
@@ -31,6 +34,11 @@ pub(crate) struct Findings {
     pub(crate) attempted: u64,
     pub(crate) joined: u64,
     pub(crate) lost_sessions: u64,
+    pub(crate) resumed: u64,
+    pub(crate) rejoined: u64,
+    pub(crate) rejoins: Option<Histogram<u64>>,
+    /// Wrong and right ones.
+    pub(crate) rosters: [u64; 2],
     pub(crate) duration_s: f64,
     pub(crate) own_cpu_s: f64,
     pub(crate) interrupted: bool,
@@ -120,6 +128,10 @@ struct Total {
     channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     near: NearPoses,
+    others: Histogram<u64>,
+    back: Histogram<u64>,
+    on_fallback: u64,
+    fallbacks: u64,
     lag: Histogram<u64>,
     datagrams_in: u64,
     unsent: u64,
@@ -135,6 +147,10 @@ impl Total {
             channels: Channel::ALL.map(|_| Tally::new()),
             gaps: Gaps::default(),
             near: NearPoses::default(),
+            others: tally::histogram(),
+            back: tally::histogram(),
+            on_fallback: 0,
+            fallbacks: 0,
             lag: tally::histogram(),
             datagrams_in: 0,
             unsent: 0,
@@ -160,6 +176,10 @@ impl Total {
         self.near.merge(outcome.near);
         // Same bounds on both sides.
         let _ = self.lag.add(&outcome.lag);
+        let _ = self.others.add(&outcome.others);
+        let _ = self.back.add(&outcome.back);
+        self.on_fallback += outcome.on_fallback;
+        self.fallbacks += outcome.fallbacks;
         self.datagrams_in += outcome.datagrams_in;
         self.unsent += outcome.unsent;
         self.rejected += outcome.rejected;
@@ -191,7 +211,18 @@ pub(crate) fn figures(
     report.rooms = plan.rooms().into();
     report.duration_s = findings.duration_s;
     report.joins = joins(&findings);
-    report.sessions = Sessions { lost: findings.lost_sessions, ..Sessions::default() };
+    report.sessions = Sessions {
+        lost: findings.lost_sessions,
+        resumed: findings.resumed,
+        rejoined: findings.rejoined,
+        on_fallback: total.on_fallback,
+        fallbacks: total.fallbacks,
+    };
+    report.recovery = plan.faults.then(|| recovery(&findings, &total));
+    report.others = (plan.blocked_share > 0.0).then(|| Others {
+        blocked_share: plan.blocked_share,
+        pose_latency_ms: Latency::new(&total.others),
+    });
     channels(&mut report, &findings, &total);
     report.generator = Generator {
         cpu_s: findings.own_cpu_s.max(0.0),
@@ -205,6 +236,19 @@ pub(crate) fn figures(
     report.notes.extend(troubles.map(|(text, count)| format!("{count} x {text}")));
     judge(&mut report, plan, &findings, &total);
     report
+}
+
+fn recovery(findings: &Findings, total: &Total) -> Recovery {
+    let rejoins = findings.rejoins.clone().unwrap_or_else(tally::histogram);
+    let [rosters_wrong, rosters_right] = findings.rosters;
+    Recovery {
+        back: total.back.len(),
+        back_ms: Latency::new(&total.back),
+        rejoins: rejoins.len(),
+        rejoin_ms: Latency::new(&rejoins),
+        rosters_right,
+        rosters_wrong,
+    }
 }
 
 fn channels(report: &mut Report, findings: &Findings, total: &Total) {

@@ -1,12 +1,15 @@
-//! One headset's realtime side: its link, its socket, its schedules and its network.
+//! One headset's realtime side: its link, its socket, its session's datagrams, its schedules and its
+//! network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::limits::MAX_BODY;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected, Route};
+use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::netsim::Pipe;
 use nucleus_protocol::time::Time;
 
@@ -15,6 +18,7 @@ use crate::channel::Due;
 use crate::payload::{Source, Stream};
 use crate::plan::Plan;
 use crate::schedule::Schedule;
+use crate::shared::Shared;
 use crate::withheld::Withheld;
 
 /// Enough for a tenth of a second of the largest downlink, small enough for a thousand of them.
@@ -22,12 +26,14 @@ const BUFFER: usize = 256 << 10;
 /// A message with its headers; a datagram that has no room for another is full.
 const MESSAGE: usize = 128;
 
-/// A headset that has joined and shall talk on the realtime plane.
+/// A headset that has joined, or come back, and shall talk on the realtime plane.
 pub(crate) struct Start {
     pub(crate) headset: u32,
     /// Its slot in its room.
     pub(crate) slot: u16,
     pub(crate) link: LinkConfig,
+    /// Carries the datagrams while the realtime port does not.
+    pub(crate) connection: quinn::Connection,
 }
 
 /// Buffers that all headsets of a thread share, and what their sockets did.
@@ -72,6 +78,14 @@ pub(crate) struct Headset {
     link: Link,
     path: Path,
     socket: UdpSocket,
+    connection: quinn::Connection,
+    shared: Arc<Shared>,
+    /// A blocked realtime port concerns it.
+    blockable: bool,
+    /// When it was heard from again over the realtime port after the last fault, µs.
+    pub(crate) back: Option<u64>,
+    /// Fallbacks of links it had before.
+    earlier_fallbacks: u64,
     /// Drops of sockets it had before.
     earlier_drops: u32,
     schedule: Schedule,
@@ -84,23 +98,33 @@ pub(crate) struct Headset {
 
 impl Headset {
     /// Opens its socket; it speaks from `now` on. `member` is its number in the books.
-    pub(crate) fn open(plan: &Plan, start: Start, member: u32, now: u64) -> io::Result<Self> {
+    pub(crate) fn open(
+        plan: &Plan,
+        shared: Arc<Shared>,
+        start: Start,
+        member: u32,
+        now: u64,
+    ) -> io::Result<Self> {
         let source = plan.source(start.headset);
-        let path = start.link.path.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let path = path_of(&start.link)?;
         let network = plan.network.as_ref().map(|conditions| Network {
             up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
             down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
-            next_address: conditions.new_address_every.map(|every| {
-                let phase = every.mul_f64(source.rng(Stream::Up).f64());
-                (Time::from_micros(now) + phase, every)
-            }),
+            next_address: conditions
+                .new_address_every
+                .map(|every| (plan.next_address(source, now, every), every)),
         });
         Ok(Headset {
             source,
             member,
-            link: Link::new(Time::from_micros(now), LinkConfig { fallback: false, ..start.link }),
+            link: Link::new(Time::from_micros(now), start.link),
             path,
             socket: bind(path.remote)?,
+            connection: start.connection,
+            shared,
+            blockable: plan.is_blockable(start.headset),
+            back: None,
+            earlier_fallbacks: 0,
             earlier_drops: 0,
             schedule: Schedule::new(
                 source,
@@ -113,6 +137,27 @@ impl Headset {
             withheld: Withheld::new(now),
             wake: u64::MAX,
         })
+    }
+
+    /// Goes on over another link: its session was resumed or begun anew.
+    pub(crate) fn relink(&mut self, start: Start, now: u64) -> io::Result<()> {
+        self.path = path_of(&start.link)?;
+        self.earlier_fallbacks += self.link.fallbacks();
+        self.link = Link::new(Time::from_micros(now), start.link);
+        self.connection = start.connection;
+        self.withheld.relinked();
+        self.change_address();
+        Ok(())
+    }
+
+    /// Whether its messages travel inside the session because the realtime port does not answer.
+    pub(crate) fn on_fallback(&self, now: u64) -> bool {
+        self.link.on_fallback(Time::from_micros(now))
+    }
+
+    /// How often the realtime port went silent.
+    pub(crate) fn fallbacks(&self) -> u64 {
+        self.earlier_fallbacks + self.link.fallbacks()
     }
 
     /// When there is something to do, µs; messages due at `end` or later are none.
@@ -181,15 +226,42 @@ impl Headset {
         books: &mut Books,
         wire: &mut Wire,
     ) {
-        match self.link.handle_input(arrival, path, ecn, data) {
-            Ok(messages) => {
-                for message in messages {
-                    books.hear(self.member, arrival.as_micros(), &message);
-                }
-            }
-            // What the network sent twice.
-            Err(Rejected::Replayed) => {}
-            Err(_) => wire.rejected += 1,
+        if self.is_cut_off() {
+            return;
+        }
+        let messages = self.link.handle_input(arrival, path, ecn, data);
+        hear(messages, self.member, arrival, books, wire);
+        self.note_return(arrival);
+    }
+
+    /// Takes in a datagram of its session.
+    pub(crate) fn take_session(
+        &mut self,
+        arrival: u64,
+        data: &[u8],
+        books: &mut Books,
+        wire: &mut Wire,
+    ) {
+        let arrival = Time::from_micros(arrival);
+        let messages = self.link.handle_session_input(arrival, data);
+        hear(messages, self.member, arrival, books, wire);
+        self.flush_link(arrival, wire);
+    }
+
+    /// Nothing of the realtime port gets through to it.
+    fn is_cut_off(&self) -> bool {
+        let faults = &self.shared.faults;
+        faults.dark() || self.blockable && faults.realtime_blocked()
+    }
+
+    /// Back after a fault is who is heard and hears over the realtime port.
+    fn note_return(&mut self, arrival: Time) {
+        let Some(over) = self.shared.faults.over() else { return };
+        let arrival = arrival.as_micros();
+        let known = self.back.is_some_and(|back| back >= over);
+        let carried = matches!(self.link.route(), Some((Route::Realtime(_), _)));
+        if !known && arrival >= over && carried {
+            self.back = Some(arrival);
         }
     }
 
@@ -208,8 +280,9 @@ impl Headset {
                 let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
                 next = if room { self.schedule.take(until) } else { None };
             }
+            let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
             match self.link.finish(time, &mut wire.plain, start) {
-                Ok(()) => self.send(time, self.path, wire),
+                Ok(()) => self.send(time, route, wire),
                 Err(_) => wire.unsent += 1,
             }
         }
@@ -225,20 +298,25 @@ impl Headset {
         loop {
             wire.plain.clear();
             let Some(route) = self.link.poll_output(now, &mut wire.plain) else { break };
-            if let Route::Realtime(path) = route {
-                self.send(now, path, wire);
-            }
+            self.send(now, route, wire);
         }
     }
 
     /// Sends `wire.plain`.
-    fn send(&mut self, now: Time, path: Path, wire: &mut Wire) {
-        match &mut self.network {
-            Some(network) => {
-                network.up.handle_input(now, wire.plain.len(), (path, wire.plain.clone()));
+    fn send(&mut self, now: Time, route: Route, wire: &mut Wire) {
+        let bytes = route.wire(&wire.plain);
+        let cut_off = self.is_cut_off();
+        match (route, &mut self.network) {
+            // A session that is just being lost loses it, as a network would.
+            (Route::Session, _) => {
+                let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
             }
-            None => {
-                put(&mut self.socket, path.remote, &wire.plain, &mut wire.output, &mut wire.unsent)
+            _ if cut_off => {}
+            (Route::Realtime(path), Some(network)) => {
+                network.up.handle_input(now, bytes.len(), (path, bytes.to_vec()));
+            }
+            (Route::Realtime(path), None) => {
+                put(&mut self.socket, path.remote, bytes, &mut wire.output, &mut wire.unsent);
             }
         }
     }
@@ -287,6 +365,30 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+fn path_of(link: &LinkConfig) -> io::Result<Path> {
+    link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Puts what a datagram said into the books.
+fn hear(
+    messages: Result<Messages<'_>, Rejected>,
+    member: u32,
+    arrival: Time,
+    books: &mut Books,
+    wire: &mut Wire,
+) {
+    match messages {
+        Ok(messages) => {
+            for message in messages {
+                books.hear(member, arrival.as_micros(), &message);
+            }
+        }
+        // What the network sent twice, or what was on its way to an earlier link.
+        Err(Rejected::Replayed | Rejected::ConnectionId) => {}
+        Err(_) => wire.rejected += 1,
     }
 }
 

@@ -6,12 +6,15 @@
 mod args;
 mod books;
 mod channel;
+mod chaos;
 mod embedded;
 mod events;
 mod fail_if;
+mod faults;
 mod figures;
 mod gaps;
 mod headset;
+mod member;
 mod metrics;
 mod nearest;
 mod network;
@@ -35,13 +38,13 @@ mod withheld;
 mod worker;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, RunArgs};
-use report::Report;
+use args::{ChaosArgs, Cli, Command, RunArgs};
 
 /// A `--fail-if` held.
 const FAILED: u8 = 1;
@@ -50,16 +53,22 @@ const COULD_NOT_RUN: u8 = 3;
 
 fn main() -> ExitCode {
     // Mistakes on the command line end here, with code 2.
-    let Command::Run(args) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Run(args) => measure(&args),
+        Command::Chaos(args) => break_things(&args),
+    }
+}
+
+fn measure(args: &RunArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
-    let report = match run::run(&args) {
+    let report = match run::run(args, faults::Script::new()) {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),
     };
     say(std::io::stdout(), &table::Summary(&report).to_string());
-    if let Err(error) = write_json(&args, &report) {
+    if let Err(error) = write_json(args.json.as_deref(), &report) {
         return could_not_run(&error);
     }
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
@@ -69,9 +78,30 @@ fn main() -> ExitCode {
     if held.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-fn write_json(args: &RunArgs, report: &Report) -> Result<(), String> {
-    let Some(path) = &args.json else { return Ok(()) };
-    let mut text = serde_json::to_string_pretty(report).map_err(|e| e.to_string())?;
+/// `loadgen chaos`.
+fn break_things(args: &ChaosArgs) -> ExitCode {
+    if args.list {
+        say(std::io::stdout(), &chaos::list());
+        return ExitCode::SUCCESS;
+    }
+    let Some(result) = chaos::chaos(args) else {
+        let mistake = format!("there is no such scenario; there are\n{}", chaos::list());
+        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
+    };
+    let verdict = match result {
+        Ok(verdict) => verdict,
+        Err(error) => return could_not_run(&error.to_string()),
+    };
+    if let Err(error) = write_json(args.json.as_deref(), &verdict) {
+        return could_not_run(&error);
+    }
+    say(std::io::stdout(), &verdict.to_string());
+    if verdict.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    let mut text = serde_json::to_string_pretty(value).map_err(|e| e.to_string())?;
     text.push('\n');
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }

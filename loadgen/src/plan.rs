@@ -1,9 +1,12 @@
 //! What is to be driven, fixed before the run starts.
 
+use std::time::Duration;
+
 use nucleus_protocol::netsim::Conditions;
+use nucleus_protocol::time::Time;
 
 use crate::args::RunArgs;
-use crate::payload::Source;
+use crate::payload::{Source, Stream};
 use crate::profile::Traffic;
 
 /// Threads that drive realtime links, at most: beyond it loopback itself is the limit.
@@ -22,6 +25,12 @@ pub(crate) struct Plan {
     pub(crate) workers: u32,
     /// Where schedules begin that several headsets follow, µs.
     pub(crate) epoch: u64,
+    /// Share of the headsets that a blocked realtime port concerns, 0 to 1.
+    pub(crate) blocked_share: f64,
+    /// It is blocked from the beginning.
+    pub(crate) blocked: bool,
+    /// Faults will happen, so that everybody keeps a roster and goes through a simulated network.
+    pub(crate) faults: bool,
 }
 
 impl Plan {
@@ -34,16 +43,39 @@ impl Plan {
             headsets: args.headsets.get(),
             room_size: args.room_size().get(),
             traffic: args.profile.traffic(args.pose_hz),
-            network: (!args.network.is_clean()).then(|| args.network.conditions.clone()),
+            network: (!args.network.is_clean() || args.faults)
+                .then(|| args.network.conditions.clone()),
             workers: workers.min(args.rooms()),
             epoch: now,
+            blocked_share: args.block_realtime,
+            blocked: args.block_realtime > 0.0 && !args.not_blocked_yet,
+            faults: args.faults,
         }
+    }
+
+    /// Whether a blocked realtime port concerns headset `headset`: evenly spread.
+    pub(crate) fn is_blockable(&self, headset: u32) -> bool {
+        let upto = |n: u32| (f64::from(n) * self.blocked_share).floor();
+        upto(headset + 1) > upto(headset)
     }
 
     /// Room and number inside it of headset `headset`.
     pub(crate) fn source(&self, headset: u32) -> Source {
         let (room, sender) = (headset / self.room_size, headset % self.room_size);
         Source { seed: self.seed, room, sender }
+    }
+
+    /// The number of the headset that says it.
+    pub(crate) fn headset(&self, source: Source) -> u32 {
+        source.room * self.room_size + source.sender
+    }
+
+    /// When a headset of a roaming network takes its next address, both planes at once.
+    pub(crate) fn next_address(&self, source: Source, now: u64, every: Duration) -> Time {
+        let every = (every.as_micros() as u64).max(1);
+        let phase = source.mix(Stream::Up, 1) % every;
+        let since = now.saturating_sub(self.epoch + phase);
+        Time::from_micros(self.epoch + phase + since.next_multiple_of(every))
     }
 
     /// Headsets of a room: the last may have fewer than the others.
@@ -75,13 +107,34 @@ impl Plan {
     /// Two rooms of two in a meeting, on one thread.
     pub(crate) fn of_two_rooms() -> Self {
         let traffic = crate::profile::Profile::Meeting.traffic(None);
-        Plan { seed: 1, headsets: 4, room_size: 2, traffic, network: None, workers: 1, epoch: 0 }
+        Plan {
+            seed: 1,
+            headsets: 4,
+            room_size: 2,
+            traffic,
+            network: None,
+            workers: 1,
+            epoch: 0,
+            blocked_share: 0.0,
+            blocked: false,
+            faults: false,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenth_is_every_tenth() {
+        let plan = Plan { blocked_share: 0.1, ..Plan::of_two_rooms() };
+        let blocked: Vec<u32> = (0..50).filter(|headset| plan.is_blockable(*headset)).collect();
+        assert_eq!(blocked, [9, 19, 29, 39, 49]);
+        let all = Plan { blocked_share: 1.0, ..Plan::of_two_rooms() };
+        assert!((0..50).all(|headset| all.is_blockable(headset)));
+        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_blockable(headset)));
+    }
 
     #[test]
     fn the_last_room_has_what_is_left() {

@@ -31,6 +31,12 @@ pub(crate) struct Report {
     pub(crate) channels: Channels,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) interest: Option<Interest>,
+    /// Where there was a fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovery: Option<Recovery>,
+    /// Where the realtime port was blocked for some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) others: Option<Others>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -46,10 +52,38 @@ pub(crate) struct Joins {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sessions {
-    /// Ended before the run did, and not by us.
+    /// Peers whose place was lost before the run ended, and not by us.
     pub(crate) lost: u64,
+    /// Times that a lost session was taken up again, as the same peer.
     pub(crate) resumed: u64,
+    /// Of the lost: those who came back as a new peer.
+    pub(crate) rejoined: u64,
+    /// Headsets whose messages travelled inside QUIC at the end.
     pub(crate) on_fallback: u64,
+    /// Times that a realtime port went silent.
+    pub(crate) fallbacks: u64,
+}
+
+/// How a run got over its last fault.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Recovery {
+    /// Headsets that were heard again over the realtime port, and after how long.
+    pub(crate) back: u64,
+    pub(crate) back_ms: Latency,
+    /// Sessions begun again, and after how long.
+    pub(crate) rejoins: u64,
+    pub(crate) rejoin_ms: Latency,
+    /// Rosters at the end: everybody once and present, or not.
+    pub(crate) rosters_right: u64,
+    pub(crate) rosters_wrong: u64,
+}
+
+/// The poses of those whom a blocked realtime port does not concern.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Others {
+    /// Share of the headsets that it concerns.
+    pub(crate) blocked_share: f64,
+    pub(crate) pose_latency_ms: Latency,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -219,7 +253,7 @@ impl Channel {
 }
 
 impl Latency {
-    fn new(micros: &hdrhistogram::Histogram<u64>) -> Self {
+    pub(crate) fn new(micros: &hdrhistogram::Histogram<u64>) -> Self {
         let at = |q: f64| ms(micros.value_at_quantile(q));
         let max = ms(micros.max());
         Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::args::RunArgs;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::events::EventBook;
+use crate::faults::{Fault, Script};
 use crate::figures::{Findings, ServerWatch, figures};
 use crate::plan::Plan;
 use crate::progress::Ticker;
@@ -19,7 +20,7 @@ use crate::report::Report;
 use crate::sessions::{self, Crew, SessionLog};
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
 use crate::target::{Target, TargetError};
-use crate::worker::{Outcome, Worker};
+use crate::worker::{ORDERS, Order, Outcome, Worker};
 
 /// Between the last join and the window.
 const SETTLE: u64 = 2_000_000;
@@ -47,7 +48,9 @@ pub(crate) enum RunError {
 }
 
 /// Runs it.
-pub(crate) fn run(args: &RunArgs) -> Result<Report, RunError> {
+///
+/// `script`: what goes wrong on the way. A server is killed only when it is our own.
+pub(crate) fn run(args: &RunArgs, script: Script) -> Result<Report, RunError> {
     let plan = Arc::new(Plan::new(args, Clock::new().now()));
     raise_file_limit(&plan)?;
     let mut embedded = None;
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Report, RunError> {
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp)?;
+    run.script = script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
     run.wait_for_stragglers();
@@ -86,6 +90,8 @@ struct Run {
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
+    /// What is still to go wrong, from the window's start on, in order.
+    script: Script,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -97,7 +103,7 @@ impl Run {
         embedded: Option<Embedded>,
         ramp: Duration,
     ) -> Result<Self, RunError> {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(plan.blocked));
         let (senders, workers) = start_workers(&plan, &shared)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,6 +121,7 @@ impl Run {
             workers: senders,
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
+            deaths: watch::Sender::new(0),
         });
         let signals = Arc::<AtomicU32>::default();
         runtime.spawn(catch_signals(signals.clone()));
@@ -132,6 +139,7 @@ impl Run {
             ticker,
             watch,
             findings,
+            script: Script::new(),
             embedded,
         })
     }
@@ -167,7 +175,7 @@ impl Run {
         self.wait("settling", start, |_| false);
         self.findings.own_cpu_s = -own_cpu();
         self.watch.begin();
-        self.wait("measuring", end, |_| false);
+        self.measure_until(start, end);
         self.findings.own_cpu_s += own_cpu();
         self.watch.end();
         if self.interrupted() {
@@ -175,6 +183,31 @@ impl Run {
         }
         let window = self.shared.window();
         self.findings.duration_s = window.end.saturating_sub(window.start) as f64 / 1e6;
+    }
+
+    /// The window from `start` to `end` (µs), with what goes wrong in it.
+    fn measure_until(&mut self, start: u64, end: u64) {
+        for (after, fault) in std::mem::take(&mut self.script) {
+            self.wait("measuring", start + after.as_micros() as u64, |_| false);
+            if self.interrupted() {
+                return;
+            }
+            self.happen(fault);
+        }
+        self.wait("measuring", end, |_| false);
+    }
+
+    fn happen(&mut self, fault: Fault) {
+        self.shared.faults.happen(self.now(), fault);
+        if fault == Fault::Dark(true) {
+            self.crew.deaths.send_replace(self.shared.faults.darknesses.load(Relaxed));
+        }
+        if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded)
+            && let Err(error) = server.restart()
+        {
+            self.findings.server_died = Some(error.to_string());
+            self.signals.store(2, Relaxed);
+        }
     }
 
     /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
@@ -189,7 +222,10 @@ impl Run {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         // Who leaves now is not lost.
-        self.findings.lost_sessions = self.shared.progress.lost_sessions.load(Relaxed);
+        let progress = &self.shared.progress;
+        self.findings.lost_sessions = progress.lost_sessions.load(Relaxed);
+        self.findings.resumed = progress.resumed.load(Relaxed);
+        self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.crew.events.tally());
         self.crew.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
@@ -201,6 +237,8 @@ impl Run {
         });
         self.ticker.end();
         self.findings.joins = Some(self.crew.log.joins());
+        self.findings.rejoins = Some(self.crew.log.rejoins());
+        self.findings.rosters = self.crew.log.rosters();
         self.findings.troubles = self.crew.log.troubles();
         self.findings.interrupted = self.interrupted();
         let report = figures(args, &self.plan, self.findings, outcomes, self.watch);
@@ -234,15 +272,15 @@ impl Run {
     }
 }
 
-type Workers = (Vec<mpsc::Sender<crate::headset::Start>>, Vec<JoinHandle<Outcome>>);
+type Workers = (Vec<mpsc::SyncSender<Order>>, Vec<JoinHandle<Outcome>>);
 
 fn start_workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Workers, RunError> {
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
     for number in 0..plan.workers {
-        let (sender, starts) = mpsc::channel();
+        let (sender, orders) = mpsc::sync_channel(ORDERS);
         let (plan, shared) = (plan.clone(), shared.clone());
         let name = format!("realtime-{number}");
-        let work = move || Worker::new(plan, shared, starts).run();
+        let work = move || Worker::new(plan, shared, orders).run();
         let handle = std::thread::Builder::new().name(name).spawn(work);
         senders.push(sender);
         handles.push(handle.map_err(RunError::Threads)?);

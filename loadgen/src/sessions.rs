@@ -1,29 +1,26 @@
-//! The headsets' session side: on tokio, one task each. It joins, hands the link to its realtime
-//! thread, sends and checks events, and leaves.
+//! The headsets' session side: on tokio, one task each (see [`crate::member`]), and what these tasks
+//! share.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nucleus_client::session::{
-    Session, SessionEvent, SessionOptions, SessionReceiver, SessionSender, To,
-};
-use nucleus_protocol::session::Joined;
+use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
-use crate::events::{EventBook, Inbox};
-use crate::headset::Start;
+use crate::events::EventBook;
+use crate::member::live;
 use crate::payload::Stream;
 use crate::plan::Plan;
-use crate::schedule::EventSchedule;
 use crate::shared::Shared;
 use crate::sim_socket::SimSocket;
 use crate::tally;
 use crate::target::Target;
+use crate::worker::Order;
 
 /// Headsets that share a QUIC endpoint where no network is simulated: a socket each would only cost
 /// the generator.
@@ -36,24 +33,33 @@ pub(crate) struct Crew {
     pub(crate) plan: Arc<Plan>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) target: Target,
-    /// The realtime threads; at most one message a headset, so the queues are bounded by the plan.
-    pub(crate) workers: Vec<mpsc::Sender<Start>>,
+    /// The realtime threads.
+    pub(crate) workers: Vec<mpsc::SyncSender<Order>>,
     pub(crate) events: EventBook,
     pub(crate) log: SessionLog,
     /// Turns true when everybody shall leave.
     pub(crate) leave: watch::Sender<bool>,
+    /// Counts the times that it got dark, when processes die.
+    pub(crate) deaths: watch::Sender<u32>,
 }
 
 /// How the joins went and why sessions ended.
 #[derive(Debug)]
 pub(crate) struct SessionLog {
     joins: Mutex<Histogram<u64>>,
+    rejoins: Mutex<Histogram<u64>>,
+    rosters: [AtomicU64; 2],
     troubles: Mutex<BTreeMap<String, u64>>,
 }
 
 impl SessionLog {
     pub(crate) fn new() -> Self {
-        SessionLog { joins: Mutex::new(tally::histogram()), troubles: Mutex::default() }
+        SessionLog {
+            joins: Mutex::new(tally::histogram()),
+            rejoins: Mutex::new(tally::histogram()),
+            rosters: [AtomicU64::new(0), AtomicU64::new(0)],
+            troubles: Mutex::default(),
+        }
     }
 
     /// µs that the joins took.
@@ -61,12 +67,32 @@ impl SessionLog {
         lock(&self.joins).clone()
     }
 
+    /// A headset was back `after` µs.
+    pub(crate) fn rejoined(&self, after: u64) {
+        lock(&self.rejoins).saturating_record(after);
+    }
+
+    /// µs from the end of the last fault until headsets had a session again.
+    pub(crate) fn rejoins(&self) -> Histogram<u64> {
+        lock(&self.rejoins).clone()
+    }
+
+    /// A headset's roster was right at the end, or not.
+    pub(crate) fn roster(&self, right: bool) {
+        self.rosters[usize::from(right)].fetch_add(1, Relaxed);
+    }
+
+    /// Rosters that were wrong, and right.
+    pub(crate) fn rosters(&self) -> [u64; 2] {
+        [self.rosters[0].load(Relaxed), self.rosters[1].load(Relaxed)]
+    }
+
     /// What went wrong, and how often.
     pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
         lock(&self.troubles).clone()
     }
 
-    fn trouble(&self, text: String) {
+    pub(crate) fn trouble(&self, text: String) {
         *lock(&self.troubles).entry(text).or_default() += 1;
     }
 }
@@ -88,7 +114,7 @@ pub(crate) async fn start(crew: &Arc<Crew>, ramp: Duration) -> Vec<tokio::task::
         let at = begin + u64::from(headset) * step;
         match &endpoint {
             Some(Ok(endpoint)) => {
-                handles.push(tokio::spawn(run(crew.clone(), endpoint.clone(), headset, at)));
+                handles.push(tokio::spawn(live(crew.clone(), endpoint.clone(), headset, at)));
             }
             Some(Err(error)) => crew.failed(format!("no QUIC endpoint: {error}")),
             None => {}
@@ -97,7 +123,8 @@ pub(crate) async fn start(crew: &Arc<Crew>, ramp: Duration) -> Vec<tokio::task::
     handles
 }
 
-async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint> {
+/// A QUIC endpoint of a headset's own, or for several of them.
+pub(crate) async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint> {
     let ip = match crew.target.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -109,118 +136,52 @@ async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint> {
         let socket = std::net::UdpSocket::bind((ip, 0))?;
         return Endpoint::new(config, None, socket, runtime);
     };
-    let seed = crew.plan.source(headset).mix(Stream::Session, 0);
-    let socket = Arc::new(SimSocket::bind(ip, seed, conditions.clone()).await?);
+    let source = crew.plan.source(headset);
+    let network = (source.mix(Stream::Session, 0), conditions.clone());
+    let next_address = conditions
+        .new_address_every
+        .map(|every| crew.plan.next_address(source, crew.shared.clock.now(), every));
+    let socket = SimSocket::bind(ip, network, next_address, crew.shared.clone()).await?;
+    let socket = Arc::new(socket);
     Endpoint::new_with_abstract_socket(config, None, socket, runtime)
 }
 
-async fn run(crew: Arc<Crew>, endpoint: Endpoint, headset: u32, at: u64) {
-    crew.sleep_until(at).await;
-    let session = match crew.join(&endpoint, headset).await {
-        Ok(session) => session,
-        Err(error) => return crew.failed(error),
-    };
-    let events = {
-        let joined = session.joined();
-        crew.events.admit(crew.plan.source(headset), joined.peer)
-    };
-    if let Err(error) = crew.hand_over(&session, headset) {
-        return crew.failed(error);
-    }
-    crew.shared.progress.joined.fetch_add(1, Relaxed);
-    let (sender, receiver) = session.split();
-    let talk = tokio::spawn(talk(crew.clone(), sender.clone(), headset));
-    listen(&crew, receiver, events).await;
-    // What is under way goes out before the leave does.
-    talk.abort();
-    sender.leave().await;
-}
-
 impl Crew {
-    async fn sleep_until(&self, micros: u64) {
+    pub(crate) async fn sleep_until(&self, micros: u64) {
         let left = micros.saturating_sub(self.shared.clock.now());
         tokio::time::sleep(Duration::from_micros(left)).await;
     }
 
-    fn failed(&self, error: String) {
+    pub(crate) fn failed(&self, error: String) {
         self.shared.progress.failed.fetch_add(1, Relaxed);
         self.log.trouble(format!("join failed: {error}"));
     }
 
-    async fn join(&self, endpoint: &Endpoint, headset: u32) -> Result<Session, String> {
-        let room = self.plan.source(headset).room;
+    /// Joins the headset's room, as `resume` says if it does.
+    pub(crate) async fn join(
+        &self,
+        endpoint: &Endpoint,
+        headset: u32,
+        resume: Option<ResumeFrom>,
+    ) -> Result<Session, JoinError> {
+        let source = self.plan.source(headset);
+        let first = resume.is_none();
         let options = SessionOptions {
             server: self.target.address,
             server_name: self.target.name.clone(),
-            token: self.target.tokens.token(headset).map_err(|e| e.to_string())?,
-            room: self.plan.room_name(room),
+            // A token that cannot be made is a server that refuses an empty one.
+            token: self.target.tokens.token(headset).unwrap_or_default(),
+            room: self.plan.room_name(source.room),
             name: String::new(),
             capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
             agent: AGENT.to_owned(),
-            resume: None,
+            resume,
         };
         let before = self.shared.clock.now();
-        let session = Session::join(endpoint, self.target.config.clone(), options).await;
-        let session = session.map_err(|e| e.to_string())?;
-        lock(&self.log.joins).saturating_record(self.shared.clock.now() - before);
+        let session = Session::join(endpoint, self.target.config.clone(), options).await?;
+        if first {
+            lock(&self.log.joins).saturating_record(self.shared.clock.now() - before);
+        }
         Ok(session)
-    }
-
-    /// Gives the link to the headset's realtime thread.
-    fn hand_over(&self, session: &Session, headset: u32) -> Result<(), String> {
-        let Joined { slot, .. } = *session.joined();
-        let link = session.link_config().map_err(|e| e.to_string())?;
-        let worker = self.plan.worker(self.plan.source(headset).room) as usize;
-        let start = Start { headset, slot, link };
-        let sent = self.workers.get(worker).is_some_and(|worker| worker.send(start).is_ok());
-        if sent { Ok(()) } else { Err("its thread is gone".into()) }
-    }
-}
-
-/// Sends events by their schedule until the window ends.
-async fn talk(crew: Arc<Crew>, sender: SessionSender, headset: u32) {
-    let source = crew.plan.source(headset);
-    let now = crew.shared.clock.now();
-    let mut schedule = EventSchedule::new(source, &crew.plan.traffic, now);
-    let mut payload = Vec::new();
-    for number in 0.. {
-        let Some((due, kind)) = schedule.take() else { return };
-        crew.sleep_until(due).await;
-        let window = crew.shared.window();
-        if due >= window.end {
-            return;
-        }
-        payload.clear();
-        source.event(kind, number, &mut payload);
-        crew.events.say(source, number, due, window);
-        if sender.send_event(To::Others, kind.channel(), &payload).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Takes in events until it is time to leave or the session ends.
-async fn listen(crew: &Crew, mut receiver: SessionReceiver, mut inbox: Inbox) {
-    let mut leave = crew.leave.subscribe();
-    loop {
-        let event = tokio::select! {
-            event = receiver.next() => event,
-            _ = leave.wait_for(|leave| *leave) => return,
-        };
-        match event {
-            SessionEvent::Event(event) => {
-                let now = crew.shared.clock.now();
-                if crew.events.hear(&mut inbox, now, crew.shared.window(), &event) {
-                    crew.shared.progress.events_delivered.fetch_add(1, Relaxed);
-                }
-            }
-            SessionEvent::Roster(_) => {}
-            SessionEvent::Closed { code, text } => {
-                crew.shared.progress.lost_sessions.fetch_add(1, Relaxed);
-                let code = code.map_or_else(|| "no code".into(), |code| code.to_string());
-                crew.log.trouble(format!("session lost ({code}): {text}"));
-                return;
-            }
-        }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use nucleus_net::Clock;
 
+use crate::faults::Faults;
+
 /// µs that realtime messages are waited for behind the window.
 pub(crate) const REALTIME_WAIT: u64 = 1_000_000;
 /// µs that events are waited for.
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
     end: AtomicU64,
     finished: AtomicBool,
     pub(crate) progress: Progress,
+    pub(crate) faults: Faults,
 }
 
 /// Counts since the start of the run, window or not.
@@ -39,20 +42,27 @@ pub(crate) struct Shared {
 pub(crate) struct Progress {
     pub(crate) joined: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Peers whose place was lost.
     pub(crate) lost_sessions: AtomicU64,
+    /// Peers that came back as themselves.
+    pub(crate) resumed: AtomicU64,
+    /// Headsets that came back as somebody else.
+    pub(crate) rejoined: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) events_delivered: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
+    /// `blocked`: the realtime port is, from the beginning.
+    pub(crate) fn new(blocked: bool) -> Self {
         Shared {
             clock: Clock::new(),
             start: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(u64::MAX),
             finished: AtomicBool::new(false),
             progress: Progress::default(),
+            faults: Faults::new(blocked),
         }
     }
 

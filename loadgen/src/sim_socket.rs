@@ -17,6 +17,8 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use crate::shared::Shared as RunShared;
+
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
 const ARRIVED: usize = 1_024;
 /// Largest datagram read.
@@ -39,10 +41,10 @@ struct State {
     closed: bool,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    run: Arc<RunShared>,
 }
 
 impl Shared {
@@ -53,14 +55,21 @@ impl Shared {
 
 impl SimSocket {
     /// Binds a free port of `ip` and starts the task on the current runtime.
-    pub(crate) async fn bind(ip: IpAddr, seed: u64, conditions: Conditions) -> io::Result<Self> {
+    ///
+    /// While the faults are `dark`, nothing passes.
+    pub(crate) async fn bind(
+        ip: IpAddr,
+        (seed, conditions): (u64, Conditions),
+        first_address: Option<Time>,
+        run: Arc<RunShared>,
+    ) -> io::Result<Self> {
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), run });
         shared.state().up = Some(Pipe::new(seed, conditions.clone()));
         let down = Pipe::new(!seed, conditions.clone());
         let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new() };
-        tokio::spawn(pump.run(conditions.new_address_every));
+        tokio::spawn(pump.run(first_address.zip(conditions.new_address_every)));
         Ok(SimSocket { shared, local })
     }
 }
@@ -80,6 +89,9 @@ impl AsyncUdpSocket for SimSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let now = Time::from_micros(Clock::new().now());
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        if self.shared.run.faults.dark() {
+            return Ok(());
+        }
         if let Some(up) = &mut self.shared.state().up {
             for datagram in transmit.contents.chunks(segment) {
                 let parcel = (transmit.destination, datagram.to_vec());
@@ -142,21 +154,20 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(mut self, new_address_every: Option<Duration>) {
+    async fn run(mut self, mut next_address: Option<(Time, Duration)>) {
         let mut buffer = vec![0; BUFFER];
-        let mut next_address = new_address_every.map(|every| self.now() + every);
         loop {
-            if let Some((due, every)) = next_address.zip(new_address_every)
-                && self.now() >= due
+            if let Some((due, every)) = &mut next_address
+                && Time::from_micros(self.clock.now()) >= *due
             {
-                next_address = Some(due + every);
+                *due += *every;
                 self.change_address().await;
             }
-            let Some(wait) = self.deliver(next_address) else { return };
+            let Some(wait) = self.deliver(next_address.map(|(due, _)| due)) else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
                     // An error here is an ICMP echo of something sent; the next call goes on.
-                    if let Ok((len, from)) = received {
+                    if let Ok((len, from)) = received && !self.shared.run.faults.dark() {
                         let now = self.now();
                         self.down.handle_input(now, len, (from, buffer[..len].to_vec()));
                     }

@@ -17,8 +17,14 @@ impl fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "joins     {} of {} (p50 {:.1} ms, p99 {:.1} ms), sessions lost {}",
-            r.joins.ok, r.joins.attempted, r.joins.p50_ms, r.joins.p99_ms, r.sessions.lost
+            "joins     {} of {} (p50 {:.1} ms, p99 {:.1} ms)",
+            r.joins.ok, r.joins.attempted, r.joins.p50_ms, r.joins.p99_ms
+        )?;
+        let s = &r.sessions;
+        writeln!(
+            f,
+            "sessions  {} lost, {} resumed, {} rejoined, {} on the fallback after {} falls",
+            s.lost, s.resumed, s.rejoined, s.on_fallback, s.fallbacks
         )?;
         channels(f, r)?;
         server(f, r)?;

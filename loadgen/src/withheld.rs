@@ -47,6 +47,11 @@ impl Withheld {
         (self.newest, self.at, self.counts) = (*report, now, after);
     }
 
+    /// Another link counts from nothing.
+    pub(crate) fn relinked(&mut self) {
+        self.newest = ServerReport::default();
+    }
+
     /// Superseded and suppressed since the window's start.
     pub(crate) fn since_start(&self, channel: Channel) -> (u64, u64) {
         let base = self.base.unwrap_or(self.counts)[channel as usize];

@@ -1,10 +1,12 @@
 //! A plain thread that drives the realtime side of many headsets.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 
+use bytes::Bytes;
+use hdrhistogram::Histogram;
 use nucleus_net::RecvBatch;
 
 use crate::books::Books;
@@ -14,7 +16,7 @@ use crate::headset::{Headset, Start, Wire};
 use crate::nearest::NearPoses;
 use crate::plan::Plan;
 use crate::shared::Shared;
-use crate::tally::Tally;
+use crate::tally::{self, Tally};
 
 /// µs between two looks at a headset's socket: four datagrams a call at a server's tick of 10 ms. The
 /// arrival is the kernel's stamp, so coming by rarely costs no accuracy.
@@ -32,7 +34,12 @@ pub(crate) struct Outcome {
     pub(crate) channels: [Tally; Channel::COUNT],
     pub(crate) gaps: Gaps,
     pub(crate) near: NearPoses,
-    pub(crate) lag: hdrhistogram::Histogram<u64>,
+    pub(crate) others: Histogram<u64>,
+    /// µs from the end of the last fault until a headset was back on the realtime port.
+    pub(crate) back: Histogram<u64>,
+    pub(crate) on_fallback: u64,
+    pub(crate) fallbacks: u64,
+    pub(crate) lag: Histogram<u64>,
     pub(crate) datagrams_in: u64,
     pub(crate) unsent: u64,
     pub(crate) rejected: u64,
@@ -41,12 +48,25 @@ pub(crate) struct Outcome {
     pub(crate) unopened: BTreeMap<String, u64>,
 }
 
+/// What the session side tells a thread.
+pub(crate) enum Order {
+    /// A headset has joined or come back.
+    Start(Box<Start>),
+    /// A realtime datagram came inside a headset's session, at this time (µs).
+    Datagram(u32, u64, Bytes),
+}
+
+/// Orders that may wait: beyond it datagrams are dropped, as a full socket buffer would.
+pub(crate) const ORDERS: usize = 1 << 16;
+
 /// See the module.
 pub(crate) struct Worker {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
-    starts: mpsc::Receiver<Start>,
+    orders: mpsc::Receiver<Order>,
     headsets: Vec<Headset>,
+    /// Place in `headsets` by headset.
+    places: HashMap<u32, u32>,
     books: Books,
     wire: Wire,
     input: RecvBatch,
@@ -61,14 +81,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, starts: mpsc::Receiver<Start>) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
         let books = Books::new(shared.window(), plan.clone());
         let listened = shared.clock.now();
         Worker {
             plan,
             shared,
-            starts,
+            orders,
             headsets: Vec::new(),
+            places: HashMap::new(),
             books,
             wire: Wire::new(),
             input: RecvBatch::new(false),
@@ -85,7 +106,7 @@ impl Worker {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
             self.books.window = self.shared.window();
-            self.admit(now);
+            self.obey(now);
             self.speak(now);
             self.listen(now);
             self.publish();
@@ -98,19 +119,37 @@ impl Worker {
         self.outcome()
     }
 
-    fn admit(&mut self, now: u64) {
-        while let Ok(start) = self.starts.try_recv() {
-            let source = self.plan.source(start.headset);
-            let slot = start.slot;
-            let member = self.headsets.len() as u32;
-            match Headset::open(&self.plan, start, member, now) {
-                Ok(headset) => {
-                    self.books.admit(source, slot, now);
-                    self.headsets.push(headset);
-                    self.requeue(member);
+    fn obey(&mut self, now: u64) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Start(start) => self.admit(*start, now),
+                Order::Datagram(headset, arrival, bytes) => {
+                    let Some(place) = self.places.get(&headset).copied() else { continue };
+                    let headset = &mut self.headsets[place as usize];
+                    headset.take_session(arrival, &bytes, &mut self.books, &mut self.wire);
+                    self.requeue(place);
                 }
-                Err(error) => *self.unopened.entry(error.to_string()).or_default() += 1,
             }
+        }
+    }
+
+    fn admit(&mut self, start: Start, now: u64) {
+        let (number, slot) = (start.headset, start.slot);
+        let opened = if let Some(place) = self.places.get(&number).copied() {
+            self.books.readmit(place, slot);
+            self.headsets[place as usize].relink(start, now).map(|()| place)
+        } else {
+            let place = self.headsets.len() as u32;
+            Headset::open(&self.plan, self.shared.clone(), start, place, now).map(|headset| {
+                self.books.admit(self.plan.source(number), slot, now);
+                self.headsets.push(headset);
+                self.places.insert(number, place);
+                place
+            })
+        };
+        match opened {
+            Ok(place) => self.requeue(place),
+            Err(error) => *self.unopened.entry(error.to_string()).or_default() += 1,
         }
     }
 
@@ -184,9 +223,21 @@ impl Worker {
                 tally.suppressed += suppressed;
             }
         }
+        let mut back = tally::histogram();
+        let over = self.shared.faults.over().unwrap_or(u64::MAX);
+        for headset in &self.headsets {
+            if let Some(at) = headset.back.filter(|at| *at >= over) {
+                back.saturating_record(at - over);
+            }
+        }
+        let now = self.shared.clock.now();
         Outcome {
+            back,
+            on_fallback: self.headsets.iter().filter(|h| h.on_fallback(now)).count() as u64,
+            fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
             gaps: self.books.gaps(),
             near: self.books.near,
+            others: self.books.others,
             channels: self.books.channels,
             lag: self.books.lag,
             datagrams_in: self.wire.datagrams_in,

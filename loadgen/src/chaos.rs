@@ -1,0 +1,298 @@
+//! `loadgen chaos`: a fault on purpose, and whether the figures that are promised for it are reached.
+
+use std::time::Duration;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::args::{ChaosArgs, Cli, Command, RunArgs};
+use crate::faults::{Fault, Script};
+use crate::report::Report;
+use crate::run::{RunError, run};
+
+/// A scenario.
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    /// Its run, as on the command line.
+    run: &'static [&'static str],
+    /// Share of the headsets that a blocked realtime port concerns.
+    share: f64,
+    script: fn() -> Script,
+    judge: fn(&Report) -> Vec<Figure>,
+}
+
+/// A figure and what it may be at most.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    name: &'static str,
+    figure: f64,
+    limit: f64,
+    reached: bool,
+}
+
+fn at_most(name: &'static str, figure: f64, limit: f64) -> Figure {
+    Figure { name, figure, limit, reached: figure <= limit }
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// When the realtime port is blocked in mid-session, and when it opens again.
+const BLOCKED: (Duration, Duration) = (seconds(5), seconds(15));
+/// When it gets dark, and light again.
+const DARK: (Duration, Duration) = (seconds(5), seconds(15));
+/// When the server is killed.
+const KILLED: Duration = seconds(5);
+/// Rounds of a comparison; the median of their ratios counts.
+const ROUNDS: usize = 3;
+/// What the others' poses may take longer while a tenth is on the fallback.
+const OTHERS_RATIO: f64 = 1.2;
+/// The scenario that compares two runs.
+const FALLBACK_TENTH: &str = "fallback-tenth";
+
+const SCENARIOS: [Scenario; 6] = [
+    Scenario {
+        name: "blocked-realtime",
+        about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
+        run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
+        share: 1.0,
+        script: || {
+            vec![(BLOCKED.0, Fault::BlockRealtime(true)), (BLOCKED.1, Fault::BlockRealtime(false))]
+        },
+        judge: |r| {
+            let mut figures = vec![
+                at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0),
+                at_most("longest way back to 5056, ms", back(r).max, 3_000.0),
+                at_most("headsets not back on 5056", missing(r), 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+    },
+    Scenario {
+        name: FALLBACK_TENTH,
+        about: "a tenth of the headsets is on the fallback throughout; the others' pose p99",
+        run: &["--headsets", "500", "--room-size", "10", "--duration", "15s"],
+        share: 0.1,
+        script: Script::new,
+        judge: intact,
+    },
+    Scenario {
+        name: "roaming",
+        about: "everybody's addresses change every five seconds",
+        run: &[
+            "--headsets",
+            "200",
+            "--room-size",
+            "10",
+            "--duration",
+            "60s",
+            "--network",
+            "roaming",
+        ],
+        share: 0.0,
+        script: Script::new,
+        judge: |r| {
+            let mut figures = intact(r);
+            figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
+            figures
+        },
+    },
+    Scenario {
+        name: "sleep",
+        about: "everybody is dark for ten seconds and back at once, every second one as a new process",
+        run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
+        share: 0.0,
+        script: || vec![(DARK.0, Fault::Dark(true)), (DARK.1, Fault::Dark(false))],
+        judge: |r| {
+            let wrong = r.recovery.as_ref().map_or(f64::MAX, |r| r.rosters_wrong as f64);
+            let mut figures = vec![
+                at_most("longest way back, ms", back(r).max, 3_000.0),
+                at_most("headsets not back", missing(r), 0.0),
+                at_most("not themselves", r.headsets as f64 / 2.0 - r.sessions.resumed as f64, 0.0),
+                at_most("rosters with a ghost, a double or a gap", wrong, 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+    },
+    Scenario {
+        name: "restart",
+        about: "the server is killed with SIGKILL and started again",
+        run: &[
+            "--headsets",
+            "2000",
+            "--room-size",
+            "10",
+            "--duration",
+            "25s",
+            "--ramp",
+            "10s",
+            "--pose-hz",
+            "5",
+        ],
+        share: 0.0,
+        script: || vec![(KILLED, Fault::RestartServer)],
+        judge: |r| {
+            let recovery = r.recovery.clone().unwrap_or_default();
+            vec![
+                at_most("rejoined, p50, ms", recovery.rejoin_ms.p50, 2_000.0),
+                at_most("rejoined, p99, ms", recovery.rejoin_ms.p99, 8_000.0),
+                at_most("rejoined, all, ms", recovery.rejoin_ms.max, 15_000.0),
+                at_most("not rejoined", r.headsets as f64 - recovery.rejoins as f64, 0.0),
+                at_most(
+                    "rosters with a ghost, a double or a gap",
+                    recovery.rosters_wrong as f64,
+                    0.0,
+                ),
+            ]
+        },
+    },
+    Scenario {
+        name: "awful",
+        about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
+        run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
+        share: 0.0,
+        script: Script::new,
+        judge: intact,
+    },
+];
+
+/// No session lost, every event there once and in order, nothing wrong on the realtime plane.
+fn intact(r: &Report) -> Vec<Figure> {
+    let event = &r.channels.event;
+    let pose = &r.channels.pose.channel;
+    vec![
+        at_most("joins failed", r.joins.failed as f64, 0.0),
+        at_most("sessions lost", r.sessions.lost as f64, 0.0),
+        at_most("events lost", event.lost as f64, 0.0),
+        at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
+        at_most(
+            "poses twice, misrouted or corrupt",
+            (pose.duplicated + pose.misrouted + pose.corrupt) as f64,
+            0.0,
+        ),
+    ]
+}
+
+fn back(r: &Report) -> crate::report::Latency {
+    r.recovery.as_ref().map(|r| r.back_ms.clone()).unwrap_or_default()
+}
+
+fn missing(r: &Report) -> f64 {
+    r.headsets as f64 - r.recovery.as_ref().map_or(0.0, |r| r.back as f64)
+}
+
+/// What a scenario came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    scenario: &'static str,
+    pub(crate) reached: bool,
+    figures: Vec<Figure>,
+    report: Report,
+}
+
+/// The scenarios, one a line.
+pub(crate) fn list() -> String {
+    SCENARIOS.iter().map(|s| format!("{:<17} {}\n", s.name, s.about)).collect()
+}
+
+/// Runs one; `None` when there is none of that name.
+pub(crate) fn chaos(args: &ChaosArgs) -> Option<Result<Verdict, RunError>> {
+    let name = args.name.as_deref()?;
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
+    Some(if name == FALLBACK_TENTH { compare(scenario, args) } else { once(scenario, args) })
+}
+
+fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
+    let mut run_args = run_args(scenario, args);
+    let script = (scenario.script)();
+    run_args.faults = !script.is_empty();
+    run_args.not_blocked_yet = true;
+    let report = run(&run_args, script)?;
+    let figures = (scenario.judge)(&report);
+    Ok(verdict(scenario, figures, report))
+}
+
+/// Runs with and without the fault in turn, so that the machine's moods meet both.
+fn compare(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
+    let mut ratios = Vec::new();
+    let (mut figures, mut last) = (Vec::new(), None);
+    for _ in 0..ROUNDS {
+        let mut p99 = [0.0; 2];
+        for (p99, blocked) in p99.iter_mut().zip([false, true]) {
+            let mut run_args = run_args(scenario, args);
+            run_args.not_blocked_yet = !blocked;
+            let report = run(&run_args, Script::new())?;
+            *p99 = report.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99);
+            if blocked {
+                let off = (f64::from(run_args.headsets.get()) * scenario.share).floor()
+                    - report.sessions.on_fallback as f64;
+                figures = vec![at_most("headsets of the share not on the fallback", off, 0.0)];
+                figures.extend((scenario.judge)(&report));
+                last = Some(report);
+            }
+        }
+        ratios.push(p99[1] / p99[0].max(f64::MIN_POSITIVE));
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios.get(ROUNDS / 2).copied().unwrap_or(f64::MAX);
+    figures.push(at_most("the others' pose p99, times that without", ratio, OTHERS_RATIO));
+    Ok(verdict(scenario, figures, last.unwrap_or_default()))
+}
+
+fn verdict(scenario: &Scenario, figures: Vec<Figure>, report: Report) -> Verdict {
+    let reached = figures.iter().all(|figure| figure.reached);
+    Verdict { scenario: scenario.name, reached, figures, report }
+}
+
+fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
+    let seed = args.seed.to_string();
+    let line = ["loadgen", "run", "--embedded", "--seed", &seed].into_iter();
+    let mut run = match Cli::parse_from(line.chain(scenario.run.iter().copied())).command {
+        Command::Run(run) => *run,
+        Command::Chaos(_) => unreachable!("it says run"),
+    };
+    run.headsets = args.headsets.unwrap_or(run.headsets);
+    run.block_realtime = scenario.share;
+    run
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:<44} {:>12} {:>12}", self.scenario, "figure", "limit")?;
+        for Figure { name, figure, limit, reached } in &self.figures {
+            let mark = if *reached { "" } else { "  MISSED" };
+            writeln!(f, "{name:<44} {figure:>12.2} {limit:>12.2}{mark}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_a_run() {
+        for scenario in &SCENARIOS {
+            let name = Some(scenario.name.to_owned());
+            let args = ChaosArgs { list: false, name, headsets: None, seed: 1, json: None };
+            let run = run_args(scenario, &args);
+            assert!(run.check().is_ok(), "{}", scenario.name);
+            let script = (scenario.script)();
+            assert!(script.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            assert!(script.iter().all(|(at, _)| *at < run.duration));
+            assert!(list().contains(scenario.name));
+        }
+    }
+
+    #[test]
+    fn a_figure_that_is_missed_misses_the_scenario() {
+        let figures = vec![at_most("a", 1.0, 1.0), at_most("b", 1.1, 1.0)];
+        let verdict = verdict(&SCENARIOS[0], figures, Report::default());
+        assert!(!verdict.reached && verdict.to_string().ends_with("MISSED\n"));
+    }
+}

@@ -1,0 +1,70 @@
+//! What is broken on purpose: a blocked realtime port, a dark network, a killed server.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Something that happens to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The headsets of the plan's share lose the realtime port, or have it back.
+    BlockRealtime(bool),
+    /// Nobody's datagrams get through on either plane, or again they do. When it gets dark, every
+    /// second headset's process dies; when it is over, it is started again with its ticket.
+    Dark(bool),
+    /// The server's process is killed and started again.
+    RestartServer,
+}
+
+/// What happens when, from the window's start on.
+pub(crate) type Script = Vec<(Duration, Fault)>;
+
+/// What is broken now. Single words, each a fact of its own.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    realtime_blocked: AtomicBool,
+    dark: AtomicBool,
+    /// Times that it got dark.
+    pub(crate) darknesses: AtomicU32,
+    /// When the last fault was over (the server's kill is over at once), µs; `u64::MAX` before.
+    over: AtomicU64,
+}
+
+impl Faults {
+    pub(crate) fn new(realtime_blocked: bool) -> Self {
+        Faults {
+            realtime_blocked: AtomicBool::new(realtime_blocked),
+            dark: AtomicBool::new(false),
+            darknesses: AtomicU32::new(0),
+            over: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// The realtime port is blocked for the plan's share of headsets.
+    pub(crate) fn realtime_blocked(&self) -> bool {
+        self.realtime_blocked.load(Relaxed)
+    }
+
+    pub(crate) fn dark(&self) -> bool {
+        self.dark.load(Relaxed)
+    }
+
+    /// When the last fault was over, µs.
+    pub(crate) fn over(&self) -> Option<u64> {
+        Some(self.over.load(Relaxed)).filter(|over| *over < u64::MAX)
+    }
+
+    /// It happens at `now` (µs). What cannot be done from here is the caller's.
+    pub(crate) fn happen(&self, now: u64, fault: Fault) {
+        match fault {
+            Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),
+            Fault::Dark(on) => {
+                self.dark.store(on, Relaxed);
+                self.darknesses.fetch_add(u32::from(on), Relaxed);
+            }
+            Fault::RestartServer => {}
+        }
+        if !matches!(fault, Fault::BlockRealtime(true) | Fault::Dark(true)) {
+            self.over.store(now, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! One headset's life on the session plane: it joins, hands its link to its realtime thread, sends and
+//! checks events, comes back when its session is lost, and leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nucleus_client::roster::{PeerId, Presence, Roster};
+use nucleus_client::session::{
+    Backoff, EventOutbox, ResumeFrom, Session, SessionEvent, SessionReceiver, To, may_return,
+};
+use nucleus_protocol::session::{Code, Joined, NEW_PEER};
+use quinn::Endpoint;
+use tokio::task::JoinHandle;
+
+use crate::events::Inbox;
+use crate::headset::Start;
+use crate::payload::Stream;
+use crate::schedule::EventSchedule;
+use crate::sessions::{Crew, open};
+use crate::worker::Order;
+
+/// One try at a lost session.
+const TRY_TIME: Duration = Duration::from_secs(5);
+/// How often a headset whose process is dead looks whether it is light again.
+const DARK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Lives it.
+pub(crate) async fn live(crew: Arc<Crew>, endpoint: Endpoint, headset: u32, at: u64) {
+    crew.sleep_until(at).await;
+    let session = match crew.join(&endpoint, headset, None).await {
+        Ok(session) => session,
+        Err(error) => return crew.failed(error.to_string()),
+    };
+    let mut member = match Member::new(crew.clone(), endpoint, headset, session) {
+        Ok(member) => member,
+        Err(error) => return crew.failed(error),
+    };
+    crew.shared.progress.joined.fetch_add(1, Relaxed);
+    let talk = tokio::spawn(talk(crew.clone(), member.outbox.clone(), headset));
+    member.run().await;
+    // What is under way goes out before the leave does.
+    talk.abort();
+    member.datagrams.abort();
+    member.check_roster();
+    member.outbox.leave().await;
+}
+
+struct Member {
+    crew: Arc<Crew>,
+    headset: u32,
+    endpoint: Endpoint,
+    outbox: EventOutbox,
+    receiver: SessionReceiver,
+    inbox: Inbox,
+    /// Kept where faults happen.
+    roster: Option<Roster>,
+    ticket: Vec<u8>,
+    peer: u32,
+    room_epoch: u32,
+    /// Takes the session's datagrams to the realtime thread.
+    datagrams: JoinHandle<()>,
+    /// Times that it got dark so far.
+    darknesses: u32,
+}
+
+/// Why a session is not listened to any more.
+enum End {
+    Leave,
+    /// The headset's process has died.
+    Died,
+    Closed(Option<Code>, String),
+}
+
+impl Member {
+    fn new(
+        crew: Arc<Crew>,
+        endpoint: Endpoint,
+        headset: u32,
+        session: Session,
+    ) -> Result<Self, String> {
+        let joined = session.joined().clone();
+        let datagrams = crew.hand_over(&session, headset)?;
+        let inbox = crew.events.admit(crew.plan.source(headset), joined.peer);
+        let roster = crew.plan.faults.then(|| roster_of(&joined));
+        let darknesses = crew.shared.faults.darknesses.load(Relaxed);
+        let outbox = EventOutbox::default();
+        let (sender, receiver) = session.split();
+        outbox.attach(sender, &joined);
+        let Joined { ticket, peer, room_epoch, .. } = joined;
+        Ok(Member {
+            crew,
+            headset,
+            endpoint,
+            outbox,
+            receiver,
+            inbox,
+            roster,
+            ticket,
+            peer,
+            room_epoch,
+            datagrams,
+            darknesses,
+        })
+    }
+
+    /// Until it is time to leave, or there is no way back.
+    async fn run(&mut self) {
+        loop {
+            let returned = match self.listen().await {
+                End::Leave => return,
+                End::Died => self.resurrect().await,
+                End::Closed(code, text) => {
+                    let named = code.map_or_else(|| "no code".into(), |code| code.to_string());
+                    self.crew.log.trouble(format!("session lost ({named}): {text}"));
+                    if may_return(code) { self.come_back().await } else { None }
+                }
+            };
+            let went_on = returned.map(|session| self.go_on(session));
+            if let Some(Err(trouble)) = &went_on {
+                self.crew.log.trouble(trouble.clone());
+            }
+            if !matches!(went_on, Some(Ok(()))) {
+                self.crew.shared.progress.lost_sessions.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// Takes in events until something ends it.
+    async fn listen(&mut self) -> End {
+        let mut leave = self.crew.leave.subscribe();
+        let mut deaths = self.crew.deaths.subscribe();
+        loop {
+            let event = tokio::select! {
+                event = self.receiver.next() => event,
+                _ = leave.wait_for(|leave| *leave) => return End::Leave,
+                _ = deaths.wait_for(|count| *count > self.darknesses), if self.dies() => {
+                    return End::Died;
+                }
+            };
+            match event {
+                SessionEvent::Event(event) => {
+                    let shared = &self.crew.shared;
+                    let (now, window) = (shared.clock.now(), shared.window());
+                    if self.crew.events.hear(&mut self.inbox, now, window, &event) {
+                        shared.progress.events_delivered.fetch_add(1, Relaxed);
+                    }
+                }
+                SessionEvent::Roster(update) => {
+                    if let Some(roster) = &mut self.roster {
+                        // The receiver has checked the version already.
+                        let _ = roster.apply(update);
+                    }
+                }
+                SessionEvent::Closed { code, text } => return End::Closed(code, text),
+            }
+        }
+    }
+
+    /// Every second headset's process dies when it gets dark.
+    fn dies(&self) -> bool {
+        self.headset % 2 == 1
+    }
+
+    /// The process is started again as soon as it is light: with a new socket and its ticket.
+    async fn resurrect(&mut self) -> Option<Session> {
+        self.darknesses = self.crew.shared.faults.darknesses.load(Relaxed);
+        self.datagrams.abort();
+        while self.crew.shared.faults.dark() {
+            tokio::time::sleep(DARK_PAUSE).await;
+        }
+        self.endpoint = open(&self.crew, self.headset).await.ok()?;
+        match self.try_once().await {
+            Ok(session) => Some(session),
+            Err(_) => self.come_back().await,
+        }
+    }
+
+    /// Tries at the pace of every client.
+    async fn come_back(&mut self) -> Option<Session> {
+        self.datagrams.abort();
+        let source = self.crew.plan.source(self.headset);
+        let mut backoff = Backoff::new(source.mix(Stream::Session, 1));
+        let mut leave = self.crew.leave.subscribe();
+        let mut asked = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause(asked)) => {}
+                _ = leave.wait_for(|leave| *leave) => return None,
+            }
+            match self.try_once().await {
+                Ok(session) => return Some(session),
+                Err(retry) => asked = Some(retry?),
+            }
+        }
+    }
+
+    /// The error: after how long another try may help, if at all.
+    async fn try_once(&mut self) -> Result<Session, Option<Duration>> {
+        let last_event = self.receiver.last_event();
+        let resume = ResumeFrom { ticket: self.ticket.clone(), last_event };
+        let joining = self.crew.join(&self.endpoint, self.headset, Some(resume));
+        match tokio::time::timeout(TRY_TIME, joining).await {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(error)) => {
+                self.crew.log.trouble(format!("could not come back: {error}"));
+                Err(error.may_retry())
+            }
+            Err(_) => Err(Some(Duration::ZERO)),
+        }
+    }
+
+    fn go_on(&mut self, session: Session) -> Result<(), String> {
+        let joined = session.joined().clone();
+        let progress = &self.crew.shared.progress;
+        let now = self.crew.shared.clock.now();
+        if let Some(over) = self.crew.shared.faults.over() {
+            self.crew.log.rejoined(now.saturating_sub(over));
+        }
+        let same_room = joined.room_epoch == self.room_epoch;
+        if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
+            progress.resumed.fetch_add(1, Relaxed);
+        } else {
+            progress.rejoined.fetch_add(1, Relaxed);
+            progress.lost_sessions.fetch_add(1, Relaxed);
+            let source = self.crew.plan.source(self.headset);
+            self.inbox = self.crew.events.admit(source, joined.peer);
+        }
+        self.datagrams = self.crew.hand_over(&session, self.headset)?;
+        if let Some(roster) = &mut self.roster {
+            roster.replace(same_room, roster_of(&joined));
+        }
+        let (sender, receiver) = session.split();
+        self.receiver = receiver;
+        self.outbox.attach(sender, &joined);
+        let Joined { ticket, peer, room_epoch, .. } = joined;
+        (self.ticket, self.peer, self.room_epoch) = (ticket, peer, room_epoch);
+        Ok(())
+    }
+
+    /// Everybody of the room once, present, and nobody else.
+    fn check_roster(&self) {
+        let Some(roster) = &self.roster else { return };
+        let plan = &self.crew.plan;
+        let source = plan.source(self.headset);
+        let mut users: Vec<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
+        users.sort_unstable();
+        users.dedup();
+        let everybody = plan.members(source.room) as usize;
+        let present = roster.iter().all(|peer| peer.presence == Presence::Present);
+        let right = roster.iter().count() == everybody && users.len() == everybody && present;
+        let me = roster.peer(PeerId(self.peer)).is_some();
+        self.crew.log.roster(right && me);
+    }
+}
+
+fn roster_of(joined: &Joined) -> Roster {
+    Roster::new(joined.roster_version, joined.roster.iter().cloned())
+}
+
+/// Sends events by their schedule until the window ends.
+async fn talk(crew: Arc<Crew>, outbox: EventOutbox, headset: u32) {
+    let source = crew.plan.source(headset);
+    let now = crew.shared.clock.now();
+    let mut schedule = EventSchedule::new(source, &crew.plan.traffic, now);
+    let mut payload = Vec::new();
+    for number in 0.. {
+        let Some((due, kind)) = schedule.take() else { return };
+        crew.sleep_until(due).await;
+        let window = crew.shared.window();
+        if due >= window.end {
+            return;
+        }
+        payload.clear();
+        source.event(kind, number, &mut payload);
+        crew.events.say(source, number, due, window);
+        if outbox.send(To::Others, kind.channel(), &payload).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Crew {
+    /// Gives the link to the headset's realtime thread, and the session's datagrams from now on.
+    fn hand_over(&self, session: &Session, headset: u32) -> Result<JoinHandle<()>, String> {
+        let Joined { slot, .. } = *session.joined();
+        let link = session.link_config().map_err(|e| e.to_string())?;
+        let connection = session.connection().clone();
+        let worker = self.plan.worker(self.plan.source(headset).room) as usize;
+        let worker = self.workers.get(worker).ok_or("there is no thread for it")?.clone();
+        let start = Start { headset, slot, link, connection: connection.clone() };
+        worker.try_send(Order::Start(Box::new(start))).map_err(|_| "its thread is gone")?;
+        let clock = self.shared.clock;
+        Ok(tokio::spawn(async move {
+            while let Ok(bytes) = connection.read_datagram().await {
+                let order = Order::Datagram(headset, clock.now(), bytes);
+                if let Err(mpsc::TrySendError::Disconnected(_)) = worker.try_send(order) {
+                    return;
+                }
+            }
+        }))
+    }
+}
