@@ -58,10 +58,15 @@ pub struct Pipe<T> {
     held_back: VecDeque<InFlight<T>>,
     /// Due time of the last item of `in_order`, kept when that is empty.
     last_due: Time,
+    last_input: Time,
     /// Highest number taken out.
     newest: u64,
     counters: PipeCounters,
 }
+
+/// After a pause this long, the network is as good or bad as at any moment: Wi-Fi's bursts take 30 to
+/// 150 ms.
+const BURST_TIME: Duration = Duration::from_millis(150);
 
 impl<T: Clone> Pipe<T> {
     /// An empty pipe; everything it draws comes from `seed`.
@@ -74,6 +79,7 @@ impl<T: Clone> Pipe<T> {
             in_order: VecDeque::new(),
             held_back: VecDeque::new(),
             last_due: Time::ZERO,
+            last_input: Time::ZERO,
             newest: 0,
             counters: PipeCounters::default(),
         };
@@ -97,7 +103,7 @@ impl<T: Clone> Pipe<T> {
         self.counters.sent += 1;
         let number = self.counters.sent;
         let Some(passed) = self.pass_bottleneck(now, size_bytes) else { return };
-        if self.is_lost() {
+        if self.is_lost(now) {
             self.counters.lost += 1;
             return;
         }
@@ -155,8 +161,14 @@ impl<T: Clone> Pipe<T> {
     }
 
     /// Draws an item's fate and the state of the network for the next one.
-    fn is_lost(&mut self) -> bool {
+    fn is_lost(&mut self, now: Time) -> bool {
         let loss = self.conditions.loss;
+        // A burst is a stretch of time as much as of items: nobody who sends rarely sits in one for
+        // seconds.
+        if now.since(self.last_input) > BURST_TIME {
+            self.bad = chance(&mut self.rng, loss.bad_share());
+        }
+        self.last_input = self.last_input.max(now);
         let (lost, turns) = if self.bad {
             (loss.loss_bad, loss.bad_to_good)
         } else {
