@@ -119,6 +119,15 @@ class Net:
         self._link(("r1", "right2"), ("s", "left2"), 9)
         return self._address(9, 2, False)
 
+    def move_client(self, host):
+        """The client's machine gets another address and loses the one it had."""
+        old, new = self._address(1, 1, False), self._address(1, host, False)
+        # Else the new address would go with the first one of its subnet.
+        self.sysctl("c", "net.ipv4.conf.all.promote_secondaries=1")
+        self.ip("c", "addr", "add", f"{new}/24", "dev", "right")
+        self.ip("c", "addr", "del", f"{old}/24", "dev", "right")
+        return new
+
     def drop(self, match):
         """Drops, in the first router, what matches; flows that are known already, too."""
         self.nft("r1", f"""

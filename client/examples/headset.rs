@@ -156,7 +156,10 @@ async fn hear(
             println!("{} {} left ({why})", peer.id, peer.name);
         }
         RoomEvent::PresenceChanged { peer, presence } => match presence {
-            Presence::Away => println!("{} is away", name(room, peer)),
+            Presence::Away => {
+                seen.remove(&peer);
+                println!("{} is away", name(room, peer));
+            }
             Presence::Present => println!("{} is back", name(room, peer)),
         },
         RoomEvent::Pose { from, pose, age, .. } => {
@@ -164,6 +167,15 @@ async fn hear(
         }
         RoomEvent::Event { from, channel: GREETINGS, payload } => {
             println!("{} says: {}", name(room, from), String::from_utf8_lossy(&payload));
+        }
+        RoomEvent::Interrupted { text, .. } => println!("interrupted ({text}), coming back"),
+        RoomEvent::Resumed { .. } => println!("back as the same peer"),
+        RoomEvent::Rejoined { me } => {
+            seen.clear();
+            println!("back as {}", name(room, me));
+        }
+        RoomEvent::Fallback(on) => {
+            println!("realtime port {}", if on { "blocked" } else { "open" })
         }
         RoomEvent::Closed { code, text } => {
             let why = code.map_or("connection lost", |code| code.name());

@@ -85,6 +85,9 @@ pub(crate) struct RunArgs {
     /// Faults will happen.
     #[arg(skip)]
     pub(crate) faults: bool,
+    /// It will get dark, which needs the simulated network.
+    #[arg(skip)]
+    pub(crate) darkens: bool,
     /// Decides everything that is drawn by chance.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,

@@ -71,6 +71,10 @@ pub(crate) struct Books {
     scratch: Vec<u8>,
 }
 
+/// What was said is remembered this long, seconds: four times what anything is waited for.
+const KEPT_S: f64 = 4.0;
+/// Where it gets dark for ten seconds, what was under way then may arrive afterwards.
+const KEPT_IN_FAULTS_S: f64 = 30.0;
 /// Searches for the true owner of a wrong message: enough to tell what is going on, few enough that
 /// a broken server cannot stall the generator.
 const MAX_SEARCHES: u32 = 200;
@@ -103,12 +107,13 @@ impl Books {
         let traffic = &self.plan.traffic;
         let everybody = self.plan.members(source.room);
         let senders = |channel| if traffic.has(channel) { everybody as usize } else { 0 };
+        let kept = if self.plan.faults { KEPT_IN_FAULTS_S } else { KEPT_S };
         let mut member = Member {
             source,
             room,
             admitted: now,
             said: Channel::ALL
-                .map(|channel| traffic.has(channel).then(|| Said::new(traffic.hz(channel)))),
+                .map(|channel| traffic.has(channel).then(|| Said::new(traffic.hz(channel), kept))),
             seen: Channel::ALL.map(|channel| vec![Seen::default(); senders(channel)]),
             last_pose: vec![0; senders(Channel::Pose)],
             nearest: traffic.interest.then(|| Nearest::of(source, everybody)),

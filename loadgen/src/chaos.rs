@@ -210,6 +210,7 @@ fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
     let mut run_args = run_args(scenario, args);
     let script = (scenario.script)();
     run_args.faults = !script.is_empty();
+    run_args.darkens = script.iter().any(|(_, fault)| *fault == Fault::Dark(true));
     run_args.not_blocked_yet = true;
     let report = run(&run_args, script)?;
     let figures = (scenario.judge)(&report);

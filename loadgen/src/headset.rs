@@ -170,8 +170,18 @@ impl Headset {
     }
 
     /// Says what is due, and does what the link's timers and the network ask for.
-    pub(crate) fn speak(&mut self, now: u64, books: &mut Books, wire: &mut Wire) {
+    pub(crate) fn speak(
+        &mut self,
+        now: u64,
+        books: &mut Books,
+        wire: &mut Wire,
+        input: &mut RecvBatch,
+    ) {
         let time = Time::from_micros(now);
+        if self.link.poll_timeout().is_some_and(|at| at <= time) {
+            // Nobody is silent whose words are waiting at the socket.
+            self.listen(now, books, wire, input);
+        }
         self.link.handle_timeout(time);
         self.send_due(now, books, wire);
         self.flush_link(time, wire);
@@ -307,9 +317,11 @@ impl Headset {
         let bytes = route.wire(&wire.plain);
         let cut_off = self.is_cut_off();
         match (route, &mut self.network) {
-            // A session that is just being lost loses it, as a network would.
+            // A session that is just being lost or does not keep up loses it, as a network would.
             (Route::Session, _) => {
-                let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                if self.connection.datagram_send_buffer_space() >= bytes.len() {
+                    let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                }
             }
             _ if cut_off => {}
             (Route::Realtime(path), Some(network)) => {

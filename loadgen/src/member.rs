@@ -21,8 +21,6 @@ use crate::schedule::EventSchedule;
 use crate::sessions::{Crew, open};
 use crate::worker::Order;
 
-/// One try at a lost session.
-const TRY_TIME: Duration = Duration::from_secs(5);
 /// How often a headset whose process is dead looks whether it is light again.
 const DARK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,7 +56,8 @@ struct Member {
     roster: Option<Roster>,
     ticket: Vec<u8>,
     peer: u32,
-    room_epoch: u32,
+    /// Run of the server, and room instance in it.
+    instance: (u32, u32),
     /// Takes the session's datagrams to the realtime thread.
     datagrams: JoinHandle<()>,
     /// Times that it got dark so far.
@@ -87,8 +86,8 @@ impl Member {
         let darknesses = crew.shared.faults.darknesses.load(Relaxed);
         let outbox = EventOutbox::default();
         let (sender, receiver) = session.split();
-        outbox.attach(sender, &joined);
-        let Joined { ticket, peer, room_epoch, .. } = joined;
+        outbox.attach(sender, &joined, true);
+        let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
         Ok(Member {
             crew,
             headset,
@@ -99,7 +98,7 @@ impl Member {
             roster,
             ticket,
             peer,
-            room_epoch,
+            instance: (clock_epoch, room_epoch),
             datagrams,
             darknesses,
         })
@@ -134,11 +133,13 @@ impl Member {
         let mut deaths = self.crew.deaths.subscribe();
         loop {
             let event = tokio::select! {
-                event = self.receiver.next() => event,
+                // What the others do once everybody shall leave is not heard any more.
+                biased;
                 _ = leave.wait_for(|leave| *leave) => return End::Leave,
                 _ = deaths.wait_for(|count| *count > self.darknesses), if self.dies() => {
                     return End::Died;
                 }
+                event = self.receiver.next() => event,
             };
             match event {
                 SessionEvent::Event(event) => {
@@ -202,14 +203,10 @@ impl Member {
         let last_event = self.receiver.last_event();
         let resume = ResumeFrom { ticket: self.ticket.clone(), last_event };
         let joining = self.crew.join(&self.endpoint, self.headset, Some(resume));
-        match tokio::time::timeout(TRY_TIME, joining).await {
-            Ok(Ok(session)) => Ok(session),
-            Ok(Err(error)) => {
-                self.crew.log.trouble(format!("could not come back: {error}"));
-                Err(error.may_retry())
-            }
-            Err(_) => Err(Some(Duration::ZERO)),
-        }
+        joining.await.map_err(|error| {
+            self.crew.log.trouble(format!("could not come back: {error}"));
+            error.may_retry()
+        })
     }
 
     fn go_on(&mut self, session: Session) -> Result<(), String> {
@@ -219,7 +216,7 @@ impl Member {
         if let Some(over) = self.crew.shared.faults.over() {
             self.crew.log.rejoined(now.saturating_sub(over));
         }
-        let same_room = joined.room_epoch == self.room_epoch;
+        let same_room = (joined.clock_epoch, joined.room_epoch) == self.instance;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -234,9 +231,9 @@ impl Member {
         }
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        self.outbox.attach(sender, &joined);
-        let Joined { ticket, peer, room_epoch, .. } = joined;
-        (self.ticket, self.peer, self.room_epoch) = (ticket, peer, room_epoch);
+        self.outbox.attach(sender, &joined, same_room);
+        let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
+        (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_epoch));
         Ok(())
     }
 
@@ -249,10 +246,17 @@ impl Member {
         users.sort_unstable();
         users.dedup();
         let everybody = plan.members(source.room) as usize;
-        let present = roster.iter().all(|peer| peer.presence == Presence::Present);
-        let right = roster.iter().count() == everybody && users.len() == everybody && present;
+        let count = roster.iter().count();
+        let away = roster.iter().filter(|peer| peer.presence == Presence::Away).count();
         let me = roster.peer(PeerId(self.peer)).is_some();
-        self.crew.log.roster(right && me);
+        let right = count == everybody && users.len() == everybody && away == 0 && me;
+        self.crew.log.roster(right);
+        if !right {
+            let (users, me) = (users.len(), if me { "" } else { ", not its own" });
+            self.crew.log.trouble(format!(
+                "a roster of {count} peers, {users} users, {away} away{me}; {everybody} were due"
+            ));
+        }
     }
 }
 

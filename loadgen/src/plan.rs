@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) blocked_share: f64,
     /// It is blocked from the beginning.
     pub(crate) blocked: bool,
-    /// Faults will happen, so that everybody keeps a roster and goes through a simulated network.
+    /// Faults will happen, so everybody keeps a roster.
     pub(crate) faults: bool,
 }
 
@@ -43,7 +43,7 @@ impl Plan {
             headsets: args.headsets.get(),
             room_size: args.room_size().get(),
             traffic: args.profile.traffic(args.pose_hz),
-            network: (!args.network.is_clean() || args.faults)
+            network: (!args.network.is_clean() || args.darkens)
                 .then(|| args.network.conditions.clone()),
             workers: workers.min(args.rooms()),
             epoch: now,

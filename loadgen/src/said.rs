@@ -12,9 +12,9 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Room for four seconds at `hz`: four times what anything is waited for.
-    pub(crate) fn new(hz: f64) -> Self {
-        let len = ((hz * 4.0) as usize).next_power_of_two().max(256);
+    /// Room for `seconds` at `hz`.
+    pub(crate) fn new(hz: f64, seconds: f64) -> Self {
+        let len = ((hz * seconds) as usize).next_power_of_two().max(256);
         Said { ring: vec![0; len], next: 0 }
     }
 
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn knows_what_was_said_in_the_last_seconds() {
-        let mut said = Said::new(30.0);
+        let mut said = Said::new(30.0, 4.0);
         assert_eq!(said.at(Channel::Object, 0), None);
         let due = |number: u64| {
             let first = number.is_multiple_of(3);

@@ -165,7 +165,7 @@ impl Worker {
             }
             // A turn of a thousand takes milliseconds: each send is stamped for itself.
             let now = self.shared.clock.now();
-            headset.speak(now, &mut self.books, &mut self.wire);
+            headset.speak(now, &mut self.books, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
             self.requeue_after(now, index);
         }

@@ -20,17 +20,21 @@ pub const SHARD_MAILBOX: usize = 4_096;
 /// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on the
 /// fallback. More are dropped and counted.
 pub const SHARD_SESSION_DATAGRAMS: usize = 4_096;
-/// Datagrams waiting for one session to put them into QUIC, whose own buffer drops the oldest when
-/// the network does not keep up.
-pub const SESSION_DATAGRAMS: usize = 32;
-/// Bytes of datagrams that QUIC may hold for a client on the fallback: a tenth of a second of its
-/// egress budget. Older ones make way.
-pub const SESSION_DATAGRAM_BYTES: usize = 128 << 10;
+/// Datagrams waiting for one session to put them into QUIC: a tenth of a second of its egress budget.
+pub const SESSION_DATAGRAMS: usize = 128;
+/// ... and how long they may wait: the age limit of most of what is in them.
+pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
+/// Bytes of datagrams that QUIC itself may hold for a client on the fallback: what a tick sends in a
+/// busy room. They do not age in there.
+pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
+/// Bytes of datagrams from a client that may wait to be read.
+pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
 /// Datagrams taken from one session a second, on average, and at once; more are dropped. As many as
 /// the messages that its link may send.
 pub const SESSION_DATAGRAMS_PER_SECOND: u32 = MESSAGES_PER_SECOND;
 /// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
-pub const EVENT_LOG_BYTES: usize = 256 << 10;
+/// Half of what may wait for a recipient, so that a replay leaves room for what comes after it.
+pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
 /// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
 

@@ -92,6 +92,8 @@ pub struct Realtime {
     held: VecDeque<Held>,
     received: VecDeque<Received>,
     counters: RealtimeCounters,
+    /// By the links before this one.
+    earlier_rejected: u64,
 }
 
 type Key = (Kind, u8, u16);
@@ -129,13 +131,22 @@ impl Realtime {
             held: VecDeque::new(),
             received: VecDeque::new(),
             counters: RealtimeCounters::default(),
+            earlier_rejected: 0,
         }
     }
 
     /// Goes on over another link: the session was resumed, or the room joined anew. Own messages count
-    /// on, so that nobody takes them for old ones.
-    pub fn relink(&mut self, link: Link) {
+    /// on, so that nobody takes them for old ones. In another instance of the room (not `same_room`)
+    /// slots are other peers', so everything that names one is forgotten.
+    pub fn relink(&mut self, link: Link, same_room: bool) {
+        self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
+        if !same_room {
+            self.senders.clear();
+            self.held.clear();
+            self.queue.clear();
+            self.received.clear();
+        }
     }
 
     /// The network has changed: the link speaks at once, under its spare id.
@@ -242,8 +253,8 @@ impl Realtime {
 
     /// What was dropped so far.
     pub fn counters(&self) -> RealtimeCounters {
-        let rejected = self.link.counters().rejected.iter().sum();
-        RealtimeCounters { rejected, ..self.counters }
+        let rejected: u64 = self.link.counters().rejected.iter().sum();
+        RealtimeCounters { rejected: self.earlier_rejected + rejected, ..self.counters }
     }
 
     /// The link underneath: clock, round trip, reports.
@@ -277,7 +288,7 @@ impl Realtime {
             frame.encode(out);
             self.queue.pop_front();
         }
-        // A link without packet numbers left sends nothing more: the session replaces it.
+        // A link without packet numbers left sends nothing more until the peer joins again.
         self.link.finish(now, out, start).ok().map(|()| route)
     }
 

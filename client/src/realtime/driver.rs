@@ -33,8 +33,8 @@ pub(crate) enum Command {
     Joined(Slot, PeerId),
     /// A peer is gone.
     Left(Slot, PeerId),
-    /// The session was resumed, or another one begun.
-    Relink(Box<LinkConfig>, quinn::Connection),
+    /// The session was resumed, or another one begun, in the same room instance or another.
+    Relink(Box<LinkConfig>, quinn::Connection, bool),
 }
 
 /// The one place that reads the clock for a room.
@@ -153,7 +153,12 @@ impl Driver {
                     Err(_) => connected = false,
                 },
                 _ = checks.tick() => self.check_network().await,
-                () = sleep => self.realtime.handle_timeout(self.shared.clock.now()),
+                () = sleep => {
+                    // Nobody is silent whose words are waiting at the socket: this process may have
+                    // been stopped for a while.
+                    receive(&mut self.realtime, &self.socket, &self.shared);
+                    self.realtime.handle_timeout(self.shared.clock.now());
+                }
             }
         }
     }
@@ -164,10 +169,15 @@ impl Driver {
         match command {
             Command::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
             Command::Left(slot, peer) => self.realtime.remove_peer(slot, peer),
-            Command::Relink(config, connection) => {
+            Command::Relink(config, connection, same_room) => {
                 self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
                 self.connection = connection;
-                self.realtime.relink(Link::new(now, *config));
+                self.realtime.relink(Link::new(now, *config), same_room);
+                if !same_room {
+                    // It names peers by what they were in the other instance.
+                    while self.shared.incoming.try_pop().is_some() {}
+                    while self.shared.outgoing.try_pop().is_some() {}
+                }
                 // What sleeps for long may wake up to a socket that its system has closed.
                 self.renew_socket().await;
                 return true;
@@ -217,9 +227,11 @@ impl Driver {
                         tracing::debug!(%error, remote = %path.remote, "realtime send");
                     }
                 }
-                // So is a session that is just being lost.
+                // So is a session that is just being lost, or does not keep up.
                 Route::Session => {
-                    let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                    if self.connection.datagram_send_buffer_space() >= bytes.len() {
+                        let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                    }
                 }
             }
         }
@@ -260,9 +272,13 @@ fn publish(realtime: &Realtime, shared: &Shared) {
     let link = realtime.link();
     let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
     let status = Status { at, server_time, rtt, fallbacks, counters: realtime.counters() };
+    *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    // A link that is still asking says nothing of the port.
+    if link.is_undecided(at) {
+        return;
+    }
     let on_fallback = link.on_fallback(at);
     shared
         .on_fallback
         .send_if_modified(|known| std::mem::replace(known, on_fallback) != on_fallback);
-    *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
 }

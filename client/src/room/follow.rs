@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED_WITH_LOSS};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::State;
 use crate::event::RoomEvent;
@@ -16,10 +16,6 @@ use crate::session::{
     Backoff, JoinError, LinkError, ResumeFrom, Session, SessionEvent, SessionOptions,
     SessionReceiver, may_return,
 };
-
-/// One try at a lost session: on a bad network three flights may be lost, and a server that is just
-/// starting hears a later one.
-const TRY_TIME: Duration = Duration::from_secs(5);
 
 /// How the room is reached.
 pub(crate) struct Way {
@@ -38,7 +34,20 @@ pub(super) struct Follower {
     events: mpsc::Sender<RoomEvent>,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
-    room_epoch: u32,
+    instance: Instance,
+}
+
+/// Tells a room instance from others, also those of other runs of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Instance {
+    run: u32,
+    room: u32,
+}
+
+impl Instance {
+    fn of(joined: &Joined) -> Self {
+        Self { run: joined.clock_epoch, room: joined.room_epoch }
+    }
 }
 
 /// Nobody listens any more, or there is nothing left to hear.
@@ -54,9 +63,10 @@ impl Follower {
     ) -> Self {
         let joined = session.joined().clone();
         let (sender, receiver) = session.split();
-        state.events.attach(sender, &joined);
-        let Joined { ticket, room_epoch, .. } = joined;
-        Self { way, state, commands, events, receiver, ticket, room_epoch }
+        state.events.attach(sender, &joined, true);
+        let instance = Instance::of(&joined);
+        let ticket = joined.ticket;
+        Self { way, state, commands, events, receiver, ticket, instance }
     }
 
     /// Until the session is over for good, or nobody listens. It waits for a slow application, and
@@ -76,7 +86,7 @@ impl Follower {
                     roster.apply(update)
                 };
                 // The receiver has checked the version already.
-                self.tell_changes(applied.unwrap_or_default(), &[]).await
+                self.tell_changes(applied.unwrap_or_default(), None).await
             }
             SessionEvent::Event(event) => self.tell(event.into()).await,
             SessionEvent::Closed { code, text } => self.interrupted(code, text).await,
@@ -89,16 +99,26 @@ impl Follower {
 
     /// The application hears of a newcomer before the realtime plane does, and so before it hears
     /// the newcomer. Of itself (`me`, before and now) it hears otherwise.
-    async fn tell_changes(&self, changes: Vec<RosterChange>, me: &[PeerId]) -> Result<(), Over> {
+    async fn tell_changes(
+        &self,
+        changes: Vec<RosterChange>,
+        me: Option<(PeerId, PeerId)>,
+    ) -> Result<(), Over> {
         for change in changes {
-            let (whose, command) = match &change {
-                RosterChange::Joined(peer) => (peer.id, Some(Command::Joined(peer.slot, peer.id))),
-                RosterChange::Left { peer, .. } => {
-                    (peer.id, Some(Command::Left(peer.slot, peer.id)))
+            let (mine, command) = match &change {
+                RosterChange::Joined(peer) => (
+                    me.is_some_and(|(_, now)| now == peer.id),
+                    Some(Command::Joined(peer.slot, peer.id)),
+                ),
+                RosterChange::Left { peer, .. } => (
+                    me.is_some_and(|(before, _)| before == peer.id),
+                    Some(Command::Left(peer.slot, peer.id)),
+                ),
+                RosterChange::Presence { peer, .. } => {
+                    (me.is_some_and(|(_, now)| now == *peer), None)
                 }
-                RosterChange::Presence { peer, .. } => (*peer, None),
             };
-            if !me.contains(&whose) {
+            if !mine {
                 self.tell(change.into()).await?;
             }
             if let Some(command) = command {
@@ -113,10 +133,13 @@ impl Follower {
             return self.close(code, text).await;
         }
         self.tell(RoomEvent::Interrupted { code, text }).await?;
-        let events = self.events.clone();
+        let (events, outbox) = (self.events.clone(), self.state.events.clone());
         let session = tokio::select! {
             session = self.join_again() => session,
             () = events.closed() => return Err(Over),
+            () = outbox.closed() => {
+                return self.close(Some(Code::Left), "closed by this client".into()).await;
+            }
         };
         match session {
             Ok(session) => self.go_on(session).await,
@@ -144,8 +167,7 @@ impl Follower {
             let mut options = self.way.options.clone();
             options.resume = Some(ResumeFrom { ticket: self.ticket.clone(), last_event });
             let joining = Session::join(&self.way.endpoint, self.way.config.clone(), options);
-            let joined = timeout(TRY_TIME, joining).await;
-            let error = match joined.unwrap_or(Err(JoinError::TimedOut { server })) {
+            let error = match joining.await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
@@ -167,20 +189,19 @@ impl Follower {
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        self.commands
-            .send(Command::Relink(Box::new(config), connection))
-            .await
-            .map_err(|_| Over)?;
-        let same_room = joined.room_epoch == self.room_epoch;
+        let instance = Instance::of(&joined);
+        let same_room = instance == self.instance;
+        let relink = Command::Relink(Box::new(config), connection, same_room);
+        self.commands.send(relink).await.map_err(|_| Over)?;
         let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let changes = {
             let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
         let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
-        self.tell_changes(changes, &[PeerId(before), PeerId(joined.peer)]).await?;
-        self.state.events.attach(sender, &joined);
-        self.room_epoch = joined.room_epoch;
+        self.tell_changes(changes, Some((PeerId(before), PeerId(joined.peer)))).await?;
+        self.state.events.attach(sender, &joined, same_room);
+        self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
         let event = match joined.resumed {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },

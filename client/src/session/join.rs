@@ -24,6 +24,10 @@ use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender}
 /// gives up.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// One attempt of a join. QUIC does not follow a client whose address changes before the handshake is
+/// confirmed, as a NAT may make it; another attempt then begins from the address that it has now.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Whom to join, and as whom.
 #[derive(Clone)]
 pub struct SessionOptions {
@@ -90,7 +94,7 @@ fn ran_out_of_time(error: &quinn::ConnectionError) -> bool {
 }
 
 impl Session {
-    /// Connects and joins, again where the server's time for a join ran out; at most 10 s.
+    /// Connects and joins, again where an attempt or the server's time for it ran out; at most 10 s.
     pub async fn join(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
@@ -101,11 +105,12 @@ impl Session {
         let joining = async {
             loop {
                 let attempt = Session::handshake(endpoint, config.clone(), options.clone());
-                match attempt.await {
+                match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
                     // On a bad network the five seconds that a server gives a join can pass without
                     // anybody's fault; the time-out around this loop bounds the attempts.
-                    Err(JoinError::Connection(error)) if ran_out_of_time(&error) => {}
-                    result => return result,
+                    Err(_) => {}
+                    Ok(Err(JoinError::Connection(error))) if ran_out_of_time(&error) => {}
+                    Ok(result) => return result,
                 }
             }
         };

@@ -64,10 +64,18 @@ struct Shared {
 impl EventOutbox {
     /// Begins or goes on with a session: what the server has not taken goes out first. Must run
     /// inside tokio.
-    pub fn attach(&self, sender: SessionSender, joined: &Joined) {
+    ///
+    /// `same_room`: the room instance is the one of the session before. In another one events for
+    /// named peers are dropped, because their numbers mean somebody else there. An outbox that has
+    /// been closed closes the session.
+    pub fn attach(&self, sender: SessionSender, joined: &Joined, same_room: bool) {
         let session = {
             let mut state = self.state();
-            state.attach(sender.clone(), joined);
+            if state.closed {
+                drop(state);
+                return sender.close();
+            }
+            state.attach(sender.clone(), joined, same_room);
             state.session
         };
         self.0.changed.notify_waiters();
@@ -128,11 +136,25 @@ impl EventOutbox {
             let mut state = self.state();
             state.closed = true;
             state.events.clear();
+            (state.written, state.written_bytes, state.waiting_bytes) = (0, 0, 0);
             state.sender.take()
         };
         self.0.changed.notify_waiters();
         if let Some(sender) = sender {
             sender.close();
+        }
+    }
+
+    /// Waits until it is closed.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.state().closed {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -143,16 +165,21 @@ impl EventOutbox {
 }
 
 impl State {
-    fn attach(&mut self, sender: SessionSender, joined: &Joined) {
+    fn attach(&mut self, sender: SessionSender, joined: &Joined, same_room: bool) {
         self.session = self.session.wrapping_add(1);
         self.max_event = limits::MAX_EVENT_PAYLOAD.min(joined.max_event as usize);
         let gone = if joined.resumed == NEW_PEER {
             // Somebody new: what went to the place that is lost is lost with it.
             self.written
         } else {
-            (joined.events_taken.wrapping_sub(self.first) as usize).min(self.events.len())
+            // A server that claims to have had less than nothing has had nothing.
+            let taken = joined.events_taken.wrapping_sub(self.first) as i32;
+            usize::try_from(taken).unwrap_or(0)
         };
-        self.events.drain(..gone);
+        self.events.drain(..gone.min(self.events.len()));
+        if !same_room {
+            self.events.retain(|event| !matches!(event.to, To::Peers(_)));
+        }
         self.first = joined.events_taken;
         self.written = 0;
         self.written_bytes = 0;

@@ -35,7 +35,8 @@ impl Backoff {
     }
 }
 
-/// Whether a session that ended with `code` (`None`: it was lost) is worth another try.
+/// Whether a session that ended with `code` (`None`: it was lost, or the code is a later version's) is
+/// worth another try. One that was replaced is not: whoever took its place would be thrown out next.
 pub fn may_return(code: Option<Code>) -> bool {
     code.is_none_or(|code| {
         matches!(
@@ -55,8 +56,9 @@ impl JoinError {
     pub fn may_retry(&self) -> Option<Duration> {
         match self {
             JoinError::Refused { code, retry_after, .. } => {
-                let returns = code.is_some_and(|code| may_return(Some(code)));
-                (returns || retry_after.is_some()).then(|| retry_after.unwrap_or_default())
+                // A later version's code is as good as a lost session.
+                let returns = may_return(*code) || retry_after.is_some();
+                returns.then(|| retry_after.unwrap_or_default())
             }
             JoinError::Connect(_) | JoinError::Connection(_) | JoinError::TimedOut { .. } => {
                 Some(Duration::ZERO)

@@ -28,8 +28,9 @@ pub enum To {
     Peers(Vec<PeerId>),
 }
 
-/// What both halves of a session keep alive. The connection closes, with [`Code::Left`], when the
-/// last of them is dropped.
+/// What both halves of a session keep alive. When the last of them is dropped the connection closes,
+/// which the server takes for a lost session: only [`SessionSender::leave`] and
+/// [`SessionSender::close`] give the peer's place up.
 pub(super) struct Shared {
     pub(super) connection: quinn::Connection,
     control: Mutex<quinn::SendStream>,
@@ -84,7 +85,7 @@ impl SessionSender {
             self.0.connection.closed().await;
         };
         if tokio::time::timeout(LEAVE_TIMEOUT, left).await.is_err() {
-            self.0.close(Code::Left, "");
+            self.close();
         }
     }
 
@@ -93,9 +94,9 @@ impl SessionSender {
         self.0.connection.closed().await;
     }
 
-    /// Closes the connection at once, without a word to anybody but the server.
+    /// Gives the place up and closes the connection at once, without waiting for an answer.
     pub fn close(&self) {
-        self.0.close(Code::Left, "");
+        self.0.close(Code::Leaving, "");
     }
 }
 

@@ -19,8 +19,8 @@ use super::ConnectError;
 
 /// Below the 30 s after which common NATs forget UDP, with room for two lost ones.
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
-/// The server keeps the realtime link for 30 s after a lost connection: no use in waiting longer.
-const IDLE_TIMEOUT_MS: u32 = 30_000;
+/// As long as the server's: from then on a ticket brings the peer back.
+const IDLE_TIMEOUT_MS: u32 = 20_000;
 /// One largest control message in flight; what the application has not taken stays at the server.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Control and events together.
@@ -29,8 +29,10 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const SEND_WINDOW: u64 = 256 << 10;
 /// Events, a snapshot, and two of types this version refuses.
 const SERVER_STREAMS: u32 = 4;
-/// About 50 of the largest: a stale datagram is worth nothing.
-const DATAGRAM_BUFFER: usize = 64 << 10;
+/// Datagrams that wait to be read: about 50 of the largest.
+const DATAGRAM_INBOX: usize = 64 << 10;
+/// Datagrams that wait to be sent: two of the largest. What a slow or dark path holds back is stale.
+const DATAGRAM_OUTBOX: usize = 2_560;
 
 /// Which server certificate is believed.
 #[derive(Clone)]
@@ -123,8 +125,8 @@ fn transport() -> TransportConfig {
         // The server opens no stream in both directions.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(SERVER_STREAMS))
-        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
-        .datagram_send_buffer_size(DATAGRAM_BUFFER);
+        .datagram_receive_buffer_size(Some(DATAGRAM_INBOX))
+        .datagram_send_buffer_size(DATAGRAM_OUTBOX);
     transport
 }
 

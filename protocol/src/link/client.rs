@@ -25,7 +25,7 @@ const TRAFFIC: Duration = Duration::from_secs(1);
 /// seldom needs a datagram of its own.
 const EARLY: Duration = Duration::from_millis(100);
 /// A round trip of the realtime port that is not known yet, or longer, is taken for this.
-const ROUND_TRIP_MAX: Duration = Duration::from_millis(300);
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 /// Least time between two datagrams whose only purpose is to show the session where the client is.
 const SESSION_PING: Duration = Duration::from_secs(1);
 
@@ -132,11 +132,13 @@ impl Client {
         if plane == Plane::Session || self.chooser.plane() == Plane::Session {
             return;
         }
+        let fallback = self.fallback();
         if traffic {
-            self.watch = Some(Watch::new(now, true));
+            self.watch = Some(Watch::new(now, true, fallback));
         } else {
             // An answer ends the watch; anything else only says that the path lives until now.
-            self.watch = self.watch.filter(Watch::is_fresh).map(|_| Watch::new(now, true));
+            let fresh = self.watch.filter(Watch::is_fresh);
+            self.watch = fresh.map(|_| Watch::new(now, true, fallback));
         }
     }
 
@@ -152,8 +154,8 @@ impl Client {
         self.unacked.acknowledged(largest);
     }
 
-    /// The server asks whether we are where our datagrams came from last: so may the session's
-    /// server want to know.
+    /// The realtime port has doubts: it asks whether we are still where our datagrams came from, or
+    /// is silent. The session shall see us, too, and tell us if it has forgotten us.
     pub(super) fn challenged(&mut self) {
         self.session_ping = self.chooser.available();
     }
@@ -179,12 +181,16 @@ impl Client {
         self.keep_alive_wanted = true;
         // What was not answered on the old network says nothing of the new one.
         self.watch = None;
+        self.unacked.clear();
         self.challenged();
     }
 
-    /// A datagram left; `number`: it had messages, and this packet number on the realtime port.
+    /// A datagram left, on the realtime port with this packet number; `traffic`: it had messages.
     pub(super) fn sent(&mut self, now: Time, traffic: bool, number: Option<u32>) {
-        self.last_sent = now;
+        // A probe of the other plane keeps nothing alive on this one.
+        if number.is_some() == (self.chooser.plane() == Plane::Realtime) {
+            self.last_sent = now;
+        }
         if traffic {
             self.last_traffic = Some(now);
             if let Some(number) = number.filter(|_| self.chooser.available()) {
@@ -198,7 +204,7 @@ impl Client {
         self.chooser.probe_at().is_some_and(|at| at <= now)
     }
 
-    /// The session is shown where we are although the realtime port carries the messages.
+    /// The session is to be shown where we are, whatever carries the messages.
     pub(super) fn wants_session_ping(&self, now: Time) -> bool {
         self.session_ping_at().is_some_and(|at| at <= now)
     }
@@ -221,7 +227,9 @@ impl Client {
         let idle = self.keep_alive_at() <= now;
         let hello = self.hello_due_at().is_some_and(|at| at <= now);
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let asks = is_due(self.probe_at()) || is_due(self.chooser.tell_at());
+        let asks = is_due(self.probe_at())
+            || is_due(self.chooser.tell_at())
+            || is_due(self.unacked_probe_at());
         Due {
             keep_alive: idle || hello || self.keep_alive_wanted || asks,
             clock: idle || hello || is_due(self.clock_at()),
@@ -243,7 +251,8 @@ impl Client {
     pub(super) fn poll_timeout(&self) -> Time {
         let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
         let (tell, probe) = (self.chooser.tell_at(), self.chooser.probe_at());
-        let planes = [tell, probe, self.session_ping_at(), self.falls_at()];
+        let unacked = self.unacked_probe_at();
+        let planes = [tell, probe, unacked, self.session_ping_at(), self.falls_at()];
         own.into_iter().chain(planes).flatten().fold(self.keep_alive_at(), Time::min)
     }
 
@@ -273,8 +282,13 @@ impl Client {
             return;
         }
         self.keep_alive_wanted = false;
+        if self.unacked_probe_at().is_some_and(|at| at <= now) {
+            self.unacked.probed(now);
+        }
         if let Some(watch) = self.watch.as_mut().filter(|w| w.probe_at() <= now) {
             watch.probed(now, self.chooser.available());
+            // A server that has restarted says so on the session's port alone.
+            self.challenged();
         }
     }
 
@@ -297,7 +311,8 @@ impl Client {
         if self.clock.is_set() {
             // QUIC watches its own path.
             if self.chooser.plane() == Plane::Realtime {
-                self.watch.get_or_insert(Watch::new(now, false));
+                let watch = Watch::new(now, false, self.fallback());
+                self.watch.get_or_insert(watch);
             }
             return;
         }
@@ -324,12 +339,27 @@ impl Client {
         self.session_ping.then_some(self.session_pinged + SESSION_PING)
     }
 
+    fn unacked_probe_at(&self) -> Option<Time> {
+        let carried = self.chooser.plane() == Plane::Realtime;
+        self.unacked.probe_at().filter(|_| carried)
+    }
+
+    /// The longest that a round trip of the realtime port is waited for.
+    fn round_trip(&self) -> Duration {
+        self.clock.round_trip().unwrap_or(ROUND_TRIP_MAX).min(ROUND_TRIP_MAX)
+    }
+
+    /// The same where there is a fallback.
+    fn fallback(&self) -> Option<Duration> {
+        self.chooser.available().then(|| self.round_trip())
+    }
+
     /// When the realtime port counts as lost, unless something is heard before.
     fn falls_at(&self) -> Option<Time> {
         if !self.chooser.available() || self.chooser.plane() == Plane::Session {
             return None;
         }
-        let round_trip = self.clock.round_trip().unwrap_or(ROUND_TRIP_MAX).min(ROUND_TRIP_MAX);
+        let round_trip = self.round_trip();
         let silent = self.watch.as_ref().map(|watch| watch.falls_at(round_trip));
         let unheard = self.unacked.falls_at(round_trip);
         silent.into_iter().chain(unheard).min()

@@ -243,6 +243,11 @@ impl Link {
         }
     }
 
+    /// Client: a new link that is still asking the realtime port for the first time.
+    pub fn is_undecided(&self, now: Time) -> bool {
+        self.client().is_some_and(|client| client.chooser.is_asking(now))
+    }
+
     /// Client: how often the realtime port went silent.
     pub fn fallbacks(&self) -> u64 {
         self.client().map_or(0, |client| client.chooser.falls())

@@ -118,8 +118,12 @@ impl Chooser {
 
     /// The realtime port does not answer, or not any more. False while a new link is still asking.
     pub(super) fn on_fallback(&self, now: Time) -> bool {
-        let asking = self.choice.change == 0 && now < self.began + FIRST_PROBES;
-        self.plane() == Plane::Session && !asking
+        self.plane() == Plane::Session && !self.is_asking(now)
+    }
+
+    /// A new link asks the realtime port for the first time.
+    pub(super) fn is_asking(&self, now: Time) -> bool {
+        self.available && self.choice.change == 0 && now < self.began + FIRST_PROBES
     }
 
     /// When the server wants to be told, over the plane in use.
@@ -142,7 +146,7 @@ impl Chooser {
         if std::mem::replace(&mut self.awaiting, true) {
             self.answers = 0;
         }
-        let first = self.choice.change == 0 && now < self.began + FIRST_PROBES;
+        let first = self.is_asking(now);
         self.probe_at = now
             + match (first, traffic) {
                 (true, _) => FIRST_PROBE,

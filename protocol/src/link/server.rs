@@ -16,7 +16,8 @@ pub(super) const CLOCK_FRAME: usize = 30;
 pub(super) const FRONT: usize = SEND_TIME_FRAME + CLOCK_FRAME;
 const _: () = assert!(Ack::FRAME <= CLOCK_FRAME);
 /// Bytes of a datagram that answers both a clock request and a keep-alive.
-const ANSWER_DATAGRAM: usize = limits::HEADER + CLOCK_FRAME + KeepAlive::FRAME + limits::TAG;
+const ANSWER_DATAGRAM: usize =
+    limits::HEADER + CLOCK_FRAME + KeepAlive::FRAME + Ack::FRAME + limits::TAG;
 /// "As much as a datagram holds": the session's plane has proven its address itself.
 const PROVEN: usize = usize::MAX;
 
@@ -52,6 +53,8 @@ pub(super) struct Server {
     debts: [Debts; 2],
     /// Messages came over the realtime port that are not acknowledged yet, the first of them then.
     unacked: Option<Time>,
+    /// The next answer over the realtime port acknowledges.
+    acknowledge: bool,
     reported: Time,
     report_wanted: bool,
 }
@@ -66,6 +69,7 @@ impl Server {
             choice: None,
             debts: [Debts::default(); 2],
             unacked: None,
+            acknowledge: false,
             reported: now,
             report_wanted: false,
         }
@@ -83,6 +87,8 @@ impl Server {
     pub(super) fn keep_alive(&mut self, plane: Plane, asked: KeepAlive) {
         self.debts[plane as usize].keep_alive = Some(asked);
         let Some(newest) = asked.choice else { return };
+        // Whoever asks may have missed the last acknowledgement.
+        self.acknowledge |= plane == Plane::Realtime;
         let newer = |old: Choice| newest.change.wrapping_sub(old.change) as i16 > 0;
         if self.choice.is_none_or(newer) {
             self.choice = Some(newest);
@@ -152,7 +158,7 @@ impl Server {
             self.write_report(now, end - out.len(), recv, out);
         }
         let late = self.unacked.is_some_and(|since| since + limits::ACK_LATEST <= now);
-        if late && plane == Plane::Realtime && end - out.len() >= Ack::FRAME {
+        if (late || self.acknowledge) && plane == Plane::Realtime && end - out.len() >= Ack::FRAME {
             self.write_ack(recv, out);
         }
         (out.len() > start).then_some(route)
@@ -180,7 +186,7 @@ impl Server {
     }
 
     fn write_ack(&mut self, recv: &RecvKeys, out: &mut Vec<u8>) {
-        self.unacked = None;
+        (self.unacked, self.acknowledge) = (None, false);
         Ack { largest: recv.largest() }.encode(out);
     }
 

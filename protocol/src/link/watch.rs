@@ -8,20 +8,32 @@ use crate::time::Time;
 
 /// Longest time between two probes where there is nothing to fall back to.
 const PROBE_MAX: Duration = limits::KEEP_ALIVE;
+/// No probe sooner than this after the last message, however long a round trip takes: messages come
+/// 20 ms apart and more.
+const PROBE_LEAST: Duration = Duration::from_millis(100);
 
 /// Silence that is being watched, because something was to come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     began: Time,
     probe_at: Time,
+    /// Between the first probes.
+    interval: Duration,
     /// Application traffic was flowing; otherwise an answer is awaited.
     traffic: bool,
     probes: u32,
 }
 
 impl Watch {
-    pub(super) fn new(began: Time, traffic: bool) -> Self {
-        Self { began, probe_at: began + limits::PROBE_AFTER, traffic, probes: 0 }
+    /// `fallback`: there is one, and a round trip is known to take so long: the first probe goes out
+    /// early enough for its answer to decide.
+    pub(super) fn new(began: Time, traffic: bool, fallback: Option<Duration>) -> Self {
+        let needed = fallback.map_or(Duration::ZERO, |round_trip| round_trip * 3 / 2);
+        let latest = limits::FALLBACK_AFTER - PROBE_LEAST;
+        let first =
+            limits::PROBE_AFTER.min(limits::FALLBACK_AFTER - needed.clamp(Duration::ZERO, latest));
+        let interval = (limits::FALLBACK_AFTER - first) / limits::FALLBACK_PROBES;
+        Self { began, probe_at: began + first, interval, traffic, probes: 0 }
     }
 
     /// There was traffic, and nothing has been missed so far.
@@ -38,7 +50,7 @@ impl Watch {
         self.probes += 1;
         self.probe_at = now
             + if fallback && self.probes < limits::FALLBACK_PROBES {
-                (limits::FALLBACK_AFTER - limits::PROBE_AFTER) / limits::FALLBACK_PROBES
+                self.interval
             } else {
                 backoff(limits::PROBE_AFTER, self.probes)
             };
@@ -65,25 +77,55 @@ const SAMPLES: usize = 24;
 /// Datagrams with messages that wait for the server's acknowledgement: when they were sent, and their
 /// packet numbers. Some are enough to see since when the way up is closed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unacked(VecDeque<(Time, u32)>);
+pub(super) struct Unacked {
+    samples: VecDeque<(Time, u32)>,
+    /// Probes since the last acknowledgement, and when the last of them went out.
+    probes: u32,
+    probed: Time,
+}
 
 impl Unacked {
     pub(super) fn sent(&mut self, now: Time, number: u32) {
-        let due = self.0.back().is_none_or(|(last, _)| now.since(*last) >= SAMPLE_INTERVAL);
-        if due && self.0.len() < SAMPLES {
-            self.0.push_back((now, number));
+        let due = self.samples.back().is_none_or(|(last, _)| now.since(*last) >= SAMPLE_INTERVAL);
+        if due && self.samples.len() < SAMPLES {
+            self.samples.push_back((now, number));
         }
     }
 
     pub(super) fn acknowledged(&mut self, largest: u32) {
-        while self.0.pop_front_if(|(_, number)| *number <= largest).is_some() {}
+        while self.samples.pop_front_if(|(_, number)| *number <= largest).is_some() {}
+        self.probes = 0;
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
+    /// When to ask whether the oldest has arrived: the server acknowledges with its answer.
+    pub(super) fn probe_at(&self) -> Option<Time> {
+        let (oldest, _) = self.samples.front()?;
+        match self.probes {
+            0 => Some(*oldest + UNACKED_PROBE),
+            limits::FALLBACK_PROBES.. => None,
+            _ => Some(self.probed + UNACKED_INTERVAL),
+        }
+    }
+
+    pub(super) fn probed(&mut self, now: Time) {
+        self.probes += 1;
+        self.probed = now;
+    }
+
+    /// When the way up counts as closed: a while after the last probe, a round trip included.
     pub(super) fn falls_at(&self, round_trip: Duration) -> Option<Time> {
-        self.0.front().map(|(sent, _)| *sent + limits::FALLBACK_AFTER + round_trip)
+        let (oldest, _) = self.samples.front()?;
+        Some(*oldest + limits::FALLBACK_AFTER + round_trip)
     }
 }
+
+/// A datagram with messages that was not acknowledged for this long is asked for: the server's own
+/// acknowledgement is overdue by then.
+const UNACKED_PROBE: Duration = Duration::from_millis(400);
+/// Between these probes.
+const UNACKED_INTERVAL: Duration = Duration::from_millis(100);
+const _: () = assert!(UNACKED_PROBE.as_millis() > limits::ACK_LATEST.as_millis());

@@ -30,6 +30,9 @@ codes! {
     Malformed = 2, "malformed";
     /// The join did not come in time.
     JoinTimeout = 3, "join_timeout";
+    /// The client goes at once, without a `Leave` before. Any other end of a connection by its
+    /// client is a lost session, whose place is kept: libraries close a forgotten connection with 0.
+    Leaving = 4, "leaving";
     /// The token is not a JWT, too long, or lacks what it must have.
     TokenMalformed = 10, "token_malformed";
     /// Signed with another algorithm than the server is set to.

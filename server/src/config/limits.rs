@@ -27,7 +27,8 @@ pub struct Limits {
     /// alive every 8 s) to 5 min.
     #[serde(deserialize_with = "duration")]
     pub away_after: Duration,
-    /// How long an unreachable peer keeps its place: `away_after` to 10 min.
+    /// How long a peer keeps its place after its session was lost (which takes 20 s of silence):
+    /// `away_after` to 10 min.
     #[serde(deserialize_with = "duration")]
     pub peer_ttl: Duration,
     /// Realtime bits a second to one recipient: 64,000 to 1,000,000,000.

@@ -151,15 +151,23 @@ impl Room {
         }
     }
 
-    /// Takes what the shard says of a peer's link.
-    pub fn handle_link(&mut self, now: Time, peer: PeerId, news: LinkNews) {
+    /// Takes what the shard says of a session's link.
+    pub fn handle_link(&mut self, now: Time, seat: Seat, news: LinkNews) {
+        if !self.is_seated(seat) {
+            return;
+        }
+        let peer = seat.peer;
         match news {
             LinkNews::Opened { connection_id, spare } => {
                 self.link_opened(now, peer, connection_id, spare);
             }
             LinkNews::Refused => self.remove(now, peer, Code::ServerFull),
             LinkNews::Quiet | LinkNews::Heard => {
-                self.update_presence(now, peer, |p| p.link_quiet = news == LinkNews::Quiet);
+                self.update_presence(now, peer, |p| {
+                    p.link_quiet = news == LinkNews::Quiet;
+                    // Only who has read `Joined` has the keys.
+                    p.arrived |= !p.link_quiet;
+                });
             }
         }
     }
@@ -178,15 +186,15 @@ impl Room {
         }
     }
 
-    /// The peer's session died without a word, after `silence`: it keeps its place for what is
-    /// left of its time.
-    pub fn handle_session_lost(&mut self, now: Time, seat: Seat, silence: Duration) {
+    /// The peer's session died without a word: it keeps its place for its time, unless it never got
+    /// to know that it has one.
+    pub fn handle_session_lost(&mut self, now: Time, seat: Seat) {
         if !self.is_seated(seat) {
             return;
         }
-        let expires = now + self.config.peer_ttl.saturating_sub(silence);
+        let expires = now + self.config.peer_ttl;
         let Some(state) = self.peers.get_mut(&seat.peer) else { return };
-        if !state.is_announced() {
+        if !state.arrived {
             return self.remove(now, seat.peer, Code::TimedOut);
         }
         if state.lost {
@@ -219,6 +227,7 @@ impl Room {
             return;
         };
         since.events_taken = since.events_taken.wrapping_add(1);
+        since.arrived = true;
         let event = EventDown {
             peer: from.peer.0,
             roster_version: sender,
@@ -248,6 +257,7 @@ impl Room {
         while let Some((_, peer)) = self.expiries.pop_front_if(|(at, _)| *at <= now) {
             self.remove(now, peer, Code::TimedOut);
         }
+        self.events.forget(now);
         if let Some(update) = self.roster.take_due(now) {
             let message = Bytes::from(session::encode(&update));
             for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
@@ -259,7 +269,7 @@ impl Room {
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let expiry = self.expiries.front().map(|(at, _)| *at);
-        [expiry, self.roster.due()].into_iter().flatten().min()
+        [expiry, self.roster.due(), self.events.due()].into_iter().flatten().min()
     }
 
     /// The next thing to be done.
@@ -273,11 +283,12 @@ impl Room {
     }
 
     fn enter(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
-        self.make_way(now, &request.user)?;
-        if self.peers.len() >= usize::from(self.config.capacity) {
+        let replaced = self.replaced_by(&request.user)?;
+        if self.peers.len() - replaced.len() >= usize::from(self.config.capacity) {
             return Err(Code::RoomFull);
         }
         let slot = self.slots.allocate(now, &request.user)?;
+        replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
         let peer = PeerId(self.next_peer);
         self.next_peer += 1;
         let seat = Seat { peer, session: 1 };
@@ -286,21 +297,19 @@ impl Room {
         Ok(seat)
     }
 
-    /// What the policy says of the user's other devices.
-    fn make_way(&mut self, now: Time, user: &str) -> Result<(), Code> {
+    /// Which of the user's other devices have to go, as the policy says.
+    fn replaced_by(&self, user: &str) -> Result<Vec<PeerId>, Code> {
         let policy = self.config.second_device;
         if policy == SecondDevice::Allow {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let others = self.peers.iter().filter(|(_, p)| p.user == user);
+        let mut others = self.peers.iter().filter(|(_, p)| p.user == user);
         // A device whose session is gone is no reason to refuse: it may be this very one, whose
         // ticket was lost with it.
-        let mut others = others.map(|(peer, p)| (*peer, p.lost)).collect::<Vec<_>>();
-        if policy == SecondDevice::Refuse && others.iter().any(|(_, lost)| !lost) {
+        if policy == SecondDevice::Refuse && others.clone().any(|(_, p)| !p.lost) {
             return Err(Code::AlreadyJoined);
         }
-        others.drain(..).for_each(|(peer, _)| self.remove_but_stay(now, peer, Code::Replaced));
-        Ok(())
+        Ok(others.by_ref().map(|(peer, _)| *peer).collect())
     }
 
     fn resume(&mut self, resume: Resume, request: JoinRequest) -> Result<Seat, Code> {
@@ -388,12 +397,11 @@ impl Room {
     }
 
     fn remove(&mut self, now: Time, peer: PeerId, code: Code) {
-        self.remove_but_stay(now, peer, code);
+        self.take_out(now, peer, code);
         self.close_if_empty();
     }
 
-    /// The same where somebody else is just coming in.
-    fn remove_but_stay(&mut self, now: Time, peer: PeerId, code: Code) {
+    fn take_out(&mut self, now: Time, peer: PeerId, code: Code) {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.expiries.retain(|(_, lost)| *lost != peer);
         if state.is_announced() {

@@ -41,6 +41,8 @@ pub(super) struct PeerState {
     redeemed: u32,
     /// Newest event that the peer has for certain.
     pub(super) last_event: u64,
+    /// It has shown that it knows of its place.
+    pub(super) arrived: bool,
     /// Events taken from the peer, wrapping.
     pub(super) events_taken: u32,
     pub(super) session_quiet: bool,
@@ -62,6 +64,7 @@ impl PeerState {
             since_version: None,
             redeemed: 0,
             last_event,
+            arrived: false,
             events_taken: 0,
             session_quiet: false,
             link_quiet: true,

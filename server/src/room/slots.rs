@@ -17,13 +17,14 @@ const MAX_RESTING_OF_USER: u16 = MAX_ROOM_PEERS / 2;
 
 pub(super) struct Slots {
     next: u16,
+    rested: Vec<u16>,
     resting: VecDeque<(Time, u16, String)>,
     resting_of: HashMap<String, u16>,
 }
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self { next: 0, resting: VecDeque::new(), resting_of: HashMap::new() }
+        Self { next: 0, rested: Vec::new(), resting: VecDeque::new(), resting_of: HashMap::new() }
     }
 
     /// A slot that nobody had for `SLOT_REST`.
@@ -33,15 +34,11 @@ impl Slots {
     /// [`Code::RoomFull`] when all are in use or resting, [`Code::JoinRate`] when too many of this
     /// user's are resting.
     pub(super) fn allocate(&mut self, now: Time, user: &str) -> Result<u16, Code> {
-        let rested = self.take_rested(now);
+        self.end_rests(now);
         if self.resting_of.get(user).is_some_and(|count| *count >= MAX_RESTING_OF_USER) {
-            // It has rested, so it may go to the front of those that have.
-            if let Some(slot) = rested {
-                self.resting.push_front((now, slot, String::new()));
-            }
             return Err(Code::JoinRate);
         }
-        if let Some(slot) = rested {
+        if let Some(slot) = self.rested.pop() {
             return Ok(slot);
         }
         let slot = self.next;
@@ -57,15 +54,16 @@ impl Slots {
         self.resting.push_back((now + SLOT_REST, slot, user));
     }
 
-    fn take_rested(&mut self, now: Time) -> Option<u16> {
-        let (_, slot, user) = self.resting.pop_front_if(|(rested, ..)| *rested <= now)?;
-        if let Some(count) = self.resting_of.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                self.resting_of.remove(&user);
+    fn end_rests(&mut self, now: Time) {
+        while let Some((_, slot, user)) = self.resting.pop_front_if(|(until, ..)| *until <= now) {
+            self.rested.push(slot);
+            if let Some(count) = self.resting_of.get_mut(&user) {
+                *count -= 1;
+                if *count == 0 {
+                    self.resting_of.remove(&user);
+                }
             }
         }
-        Some(slot)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Joined, encode};
@@ -23,11 +22,11 @@ pub enum RoomInput {
     /// queue.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<Seat, Code>>),
     /// The shard speaks.
-    Link(PeerId, LinkNews),
+    Link(Seat, LinkNews),
     /// The client leaves, or broke the rules.
     Leave(Seat, Code),
-    /// The session died after so long a silence.
-    SessionLost(Seat, Duration),
+    /// The session died without a word.
+    SessionLost(Seat),
     /// The session is silent, or speaks again.
     SessionQuiet(Seat, bool),
     /// An event.
@@ -106,11 +105,9 @@ impl RoomTask {
     fn take(&mut self, now: Time, input: RoomInput) {
         match input {
             RoomInput::Join(request, outgoing, reply) => self.join(now, *request, outgoing, reply),
-            RoomInput::Link(peer, news) => self.room.handle_link(now, peer, news),
+            RoomInput::Link(seat, news) => self.room.handle_link(now, seat, news),
             RoomInput::Leave(seat, code) => self.room.handle_leave(now, seat, code),
-            RoomInput::SessionLost(seat, silence) => {
-                self.room.handle_session_lost(now, seat, silence);
-            }
+            RoomInput::SessionLost(seat) => self.lost(now, seat),
             RoomInput::SessionQuiet(seat, quiet) => {
                 self.room.handle_session_quiet(now, seat, quiet);
             }
@@ -143,7 +140,7 @@ impl RoomTask {
         if let Err(Ok(seat)) = reply.send(result) {
             // The session gave up while it waited. Who was here before may try again.
             if resumes {
-                self.room.handle_session_lost(now, seat, Duration::ZERO);
+                self.lost(now, seat);
             } else {
                 self.room.handle_leave(now, seat, Code::JoinTimeout);
             }
@@ -212,10 +209,19 @@ impl RoomTask {
                 if let Some(seated) = self.sessions.remove(&seat.peer) {
                     seated.outgoing.disconnect(Code::SlowConsumer);
                 }
-                self.room.handle_session_lost(now, seat, Duration::ZERO);
+                self.room.handle_session_lost(now, seat);
             }
-            Pushed::Gone => self.room.handle_session_lost(now, seat, Duration::ZERO),
+            Pushed::Gone => self.lost(now, seat),
         }
+    }
+
+    /// The session is gone, and with it its place among the server's sessions: the peer may need
+    /// that to come back.
+    fn lost(&mut self, now: Time, seat: Seat) {
+        if self.seated(seat).is_some() {
+            self.sessions.remove(&seat.peer);
+        }
+        self.room.handle_session_lost(now, seat);
     }
 }
 

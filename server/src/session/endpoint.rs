@@ -11,12 +11,14 @@ use quinn::{
 };
 
 use super::canonical::CanonicalSocket;
+use super::handshake::random;
 use super::{SessionContext, handshake};
 use crate::data_dir::DataDir;
 use crate::limits;
 
-/// A peer that was silent for this long on QUIC is gone; dark headsets come back before.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A session that was silent for this long is lost, and its peer keeps its place from then on. Clients
+/// keep it alive every 8 s, so two of these may be lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes a client may have in flight on one stream: a full join or four full events.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// ... and on all of its streams.
@@ -51,7 +53,7 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
         // For clients whose realtime port is blocked.
-        .datagram_receive_buffer_size(Some(limits::SESSION_DATAGRAM_BYTES))
+        .datagram_receive_buffer_size(Some(limits::SESSION_DATAGRAM_INBOX))
         .datagram_send_buffer_size(limits::SESSION_DATAGRAM_BYTES)
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into()))
         // Clients keep the path alive; the server never opens one.
@@ -74,7 +76,7 @@ pub fn open(
     let reset_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, data_dir.reset_key());
     let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
     // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
-    endpoint.grease_quic_bit(false).min_reset_interval(Duration::from_millis(1));
+    endpoint.grease_quic_bit(false).min_reset_interval(Duration::from_micros(250));
     endpoint.cid_generator(move || Box::new(ShardIds(index)));
     let runtime = Arc::new(quinn::TokioRuntime);
     let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;
@@ -91,9 +93,7 @@ const ID_LEN: usize = 8;
 impl ConnectionIdGenerator for ShardIds {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut id = [0; ID_LEN];
-        // Ids need not be secret, only distinct: where the system gives no randomness, quinn tries
-        // again for one that is free.
-        let _filled = aws_lc_rs::rand::fill(&mut id);
+        id[1..].copy_from_slice(&random::<{ ID_LEN - 1 }>());
         id[0] = self.0;
         ConnectionId::new(&id)
     }

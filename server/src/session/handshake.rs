@@ -309,8 +309,8 @@ fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
 }
 
 /// Fresh random bytes. Where the system gives none nothing is safe, and the process must not go on.
-fn random() -> [u8; 32] {
-    let mut bytes = [0; 32];
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
         tracing::error!("the system gives no random bytes; stopping");
         std::process::abort();

@@ -8,6 +8,7 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::limits;
 
@@ -16,7 +17,7 @@ pub struct Outgoing {
     _permit: Arc<OwnedSemaphorePermit>,
     control: mpsc::Sender<Bytes>,
     events: mpsc::Sender<(Time, Bytes)>,
-    datagrams: mpsc::Sender<Bytes>,
+    datagrams: mpsc::Sender<(Instant, Bytes)>,
     backlog: Arc<AtomicUsize>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
@@ -28,8 +29,8 @@ pub struct OutgoingQueues {
     pub control: mpsc::Receiver<Bytes>,
     /// Messages for the event stream.
     pub events: EventQueue,
-    /// Realtime datagrams of a client on the fallback.
-    pub datagrams: mpsc::Receiver<Bytes>,
+    /// Realtime datagrams of a client on the fallback, and since when they wait.
+    pub datagrams: mpsc::Receiver<(Instant, Bytes)>,
     /// Set when the session is to end.
     pub end: watch::Receiver<Option<Code>>,
 }
@@ -88,7 +89,7 @@ impl Outgoing {
     }
 
     /// Where the shard puts datagrams while the client is on the fallback.
-    pub fn datagrams(&self) -> mpsc::Sender<Bytes> {
+    pub fn datagrams(&self) -> mpsc::Sender<(Instant, Bytes)> {
         self.datagrams.clone()
     }
 

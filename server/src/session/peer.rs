@@ -14,7 +14,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::SessionContext;
-use super::endpoint::IDLE_TIMEOUT;
 use super::outgoing::{EventQueue, OutgoingQueues};
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
@@ -62,20 +61,23 @@ impl PeerSession {
         };
         let code = match end {
             End::Room(code) => code,
+            // It is cut off, and has what it missed when it comes back.
+            End::Fault(Code::SlowConsumer) => {
+                room.post(RoomInput::SessionLost(seat)).await;
+                Code::SlowConsumer
+            }
             End::Fault(code) => {
                 room.post(RoomInput::Leave(seat, code)).await;
                 code
             }
-            End::Connection(
-                ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_),
-            ) => {
+            End::Connection(ConnectionError::ApplicationClosed(close))
+                if close.error_code == (Code::Leaving as u32).into() =>
+            {
                 room.post(RoomInput::Leave(seat, Code::Left)).await;
                 Code::Left
             }
-            End::Connection(error) => {
-                let timed_out = error == ConnectionError::TimedOut;
-                let silence = if timed_out { IDLE_TIMEOUT } else { Duration::ZERO };
-                room.post(RoomInput::SessionLost(seat, silence)).await;
+            End::Connection(_) => {
+                room.post(RoomInput::SessionLost(seat)).await;
                 Code::TimedOut
             }
         };
@@ -243,11 +245,20 @@ async fn read_datagrams(
 }
 
 /// Puts the shard's datagrams for a client on the fallback into QUIC.
-async fn write_datagrams(connection: &Connection, mut queue: mpsc::Receiver<Bytes>) -> Code {
-    while let Some(datagram) = queue.recv().await {
+///
+/// QUIC holds few of them itself; what waits for it longer than a datagram is worth is dropped, so
+/// that a path which is slow or dark for a while does not deliver a backlog.
+async fn write_datagrams(
+    connection: &Connection,
+    mut queue: mpsc::Receiver<(Instant, Bytes)>,
+) -> Code {
+    while let Some((queued, datagram)) = queue.recv().await {
+        if queued.elapsed() > limits::SESSION_DATAGRAM_AGE {
+            continue;
+        }
         // Not supported by this client, or for the moment too large for its path: it is lost, as
         // any datagram may be. A connection that is gone says so itself.
-        let _sent = connection.send_datagram(datagram);
+        let _sent = connection.send_datagram_wait(datagram).await;
     }
     broken().await
 }

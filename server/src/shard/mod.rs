@@ -72,8 +72,8 @@ pub struct OpenLink {
 pub struct ShardEvent {
     /// The room concerned.
     pub room: RoomId,
-    /// The peer concerned.
-    pub peer: PeerId,
+    /// The session of a peer that the link is for.
+    pub seat: Seat,
     /// What happened.
     pub what: LinkNews,
 }
@@ -295,7 +295,7 @@ impl Shard {
     fn open_link(&mut self, now: Time, open: OpenLink) {
         let peer = open.seat.peer;
         self.close_link(open.room, peer);
-        let refused = ShardEvent { room: open.room, peer, what: LinkNews::Refused };
+        let refused = ShardEvent { room: open.room, seat: open.seat, what: LinkNews::Refused };
         if self.links() >= limits::LINKS_PER_SHARD {
             self.events.push_back(refused);
             return;
@@ -451,7 +451,8 @@ impl Shard {
 
 impl LinkEntry {
     fn news(&self, room: RoomId, what: LinkNews) -> ShardEvent {
-        ShardEvent { room, peer: self.member.peer, what }
+        let seat = Seat { peer: self.member.peer, session: self.session };
+        ShardEvent { room, seat, what }
     }
 
     fn next_timeout(&self, away_after: Duration) -> Time {

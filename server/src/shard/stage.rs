@@ -225,7 +225,7 @@ impl<'a> Writer<'a> {
     fn close(&mut self, start: usize) {
         self.open = None;
         if self.link.finish(self.now, &mut self.outbox.bytes, start).is_err() {
-            // The link has used up its packet numbers: the session replaces it.
+            // The link has used up its packet numbers, until its peer joins again.
             self.outbox.bytes.truncate(start);
         } else if self.route == Route::Session {
             self.outbox.commit_one(self.to, self.route, start);

@@ -1,5 +1,5 @@
 //! The thread that drives one shard: socket in, core, socket out. No lock, no await, no allocation
-//! on the way of a pose.
+//! on the way of a pose over the realtime port.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -12,6 +12,7 @@ use nucleus_net::{Clock, RecvBatch, SendBatch, UdpSocket, Waker};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{
     LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardCounters, ShardEvent,
@@ -28,7 +29,7 @@ pub enum ShardMail {
     RoomClosed(RoomId),
     /// A link for a session, with the mailbox that takes its datagrams while the session carries
     /// them.
-    OpenLink(Box<OpenLink>, Option<mpsc::Sender<Bytes>>),
+    OpenLink(Box<OpenLink>, Option<mpsc::Sender<(Instant, Bytes)>>),
     /// For the core.
     Command(ShardCommand),
     /// End the thread.
@@ -162,7 +163,7 @@ struct ShardThread {
     published: Arc<Published>,
     rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
     /// Where datagrams go whose client has fallen back, one for each link.
-    sessions: HashMap<(RoomId, PeerId), mpsc::Sender<Bytes>>,
+    sessions: HashMap<(RoomId, PeerId), mpsc::Sender<(Instant, Bytes)>>,
     /// Events that their room had no place for yet: at most a few a link.
     undelivered: VecDeque<ShardEvent>,
     send_failures: u64,
@@ -215,8 +216,10 @@ impl ShardThread {
         for _ in 0..limits::COMMANDS_PER_TURN {
             match self.mailbox.try_recv() {
                 Ok(ShardMail::OpenLink(open, session)) => {
-                    if let Some(session) = session {
-                        self.sessions.insert((open.room, open.seat.peer), session);
+                    let whose = (open.room, open.seat.peer);
+                    match session {
+                        Some(session) => drop(self.sessions.insert(whose, session)),
+                        None => drop(self.sessions.remove(&whose)),
                     }
                     let now = self.now();
                     self.shard.handle_command(now, ShardCommand::OpenLink(open));
@@ -261,7 +264,8 @@ impl ShardThread {
         for t in &outbox.session_transmits {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
-            if session.is_none_or(|session| session.try_send(bytes).is_err()) {
+            let datagram = (Instant::now(), bytes);
+            if session.is_none_or(|session| session.try_send(datagram).is_err()) {
                 self.shard.counters.session_datagrams_dropped += 1;
             }
         }
@@ -281,7 +285,7 @@ impl ShardThread {
     fn deliver_events(&mut self) {
         while let Some(event) = self.shard.poll_event() {
             if event.what == LinkNews::Refused {
-                self.sessions.remove(&(event.room, event.peer));
+                self.sessions.remove(&(event.room, event.seat.peer));
             }
             self.undelivered.push_back(event);
         }
@@ -292,7 +296,7 @@ impl ShardThread {
                 return true;
             }
             let Some(room) = self.rooms.get(&event.room) else { return false };
-            let sent = room.try_send(RoomInput::Link(event.peer, event.what));
+            let sent = room.try_send(RoomInput::Link(event.seat, event.what));
             let wait = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
             if wait {
                 full.push(event.room);

@@ -61,7 +61,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert_eq!((before.resumed, before.peer_ttl_ms), (NEW_PEER, 30_000));
     let (first_sender, mut first_receiver) = first.split();
     let outbox = EventOutbox::default();
-    outbox.attach(first_sender, &before);
+    outbox.attach(first_sender, &before, true);
     outbox.send(To::Others, 0, b"up 1").await.unwrap();
     watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
     assert_eq!(next_event(&mut first_receiver).await, b"down 1");
@@ -88,7 +88,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     };
     assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "nobody twice");
     let (sender, mut receiver) = again.split();
-    outbox.attach(sender, &joined);
+    outbox.attach(sender, &joined, true);
     assert_eq!(next_event(&mut receiver).await, b"down 2");
     assert_eq!(next_event(&mut receiver).await, b"down 3");
     outbox.send(To::Others, 0, b"up 2").await.unwrap();
@@ -101,6 +101,51 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert_eq!(closed, Some(Code::Replaced));
     assert_eq!(watcher.peers().len(), 1, "no ghost and no double");
     assert!(server.metric("nucleus_session_resumes_total") >= 1.0);
+}
+
+/// A connection that its client merely forgot is no leave: quinn closes it with code 0 by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let first = session(&server, &token, None).await;
+    let before = first.joined().clone();
+    let (sender, receiver) = first.split();
+    sender.send_event(To::Others, 0, b"here").await.unwrap();
+    until(&watcher, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
+    drop((sender, receiver));
+    until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
+    let resume = ResumeFrom { ticket: before.ticket, last_event: 0 };
+    let again = session(&server, &token, Some(resume)).await;
+    assert_eq!((again.joined().peer, again.joined().resumed), (before.peer, RESUMED));
+    until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
+
+    // Who never showed that it had its `Joined` leaves no ghost.
+    let never = session(&server, &server.token("never"), None).await;
+    let known = |event| match event {
+        RoomEvent::PeerJoined(peer) => Some(peer.id.0),
+        _ => None,
+    };
+    assert_eq!(until(&watcher, known).await, never.joined().peer);
+    drop(never);
+    until(&watcher, |event| matches!(event, RoomEvent::PeerLeft { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_the_server_is_away_stays_away() {
+    let server = TestServer::start().await;
+    let room = server.join("ada").await;
+    let server = server.restart().await;
+    until(&room, |event| matches!(event, RoomEvent::Interrupted { .. }).then_some(())).await;
+    room.leave().await;
+    let closed = until(&room, |event| match event {
+        RoomEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(closed.await, Some(Code::Left));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(server.metric("nucleus_sessions") < 0.5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking and says why"
 )]
 
+mod client;
 mod world;
 
 use std::time::Duration;
@@ -162,7 +163,7 @@ fn nothing_is_lost_without_loss() {
         let sent: usize = world.clients.iter().map(|c| usize::from(c.sent)).sum();
         let got: usize = world.clients.iter().map(|c| c.messages.len()).sum();
         assert_eq!(got, sent * (count - 1));
-        let withheld = |c: &world::Client| {
+        let withheld = |c: &client::Client| {
             let report = c.link.as_ref().and_then(|l| l.server_report()).unwrap_or_default();
             report.kinds.iter().map(|k| k.superseded + k.suppressed + k.dropped).sum::<u32>()
         };
@@ -242,7 +243,7 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     world.run(Duration::from_secs(1));
     let seat = world.clients[b].seat.unwrap();
     let lost = seat.peer;
-    world.room.handle_session_lost(world.now, seat, Duration::ZERO);
+    world.room.handle_session_lost(world.now, seat);
     world.run(Duration::from_secs(1));
     assert_eq!(world.clients[a].roster[&lost.0].presence, AWAY);
     world.run(Duration::from_secs(28));
@@ -250,6 +251,32 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     world.run(Duration::from_secs(2));
     assert!(!world.clients[a].roster.contains_key(&lost.0));
     assert_eq!(world.clients[b].ended, Some(Code::TimedOut));
+}
+
+/// Two resumes of one peer before the shard has answered the first: the link that the second one asked
+/// for is the one that counts.
+#[test]
+fn a_link_of_a_replaced_session_is_not_taken_for_the_new_one() {
+    use nucleus_protocol::realtime::ConnectionId;
+    use nucleus_server::room::RoomOutput;
+    use nucleus_server::shard::LinkNews;
+    let mut world = World::new(6, 4);
+    let one = world.join(Conditions::CLEAN, Conditions::CLEAN);
+    world.run(Duration::from_secs(1));
+    let seats: Vec<_> = (0..2).map(|_| world.resume_unanswered(one)).collect();
+    assert_eq!(seats[0].session + 1, seats[1].session);
+    let opened =
+        |n| LinkNews::Opened { connection_id: ConnectionId([n; 8]), spare: ConnectionId([n; 8]) };
+    let mut joined = Vec::new();
+    for (seat, n) in [(seats[0], 1), (seats[1], 2)] {
+        world.room.handle_link(world.now, seat, opened(n));
+        while let Some(output) = world.room.poll_output() {
+            if let RoomOutput::Joined(seat, joined_as, _) = output {
+                joined.push((seat, joined_as.grant.connection_id));
+            }
+        }
+    }
+    assert_eq!(joined, [(seats[1], [2; 8])]);
 }
 
 #[test]

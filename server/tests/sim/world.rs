@@ -1,24 +1,24 @@
 //! A whole room in one process: the real room, the real shard, real links, and a seeded network
 //! between them. Reliable streams and QUIC datagrams are queues with a delay.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
+use nucleus_protocol::link::{Path, Root, Suite};
 use nucleus_protocol::netsim::{Conditions, SimPeer};
-use nucleus_protocol::realtime::{ConnectionId, Header, Kind, Message, TARGET_OTHERS};
-use nucleus_protocol::session::{self, Code, EventDown, Joined, LinkGrant, Peer, RosterUpdate};
+use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::session::{Code, LinkGrant};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::SecondDevice;
-use nucleus_server::room::{
-    Claim, EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat,
-};
+use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
+
+use super::client::{Client, Delivery};
 
 pub(crate) const STEP: Duration = Duration::from_millis(5);
 /// One way of a QUIC datagram.
-const QUIC_DELAY: Duration = Duration::from_millis(30);
+pub(super) const QUIC_DELAY: Duration = Duration::from_millis(30);
 const ROOM: RoomId = RoomId(1);
 const EPOCH: u32 = 7;
 
@@ -32,41 +32,6 @@ pub(crate) struct World {
     pub(crate) room_closed: bool,
     /// What a plain model says each client must have got, in order.
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
-}
-
-pub(crate) struct Client {
-    pub(crate) net: SimPeer,
-    /// Nothing gets through to the realtime port.
-    pub(crate) blocked: bool,
-    pub(crate) seat: Option<Seat>,
-    pub(crate) peer: Option<PeerId>,
-    /// From the newest `Joined`, as the ticket would carry it.
-    pub(crate) claim: Option<Claim>,
-    /// Its process is stopped: what is sent to it is lost, and it says nothing.
-    pub(crate) asleep: bool,
-    pub(crate) resumes: u32,
-    pub(crate) link: Option<Link>,
-    pub(crate) joined: Option<Joined>,
-    pub(crate) roster: BTreeMap<u32, Peer>,
-    pub(crate) ended: Option<Code>,
-    pub(crate) events: Vec<Vec<u8>>,
-    last_sequence: u64,
-    streams: VecDeque<(Time, Delivery)>,
-    /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
-    quic: VecDeque<(Time, bool, Vec<u8>)>,
-    /// (sender's peer number, sequence) of every realtime message.
-    pub(crate) messages: HashSet<(u32, u16)>,
-    pub(crate) sent: u16,
-    /// Packet numbers seen on the air, by direction: none may come twice.
-    numbers: [HashSet<u32>; 2],
-    secret: [u8; 32],
-}
-
-enum Delivery {
-    Control(Vec<u8>),
-    Event(Vec<u8>),
-    Joined(Box<Joined>, Claim),
-    End(Code),
 }
 
 impl World {
@@ -117,7 +82,7 @@ impl World {
         client.streams.retain(|(_, d)| matches!(d, Delivery::End(_)));
         client.quic.clear();
         if told {
-            self.room.handle_session_lost(self.now, seat, Duration::ZERO);
+            self.room.handle_session_lost(self.now, seat);
             self.carry_out();
         }
     }
@@ -134,13 +99,21 @@ impl World {
         self.enter(index, Some(Resume { claim, last_event }));
     }
 
-    fn enter(&mut self, index: usize, resume: Option<Resume>) {
+    /// It comes back with its ticket, and nothing of what the room wants is carried out.
+    pub(crate) fn resume_unanswered(&mut self, index: usize) -> Seat {
+        let client = &self.clients[index];
+        let (claim, last_event) = (client.claim.unwrap(), client.last_sequence);
+        let request = self.request(index, Some(Resume { claim, last_event }));
+        self.room.handle_join(self.now, request).unwrap()
+    }
+
+    fn request(&mut self, index: usize, resume: Option<Resume>) -> JoinRequest {
         let mut secret = [0; 32];
         self.rng.fill(&mut secret);
         self.clients[index].secret = secret;
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
-        let request = JoinRequest {
+        JoinRequest {
             user: format!("user-{index}"),
             name: format!("name-{index}"),
             role: "member".into(),
@@ -157,7 +130,11 @@ impl World {
             suite: Suite::Aes128Gcm,
             root: Root::new(&secret, None),
             seed,
-        };
+        }
+    }
+
+    fn enter(&mut self, index: usize, resume: Option<Resume>) {
+        let request = self.request(index, resume);
         match self.room.handle_join(self.now, request) {
             Ok(seat) => {
                 let client = &mut self.clients[index];
@@ -299,7 +276,7 @@ impl World {
     fn carry_out(&mut self) {
         loop {
             while let Some(event) = self.shard.poll_event() {
-                self.room.handle_link(self.now, event.peer, event.what);
+                self.room.handle_link(self.now, event.seat, event.what);
             }
             let Some(output) = self.room.poll_output() else { return };
             match output {
@@ -337,161 +314,4 @@ impl World {
         let at = client.streams.back().map_or(at, |(last, _)| at.max(*last));
         client.streams.push_back((at, delivery));
     }
-}
-
-impl Client {
-    fn new(net: SimPeer) -> Self {
-        Self {
-            net,
-            blocked: false,
-            seat: None,
-            peer: None,
-            claim: None,
-            asleep: false,
-            resumes: 0,
-            link: None,
-            joined: None,
-            roster: BTreeMap::new(),
-            ended: None,
-            events: Vec::new(),
-            last_sequence: 0,
-            streams: VecDeque::new(),
-            quic: VecDeque::new(),
-            messages: HashSet::new(),
-            sent: 0,
-            numbers: Default::default(),
-            secret: [0; 32],
-        }
-    }
-
-    fn step(&mut self, now: Time) {
-        while self.streams.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, delivery) = self.streams.pop_front().unwrap();
-            self.take(now, delivery);
-        }
-        while let Some(mut bytes) = self.net.poll_client_side(now) {
-            if !self.blocked {
-                self.receive(now, Some(server_path()), &mut bytes);
-            }
-        }
-        for mut bytes in self.take_quic(now, false) {
-            self.receive(now, None, &mut bytes);
-        }
-        let Some(link) = self.link.as_mut() else { return };
-        link.handle_timeout(now);
-        let mut out = Vec::new();
-        while let Some(route) = self.link.as_mut().and_then(|l| l.poll_output(now, &mut out)) {
-            self.put_on_air(now, route, &out);
-            out.clear();
-        }
-    }
-
-    /// QUIC datagrams that have arrived by `now`.
-    fn take_quic(&mut self, now: Time, up: bool) -> Vec<Vec<u8>> {
-        let (arrived, rest) =
-            self.quic.drain(..).partition(|(at, way, _)| *at <= now && *way == up);
-        self.quic = rest;
-        let arrived: VecDeque<_> = arrived;
-        arrived.into_iter().map(|(.., bytes)| bytes).collect()
-    }
-
-    fn receive(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) {
-        let Some(link) = self.link.as_mut() else { return };
-        let messages = match path {
-            Some(path) => link.handle_input(now, path, 0, bytes),
-            None => link.handle_session_input(now, bytes),
-        };
-        let Ok(messages) = messages else { return };
-        for message in messages {
-            let sender = u32::from_le_bytes(message.payload[..4].try_into().unwrap());
-            assert_ne!(Some(PeerId(sender)), self.peer, "a message came back to its sender");
-            let sequence = u16::from_le_bytes(message.payload[4..6].try_into().unwrap());
-            assert_eq!(sequence, message.sequence);
-            if let Some(peer) = self.roster.get(&sender) {
-                assert_eq!(peer.slot, message.peer, "sent under somebody else's slot");
-            }
-            assert!(self.messages.insert((sender, sequence)), "a message came twice");
-        }
-    }
-
-    fn take(&mut self, now: Time, delivery: Delivery) {
-        match delivery {
-            Delivery::Joined(joined, claim) => {
-                let before = self.joined.as_ref().map(|j| (j.peer, j.slot));
-                assert!(before.is_none_or(|before| before == (joined.peer, joined.slot)));
-                self.claim = Some(claim);
-                // Another link has other keys.
-                self.numbers = Default::default();
-                self.link = Some(Link::new(now, self.link_config(&joined)));
-                self.roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
-                self.joined = Some(*joined);
-            }
-            Delivery::Control(bytes) => {
-                let body = &bytes[session::MESSAGE_HEADER..];
-                self.update_roster(session::owned::<RosterUpdate>(body).unwrap());
-            }
-            Delivery::Event(bytes) => {
-                let body = &bytes[session::MESSAGE_HEADER..];
-                let event = session::owned::<EventDown>(body).unwrap();
-                assert!(event.sequence > self.last_sequence, "events out of order");
-                self.last_sequence = event.sequence;
-                self.events.push(event.payload);
-            }
-            Delivery::End(code) => {
-                self.ended = Some(code);
-                self.link = None;
-            }
-        }
-    }
-
-    fn update_roster(&mut self, update: RosterUpdate) {
-        let before = self.joined.as_mut().expect("a roster update before Joined");
-        assert_eq!(update.version, before.roster_version + 1, "a roster version was skipped");
-        before.roster_version = update.version;
-        for peer in update.joined {
-            self.roster.insert(peer.peer, peer);
-        }
-        for left in update.left {
-            self.roster.remove(&left.peer);
-        }
-        for changed in update.changed {
-            if let Some(peer) = self.roster.get_mut(&changed.peer) {
-                peer.presence = changed.presence;
-            }
-        }
-    }
-
-    fn link_config(&self, joined: &Joined) -> LinkConfig {
-        LinkConfig {
-            role: Role::Client,
-            link_id: joined.grant.link_id,
-            suite: Suite::Aes128Gcm,
-            root: Root::new(&self.secret, None),
-            connection_id: ConnectionId(joined.grant.connection_id),
-            spare: ConnectionId(joined.grant.spare),
-            path: Some(server_path()),
-            fallback: true,
-            clock_epoch: 0,
-            seed: self.secret,
-        }
-    }
-
-    fn put_on_air(&mut self, now: Time, route: Route, datagram: &[u8]) {
-        let bytes = route.wire(datagram).to_vec();
-        if route == Route::Session {
-            return self.quic.push_back((now + QUIC_DELAY, true, bytes));
-        }
-        self.note_number(0, &bytes);
-        self.net.send(now, bytes);
-    }
-
-    /// No key phase of a link ends here, so a number on it is a number under one key.
-    fn note_number(&mut self, direction: usize, bytes: &[u8]) {
-        let header = Header::parse(bytes).expect("not a datagram of ours");
-        assert!(self.numbers[direction].insert(header.number), "a packet number came twice");
-    }
-}
-
-fn server_path() -> Path {
-    Path { remote: SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 5056), local: None }
 }

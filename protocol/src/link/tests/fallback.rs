@@ -263,6 +263,36 @@ fn loss_on_the_port_seldom_makes_a_link_fall_back_and_loses_nothing_twice() {
 }
 
 #[test]
+fn a_pause_of_the_others_is_no_fall_however_long_the_way() {
+    for delay in [1, 60, 125, 180] {
+        let mut world = TwoPlanes::new(1, delay);
+        for _ in 0..10 {
+            world.run(2_000, BOTH);
+            world.run(3_000, [false, false]);
+        }
+        assert_eq!(world.client.fallbacks(), 0, "with {delay} ms one way");
+    }
+}
+
+/// A word now and then, any of which may be lost with its acknowledgement: it is asked for before the
+/// port counts as lost.
+#[test]
+fn a_lost_word_is_no_lost_port() {
+    let mut falls = 0;
+    for seed in 0..20 {
+        let mut world = TwoPlanes::new(seed, 20);
+        world.run(1_000, [false, false]);
+        world.loss = 10;
+        for _ in 0..60 {
+            world.say(true);
+            world.run(1_000, [false, false]);
+        }
+        falls += world.client.fallbacks();
+    }
+    assert!(falls <= 10, "{falls} falls for 1,200 words with 10 % loss each way");
+}
+
+#[test]
 fn random_blocking_never_strands_a_link() {
     for seed in 0..200 {
         let mut world = TwoPlanes::new(seed, 1 + seed % 80);
