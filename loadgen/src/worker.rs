@@ -78,6 +78,8 @@ pub(crate) struct Worker {
     listened: u64,
     credit: u64,
     unopened: BTreeMap<String, u64>,
+    /// Headsets on the fallback at the window's end; afterwards everybody is silent.
+    on_fallback: Option<u64>,
 }
 
 impl Worker {
@@ -98,6 +100,7 @@ impl Worker {
             listened,
             credit: 0,
             unopened: BTreeMap::new(),
+            on_fallback: None,
         }
     }
 
@@ -110,6 +113,9 @@ impl Worker {
             self.speak(now);
             self.listen(now);
             self.publish();
+            if now >= self.books.window.end && self.on_fallback.is_none() {
+                self.on_fallback = Some(self.count_fallback(now));
+            }
             if self.credit < LISTEN_INTERVAL {
                 let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
                 let next = self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
@@ -208,6 +214,10 @@ impl Worker {
         }
     }
 
+    fn count_fallback(&self, now: u64) -> u64 {
+        self.headsets.iter().filter(|headset| headset.on_fallback(now)).count() as u64
+    }
+
     fn publish(&mut self) {
         let progress = &self.shared.progress;
         progress.sent.fetch_add(std::mem::take(&mut self.books.sent), Relaxed);
@@ -233,7 +243,7 @@ impl Worker {
         let now = self.shared.clock.now();
         Outcome {
             back,
-            on_fallback: self.headsets.iter().filter(|h| h.on_fallback(now)).count() as u64,
+            on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
             gaps: self.books.gaps(),
             near: self.books.near,
