@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::fail_if::FailIf;
 use crate::network::Network;
 use crate::profile::Profile;
-use crate::report::Report;
+use crate::report::{Others, Report};
 
 /// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
 #[derive(Debug, Parser)]
@@ -144,7 +144,8 @@ impl RunArgs {
         if server.target.is_some() && server.data_dir.is_none() && server.token.is_none() {
             return Err("say where join tokens come from: --data-dir DIR or --token FILE".into());
         }
-        let shape = Report::of(&self.profile.traffic(self.pose_hz));
+        let mut shape = Report::of(&self.profile.traffic(self.pose_hz));
+        shape.others = (self.block_realtime > 0.0).then(Others::default);
         if let Some(rule) = self.fail_if.iter().find(|rule| !rule.fits(&shape)) {
             let profile = self.profile.name();
             return Err(format!(

@@ -66,6 +66,7 @@ const SCENARIOS: [Scenario; 6] = [
                 at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0),
                 at_most("longest way back to 5056, ms", back(r).max, 3_000.0),
                 at_most("headsets not back on 5056", missing(r), 0.0),
+                at_most("headsets that did not fall back", absent(r, r.sessions.fell), 0.0),
             ];
             figures.extend(intact(r));
             figures
@@ -97,6 +98,7 @@ const SCENARIOS: [Scenario; 6] = [
         judge: |r| {
             let mut figures = intact(r);
             figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
+            figures.push(at_most("headsets that did not move", absent(r, r.sessions.moved), 0.0));
             figures
         },
     },
@@ -107,12 +109,14 @@ const SCENARIOS: [Scenario; 6] = [
         share: 0.0,
         script: || vec![(DARK.0, Fault::Dark(true)), (DARK.1, Fault::Dark(false))],
         judge: |r| {
-            let wrong = r.recovery.as_ref().map_or(f64::MAX, |r| r.rosters_wrong as f64);
+            let recovery = r.recovery.clone().unwrap_or_default();
+            let themselves = (r.headsets / 2) as f64 - r.sessions.resumed as f64;
             let mut figures = vec![
-                at_most("longest way back, ms", back(r).max, 3_000.0),
+                at_most("longest way back, ms", recovery.back_ms.max, 3_000.0),
+                at_most("longest way back to a session, ms", recovery.rejoin_ms.max, 3_000.0),
                 at_most("headsets not back", missing(r), 0.0),
-                at_most("not themselves", r.headsets as f64 / 2.0 - r.sessions.resumed as f64, 0.0),
-                at_most("rosters with a ghost, a double or a gap", wrong, 0.0),
+                at_most("not themselves", themselves, 0.0),
+                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
             ];
             figures.extend(intact(r));
             figures
@@ -141,12 +145,9 @@ const SCENARIOS: [Scenario; 6] = [
                 at_most("rejoined, p50, ms", recovery.rejoin_ms.p50, 2_000.0),
                 at_most("rejoined, p99, ms", recovery.rejoin_ms.p99, 8_000.0),
                 at_most("rejoined, all, ms", recovery.rejoin_ms.max, 15_000.0),
-                at_most("not rejoined", r.headsets as f64 - recovery.rejoins as f64, 0.0),
-                at_most(
-                    "rosters with a ghost, a double or a gap",
-                    recovery.rosters_wrong as f64,
-                    0.0,
-                ),
+                at_most("not rejoined", absent(r, recovery.rejoins), 0.0),
+                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+                cut_short(r),
             ]
         },
     },
@@ -160,11 +161,27 @@ const SCENARIOS: [Scenario; 6] = [
     },
 ];
 
+/// Everybody once and present, and nobody else, in as many rosters as there are headsets.
+const ROSTERS: &str = "rosters with a ghost, a double or a gap";
+
+/// Headsets that a count lacks.
+fn absent(r: &Report, count: u64) -> f64 {
+    r.headsets as f64 - count as f64
+}
+
+/// A run that was interrupted, or in which nothing arrived, proves nothing.
+fn cut_short(r: &Report) -> Figure {
+    let interrupted = r.invalid_reasons.iter().any(|reason| reason.starts_with("interrupted"));
+    let silent = r.channels.pose.channel.delivered == 0 || r.channels.event.delivered == 0;
+    at_most("cut short, or nothing delivered", f64::from(u8::from(interrupted || silent)), 0.0)
+}
+
 /// No session lost, every event there once and in order, nothing wrong on the realtime plane.
 fn intact(r: &Report) -> Vec<Figure> {
     let event = &r.channels.event;
     let pose = &r.channels.pose.channel;
     vec![
+        cut_short(r),
         at_most("joins failed", r.joins.failed as f64, 0.0),
         at_most("sessions lost", r.sessions.lost as f64, 0.0),
         at_most("events lost", event.lost as f64, 0.0),
@@ -182,7 +199,7 @@ fn back(r: &Report) -> crate::report::Latency {
 }
 
 fn missing(r: &Report) -> f64 {
-    r.headsets as f64 - r.recovery.as_ref().map_or(0.0, |r| r.back as f64)
+    absent(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
 }
 
 /// What a scenario came to.
@@ -220,7 +237,7 @@ fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
 /// Runs with and without the fault in turn, so that the machine's moods meet both.
 fn compare(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
     let mut ratios = Vec::new();
-    let (mut figures, mut last) = (Vec::new(), None);
+    let (mut figures, mut last): (Vec<Figure>, _) = (Vec::new(), None);
     for _ in 0..ROUNDS {
         let mut p99 = [0.0; 2];
         for (p99, blocked) in p99.iter_mut().zip([false, true]) {
@@ -228,20 +245,29 @@ fn compare(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
             run_args.not_blocked_yet = !blocked;
             let report = run(&run_args, Script::new())?;
             *p99 = report.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99);
-            if blocked {
-                let off = (f64::from(run_args.headsets.get()) * scenario.share).floor()
-                    - report.sessions.on_fallback as f64;
-                figures = vec![at_most("headsets of the share not on the fallback", off, 0.0)];
-                figures.extend((scenario.judge)(&report));
-                last = Some(report);
-            }
+            let share = (report.headsets as f64 * scenario.share).floor().max(1.0);
+            let wanted = if blocked { share } else { 0.0 };
+            let off = (wanted - report.sessions.on_fallback as f64).abs();
+            let mut round = vec![at_most("headsets on the wrong plane", off, 0.0)];
+            round.extend((scenario.judge)(&report));
+            figures = worst(figures, round);
+            last = Some(report);
         }
-        ratios.push(p99[1] / p99[0].max(f64::MIN_POSITIVE));
+        ratios.push(if p99[0] > 0.0 && p99[1] > 0.0 { p99[1] / p99[0] } else { f64::MAX });
     }
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios.get(ROUNDS / 2).copied().unwrap_or(f64::MAX);
     figures.push(at_most("the others' pose p99, times that without", ratio, OTHERS_RATIO));
     Ok(verdict(scenario, figures, last.unwrap_or_default()))
+}
+
+/// The worse of the same figures of two runs.
+fn worst(before: Vec<Figure>, round: Vec<Figure>) -> Vec<Figure> {
+    if before.is_empty() {
+        return round;
+    }
+    let pairs = before.into_iter().zip(round);
+    pairs.map(|(a, b)| if b.figure > a.figure { b } else { a }).collect()
 }
 
 fn verdict(scenario: &Scenario, figures: Vec<Figure>, report: Report) -> Verdict {

@@ -46,7 +46,10 @@ impl EventBook {
     /// A headset has joined as `peer`.
     pub(crate) fn admit(&self, source: Source, peer: u32) -> Inbox {
         if let Some(peers) = self.peers.get(source.room as usize) {
-            lock(peers).insert(peer, source.sender);
+            let mut peers = lock(peers);
+            // One that comes back as somebody else is not who it was.
+            peers.retain(|_, sender| *sender != source.sender);
+            peers.insert(peer, source.sender);
         }
         let seen = vec![Seen::default(); self.room_size as usize];
         Inbox { owner: source, last: None, seen }

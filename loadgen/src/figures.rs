@@ -34,6 +34,8 @@ pub(crate) struct Findings {
     pub(crate) attempted: u64,
     pub(crate) joined: u64,
     pub(crate) lost_sessions: u64,
+    /// Session datagrams that our own threads had no room for.
+    pub(crate) overflow: u64,
     pub(crate) resumed: u64,
     pub(crate) rejoined: u64,
     pub(crate) rejoins: Option<Histogram<u64>>,
@@ -132,6 +134,8 @@ struct Total {
     back: Histogram<u64>,
     on_fallback: u64,
     fallbacks: u64,
+    fell: u64,
+    moved: u64,
     lag: Histogram<u64>,
     datagrams_in: u64,
     unsent: u64,
@@ -151,6 +155,8 @@ impl Total {
             back: tally::histogram(),
             on_fallback: 0,
             fallbacks: 0,
+            fell: 0,
+            moved: 0,
             lag: tally::histogram(),
             datagrams_in: 0,
             unsent: 0,
@@ -180,6 +186,8 @@ impl Total {
         let _ = self.back.add(&outcome.back);
         self.on_fallback += outcome.on_fallback;
         self.fallbacks += outcome.fallbacks;
+        self.fell += outcome.fell;
+        self.moved += outcome.moved;
         self.datagrams_in += outcome.datagrams_in;
         self.unsent += outcome.unsent;
         self.rejected += outcome.rejected;
@@ -217,6 +225,8 @@ pub(crate) fn figures(
         rejoined: findings.rejoined,
         on_fallback: total.on_fallback,
         fallbacks: total.fallbacks,
+        fell: total.fell,
+        moved: total.moved,
     };
     report.recovery = plan.faults.then(|| recovery(&findings, &total));
     report.others = (plan.blocked_share > 0.0).then(|| Others {
@@ -336,6 +346,10 @@ fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
     if total.unsent as f64 / messages > MAX_OWN_DROPS {
         let unsent = total.unsent;
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
+    }
+    if findings.overflow > 0 {
+        let overflow = findings.overflow;
+        report.invalidate(format!("the generator's own threads dropped {overflow} datagrams"));
     }
     if total.rejected > 0 {
         report.notes.push(format!(

@@ -82,6 +82,10 @@ pub(crate) struct Headset {
     shared: Arc<Shared>,
     /// A blocked realtime port concerns it.
     blockable: bool,
+    /// Its process has died.
+    pub(crate) dead: bool,
+    /// It had another address at least once.
+    pub(crate) moved: bool,
     /// When it was heard from again over the realtime port after the last fault, µs.
     pub(crate) back: Option<u64>,
     /// Fallbacks of links it had before.
@@ -123,6 +127,8 @@ impl Headset {
             connection: start.connection,
             shared,
             blockable: plan.is_blockable(start.headset),
+            dead: false,
+            moved: false,
             back: None,
             earlier_fallbacks: 0,
             earlier_drops: 0,
@@ -145,6 +151,7 @@ impl Headset {
         self.earlier_fallbacks += self.link.fallbacks();
         self.link = Link::new(Time::from_micros(now), start.link);
         self.connection = start.connection;
+        self.dead = false;
         self.withheld.relinked();
         self.change_address();
         Ok(())
@@ -261,7 +268,7 @@ impl Headset {
     /// Nothing of the realtime port gets through to it.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
-        faults.dark() || self.blockable && faults.realtime_blocked()
+        self.dead || faults.dark() || self.blockable && faults.realtime_blocked()
     }
 
     /// Back after a fault is who is heard and hears over the realtime port.
@@ -319,7 +326,7 @@ impl Headset {
         match (route, &mut self.network) {
             // A session that is just being lost or does not keep up loses it, as a network would.
             (Route::Session, _) => {
-                if self.connection.datagram_send_buffer_space() >= bytes.len() {
+                if !self.dead && self.connection.datagram_send_buffer_space() >= bytes.len() {
                     let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }
             }
@@ -335,6 +342,7 @@ impl Headset {
 
     fn run_network(&mut self, now: Time, books: &mut Books, wire: &mut Wire) {
         if self.network.as_mut().is_some_and(|network| network.wants_address(now)) {
+            self.moved = true;
             self.change_address();
         }
         while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {

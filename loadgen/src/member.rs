@@ -62,6 +62,9 @@ struct Member {
     datagrams: JoinHandle<()>,
     /// Times that it got dark so far.
     darknesses: u32,
+    /// When the fault was over that it was back from last, µs.
+    back_from: Option<u64>,
+    connection: quinn::Connection,
 }
 
 /// Why a session is not listened to any more.
@@ -85,6 +88,7 @@ impl Member {
         let roster = crew.plan.faults.then(|| roster_of(&joined));
         let darknesses = crew.shared.faults.darknesses.load(Relaxed);
         let outbox = EventOutbox::default();
+        let connection = session.connection().clone();
         let (sender, receiver) = session.split();
         outbox.attach(sender, &joined, true);
         let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
@@ -101,13 +105,18 @@ impl Member {
             instance: (clock_epoch, room_epoch),
             datagrams,
             darknesses,
+            back_from: None,
+            connection,
         })
     }
 
     /// Until it is time to leave, or there is no way back.
     async fn run(&mut self) {
         loop {
-            let returned = match self.listen().await {
+            let end = self.listen().await;
+            let absent = &self.crew.shared.progress.absent;
+            absent.fetch_add(u64::from(!matches!(end, End::Leave)), Relaxed);
+            let returned = match end {
                 End::Leave => return,
                 End::Died => self.resurrect().await,
                 End::Closed(code, text) => {
@@ -117,6 +126,7 @@ impl Member {
                 }
             };
             let went_on = returned.map(|session| self.go_on(session));
+            self.crew.shared.progress.absent.fetch_sub(1, Relaxed);
             if let Some(Err(trouble)) = &went_on {
                 self.crew.log.trouble(trouble.clone());
             }
@@ -169,8 +179,16 @@ impl Member {
     async fn resurrect(&mut self) -> Option<Session> {
         self.darknesses = self.crew.shared.faults.darknesses.load(Relaxed);
         self.datagrams.abort();
+        let order = Order::Died(self.headset);
+        self.crew.worker(self.headset)?.try_send(order).ok()?;
+        // In the dark nobody hears that it ends.
+        self.connection.close(0u32.into(), b"");
+        let mut leave = self.crew.leave.subscribe();
         while self.crew.shared.faults.dark() {
-            tokio::time::sleep(DARK_PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(DARK_PAUSE) => {}
+                _ = leave.wait_for(|leave| *leave) => return None,
+            }
         }
         self.endpoint = open(&self.crew, self.headset).await.ok()?;
         match self.try_once().await {
@@ -203,7 +221,12 @@ impl Member {
         let last_event = self.receiver.last_event();
         let resume = ResumeFrom { ticket: self.ticket.clone(), last_event };
         let joining = self.crew.join(&self.endpoint, self.headset, Some(resume));
-        joining.await.map_err(|error| {
+        let mut leave = self.crew.leave.subscribe();
+        let joined = tokio::select! {
+            joined = joining => joined,
+            _ = leave.wait_for(|leave| *leave) => return Err(None),
+        };
+        joined.map_err(|error| {
             self.crew.log.trouble(format!("could not come back: {error}"));
             error.may_retry()
         })
@@ -211,10 +234,13 @@ impl Member {
 
     fn go_on(&mut self, session: Session) -> Result<(), String> {
         let joined = session.joined().clone();
-        let progress = &self.crew.shared.progress;
-        let now = self.crew.shared.clock.now();
-        if let Some(over) = self.crew.shared.faults.over() {
-            self.crew.log.rejoined(now.saturating_sub(over));
+        let crew = self.crew.clone();
+        let progress = &crew.shared.progress;
+        self.datagrams = crew.hand_over(&session, self.headset)?;
+        let (now, over) = (crew.shared.clock.now(), crew.shared.faults.over());
+        if let Some(over) = over.filter(|_| over != self.back_from) {
+            crew.log.rejoined(now.saturating_sub(over));
+            self.back_from = Some(over);
         }
         let same_room = (joined.clock_epoch, joined.room_epoch) == self.instance;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
@@ -222,13 +248,12 @@ impl Member {
         } else {
             progress.rejoined.fetch_add(1, Relaxed);
             progress.lost_sessions.fetch_add(1, Relaxed);
-            let source = self.crew.plan.source(self.headset);
-            self.inbox = self.crew.events.admit(source, joined.peer);
+            self.inbox = crew.events.admit(crew.plan.source(self.headset), joined.peer);
         }
-        self.datagrams = self.crew.hand_over(&session, self.headset)?;
         if let Some(roster) = &mut self.roster {
             roster.replace(same_room, roster_of(&joined));
         }
+        self.connection = session.connection().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         self.outbox.attach(sender, &joined, same_room);
@@ -292,18 +317,26 @@ impl Crew {
         let Joined { slot, .. } = *session.joined();
         let link = session.link_config().map_err(|e| e.to_string())?;
         let connection = session.connection().clone();
-        let worker = self.plan.worker(self.plan.source(headset).room) as usize;
-        let worker = self.workers.get(worker).ok_or("there is no thread for it")?.clone();
+        let worker = self.worker(headset).ok_or("there is no thread for it")?.clone();
         let start = Start { headset, slot, link, connection: connection.clone() };
-        worker.try_send(Order::Start(Box::new(start))).map_err(|_| "its thread is gone")?;
-        let clock = self.shared.clock;
+        worker.try_send(Order::Start(Box::new(start))).map_err(|_| "its thread is behind")?;
+        let shared = self.shared.clone();
         Ok(tokio::spawn(async move {
             while let Ok(bytes) = connection.read_datagram().await {
-                let order = Order::Datagram(headset, clock.now(), bytes);
-                if let Err(mpsc::TrySendError::Disconnected(_)) = worker.try_send(order) {
-                    return;
+                let order = Order::Datagram(headset, shared.clock.now(), bytes);
+                match worker.try_send(order) {
+                    Ok(()) => {}
+                    Err(mpsc::TrySendError::Full(_)) => {
+                        shared.progress.overflow.fetch_add(1, Relaxed);
+                    }
+                    Err(mpsc::TrySendError::Disconnected(_)) => return,
                 }
             }
         }))
+    }
+
+    /// The mailbox of a headset's realtime thread.
+    fn worker(&self, headset: u32) -> Option<&mpsc::SyncSender<Order>> {
+        self.workers.get(self.plan.worker(self.plan.source(headset).room) as usize)
     }
 }

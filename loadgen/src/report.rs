@@ -60,8 +60,11 @@ pub(crate) struct Sessions {
     pub(crate) rejoined: u64,
     /// Headsets whose messages travelled inside QUIC at the end.
     pub(crate) on_fallback: u64,
-    /// Times that a realtime port went silent.
+    /// Times that a realtime port went silent, and headsets that it happened to.
     pub(crate) fallbacks: u64,
+    pub(crate) fell: u64,
+    /// Headsets whose addresses changed.
+    pub(crate) moved: u64,
 }
 
 /// How a run got over its last fault.
@@ -187,7 +190,13 @@ impl Report {
             pointer: Some(Channel::default()),
             ..Channels::default()
         };
-        Report { channels, interest: Some(Interest::default()), ..Report::new() }
+        Report {
+            channels,
+            interest: Some(Interest::default()),
+            recovery: Some(Recovery::default()),
+            others: Some(Others::default()),
+            ..Report::new()
+        }
     }
 
     fn new() -> Self {

@@ -29,6 +29,8 @@ const JOIN_WAIT: u64 = 15_000_000;
 /// The last report of an active link is at most a second old, so that is how long the server's
 /// counts need to arrive, plus what a bad network adds.
 const REPORT_WAIT: u64 = 300_000;
+/// Until everybody has left; a thousand take a second or two.
+const LEAVE_TIME: Duration = Duration::from_secs(10);
 /// Descriptors besides two for each headset.
 const SPARE_FILES: u64 = 200;
 
@@ -198,15 +200,20 @@ impl Run {
     }
 
     fn happen(&mut self, fault: Fault) {
-        self.shared.faults.happen(self.now(), fault);
+        if fault != Fault::RestartServer {
+            self.shared.faults.happen(self.now(), fault);
+        }
         if fault == Fault::Dark(true) {
             self.crew.deaths.send_replace(self.shared.faults.darknesses.load(Relaxed));
         }
-        if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded)
-            && let Err(error) = server.restart()
-        {
-            self.findings.server_died = Some(error.to_string());
-            self.signals.store(2, Relaxed);
+        if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
+            let killed = self.shared.clock.now();
+            if let Err(error) = server.restart() {
+                self.findings.server_died = Some(error.to_string());
+                self.signals.store(2, Relaxed);
+            }
+            // From the kill on: what its clients have to wait for begins there.
+            self.shared.faults.happen(killed, fault);
         }
     }
 
@@ -223,16 +230,20 @@ impl Run {
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         // Who leaves now is not lost.
         let progress = &self.shared.progress;
-        self.findings.lost_sessions = progress.lost_sessions.load(Relaxed);
+        // Who has no session by now has lost it.
+        let absent = progress.absent.load(Relaxed);
+        self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
+        self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.crew.events.tally());
         self.crew.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
         self.runtime.block_on(async {
+            let deadline = tokio::time::Instant::now() + LEAVE_TIME;
             for session in sessions {
                 // A task that failed has said so in the log; one that hangs is cut off.
-                let _ = tokio::time::timeout(Duration::from_secs(2), session).await;
+                let _ = tokio::time::timeout_at(deadline, session).await;
             }
         });
         self.ticker.end();

@@ -44,6 +44,10 @@ pub(crate) struct Progress {
     pub(crate) failed: AtomicU64,
     /// Peers whose place was lost.
     pub(crate) lost_sessions: AtomicU64,
+    /// Headsets without a session that have not given up.
+    pub(crate) absent: AtomicU64,
+    /// Session datagrams that a realtime thread had no room for.
+    pub(crate) overflow: AtomicU64,
     /// Peers that came back as themselves.
     pub(crate) resumed: AtomicU64,
     /// Headsets that came back as somebody else.

@@ -39,6 +39,9 @@ pub(crate) struct Outcome {
     pub(crate) back: Histogram<u64>,
     pub(crate) on_fallback: u64,
     pub(crate) fallbacks: u64,
+    /// Headsets whose port went silent at least once, and whose address changed.
+    pub(crate) fell: u64,
+    pub(crate) moved: u64,
     pub(crate) lag: Histogram<u64>,
     pub(crate) datagrams_in: u64,
     pub(crate) unsent: u64,
@@ -52,6 +55,8 @@ pub(crate) struct Outcome {
 pub(crate) enum Order {
     /// A headset has joined or come back.
     Start(Box<Start>),
+    /// A headset's process has died; it says and hears nothing until it starts again.
+    Died(u32),
     /// A realtime datagram came inside a headset's session, at this time (µs).
     Datagram(u32, u64, Bytes),
 }
@@ -129,6 +134,11 @@ impl Worker {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Start(start) => self.admit(*start, now),
+                Order::Died(headset) => {
+                    if let Some(place) = self.places.get(&headset) {
+                        self.headsets[*place as usize].dead = true;
+                    }
+                }
                 Order::Datagram(headset, arrival, bytes) => {
                     let Some(place) = self.places.get(&headset).copied() else { continue };
                     let headset = &mut self.headsets[place as usize];
@@ -245,6 +255,8 @@ impl Worker {
             back,
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
+            fell: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
+            moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
             gaps: self.books.gaps(),
             near: self.books.near,
             others: self.books.others,

@@ -51,9 +51,10 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub const PROBE_AFTER: Duration = Duration::from_millis(500);
 /// A realtime port that has been silent for this long, though three probes asked it, has been lost,
 /// and the client falls back to QUIC datagrams: a listener notices within it, and a gap in its poses
-/// stays under a second.
+/// stays under a second. A speaker notices a round trip later.
 pub const FALLBACK_AFTER: Duration = Duration::from_millis(700);
-/// Probes before a fallback; they share the time from [`PROBE_AFTER`] to [`FALLBACK_AFTER`].
+/// Probes before a fallback; they share the time up to [`FALLBACK_AFTER`], from [`PROBE_AFTER`] on or, on
+/// a long way, earlier.
 pub const FALLBACK_PROBES: u32 = 3;
 /// A server acknowledges a link's messages this often where it has datagrams to send anyway ...
 pub const ACK_INTERVAL: Duration = Duration::from_millis(200);

@@ -28,6 +28,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// confirmed, as a NAT may make it; another attempt then begins from the address that it has now.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Between two attempts where the one before may stand in the way of the next.
+const OWN_GHOST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Whom to join, and as whom.
 #[derive(Clone)]
 pub struct SessionOptions {
@@ -103,13 +106,20 @@ impl Session {
         check(&options)?;
         let server = options.server;
         let joining = async {
+            let mut abandoned = false;
             loop {
                 let attempt = Session::handshake(endpoint, config.clone(), options.clone());
                 match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
                     // On a bad network the five seconds that a server gives a join can pass without
                     // anybody's fault; the time-out around this loop bounds the attempts.
-                    Err(_) => {}
+                    Err(_) => abandoned = true,
                     Ok(Err(JoinError::Connection(error))) if ran_out_of_time(&error) => {}
+                    // Our own place of the attempt before, which the server has not given up yet.
+                    Ok(Err(JoinError::Refused { code: Some(code), .. }))
+                        if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
+                    {
+                        tokio::time::sleep(OWN_GHOST_PAUSE).await;
+                    }
                     Ok(result) => return result,
                 }
             }

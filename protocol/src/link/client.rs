@@ -341,7 +341,7 @@ impl Client {
 
     fn unacked_probe_at(&self) -> Option<Time> {
         let carried = self.chooser.plane() == Plane::Realtime;
-        self.unacked.probe_at().filter(|_| carried)
+        self.unacked.probe_at(self.round_trip()).filter(|_| carried)
     }
 
     /// The longest that a round trip of the realtime port is waited for.

@@ -74,6 +74,13 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 /// ... and at most so many: as long as a port may be silent, and a round trip.
 const SAMPLES: usize = 24;
 
+/// A datagram with messages is asked for after so long at the soonest and at the latest ...
+const UNACKED_PROBE: (Duration, Duration) =
+    (Duration::from_millis(400), Duration::from_millis(600));
+/// ... and again after this.
+const UNACKED_INTERVAL: Duration = Duration::from_millis(100);
+const _: () = assert!(UNACKED_PROBE.0.as_millis() > limits::ACK_LATEST.as_millis());
+
 /// Datagrams with messages that wait for the server's acknowledgement: when they were sent, and their
 /// packet numbers. Some are enough to see since when the way up is closed.
 #[derive(Clone, Debug, Default)]
@@ -93,22 +100,23 @@ impl Unacked {
     }
 
     pub(super) fn acknowledged(&mut self, largest: u32) {
-        while self.samples.pop_front_if(|(_, number)| *number <= largest).is_some() {}
-        self.probes = 0;
+        while self.samples.pop_front_if(|(_, number)| *number <= largest).is_some() {
+            self.probes = 0;
+        }
     }
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// When to ask whether the oldest has arrived: the server acknowledges with its answer.
-    pub(super) fn probe_at(&self) -> Option<Time> {
+    /// When to ask whether the oldest has arrived: when the server's own acknowledgement is overdue,
+    /// its way included. The server acknowledges with its answer.
+    pub(super) fn probe_at(&self, round_trip: Duration) -> Option<Time> {
         let (oldest, _) = self.samples.front()?;
-        match self.probes {
-            0 => Some(*oldest + UNACKED_PROBE),
-            limits::FALLBACK_PROBES.. => None,
-            _ => Some(self.probed + UNACKED_INTERVAL),
-        }
+        let overdue = (limits::ACK_LATEST + round_trip).clamp(UNACKED_PROBE.0, UNACKED_PROBE.1);
+        let soonest =
+            if self.probed == Time::ZERO { Time::ZERO } else { self.probed + UNACKED_INTERVAL };
+        (self.probes < limits::FALLBACK_PROBES).then(|| (*oldest + overdue).max(soonest))
     }
 
     pub(super) fn probed(&mut self, now: Time) {
@@ -122,10 +130,3 @@ impl Unacked {
         Some(*oldest + limits::FALLBACK_AFTER + round_trip)
     }
 }
-
-/// A datagram with messages that was not acknowledged for this long is asked for: the server's own
-/// acknowledgement is overdue by then.
-const UNACKED_PROBE: Duration = Duration::from_millis(400);
-/// Between these probes.
-const UNACKED_INTERVAL: Duration = Duration::from_millis(100);
-const _: () = assert!(UNACKED_PROBE.as_millis() > limits::ACK_LATEST.as_millis());

@@ -304,9 +304,9 @@ impl Room {
             return Ok(Vec::new());
         }
         let mut others = self.peers.iter().filter(|(_, p)| p.user == user);
-        // A device whose session is gone is no reason to refuse: it may be this very one, whose
-        // ticket was lost with it.
-        if policy == SecondDevice::Refuse && others.clone().any(|(_, p)| !p.lost) {
+        // A device whose session is gone, or that never heard of its place, is no reason to refuse: it
+        // may be this very one.
+        if policy == SecondDevice::Refuse && others.clone().any(|(_, p)| p.arrived && !p.lost) {
             return Err(Code::AlreadyJoined);
         }
         Ok(others.by_ref().map(|(peer, _)| *peer).collect())

@@ -19,6 +19,10 @@ use crate::limits;
 /// A session that was silent for this long is lost, and its peer keeps its place from then on. Clients
 /// keep it alive every 8 s, so two of these may be lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Stateless resets go out this far apart: after a restart two thousand clients are told within half a
+/// second. Each is shorter than what it answers, so it amplifies nothing. See
+/// docs/decisions/reset-interval.md.
+const RESET_INTERVAL: Duration = Duration::from_micros(250);
 /// Bytes a client may have in flight on one stream: a full join or four full events.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// ... and on all of its streams.
@@ -76,7 +80,7 @@ pub fn open(
     let reset_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, data_dir.reset_key());
     let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
     // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
-    endpoint.grease_quic_bit(false).min_reset_interval(Duration::from_micros(250));
+    endpoint.grease_quic_bit(false).min_reset_interval(RESET_INTERVAL);
     endpoint.cid_generator(move || Box::new(ShardIds(index)));
     let runtime = Arc::new(quinn::TokioRuntime);
     let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;

@@ -253,12 +253,13 @@ async fn write_datagrams(
     mut queue: mpsc::Receiver<(Instant, Bytes)>,
 ) -> Code {
     while let Some((queued, datagram)) = queue.recv().await {
-        if queued.elapsed() > limits::SESSION_DATAGRAM_AGE {
+        let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
+        if left.is_zero() {
             continue;
         }
-        // Not supported by this client, or for the moment too large for its path: it is lost, as
-        // any datagram may be. A connection that is gone says so itself.
-        let _sent = connection.send_datagram_wait(datagram).await;
+        // Too old by now, not supported by this client, or for the moment too large for its path: it
+        // is lost, as any datagram may be. A connection that is gone says so itself.
+        let _sent = timeout(left, connection.send_datagram_wait(datagram)).await;
     }
     broken().await
 }

@@ -153,6 +153,13 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest wait of a shard with nothing to do, so that its figures stay fresh.
 const IDLE_WAIT: Duration = PUBLISH_INTERVAL;
 
+/// The session that carries a link's datagrams while the realtime port does not.
+struct Carrier {
+    /// Which of the peer's.
+    session: u32,
+    mailbox: mpsc::Sender<(Instant, Bytes)>,
+}
+
 struct ShardThread {
     shard: Shard,
     socket: UdpSocket,
@@ -163,7 +170,7 @@ struct ShardThread {
     published: Arc<Published>,
     rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
     /// Where datagrams go whose client has fallen back, one for each link.
-    sessions: HashMap<(RoomId, PeerId), mpsc::Sender<(Instant, Bytes)>>,
+    sessions: HashMap<(RoomId, PeerId), Carrier>,
     /// Events that their room had no place for yet: at most a few a link.
     undelivered: VecDeque<ShardEvent>,
     send_failures: u64,
@@ -218,7 +225,10 @@ impl ShardThread {
                 Ok(ShardMail::OpenLink(open, session)) => {
                     let whose = (open.room, open.seat.peer);
                     match session {
-                        Some(session) => drop(self.sessions.insert(whose, session)),
+                        Some(mailbox) => {
+                            let carrier = Carrier { session: open.seat.session, mailbox };
+                            self.sessions.insert(whose, carrier);
+                        }
                         None => drop(self.sessions.remove(&whose)),
                     }
                     let now = self.now();
@@ -265,7 +275,7 @@ impl ShardThread {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
             let datagram = (Instant::now(), bytes);
-            if session.is_none_or(|session| session.try_send(datagram).is_err()) {
+            if session.is_none_or(|session| session.mailbox.try_send(datagram).is_err()) {
                 self.shard.counters.session_datagrams_dropped += 1;
             }
         }
@@ -285,7 +295,11 @@ impl ShardThread {
     fn deliver_events(&mut self) {
         while let Some(event) = self.shard.poll_event() {
             if event.what == LinkNews::Refused {
-                self.sessions.remove(&(event.room, event.seat.peer));
+                let whose = (event.room, event.seat.peer);
+                let session = event.seat.session;
+                if self.sessions.get(&whose).is_some_and(|carrier| carrier.session == session) {
+                    self.sessions.remove(&whose);
+                }
             }
             self.undelivered.push_back(event);
         }

@@ -274,6 +274,25 @@ fn a_pause_of_the_others_is_no_fall_however_long_the_way() {
     }
 }
 
+#[test]
+fn a_long_way_is_not_asked_for_all_the_time() {
+    for delay in [1, 60, 125, 180] {
+        let mut world = TwoPlanes::new(1, delay);
+        world.run(5_000, BOTH);
+        let before = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
+        world.run(20_000, BOTH);
+        let after = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
+        // A thousand of each with messages, a report and a clock request now and then, no probes.
+        for (before, after) in before.into_iter().zip(after) {
+            assert!(
+                (1_000..=1_040).contains(&(after - before)),
+                "{} at {delay} ms",
+                after - before
+            );
+        }
+    }
+}
+
 /// A word now and then, any of which may be lost with its acknowledgement: it is asked for before the
 /// port counts as lost.
 #[test]
