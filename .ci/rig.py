@@ -38,7 +38,11 @@ def main():
         print(f"rig.py cannot run: {reason}", file=sys.stderr)
         return CANNOT_RUN
     if options.reports:
-        options.reports.mkdir(parents=True, exist_ok=True)
+        try:
+            options.reports.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(f"rig.py cannot keep reports in {options.reports}: {error}", file=sys.stderr)
+            return CANNOT_RUN
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: programs.stopping.set())
     settings = cases.Settings(binaries, options.rebind_every, options.reports)

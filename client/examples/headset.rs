@@ -114,6 +114,8 @@ async fn live(room: &Room) -> Result<(), Box<dyn Error>> {
     // A late frame is late; sending two poses at once would help nobody.
     frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut report = interval(REPORT_EVERY);
+    // After a sleep there is one report to print, not one for every second of it.
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = BTreeMap::new();
     loop {
         tokio::select! {
@@ -174,9 +176,8 @@ async fn hear(
             seen.clear();
             println!("back as {}", name(room, me));
         }
-        RoomEvent::Fallback(on) => {
-            println!("realtime port {}", if on { "blocked" } else { "open" })
-        }
+        RoomEvent::Fallback(true) => println!("realtime port silent, going on inside the session"),
+        RoomEvent::Fallback(false) => println!("realtime port open again"),
         RoomEvent::Closed { code, text } => {
             let why = code.map_or("connection lost", |code| code.name());
             return Err(format!("the room closed ({why}): {text}").into());

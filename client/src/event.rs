@@ -99,14 +99,15 @@ pub enum RoomEvent {
         /// The same for a person.
         text: String,
     },
-    /// The session is back, as the same peer. What changed in the roster was said before this, and
-    /// the events that were missed follow.
+    /// The session is back, as the same peer. What changed in the roster follows, and the events that
+    /// were missed.
     Resumed {
         /// The oldest of the missed events are not to be had any more.
         missed_events: bool,
     },
     /// The room was joined anew, as another peer, because the place was gone: too late, or the
-    /// server had restarted. What changed in the roster was said before this.
+    /// server had restarted. What changed in the roster follows: in another instance of the room
+    /// everybody is somebody new, and who was there before has left without a code.
     Rejoined {
         /// This client's new number.
         me: PeerId,

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -144,6 +144,9 @@ impl RunArgs {
         if server.target.is_some() && server.data_dir.is_none() && server.token.is_none() {
             return Err("say where join tokens come from: --data-dir DIR or --token FILE".into());
         }
+        if self.duration.is_zero() {
+            return Err("--duration: nothing can be measured in no time".into());
+        }
         let mut shape = Report::of(&self.profile.traffic(self.pose_hz));
         shape.others = (self.block_realtime > 0.0).then(Others::default);
         if let Some(rule) = self.fail_if.iter().find(|rule| !rule.fits(&shape)) {
@@ -152,9 +155,7 @@ impl RunArgs {
                 "--fail-if: a run of profile {profile} has no figure for `{rule}`"
             ));
         }
-        let parent = self.json.as_ref().and_then(|path| path.parent());
-        let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
-        missing.map_or(Ok(()), |dir| Err(format!("--json: there is no {}", dir.display())))
+        check_json(self.json.as_deref())
     }
 
     /// Headsets of one room.
@@ -166,6 +167,20 @@ impl RunArgs {
     pub(crate) fn rooms(&self) -> u32 {
         self.headsets.get().div_ceil(self.room_size().get())
     }
+}
+
+impl ChaosArgs {
+    /// As for a run.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        check_json(self.json.as_deref())
+    }
+}
+
+/// Better told before a run of minutes than after it.
+fn check_json(path: Option<&Path>) -> Result<(), String> {
+    let parent = path.and_then(Path::parent);
+    let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
+    missing.map_or(Ok(()), |dir| Err(format!("--json: there is no {}", dir.display())))
 }
 
 /// A time with its unit: ms, s or m.

@@ -84,6 +84,9 @@ fn break_things(args: &ChaosArgs) -> ExitCode {
         say(std::io::stdout(), &chaos::list());
         return ExitCode::SUCCESS;
     }
+    if let Err(mistake) = args.check() {
+        Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
+    }
     let Some(result) = chaos::chaos(args) else {
         let mistake = format!("there is no such scenario; there are\n{}", chaos::list());
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();

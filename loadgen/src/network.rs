@@ -56,7 +56,16 @@ impl std::str::FromStr for Network {
     }
 }
 
+/// Bytes of the longest file that can be one.
+const MAX_FILE: u64 = 64 << 10;
+/// A network that changes addresses more often than this carries nothing.
+const LEAST_ADDRESS_TIME: Duration = Duration::from_millis(500);
+
 fn read(path: &str) -> Result<Conditions, String> {
+    let file = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    if !file.is_file() || file.len() > MAX_FILE {
+        return Err(format!("not a file of at most {MAX_FILE} bytes"));
+    }
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let file: File = toml::from_str(&text).map_err(|e| e.to_string())?;
     file.conditions()
@@ -67,6 +76,9 @@ impl File {
         let shares = [self.loss, self.duplicate, self.reorder];
         if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
             return Err("loss, duplicate and reorder are shares from 0 to 1".into());
+        }
+        if self.loss >= 1.0 {
+            return Err("a loss of 1 lets nothing through".into());
         }
         let span = |seconds: f64| {
             Duration::try_from_secs_f64(seconds).map_err(|e| format!("{seconds} s: {e}"))
@@ -80,6 +92,9 @@ impl File {
         };
         let queue_bytes = self.queue_bytes.unwrap_or(Conditions::CLEAN.queue_bytes);
         let new_address_every = self.new_address_every_s.map(span).transpose()?;
+        if new_address_every.is_some_and(|every| every < LEAST_ADDRESS_TIME) {
+            return Err("new_address_every_s must be at least 0.5".into());
+        }
         Ok(Conditions {
             delay_min,
             delay_max,
@@ -108,6 +123,8 @@ mod tests {
         assert_eq!(conditions(""), Ok(Conditions::CLEAN));
         let slow = conditions("delay_min_ms = 5\ndelay_max_ms = 30\nloss = 0.01\nburst = 3");
         assert_eq!(slow, Ok(Conditions::preset("wifi").unwrap()));
+        assert!(conditions("loss = 1").is_err() && conditions("new_address_every_s = 0").is_err());
+        assert!("/dev/zero".parse::<Network>().is_err());
         assert!(conditions("loss = 2").is_err() && conditions("delay_min_ms = -1").is_err());
         assert!(toml::from_str::<File>("delay = 3").is_err());
     }

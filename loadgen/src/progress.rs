@@ -59,11 +59,12 @@ impl Ticker {
         let (sent, delivered) = (rate(totals.0, self.before.0), rate(totals.1, self.before.1));
         self.before = totals;
         format!(
-            "{:>5.1} s {phase}: {} joined, {} failed, {} lost; {sent} sent/s, {delivered} delivered/s",
+            "{:>5.1} s {phase}: {} joined, {} failed, {} lost, {} back; {sent} sent/s, {delivered} delivered/s",
             now.saturating_sub(self.started) as f64 / 1e6,
             p.joined.load(Relaxed),
             p.failed.load(Relaxed),
             p.lost_sessions.load(Relaxed),
+            p.resumed.load(Relaxed) + p.rejoined.load(Relaxed),
         )
     }
 }

@@ -238,7 +238,8 @@ impl Driver {
         while let Some(received) = self.realtime.poll_received() {
             self.shared.incoming.push(received);
         }
-        publish(&self.realtime, &self.shared);
+        let connected = self.connection.close_reason().is_none();
+        publish(&self.realtime, &self.shared, connected);
     }
 }
 
@@ -267,14 +268,14 @@ fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-fn publish(realtime: &Realtime, shared: &Shared) {
+fn publish(realtime: &Realtime, shared: &Shared, connected: bool) {
     let at = shared.clock.now();
     let link = realtime.link();
     let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
     let status = Status { at, server_time, rtt, fallbacks, counters: realtime.counters() };
     *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    // A link that is still asking says nothing of the port.
-    if link.is_undecided(at) {
+    // A link that is still asking says nothing of the port, nor does one whose session is gone.
+    if !connected || link.is_undecided(at) {
         return;
     }
     let on_fallback = link.on_fallback(at);

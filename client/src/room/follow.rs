@@ -199,7 +199,6 @@ impl Follower {
             roster.replace(same_room, newer)
         };
         let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
-        self.tell_changes(changes, Some((PeerId(before), PeerId(joined.peer)))).await?;
         self.state.events.attach(sender, &joined, same_room);
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
@@ -207,7 +206,8 @@ impl Follower {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
             how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
         };
-        self.tell(event).await
+        self.tell(event).await?;
+        self.tell_changes(changes, Some((PeerId(before), PeerId(joined.peer)))).await
     }
 
     async fn unusable(&self, error: LinkError) -> Result<(), Over> {

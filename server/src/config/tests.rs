@@ -69,7 +69,7 @@ fn ranges_are_checked_in_file_and_flags() {
         ("session = \"[::]:7\"\nrealtime = \"[::]:7\"", "different ports"),
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
-        ("[limits]\naway_after = \"40s\"", "limits.peer_ttl"),
+        ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),
         ("[limits]\negress_bits_per_s = 1", "limits.egress_bits_per_s"),
     ] {
         let message = refusal(text);
