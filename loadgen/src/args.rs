@@ -79,15 +79,6 @@ pub(crate) struct RunArgs {
     /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the fallback.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     pub(crate) block_realtime: f64,
-    /// That share is only marked, for a comparison or for a fault that comes later.
-    #[arg(skip)]
-    pub(crate) not_blocked_yet: bool,
-    /// Faults will happen.
-    #[arg(skip)]
-    pub(crate) faults: bool,
-    /// It will get dark, which needs the simulated network.
-    #[arg(skip)]
-    pub(crate) darkens: bool,
     /// Decides everything that is drawn by chance.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,

@@ -6,7 +6,7 @@ use clap::Parser;
 use serde::Serialize;
 
 use crate::args::{ChaosArgs, Cli, Command, RunArgs};
-use crate::faults::{Fault, Script};
+use crate::faults::{Fault, Trouble};
 use crate::report::Report;
 use crate::run::{RunError, run};
 
@@ -18,8 +18,10 @@ struct Scenario {
     run: &'static [&'static str],
     /// Share of the headsets that a blocked realtime port concerns.
     share: f64,
-    script: fn() -> Script,
+    script: fn() -> Vec<(Duration, Fault)>,
     judge: fn(&Report) -> Vec<Figure>,
+    /// Once, or against runs without the fault.
+    measure: fn(&Scenario, &ChaosArgs) -> Result<Verdict, RunError>,
 }
 
 /// A figure and what it may be at most.
@@ -49,8 +51,6 @@ const KILLED: Duration = seconds(5);
 const ROUNDS: usize = 3;
 /// What the others' poses may take longer while a tenth is on the fallback.
 const OTHERS_RATIO: f64 = 1.2;
-/// The scenario that compares two runs.
-const FALLBACK_TENTH: &str = "fallback-tenth";
 
 const SCENARIOS: [Scenario; 6] = [
     Scenario {
@@ -71,14 +71,16 @@ const SCENARIOS: [Scenario; 6] = [
             figures.extend(intact(r));
             figures
         },
+        measure: once,
     },
     Scenario {
-        name: FALLBACK_TENTH,
+        name: "fallback-tenth",
         about: "a tenth of the headsets is on the fallback throughout; the others' pose p99",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "15s"],
         share: 0.1,
-        script: Script::new,
+        script: Vec::new,
         judge: intact,
+        measure: compare,
     },
     Scenario {
         name: "roaming",
@@ -94,13 +96,14 @@ const SCENARIOS: [Scenario; 6] = [
             "roaming",
         ],
         share: 0.0,
-        script: Script::new,
+        script: Vec::new,
         judge: |r| {
             let mut figures = intact(r);
             figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
             figures.push(at_most("headsets that did not move", absent(r, r.sessions.moved), 0.0));
             figures
         },
+        measure: once,
     },
     Scenario {
         name: "sleep",
@@ -121,6 +124,7 @@ const SCENARIOS: [Scenario; 6] = [
             figures.extend(intact(r));
             figures
         },
+        measure: once,
     },
     Scenario {
         name: "restart",
@@ -150,14 +154,16 @@ const SCENARIOS: [Scenario; 6] = [
                 cut_short(r),
             ]
         },
+        measure: once,
     },
     Scenario {
         name: "awful",
         about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
         share: 0.0,
-        script: Script::new,
+        script: Vec::new,
         judge: intact,
+        measure: once,
     },
 ];
 
@@ -220,16 +226,13 @@ pub(crate) fn list() -> String {
 pub(crate) fn chaos(args: &ChaosArgs) -> Option<Result<Verdict, RunError>> {
     let name = args.name.as_deref()?;
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
-    Some(if name == FALLBACK_TENTH { compare(scenario, args) } else { once(scenario, args) })
+    Some((scenario.measure)(scenario, args))
 }
 
 fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
-    let mut run_args = run_args(scenario, args);
     let script = (scenario.script)();
-    run_args.faults = !script.is_empty();
-    run_args.darkens = script.iter().any(|(_, fault)| *fault == Fault::Dark(true));
-    run_args.not_blocked_yet = true;
-    let report = run(&run_args, script)?;
+    let trouble = Trouble { share: scenario.share, blocked: false, script };
+    let report = run(&run_args(scenario, args), trouble)?;
     let figures = (scenario.judge)(&report);
     Ok(verdict(scenario, figures, report))
 }
@@ -241,9 +244,8 @@ fn compare(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
     for _ in 0..ROUNDS {
         let mut p99 = [0.0; 2];
         for (p99, blocked) in p99.iter_mut().zip([false, true]) {
-            let mut run_args = run_args(scenario, args);
-            run_args.not_blocked_yet = !blocked;
-            let report = run(&run_args, Script::new())?;
+            let trouble = Trouble { share: scenario.share, blocked, ..Trouble::default() };
+            let report = run(&run_args(scenario, args), trouble)?;
             *p99 = report.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99);
             let share = (report.headsets as f64 * scenario.share).floor().max(1.0);
             let wanted = if blocked { share } else { 0.0 };
@@ -283,7 +285,6 @@ fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
         Command::Chaos(_) => unreachable!("it says run"),
     };
     run.headsets = args.headsets.unwrap_or(run.headsets);
-    run.block_realtime = scenario.share;
     run
 }
 

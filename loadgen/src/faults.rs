@@ -15,8 +15,23 @@ pub(crate) enum Fault {
     RestartServer,
 }
 
-/// What happens when, from the window's start on.
-pub(crate) type Script = Vec<(Duration, Fault)>;
+/// What goes wrong in a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble {
+    /// Share of the headsets that a blocked realtime port concerns, 0 to 1.
+    pub(crate) share: f64,
+    /// It is blocked from the beginning.
+    pub(crate) blocked: bool,
+    /// What happens when, from the window's start on, in order.
+    pub(crate) script: Vec<(Duration, Fault)>,
+}
+
+impl Trouble {
+    /// Whether it will get dark, which needs the simulated network.
+    pub(crate) fn darkens(&self) -> bool {
+        self.script.iter().any(|(_, fault)| *fault == Fault::Dark(true))
+    }
+}
 
 /// What is broken now. Single words, each a fact of its own.
 #[derive(Debug)]

@@ -45,6 +45,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
+use faults::Trouble;
 
 /// A `--fail-if` held.
 const FAILED: u8 = 1;
@@ -63,7 +64,9 @@ fn measure(args: &RunArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
-    let report = match run::run(args, faults::Script::new()) {
+    let blocked = args.block_realtime > 0.0;
+    let trouble = Trouble { share: args.block_realtime, blocked, ..Trouble::default() };
+    let report = match run::run(args, trouble) {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),
     };

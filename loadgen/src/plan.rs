@@ -6,6 +6,7 @@ use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::time::Time;
 
 use crate::args::RunArgs;
+use crate::faults::Trouble;
 use crate::payload::{Source, Stream};
 use crate::profile::Traffic;
 
@@ -35,7 +36,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// What the command line asks for, of a run that begins at `now` (µs).
-    pub(crate) fn new(args: &RunArgs, now: u64) -> Self {
+    pub(crate) fn new(args: &RunArgs, trouble: &Trouble, now: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
         Plan {
@@ -43,13 +44,13 @@ impl Plan {
             headsets: args.headsets.get(),
             room_size: args.room_size().get(),
             traffic: args.profile.traffic(args.pose_hz),
-            network: (!args.network.is_clean() || args.darkens)
+            network: (!args.network.is_clean() || trouble.darkens())
                 .then(|| args.network.conditions.clone()),
             workers: workers.min(args.rooms()),
             epoch: now,
-            blocked_share: args.block_realtime,
-            blocked: args.block_realtime > 0.0 && !args.not_blocked_yet,
-            faults: args.faults,
+            blocked_share: trouble.share,
+            blocked: trouble.blocked,
+            faults: !trouble.script.is_empty(),
         }
     }
 

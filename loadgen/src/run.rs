@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::args::RunArgs;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::events::EventBook;
-use crate::faults::{Fault, Script};
+use crate::faults::{Fault, Trouble};
 use crate::figures::{Findings, ServerWatch, figures};
 use crate::plan::Plan;
 use crate::progress::Ticker;
@@ -51,9 +51,9 @@ pub(crate) enum RunError {
 
 /// Runs it.
 ///
-/// `script`: what goes wrong on the way. A server is killed only when it is our own.
-pub(crate) fn run(args: &RunArgs, script: Script) -> Result<Report, RunError> {
-    let plan = Arc::new(Plan::new(args, Clock::new().now()));
+/// A server is killed only when it is our own.
+pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> {
+    let plan = Arc::new(Plan::new(args, &trouble, Clock::new().now()));
     raise_file_limit(&plan)?;
     let mut embedded = None;
     let target = match &args.server.target {
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &RunArgs, script: Script) -> Result<Report, RunError> {
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp)?;
-    run.script = script;
+    run.script = trouble.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
     run.wait_for_stragglers();
@@ -93,7 +93,7 @@ struct Run {
     watch: ServerWatch,
     findings: Findings,
     /// What is still to go wrong, from the window's start on, in order.
-    script: Script,
+    script: Vec<(Duration, Fault)>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -141,7 +141,7 @@ impl Run {
             ticker,
             watch,
             findings,
-            script: Script::new(),
+            script: Vec::new(),
             embedded,
         })
     }

@@ -13,8 +13,8 @@ use crate::event::RoomEvent;
 use crate::realtime::driver::{Command, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{
-    Backoff, JoinError, LinkError, ResumeFrom, Session, SessionEvent, SessionOptions,
-    SessionReceiver, may_return,
+    Backoff, JoinError, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
+    may_return,
 };
 
 /// How the room is reached.
@@ -184,7 +184,7 @@ impl Follower {
         let joined = session.joined().clone();
         let config = match session.link_config() {
             Ok(config) => config,
-            Err(error) => return self.unusable(error).await,
+            Err(error) => return self.close(None, error.to_string()).await,
         };
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
@@ -208,10 +208,6 @@ impl Follower {
         };
         self.tell(event).await?;
         self.tell_changes(changes, Some((PeerId(before), PeerId(joined.peer)))).await
-    }
-
-    async fn unusable(&self, error: LinkError) -> Result<(), Over> {
-        self.close(None, error.to_string()).await
     }
 
     async fn close(&self, code: Option<Code>, text: String) -> Result<(), Over> {

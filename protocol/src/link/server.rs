@@ -147,14 +147,16 @@ impl Server {
         let room = budget.saturating_sub(limits::HEADER + limits::TAG).min(limits::MAX_BODY);
         let (start, end) = (out.len(), out.len() + room);
         self.write_clock(now, plane, end - out.len(), out);
+        let carrying = self.is_carrying(plane);
+        let mut report = self.report_at().is_some_and(|at| at <= now);
         if end - out.len() >= KeepAlive::FRAME
             && let Some(asked) = self.debts[plane as usize].keep_alive.take()
         {
             asked.encode(out);
             // Whoever asks has nothing else to hear: it may as well be a report.
-            self.report_wanted |= self.is_carrying(plane);
-            self.write_report(now, end - out.len(), recv, out);
-        } else if self.is_carrying(plane) && self.report_at().is_some_and(|at| at <= now) {
+            (self.report_wanted, report) = (self.report_wanted || carrying, true);
+        }
+        if carrying && report {
             self.write_report(now, end - out.len(), recv, out);
         }
         let late = self.unacked.is_some_and(|since| since + limits::ACK_LATEST <= now);

@@ -30,8 +30,7 @@ impl Watch {
     pub(super) fn new(began: Time, traffic: bool, fallback: Option<Duration>) -> Self {
         let needed = fallback.map_or(Duration::ZERO, |round_trip| round_trip * 3 / 2);
         let latest = limits::FALLBACK_AFTER - PROBE_LEAST;
-        let first =
-            limits::PROBE_AFTER.min(limits::FALLBACK_AFTER - needed.clamp(Duration::ZERO, latest));
+        let first = limits::PROBE_AFTER.min(limits::FALLBACK_AFTER - needed.min(latest));
         let interval = (limits::FALLBACK_AFTER - first) / limits::FALLBACK_PROBES;
         Self { began, probe_at: began + first, interval, traffic, probes: 0 }
     }
@@ -114,9 +113,8 @@ impl Unacked {
     pub(super) fn probe_at(&self, round_trip: Duration) -> Option<Time> {
         let (oldest, _) = self.samples.front()?;
         let overdue = (limits::ACK_LATEST + round_trip).clamp(UNACKED_PROBE.0, UNACKED_PROBE.1);
-        let soonest =
-            if self.probed == Time::ZERO { Time::ZERO } else { self.probed + UNACKED_INTERVAL };
-        (self.probes < limits::FALLBACK_PROBES).then(|| (*oldest + overdue).max(soonest))
+        let at = (*oldest + overdue).max(self.probed + UNACKED_INTERVAL);
+        (self.probes < limits::FALLBACK_PROBES).then_some(at)
     }
 
     pub(super) fn probed(&mut self, now: Time) {

@@ -223,14 +223,14 @@ impl Room {
             return self.remove(now, from.peer, Code::EventTooLarge);
         };
         let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
-        let Some((sender, since)) = sender.and_then(|p| Some((p.since_version?, p))) else {
+        let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
             return;
         };
-        since.events_taken = since.events_taken.wrapping_add(1);
-        since.arrived = true;
+        sender.events_taken = sender.events_taken.wrapping_add(1);
+        sender.arrived = true;
         let event = EventDown {
             peer: from.peer.0,
-            roster_version: sender,
+            roster_version: since_version,
             sequence: self.events.number(),
             channel,
             payload,
@@ -303,13 +303,13 @@ impl Room {
         if policy == SecondDevice::Allow {
             return Ok(Vec::new());
         }
-        let mut others = self.peers.iter().filter(|(_, p)| p.user == user);
+        let others = self.peers.iter().filter(|(_, p)| p.user == user);
         // A device whose session is gone, or that never heard of its place, is no reason to refuse: it
         // may be this very one.
         if policy == SecondDevice::Refuse && others.clone().any(|(_, p)| p.arrived && !p.lost) {
             return Err(Code::AlreadyJoined);
         }
-        Ok(others.by_ref().map(|(peer, _)| *peer).collect())
+        Ok(others.map(|(peer, _)| *peer).collect())
     }
 
     fn resume(&mut self, resume: Resume, request: JoinRequest) -> Result<Seat, Code> {

@@ -271,10 +271,11 @@ impl ShardThread {
 
     fn send(&mut self, batch: &mut SendBatch) {
         let outbox = &self.shard.outbox;
+        let queued = Instant::now();
         for t in &outbox.session_transmits {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
-            let datagram = (Instant::now(), bytes);
+            let datagram = (queued, bytes);
             if session.is_none_or(|session| session.mailbox.try_send(datagram).is_err()) {
                 self.shard.counters.session_datagrams_dropped += 1;
             }
