@@ -177,17 +177,19 @@ impl PacketKey {
 /// A deterministic source of challenge bytes from the caller's randomness: HMAC-SHA256 over a
 /// counter, so that one challenge says nothing about the next.
 pub(super) struct Challenges {
-    key: hmac::Key,
+    /// Kept instead of the ready key, which is a kilobyte, for the rare draw.
+    seed: Zeroizing<[u8; 32]>,
     drawn: u64,
 }
 
 impl Challenges {
     pub(super) fn new(seed: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, seed), drawn: 0 }
+        Self { seed: Zeroizing::new(*seed), drawn: 0 }
     }
 
     pub(super) fn draw(&mut self) -> [u8; 8] {
-        let tag = hmac::sign(&self.key, &self.drawn.to_le_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.seed[..]);
+        let tag = hmac::sign(&key, &self.drawn.to_le_bytes());
         self.drawn += 1;
         tag.as_ref().first_chunk().copied().unwrap_or_default()
     }

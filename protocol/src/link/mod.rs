@@ -96,7 +96,6 @@ pub struct LinkConfig {
     pub seed: [u8; 32],
 }
 
-#[expect(clippy::large_enum_variant, reason = "a process holds links of one role, in a slab")]
 enum Side {
     Client(Client),
     Server(Server),

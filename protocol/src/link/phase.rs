@@ -162,9 +162,10 @@ pub(super) struct Opened<'d> {
 pub(super) struct RecvKeys {
     secret: PhaseSecret,
     current: Phase,
-    /// Derived when the first datagram claims it, so that a flood of such claims costs once.
-    next: Option<(PhaseSecret, Phase)>,
-    previous: Option<(Phase, Time)>,
+    /// Derived when the first datagram claims it, so that a flood of such claims costs once. Boxed,
+    /// like the one before: a link has them for seconds an hour.
+    next: Option<Box<(PhaseSecret, Phase)>>,
+    previous: Option<Box<(Phase, Time)>>,
     overlap: Duration,
     largest: u32,
     received: u32,
@@ -221,18 +222,19 @@ impl RecvKeys {
         head: &[u8; limits::HEADER],
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Rejected> {
-        let (secret, mut phase) = self.next.take().unwrap_or_else(|| {
+        let mut next = self.next.take().unwrap_or_else(|| {
             let secret = self.secret.next();
             let key = secret.key();
-            (secret, Phase::new(key))
+            Box::new((secret, Phase::new(key)))
         });
-        let opened = phase.open(header, head, sealed);
+        let opened = next.1.open(header, head, sealed);
         if opened.is_ok() {
+            let (secret, phase) = *next;
             let old = std::mem::replace(&mut self.current, phase);
-            self.previous = Some((old, now + self.overlap));
+            self.previous = Some(Box::new((old, now + self.overlap)));
             self.secret = secret;
         } else {
-            self.next = Some((secret, phase));
+            self.next = Some(next);
         }
         opened
     }
@@ -244,7 +246,7 @@ impl RecvKeys {
         head: &[u8; limits::HEADER],
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Rejected> {
-        match &mut self.previous {
+        match self.previous.as_deref_mut() {
             Some((phase, until)) if now < *until => phase.open(header, head, sealed),
             _ => Err(Rejected::Phase),
         }
@@ -252,11 +254,11 @@ impl RecvKeys {
 
     /// Erases the phase before when its time is over.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        self.previous.take_if(|(_, until)| *until <= now);
+        self.previous.take_if(|previous| previous.1 <= now);
     }
 
     /// When the phase before must be erased.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.previous.as_ref().map(|(_, until)| *until)
+        self.previous.as_ref().map(|previous| previous.1)
     }
 }
