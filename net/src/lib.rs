@@ -64,5 +64,5 @@ pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, Received, RecvBatc
 pub use send_batch::SendBatch;
 pub use system::{
     UdpSocket, Waker, attach_steering, pin_current_thread, probe_port_free, process_cpu_seconds,
-    process_rss_bytes, raise_file_limit, set_thread_nice,
+    process_rss_bytes, raise_file_limit, set_thread_nice, thread_cpu_micros,
 };

@@ -305,6 +305,11 @@ pub fn set_thread_nice(_nice: i32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// The time a thread has used is read on Linux only: 0.
+pub fn thread_cpu_micros() -> u64 {
+    0
+}
+
 /// The limit of open files is left as it is.
 ///
 /// # Errors

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Tick};
+use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::directory::Directory;
 use crate::http::Http;
@@ -16,7 +17,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::room::RoomConfig;
 use crate::session::ticket::TicketKey;
-use crate::session::{SessionContext, SessionCounters, endpoint};
+use crate::session::{self, SessionContext, SessionCounters, endpoint};
 use crate::shard::ShardConfig;
 use crate::shard::thread::{ShardHandle, ShardMail, spawn};
 use crate::sockets::{BindError, Sockets};
@@ -67,7 +68,7 @@ pub struct Listening {
     pub http: Option<SocketAddr>,
 }
 
-/// Runs the server until `shutdown` resolves and everybody has been told. `ready` is called once,
+/// Runs the server, its sessions in the runtime that this is called in, until `shutdown` resolves and everybody has been told. `ready` is called once,
 /// when it accepts sessions.
 pub async fn run(
     config: Config,
@@ -107,6 +108,7 @@ pub async fn run(
         unjoined_timeout: config.limits.unjoined_timeout,
         unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
         joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
+        sessions: Handle::current(),
         counters: SessionCounters::default(),
     });
     let metrics = Metrics::new(context.clone(), shards.clone());
@@ -118,14 +120,16 @@ pub async fn run(
     let endpoints = sessions
         .map(|(index, socket)| endpoint::open(index as u8, socket, quic.clone(), dir))
         .collect::<Result<Vec<_>, _>>()?;
-    let accept = |endpoint: &quinn::Endpoint| endpoint::accept(endpoint.clone(), context.clone());
-    let accepting: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
+    let handshakes = session::runtime::handshakes()?;
+    for endpoint in &endpoints {
+        handshakes.spawn(endpoint::accept(endpoint.clone(), context.clone()));
+    }
     is_ready.store(true, Ordering::Relaxed);
     ready(Listening { session, realtime, http: http.addr() });
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    handshakes.shutdown_background();
     drain(&endpoints, &context).await;
     for shard in &shards {
         shard.post(ShardMail::Stop).await;
@@ -172,17 +176,13 @@ fn start_shards(
     clock_epoch: u32,
     sockets: Vec<nucleus_net::UdpSocket>,
 ) -> std::io::Result<Shards> {
-    let tick = match config.tick {
-        Tick::Auto => limits::DEFAULT_TICK,
-        Tick::Fixed(tick) => tick,
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let several = sockets.len() > 1;
     let mut started = Shards::default();
     for (index, socket) in sockets.into_iter().enumerate() {
         let shard = ShardConfig {
             index: index as u8,
-            tick,
+            tick: config.tick,
             away_after: config.limits.away_after,
             egress_bits_per_s: config.limits.egress_bits_per_s,
             clock_epoch,

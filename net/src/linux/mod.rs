@@ -17,6 +17,7 @@ mod waker;
 
 pub use process::{
     pin_current_thread, process_cpu_seconds, process_rss_bytes, raise_file_limit, set_thread_nice,
+    thread_cpu_micros,
 };
 pub use socket::{UdpSocket, probe_port_free};
 pub use steering::attach_steering;

@@ -92,6 +92,8 @@ pub enum RoomOutput {
         /// Random bytes.
         seed: [u8; 32],
     },
+    /// Have the shard tell of a link's silence, or not any more.
+    WatchLink(PeerId, bool),
     /// Have the shard forget a link.
     CloseLink(PeerId),
     /// The peer is in; its ticket is still to be sealed.
@@ -176,6 +178,7 @@ impl Room {
     pub fn handle_session_quiet(&mut self, now: Time, seat: Seat, quiet: bool) {
         if self.is_seated(seat) {
             self.update_presence(now, seat.peer, |p| p.session_quiet = quiet);
+            self.outputs.push_back(RoomOutput::WatchLink(seat.peer, quiet));
         }
     }
 

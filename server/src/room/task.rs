@@ -157,6 +157,10 @@ impl RoomTask {
                     let datagrams = self.seated(seat).map(|s| s.outgoing.datagrams());
                     self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
                 }
+                RoomOutput::WatchLink(peer, watched) => {
+                    let room = self.id;
+                    self.shard.send(ShardCommand::WatchLink { room, peer, watched }).await;
+                }
                 RoomOutput::CloseLink(peer) => {
                     self.shard.send(ShardCommand::CloseLink { room: self.id, peer }).await;
                 }

@@ -5,26 +5,35 @@
 //! `stage`; whether a datagram is genuine and where its answer goes by the protocol's link.
 
 mod counters;
+mod entry;
 mod ids;
+mod mail;
 mod outbox;
+mod pace;
 mod stage;
+mod table;
 pub mod thread;
 mod timers;
+mod writer;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Root, Route, Suite};
-use nucleus_protocol::realtime::{ConnectionId, Header};
+use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Route};
+use nucleus_protocol::realtime::Header;
 use nucleus_protocol::time::Time;
 
 pub use counters::ShardCounters;
+pub use mail::{LinkNews, OpenLink, ShardCommand, ShardEvent};
 pub use outbox::{Outbox, SessionTransmit, Transmit};
 
+use crate::config::Tick;
 use crate::limits;
 use crate::rate::Bucket;
 use crate::room::Seat;
+use entry::LinkEntry;
 use ids::Ids;
+use pace::Pace;
 use stage::{Member, Stage};
 use timers::Timers;
 
@@ -36,99 +45,19 @@ pub struct RoomId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
-/// What a shard is told from the session side.
-pub enum ShardCommand {
-    /// Make a link for a peer, in place of one that it has; answered by `Opened` or `Refused`.
-    OpenLink(Box<OpenLink>),
-    /// The peer is gone: its link dies at once.
-    CloseLink {
-        /// Its room.
-        room: RoomId,
-        /// The peer.
-        peer: PeerId,
-    },
-}
-
-/// A link to be made.
-pub struct OpenLink {
-    /// The room it is a membership of.
-    pub room: RoomId,
-    /// The session of the peer that the link is for.
-    pub seat: Seat,
-    /// The peer's slot in the room.
-    pub slot: u16,
-    /// Never reused in the session.
-    pub link_id: u32,
-    /// The AEAD.
-    pub suite: Suite,
-    /// Root of the link's keys.
-    pub root: Root,
-    /// Fresh random bytes: connection ids and path challenges come from them.
-    pub seed: [u8; 32],
-}
-
-/// What a shard tells the session side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardEvent {
-    /// The room concerned.
-    pub room: RoomId,
-    /// The session of a peer that the link is for.
-    pub seat: Seat,
-    /// What happened.
-    pub what: LinkNews,
-}
-
-/// What happened to a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkNews {
-    /// It is ready under these connection ids.
-    Opened {
-        /// The one to use.
-        connection_id: ConnectionId,
-        /// The spare.
-        spare: ConnectionId,
-    },
-    /// The shard has no place for it.
-    Refused,
-    /// Nothing authentic came for `away_after`.
-    Quiet,
-    /// Something authentic came, for the first time or after `Quiet`.
-    Heard,
-}
-
 /// What a shard is set to.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// Its number; every connection id carries it.
     pub index: u8,
-    /// Messages wait at most this long for company.
-    pub tick: Duration,
+    /// How long messages wait for company.
+    pub tick: Tick,
     /// Silence after which a link is quiet.
     pub away_after: Duration,
     /// Egress budget of one recipient, bits a second.
     pub egress_bits_per_s: u64,
     /// Changes when the server restarts.
     pub clock_epoch: u32,
-}
-
-struct LinkEntry {
-    link: Link,
-    stage: usize,
-    member: Member,
-    /// Which of the peer's sessions it belongs to.
-    session: u32,
-    ids: [ConnectionId; 2],
-    ingress: Bucket,
-    ingress_bytes: Bucket,
-    egress: Bucket,
-    /// Time of the last authentic datagram, and whether the session side knows the link as quiet.
-    heard: Time,
-    quiet: bool,
-    on_fallback: bool,
-    /// When the timer queue will look at this link next.
-    timer: Time,
-    /// The link itself has something to send and stands in `outputs`.
-    queued: bool,
 }
 
 /// See the module.
@@ -143,11 +72,13 @@ pub struct Shard {
     stages: Vec<Stage>,
     stage_of: HashMap<RoomId, usize>,
     free_stages: Vec<usize>,
-    /// Stages with messages to flush.
-    dirty: Vec<usize>,
-    /// Links that want to send something of their own at the next flush.
+    pace: Pace,
+    /// When each stage with messages is to be flushed, and those whose time has come.
+    due: Timers,
+    flushing: VecDeque<usize>,
+    /// Links that want to send something of their own, and when they are to have done so.
     outputs: Vec<u32>,
-    flush_at: Option<Time>,
+    outputs_due: Time,
     timers: Timers,
     events: VecDeque<ShardEvent>,
     /// Datagrams to be sent.
@@ -161,6 +92,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         Self {
             ids: Ids::new(config.index),
+            pace: Pace::new(config.tick),
             config,
             links: Vec::new(),
             free_links: Vec::new(),
@@ -169,9 +101,10 @@ impl Shard {
             stages: Vec::new(),
             stage_of: HashMap::new(),
             free_stages: Vec::new(),
-            dirty: Vec::new(),
+            due: Timers::default(),
+            flushing: VecDeque::new(),
             outputs: Vec::new(),
-            flush_at: None,
+            outputs_due: Time::MAX,
             timers: Timers::default(),
             events: VecDeque::new(),
             outbox: Outbox::default(),
@@ -234,10 +167,11 @@ impl Shard {
             entry.ingress_bytes.take(bytes);
             if !stage.push(now, entry.member.slot, &message) {
                 self.counters.refused_messages += 1;
+                continue;
             }
-        }
-        if stage.mark_dirty() {
-            self.dirty.push(entry.stage);
+            if let Some(at) = stage.flush_by(now + self.pace.patience(message.kind)) {
+                self.due.push(at, entry.stage as u32);
+            }
         }
         if entry.quiet {
             entry.quiet = false;
@@ -255,26 +189,50 @@ impl Shard {
     pub fn handle_command(&mut self, now: Time, command: ShardCommand) {
         match command {
             ShardCommand::OpenLink(open) => self.open_link(now, *open),
+            ShardCommand::WatchLink { room, peer, watched } => {
+                self.watch_link(now, (room, peer), watched);
+            }
             ShardCommand::CloseLink { room, peer } => self.close_link(room, peer),
         }
     }
 
-    /// Does what has become due: timers of links, and the flush.
+    /// Takes the share of a core that the shard has used since the last report, which chooses the
+    /// tick.
+    pub fn report_load(&mut self, load: f32) {
+        self.pace.report_load(load);
+    }
+
+    /// Longest time that a message waits for company now.
+    pub fn tick(&self) -> Duration {
+        self.pace.tick()
+    }
+
+    /// Does what has become due: timers of links, and flushes, of which a bounded piece.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((at, index)) = self.timers.pop_due(now) {
             self.link_timeout(now, at, index);
         }
-        if self.flush_at.is_some_and(|at| at <= now) {
-            self.flush(now);
+        let soon = self.soon(now);
+        while let Some((at, stage)) = self.due.pop_due(soon) {
+            // Otherwise it was flushed since. One that is under way comes once more behind itself.
+            if self.stages[stage as usize].due() == at {
+                self.flushing.push_back(stage as usize);
+            }
         }
+        self.flush_stages(now);
+        if self.outputs_due <= soon {
+            self.flush_outputs(now);
+        }
+        self.counters.bytes_out += self.outbox.take_new_bytes();
     }
 
-    /// When [`Self::handle_timeout`] is wanted next.
+    /// When [`Self::handle_timeout`] is wanted next; at once while a flush is under way.
     pub fn poll_timeout(&self) -> Option<Time> {
-        match (self.flush_at, self.timers.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        if !self.flushing.is_empty() {
+            return Some(Time::ZERO);
         }
+        let outputs = Some(self.outputs_due).filter(|at| *at < Time::MAX);
+        [self.due.next(), self.timers.next(), outputs].into_iter().flatten().min()
     }
 
     /// The next event for the session side.
@@ -343,6 +301,7 @@ impl Shard {
             // A tenth of a second may go out at once: what a late tick has to make up for.
             egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
             heard: now,
+            watched: false,
             quiet: true,
             on_fallback: false,
             timer: Time::MAX,
@@ -355,6 +314,14 @@ impl Shard {
         } else {
             self.links[index as usize] = Some(entry);
         }
+        self.after_link(now, index);
+    }
+
+    fn watch_link(&mut self, now: Time, whose: (RoomId, PeerId), watched: bool) {
+        let Some(&index) = self.link_of.get(&whose) else { return };
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        entry.watched = watched;
+        self.note_silence(now, index);
         self.after_link(now, index);
     }
 
@@ -398,12 +365,10 @@ impl Shard {
         if next <= now && !entry.queued {
             entry.queued = true;
             self.outputs.push(index);
+            self.outputs_due = self.outputs_due.min(now + self.pace.tick());
         } else if next > now && next < entry.timer {
             entry.timer = next;
             self.timers.push(next, index);
-        }
-        if (!self.dirty.is_empty() || !self.outputs.is_empty()) && self.flush_at.is_none() {
-            self.flush_at = Some(next_tick(now, self.config.tick));
         }
     }
 
@@ -417,20 +382,43 @@ impl Shard {
         }
         entry.timer = Time::MAX;
         entry.link.handle_timeout(now);
-        if !entry.quiet && now.since(entry.heard) >= self.config.away_after {
+        self.note_silence(now, index);
+        self.after_link(now, index);
+    }
+
+    fn note_silence(&mut self, now: Time, index: u32) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        if entry.quiet_at(self.config.away_after) <= now {
             entry.quiet = true;
             let room = self.stages[entry.stage].room;
             self.events.push_back(entry.news(room, LinkNews::Quiet));
         }
-        self.after_link(now, index);
     }
 
-    fn flush(&mut self, now: Time) {
-        self.flush_at = None;
-        for stage in self.dirty.drain(..) {
-            self.stages[stage].flush(now, &mut self.links, &mut self.outbox, &mut self.counters);
+    /// What is due by then is not left to the next turn, which may come too late.
+    fn soon(&self, now: Time) -> Time {
+        now + limits::TURN.min(self.pace.tick()) / 2
+    }
+
+    /// A piece of the flushes whose time has come.
+    fn flush_stages(&mut self, now: Time) {
+        let end = self.outbox.bytes.len() + limits::FLUSH_BYTES_PER_TURN;
+        while let Some(&index) = self.flushing.front() {
+            let stage = &mut self.stages[index];
+            let (links, outbox) = (&mut self.links, &mut self.outbox);
+            if !stage.flush(now, links, outbox, &mut self.counters, end) {
+                return;
+            }
+            self.flushing.pop_front();
         }
-        for index in std::mem::take(&mut self.outputs) {
+    }
+
+    /// What links have to say themselves, after the flushes, with which some of it has left.
+    fn flush_outputs(&mut self, now: Time) {
+        self.outputs_due = Time::MAX;
+        let count = self.outputs.len();
+        for at in 0..count {
+            let index = self.outputs[at];
             let Some(entry) = self.links[index as usize].as_mut() else { continue };
             entry.queued = false;
             let to = (self.stages[entry.stage].room, entry.member.peer);
@@ -443,26 +431,9 @@ impl Shard {
                 }
                 start = self.outbox.bytes.len();
             }
+            // A microsecond later, so that a link which insists cannot keep the shard here.
             self.after_link(now + Duration::from_micros(1), index);
         }
-        self.counters.bytes_out += self.outbox.take_new_bytes();
+        self.outputs.drain(..count);
     }
-}
-
-impl LinkEntry {
-    fn news(&self, room: RoomId, what: LinkNews) -> ShardEvent {
-        let seat = Seat { peer: self.member.peer, session: self.session };
-        ShardEvent { room, seat, what }
-    }
-
-    fn next_timeout(&self, away_after: Duration) -> Time {
-        let quiet = if self.quiet { Time::MAX } else { self.heard + away_after };
-        self.link.poll_timeout().map_or(quiet, |t| t.min(quiet))
-    }
-}
-
-/// The next multiple of `tick` behind `now`.
-fn next_tick(now: Time, tick: Duration) -> Time {
-    let tick = (tick.as_micros() as u64).max(1);
-    Time::from_micros((now.as_micros() / tick + 1).saturating_mul(tick))
 }

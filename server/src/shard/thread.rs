@@ -20,6 +20,7 @@ use super::{
 use crate::limits;
 use crate::room::Seat;
 use crate::room::task::RoomInput;
+use crate::session::queue::Sender;
 
 /// What the session side posts to a shard's thread.
 pub enum ShardMail {
@@ -29,7 +30,7 @@ pub enum ShardMail {
     RoomClosed(RoomId),
     /// A link for a session, with the mailbox that takes its datagrams while the session carries
     /// them.
-    OpenLink(Box<OpenLink>, Option<mpsc::Sender<(Instant, Bytes)>>),
+    OpenLink(Box<OpenLink>, Option<Sender<(Instant, Bytes)>>),
     /// For the core.
     Command(ShardCommand),
     /// End the thread.
@@ -136,6 +137,8 @@ pub fn spawn(
         undelivered: VecDeque::new(),
         send_failures: 0,
         publish_at: Time::ZERO,
+        load_since: Time::from_micros(clock.now()),
+        cpu_used: 0,
     };
     let join = std::thread::Builder::new().name(name).spawn(move || {
         if let Some(core) = core
@@ -157,7 +160,7 @@ const IDLE_WAIT: Duration = PUBLISH_INTERVAL;
 struct Carrier {
     /// Which of the peer's.
     session: u32,
-    mailbox: mpsc::Sender<(Instant, Bytes)>,
+    mailbox: Sender<(Instant, Bytes)>,
 }
 
 struct ShardThread {
@@ -175,6 +178,9 @@ struct ShardThread {
     undelivered: VecDeque<ShardEvent>,
     send_failures: u64,
     publish_at: Time,
+    /// When the load was reported last, and the thread's CPU time then, us.
+    load_since: Time,
+    cpu_used: u64,
 }
 
 impl ShardThread {
@@ -189,8 +195,9 @@ impl ShardThread {
             self.shard.handle_timeout(now);
             self.send(&mut to_send);
             self.deliver_events();
+            self.report_load(now);
             self.publish(now);
-            self.wait(received_any || more_mail || more_datagrams);
+            self.wait(now, received_any || more_mail || more_datagrams);
         }
     }
 
@@ -276,7 +283,7 @@ impl ShardThread {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
             let datagram = (queued, bytes);
-            if session.is_none_or(|session| session.mailbox.try_send(datagram).is_err()) {
+            if session.is_none_or(|session| session.mailbox.push(datagram).is_err()) {
                 self.shard.counters.session_datagrams_dropped += 1;
             }
         }
@@ -320,6 +327,17 @@ impl ShardThread {
         });
     }
 
+    fn report_load(&mut self, now: Time) {
+        let elapsed = now.since(self.load_since);
+        if elapsed < limits::LOAD_INTERVAL {
+            return;
+        }
+        let used = nucleus_net::thread_cpu_micros();
+        let share = used.saturating_sub(self.cpu_used) as f32 / elapsed.as_micros() as f32;
+        self.shard.report_load(share);
+        (self.load_since, self.cpu_used) = (now, used);
+    }
+
     fn publish(&mut self, now: Time) {
         if now < self.publish_at {
             return;
@@ -337,21 +355,21 @@ impl ShardThread {
         }
     }
 
-    /// With traffic the thread sleeps towards the tick and takes what has gathered: waking for each
-    /// datagram costs about a tenth of a core more. Without, it waits for the socket or the mailbox.
-    fn wait(&mut self, busy: bool) {
-        let now = self.now();
+    /// With traffic that may wait the thread sleeps and takes what has gathered: waking for each
+    /// datagram costs about a tenth of a core more. Otherwise it waits for the socket or the mailbox.
+    fn wait(&mut self, began: Time, busy: bool) {
         let due = self.shard.poll_timeout().unwrap_or(Time::MAX);
-        if busy || self.shard.poll_timeout().is_some_and(|at| at <= now + limits::DRAIN_INTERVAL) {
-            let until = due.min(now + limits::DRAIN_INTERVAL);
+        let drain = began + limits::DRAIN_INTERVAL;
+        if (busy || due <= drain) && !self.shard.tick().is_zero() {
+            let until = due.clamp(began + limits::TURN, drain);
             nucleus_net::sleep_until(until.as_micros());
             return;
         }
-        let pause = due.since(now).min(IDLE_WAIT);
-        let pause = if self.undelivered.is_empty() { pause } else { limits::DRAIN_INTERVAL };
+        let latest = if self.undelivered.is_empty() { began + IDLE_WAIT } else { drain };
+        let pause = due.min(latest).since(self.now());
         if let Err(error) = self.socket.wait_readable(Some(&self.waker), pause) {
             tracing::warn!(%error, "waiting for the realtime socket failed");
-            nucleus_net::sleep_until((now + limits::DRAIN_INTERVAL).as_micros());
+            nucleus_net::sleep_until(drain.as_micros());
         }
         self.waker.drain();
     }

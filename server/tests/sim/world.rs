@@ -10,7 +10,7 @@ use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, LinkGrant};
 use nucleus_protocol::time::Time;
-use nucleus_server::config::SecondDevice;
+use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -38,7 +38,11 @@ impl World {
     pub(crate) fn new(seed: u64, capacity: u16) -> Self {
         let shard = ShardConfig {
             index: 3,
-            tick: Duration::from_millis(10),
+            tick: if seed.is_multiple_of(2) {
+                Tick::Auto
+            } else {
+                Tick::Fixed(Duration::from_millis(10))
+            },
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 10_000_000,
             clock_epoch: EPOCH,
@@ -283,6 +287,10 @@ impl World {
                 RoomOutput::OpenLink { seat, slot, link_id, suite, root, seed } => {
                     let open = OpenLink { room: ROOM, seat, slot, link_id, suite, root, seed };
                     self.shard.handle_command(self.now, ShardCommand::OpenLink(Box::new(open)));
+                }
+                RoomOutput::WatchLink(peer, watched) => {
+                    let watch = ShardCommand::WatchLink { room: ROOM, peer, watched };
+                    self.shard.handle_command(self.now, watch);
                 }
                 RoomOutput::CloseLink(peer) => {
                     let close = ShardCommand::CloseLink { room: ROOM, peer };

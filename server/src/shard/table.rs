@@ -1,0 +1,73 @@
+//! The messages of a room between two flushes: encoded once, as their recipients will see them.
+
+use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, TARGET_RESERVED};
+use nucleus_protocol::time::Time;
+
+use crate::limits;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+}
+
+/// A message in the table.
+pub(super) struct Entry {
+    from: u16,
+    to: u16,
+    pub(super) kind: Kind,
+    pub(super) arrived: Time,
+    start: u32,
+    end: u32,
+}
+
+impl Entry {
+    pub(super) fn is_for(&self, slot: u16) -> bool {
+        self.from != slot && (self.to == TARGET_OTHERS || self.to == slot)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+impl Table {
+    /// Takes a message; false when it has no valid target or there is no room for it.
+    pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
+        let to = message.peer;
+        let valid = to == TARGET_OTHERS || (to < TARGET_RESERVED && to != from);
+        if !valid || self.bytes.len() + message.encoded_len() > limits::TABLE_BYTES {
+            return false;
+        }
+        let start = self.bytes.len() as u32;
+        message.encode_from(from, &mut self.bytes);
+        let end = self.bytes.len() as u32;
+        self.entries.push(Entry { from, to, kind: message.kind, arrived, start, end });
+        true
+    }
+
+    /// Filled so far that it should not wait for its time.
+    pub(super) fn is_filling_up(&self) -> bool {
+        self.bytes.len() > limits::TABLE_BYTES / 2
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+
+    /// The messages for the peer of `slot`, in the order they came.
+    pub(super) fn entries_for(&self, slot: u16) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.is_for(slot))
+    }
+
+    /// A message as it goes on the wire.
+    pub(super) fn bytes_of(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.start as usize..entry.end as usize]
+    }
+}
