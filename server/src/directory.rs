@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
@@ -65,13 +66,16 @@ pub struct Directory {
     max_rooms: usize,
     template: RoomConfig,
     tickets: Arc<TicketKey>,
+    /// Where rooms run.
+    sessions: Handle,
     next_id: AtomicU64,
     next_epoch: AtomicU32,
     closing: AtomicBool,
 }
 
 impl Directory {
-    /// An empty directory of at most `max_rooms` rooms, made like `template`.
+    /// An empty directory of at most `max_rooms` rooms, made like `template`, that run in the runtime
+    /// which this is called in.
     pub fn new(
         shards: Vec<Arc<ShardHandle>>,
         clock: Clock,
@@ -89,6 +93,7 @@ impl Directory {
             next_epoch: AtomicU32::new(template.epoch),
             template,
             tickets,
+            sessions: Handle::current(),
             closing: AtomicBool::new(false),
         })
     }
@@ -174,7 +179,7 @@ impl Directory {
             RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let (directory, key, clock) = (self.clone(), key.clone(), self.clock);
-        tokio::spawn(async move {
+        self.sessions.spawn(async move {
             shard.post(ShardMail::RoomOpened(id, mailbox)).await;
             let tickets = directory.tickets.clone();
             let place = (shard.clone(), tickets);

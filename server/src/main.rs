@@ -53,7 +53,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::init(config.log_format).map_err(Failure::usage)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::runtime)?;
+    let runtime =
+        nucleus_server::session::runtime::sessions(config.shards).map_err(Failure::runtime)?;
     let announce = |listening| announce(listening, &config);
     let serving = async {
         let stop = stop_signal()?;

@@ -9,9 +9,11 @@ use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Runtime, ServerConfig,
     TransportConfig, VarInt,
 };
+use tokio::runtime::Handle;
 
 use super::canonical::CanonicalSocket;
 use super::handshake::random;
+use super::runtime::OnSessions;
 use super::{SessionContext, handshake};
 use crate::data_dir::DataDir;
 use crate::limits;
@@ -70,7 +72,7 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// The endpoint of shard `index` on `socket`.
+/// The endpoint of shard `index` on `socket`, driven by the runtime that this is called in.
 pub fn open(
     index: u8,
     socket: nucleus_net::UdpSocket,
@@ -82,7 +84,7 @@ pub fn open(
     // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
     endpoint.grease_quic_bit(false).min_reset_interval(RESET_INTERVAL);
     endpoint.cid_generator(move || Box::new(ShardIds(index)));
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(OnSessions(Handle::current()));
     let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;
     Endpoint::new_with_abstract_socket(endpoint, Some(config), Arc::new(socket), runtime)
 }
@@ -111,7 +113,7 @@ impl ConnectionIdGenerator for ShardIds {
     }
 }
 
-/// Accepts connections until the endpoint is closed.
+/// Accepts connections until the endpoint is closed; to be run where handshakes are.
 pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
     use std::sync::atomic::Ordering;
     let places = context.unjoined.available_permits();

@@ -31,7 +31,7 @@ const RETRY_AFTER_MS: u32 = 2_000;
 /// How long a refusal may take to reach the client before the connection is closed.
 const REFUSAL_TIME: Duration = Duration::from_millis(500);
 
-/// Serves one connection from its first packet to its end.
+/// Takes one connection from its first packet into a room, where it goes on by itself.
 pub(super) async fn serve(
     incoming: Incoming,
     place: OwnedSemaphorePermit,
@@ -48,10 +48,13 @@ pub(super) async fn serve(
     let joined = match timeout_at(deadline, join(&connection, &context)).await {
         Ok(Ok(joined)) => joined,
         Ok(Err(refusal)) => return refuse(&connection, refusal, &context.counters).await,
-        Err(_) => return close(&connection, Code::JoinTimeout, &context.counters),
+        Err(_) => {
+            drop(place);
+            return close(&connection, Code::JoinTimeout, &context.counters);
+        }
     };
     drop(place);
-    joined.run(context).await;
+    context.sessions.clone().spawn(joined.run(context));
 }
 
 /// Why a client is not let in.

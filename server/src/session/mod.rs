@@ -5,6 +5,8 @@ pub mod endpoint;
 mod handshake;
 pub mod outgoing;
 mod peer;
+pub mod queue;
+pub mod runtime;
 pub mod ticket;
 mod wire;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
@@ -44,6 +47,8 @@ pub struct SessionContext {
     pub unjoined: Arc<Semaphore>,
     /// Places for joined ones.
     pub joined: Arc<Semaphore>,
+    /// Where sessions run once they have joined.
+    pub sessions: Handle,
     /// What is counted.
     pub counters: SessionCounters,
 }

@@ -1,4 +1,4 @@
-//! What a room has for one session: two bounded queues and a way to end it.
+//! What a room has for one session: bounded queues and a way to end it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,17 +7,18 @@ use bytes::Bytes;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use super::queue::{PushError, Receiver, Sender, queue};
 use crate::limits;
 
 /// The room's end. While the room keeps it, the peer counts as a joined session.
 pub struct Outgoing {
     _permit: Arc<OwnedSemaphorePermit>,
-    control: mpsc::Sender<Bytes>,
-    events: mpsc::Sender<(Time, Bytes)>,
-    datagrams: mpsc::Sender<(Instant, Bytes)>,
+    control: Sender<Bytes>,
+    events: Sender<(Time, Bytes)>,
+    datagrams: Sender<(Instant, Bytes)>,
     backlog: Arc<AtomicUsize>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
@@ -26,18 +27,18 @@ pub struct Outgoing {
 /// The session's end.
 pub struct OutgoingQueues {
     /// Messages for the control stream.
-    pub control: mpsc::Receiver<Bytes>,
+    pub control: Receiver<Bytes>,
     /// Messages for the event stream.
     pub events: EventQueue,
     /// Realtime datagrams of a client on the fallback, and since when they wait.
-    pub datagrams: mpsc::Receiver<(Instant, Bytes)>,
+    pub datagrams: Receiver<(Instant, Bytes)>,
     /// Set when the session is to end.
     pub end: watch::Receiver<Option<Code>>,
 }
 
 /// Events that wait for their stream.
 pub struct EventQueue {
-    events: mpsc::Receiver<(Time, Bytes)>,
+    events: Receiver<(Time, Bytes)>,
     backlog: Arc<AtomicUsize>,
 }
 
@@ -54,9 +55,9 @@ pub enum Pushed {
 
 /// Both ends.
 pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, OutgoingQueues) {
-    let (control, control_queue) = mpsc::channel(limits::CONTROL_QUEUE);
-    let (events, event_queue) = mpsc::channel(limits::EVENT_QUEUE);
-    let (datagrams, datagram_queue) = mpsc::channel(limits::SESSION_DATAGRAMS);
+    let (control, control_queue) = queue(limits::CONTROL_QUEUE);
+    let (events, event_queue) = queue(limits::EVENT_QUEUE);
+    let (datagrams, datagram_queue) = queue(limits::SESSION_DATAGRAMS);
     let (end, end_queue) = watch::channel(None);
     let backlog = Arc::new(AtomicUsize::new(0));
     let events_end = EventQueue { events: event_queue, backlog: backlog.clone() };
@@ -74,7 +75,7 @@ pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, O
 impl Outgoing {
     /// Queues a message for the control stream.
     pub fn control(&self, message: Bytes) -> Pushed {
-        pushed(self.control.try_send(message))
+        pushed(self.control.push(message))
     }
 
     /// Queues a message for the event stream.
@@ -85,11 +86,11 @@ impl Outgoing {
         }
         self.backlog.fetch_add(len, Ordering::Relaxed);
         let now = Time::from_micros(self.clock.now());
-        pushed(self.events.try_send((now, message)))
+        pushed(self.events.push((now, message)))
     }
 
     /// Where the shard puts datagrams while the client is on the fallback.
-    pub fn datagrams(&self) -> mpsc::Sender<(Instant, Bytes)> {
+    pub fn datagrams(&self) -> Sender<(Instant, Bytes)> {
         self.datagrams.clone()
     }
 
@@ -99,18 +100,18 @@ impl Outgoing {
     }
 }
 
-fn pushed<T>(result: Result<(), mpsc::error::TrySendError<T>>) -> Pushed {
+fn pushed(result: Result<(), PushError>) -> Pushed {
     match result {
         Ok(()) => Pushed::Queued,
-        Err(mpsc::error::TrySendError::Full(_)) => Pushed::Behind,
-        Err(mpsc::error::TrySendError::Closed(_)) => Pushed::Gone,
+        Err(PushError::Full) => Pushed::Behind,
+        Err(PushError::Closed) => Pushed::Gone,
     }
 }
 
 impl EventQueue {
     /// The next event and when it was queued.
     pub async fn next(&mut self) -> Option<(Time, Bytes)> {
-        self.events.recv().await
+        self.events.pop().await
     }
 
     /// An event has left: its bytes are no longer behind.

@@ -10,11 +10,12 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::SessionContext;
 use super::outgoing::{EventQueue, OutgoingQueues};
+use super::queue::Receiver;
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
 use crate::limits;
@@ -46,6 +47,9 @@ impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
+        // A task of its own: its every look would make all of the others below look too.
+        let watching = watch_silence(connection.clone(), room.clone(), seat, context.clone());
+        let watching = tokio::spawn(watching);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
             code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
@@ -54,11 +58,9 @@ impl PeerSession {
             code = write_events(&connection, queues.events, &context) => End::Fault(code),
             code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
-            () = watch_silence(&connection, &room, seat, context.away_after) => {
-                End::Fault(Code::Internal)
-            }
             error = connection.closed() => End::Connection(error),
         };
+        watching.abort();
         let code = match end {
             End::Room(code) => code,
             // It is cut off, and has what it missed when it comes back.
@@ -248,11 +250,8 @@ async fn read_datagrams(
 ///
 /// QUIC holds few of them itself; what waits for it longer than a datagram is worth is dropped, so
 /// that a path which is slow or dark for a while does not deliver a backlog.
-async fn write_datagrams(
-    connection: &Connection,
-    mut queue: mpsc::Receiver<(Instant, Bytes)>,
-) -> Code {
-    while let Some((queued, datagram)) = queue.recv().await {
+async fn write_datagrams(connection: &Connection, mut queue: Receiver<(Instant, Bytes)>) -> Code {
+    while let Some((queued, datagram)) = queue.pop().await {
         let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
         if left.is_zero() {
             continue;
@@ -264,8 +263,8 @@ async fn write_datagrams(
     broken().await
 }
 
-async fn write_control(mut stream: SendStream, mut queue: mpsc::Receiver<bytes::Bytes>) -> Code {
-    while let Some(message) = queue.recv().await {
+async fn write_control(mut stream: SendStream, mut queue: Receiver<Bytes>) -> Code {
+    while let Some(message) = queue.pop().await {
         if stream.write_chunk(message).await.is_err() {
             return broken().await;
         }
@@ -307,16 +306,19 @@ async fn write_events(
 
 /// Tells the room when nothing authentic came over QUIC for `away_after`, and when it does again.
 async fn watch_silence(
-    connection: &Connection,
-    room: &RoomHandle,
+    connection: Connection,
+    room: RoomHandle,
     seat: Seat,
-    away_after: Duration,
+    context: Arc<SessionContext>,
 ) {
     let heard = || {
         let frames = connection.stats().frame_rx;
         frames.acks + frames.ping + frames.stream + frames.datagram
     };
-    let mut ticks = interval(limits::SESSION_CHECK);
+    // Many sessions look at the same moments, so that the runtime wakes once for all of them.
+    let grid = limits::SESSION_CHECK_GRID.as_micros() as u64;
+    let start = Duration::from_micros(grid - context.clock.now() % grid);
+    let mut ticks = interval_at(Instant::now() + start, limits::SESSION_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut count, mut last, mut quiet) = (heard(), Instant::now(), false);
     loop {
@@ -325,7 +327,7 @@ async fn watch_silence(
         if newest != count {
             (count, last) = (newest, Instant::now());
         }
-        if quiet != (last.elapsed() >= away_after) {
+        if quiet != (last.elapsed() >= context.away_after) {
             quiet = !quiet;
             room.post(RoomInput::SessionQuiet(seat, quiet)).await;
         }

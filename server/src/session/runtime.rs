@@ -1,0 +1,66 @@
+//! Which threads do a session's work.
+//!
+//! A TLS handshake costs half a millisecond of CPU, and a thousand of them at once must not stand in
+//! the way of poses. So connections are accepted, greeted and let in on threads of low priority; from
+//! then on they run where every other joined session runs.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
+use tokio::runtime::{Builder, Handle};
+
+/// The lowest priority there is: going there needs no privilege, and a core that has nothing else to
+/// do works just as fast.
+const HANDSHAKE_NICE: i32 = 19;
+
+/// The runtime of joined sessions, with as many threads as there are shards. More only wake each
+/// other: with a second thread five thousand idle sessions cost a half more.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn sessions(shards: u16) -> io::Result<tokio::runtime::Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(shards.into())
+        .thread_name("session")
+        .enable_all()
+        .build()
+}
+
+/// The runtime of handshakes; it may use every core that nobody else wants.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn handshakes() -> io::Result<tokio::runtime::Runtime> {
+    Builder::new_multi_thread()
+        .thread_name("handshake")
+        .on_thread_start(|| {
+            if let Err(error) = nucleus_net::set_thread_nice(HANDSHAKE_NICE) {
+                tracing::debug!(%error, "handshakes run at ordinary priority");
+            }
+        })
+        .enable_all()
+        .build()
+}
+
+/// Tells quinn to drive its connections on the sessions' runtime, whoever accepts them.
+#[derive(Debug)]
+pub(super) struct OnSessions(pub(super) Handle);
+
+impl Runtime for OnSessions {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        let _entered = self.0.enter();
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.0.spawn(future);
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let _entered = self.0.enter();
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+}
