@@ -17,7 +17,7 @@ use crate::room::{JoinRequest, RoomConfig, Seat};
 use crate::session::outgoing::Outgoing;
 use crate::session::ticket::TicketKey;
 use crate::shard::RoomId;
-use crate::shard::thread::{SessionDatagram, ShardHandle, ShardMail};
+use crate::shard::handle::{SessionDatagram, ShardHandle, ShardMail};
 use crate::token::App;
 
 /// A room's identity: tenants and products never meet.

@@ -22,6 +22,9 @@ pub const DRAINS_PER_TURN: usize = 32;
 pub const COMMANDS_PER_TURN: usize = 256;
 /// Commands waiting for a shard: a thousand joins at once and room to spare. Senders wait.
 pub const SHARD_MAILBOX: usize = 4_096;
+/// Datagrams that another shard received, waiting for the one they belong to: a few milliseconds of a
+/// busy shard that gets everything by mistake. More are dropped and counted.
+pub const STRAYS: usize = 1_024;
 /// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on the
 /// fallback. More are dropped and counted.
 pub const SHARD_SESSION_DATAGRAMS: usize = 4_096;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::session::SessionContext;
 use crate::shard::ShardCounters;
-use crate::shard::thread::ShardHandle;
+use crate::shard::handle::ShardHandle;
 
 /// Where the figures come from.
 pub struct Metrics {
@@ -60,6 +60,8 @@ impl Metrics {
         gauge("nucleus_realtime_session_overflow_total", "counter", overflow, |s| {
             &s.published.session_overflow
         });
+        let tick = "Longest time that a message waits for company.";
+        gauge("nucleus_realtime_tick_microseconds", "gauge", tick, |s| &s.published.tick_micros);
         gauge("nucleus_realtime_links", "gauge", "Links alive.", |s| &s.published.links);
         let fallback = "Links whose client has fallen back to QUIC datagrams.";
         gauge("nucleus_realtime_links_on_fallback", "gauge", fallback, |s| {

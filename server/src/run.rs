@@ -19,7 +19,9 @@ use crate::room::RoomConfig;
 use crate::session::ticket::TicketKey;
 use crate::session::{self, SessionContext, SessionCounters, endpoint};
 use crate::shard::ShardConfig;
-use crate::shard::thread::{ShardHandle, ShardMail, spawn};
+use crate::shard::handle::{ShardHandle, ShardMail};
+use crate::shard::strays::Neighbours;
+use crate::shard::thread;
 use crate::sockets::{BindError, Sockets};
 use crate::tls::{Identity, TlsError};
 use crate::token::{TokenKeyError, Verifier};
@@ -179,7 +181,8 @@ fn start_shards(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let several = sockets.len() > 1;
     let mut started = Shards::default();
-    for (index, socket) in sockets.into_iter().enumerate() {
+    let (neighbours, mailboxes) = Neighbours::new(sockets.len())?;
+    for (index, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
         let shard = ShardConfig {
             index: index as u8,
             tick: config.tick,
@@ -189,7 +192,8 @@ fn start_shards(
         };
         // The first core is left to sessions; a single shard goes where the kernel finds room.
         let core = several.then_some((index + 1) % cores);
-        let (handle, thread) = spawn(shard, socket, clock, core)?;
+        let place = (neighbours.clone(), mailbox);
+        let (handle, thread) = thread::spawn(shard, socket, clock, place, core)?;
         started.0.push(handle);
         started.1.push(thread);
     }

@@ -16,7 +16,9 @@ use nucleus_protocol::time::Time;
 use nucleus_server::config::Tick;
 use nucleus_server::room::Seat;
 use nucleus_server::room::task::RoomInput;
-use nucleus_server::shard::thread::{ShardMail, spawn};
+use nucleus_server::shard::handle::ShardMail;
+use nucleus_server::shard::strays::Neighbours;
+use nucleus_server::shard::thread::spawn;
 use nucleus_server::shard::{
     LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardCounters,
 };
@@ -170,7 +172,8 @@ struct World {
 
 impl World {
     fn new(tick: Tick, clients: u32) -> Self {
-        let (now, shard) = (Time::from_millis(1_000), Shard::new(config(tick)));
+        let (now, shard) =
+            (Time::from_millis(1_000), Shard::new(config(tick), Neighbours::new(1).unwrap().0));
         let mut world = Self { now, shard, clients: Vec::new() };
         for number in 0..clients {
             world.shard.handle_command(now, ShardCommand::OpenLink(open(number)));
@@ -239,7 +242,9 @@ fn thread() {
     let (socket, clock) = (bind(true), Clock::new());
     let server = socket.local_addr().unwrap();
     let tick = Tick::Fixed(Duration::from_millis(5));
-    let (handle, thread) = spawn(config(tick), socket, clock, None).unwrap();
+    let (neighbours, mut mailboxes) = Neighbours::new(1).unwrap();
+    let place = (neighbours, mailboxes.pop().unwrap());
+    let (handle, thread) = spawn(config(tick), socket, clock, place, None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (room_mail, mut news) = mpsc::channel(64);
     let mut clients = Vec::new();

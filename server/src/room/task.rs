@@ -13,7 +13,7 @@ use crate::directory::RoomKey;
 use crate::limits;
 use crate::session::outgoing::{Outgoing, Pushed};
 use crate::session::ticket::{Ticket, TicketKey};
-use crate::shard::thread::{ShardHandle, ShardMail};
+use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::{LinkNews, OpenLink, PeerId, RoomId, ShardCommand};
 
 /// What a room's mailbox takes.

@@ -47,6 +47,10 @@ counters! {
     session_datagrams_out,
     /// Datagrams for sessions that did not take them, or are gone.
     session_datagrams_dropped,
+    /// Datagrams that belonged to another shard, handed over to it.
+    handed_over,
+    /// Datagrams with another shard's connection id that is nobody's, or that it had no room for.
+    strays_dropped,
     /// Messages past their age limit.
     superseded,
     /// Messages withheld for a recipient's budget.

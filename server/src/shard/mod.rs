@@ -6,17 +6,20 @@
 
 mod counters;
 mod entry;
+pub mod handle;
 mod ids;
 mod mail;
 mod outbox;
 mod pace;
 mod stage;
+pub mod strays;
 mod table;
 pub mod thread;
 mod timers;
 mod writer;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Route};
@@ -35,6 +38,7 @@ use entry::LinkEntry;
 use ids::Ids;
 use pace::Pace;
 use stage::{Member, Stage};
+use strays::Neighbours;
 use timers::Timers;
 
 /// A room instance, unique in this server's life.
@@ -64,6 +68,7 @@ pub struct ShardConfig {
 pub struct Shard {
     config: ShardConfig,
     ids: Ids,
+    neighbours: Arc<Neighbours>,
     links: Vec<Option<LinkEntry>>,
     free_links: Vec<u32>,
     link_of: HashMap<(RoomId, PeerId), u32>,
@@ -88,10 +93,11 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// An empty shard.
-    pub fn new(config: ShardConfig) -> Self {
+    /// An empty shard, whose links' ids its neighbours know.
+    pub fn new(config: ShardConfig, neighbours: Arc<Neighbours>) -> Self {
         Self {
             ids: Ids::new(config.index),
+            neighbours,
             pace: Pace::new(config.tick),
             config,
             links: Vec::new(),
@@ -262,6 +268,7 @@ impl Shard {
         let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = open.seed;
         let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
             .map(|random| self.ids.allocate(index, random));
+        self.neighbours.born(ids);
         let stage = self.stage(open.room);
         let member = Member { slot: open.slot, peer, link: index };
         self.link_of.insert((open.room, peer), index);
@@ -331,6 +338,7 @@ impl Shard {
         self.link_of.remove(&(room, peer));
         if let Some(entry) = self.links[member.link as usize].take() {
             entry.ids.into_iter().for_each(|id| self.ids.release(id));
+            self.neighbours.died(entry.ids);
             self.on_fallback -= usize::from(entry.on_fallback);
         }
         self.free_links.push(member.link);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,107 +14,23 @@ use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{
-    LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardCounters, ShardEvent,
-};
+use super::handle::{Published, SessionDatagram, ShardHandle, ShardMail};
+use super::strays::{Belongs, Mailbox, Neighbours, Stray};
+use super::{LinkNews, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardEvent};
 use crate::limits;
-use crate::room::Seat;
 use crate::room::task::RoomInput;
 use crate::session::queue::Sender;
-
-/// What the session side posts to a shard's thread.
-pub enum ShardMail {
-    /// A room begins: its events go to this mailbox.
-    RoomOpened(RoomId, mpsc::Sender<RoomInput>),
-    /// A room is over.
-    RoomClosed(RoomId),
-    /// A link for a session, with the mailbox that takes its datagrams while the session carries
-    /// them.
-    OpenLink(Box<OpenLink>, Option<Sender<(Instant, Bytes)>>),
-    /// For the core.
-    Command(ShardCommand),
-    /// End the thread.
-    Stop,
-}
-
-/// A datagram that came inside a session.
-pub struct SessionDatagram {
-    /// The peer's room.
-    pub room: RoomId,
-    /// Whose session.
-    pub seat: Seat,
-    /// The link's id and the body.
-    pub bytes: Bytes,
-}
-
-/// A shard as the session side sees it.
-pub struct ShardHandle {
-    mail: mpsc::Sender<ShardMail>,
-    datagrams: mpsc::Sender<SessionDatagram>,
-    waker: Waker,
-    /// Rooms placed on it, for choosing the emptiest.
-    pub rooms: AtomicUsize,
-    /// What its thread published last.
-    pub published: Arc<Published>,
-}
-
-/// A shard's figures, published by its thread a few times a second.
-#[derive(Default)]
-pub struct Published {
-    counters: [AtomicU64; ShardCounters::NAMES.len()],
-    /// Links alive.
-    pub links: AtomicU64,
-    /// Links whose client has fallen back to QUIC datagrams.
-    pub on_fallback: AtomicU64,
-    /// Datagrams of sessions that the shard had no room for.
-    pub session_overflow: AtomicU64,
-    /// Datagrams that the kernel dropped because the receive buffer was full.
-    pub kernel_drops: AtomicU64,
-    /// Datagrams that could not be sent: the send buffer stayed full, or the address was refused.
-    pub send_failures: AtomicU64,
-}
-
-impl Published {
-    /// Values in the order of [`ShardCounters::NAMES`].
-    pub fn counters(&self) -> impl Iterator<Item = u64> {
-        self.counters.iter().map(|c| c.load(Ordering::Relaxed))
-    }
-}
-
-impl ShardHandle {
-    /// Posts a command; waits while the mailbox is full.
-    pub async fn send(&self, command: ShardCommand) {
-        self.post(ShardMail::Command(command)).await;
-    }
-
-    /// Hands over a datagram that came inside a session, unless the shard is too far behind: it is
-    /// worth nothing later.
-    pub fn datagram(&self, datagram: SessionDatagram) {
-        match self.datagrams.try_send(datagram) {
-            Ok(()) => self.waker.wake(),
-            Err(_) => drop(self.published.session_overflow.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-
-    /// Posts anything; waits while the mailbox is full.
-    pub async fn post(&self, mail: ShardMail) {
-        // A closed mailbox is a thread that has ended: the server is stopping.
-        if self.mail.send(mail).await.is_ok() {
-            self.waker.wake();
-        }
-    }
-}
 
 /// Starts the thread of one shard on `socket`.
 pub fn spawn(
     config: ShardConfig,
     socket: UdpSocket,
     clock: Clock,
+    (neighbours, Mailbox { strays, waker }): (Arc<Neighbours>, Mailbox),
     core: Option<usize>,
 ) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
     let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
     let (datagrams, session_datagrams) = mpsc::channel(limits::SHARD_SESSION_DATAGRAMS);
-    let waker = Waker::new()?;
     let published = Arc::new(Published::default());
     let handle = ShardHandle {
         mail,
@@ -125,7 +41,10 @@ pub fn spawn(
     };
     let name = format!("shard-{}", config.index);
     let thread = ShardThread {
-        shard: Shard::new(config),
+        index: config.index,
+        shard: Shard::new(config, neighbours.clone()),
+        neighbours,
+        strays,
         socket,
         clock,
         mailbox,
@@ -164,7 +83,10 @@ struct Carrier {
 }
 
 struct ShardThread {
+    index: u8,
     shard: Shard,
+    neighbours: Arc<Neighbours>,
+    strays: mpsc::Receiver<Stray>,
     socket: UdpSocket,
     clock: Clock,
     mailbox: mpsc::Receiver<ShardMail>,
@@ -188,7 +110,7 @@ impl ShardThread {
         let mut received = RecvBatch::new(true);
         let mut to_send = SendBatch::new(1 << 20, 1 << 14);
         loop {
-            let received_any = self.drain(&mut received);
+            let received_any = self.drain(&mut received) | self.read_strays();
             let Some(more_mail) = self.read_mail() else { return };
             let more_datagrams = self.read_session_datagrams();
             let now = self.now();
@@ -207,11 +129,16 @@ impl ShardThread {
 
     /// Empties the socket, within bounds; whether anything was there.
     fn drain(&mut self, batch: &mut RecvBatch) -> bool {
-        let shard = &mut self.shard;
+        let (shard, neighbours, index) = (&mut self.shard, &self.neighbours, self.index);
         for turn in 0..limits::DRAINS_PER_TURN {
             match self.socket.recv(batch) {
                 Ok(0) => return turn > 0,
                 Ok(_) => batch.for_each(|datagram| {
+                    match neighbours.sort(index, &datagram) {
+                        Belongs::Here => {}
+                        Belongs::HandedOver => return shard.counters.handed_over += 1,
+                        Belongs::Dropped => return shard.counters.strays_dropped += 1,
+                    }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);
                     shard.handle_input(arrived, path, datagram.ecn, datagram.data);
@@ -221,6 +148,15 @@ impl ShardThread {
                     return turn > 0;
                 }
             }
+        }
+        true
+    }
+
+    /// Whether there were any.
+    fn read_strays(&mut self) -> bool {
+        for turn in 0..limits::COMMANDS_PER_TURN {
+            let Ok(mut stray) = self.strays.try_recv() else { return turn > 0 };
+            self.shard.handle_input(stray.arrived, stray.path, stray.ecn, &mut stray.bytes);
         }
         true
     }
@@ -349,6 +285,8 @@ impl ShardThread {
         }
         self.published.links.store(self.shard.links() as u64, Ordering::Relaxed);
         self.published.on_fallback.store(self.shard.on_fallback() as u64, Ordering::Relaxed);
+        let tick = self.shard.tick().as_micros() as u64;
+        self.published.tick_micros.store(tick, Ordering::Relaxed);
         self.published.send_failures.store(self.send_failures, Ordering::Relaxed);
         if let Ok(drops) = self.socket.kernel_drops() {
             self.published.kernel_drops.store(drops.into(), Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_client::{ConnectOptions, Room, RoomEvent, connect};
+use nucleus_net::Steering;
 use nucleus_server::config::{Config, HttpAddr};
 use nucleus_server::data_dir::DataDir;
 use nucleus_server::run::{self, Listening, RunError};
@@ -33,11 +34,23 @@ impl TestServer {
             ..Config::default()
         };
         change(&mut config);
-        Self::run(tempfile::tempdir().unwrap(), config).await
+        let sockets = bind(&config).await;
+        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
     }
 
-    async fn run(dir: tempfile::TempDir, config: Config) -> Self {
+    /// One of two shards that gets every realtime datagram, also those of the other's links.
+    pub(crate) async fn with_all_on_one_shard() -> Self {
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let http = HttpAddr::At(loopback);
+        let config =
+            Config { session: loopback, realtime: loopback, http, shards: 2, ..Config::default() };
         let sockets = bind(&config).await;
+        // In place of the program that steers by the connection id.
+        nucleus_net::attach_steering(&sockets.realtime[0], Steering::Realtime, 1).unwrap();
+        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
+    }
+
+    async fn run(dir: tempfile::TempDir, config: Config, sockets: Sockets) -> Self {
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let data = DataDir::open(dir.path()).unwrap();
@@ -56,7 +69,8 @@ impl TestServer {
         self.stop().await.unwrap();
         let Listening { session, realtime, .. } = self.on;
         let config = Config { session, realtime, ..self.config };
-        Self::run(self.dir, config).await
+        let sockets = bind(&config).await;
+        Self::run(self.dir, config, sockets).await
     }
 
     pub(crate) fn data(&self) -> DataDir {

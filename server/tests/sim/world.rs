@@ -12,6 +12,7 @@ use nucleus_protocol::session::{Code, LinkGrant};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
+use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
 use super::client::{Client, Delivery};
@@ -58,7 +59,7 @@ impl World {
             now: Time::from_millis(1_000),
             rng: fastrand::Rng::with_seed(seed),
             room: Room::new(room),
-            shard: Shard::new(shard),
+            shard: Shard::new(shard, Neighbours::new(1).unwrap().0),
             clients: Vec::new(),
             client_of: HashMap::new(),
             room_closed: false,
