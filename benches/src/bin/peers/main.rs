@@ -69,6 +69,8 @@ enum RunError {
     Died { system: System, what: String },
     #[error("{}: {count} messages reached whom they should not have; the first: {first}", .system.name())]
     Stray { system: System, count: u64, first: String },
+    #[error("{} takes at most {max} peers: leave it out by --systems", .system.name())]
+    TooMany { system: System, max: u32 },
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
     #[error("no round counts for {0}; what is wrong stands above")]
@@ -83,6 +85,11 @@ fn compare(args: &RunArgs) -> Result<(), RunError> {
         [] => System::ALL.to_vec(),
         named => named.to_vec(),
     };
+    for system in &systems {
+        if let Some(max) = system.max_peers().filter(|max| *max < args.load.peers) {
+            return Err(RunError::TooMany { system: *system, max });
+        }
+    }
     let mut report = Report { settings: settings(args), systems, rows: Vec::new() };
     for round in 1..=args.rounds {
         let mut order = report.systems.clone();

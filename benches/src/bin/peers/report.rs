@@ -13,8 +13,13 @@ const MAX_LAG_MS: f64 = 5.0;
 /// Nor does one in which more than this share of all datagrams was lost at the generator's own sockets.
 const MAX_OWN_LOSS: f64 = 0.001;
 /// Which cost is divided by which.
-const RATIOS: [(System, System); 2] =
-    [(System::Nucleus, System::Limit), (System::Naive, System::Nucleus)];
+const RATIOS: [(System, System); 5] = [
+    (System::Nucleus, System::Limit),
+    (System::Quinn, System::Nucleus),
+    (System::Renet, System::Nucleus),
+    (System::Naive, System::Nucleus),
+    (System::Enet, System::Nucleus),
+];
 
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Latency {

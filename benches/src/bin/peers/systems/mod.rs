@@ -1,8 +1,12 @@
 //! The systems that are compared: how each one's server is started and what a peer of it is.
 
+mod enet;
 mod limit;
 mod naive;
 mod nucleus;
+mod quinn;
+mod quinn_client;
+mod renet;
 mod sealed;
 
 use std::io;
@@ -15,6 +19,9 @@ use crate::child::ChildServer;
 use crate::client::Client;
 use crate::cores::Cores;
 use crate::relay::Task;
+use enet::EnetClient;
+use quinn_client::QuinnClient;
+use renet::NetcodePeer;
 use sealed::SealedClient;
 
 /// A relay server.
@@ -26,6 +33,12 @@ pub(crate) enum System {
     Limit,
     /// A datagram for every message and recipient, on the same sockets and cipher.
     Naive,
+    /// QUIC datagrams by quinn, coalesced by the application at the same tick.
+    Quinn,
+    /// renet over its netcode transport, encrypted.
+    Renet,
+    /// ENet; it does not encrypt.
+    Enet,
 }
 
 /// A server process. It ends when this is dropped.
@@ -63,7 +76,8 @@ impl StartError {
 
 impl System {
     /// All that are compared when none are named.
-    pub(crate) const ALL: [System; 3] = [System::Nucleus, System::Limit, System::Naive];
+    pub(crate) const ALL: [System; 6] =
+        [System::Nucleus, System::Limit, System::Naive, System::Quinn, System::Renet, System::Enet];
 
     /// As on the command line and in the report.
     pub(crate) fn name(self) -> &'static str {
@@ -71,6 +85,18 @@ impl System {
             System::Nucleus => "nucleus",
             System::Limit => "limit",
             System::Naive => "naive",
+            System::Quinn => "quinn",
+            System::Renet => "renet",
+            System::Enet => "enet",
+        }
+    }
+
+    /// Peers that it takes at most, where it has a limit.
+    pub(crate) fn max_peers(self) -> Option<u32> {
+        match self {
+            System::Renet => Some(renet::MAX_PEERS),
+            System::Enet => Some(enet::MAX_PEERS),
+            System::Nucleus | System::Limit | System::Naive | System::Quinn => None,
         }
     }
 
@@ -87,14 +113,17 @@ impl System {
 
     fn client(
         self,
-        _server: &ChildServer,
+        server: &ChildServer,
         task: Task,
         peer: u32,
     ) -> Result<Box<dyn Client>, StartError> {
-        let slot = task.rooms.slot(peer);
+        let (slot, address) = (task.rooms.slot(peer), server.address);
         Ok(match self {
             System::Limit | System::Naive => Box::new(SealedClient::new(peer, slot)),
-            System::Nucleus => unreachable!("it has joined by its sessions"),
+            System::Quinn => Box::new(QuinnClient::new(peer, slot, address, &server.secret)?),
+            System::Renet => Box::new(NetcodePeer::new(peer, slot, address)?),
+            System::Enet => Box::new(EnetClient::new(peer, slot, address)?),
+            System::Nucleus => return Err(StartError::client("its peers join by sessions")),
         })
     }
 
@@ -104,6 +133,9 @@ impl System {
             System::Nucleus => Err(io::Error::other("it is a program of its own")),
             System::Limit => limit::serve(task),
             System::Naive => naive::serve(task),
+            System::Quinn => quinn::serve(task),
+            System::Renet => renet::serve(task),
+            System::Enet => enet::serve(task),
         }
     }
 }
