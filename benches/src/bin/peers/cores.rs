@@ -25,6 +25,7 @@ impl Cores {
     }
 
     /// Starts a server on its own core: a process keeps to the cores of the thread that started it.
+    /// So does a thread that is started in passing, to read the server's log: it sleeps.
     pub(crate) fn start_server<T: Send, E: Send + From<io::Error>>(
         self,
         start: impl FnOnce() -> Result<T, E> + Send,

@@ -2,7 +2,8 @@
 //!
 //! One generator drives each system in turn with the same poses; every round measures every system
 //! once, so that what disturbs a machine for a while disturbs them all. A server is a process of its
-//! own, alone on the first core; the generator is on the second.
+//! own, alone on the first core; the generator is on the second. Linux only: elsewhere the CPU time of
+//! another process is not read.
 //!
 //! Exit codes: 0 measured, 2 usage, 3 could not run or proves nothing.
 

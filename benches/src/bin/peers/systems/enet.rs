@@ -7,6 +7,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 use nucleus_net::{Clock, sleep_until};
+use rusty_enet::consts::{PEER_PACKET_THROTTLE_INTERVAL, PEER_PACKET_THROTTLE_SCALE};
 use rusty_enet::{Event, Host, HostSettings, MTU_MAX, Packet, PacketReceived, PeerID, Socket};
 
 use super::StartError;
@@ -17,6 +18,8 @@ use crate::relay::{self, Task};
 /// The most that ENet takes.
 pub(super) const MAX_PEERS: u32 = 4_095;
 const CHANNEL: u8 = 0;
+/// Over which ENet measures round trips, ms: its default.
+const THROTTLE_MS: u32 = PEER_PACKET_THROTTLE_INTERVAL;
 
 fn settings(peers: usize) -> HostSettings {
     HostSettings { peer_limit: peers, channel_limit: 1, ..HostSettings::default() }
@@ -62,6 +65,8 @@ impl Relay {
         use rusty_enet::EventNoRef::{Connect, Disconnect, Receive};
         match event {
             Connect { peer, data } => {
+                // Round trips vary with the tick, not with the load: nothing is to be held back.
+                self.host.peer_mut(peer).set_throttle(THROTTLE_MS, PEER_PACKET_THROTTLE_SCALE, 0);
                 if let Some(id) = self.ids.get_mut(data as usize) {
                     *id = Some(peer);
                     self.peers[peer.0] = Some(data);

@@ -125,7 +125,7 @@ impl Joiner {
 
     /// The endpoint of a peer; the last one opened, or another.
     fn endpoint(&mut self, peer: u32) -> Result<quinn::Endpoint, StartError> {
-        if peer % PEERS_PER_ENDPOINT == 0 {
+        if peer.is_multiple_of(PEERS_PER_ENDPOINT) {
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             self.endpoints.push(quinn::Endpoint::client(any)?);
         }
