@@ -172,6 +172,10 @@ impl Report {
         for system in &self.systems {
             let rows: Vec<&Row> =
                 self.rows.iter().filter(|row| row.system == *system && row.valid).collect();
+            if rows.is_empty() {
+                let _ = writeln!(text, "{:<8}      0  no round counts", system.name());
+                continue;
+            }
             let median = |figure: &dyn Fn(&Row) -> f64| {
                 let values = sorted(rows.iter().map(|row| figure(row)));
                 Ratio { name: String::new(), values }.median().unwrap_or(f64::NAN)
