@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use nucleus_server::config::Tick;
+
+use crate::relay::Task;
+use crate::rooms::Rooms;
+use crate::systems::System;
+
+/// Longest window, s: sequences stay within 16 bits.
+const MAX_SECONDS: f64 = 60.0;
+
+/// Compares relay servers: one generator, one load, the CPU that each server spends on a message.
+#[derive(Debug, Parser)]
+#[command(name = "peers", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Is one of the servers; the generator starts it.
+    #[command(hide = true)]
+    Serve {
+        /// Which.
+        #[arg(value_enum)]
+        system: System,
+        #[command(flatten)]
+        load: LoadArgs,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Peers in all, 2 to 10000.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) peers: u32,
+    /// Peers of a room, 2 to 1000.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(crate) room_size: u32,
+    /// How often a server sends what it has gathered, 1ms to 50ms.
+    #[arg(long, default_value = "5ms", value_parser = tick)]
+    pub(crate) tick: Duration,
+}
+
+impl LoadArgs {
+    /// What a server is told.
+    pub(crate) fn task(self) -> Task {
+        let rooms = Rooms { peers: self.peers, size: self.room_size };
+        Task { rooms, tick: self.tick.as_micros() as u64 }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    /// Poses that each peer sends a second, 1 to 500.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) hz: u32,
+    /// Rounds; each measures every system once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// The systems, in the order of the first round; default: all.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) systems: Vec<System>,
+    /// Seconds of one measurement, 0.1 to 60.
+    #[arg(long, default_value_t = 2.5, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Writes the report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+fn tick(text: &str) -> Result<Duration, String> {
+    match text.parse::<Tick>() {
+        Ok(Tick::Fixed(tick)) if tick.subsec_nanos() % 1_000_000 == 0 => Ok(tick),
+        _ => Err("write whole milliseconds, 1ms to 50ms".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=MAX_SECONDS).contains(seconds));
+    seconds.ok_or_else(|| format!("write a number from 0.1 to {MAX_SECONDS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["peers"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_contract_s_line_is_understood() {
+        let cli = parse(
+            "--peers 100 --room-size 10 --hz 60 --tick 5ms --rounds 5 --systems limit,nucleus",
+        );
+        let run = cli.unwrap().run;
+        assert_eq!(run.systems, [System::Limit, System::Nucleus]);
+        let task = run.load.task();
+        assert_eq!((task.tick, task.rooms.peers, task.rooms.size), (5_000, 100, 10));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in ["--tick auto", "--tick 5", "--seconds 0", "--peers 1", "--systems x", "run"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

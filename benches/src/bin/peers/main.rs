@@ -1,0 +1,156 @@
+//! `peers`: relay servers side by side, by the CPU that each spends on a delivered message.
+//!
+//! One generator drives each system in turn with the same poses; every round measures every system
+//! once, so that what disturbs a machine for a while disturbs them all. A server is a process of its
+//! own, alone on the first core; the generator is on the second. Linux only: elsewhere the CPU time of
+//! another process is not read.
+//!
+//! Exit codes: 0 measured, 2 usage, 3 could not run or proves nothing.
+
+mod args;
+mod books;
+mod child;
+mod client;
+mod cores;
+mod generator;
+mod message;
+mod relay;
+mod report;
+mod rooms;
+mod schedule;
+mod systems;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::{Map, Value, json};
+
+use args::{Cli, Command, RunArgs};
+use cores::Cores;
+use generator::{Generator, MeasureError};
+use report::{Report, Row};
+use systems::{Running, StartError, System};
+
+/// There is no result.
+const COULD_NOT_RUN: u8 = 3;
+
+fn main() -> ExitCode {
+    // Mistakes on the command line end here, with code 2.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Some(Command::Serve { system, load }) => {
+            relay::end_with_parent();
+            system.serve(load.task()).map_err(RunError::Serve)
+        }
+        None => compare(&cli.run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("peers: {error}"));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("the relay ended: {0}")]
+    Serve(io::Error),
+    #[error("the cores cannot be divided: {0}")]
+    Cores(io::Error),
+    #[error("{}: {source}", .system.name())]
+    Start { system: System, source: StartError },
+    #[error("{}: {source}", .system.name())]
+    Measure { system: System, source: MeasureError },
+    #[error("{}: {what}", .system.name())]
+    Died { system: System, what: String },
+    #[error("{}: {count} messages reached whom they should not have; the first: {first}", .system.name())]
+    Stray { system: System, count: u64, first: String },
+    #[error("{} takes at most {max} peers: leave it out by --systems", .system.name())]
+    TooMany { system: System, max: u32 },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: io::Error },
+    #[error("no round counts for {0}; what is wrong stands above")]
+    Unproven(String),
+}
+
+fn compare(args: &RunArgs) -> Result<(), RunError> {
+    // A hundred peers do not need it, thousands do.
+    let _ = nucleus_net::raise_file_limit();
+    let cores = Cores::divide().map_err(RunError::Cores)?;
+    let systems = match args.systems.as_slice() {
+        [] => System::ALL.to_vec(),
+        named => named.to_vec(),
+    };
+    for system in &systems {
+        if let Some(max) = system.max_peers().filter(|max| *max < args.load.peers) {
+            return Err(RunError::TooMany { system: *system, max });
+        }
+    }
+    let mut report = Report { settings: settings(args), systems, rows: Vec::new() };
+    for round in 1..=args.rounds {
+        let mut order = report.systems.clone();
+        let first = (round as usize - 1) % order.len();
+        order.rotate_left(first);
+        for system in order {
+            let row = measure(system, round, args, cores)?;
+            row.warning().iter().for_each(|warning| tell(warning));
+            report.rows.push(row);
+        }
+    }
+    finish(&report, args.json.as_deref())
+}
+
+/// One system in one round.
+fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<Row, RunError> {
+    let task = args.load.task();
+    let running = system.start(task, cores);
+    let Running { mut server, clients } =
+        running.map_err(|source| RunError::Start { system, source })?;
+    let generator = Generator::new(clients);
+    let found = generator
+        .and_then(|generator| generator.measure(task.rooms, args.hz, args.seconds, server.pid()));
+    if let Some(what) = server.died() {
+        return Err(RunError::Died { system, what });
+    }
+    let found = found.map_err(|source| RunError::Measure { system, source })?;
+    if let Some(first) = &found.books.first_stray {
+        let (count, first) = (found.books.stray, first.clone());
+        return Err(RunError::Stray { system, count, first });
+    }
+    Ok(Row::new(round, system, args.seconds, &found))
+}
+
+fn settings(args: &RunArgs) -> Map<String, Value> {
+    let load = args.load;
+    let settings = json!({
+        "peers": load.peers,
+        "room_size": load.room_size,
+        "hz": args.hz,
+        "tick_ms": load.tick.as_millis() as u64,
+        "seconds": args.seconds,
+        "message_bytes": message::FRAME,
+    });
+    settings.as_object().cloned().unwrap_or_default()
+}
+
+fn finish(report: &Report, json: Option<&Path>) -> Result<(), RunError> {
+    // Whoever closed our output does not want it.
+    let _ = io::stdout().write_all(report.table().as_bytes());
+    if let Some(path) = json {
+        let text = format!("{:#}\n", report.json());
+        let path_text = path.display().to_string();
+        std::fs::write(path, text).map_err(|source| RunError::Write { path: path_text, source })?;
+    }
+    let unproven = report.unproven();
+    if unproven.is_empty() { Ok(()) } else { Err(RunError::Unproven(unproven.join(", "))) }
+}
+
+/// A line on stderr; nobody may be there to read it.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,109 @@
+//! The message that every system relays, the same bytes for all: a pose frame of the Nucleus protocol
+//! whose payload also says who sent it and when it was due.
+
+use nucleus_protocol::realtime::frame::{MESSAGE_HEADER, NEWEST_WINS};
+use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::{Frame, Frames, Kind, MalformedFrame, Message, TARGET_OTHERS};
+
+/// Bytes of a head with two hands.
+const POSE: usize = 33;
+/// Bytes of the claim behind the pose: sender (u32) and due time (u64).
+const CLAIM: usize = 12;
+/// Bytes of the whole frame: type, length, header, payload.
+pub(crate) const FRAME: usize = 2 + MESSAGE_HEADER + POSE + CLAIM;
+/// Where in a frame the target stands, and behind the relay the sender's slot.
+const SLOT_AT: usize = 3;
+
+/// A frame that came in, or why it is none.
+pub(crate) type Heard<'a> = Result<Message<'a>, MalformedFrame>;
+
+/// What a message says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) sender: u32,
+    pub(crate) sequence: u16,
+    /// µs.
+    pub(crate) due: u64,
+}
+
+impl Claim {
+    /// Appends the frame.
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        let mut payload = Vec::with_capacity(POSE + CLAIM);
+        pose(self.sender, self.sequence).encode(&mut payload);
+        payload.extend_from_slice(&self.sender.to_le_bytes());
+        payload.extend_from_slice(&self.due.to_le_bytes());
+        let message = Message {
+            kind: Kind::Pose,
+            flags: NEWEST_WINS,
+            peer: TARGET_OTHERS,
+            channel: 0,
+            key: 0,
+            sequence: self.sequence,
+            time: (self.due / 1_000) as u16,
+            payload: &payload,
+        };
+        message.encode(out);
+    }
+
+    /// What a message claims; `None` when it is none of ours.
+    pub(crate) fn parse(message: &Message<'_>) -> Option<Claim> {
+        let claim = message.payload.get(POSE..)?;
+        let (sender, due) = claim.split_first_chunk()?;
+        let (sender, due) = (u32::from_le_bytes(*sender), due.try_into().ok()?);
+        let ours = message.kind == Kind::Pose;
+        ours.then_some(Claim { sender, sequence: message.sequence, due: u64::from_le_bytes(due) })
+    }
+}
+
+/// A frame as the relay sends it on: the sender's slot stands where the target stood. `None` when it
+/// has not the size of ours.
+pub(crate) fn relayed(frame: &mut [u8], slot: u16) -> Option<&[u8]> {
+    let frame: &mut [u8; FRAME] = frame.try_into().ok()?;
+    frame[SLOT_AT..SLOT_AT + 2].copy_from_slice(&slot.to_le_bytes());
+    Some(frame)
+}
+
+/// Tells `hear` each message of a body of frames.
+pub(crate) fn hear_frames(body: &[u8], hear: &mut dyn FnMut(Heard<'_>)) {
+    for frame in Frames::new(body) {
+        match frame {
+            Ok(Frame::Message(message)) => hear(Ok(message)),
+            Ok(Frame::Other(..)) => {}
+            Err(error) => hear(Err(error)),
+        }
+    }
+}
+
+/// Something that moves.
+fn pose(sender: u32, sequence: u16) -> Pose {
+    let sway = (f32::from(sequence) * 0.1).sin();
+    let at = |x: f32, y: f32| Transform {
+        position: [sender as f32 % 30.0 + x, y, sway],
+        rotation: [0.1 * sway, 0.2 * sway, 0.0, 1.0],
+    };
+    Pose { head: at(0.0, 1.6), left: Some(at(-0.3, 1.1)), right: Some(at(0.3, 1.2)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_heard() {
+        let claim = Claim { sender: 70_000, sequence: 65_535, due: 1 << 40 };
+        let mut bytes = Vec::new();
+        claim.encode(&mut bytes);
+        assert_eq!(bytes.len(), FRAME);
+        assert_eq!(relayed(&mut bytes, 513).map(<[u8]>::len), Some(FRAME));
+        bytes.extend_from_slice(&bytes.clone());
+        bytes.push(200);
+        let mut heard = Vec::new();
+        hear_frames(&bytes, &mut |message| {
+            heard.push(message.map(|message| (message.peer, Claim::parse(&message))));
+        });
+        let said = Ok((513, Some(claim)));
+        assert_eq!(heard, [said, said, Err(MalformedFrame)]);
+        assert_eq!(relayed(&mut [0; FRAME - 1], 1), None);
+    }
+}

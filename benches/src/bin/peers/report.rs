@@ -1,0 +1,291 @@
+//! Rows, ratios between systems, and how they are shown.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::generator::Measurement;
+use crate::systems::System;
+
+/// A round in which the generator's sends are later than this at p99 proves nothing, ms.
+const MAX_LAG_MS: f64 = 5.0;
+/// Nor does one in which more than this share of all datagrams was lost at the generator's own sockets.
+const MAX_OWN_LOSS: f64 = 0.001;
+/// Which cost is divided by which.
+const RATIOS: [(System, System); 5] = [
+    (System::Nucleus, System::Limit),
+    (System::Quinn, System::Nucleus),
+    (System::Renet, System::Nucleus),
+    (System::Naive, System::Nucleus),
+    (System::Enet, System::Nucleus),
+];
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+/// One system in one round.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    round: u32,
+    #[serde(serialize_with = "name")]
+    system: System,
+    /// The generator has done its part, so the figures are the server's.
+    valid: bool,
+    cpu_ns_per_message: f64,
+    delivered: u64,
+    expected: u64,
+    duplicated: u64,
+    latency_ms: Latency,
+    /// The server's, of one core.
+    cpu_share: f64,
+    /// From the server to the peers.
+    datagrams: u64,
+    messages_per_datagram: f64,
+    send_lag_p99_ms: f64,
+    generator_cpu_share: f64,
+    generator_drops: u64,
+}
+
+fn name<S: serde::Serializer>(system: &System, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(system.name())
+}
+
+impl Row {
+    /// Of a window of `seconds`.
+    pub(crate) fn new(round: u32, system: System, seconds: f64, found: &Measurement) -> Self {
+        let books = &found.books;
+        let ms = |micros: u64| micros as f64 / 1_000.0;
+        let lag = ms(books.lag.value_at_quantile(0.99));
+        let quantile = |q| ms(books.latency.value_at_quantile(q));
+        let own_loss = found.drops as f64 / books.datagrams.max(1) as f64;
+        let valid = lag <= MAX_LAG_MS && own_loss <= MAX_OWN_LOSS && books.delivered > 0;
+        Row {
+            round,
+            system,
+            valid,
+            cpu_ns_per_message: rounded(found.server_cpu * 1e9 / books.delivered.max(1) as f64, 1),
+            delivered: books.delivered,
+            expected: books.expected,
+            duplicated: books.duplicated,
+            latency_ms: Latency { p50: quantile(0.5), p99: quantile(0.99) },
+            cpu_share: rounded(found.server_cpu / seconds, 4),
+            datagrams: books.datagrams,
+            messages_per_datagram: rounded(
+                books.messages as f64 / books.datagrams.max(1) as f64,
+                3,
+            ),
+            send_lag_p99_ms: lag,
+            generator_cpu_share: rounded(found.own_cpu / seconds, 4),
+            generator_drops: found.drops,
+        }
+    }
+
+    /// What to tell at once about a row that does not count.
+    pub(crate) fn warning(&self) -> Option<String> {
+        (!self.valid).then(|| {
+            format!(
+                "round {}, {}: does not count (send lag p99 {} ms, {} datagrams lost at the \
+                 generator, {} of {} delivered)",
+                self.round,
+                self.system.name(),
+                self.send_lag_p99_ms,
+                self.generator_drops,
+                self.delivered,
+                self.expected
+            )
+        })
+    }
+}
+
+/// The cost of one system over that of another.
+#[derive(Clone, Debug, PartialEq)]
+struct Ratio {
+    name: String,
+    /// In each round in which both count, in ascending order.
+    values: Vec<f64>,
+}
+
+impl Ratio {
+    fn median(&self) -> Option<f64> {
+        let middle = self.values.len() / 2;
+        let upper = *self.values.get(middle)?;
+        let odd = self.values.len() % 2 == 1;
+        Some(if odd { upper } else { (self.values[middle - 1] + upper) / 2.0 })
+    }
+
+    fn spread(&self) -> Option<(f64, f64)> {
+        Some((*self.values.first()?, *self.values.last()?))
+    }
+}
+
+/// All rows of a run.
+pub(crate) struct Report {
+    /// What was asked for.
+    pub(crate) settings: Map<String, Value>,
+    pub(crate) systems: Vec<System>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Report {
+    /// The file.
+    pub(crate) fn json(&self) -> Value {
+        let (mut ratios, mut spread) = (Map::new(), Map::new());
+        for ratio in self.ratios() {
+            if let (Some(median), Some((min, max))) = (ratio.median(), ratio.spread()) {
+                let [min, max] = [min, max].map(|value| rounded(value, 4));
+                ratios.insert(ratio.name.clone(), json!(rounded(median, 4)));
+                spread.insert(ratio.name, json!({ "min": min, "max": max }));
+            }
+        }
+        let mut report = self.settings.clone();
+        report.insert("schema".into(), json!(1));
+        report.insert("rounds".into(), json!(self.rows));
+        report.insert("ratios".into(), json!(ratios));
+        report.insert("spread".into(), json!(spread));
+        Value::Object(report)
+    }
+
+    /// Ratios that no round gives, though both systems were asked for.
+    pub(crate) fn unproven(&self) -> Vec<String> {
+        let unproven = self.ratios().filter(|ratio| ratio.values.is_empty());
+        unproven.map(|ratio| ratio.name).collect()
+    }
+
+    /// For people: medians over the rounds that count.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!(
+            "{:<8} {:>6} {:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}\n",
+            "system",
+            "rounds",
+            "cpu ns/msg",
+            "cpu %",
+            "delivered",
+            "msg/dgm",
+            "p50 ms",
+            "p99 ms",
+            "lag ms"
+        );
+        for system in &self.systems {
+            let rows: Vec<&Row> =
+                self.rows.iter().filter(|row| row.system == *system && row.valid).collect();
+            if rows.is_empty() {
+                let _ = writeln!(text, "{:<8}      0  no round counts", system.name());
+                continue;
+            }
+            let median = |figure: &dyn Fn(&Row) -> f64| {
+                let values = sorted(rows.iter().map(|row| figure(row)));
+                Ratio { name: String::new(), values }.median().unwrap_or(f64::NAN)
+            };
+            let _ = writeln!(
+                text,
+                "{:<8} {:>6} {:>10.0} {:>8.1} {:>8.2}% {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+                system.name(),
+                rows.len(),
+                median(&|row| row.cpu_ns_per_message),
+                median(&|row| row.cpu_share * 100.0),
+                median(&|row| 100.0 * row.delivered as f64 / row.expected.max(1) as f64),
+                median(&|row| row.messages_per_datagram),
+                median(&|row| row.latency_ms.p50),
+                median(&|row| row.latency_ms.p99),
+                median(&|row| row.send_lag_p99_ms),
+            );
+        }
+        text.push('\n');
+        for ratio in self.ratios() {
+            if let (Some(median), Some((min, max))) = (ratio.median(), ratio.spread()) {
+                let _ = writeln!(text, "{:<14} {median:>6.2}  ({min:.2} to {max:.2})", ratio.name);
+            }
+        }
+        text
+    }
+
+    /// Of every pair of which both were asked for.
+    fn ratios(&self) -> impl Iterator<Item = Ratio> {
+        let asked = |system| self.systems.contains(system);
+        RATIOS.iter().filter(move |(over, under)| asked(over) && asked(under)).map(
+            |(over, under)| Ratio {
+                name: format!("{}/{}", over.name(), under.name()),
+                values: sorted(self.rows.iter().filter_map(|row| self.ratio(row, *over, *under))),
+            },
+        )
+    }
+
+    /// In the round of `row`, if that is a row of `over`.
+    fn ratio(&self, row: &Row, over: System, under: System) -> Option<f64> {
+        let same = |other: &&Row| other.system == under && other.round == row.round;
+        let other = self.rows.iter().find(same)?;
+        let count = row.system == over && row.valid && other.valid;
+        count.then(|| row.cpu_ns_per_message / other.cpu_ns_per_message)
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(round: u32, system: System, cpu_ns_per_message: f64, valid: bool) -> Row {
+        Row {
+            round,
+            system,
+            valid,
+            cpu_ns_per_message,
+            delivered: 9,
+            expected: 9,
+            duplicated: 0,
+            latency_ms: Latency { p50: 1.0, p99: 2.0 },
+            cpu_share: 0.5,
+            datagrams: 3,
+            messages_per_datagram: 3.0,
+            send_lag_p99_ms: 0.5,
+            generator_cpu_share: 0.5,
+            generator_drops: 0,
+        }
+    }
+
+    fn report(rows: Vec<Row>) -> Report {
+        let systems = vec![System::Nucleus, System::Limit, System::Naive];
+        Report { settings: Map::new(), systems, rows }
+    }
+
+    #[test]
+    fn ratios_are_medians_of_the_rounds_that_count() {
+        let mut rows = Vec::new();
+        for (round, nucleus, limit) in [(1, 30.0, 10.0), (2, 16.0, 8.0), (3, 50.0, 10.0)] {
+            // A ratio of medians would be 30 / 10 as well: the fourth round tells them apart.
+            rows.push(row(round, System::Limit, limit, true));
+            rows.push(row(round, System::Nucleus, nucleus, true));
+        }
+        rows.push(row(4, System::Nucleus, 8.0, true));
+        rows.push(row(4, System::Limit, 80.0, true));
+        rows.push(row(5, System::Nucleus, 900.0, true));
+        rows.push(row(5, System::Limit, 1.0, false));
+        let report = report(rows);
+        let json = report.json();
+        assert_eq!(json["ratios"]["nucleus/limit"], json!(2.5));
+        assert_eq!(json["spread"]["nucleus/limit"], json!({ "min": 0.1, "max": 5.0 }));
+        assert_eq!(json["rounds"][0]["system"], json!("limit"));
+        assert_eq!(report.unproven(), ["naive/nucleus"]);
+        assert!(report.table().contains("nucleus/limit"));
+    }
+
+    #[test]
+    fn a_pair_is_of_one_round() {
+        let rows = vec![row(1, System::Nucleus, 3.0, true), row(2, System::Limit, 1.0, true)];
+        assert_eq!(report(rows).unproven(), ["nucleus/limit", "naive/nucleus"]);
+    }
+}

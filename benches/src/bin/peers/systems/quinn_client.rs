@@ -1,0 +1,108 @@
+//! A peer of the `quinn` relay: quinn's own state machine without its runtime, so that the generator
+//! drives it like all others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use nucleus_net::Clock;
+use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Event};
+
+use super::StartError;
+use super::quinn::{config, server_name};
+use crate::client::Client;
+use crate::message::{Heard, hear_frames};
+
+/// See the module.
+pub(super) struct QuinnClient {
+    slot: u16,
+    remote: SocketAddr,
+    endpoint: Endpoint,
+    handle: ConnectionHandle,
+    connection: Connection,
+    /// The same moment on both clocks.
+    epoch: (Instant, u64),
+    connected: bool,
+    lost: Option<String>,
+}
+
+impl QuinnClient {
+    /// Begins to connect to the server whose certificate has the hash `pin`.
+    pub(super) fn new(
+        peer: u32,
+        slot: u16,
+        remote: SocketAddr,
+        pin: &str,
+    ) -> Result<Self, StartError> {
+        let config = config(pin).ok_or_else(|| StartError::client("a hash that is none"))?;
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
+        let epoch = (Instant::now(), Clock::new().now());
+        let connect = endpoint.connect(epoch.0, config, remote, &server_name(peer));
+        let (handle, connection) = connect.map_err(StartError::client)?;
+        let (connected, lost) = (false, None);
+        Ok(QuinnClient { slot, remote, endpoint, handle, connection, epoch, connected, lost })
+    }
+
+    fn instant(&self, micros: u64) -> Instant {
+        self.epoch.0 + Duration::from_micros(micros.saturating_sub(self.epoch.1))
+    }
+
+    /// Passes on what endpoint and connection have for each other and for us.
+    fn pump(&mut self) {
+        while let Some(event) = self.connection.poll_endpoint_events() {
+            if let Some(event) = self.endpoint.handle_event(self.handle, event) {
+                self.connection.handle_event(event);
+            }
+        }
+        while let Some(event) = self.connection.poll() {
+            match event {
+                Event::Connected => self.connected = true,
+                Event::ConnectionLost { reason } => self.lost = Some(reason.to_string()),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Client for QuinnClient {
+    fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    fn is_ready(&self, _now: u64) -> Result<bool, String> {
+        self.lost.clone().map_or(Ok(self.connected), Err)
+    }
+
+    fn say(&mut self, _now: u64, frame: &[u8]) {
+        // A connection that was lost shows in what is delivered.
+        let _ = self.connection.datagrams().send(Bytes::copy_from_slice(frame), true);
+    }
+
+    fn handle_input(&mut self, arrival: u64, datagram: &mut [u8], hear: &mut dyn FnMut(Heard<'_>)) {
+        let (now, data) = (self.instant(arrival), BytesMut::from(&*datagram));
+        let event = self.endpoint.handle(now, self.remote, None, None, data, &mut Vec::new());
+        if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+            self.connection.handle_event(event);
+        }
+        self.pump();
+        while let Some(body) = self.connection.datagrams().recv() {
+            hear_frames(&body, hear);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: u64) {
+        let now = self.instant(now);
+        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
+            self.connection.handle_timeout(now);
+            self.pump();
+        }
+    }
+
+    fn poll_output(&mut self, now: u64, out: &mut Vec<u8>) -> bool {
+        let now = self.instant(now);
+        let sent = self.connection.poll_transmit(now, 1, out).is_some();
+        self.pump();
+        sent
+    }
+}

@@ -1,0 +1,171 @@
+//! `renet`: renet with its own netcode transport, encrypted (ChaCha20-Poly1305), an unreliable channel,
+//! updated at the same tick; renet itself packs small messages together. The server is driven as its
+//! documentation shows; the client is the same two state machines on the generator's sockets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nucleus_net::{Clock, sleep_until};
+use renet::{ChannelConfig, ConnectionConfig, RenetClient, RenetServer, SendType};
+use renet_netcode::{NetcodeServerTransport, ServerAuthentication, ServerConfig};
+use renetcode::{ClientAuthentication, ConnectToken, NetcodeClient};
+
+use super::StartError;
+use crate::client::Client;
+use crate::message::{Heard, hear_frames, relayed};
+use crate::relay::{self, Task};
+
+/// The most that netcode takes.
+pub(super) const MAX_PEERS: u32 = 1_024;
+const PROTOCOL: u64 = 1;
+/// Known to everybody: only the price of the cryptography counts.
+const KEY: [u8; 32] = [7; 32];
+const CHANNEL: u8 = 0;
+/// Bytes that wait in a channel, and that one update may send to a peer: more than any room needs.
+const CHANNEL_BYTES: usize = 5 << 20;
+/// Seconds for which a token is valid: longer than any run.
+const TOKEN_TTL: u64 = 3_600;
+/// Seconds of silence after which a connection is lost.
+const TIMEOUT: i32 = 15;
+
+/// For both ends.
+fn connection() -> ConnectionConfig {
+    let channel = ChannelConfig {
+        channel_id: CHANNEL,
+        max_memory_usage_bytes: CHANNEL_BYTES,
+        send_type: SendType::Unreliable,
+    };
+    ConnectionConfig {
+        available_bytes_per_tick: CHANNEL_BYTES as u64,
+        server_channels_config: vec![channel.clone()],
+        client_channels_config: vec![channel],
+    }
+}
+
+/// Relays for ever.
+pub(crate) fn serve(task: Task) -> io::Result<()> {
+    let socket = relay::bind()?.into_std();
+    let (clock, address) = (Clock::new(), socket.local_addr()?);
+    let mut last = clock.now();
+    let config = ServerConfig {
+        current_time: Duration::from_micros(last),
+        max_clients: task.rooms.peers as usize,
+        protocol_id: PROTOCOL,
+        public_addresses: vec![address],
+        authentication: ServerAuthentication::Secure { private_key: KEY },
+    };
+    let mut transport = NetcodeServerTransport::new(config, socket)?;
+    let mut server = RenetServer::new(connection());
+    relay::announce(address, "")?;
+    loop {
+        sleep_until(task.next_flush(last));
+        let now = clock.now();
+        let passed = Duration::from_micros(now - last);
+        last = now;
+        server.update(passed);
+        // What the system says of a peer that is gone does not concern the others.
+        let _ = transport.update(passed, &mut server);
+        pass_on(&mut server, task);
+        transport.send_packets(&mut server);
+    }
+}
+
+fn pass_on(server: &mut RenetServer, task: Task) {
+    // Who came and went does not matter here, but must not pile up.
+    while server.get_event().is_some() {}
+    for sender in server.clients_id() {
+        while let Some(message) = server.receive_message(sender, CHANNEL) {
+            let (peer, mut frame) = (sender as u32, message.to_vec());
+            if relayed(&mut frame, task.rooms.slot(peer)).is_none() {
+                continue;
+            }
+            let frame = bytes::Bytes::from(frame);
+            for member in task.rooms.members(task.rooms.of(peer)).filter(|member| *member != peer) {
+                server.send_message(member.into(), CHANNEL, frame.clone());
+            }
+        }
+    }
+}
+
+/// A peer.
+pub(super) struct NetcodePeer {
+    slot: u16,
+    netcode: NetcodeClient,
+    renet: RenetClient,
+    /// When both were updated last, µs.
+    last: u64,
+    outbox: VecDeque<Vec<u8>>,
+}
+
+impl NetcodePeer {
+    pub(super) fn new(peer: u32, slot: u16, server: SocketAddr) -> Result<Self, StartError> {
+        let now = Clock::new().now();
+        let time = Duration::from_micros(now);
+        let (client, servers) = (peer.into(), vec![server]);
+        let connect_token =
+            ConnectToken::generate(time, PROTOCOL, TOKEN_TTL, client, TIMEOUT, servers, None, &KEY);
+        let connect_token = connect_token.map_err(StartError::client)?;
+        let netcode = NetcodeClient::new(time, ClientAuthentication::Secure { connect_token });
+        let netcode = netcode.map_err(StartError::client)?;
+        let renet = RenetClient::new(connection());
+        Ok(NetcodePeer { slot, netcode, renet, last: now, outbox: VecDeque::new() })
+    }
+}
+
+impl Client for NetcodePeer {
+    fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    fn is_ready(&self, _now: u64) -> Result<bool, String> {
+        match self.netcode.disconnect_reason() {
+            Some(reason) => Err(reason.to_string()),
+            None => Ok(self.netcode.is_connected()),
+        }
+    }
+
+    /// Acknowledgements go along here, as in an application that updates once a pose.
+    fn say(&mut self, _now: u64, frame: &[u8]) {
+        self.renet.send_message(CHANNEL, frame.to_vec());
+        for packet in self.renet.get_packets_to_send() {
+            if let Ok((_, datagram)) = self.netcode.generate_payload_packet(&packet) {
+                self.outbox.push_back(datagram.to_vec());
+            }
+        }
+    }
+
+    fn handle_input(
+        &mut self,
+        _arrival: u64,
+        datagram: &mut [u8],
+        hear: &mut dyn FnMut(Heard<'_>),
+    ) {
+        if let Some(packet) = self.netcode.process_packet(datagram) {
+            self.renet.process_packet(packet);
+        }
+        while let Some(message) = self.renet.receive_message(CHANNEL) {
+            hear_frames(&message, hear);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: u64) {
+        let passed = Duration::from_micros(now.saturating_sub(self.last));
+        self.last = now;
+        self.renet.update(passed);
+        if let Some((datagram, _)) = self.netcode.update(passed) {
+            self.outbox.push_back(datagram.to_vec());
+        }
+        if self.netcode.is_connected() {
+            self.renet.set_connected();
+        }
+    }
+
+    fn poll_output(&mut self, _now: u64, out: &mut Vec<u8>) -> bool {
+        self.outbox.pop_front().is_some_and(|datagram| {
+            out.extend_from_slice(&datagram);
+            true
+        })
+    }
+}
