@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::cores::Cores;
 use crate::relay::Task;
 use enet::EnetClient;
+use naive::Wait;
 use quinn_client::QuinnClient;
 use renet::NetcodePeer;
 use sealed::SealedClient;
@@ -31,8 +32,11 @@ pub(crate) enum System {
     Nucleus,
     /// A bare relay on the same sockets and cipher, coalescing at the same tick: the machine's limit.
     Limit,
-    /// A datagram for every message and recipient, on the same sockets and cipher.
+    /// A datagram for every message and recipient as soon as it has come, on the same sockets and
+    /// cipher.
     Naive,
+    /// The same, but it looks at its socket every 2 ms only.
+    NaiveDrained,
     /// QUIC datagrams by quinn, coalesced by the application at the same tick.
     Quinn,
     /// renet over its netcode transport, encrypted.
@@ -85,6 +89,7 @@ impl System {
             System::Nucleus => "nucleus",
             System::Limit => "limit",
             System::Naive => "naive",
+            System::NaiveDrained => "naive-drained",
             System::Quinn => "quinn",
             System::Renet => "renet",
             System::Enet => "enet",
@@ -96,7 +101,7 @@ impl System {
         match self {
             System::Renet => Some(renet::MAX_PEERS),
             System::Enet => Some(enet::MAX_PEERS),
-            System::Nucleus | System::Limit | System::Naive | System::Quinn => None,
+            _ => None,
         }
     }
 
@@ -119,7 +124,9 @@ impl System {
     ) -> Result<Box<dyn Client>, StartError> {
         let (slot, address) = (task.rooms.slot(peer), server.address);
         Ok(match self {
-            System::Limit | System::Naive => Box::new(SealedClient::new(peer, slot)),
+            System::Limit | System::Naive | System::NaiveDrained => {
+                Box::new(SealedClient::new(peer, slot))
+            }
             System::Quinn => Box::new(QuinnClient::new(peer, slot, address, &server.secret)?),
             System::Renet => Box::new(NetcodePeer::new(peer, slot, address)?),
             System::Enet => Box::new(EnetClient::new(peer, slot, address)?),
@@ -132,7 +139,8 @@ impl System {
         match self {
             System::Nucleus => Err(io::Error::other("it is a program of its own")),
             System::Limit => limit::serve(task),
-            System::Naive => naive::serve(task),
+            System::Naive => naive::serve(task, Wait::Readable),
+            System::NaiveDrained => naive::serve(task, Wait::Drain),
             System::Quinn => quinn::serve(task),
             System::Renet => renet::serve(task),
             System::Enet => enet::serve(task),
