@@ -11,6 +11,7 @@ use crate::gaps::Gaps;
 use crate::nearest::{NearPoses, Nearest};
 use crate::payload::Source;
 use crate::plan::Plan;
+use crate::remembered::Remembered;
 use crate::said::Said;
 use crate::sequence::{Novelty, Seen};
 use crate::shared::{REALTIME_WAIT, Window};
@@ -24,6 +25,7 @@ struct Member {
     admitted: u64,
     /// `None` for channels that the profile does not have.
     said: [Option<Said>; Channel::COUNT],
+    payloads: [Remembered; Channel::COUNT],
     /// What it has had by channel and sender number; empty for the same channels.
     seen: [Vec<Seen>; Channel::COUNT],
     /// When the last pose came, µs, by sender number; 0 before the first.
@@ -68,7 +70,6 @@ pub(crate) struct Books {
     pub(crate) delivered: u64,
     /// Messages that were compared with every other room's; bounded, see [`Books::elsewhere`].
     searched: u32,
-    scratch: Vec<u8>,
 }
 
 /// What was said is remembered this long, seconds: four times what anything is waited for.
@@ -96,7 +97,6 @@ impl Books {
             sent: 0,
             delivered: 0,
             searched: 0,
-            scratch: Vec::new(),
         }
     }
 
@@ -109,6 +109,7 @@ impl Books {
         let senders = |channel| if traffic.has(channel) { everybody as usize } else { 0 };
         let kept = if self.plan.faults { KEPT_IN_FAULTS_S } else { KEPT_S };
         let mut member = Member {
+            payloads: Default::default(),
             source,
             room,
             admitted: now,
@@ -237,11 +238,10 @@ impl Books {
 
     /// What was sent, if every byte of the message is as the sender wrote it.
     fn genuine(&mut self, from: u32, channel: Channel, message: &Message<'_>) -> Option<Due> {
-        let sender = &self.members[from as usize];
+        let sender = &mut self.members[from as usize];
         let due = sender.said[channel as usize].as_ref()?.at(channel, message.sequence)?;
-        self.scratch.clear();
-        due.payload(sender.source, &mut self.scratch);
-        let said = Message { peer: message.peer, ..due.message(sender.source, &self.scratch) };
+        let payload = sender.payloads[channel as usize].payload(sender.source, &due);
+        let said = Message { peer: message.peer, ..due.message(sender.source, payload) };
         (said == *message).then_some(due)
     }
 

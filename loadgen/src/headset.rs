@@ -21,8 +21,8 @@ use crate::schedule::Schedule;
 use crate::shared::Shared;
 use crate::withheld::Withheld;
 
-/// Enough for a tenth of a second of the largest downlink, small enough for a thousand of them.
-const BUFFER: usize = 256 << 10;
+/// Enough for a fifth of a second of the largest downlink, with what the kernel adds.
+const BUFFER: usize = 1 << 20;
 /// A message with its headers; a datagram that has no room for another is full.
 const MESSAGE: usize = 128;
 
@@ -422,6 +422,9 @@ fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
         recv_buffer: BUFFER,
         send_buffer: BUFFER,
         only_v6: true,
+        // What the server sends as one piece arrives as one: otherwise the loopback device would
+        // make the server's core cut it up, which on a real network is the card's work.
+        gro: true,
         ..BindOptions::default()
     })
 }

@@ -21,6 +21,7 @@ mod payload;
 mod plan;
 mod profile;
 mod progress;
+mod remembered;
 mod report;
 mod run;
 mod said;

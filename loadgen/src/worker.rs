@@ -99,7 +99,7 @@ impl Worker {
             places: HashMap::new(),
             books,
             wire: Wire::new(),
-            input: RecvBatch::new(false),
+            input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
             listened,

@@ -13,8 +13,9 @@ pub const RECV_MESSAGES: usize = 64;
 /// frame but a jumbo one. Longer ones are discarded.
 pub const PLAIN_BUFFER: usize = 2048;
 
-/// Bytes for a GRO super-datagram: the largest UDP can carry.
-pub const GRO_BUFFER: usize = 65_536;
+/// Bytes for a GRO super-datagram: the largest UDP can carry, and three cache lines more, so that the
+/// first bytes of a batch's buffers do not all compete for the same few lines of the cache.
+pub const GRO_BUFFER: usize = 65_536 + 192;
 
 /// Room for one receive call's datagrams, filled by [`UdpSocket::recv`](crate::UdpSocket::recv) and
 /// reused for the next.
@@ -79,6 +80,11 @@ impl RecvBatch {
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.metas.iter().all(Option::is_none)
+    }
+
+    /// Whether the call took as much as one can, so that more may wait.
+    pub fn is_full(&self) -> bool {
+        self.metas[RECV_MESSAGES - 1].is_some()
     }
 
     /// The datagrams in the order of arrival.
