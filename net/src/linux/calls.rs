@@ -29,7 +29,7 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], v6: bool) -> Self {
+    pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], socket: &UdpSocket) -> Self {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let mut calls = Calls {
             names: [(Name::EMPTY, 0); MESSAGES],
@@ -40,9 +40,9 @@ impl<'a> Calls<'a> {
         for (index, piece) in pieces.iter().enumerate().take(MESSAGES) {
             let Some(entry) = batch.entries().get(piece.entry) else { break };
             let (name, len) = &mut calls.names[index];
-            *len = name.set(entry.dest, v6);
+            *len = name.set(entry.dest, socket.v6);
             let (control, used) = &mut calls.controls[index];
-            *used = set_source(control, entry);
+            *used = if entry.src == socket.bound { 0 } else { set_source(control, entry) };
             if piece.end - piece.start > entry.segment {
                 *used = set_segment(control, *used, entry.segment);
             }

@@ -54,7 +54,7 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
         batch.clear();
         let mut filled = [const { None }; RECV_MESSAGES];
         let count = receive(socket, batch, &mut filled)?;
-        note(&socket.scratch, &filled, batch);
+        note(socket, &filled, batch);
         let datagrams = batch.len();
         if datagrams > 0 || count == 0 {
             return Ok(datagrams);
@@ -129,9 +129,9 @@ fn quiet(error: &io::Error) -> bool {
     )
 }
 
-fn note(scratch: &Scratch, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut RecvBatch) {
+fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut RecvBatch) {
     let (now, offset) = (Clock::new().now(), stamp_offset());
-    let parts = scratch.names.iter().zip(&scratch.controls).enumerate();
+    let parts = socket.scratch.names.iter().zip(&socket.scratch.controls).enumerate();
     for ((slot, (name, control)), filled) in parts.zip(filled) {
         let Some(filled) = filled else { return };
         // Cut short: the rest of the datagram is gone, or the size GRO joined by may be.
@@ -140,7 +140,8 @@ fn note(scratch: &Scratch, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut
         }
         let Some(remote) = name.addr(filled.name_len) else { continue };
         let (received, len) = (now, filled.len);
-        let mut meta = Meta { remote, local: None, ecn: 0, received, len, segment: 0 };
+        let local = socket.bound;
+        let mut meta = Meta { remote, local, ecn: 0, received, len, segment: 0 };
         for message in cmsg::messages(control.0.get(..filled.control_len).unwrap_or_default()) {
             apply(&mut meta, message, now, offset);
         }

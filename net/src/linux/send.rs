@@ -147,7 +147,7 @@ fn stretch(entry: &Entry, joined: bool) -> usize {
 
 /// Sends the messages until all are done or the plan no longer holds.
 fn send_pieces(socket: &mut UdpSocket, progress: &mut Progress<'_>, pieces: &[Piece]) {
-    let mut calls = Calls::new(progress.batch, pieces, socket.v6);
+    let mut calls = Calls::new(progress.batch, pieces, socket);
     let mut next = 0;
     while next < pieces.len() {
         let error = match calls.send(socket, next..pieces.len()) {

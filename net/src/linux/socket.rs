@@ -5,7 +5,7 @@ use crate::{BindOptions, RecvBatch, SendBatch, SendReport};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
 };
@@ -13,6 +13,9 @@ use std::{
 /// A non-blocking UDP socket that receives and sends in batches.
 pub struct UdpSocket {
     pub(super) socket: Socket,
+    /// The one address it is bound to: then the kernel need not tell where a datagram came to, nor be
+    /// told where one is to leave from, which costs some 3 % of a send.
+    pub(super) bound: Option<IpAddr>,
     /// Bound to an IPv6 address: IPv4 peers are mapped on the way out.
     pub(super) v6: bool,
     pub(super) gro: bool,
@@ -46,7 +49,9 @@ impl UdpSocket {
         // Segment size 0 is "off": it changes nothing and tells whether the kernel knows GSO (4.18).
         let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         socket.bind(&options.addr.into())?;
-        Ok(UdpSocket { socket, v6: options.addr.is_ipv6(), gro, gso, scratch: Box::default() })
+        let bound = bound_address(options.addr);
+        let v6 = options.addr.is_ipv6();
+        Ok(UdpSocket { socket, bound, v6, gro, gso, scratch: Box::default() })
     }
 
     /// The address bound, with the port the kernel chose where 0 was asked.
@@ -202,16 +207,21 @@ fn set_buffers(socket: &Socket, options: &BindOptions) -> io::Result<()> {
     Ok(())
 }
 
+fn bound_address(addr: SocketAddr) -> Option<IpAddr> {
+    Some(addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
+}
+
 fn set_packet_options(socket: &Socket, options: &BindOptions) -> io::Result<()> {
+    let tell_address = libc::c_int::from(bound_address(options.addr).is_none());
     let service = libc::c_int::from(options.dscp) << 2;
     let dual = options.addr.is_ipv6() && !options.only_v6;
     if options.addr.is_ipv6() {
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, tell_address)?;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, service)?;
     } else {
         // A dual-stack socket tells an IPv4 address by IPV6_PKTINFO, mapped.
-        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, tell_address)?;
     }
     if dual || options.addr.is_ipv4() {
         set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
