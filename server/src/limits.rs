@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use nucleus_protocol::realtime::Kind;
 
-/// Least time from one turn of a shard to the next while messages wait for their tick: a wake-up costs
-/// some 10 us, so a thousand a second are a hundredth of a core.
-pub const TURN: Duration = Duration::from_millis(1);
-/// Bytes that the flushes of one turn send at most, but for the last recipient's: 4 Gbit/s in turns of
-/// 1 ms. A room of 300 that is all tracked takes six of them, in between the socket is drained.
+/// Bytes that the flushes of one turn send at most, but for the last recipient's: 2 Gbit/s in turns of
+/// 2 ms. A room of 300 that is all tracked takes six of them, in between the socket is drained.
 pub const FLUSH_BYTES_PER_TURN: usize = 512 << 10;
 /// How often a shard looks at its load to choose its tick.
 pub const LOAD_INTERVAL: Duration = Duration::from_millis(100);

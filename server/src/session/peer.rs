@@ -47,20 +47,23 @@ impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
-        // A task of its own: its every look would make all of the others below look too.
+        // What wakes often is a task of its own: it would make all of the others below look too.
         let watching = watch_silence(connection.clone(), room.clone(), seat, context.clone());
         let watching = tokio::spawn(watching);
+        let writing = write_events(connection.clone(), queues.events, context.clone());
+        let mut writing = tokio::spawn(writing);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
             code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
             code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
             code = write_control(send, queues.control) => End::Fault(code),
-            code = write_events(&connection, queues.events, &context) => End::Fault(code),
+            code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
             code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
             error = connection.closed() => End::Connection(error),
         };
         watching.abort();
+        writing.abort();
         let code = match end {
             End::Room(code) => code,
             // It is cut off, and has what it missed when it comes back.
@@ -273,9 +276,9 @@ async fn write_control(mut stream: SendStream, mut queue: Receiver<Bytes>) -> Co
 }
 
 async fn write_events(
-    connection: &Connection,
+    connection: Connection,
     mut queue: EventQueue,
-    context: &SessionContext,
+    context: Arc<SessionContext>,
 ) -> Code {
     let mut stream: Option<SendStream> = None;
     while let Some((queued, message)) = queue.next().await {

@@ -213,6 +213,11 @@ impl Shard {
         self.pace.tick()
     }
 
+    /// Least time from one turn to the next; zero: whatever comes is worth a turn.
+    pub fn turn(&self) -> Duration {
+        self.pace.turn()
+    }
+
     /// Does what has become due: timers of links, and flushes, of which a bounded piece.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((at, index)) = self.timers.pop_due(now) {
@@ -405,7 +410,7 @@ impl Shard {
 
     /// What is due by then is not left to the next turn, which may come too late.
     fn soon(&self, now: Time) -> Time {
-        now + limits::TURN.min(self.pace.tick()) / 2
+        now + self.pace.turn() / 2
     }
 
     /// A piece of the flushes whose time has come.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nucleus_protocol::realtime::Kind;
 
 use crate::config::Tick;
+use crate::limits;
 
 /// The ticks of `auto`, in ms. At 0 whatever one drained batch brought goes out at once; beyond 16
 /// a relayed message hardly gets cheaper and a listener at 60 Hz sees poses stutter.
@@ -53,6 +54,12 @@ impl Pace {
     /// How long a message may wait.
     pub(super) fn tick(&self) -> Duration {
         self.tick
+    }
+
+    /// Least time from one turn of the shard to the next: a wake-up costs as much as some datagrams, so
+    /// flushes that are due within one turn share it. The socket is drained once a turn.
+    pub(super) fn turn(&self) -> Duration {
+        (self.tick / 2).min(limits::DRAIN_INTERVAL)
     }
 
     /// How long a message of `kind` may wait. Voice waits a step less than the rest: its listeners

@@ -148,6 +148,9 @@ impl ShardThread {
                     return turn > 0;
                 }
             }
+            if !batch.is_full() {
+                break;
+            }
         }
         true
     }
@@ -298,8 +301,9 @@ impl ShardThread {
     fn wait(&mut self, began: Time, busy: bool) {
         let due = self.shard.poll_timeout().unwrap_or(Time::MAX);
         let drain = began + limits::DRAIN_INTERVAL;
-        if (busy || due <= drain) && !self.shard.tick().is_zero() {
-            let until = due.clamp(began + limits::TURN, drain);
+        let turn = self.shard.turn();
+        if (busy || due <= drain) && !turn.is_zero() {
+            let until = due.clamp(began + turn, drain);
             nucleus_net::sleep_until(until.as_micros());
             return;
         }
