@@ -2,6 +2,7 @@
 //! thread around it, from the socket and back to it.
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -182,13 +182,14 @@ async fn rejoining_makes_a_new_link() {
 async fn several_shards_carry_their_rooms() {
     for shards in [1, 2, 4] {
         let server = TestServer::with(|config| config.shards = shards).await;
-        talk_in_six_rooms(&server).await;
+        let _rooms = talk_in_six_rooms(&server).await;
         for stray in ["handed_over", "strays_dropped", "unknown_id"] {
             assert_eq!(server.metric(&format!("nucleus_realtime_{stray}_total")), 0.0, "{stray}");
         }
         let page = server.http("/metrics");
         let links = page.lines().filter(|l| l.starts_with("nucleus_realtime_links{"));
-        assert_eq!(links.filter(|l| !l.ends_with(" 0")).count(), usize::from(shards));
+        let with_links = links.filter(|l| !l.ends_with(" 0")).count();
+        assert_eq!(with_links, usize::from(shards), "{page}");
     }
 }
 
@@ -196,12 +197,12 @@ async fn several_shards_carry_their_rooms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_to_the_wrong_shard_is_handed_over() {
     let server = TestServer::with_all_on_one_shard().await;
-    talk_in_six_rooms(&server).await;
+    let _rooms = talk_in_six_rooms(&server).await;
     assert!(server.metric("nucleus_realtime_handed_over_total") > 10.0);
     assert_eq!(server.metric("nucleus_realtime_strays_dropped_total"), 0.0);
 }
 
-async fn talk_in_six_rooms(server: &TestServer) {
+async fn talk_in_six_rooms(server: &TestServer) -> Vec<(Room, Room)> {
     let mut rooms = Vec::new();
     for n in 0..6 {
         let name = format!("room-{n}");
@@ -216,7 +217,8 @@ async fn talk_in_six_rooms(server: &TestServer) {
         sees_move(b, a).await;
     }
     // The shards publish their figures four times a second.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rooms
 }
 
 #[tokio::test(flavor = "multi_thread")]
