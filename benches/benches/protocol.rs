@@ -1,6 +1,6 @@
 //! What one message and one datagram cost outside the kernel.
 //!
-//! `cargo bench -p nucleus-benches`
+//! `cargo bench -p nucleus-benches --bench protocol`
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
