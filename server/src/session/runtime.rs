@@ -12,9 +12,10 @@ use std::time::Instant;
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
 
-/// The lowest priority there is: going there needs no privilege, and a core that has nothing else to
-/// do works just as fast.
-const HANDSHAKE_NICE: i32 = 19;
+/// Going there needs no privilege, and a core that has nothing else to do works just as fast. A tenth
+/// of an ordinary thread's share, against whatever else is busy on the machine: at 19, a seventieth,
+/// joins beside two compilers took 2 to 8 s, and some ran out of their time.
+const HANDSHAKE_NICE: i32 = 10;
 
 /// The runtime of joined sessions, with as many threads as there are shards. More only wake each
 /// other: with a second thread five thousand idle sessions cost a half more.
