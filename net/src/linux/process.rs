@@ -57,21 +57,43 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur.into())
 }
 
-/// CPU time a process has used (user and system, all threads), in seconds to 10 ms; `None` is this
-/// process.
+/// CPU time a process has used (user and system, all threads, ended ones too), in seconds to the
+/// kernel's nanosecond; `None` is this process.
 ///
 /// # Errors
-/// `NotFound` when there is no such process, `InvalidData` when `/proc` is not understood.
+/// `NotFound` when there is no such process.
 pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
-    let stat = fs::read_to_string(proc_path(pid, "stat"))?;
-    let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(ticks as f64 / configured(libc::_SC_CLK_TCK)? as f64)
+    let mut time: libc::timespec = super::zeroed();
+    let clock = cpu_clock(pid)?;
+    // SAFETY: `time` is ours and writable.
+    let read = checked(unsafe { libc::clock_gettime(clock, &mut time) });
+    // It may have ended in between, and the kernel then knows no such clock.
+    read.map_err(|_| io::ErrorKind::NotFound)?;
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+}
+
+/// The clock that counts a process's CPU time.
+fn cpu_clock(pid: Option<u32>) -> io::Result<libc::clockid_t> {
+    // To the kernel 0 is the caller, and a number beyond its own would name another clock.
+    let pid = match pid {
+        None => 0,
+        Some(pid) => {
+            let pid = libc::pid_t::try_from(pid).ok().filter(|&pid| pid > 0);
+            pid.ok_or(io::ErrorKind::NotFound)?
+        }
+    };
+    let mut clock = 0;
+    // SAFETY: `clock` is ours and writable.
+    match unsafe { libc::clock_getcpuclockid(pid, &mut clock) } {
+        0 => Ok(clock),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 /// Memory a process holds resident, in bytes; `None` is this process.
 ///
 /// # Errors
-/// As [`process_cpu_seconds`].
+/// `NotFound` when there is no such process, `InvalidData` when `/proc` is not understood.
 pub fn process_rss_bytes(pid: Option<u32>) -> io::Result<u64> {
     let statm = fs::read_to_string(proc_path(pid, "statm"))?;
     let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
@@ -86,14 +108,6 @@ fn proc_path(pid: Option<u32>, file: &str) -> String {
     }
 }
 
-/// utime + stime, fields 14 and 15 of proc_pid_stat(5). The name in field 2 may hold anything, blanks
-/// and brackets included: fields are counted from its last bracket.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
-    fields.next()?.ok()?.checked_add(fields.next()?.ok()?)
-}
-
 fn configured(name: libc::c_int) -> io::Result<u64> {
     // SAFETY: no pointers are passed.
     let value = unsafe { libc::sysconf(name) };
@@ -106,14 +120,6 @@ mod tests {
     use std::{thread, time::Instant};
 
     #[test]
-    fn reads_ticks_behind_an_awkward_name() {
-        let stat = "7 (a) b) (c) S 1 2 3 4 5 6 7 8 9 10 40 2 0 0";
-        assert_eq!(cpu_ticks(stat), Some(42));
-        assert_eq!(cpu_ticks("7 (a) S 1 2"), None);
-        assert_eq!(cpu_ticks(""), None);
-    }
-
-    #[test]
     fn counts_cpu_and_memory() {
         let (before, start) = (process_cpu_seconds(None).unwrap(), Instant::now());
         while start.elapsed().as_millis() < 300 {
@@ -121,6 +127,10 @@ mod tests {
         }
         let used = process_cpu_seconds(Some(std::process::id())).unwrap() - before;
         assert!(used > 0.03 && used < 30.0, "{used} s");
+        for nobody in [0, i32::MAX as u32, u32::MAX] {
+            let error = process_cpu_seconds(Some(nobody)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{nobody}");
+        }
 
         let before = process_rss_bytes(None).unwrap();
         let held = std::hint::black_box(vec![1u8; 64 << 20]);
