@@ -1,4 +1,4 @@
-//! A server of the run's own: the `nucleus` binary beside ours, as a process, so that its CPU time is
+//! A server of a run's own: the `nucleus` binary beside ours, as a process, so that its CPU time is
 //! its own.
 
 use std::collections::VecDeque;
@@ -21,28 +21,39 @@ const KEPT_LINES: usize = 10;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EmbeddedError {
-    #[error("there is no server beside the load generator ({}): build it with cargo build --release", .0.display())]
+pub enum EmbeddedError {
+    /// The binary is not where it should be.
+    #[error("there is no server beside this program ({}): build it with cargo build --release", .0.display())]
     Missing(PathBuf),
+    /// The system would not start it.
     #[error("cannot start {}: {source}", .path.display())]
-    Start { path: PathBuf, source: std::io::Error },
+    Start {
+        /// The binary.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No place for its key and certificate.
     #[error("cannot make a directory for the server's data: {0}")]
     DataDir(std::io::Error),
+    /// It ended or hung; the last lines of its log.
     #[error("the server did not become ready; its last lines were:\n{0}")]
     NotReady(String),
 }
 
 /// The process; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Embedded {
+pub struct Embedded {
     path: PathBuf,
     options: Vec<String>,
     child: Child,
     data_dir: PathBuf,
     log: Log,
-    pub(crate) session: SocketAddr,
+    /// Where sessions begin.
+    pub session: SocketAddr,
     realtime: SocketAddr,
-    pub(crate) http: String,
+    /// Its control plane, `address:port`.
+    pub http: String,
 }
 
 /// What the server says when it is ready.
@@ -68,8 +79,9 @@ impl Log {
 }
 
 impl Embedded {
-    /// Starts it and waits until it is ready.
-    pub(crate) fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
+    /// Starts it with so many shards and that tick (its defaults where `None`), and waits until it
+    /// is ready.
+    pub fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
         let mut options: Vec<String> = Vec::new();
@@ -101,7 +113,7 @@ impl Embedded {
 
     /// Kills it as a crash would (SIGKILL) and starts it again on the same ports with the same data;
     /// does not wait until it is ready.
-    pub(crate) fn restart(&mut self) -> Result<(), EmbeddedError> {
+    pub fn restart(&mut self) -> Result<(), EmbeddedError> {
         // Nothing is left to do when even this fails: the ports will tell.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -113,17 +125,17 @@ impl Embedded {
     }
 
     /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Where its key and certificate are.
-    pub(crate) fn data_dir(&self) -> &Path {
+    pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
     /// The last lines of its log when it has ended by itself.
-    pub(crate) fn died(&mut self) -> Option<String> {
+    pub fn died(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!(
             "the server ended in mid-run ({status}); its last lines were:\n{}",

@@ -7,7 +7,6 @@ mod args;
 mod books;
 mod channel;
 mod chaos;
-mod embedded;
 mod events;
 mod fail_if;
 mod faults;

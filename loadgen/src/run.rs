@@ -5,12 +5,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nucleus_loadgen::embedded::{Embedded, EmbeddedError};
 use nucleus_net::{Clock, process_cpu_seconds, sleep_until};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::args::RunArgs;
-use crate::embedded::{Embedded, EmbeddedError};
 use crate::events::EventBook;
 use crate::faults::{Fault, Trouble};
 use crate::figures::{Findings, ServerWatch, figures};

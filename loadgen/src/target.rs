@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nucleus_client::session::{Trust, client_config};
+use nucleus_loadgen::embedded::Embedded;
 use nucleus_server::data_dir::DataDir;
 use nucleus_server::token::{App, Minter, TokenRequest};
 
 use crate::args::{ServerArgs, parse_pin};
-use crate::embedded::Embedded;
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
