@@ -72,15 +72,16 @@ pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
 }
 
+/// The kernel numbers no process higher (`PID_MAX_LIMIT`). The clock's name has only some bits for the
+/// number: a larger one would name another process's clock.
+const MAX_PID: u32 = 1 << 22;
+
 /// The clock that counts a process's CPU time.
 fn cpu_clock(pid: Option<u32>) -> io::Result<libc::clockid_t> {
-    // To the kernel 0 is the caller, and a number beyond its own would name another clock.
     let pid = match pid {
         None => 0,
-        Some(pid) => {
-            let pid = libc::pid_t::try_from(pid).ok().filter(|&pid| pid > 0);
-            pid.ok_or(io::ErrorKind::NotFound)?
-        }
+        Some(pid) if pid > 0 && pid <= MAX_PID => pid as libc::pid_t,
+        Some(_) => return Err(io::ErrorKind::NotFound.into()),
     };
     let mut clock = 0;
     // SAFETY: `clock` is ours and writable.
@@ -127,7 +128,7 @@ mod tests {
         }
         let used = process_cpu_seconds(Some(std::process::id())).unwrap() - before;
         assert!(used > 0.03 && used < 30.0, "{used} s");
-        for nobody in [0, i32::MAX as u32, u32::MAX] {
+        for nobody in [0, MAX_PID, i32::MAX as u32, u32::MAX] {
             let error = process_cpu_seconds(Some(nobody)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "{nobody}");
         }
