@@ -107,6 +107,8 @@ pub(crate) struct Measurement {
     pub(crate) seconds: f64,
     /// µs that each join took.
     pub(crate) latency: Histogram<u64>,
+    /// UDP datagrams to the server and from it.
+    pub(crate) datagrams: [u64; 2],
 }
 
 /// Keeps a connection, and with it a session, open.
@@ -116,12 +118,15 @@ enum Kept {
 }
 
 impl Kept {
-    fn close(&self) {
-        let connection = match self {
+    fn connection(&self) -> &Connection {
+        match self {
             Kept::Session(session) => session.connection(),
             Kept::Connection(connection) => connection,
-        };
-        connection.close((Code::Leaving as u32).into(), b"");
+        }
+    }
+
+    fn close(&self) {
+        self.connection().close((Code::Leaving as u32).into(), b"");
     }
 }
 
@@ -155,6 +160,11 @@ pub(crate) async fn measure(
     let seconds = begin.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLE).await;
     let cpu_s = cpu()? - cpu_before;
+    let mut datagrams = [0; 2];
+    for stats in joined.iter().map(|one| one.connection().stats()) {
+        datagrams[0] += stats.udp_tx.datagrams;
+        datagrams[1] += stats.udp_rx.datagrams;
+    }
 
     kept.extend(joined);
     kept.iter().for_each(Kept::close);
@@ -162,7 +172,7 @@ pub(crate) async fn measure(
         endpoint.wait_idle().await;
     }
     tokio::time::sleep(REST).await;
-    Ok(Measurement { joins, cpu_s, seconds, latency })
+    Ok(Measurement { joins, cpu_s, seconds, latency, datagrams })
 }
 
 impl Clients {

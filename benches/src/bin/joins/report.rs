@@ -20,6 +20,9 @@ pub(crate) struct Row {
     /// By the server's CPU time.
     joins_per_s_and_core: f64,
     join_ms: Latency,
+    /// UDP datagrams to and from the server, of one join.
+    datagrams_in: f64,
+    datagrams_out: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -40,6 +43,8 @@ impl Row {
             joins_per_s: rounded(joins / found.seconds, 0),
             joins_per_s_and_core: rounded(joins / found.cpu_s, 0),
             join_ms: Latency { p50: ms(0.5), p99: ms(0.99) },
+            datagrams_in: rounded(found.datagrams[0] as f64 / joins, 2),
+            datagrams_out: rounded(found.datagrams[1] as f64 / joins, 2),
         }
     }
 }
@@ -94,8 +99,15 @@ impl Report {
     /// For people: medians over the rounds.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{:<8} {:>11} {:>8} {:>15} {:>8} {:>8}\n",
-            "system", "cpu us/join", "joins/s", "joins/s of core", "p50 ms", "p99 ms"
+            "{:<8} {:>11} {:>8} {:>15} {:>8} {:>8} {:>7} {:>7}\n",
+            "system",
+            "cpu us/join",
+            "joins/s",
+            "joins/s of core",
+            "p50 ms",
+            "p99 ms",
+            "dgm in",
+            "dgm out"
         );
         for system in System::ALL {
             let median = |figure: fn(&Row) -> f64| {
@@ -103,13 +115,15 @@ impl Report {
             };
             let _ = writeln!(
                 text,
-                "{:<8} {:>11.0} {:>8.0} {:>15.0} {:>8.1} {:>8.1}",
+                "{:<8} {:>11.0} {:>8.0} {:>15.0} {:>8.1} {:>8.1} {:>7.1} {:>7.1}",
                 system.name(),
                 median(|row| row.cpu_us_per_join),
                 median(|row| row.joins_per_s),
                 median(|row| row.joins_per_s_and_core),
                 median(|row| row.join_ms.p50),
                 median(|row| row.join_ms.p99),
+                median(|row| row.datagrams_in),
+                median(|row| row.datagrams_out),
             );
         }
         if let Some(Spread { min, median, max }) = self.ratio() {
@@ -148,7 +162,17 @@ mod tests {
         let join_ms = Latency { p50: 1.0, p99: 2.0 };
         let (joins_per_s, joins_per_s_and_core) = (10.0, 1e6 / cpu_us_per_join);
         let system = system.name();
-        Row { round, system, joins: 9, cpu_us_per_join, joins_per_s, joins_per_s_and_core, join_ms }
+        Row {
+            round,
+            system,
+            joins: 9,
+            cpu_us_per_join,
+            joins_per_s,
+            joins_per_s_and_core,
+            join_ms,
+            datagrams_in: 4.0,
+            datagrams_out: 5.0,
+        }
     }
 
     #[test]
