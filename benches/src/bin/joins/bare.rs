@@ -1,0 +1,116 @@
+//! The server to compare with: quinn with Nucleus's own TLS and transport settings, and nothing
+//! behind it. It accepts a connection, says one byte, and keeps the connection until it is closed.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use nucleus_net::{BindOptions, UdpSocket};
+use nucleus_server::data_dir::DataDir;
+use nucleus_server::session::{endpoint, runtime};
+use nucleus_server::tls::Identity;
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
+
+/// The process; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct BareServer {
+    process: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl BareServer {
+    /// Starts this very program as the bare server, with the certificate of `data_dir`, and waits
+    /// until it listens.
+    pub(crate) fn start(data_dir: &Path) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("bare").arg(data_dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        match read_address(&mut process) {
+            Some(address) => Ok(BareServer { process, address }),
+            None => {
+                stop(&mut process);
+                Err(io::Error::other("it ended before it listened"))
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for BareServer {
+    fn drop(&mut self) {
+        stop(&mut self.process);
+    }
+}
+
+fn read_address(process: &mut Child) -> Option<SocketAddr> {
+    let mut line = String::new();
+    BufReader::new(process.stdout.take()?).read_line(&mut line).ok()?;
+    line.trim_end().parse().ok()
+}
+
+/// It has nothing to lose. Nothing is left to do when even this fails.
+fn stop(process: &mut Child) {
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+/// Serves for ever.
+pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
+    end_with_parent();
+    let data = DataDir::open(data_dir).map_err(io::Error::other)?;
+    let tls = Identity::development(&data).and_then(Identity::quic).map_err(io::Error::other)?;
+    let config = endpoint::server_config(tls, data.address_token_key());
+    let socket = UdpSocket::bind(&BindOptions {
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        // Of these quinn asks itself.
+        timestamps: false,
+        gro: false,
+        ..BindOptions::default()
+    })?;
+    let address = socket.local_addr()?;
+    runtime::sessions(threads())?.block_on(async {
+        let (socket, quinn) = (socket.into_std(), Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, quinn)?;
+        announce(address)?;
+        while let Some(incoming) = endpoint.accept().await {
+            tokio::spawn(greet(incoming));
+        }
+        Ok(())
+    })
+}
+
+/// As many as Nucleus has for its sessions.
+fn threads() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, 64) as u16
+}
+
+/// The byte tells the client that it has been accepted, as `Joined` does.
+async fn greet(incoming: Incoming) {
+    let Ok(connection) = incoming.await else { return };
+    let Ok(mut stream) = connection.open_uni().await else { return };
+    if stream.write_all(&[0]).await.is_ok() && stream.finish().is_ok() {
+        connection.closed().await;
+    }
+}
+
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{address}")?;
+    stdout.flush()
+}
+
+/// The process ends when whoever started it closes our standard input, by its own end if need be.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+}
