@@ -289,7 +289,9 @@ fn thread() {
     let received = run(2_000);
     let allocations = allocations_of_others() - before;
     assert!(received > 4_000, "only {received} datagrams");
-    assert_eq!(allocations, 0, "in {received} datagrams out");
+    // A stall of the machine may still make a buffer grow, which is a step for ever. Whatever is paid
+    // for a datagram or a turn of the loop would be there by the thousand.
+    assert!(allocations < 16, "{allocations} in {received} datagrams out");
     runtime.block_on(handle.post(ShardMail::Stop));
     thread.join().unwrap();
 }
