@@ -7,6 +7,9 @@ use nucleus_protocol::realtime::Kind;
 /// Bytes that the flushes of one turn send at most, but for the last recipient's: 2 Gbit/s in turns of
 /// 2 ms. A room of 300 that is all tracked takes six of them, in between the socket is drained.
 pub const FLUSH_BYTES_PER_TURN: usize = 512 << 10;
+/// Messages that the flushes of one turn look at, times recipients: a few ms. A room full of peers who
+/// whisper to one of them makes no bytes for the others, but work.
+pub const FLUSH_CHECKS_PER_TURN: usize = 1 << 20;
 /// How often a shard looks at its load to choose its tick.
 pub const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 /// The socket is drained at least this often, whatever the flush tick: stock receive buffers hold

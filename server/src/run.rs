@@ -16,8 +16,9 @@ use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::room::RoomConfig;
+use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
-use crate::session::{self, SessionContext, SessionCounters, endpoint};
+use crate::session::{SessionContext, SessionCounters, endpoint};
 use crate::shard::ShardConfig;
 use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::strays::Neighbours;
@@ -122,16 +123,16 @@ pub async fn run(
     let endpoints = sessions
         .map(|(index, socket)| endpoint::open(index as u8, socket, quic.clone(), dir))
         .collect::<Result<Vec<_>, _>>()?;
-    let handshakes = session::runtime::handshakes()?;
-    for endpoint in &endpoints {
-        handshakes.spawn(endpoint::accept(endpoint.clone(), context.clone()));
-    }
+    let handshakes = Handshakes::start()?;
+    let accept = |endpoint: &quinn::Endpoint| endpoint::accept(endpoint.clone(), context.clone());
+    let accepting: Vec<_> = endpoints.iter().filter_map(|e| handshakes.spawn(accept(e))).collect();
     is_ready.store(true, Ordering::Relaxed);
     ready(Listening { session, realtime, http: http.addr() });
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
-    handshakes.shutdown_background();
+    // Those who are just joining go on: they are told with everybody else.
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     drain(&endpoints, &context).await;
     for shard in &shards {
         shard.post(ShardMail::Stop).await;

@@ -229,10 +229,12 @@ impl RecvKeys {
         });
         let opened = next.1.open(header, head, sealed);
         if opened.is_ok() {
-            let (secret, phase) = *next;
-            let old = std::mem::replace(&mut self.current, phase);
+            // By swaps: the old secret is erased where it then lies, and no copy stays behind.
+            let (secret, phase) = &mut *next;
+            std::mem::swap(&mut self.secret, secret);
+            std::mem::swap(&mut self.current, phase);
+            let (_, old) = *next;
             self.previous = Some(Box::new((old, now + self.overlap)));
-            self.secret = secret;
         } else {
             self.next = Some(next);
         }

@@ -322,7 +322,7 @@ async fn watch_silence(
     let grid = limits::SESSION_CHECK_GRID.as_micros() as u64;
     let start = Duration::from_micros(grid - context.clock.now() % grid);
     let mut ticks = interval_at(Instant::now() + start, limits::SESSION_CHECK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (mut count, mut last, mut quiet) = (heard(), Instant::now(), false);
     loop {
         ticks.tick().await;
@@ -332,7 +332,9 @@ async fn watch_silence(
         }
         if quiet != (last.elapsed() >= context.away_after) {
             quiet = !quiet;
-            room.post(RoomInput::SessionQuiet(seat, quiet)).await;
+            if !room.post(RoomInput::SessionQuiet(seat, quiet)).await {
+                return;
+            }
         }
     }
 }

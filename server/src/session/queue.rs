@@ -1,5 +1,5 @@
-//! A bounded queue between a room and a session. Unlike tokio's it holds no memory while it is empty:
-//! five thousand silent peers have three each.
+//! A bounded queue between a room and a session. Unlike tokio's it has no memory before its
+//! first item, and next to none once it has run empty: five thousand silent peers have three each.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

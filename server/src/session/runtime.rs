@@ -3,6 +3,11 @@
 //! A TLS handshake costs half a millisecond of CPU, and a thousand of them at once must not stand in
 //! the way of poses. So connections are accepted, greeted and let in on threads of low priority; from
 //! then on they run where every other joined session runs.
+//!
+//! Two limits of this: quinn works out the server's first flight under its endpoint's lock, so on a
+//! machine without an idle core a session may wait for a handshake that waits for its turn; and a
+//! ClientHello that comes in pieces is worked out where connections are driven. Places for unjoined
+//! sessions and Retry bound both.
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +16,7 @@ use std::time::Instant;
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
 
 /// Going there needs no privilege, and a core that has nothing else to do works just as fast. A tenth
 /// of an ordinary thread's share, against whatever else is busy on the machine: at 19, a seventieth,
@@ -30,20 +36,41 @@ pub fn sessions(shards: u16) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// The runtime of handshakes; it may use every core that nobody else wants.
-///
-/// # Errors
-/// When the system gives no threads.
-pub fn handshakes() -> io::Result<tokio::runtime::Runtime> {
-    Builder::new_multi_thread()
-        .thread_name("handshake")
-        .on_thread_start(|| {
-            if let Err(error) = nucleus_net::set_thread_nice(HANDSHAKE_NICE) {
-                tracing::debug!(%error, "handshakes run at ordinary priority");
-            }
-        })
-        .enable_all()
-        .build()
+/// The runtime of handshakes; it may use every core that nobody else wants. What is under way when it is
+/// dropped is given up.
+pub struct Handshakes(Option<tokio::runtime::Runtime>);
+
+impl Handshakes {
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("handshake")
+            .on_thread_start(|| {
+                if let Err(error) = nucleus_net::set_thread_nice(HANDSHAKE_NICE) {
+                    tracing::debug!(%error, "handshakes run at ordinary priority");
+                }
+            })
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs `task` there.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
+        self.0.as_ref().map(|runtime| runtime.spawn(task))
+    }
+}
+
+impl Drop for Handshakes {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads inside another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Tells quinn to drive its connections on the sessions' runtime, whoever accepts them.

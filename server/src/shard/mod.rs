@@ -37,7 +37,7 @@ use crate::room::Seat;
 use entry::LinkEntry;
 use ids::Ids;
 use pace::Pace;
-use stage::{Member, Stage};
+use stage::{Member, Piece, Stage};
 use strays::Neighbours;
 use timers::Timers;
 
@@ -237,7 +237,8 @@ impl Shard {
         self.counters.bytes_out += self.outbox.take_new_bytes();
     }
 
-    /// When [`Self::handle_timeout`] is wanted next; at once while a flush is under way.
+    /// When [`Self::handle_timeout`] is wanted next. A flush under way is due at once, which means the
+    /// next turn: so a large room's burst is spread.
     pub fn poll_timeout(&self) -> Option<Time> {
         if !self.flushing.is_empty() {
             return Some(Time::ZERO);
@@ -415,12 +416,16 @@ impl Shard {
 
     /// A piece of the flushes whose time has come.
     fn flush_stages(&mut self, now: Time) {
-        let end = self.outbox.bytes.len() + limits::FLUSH_BYTES_PER_TURN;
+        let mut piece = Piece {
+            end: self.outbox.bytes.len() + limits::FLUSH_BYTES_PER_TURN,
+            checks: limits::FLUSH_CHECKS_PER_TURN,
+        };
         while let Some(&index) = self.flushing.front() {
             let stage = &mut self.stages[index];
             let (links, outbox) = (&mut self.links, &mut self.outbox);
-            if !stage.flush(now, links, outbox, &mut self.counters, end) {
-                return;
+            if !stage.flush(now, links, outbox, &mut self.counters, &mut piece) {
+                // The others are not to wait for the whole of it.
+                return self.flushing.rotate_left(1);
             }
             self.flushing.pop_front();
         }

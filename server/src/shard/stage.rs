@@ -20,6 +20,14 @@ pub(super) struct Member {
     pub(super) link: u32,
 }
 
+/// What the flushes of one turn may do.
+pub(super) struct Piece {
+    /// Bytes of the outbox at which they stop.
+    pub(super) end: usize,
+    /// Messages that may still be looked at, for any recipient.
+    pub(super) checks: usize,
+}
+
 pub(super) struct Stage {
     pub(super) room: RoomId,
     members: Vec<Member>,
@@ -85,24 +93,25 @@ impl Stage {
         self.due
     }
 
-    /// Goes on with the flush, or begins one, up to the member with whom `outbox` reaches `end`
-    /// bytes; whether it is through.
+    /// Goes on with the flush, or begins one, up to the member with whom the piece is used up; whether
+    /// it is through.
     pub(super) fn flush(
         &mut self,
         now: Time,
         links: &mut [Option<LinkEntry>],
         outbox: &mut Outbox,
         counters: &mut ShardCounters,
-        end: usize,
+        piece: &mut Piece,
     ) -> bool {
         if self.sending.is_empty() {
             std::mem::swap(&mut self.gathering, &mut self.sending);
             (self.due, self.next) = (Time::MAX, 0);
         }
         while let Some(member) = self.members.get(self.next) {
-            if outbox.bytes.len() >= end {
+            if outbox.bytes.len() >= piece.end || piece.checks == 0 {
                 return false;
             }
+            piece.checks = piece.checks.saturating_sub(self.sending.len());
             self.next += 1;
             if let Some(recipient) = links[member.link as usize].as_mut() {
                 self.flush_to(now, recipient, outbox, counters);

@@ -56,6 +56,11 @@ impl Table {
         self.entries.is_empty()
     }
 
+    /// Messages in it.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();

@@ -110,16 +110,19 @@ impl ShardThread {
         let mut received = RecvBatch::new(true);
         let mut to_send = SendBatch::new(1 << 20, 1 << 14);
         loop {
-            let received_any = self.drain(&mut received) | self.read_strays();
-            let Some(more_mail) = self.read_mail() else { return };
-            let more_datagrams = self.read_session_datagrams();
+            let received_any = self.drain(&mut received);
+            let Some(commands) = self.read_mail() else { return };
+            let handed_in = [commands, self.read_strays(), self.read_session_datagrams()];
             let now = self.now();
             self.shard.handle_timeout(now);
             self.send(&mut to_send);
             self.deliver_events();
             self.report_load(now);
             self.publish(now);
-            self.wait(now, received_any || more_mail || more_datagrams);
+            // What was left over has had its wake-up.
+            if handed_in.iter().all(|count| *count < limits::COMMANDS_PER_TURN) {
+                self.wait(now, received_any || handed_in != [0; 3]);
+            }
         }
     }
 
@@ -155,18 +158,18 @@ impl ShardThread {
         true
     }
 
-    /// Whether there were any.
-    fn read_strays(&mut self) -> bool {
-        for turn in 0..limits::COMMANDS_PER_TURN {
-            let Ok(mut stray) = self.strays.try_recv() else { return turn > 0 };
+    /// How many there were, within bounds.
+    fn read_strays(&mut self) -> usize {
+        for count in 0..limits::COMMANDS_PER_TURN {
+            let Ok(mut stray) = self.strays.try_recv() else { return count };
             self.shard.handle_input(stray.arrived, stray.path, stray.ecn, &mut stray.bytes);
         }
-        true
+        limits::COMMANDS_PER_TURN
     }
 
-    /// Whether there may be more of it; `None` when the thread is to end.
-    fn read_mail(&mut self) -> Option<bool> {
-        for _ in 0..limits::COMMANDS_PER_TURN {
+    /// How much there was, within bounds; `None` when the thread is to end.
+    fn read_mail(&mut self) -> Option<usize> {
+        for count in 0..limits::COMMANDS_PER_TURN {
             match self.mailbox.try_recv() {
                 Ok(ShardMail::OpenLink(open, session)) => {
                     let whose = (open.room, open.seat.peer);
@@ -196,23 +199,23 @@ impl ShardThread {
                 Ok(ShardMail::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => {
                     return None;
                 }
-                Err(mpsc::error::TryRecvError::Empty) => return Some(false),
+                Err(mpsc::error::TryRecvError::Empty) => return Some(count),
             }
         }
-        Some(true)
+        Some(limits::COMMANDS_PER_TURN)
     }
 
-    /// Whether there were any.
-    fn read_session_datagrams(&mut self) -> bool {
+    /// How many there were, within bounds.
+    fn read_session_datagrams(&mut self) -> usize {
         let now = self.now();
-        for turn in 0..limits::COMMANDS_PER_TURN {
+        for count in 0..limits::COMMANDS_PER_TURN {
             let Ok(SessionDatagram { room, seat, bytes }) = self.session_datagrams.try_recv()
             else {
-                return turn > 0;
+                return count;
             };
             self.shard.handle_session_input(now, room, seat, &bytes);
         }
-        true
+        limits::COMMANDS_PER_TURN
     }
 
     fn send(&mut self, batch: &mut SendBatch) {

@@ -106,7 +106,10 @@ impl TestServer {
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.http("/metrics");
         let lines = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
-        lines.map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        let values: Vec<f64> =
+            lines.map(|l| l.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(!values.is_empty(), "no metric {name}");
+        values.iter().sum()
     }
 
     pub(crate) async fn stop(&mut self) -> Result<(), RunError> {

@@ -171,6 +171,38 @@ fn nothing_is_lost_without_loss() {
     });
 }
 
+/// A flush that takes several turns reaches everybody once, whoever comes and goes meanwhile.
+#[test]
+fn a_large_room_is_flushed_in_pieces() {
+    for_seeds(10, |seed| {
+        let mut world = World::new(seed, 64);
+        let count = 48;
+        (0..count).for_each(|_| drop(world.join(Conditions::CLEAN, Conditions::CLEAN)));
+        world.run(Duration::from_secs(1));
+        let (mut turns, mut left) = (0, 0);
+        for round in 0..4 {
+            (0..count - left).for_each(|one| world.send_message(one, 1_000));
+            for _ in 0..60 {
+                let before = world.shard.counters.datagrams_out;
+                world.step();
+                turns += u32::from(world.shard.counters.datagrams_out > before + 100);
+                if round == 2 && left < 3 && world.rng.u8(..8) == 0 {
+                    left += 1;
+                    world.leave(count - left);
+                }
+            }
+            settle(&mut world);
+        }
+        assert!(turns >= 4 * 4, "only {turns} turns with a piece");
+        for one in 0..count - 3 {
+            // Who leaves may or may not have been heard in its last round.
+            let got = world.clients[one].messages.len();
+            let least = 2 * (count - 1) + 2 * (count - 4);
+            assert!((least..=4 * (count - 1)).contains(&got), "{got} messages at {one}");
+        }
+    });
+}
+
 /// Loss costs what the network loses and not much more, and an address change costs a moment.
 #[test]
 fn bad_networks_cost_what_they_lose() {

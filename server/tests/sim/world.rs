@@ -199,12 +199,17 @@ impl World {
 
     /// The client sends one message on the realtime plane; its payload says who and which.
     pub(crate) fn send_pose(&mut self, from: usize) {
+        self.send_message(from, 34);
+    }
+
+    /// The same with a payload of `len` bytes.
+    pub(crate) fn send_message(&mut self, from: usize, len: usize) {
         let client = &mut self.clients[from];
         let (Some(link), Some(peer)) = (client.link.as_mut(), client.peer) else { return };
         client.sent += 1;
         let mut payload = peer.0.to_le_bytes().to_vec();
         payload.extend_from_slice(&client.sent.to_le_bytes());
-        payload.resize(34, 0xab);
+        payload.resize(len, 0xab);
         let message = Message {
             kind: Kind::Pose,
             flags: 1,
@@ -239,6 +244,11 @@ impl World {
             {
                 self.shard.handle_session_input(self.now, ROOM, seat, &bytes);
             }
+        }
+        if self.rng.u8(..100) == 0 {
+            // A tick of `auto` moves under the traffic.
+            let load = self.rng.f32();
+            self.shard.report_load(load);
         }
         self.shard.handle_timeout(self.now);
         self.room.handle_timeout(self.now);
