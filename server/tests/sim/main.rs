@@ -177,7 +177,9 @@ fn a_large_room_is_flushed_in_pieces() {
     for_seeds(10, |seed| {
         let mut world = World::new(seed, 64);
         let count = 48;
-        (0..count).for_each(|_| drop(world.join(Conditions::CLEAN, Conditions::CLEAN)));
+        for _ in 0..count {
+            world.join(Conditions::CLEAN, Conditions::CLEAN);
+        }
         world.run(Duration::from_secs(1));
         let (mut turns, mut left) = (0, 0);
         for round in 0..4 {
