@@ -47,12 +47,17 @@ const BLOCKED: (Duration, Duration) = (seconds(5), seconds(15));
 const DARK: (Duration, Duration) = (seconds(5), seconds(15));
 /// When the server is killed.
 const KILLED: Duration = seconds(5);
+/// When others join all at once, ms, and how many.
+const STORMS: [u64; 5] = [500, 1_400, 2_300, 3_200, 4_100];
+const STORM_JOINS: u32 = 500;
+/// What everybody's poses may take longer meanwhile.
+const STORM_RATIO: f64 = 1.25;
 /// Rounds of a comparison; the median of their ratios counts.
 const ROUNDS: usize = 3;
 /// What the others' poses may take longer while a tenth is on the fallback.
 const OTHERS_RATIO: f64 = 1.2;
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "blocked-realtime",
         about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
@@ -157,6 +162,24 @@ const SCENARIOS: [Scenario; 6] = [
         measure: once,
     },
     Scenario {
+        name: "join-storm",
+        about: "500 others join at once, every second; the pose p99 of those who are in",
+        run: &["--headsets", "500", "--room-size", "10", "--duration", "5s", "--ramp", "2s"],
+        share: 0.0,
+        script: || {
+            let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
+            STORMS.map(storm).to_vec()
+        },
+        judge: |r| {
+            let storm = r.storm.clone().unwrap_or_default();
+            let mut figures = intact(r);
+            figures.push(at_most("joins of the storms failed", storm.failed as f64, 0.0));
+            figures.push(at_most("joins of the storms, p99, ms", storm.p99_ms, 5_000.0));
+            figures
+        },
+        measure: compare_with_calm,
+    },
+    Scenario {
         name: "awful",
         about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
@@ -237,29 +260,58 @@ fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
     Ok(verdict(scenario, figures, report))
 }
 
-/// Runs with and without the fault in turn, so that the machine's moods meet both.
+/// Runs with and without the fallback in turn, so that the machine's moods meet both.
 fn compare(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
+    let trouble = |blocked| Trouble { share: scenario.share, blocked, ..Trouble::default() };
+    let p99 = |r: &Report| r.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99);
+    let judge = |r: &Report, blocked| {
+        let share = (r.headsets as f64 * scenario.share).floor().max(1.0);
+        let wanted = if blocked { share } else { 0.0 };
+        let off = (wanted - r.sessions.on_fallback as f64).abs();
+        let mut figures = vec![at_most("headsets on the wrong plane", off, 0.0)];
+        figures.extend((scenario.judge)(r));
+        figures
+    };
+    let ratio = ("the others' pose p99, times that without", OTHERS_RATIO);
+    in_turn(scenario, args, trouble, judge, p99, ratio)
+}
+
+/// Runs with and without the storms in turn.
+fn compare_with_calm(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
+    let trouble = |stormy| Trouble {
+        script: if stormy { (scenario.script)() } else { Vec::new() },
+        ..Trouble::default()
+    };
+    let p99 = |r: &Report| r.channels.pose.channel.latency_ms.p99;
+    let ratio = ("pose p99, times that without", STORM_RATIO);
+    in_turn(scenario, args, trouble, |r, _| (scenario.judge)(r), p99, ratio)
+}
+
+/// Rounds without and with the fault; the median of the ratios of `p99` counts, and of every other
+/// figure the worst.
+fn in_turn(
+    scenario: &Scenario,
+    args: &ChaosArgs,
+    trouble: impl Fn(bool) -> Trouble,
+    judge: impl Fn(&Report, bool) -> Vec<Figure>,
+    p99: impl Fn(&Report) -> f64,
+    (name, limit): (&'static str, f64),
+) -> Result<Verdict, RunError> {
     let mut ratios = Vec::new();
     let (mut figures, mut last): (Vec<Figure>, _) = (Vec::new(), None);
     for _ in 0..ROUNDS {
-        let mut p99 = [0.0; 2];
-        for (p99, blocked) in p99.iter_mut().zip([false, true]) {
-            let trouble = Trouble { share: scenario.share, blocked, ..Trouble::default() };
-            let report = run(&run_args(scenario, args), trouble)?;
-            *p99 = report.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99);
-            let share = (report.headsets as f64 * scenario.share).floor().max(1.0);
-            let wanted = if blocked { share } else { 0.0 };
-            let off = (wanted - report.sessions.on_fallback as f64).abs();
-            let mut round = vec![at_most("headsets on the wrong plane", off, 0.0)];
-            round.extend((scenario.judge)(&report));
-            figures = worst(figures, round);
+        let mut took = [0.0; 2];
+        for (took, faulty) in took.iter_mut().zip([false, true]) {
+            let report = run(&run_args(scenario, args), trouble(faulty))?;
+            *took = p99(&report);
+            figures = worst(figures, judge(&report, faulty));
             last = Some(report);
         }
-        ratios.push(if p99[0] > 0.0 && p99[1] > 0.0 { p99[1] / p99[0] } else { f64::MAX });
+        ratios.push(if took[0] > 0.0 && took[1] > 0.0 { took[1] / took[0] } else { f64::MAX });
     }
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios.get(ROUNDS / 2).copied().unwrap_or(f64::MAX);
-    figures.push(at_most("the others' pose p99, times that without", ratio, OTHERS_RATIO));
+    figures.push(at_most(name, ratio, limit));
     Ok(verdict(scenario, figures, last.unwrap_or_default()))
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     Dark(bool),
     /// The server's process is killed and started again.
     RestartServer,
+    /// So many others join at once, in rooms of their own, and stay.
+    JoinStorm(u32),
 }
 
 /// What goes wrong in a run.
@@ -27,6 +29,16 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
+    /// Whether there is anything to recover from.
+    pub(crate) fn breaks(&self) -> bool {
+        self.script.iter().any(|(_, fault)| !matches!(fault, Fault::JoinStorm(_)))
+    }
+
+    /// Whether others will join at once.
+    pub(crate) fn storms(&self) -> bool {
+        self.script.iter().any(|(_, fault)| matches!(fault, Fault::JoinStorm(_)))
+    }
+
     /// Whether it will get dark, which needs the simulated network.
     pub(crate) fn darkens(&self) -> bool {
         self.script.iter().any(|(_, fault)| *fault == Fault::Dark(true))
@@ -76,7 +88,7 @@ impl Faults {
                 self.dark.store(on, Relaxed);
                 self.darknesses.fetch_add(u32::from(on), Relaxed);
             }
-            Fault::RestartServer => {}
+            Fault::RestartServer | Fault::JoinStorm(_) => {}
         }
         if !matches!(fault, Fault::BlockRealtime(true) | Fault::Dark(true)) {
             self.over.store(now, Relaxed);

@@ -16,6 +16,7 @@ use crate::report::{
     self, Generator, Interest, Joins, Latency, Others, PoseChannel, Recovery, Report, Server,
     Sessions, ms,
 };
+use crate::storm;
 use crate::tally::{self, Tally};
 use crate::worker::Outcome;
 
@@ -48,6 +49,7 @@ pub(crate) struct Findings {
     pub(crate) events: Option<Tally>,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) troubles: BTreeMap<String, u64>,
+    pub(crate) storms: Option<storm::Outcome>,
 }
 
 /// The server's process and counters at both ends of the window.
@@ -232,6 +234,13 @@ pub(crate) fn figures(
     report.others = (plan.blocked_share > 0.0).then(|| Others {
         blocked_share: plan.blocked_share,
         pose_latency_ms: Latency::new(&total.others),
+    });
+    report.storm = findings.storms.as_ref().map(|storms| Joins {
+        attempted: storms.attempted,
+        ok: storms.joins.len(),
+        failed: storms.attempted - storms.joins.len(),
+        p50_ms: ms(storms.joins.value_at_quantile(0.5)),
+        p99_ms: ms(storms.joins.value_at_quantile(0.99)),
     });
     channels(&mut report, &findings, &total);
     report.generator = Generator {

@@ -30,6 +30,7 @@ mod sequence;
 mod sessions;
 mod shared;
 mod sim_socket;
+mod storm;
 mod table;
 mod tally;
 mod target;

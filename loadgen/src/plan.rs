@@ -50,7 +50,7 @@ impl Plan {
             epoch: now,
             blocked_share: trouble.share,
             blocked: trouble.blocked,
-            faults: !trouble.script.is_empty(),
+            faults: trouble.breaks(),
         }
     }
 

@@ -37,6 +37,9 @@ pub(crate) struct Report {
     /// Where the realtime port was blocked for some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) others: Option<Others>,
+    /// Joins of those who came all at once, beside the run's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storm: Option<Joins>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -195,6 +198,7 @@ impl Report {
             interest: Some(Interest::default()),
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
+            storm: Some(Joins::default()),
             ..Report::new()
         }
     }

@@ -19,6 +19,7 @@ use crate::progress::Ticker;
 use crate::report::Report;
 use crate::sessions::{self, Crew, SessionLog};
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
+use crate::storm::Storms;
 use crate::target::{Target, TargetError};
 use crate::worker::{ORDERS, Order, Outcome, Worker};
 
@@ -65,6 +66,9 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp)?;
+    if trouble.storms() {
+        run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
+    }
     run.script = trouble.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
@@ -94,6 +98,8 @@ struct Run {
     findings: Findings,
     /// What is still to go wrong, from the window's start on, in order.
     script: Vec<(Duration, Fault)>,
+    /// Where the script has any.
+    storms: Option<Storms>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -142,6 +148,7 @@ impl Run {
             watch,
             findings,
             script: Vec::new(),
+            storms: None,
             embedded,
         })
     }
@@ -200,6 +207,9 @@ impl Run {
     }
 
     fn happen(&mut self, fault: Fault) {
+        if let Fault::JoinStorm(joins) = fault {
+            return self.storms.iter_mut().for_each(|storms| storms.break_loose(joins));
+        }
         if fault != Fault::RestartServer {
             self.shared.faults.happen(self.now(), fault);
         }
@@ -237,6 +247,7 @@ impl Run {
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.crew.events.tally());
+        self.findings.storms = self.storms.take().map(Storms::end);
         self.crew.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
         self.runtime.block_on(async {

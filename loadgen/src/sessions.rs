@@ -166,22 +166,37 @@ impl Crew {
     ) -> Result<Session, JoinError> {
         let source = self.plan.source(headset);
         let first = resume.is_none();
-        let options = SessionOptions {
-            server: self.target.address,
-            server_name: self.target.name.clone(),
-            // A token that cannot be made is a server that refuses an empty one.
-            token: self.target.tokens.token(headset).unwrap_or_default(),
-            room: self.plan.room_name(source.room),
-            name: String::new(),
-            capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
-            agent: AGENT.to_owned(),
-            resume,
-        };
+        let room = self.plan.room_name(source.room);
+        let options = SessionOptions { resume, ..self.options(headset, room) };
         let before = self.shared.clock.now();
         let session = Session::join(endpoint, self.target.config.clone(), options).await?;
         if first {
             lock(&self.log.joins).saturating_record(self.shared.clock.now() - before);
         }
         Ok(session)
+    }
+
+    /// Joins a room with the token of `user`, for the first time.
+    pub(crate) async fn join_room(
+        &self,
+        endpoint: &Endpoint,
+        user: u32,
+        room: String,
+    ) -> Result<Session, JoinError> {
+        Session::join(endpoint, self.target.config.clone(), self.options(user, room)).await
+    }
+
+    fn options(&self, user: u32, room: String) -> SessionOptions {
+        SessionOptions {
+            server: self.target.address,
+            server_name: self.target.name.clone(),
+            // A token that cannot be made is a server that refuses an empty one.
+            token: self.target.tokens.token(user).unwrap_or_default(),
+            room,
+            name: String::new(),
+            capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
+            agent: AGENT.to_owned(),
+            resume: None,
+        }
     }
 }

@@ -1,0 +1,109 @@
+//! Many who join at once, in rooms of their own, beside a run that is under way: what it does to
+//! those who are in already.
+//!
+//! They run on threads of low priority, so that their half of the handshakes does not stand in
+//! the way of the generator's own clocks.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use nucleus_client::session::Session;
+use nucleus_protocol::session::Code;
+use quinn::Endpoint;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::sessions::{Crew, lock, open};
+use crate::tally;
+
+/// As low as that of the server's own half: lower, and on a machine without an idle core they would run
+/// out of their time.
+const NICE: i32 = 10;
+/// Who joins in a storm shares a socket with so many: one each would only cost the generator.
+const PER_ENDPOINT: u32 = 50;
+/// Of their rooms.
+const ROOM_SIZE: u32 = 10;
+/// What their closes get to go out.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// In front of their numbers: nobody of the run itself has one so high.
+const FIRST: u32 = 1 << 24;
+
+/// The storms of one run.
+pub(crate) struct Storms {
+    runtime: Runtime,
+    crew: Arc<Crew>,
+    attempted: u32,
+    joined: Arc<Mutex<Joined>>,
+}
+
+struct Joined {
+    /// µs that each took.
+    joins: Histogram<u64>,
+    /// Kept: nobody leaves before the run is over.
+    sessions: Vec<Session>,
+}
+
+/// How their joins went.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) attempted: u64,
+    /// µs that each of those who are in took.
+    pub(crate) joins: Histogram<u64>,
+}
+
+impl Storms {
+    /// None yet.
+    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("storm")
+            .on_thread_start(|| {
+                // At ordinary priority they only cost the generator more.
+                let _ = nucleus_net::set_thread_nice(NICE);
+            })
+            .enable_all()
+            .build()?;
+        let joined = Joined { joins: tally::histogram(), sessions: Vec::new() };
+        Ok(Storms { runtime, crew, attempted: 0, joined: Arc::new(Mutex::new(joined)) })
+    }
+
+    /// So many join at once; they stay.
+    pub(crate) fn break_loose(&mut self, joins: u32) {
+        let numbers = self.attempted..self.attempted + joins;
+        self.attempted += joins;
+        let (crew, joined) = (self.crew.clone(), self.joined.clone());
+        self.runtime.spawn(async move {
+            let mut endpoint = None;
+            for number in numbers {
+                if endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
+                    endpoint = open(&crew, FIRST + number).await.ok();
+                }
+                // Without a socket it has not joined.
+                let Some(endpoint) = endpoint.clone() else { continue };
+                tokio::spawn(join(crew.clone(), endpoint, number, joined.clone()));
+            }
+        });
+    }
+
+    /// Everybody leaves.
+    pub(crate) fn end(self) -> Outcome {
+        let mut joined = lock(&self.joined);
+        for session in joined.sessions.drain(..) {
+            session.connection().close((Code::Leaving as u32).into(), b"");
+        }
+        let outcome = Outcome { attempted: self.attempted.into(), joins: joined.joins.clone() };
+        drop(joined);
+        self.runtime.shutdown_timeout(LAST_WORDS);
+        outcome
+    }
+}
+
+async fn join(crew: Arc<Crew>, endpoint: Endpoint, number: u32, joined: Arc<Mutex<Joined>>) {
+    let room = format!("storm-{}", number / ROOM_SIZE);
+    let before = crew.shared.clock.now();
+    let Ok(session) = crew.join_room(&endpoint, FIRST + number, room).await else { return };
+    let took = crew.shared.clock.now() - before;
+    let mut joined = lock(&joined);
+    joined.joins.saturating_record(took);
+    joined.sessions.push(session);
+}
