@@ -45,7 +45,8 @@ pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(200);
 /// A candidate path that has not answered for this long is forgotten.
 pub const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An idle client sends a keep-alive this often: below the 30 s after which common NATs forget UDP.
+/// An idle client sends a keep-alive this often on each plane, in turn: below the 30 s after which
+/// common NATs forget UDP.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Silence after which a client that had traffic starts to probe the path.
 pub const PROBE_AFTER: Duration = Duration::from_millis(500);

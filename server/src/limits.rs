@@ -97,11 +97,6 @@ pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
 /// Tries of a join that meets a room instance which is just closing.
 pub const JOIN_TRIES: usize = 3;
-/// How often a session looks whether its QUIC connection has heard anything: the error of
-/// `away_after`.
-pub const SESSION_CHECK: Duration = Duration::from_secs(2);
-/// ... at multiples of this: ten wake-ups a second instead of half as many as there are sessions.
-pub const SESSION_CHECK_GRID: Duration = Duration::from_millis(100);
 /// Pause between two looks at rooms that are closing.
 pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 /// How long ending sessions may take to say their code before the endpoints close.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -107,11 +106,10 @@ pub async fn run(
         clock,
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),
-        away_after: config.limits.away_after,
         unjoined_timeout: config.limits.unjoined_timeout,
         unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
         joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
-        sessions: Handle::current(),
+        handshakes: Handshakes::start()?,
         counters: SessionCounters::default(),
     });
     let metrics = Metrics::new(context.clone(), shards.clone());
@@ -123,9 +121,8 @@ pub async fn run(
     let endpoints = sessions
         .map(|(index, socket)| endpoint::open(index as u8, socket, quic.clone(), dir))
         .collect::<Result<Vec<_>, _>>()?;
-    let handshakes = Handshakes::start()?;
     let accept = |endpoint: &quinn::Endpoint| endpoint::accept(endpoint.clone(), context.clone());
-    let accepting: Vec<_> = endpoints.iter().filter_map(|e| handshakes.spawn(accept(e))).collect();
+    let accepting: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
     is_ready.store(true, Ordering::Relaxed);
     ready(Listening { session, realtime, http: http.addr() });
 

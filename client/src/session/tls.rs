@@ -17,8 +17,9 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore,
 
 use super::ConnectError;
 
-/// Below the 30 s after which common NATs forget UDP, with room for two lost ones.
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// The link keeps its session alive (`limits::KEEP_ALIVE`); this is for a link that cannot, and in time
+/// for the server's idle timeout.
+const KEEP_ALIVE: Duration = Duration::from_secs(17);
 /// As long as the server's: from then on a ticket brings the peer back.
 const IDLE_TIMEOUT_MS: u32 = 20_000;
 /// One largest control message in flight; what the application has not taken stays at the server.

@@ -84,7 +84,8 @@ pub(super) struct Client {
     pub(super) chooser: Chooser,
     /// The address may have changed: the session shall see the new one too.
     session_ping: bool,
-    session_pinged: Time,
+    /// When a datagram of ours went inside the session last.
+    session_spoken: Time,
 }
 
 impl Client {
@@ -108,7 +109,7 @@ impl Client {
             unacked: Unacked::default(),
             chooser: Chooser::new(now, fallback),
             session_ping: false,
-            session_pinged: now,
+            session_spoken: now,
         }
     }
 
@@ -191,6 +192,9 @@ impl Client {
         if number.is_some() == (self.chooser.plane() == Plane::Realtime) {
             self.last_sent = now;
         }
+        if number.is_none() {
+            self.session_spoken = now;
+        }
         if traffic {
             self.last_traffic = Some(now);
             if let Some(number) = number.filter(|_| self.chooser.available()) {
@@ -217,10 +221,12 @@ impl Client {
         }
     }
 
-    /// Appends the least that shows the session where we are.
-    pub(super) fn write_session_ping(&mut self, now: Time, out: &mut Vec<u8>) {
-        (self.session_ping, self.session_pinged) = (false, now);
-        KeepAlive { choice: self.chooser.told() }.encode(out);
+    /// Appends the least that shows the session where we are: a question where there are doubts, else
+    /// nothing at all, for QUIC's own acknowledgement is answer enough.
+    pub(super) fn write_session_ping(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.session_ping) {
+            KeepAlive { choice: self.chooser.told() }.encode(out);
+        }
     }
 
     pub(super) fn due(&self, now: Time) -> Due {
@@ -323,8 +329,10 @@ impl Client {
         self.hello_at = now + wait;
     }
 
+    /// Without a session that takes its turn the port must be heard twice as often.
     fn keep_alive_at(&self) -> Time {
-        self.last_sent + limits::KEEP_ALIVE
+        let alone = !self.chooser.available();
+        self.last_sent + if alone { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
     }
 
     fn hello_due_at(&self) -> Option<Time> {
@@ -335,8 +343,16 @@ impl Client {
         self.watch.as_ref().map(Watch::probe_at)
     }
 
+    /// The session is kept alive like the port, and half a period apart from it while both are idle:
+    /// so the server hears of a silent peer twice as often as each plane costs it something.
     fn session_ping_at(&self) -> Option<Time> {
-        self.session_ping.then_some(self.session_pinged + SESSION_PING)
+        if self.session_ping {
+            return Some(self.session_spoken + SESSION_PING);
+        }
+        let between = self.last_sent + limits::KEEP_ALIVE / 2;
+        let regular = self.session_spoken + limits::KEEP_ALIVE;
+        let at = if self.session_spoken < between { regular.min(between) } else { regular };
+        self.chooser.available().then_some(at)
     }
 
     fn unacked_probe_at(&self) -> Option<Time> {

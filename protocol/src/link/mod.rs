@@ -347,7 +347,7 @@ impl Link {
                     return Some(Route::Realtime(path));
                 }
                 if client.wants_session_ping(now) {
-                    client.write_session_ping(now, out);
+                    client.write_session_ping(out);
                     return Some(Route::Session);
                 }
                 let (route, due) = (client.route()?, client.due(now));

@@ -92,8 +92,6 @@ pub enum RoomOutput {
         /// Random bytes.
         seed: [u8; 32],
     },
-    /// Have the shard tell of a link's silence, or not any more.
-    WatchLink(PeerId, bool),
     /// Have the shard forget a link.
     CloseLink(PeerId),
     /// The peer is in; its ticket is still to be sealed.
@@ -165,20 +163,12 @@ impl Room {
             }
             LinkNews::Refused => self.remove(now, peer, Code::ServerFull),
             LinkNews::Quiet | LinkNews::Heard => {
-                self.update_presence(now, peer, |p| {
-                    p.link_quiet = news == LinkNews::Quiet;
-                    // Only who has read `Joined` has the keys.
-                    p.arrived |= !p.link_quiet;
-                });
+                let quiet = news == LinkNews::Quiet;
+                let Some(state) = self.peers.get_mut(&peer).filter(|p| p.is_in()) else { return };
+                // Only who has read `Joined` has the keys.
+                state.arrived |= !quiet;
+                self.set_away(now, peer, quiet);
             }
-        }
-    }
-
-    /// The session has heard nothing of the peer for `away_after`, or something again.
-    pub fn handle_session_quiet(&mut self, now: Time, seat: Seat, quiet: bool) {
-        if self.is_seated(seat) {
-            self.update_presence(now, seat.peer, |p| p.session_quiet = quiet);
-            self.outputs.push_back(RoomOutput::WatchLink(seat.peer, quiet));
         }
     }
 
@@ -384,13 +374,6 @@ impl Room {
     fn roster(&self) -> Vec<Peer> {
         let announced = self.peers.iter().filter(|(_, p)| p.is_announced());
         announced.map(|(id, p)| p.wire(*id)).collect()
-    }
-
-    fn update_presence(&mut self, now: Time, peer: PeerId, change: impl FnOnce(&mut PeerState)) {
-        let Some(state) = self.peers.get_mut(&peer).filter(|p| p.is_in()) else { return };
-        change(state);
-        let away = state.session_quiet && state.link_quiet;
-        self.set_away(now, peer, away);
     }
 
     fn set_away(&mut self, now: Time, peer: PeerId, away: bool) {

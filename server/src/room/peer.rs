@@ -45,8 +45,6 @@ pub(super) struct PeerState {
     pub(super) arrived: bool,
     /// Events taken from the peer, wrapping.
     pub(super) events_taken: u32,
-    pub(super) session_quiet: bool,
-    pub(super) link_quiet: bool,
     pub(super) away: bool,
     /// The session is gone; the peer follows at its time unless it comes back.
     pub(super) lost: bool,
@@ -66,8 +64,6 @@ impl PeerState {
             last_event,
             arrived: false,
             events_taken: 0,
-            session_quiet: false,
-            link_quiet: true,
             away: false,
             lost: false,
         }
@@ -98,7 +94,7 @@ impl PeerState {
         self.redeemed = generation;
         self.last_event = self.last_event.max(last_event);
         self.pending = Some(grant);
-        (self.session_quiet, self.link_quiet, self.lost) = (false, true, false);
+        self.lost = false;
     }
 
     pub(super) fn presence(&self) -> u8 {

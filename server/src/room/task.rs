@@ -27,8 +27,6 @@ pub enum RoomInput {
     Leave(Seat, Code),
     /// The session died without a word.
     SessionLost(Seat),
-    /// The session is silent, or speaks again.
-    SessionQuiet(Seat, bool),
     /// An event.
     Event {
         /// Its sender.
@@ -108,9 +106,6 @@ impl RoomTask {
             RoomInput::Link(seat, news) => self.room.handle_link(now, seat, news),
             RoomInput::Leave(seat, code) => self.room.handle_leave(now, seat, code),
             RoomInput::SessionLost(seat) => self.lost(now, seat),
-            RoomInput::SessionQuiet(seat, quiet) => {
-                self.room.handle_session_quiet(now, seat, quiet);
-            }
             RoomInput::Event { from, target, channel, payload } => {
                 self.room.handle_event(now, from, target, channel, payload);
             }
@@ -156,10 +151,6 @@ impl RoomTask {
                     let open = OpenLink { room, seat, slot, link_id, suite, root, seed };
                     let datagrams = self.seated(seat).map(|s| s.outgoing.datagrams());
                     self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
-                }
-                RoomOutput::WatchLink(peer, watched) => {
-                    let room = self.id;
-                    self.shard.send(ShardCommand::WatchLink { room, peer, watched }).await;
                 }
                 RoomOutput::CloseLink(peer) => {
                     self.shard.send(ShardCommand::CloseLink { room: self.id, peer }).await;

@@ -113,7 +113,7 @@ impl ConnectionIdGenerator for ShardIds {
     }
 }
 
-/// Accepts connections until the endpoint is closed; to be run where handshakes are.
+/// Accepts connections until the endpoint is closed.
 pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
     use std::sync::atomic::Ordering;
     let places = context.unjoined.available_permits();

@@ -38,12 +38,9 @@ pub(super) async fn serve(
     context: Arc<SessionContext>,
 ) {
     let deadline = Instant::now() + context.unjoined_timeout;
-    let connection = match timeout_at(deadline, async { incoming.accept()?.await }).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(_)) | Err(_) => {
-            context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
+    let Ok(Some(connection)) = timeout_at(deadline, shake_hands(incoming, &context)).await else {
+        context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        return;
     };
     let joined = match timeout_at(deadline, join(&connection, &context)).await {
         Ok(Ok(joined)) => joined,
@@ -54,7 +51,13 @@ pub(super) async fn serve(
         }
     };
     drop(place);
-    context.sessions.clone().spawn(joined.run(context));
+    // A task of its own: this one holds what a join alone needs.
+    tokio::spawn(joined.run(context));
+}
+
+async fn shake_hands(incoming: Incoming, context: &SessionContext) -> Option<Connection> {
+    let answered = context.handshakes.run(|| incoming.accept()).await?;
+    answered.ok()?.await.ok()
 }
 
 /// Why a client is not let in.

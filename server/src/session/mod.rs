@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
 use crate::token::Verifier;
+use runtime::Handshakes;
 use ticket::TicketKey;
 
 /// What every session needs to know.
@@ -39,16 +39,14 @@ pub struct SessionContext {
     pub server_id: String,
     /// Port of the realtime plane.
     pub realtime_port: u16,
-    /// Silence after which a session is quiet.
-    pub away_after: Duration,
     /// Time from the first packet to the join.
     pub unjoined_timeout: Duration,
     /// Places for sessions that have not joined.
     pub unjoined: Arc<Semaphore>,
     /// Places for joined ones.
     pub joined: Arc<Semaphore>,
-    /// Where sessions run once they have joined.
-    pub sessions: Handle,
+    /// Where TLS is worked out.
+    pub handshakes: Handshakes,
     /// What is counted.
     pub counters: SessionCounters,
 }

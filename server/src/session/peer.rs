@@ -11,7 +11,7 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::SessionContext;
 use super::outgoing::{EventQueue, OutgoingQueues};
@@ -48,8 +48,6 @@ impl PeerSession {
         let Self { connection, control: (send, receive), queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         // What wakes often is a task of its own: it would make all of the others below look too.
-        let watching = watch_silence(connection.clone(), room.clone(), seat, context.clone());
-        let watching = tokio::spawn(watching);
         let writing = write_events(connection.clone(), queues.events, context.clone());
         let mut writing = tokio::spawn(writing);
         let end = tokio::select! {
@@ -62,7 +60,6 @@ impl PeerSession {
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
             error = connection.closed() => End::Connection(error),
         };
-        watching.abort();
         writing.abort();
         let code = match end {
             End::Room(code) => code,
@@ -305,36 +302,4 @@ async fn write_events(
         context.counters.events_out.fetch_add(1, Ordering::Relaxed);
     }
     broken().await
-}
-
-/// Tells the room when nothing authentic came over QUIC for `away_after`, and when it does again.
-async fn watch_silence(
-    connection: Connection,
-    room: RoomHandle,
-    seat: Seat,
-    context: Arc<SessionContext>,
-) {
-    let heard = || {
-        let frames = connection.stats().frame_rx;
-        frames.acks + frames.ping + frames.stream + frames.datagram
-    };
-    // Many sessions look at the same moments, so that the runtime wakes once for all of them.
-    let grid = limits::SESSION_CHECK_GRID.as_micros() as u64;
-    let start = Duration::from_micros(grid - context.clock.now() % grid);
-    let mut ticks = interval_at(Instant::now() + start, limits::SESSION_CHECK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut count, mut last, mut quiet) = (heard(), Instant::now(), false);
-    loop {
-        ticks.tick().await;
-        let newest = heard();
-        if newest != count {
-            (count, last) = (newest, Instant::now());
-        }
-        if quiet != (last.elapsed() >= context.away_after) {
-            quiet = !quiet;
-            if !room.post(RoomInput::SessionQuiet(seat, quiet)).await {
-                return;
-            }
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Which threads do a session's work.
 //!
-//! A TLS handshake costs half a millisecond of CPU, and a thousand of them at once must not stand in
-//! the way of poses. So connections are accepted, greeted and let in on threads of low priority; from
-//! then on they run where every other joined session runs.
+//! The server's answer to a ClientHello costs a few hundred microseconds of CPU, and a thousand of
+//! them at once must not stand in the way of poses. So that alone is worked out on threads of low
+//! priority; all else of a session, its join too, runs where its connection is driven, without a hop.
 //!
 //! Two limits of this: quinn works out the server's first flight under its endpoint's lock, so on a
 //! machine without an idle core a session may wait for a handshake that waits for its turn; and a
@@ -16,7 +16,6 @@ use std::time::Instant;
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
-use tokio::task::JoinHandle;
 
 /// Going there needs no privilege, and a core that has nothing else to do works just as fast. A tenth
 /// of an ordinary thread's share, against whatever else is busy on the machine: at 19, a seventieth,
@@ -36,12 +35,12 @@ pub fn sessions(shards: u16) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// The runtime of handshakes; it may use every core that nobody else wants. What is under way when it is
-/// dropped is given up.
+/// The threads of handshakes; they may use every core that nobody else wants. What is under way when
+/// they are dropped is given up.
 pub struct Handshakes(Option<tokio::runtime::Runtime>);
 
 impl Handshakes {
-    /// Starts its threads.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When the system gives none.
@@ -53,14 +52,16 @@ impl Handshakes {
                     tracing::debug!(%error, "handshakes run at ordinary priority");
                 }
             })
-            .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs `task` there.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
-        self.0.as_ref().map(|runtime| runtime.spawn(task))
+    /// What `work` gives, once a thread had time for it; `None` where it was given up.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.0.as_ref()?.spawn(async move { work() }).await.ok()
     }
 }
 

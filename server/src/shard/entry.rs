@@ -21,11 +21,10 @@ pub(super) struct LinkEntry {
     pub(super) ingress: Bucket,
     pub(super) ingress_bytes: Bucket,
     pub(super) egress: Bucket,
-    /// Time of the last authentic datagram, whether its absence is news, and whether the session side
-    /// knows the link as quiet: it does until the first one.
+    /// Time of the last authentic datagram on either plane, at first of the link's birth.
     pub(super) heard: Time,
-    pub(super) watched: bool,
-    pub(super) quiet: bool,
+    /// What the session side was told last of its silence; `None`: nothing yet.
+    pub(super) told_quiet: Option<bool>,
     pub(super) on_fallback: bool,
     /// When the timer queue will look at this link next.
     pub(super) timer: Time,
@@ -41,7 +40,7 @@ impl LinkEntry {
 
     /// When its silence is news.
     pub(super) fn quiet_at(&self, away_after: Duration) -> Time {
-        if self.watched && !self.quiet { self.heard + away_after } else { Time::MAX }
+        if self.told_quiet == Some(true) { Time::MAX } else { self.heard + away_after }
     }
 
     pub(super) fn next_timeout(&self, away_after: Duration) -> Time {

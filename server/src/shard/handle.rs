@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use nucleus_net::Waker;
+use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -81,10 +82,12 @@ impl ShardHandle {
     }
 
     /// Hands over a datagram that came inside a session, unless the shard is too far behind: it is
-    /// worth nothing later.
+    /// worth nothing later. A mere sign of life may wait until the shard wakes for something else.
     pub fn datagram(&self, datagram: SessionDatagram) {
+        let urgent = datagram.bytes.len() > LINK_ID;
         match self.datagrams.try_send(datagram) {
-            Ok(()) => self.waker.wake(),
+            Ok(()) if urgent => self.waker.wake(),
+            Ok(()) => {}
             Err(_) => drop(self.published.session_overflow.fetch_add(1, Ordering::Relaxed)),
         }
     }

@@ -10,16 +10,6 @@ use crate::room::Seat;
 pub enum ShardCommand {
     /// Make a link for a peer, in place of one that it has; answered by `Opened` or `Refused`.
     OpenLink(Box<OpenLink>),
-    /// The peer's session is silent, or not any more: while it is, the link's silence is news. A link
-    /// that nobody asks about costs no timers.
-    WatchLink {
-        /// Its room.
-        room: RoomId,
-        /// The peer.
-        peer: PeerId,
-        /// Its session is silent.
-        watched: bool,
-    },
     /// The peer is gone: its link dies at once.
     CloseLink {
         /// Its room.
@@ -70,7 +60,7 @@ pub enum LinkNews {
     },
     /// The shard has no place for it.
     Refused,
-    /// It is watched, and nothing authentic came for `away_after`.
+    /// Nothing authentic came on either plane for `away_after`.
     Quiet,
     /// Something authentic came, for the first time or after `Quiet`.
     Heard,

@@ -179,8 +179,8 @@ impl Shard {
                 self.due.push(at, entry.stage as u32);
             }
         }
-        if entry.quiet {
-            entry.quiet = false;
+        if entry.told_quiet != Some(false) {
+            entry.told_quiet = Some(false);
             self.events.push_back(entry.news(stage.room, LinkNews::Heard));
         }
         let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
@@ -195,9 +195,6 @@ impl Shard {
     pub fn handle_command(&mut self, now: Time, command: ShardCommand) {
         match command {
             ShardCommand::OpenLink(open) => self.open_link(now, *open),
-            ShardCommand::WatchLink { room, peer, watched } => {
-                self.watch_link(now, (room, peer), watched);
-            }
             ShardCommand::CloseLink { room, peer } => self.close_link(room, peer),
         }
     }
@@ -213,9 +210,11 @@ impl Shard {
         self.pace.tick()
     }
 
-    /// Least time from one turn to the next; zero: whatever comes is worth a turn.
+    /// Least time from one turn to the next; zero: whatever comes is worth a turn. A flush under way
+    /// goes on after a look at the socket: spread over whole turns, a room of 300 would take longer
+    /// for it than its poses are worth.
     pub fn turn(&self) -> Duration {
-        self.pace.turn()
+        if self.flushing.is_empty() { self.pace.turn() } else { self.pace.turn() / 8 }
     }
 
     /// Does what has become due: timers of links, and flushes, of which a bounded piece.
@@ -314,8 +313,7 @@ impl Shard {
             // A tenth of a second may go out at once: what a late tick has to make up for.
             egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
             heard: now,
-            watched: false,
-            quiet: true,
+            told_quiet: None,
             on_fallback: false,
             timer: Time::MAX,
             queued: false,
@@ -327,14 +325,6 @@ impl Shard {
         } else {
             self.links[index as usize] = Some(entry);
         }
-        self.after_link(now, index);
-    }
-
-    fn watch_link(&mut self, now: Time, whose: (RoomId, PeerId), watched: bool) {
-        let Some(&index) = self.link_of.get(&whose) else { return };
-        let Some(entry) = self.links[index as usize].as_mut() else { return };
-        entry.watched = watched;
-        self.note_silence(now, index);
         self.after_link(now, index);
     }
 
@@ -403,7 +393,7 @@ impl Shard {
     fn note_silence(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         if entry.quiet_at(self.config.away_after) <= now {
-            entry.quiet = true;
+            entry.told_quiet = Some(true);
             let room = self.stages[entry.stage].room;
             self.events.push_back(entry.news(room, LinkNews::Quiet));
         }

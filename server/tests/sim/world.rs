@@ -299,10 +299,6 @@ impl World {
                     let open = OpenLink { room: ROOM, seat, slot, link_id, suite, root, seed };
                     self.shard.handle_command(self.now, ShardCommand::OpenLink(Box::new(open)));
                 }
-                RoomOutput::WatchLink(peer, watched) => {
-                    let watch = ShardCommand::WatchLink { room: ROOM, peer, watched };
-                    self.shard.handle_command(self.now, watch);
-                }
                 RoomOutput::CloseLink(peer) => {
                     let close = ShardCommand::CloseLink { room: ROOM, peer };
                     self.shard.handle_command(self.now, close);
