@@ -43,6 +43,8 @@ pub const SESSION_DATAGRAMS_PER_SECOND: u32 = MESSAGES_PER_SECOND;
 /// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
 /// Half of what may wait for a recipient, so that a replay leaves room for what comes after it.
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
+/// A link's silence is noticed at multiples of this: thousands of idle links share their wake-ups.
+pub const SILENCE_GRID: Duration = Duration::from_millis(250);
 /// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
 

@@ -8,6 +8,7 @@ use nucleus_protocol::time::Time;
 
 use super::stage::Member;
 use super::{LinkNews, RoomId, ShardEvent};
+use crate::limits;
 use crate::rate::Bucket;
 use crate::room::Seat;
 
@@ -40,7 +41,11 @@ impl LinkEntry {
 
     /// When its silence is news.
     pub(super) fn quiet_at(&self, away_after: Duration) -> Time {
-        if self.told_quiet == Some(true) { Time::MAX } else { self.heard + away_after }
+        if self.told_quiet == Some(true) {
+            return Time::MAX;
+        }
+        let grid = limits::SILENCE_GRID.as_micros() as u64;
+        Time::from_micros((self.heard + away_after).as_micros().next_multiple_of(grid))
     }
 
     pub(super) fn next_timeout(&self, away_after: Duration) -> Time {
