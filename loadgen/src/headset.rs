@@ -205,6 +205,9 @@ impl Headset {
         input: &mut RecvBatch,
     ) {
         while let Ok(count) = self.socket.recv(input) {
+            if count > 0 {
+                books.prefetch(self.member);
+            }
             for datagram in input.iter_mut() {
                 wire.datagrams_in += 1;
                 let path = Path { remote: datagram.remote, local: None };
@@ -292,8 +295,8 @@ impl Headset {
             let start = self.link.begin(time, &mut wire.plain);
             let mut next = Some(first);
             while let Some(due) = next {
-                books.say(self.member, now, &due);
                 self.append(&due, wire);
+                books.say(self.member, now, &due, &wire.payload);
                 let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
                 next = if room { self.schedule.take(until) } else { None };
             }
