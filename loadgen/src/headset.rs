@@ -416,12 +416,8 @@ fn hear(
 }
 
 fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
-    let ip = match remote {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
     UdpSocket::bind(&BindOptions {
-        addr: SocketAddr::new(ip, 0),
+        addr: local_address(remote)?,
         recv_buffer: BUFFER,
         send_buffer: BUFFER,
         only_v6: true,
@@ -430,6 +426,20 @@ fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
         gro: true,
         ..BindOptions::default()
     })
+}
+
+/// The address of this machine that speaks to `remote`, any port: a socket with one address is told
+/// nothing of it with every datagram.
+fn local_address(remote: SocketAddr) -> io::Result<SocketAddr> {
+    let any = match remote {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    let mut local = socket.local_addr()?;
+    local.set_port(0);
+    Ok(local)
 }
 
 fn put(
