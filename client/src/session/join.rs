@@ -257,14 +257,17 @@ fn opening(options: SessionOptions) -> Vec<u8> {
     [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat()
 }
 
-/// AES first where the processor has instructions for it; without them it is slower than ChaCha20,
-/// and leaks its key through the cache.
 fn offered_suites() -> [Suite; 2] {
-    if has_aes() {
-        [Suite::Aes128Gcm, Suite::ChaCha20Poly1305]
-    } else {
-        [Suite::ChaCha20Poly1305, Suite::Aes128Gcm]
+    match best_suite() {
+        Suite::Aes128Gcm => [Suite::Aes128Gcm, Suite::ChaCha20Poly1305],
+        Suite::ChaCha20Poly1305 => [Suite::ChaCha20Poly1305, Suite::Aes128Gcm],
     }
+}
+
+/// AES where the processor has instructions for it; without them it is slower than ChaCha20, and leaks
+/// its key through the cache.
+pub(super) fn best_suite() -> Suite {
+    if has_aes() { Suite::Aes128Gcm } else { Suite::ChaCha20Poly1305 }
 }
 
 fn has_aes() -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
+use nucleus_protocol::link::Suite;
 use nucleus_protocol::session::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, TransportConfig, VarInt};
@@ -19,6 +20,7 @@ use rustls::{
 };
 
 use super::ConnectError;
+use super::join::best_suite;
 
 /// The link keeps its session alive (`limits::KEEP_ALIVE`); this is for a link that cannot, and in time
 /// for the server's idle timeout.
@@ -107,12 +109,16 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
     Ok(config)
 }
 
-/// Explicit, so that another crate's choice of a process-wide provider changes nothing here. The suite
-/// that QUIC itself begins with comes first: most machines have SHA-256 in hardware and SHA-384 not,
-/// and a tenth of a server's handshake was that.
+/// Explicit, so that another crate's choice of a process-wide provider changes nothing here. First
+/// comes the suite that suits this machine, with SHA-256: most machines have that in hardware and SHA-384
+/// not, which was a tenth of a server's handshake.
 fn provider() -> CryptoProvider {
+    let first = match best_suite() {
+        Suite::Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,
+        Suite::ChaCha20Poly1305 => CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    };
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|s| s.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
     provider
 }
 

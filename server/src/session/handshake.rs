@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::session::{
@@ -65,11 +66,13 @@ struct Refusal {
     code: Code,
     text: String,
     stream: Option<SendStream>,
+    /// Still to be written in front of it.
+    welcome: Option<Bytes>,
 }
 
 impl Refusal {
     fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), stream: None }
+        Self { code, text: text.into(), stream: None, welcome: None }
     }
 }
 
@@ -85,15 +88,17 @@ async fn join(
 ) -> Result<PeerSession, Refusal> {
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
-    match join_on(connection, context, &mut send, &mut receive).await {
+    let mut welcome = None;
+    match join_on(connection, context, (&mut send, &mut welcome), &mut receive).await {
         Ok(Admitted { room, seat, queues }) => Ok(PeerSession {
             connection: connection.clone(),
             control: (send, receive),
+            welcome,
             queues,
             room,
             seat,
         }),
-        Err(refusal) => Err(Refusal { stream: Some(send), ..refusal }),
+        Err(refusal) => Err(Refusal { stream: Some(send), welcome, ..refusal }),
     }
 }
 
@@ -107,11 +112,24 @@ struct Admitted {
 async fn join_on(
     connection: &Connection,
     context: &Arc<SessionContext>,
-    send: &mut SendStream,
+    (send, welcome): (&mut SendStream, &mut Option<Bytes>),
     receive: &mut RecvStream,
 ) -> Result<Admitted, Refusal> {
-    let hello = greet(context, send, receive).await?;
-    let join = read_join(receive).await?;
+    let hello = read_hello(receive).await?;
+    *welcome = Some(answer(context, &hello));
+    let mut reading = std::pin::pin!(read_join(receive));
+    let join = tokio::select! {
+        biased;
+        join = &mut reading => join?,
+        // It waits for our answer, or its join is still on the way.
+        () = std::future::ready(()) => {
+            if let Some(welcome) = welcome.take() {
+                let broken = |_| Refusal::new(Code::Malformed, "the stream broke");
+                send.write_chunk(welcome).await.map_err(broken)?;
+            }
+            reading.await?
+        }
+    };
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
     let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
     let permit = context.joined.clone().try_acquire_owned();
@@ -221,11 +239,7 @@ struct Keys {
     seed: [u8; 32],
 }
 
-async fn greet(
-    context: &SessionContext,
-    send: &mut SendStream,
-    receive: &mut RecvStream,
-) -> Result<Hello, Refusal> {
+async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
     let mut kind = [0];
     let malformed = |text: &str| Refusal::new(Code::Malformed, text);
     receive.read_exact(&mut kind).await.map_err(|_| malformed("the stream broke"))?;
@@ -241,14 +255,17 @@ async fn greet(
         let text = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
         return Err(Refusal::new(Code::Version, text));
     }
+    Ok(hello)
+}
+
+fn answer(context: &SessionContext, hello: &Hello) -> Bytes {
     let welcome = Welcome {
         version: hello.newest.min(VERSION),
         flags: 0,
         server_id: context.server_id.clone().into_bytes(),
         agent: AGENT.into(),
     };
-    send.write_all(&welcome.encode()).await.map_err(|_| malformed("the stream broke"))?;
-    Ok(hello)
+    welcome.encode().into()
 }
 
 async fn read_join(receive: &mut RecvStream) -> Result<Join, Refusal> {
@@ -335,7 +352,7 @@ fn text_of(code: Code) -> &'static str {
 }
 
 async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCounters) {
-    let Refusal { code, text, stream } = refusal;
+    let Refusal { code, text, stream, welcome } = refusal;
     tracing::debug!(remote = %connection.remote_address(), %code, text, "refused");
     if let Some(mut stream) = stream {
         let may_retry =
@@ -351,7 +368,9 @@ async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCou
         // Whether the client takes it or not: the close behind it says the code again, and the
         // place of an unjoined session is not for keeping.
         let _read = timeout(REFUSAL_TIME, async {
-            if stream.write_all(&message.encode()).await.is_ok() && stream.finish().is_ok() {
+            let welcome = welcome.unwrap_or_default();
+            let mut answers = [welcome, message.encode().into()];
+            if stream.write_all_chunks(&mut answers).await.is_ok() && stream.finish().is_ok() {
                 let _stopped = stream.stopped().await;
             }
         })

@@ -28,6 +28,8 @@ use crate::shard::PeerId;
 pub(super) struct PeerSession {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
+    /// To be written in front of the first message, unless the client waited for it.
+    pub(super) welcome: Option<Bytes>,
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,
     pub(super) seat: Seat,
@@ -45,7 +47,7 @@ enum End {
 
 impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, control: (send, receive), queues, room, seat } = self;
+        let Self { connection, control: (send, receive), welcome, queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         // What wakes often is a task of its own: it would make all of the others below look too.
         let writing = write_events(connection.clone(), queues.events, context.clone());
@@ -54,7 +56,7 @@ impl PeerSession {
             code = ended(queues.end) => End::Room(code),
             code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
             code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
-            code = write_control(send, queues.control) => End::Fault(code),
+            code = write_control(send, welcome, queues.control) => End::Fault(code),
             code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
             code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
@@ -263,9 +265,15 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<(Instant, 
     broken().await
 }
 
-async fn write_control(mut stream: SendStream, mut queue: Receiver<Bytes>) -> Code {
+/// `Welcome` waits for the first message, which is `Joined`: a datagram and its acknowledgement less.
+async fn write_control(
+    mut stream: SendStream,
+    mut welcome: Option<Bytes>,
+    mut queue: Receiver<Bytes>,
+) -> Code {
     while let Some(message) = queue.pop().await {
-        if stream.write_chunk(message).await.is_err() {
+        let mut messages = [welcome.take().unwrap_or_default(), message];
+        if stream.write_all_chunks(&mut messages).await.is_err() {
             return broken().await;
         }
     }
