@@ -186,6 +186,7 @@ fn start_shards(
             tick: config.tick,
             away_after: config.limits.away_after,
             egress_bits_per_s: config.limits.egress_bits_per_s,
+            speakers: config.limits.speakers,
             clock_epoch,
         };
         // The first core is left to sessions; a single shard goes where the kernel finds room.

@@ -80,6 +80,7 @@ fn config(tick: Tick) -> ShardConfig {
         tick,
         away_after: Duration::from_secs(10),
         egress_bits_per_s: 10_000_000,
+        speakers: 128,
         clock_epoch: 1,
     }
 }

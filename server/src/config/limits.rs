@@ -23,8 +23,10 @@ pub struct Limits {
     pub rooms: u32,
     /// Peers in one room: 2 to 4,000.
     pub room_capacity: u16,
-    /// Silence on both planes after which the roster calls a peer away: 10 s (clients keep QUIC
-    /// alive every 8 s) to 5 min.
+    /// Peers of one room that may speak at once: 1 to 4,000.
+    pub speakers: u16,
+    /// Silence on both planes after which the roster calls a peer away: 10 s (idle clients are heard
+    /// every 7.5 s) to 5 min.
     #[serde(deserialize_with = "duration")]
     pub away_after: Duration,
     /// How long a peer keeps its place after its session was lost (which takes 20 s of silence): 1 s
@@ -43,6 +45,7 @@ impl Default for Limits {
             unjoined_timeout: Duration::from_secs(5),
             rooms: 10_000,
             room_capacity: 1000,
+            speakers: 128,
             away_after: Duration::from_secs(10),
             peer_ttl: Duration::from_secs(30),
             egress_bits_per_s: 10_000_000,
@@ -56,6 +59,7 @@ impl Limits {
         within("limits.unjoined", self.unjoined, 1..=65_536)?;
         within("limits.rooms", self.rooms, 1..=1_000_000)?;
         within("limits.room_capacity", self.room_capacity, 2..=4000)?;
+        within("limits.speakers", self.speakers, 1..=4000)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
         self.validate_times()
     }

@@ -33,6 +33,8 @@ counters! {
     messages_in,
     /// Messages over their sender's rate.
     over_rate,
+    /// Voice of peers for whom the floor of their room had no place.
+    over_speakers,
     /// Messages refused: no such target, or the room's table is full.
     refused_messages,
     /// Datagrams handed to the kernel.

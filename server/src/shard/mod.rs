@@ -11,6 +11,7 @@ mod ids;
 mod mail;
 mod outbox;
 mod pace;
+mod speakers;
 mod stage;
 pub mod strays;
 mod table;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Route};
-use nucleus_protocol::realtime::Header;
+use nucleus_protocol::realtime::{Header, Kind};
 use nucleus_protocol::time::Time;
 
 pub use counters::ShardCounters;
@@ -60,6 +61,8 @@ pub struct ShardConfig {
     pub away_after: Duration,
     /// Egress budget of one recipient, bits a second.
     pub egress_bits_per_s: u64,
+    /// Peers of one room that may speak at once.
+    pub speakers: u16,
     /// Changes when the server restarts.
     pub clock_epoch: u32,
 }
@@ -171,7 +174,12 @@ impl Shard {
                 continue;
             }
             entry.ingress_bytes.take(bytes);
-            if !stage.push(now, entry.member.slot, &message) {
+            let slot = entry.member.slot;
+            if message.kind == Kind::Voice && !stage.may_speak(now, slot, self.config.speakers) {
+                self.counters.over_speakers += 1;
+                continue;
+            }
+            if !stage.push(now, slot, &message) {
                 self.counters.refused_messages += 1;
                 continue;
             }

@@ -8,6 +8,7 @@ use nucleus_protocol::link::Withheld;
 use nucleus_protocol::realtime::{Kind, Message};
 use nucleus_protocol::time::Time;
 
+use super::speakers::Speakers;
 use super::table::Table;
 use super::writer::Writer;
 use super::{LinkEntry, Outbox, PeerId, RoomId, ShardCounters};
@@ -35,6 +36,7 @@ pub(super) struct Stage {
     gathering: Table,
     /// When it is to be flushed; `Time::MAX` while it is empty.
     due: Time,
+    speakers: Speakers,
     /// What is being flushed, to the members from `next` on.
     sending: Table,
     next: usize,
@@ -47,6 +49,7 @@ impl Stage {
             members: Vec::new(),
             gathering: Table::default(),
             due: Time::MAX,
+            speakers: Speakers::default(),
             sending: Table::default(),
             next: 0,
         }
@@ -56,6 +59,7 @@ impl Stage {
     pub(super) fn reset(&mut self, room: RoomId) {
         self.room = room;
         self.gathering.clear();
+        self.speakers.clear();
         self.sending.clear();
         (self.due, self.next) = (Time::MAX, 0);
     }
@@ -73,6 +77,11 @@ impl Stage {
 
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Whether the peer of `slot` may be heard now, with `most` speaking at once.
+    pub(super) fn may_speak(&mut self, now: Time, slot: u16, most: u16) -> bool {
+        self.speakers.admit(now, slot, most)
     }
 
     /// Takes a message; false when it has no valid target or there is no room for it.

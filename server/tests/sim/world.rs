@@ -46,6 +46,7 @@ impl World {
             },
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 10_000_000,
+            speakers: 128,
             clock_epoch: EPOCH,
         };
         let room = RoomConfig {
