@@ -93,7 +93,8 @@ impl Storms {
         }
         let outcome = Outcome { attempted: self.attempted.into(), joins: joined.joins.clone() };
         drop(joined);
-        self.runtime.shutdown_timeout(LAST_WORDS);
+        self.runtime.block_on(async { tokio::time::sleep(LAST_WORDS).await });
+        self.runtime.shutdown_background();
         outcome
     }
 }

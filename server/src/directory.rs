@@ -51,6 +51,11 @@ impl RoomHandle {
         self.mailbox.send(input).await.is_ok()
     }
 
+    /// Tells the shard that the session has heard its peer; may be lost.
+    pub fn alive(&self, seat: Seat) {
+        self.datagram(seat, Bytes::new());
+    }
+
     /// Hands a realtime datagram of the session to the room's shard, or drops it.
     pub fn datagram(&self, seat: Seat, bytes: Bytes) {
         self.shard.datagram(SessionDatagram { room: self.id, seat, bytes });

@@ -45,6 +45,17 @@ pub const SESSION_DATAGRAMS_PER_SECOND: u32 = MESSAGES_PER_SECOND;
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
 /// A link's silence is noticed at multiples of this: thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
+/// A peer is idle whose last word came so long after its last message ...
+pub const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// ... and may be silent for so much longer than one that talks: it speaks every 7.5 s, and one of its
+/// words may be lost.
+pub const IDLE_GRACE: Duration = Duration::from_millis(7_500);
+/// The pieces of a large room's flush begin at least a turn divided by this apart: each takes longer than
+/// that, so this only leaves time to look at the socket. Spread over whole turns, a room of 300 would take
+/// longer for it than its poses are worth.
+pub const FLUSH_PAUSE: u32 = 8;
+/// A session that takes messages on its streams tells the shard so at most this often.
+pub const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
 

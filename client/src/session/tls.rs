@@ -26,7 +26,7 @@ use super::join::best_suite;
 /// for the server's idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(17);
 /// As long as the server's: from then on a ticket brings the peer back.
-const IDLE_TIMEOUT_MS: u32 = 20_000;
+const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// One largest control message in flight; what the application has not taken stays at the server.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Control and events together.

@@ -85,7 +85,7 @@ pub(super) struct Client {
     /// The address may have changed: the session shall see the new one too.
     session_ping: bool,
     /// When a datagram of ours went inside the session last.
-    session_spoken: Time,
+    pub(super) session_spoken: Time,
 }
 
 impl Client {

@@ -387,6 +387,10 @@ impl Link {
         self.counters.bytes_out += bytes;
         match (&mut self.side, route) {
             (Side::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
+            // A sign of life takes no keep-alive's place.
+            (Side::Client(client), Route::Session) if out.len() == start + HEADER => {
+                client.session_spoken = now;
+            }
             (Side::Client(client), Route::Session) => client.sent(now, data, None),
             (Side::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),
             (Side::Server(_), Route::Session) => {}

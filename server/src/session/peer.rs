@@ -1,4 +1,4 @@
-//! A joined peer's session: its streams, its silence, its end.
+//! A joined peer's session: its streams, its datagrams, its end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -187,6 +187,7 @@ async fn relay_events(
     let mut rate = Bucket::new(now(), average.into(), burst.into());
     let (average, burst) = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
     let mut bytes = Bucket::new(now(), average.into(), burst.into());
+    let mut alive = Alive::default();
     loop {
         // Not reading is what tells the sender, by QUIC's flow control.
         let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_EVENT));
@@ -206,10 +207,26 @@ async fn relay_events(
         };
         rate.take(1);
         bytes.take(body.len() as u64);
+        alive.tell(now(), room, from);
         let input = (schema == Schema::EventUp).then(|| event(from, &body)).flatten();
         let Some(input) = input else { return Code::Malformed };
         context.counters.events_in.fetch_add(1, Ordering::Relaxed);
         room.post(input).await;
+    }
+}
+
+/// Tells the shard, which alone knows who is away, that a peer speaks on its streams.
+#[derive(Default)]
+struct Alive {
+    next: Time,
+}
+
+impl Alive {
+    fn tell(&mut self, now: Time, room: &RoomHandle, seat: Seat) {
+        if now >= self.next {
+            self.next = now + limits::ALIVE_INTERVAL;
+            room.alive(seat);
+        }
     }
 }
 

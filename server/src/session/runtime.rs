@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
 
 /// Going there needs no privilege, and a core that has nothing else to do works just as fast. A tenth
 /// of an ordinary thread's share, against whatever else is busy on the machine: at 19, a seventieth,
@@ -56,12 +57,25 @@ impl Handshakes {
         Ok(Self(Some(runtime)))
     }
 
-    /// What `work` gives, once a thread had time for it; `None` where it was given up.
+    /// What `work` gives, once a thread had time for it; `None` where it was given up. Work that nobody
+    /// waits for any more is not begun: else a queue that is longer than a join's time would hold
+    /// nothing but dead ones, for ever.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.0.as_ref()?.spawn(async move { work() }).await.ok()
+        let working = self.0.as_ref()?.spawn(async move { work() });
+        let _given_up = AbortOnDrop(working.abort_handle());
+        working.await.ok()
+    }
+}
+
+/// Gives a task up that has not begun when nobody waits for it any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

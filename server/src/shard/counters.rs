@@ -57,6 +57,6 @@ counters! {
     superseded,
     /// Messages withheld for a recipient's budget.
     suppressed,
-    /// Messages dropped for another reason.
+    /// Messages for peers whose client has not spoken on its link yet.
     dropped,
 }

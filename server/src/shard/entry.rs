@@ -24,6 +24,8 @@ pub(super) struct LinkEntry {
     pub(super) egress: Bucket,
     /// Time of the last authentic datagram on either plane, at first of the link's birth.
     pub(super) heard: Time,
+    /// Time of the last one with messages in it, zero before the first.
+    pub(super) spoke: Time,
     /// What the session side was told last of its silence; `None`: nothing yet.
     pub(super) told_quiet: Option<bool>,
     pub(super) on_fallback: bool,
@@ -45,7 +47,9 @@ impl LinkEntry {
             return Time::MAX;
         }
         let grid = limits::SILENCE_GRID.as_micros() as u64;
-        Time::from_micros((self.heard + away_after).as_micros().next_multiple_of(grid))
+        let idle = self.heard.since(self.spoke) > limits::IDLE_AFTER;
+        let grace = if idle { limits::IDLE_GRACE } else { Duration::ZERO };
+        Time::from_micros((self.heard + away_after + grace).as_micros().next_multiple_of(grid))
     }
 
     pub(super) fn next_timeout(&self, away_after: Duration) -> Time {

@@ -35,7 +35,7 @@ pub struct SessionDatagram {
     pub room: RoomId,
     /// Whose session.
     pub seat: Seat,
-    /// The link's id and the body.
+    /// The link's id and the body; nothing: the session has heard the peer otherwise.
     pub bytes: Bytes,
 }
 
@@ -88,7 +88,10 @@ impl ShardHandle {
         match self.datagrams.try_send(datagram) {
             Ok(()) if urgent => self.waker.wake(),
             Ok(()) => {}
-            Err(_) => drop(self.published.session_overflow.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => {
+                self.published.session_overflow.fetch_add(1, Ordering::Relaxed);
+                self.waker.wake();
+            }
         }
     }
 

@@ -143,8 +143,8 @@ impl Shard {
         }
     }
 
-    /// Takes a datagram that came inside the session `seat` of a peer. One of a session that has
-    /// been replaced since is dropped.
+    /// Takes a datagram that came inside the session `seat` of a peer, or nothing: the session has heard
+    /// the peer otherwise. One of a session that has been replaced since is dropped.
     pub fn handle_session_input(&mut self, now: Time, room: RoomId, seat: Seat, datagram: &[u8]) {
         self.counters.session_datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
@@ -154,6 +154,9 @@ impl Shard {
             self.counters.unknown_id += 1;
             return;
         };
+        if datagram.is_empty() {
+            return self.hear(now, index);
+        }
         match entry.link.handle_session_input(now, datagram) {
             Ok(messages) => self.take(now, index, messages),
             Err(_) => self.counters.rejected += 1,
@@ -163,9 +166,9 @@ impl Shard {
     /// Takes what a genuine datagram of link `index` said.
     fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
-        entry.heard = entry.heard.max(now);
         let stage = &mut self.stages[entry.stage];
         for message in messages {
+            entry.spoke = now;
             self.counters.messages_in += 1;
             let bytes = message.encoded_len() as u64;
             let within = entry.ingress_bytes.available(now) >= bytes && entry.ingress.try_take(now);
@@ -187,14 +190,22 @@ impl Shard {
                 self.due.push(at, entry.stage as u32);
             }
         }
-        if entry.told_quiet != Some(false) {
-            entry.told_quiet = Some(false);
-            self.events.push_back(entry.news(stage.room, LinkNews::Heard));
-        }
         let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
         if fallback != entry.on_fallback {
             entry.on_fallback = fallback;
             if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
+        }
+        self.hear(now, index);
+    }
+
+    /// The peer of link `index` is there.
+    fn hear(&mut self, now: Time, index: u32) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        entry.heard = entry.heard.max(now);
+        if entry.told_quiet != Some(false) {
+            entry.told_quiet = Some(false);
+            let room = self.stages[entry.stage].room;
+            self.events.push_back(entry.news(room, LinkNews::Heard));
         }
         self.after_link(now, index);
     }
@@ -218,11 +229,10 @@ impl Shard {
         self.pace.tick()
     }
 
-    /// Least time from one turn to the next; zero: whatever comes is worth a turn. A flush under way
-    /// goes on after a look at the socket: spread over whole turns, a room of 300 would take longer
-    /// for it than its poses are worth.
+    /// Least time from one turn to the next; zero: whatever comes is worth a turn.
     pub fn turn(&self) -> Duration {
-        if self.flushing.is_empty() { self.pace.turn() } else { self.pace.turn() / 8 }
+        let turn = self.pace.turn();
+        if self.flushing.is_empty() { turn } else { turn / limits::FLUSH_PAUSE }
     }
 
     /// Does what has become due: timers of links, and flushes, of which a bounded piece.
@@ -244,8 +254,8 @@ impl Shard {
         self.counters.bytes_out += self.outbox.take_new_bytes();
     }
 
-    /// When [`Self::handle_timeout`] is wanted next. A flush under way is due at once, which means the
-    /// next turn: so a large room's burst is spread.
+    /// When [`Self::handle_timeout`] is wanted next. A flush under way is due at once: it goes on after
+    /// a look at the socket, see [`Self::turn`].
     pub fn poll_timeout(&self) -> Option<Time> {
         if !self.flushing.is_empty() {
             return Some(Time::ZERO);
@@ -321,6 +331,7 @@ impl Shard {
             // A tenth of a second may go out at once: what a late tick has to make up for.
             egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
             heard: now,
+            spoke: Time::ZERO,
             told_quiet: None,
             on_fallback: false,
             timer: Time::MAX,
@@ -372,6 +383,7 @@ impl Shard {
 
     /// After anything that may have moved a link's timers or given it something to say.
     fn after_link(&mut self, now: Time, index: u32) {
+        self.note_silence(now, index);
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let next = entry.next_timeout(self.config.away_after);
         if next <= now && !entry.queued {
@@ -394,7 +406,6 @@ impl Shard {
         }
         entry.timer = Time::MAX;
         entry.link.handle_timeout(now);
-        self.note_silence(now, index);
         self.after_link(now, index);
     }
 

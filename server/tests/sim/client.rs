@@ -32,7 +32,7 @@ pub(crate) struct Client {
     pub(super) last_sequence: u64,
     pub(super) streams: VecDeque<(Time, Delivery)>,
     /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
-    pub(super) quic: VecDeque<(Time, bool, Vec<u8>)>,
+    pub(crate) quic: VecDeque<(Time, bool, Vec<u8>)>,
     /// (sender's peer number, sequence) of every realtime message.
     pub(crate) messages: HashSet<(u32, u16)>,
     pub(crate) sent: u16,

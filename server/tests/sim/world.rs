@@ -20,7 +20,7 @@ use super::client::{Client, Delivery};
 pub(crate) const STEP: Duration = Duration::from_millis(5);
 /// One way of a QUIC datagram.
 pub(super) const QUIC_DELAY: Duration = Duration::from_millis(30);
-const ROOM: RoomId = RoomId(1);
+pub(crate) const ROOM: RoomId = RoomId(1);
 const EPOCH: u32 = 7;
 
 pub(crate) struct World {

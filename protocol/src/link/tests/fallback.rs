@@ -348,6 +348,23 @@ fn an_old_choice_that_arrives_late_changes_nothing() {
     assert_eq!(server.handle_session_input(ms(1), &huge).err(), Some(Rejected::Header));
 }
 
+/// A keep-alive that is answered and a sign of life in turn, eight times a minute in all, besides what
+/// asks for the blocked port.
+#[test]
+fn an_idle_link_on_the_fallback_is_heard_and_keeps_its_clock() {
+    let mut world = TwoPlanes::new(1, 20);
+    world.port = Port::Blocked;
+    world.run(20_000, [false; 2]);
+    let answers = world.server.counters().datagrams_out;
+    let mut longest = Duration::ZERO;
+    for _ in 0..60_000 {
+        world.run(1, [false; 2]);
+        longest = longest.max(world.now.since(world.server.last_heard().unwrap()));
+    }
+    assert!(longest <= Duration::from_millis(7_550), "{longest:?}");
+    assert_eq!(world.server.counters().datagrams_out - answers, 4);
+}
+
 /// Four times a minute on each plane, in turn, and whether it has just been talking or not.
 #[test]
 fn an_idle_link_is_heard_on_both_planes_in_turn() {
