@@ -75,6 +75,16 @@ codes! {
     Replaced = 44, "replaced";
     /// A moderator removed the peer (reserved).
     Kicked = 50, "kicked";
+    /// The peer's role and grants do not allow it.
+    Forbidden = 60, "forbidden";
+    /// There is no such entity or peer, or already one.
+    NoSuchEntity = 61, "no_such_entity";
+    /// The field has another version than expected, or the object another owner.
+    Conflict = 62, "conflict";
+    /// A key, value or number that breaks the rules.
+    BadState = 63, "bad_state";
+    /// The room's state has as much of this as it takes.
+    StateFull = 64, "state_full";
 }
 
 impl Code {
