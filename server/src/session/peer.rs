@@ -369,24 +369,46 @@ async fn write_state(
 ) -> Code {
     let mut stream = None;
     while let Some(message) = queue.next().await {
-        for start in (0..message.len()).step_by(limits::STATE_PIECE) {
-            let end = message.len().min(start + limits::STATE_PIECE);
-            let write = write_piece(connection, &mut stream, message.slice(start..end));
-            match timeout(limits::STATE_PIECE_TIME, write).await {
-                Ok(Some(())) => queue.written(end - start),
-                Ok(None) => {
-                    queue.written(message.len() - start);
-                    return pass_over(queue).await;
-                }
-                Err(_) => return Code::SlowConsumer,
-            }
+        // Most sessions wait here for good: what writing takes is on the heap while it lasts.
+        match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
+            Written::All => {}
+            Written::Refused => return pass_over(queue).await,
+            Written::TooSlow => return Code::SlowConsumer,
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
     }
     broken().await
 }
 
-/// `None`: the stream, or the connection, takes no more.
+/// How far a message of the state came.
+enum Written {
+    All,
+    /// The stream, or the connection, takes no more.
+    Refused,
+    TooSlow,
+}
+
+async fn write_message(
+    connection: &Connection,
+    stream: &mut Option<SendStream>,
+    message: &Bytes,
+    queue: &StateQueue,
+) -> Written {
+    for start in (0..message.len()).step_by(limits::STATE_PIECE) {
+        let end = message.len().min(start + limits::STATE_PIECE);
+        let write = write_piece(connection, stream, message.slice(start..end));
+        match timeout(limits::STATE_PIECE_TIME, write).await {
+            Ok(Some(())) => queue.written(end - start),
+            Ok(None) => {
+                queue.written(message.len() - start);
+                return Written::Refused;
+            }
+            Err(_) => return Written::TooSlow,
+        }
+    }
+    Written::All
+}
+
 async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,
