@@ -100,6 +100,20 @@ pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
 pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
 /// Most peers one event may name.
 pub const MAX_EVENT_TARGETS: usize = 1_024;
+/// Largest `StateRequest` in bytes; with what it makes of the server's update, below a full event.
+pub const MAX_STATE_REQUEST: usize = 16 << 10;
+/// Most operations of one request.
+pub const MAX_STATE_OPERATIONS: usize = 64;
+/// Largest key of a field in bytes.
+pub const MAX_STATE_KEY: usize = 64;
+/// Largest text or byte string of a field in bytes. More belongs into a storage server.
+pub const MAX_STATE_VALUE: usize = 4 << 10;
+/// Most fields of one entity.
+pub const MAX_STATE_FIELDS: usize = 64;
+/// Most objects of a room.
+pub const MAX_STATE_OBJECTS: usize = 4_096;
+/// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
+pub const MAX_STATE: usize = 1 << 20;
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;
 /// Largest room name in bytes.

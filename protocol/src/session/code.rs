@@ -65,7 +65,7 @@ codes! {
     Internal = 32, "internal";
     /// An event is larger than allowed or names too many peers.
     EventTooLarge = 40, "event_too_large";
-    /// The peer does not take its events as fast as they come.
+    /// The peer does not take its events or the state as fast as they come.
     SlowConsumer = 41, "slow_consumer";
     /// The peer was silent for longer than it may be.
     TimedOut = 42, "timed_out";
@@ -75,6 +75,16 @@ codes! {
     Replaced = 44, "replaced";
     /// A moderator removed the peer (reserved).
     Kicked = 50, "kicked";
+    /// The peer's role and grants do not allow it.
+    Forbidden = 60, "forbidden";
+    /// There is no such entity or peer, or already one.
+    NoSuchEntity = 61, "no_such_entity";
+    /// The field has another version than expected, or the object another owner.
+    Conflict = 62, "conflict";
+    /// A key, value or number that breaks the rules.
+    BadState = 63, "bad_state";
+    /// The room's state has as much of this as it takes.
+    StateFull = 64, "state_full";
 }
 
 impl Code {

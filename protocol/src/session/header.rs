@@ -35,10 +35,18 @@ pub enum Schema {
     EventUp = 32,
     /// [`super::EventDown`]
     EventDown = 33,
+    /// [`super::StateRequest`]
+    StateRequest = 48,
+    /// [`super::StateReply`]
+    StateReply = 49,
+    /// [`super::StateSnapshot`]
+    StateSnapshot = 50,
+    /// [`super::StateUpdate`]
+    StateUpdate = 51,
 }
 
 impl Schema {
-    const ALL: [Schema; 9] = [
+    const ALL: [Schema; 13] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -48,6 +56,10 @@ impl Schema {
         Schema::RosterUpdate,
         Schema::EventUp,
         Schema::EventDown,
+        Schema::StateRequest,
+        Schema::StateReply,
+        Schema::StateSnapshot,
+        Schema::StateUpdate,
     ];
 
     /// How this schema's bodies are encoded.

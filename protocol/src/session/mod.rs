@@ -10,12 +10,14 @@ mod code;
 mod handshake;
 mod header;
 mod messages;
+mod state;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
 pub use handshake::{Hello, Refuse, Welcome};
 pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;
+pub use state::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.
 pub const ALPN: &[u8] = b"nucleus";
@@ -32,6 +34,6 @@ pub mod stream {
     pub const CONTROL: u8 = 1;
     /// One direction, either end opens: reliable ordered events.
     pub const EVENTS: u8 = 2;
-    /// Server opens: a snapshot (reserved).
-    pub const SNAPSHOT: u8 = 3;
+    /// Server opens, one direction: the room's shared state, whole, and then each change.
+    pub const STATE: u8 = 3;
 }

@@ -3,6 +3,7 @@
 mod canonical;
 pub mod endpoint;
 mod handshake;
+mod intake;
 pub mod outgoing;
 mod peer;
 pub mod queue;
@@ -70,6 +71,10 @@ pub struct SessionCounters {
     pub events_in: AtomicU64,
     /// Events written to clients.
     pub events_out: AtomicU64,
+    /// Requests for changes of a room's shared state taken from clients.
+    pub state_in: AtomicU64,
+    /// Snapshots and updates of it written to clients.
+    pub state_out: AtomicU64,
 }
 
 impl SessionCounters {

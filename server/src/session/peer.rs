@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, EventUp, Schema, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+    self, Code, EventUp, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::SessionContext;
-use super::outgoing::{EventQueue, OutgoingQueues};
+use super::intake::Intake;
+use super::outgoing::{EventQueue, OutgoingQueues, StateQueue};
 use super::queue::Receiver;
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
@@ -50,11 +51,11 @@ impl PeerSession {
         let Self { connection, control: (send, receive), welcome, queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         // What wakes often is a task of its own: it would make all of the others below look too.
-        let writing = write_events(connection.clone(), queues.events, context.clone());
+        let writing = write(connection.clone(), queues.events, queues.state, context.clone());
         let mut writing = tokio::spawn(writing);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
+            code = read_control(receive, &room, seat, &context, events_seen) => End::Fault(code),
             code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
             code = write_control(send, welcome, queues.control) => End::Fault(code),
             code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
@@ -115,22 +116,36 @@ async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
     seat: Seat,
+    context: &SessionContext,
     mut events: watch::Receiver<EventStream>,
 ) -> Code {
-    match read_message(&mut stream, wire_limits::MAX_CLIENT_CONTROL_MESSAGE).await {
-        Ok((Schema::Leave, _)) => {
-            // What the peer said before it left still reaches the others.
-            // An event stream that is here already is seen by the other reader in between.
-            tokio::task::yield_now().await;
-            let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
-            let _in_time = timeout(limits::LEAVE_TIME, said).await;
-            room.post(RoomInput::Leave(seat, Code::Left)).await;
-            // The room answers by ending the session.
-            broken().await
+    let requests = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
+    let bytes = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
+    let mut intake = Intake::new(context.clock, requests, bytes, wire_limits::MAX_STATE_REQUEST);
+    loop {
+        intake.ready().await;
+        match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
+            Ok((Schema::StateRequest, body)) => {
+                intake.took(body.len(), room, seat);
+                let request = session::owned::<StateRequest>(&body);
+                let Ok(request) = request else { return Code::Malformed };
+                context.counters.state_in.fetch_add(1, Ordering::Relaxed);
+                room.post(RoomInput::State { from: seat, request }).await;
+            }
+            Ok((Schema::Leave, _)) => {
+                // What the peer said before it left still reaches the others.
+                // An event stream that is here already is seen by the other reader in between.
+                tokio::task::yield_now().await;
+                let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
+                let _in_time = timeout(limits::LEAVE_TIME, said).await;
+                room.post(RoomInput::Leave(seat, Code::Left)).await;
+                // The room answers by ending the session.
+                return broken().await;
+            }
+            Ok(_) | Err(ReadError::Header(_)) => return Code::Malformed,
+            // A client may close its half and stay.
+            Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
         }
-        Ok(_) | Err(ReadError::Header(_)) => Code::Malformed,
-        // A client may close its half and stay.
-        Err(ReadError::Ended | ReadError::Broken(_)) => broken().await,
     }
 }
 
@@ -182,18 +197,11 @@ async fn relay_events(
     context: &SessionContext,
     state: watch::Sender<EventStream>,
 ) -> Code {
-    let now = || Time::from_micros(context.clock.now());
-    let (average, burst) = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
-    let mut rate = Bucket::new(now(), average.into(), burst.into());
-    let (average, burst) = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
-    let mut bytes = Bucket::new(now(), average.into(), burst.into());
-    let mut alive = Alive::default();
+    let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
+    let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
+    let mut intake = Intake::new(context.clock, events, bytes, wire_limits::MAX_EVENT_MESSAGE);
     loop {
-        // Not reading is what tells the sender, by QUIC's flow control.
-        let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_EVENT));
-        if !wait.is_zero() {
-            sleep(wait).await;
-        }
+        intake.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
             Ok(message) => message,
             Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
@@ -205,33 +213,13 @@ async fn relay_events(
                 return broken().await;
             }
         };
-        rate.take(1);
-        bytes.take(body.len() as u64);
-        alive.tell(now(), room, from);
+        intake.took(body.len(), room, from);
         let input = (schema == Schema::EventUp).then(|| event(from, &body)).flatten();
         let Some(input) = input else { return Code::Malformed };
         context.counters.events_in.fetch_add(1, Ordering::Relaxed);
         room.post(input).await;
     }
 }
-
-/// Tells the shard, which alone knows who is away, that a peer speaks on its streams.
-#[derive(Default)]
-struct Alive {
-    next: Time,
-}
-
-impl Alive {
-    fn tell(&mut self, now: Time, room: &RoomHandle, seat: Seat) {
-        if now >= self.next {
-            self.next = now + limits::ALIVE_INTERVAL;
-            room.alive(seat);
-        }
-    }
-}
-
-/// Bytes of the largest event message.
-const LARGEST_EVENT: u64 = wire_limits::MAX_EVENT_MESSAGE as u64;
 
 fn event(from: Seat, body: &[u8]) -> Option<RoomInput> {
     let event = session::access::<EventUp>(body).ok()?;
@@ -297,10 +285,25 @@ async fn write_control(
     broken().await
 }
 
-async fn write_events(
+/// Writes events and shared state. A large snapshot fills what QUIC takes at once, for all streams
+/// together: whenever there is room again, the events are asked first.
+async fn write(
     connection: Connection,
-    mut queue: EventQueue,
+    events: EventQueue,
+    state: StateQueue,
     context: Arc<SessionContext>,
+) -> Code {
+    tokio::select! {
+        biased;
+        code = write_events(&connection, events, &context) => code,
+        code = write_state(&connection, state, &context) => code,
+    }
+}
+
+async fn write_events(
+    connection: &Connection,
+    mut queue: EventQueue,
+    context: &SessionContext,
 ) -> Code {
     let mut stream: Option<SendStream> = None;
     while let Some((queued, message)) = queue.next().await {
@@ -328,3 +331,78 @@ async fn write_events(
     }
     broken().await
 }
+
+async fn write_state(
+    connection: &Connection,
+    mut queue: StateQueue,
+    context: &SessionContext,
+) -> Code {
+    let mut stream = None;
+    while let Some(message) = queue.next().await {
+        // Most sessions wait here for good: what writing takes is on the heap while it lasts.
+        match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
+            Written::All => {}
+            Written::Refused => return pass_over(queue).await,
+            Written::TooSlow => return Code::SlowConsumer,
+        }
+        context.counters.state_out.fetch_add(1, Ordering::Relaxed);
+    }
+    broken().await
+}
+
+/// How far a message of the state came.
+enum Written {
+    All,
+    /// The stream, or the connection, takes no more.
+    Refused,
+    TooSlow,
+}
+
+async fn write_message(
+    connection: &Connection,
+    stream: &mut Option<SendStream>,
+    message: &Bytes,
+    queue: &StateQueue,
+) -> Written {
+    for start in (0..message.len()).step_by(limits::STATE_PIECE) {
+        let end = message.len().min(start + limits::STATE_PIECE);
+        let write = write_piece(connection, stream, message.slice(start..end));
+        match timeout(limits::STATE_PIECE_TIME, write).await {
+            Ok(Some(())) => queue.written(end - start),
+            Ok(None) => {
+                queue.written(message.len() - start);
+                return Written::Refused;
+            }
+            Err(_) => return Written::TooSlow,
+        }
+    }
+    Written::All
+}
+
+async fn write_piece(
+    connection: &Connection,
+    stream: &mut Option<SendStream>,
+    piece: Bytes,
+) -> Option<()> {
+    let stream = match stream {
+        Some(open) => open,
+        None => {
+            let mut opened = connection.open_uni().await.ok()?;
+            opened.set_priority(STATE_PRIORITY).ok()?;
+            opened.write_all(&[stream::STATE]).await.ok()?;
+            stream.insert(opened)
+        }
+    };
+    stream.write_chunk(piece).await.ok()
+}
+
+/// A client that does not know the stream refuses it and stays, without the state.
+async fn pass_over(mut queue: StateQueue) -> Code {
+    while let Some(message) = queue.next().await {
+        queue.written(message.len());
+    }
+    broken().await
+}
+
+/// Control and events, at 0, go before it.
+const STATE_PRIORITY: i32 = -1;

@@ -109,7 +109,7 @@ async fn nonsense_on_the_control_stream_ends_only_its_own_session() {
     let server = TestServer::start().await;
     let witness = server.join("witness").await;
     let huge = [&[stream::CONTROL][..], &[0xff; 8]].concat();
-    let wrong_stream = vec![stream::SNAPSHOT, 0, 0, 0];
+    let wrong_stream = vec![stream::STATE, 0, 0, 0];
     let mut truncated = vec![stream::CONTROL];
     truncated.extend_from_slice(&[4, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 200]);
     for bytes in [huge, wrong_stream, truncated] {

@@ -1,0 +1,64 @@
+//! How fast a stream of a client's is read, and that the shard hears of it.
+
+use nucleus_net::Clock;
+use nucleus_protocol::time::Time;
+use tokio::time::sleep;
+
+use crate::directory::RoomHandle;
+use crate::limits;
+use crate::rate::Bucket;
+use crate::room::Seat;
+
+/// Not reading is what tells the sender, by QUIC's flow control.
+pub(super) struct Intake {
+    clock: Clock,
+    messages: Bucket,
+    bytes: Bucket,
+    /// Bytes of the largest message.
+    largest: u64,
+    /// When the shard, which alone knows who is away, is to hear of the next message.
+    tell_at: Time,
+}
+
+impl Intake {
+    /// Messages and their bytes: so many a second, on average, and so many at once.
+    pub(super) fn new(
+        clock: Clock,
+        messages: (u32, u32),
+        bytes: (u32, u32),
+        largest: usize,
+    ) -> Self {
+        let now = Time::from_micros(clock.now());
+        let bucket = |(average, burst): (u32, u32)| Bucket::new(now, average.into(), burst.into());
+        let (messages, bytes) = (bucket(messages), bucket(bytes));
+        Self { clock, messages, bytes, largest: largest as u64, tell_at: Time::ZERO }
+    }
+
+    /// Waits until the next message may come, whatever its size.
+    pub(super) async fn ready(&mut self) {
+        loop {
+            let now = self.now();
+            let wait = self.messages.wait_for(now, 1);
+            let wait = wait.max(self.bytes.wait_for(now, self.largest));
+            if wait.is_zero() {
+                return;
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// One has come, of the session `seat`.
+    pub(super) fn took(&mut self, len: usize, room: &RoomHandle, seat: Seat) {
+        self.messages.take(1);
+        self.bytes.take(len as u64);
+        let now = self.now();
+        if now >= self.tell_at {
+            self.tell_at = now + limits::ALIVE_INTERVAL;
+            room.alive(seat);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(self.clock.now())
+    }
+}
