@@ -165,3 +165,30 @@ impl StateQueue {
         self.backlog.state.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nucleus_protocol::limits::MAX_STATE;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_whole_state_may_wait_and_not_much_more() {
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (outgoing, mut queues) = outgoing(Clock::new(), Arc::new(permit));
+        let state = |len| outgoing.state(vec![0; len].into());
+        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        assert_eq!(state(limits::STATE_FEED_BYTES), Pushed::Queued);
+        assert_eq!(state(MAX_STATE), Pushed::Behind);
+        // Events have a limit of their own.
+        let event = |len| outgoing.event(vec![0; len].into());
+        assert_eq!(event(limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
+        assert_eq!(event(1), Pushed::Behind);
+        let snapshot = queues.state.next().await.unwrap();
+        assert_eq!(state(MAX_STATE), Pushed::Behind, "on its way, and not there yet");
+        queues.state.written(snapshot.len());
+        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        drop(queues);
+        assert_eq!(state(1), Pushed::Gone);
+    }
+}

@@ -51,13 +51,17 @@ impl PeerSession {
         let Self { connection, control: (send, receive), welcome, queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         // What wakes often is a task of its own: it would make all of the others below look too.
-        let writing = write(connection.clone(), queues.events, queues.state, context.clone());
-        let mut writing = tokio::spawn(writing);
+        let control = write_control(send, welcome, queues.control);
+        let mut writing = tokio::spawn(write(
+            connection.clone(),
+            control,
+            (queues.events, queues.state),
+            context.clone(),
+        ));
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
             code = read_control(receive, &room, seat, &context, events_seen) => End::Fault(code),
             code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
-            code = write_control(send, welcome, queues.control) => End::Fault(code),
             code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
             code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
@@ -285,16 +289,17 @@ async fn write_control(
     broken().await
 }
 
-/// Writes events and shared state. A large snapshot fills what QUIC takes at once, for all streams
-/// together: whenever there is room again, the events are asked first.
+/// Writes the session's streams. A large snapshot fills what QUIC takes at once, for all of them
+/// together: whenever there is room again, what is never large is asked first.
 async fn write(
     connection: Connection,
-    events: EventQueue,
-    state: StateQueue,
+    control: impl Future<Output = Code>,
+    (events, state): (EventQueue, StateQueue),
     context: Arc<SessionContext>,
 ) -> Code {
     tokio::select! {
         biased;
+        code = control => code,
         code = write_events(&connection, events, &context) => code,
         code = write_state(&connection, state, &context) => code,
     }

@@ -40,10 +40,19 @@ fn random(world: &mut World, from: usize) -> Operation {
     }
 }
 
-/// Everybody has the room's state, and an answer to everything that was asked in this session.
+/// Everybody has the room's state, and an answer to everything that was asked in this session; and
+/// nothing is left of those who are gone.
 pub(crate) fn check(world: &World) {
     let state = world.room.shared_state();
-    for one in world.members() {
+    let members = world.members();
+    let here =
+        |peer: u64| members.iter().any(|one| world.clients[*one].peer.unwrap().0 == peer as u32);
+    assert!(state.host == 0 || here(state.host.into()), "a host who is gone");
+    for entity in &state.entities {
+        assert!(entity.scope != scope::PEER || here(entity.id), "fields of a peer who is gone");
+        assert!(entity.owner == 0 || here(entity.owner.into()), "an owner who is gone");
+    }
+    for one in members.iter().copied() {
         let client = &world.clients[one];
         assert_eq!(client.replica.snapshot(), state, "client {one} has another state");
         assert_eq!(client.replies.len(), client.asked as usize, "client {one} lacks a reply");
