@@ -78,7 +78,7 @@ impl Room {
 
     /// Asks for the changes of `batch`, all of them or none, and returns the version that the state
     /// has with them. By then they can be read here, and so can, after a refusal, the state that the
-    /// server judged by.
+    /// server judged by; only where the session was lost right behind the answer, when it is back.
     ///
     /// Unlike an event a request does not outlive its session, because a change that comes late may
     /// be wrong: see [`StateError::Interrupted`]. When the returned future is dropped the change may
