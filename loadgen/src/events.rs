@@ -132,7 +132,7 @@ impl EventBook {
         let (room, sender, number) = event_claim(&event.payload).ok_or(Wrong::Corrupt)?;
         let kind = EventKind::of(event.channel).ok_or(Wrong::Corrupt)?;
         let source = Source { seed: self.seed, room, sender };
-        let mut payload = Vec::new();
+        let mut payload = Vec::with_capacity(event.payload.len());
         source.event(kind, number, &mut payload);
         if payload != event.payload {
             return Err(Wrong::Corrupt);

@@ -205,6 +205,9 @@ impl Headset {
         input: &mut RecvBatch,
     ) {
         while let Ok(count) = self.socket.recv(input) {
+            if count > 0 {
+                books.prefetch(self.member);
+            }
             for datagram in input.iter_mut() {
                 wire.datagrams_in += 1;
                 let path = Path { remote: datagram.remote, local: None };
@@ -292,8 +295,8 @@ impl Headset {
             let start = self.link.begin(time, &mut wire.plain);
             let mut next = Some(first);
             while let Some(due) = next {
-                books.say(self.member, now, &due);
                 self.append(&due, wire);
+                books.say(self.member, now, &due, &wire.payload);
                 let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
                 next = if room { self.schedule.take(until) } else { None };
             }
@@ -413,12 +416,8 @@ fn hear(
 }
 
 fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
-    let ip = match remote {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
     UdpSocket::bind(&BindOptions {
-        addr: SocketAddr::new(ip, 0),
+        addr: local_address(remote)?,
         recv_buffer: BUFFER,
         send_buffer: BUFFER,
         only_v6: true,
@@ -427,6 +426,20 @@ fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
         gro: true,
         ..BindOptions::default()
     })
+}
+
+/// The address of this machine that speaks to `remote`, any port: a socket with one address is told
+/// nothing of it with every datagram.
+fn local_address(remote: SocketAddr) -> io::Result<SocketAddr> {
+    let any = match remote {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    let mut local = socket.local_addr()?;
+    local.set_port(0);
+    Ok(local)
 }
 
 fn put(

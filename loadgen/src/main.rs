@@ -21,7 +21,6 @@ mod payload;
 mod plan;
 mod profile;
 mod progress;
-mod remembered;
 mod report;
 mod run;
 mod said;

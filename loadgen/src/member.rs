@@ -141,14 +141,17 @@ impl Member {
     async fn listen(&mut self) -> End {
         let mut leave = self.crew.leave.subscribe();
         let mut deaths = self.crew.deaths.subscribe();
+        let darknesses = self.darknesses;
+        // Once for all events: each registers with everybody's watch.
+        let leave = leave.wait_for(|leave| *leave);
+        let death = deaths.wait_for(|count| *count > darknesses);
+        tokio::pin!(leave, death);
         loop {
             let event = tokio::select! {
                 // What the others do once everybody shall leave is not heard any more.
                 biased;
-                _ = leave.wait_for(|leave| *leave) => return End::Leave,
-                _ = deaths.wait_for(|count| *count > self.darknesses), if self.dies() => {
-                    return End::Died;
-                }
+                _ = &mut leave => return End::Leave,
+                _ = &mut death, if self.dies() => return End::Died,
                 event = self.receiver.next() => event,
             };
             match event {

@@ -1,60 +1,174 @@
 //! What a sender has said lately, to compare with what arrives.
 
+use nucleus_protocol::realtime::Message;
+
 use crate::channel::{Channel, Due};
+use crate::payload::{Source, VOICE_BYTES};
 use crate::sequence;
 
-/// The last messages that a sender sent on a channel: when each was due.
+/// Messages of which the payload is kept as well: one in a room of 300 is compared with it 299 times.
+/// Over a second's worth, so that a generator that is behind does not have to work them all out
+/// again and fall further behind.
+const PAYLOADS: usize = 64;
+/// Bytes of the largest payload, voice, rounded up.
+const PAYLOAD_BYTES: usize = 80;
+
+const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
+
+/// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    /// Twice the µs, plus one for the first packet of a spurt; a power of two long.
-    ring: Vec<u64>,
+    /// When each was due: twice the µs, plus one for the first packet of a spurt; a power of two long.
+    times: Vec<u64>,
     next: u64,
+    /// The newest of them as a whole, by number.
+    newest: Vec<Spoken>,
+}
+
+/// A message as it was sent. Aligned, so that comparing a pose touches one cache line.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+struct Spoken {
+    number: u64,
+    scheduled: u64,
+    first: bool,
+    len: u8,
+    payload: [u8; PAYLOAD_BYTES],
 }
 
 impl Said {
     /// Room for `seconds` at `hz`.
     pub(crate) fn new(hz: f64, seconds: f64) -> Self {
         let len = ((hz * seconds) as usize).next_power_of_two().max(256);
-        Said { ring: vec![0; len], next: 0 }
+        Said { times: vec![0; len], next: 0, newest: Vec::new() }
     }
 
     fn place(&self, number: u64) -> usize {
-        number as usize & (self.ring.len() - 1)
+        number as usize & (self.times.len() - 1)
     }
 
-    /// A message is being sent.
-    pub(crate) fn note(&mut self, due: &Due) {
+    /// A message is being sent, with its payload. Numbers count up.
+    pub(crate) fn note(&mut self, due: &Due, payload: &[u8]) {
         let place = self.place(due.number);
-        self.ring[place] = due.scheduled << 1 | u64::from(due.first);
+        self.times[place] = due.scheduled << 1 | u64::from(due.first);
         self.next = due.number + 1;
+        let spoken = Spoken::new(due, payload);
+        match self.newest.get_mut(due.number as usize % PAYLOADS) {
+            Some(place) => *place = spoken,
+            None => self.newest.push(spoken),
+        }
+    }
+
+    /// What was sent, if every byte of `message` is as `source` wrote it. Which slot it came from is
+    /// not looked at.
+    pub(crate) fn genuine(
+        &self,
+        source: Source,
+        channel: Channel,
+        message: &Message<'_>,
+    ) -> Option<Due> {
+        let sequence = message.sequence;
+        let spoken = self.newest.get(usize::from(sequence) % PAYLOADS);
+        if let Some(spoken) = spoken.filter(|spoken| spoken.number as u16 == sequence) {
+            let due = spoken.due(channel);
+            return same(source, &due, spoken.payload(), message).then_some(due);
+        }
+        let due = self.at(channel, sequence)?;
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+        due.payload(source, &mut payload);
+        same(source, &due, &payload, message).then_some(due)
     }
 
     /// The message behind a number on the wire, unless it was never sent or is long gone.
-    pub(crate) fn at(&self, channel: Channel, wire: u16) -> Option<Due> {
+    fn at(&self, channel: Channel, wire: u16) -> Option<Due> {
         let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;
-        (self.next - number <= self.ring.len() as u64).then_some(())?;
-        let entry = self.ring[self.place(number)];
+        (self.next - number <= self.times.len() as u64).then_some(())?;
+        let entry = self.times[self.place(number)];
         Some(Due { channel, number, scheduled: entry >> 1, first: entry & 1 != 0 })
     }
+}
+
+impl Spoken {
+    fn new(due: &Due, payload: &[u8]) -> Self {
+        let Due { number, scheduled, first, .. } = *due;
+        let mut spoken = Spoken {
+            number,
+            scheduled,
+            first,
+            len: payload.len() as u8,
+            payload: [0; PAYLOAD_BYTES],
+        };
+        spoken.payload[..payload.len()].copy_from_slice(payload);
+        spoken
+    }
+
+    fn due(&self, channel: Channel) -> Due {
+        Due { channel, number: self.number, scheduled: self.scheduled, first: self.first }
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.payload[..self.len.into()]
+    }
+}
+
+fn same(source: Source, due: &Due, payload: &[u8], message: &Message<'_>) -> bool {
+    Message { peer: message.peer, ..due.message(source, payload) } == *message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SOURCE: Source = Source { seed: 3, room: 1, sender: 2 };
+
+    fn due(number: u64) -> Due {
+        let first = number.is_multiple_of(3);
+        Due { channel: Channel::Voice, number, scheduled: 50 * number, first }
+    }
+
+    fn payload(due: &Due) -> Vec<u8> {
+        let mut payload = Vec::new();
+        due.payload(SOURCE, &mut payload);
+        payload
+    }
+
+    fn heard(said: &Said, due: &Due, payload: &[u8]) -> Option<Due> {
+        said.genuine(SOURCE, due.channel, &due.message(SOURCE, payload))
+    }
+
     #[test]
     fn knows_what_was_said_in_the_last_seconds() {
         let mut said = Said::new(30.0, 4.0);
-        assert_eq!(said.at(Channel::Object, 0), None);
-        let due = |number: u64| {
-            let first = number.is_multiple_of(3);
-            Due { channel: Channel::Object, number, scheduled: 50 * number, first }
-        };
-        (0..70_000).for_each(|number| said.note(&due(number)));
-        for number in 70_000 - 256..70_000 {
-            assert_eq!(said.at(Channel::Object, number as u16), Some(due(number)));
+        assert_eq!(heard(&said, &due(0), &payload(&due(0))), None);
+        for number in 0..70_000 {
+            said.note(&due(number), &payload(&due(number)));
         }
-        assert_eq!(said.at(Channel::Object, (70_000u64 - 257) as u16), None, "long gone");
-        assert_eq!(said.at(Channel::Object, 70_000u64 as u16), None, "never said");
+        for number in 70_000 - 256..70_000 {
+            let due = due(number);
+            assert_eq!(heard(&said, &due, &payload(&due)), Some(due));
+        }
+        for (number, why) in [(70_000 - 257, "long gone"), (70_000, "never said")] {
+            assert_eq!(heard(&said, &due(number), &payload(&due(number))), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn every_byte_counts_whether_it_is_kept_or_worked_out_again() {
+        let mut said = Said::new(30.0, 4.0);
+        for number in 0..200 {
+            said.note(&due(number), &payload(&due(number)));
+        }
+        for number in [0, 100, 135, 136, 199] {
+            let due = due(number);
+            let good = payload(&due);
+            for place in 0..good.len() {
+                let mut bad = good.clone();
+                bad[place] ^= 1;
+                assert_eq!(heard(&said, &due, &bad), None);
+            }
+            assert_eq!(heard(&said, &due, &good[1..]), None);
+            assert_eq!(heard(&said, &Due { scheduled: due.scheduled + 1_000, ..due }, &good), None);
+            assert_eq!(heard(&said, &due, &good), Some(due));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     checked,
     cmsg::{Control, space},
     name::Name,
-    send::{MESSAGES, Piece},
+    send::Piece,
     socket::UdpSocket,
     zeroed,
 };
@@ -19,25 +19,25 @@ use std::{
 /// The source address, of either family, and the segment size.
 const CONTROL_BYTES: usize = space(size_of::<libc::in6_pktinfo>()) + space(size_of::<u16>());
 
-/// What the kernel is shown of some pieces: addresses, control messages, bytes.
-pub(super) struct Calls<'a> {
-    names: [(Name, libc::socklen_t); MESSAGES],
-    controls: [(Control<CONTROL_BYTES>, usize); MESSAGES],
-    vectors: [libc::iovec; MESSAGES],
+/// What the kernel is shown of up to N pieces: addresses, control messages, bytes.
+pub(super) struct Calls<'a, const N: usize> {
+    names: [(Name, libc::socklen_t); N],
+    controls: [(Control<CONTROL_BYTES>, usize); N],
+    vectors: [libc::iovec; N],
     /// The vectors point into it.
     batch: PhantomData<&'a SendBatch>,
 }
 
-impl<'a> Calls<'a> {
+impl<'a, const N: usize> Calls<'a, N> {
     pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], socket: &UdpSocket) -> Self {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let mut calls = Calls {
-            names: [(Name::EMPTY, 0); MESSAGES],
-            controls: [(Control::EMPTY, 0); MESSAGES],
-            vectors: [none; MESSAGES],
+            names: [(Name::EMPTY, 0); N],
+            controls: [(Control::EMPTY, 0); N],
+            vectors: [none; N],
             batch: PhantomData,
         };
-        for (index, piece) in pieces.iter().enumerate().take(MESSAGES) {
+        for (index, piece) in pieces.iter().enumerate().take(N) {
             let Some(entry) = batch.entries().get(piece.entry) else { break };
             let (name, len) = &mut calls.names[index];
             *len = name.set(entry.dest, socket.v6);
@@ -60,8 +60,8 @@ impl<'a> Calls<'a> {
         range: std::ops::Range<usize>,
     ) -> io::Result<usize> {
         // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
-        let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
-        let range = range.start.min(MESSAGES)..range.end.min(MESSAGES);
+        let mut headers: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
+        let range = range.start.min(N)..range.end.min(N);
         let parts = self.names.iter_mut().zip(&mut self.controls).zip(&mut self.vectors);
         let parts = parts.zip(&mut headers).skip(range.start).take(range.len());
         for ((((name, name_len), (control, used)), vector), header) in parts {
