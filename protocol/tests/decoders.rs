@@ -6,7 +6,7 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
     self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Refuse, RosterUpdate,
-    Welcome,
+    StateReply, StateRequest, StateSnapshot, StateUpdate, Welcome,
 };
 use proptest::prelude::*;
 
@@ -22,6 +22,8 @@ fn decode_everything(bytes: &[u8]) {
     let _up = (session::owned::<Join>(bytes), session::owned::<EventUp>(bytes));
     let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
+    let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
+    let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
     }
@@ -30,6 +32,35 @@ fn decode_everything(bytes: &[u8]) {
 fn peer(n: u32) -> session::Peer {
     let (user, name) = (vec![b'u'; n as usize % 40], vec![b'n'; n as usize % 9]);
     session::Peer { peer: n, slot: n as u16, presence: 0, user, name, role: b"host".to_vec() }
+}
+
+fn field(n: u8) -> session::Field {
+    let value = session::Value { kind: session::value::BYTES, bits: 0, bytes: vec![n; n.into()] };
+    session::Field { key: vec![b'k'; 1 + usize::from(n)], value, version: n.into() }
+}
+
+fn state_messages() -> [Vec<u8>; 4] {
+    let session::Field { key, value, .. } = field(9);
+    let set = session::Operation {
+        kind: session::operation::SET,
+        scope: session::scope::OBJECT,
+        id: 7,
+        mode: 0,
+        peer: 0,
+        key: key.clone(),
+        value: value.clone(),
+        expected: 3,
+    };
+    let (kind, scope) = (session::change::SET, session::scope::OBJECT);
+    let change = session::Change { kind, scope, id: 7, peer: 1, mode: 2, key, value };
+    let fields = (0..4).map(field).collect();
+    let entity = session::Entity { scope, id: 7, owner: 1, mode: 2, fields };
+    [
+        session::encode(&StateRequest { request: 1, operations: vec![set; 3] }),
+        session::encode(&StateReply { request: 1, code: 62, failed: 2, version: 9 }),
+        session::encode(&StateSnapshot { version: 9, host: 1, entities: vec![entity; 3] }),
+        session::encode(&StateUpdate { version: 10, peer: 1, changes: vec![change; 3] }),
+    ]
 }
 
 /// One valid encoding of each message, bodies only.
@@ -61,7 +92,11 @@ fn valid_messages() -> Vec<Vec<u8>> {
         session::encode(&Leave { code: 0 }),
         hello.encode(),
     ];
-    encoded.into_iter().map(|m| m[session::MESSAGE_HEADER..].to_vec()).collect()
+    encoded
+        .into_iter()
+        .chain(state_messages())
+        .map(|m| m[session::MESSAGE_HEADER..].to_vec())
+        .collect()
 }
 
 fn transform(reach: f32) -> impl Strategy<Value = Transform> {

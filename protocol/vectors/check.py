@@ -25,6 +25,8 @@ READERS = {
     "leave": lambda data: session.read_message(18, data),
     "roster_update": lambda data: session.read_message(19, data),
     "event_up": lambda data: session.read_message(32, data),
+    "state_request": lambda data: session.read_message(48, data),
+    "state_snapshot": lambda data: session.read_message(50, data),
     "body": lambda data: realtime.read_body("client", data),
     "keep_alive": lambda data: realtime.read_frame("client", realtime.KEEP_ALIVE, Reader(data)),
     "ack": lambda data: realtime.read_frame("server", realtime.ACK, Reader(data)),

@@ -11,6 +11,12 @@ ENDPOINT = [("ip", STRING), ("port", 2)]
 PEER = [("peer", 4), ("slot", 2), ("presence", 1), ("user", STRING), ("name", STRING), ("role", STRING)]
 GRANT = [("link_id", 4), ("connection_id", ("array", 8)), ("spare", ("array", 8)),
          ("secret", ("array", 32)), ("suite", 1), ("flags", 1), ("endpoints", ("list", ENDPOINT))]
+VALUE = [("kind", 1), ("bits", 8), ("bytes", STRING)]
+OPERATION = [("kind", 1), ("scope", 1), ("id", 8), ("mode", 1), ("peer", 4), ("key", STRING),
+             ("value", VALUE), ("expected", 8)]
+FIELD = [("key", STRING), ("value", VALUE), ("version", 8)]
+ENTITY = [("scope", 1), ("id", 8), ("owner", 4), ("mode", 1), ("fields", ("list", FIELD))]
+CHANGE = [("kind", 1), ("scope", 1), ("id", 8), ("peer", 4), ("mode", 1), ("key", STRING), ("value", VALUE)]
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("room", STRING), ("name", STRING),
          ("capacity", 2), ("suites", STRING)],
@@ -22,6 +28,10 @@ ARCHIVES = {
          ("changed", ("list", [("peer", 4), ("presence", 1)]))],
     32: [("target", 1), ("channel", 1), ("peers", ("list", 4)), ("payload", STRING)],
     33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("payload", STRING)],
+    48: [("request", 4), ("operations", ("list", OPERATION))],
+    49: [("request", 4), ("code", 2), ("failed", 2), ("version", 8)],
+    50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
+    51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
 }
 
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_REQUEST};
 use nucleus_protocol::realtime::Kind;
 
 /// Bytes that the flushes of one turn send at most, but for the last recipient's: 2 Gbit/s in turns of
@@ -93,6 +94,28 @@ pub const EVENT_BYTES_PER_SECOND: u32 = 64 << 10;
 /// ... and at once: half of a recipient's backlog, so that one sender alone cuts nobody off whose
 /// network carries the average.
 pub const EVENT_BYTES_BURST: u32 = 128 << 10;
+/// Requests for changes of the shared state that a peer may send a second, on average; reading waits
+/// beyond it. A slider that is dragged needs them all; what moves faster belongs on the realtime plane.
+pub const STATE_REQUESTS_PER_SECOND: u32 = 30;
+/// ... and at once: their replies fill half of a session's control queue.
+pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 2;
+/// Bytes of them a second, on average: half of what events have, for everybody gets these too ...
+pub const STATE_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND / 2;
+/// ... and at once: eight full ones, when somebody lays out a scene.
+pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
+/// Bytes of updates that are kept behind an encoded snapshot, for whoever comes in the same moment:
+/// above that a new snapshot is less than what it saves.
+pub const STATE_FEED_BYTES: usize = 64 << 10;
+/// Messages waiting for a session's state stream ...
+pub const STATE_QUEUE: usize = 4_096;
+/// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further
+/// behind is cut and resumes from a new snapshot.
+pub const STATE_BACKLOG_BYTES: usize = MAX_STATE + 2 * EVENT_BACKLOG_BYTES;
+/// A state message goes to QUIC in pieces of this many bytes ...
+pub const STATE_PIECE: usize = 16 << 10;
+/// ... and a recipient that does not take one in this time is cut. There is no limit on the age of what
+/// waits behind a snapshot, which takes its time on a slow network.
+pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
 /// How long a leaving peer's last events may take to arrive behind its leave.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to say what it is.

@@ -83,6 +83,8 @@ impl Metrics {
             ("resumes", "Peers that came back with their ticket.", &c.counters.resumes),
             ("events_in", "Reliable events taken from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
+            ("state_in", "Requests for changes of shared state.", &c.counters.state_in),
+            ("state_out", "Snapshots and updates of it written.", &c.counters.state_out),
         ];
         for (name, help, value) in counters {
             let name = format!("nucleus_session_{name}_total");

@@ -65,7 +65,7 @@ codes! {
     Internal = 32, "internal";
     /// An event is larger than allowed or names too many peers.
     EventTooLarge = 40, "event_too_large";
-    /// The peer does not take its events as fast as they come.
+    /// The peer does not take its events or the state as fast as they come.
     SlowConsumer = 41, "slow_consumer";
     /// The peer was silent for longer than it may be.
     TimedOut = 42, "timed_out";

@@ -9,6 +9,7 @@ mod keys;
 mod realtime;
 mod refused;
 mod session;
+mod state;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

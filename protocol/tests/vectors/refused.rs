@@ -8,16 +8,16 @@ use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frames, Header};
 use nucleus_protocol::session::*;
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 
 use super::{golden, hex, list, unhex};
 
 /// A case: what the bytes claim to be, why they are refused, the bytes.
-fn case(what: &str, why: &str, bytes: &[u8]) -> Value {
+fn case(what: &str, why: &str, bytes: &[u8]) -> Json {
     json!({ "what": what, "why": why, "hex": hex(bytes) })
 }
 
-fn session_headers() -> Vec<Value> {
+fn session_headers() -> Vec<Json> {
     let header = |why, bytes: [u8; 8]| case("message_header", why, &bytes);
     vec![
         header("unknown schema", [0, 0, 0, 0, 1, 99, 0, 1]),
@@ -32,7 +32,7 @@ fn session_headers() -> Vec<Value> {
     ]
 }
 
-fn handshakes() -> Vec<Value> {
+fn handshakes() -> Vec<Json> {
     vec![
         case("hello", "empty", &[]),
         case("hello", "no agent", &[1, 1, 0]),
@@ -53,7 +53,7 @@ fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn archives() -> Vec<Value> {
+fn archives() -> Vec<Json> {
     let peers = vec![1, 2, 3];
     let event = EventUp { target: TO_LISTED, channel: 0, peers, payload: b"grab".to_vec() };
     // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, peers at 16 before the
@@ -71,6 +71,14 @@ fn archives() -> Vec<Value> {
     // Body: u n r u n r, two peers of 31 bytes, then the root of 28 bytes. The first peer's name
     // stands 28 + 31 + 16 bytes before the end.
     let roster = encode(&roster)[MESSAGE_HEADER..].to_vec();
+    let value = Value { kind: value::TEXT, bits: 0, bytes: b"red".to_vec() };
+    let field = |key: &[u8]| Field { key: key.to_vec(), value: value.clone(), version: 1 };
+    let fields = vec![field(b"k"), field(b"l")];
+    let entity = Entity { scope: scope::PEER, id: 1, owner: 0, mode: 0, fields };
+    let state = StateSnapshot { version: 1, host: 0, entities: vec![entity] };
+    // Body: k red l red, two fields of 33 bytes, one entity of 22, then the root of 20 bytes. The
+    // offset of the second field's text stands 20 + 22 + 8 + 8 bytes before the end.
+    let state = encode(&state)[MESSAGE_HEADER..].to_vec();
     let up = |why, bytes: &[u8]| case("event_up", why, bytes);
     let update = |why, bytes: &[u8]| case("roster_update", why, bytes);
     vec![
@@ -87,11 +95,22 @@ fn archives() -> Vec<Value> {
         update("a name behind its peer", &patched(roster.clone(), 75, &20i32.to_le_bytes())),
         update("one peer's name is another's", &patched(roster, 75, &(-17i32).to_le_bytes())),
         case("leave", "one byte of two", &[0]),
+        case(
+            "state_snapshot",
+            "a value runs into the fields",
+            &patched(state.clone(), 54, &4u32.to_le_bytes()),
+        ),
+        case(
+            "state_snapshot",
+            "more entities than there are",
+            &patched(state, 4, &2u32.to_le_bytes()),
+        ),
+        case("state_request", "shorter than its root", &[0; 11]),
         case("joined", "zeros shorter than its root", &[0; 40]),
     ]
 }
 
-fn bodies() -> Vec<Value> {
+fn bodies() -> Vec<Json> {
     let body = |why, bytes: &[u8]| case("body", why, bytes);
     let largest = [&[3, 0xd7, 0x08][..], &[0; 10 + 1_101]].concat();
     vec![
@@ -108,7 +127,7 @@ fn bodies() -> Vec<Value> {
     ]
 }
 
-fn datagrams() -> Vec<Value> {
+fn datagrams() -> Vec<Json> {
     let datagram = |why, form: u8, len: usize| {
         let bytes = [&[form][..], &vec![0x11; len - 1]].concat();
         case("datagram_header", why, &bytes)
@@ -123,7 +142,7 @@ fn datagrams() -> Vec<Value> {
     ]
 }
 
-fn payloads() -> Vec<Value> {
+fn payloads() -> Vec<Json> {
     let pose =
         |why, flags: u8, len: usize| case("pose", why, &[&[flags][..], &vec![0; len]].concat());
     vec![
@@ -154,6 +173,8 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "event_up" => access::<EventUp>(bytes).is_err(),
         "roster_update" => access::<RosterUpdate>(bytes).is_err(),
         "leave" => access::<Leave>(bytes).is_err(),
+        "state_request" => access::<StateRequest>(bytes).is_err(),
+        "state_snapshot" => access::<StateSnapshot>(bytes).is_err(),
         "joined" => access::<Joined>(bytes).is_err(),
         "body" => Frames::new(bytes).any(|frame| frame.is_err()),
         "datagram_header" => Header::parse(bytes).is_none(),

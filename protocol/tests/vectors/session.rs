@@ -2,43 +2,43 @@
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 
-use super::{golden, hex, list, unhex};
+use super::{golden, hex, list, state, unhex};
 
 /// A message's fields in JSON, byte strings in hexadecimal.
-trait Fields {
-    fn fields(&self) -> Value;
+pub(super) trait Fields {
+    fn fields(&self) -> Json;
 }
 
-fn all<T: Fields>(list: &[T]) -> Value {
+pub(super) fn all<T: Fields>(list: &[T]) -> Json {
     list.iter().map(Fields::fields).collect()
 }
 
 impl Fields for Hello {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "oldest": self.oldest, "newest": self.newest, "flags": self.flags,
                 "agent": hex(&self.agent) })
     }
 }
 
 impl Fields for Welcome {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "version": self.version, "flags": self.flags, "server_id": hex(&self.server_id),
                 "agent": hex(&self.agent) })
     }
 }
 
 impl Fields for Refuse {
-    fn fields(&self) -> Value {
-        let endpoints: Value = self.endpoints.iter().map(|endpoint| hex(endpoint)).collect();
+    fn fields(&self) -> Json {
+        let endpoints: Json = self.endpoints.iter().map(|endpoint| hex(endpoint)).collect();
         json!({ "code": self.code, "text": hex(&self.text), "retry_after_ms": self.retry_after_ms,
                 "oldest": self.oldest, "newest": self.newest, "endpoints": endpoints })
     }
 }
 
 impl Fields for Join {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
                 "last_event": self.last_event, "room": hex(&self.room),
                 "name": hex(&self.name), "capacity": self.capacity, "suites": hex(&self.suites) })
@@ -46,7 +46,7 @@ impl Fields for Join {
 }
 
 impl Fields for Joined {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "peer": self.peer, "slot": self.slot, "capacity": self.capacity,
                 "room_epoch": self.room_epoch, "roster_version": self.roster_version,
                 "roster": all(&self.roster), "grant": self.grant.fields(),
@@ -58,14 +58,14 @@ impl Fields for Joined {
 }
 
 impl Fields for Peer {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "peer": self.peer, "slot": self.slot, "presence": self.presence,
                 "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role) })
     }
 }
 
 impl Fields for LinkGrant {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "link_id": self.link_id, "connection_id": hex(&self.connection_id),
                 "spare": hex(&self.spare), "secret": hex(&self.secret), "suite": self.suite,
                 "flags": self.flags, "endpoints": all(&self.endpoints) })
@@ -73,52 +73,52 @@ impl Fields for LinkGrant {
 }
 
 impl Fields for Endpoint {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "ip": hex(&self.ip), "port": self.port })
     }
 }
 
 impl Fields for Leave {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "code": self.code })
     }
 }
 
 impl Fields for RosterUpdate {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "version": self.version, "joined": all(&self.joined), "left": all(&self.left),
                 "changed": all(&self.changed) })
     }
 }
 
 impl Fields for PeerLeft {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "peer": self.peer, "code": self.code })
     }
 }
 
 impl Fields for PeerPresence {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "peer": self.peer, "presence": self.presence })
     }
 }
 
 impl Fields for EventUp {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "target": self.target, "channel": self.channel, "peers": self.peers,
                 "payload": hex(&self.payload) })
     }
 }
 
 impl Fields for EventDown {
-    fn fields(&self) -> Value {
+    fn fields(&self) -> Json {
         json!({ "peer": self.peer, "roster_version": self.roster_version,
                 "sequence": self.sequence, "channel": self.channel,
                 "payload": hex(&self.payload) })
     }
 }
 
-fn case(name: &str, schema: Schema, message: &impl Fields, bytes: &[u8]) -> Value {
+pub(super) fn case(name: &str, schema: Schema, message: &impl Fields, bytes: &[u8]) -> Json {
     json!({ "name": name, "schema": schema as u16, "fields": message.fields(),
             "hex": hex(bytes) })
 }
@@ -126,19 +126,21 @@ fn case(name: &str, schema: Schema, message: &impl Fields, bytes: &[u8]) -> Valu
 macro_rules! archive {
     ($name:literal, $message:expr) => {{
         let message = $message;
-        case($name, schema_of(&message), &message, &encode(&message))
+        let schema = $crate::session::schema_of(&message);
+        $crate::session::case($name, schema, &message, &encode(&message))
     }};
 }
+pub(super) use archive;
 
-fn schema_of<T: ArchivedMessage>(_: &T) -> Schema {
+pub(super) fn schema_of<T: ArchivedMessage>(_: &T) -> Schema {
     T::SCHEMA
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(super) fn text(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
-fn handshakes() -> Vec<Value> {
+fn handshakes() -> Vec<Json> {
     let hello = |flags, agent| Hello { oldest: 1, newest: 3, flags, agent };
     let welcome = |server_id, agent| Welcome { version: 1, flags: 0, server_id, agent };
     let full = Refuse {
@@ -216,7 +218,7 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
     }
 }
 
-fn joins() -> Vec<Value> {
+fn joins() -> Vec<Json> {
     let endpoints = vec![
         Endpoint { ip: vec![192, 0, 2, 7], port: 5056 },
         Endpoint { ip: vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], port: 5056 },
@@ -256,7 +258,7 @@ fn joins() -> Vec<Value> {
     ]
 }
 
-fn roster_updates() -> Vec<Value> {
+fn roster_updates() -> Vec<Json> {
     let left = vec![PeerLeft { peer: 4, code: 0 }, PeerLeft { peer: 5, code: 42 }];
     let changed = vec![PeerPresence { peer: 6, presence: AWAY }];
     let only_left = RosterUpdate { version: 2, left: left.clone(), ..RosterUpdate::default() };
@@ -267,7 +269,7 @@ fn roster_updates() -> Vec<Value> {
     ]
 }
 
-fn events() -> Vec<Value> {
+fn events() -> Vec<Json> {
     let up = |target, peers, payload| EventUp { target, channel: 7, peers, payload };
     let down = |payload| EventDown {
         peer: 70_000,
@@ -286,7 +288,7 @@ fn events() -> Vec<Value> {
 }
 
 /// The fields that a body says, read by this crate.
-fn read(schema: Schema, body: &[u8]) -> Value {
+fn read(schema: Schema, body: &[u8]) -> Json {
     match schema {
         Schema::Hello => Hello::parse(body).expect("a Hello").fields(),
         Schema::Welcome => Welcome::parse(body).expect("a Welcome").fields(),
@@ -297,12 +299,16 @@ fn read(schema: Schema, body: &[u8]) -> Value {
         Schema::RosterUpdate => owned::<RosterUpdate>(body).expect("a RosterUpdate").fields(),
         Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
         Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
+        Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
+        Schema::StateReply => owned::<StateReply>(body).expect("a StateReply").fields(),
+        Schema::StateSnapshot => owned::<StateSnapshot>(body).expect("a StateSnapshot").fields(),
+        Schema::StateUpdate => owned::<StateUpdate>(body).expect("a StateUpdate").fields(),
     }
 }
 
 #[test]
 fn session_messages() {
-    let made = [handshakes(), joins(), roster_updates(), events()].concat();
+    let made = [handshakes(), joins(), roster_updates(), events(), state::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

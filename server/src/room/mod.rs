@@ -1,4 +1,4 @@
-//! A room proper: roster, presence, events. A pure state machine, driven by one task a room
+//! A room proper: roster, presence, events, shared state. A pure state machine, driven by one task a room
 //! ([`task`]); the other half, which relays the realtime plane, is the shard's stage.
 //!
 //! A join is admitted here, gets a slot, waits for the shard to confirm its link, and only then is
@@ -7,8 +7,11 @@
 
 mod events;
 mod peer;
+mod rights;
 mod roster;
+mod shared;
 mod slots;
+mod state;
 pub mod task;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,8 +30,10 @@ use events::EventLog;
 pub use events::EventTarget;
 use peer::PeerState;
 pub use peer::{Claim, Seat};
+pub use rights::{Rights, Role};
 use roster::RosterLog;
 use slots::Slots;
+use state::{Feed, State};
 
 /// What a room is set to.
 #[derive(Clone, Debug)]
@@ -51,8 +56,8 @@ pub struct JoinRequest {
     pub user: String,
     /// Display name.
     pub name: String,
-    /// Role from the token.
-    pub role: String,
+    /// Role and grants from the token; a place that is resumed keeps what it had.
+    pub role: Role,
     /// It has been here and wants its place back.
     pub resume: Option<Resume>,
     /// The link's grant, complete but for its connection ids.
@@ -100,6 +105,8 @@ pub enum RoomOutput {
     Control(Seat, Bytes),
     /// A message for its event stream.
     Event(Seat, Bytes),
+    /// A message for its state stream.
+    State(Seat, Bytes),
     /// Close the session and say why.
     Disconnect(Seat, Code),
     /// The room is empty and over.
@@ -116,6 +123,10 @@ pub struct Room {
     slots: Slots,
     roster: RosterLog,
     events: EventLog,
+    state: State,
+    feed: Feed,
+    /// Peers that the shared state does not know to be gone yet.
+    gone: Vec<PeerId>,
     ending: bool,
     outputs: VecDeque<RoomOutput>,
 }
@@ -131,6 +142,9 @@ impl Room {
             expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
+            state: State::default(),
+            feed: Feed::default(),
+            gone: Vec::new(),
             ending: false,
             outputs: VecDeque::new(),
         }
@@ -240,18 +254,26 @@ impl Room {
     /// Ends the room: everybody is told why.
     pub fn handle_shutdown(&mut self, now: Time, code: Code) {
         let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
-        everybody.into_iter().for_each(|peer| self.remove(now, peer, code));
+        everybody.into_iter().for_each(|peer| self.take_out(now, peer, code));
+        self.clear_up();
         // Nobody may have been there yet: the first join is on its way, and will find it closed.
         self.close_if_empty();
     }
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
+        let mut expired = false;
         while let Some((_, peer)) = self.expiries.pop_front_if(|(at, _)| *at <= now) {
-            self.remove(now, peer, Code::TimedOut);
+            self.take_out(now, peer, Code::TimedOut);
+            expired = true;
+        }
+        if expired {
+            self.clear_up();
+            self.close_if_empty();
         }
         self.events.forget(now);
         if let Some(update) = self.roster.take_due(now) {
+            self.feed.end_batch();
             let message = Bytes::from(session::encode(&update));
             for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
                 self.outputs.push_back(RoomOutput::Control(state.seat(*peer), message.clone()));
@@ -282,6 +304,7 @@ impl Room {
         }
         let slot = self.slots.allocate(now, &request.user)?;
         replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
+        self.clear_up();
         let peer = PeerId(self.next_peer);
         self.next_peer += 1;
         let seat = Seat { peer, session: 1 };
@@ -369,6 +392,7 @@ impl Room {
         self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
         let missed = missed.into_iter().map(|message| RoomOutput::Event(seat, message));
         self.outputs.extend(missed);
+        self.tell_state(seat);
     }
 
     fn roster(&self) -> Vec<Peer> {
@@ -384,6 +408,7 @@ impl Room {
 
     fn remove(&mut self, now: Time, peer: PeerId, code: Code) {
         self.take_out(now, peer, code);
+        self.clear_up();
         self.close_if_empty();
     }
 
@@ -392,6 +417,7 @@ impl Room {
         self.expiries.retain(|(_, lost)| *lost != peer);
         if state.is_announced() {
             self.roster.left(now, peer, code);
+            self.gone.push(peer);
         }
         self.outputs.push_back(RoomOutput::CloseLink(peer));
         self.outputs.push_back(RoomOutput::Disconnect(state.seat(peer), code));

@@ -2,7 +2,7 @@
 
 use nucleus_protocol::session::{self, LinkGrant, Peer};
 
-use super::JoinRequest;
+use super::{JoinRequest, Role};
 use crate::shard::PeerId;
 
 /// A session's seat on a peer's place. A resume takes the place for a new session; what the one
@@ -32,7 +32,7 @@ pub(super) struct PeerState {
     pub(super) slot: u16,
     pub(super) user: String,
     name: String,
-    role: String,
+    pub(super) role: Role,
     /// Until the shard has confirmed the session's link.
     pub(super) pending: Option<LinkGrant>,
     /// The roster has the peer, from this version on.
@@ -108,7 +108,7 @@ impl PeerState {
             presence: self.presence(),
             user: self.user.clone().into_bytes(),
             name: self.name.clone().into_bytes(),
-            role: self.role.clone().into_bytes(),
+            role: self.role.name.clone().into_bytes(),
         }
     }
 }

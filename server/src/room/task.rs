@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_net::Clock;
-use nucleus_protocol::session::{Code, Joined, encode};
+use nucleus_protocol::session::{Code, Joined, StateRequest, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +37,13 @@ pub enum RoomInput {
         channel: u8,
         /// Opaque.
         payload: Vec<u8>,
+    },
+    /// A request for changes of the shared state.
+    State {
+        /// Who asks.
+        from: Seat,
+        /// What for.
+        request: StateRequest,
     },
     /// End the room.
     Shutdown(Code),
@@ -109,6 +116,7 @@ impl RoomTask {
             RoomInput::Event { from, target, channel, payload } => {
                 self.room.handle_event(now, from, target, channel, payload);
             }
+            RoomInput::State { from, request } => self.room.handle_state_request(from, request),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
         }
     }
@@ -160,6 +168,7 @@ impl RoomTask {
                     self.push(seat, |out| out.control(message));
                 }
                 RoomOutput::Event(seat, message) => self.push(seat, |out| out.event(message)),
+                RoomOutput::State(seat, message) => self.push(seat, |out| out.state(message)),
                 RoomOutput::Disconnect(seat, code) => {
                     if self.seated(seat).is_some()
                         && let Some(seated) = self.sessions.remove(&seat.peer)

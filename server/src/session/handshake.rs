@@ -21,7 +21,7 @@ use super::peer::PeerSession;
 use super::wire::{ReadError, read_message};
 use super::{SessionContext, SessionCounters};
 use crate::directory::{RoomHandle, RoomKey};
-use crate::room::{JoinRequest, Resume, Seat};
+use crate::room::{JoinRequest, Resume, Role, Seat};
 use crate::token::{Admission, TokenError};
 
 /// What the server calls itself in `Welcome`.
@@ -171,7 +171,8 @@ impl Entrance<'_> {
         let name = display_name(join, &admission)?;
         let wish = Some(join.capacity).filter(|c| *c > 0);
         let joining = context.directory.join(&key, wish, || {
-            let who = (admission.user.clone(), name.clone(), admission.role.clone());
+            let role = Role::new(admission.role.clone(), &admission.grants);
+            let who = (admission.user.clone(), name.clone(), role);
             self.request(who, None)
         });
         joining.await.map_err(|code| Refusal::new(code, text_of(code)))
@@ -179,7 +180,7 @@ impl Entrance<'_> {
 
     fn request(
         &mut self,
-        (user, name, role): (String, String, String),
+        (user, name, role): (String, String, Role),
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
         let (outgoing, session_end) = outgoing(self.context.clock, self.permit.clone());

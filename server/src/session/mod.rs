@@ -70,6 +70,10 @@ pub struct SessionCounters {
     pub events_in: AtomicU64,
     /// Events written to clients.
     pub events_out: AtomicU64,
+    /// Requests for changes of a room's shared state taken from clients.
+    pub state_in: AtomicU64,
+    /// Snapshots and updates of it written to clients.
+    pub state_out: AtomicU64,
 }
 
 impl SessionCounters {

@@ -18,8 +18,9 @@ pub struct Outgoing {
     _permit: Arc<OwnedSemaphorePermit>,
     control: Sender<Bytes>,
     events: Sender<(Time, Bytes)>,
+    state: Sender<Bytes>,
     datagrams: Sender<(Instant, Bytes)>,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
 }
@@ -30,6 +31,8 @@ pub struct OutgoingQueues {
     pub control: Receiver<Bytes>,
     /// Messages for the event stream.
     pub events: EventQueue,
+    /// Messages for the state stream.
+    pub state: StateQueue,
     /// Realtime datagrams of a client on the fallback, and since when they wait.
     pub datagrams: Receiver<(Instant, Bytes)>,
     /// Set when the session is to end.
@@ -39,7 +42,20 @@ pub struct OutgoingQueues {
 /// Events that wait for their stream.
 pub struct EventQueue {
     events: Receiver<(Time, Bytes)>,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
+}
+
+/// Snapshots and updates of the shared state that wait for their stream.
+pub struct StateQueue {
+    messages: Receiver<Bytes>,
+    backlog: Arc<Backlog>,
+}
+
+/// Bytes that wait, by stream.
+#[derive(Default)]
+struct Backlog {
+    events: AtomicUsize,
+    state: AtomicUsize,
 }
 
 /// What became of a message.
@@ -57,15 +73,18 @@ pub enum Pushed {
 pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue(limits::EVENT_QUEUE);
+    let (state, state_queue) = queue(limits::STATE_QUEUE);
     let (datagrams, datagram_queue) = queue(limits::SESSION_DATAGRAMS);
     let (end, end_queue) = watch::channel(None);
-    let backlog = Arc::new(AtomicUsize::new(0));
+    let backlog = Arc::new(Backlog::default());
     let events_end = EventQueue { events: event_queue, backlog: backlog.clone() };
+    let state_end = StateQueue { messages: state_queue, backlog: backlog.clone() };
     (
-        Outgoing { _permit: permit, control, events, datagrams, backlog, end, clock },
+        Outgoing { _permit: permit, control, events, state, datagrams, backlog, end, clock },
         OutgoingQueues {
             control: control_queue,
             events: events_end,
+            state: state_end,
             datagrams: datagram_queue,
             end: end_queue,
         },
@@ -80,13 +99,19 @@ impl Outgoing {
 
     /// Queues a message for the event stream.
     pub fn event(&self, message: Bytes) -> Pushed {
-        let len = message.len();
-        if self.backlog.load(Ordering::Relaxed) + len > limits::EVENT_BACKLOG_BYTES {
+        if !add(&self.backlog.events, message.len(), limits::EVENT_BACKLOG_BYTES) {
             return Pushed::Behind;
         }
-        self.backlog.fetch_add(len, Ordering::Relaxed);
         let now = Time::from_micros(self.clock.now());
         pushed(self.events.push((now, message)))
+    }
+
+    /// Queues a message for the state stream.
+    pub fn state(&self, message: Bytes) -> Pushed {
+        if !add(&self.backlog.state, message.len(), limits::STATE_BACKLOG_BYTES) {
+            return Pushed::Behind;
+        }
+        pushed(self.state.push(message))
     }
 
     /// Where the shard puts datagrams while the client is on the fallback.
@@ -98,6 +123,15 @@ impl Outgoing {
     pub fn disconnect(self, code: Code) {
         self.end.send_replace(Some(code));
     }
+}
+
+/// Whether `len` more may wait; counts them if so.
+fn add(waiting: &AtomicUsize, len: usize, limit: usize) -> bool {
+    let fits = waiting.load(Ordering::Relaxed) + len <= limit;
+    if fits {
+        waiting.fetch_add(len, Ordering::Relaxed);
+    }
+    fits
 }
 
 fn pushed(result: Result<(), PushError>) -> Pushed {
@@ -116,6 +150,18 @@ impl EventQueue {
 
     /// An event has left: its bytes are no longer behind.
     pub fn written(&self, bytes: usize) {
-        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        self.backlog.events.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl StateQueue {
+    /// The next message.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.messages.pop().await
+    }
+
+    /// So many bytes have left: they are no longer behind.
+    pub fn written(&self, bytes: usize) {
+        self.backlog.state.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, EventUp, Schema, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+    self, Code, EventUp, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::SessionContext;
-use super::outgoing::{EventQueue, OutgoingQueues};
+use super::outgoing::{EventQueue, OutgoingQueues, StateQueue};
 use super::queue::Receiver;
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
@@ -48,11 +48,11 @@ impl PeerSession {
         let Self { connection, control: (send, receive), queues, room, seat } = self;
         let (events, events_seen) = watch::channel(EventStream::None);
         // What wakes often is a task of its own: it would make all of the others below look too.
-        let writing = write_events(connection.clone(), queues.events, context.clone());
+        let writing = write(connection.clone(), queues.events, queues.state, context.clone());
         let mut writing = tokio::spawn(writing);
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, seat, events_seen) => End::Fault(code),
+            code = read_control(receive, &room, seat, &context, events_seen) => End::Fault(code),
             code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
             code = write_control(send, queues.control) => End::Fault(code),
             code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
@@ -113,24 +113,47 @@ async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
     seat: Seat,
+    context: &SessionContext,
     mut events: watch::Receiver<EventStream>,
 ) -> Code {
-    match read_message(&mut stream, wire_limits::MAX_CLIENT_CONTROL_MESSAGE).await {
-        Ok((Schema::Leave, _)) => {
-            // What the peer said before it left still reaches the others.
-            // An event stream that is here already is seen by the other reader in between.
-            tokio::task::yield_now().await;
-            let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
-            let _in_time = timeout(limits::LEAVE_TIME, said).await;
-            room.post(RoomInput::Leave(seat, Code::Left)).await;
-            // The room answers by ending the session.
-            broken().await
+    let now = || Time::from_micros(context.clock.now());
+    let (average, burst) = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
+    let mut rate = Bucket::new(now(), average.into(), burst.into());
+    let (average, burst) = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
+    let mut bytes = Bucket::new(now(), average.into(), burst.into());
+    loop {
+        let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_STATE_REQUEST));
+        if !wait.is_zero() {
+            sleep(wait).await;
         }
-        Ok(_) | Err(ReadError::Header(_)) => Code::Malformed,
-        // A client may close its half and stay.
-        Err(ReadError::Ended | ReadError::Broken(_)) => broken().await,
+        match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
+            Ok((Schema::StateRequest, body)) => {
+                rate.take(1);
+                bytes.take(body.len() as u64);
+                let request = session::owned::<StateRequest>(&body);
+                let Ok(request) = request else { return Code::Malformed };
+                context.counters.state_in.fetch_add(1, Ordering::Relaxed);
+                room.post(RoomInput::State { from: seat, request }).await;
+            }
+            Ok((Schema::Leave, _)) => {
+                // What the peer said before it left still reaches the others.
+                // An event stream that is here already is seen by the other reader in between.
+                tokio::task::yield_now().await;
+                let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
+                let _in_time = timeout(limits::LEAVE_TIME, said).await;
+                room.post(RoomInput::Leave(seat, Code::Left)).await;
+                // The room answers by ending the session.
+                return broken().await;
+            }
+            Ok(_) | Err(ReadError::Header(_)) => return Code::Malformed,
+            // A client may close its half and stay.
+            Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
+        }
     }
 }
+
+/// Bytes of the largest request for changes of the shared state.
+const LARGEST_STATE_REQUEST: u64 = wire_limits::MAX_STATE_REQUEST as u64;
 
 async fn read_events(
     connection: &Connection,
@@ -272,10 +295,25 @@ async fn write_control(mut stream: SendStream, mut queue: Receiver<Bytes>) -> Co
     broken().await
 }
 
-async fn write_events(
+/// Writes events and shared state. A large snapshot fills what QUIC takes at once, for all streams
+/// together: whenever there is room again, the events are asked first.
+async fn write(
     connection: Connection,
-    mut queue: EventQueue,
+    events: EventQueue,
+    state: StateQueue,
     context: Arc<SessionContext>,
+) -> Code {
+    tokio::select! {
+        biased;
+        code = write_events(&connection, events, &context) => code,
+        code = write_state(&connection, state, &context) => code,
+    }
+}
+
+async fn write_events(
+    connection: &Connection,
+    mut queue: EventQueue,
+    context: &SessionContext,
 ) -> Code {
     let mut stream: Option<SendStream> = None;
     while let Some((queued, message)) = queue.next().await {
@@ -303,3 +341,56 @@ async fn write_events(
     }
     broken().await
 }
+
+async fn write_state(
+    connection: &Connection,
+    mut queue: StateQueue,
+    context: &SessionContext,
+) -> Code {
+    let mut stream = None;
+    while let Some(message) = queue.next().await {
+        for start in (0..message.len()).step_by(limits::STATE_PIECE) {
+            let end = message.len().min(start + limits::STATE_PIECE);
+            let write = write_piece(connection, &mut stream, message.slice(start..end));
+            match timeout(limits::STATE_PIECE_TIME, write).await {
+                Ok(Some(())) => queue.written(end - start),
+                Ok(None) => {
+                    queue.written(message.len() - start);
+                    return pass_over(queue).await;
+                }
+                Err(_) => return Code::SlowConsumer,
+            }
+        }
+        context.counters.state_out.fetch_add(1, Ordering::Relaxed);
+    }
+    broken().await
+}
+
+/// `None`: the stream, or the connection, takes no more.
+async fn write_piece(
+    connection: &Connection,
+    stream: &mut Option<SendStream>,
+    piece: Bytes,
+) -> Option<()> {
+    let stream = match stream {
+        Some(open) => open,
+        None => {
+            let mut opened = connection.open_uni().await.ok()?;
+            opened.set_priority(STATE_PRIORITY).ok()?;
+            opened.write_all(&[stream::STATE]).await.ok()?;
+            stream.insert(opened)
+        }
+    };
+    stream.write_chunk(piece).await.ok()
+}
+
+/// A client that does not know the stream refuses it and stays, without the state.
+async fn pass_over(mut queue: StateQueue) -> Code {
+    while let Some(message) = queue.next().await {
+        queue.written(message.len());
+    }
+    broken().await
+}
+
+/// Control and events, at 0, go before it.
+const STATE_PRIORITY: i32 = -1;

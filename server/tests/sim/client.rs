@@ -6,11 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
 use nucleus_protocol::netsim::SimPeer;
 use nucleus_protocol::realtime::{ConnectionId, Header};
-use nucleus_protocol::session::{self, Code, EventDown, Joined, Peer, RosterUpdate};
+use nucleus_protocol::session::{
+    self, Code, EventDown, Joined, MessageHeader, Peer, RosterUpdate, Schema, StateReply,
+    StateSnapshot, StateUpdate,
+};
 use nucleus_protocol::time::Time;
 use nucleus_server::room::{Claim, Seat};
 use nucleus_server::shard::PeerId;
 
+use super::replica::Replica;
 use super::world::QUIC_DELAY;
 
 pub(crate) struct Client {
@@ -30,6 +34,12 @@ pub(crate) struct Client {
     pub(crate) ended: Option<Code>,
     pub(crate) events: Vec<Vec<u8>>,
     pub(super) last_sequence: u64,
+    /// Of the room's shared state; empty without a state stream.
+    pub(crate) replica: Replica,
+    state_stream: bool,
+    /// Requests for changes of it in this session, and their replies.
+    pub(crate) asked: u32,
+    pub(crate) replies: Vec<StateReply>,
     pub(super) streams: VecDeque<(Time, Delivery)>,
     /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
     pub(super) quic: VecDeque<(Time, bool, Vec<u8>)>,
@@ -44,6 +54,7 @@ pub(crate) struct Client {
 pub(super) enum Delivery {
     Control(Vec<u8>),
     Event(Vec<u8>),
+    State(Vec<u8>),
     Joined(Box<Joined>, Claim),
     End(Code),
 }
@@ -64,6 +75,10 @@ impl Client {
             ended: None,
             events: Vec::new(),
             last_sequence: 0,
+            replica: Replica::default(),
+            state_stream: false,
+            asked: 0,
+            replies: Vec::new(),
             streams: VecDeque::new(),
             quic: VecDeque::new(),
             messages: HashSet::new(),
@@ -134,11 +149,18 @@ impl Client {
                 self.link = Some(Link::new(now, self.link_config(&joined)));
                 self.roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
                 self.joined = Some(*joined);
+                (self.replica, self.state_stream) = (Replica::default(), false);
+                (self.asked, self.replies) = (0, Vec::new());
             }
             Delivery::Control(bytes) => {
-                let body = &bytes[session::MESSAGE_HEADER..];
-                self.update_roster(session::owned::<RosterUpdate>(body).unwrap());
+                let (schema, body) = parts(&bytes);
+                if schema == Schema::StateReply {
+                    self.take_reply(session::owned::<StateReply>(body).unwrap());
+                } else {
+                    self.update_roster(session::owned::<RosterUpdate>(body).unwrap());
+                }
             }
+            Delivery::State(bytes) => self.take_state(&bytes),
             Delivery::Event(bytes) => {
                 let body = &bytes[session::MESSAGE_HEADER..];
                 let event = session::owned::<EventDown>(body).unwrap();
@@ -150,6 +172,23 @@ impl Client {
                 self.ended = Some(code);
                 self.link = None;
             }
+        }
+    }
+
+    fn take_reply(&mut self, reply: StateReply) {
+        assert_eq!(reply.request as usize, self.replies.len() + 1, "a reply is missing");
+        self.replies.push(reply);
+    }
+
+    /// A snapshot first, and then every version.
+    fn take_state(&mut self, bytes: &[u8]) {
+        let (schema, body) = parts(bytes);
+        if std::mem::replace(&mut self.state_stream, true) {
+            assert_eq!(schema, Schema::StateUpdate);
+            self.replica.apply(session::owned::<StateUpdate>(body).unwrap());
+        } else {
+            assert_eq!(schema, Schema::StateSnapshot);
+            self.replica = Replica::new(session::owned::<StateSnapshot>(body).unwrap());
         }
     }
 
@@ -199,6 +238,13 @@ impl Client {
         let header = Header::parse(bytes).expect("not a datagram of ours");
         assert!(self.numbers[direction].insert(header.number), "a packet number came twice");
     }
+}
+
+fn parts(message: &[u8]) -> (Schema, &[u8]) {
+    let (header, body) = message.split_first_chunk().unwrap();
+    let header = MessageHeader::parse(*header, body.len()).unwrap();
+    assert_eq!(header.len as usize, body.len());
+    (header.schema, body)
 }
 
 fn server_path() -> Path {

@@ -9,6 +9,9 @@
 )]
 
 mod client;
+#[path = "../../src/room/state/tests/replica.rs"]
+mod replica;
+mod state;
 mod world;
 
 use std::time::Duration;
@@ -42,7 +45,7 @@ fn preset(name: &str) -> Conditions {
 
 /// Peers come, go, sleep, resume, lose the realtime port, send and speak at random on networks of
 /// every kind; afterwards everybody who is left has the same roster and exactly the events that a
-/// plain model says, also those who slept.
+/// plain model says, also those who slept; and the shared state that the room has.
 #[test]
 fn rooms_converge_under_churn() {
     for_seeds(1_000, |seed| {
@@ -56,6 +59,7 @@ fn rooms_converge_under_churn() {
         settle(&mut world);
         check_rosters(&world);
         check_events(&world);
+        state::check(&world);
     });
 }
 
@@ -95,7 +99,12 @@ fn churn(world: &mut World, networks: &[&str]) {
                 world.clients[one].blocked ^= true;
             }
         }
-        20..90 => alive.iter().for_each(|one| world.send_pose(*one)),
+        80..90 => {
+            if let Some(one) = pick(world) {
+                state::ask_something(world, one);
+            }
+        }
+        20..80 => alive.iter().for_each(|one| world.send_pose(*one)),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nucleus_protocol::link::{Path, Root, Suite};
 use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
-use nucleus_protocol::session::{Code, LinkGrant};
+use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
@@ -22,6 +22,7 @@ pub(crate) const STEP: Duration = Duration::from_millis(5);
 pub(super) const QUIC_DELAY: Duration = Duration::from_millis(30);
 const ROOM: RoomId = RoomId(1);
 const EPOCH: u32 = 7;
+const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
 
 pub(crate) struct World {
     pub(crate) now: Time,
@@ -121,7 +122,7 @@ impl World {
         JoinRequest {
             user: format!("user-{index}"),
             name: format!("name-{index}"),
-            role: "member".into(),
+            role: ROLES[index % ROLES.len()].into(),
             resume,
             grant: LinkGrant {
                 link_id: 1,
@@ -194,6 +195,16 @@ impl World {
             }
         }
         self.room.handle_event(self.now, seat, target.clone(), 0, payload);
+        self.carry_out();
+    }
+
+    /// The client asks for changes of the shared state.
+    pub(crate) fn ask(&mut self, from: usize, operations: Vec<Operation>) {
+        let client = &mut self.clients[from];
+        let Some(seat) = client.seat.filter(|_| client.link.is_some()) else { return };
+        client.asked += 1;
+        let request = StateRequest { request: client.asked, operations };
+        self.room.handle_state_request(seat, request);
         self.carry_out();
     }
 
@@ -310,6 +321,7 @@ impl World {
                     self.post(seat, Delivery::Control(bytes.to_vec()));
                 }
                 RoomOutput::Event(seat, bytes) => self.post(seat, Delivery::Event(bytes.to_vec())),
+                RoomOutput::State(seat, bytes) => self.post(seat, Delivery::State(bytes.to_vec())),
                 RoomOutput::Disconnect(seat, code) => self.post(seat, Delivery::End(code)),
                 RoomOutput::Closed => self.room_closed = true,
             }

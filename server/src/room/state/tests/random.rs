@@ -1,0 +1,102 @@
+//! Requests, leaves, lost and resumed sessions at random: the state and the refusals are the model's.
+
+use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope};
+
+use super::model::Model;
+use super::*;
+
+/// Thousands of seeds; `NUCLEUS_SEEDS=100000` runs more of them, `NUCLEUS_SEED=17` one.
+#[test]
+fn the_state_is_what_the_model_says() {
+    let asked = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let seeds = match asked("NUCLEUS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..asked("NUCLEUS_SEEDS").unwrap_or(4_000),
+    };
+    for seed in seeds {
+        let run = std::panic::catch_unwind(|| against_the_model(seed));
+        assert!(run.is_ok(), "failed as above with NUCLEUS_SEED={seed}");
+    }
+}
+
+fn against_the_model(seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut table, mut model) = (Table::new(), Model::default());
+    let mut newest = 3;
+    for step in 0..60 {
+        if step == 30 {
+            // Everybody has come anew.
+            table.replica = Replica::new(table.state.snapshot());
+        }
+        let peers: Vec<u32> = table.present.keys().copied().collect();
+        match rng.u32(..20) {
+            0 => {
+                newest += 1;
+                table.present.insert(newest, true);
+            }
+            1 if !peers.is_empty() => {
+                let peer = peers[rng.usize(..peers.len())];
+                assert_eq!(table.leave(peer).is_some(), model.leave(peer));
+            }
+            // Lost or away, and back: neither costs anybody anything but being the host.
+            2..4 if !peers.is_empty() => {
+                table.present.insert(peers[rng.usize(..peers.len())], rng.bool());
+            }
+            _ if !peers.is_empty() => {
+                let actor = peers[rng.usize(..peers.len())];
+                let rights = rights_of(actor);
+                let count = rng.usize(1..5);
+                let asked: Vec<_> = (0..count).map(|_| random(&mut rng, actor, newest)).collect();
+                let present = table.present.clone();
+                let expected = model.request((actor, rights), &present, &asked);
+                let got = table.ask(actor, rights, asked.clone()).map_err(|r| (r.code, r.failed));
+                assert_eq!(got, expected, "{actor} asked for {asked:?}");
+            }
+            _ => {}
+        }
+        assert_eq!(table.state.host(&table.present), model.host(&table.present));
+    }
+    assert_eq!(table.state.snapshot(), model.snapshot());
+    table.check();
+}
+
+fn rights_of(peer: u32) -> Rights {
+    let single = Rights { objects: true, ..Rights::NONE };
+    let all = [Rights::ALL, Rights::PARTICIPANT, Rights::PRESENTER, single, Rights::NONE];
+    all[peer as usize % all.len()]
+}
+
+/// Mostly sensible, of few objects, so that peers get in each other's way.
+fn random(rng: &mut fastrand::Rng, actor: u32, newest: u32) -> Operation {
+    let kinds = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4, 5, 5, 6, rng.u8(..9)];
+    let kind = kinds[rng.usize(..kinds.len())];
+    let makers = [0, u64::from(actor), rng.u64(..6)];
+    let object = (makers[rng.usize(..3)] << 32) | rng.u64(..3);
+    let scope = match kind {
+        operation::SET => rng.u8(..4),
+        operation::HOST => 0,
+        _ => {
+            if rng.u8(..30) == 0 {
+                rng.u8(..4)
+            } else {
+                scope::OBJECT
+            }
+        }
+    };
+    let id = match scope {
+        scope::ROOM => u64::from(rng.u8(..20) == 0),
+        scope::PEER => {
+            if rng.bool() {
+                actor.into()
+            } else {
+                rng.u64(..u64::from(newest) + 2)
+            }
+        }
+        _ => object,
+    };
+    let mode = [rng.u8(..3), rng.u8(..3) | mode::WITH_ROOM, rng.u8(..)][rng.usize(..3)];
+    let expected = [ANY_VERSION, ANY_VERSION, 0, rng.u64(..20)][rng.usize(..4)];
+    let value = if rng.u8(..4) == 0 { Value::default() } else { number(rng.u64(..9)) };
+    let (peer, key) = (rng.u32(..newest + 2), vec![b'a' + rng.u8(..3)]);
+    Operation { kind, scope, id, mode, peer, key, value, expected }
+}
