@@ -14,10 +14,9 @@ use super::sender::Shared;
 use super::stream::{MessageReader, ReadFailure};
 use crate::state::StateFault;
 
-/// Largest message on the state stream in bytes: twice what the server lets a state grow to, as it
-/// counts with its own overhead, and no more than the largest roster.
-const MAX_STATE_MESSAGE: usize = 2 * limits::MAX_STATE;
-const _: () = assert!(MAX_STATE_MESSAGE <= limits::MAX_CONTROL_MESSAGE);
+/// Largest message on the state stream in bytes: the largest snapshot. The largest update, everybody's
+/// end with all objects, is smaller.
+const MAX_STATE_MESSAGE: usize = limits::MAX_STATE;
 
 /// What happens in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]

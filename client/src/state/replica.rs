@@ -10,11 +10,8 @@ use super::change::peer;
 use super::{Entity, Mode, ObjectId, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
-/// What a field costs beside its key and value: its version and lengths.
-const FIELD_COST: usize = 32;
-/// Most bytes of all fields. The server keeps the snapshot under [`MAX_STATE`]; twice that leaves it
-/// its own way of counting and still bounds what a client keeps.
-const MAX_COST: usize = 2 * MAX_STATE;
+/// What a field costs beside its key and value: what it takes in a snapshot, whose size has a limit.
+const FIELD_COST: usize = 33;
 
 /// A field of an entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +37,7 @@ type Fields = BTreeMap<String, Field>;
 
 /// The state as the server tells it. Empty and of version 0 until a snapshot comes.
 ///
-/// Holds at most 4,096 objects and 2 MiB of fields, whatever the server says.
+/// Holds at most 4,096 objects and 1 MiB of fields, whatever the server says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replica {
     version: u64,
@@ -301,7 +298,7 @@ impl Replica {
     fn check_bounds(&self) -> Result<(), StateFault> {
         if self.objects.len() > MAX_STATE_OBJECTS {
             Err(StateFault::Full("objects"))
-        } else if self.cost > MAX_COST {
+        } else if self.cost > MAX_STATE {
             Err(StateFault::Full("bytes"))
         } else {
             Ok(())

@@ -261,7 +261,7 @@ fn what_is_kept_has_bounds() {
             break fault;
         }
     };
-    assert_eq!((full, many), (StateFault::Full("bytes"), 508));
+    assert_eq!((full, many), (StateFault::Full("bytes"), 254));
 }
 
 #[test]
