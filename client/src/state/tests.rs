@@ -349,6 +349,54 @@ fn digests_tell_states_apart() {
     }
 }
 
+/// Sense and nonsense, mostly about what is there.
+fn anything(rng: &mut fastrand::Rng) -> Change {
+    let pick = |rng: &mut fastrand::Rng, of: &[u8]| of[rng.usize(..of.len())];
+    let entities: [Entity; 4] =
+        [Entity::Room, PeerId(2).into(), CUP.into(), ObjectId(rng.u64(0..3)).into()];
+    let (scope, id) = entities[rng.usize(..4)].parts();
+    let bytes = (0..rng.usize(..3)).map(|_| rng.u8(b'a'..b'd')).collect();
+    Change {
+        kind: pick(rng, &[1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7]),
+        scope: if rng.u8(..) == 0 { rng.u8(..) } else { scope },
+        id,
+        peer: rng.u32(0..4),
+        mode: pick(rng, &[0, 1, 2, 0x10, 0x12, 3]),
+        key: (0..rng.usize(0..4)).map(|_| rng.u8(b'a'..b'c')).collect(),
+        value: session::Value { kind: rng.u8(0..7), bits: rng.u64(0..3), bytes },
+    }
+}
+
+#[test]
+fn whatever_comes_copies_agree_or_refuse_it_alike() {
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut replica, mut late) = (Replica::new(), Replica::new());
+        let (mut version, mut host) = (0, 0);
+        for _ in 0..200 {
+            let update = update(version + 1, vec![anything(&mut rng)]);
+            let mut next = replica.clone();
+            let applied = next.apply_update(update.clone());
+            assert_eq!(late.clone().apply_update(update.clone()), applied, "seed {seed}");
+            if applied.is_err() {
+                continue;
+            }
+            let hosts = update.changes.iter().filter(|change| change.kind == change::HOST);
+            host = hosts.map(|change| change.peer).next_back().unwrap_or(host);
+            late.apply_update(update).unwrap();
+            (replica, version) = (next, version + 1);
+            if rng.u8(0..10) == 0 {
+                late = Replica::new();
+                late.apply_snapshot(StateSnapshot { host, ..as_snapshot(&replica) }).unwrap();
+            }
+            // Costs and all.
+            assert_eq!(late, replica, "seed {seed}");
+            assert_eq!(late.digest(), replica.digest(), "seed {seed}");
+        }
+        assert!(version > 20, "seed {seed}: {version}");
+    }
+}
+
 #[test]
 fn the_chosen_host_leads_while_it_is_present() {
     let peer = |peer, presence| Peer {
