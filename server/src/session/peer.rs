@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use nucleus_net::Clock;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, Code, EventUp, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
@@ -116,20 +117,14 @@ async fn read_control(
     context: &SessionContext,
     mut events: watch::Receiver<EventStream>,
 ) -> Code {
-    let now = || Time::from_micros(context.clock.now());
-    let (average, burst) = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
-    let mut rate = Bucket::new(now(), average.into(), burst.into());
-    let (average, burst) = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
-    let mut bytes = Bucket::new(now(), average.into(), burst.into());
+    let requests = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
+    let bytes = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
+    let mut intake = Intake::new(context.clock, requests, bytes, wire_limits::MAX_STATE_REQUEST);
     loop {
-        let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_STATE_REQUEST));
-        if !wait.is_zero() {
-            sleep(wait).await;
-        }
+        intake.ready().await;
         match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
             Ok((Schema::StateRequest, body)) => {
-                rate.take(1);
-                bytes.take(body.len() as u64);
+                intake.took(body.len());
                 let request = session::owned::<StateRequest>(&body);
                 let Ok(request) = request else { return Code::Malformed };
                 context.counters.state_in.fetch_add(1, Ordering::Relaxed);
@@ -152,8 +147,43 @@ async fn read_control(
     }
 }
 
-/// Bytes of the largest request for changes of the shared state.
-const LARGEST_STATE_REQUEST: u64 = wire_limits::MAX_STATE_REQUEST as u64;
+/// How fast a stream is read. Not reading is what tells the sender, by QUIC's flow control.
+struct Intake {
+    clock: Clock,
+    messages: Bucket,
+    bytes: Bucket,
+    /// Bytes of the largest message.
+    largest: u64,
+}
+
+impl Intake {
+    /// Messages and their bytes: so many a second, on average, and so many at once.
+    fn new(clock: Clock, messages: (u32, u32), bytes: (u32, u32), largest: usize) -> Self {
+        let now = Time::from_micros(clock.now());
+        let bucket = |(average, burst): (u32, u32)| Bucket::new(now, average.into(), burst.into());
+        let (messages, bytes) = (bucket(messages), bucket(bytes));
+        Self { clock, messages, bytes, largest: largest as u64 }
+    }
+
+    /// Waits until the next message may come, whatever its size.
+    async fn ready(&mut self) {
+        loop {
+            let now = Time::from_micros(self.clock.now());
+            let wait = self.messages.wait_for(now, 1);
+            let wait = wait.max(self.bytes.wait_for(now, self.largest));
+            if wait.is_zero() {
+                return;
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// One has come.
+    fn took(&mut self, len: usize) {
+        self.messages.take(1);
+        self.bytes.take(len as u64);
+    }
+}
 
 async fn read_events(
     connection: &Connection,
@@ -203,17 +233,11 @@ async fn relay_events(
     context: &SessionContext,
     state: watch::Sender<EventStream>,
 ) -> Code {
-    let now = || Time::from_micros(context.clock.now());
-    let (average, burst) = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
-    let mut rate = Bucket::new(now(), average.into(), burst.into());
-    let (average, burst) = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
-    let mut bytes = Bucket::new(now(), average.into(), burst.into());
+    let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
+    let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
+    let mut intake = Intake::new(context.clock, events, bytes, wire_limits::MAX_EVENT_MESSAGE);
     loop {
-        // Not reading is what tells the sender, by QUIC's flow control.
-        let wait = rate.wait_for(now(), 1).max(bytes.wait_for(now(), LARGEST_EVENT));
-        if !wait.is_zero() {
-            sleep(wait).await;
-        }
+        intake.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
             Ok(message) => message,
             Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
@@ -225,17 +249,13 @@ async fn relay_events(
                 return broken().await;
             }
         };
-        rate.take(1);
-        bytes.take(body.len() as u64);
+        intake.took(body.len());
         let input = (schema == Schema::EventUp).then(|| event(from, &body)).flatten();
         let Some(input) = input else { return Code::Malformed };
         context.counters.events_in.fetch_add(1, Ordering::Relaxed);
         room.post(input).await;
     }
 }
-
-/// Bytes of the largest event message.
-const LARGEST_EVENT: u64 = wire_limits::MAX_EVENT_MESSAGE as u64;
 
 fn event(from: Seat, body: &[u8]) -> Option<RoomInput> {
     let event = session::access::<EventUp>(body).ok()?;
@@ -349,24 +369,46 @@ async fn write_state(
 ) -> Code {
     let mut stream = None;
     while let Some(message) = queue.next().await {
-        for start in (0..message.len()).step_by(limits::STATE_PIECE) {
-            let end = message.len().min(start + limits::STATE_PIECE);
-            let write = write_piece(connection, &mut stream, message.slice(start..end));
-            match timeout(limits::STATE_PIECE_TIME, write).await {
-                Ok(Some(())) => queue.written(end - start),
-                Ok(None) => {
-                    queue.written(message.len() - start);
-                    return pass_over(queue).await;
-                }
-                Err(_) => return Code::SlowConsumer,
-            }
+        // Most sessions wait here for good: what writing takes is on the heap while it lasts.
+        match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
+            Written::All => {}
+            Written::Refused => return pass_over(queue).await,
+            Written::TooSlow => return Code::SlowConsumer,
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
     }
     broken().await
 }
 
-/// `None`: the stream, or the connection, takes no more.
+/// How far a message of the state came.
+enum Written {
+    All,
+    /// The stream, or the connection, takes no more.
+    Refused,
+    TooSlow,
+}
+
+async fn write_message(
+    connection: &Connection,
+    stream: &mut Option<SendStream>,
+    message: &Bytes,
+    queue: &StateQueue,
+) -> Written {
+    for start in (0..message.len()).step_by(limits::STATE_PIECE) {
+        let end = message.len().min(start + limits::STATE_PIECE);
+        let write = write_piece(connection, stream, message.slice(start..end));
+        match timeout(limits::STATE_PIECE_TIME, write).await {
+            Ok(Some(())) => queue.written(end - start),
+            Ok(None) => {
+                queue.written(message.len() - start);
+                return Written::Refused;
+            }
+            Err(_) => return Written::TooSlow,
+        }
+    }
+    Written::All
+}
+
 async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,

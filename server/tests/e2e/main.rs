@@ -5,4 +5,5 @@
 mod refusals;
 mod returns;
 mod rooms;
+mod state;
 mod support;
