@@ -82,9 +82,8 @@ impl Room {
     ///
     /// Unlike an event a request does not outlive its session, because a change that comes late may
     /// be wrong: see [`StateError::Interrupted`]. When the returned future is dropped the change may
-    /// still take place. At most 16 are under way, others wait for their turn; the
-    /// server takes 30 requests a second on average. May be awaited in the
-    /// task that calls [`Room::next`].
+    /// still take place. At most 16 are under way, others wait for their turn; the server takes 30 a
+    /// second on average. May be awaited in the task that calls [`Room::next`].
     pub async fn change(&self, batch: Batch) -> Result<u64, StateError> {
         self.state.requests.ask(batch.into_operations()?).await
     }

@@ -10,6 +10,10 @@ use crate::roster::PeerId;
 /// Changes that take place together, in this order, or not at all. 1 to 64 operations, 16 KiB in
 /// all.
 ///
+/// What is allowed follows from the join token: by its role to everybody but an observer the fields of
+/// its own peer and objects, to a presenter the room's fields as well, to a host everything; and by its
+/// grants `state.objects`, `state.room` and `moderate`.
+///
 /// ```
 /// use nucleus_client::state::{Batch, Entity, Mode, ObjectId};
 /// # let me = nucleus_client::PeerId(1);
