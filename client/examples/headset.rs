@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use nucleus_client::{
-    ConnectOptions, DEFAULT_SERVER, PeerId, Pose, Presence, Room, RoomEvent, SendError, To,
-    Transform, Trust,
+    Batch, ConnectOptions, DEFAULT_SERVER, Entity, PeerId, Pose, Presence, Room, RoomEvent,
+    SendError, StateChange, To, Transform, Trust,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -27,6 +27,8 @@ const POSE_RATE: u32 = 30;
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// The application's channel for greetings; what channels mean is for the application to say.
 const GREETINGS: u8 = 1;
+/// A field of each peer: what it wears.
+const HEADSET: &str = "headset";
 
 /// Joins a room and walks in circles.
 #[derive(Parser)]
@@ -65,6 +67,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(error) => return Err(error.to_string().into()),
     };
     greet_the_present(&room);
+    // Part of the room's shared state: whoever joins later finds it there, too.
+    if let Err(error) = room.change(Batch::new().set(room.me(), HEADSET, "simulated")).await {
+        println!("the room did not take what headset this is: {error}");
+    }
     let end = async {
         match duration {
             Some(duration) => sleep(duration).await,
@@ -170,6 +176,7 @@ async fn hear(
         RoomEvent::Event { from, channel: GREETINGS, payload } => {
             println!("{} says: {}", name(room, from), String::from_utf8_lossy(&payload));
         }
+        RoomEvent::State(change) => hear_change(room, change),
         RoomEvent::Interrupted { text, .. } => println!("interrupted ({text}), coming back"),
         RoomEvent::Resumed { .. } => println!("back as the same peer"),
         RoomEvent::Rejoined { me } => {
@@ -186,6 +193,20 @@ async fn hear(
         _ => {}
     }
     Ok(())
+}
+
+fn hear_change(room: &Room, change: StateChange) {
+    match change {
+        StateChange::Field { entity: Entity::Peer(peer), key, value: Some(value), .. }
+            if key == HEADSET =>
+        {
+            let headset = value.as_text().unwrap_or("something else than text");
+            println!("{} wears: {headset}", name(room, peer));
+        }
+        StateChange::Host { host: Some(host) } => println!("{} is the host", name(room, host)),
+        // Objects: there are none in this room.
+        _ => {}
+    }
 }
 
 fn print_seen(room: &Room, seen: &BTreeMap<PeerId, Seen>) {

@@ -9,6 +9,7 @@ use nucleus_protocol::session::{Code, EventDown};
 
 use crate::realtime::Received;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
+use crate::state::StateChange;
 
 /// Something happened in the room.
 ///
@@ -92,6 +93,9 @@ pub enum RoomEvent {
         /// The application's own.
         payload: Vec<u8>,
     },
+    /// The room's shared state changed, in the order in which its server took the changes. After the
+    /// join what is there comes as if it had just been made.
+    State(StateChange),
     /// The session was lost; it is being taken up again. Events sent meanwhile go out afterwards.
     Interrupted {
         /// Why, when the server said so; `None` when the connection was lost.
@@ -100,14 +104,15 @@ pub enum RoomEvent {
         text: String,
     },
     /// The session is back, as the same peer. What changed in the roster follows, and the events that
-    /// were missed.
+    /// were missed; and, once the server has told the state anew, what changed in it.
     Resumed {
         /// The oldest of the missed events are not to be had any more.
         missed_events: bool,
     },
     /// The room was joined anew, as another peer, because the place was gone: too late, or the
     /// server had restarted. What changed in the roster follows: in another instance of the room
-    /// everybody is somebody new, and who was there before has left without a code.
+    /// everybody is somebody new, and who was there before has left without a code; its state is
+    /// gone, and the new one's follows.
     Rejoined {
         /// This client's new number.
         me: PeerId,

@@ -1,4 +1,5 @@
-//! A Nucleus client: join a room, send poses, voice and events, hear the others.
+//! A Nucleus client: join a room, send poses, voice and events, hear the others, and change the
+//! room's state together.
 //!
 //! ```no_run
 //! use nucleus_client::{ConnectOptions, RoomEvent, To};
@@ -17,7 +18,7 @@
 //!
 //! [`connect`] and [`Room`] are all an application needs. Below them, each usable alone:
 //! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
-//! socket, [`roster`] who is there, [`token`] what a join token says of its server.
+//! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of its server.
 //!
 //! Nothing here is tied to one platform: the same code builds for Windows, Android, macOS and
 //! Linux.
@@ -29,6 +30,7 @@ pub mod realtime;
 mod room;
 pub mod roster;
 pub mod session;
+pub mod state;
 pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
@@ -37,6 +39,7 @@ pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::Code;
 pub use nucleus_protocol::time::Time;
-pub use room::{Room, RoomStats, Target};
+pub use room::{Room, RoomStats, StateError, Target};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
 pub use session::{ConnectError, JoinError, SendError, To, Trust};
+pub use state::{Batch, Entity, Mode, ObjectId, StateChange, Value};

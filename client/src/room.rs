@@ -1,6 +1,9 @@
 //! The room as an application sees it.
 
+mod backlog;
 mod follow;
+mod requests;
+mod state;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,8 +21,11 @@ use crate::realtime::driver::{Clock, Command, Driver, Shared};
 use crate::realtime::{Outgoing, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
+use crate::state::Replica;
 use follow::Follower;
 pub(crate) use follow::Way;
+use requests::Requests;
+pub use requests::StateError;
 
 /// Messages the application may be ahead of the realtime task: more than a frame's worth of work
 /// at 30 Hz. Beyond, the oldest goes.
@@ -74,7 +80,11 @@ struct State {
     me: AtomicU32,
     /// Written by the room's task alone, never held over an await.
     roster: RwLock<Roster>,
+    /// The room's shared state; the same holds.
+    replica: RwLock<Replica>,
     events: EventOutbox,
+    requests: Requests,
+    objects_made: AtomicU32,
     closed: AtomicBool,
 }
 
@@ -86,6 +96,15 @@ struct Inbox {
 impl State {
     fn roster(&self) -> std::sync::RwLockReadGuard<'_, Roster> {
         self.roster.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replica(&self) -> std::sync::RwLockReadGuard<'_, Replica> {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn host(&self) -> Option<PeerId> {
+        // The one place that holds both; the room's task, who writes, holds one at a time.
+        self.replica().host(&self.roster())
     }
 }
 
@@ -108,7 +127,10 @@ impl Room {
         let state = Arc::new(State {
             me: AtomicU32::new(joined.peer),
             roster: RwLock::new(roster),
+            replica: RwLock::default(),
             events: EventOutbox::default(),
+            requests: Requests::new(),
+            objects_made: AtomicU32::new(1),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);

@@ -47,6 +47,7 @@ pub(crate) struct Findings {
     pub(crate) interrupted: bool,
     pub(crate) server_died: Option<String>,
     pub(crate) events: Option<Tally>,
+    pub(crate) state: report::State,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) troubles: BTreeMap<String, u64>,
     pub(crate) storms: Option<storm::Outcome>,
@@ -243,6 +244,9 @@ pub(crate) fn figures(
         p99_ms: ms(storms.joins.value_at_quantile(0.99)),
     });
     channels(&mut report, &findings, &total);
+    if let Some(state) = &mut report.state {
+        *state = findings.state.clone();
+    }
     report.generator = Generator {
         cpu_s: findings.own_cpu_s.max(0.0),
         send_lag_p99_ms: ms(total.lag.value_at_quantile(0.99)),

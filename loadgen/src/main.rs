@@ -29,6 +29,7 @@ mod sequence;
 mod sessions;
 mod shared;
 mod sim_socket;
+mod states;
 mod storm;
 mod table;
 mod tally;

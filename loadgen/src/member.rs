@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nucleus_client::roster::{PeerId, Presence, Roster};
 use nucleus_client::session::{
-    Backoff, EventOutbox, ResumeFrom, Session, SessionEvent, SessionReceiver, To, may_return,
+    Backoff, EventOutbox, ResumeFrom, Session, SessionEvent, SessionReceiver, SessionSender, To,
+    may_return,
 };
 use nucleus_protocol::session::{Code, Joined, NEW_PEER};
 use quinn::Endpoint;
@@ -19,6 +20,7 @@ use crate::headset::Start;
 use crate::payload::Stream;
 use crate::schedule::EventSchedule;
 use crate::sessions::{Crew, open};
+use crate::states::StateCopy;
 use crate::worker::Order;
 
 /// How often a headset whose process is dead looks whether it is light again.
@@ -50,8 +52,10 @@ struct Member {
     headset: u32,
     endpoint: Endpoint,
     outbox: EventOutbox,
+    sender: SessionSender,
     receiver: SessionReceiver,
     inbox: Inbox,
+    state: StateCopy,
     /// Kept where faults happen.
     roster: Option<Roster>,
     ticket: Vec<u8>,
@@ -90,15 +94,18 @@ impl Member {
         let outbox = EventOutbox::default();
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
-        outbox.attach(sender, &joined, true);
+        outbox.attach(sender.clone(), &joined, true);
+        let state = StateCopy::new(&crew, headset);
         let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
         Ok(Member {
             crew,
             headset,
             endpoint,
             outbox,
+            sender,
             receiver,
             inbox,
+            state,
             roster,
             ticket,
             peer,
@@ -117,7 +124,7 @@ impl Member {
             let absent = &self.crew.shared.progress.absent;
             absent.fetch_add(u64::from(!matches!(end, End::Leave)), Relaxed);
             let returned = match end {
-                End::Leave => return,
+                End::Leave => return self.state.hand_in(&self.crew.states),
                 End::Died => self.resurrect().await,
                 End::Closed(code, text) => {
                     let named = code.map_or_else(|| "no code".into(), |code| code.to_string());
@@ -152,7 +159,14 @@ impl Member {
                 biased;
                 _ = &mut leave => return End::Leave,
                 _ = &mut death, if self.dies() => return End::Died,
-                event = self.receiver.next() => event,
+                () = self.crew.sleep_until(self.state.due()), if self.state.asks(&self.crew) => None,
+                event = self.receiver.next() => Some(event),
+            };
+            let Some(event) = event else {
+                let request = self.state.ask(PeerId(self.peer));
+                // One that does not go out is lost with its session, which says so itself.
+                let _ = self.sender.request_state(&request).await;
+                continue;
             };
             match event {
                 SessionEvent::Event(event) => {
@@ -169,6 +183,13 @@ impl Member {
                     }
                 }
                 SessionEvent::Closed { code, text } => return End::Closed(code, text),
+                // The state at the end is the one before anybody left.
+                _ if *self.crew.leave.borrow() => return End::Leave,
+                about_state => {
+                    if let Err(wrong) = self.state.hear(&self.crew, about_state) {
+                        self.receiver.fail(wrong.into());
+                    }
+                }
             }
         }
     }
@@ -258,8 +279,11 @@ impl Member {
         }
         self.connection = session.connection().clone();
         let (sender, receiver) = session.split();
-        self.receiver = receiver;
+        (self.sender, self.receiver) = (sender.clone(), receiver);
         self.outbox.attach(sender, &joined, same_room);
+        if !same_room {
+            self.state.begin_anew(&self.crew);
+        }
         let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
         (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_epoch));
         Ok(())

@@ -6,6 +6,8 @@ use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 
 /// Bytes of a voice payload: Opus at 24 kHz, 20 ms, 30 kbit/s.
 pub(crate) const VOICE_BYTES: usize = 75;
+/// Least and largest value of a property.
+const PROPERTY_BYTES: (usize, usize) = (60, 400);
 /// Room, sender and number in front of an event's noise.
 const EVENT_HEAD: usize = 12;
 /// Seats of one row of a room, 1 m apart.
@@ -68,15 +70,12 @@ pub(crate) enum Stream {
 pub(crate) enum EventKind {
     /// Something that happened.
     Notice = 0,
-    /// A property of the room that is set.
-    Property = 1,
     /// A piece of a stroke that is being drawn.
-    Stroke = 2,
+    Stroke = 1,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [EventKind; 3] =
-        [EventKind::Notice, EventKind::Property, EventKind::Stroke];
+    pub(crate) const ALL: [EventKind; 2] = [EventKind::Notice, EventKind::Stroke];
 
     /// The application's channel on which it goes.
     pub(crate) fn channel(self) -> u8 {
@@ -91,7 +90,7 @@ impl EventKind {
     /// Least and largest payload in bytes.
     fn bytes(self) -> (usize, usize) {
         match self {
-            EventKind::Notice | EventKind::Property => (60, 400),
+            EventKind::Notice => (60, 400),
             EventKind::Stroke => (100, 100),
         }
     }
@@ -99,7 +98,6 @@ impl EventKind {
     fn stream(self) -> Stream {
         match self {
             EventKind::Notice => Stream::Event,
-            EventKind::Property => Stream::Property,
             EventKind::Stroke => Stream::Stroke,
         }
     }
@@ -188,8 +186,16 @@ impl Source {
     /// Appends event number `sequence`. Unlike realtime frames an event carries no number of its
     /// sender's, so the payload names it in front.
     pub(crate) fn event(self, kind: EventKind, sequence: u32, out: &mut Vec<u8>) {
-        let start = self.mix(kind.stream(), sequence.into());
-        let (least, most) = kind.bytes();
+        self.said(kind.stream(), kind.bytes(), sequence, out);
+    }
+
+    /// Appends the value of property number `sequence` that it sets.
+    pub(crate) fn property(self, sequence: u32, out: &mut Vec<u8>) {
+        self.said(Stream::Property, PROPERTY_BYTES, sequence, out);
+    }
+
+    fn said(self, stream: Stream, (least, most): (usize, usize), sequence: u32, out: &mut Vec<u8>) {
+        let start = self.mix(stream, sequence.into());
         let len = least + (start % (most - least + 1) as u64) as usize;
         let begin = out.len();
         for word in [self.room, self.sender, sequence] {

@@ -31,6 +31,9 @@ pub(crate) struct Report {
     pub(crate) channels: Channels,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) interest: Option<Interest>,
+    /// Where the profile changes the rooms' shared state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<State>,
     /// Where there was a fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<Recovery>,
@@ -124,6 +127,19 @@ pub(crate) struct Interest {
     pub(crate) near_full_rate: f64,
 }
 
+/// The rooms' shared state, and whether everybody in a room had the same at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct State {
+    pub(crate) rooms_checked: u64,
+    /// Of these, the rooms in which two headsets' digests differed.
+    pub(crate) rooms_diverged: u64,
+    /// In all rooms at the end.
+    pub(crate) objects: u64,
+    /// Requests that were answered, and of these the refused: by a race that one of two loses.
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+}
+
 /// delivered + superseded + suppressed + lost = expected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Channel {
@@ -183,7 +199,8 @@ impl Report {
             ..Channels::default()
         };
         let interest = traffic.interest.then(Interest::default);
-        Report { channels, interest, ..Report::new() }
+        let state = traffic.has(channel::Channel::Object).then(State::default);
+        Report { channels, interest, state, ..Report::new() }
     }
 
     /// An empty report with every part that one can have.
@@ -196,6 +213,7 @@ impl Report {
         Report {
             channels,
             interest: Some(Interest::default()),
+            state: Some(State::default()),
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),

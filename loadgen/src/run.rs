@@ -19,6 +19,7 @@ use crate::progress::Ticker;
 use crate::report::Report;
 use crate::sessions::{self, Crew, SessionLog};
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
+use crate::states::StateBook;
 use crate::storm::Storms;
 use crate::target::{Target, TargetError};
 use crate::worker::{ORDERS, Order, Outcome, Worker};
@@ -123,6 +124,7 @@ impl Run {
         let watch = ServerWatch::new(target.http.clone(), target.pid);
         let crew = Arc::new(Crew {
             events: EventBook::new(&plan),
+            states: StateBook::new(&plan),
             plan: plan.clone(),
             shared: shared.clone(),
             target,
@@ -231,7 +233,7 @@ impl Run {
     fn wait_for_stragglers(&mut self) {
         let end = self.shared.window().end;
         self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
-        let complete = |run: &Run| run.crew.events.complete();
+        let complete = |run: &Run| run.crew.events.complete() && run.crew.states.settled();
         self.wait_patiently("waiting for events", end + EVENT_WAIT, complete);
     }
 
@@ -258,6 +260,7 @@ impl Run {
             }
         });
         self.ticker.end();
+        self.findings.state = self.crew.states.figures();
         self.findings.joins = Some(self.crew.log.joins());
         self.findings.rejoins = Some(self.crew.log.rejoins());
         self.findings.rosters = self.crew.log.rosters();

@@ -1,5 +1,5 @@
 //! What is due next for a headset: on the realtime plane a [`Schedule`], on the session an
-//! [`EventSchedule`]. Both are pure functions of the seed and open loop: a late send changes nothing.
+//! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a late send changes nothing.
 
 use crate::channel::{Channel, Due};
 use crate::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
@@ -14,6 +14,10 @@ const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
 /// µs that a stroke takes, and the pause after it.
 const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
 const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
+
+/// Times a second that the room's state is told where a held object is: for those who come later, while
+/// the realtime plane shows it to those who are there. At least once in every hold.
+const PLACED_HZ: f64 = 1.0;
 
 /// A headset's realtime messages.
 #[derive(Clone, Debug)]
@@ -91,7 +95,6 @@ fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
 #[derive(Clone, Debug)]
 pub(crate) struct EventSchedule {
     notices: Option<Poisson>,
-    properties: Option<Poisson>,
     strokes: Option<Ticks>,
 }
 
@@ -104,7 +107,6 @@ impl EventSchedule {
         let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
         EventSchedule {
             notices: poisson(Stream::Pace, traffic.notices_per_s),
-            properties: poisson(Stream::PropertyPace, traffic.properties_per_s),
             strokes: Ticks::new(turns, 0, traffic.stroke_hz, start),
         }
     }
@@ -112,17 +114,71 @@ impl EventSchedule {
     /// The next event and when it is due, µs; the schedule moves on. `None` when there are none.
     pub(crate) fn take(&mut self) -> Option<(u64, EventKind)> {
         let notice = self.notices.as_ref().map(|n| (n.due(), EventKind::Notice));
-        let property = self.properties.as_ref().map(|p| (p.due(), EventKind::Property));
         let stroke = self.strokes.as_ref().map(|s| (s.due(), EventKind::Stroke));
-        let next = [notice, property, stroke].into_iter().flatten().min_by_key(|(due, _)| *due)?;
+        let next = [notice, stroke].into_iter().flatten().min_by_key(|(due, _)| *due)?;
         match next.1 {
             EventKind::Notice => self.notices.iter_mut().for_each(Poisson::take),
-            EventKind::Property => self.properties.iter_mut().for_each(Poisson::take),
             EventKind::Stroke => self.strokes.iter_mut().for_each(|strokes| {
                 strokes.take();
             }),
         }
         Some(next)
+    }
+}
+
+/// What a headset asks of the room's shared state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Takes hold of its object.
+    Grab,
+    /// Says where the object is that it holds.
+    Place,
+    /// Sets a property of the room.
+    Property,
+}
+
+/// When it does.
+#[derive(Clone, Debug)]
+pub(crate) struct StateSchedule {
+    holds: Option<Ticks>,
+    properties: Option<Poisson>,
+}
+
+impl StateSchedule {
+    /// From `start` (µs) on, with the holds of [`Schedule::new`].
+    pub(crate) fn new(
+        source: Source,
+        traffic: &Traffic,
+        members: u32,
+        epoch: u64,
+        start: u64,
+    ) -> Self {
+        let (turns, taker) = holds(source, members, epoch);
+        let hz = if traffic.has(Channel::Object) { PLACED_HZ } else { 0.0 };
+        let pace = source.rng(Stream::PropertyPace);
+        StateSchedule {
+            holds: Ticks::new(turns, taker, hz, start),
+            properties: Poisson::new(pace, traffic.properties_per_s, start),
+        }
+    }
+
+    /// When the next is due, µs.
+    pub(crate) fn due(&self) -> u64 {
+        let hold = self.holds.as_ref().map(Ticks::due);
+        let property = self.properties.as_ref().map(Poisson::due);
+        hold.into_iter().chain(property).min().unwrap_or(u64::MAX)
+    }
+
+    /// The next; the schedule moves on.
+    pub(crate) fn take(&mut self) -> Option<Ask> {
+        let due = self.due();
+        if let Some(holds) = self.holds.as_mut().filter(|holds| holds.due() == due) {
+            return Some(if holds.take().first { Ask::Grab } else { Ask::Place });
+        }
+        self.properties.as_mut().map(|properties| {
+            properties.take();
+            Ask::Property
+        })
     }
 }
 
@@ -283,10 +339,38 @@ mod tests {
             assert!((17_400..18_600).contains(&count(profile, EventKind::Notice)));
             assert_eq!(count(profile, EventKind::Stroke), 0);
         }
-        assert!((900..1_100).contains(&count(Profile::Training, EventKind::Property)));
-        assert_eq!(count(Profile::Meeting, EventKind::Property), 0);
         assert_eq!(count(Profile::Assist, EventKind::Notice), 0);
         assert_eq!(EventSchedule::new(source(1, 1), &Profile::Idle.traffic(None), 0).take(), None);
+    }
+
+    #[test]
+    fn the_state_is_asked_at_its_rates_and_in_every_hold() {
+        let until = EPOCH + 60 * SECOND;
+        let mut asks = Vec::new();
+        for sender in 0..1_000 {
+            let (source, traffic) = (source(1, sender), Profile::Training.traffic(None));
+            let mut schedule = StateSchedule::new(source, &traffic, 1_000, EPOCH, EPOCH);
+            let dues = std::iter::from_fn(|| {
+                let due = schedule.due();
+                (due < until).then(|| (due, schedule.take().unwrap()))
+            });
+            let dues: Vec<_> = dues.collect();
+            let moves = said(Profile::Training, 1_000, source, 60);
+            let grabs = moves.iter().filter(|due| due.channel == Channel::Object && due.first);
+            let grabs: Vec<u64> = grabs.map(|due| due.scheduled).skip(1).collect();
+            let asked = dues.iter().filter(|due| due.1 == Ask::Grab).map(|due| due.0);
+            // Of a hold that has begun before, either may keep the rest.
+            let asked: Vec<u64> =
+                asked.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
+            assert_eq!(asked, grabs);
+            asks.extend(dues.into_iter().map(|due| due.1));
+        }
+        let count = |ask| asks.iter().filter(|asked| **asked == ask).count();
+        assert!((900..1_100).contains(&count(Ask::Property)));
+        // 50 of 1,000 hold for 60 s, 3.5 s each.
+        assert!((2_700..3_600).contains(&(count(Ask::Grab) + count(Ask::Place))));
+        let traffic = Profile::Meeting.traffic(None);
+        assert_eq!(StateSchedule::new(source(1, 1), &traffic, 10, EPOCH, EPOCH).due(), u64::MAX);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::payload::Stream;
 use crate::plan::Plan;
 use crate::shared::Shared;
 use crate::sim_socket::SimSocket;
+use crate::states::StateBook;
 use crate::tally;
 use crate::target::Target;
 use crate::worker::Order;
@@ -36,6 +37,7 @@ pub(crate) struct Crew {
     /// The realtime threads.
     pub(crate) workers: Vec<mpsc::SyncSender<Order>>,
     pub(crate) events: EventBook,
+    pub(crate) states: StateBook,
     pub(crate) log: SessionLog,
     /// Turns true when everybody shall leave.
     pub(crate) leave: watch::Sender<bool>,

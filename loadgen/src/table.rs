@@ -67,6 +67,13 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
         let rate = interest.near_full_rate * 100.0;
         writeln!(f, "interest  {rate:.3} % of the poses of the {} nearest", interest.near_k)?;
     }
+    if let Some(s) = &r.state {
+        writeln!(
+            f,
+            "state     {} rooms checked, {} diverged; {} objects, {} requests answered, {} refused",
+            s.rooms_checked, s.rooms_diverged, s.objects, s.answered, s.refused
+        )?;
+    }
     Ok(())
 }
 

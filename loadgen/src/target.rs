@@ -13,6 +13,8 @@ use crate::args::{ServerArgs, parse_pin};
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The right to set the room's own fields, as `training` does.
+const ROOM_FIELDS: &str = "state.room";
 /// The tenant of all headsets.
 const TENANT: &str = "load";
 
@@ -89,8 +91,11 @@ impl Tokens {
             Tokens::Minted(minter) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let user = format!("h{headset}");
-                let request =
-                    TokenRequest { ttl: TOKEN_TTL, ..TokenRequest::new(App::Atom, TENANT, user) };
+                let request = TokenRequest {
+                    ttl: TOKEN_TTL,
+                    grants: vec![ROOM_FIELDS.to_owned()],
+                    ..TokenRequest::new(App::Atom, TENANT, user)
+                };
                 let token = minter.mint(request, now.as_secs());
                 token.map_err(|e| TargetError(e.to_string()))
             }

@@ -1,7 +1,7 @@
-//! The room's task: keeps the roster, hands on what is reliable, and takes a lost session up again.
+//! The room's task: keeps roster and state, hands on what is reliable, and takes a lost session up again.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED_WITH_LOSS};
@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::State;
+use super::backlog::Backlog;
 use crate::event::RoomEvent;
 use crate::realtime::driver::{Command, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
@@ -16,6 +17,7 @@ use crate::session::{
     Backoff, JoinError, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
     may_return,
 };
+use crate::state::{Replica, StateChange};
 
 /// How the room is reached.
 pub(crate) struct Way {
@@ -30,11 +32,12 @@ pub(crate) struct Way {
 pub(super) struct Follower {
     way: Way,
     state: Arc<State>,
-    commands: mpsc::Sender<Command>,
-    events: mpsc::Sender<RoomEvent>,
+    backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
     instance: Instance,
+    /// As the application was last told.
+    host: Option<PeerId>,
 }
 
 /// Tells a room instance from others, also those of other runs of the server.
@@ -50,8 +53,11 @@ impl Instance {
     }
 }
 
+/// [`Backlog::tell`] or [`Backlog::tell_part`].
+type Tell = fn(&mut Backlog, RoomEvent);
+
 /// Nobody listens any more, or there is nothing left to hear.
-struct Over;
+pub(super) struct Over;
 
 impl Follower {
     pub(super) fn new(
@@ -63,10 +69,11 @@ impl Follower {
     ) -> Self {
         let joined = session.joined().clone();
         let (sender, receiver) = session.split();
+        state.requests.attach(sender.clone());
         state.events.attach(sender, &joined, true);
-        let instance = Instance::of(&joined);
-        let ticket = joined.ticket;
-        Self { way, state, commands, events, receiver, ticket, instance }
+        let (instance, host) = (Instance::of(&joined), state.host());
+        let backlog = Backlog::new(events, commands);
+        Self { way, state, backlog, receiver, ticket: joined.ticket, instance, host }
     }
 
     /// Until the session is over for good, or nobody listens. It waits for a slow application, and
@@ -74,36 +81,88 @@ impl Follower {
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.state.closed.store(true, Ordering::Relaxed);
+        self.state.requests.close();
         self.state.events.close();
     }
 
     async fn step(&mut self) -> Result<(), Over> {
-        match self.receiver.next().await {
-            SessionEvent::Roster(update) => {
-                let applied = {
-                    let mut roster =
-                        self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
-                    roster.apply(update)
-                };
-                // The receiver has checked the version already.
-                self.tell_changes(applied.unwrap_or_default(), None).await
-            }
-            SessionEvent::Event(event) => self.tell(event.into()).await,
-            SessionEvent::Closed { code, text } => self.interrupted(code, text).await,
+        let full = self.backlog.is_full();
+        self.state.requests.set_behind(full);
+        tokio::select! {
+            biased;
+            handed_on = self.backlog.hand_on(), if !self.backlog.is_empty() => handed_on,
+            event = self.receiver.next(), if !full => self.take(event).await,
         }
     }
 
-    async fn tell(&self, event: RoomEvent) -> Result<(), Over> {
-        self.events.send(event).await.map_err(|_| Over)
+    async fn take(&mut self, event: SessionEvent) -> Result<(), Over> {
+        let applied = match event {
+            SessionEvent::Roster(update) => {
+                let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
+                // The receiver has checked the version already.
+                let changes = roster.apply(update).unwrap_or_default();
+                drop(roster);
+                self.tell_roster(changes, None, Backlog::tell);
+                self.tell_host();
+                return Ok(());
+            }
+            SessionEvent::Event(event) => {
+                self.backlog.tell(event.into());
+                return Ok(());
+            }
+            SessionEvent::StateReply(reply) => {
+                let version = self.state.replica().version();
+                self.state.requests.answered(reply, version);
+                return Ok(());
+            }
+            SessionEvent::Closed { code, text } => return self.interrupted(code, text).await,
+            SessionEvent::StateSnapshot(snapshot) => {
+                let changes = self.replica().apply_snapshot(snapshot);
+                changes.map(|changes| self.tell_state(changes, Backlog::tell_part))
+            }
+            SessionEvent::StateUpdate(update) => {
+                let changes = self.replica().apply_update(update);
+                changes.map(|changes| self.tell_state(changes, Backlog::tell))
+            }
+        };
+        if let Err(fault) = applied
+            && let SessionEvent::Closed { code, text } = self.receiver.fail(fault.into())
+        {
+            return self.close(code, text).await;
+        }
+        Ok(())
+    }
+
+    fn replica(&self) -> RwLockWriteGuard<'_, Replica> {
+        self.state.replica.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the application, then whoever waits for the answer to a request.
+    fn tell_state(&mut self, changes: Vec<StateChange>, tell: Tell) {
+        for change in changes {
+            tell(&mut self.backlog, RoomEvent::State(change));
+        }
+        self.tell_host();
+        let version = self.state.replica().version();
+        self.state.requests.reached(version);
+    }
+
+    fn tell_host(&mut self) {
+        let host = self.state.host();
+        if host != self.host {
+            self.host = host;
+            self.backlog.tell(RoomEvent::State(StateChange::Host { host }));
+        }
     }
 
     /// The application hears of a newcomer before the realtime plane does, and so before it hears
     /// the newcomer. Of itself (`me`, before and now) it hears otherwise.
-    async fn tell_changes(
-        &self,
+    fn tell_roster(
+        &mut self,
         changes: Vec<RosterChange>,
         me: Option<(PeerId, PeerId)>,
-    ) -> Result<(), Over> {
+        tell: Tell,
+    ) {
         for change in changes {
             let (mine, command) = match &change {
                 RosterChange::Joined(peer) => (
@@ -119,21 +178,22 @@ impl Follower {
                 }
             };
             if !mine {
-                self.tell(change.into()).await?;
+                tell(&mut self.backlog, change.into());
             }
             if let Some(command) = command {
-                self.commands.send(command).await.map_err(|_| Over)?;
+                self.backlog.command(command);
             }
         }
-        Ok(())
     }
 
     async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
+        self.state.requests.interrupt();
         if !may_return(code) || self.way.patience.is_zero() {
             return self.close(code, text).await;
         }
-        self.tell(RoomEvent::Interrupted { code, text }).await?;
-        let (events, outbox) = (self.events.clone(), self.state.events.clone());
+        self.backlog.tell(RoomEvent::Interrupted { code, text });
+        self.backlog.flush().await?;
+        let (events, outbox) = (self.backlog.listener(), self.state.events.clone());
         let session = tokio::select! {
             session = self.join_again() => session,
             () = events.closed() => return Err(Over),
@@ -192,27 +252,36 @@ impl Follower {
         let instance = Instance::of(&joined);
         let same_room = instance == self.instance;
         let relink = Command::Relink(Box::new(config), connection, same_room);
-        self.commands.send(relink).await.map_err(|_| Over)?;
+        self.backlog.command(relink);
+        self.backlog.flush().await?;
         let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let changes = {
             let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
         let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
+        self.state.requests.attach(sender.clone());
         self.state.events.attach(sender, &joined, same_room);
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
-        let event = match joined.resumed {
+        self.backlog.tell(match joined.resumed {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
             how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
-        };
-        self.tell(event).await?;
-        self.tell_changes(changes, Some((PeerId(before), PeerId(joined.peer)))).await
+        });
+        let me = (PeerId(before), PeerId(joined.peer));
+        self.tell_roster(changes, Some(me), Backlog::tell_part);
+        // In the same instance the state only grows older, and its snapshot will tell how; one that
+        // has none to tell was empty before, too.
+        let gone = if same_room { Vec::new() } else { self.replica().clear() };
+        self.tell_state(gone, Backlog::tell_part);
+        Ok(())
     }
 
-    async fn close(&self, code: Option<Code>, text: String) -> Result<(), Over> {
-        // Whether anybody hears it or not, it is over.
-        let _ = self.events.send(RoomEvent::Closed { code, text }).await;
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
+        // Nothing is under way any more, whether anybody hears of the end or not.
+        self.state.requests.close();
+        self.backlog.tell(RoomEvent::Closed { code, text });
+        self.backlog.flush().await?;
         Err(Over)
     }
 }

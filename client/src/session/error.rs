@@ -6,6 +6,8 @@ use std::time::Duration;
 use nucleus_protocol::codec::Truncated;
 use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Schema};
 
+use crate::state::StateFault;
+
 /// Connecting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -159,6 +161,12 @@ pub enum ProtocolError {
         /// As received.
         found: u32,
     },
+    /// The room's state makes no sense.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// A second state stream in one session.
+    #[error("a session has one state stream, this is a second")]
+    SecondState,
     /// A stream ended where a message was due.
     #[error("the stream ended in the middle")]
     Ended,

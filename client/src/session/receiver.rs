@@ -1,15 +1,22 @@
-//! What a joined client receives on the session plane: roster, events, the end.
+//! What a joined client receives on the session plane: roster, events, the room's state, the end.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{Code, EventDown, RosterUpdate, Schema, owned, stream};
+use nucleus_protocol::session::{
+    Code, EventDown, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate, owned, stream,
+};
 use quinn::{ConnectionError, VarInt};
 
 use super::ProtocolError;
 use super::sender::Shared;
 use super::stream::{MessageReader, ReadFailure};
+use crate::state::StateFault;
+
+/// Largest message on the state stream in bytes: the largest snapshot. The largest update, everybody's
+/// end with all objects, is smaller.
+const MAX_STATE_MESSAGE: usize = limits::MAX_STATE;
 
 /// What happens in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +25,14 @@ pub enum SessionEvent {
     Roster(RosterUpdate),
     /// A reliable event; the roster is at least as new as when its sender sent it.
     Event(EventDown),
+    /// What became of a request ([`super::SessionSender::request_state`]). Its changes come by a
+    /// [`SessionEvent::StateUpdate`] of their own, earlier or later.
+    StateReply(StateReply),
+    /// The room's whole state, once a session and before every update. A session without it has an
+    /// empty state of version 0.
+    StateSnapshot(StateSnapshot),
+    /// The state's next version; they follow each other without a gap.
+    StateUpdate(StateUpdate),
     /// The session is over, and this is all that [`SessionReceiver::next`] will say from now on.
     Closed {
         /// Why, when the server or this client said so; `None` when the connection was lost.
@@ -40,6 +55,18 @@ pub struct SessionReceiver {
     roster_version: u32,
     /// Largest sequence of an event that was given out.
     last_event: u64,
+    state: StateStream,
+}
+
+/// The server opens it when there is a state to tell, at most once.
+enum StateStream {
+    None,
+    /// The snapshot has not come yet.
+    Opened(MessageReader),
+    /// The version that was given out last stands beside it.
+    Following(MessageReader, u64),
+    /// Why, the connection's own end will say.
+    Ended,
 }
 
 type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
@@ -47,6 +74,7 @@ type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
 enum Step {
     Control(Read),
     Events(Read),
+    State(Read),
     Kind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
     Lost(ConnectionError),
@@ -60,7 +88,8 @@ impl SessionReceiver {
         last_event: u64,
     ) -> Self {
         let (control, opening, events, early) = (Some(control), None, None, None);
-        Self { shared, control, opening, events, early, roster_version, last_event }
+        let state = StateStream::None;
+        Self { shared, control, opening, events, early, roster_version, last_event, state }
     }
 
     /// Largest sequence of an event that [`Self::next`] has given out, in this session or the ones
@@ -91,6 +120,8 @@ impl SessionReceiver {
         tokio::select! {
             biased;
             read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => Step::Control(read),
+            // Before the events, which may well be about it.
+            read = self.state.next() => Step::State(read),
             read = next(&mut self.events, limits::MAX_EVENT_MESSAGE), if self.early.is_none() =>
                 Step::Events(read),
             kind = kind(&mut self.opening) => Step::Kind(kind),
@@ -106,6 +137,9 @@ impl SessionReceiver {
         match step {
             Step::Control(read) => match message(read)? {
                 Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
+                Some((Schema::StateReply, body)) => {
+                    return Ok(Some(SessionEvent::StateReply(owned(&body)?)));
+                }
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,
             },
@@ -114,7 +148,8 @@ impl SessionReceiver {
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.events = None,
             },
-            Step::Kind(kind) => self.opened(kind),
+            Step::State(read) => return self.state.take(message(read)?),
+            Step::Kind(kind) => self.opened(kind)?,
             Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
             Step::Lost(error) => return Ok(Some(closed(error))),
         }
@@ -133,18 +168,63 @@ impl SessionReceiver {
 
     /// A stream has shown its type. A second event stream is refused like an unknown type: order
     /// between two would be a guess.
-    fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) {
-        let Some(reader) = self.opening.take() else { return };
+    fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) -> Result<(), ProtocolError> {
+        let Some(reader) = self.opening.take() else { return Ok(()) };
         match kind {
             Ok(Some(stream::EVENTS)) if self.events.is_none() => self.events = Some(reader),
+            Ok(Some(stream::STATE)) if matches!(self.state, StateStream::None) => {
+                self.state = StateStream::Opened(reader);
+            }
+            // Two histories of one state: neither can be believed.
+            Ok(Some(stream::STATE)) => return Err(ProtocolError::SecondState),
             _ => reader.refuse(VarInt::from_u32(Code::Malformed as u32)),
         }
+        Ok(())
     }
 
-    fn fail(&self, error: ProtocolError) -> SessionEvent {
+    /// Ends the session because what it says makes no sense, which is found here or by whoever
+    /// applies it; returns what is left to say of it.
+    pub fn fail(&self, error: ProtocolError) -> SessionEvent {
         let text = error.to_string();
         self.shared.close(Code::Malformed, &text);
         SessionEvent::Closed { code: Some(Code::Malformed), text }
+    }
+}
+
+impl StateStream {
+    /// Cancel-safe.
+    async fn next(&mut self) -> Read {
+        match self {
+            StateStream::Opened(reader) | StateStream::Following(reader, _) => {
+                reader.next(MAX_STATE_MESSAGE).await
+            }
+            StateStream::None | StateStream::Ended => std::future::pending().await,
+        }
+    }
+
+    fn take(
+        &mut self,
+        message: Option<(Schema, Bytes)>,
+    ) -> Result<Option<SessionEvent>, ProtocolError> {
+        let event = match (std::mem::replace(self, StateStream::Ended), message) {
+            (_, None) => return Ok(None),
+            (StateStream::Opened(reader), Some((Schema::StateSnapshot, body))) => {
+                let snapshot: StateSnapshot = owned(&body)?;
+                *self = StateStream::Following(reader, snapshot.version);
+                SessionEvent::StateSnapshot(snapshot)
+            }
+            (StateStream::Following(reader, version), Some((Schema::StateUpdate, body))) => {
+                let update: StateUpdate = owned(&body)?;
+                let (expected, found) = (version.wrapping_add(1), update.version);
+                if found != expected {
+                    return Err(StateFault::Version { expected, found }.into());
+                }
+                *self = StateStream::Following(reader, found);
+                SessionEvent::StateUpdate(update)
+            }
+            (_, Some((other, _))) => return Err(ProtocolError::Unexpected(other)),
+        };
+        Ok(Some(event))
     }
 }
 

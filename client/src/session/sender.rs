@@ -1,11 +1,13 @@
-//! What a joined client sends on the session plane: events and its leave.
+//! What a joined client sends on the session plane: events, requests for changes of the state, and its
+//! leave.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Leave, TO_ALL, TO_LISTED, TO_OTHERS, encode, stream,
+    Code, EventUp, Leave, MESSAGE_HEADER, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, encode,
+    stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -33,7 +35,7 @@ pub enum To {
 /// [`SessionSender::close`] give the peer's place up.
 pub(super) struct Shared {
     pub(super) connection: quinn::Connection,
-    control: Mutex<quinn::SendStream>,
+    control: Mutex<MessageWriter>,
     events: Mutex<MessageWriter>,
     max_event: usize,
 }
@@ -46,7 +48,7 @@ impl Shared {
     ) -> Self {
         Self {
             connection,
-            control: Mutex::new(control),
+            control: Mutex::new(MessageWriter::over(stream::CONTROL, control)),
             events: Mutex::new(MessageWriter::new(stream::EVENTS)),
             max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
         }
@@ -73,6 +75,20 @@ impl SessionSender {
         events.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
 
+    /// Asks for changes of the room's state; [`super::SessionEvent::StateReply`] tells what became of
+    /// it, by `request`'s number. [`crate::state::Batch`] makes operations that keep the limits.
+    ///
+    /// When the returned future is dropped, as with [`Self::send_event`].
+    pub async fn request_state(&self, request: &StateRequest) -> Result<(), SendError> {
+        let message = encode(request);
+        let (len, limit) = (message.len() - MESSAGE_HEADER, limits::MAX_STATE_REQUEST);
+        if len > limit {
+            return Err(SendError::TooLarge { len, limit });
+        }
+        let mut control = self.0.control.lock().await;
+        control.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
+    }
+
     /// Leaves the room: events already sent arrive first, everybody is told at once, and the
     /// connection closes; at most 1 s.
     pub async fn leave(&self) {
@@ -80,8 +96,9 @@ impl SessionSender {
             // Each step fails only when the connection is gone, which is where all this leads.
             let _ = self.0.events.lock().await.finish().await;
             let mut control = self.0.control.lock().await;
-            let _ = control.write_all(&encode(&Leave { code: Code::Left as u16 })).await;
-            let _ = control.finish();
+            let leave = encode(&Leave { code: Code::Left as u16 });
+            let _ = control.write(&self.0.connection, leave).await;
+            let _ = control.finish().await;
             self.0.connection.closed().await;
         };
         if tokio::time::timeout(LEAVE_TIMEOUT, left).await.is_err() {

@@ -99,6 +99,11 @@ impl MessageWriter {
         Self { kind, stream: None, unsent: Bytes::new() }
     }
 
+    /// For a stream that is open already and has said what it is.
+    pub(super) fn over(kind: u8, stream: SendStream) -> Self {
+        Self { kind, stream: Some(stream), unsent: Bytes::new() }
+    }
+
     pub(super) async fn write(
         &mut self,
         connection: &quinn::Connection,

@@ -2,123 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::sync::Arc;
+mod room;
+mod state;
+mod support;
+
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-use nucleus_client::session::{
-    JoinError, SendError, Session, SessionEvent, SessionOptions, To, Trust, client_config,
-};
+use nucleus_client::session::{JoinError, SendError, SessionEvent, To};
 use nucleus_client::{Code, PeerId};
 use nucleus_protocol::session::{
-    ALPN, EventDown, EventUp, GRANT_EXPORTER, Hello, Join, Joined, Leave, LinkGrant,
-    MESSAGE_HEADER, MessageHeader, NEW_PEER, Refuse, RosterUpdate, Schema, TO_LISTED, Welcome,
-    encode, owned, stream,
+    EventDown, EventUp, Leave, Refuse, RosterUpdate, TO_LISTED, encode, owned, stream,
 };
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::rustls::pki_types::PrivateKeyDer;
-
-/// The server's end of a session, after the opening was read.
-struct Server {
-    connection: quinn::Connection,
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
-}
-
-fn endpoint() -> (quinn::Endpoint, [u8; 32]) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let pin = digest::digest(&digest::SHA256, made.cert.der()).as_ref().try_into().unwrap();
-    let provider = Arc::new(quinn::rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = quinn::rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&quinn::rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let tls = QuicServerConfig::try_from(tls).unwrap();
-    let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    (quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap(), pin)
-}
-
-async fn message(recv: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
-    let mut header = [0; MESSAGE_HEADER];
-    recv.read_exact(&mut header).await.unwrap();
-    let header = MessageHeader::parse(header, 100_000).unwrap();
-    let mut body = vec![0; header.len as usize];
-    recv.read_exact(&mut body).await.unwrap();
-    (header.schema, body)
-}
-
-impl Server {
-    async fn accept(endpoint: quinn::Endpoint) -> Server {
-        let connection = endpoint.accept().await.unwrap().await.unwrap();
-        let (send, mut recv) = connection.accept_bi().await.unwrap();
-        let mut kind = [0];
-        recv.read_exact(&mut kind).await.unwrap();
-        assert_eq!(kind, [stream::CONTROL]);
-        let (schema, body) = message(&mut recv).await;
-        assert!(schema == Schema::Hello && Hello::parse(&body).unwrap().has_exporter());
-        let (_, body) = message(&mut recv).await;
-        assert_eq!(owned::<Join>(&body).unwrap().room, b"lobby");
-        Server { connection, send, recv }
-    }
-
-    async fn say(&mut self, bytes: &[u8]) {
-        self.send.write_all(bytes).await.unwrap();
-    }
-
-    async fn admit(endpoint: quinn::Endpoint) -> Server {
-        let mut server = Server::accept(endpoint).await;
-        let welcome = Welcome { version: 1, flags: 0, server_id: vec![], agent: vec![] };
-        server.say(&welcome.encode()).await;
-        server.say(&encode(&joined())).await;
-        server
-    }
-}
-
-fn joined() -> Joined {
-    Joined {
-        peer_ttl_ms: 30_000,
-        resumed: NEW_PEER,
-        events_taken: 0,
-        peer: 1,
-        slot: 0,
-        capacity: 10,
-        room_epoch: 1,
-        roster_version: 4,
-        roster: vec![],
-        grant: LinkGrant {
-            link_id: 7,
-            connection_id: [1; 8],
-            spare: [2; 8],
-            secret: [3; 32],
-            suite: 2,
-            flags: GRANT_EXPORTER,
-            endpoints: vec![nucleus_protocol::session::Endpoint { ip: vec![], port: 5056 }],
-        },
-        server_time: 0,
-        clock_epoch: 1,
-        max_event: 1_000,
-        ticket: vec![],
-    }
-}
-
-async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Session, JoinError> {
-    let client = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
-    let options = SessionOptions {
-        resume: None,
-        server: server.local_addr().unwrap(),
-        server_name: "127.0.0.1".to_owned(),
-        token: "t".to_owned(),
-        room: "lobby".to_owned(),
-        name: String::new(),
-        capacity: 0,
-        agent: "test".to_owned(),
-    };
-    Session::join(&client, client_config(&Trust::Pin(pin)).unwrap(), options).await
-}
+use support::{Server, endpoint, join, message};
 
 #[tokio::test]
 async fn joins_sends_and_leaves() {

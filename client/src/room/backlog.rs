@@ -1,0 +1,106 @@
+//! What the room's task has for the application and the realtime task, in one order: a newcomer is
+//! announced to the application, then to the realtime plane, and only then heard.
+//!
+//! The session is read on while the application is behind, up to a bound: among what comes may be the
+//! answer that the application waits for before it takes the next event.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use super::follow::Over;
+use crate::event::RoomEvent;
+use crate::realtime::driver::Command;
+
+/// Bytes that wait for the application before the session is not read any further, and QUIC's flow
+/// control stops the senders: a second of the events of the largest rooms.
+const LIMIT: usize = 256 << 10;
+/// What an event costs beside its payload.
+const OVERHEAD: usize = 64;
+
+enum Item {
+    Tell(RoomEvent),
+    Command(Command),
+}
+
+/// See the module.
+pub(super) struct Backlog {
+    /// With what each costs.
+    items: VecDeque<(Item, usize)>,
+    cost: usize,
+    events: mpsc::Sender<RoomEvent>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Backlog {
+    pub(super) fn new(events: mpsc::Sender<RoomEvent>, commands: mpsc::Sender<Command>) -> Self {
+        Self { items: VecDeque::new(), cost: 0, events, commands }
+    }
+
+    /// An event that comes for itself.
+    pub(super) fn tell(&mut self, event: RoomEvent) {
+        let len = match &event {
+            RoomEvent::Event { payload, .. } => payload.len(),
+            RoomEvent::State(change) => change.len(),
+            _ => 0,
+        };
+        self.push(Item::Tell(event), len + OVERHEAD);
+    }
+
+    /// One of many that come once a session: as many as a room has peers, objects and fields. They do
+    /// not count, or a newcomer to a large room would not hear the answer to its first request.
+    pub(super) fn tell_part(&mut self, event: RoomEvent) {
+        self.push(Item::Tell(event), 0);
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.push(Item::Command(command), 0);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.cost >= LIMIT
+    }
+
+    /// Hands the first one on when there is a place for it. Cancel-safe.
+    pub(super) async fn hand_on(&mut self) -> Result<(), Over> {
+        match self.items.front() {
+            Some((Item::Tell(_), _)) => {
+                let place = self.events.reserve().await.map_err(|_| Over)?;
+                if let Some((Item::Tell(event), cost)) = self.items.pop_front() {
+                    self.cost -= cost;
+                    place.send(event);
+                }
+            }
+            Some((Item::Command(_), _)) => {
+                let place = self.commands.reserve().await.map_err(|_| Over)?;
+                if let Some((Item::Command(command), _)) = self.items.pop_front() {
+                    place.send(command);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Hands everything on, however long the application takes.
+    pub(super) async fn flush(&mut self) -> Result<(), Over> {
+        while !self.is_empty() {
+            self.hand_on().await?;
+        }
+        Ok(())
+    }
+
+    /// Until nobody listens any more.
+    pub(super) fn listener(&self) -> mpsc::Sender<RoomEvent> {
+        self.events.clone()
+    }
+
+    fn push(&mut self, item: Item, cost: usize) {
+        self.cost += cost;
+        self.items.push_back((item, cost));
+    }
+}

@@ -1,0 +1,90 @@
+//! The room's shared state, as an application reads and changes it.
+
+use std::sync::atomic::Ordering;
+
+use super::{Room, StateError};
+use crate::roster::PeerId;
+use crate::state::{Batch, Entity, Field, Object, ObjectId};
+
+/// The shared state: reading never waits and never blocks for long. What is read may be ahead of the
+/// events: a change that can be read already is told by a [`crate::RoomEvent::State`] later.
+///
+/// ```no_run
+/// use nucleus_client::{Batch, Code, Entity, Mode, Room, StateError};
+///
+/// # async fn run(room: &Room) -> Result<(), StateError> {
+/// let cup = room.new_object_id();
+/// let batch = Batch::new().create(cup, Mode::TAKE).set(cup, "color", "red");
+/// room.change(batch).await?;
+///
+/// // Counts up, whoever else does at the same time.
+/// loop {
+///     let field = room.field(Entity::Room, "round");
+///     let version = field.as_ref().map_or(0, |field| field.version);
+///     let round = field.and_then(|field| field.value.as_integer()).unwrap_or(0);
+///     let next = Batch::new().compare_and_set(Entity::Room, "round", version, round + 1);
+///     match room.change(next).await {
+///         Err(StateError::Refused { code: Some(Code::Conflict), .. }) => {}
+///         done => break done.map(|_| ()),
+///     }
+/// }
+/// # }
+/// ```
+impl Room {
+    /// A field of the room, a peer or an object, if it is there.
+    pub fn field(&self, entity: impl Into<Entity>, key: &str) -> Option<Field> {
+        self.state.replica().field(entity.into(), key).cloned()
+    }
+
+    /// All fields of an entity, in the order of their keys; at most 64.
+    pub fn fields(&self, entity: impl Into<Entity>) -> Vec<(String, Field)> {
+        let replica = self.state.replica();
+        replica.fields(entity.into()).map(|(key, field)| (key.to_owned(), field.clone())).collect()
+    }
+
+    /// An object, if it is there.
+    pub fn object(&self, id: ObjectId) -> Option<Object> {
+        self.state.replica().object(id).copied()
+    }
+
+    /// All objects, in the order of their numbers; at most 4,096.
+    pub fn objects(&self) -> Vec<Object> {
+        self.state.replica().objects().copied().collect()
+    }
+
+    /// Who leads the room: the chosen host ([`Batch::host`]) while it is present, else the present
+    /// peer with the least number. The same for everybody who has heard the same; `None` while
+    /// nobody is present.
+    pub fn host(&self) -> Option<PeerId> {
+        self.state.host()
+    }
+
+    /// The state's version: 0 until its snapshot has come, soon after the join, and for as long as
+    /// nothing was ever changed.
+    pub fn state_version(&self) -> u64 {
+        self.state.replica().version()
+    }
+
+    /// SHA-256 over the whole state, see [`crate::state::Replica::digest`].
+    pub fn state_digest(&self) -> [u8; 32] {
+        self.state.replica().digest()
+    }
+
+    /// A number for an object that this client is going to make: its own peer number and a count. A
+    /// number from before a [`crate::RoomEvent::Rejoined`] is another peer's.
+    pub fn new_object_id(&self) -> ObjectId {
+        ObjectId::new(self.me(), self.state.objects_made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Asks for the changes of `batch`, all of them or none, and returns the version that the state
+    /// has with them. By then they can be read here, and so can, after a refusal, the state that the
+    /// server judged by; only where the session was lost right behind the answer, when it is back.
+    ///
+    /// Unlike an event a request does not outlive its session, because a change that comes late may
+    /// be wrong: see [`StateError::Interrupted`]. When the returned future is dropped the change may
+    /// still take place. At most 16 are under way, others wait for their turn; the server takes 30 a
+    /// second on average. May be awaited in the task that calls [`Room::next`].
+    pub async fn change(&self, batch: Batch) -> Result<u64, StateError> {
+        self.state.requests.ask(batch.into_operations()?).await
+    }
+}

@@ -1,0 +1,371 @@
+//! A client's copy of the state.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS};
+use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
+
+use super::change::peer;
+use super::{Entity, Mode, ObjectId, StateChange, StateFault, Value};
+use crate::roster::{PeerId, Presence, Roster};
+
+/// What a field costs beside its key and value: what it takes in a snapshot, whose size has a limit.
+const FIELD_COST: usize = 33;
+
+/// A field of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// What it holds.
+    pub value: Value,
+    /// The state's version that set it, for [`super::Batch::compare_and_set`].
+    pub version: u64,
+}
+
+/// An object of the room; its fields are read as every entity's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Which.
+    pub id: ObjectId,
+    /// Whose it is; `None`: nobody's, until somebody claims it.
+    pub owner: Option<PeerId>,
+    /// How it is owned.
+    pub mode: Mode,
+}
+
+type Fields = BTreeMap<String, Field>;
+
+/// The state as the server tells it. Empty and of version 0 until a snapshot comes.
+///
+/// Holds at most 4,096 objects and 1 MiB of fields, whatever the server says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replica {
+    version: u64,
+    host: Option<PeerId>,
+    objects: BTreeMap<ObjectId, Object>,
+    /// Of entities that have any; those of an object only while it is in `objects`.
+    fields: BTreeMap<Entity, Fields>,
+    /// Of all fields; see [`cost`].
+    cost: usize,
+}
+
+impl Replica {
+    /// An empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state's version; counts its updates.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A field, if it is there.
+    pub fn field(&self, entity: Entity, key: &str) -> Option<&Field> {
+        self.fields.get(&entity)?.get(key)
+    }
+
+    /// An entity's fields, in the order of their keys.
+    pub fn fields(&self, entity: Entity) -> impl Iterator<Item = (&str, &Field)> {
+        let fields = self.fields.get(&entity).into_iter().flatten();
+        fields.map(|(key, field)| (key.as_str(), field))
+    }
+
+    /// All objects, in the order of their numbers.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// An object, if it is there.
+    pub fn object(&self, id: ObjectId) -> Option<&Object> {
+        self.objects.get(&id)
+    }
+
+    /// Who leads the room: the chosen host while it is present, else the present peer with the least
+    /// number.
+    pub fn host(&self, roster: &Roster) -> Option<PeerId> {
+        let present =
+            |id: &PeerId| roster.peer(*id).is_some_and(|peer| peer.presence == Presence::Present);
+        let least = || roster.iter().map(|peer| peer.id).find(present);
+        self.host.filter(present).or_else(least)
+    }
+
+    /// Takes a snapshot in place of this state and says what is different.
+    pub fn apply_snapshot(
+        &mut self,
+        snapshot: StateSnapshot,
+    ) -> Result<Vec<StateChange>, StateFault> {
+        let newer = Replica::from_snapshot(snapshot)?;
+        Ok(std::mem::replace(self, newer).difference(self))
+    }
+
+    /// Takes the next update and says what it changed, in its order. A new choice of host is not
+    /// among it: who that makes host, [`Self::host`] tells.
+    ///
+    /// After an error the replica is of no use, and the session is to be closed.
+    pub fn apply_update(&mut self, update: StateUpdate) -> Result<Vec<StateChange>, StateFault> {
+        let expected = self.version.wrapping_add(1);
+        if update.version != expected {
+            return Err(StateFault::Version { expected, found: update.version });
+        }
+        self.version = update.version;
+        let by = peer(update.peer);
+        let mut changes = Vec::new();
+        for change in update.changes {
+            changes.extend(self.apply(change, by)?);
+        }
+        self.check_bounds()?;
+        Ok(changes)
+    }
+
+    /// Forgets everything, as when the room instance is another, and says what is gone.
+    pub fn clear(&mut self) -> Vec<StateChange> {
+        std::mem::take(self).difference(self)
+    }
+
+    /// SHA-256 over the whole state: the same for everybody who is at the same version.
+    ///
+    /// Over version (u64) and chosen host (u32); of each entity that has fields, and each object,
+    /// in the order of scope and number: scope (u8), number (u64), owner (u32), mode (u8), count of
+    /// fields (u32); of each field in the order of keys: length of the key (u32), key, type (u8),
+    /// bits (u64), length of the bytes (u32), bytes, version (u64). Little-endian.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.version.to_le_bytes());
+        context.update(&number(self.host).to_le_bytes());
+        let room_and_peers = self.fields.keys().filter(|e| !matches!(e, Entity::Object(_)));
+        for entity in room_and_peers {
+            self.digest_entity(&mut context, *entity, None);
+        }
+        for object in self.objects.values() {
+            self.digest_entity(&mut context, object.id.into(), Some(object));
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.finish().as_ref());
+        out
+    }
+
+    fn digest_entity(
+        &self,
+        context: &mut digest::Context,
+        entity: Entity,
+        object: Option<&Object>,
+    ) {
+        let (scope, id) = entity.parts();
+        context.update(&[scope]);
+        context.update(&id.to_le_bytes());
+        context.update(&number(object.and_then(|o| o.owner)).to_le_bytes());
+        context.update(&[object.map_or(0, |o| o.mode.to_wire())]);
+        let count = self.fields.get(&entity).map_or(0, Fields::len);
+        context.update(&(count as u32).to_le_bytes());
+        for (key, field) in self.fields(entity) {
+            let (kind, bits, bytes) = field.value.parts();
+            context.update(&(key.len() as u32).to_le_bytes());
+            context.update(key.as_bytes());
+            context.update(&[kind]);
+            context.update(&bits.to_le_bytes());
+            context.update(&(bytes.len() as u32).to_le_bytes());
+            context.update(bytes);
+            context.update(&field.version.to_le_bytes());
+        }
+    }
+
+    fn from_snapshot(snapshot: StateSnapshot) -> Result<Self, StateFault> {
+        let mut state = Replica { version: snapshot.version, ..Self::default() };
+        state.host = peer(snapshot.host);
+        for wire in snapshot.entities {
+            let entity = Entity::from_wire(wire.scope, wire.id)?;
+            if let Entity::Object(id) = entity {
+                let mode = Mode::from_wire(wire.mode)?;
+                state.create(Object { id, owner: peer(wire.owner), mode })?;
+            } else if state.fields.contains_key(&entity) {
+                return Err(StateFault::Twice);
+            }
+            for field in wire.fields {
+                if field.version > state.version {
+                    let (expected, found) = (state.version, field.version);
+                    return Err(StateFault::Version { expected, found });
+                }
+                let (kind, key) = (field.value.kind, key(field.key)?);
+                let value = Value::from_wire(field.value)?.ok_or(StateFault::Value(kind))?;
+                if state.field(entity, &key).is_some() {
+                    return Err(StateFault::Twice);
+                }
+                state.set(entity, key, Field { value, version: field.version })?;
+            }
+        }
+        state.check_bounds()?;
+        Ok(state)
+    }
+
+    /// What the application hears of it; nothing of a choice of host.
+    fn apply(
+        &mut self,
+        wire: Change,
+        by: Option<PeerId>,
+    ) -> Result<Option<StateChange>, StateFault> {
+        if wire.kind == change::HOST {
+            self.host = peer(wire.peer);
+            return Ok(None);
+        }
+        let entity = Entity::from_wire(wire.scope, wire.id)?;
+        let who = peer(wire.peer);
+        Ok(Some(match (wire.kind, entity) {
+            (change::SET, _) => {
+                let (key, value) = (key(wire.key)?, Value::from_wire(wire.value)?);
+                let version = self.version;
+                match value.clone() {
+                    Some(value) => self.set(entity, key.clone(), Field { value, version })?,
+                    None => self.unset(entity, &key)?,
+                }
+                StateChange::Field { entity, key, value, by }
+            }
+            (change::CREATED, Entity::Object(object)) => {
+                let mode = Mode::from_wire(wire.mode)?;
+                self.create(Object { id: object, owner: who, mode })?;
+                StateChange::Created { object, owner: who, mode, by }
+            }
+            (change::DELETED, Entity::Object(_) | Entity::Peer(_)) => {
+                self.delete(entity)?;
+                StateChange::Deleted { entity, by }
+            }
+            (change::OWNER, Entity::Object(object)) => {
+                self.object_mut(object)?.owner = who;
+                StateChange::Owner { object, owner: who, by }
+            }
+            (change::CLAIMED, Entity::Object(object)) => {
+                self.object_mut(object)?;
+                let nobody = StateFault::Entity { scope: wire.scope, id: wire.id };
+                StateChange::Claimed { object, by: who.ok_or(nobody)? }
+            }
+            (change::CREATED | change::DELETED | change::OWNER | change::CLAIMED, _) => {
+                return Err(StateFault::Entity { scope: wire.scope, id: wire.id });
+            }
+            (unknown, _) => return Err(StateFault::Change(unknown)),
+        }))
+    }
+
+    fn create(&mut self, object: Object) -> Result<(), StateFault> {
+        let before = self.objects.insert(object.id, object);
+        if before.is_some() { Err(StateFault::Twice) } else { Ok(()) }
+    }
+
+    fn delete(&mut self, entity: Entity) -> Result<(), StateFault> {
+        if let Entity::Object(id) = entity {
+            self.objects.remove(&id).ok_or(StateFault::Missing(id))?;
+        }
+        // A peer is there without fields, too.
+        let fields = self.fields.remove(&entity).unwrap_or_default();
+        self.cost -= fields.iter().map(|(key, field)| cost(key, field)).sum::<usize>();
+        Ok(())
+    }
+
+    fn set(&mut self, entity: Entity, key: String, field: Field) -> Result<(), StateFault> {
+        self.check_there(entity)?;
+        let fields = self.fields.entry(entity).or_default();
+        self.cost += cost(&key, &field);
+        let key_cost = key.len();
+        if let Some(before) = fields.insert(key, field) {
+            self.cost -= key_cost + before.value.len() + FIELD_COST;
+        }
+        if fields.len() > MAX_STATE_FIELDS { Err(StateFault::Full("fields")) } else { Ok(()) }
+    }
+
+    fn unset(&mut self, entity: Entity, key: &str) -> Result<(), StateFault> {
+        self.check_there(entity)?;
+        let Some(fields) = self.fields.get_mut(&entity) else { return Ok(()) };
+        if let Some(before) = fields.remove(key) {
+            self.cost -= cost(key, &before);
+        }
+        if fields.is_empty() {
+            self.fields.remove(&entity);
+        }
+        Ok(())
+    }
+
+    fn check_there(&self, entity: Entity) -> Result<(), StateFault> {
+        match entity {
+            Entity::Object(id) if !self.objects.contains_key(&id) => Err(StateFault::Missing(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn object_mut(&mut self, id: ObjectId) -> Result<&mut Object, StateFault> {
+        self.objects.get_mut(&id).ok_or(StateFault::Missing(id))
+    }
+
+    /// At the end of a message: the order within it is the server's.
+    fn check_bounds(&self) -> Result<(), StateFault> {
+        if self.objects.len() > MAX_STATE_OBJECTS {
+            Err(StateFault::Full("objects"))
+        } else if self.cost > MAX_STATE {
+            Err(StateFault::Full("bytes"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What leads from here to `newer`.
+    fn difference(&self, newer: &Replica) -> Vec<StateChange> {
+        let mut changes = Vec::new();
+        // One of the same number in another mode has been made anew.
+        let stays =
+            |object: &Object| newer.object(object.id).is_some_and(|now| now.mode == object.mode);
+        for object in self.objects.values().filter(|object| !stays(object)) {
+            changes.push(StateChange::Deleted { entity: object.id.into(), by: None });
+        }
+        let gone = |e: &&Entity| matches!(e, Entity::Peer(_)) && !newer.fields.contains_key(e);
+        for entity in self.fields.keys().filter(gone) {
+            changes.push(StateChange::Deleted { entity: *entity, by: None });
+        }
+        self.field_changes(newer, Entity::Room, &mut changes);
+        for entity in newer.fields.keys().filter(|e| matches!(e, Entity::Peer(_))) {
+            self.field_changes(newer, *entity, &mut changes);
+        }
+        for Object { id, owner, mode } in newer.objects.values().copied() {
+            let before = self.object(id).filter(|object| stays(object));
+            match before {
+                None => {
+                    changes.push(StateChange::Created { object: id, owner, mode, by: None });
+                    Replica::new().field_changes(newer, id.into(), &mut changes);
+                }
+                Some(before) => {
+                    if before.owner != owner {
+                        changes.push(StateChange::Owner { object: id, owner, by: None });
+                    }
+                    self.field_changes(newer, id.into(), &mut changes);
+                }
+            }
+        }
+        changes
+    }
+
+    fn field_changes(&self, newer: &Replica, entity: Entity, changes: &mut Vec<StateChange>) {
+        let mut changed = |key: &str, value: Option<Value>| {
+            changes.push(StateChange::Field { entity, key: key.to_owned(), value, by: None });
+        };
+        for (key, _) in self.fields(entity).filter(|(k, _)| newer.field(entity, k).is_none()) {
+            changed(key, None);
+        }
+        for (key, field) in newer.fields(entity) {
+            if self.field(entity, key) != Some(field) {
+                changed(key, Some(field.value.clone()));
+            }
+        }
+    }
+}
+
+fn cost(key: &str, field: &Field) -> usize {
+    key.len() + field.value.len() + FIELD_COST
+}
+
+fn number(peer: Option<PeerId>) -> u32 {
+    peer.map_or(0, |peer| peer.0)
+}
+
+fn key(bytes: Vec<u8>) -> Result<String, StateFault> {
+    if bytes.is_empty() || bytes.len() > MAX_STATE_KEY {
+        return Err(StateFault::Key);
+    }
+    String::from_utf8(bytes).map_err(|_| StateFault::Key)
+}

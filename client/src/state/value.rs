@@ -1,0 +1,114 @@
+//! What a field holds.
+
+use nucleus_protocol::limits;
+use nucleus_protocol::session::{self, value};
+
+use super::StateFault;
+
+/// A typed value of at most 4 KiB; more belongs into a storage server, and its address here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// False or true.
+    Bool(bool),
+    /// A signed integer.
+    Integer(i64),
+    /// A double, also an infinite one; not a number is refused.
+    Float(f64),
+    /// Text, at most 4 KiB of UTF-8.
+    Text(String),
+    /// Anything, at most 4 KiB.
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// The boolean, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// The integer, if it is one.
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Value::Integer(value) = self { Some(*value) } else { None }
+    }
+
+    /// The float, if it is one.
+    pub fn as_float(&self) -> Option<f64> {
+        if let Value::Float(value) = self { Some(*value) } else { None }
+    }
+
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The bytes, if they are some.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// Bytes of text and bytes; a number has none.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// `None` is a value without a type, which removes a field.
+    pub(super) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
+        let session::Value { kind, bits, bytes } = wire;
+        let invalid = StateFault::Value(kind);
+        if bytes.len() > limits::MAX_STATE_VALUE {
+            return Err(invalid);
+        }
+        Ok(Some(match (kind, bits) {
+            (value::NONE, _) => return Ok(None),
+            (value::BOOL, 0 | 1) => Value::Bool(bits == 1),
+            (value::INTEGER, _) => Value::Integer(bits.cast_signed()),
+            (value::FLOAT, _) if !f64::from_bits(bits).is_nan() => {
+                Value::Float(f64::from_bits(bits))
+            }
+            (value::TEXT, _) => Value::Text(String::from_utf8(bytes).map_err(|_| invalid)?),
+            (value::BYTES, _) => Value::Bytes(bytes),
+            _ => return Err(invalid),
+        }))
+    }
+
+    /// Its type, bits and bytes, as they travel.
+    pub(super) fn parts(&self) -> (u8, u64, &[u8]) {
+        match self {
+            Value::Bool(value) => (value::BOOL, u64::from(*value), &[]),
+            Value::Integer(value) => (value::INTEGER, value.cast_unsigned(), &[]),
+            Value::Float(value) => (value::FLOAT, value.to_bits(), &[]),
+            Value::Text(text) => (value::TEXT, 0, text.as_bytes()),
+            Value::Bytes(bytes) => (value::BYTES, 0, bytes),
+        }
+    }
+}
+
+impl From<Value> for session::Value {
+    fn from(value: Value) -> Self {
+        let (kind, bits, _) = value.parts();
+        let bytes = match value {
+            Value::Text(text) => text.into_bytes(),
+            Value::Bytes(bytes) => bytes,
+            _ => Vec::new(),
+        };
+        Self { kind, bits, bytes }
+    }
+}
+
+macro_rules! from {
+    ($($type:ty => $variant:ident),*) => {
+        $(impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Value::$variant(value.into())
+            }
+        })*
+    };
+}
+from!(
+    bool => Bool, i32 => Integer, u32 => Integer, i64 => Integer, f32 => Float, f64 => Float,
+    &str => Text, String => Text, &[u8] => Bytes, Vec<u8> => Bytes
+);

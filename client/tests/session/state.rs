@@ -1,0 +1,184 @@
+//! The shared state as a session carries it.
+
+use nucleus_client::session::{SendError, SessionEvent, SessionReceiver};
+use nucleus_client::state::{Batch, Entity};
+use nucleus_client::{Code, PeerId};
+use nucleus_protocol::limits;
+use nucleus_protocol::session::{
+    Change, RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Value, change,
+    encode, scope, value,
+};
+
+use super::support::{Server, endpoint, join};
+
+/// The room's topic.
+pub(crate) fn topic(text: &str) -> Change {
+    let value = Value { kind: value::TEXT, bits: 0, bytes: text.into() };
+    let (kind, scope, key) = (change::SET, scope::ROOM, b"topic".to_vec());
+    Change { kind, scope, id: 0, peer: 0, mode: 0, key, value }
+}
+
+pub(crate) fn update(version: u64) -> StateUpdate {
+    StateUpdate { version, peer: 1, changes: vec![topic(&format!("topic {version}"))] }
+}
+
+pub(crate) fn empty(version: u64) -> StateSnapshot {
+    StateSnapshot { version, ..Default::default() }
+}
+
+/// Says all of it on one state stream and returns what a client makes of it.
+async fn heard(messages: Vec<Vec<u8>>) -> Vec<SessionEvent> {
+    let (endpoint, pin) = endpoint();
+    let serve = async {
+        let server = Server::admit(endpoint.clone()).await;
+        let mut state = server.open_state(&[]).await;
+        for message in messages {
+            // A client that has heard enough does not listen to the rest.
+            let _ = state.write_all(&message).await;
+        }
+        server.connection.closed().await;
+    };
+    let listen = async {
+        let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
+        to_the_end(&mut receiver).await
+    };
+    tokio::join!(serve, listen).1
+}
+
+async fn to_the_end(receiver: &mut SessionReceiver) -> Vec<SessionEvent> {
+    let mut heard = Vec::new();
+    while !matches!(heard.last(), Some(SessionEvent::Closed { .. })) {
+        heard.push(receiver.next().await);
+    }
+    heard
+}
+
+fn is_malformed(event: &SessionEvent, why: &str) -> bool {
+    matches!(
+        event,
+        SessionEvent::Closed { code: Some(Code::Malformed), text } if text.contains(why)
+    )
+}
+
+#[tokio::test]
+async fn a_request_is_answered_and_its_update_follows() {
+    let (endpoint, pin) = endpoint();
+    let asked = StateRequest {
+        request: 7,
+        operations: Batch::new().set(Entity::Room, "topic", "x").into_operations().unwrap(),
+    };
+    let reply = StateReply { request: 7, code: 0, failed: 0, version: 5 };
+    let serve = async {
+        let mut server = Server::admit(endpoint.clone()).await;
+        let mut state = server.open_state(&encode(&empty(4))).await;
+        assert_eq!(server.request().await, asked);
+        server.say(&encode(&reply)).await;
+        state.write_all(&encode(&update(5))).await.unwrap();
+        server.connection.closed().await;
+    };
+    let live = async {
+        let (sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
+        sender.request_state(&asked).await.unwrap();
+        let value = Value { kind: value::BYTES, bits: 0, bytes: vec![0; 17_000] };
+        let mut large = asked.clone();
+        large.operations[0].value = value;
+        let refused = sender.request_state(&large).await;
+        let limit = limits::MAX_STATE_REQUEST;
+        assert!(matches!(refused, Err(SendError::TooLarge { limit: l, .. }) if l == limit));
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            heard.push(receiver.next().await);
+        }
+        // Two streams: in between them any order.
+        assert!(heard.contains(&SessionEvent::StateReply(reply.clone())));
+        heard.retain(|event| !matches!(event, SessionEvent::StateReply(_)));
+        let in_order =
+            [SessionEvent::StateSnapshot(empty(4)), SessionEvent::StateUpdate(update(5))];
+        assert_eq!(heard, in_order);
+        sender.close();
+    };
+    tokio::join!(serve, live);
+}
+
+#[tokio::test]
+async fn versions_follow_each_other() {
+    for found in [4, 6, u64::MAX] {
+        let messages = vec![encode(&empty(3)), encode(&update(4)), encode(&update(found))];
+        let heard = heard(messages).await;
+        assert_eq!(heard.len(), 3);
+        assert_eq!(heard[1], SessionEvent::StateUpdate(update(4)));
+        assert!(is_malformed(&heard[2], "where 5 was due"), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_snapshot_opens_a_state_stream_and_only_updates_follow() {
+    for messages in [
+        vec![encode(&update(1))],
+        vec![encode(&RosterUpdate::default())],
+        vec![encode(&empty(3)), encode(&empty(4))],
+    ] {
+        let heard = heard(messages).await;
+        assert!(is_malformed(heard.last().unwrap(), "does not belong there"), "{heard:?}");
+    }
+    let mut garbage = encode(&empty(3));
+    let end = garbage.len();
+    garbage[end - 4..].fill(0xff);
+    assert!(is_malformed(&heard(vec![garbage]).await[0], "invalid archive"));
+    let mut long = encode(&empty(3));
+    long[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(is_malformed(&heard(vec![long]).await[0], "over the limit"));
+}
+
+#[tokio::test]
+async fn a_session_has_one_state_stream() {
+    let (endpoint, pin) = endpoint();
+    let serve = async {
+        let server = Server::admit(endpoint.clone()).await;
+        let mut first = server.open_state(&encode(&empty(1))).await;
+        first.finish().unwrap();
+        let _second = server.open_state(&encode(&empty(1))).await;
+        server.connection.closed().await;
+    };
+    let listen = async {
+        let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
+        let heard = to_the_end(&mut receiver).await;
+        assert_eq!(heard[0], SessionEvent::StateSnapshot(empty(1)));
+        assert!(is_malformed(&heard[1], "a second"), "{heard:?}");
+    };
+    tokio::join!(serve, listen);
+}
+
+#[tokio::test]
+async fn a_dropped_request_does_not_spoil_the_next_one() {
+    let (endpoint, pin) = endpoint();
+    let filler = "x".repeat(3_900);
+    let batch = (0..4).fold(Batch::new(), |batch, _| batch.set(PeerId(1), "k", filler.as_str()));
+    let operations = batch.into_operations().unwrap();
+    let request = |request| StateRequest { request, operations: operations.clone() };
+    let serve = async {
+        let mut server = Server::admit(endpoint.clone()).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let mut last = None;
+        loop {
+            let StateRequest { request, operations } = server.request().await;
+            assert_eq!((operations.len(), last.is_none_or(|last| request > last)), (4, true));
+            last = Some(request);
+            if request == u32::MAX {
+                return server.connection.close(0u32.into(), &[]);
+            }
+        }
+    };
+    let live = async {
+        let (sender, _receiver) = join(&endpoint, pin).await.unwrap().split();
+        // More than QUIC takes at once: some are dropped half-way.
+        for n in 0..200 {
+            let wait = std::time::Duration::from_millis(1);
+            let request = request(n);
+            let _ = tokio::time::timeout(wait, sender.request_state(&request)).await;
+        }
+        sender.request_state(&request(u32::MAX)).await.unwrap();
+        sender.closed().await;
+    };
+    tokio::join!(serve, live);
+}

@@ -1,0 +1,133 @@
+//! The server of a few lines.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use nucleus_client::session::{JoinError, Session, SessionOptions, Trust, client_config};
+use nucleus_protocol::session::{
+    ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MESSAGE_HEADER, MessageHeader, NEW_PEER,
+    Schema, StateRequest, Welcome, encode, owned, stream,
+};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::rustls::pki_types::PrivateKeyDer;
+
+/// The server's end of a session, after the opening was read.
+pub(crate) struct Server {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) send: quinn::SendStream,
+    pub(crate) recv: quinn::RecvStream,
+}
+
+pub(crate) fn endpoint() -> (quinn::Endpoint, [u8; 32]) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let pin = digest::digest(&digest::SHA256, made.cert.der()).as_ref().try_into().unwrap();
+    let provider = Arc::new(quinn::rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = quinn::rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&quinn::rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let tls = QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    (quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap(), pin)
+}
+
+pub(crate) async fn message(recv: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
+    let mut header = [0; MESSAGE_HEADER];
+    recv.read_exact(&mut header).await.unwrap();
+    let header = MessageHeader::parse(header, 100_000).unwrap();
+    let mut body = vec![0; header.len as usize];
+    recv.read_exact(&mut body).await.unwrap();
+    (header.schema, body)
+}
+
+impl Server {
+    pub(crate) async fn accept(endpoint: quinn::Endpoint) -> Server {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (send, mut recv) = connection.accept_bi().await.unwrap();
+        let mut kind = [0];
+        recv.read_exact(&mut kind).await.unwrap();
+        assert_eq!(kind, [stream::CONTROL]);
+        let (schema, body) = message(&mut recv).await;
+        assert!(schema == Schema::Hello && Hello::parse(&body).unwrap().has_exporter());
+        let (_, body) = message(&mut recv).await;
+        assert_eq!(owned::<Join>(&body).unwrap().room, b"lobby");
+        Server { connection, send, recv }
+    }
+
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
+        self.send.write_all(bytes).await.unwrap();
+    }
+
+    pub(crate) async fn admit(endpoint: quinn::Endpoint) -> Server {
+        Server::admit_as(endpoint, joined()).await
+    }
+
+    pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> Server {
+        let mut server = Server::accept(endpoint).await;
+        let welcome = Welcome { version: 1, flags: 0, server_id: vec![], agent: vec![] };
+        server.say(&welcome.encode()).await;
+        server.say(&encode(&joined)).await;
+        server
+    }
+
+    /// A state stream with its first message.
+    pub(crate) async fn open_state(&self, first: &[u8]) -> quinn::SendStream {
+        let mut state = self.connection.open_uni().await.unwrap();
+        state.write_all(&[stream::STATE]).await.unwrap();
+        state.write_all(first).await.unwrap();
+        state
+    }
+
+    /// The client's next request.
+    pub(crate) async fn request(&mut self) -> StateRequest {
+        let (schema, body) = message(&mut self.recv).await;
+        assert_eq!(schema, Schema::StateRequest);
+        owned(&body).unwrap()
+    }
+}
+
+pub(crate) fn joined() -> Joined {
+    Joined {
+        peer_ttl_ms: 30_000,
+        resumed: NEW_PEER,
+        events_taken: 0,
+        peer: 1,
+        slot: 0,
+        capacity: 10,
+        room_epoch: 1,
+        roster_version: 4,
+        roster: vec![],
+        grant: LinkGrant {
+            link_id: 7,
+            connection_id: [1; 8],
+            spare: [2; 8],
+            secret: [3; 32],
+            suite: 2,
+            flags: GRANT_EXPORTER,
+            endpoints: vec![nucleus_protocol::session::Endpoint { ip: vec![], port: 5056 }],
+        },
+        server_time: 0,
+        clock_epoch: 1,
+        max_event: 1_000,
+        ticket: vec![],
+    }
+}
+
+pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Session, JoinError> {
+    let client = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    let options = SessionOptions {
+        resume: None,
+        server: server.local_addr().unwrap(),
+        server_name: "127.0.0.1".to_owned(),
+        token: "t".to_owned(),
+        room: "lobby".to_owned(),
+        name: String::new(),
+        capacity: 0,
+        agent: "test".to_owned(),
+    };
+    Session::join(&client, client_config(&Trust::Pin(pin)).unwrap(), options).await
+}

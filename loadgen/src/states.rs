@@ -1,0 +1,244 @@
+//! The rooms' shared state in a run: what each headset asks for, its copy of its room's state, and
+//! whether all copies of a room are the same at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use nucleus_client::roster::PeerId;
+use nucleus_client::session::SessionEvent;
+use nucleus_client::state::{Batch, Entity, Mode, ObjectId, Replica, StateFault};
+use nucleus_protocol::session::{Code, StateReply, StateRequest};
+
+use crate::channel::Channel;
+use crate::payload::Source;
+use crate::plan::Plan;
+use crate::report;
+use crate::schedule::{Ask, StateSchedule};
+use crate::sessions::{Crew, lock};
+
+/// Properties of a room, which its headsets set in turns.
+const PROPERTIES: u32 = 4;
+/// A field of every object.
+const PLACE: &str = "place";
+
+/// All rooms; shared by all session tasks.
+#[derive(Debug)]
+pub(crate) struct StateBook {
+    rooms: Vec<Mutex<RoomBook>>,
+    answered: AtomicU64,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct RoomBook {
+    /// The version of each member's copy, by its number inside the room.
+    versions: BTreeMap<u32, u64>,
+    /// Of the first copy that was handed in: digest and objects.
+    first: Option<([u8; 32], u64)>,
+    diverged: bool,
+}
+
+impl StateBook {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let rooms = (0..plan.rooms()).map(|_| Mutex::default()).collect();
+        StateBook { rooms, answered: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    }
+
+    /// A member's copy has come to `version`.
+    fn note(&self, source: Source, version: u64) {
+        if let Some(room) = self.rooms.get(source.room as usize) {
+            lock(room).versions.insert(source.sender, version);
+        }
+    }
+
+    /// Whether everybody in a room has come as far as everybody else in it.
+    pub(crate) fn settled(&self) -> bool {
+        self.rooms.iter().all(|room| {
+            let room = lock(room);
+            let mut versions = room.versions.values();
+            versions.next().is_none_or(|first| versions.all(|version| version == first))
+        })
+    }
+
+    fn hand_in(&self, source: Source, digest: [u8; 32], objects: u64) {
+        let Some(room) = self.rooms.get(source.room as usize) else { return };
+        let mut room = lock(room);
+        let (first, _) = *room.first.get_or_insert((digest, objects));
+        room.diverged |= first != digest;
+    }
+
+    /// What was found.
+    pub(crate) fn figures(&self) -> report::State {
+        let mut figures = report::State {
+            answered: self.answered.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            ..report::State::default()
+        };
+        for room in &self.rooms {
+            let room = lock(room);
+            figures.rooms_checked += u64::from(room.first.is_some());
+            figures.rooms_diverged += u64::from(room.diverged);
+            figures.objects += room.first.map_or(0, |(_, objects)| objects);
+        }
+        figures
+    }
+}
+
+/// A headset's copy of its room's state.
+#[derive(Debug)]
+pub(crate) struct StateCopy {
+    source: Source,
+    replica: Replica,
+    schedule: StateSchedule,
+    /// Requests so far, in all sessions.
+    asked: u32,
+    /// When it makes its tablet, an object of its own, µs; over once it has asked for it.
+    equips: Option<u64>,
+}
+
+impl StateCopy {
+    pub(crate) fn new(crew: &Crew, headset: u32) -> Self {
+        let plan = &crew.plan;
+        let source = plan.source(headset);
+        let (members, now) = (plan.members(source.room), crew.shared.clock.now());
+        crew.states.note(source, 0);
+        StateCopy {
+            source,
+            replica: Replica::new(),
+            schedule: StateSchedule::new(source, &plan.traffic, members, plan.epoch, now),
+            asked: 0,
+            equips: plan.traffic.has(Channel::Object).then_some(now),
+        }
+    }
+
+    /// The room instance is another one, and this client somebody else in it.
+    pub(crate) fn begin_anew(&mut self, crew: &Crew) {
+        self.replica.clear();
+        let now = crew.shared.clock.now();
+        self.equips = crew.plan.traffic.has(Channel::Object).then_some(now);
+        crew.states.note(self.source, 0);
+    }
+
+    /// When the next request is due, µs.
+    pub(crate) fn due(&self) -> u64 {
+        self.equips.unwrap_or_else(|| self.schedule.due())
+    }
+
+    /// Whether there is one before the window ends.
+    pub(crate) fn asks(&self, crew: &Crew) -> bool {
+        self.due() < crew.shared.window().end
+    }
+
+    /// That request, of this client as `me`; the schedule moves on.
+    pub(crate) fn ask(&mut self, me: PeerId) -> StateRequest {
+        let number = self.asked;
+        self.asked += 1;
+        let batch = if self.equips.take().is_some() {
+            let tablet = ObjectId::new(me, number);
+            Batch::new().create(tablet, Mode::ASK).set(tablet, PLACE, self.place(number))
+        } else {
+            match self.schedule.take() {
+                Some(Ask::Grab) => self.place_object(self.grab(), number),
+                Some(Ask::Place) => self.place_object(Batch::new(), number),
+                Some(Ask::Property) | None => self.set_property(number),
+            }
+        };
+        // What is put together here keeps every limit; an empty request would be refused.
+        let operations = batch.into_operations().unwrap_or_default();
+        StateRequest { request: number, operations }
+    }
+
+    /// Takes in what the session says of the state.
+    pub(crate) fn hear(&mut self, crew: &Crew, event: SessionEvent) -> Result<(), StateFault> {
+        match event {
+            SessionEvent::StateSnapshot(snapshot) => {
+                self.replica.apply_snapshot(snapshot)?;
+            }
+            SessionEvent::StateUpdate(update) => {
+                self.replica.apply_update(update)?;
+            }
+            SessionEvent::StateReply(reply) => {
+                answered(crew, &reply);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        crew.states.note(self.source, self.replica.version());
+        Ok(())
+    }
+
+    /// The end: nothing more is heard.
+    pub(crate) fn hand_in(&self, book: &StateBook) {
+        book.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
+    }
+
+    /// The object of the scene that its sharers hold in turns.
+    fn object(&self) -> ObjectId {
+        ObjectId::scene(self.source.object())
+    }
+
+    /// Whoever is the first makes it.
+    fn grab(&self) -> Batch {
+        match self.replica.object(self.object()) {
+            Some(_) => Batch::new().claim(self.object()),
+            None => Batch::new().create(self.object(), Mode::TAKE.with_room()),
+        }
+    }
+
+    fn place_object(&self, batch: Batch, number: u32) -> Batch {
+        batch.set(self.object(), PLACE, self.place(number))
+    }
+
+    fn place(&self, number: u32) -> Vec<u8> {
+        let mut place = Vec::new();
+        self.source.object_pose(number.into(), &mut place);
+        place
+    }
+
+    /// Only if nobody else has set it meanwhile.
+    fn set_property(&self, number: u32) -> Batch {
+        let key = format!("property {}", number % PROPERTIES);
+        let version = self.replica.field(Entity::Room, &key).map_or(0, |field| field.version);
+        let mut value = Vec::new();
+        self.source.property(number, &mut value);
+        Batch::new().compare_and_set(Entity::Room, &key, version, value)
+    }
+}
+
+fn answered(crew: &Crew, reply: &StateReply) {
+    crew.states.answered.fetch_add(1, Relaxed);
+    match Code::from_number(reply.code.into()) {
+        // Done.
+        Some(Code::Left) => return,
+        // Somebody else was faster.
+        Some(Code::Conflict | Code::NoSuchEntity) => {}
+        Some(code) => crew.log.trouble(format!("a change of the state was refused: {code}")),
+        None => crew.log.trouble(format!("a change of the state got code {}", reply.code)),
+    }
+    crew.states.refused.fetch_add(1, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_diverges_by_one_copy_that_differs() {
+        let plan = Plan::of_two_rooms();
+        let book = StateBook::new(&plan);
+        assert!(book.settled());
+        for headset in 0..4 {
+            book.note(plan.source(headset), 7);
+        }
+        book.note(plan.source(1), 8);
+        assert!(!book.settled());
+        book.note(plan.source(0), 8);
+        assert!(book.settled());
+        for (headset, digest) in [(0, 1), (1, 1), (2, 1), (3, 2)] {
+            book.hand_in(plan.source(headset), [digest; 32], 5);
+        }
+        let figures = book.figures();
+        assert_eq!((figures.rooms_checked, figures.rooms_diverged, figures.objects), (2, 1, 10));
+    }
+}
