@@ -35,6 +35,7 @@ impl Stage {
             tick: Tick::Fixed(TICK),
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 1_000_000_000,
+            speakers: 128,
             clock_epoch: 1,
         };
         let (neighbours, _mailboxes) = Neighbours::new(1).ok()?;

@@ -44,7 +44,7 @@ async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {
             match receiver.next().await {
                 SessionEvent::Event(event) => return event.payload,
                 SessionEvent::Closed { code, text } => panic!("closed: {code:?} {text}"),
-                SessionEvent::Roster(_) => {}
+                _ => {}
             }
         }
     };
