@@ -1,5 +1,7 @@
 //! The shared state through a real server, by sessions that speak the protocol by hand.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::TestServer;
@@ -7,6 +9,8 @@ use nucleus_client::session::{Trust, client_config};
 use nucleus_protocol::session::*;
 use nucleus_server::token::{App, TokenRequest};
 use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 
 /// A joined session.
 struct Raw {
@@ -17,16 +21,25 @@ struct Raw {
 }
 
 impl Raw {
+    /// One that does not take more than it has read.
     async fn join(server: &TestServer, role: &str, grants: &[&str]) -> Self {
+        Self::join_at(server, server.on.session, 64 << 10, (role, grants)).await
+    }
+
+    async fn join_at(
+        server: &TestServer,
+        address: SocketAddr,
+        window: u32,
+        (role, grants): (&str, &[&str]),
+    ) -> Self {
         let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let pin = Trust::Pin(server.data().certificate_pin().bytes());
         let mut config = client_config(&pin).unwrap();
-        // What it does not read, the server keeps.
         let mut transport = TransportConfig::default();
-        transport.stream_receive_window(VarInt::from_u32(64 << 10));
+        transport.stream_receive_window(VarInt::from_u32(window));
         config.transport_config(transport.into());
         endpoint.set_default_client_config(config);
-        let connection = endpoint.connect(server.on.session, "localhost").unwrap().await.unwrap();
+        let connection = endpoint.connect(address, "localhost").unwrap().await.unwrap();
         let (mut control, mut answers) = connection.open_bi().await.unwrap();
         let token = server.token_with(TokenRequest {
             role: role.to_owned(),
@@ -189,13 +202,11 @@ async fn requests_beyond_the_rate_wait_and_are_answered_all() {
     assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
 }
 
-/// Who does not read the state hears the events all the same, and is cut in the end.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_large_state_does_not_hold_up_events() {
-    let server = TestServer::start().await;
+/// Sessions that have made 290 KiB of state.
+async fn build(server: &TestServer) -> Vec<Raw> {
     let mut builders = Vec::new();
     for n in 0..3_u64 {
-        let mut builder = Raw::join(&server, "host", &[]).await;
+        let mut builder = Raw::join(server, "host", &[]).await;
         for part in 0..8 {
             let id = n * 8 + part;
             let fields = ["a", "b", "c"].map(|key| set(scope::OBJECT, id, key, &[7; 4_096]));
@@ -204,11 +215,23 @@ async fn a_large_state_does_not_hold_up_events() {
         }
         builders.push(builder);
     }
+    builders
+}
+
+fn event(number: u8, len: usize) -> Vec<u8> {
+    let (target, channel, peers, payload) = (TO_OTHERS, 0, vec![], vec![number; len]);
+    encode(&EventUp { target, channel, peers, payload })
+}
+
+/// Who does not read the state hears the events all the same, and is cut in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_the_state_is_cut() {
+    let server = TestServer::start().await;
+    let builders = build(&server).await;
     let slow = Raw::join(&server, "host", &[]).await;
     let _unread = slow.stream(stream::STATE).await;
     let mut events = builders[0].connection.open_uni().await.unwrap();
-    let event = EventUp { target: TO_OTHERS, channel: 0, peers: vec![], payload: vec![1; 9_000] };
-    events.write_all(&[&[stream::EVENTS][..], &encode(&event)].concat()).await.unwrap();
+    events.write_all(&[&[stream::EVENTS][..], &event(0, 9_000)].concat()).await.unwrap();
     let heard = async { message(&mut slow.stream(stream::EVENTS).await).await };
     let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
     assert_eq!(heard.expect("the event is held up").0, Schema::EventDown);
@@ -217,4 +240,75 @@ async fn a_large_state_does_not_hold_up_events() {
         panic!("lost");
     };
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));
+}
+
+/// An address where the server is reached by a path of 1 Mbit/s downwards, with a buffer of a
+/// fifth of a second.
+async fn slow_path(server: SocketAddr) -> SocketAddr {
+    let bind = async || Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (front, back) = (bind().await, bind().await);
+    let address = front.local_addr().unwrap();
+    let (push, mut pop) = mpsc::channel::<(Vec<u8>, SocketAddr)>(20);
+    let down = front.clone();
+    tokio::spawn(async move {
+        while let Some((datagram, to)) = pop.recv().await {
+            tokio::time::sleep(Duration::from_micros(8 * datagram.len() as u64)).await;
+            down.send_to(&datagram, to).await.unwrap();
+        }
+    });
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2_048], [0; 2_048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                got = front.recv_from(&mut up) => {
+                    let (len, from) = got.unwrap();
+                    client = Some(from);
+                    back.send_to(&up[..len], server).await.unwrap();
+                }
+                got = back.recv_from(&mut down) => {
+                    let (len, _) = got.unwrap();
+                    // A full buffer drops.
+                    let _lost = push.try_send((down[..len].to_vec(), client.unwrap()));
+                }
+            }
+        }
+    });
+    address
+}
+
+/// Somebody comes by a slow path into a room with a large state: events and replies go past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_snapshot_does_not_hold_up_the_rest() {
+    let server = TestServer::start().await;
+    let builders = build(&server).await;
+    let path = slow_path(server.on.session).await;
+    let mut late = Raw::join_at(&server, path, 4 << 20, ("host", &[])).await;
+    let started = Instant::now();
+    let mut state = late.stream(stream::STATE).await;
+    let whole = tokio::spawn(async move {
+        let whole = snapshot(&mut state).await;
+        (whole.entities.len(), started.elapsed())
+    });
+    let mut up = builders[0].connection.open_uni().await.unwrap();
+    up.write_all(&[stream::EVENTS]).await.unwrap();
+    let (mut down, mut longest) = (None, Duration::ZERO);
+    for n in 0..8 {
+        let sent = Instant::now();
+        up.write_all(&event(n, 100)).await.unwrap();
+        let stream = match &mut down {
+            Some(open) => open,
+            None => down.insert(late.stream(stream::EVENTS).await),
+        };
+        message(stream).await;
+        longest = longest.max(sent.elapsed());
+        let sent = Instant::now();
+        assert_eq!(late.ask(vec![create(1_000 + u64::from(n))]).await.0, 0);
+        longest = longest.max(sent.elapsed());
+    }
+    let (entities, took) = whole.await.unwrap();
+    assert_eq!(entities, 24);
+    // 290 KiB are 2.4 s; what goes past them waits for the buffer of the path and little else.
+    assert!(took > Duration::from_secs(2), "{took:?} is no slow path");
+    assert!(longest < took / 2, "held up for {longest:?} by a snapshot of {took:?}");
 }
