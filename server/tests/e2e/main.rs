@@ -4,6 +4,7 @@
 
 mod refusals;
 mod returns;
+mod room_state;
 mod rooms;
 mod state;
 mod support;
