@@ -95,6 +95,9 @@ pub enum RoomEvent {
     },
     /// The room's shared state changed, in the order in which its server took the changes. After the
     /// join what is there comes as if it had just been made.
+    ///
+    /// An event may come before a change that was made before it: name the version that
+    /// [`Room::change`](crate::Room::change) gave in the event, and wait for it, where that matters.
     State(StateChange),
     /// The session was lost; it is being taken up again. Events sent meanwhile go out afterwards.
     Interrupted {

@@ -259,6 +259,10 @@ impl Follower {
             let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
+        // In the same instance the state only grows older, and its snapshot will tell how; one that
+        // has none to tell was empty before, too. Of another one nothing may be asked by what was
+        // read of the first.
+        let gone = if same_room { Vec::new() } else { self.replica().clear() };
         let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
         self.state.requests.attach(sender.clone());
         self.state.events.attach(sender, &joined, same_room);
@@ -270,9 +274,6 @@ impl Follower {
         });
         let me = (PeerId(before), PeerId(joined.peer));
         self.tell_roster(changes, Some(me), Backlog::tell_part);
-        // In the same instance the state only grows older, and its snapshot will tell how; one that
-        // has none to tell was empty before, too.
-        let gone = if same_room { Vec::new() } else { self.replica().clear() };
         self.tell_state(gone, Backlog::tell_part);
         Ok(())
     }

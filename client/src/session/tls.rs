@@ -111,7 +111,7 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
 
 /// Explicit, so that another crate's choice of a process-wide provider changes nothing here. First
 /// comes the suite that suits this machine, with SHA-256: most machines have that in hardware and SHA-384
-/// not, which was a tenth of a server's handshake.
+/// not.
 fn provider() -> CryptoProvider {
     let first = match best_suite() {
         Suite::Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,

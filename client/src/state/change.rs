@@ -4,7 +4,8 @@ use super::{Entity, Mode, ObjectId, Value};
 use crate::roster::PeerId;
 
 /// The state has changed. `by` is the peer that asked for it, this client too; `None`: the server's
-/// own doing, or what a snapshot brought.
+/// own doing, or what a snapshot brought. The peers it names may be ahead of the roster by a tenth of a
+/// second, or behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateChange {
     /// A field was set or removed.

@@ -272,8 +272,8 @@ impl Room {
             self.close_if_empty();
         }
         self.events.forget(now);
+        self.feed.handle_timeout(now);
         if let Some(update) = self.roster.take_due(now) {
-            self.feed.end_batch();
             let message = Bytes::from(session::encode(&update));
             for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
                 self.outputs.push_back(RoomOutput::Control(state.seat(*peer), message.clone()));
@@ -284,7 +284,8 @@ impl Room {
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let expiry = self.expiries.front().map(|(at, _)| *at);
-        [expiry, self.roster.due(), self.events.due()].into_iter().flatten().min()
+        let due = [expiry, self.roster.due(), self.events.due(), self.feed.due()];
+        due.into_iter().flatten().min()
     }
 
     /// The next thing to be done.
@@ -392,7 +393,7 @@ impl Room {
         self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
         let missed = missed.into_iter().map(|message| RoomOutput::Event(seat, message));
         self.outputs.extend(missed);
-        self.tell_state(seat);
+        self.tell_state(now, seat);
     }
 
     fn roster(&self) -> Vec<Peer> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use nucleus_protocol::session::{self, StateReply, StateRequest, StateSnapshot, StateUpdate};
 
+use nucleus_protocol::time::Time;
+
 use super::peer::PeerState;
 use super::state::{Actor, Members, Refused};
 use super::{Room, RoomOutput, Seat};
@@ -41,8 +43,8 @@ impl Room {
     }
 
     /// The state for a session that has just come, if there is any.
-    pub(super) fn tell_state(&mut self, seat: Seat) {
-        let messages = self.feed.snapshot(&self.state);
+    pub(super) fn tell_state(&mut self, now: Time, seat: Seat) {
+        let messages = self.feed.snapshot(now, &self.state);
         let messages = messages.into_iter().map(|message| RoomOutput::State(seat, message));
         self.outputs.extend(messages);
     }

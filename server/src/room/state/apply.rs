@@ -4,7 +4,8 @@
 //! whether the entity or peer is there, owner and version, room for more.
 
 use nucleus_protocol::limits::{
-    MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_OPERATIONS,
+    MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_OPERATIONS, MAX_STATE_OWNED,
+    STATE_RESERVE,
 };
 use nucleus_protocol::session::{
     ANY_VERSION, Change, Code, Operation, StateUpdate, change, mode, operation, scope, value,
@@ -13,6 +14,7 @@ use nucleus_protocol::session::{
 use super::check::is_well_formed;
 use super::store::{EntityId, Record, Stored};
 use super::{Actor, ROOM, Refused, State, changed};
+use crate::room::Rights;
 
 impl State {
     /// Does all of `operations`, in order, or none.
@@ -102,11 +104,12 @@ impl Attempt<'_> {
         }
         let version = self.state.version + 1;
         let field = (!gone).then(|| Stored { value: value.clone(), version });
+        let bytes = self.state.store.bytes();
         let before = self.state.store.set(id, &key, field);
         self.done.push(Undo::Field(id, key.clone(), before));
         self.changes.push(Change { key, value, ..changed(change::SET, id, 0) });
-        // What only shrinks the state is never refused for its size: the limit held before.
-        self.within_limits()
+        // What only shrinks the state is never refused for its size.
+        if self.state.store.bytes() > bytes { self.within_limits() } else { Ok(()) }
     }
 
     fn may_set(&self, id: EntityId) -> Result<(), Code> {
@@ -140,6 +143,7 @@ impl Attempt<'_> {
             return Err(Code::StateFull);
         }
         let owner = self.actor.peer;
+        self.may_own_more(owner)?;
         self.state.store.insert(id, Record::object(owner, mode));
         self.done.push(Undo::Entity(id, None));
         self.changes.push(Change { mode, ..changed(change::CREATED, id, owner) });
@@ -160,6 +164,10 @@ impl Attempt<'_> {
         allow(self.actor.rights.objects)?;
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
         let at_once = [0, self.actor.peer].contains(&object.owner);
+        let takes = at_once || object.mode & !mode::WITH_ROOM == mode::TAKE;
+        if takes && object.owner != self.actor.peer {
+            self.may_own_more(self.actor.peer)?;
+        }
         match object.mode & !mode::WITH_ROOM {
             _ if at_once => self.pass(id, self.actor.peer),
             mode::TAKE => self.pass(id, self.actor.peer),
@@ -174,6 +182,7 @@ impl Attempt<'_> {
         allow(rights.objects || rights.moderate)?;
         self.owned(id, rights.moderate)?;
         self.has_place(peer)?;
+        self.may_own_more(peer)?;
         self.pass(id, peer);
         Ok(())
     }
@@ -207,8 +216,17 @@ impl Attempt<'_> {
         self.actor.members.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
     }
 
+    /// One peer's objects leave room for those of others, unless it moderates.
+    fn may_own_more(&self, owner: u32) -> Result<(), Code> {
+        let few = self.state.store.owned(owner) < MAX_STATE_OWNED;
+        (few || self.actor.rights.moderate).then_some(()).ok_or(Code::StateFull)
+    }
+
+    /// The last part is for those who answer for the room.
     fn within_limits(&self) -> Result<(), Code> {
-        let fits = self.state.store.bytes() <= MAX_STATE;
+        let Rights { room, moderate, .. } = self.actor.rights;
+        let limit = if room || moderate { MAX_STATE } else { MAX_STATE - STATE_RESERVE };
+        let fits = self.state.store.bytes() <= limit;
         fits.then_some(()).ok_or(Code::StateFull)
     }
 }

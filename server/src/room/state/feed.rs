@@ -1,8 +1,10 @@
 //! The state on its way to the sessions: each update encoded once for all, and a snapshot once for
-//! all who come within one batch of the roster.
+//! all who come while it is still on its way to somebody.
 
 use bytes::Bytes;
 use nucleus_protocol::session::{StateSnapshot, StateUpdate, encode};
+
+use nucleus_protocol::time::Time;
 
 use super::State;
 use crate::limits;
@@ -15,6 +17,8 @@ pub(in crate::room) struct Feed {
 
 /// A snapshot, and what has changed since.
 struct Kept {
+    /// When it is to be forgotten, unless somebody is still being sent it.
+    until: Time,
     snapshot: Bytes,
     updates: Vec<Bytes>,
     bytes: usize,
@@ -39,11 +43,12 @@ impl Feed {
     }
 
     /// What a session gets that has nothing yet.
-    pub(in crate::room) fn snapshot(&mut self, state: &State) -> Vec<Bytes> {
+    pub(in crate::room) fn snapshot(&mut self, now: Time, state: &State) -> Vec<Bytes> {
         if state.version() == 0 {
             return Vec::new();
         }
         let kept = self.kept.get_or_insert_with(|| Kept {
+            until: now + limits::ROSTER_BATCH,
             snapshot: encode(&state.snapshot()).into(),
             updates: Vec::new(),
             bytes: 0,
@@ -51,9 +56,20 @@ impl Feed {
         [&kept.snapshot].into_iter().chain(&kept.updates).cloned().collect()
     }
 
-    /// The batch is over: the next one has a snapshot of its own, for a room's state lies here twice
-    /// meanwhile.
-    pub(in crate::room) fn end_batch(&mut self) {
-        self.kept = None;
+    /// Forgets the snapshot when its time has come, for a room's state lies here twice meanwhile. As
+    /// long as a session has not been sent all of it, keeping it costs nothing, and spares whoever
+    /// comes meanwhile one of his own.
+    pub(in crate::room) fn handle_timeout(&mut self, now: Time) {
+        let Some(kept) = self.kept.as_mut().filter(|kept| kept.until <= now) else { return };
+        if kept.snapshot.is_unique() {
+            self.kept = None;
+        } else {
+            kept.until = now + limits::ROSTER_BATCH;
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next.
+    pub(in crate::room) fn due(&self) -> Option<Time> {
+        self.kept.as_ref().map(|kept| kept.until)
     }
 }

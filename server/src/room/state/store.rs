@@ -2,6 +2,7 @@
 //! here, so that the count of bytes is exact at every step.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use nucleus_protocol::session::{Entity, Field, Value, scope};
 
@@ -80,6 +81,8 @@ impl Stored {
 pub(super) struct Store {
     entities: BTreeMap<EntityId, Record>,
     objects: usize,
+    /// How many objects each owner has.
+    owned: BTreeMap<u32, usize>,
     /// Of all entities in a snapshot.
     bytes: usize,
 }
@@ -92,6 +95,11 @@ impl Store {
 
     pub(super) fn objects(&self) -> usize {
         self.objects
+    }
+
+    /// Objects of `owner`'s.
+    pub(super) fn owned(&self, owner: u32) -> usize {
+        self.owned.get(&owner).copied().unwrap_or(0)
     }
 
     pub(super) fn entity(&self, id: EntityId) -> Option<&Record> {
@@ -116,7 +124,10 @@ impl Store {
 
     /// Puts an entity where none is.
     pub(super) fn insert(&mut self, id: EntityId, entity: Record) {
-        self.objects += usize::from(id.scope == scope::OBJECT);
+        if id.scope == scope::OBJECT {
+            self.objects += 1;
+            self.gain(entity.owner);
+        }
         self.bytes += entity.bytes();
         self.entities.insert(id, entity);
     }
@@ -124,7 +135,10 @@ impl Store {
     /// Takes an entity out, with its fields.
     pub(super) fn remove(&mut self, id: EntityId) -> Option<Record> {
         let entity = self.entities.remove(&id)?;
-        self.objects -= usize::from(id.scope == scope::OBJECT);
+        if id.scope == scope::OBJECT {
+            self.objects -= 1;
+            self.lose(entity.owner);
+        }
         self.bytes -= entity.bytes();
         Some(entity)
     }
@@ -158,6 +172,22 @@ impl Store {
     /// Gives an object to `owner`; says whose it was.
     pub(super) fn set_owner(&mut self, id: EntityId, owner: u32) -> Option<u32> {
         let entity = self.entities.get_mut(&id)?;
-        Some(std::mem::replace(&mut entity.owner, owner))
+        let before = std::mem::replace(&mut entity.owner, owner);
+        self.lose(before);
+        self.gain(owner);
+        Some(before)
+    }
+
+    fn gain(&mut self, owner: u32) {
+        *self.owned.entry(owner).or_default() += 1;
+    }
+
+    fn lose(&mut self, owner: u32) {
+        if let Entry::Occupied(mut count) = self.owned.entry(owner) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }

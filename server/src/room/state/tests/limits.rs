@@ -1,7 +1,8 @@
 //! What is no request at all, and what is too much of one.
 
 use nucleus_protocol::limits::{
-    MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_VALUE,
+    MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
+    MAX_STATE_VALUE, STATE_RESERVE,
 };
 use nucleus_protocol::session::{MESSAGE_HEADER, Operation, Value, encode, operation, value};
 
@@ -90,11 +91,47 @@ fn an_entity_has_so_many_fields() {
 fn a_room_has_so_many_objects() {
     let mut table = Table::new();
     for id in 0..MAX_STATE_OBJECTS as u64 {
-        assert_eq!(table.does(1, create(id, 0)), Ok(()));
+        assert_eq!(table.may(1, Rights::ALL, create(id, 0)), Ok(()));
     }
     let one_more = create(MAX_STATE_OBJECTS as u64, 0);
     assert_eq!(table.does(1, one_more.clone()), Err(Code::StateFull));
     assert_eq!(table.ask(1, Rights::ALL, vec![delete(0), one_more]), Ok(()));
+    table.check();
+}
+
+#[test]
+fn one_participant_cannot_fill_the_room() {
+    let mut table = Table::new();
+    for id in 0..MAX_STATE_OWNED as u64 {
+        assert_eq!(table.does(1, create(id, mode::TAKE)), Ok(()));
+    }
+    let more = MAX_STATE_OWNED as u64;
+    assert_eq!(table.does(1, create(more, 0)), Err(Code::StateFull));
+    assert_eq!(table.does(2, create(more, mode::TAKE)), Ok(()));
+    assert_eq!(table.does(1, claim(more)), Err(Code::StateFull));
+    assert_eq!(table.does(2, give(more, 1)), Err(Code::StateFull));
+    // What it has it may ask for again, and who gives one away may take another.
+    assert_eq!(table.does(1, claim(0)), Ok(()));
+    assert_eq!(table.does(1, give(0, 2)), Ok(()));
+    assert_eq!(table.does(1, claim(more)), Ok(()));
+    assert_eq!(table.may(1, Rights::ALL, claim(0)), Ok(()), "a moderator has no limit of its own");
+    table.check();
+}
+
+#[test]
+fn the_last_part_of_the_state_is_for_those_who_answer_for_the_room() {
+    let mut table = Table::new();
+    let full = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
+    let both = |id| vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
+    let mut id = 0;
+    while table.ask(1, Rights::PARTICIPANT, both(id)).is_ok() {
+        id += 1;
+    }
+    let limit = MAX_STATE - STATE_RESERVE;
+    assert!((limit - 2 * MAX_STATE_VALUE..=limit).contains(&table.state.store.bytes()));
+    let room = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
+    assert_eq!(table.may(2, Rights::PRESENTER, set(scope::ROOM, 0, room)), Ok(()));
+    assert_eq!(table.does(1, set(scope::OBJECT, 0, number(1))), Ok(()), "less than before");
     table.check();
 }
 

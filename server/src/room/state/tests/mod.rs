@@ -11,6 +11,8 @@ use nucleus_protocol::session::{
     ANY_VERSION, MESSAGE_HEADER, Operation, Value, encode, operation, value,
 };
 
+use nucleus_protocol::time::Time;
+
 use super::*;
 use model::Present;
 use replica::Replica;
@@ -362,10 +364,11 @@ fn places_that_end_together_are_one_update() {
 }
 
 #[test]
-fn who_comes_within_one_batch_gets_one_snapshot_and_what_followed() {
+fn who_comes_soon_after_gets_the_same_snapshot_and_what_followed() {
     let mut table = Table::new();
     let mut feed = Feed::default();
-    assert!(feed.snapshot(&table.state).is_empty());
+    let at = |millis: u64| Time::from_micros(millis * 1_000);
+    assert!(feed.snapshot(at(0), &table.state).is_empty());
     let change = |table: &mut Table, feed: &mut Feed| {
         let actor = Actor { peer: 1, rights: Rights::ALL, members: &table.present };
         let asked = vec![set(scope::ROOM, 0, bytes(value::BYTES, &[1; MAX_STATE_VALUE]))];
@@ -373,15 +376,23 @@ fn who_comes_within_one_batch_gets_one_snapshot_and_what_followed() {
         feed.update(&update)
     };
     assert_eq!(change(&mut table, &mut feed).len(), 2, "the empty state, and what changed");
-    let first = feed.snapshot(&table.state);
+    let first = feed.snapshot(at(0), &table.state);
     assert_eq!(change(&mut table, &mut feed).len(), 1);
-    let second = feed.snapshot(&table.state);
+    let second = feed.snapshot(at(0), &table.state);
     assert_eq!((first.len(), second.len()), (1, 2));
     assert_eq!(first[0].as_ptr(), second[0].as_ptr(), "encoded twice");
     // More than is kept: the next one is encoded anew.
     (0..20).for_each(|_| drop(change(&mut table, &mut feed)));
-    assert_eq!(feed.snapshot(&table.state).len(), 1);
+    assert_eq!(feed.snapshot(at(0), &table.state).len(), 1);
     change(&mut table, &mut feed);
-    feed.end_batch();
-    assert_eq!(feed.snapshot(&table.state).len(), 1);
+    // Somebody is still being sent it: it stays, with what followed.
+    let held = feed.snapshot(at(0), &table.state);
+    assert_eq!((feed.due(), held.len()), (Some(at(100)), 2));
+    feed.handle_timeout(at(99));
+    feed.handle_timeout(at(100));
+    assert_eq!((feed.due(), feed.snapshot(at(100), &table.state).len()), (Some(at(200)), 2));
+    drop(held);
+    feed.handle_timeout(at(200));
+    assert_eq!(feed.due(), None);
+    assert_eq!(feed.snapshot(at(200), &table.state).len(), 1);
 }
