@@ -281,8 +281,8 @@ impl Member {
         let (sender, receiver) = session.split();
         (self.sender, self.receiver) = (sender.clone(), receiver);
         self.outbox.attach(sender, &joined, same_room);
-        if !same_room {
-            self.state.begin_anew(&self.crew);
+        if joined.resumed == NEW_PEER {
+            self.state.begin_anew(&self.crew, same_room);
         }
         let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
         (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_epoch));

@@ -112,12 +112,15 @@ impl StateCopy {
         }
     }
 
-    /// The room instance is another one, and this client somebody else in it.
-    pub(crate) fn begin_anew(&mut self, crew: &Crew) {
-        self.replica.clear();
+    /// This client is somebody else now, who has no tablet yet; where not in the `same_room`, the
+    /// state is another one, too.
+    pub(crate) fn begin_anew(&mut self, crew: &Crew, same_room: bool) {
         let now = crew.shared.clock.now();
         self.equips = crew.plan.traffic.has(Channel::Object).then_some(now);
-        crew.states.note(self.source, 0);
+        if !same_room {
+            self.replica.clear();
+            crew.states.note(self.source, 0);
+        }
     }
 
     /// When the next request is due, µs.

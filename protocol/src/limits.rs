@@ -120,6 +120,8 @@ pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 pub const STATE_RESERVE: usize = MAX_STATE / 4;
 /// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
 pub const MAX_STATE: usize = 1 << 20;
+/// Longest ban from a room: whoever is to stay out for longer gets no token.
+pub const MAX_BAN: Duration = Duration::from_secs(86_400);
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;
 /// Largest room name in bytes.

@@ -5,8 +5,8 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
-    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Refuse, RosterUpdate,
-    StateReply, StateRequest, StateSnapshot, StateUpdate, Welcome,
+    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
+    RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Welcome,
 };
 use proptest::prelude::*;
 
@@ -23,6 +23,7 @@ fn decode_everything(bytes: &[u8]) {
     let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
+    let _moderated = session::owned::<Moderate>(bytes);
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
@@ -39,7 +40,7 @@ fn field(n: u8) -> session::Field {
     session::Field { key: vec![b'k'; 1 + usize::from(n)], value, version: n.into() }
 }
 
-fn state_messages() -> [Vec<u8>; 4] {
+fn state_messages() -> [Vec<u8>; 5] {
     let session::Field { key, value, .. } = field(9);
     let set = session::Operation {
         kind: session::operation::SET,
@@ -57,6 +58,7 @@ fn state_messages() -> [Vec<u8>; 4] {
     let entity = session::Entity { scope, id: 7, owner: 1, mode: 2, fields };
     [
         session::encode(&StateRequest { request: 1, operations: vec![set; 3] }),
+        session::encode(&Moderate { request: 2, act: 1, peer: 7, seconds: 60 }),
         session::encode(&StateReply { request: 1, code: 62, failed: 2, version: 9 }),
         session::encode(&StateSnapshot { version: 9, host: 1, entities: vec![entity; 3] }),
         session::encode(&StateUpdate { version: 10, peer: 1, changes: vec![change; 3] }),

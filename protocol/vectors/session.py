@@ -32,6 +32,7 @@ ARCHIVES = {
     49: [("request", 4), ("code", 2), ("failed", 2), ("version", 8)],
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
+    52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
 }
 
 

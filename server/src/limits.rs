@@ -117,6 +117,8 @@ pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
 /// Bytes of updates that are kept behind an encoded snapshot, for whoever comes in the same moment:
 /// above that a new snapshot is less than what it saves.
 pub const STATE_FEED_BYTES: usize = 64 << 10;
+/// Users banned from a room at a time, 64 KiB with the longest names; the oldest ban goes first.
+pub const BANS: usize = 256;
 /// Messages waiting for a session's state stream ...
 pub const STATE_QUEUE: usize = 4_096;
 /// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nucleus_protocol::session::{Code, Operation, StateReply, StateRequest};
+use nucleus_protocol::session::{Code, Moderate, Operation, StateReply, StateRequest};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::session::{SendError, SessionSender};
@@ -98,11 +98,28 @@ impl Requests {
 
     /// Asks for it and waits until the replica shows what the answer speaks of.
     pub(super) async fn ask(&self, operations: Vec<Operation>) -> Outcome {
+        let send = async |sender: SessionSender, request| {
+            sender.request_state(&StateRequest { request, operations }).await
+        };
+        self.answer_to(send).await
+    }
+
+    /// Acts as a moderator, and waits for the answer.
+    pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> Outcome {
+        let send = async |sender: SessionSender, request| {
+            sender.moderate(&Moderate { request, act, peer, seconds }).await
+        };
+        self.answer_to(send).await
+    }
+
+    async fn answer_to(
+        &self,
+        send: impl AsyncFnOnce(SessionSender, u32) -> Result<(), SendError>,
+    ) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| StateError::Closed)?;
         let (sender, request, outcome) = self.books().begin()?;
         let _forget = Forget(self, request);
-        let message = StateRequest { request, operations };
-        match sender.request_state(&message).await {
+        match send(sender, request).await {
             Ok(()) => {}
             Err(SendError::TooLarge { len, limit }) => {
                 return Err(BatchError::TooLarge { len, limit }.into());

@@ -1,6 +1,9 @@
 //! The room's shared state, as an application reads and changes it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nucleus_protocol::session::act;
 
 use super::{Room, StateError};
 use crate::roster::PeerId;
@@ -86,5 +89,23 @@ impl Room {
     /// second on average. May be awaited in the task that calls [`Room::next`].
     pub async fn change(&self, batch: Batch) -> Result<u64, StateError> {
         self.state.requests.ask(batch.into_operations()?).await
+    }
+}
+
+/// Moderation, for roles and grants that allow it; refused otherwise with
+/// [`Code::Forbidden`](crate::Code::Forbidden). Every act stands in the server's log.
+impl Room {
+    /// Puts a peer out of the room. With a `ban` (whole seconds, at most a day) its user's other devices go
+    /// too, and nobody of that user gets in again for so long. The others hear
+    /// [`RosterChange::Left`](crate::roster::RosterChange::Left) with [`Code::Kicked`](crate::Code::Kicked).
+    pub async fn kick(&self, peer: PeerId, ban: Option<Duration>) -> Result<(), StateError> {
+        let seconds = ban.map_or(0, |ban| u32::try_from(ban.as_secs()).unwrap_or(u32::MAX));
+        self.state.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
+    }
+
+    /// Lets nobody new in, or everybody again. Who is in stays, and comes back when its session is lost.
+    pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
+        let act = if locked { act::LOCK } else { act::UNLOCK };
+        self.state.requests.moderate(act, 0, 0).await.map(|_| ())
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Leave, MESSAGE_HEADER, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, encode,
-    stream,
+    Code, EventUp, Leave, MESSAGE_HEADER, Moderate, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS,
+    encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -87,6 +87,12 @@ impl SessionSender {
         }
         let mut control = self.0.control.lock().await;
         control.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
+    }
+
+    /// Acts as a moderator; answered like [`Self::request_state`].
+    pub async fn moderate(&self, asked: &Moderate) -> Result<(), SendError> {
+        let mut control = self.0.control.lock().await;
+        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
     }
 
     /// Leaves the room: events already sent arrive first, everybody is told at once, and the

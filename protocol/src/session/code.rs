@@ -57,6 +57,8 @@ codes! {
     AlreadyJoined = 24, "already_joined";
     /// The user joins this room and leaves it again too often.
     JoinRate = 25, "join_rate";
+    /// A moderator has locked the room: nobody new gets in.
+    RoomLocked = 26, "room_locked";
     /// The server has all the sessions or rooms it takes.
     ServerFull = 30, "server_full";
     /// The server is shutting down.
@@ -73,7 +75,7 @@ codes! {
     EventRate = 43, "event_rate";
     /// Another session has taken this peer's place: its own, resumed, or its user's other device.
     Replaced = 44, "replaced";
-    /// A moderator removed the peer (reserved).
+    /// A moderator removed the peer, and its user may be banned for a time.
     Kicked = 50, "kicked";
     /// The peer's role and grants do not allow it.
     Forbidden = 60, "forbidden";

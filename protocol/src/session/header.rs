@@ -43,10 +43,12 @@ pub enum Schema {
     StateSnapshot = 50,
     /// [`super::StateUpdate`]
     StateUpdate = 51,
+    /// [`super::Moderate`]
+    Moderate = 52,
 }
 
 impl Schema {
-    const ALL: [Schema; 13] = [
+    const ALL: [Schema; 14] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -60,6 +62,7 @@ impl Schema {
         Schema::StateReply,
         Schema::StateSnapshot,
         Schema::StateUpdate,
+        Schema::Moderate,
     ];
 
     /// How this schema's bodies are encoded.

@@ -4,7 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{Schema, StateReply, StateRequest, StateSnapshot, StateUpdate};
+use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate};
 
 /// Ties an archived type to its schema id.
 pub trait ArchivedMessage {
@@ -18,7 +18,7 @@ macro_rules! archived {
     };
 }
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
-archived!(StateRequest, StateReply, StateSnapshot, StateUpdate);
+archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod code;
 mod handshake;
 mod header;
 mod messages;
+mod moderation;
 mod state;
 
 pub use archive::{InvalidArchive, access, encode, owned};
@@ -17,6 +18,7 @@ pub use code::Code;
 pub use handshake::{Hello, Refuse, Welcome};
 pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;
+pub use moderation::*;
 pub use state::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.

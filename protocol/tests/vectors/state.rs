@@ -33,6 +33,13 @@ impl Fields for StateReply {
     }
 }
 
+impl Fields for Moderate {
+    fn fields(&self) -> Json {
+        json!({ "request": self.request, "act": self.act, "peer": self.peer,
+                "seconds": self.seconds })
+    }
+}
+
 impl Fields for Field {
     fn fields(&self) -> Json {
         json!({ "key": hex(&self.key), "value": self.value.fields(), "version": self.version })
@@ -117,6 +124,11 @@ fn requests() -> Vec<Json> {
         ),
         archive!("state request, every kind", StateRequest { request: 3, operations: every_kind }),
         archive!("state request, empty list", StateRequest { request: 4, operations: Vec::new() }),
+        archive!(
+            "moderate, kick",
+            Moderate { request: 5, act: act::KICK, peer: 70_000, seconds: 86_400 }
+        ),
+        archive!("moderate, lock", Moderate { request: 6, act: act::LOCK, peer: 0, seconds: 0 }),
     ]
 }
 

@@ -6,6 +6,7 @@
 //! its time; whoever brings its ticket has it back. Roster changes go out in batches.
 
 mod events;
+mod moderation;
 mod peer;
 mod rights;
 mod roster;
@@ -28,6 +29,7 @@ use crate::config::SecondDevice;
 use crate::shard::{LinkNews, PeerId};
 use events::EventLog;
 pub use events::EventTarget;
+use moderation::Door;
 use peer::PeerState;
 pub use peer::{Claim, Seat};
 pub use rights::{Rights, Role};
@@ -123,6 +125,7 @@ pub struct Room {
     slots: Slots,
     roster: RosterLog,
     events: EventLog,
+    door: Door,
     state: State,
     feed: Feed,
     /// Peers that the shared state does not know to be gone yet.
@@ -142,6 +145,7 @@ impl Room {
             expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
+            door: Door::default(),
             state: State::default(),
             feed: Feed::default(),
             gone: Vec::new(),
@@ -299,6 +303,7 @@ impl Room {
     }
 
     fn enter(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
+        self.door.admit(now, &request.user)?;
         let replaced = self.replaced_by(&request.user)?;
         if self.peers.len() - replaced.len() >= usize::from(self.config.capacity) {
             return Err(Code::RoomFull);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_net::Clock;
-use nucleus_protocol::session::{Code, Joined, StateRequest, encode};
+use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +44,13 @@ pub enum RoomInput {
         from: Seat,
         /// What for.
         request: StateRequest,
+    },
+    /// A peer acts as a moderator.
+    Moderate {
+        /// Who.
+        from: Seat,
+        /// What it does.
+        asked: Moderate,
     },
     /// End the room.
     Shutdown(Code),
@@ -117,8 +124,20 @@ impl RoomTask {
                 self.room.handle_event(now, from, target, channel, payload);
             }
             RoomInput::State { from, request } => self.room.handle_state_request(from, request),
+            RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
         }
+    }
+
+    /// Every act is told to the log, whether it was allowed or not.
+    fn moderate(&mut self, now: Time, from: Seat, asked: &Moderate) {
+        let user = self.seated(from).map(|seated| seated.user.clone()).unwrap_or_default();
+        let whom = self.sessions.get(&PeerId(asked.peer)).map(|seated| seated.user.clone());
+        let result = self.room.handle_moderation(now, from, asked);
+        let RoomKey { tenant, name, .. } = &self.key;
+        let refused = result.err().map(Code::name);
+        let Moderate { act, peer, seconds, .. } = asked;
+        tracing::info!(tenant, room = name, user, act, peer, whom, seconds, refused, "moderation");
     }
 
     fn join(

@@ -345,6 +345,8 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
 fn text_of(code: Code) -> &'static str {
     match code {
         Code::RoomFull => "the room is full",
+        Code::RoomLocked => "a moderator has locked the room",
+        Code::Kicked => "a moderator has put the user out of the room for a time",
         Code::ServerFull => "the server takes no more rooms",
         Code::AlreadyJoined => "the user is in this room with another device",
         Code::JoinRate => "the user has joined and left this room too often",

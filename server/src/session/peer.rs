@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, EventUp, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+    self, Code, EventUp, Moderate, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -135,6 +135,11 @@ async fn read_control(
                 let Ok(request) = request else { return Code::Malformed };
                 context.counters.state_in.fetch_add(1, Ordering::Relaxed);
                 room.post(RoomInput::State { from: seat, request }).await;
+            }
+            Ok((Schema::Moderate, body)) => {
+                intake.took(body.len(), room, seat);
+                let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
+                room.post(RoomInput::Moderate { from: seat, asked }).await;
             }
             Ok((Schema::Leave, _)) => {
                 // What the peer said before it left still reaches the others.

@@ -1,0 +1,146 @@
+//! Moderation: who is put out of the room, and who is not let in.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nucleus_protocol::limits::MAX_BAN;
+use nucleus_protocol::session::{self, Code, Moderate, StateReply, act};
+use nucleus_protocol::time::Time;
+
+use super::{Room, RoomOutput, Seat};
+use crate::limits;
+use crate::shard::PeerId;
+
+/// Whom the room lets in.
+#[derive(Default)]
+pub(super) struct Door {
+    locked: bool,
+    /// Users, and until when they are banned.
+    banned: Vec<(String, Time)>,
+}
+
+impl Door {
+    /// Whether a newcomer may enter.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with.
+    pub(super) fn admit(&self, now: Time, user: &str) -> Result<(), Code> {
+        if self.banned.iter().any(|(banned, until)| banned == user && now < *until) {
+            return Err(Code::Kicked);
+        }
+        if self.locked { Err(Code::RoomLocked) } else { Ok(()) }
+    }
+
+    fn ban(&mut self, now: Time, user: &str, time: Duration) {
+        self.banned.retain(|(banned, until)| banned != user && now < *until);
+        if self.banned.len() >= limits::BANS {
+            self.banned.remove(0);
+        }
+        self.banned.push((user.to_owned(), now + time));
+    }
+}
+
+impl Room {
+    /// Takes what a peer does as a moderator. Its answer goes out in front of what comes of it.
+    ///
+    /// # Errors
+    ///
+    /// The code that it was refused with.
+    pub fn handle_moderation(
+        &mut self,
+        now: Time,
+        from: Seat,
+        asked: &Moderate,
+    ) -> Result<(), Code> {
+        let Some(asking) = self.peers.get_mut(&from.peer).filter(|p| p.is_in()) else {
+            return Ok(());
+        };
+        if asking.session != from.session {
+            return Ok(());
+        }
+        asking.arrived = true;
+        let moderates = asking.role.rights.moderate;
+        let target = PeerId(asked.peer);
+        let judged = self.judge(moderates, target, asked);
+        let (code, version) = (judged.err().map_or(0, |code| code as u16), self.state.version());
+        let reply = StateReply { request: asked.request, code, failed: 0, version };
+        self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
+        judged?;
+        match asked.act {
+            act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
+            locks => self.door.locked = locks == act::LOCK,
+        }
+        Ok(())
+    }
+
+    fn judge(&self, moderates: bool, target: PeerId, asked: &Moderate) -> Result<(), Code> {
+        let seconds = Duration::from_secs(asked.seconds.into());
+        let well_formed = match asked.act {
+            act::KICK => seconds <= MAX_BAN,
+            act::LOCK | act::UNLOCK => asked.peer == 0 && asked.seconds == 0,
+            _ => false,
+        };
+        if !well_formed {
+            return Err(Code::BadState);
+        }
+        if !moderates {
+            return Err(Code::Forbidden);
+        }
+        let there = self.peers.get(&target).is_some_and(|p| p.is_announced());
+        if asked.act == act::KICK && !there {
+            return Err(Code::NoSuchEntity);
+        }
+        Ok(())
+    }
+
+    fn kick(&mut self, now: Time, target: PeerId, ban: Duration) {
+        let Some(user) = self.peers.get(&target).map(|p| p.user.clone()) else { return };
+        let mut out = vec![target];
+        if !ban.is_zero() {
+            self.door.ban(now, &user, ban);
+            let others = self.peers.iter().filter(|(_, p)| p.user == user);
+            out = others.map(|(peer, _)| *peer).collect();
+        }
+        out.into_iter().for_each(|peer| self.take_out(now, peer, Code::Kicked));
+        self.clear_up();
+        self.close_if_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn a_ban_ends_with_its_time_and_a_lock_when_it_is_opened() {
+        let mut door = Door::default();
+        assert_eq!(door.admit(at(0), "ada"), Ok(()));
+        door.ban(at(0), "ada", Duration::from_secs(10));
+        assert_eq!(door.admit(at(9), "ada"), Err(Code::Kicked));
+        assert_eq!(door.admit(at(9), "grace"), Ok(()));
+        assert_eq!(door.admit(at(10), "ada"), Ok(()));
+        door.locked = true;
+        assert_eq!(door.admit(at(10), "grace"), Err(Code::RoomLocked));
+    }
+
+    #[test]
+    fn bans_are_counted_once_a_user_and_bounded() {
+        let mut door = Door::default();
+        for _ in 0..3 {
+            door.ban(at(0), "ada", Duration::from_secs(10));
+        }
+        assert_eq!(door.banned.len(), 1);
+        for user in 0..2 * limits::BANS {
+            door.ban(at(1), &user.to_string(), Duration::from_secs(10));
+        }
+        assert_eq!(door.banned.len(), limits::BANS);
+        assert_eq!(door.admit(at(2), "ada"), Ok(()), "the oldest went");
+        door.ban(at(20), "grace", Duration::from_secs(10));
+        assert_eq!(door.banned.len(), 1, "those that were over are forgotten");
+    }
+}
