@@ -95,15 +95,17 @@ impl Room {
 /// Moderation, for roles and grants that allow it; refused otherwise with
 /// [`Code::Forbidden`](crate::Code::Forbidden). Every act stands in the server's log.
 impl Room {
-    /// Puts a peer out of the room. With a `ban` (whole seconds, at most a day) its user's other devices go
-    /// too, and nobody of that user gets in again for so long. The others hear
+    /// Puts a peer out of the room. With a `ban` (rounded up to seconds, at most a day) its user's other
+    /// devices go too, and nobody of that user gets in again for so long. Without one a peer whose session
+    /// is just lost does not hear of it, and comes back by itself as a new peer. The others hear
     /// [`RosterChange::Left`](crate::roster::RosterChange::Left) with [`Code::Kicked`](crate::Code::Kicked).
     pub async fn kick(&self, peer: PeerId, ban: Option<Duration>) -> Result<(), StateError> {
-        let seconds = ban.map_or(0, |ban| u32::try_from(ban.as_secs()).unwrap_or(u32::MAX));
+        let seconds = |ban: Duration| ban.as_secs() + u64::from(ban.subsec_nanos() > 0);
+        let seconds = ban.map_or(0, |ban| u32::try_from(seconds(ban)).unwrap_or(u32::MAX));
         self.state.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
     }
 
-    /// Lets nobody new in, or everybody again. Who is in stays, and comes back when its session is lost.
+    /// Lets nobody new in but moderators, or everybody again. Who is in stays, and comes back when its session is lost.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };
         self.state.requests.moderate(act, 0, 0).await.map(|_| ())

@@ -8,7 +8,7 @@ pub mod act {
     /// Removes `peer`, and with it its user's other devices where `seconds` is not 0: so long the user
     /// does not get in again.
     pub const KICK: u8 = 1;
-    /// Lets nobody new in; who is in stays, and comes back when its session is lost.
+    /// Lets nobody new in but moderators; who is in stays, and comes back when its session is lost.
     pub const LOCK: u8 = 2;
     /// Lets everybody in again.
     pub const UNLOCK: u8 = 3;

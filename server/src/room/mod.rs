@@ -303,7 +303,7 @@ impl Room {
     }
 
     fn enter(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
-        self.door.admit(now, &request.user)?;
+        self.door.admit(now, &request.user, request.role.rights.moderate)?;
         let replaced = self.replaced_by(&request.user)?;
         if self.peers.len() - replaced.len() >= usize::from(self.config.capacity) {
             return Err(Code::RoomFull);

@@ -20,16 +20,16 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Whether a newcomer may enter.
+    /// Whether a newcomer may enter. A lock keeps no moderator out: somebody must be able to open it.
     ///
     /// # Errors
     ///
     /// The code to refuse with.
-    pub(super) fn admit(&self, now: Time, user: &str) -> Result<(), Code> {
+    pub(super) fn admit(&self, now: Time, user: &str, moderates: bool) -> Result<(), Code> {
         if self.banned.iter().any(|(banned, until)| banned == user && now < *until) {
             return Err(Code::Kicked);
         }
-        if self.locked { Err(Code::RoomLocked) } else { Ok(()) }
+        if self.locked && !moderates { Err(Code::RoomLocked) } else { Ok(()) }
     }
 
     fn ban(&mut self, now: Time, user: &str, time: Duration) {
@@ -42,22 +42,18 @@ impl Door {
 }
 
 impl Room {
-    /// Takes what a peer does as a moderator. Its answer goes out in front of what comes of it.
-    ///
-    /// # Errors
-    ///
-    /// The code that it was refused with.
+    /// Takes what a peer does as a moderator; whether it was done, or the code that it was refused with.
+    /// `None`: one that comes before `Joined`, or from a session that is gone, is dropped as an event
+    /// is. The answer goes out in front of what comes of it.
     pub fn handle_moderation(
         &mut self,
         now: Time,
         from: Seat,
         asked: &Moderate,
-    ) -> Result<(), Code> {
-        let Some(asking) = self.peers.get_mut(&from.peer).filter(|p| p.is_in()) else {
-            return Ok(());
-        };
+    ) -> Option<Result<(), Code>> {
+        let asking = self.peers.get_mut(&from.peer).filter(|p| p.is_in())?;
         if asking.session != from.session {
-            return Ok(());
+            return None;
         }
         asking.arrived = true;
         let moderates = asking.role.rights.moderate;
@@ -66,12 +62,17 @@ impl Room {
         let (code, version) = (judged.err().map_or(0, |code| code as u16), self.state.version());
         let reply = StateReply { request: asked.request, code, failed: 0, version };
         self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
-        judged?;
         match asked.act {
+            _ if judged.is_err() => {}
             act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
             locks => self.door.locked = locks == act::LOCK,
         }
-        Ok(())
+        Some(judged)
+    }
+
+    /// The user of a peer that has a place, its session lost or not.
+    pub fn user_of(&self, peer: PeerId) -> Option<&str> {
+        self.peers.get(&peer).map(|state| state.user.as_str())
     }
 
     fn judge(&self, moderates: bool, target: PeerId, asked: &Moderate) -> Result<(), Code> {
@@ -119,13 +120,14 @@ mod tests {
     #[test]
     fn a_ban_ends_with_its_time_and_a_lock_when_it_is_opened() {
         let mut door = Door::default();
-        assert_eq!(door.admit(at(0), "ada"), Ok(()));
+        assert_eq!(door.admit(at(0), "ada", false), Ok(()));
         door.ban(at(0), "ada", Duration::from_secs(10));
-        assert_eq!(door.admit(at(9), "ada"), Err(Code::Kicked));
-        assert_eq!(door.admit(at(9), "grace"), Ok(()));
-        assert_eq!(door.admit(at(10), "ada"), Ok(()));
+        assert_eq!(door.admit(at(9), "ada", true), Err(Code::Kicked));
+        assert_eq!(door.admit(at(9), "grace", false), Ok(()));
+        assert_eq!(door.admit(at(10), "ada", false), Ok(()));
         door.locked = true;
-        assert_eq!(door.admit(at(10), "grace"), Err(Code::RoomLocked));
+        assert_eq!(door.admit(at(10), "grace", false), Err(Code::RoomLocked));
+        assert_eq!(door.admit(at(10), "host", true), Ok(()));
     }
 
     #[test]
@@ -139,7 +141,7 @@ mod tests {
             door.ban(at(1), &user.to_string(), Duration::from_secs(10));
         }
         assert_eq!(door.banned.len(), limits::BANS);
-        assert_eq!(door.admit(at(2), "ada"), Ok(()), "the oldest went");
+        assert_eq!(door.admit(at(2), "ada", false), Ok(()), "the oldest went");
         door.ban(at(20), "grace", Duration::from_secs(10));
         assert_eq!(door.banned.len(), 1, "those that were over are forgotten");
     }

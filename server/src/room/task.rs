@@ -129,15 +129,21 @@ impl RoomTask {
         }
     }
 
-    /// Every act is told to the log, whether it was allowed or not.
+    /// Every act that is done is told to the log; one that is refused could fill it.
     fn moderate(&mut self, now: Time, from: Seat, asked: &Moderate) {
-        let user = self.seated(from).map(|seated| seated.user.clone()).unwrap_or_default();
-        let whom = self.sessions.get(&PeerId(asked.peer)).map(|seated| seated.user.clone());
-        let result = self.room.handle_moderation(now, from, asked);
+        let user_of = |peer| self.room.user_of(peer).map(str::to_owned);
+        let (user, whom) = (user_of(from.peer), user_of(PeerId(asked.peer)));
+        let Some(result) = self.room.handle_moderation(now, from, asked) else { return };
         let RoomKey { tenant, name, .. } = &self.key;
-        let refused = result.err().map(Code::name);
         let Moderate { act, peer, seconds, .. } = asked;
-        tracing::info!(tenant, room = name, user, act, peer, whom, seconds, refused, "moderation");
+        match result {
+            Ok(()) => {
+                tracing::info!(tenant, room = name, user, act, peer, whom, seconds, "moderation");
+            }
+            Err(code) => {
+                tracing::debug!(tenant, room = name, user, act, peer, whom, %code, "refused to moderate");
+            }
+        }
     }
 
     fn join(

@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod moderation;
 #[path = "../../src/room/state/tests/replica.rs"]
 mod replica;
 mod state;
