@@ -417,7 +417,7 @@ fn hear(
 
 fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
-        addr: local_address(remote)?,
+        addr: local_address(remote),
         recv_buffer: BUFFER,
         send_buffer: BUFFER,
         only_v6: true,
@@ -428,18 +428,16 @@ fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     })
 }
 
-/// The address of this machine that speaks to `remote`, any port: a socket with one address is told
-/// nothing of it with every datagram.
-fn local_address(remote: SocketAddr) -> io::Result<SocketAddr> {
-    let any = match remote {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+/// Loopback's own address where the server is there: a socket with one address is told nothing of it with
+/// every datagram. Elsewhere all of them, because a machine's address may change under a headset.
+fn local_address(remote: SocketAddr) -> SocketAddr {
+    let ip = match (remote, remote.ip().is_loopback()) {
+        (SocketAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        (SocketAddr::V4(_), false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (SocketAddr::V6(_), true) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        (SocketAddr::V6(_), false) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let socket = std::net::UdpSocket::bind((any, 0))?;
-    socket.connect(remote)?;
-    let mut local = socket.local_addr()?;
-    local.set_port(0);
-    Ok(local)
+    SocketAddr::new(ip, 0)
 }
 
 fn put(
