@@ -18,7 +18,8 @@
 //!
 //! [`connect`] and [`Room`] are all an application needs. Below them, each usable alone:
 //! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
-//! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of its server.
+//! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of
+//! its server.
 //!
 //! Nothing here is tied to one platform: the same code builds for Windows, Android, macOS and
 //! Linux.

@@ -1,5 +1,6 @@
 //! What is due next for a headset: on the realtime plane a [`Schedule`], on the session an
-//! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a late send changes nothing.
+//! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a
+//! late send changes nothing.
 
 use crate::channel::{Channel, Due};
 use crate::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_REQUEST};
 use nucleus_protocol::realtime::Kind;
 
-/// Bytes that the flushes of one turn send at most, but for the last recipient's: 2 Gbit/s in turns of
-/// 2 ms. A room of 300 that is all tracked takes six of them, in between the socket is drained.
+/// Bytes that the flushes of one turn send at most, but for the last recipient's: a millisecond or two of
+/// work. A flush of a room of 300 that is all tracked takes several turns, between which the socket is
+/// drained.
 pub const FLUSH_BYTES_PER_TURN: usize = 512 << 10;
 /// Messages that the flushes of one turn look at, times recipients: a few ms. A room full of peers who
 /// whisper to one of them makes no bytes for the others, but work.

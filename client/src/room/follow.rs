@@ -1,4 +1,5 @@
-//! The room's task: keeps roster and state, hands on what is reliable, and takes a lost session up again.
+//! The room's task: keeps roster and state, hands on what is reliable, and takes a lost session up
+//! again.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};

@@ -1,5 +1,5 @@
-//! A room proper: roster, presence, events, shared state. A pure state machine, driven by one task a room
-//! ([`task`]); the other half, which relays the realtime plane, is the shard's stage.
+//! A room proper: roster, presence, events, shared state, moderation. A pure state machine, driven by
+//! one task a room ([`task`]); the other half, which relays the realtime plane, is the shard's stage.
 //!
 //! A join is admitted here, gets a slot, waits for the shard to confirm its link, and only then is
 //! the peer told `Joined` and the others about it. A peer whose session is lost keeps its place for

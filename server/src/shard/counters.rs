@@ -43,7 +43,7 @@ counters! {
     bytes_out,
     /// Messages handed to the kernel.
     messages_out,
-    /// Datagrams taken from sessions: from clients on the fallback.
+    /// Datagrams taken from sessions: of clients on the fallback, and signs of life.
     session_datagrams_in,
     /// Datagrams handed to sessions: to clients on the fallback.
     session_datagrams_out,

@@ -143,24 +143,33 @@ impl Shard {
         }
     }
 
-    /// Takes a datagram that came inside the session `seat` of a peer, or nothing: the session has heard
-    /// the peer otherwise. One of a session that has been replaced since is dropped.
+    /// Takes a datagram that came inside the session `seat` of a peer. One of a session that has
+    /// been replaced since is dropped.
     pub fn handle_session_input(&mut self, now: Time, room: RoomId, seat: Seat, datagram: &[u8]) {
         self.counters.session_datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
-        let index = self.link_of.get(&(room, seat.peer)).copied();
-        let entry = index.and_then(|index| Some((index, self.links[index as usize].as_mut()?)));
-        let Some((index, entry)) = entry.filter(|(_, entry)| entry.session == seat.session) else {
+        let Some((index, entry)) = self.seated(room, seat) else {
             self.counters.unknown_id += 1;
             return;
         };
-        if datagram.is_empty() {
-            return self.hear(now, index);
-        }
         match entry.link.handle_session_input(now, datagram) {
             Ok(messages) => self.take(now, index, messages),
             Err(_) => self.counters.rejected += 1,
         }
+    }
+
+    /// The session `seat` has heard its peer otherwise than by a datagram.
+    pub fn handle_alive(&mut self, now: Time, room: RoomId, seat: Seat) {
+        if let Some((index, _)) = self.seated(room, seat) {
+            self.hear(now, index);
+        }
+    }
+
+    /// The link of this very session.
+    fn seated(&mut self, room: RoomId, seat: Seat) -> Option<(u32, &mut LinkEntry)> {
+        let index = *self.link_of.get(&(room, seat.peer))?;
+        let entry = self.links[index as usize].as_mut()?;
+        (entry.session == seat.session).then_some((index, entry))
     }
 
     /// Takes what a genuine datagram of link `index` said.

@@ -213,7 +213,11 @@ impl ShardThread {
             else {
                 return count;
             };
-            self.shard.handle_session_input(now, room, seat, &bytes);
+            if bytes.is_empty() {
+                self.shard.handle_alive(now, room, seat);
+            } else {
+                self.shard.handle_session_input(now, room, seat, &bytes);
+            }
         }
         limits::COMMANDS_PER_TURN
     }

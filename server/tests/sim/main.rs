@@ -301,7 +301,7 @@ fn silence_is_away_and_a_word_is_back() {
     assert_eq!(presence(&world), AWAY);
     // An event is a word, too.
     drop(link);
-    world.shard.handle_session_input(world.now, ROOM, seat, &[]);
+    world.shard.handle_alive(world.now, ROOM, seat);
     world.run(Duration::from_millis(300));
     assert_eq!(presence(&world), PRESENT);
 }
