@@ -30,8 +30,8 @@ struct Member {
     nearest: Option<Nearest>,
     /// Members to whom it is one of the nearest.
     audience: u64,
-    /// A blocked realtime port does not concern it.
-    unblockable: bool,
+    /// A fault that concerns a share of the headsets does not concern it.
+    spared: bool,
 }
 
 /// What a receiver has had of one sender on one channel: half a cache line.
@@ -68,8 +68,8 @@ pub(crate) struct Books {
     pub(crate) channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     pub(crate) near: NearPoses,
-    /// µs that poses took between two whom a blocked realtime port does not concern; empty where it
-    /// concerns nobody.
+    /// µs that poses took between two whom the fault of a share of the headsets does not concern; empty
+    /// where there is none.
     pub(crate) others: Histogram<u64>,
     /// µs from the scheduled time to the send.
     pub(crate) lag: Histogram<u64>,
@@ -124,7 +124,7 @@ impl Books {
             heard: Channel::ALL.map(|channel| vec![Heard::default(); senders(channel)]),
             nearest: traffic.interest.then(|| Nearest::of(source, everybody)),
             audience: 0,
-            unblockable: !self.plan.is_blockable(self.plan.headset(source)),
+            spared: !self.plan.is_concerned(self.plan.headset(source)),
         };
         let entry = &mut self.rooms[room];
         for other in entry.slots.iter().flatten() {
@@ -208,7 +208,7 @@ impl Books {
     fn take(&mut self, receiver: u32, from: u32, arrival: u64, due: &Due) {
         let sender = &self.members[from as usize];
         let (number, admitted) = (sender.source.sender, sender.admitted);
-        let sender_unblockable = sender.unblockable;
+        let sender_spared = sender.spared;
         let receiver = &mut self.members[receiver as usize];
         let together = admitted.max(receiver.admitted);
         let heard = &mut receiver.heard[due.channel as usize][number as usize];
@@ -228,8 +228,8 @@ impl Books {
             tally.record_latency(arrival.saturating_sub(due.scheduled));
             let near = due.channel == Channel::Pose && receiver.is_near(number);
             self.near.delivered += u64::from(near);
-            let others = sender_unblockable && receiver.unblockable;
-            if others && self.plan.blocked_share > 0.0 && due.channel == Channel::Pose {
+            let others = sender_spared && receiver.spared;
+            if others && self.plan.share > 0.0 && due.channel == Channel::Pose {
                 self.others.saturating_record(arrival.saturating_sub(due.scheduled));
             }
         }

@@ -1,4 +1,4 @@
-//! What is broken on purpose: a blocked realtime port, a dark network, a killed server.
+//! What happens on purpose: a blocked realtime port, a dark network, a killed server, many who come.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,19 +8,28 @@ use std::time::Duration;
 pub(crate) enum Fault {
     /// The headsets of the plan's share lose the realtime port, or have it back.
     BlockRealtime(bool),
-    /// Nobody's datagrams get through on either plane, or again they do. When it gets dark, every
-    /// second headset's process dies; when it is over, it is started again with its ticket.
+    /// No datagrams of the plan's share of headsets get through on either plane, or again they do. When it
+    /// gets dark, the process of every second of these dies; when it is over, it is started again with
+    /// its ticket.
     Dark(bool),
+    /// The plan's share of headsets take another address, on both planes at once.
+    Move,
     /// The server's process is killed and started again.
     RestartServer,
     /// So many others join at once, in rooms of their own, and stay.
     JoinStorm(u32),
+    /// A guest comes into the first room and puts so many objects into it.
+    Furnish(u32),
+    /// So many guests come into the first room, evenly spread over the time, and stay.
+    Guests(u32, Duration),
+    /// Everybody in the first room hands in the roster that he has at this moment.
+    Inspect,
 }
 
 /// What goes wrong in a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trouble {
-    /// Share of the headsets that a blocked realtime port concerns, 0 to 1.
+    /// Share of the headsets that a blocked realtime port, the dark or a move concerns, 0 to 1.
     pub(crate) share: f64,
     /// It is blocked from the beginning.
     pub(crate) blocked: bool,
@@ -31,7 +40,19 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// Whether there is anything to recover from.
     pub(crate) fn breaks(&self) -> bool {
-        self.script.iter().any(|(_, fault)| !matches!(fault, Fault::JoinStorm(_)))
+        use Fault::{BlockRealtime, Dark, Move, RestartServer};
+        let breaks = |fault| matches!(fault, BlockRealtime(_) | Dark(_) | Move | RestartServer);
+        self.script.iter().any(|(_, fault)| breaks(*fault))
+    }
+
+    /// Guests that will come into the first room.
+    pub(crate) fn guests(&self) -> u32 {
+        let come = |fault: &Fault| match fault {
+            Fault::Furnish(_) => 1,
+            Fault::Guests(count, _) => *count,
+            _ => 0,
+        };
+        self.script.iter().map(|(_, fault)| come(fault)).sum()
     }
 
     /// Whether others will join at once.
@@ -39,9 +60,9 @@ impl Trouble {
         self.script.iter().any(|(_, fault)| matches!(fault, Fault::JoinStorm(_)))
     }
 
-    /// Whether it will get dark, which needs the simulated network.
-    pub(crate) fn darkens(&self) -> bool {
-        self.script.iter().any(|(_, fault)| *fault == Fault::Dark(true))
+    /// Whether something is to happen that only the simulated network can do.
+    pub(crate) fn needs_network(&self) -> bool {
+        self.script.iter().any(|(_, fault)| matches!(fault, Fault::Dark(true) | Fault::Move))
     }
 }
 
@@ -50,6 +71,7 @@ impl Trouble {
 pub(crate) struct Faults {
     realtime_blocked: AtomicBool,
     dark: AtomicBool,
+    moves: AtomicU32,
     /// Times that it got dark.
     pub(crate) darknesses: AtomicU32,
     /// When the last fault was over (the server's kill is over at once), µs; `u64::MAX` before.
@@ -61,6 +83,7 @@ impl Faults {
         Faults {
             realtime_blocked: AtomicBool::new(realtime_blocked),
             dark: AtomicBool::new(false),
+            moves: AtomicU32::new(0),
             darknesses: AtomicU32::new(0),
             over: AtomicU64::new(u64::MAX),
         }
@@ -71,8 +94,14 @@ impl Faults {
         self.realtime_blocked.load(Relaxed)
     }
 
+    /// It is dark for the plan's share of headsets.
     pub(crate) fn dark(&self) -> bool {
         self.dark.load(Relaxed)
+    }
+
+    /// How often the plan's share of headsets have taken another address.
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves.load(Relaxed)
     }
 
     /// When the last fault was over, µs.
@@ -88,7 +117,10 @@ impl Faults {
                 self.dark.store(on, Relaxed);
                 self.darknesses.fetch_add(u32::from(on), Relaxed);
             }
-            Fault::RestartServer | Fault::JoinStorm(_) => {}
+            Fault::Move => {
+                self.moves.fetch_add(1, Relaxed);
+            }
+            _ => {}
         }
         if !matches!(fault, Fault::BlockRealtime(true) | Fault::Dark(true)) {
             self.over.store(now, Relaxed);

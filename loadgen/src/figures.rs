@@ -51,6 +51,7 @@ pub(crate) struct Findings {
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) troubles: BTreeMap<String, u64>,
     pub(crate) storms: Option<storm::Outcome>,
+    pub(crate) guests: Option<report::Guests>,
 }
 
 /// The server's process and counters at both ends of the window.
@@ -232,10 +233,8 @@ pub(crate) fn figures(
         moved: total.moved,
     };
     report.recovery = plan.faults.then(|| recovery(&findings, &total));
-    report.others = (plan.blocked_share > 0.0).then(|| Others {
-        blocked_share: plan.blocked_share,
-        pose_latency_ms: Latency::new(&total.others),
-    });
+    report.others = (plan.share > 0.0)
+        .then(|| Others { share: plan.share, pose_latency_ms: Latency::new(&total.others) });
     report.storm = findings.storms.as_ref().map(|storms| Joins {
         attempted: storms.attempted,
         ok: storms.joins.len(),
@@ -243,6 +242,7 @@ pub(crate) fn figures(
         p50_ms: ms(storms.joins.value_at_quantile(0.5)),
         p99_ms: ms(storms.joins.value_at_quantile(0.99)),
     });
+    report.guests.clone_from(&findings.guests);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();

@@ -69,6 +69,8 @@ struct Network {
     down: Pipe<Parcel>,
     /// When the next source port is taken, and how often.
     next_address: Option<(Time, Duration)>,
+    /// Moves of those whom they concern that it has made.
+    moves: u32,
 }
 
 /// See the module.
@@ -80,8 +82,8 @@ pub(crate) struct Headset {
     socket: UdpSocket,
     connection: quinn::Connection,
     shared: Arc<Shared>,
-    /// A blocked realtime port concerns it.
-    blockable: bool,
+    /// A fault that concerns a share of the headsets concerns it.
+    concerned: bool,
     /// Its process has died.
     pub(crate) dead: bool,
     /// It had another address at least once.
@@ -117,6 +119,7 @@ impl Headset {
             next_address: conditions
                 .new_address_every
                 .map(|every| (plan.next_address(source, now, every), every)),
+            moves: shared.faults.moves(),
         });
         Ok(Headset {
             source,
@@ -126,7 +129,7 @@ impl Headset {
             socket: bind(path.remote)?,
             connection: start.connection,
             shared,
-            blockable: plan.is_blockable(start.headset),
+            concerned: plan.is_concerned(start.headset),
             dead: false,
             moved: false,
             back: None,
@@ -271,7 +274,7 @@ impl Headset {
     /// Nothing of the realtime port gets through to it.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
-        self.dead || faults.dark() || self.blockable && faults.realtime_blocked()
+        self.dead || self.concerned && (faults.dark() || faults.realtime_blocked())
     }
 
     /// Back after a fault is who is heard and hears over the realtime port.
@@ -344,7 +347,8 @@ impl Headset {
     }
 
     fn run_network(&mut self, now: Time, books: &mut Books, wire: &mut Wire) {
-        if self.network.as_mut().is_some_and(|network| network.wants_address(now)) {
+        let moves = if self.concerned { self.shared.faults.moves() } else { 0 };
+        if self.network.as_mut().is_some_and(|network| network.wants_address(now, moves)) {
             self.moved = true;
             self.change_address();
         }
@@ -380,7 +384,11 @@ impl Network {
         Some((due, self.down.poll_output(due)?))
     }
 
-    fn wants_address(&mut self, now: Time) -> bool {
+    fn wants_address(&mut self, now: Time, moves: u32) -> bool {
+        if moves > self.moves {
+            self.moves = moves;
+            return true;
+        }
         match &mut self.next_address {
             Some((at, every)) if *at <= now => {
                 *at += *every;
@@ -391,7 +399,7 @@ impl Network {
     }
 }
 
-fn path_of(link: &LinkConfig) -> io::Result<Path> {
+pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
     link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
@@ -415,7 +423,8 @@ fn hear(
     }
 }
 
-fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket for one headset's link to `remote`.
+pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
         addr: local_address(remote),
         recv_buffer: BUFFER,
@@ -440,7 +449,8 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-fn put(
+/// Sends one datagram; counts it in `unsent` when the kernel does not take it.
+pub(crate) fn put(
     socket: &mut UdpSocket,
     remote: SocketAddr,
     datagram: &[u8],

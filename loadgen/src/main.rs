@@ -12,6 +12,8 @@ mod fail_if;
 mod faults;
 mod figures;
 mod gaps;
+mod guest_links;
+mod guests;
 mod headset;
 mod member;
 mod metrics;

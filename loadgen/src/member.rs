@@ -56,7 +56,7 @@ struct Member {
     receiver: SessionReceiver,
     inbox: Inbox,
     state: StateCopy,
-    /// Kept where faults happen.
+    /// Kept where faults happen or guests come.
     roster: Option<Roster>,
     ticket: Vec<u8>,
     peer: u32,
@@ -89,7 +89,8 @@ impl Member {
         let joined = session.joined().clone();
         let datagrams = crew.hand_over(&session, headset)?;
         let inbox = crew.events.admit(crew.plan.source(headset), joined.peer);
-        let roster = crew.plan.faults.then(|| roster_of(&joined));
+        let keeps = crew.plan.faults || crew.plan.guests > 0;
+        let roster = keeps.then(|| roster_of(&joined));
         let darknesses = crew.shared.faults.darknesses.load(Relaxed);
         let outbox = EventOutbox::default();
         let connection = session.connection().clone();
@@ -153,13 +154,18 @@ impl Member {
         let leave = leave.wait_for(|leave| *leave);
         let death = deaths.wait_for(|count| *count > darknesses);
         tokio::pin!(leave, death);
+        let mut inspections = self.crew.inspections.subscribe();
         loop {
             let event = tokio::select! {
                 // What the others do once everybody shall leave is not heard any more.
                 biased;
                 _ = &mut leave => return End::Leave,
-                _ = &mut death, if self.dies() => return End::Died,
+                _ = &mut death, if self.crew.plan.dies(self.headset) => return End::Died,
                 () = self.crew.sleep_until(self.state.due()), if self.state.asks(&self.crew) => None,
+                Ok(()) = inspections.changed() => {
+                    self.hand_in_roster();
+                    continue;
+                }
                 event = self.receiver.next() => Some(event),
             };
             let Some(event) = event else {
@@ -192,11 +198,6 @@ impl Member {
                 }
             }
         }
-    }
-
-    /// Every second headset's process dies when it gets dark.
-    fn dies(&self) -> bool {
-        self.headset % 2 == 1
     }
 
     /// The process is started again as soon as it is light: with a new socket and its ticket.
@@ -289,9 +290,17 @@ impl Member {
         Ok(())
     }
 
+    /// As it is at this moment, where it is the guests' too.
+    fn hand_in_roster(&self) {
+        let first = self.crew.plan.source(self.headset).room == 0;
+        if let Some(roster) = self.roster.as_ref().filter(|_| first) {
+            self.crew.rosters.hand_in(roster);
+        }
+    }
+
     /// Everybody of the room once, present, and nobody else.
     fn check_roster(&self) {
-        let Some(roster) = &self.roster else { return };
+        let Some(roster) = self.roster.as_ref().filter(|_| self.crew.plan.faults) else { return };
         let plan = &self.crew.plan;
         let source = plan.source(self.headset);
         let mut users: Vec<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();

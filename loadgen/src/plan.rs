@@ -26,12 +26,14 @@ pub(crate) struct Plan {
     pub(crate) workers: u32,
     /// Where schedules begin that several headsets follow, µs.
     pub(crate) epoch: u64,
-    /// Share of the headsets that a blocked realtime port concerns, 0 to 1.
-    pub(crate) blocked_share: f64,
+    /// Share of the headsets that a blocked realtime port, the dark or a move concerns, 0 to 1.
+    pub(crate) share: f64,
     /// It is blocked from the beginning.
     pub(crate) blocked: bool,
     /// Faults will happen, so everybody keeps a roster.
     pub(crate) faults: bool,
+    /// Guests that will come into the first room.
+    pub(crate) guests: u32,
 }
 
 impl Plan {
@@ -44,20 +46,27 @@ impl Plan {
             headsets: args.headsets.get(),
             room_size: args.room_size().get(),
             traffic: args.profile.traffic(args.pose_hz),
-            network: (!args.network.is_clean() || trouble.darkens())
+            network: (!args.network.is_clean() || trouble.needs_network())
                 .then(|| args.network.conditions.clone()),
             workers: workers.min(args.rooms()),
             epoch: now,
-            blocked_share: trouble.share,
+            share: trouble.share,
             blocked: trouble.blocked,
             faults: trouble.breaks(),
+            guests: trouble.guests(),
         }
     }
 
-    /// Whether a blocked realtime port concerns headset `headset`: evenly spread.
-    pub(crate) fn is_blockable(&self, headset: u32) -> bool {
-        let upto = |n: u32| (f64::from(n) * self.blocked_share).floor();
+    /// Whether a fault that concerns a share of the headsets concerns headset `headset`: evenly spread.
+    pub(crate) fn is_concerned(&self, headset: u32) -> bool {
+        let upto = |n: u32| (f64::from(n) * self.share).floor();
         upto(headset + 1) > upto(headset)
+    }
+
+    /// Whether the process of headset `headset` dies in the dark: of every second one that it concerns.
+    pub(crate) fn dies(&self, headset: u32) -> bool {
+        let concerned = (f64::from(headset + 1) * self.share).floor() as u32;
+        self.is_concerned(headset) && concerned.is_multiple_of(2)
     }
 
     /// Room and number inside it of headset `headset`.
@@ -116,9 +125,10 @@ impl Plan {
             network: None,
             workers: 1,
             epoch: 0,
-            blocked_share: 0.0,
+            share: 0.0,
             blocked: false,
             faults: false,
+            guests: 0,
         }
     }
 }
@@ -129,12 +139,15 @@ mod tests {
 
     #[test]
     fn a_tenth_is_every_tenth() {
-        let plan = Plan { blocked_share: 0.1, ..Plan::of_two_rooms() };
-        let blocked: Vec<u32> = (0..50).filter(|headset| plan.is_blockable(*headset)).collect();
-        assert_eq!(blocked, [9, 19, 29, 39, 49]);
-        let all = Plan { blocked_share: 1.0, ..Plan::of_two_rooms() };
-        assert!((0..50).all(|headset| all.is_blockable(headset)));
-        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_blockable(headset)));
+        let plan = Plan { share: 0.1, ..Plan::of_two_rooms() };
+        let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_concerned(*headset)).collect();
+        assert_eq!(tenth, [9, 19, 29, 39, 49]);
+        let all = Plan { share: 1.0, ..Plan::of_two_rooms() };
+        assert!((0..50).all(|headset| all.is_concerned(headset)));
+        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_concerned(headset)));
+        let dead = |plan: &Plan| (0..50).filter(|headset| plan.dies(*headset)).collect::<Vec<_>>();
+        assert_eq!(dead(&plan), [19, 39]);
+        assert_eq!(dead(&all).len(), 25);
     }
 
     #[test]

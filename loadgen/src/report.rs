@@ -37,12 +37,15 @@ pub(crate) struct Report {
     /// Where there was a fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<Recovery>,
-    /// Where the realtime port was blocked for some.
+    /// Where a fault concerned some of the headsets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) others: Option<Others>,
     /// Joins of those who came all at once, beside the run's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storm: Option<Joins>,
+    /// Who came into the first room while the run was under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) guests: Option<Guests>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -87,11 +90,26 @@ pub(crate) struct Recovery {
     pub(crate) rosters_wrong: u64,
 }
 
-/// The poses of those whom a blocked realtime port does not concern.
+/// Guests of the first room.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Guests {
+    pub(crate) invited: u64,
+    /// Those who had the whole roster and state, and how long after their first packet.
+    pub(crate) whole: u64,
+    pub(crate) whole_ms: Latency,
+    /// Realtime messages that they have heard.
+    pub(crate) heard: u64,
+    /// Rosters that were handed in when everybody was asked, and of these the same one of everybody,
+    /// present.
+    pub(crate) rosters: u64,
+    pub(crate) rosters_right: u64,
+}
+
+/// The poses of those whom the fault does not concern.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Others {
     /// Share of the headsets that it concerns.
-    pub(crate) blocked_share: f64,
+    pub(crate) share: f64,
     pub(crate) pose_latency_ms: Latency,
 }
 
@@ -217,6 +235,7 @@ impl Report {
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),
+            guests: Some(Guests::default()),
             ..Report::new()
         }
     }

@@ -14,6 +14,7 @@ use crate::args::RunArgs;
 use crate::events::EventBook;
 use crate::faults::{Fault, Trouble};
 use crate::figures::{Findings, ServerWatch, figures};
+use crate::guests::{Guests, RosterBook};
 use crate::plan::Plan;
 use crate::progress::Ticker;
 use crate::report::Report;
@@ -70,6 +71,9 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
     if trouble.storms() {
         run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
+    if trouble.guests() > 0 {
+        run.guests = Some(Guests::new(run.crew.clone()).map_err(RunError::Threads)?);
+    }
     run.script = trouble.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
@@ -78,7 +82,7 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
 }
 
 fn raise_file_limit(plan: &Plan) -> Result<(), RunError> {
-    let needed = 2 * u64::from(plan.headsets) + SPARE_FILES;
+    let needed = 2 * u64::from(plan.headsets + plan.guests) + SPARE_FILES;
     // Where the limit is unknown, the sockets themselves will tell.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
     let headsets = plan.headsets;
@@ -101,6 +105,7 @@ struct Run {
     script: Vec<(Duration, Fault)>,
     /// Where the script has any.
     storms: Option<Storms>,
+    guests: Option<Guests>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -132,6 +137,8 @@ impl Run {
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
             deaths: watch::Sender::new(0),
+            inspections: watch::Sender::new(0),
+            rosters: RosterBook::default(),
         });
         let signals = Arc::<AtomicU32>::default();
         runtime.spawn(catch_signals(signals.clone()));
@@ -151,6 +158,7 @@ impl Run {
             findings,
             script: Vec::new(),
             storms: None,
+            guests: None,
             embedded,
         })
     }
@@ -209,8 +217,17 @@ impl Run {
     }
 
     fn happen(&mut self, fault: Fault) {
-        if let Fault::JoinStorm(joins) = fault {
-            return self.storms.iter_mut().for_each(|storms| storms.break_loose(joins));
+        let (storms, guests) = (self.storms.as_mut(), self.guests.as_mut());
+        match fault {
+            Fault::JoinStorm(joins) => {
+                return storms.into_iter().for_each(|s| s.break_loose(joins));
+            }
+            Fault::Furnish(objects) => return guests.into_iter().for_each(|g| g.furnish(objects)),
+            Fault::Guests(count, span) => {
+                return guests.into_iter().for_each(|g| g.invite(count, span));
+            }
+            Fault::Inspect => return self.crew.inspections.send_modify(|count| *count += 1),
+            _ => {}
         }
         if fault != Fault::RestartServer {
             self.shared.faults.happen(self.now(), fault);
@@ -260,6 +277,8 @@ impl Run {
             }
         });
         self.ticker.end();
+        let members = self.plan.members(0);
+        self.findings.guests = self.guests.take().map(|guests| guests.end(members));
         self.findings.state = self.crew.states.figures();
         self.findings.joins = Some(self.crew.log.joins());
         self.findings.rejoins = Some(self.crew.log.rejoins());

@@ -13,6 +13,7 @@ use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
 use crate::events::EventBook;
+use crate::guests::RosterBook;
 use crate::member::live;
 use crate::payload::Stream;
 use crate::plan::Plan;
@@ -43,6 +44,9 @@ pub(crate) struct Crew {
     pub(crate) leave: watch::Sender<bool>,
     /// Counts the times that it got dark, when processes die.
     pub(crate) deaths: watch::Sender<u32>,
+    /// Counts the times that rosters are to be handed in, and has them.
+    pub(crate) inspections: watch::Sender<u32>,
+    pub(crate) rosters: RosterBook,
 }
 
 /// How the joins went and why sessions ended.
@@ -143,7 +147,8 @@ pub(crate) async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint>
     let next_address = conditions
         .new_address_every
         .map(|every| crew.plan.next_address(source, crew.shared.clock.now(), every));
-    let socket = SimSocket::bind(ip, network, next_address, crew.shared.clone()).await?;
+    let run = (crew.shared.clone(), crew.plan.is_concerned(headset));
+    let socket = SimSocket::bind(ip, network, next_address, run).await?;
     let socket = Arc::new(socket);
     Endpoint::new_with_abstract_socket(config, None, socket, runtime)
 }
@@ -196,7 +201,7 @@ impl Crew {
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),
-            capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
+            capacity: u16::try_from(self.plan.room_size + self.plan.guests).unwrap_or(u16::MAX),
             agent: AGENT.to_owned(),
             resume: None,
         }

@@ -45,30 +45,42 @@ struct Shared {
     state: Mutex<State>,
     changed: Notify,
     run: Arc<RunShared>,
+    /// Faults that concern a share of the headsets concern its own.
+    concerned: bool,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn dark(&self) -> bool {
+        self.concerned && self.run.faults.dark()
+    }
+
+    fn moves(&self) -> u32 {
+        if self.concerned { self.run.faults.moves() } else { 0 }
+    }
 }
 
 impl SimSocket {
     /// Binds a free port of `ip` and starts the task on the current runtime.
     ///
-    /// While the faults are `dark`, nothing passes.
+    /// While it is dark for it, nothing passes; `concerned` says whether the run's faults concern it.
     pub(crate) async fn bind(
         ip: IpAddr,
         (seed, conditions): (u64, Conditions),
         first_address: Option<Time>,
-        run: Arc<RunShared>,
+        (run, concerned): (Arc<RunShared>, bool),
     ) -> io::Result<Self> {
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), run });
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), run, concerned });
         shared.state().up = Some(Pipe::new(seed, conditions.clone()));
         let down = Pipe::new(!seed, conditions.clone());
-        let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new() };
+        let moves = shared.moves();
+        let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new(), moves };
         tokio::spawn(pump.run(first_address.zip(conditions.new_address_every)));
         Ok(SimSocket { shared, local })
     }
@@ -89,7 +101,7 @@ impl AsyncUdpSocket for SimSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let now = Time::from_micros(Clock::new().now());
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        if self.shared.run.faults.dark() {
+        if self.shared.dark() {
             return Ok(());
         }
         if let Some(up) = &mut self.shared.state().up {
@@ -151,6 +163,8 @@ struct Pump {
     socket: UdpSocket,
     down: Pipe<Parcel>,
     clock: Clock,
+    /// Moves that it has made.
+    moves: u32,
 }
 
 impl Pump {
@@ -163,11 +177,15 @@ impl Pump {
                 *due += *every;
                 self.change_address().await;
             }
+            if self.shared.moves() > self.moves {
+                self.moves = self.shared.moves();
+                self.change_address().await;
+            }
             let Some(wait) = self.deliver(next_address.map(|(due, _)| due)) else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
                     // An error here is an ICMP echo of something sent; the next call goes on.
-                    if let Ok((len, from)) = received && !self.shared.run.faults.dark() {
+                    if let Ok((len, from)) = received && !self.shared.dark() {
                         let now = self.now();
                         self.down.handle_input(now, len, (from, buffer[..len].to_vec()));
                     }

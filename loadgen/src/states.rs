@@ -46,7 +46,7 @@ impl StateBook {
     }
 
     /// A member's copy has come to `version`.
-    fn note(&self, source: Source, version: u64) {
+    pub(crate) fn note(&self, source: Source, version: u64) {
         if let Some(room) = self.rooms.get(source.room as usize) {
             lock(room).versions.insert(source.sender, version);
         }
@@ -61,7 +61,8 @@ impl StateBook {
         })
     }
 
-    fn hand_in(&self, source: Source, digest: [u8; 32], objects: u64) {
+    /// A member's copy at the end: its digest and objects.
+    pub(crate) fn hand_in(&self, source: Source, digest: [u8; 32], objects: u64) {
         let Some(room) = self.rooms.get(source.room as usize) else { return };
         let mut room = lock(room);
         let (first, _) = *room.first.get_or_insert((digest, objects));

@@ -1,0 +1,377 @@
+//! The scenarios: what happens in each, and which figures it has to reach.
+
+use std::time::Duration;
+
+use super::{Figure, at_most};
+use crate::faults::{Fault, Trouble};
+use crate::report::{Guests, Latency, Recovery, Report};
+
+/// A scenario.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// Its run, as on the command line.
+    pub(super) run: &'static [&'static str],
+    /// What happens, or, for the other half of a comparison, what else does.
+    pub(super) trouble: fn(faulty: bool) -> Trouble,
+    /// Of a run with the fault or without.
+    pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
+    /// Where runs with and without the fault are compared.
+    pub(super) ratio: Option<Ratio>,
+}
+
+/// A figure of the runs with the fault, times that of those without.
+pub(super) struct Ratio {
+    pub(super) name: &'static str,
+    pub(super) limit: f64,
+    pub(super) of: fn(&Report) -> f64,
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// When the realtime port is blocked in mid-session, and when it opens again.
+const BLOCKED: (Duration, Duration) = (seconds(5), seconds(15));
+/// When it gets dark, and light again.
+const DARK: (Duration, Duration) = (seconds(5), seconds(15));
+/// When the server is killed.
+const KILLED: Duration = seconds(5);
+/// When others join all at once, ms, and how many.
+const STORMS: [u64; 5] = [500, 1_400, 2_300, 3_200, 4_100];
+const STORM_JOINS: u32 = 500;
+/// Objects of the room into which guests come late, and how many of these.
+const OBJECTS: u32 = 1_000;
+const LATE: u32 = 5;
+/// Guests that come into one room, the time that they take, and when rosters are looked at: two seconds
+/// after the last has come.
+const CROWD: (u32, Duration) = (1_000, seconds(10));
+const CROWD_LOOK: Duration = seconds(12);
+/// Of a training, how many are asleep, on the move and back again meanwhile.
+const SLEEPERS: f64 = 0.1;
+/// Times that they sleep.
+const SLEEPS: f64 = 2.0;
+
+pub(super) const SCENARIOS: [Scenario; 10] = [
+    Scenario {
+        name: "blocked-realtime",
+        about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
+        run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
+        trouble: |_| Trouble {
+            share: 1.0,
+            script: vec![
+                (BLOCKED.0, Fault::BlockRealtime(true)),
+                (BLOCKED.1, Fault::BlockRealtime(false)),
+            ],
+            ..Trouble::default()
+        },
+        judge: |r, _| {
+            let mut figures = vec![
+                at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0),
+                at_most("longest way back to 5056, ms", back(r).max, 3_000.0),
+                at_most("headsets not back on 5056", missing(r), 0.0),
+                at_most("headsets that did not fall back", absent(r, r.sessions.fell), 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "fallback-tenth",
+        about: "a tenth of the headsets is on the fallback throughout; the others' pose p99",
+        run: &["--headsets", "500", "--room-size", "10", "--duration", "15s"],
+        trouble: |blocked| Trouble { share: 0.1, blocked, ..Trouble::default() },
+        judge: |r, blocked| {
+            let tenth = (r.headsets as f64 * 0.1).floor().max(1.0);
+            let wanted = if blocked { tenth } else { 0.0 };
+            let off = (wanted - r.sessions.on_fallback as f64).abs();
+            let mut figures = vec![at_most("headsets on the wrong plane", off, 0.0)];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: Some(Ratio {
+            name: "the others' pose p99, times that without",
+            limit: 1.2,
+            of: |r| r.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99),
+        }),
+    },
+    Scenario {
+        name: "roaming",
+        about: "everybody's addresses change every five seconds",
+        run: &[
+            "--headsets",
+            "200",
+            "--room-size",
+            "10",
+            "--duration",
+            "60s",
+            "--network",
+            "roaming",
+        ],
+        trouble: |_| Trouble::default(),
+        judge: |r, _| {
+            let mut figures = intact(r);
+            figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
+            figures.push(at_most("headsets that did not move", absent(r, r.sessions.moved), 0.0));
+            figures
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "sleep",
+        about: "everybody is dark for ten seconds and back at once, every second one as a new process",
+        run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
+        trouble: |_| Trouble {
+            share: 1.0,
+            script: vec![(DARK.0, Fault::Dark(true)), (DARK.1, Fault::Dark(false))],
+            ..Trouble::default()
+        },
+        judge: |r, _| {
+            let recovery = r.recovery.clone().unwrap_or_default();
+            let mut figures = vec![
+                at_most("longest way back, ms", recovery.back_ms.max, 3_000.0),
+                at_most("longest way back to a session, ms", recovery.rejoin_ms.max, 3_000.0),
+                at_most("headsets not back", missing(r), 0.0),
+                at_most(THEMSELVES, (r.headsets / 2) as f64 - r.sessions.resumed as f64, 0.0),
+                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "training",
+        about: "a training on a lossy network, a tenth of which sleeps, dies, moves and comes back twice",
+        run: &[
+            "--profile",
+            "training",
+            "--network",
+            "lossy",
+            "--headsets",
+            "100",
+            "--room-size",
+            "10",
+            "--duration",
+            "45s",
+        ],
+        trouble: |_| Trouble {
+            share: SLEEPERS,
+            script: vec![
+                (seconds(3), Fault::Dark(true)),
+                (seconds(13), Fault::Dark(false)),
+                (seconds(18), Fault::Move),
+                (seconds(22), Fault::Move),
+                (seconds(24), Fault::Dark(true)),
+                (seconds(34), Fault::Dark(false)),
+                (seconds(37), Fault::Move),
+            ],
+            ..Trouble::default()
+        },
+        judge: |r, _| {
+            let state = r.state.clone().unwrap_or_default();
+            let recovery = r.recovery.clone().unwrap_or_default();
+            let sleepers = (r.headsets as f64 * SLEEPERS).floor();
+            let died = (sleepers / 2.0).floor() * SLEEPS;
+            let mut figures = vec![
+                at_most("rooms not looked at", (r.rooms - state.rooms_checked) as f64, 0.0),
+                at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
+                at_most("did not move", sleepers - r.sessions.moved as f64, 0.0),
+                at_most(THEMSELVES, died - r.sessions.resumed as f64, 0.0),
+                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "late-join",
+        about: "guests on Wi-Fi come late into a training of 20 with 1,000 objects; the others' voice p99",
+        run: &[
+            "--profile",
+            "training",
+            "--network",
+            "wifi",
+            "--headsets",
+            "20",
+            "--room-size",
+            "20",
+            "--duration",
+            "10s",
+        ],
+        trouble: |late| {
+            let furnish = (Duration::ZERO, Fault::Furnish(OBJECTS));
+            let come = (seconds(4), Fault::Guests(LATE, seconds(5)));
+            let script = if late { vec![furnish, come] } else { vec![furnish] };
+            Trouble { script, ..Trouble::default() }
+        },
+        judge: |r, _| {
+            let (state, guests) = (r.state.clone().unwrap_or_default(), guests(r));
+            let mut figures = vec![
+                at_most("whole state of the last guest, ms", guests.whole_ms.max, 1_000.0),
+                at_most("guests without it", (guests.invited - guests.whole) as f64, 0.0),
+                at_most("objects missing", f64::from(OBJECTS) - state.objects as f64, 0.0),
+                at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: Some(Ratio {
+            name: "the others' voice p99, times that without",
+            limit: 1.5,
+            of: |r| r.channels.voice.latency_ms.p99,
+        }),
+    },
+    Scenario {
+        name: "crowd",
+        about: "1,000 guests come into a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
+        run: &[
+            "--headsets",
+            "20",
+            "--room-size",
+            "20",
+            "--duration",
+            "14s",
+            "--ramp",
+            "2s",
+            // The tick of its own choice is none for twenty, and the largest for a thousand.
+            "--tick",
+            "10ms",
+        ],
+        trouble: |crowded| {
+            let script = vec![
+                (Duration::ZERO, Fault::Guests(CROWD.0, CROWD.1)),
+                (CROWD_LOOK, Fault::Inspect),
+            ];
+            Trouble { script: if crowded { script } else { Vec::new() }, ..Trouble::default() }
+        },
+        judge: |r, crowded| {
+            let guests = guests(r);
+            let everybody = if crowded { r.headsets + u64::from(CROWD.0) } else { 0 };
+            let wrong = everybody as f64 - guests.rosters_right as f64;
+            let deaf = crowded && guests.heard == 0;
+            let mut figures = vec![
+                at_most("guests not in", (guests.invited - guests.whole) as f64, 0.0),
+                at_most("rosters not complete and equal 2 s later", wrong, 0.0),
+                at_most("guests that hear nothing", f64::from(u8::from(deaf)), 0.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: Some(Ratio {
+            name: "pose p99, times that without",
+            limit: 2.0,
+            of: |r| r.channels.pose.channel.latency_ms.p99,
+        }),
+    },
+    Scenario {
+        name: "restart",
+        about: "the server is killed with SIGKILL and started again",
+        run: &[
+            "--headsets",
+            "2000",
+            "--room-size",
+            "10",
+            "--duration",
+            "25s",
+            "--ramp",
+            "10s",
+            "--pose-hz",
+            "5",
+        ],
+        trouble: |_| Trouble { script: vec![(KILLED, Fault::RestartServer)], ..Trouble::default() },
+        judge: |r, _| {
+            let recovery = r.recovery.clone().unwrap_or_default();
+            vec![
+                at_most("rejoined, p50, ms", recovery.rejoin_ms.p50, 2_000.0),
+                at_most("rejoined, p99, ms", recovery.rejoin_ms.p99, 8_000.0),
+                at_most("rejoined, all, ms", recovery.rejoin_ms.max, 15_000.0),
+                at_most("not rejoined", absent(r, recovery.rejoins), 0.0),
+                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+                cut_short(r),
+            ]
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "join-storm",
+        about: "500 others join at once, five times in five seconds; the pose p99 of those who are in",
+        run: &["--headsets", "500", "--room-size", "10", "--duration", "5s", "--ramp", "2s"],
+        trouble: |stormy| {
+            let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
+            let script = if stormy { STORMS.map(storm).to_vec() } else { Vec::new() };
+            Trouble { script, ..Trouble::default() }
+        },
+        judge: |r, stormy| {
+            let storm = r.storm.clone().unwrap_or_default();
+            let wanted = if stormy { STORMS.len() as f64 * f64::from(STORM_JOINS) } else { 0.0 };
+            let failed = wanted - storm.ok as f64;
+            let mut figures = vec![at_most("joins of the storms failed", failed, 0.0)];
+            figures.extend(intact(r));
+            figures.push(at_most("joins of the storms, p99, ms", storm.p99_ms, 5_000.0));
+            figures
+        },
+        ratio: Some(Ratio {
+            name: "pose p99, times that without",
+            limit: 1.25,
+            of: |r| r.channels.pose.channel.latency_ms.p99,
+        }),
+    },
+    Scenario {
+        name: "awful",
+        about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
+        run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
+        trouble: |_| Trouble::default(),
+        judge: |r, _| intact(r),
+        ratio: None,
+    },
+];
+
+/// Everybody once and present, and nobody else, in as many rosters as there are headsets.
+const ROSTERS: &str = "rosters with a ghost, a double or a gap";
+/// Of those whose process died, those who came back as somebody else.
+const THEMSELVES: &str = "not themselves";
+
+/// Headsets that a count lacks.
+fn absent(r: &Report, count: u64) -> f64 {
+    r.headsets as f64 - count as f64
+}
+
+/// A run that was interrupted, or in which nothing arrived, proves nothing.
+fn cut_short(r: &Report) -> Figure {
+    let interrupted = r.invalid_reasons.iter().any(|reason| reason.starts_with("interrupted"));
+    let silent = r.channels.pose.channel.delivered == 0 || r.channels.event.delivered == 0;
+    at_most("cut short, or nothing delivered", f64::from(u8::from(interrupted || silent)), 0.0)
+}
+
+/// No session lost, every event there once and in order, nothing wrong on the realtime plane.
+fn intact(r: &Report) -> Vec<Figure> {
+    let event = &r.channels.event;
+    let pose = &r.channels.pose.channel;
+    vec![
+        cut_short(r),
+        at_most("joins failed", r.joins.failed as f64, 0.0),
+        at_most("sessions lost", r.sessions.lost as f64, 0.0),
+        at_most("events lost", event.lost as f64, 0.0),
+        at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
+        at_most(
+            "poses twice, misrouted or corrupt",
+            (pose.duplicated + pose.misrouted + pose.corrupt) as f64,
+            0.0,
+        ),
+    ]
+}
+
+fn back(r: &Report) -> Latency {
+    r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
+}
+
+fn missing(r: &Report) -> f64 {
+    absent(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
+}
+
+fn guests(r: &Report) -> Guests {
+    r.guests.clone().unwrap_or_default()
+}

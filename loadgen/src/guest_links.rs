@@ -1,0 +1,147 @@
+//! The guests' links to the realtime plane, all on one plain thread: they are kept alive, and whatever
+//! comes over them is opened and counted.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use nucleus_client::session::Session;
+use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
+use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
+use nucleus_protocol::time::Time;
+
+use crate::headset::{bind, path_of, put};
+use crate::shared::Shared;
+
+/// µs between two looks at a guest's socket: a stock receive buffer holds several times what comes.
+const INTERVAL: u64 = 20_000;
+/// Orders that may wait; a datagram beyond it is lost, as a full buffer would lose it.
+const ORDERS: usize = 1 << 14;
+
+/// The thread; clones speak to the same one.
+#[derive(Clone)]
+pub(crate) struct GuestLinks {
+    orders: mpsc::SyncSender<Order>,
+    heard: Arc<AtomicU64>,
+}
+
+enum Order {
+    Open(Box<LinkConfig>, quinn::Connection),
+    /// A datagram came inside the session with this stable id.
+    Datagram(usize, Bytes),
+}
+
+struct GuestLink {
+    link: Link,
+    socket: UdpSocket,
+    connection: quinn::Connection,
+}
+
+impl GuestLinks {
+    pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let (orders, received) = mpsc::sync_channel(ORDERS);
+        let heard = Arc::<AtomicU64>::default();
+        let counter = heard.clone();
+        let work = move || run(&shared, &received, &counter);
+        std::thread::Builder::new().name("guest-links".into()).spawn(work)?;
+        Ok(GuestLinks { orders, heard })
+    }
+
+    /// Takes over the link of a session that has just joined, and its datagrams.
+    pub(crate) fn add(&self, session: &Session) -> Result<(), String> {
+        let link = session.link_config().map_err(|error| error.to_string())?;
+        let connection = session.connection().clone();
+        let open = Order::Open(Box::new(link), connection.clone());
+        self.orders.try_send(open).map_err(|_| "the guests' thread is behind".to_owned())?;
+        let orders = self.orders.clone();
+        tokio::spawn(async move {
+            while let Ok(bytes) = connection.read_datagram().await {
+                let order = Order::Datagram(connection.stable_id(), bytes);
+                if let Err(mpsc::TrySendError::Disconnected(_)) = orders.try_send(order) {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Realtime messages that they have had.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+}
+
+/// Until the run is finished.
+fn run(shared: &Shared, orders: &mpsc::Receiver<Order>, heard: &AtomicU64) {
+    let mut links: Vec<GuestLink> = Vec::new();
+    let (mut input, mut output) = (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
+    while !shared.finished() {
+        let round = shared.clock.now();
+        while let Ok(order) = orders.try_recv() {
+            match order {
+                // One without a socket hears nothing, which its count shows.
+                Order::Open(config, connection) => {
+                    links.extend(GuestLink::open(round, *config, connection).ok());
+                }
+                Order::Datagram(id, bytes) => {
+                    let link = links.iter_mut().find(|link| link.connection.stable_id() == id);
+                    let now = Time::from_micros(round);
+                    let messages = link.map(|l| l.link.handle_session_input(now, &bytes));
+                    let count = messages.and_then(Result::ok).map_or(0, Iterator::count);
+                    heard.fetch_add(count as u64, Relaxed);
+                }
+            }
+        }
+        for link in &mut links {
+            heard.fetch_add(link.listen(&mut input), Relaxed);
+            link.speak(Time::from_micros(shared.clock.now()), &mut output);
+        }
+        nucleus_net::sleep_until(round + INTERVAL);
+    }
+}
+
+impl GuestLink {
+    fn open(now: u64, config: LinkConfig, connection: quinn::Connection) -> io::Result<Self> {
+        let socket = bind(path_of(&config)?.remote)?;
+        let link = Link::new(Time::from_micros(now), config);
+        Ok(GuestLink { link, socket, connection })
+    }
+
+    /// Takes in what waits at the socket; how many messages that was.
+    fn listen(&mut self, input: &mut RecvBatch) -> u64 {
+        let mut heard = 0;
+        while let Ok(count) = self.socket.recv(input) {
+            for datagram in input.iter_mut() {
+                let path = Path { remote: datagram.remote, local: None };
+                let arrival = Time::from_micros(datagram.received);
+                let messages = self.link.handle_input(arrival, path, datagram.ecn, datagram.data);
+                heard += messages.map_or(0, Iterator::count);
+            }
+            if count < RECV_MESSAGES {
+                break;
+            }
+        }
+        heard as u64
+    }
+
+    /// Says what its link has to say.
+    fn speak(&mut self, now: Time, output: &mut SendBatch) {
+        self.link.handle_timeout(now);
+        let mut datagram = Vec::new();
+        while let Some(route) = self.link.poll_output(now, &mut datagram) {
+            let bytes = route.wire(&datagram);
+            match route {
+                // What the session does not take is lost, as on a network.
+                Route::Session => {
+                    let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
+                }
+                Route::Realtime(path) => {
+                    let mut unsent = 0;
+                    put(&mut self.socket, path.remote, bytes, output, &mut unsent);
+                }
+            }
+            datagram.clear();
+        }
+    }
+}
