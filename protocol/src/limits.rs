@@ -120,6 +120,9 @@ pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 pub const STATE_RESERVE: usize = MAX_STATE / 4;
 /// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
 pub const MAX_STATE: usize = 1 << 20;
+/// Largest text or byte string of a field that the lobby shows, in bytes; a larger one is not there for
+/// it. What a list of rooms says of a room is for a line on a screen.
+pub const MAX_LISTED_VALUE: usize = 256;
 /// Longest ban from a room: whoever is to stay out for longer gets no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
 /// Largest join token in bytes.

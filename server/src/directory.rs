@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
 use crate::room::task::{RoomInput, RoomTask};
-use crate::room::{JoinRequest, RoomConfig, Seat};
+use crate::room::{JoinRequest, RoomConfig, Seat, Terms};
 use crate::session::outgoing::Outgoing;
 use crate::session::ticket::TicketKey;
 use crate::shard::RoomId;
@@ -144,6 +145,77 @@ impl Directory {
         room.join(request, outgoing).await.map(|seat| (room, seat))
     }
 
+    /// Makes a room for these guests alone, hidden, with a seat held for each; it ends when nobody has
+    /// been in it for `empty_ttl`. `over` is called once, when it has ended, whatever the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::RoomExists`], [`Code::RoomFull`] (more guests than a room takes or may have), or the
+    /// code of a limit; `over` is not called then.
+    pub fn open_private(
+        self: &Arc<Self>,
+        key: &RoomKey,
+        guests: Vec<String>,
+        empty_ttl: Duration,
+        over: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Code> {
+        if guests.len() > limits::GUESTS.min(self.template.capacity.into()) {
+            return Err(Code::RoomFull);
+        }
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Code::ShuttingDown);
+        }
+        let terms = Terms {
+            hidden: true,
+            guests: Some(guests),
+            empty_ttl,
+            first_within: Some(empty_ttl),
+            ..Terms::default()
+        };
+        let full = self.rooms.len() >= self.max_rooms;
+        match self.rooms.entry(key.clone()) {
+            Entry::Occupied(_) => Err(Code::RoomExists),
+            Entry::Vacant(_) if full => Err(Code::ServerFull),
+            Entry::Vacant(vacant) => {
+                vacant.insert(self.open(key, None, terms, over));
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets a user into a room that is by invitation, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NoSuchRoom`], or [`Code::RoomFull`]: it has all the guests that a room may have.
+    pub async fn invite(&self, key: &RoomKey, user: &str) -> Result<(), Code> {
+        self.guest(key, user, true).await
+    }
+
+    /// Takes an invitation back. Who is in the room already stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NoSuchRoom`].
+    pub async fn uninvite(&self, key: &RoomKey, user: &str) -> Result<(), Code> {
+        self.guest(key, user, false).await
+    }
+
+    async fn guest(&self, key: &RoomKey, user: &str, invited: bool) -> Result<(), Code> {
+        let room = self.rooms.get(key).map(|room| room.clone()).ok_or(Code::NoSuchRoom)?;
+        let (done, answer) = oneshot::channel();
+        room.post(RoomInput::Guest { user: user.to_owned(), invited, done }).await;
+        answer.await.unwrap_or(Err(Code::NoSuchRoom))
+    }
+
+    /// Ends a room, if there is one, and tells everybody in it `code`.
+    pub async fn end(&self, key: &RoomKey, code: Code) {
+        let room = self.rooms.get(key).map(|room| room.clone());
+        if let Some(room) = room {
+            room.post(RoomInput::Shutdown(code)).await;
+        }
+    }
+
     /// Ends every room and opens no more; returns when all are gone.
     pub async fn shut_down(&self, code: Code) {
         self.closing.store(true, Ordering::SeqCst);
@@ -169,19 +241,28 @@ impl Directory {
         match self.rooms.entry(key.clone()) {
             Entry::Occupied(room) => Ok(room.get().clone()),
             Entry::Vacant(_) if full => Err(Code::ServerFull),
-            Entry::Vacant(vacant) => Ok(vacant.insert(self.open(key, wish)).clone()),
+            Entry::Vacant(vacant) => {
+                let terms = Terms::default();
+                Ok(vacant.insert(self.open(key, wish, terms, || ())).clone())
+            }
         }
     }
 
-    fn open(self: &Arc<Self>, key: &RoomKey, wish: Option<u16>) -> RoomHandle {
+    fn open(
+        self: &Arc<Self>,
+        key: &RoomKey,
+        wish: Option<u16>,
+        terms: Terms,
+        over: impl FnOnce() + Send + 'static,
+    ) -> RoomHandle {
         let id = RoomId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let shard = self.emptiest_shard();
         let handle = RoomHandle { id, mailbox: mailbox.clone(), shard: shard.clone() };
         let capacity = wish.unwrap_or(u16::MAX).min(self.template.capacity);
-        let config =
-            RoomConfig { capacity, epoch, clock_epoch: self.clock_epoch, ..self.template.clone() };
+        let clock_epoch = self.clock_epoch;
+        let config = RoomConfig { capacity, epoch, clock_epoch, terms, ..self.template.clone() };
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let (directory, key, clock) = (self.clone(), key.clone(), self.clock);
         self.sessions.spawn(async move {
@@ -192,6 +273,7 @@ impl Directory {
             directory.forget(&key, id);
             shard.post(ShardMail::RoomClosed(id)).await;
             shard.rooms.fetch_sub(1, Ordering::Relaxed);
+            over();
         });
         handle
     }

@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::RoomConfig;
+use crate::room::{RoomConfig, Terms};
 use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
 use crate::session::{SessionContext, SessionCounters, endpoint};
@@ -94,6 +94,7 @@ pub async fn run(
         second_device: config.second_device,
         epoch,
         clock_epoch: epoch,
+        terms: Terms::default(),
     };
     let max_rooms = config.limits.rooms as usize;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;

@@ -52,6 +52,15 @@ pub enum RoomInput {
         /// What it does.
         asked: Moderate,
     },
+    /// Lets a user in from now on, or no more.
+    Guest {
+        /// Who.
+        user: String,
+        /// In.
+        invited: bool,
+        /// Whether it could be.
+        done: oneshot::Sender<Result<(), Code>>,
+    },
     /// End the room.
     Shutdown(Code),
 }
@@ -87,7 +96,7 @@ impl RoomTask {
         mut mailbox: mpsc::Receiver<RoomInput>,
     ) {
         let run = config.clock_epoch;
-        let room = Room::new(config);
+        let room = Room::new(Time::from_micros(clock.now()), config);
         let sessions = HashMap::new();
         let mut task = RoomTask { id, key, run, tickets, room, clock, shard, sessions };
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
@@ -123,8 +132,11 @@ impl RoomTask {
             RoomInput::Event { from, target, channel, payload } => {
                 self.room.handle_event(now, from, target, channel, payload);
             }
-            RoomInput::State { from, request } => self.room.handle_state_request(from, request),
+            RoomInput::State { from, request } => {
+                self.room.handle_state_request(now, from, request)
+            }
             RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
+            RoomInput::Guest { user, invited, done } => self.guest(now, &user, invited, done),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
         }
     }
@@ -144,6 +156,23 @@ impl RoomTask {
                 tracing::debug!(tenant, room = name, user, act, peer, whom, %code, "refused to moderate");
             }
         }
+    }
+
+    fn guest(
+        &mut self,
+        now: Time,
+        user: &str,
+        invited: bool,
+        done: oneshot::Sender<Result<(), Code>>,
+    ) {
+        let result = if invited {
+            self.room.handle_invite(now, user)
+        } else {
+            self.room.handle_uninvite(now, user);
+            Ok(())
+        };
+        // Whoever does not wait any more does not want to know.
+        let _ = done.send(result);
     }
 
     fn join(
@@ -201,6 +230,7 @@ impl RoomTask {
                         seated.outgoing.disconnect(code);
                     }
                 }
+                RoomOutput::Shown(_) => {}
                 RoomOutput::Closed => return true,
             }
         }

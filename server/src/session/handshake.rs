@@ -22,7 +22,7 @@ use super::peer::PeerSession;
 use super::wire::{ReadError, read_message};
 use super::{SessionContext, SessionCounters};
 use crate::directory::{RoomHandle, RoomKey};
-use crate::room::{JoinRequest, Resume, Role, Seat};
+use crate::room::{Asks, JoinRequest, Resume, Role, Seat};
 use crate::token::{Admission, TokenError};
 
 /// What the server calls itself in `Welcome`.
@@ -206,7 +206,9 @@ impl Entrance<'_> {
         self.link_id += 1;
         let Keys { grant, root, seed } = self.keys();
         let suite = self.suite;
-        (Box::new(JoinRequest { user, name, role, resume, grant, suite, root, seed }), outgoing)
+        let asks = Asks::default();
+        let request = JoinRequest { user, name, role, resume, asks, grant, suite, root, seed };
+        (Box::new(request), outgoing)
     }
 
     /// Keys of a new link: fresh randomness, and the exporter of this very connection where the
