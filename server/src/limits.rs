@@ -136,6 +136,13 @@ pub const GUESSES_OF_USER: usize = 5;
 pub const GUESSES: usize = 60;
 /// See [`GUESSES_OF_USER`].
 pub const GUESS_TIME: Duration = Duration::from_secs(60);
+/// Changes of a lobby that are kept for watchers: of a busy tenant's rooms two looks of a slow one. One
+/// further behind gets the whole list.
+pub const LOBBY_LOG: usize = 4_096;
+/// A watcher of a lobby is told of changes at most this often: a list that people read.
+pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Rooms that a match tries; each refused it because it has just changed.
+pub const MATCH_TRIES: usize = 8;
 /// Messages waiting for a session's state stream ...
 pub const STATE_QUEUE: usize = 4_096;
 /// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further

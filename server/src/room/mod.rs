@@ -46,6 +46,7 @@ pub use shown::Listing;
 use shown::Shown;
 use slots::Slots;
 use state::{Feed, State};
+pub(crate) use state::{is_key, is_value};
 pub use terms::{Asks, Password, Terms};
 
 /// What a room is set to.
@@ -116,7 +117,7 @@ pub enum RoomOutput {
     },
     /// Have the shard forget a link.
     CloseLink(PeerId),
-    /// The peer is in; its ticket is still to be sealed.
+    /// The peer is in; its ticket is still to be sealed, and the room named.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
     Control(Seat, Bytes),
@@ -431,6 +432,7 @@ impl Room {
             peer_ttl_ms: self.config.peer_ttl.as_millis() as u32,
             resumed,
             events_taken,
+            room: Vec::new(),
         };
         let room_epoch = self.config.epoch;
         let claim = Claim { room_epoch, peer, generation: seat.session };

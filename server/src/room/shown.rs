@@ -5,7 +5,7 @@ use nucleus_protocol::limits::MAX_LISTED_VALUE;
 use nucleus_protocol::session::Value;
 use nucleus_protocol::time::Time;
 
-use super::{Room, RoomOutput};
+use super::{Room, RoomConfig, RoomOutput};
 use crate::limits;
 
 /// See the module.
@@ -28,6 +28,27 @@ pub struct Listing {
     pub fields: Vec<(Vec<u8>, Value)>,
 }
 
+impl Listing {
+    /// Of a room that is about to be made.
+    pub fn first(config: &RoomConfig) -> Self {
+        let terms = &config.terms;
+        let field = |key: &Vec<u8>| terms.fields.iter().rfind(|(first, _)| first == key).cloned();
+        Self {
+            peers: 0,
+            held: terms.guests.as_ref().map_or(0, Vec::len) as u16,
+            capacity: config.capacity,
+            locked: terms.locked,
+            password: terms.password.is_some(),
+            hidden: terms.hidden || terms.guests.is_some(),
+            fields: terms.listed.iter().filter_map(field).filter(is_short).collect(),
+        }
+    }
+}
+
+fn is_short((_, value): &(Vec<u8>, Value)) -> bool {
+    value.bytes.len() <= MAX_LISTED_VALUE
+}
+
 /// What was told, and when more is.
 #[derive(Default)]
 pub(super) struct Shown {
@@ -46,7 +67,6 @@ impl Room {
     pub fn listing(&self) -> Listing {
         let terms = &self.config.terms;
         let field = |key: &Vec<u8>| Some((key.clone(), self.state.room_field(key)?.clone()));
-        let short = |(_, value): &(Vec<u8>, Value)| value.bytes.len() <= MAX_LISTED_VALUE;
         Listing {
             peers: self.peers.len() as u16,
             held: self.holds.len() as u16,
@@ -54,8 +74,13 @@ impl Room {
             locked: self.door.is_locked(),
             password: self.gate.has_password(),
             hidden: self.hidden || terms.guests.is_some(),
-            fields: terms.listed.iter().filter_map(field).filter(short).collect(),
+            fields: terms.listed.iter().filter_map(field).filter(is_short).collect(),
         }
+    }
+
+    /// Seats that it has given, held ones among them.
+    pub fn taken(&self) -> usize {
+        self.peers.len() + self.holds.len()
     }
 
     /// Something of it may have changed.

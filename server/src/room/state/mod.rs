@@ -17,6 +17,7 @@ use nucleus_protocol::session::{
 };
 
 use super::rights::Rights;
+pub(crate) use check::{is_key, is_value};
 pub(super) use feed::Feed;
 use store::{EntityId, SNAPSHOT_BYTES, Store, Stored};
 
