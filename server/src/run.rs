@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::RoomConfig;
+use crate::room::{RoomConfig, Terms};
 use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
 use crate::session::{SessionContext, SessionCounters, endpoint};
@@ -23,6 +23,7 @@ use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::strays::Neighbours;
 use crate::shard::thread;
 use crate::sockets::{BindError, Sockets};
+use crate::tenants::{TenantLimits, Tenants};
 use crate::tls::{Identity, TlsError};
 use crate::token::{TokenKeyError, Verifier};
 
@@ -94,18 +95,32 @@ pub async fn run(
         second_device: config.second_device,
         epoch,
         clock_epoch: epoch,
+        terms: Terms::default(),
     };
+    let tenants = Tenants::new(TenantLimits {
+        rooms: config.limits.tenant_rooms,
+        kept_rooms: config.limits.kept_rooms,
+        sessions: config.limits.tenant_sessions,
+        user_sessions: config.limits.user_sessions,
+    });
     let max_rooms = config.limits.rooms as usize;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let tickets = Arc::new(tickets);
     let context = Arc::new(SessionContext {
         verifier,
-        directory: Directory::new(shards.clone(), clock, max_rooms, room, tickets.clone()),
+        directory: Directory::new(
+            shards.clone(),
+            clock,
+            max_rooms,
+            room,
+            (tickets.clone(), tenants),
+        ),
         tickets,
         run: epoch,
         clock,
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),
+        empty_room_ttl: config.limits.empty_room_ttl,
         unjoined_timeout: config.limits.unjoined_timeout,
         unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
         joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),

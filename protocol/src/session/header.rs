@@ -45,10 +45,14 @@ pub enum Schema {
     StateUpdate = 51,
     /// [`super::Moderate`]
     Moderate = 52,
+    /// [`super::WatchRooms`]
+    WatchRooms = 64,
+    /// [`super::RoomList`]
+    RoomList = 65,
 }
 
 impl Schema {
-    const ALL: [Schema; 14] = [
+    const ALL: [Schema; 16] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -63,6 +67,8 @@ impl Schema {
         Schema::StateSnapshot,
         Schema::StateUpdate,
         Schema::Moderate,
+        Schema::WatchRooms,
+        Schema::RoomList,
     ];
 
     /// How this schema's bodies are encoded.

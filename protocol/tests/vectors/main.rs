@@ -8,6 +8,7 @@
 mod keys;
 mod realtime;
 mod refused;
+mod rooms;
 mod session;
 mod state;
 

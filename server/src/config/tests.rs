@@ -70,6 +70,11 @@ fn ranges_are_checked_in_file_and_flags() {
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
         ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),
+        ("[limits]\ntenant_rooms = 0", "limits.tenant_rooms"),
+        ("[limits]\ntenant_sessions = 0", "limits.tenant_sessions"),
+        ("[limits]\nuser_sessions = 10001", "limits.user_sessions"),
+        ("[limits]\nkept_rooms = 10001", "limits.kept_rooms"),
+        ("[limits]\nempty_room_ttl = \"3601s\"", "limits.empty_room_ttl"),
         ("[limits]\negress_bits_per_s = 1", "limits.egress_bits_per_s"),
     ] {
         let message = refusal(text);

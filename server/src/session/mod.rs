@@ -40,6 +40,8 @@ pub struct SessionContext {
     pub server_id: String,
     /// Port of the realtime plane.
     pub realtime_port: u16,
+    /// The longest that a room may outlive its last peer.
+    pub empty_room_ttl: Duration,
     /// Time from the first packet to the join.
     pub unjoined_timeout: Duration,
     /// Places for sessions that have not joined.
@@ -66,7 +68,7 @@ pub struct SessionCounters {
     /// Resumes.
     pub resumes: AtomicU64,
     /// Refusals and ends, by the position of their code in [`Code::ALL`].
-    ended: [AtomicU64; Code::ALL.len()],
+    ended: ByCode,
     /// Events taken from clients.
     pub events_in: AtomicU64,
     /// Events written to clients.
@@ -77,17 +79,25 @@ pub struct SessionCounters {
     pub state_out: AtomicU64,
 }
 
+struct ByCode([AtomicU64; Code::ALL.len()]);
+
+impl Default for ByCode {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default()))
+    }
+}
+
 impl SessionCounters {
     /// A session was refused or ended.
     pub fn ended(&self, code: Code) {
         if let Some(at) = Code::ALL.iter().position(|c| *c == code) {
-            self.ended[at].fetch_add(1, Ordering::Relaxed);
+            self.ended.0[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// How often each code was given.
     pub fn by_code(&self) -> impl Iterator<Item = (Code, u64)> {
-        let counts = self.ended.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.ended.0.iter().map(|count| count.load(Ordering::Relaxed));
         Code::ALL.iter().copied().zip(counts)
     }
 }
