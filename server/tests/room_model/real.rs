@@ -12,7 +12,7 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 use nucleus_server::config::SecondDevice;
 use nucleus_server::room::{
-    Asks, Claim, EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat, Terms,
+    Asks, Claim, EventTarget, JoinRequest, Quota, Resume, Room, RoomConfig, RoomOutput, Seat, Terms,
 };
 use nucleus_server::shard::{LinkNews, PeerId};
 
@@ -56,6 +56,7 @@ impl Real {
             second_device: SecondDevice::Allow,
             epoch: EPOCH,
             clock_epoch: EPOCH,
+            quota: Quota::default(),
             terms,
         };
         Self {
