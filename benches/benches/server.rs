@@ -13,7 +13,7 @@ use nucleus_protocol::realtime::{ConnectionId, Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::LinkGrant;
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
-use nucleus_server::room::{Asks, JoinRequest, Room, RoomConfig, Seat, Terms};
+use nucleus_server::room::{Asks, JoinRequest, Quota, Room, RoomConfig, Seat, Terms};
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -170,6 +170,7 @@ fn room(peers: u32) -> Room {
             second_device: SecondDevice::Allow,
             epoch: 1,
             clock_epoch: 1,
+            quota: Quota::default(),
             terms: Terms::default(),
         },
     );

@@ -115,9 +115,9 @@ pub const MAX_STATE_OBJECTS: usize = 4_096;
 /// Most objects that one peer without the right to moderate may own: four of them fill a room, one does
 /// not.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
-/// Bytes of the state that are kept for peers with rights to the room's fields or to moderate, so that
-/// nobody else can fill it up to the brim.
-pub const STATE_RESERVE: usize = MAX_STATE / 4;
+/// One part in so many of the state's bytes is kept for peers with rights to the room's fields or to
+/// moderate, so that nobody else can fill it up to the brim.
+pub const STATE_RESERVE: usize = 4;
 /// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.

@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::{RoomConfig, Terms};
+use crate::room::{Quota, RoomConfig, Terms};
 use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
 use crate::session::{SessionContext, SessionCounters, endpoint};
@@ -95,6 +95,11 @@ pub async fn run(
         second_device: config.second_device,
         epoch,
         clock_epoch: epoch,
+        quota: Quota {
+            objects: config.limits.room_objects as usize,
+            owned: config.limits.peer_objects as usize,
+            bytes: config.limits.room_state_bytes as usize,
+        },
         terms: Terms::default(),
     };
     let tenants = Tenants::new(TenantLimits {

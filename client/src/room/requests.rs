@@ -25,7 +25,8 @@ pub enum StateError {
     Refused {
         /// Why, when this version knows the number: [`Code::Conflict`], where the field or the
         /// object is not as expected any more, [`Code::Forbidden`], [`Code::NoSuchEntity`],
-        /// [`Code::BadState`] or [`Code::StateFull`].
+        /// [`Code::BadState`], or a limit: [`Code::StateFull`], [`Code::RoomObjects`],
+        /// [`Code::PeerObjects`], [`Code::EntityFields`].
         code: Option<Code>,
         /// The code's number.
         number: u16,

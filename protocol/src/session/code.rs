@@ -103,8 +103,14 @@ codes! {
     Conflict = 62, "conflict";
     /// A key, value or number that breaks the rules.
     BadState = 63, "bad_state";
-    /// The room's state has as much of this as it takes.
+    /// The room's state has as many bytes as it takes.
     StateFull = 64, "state_full";
+    /// The room has as many objects as it takes.
+    RoomObjects = 65, "room_objects";
+    /// The peer owns as many objects as it may.
+    PeerObjects = 66, "peer_objects";
+    /// The entity has as many fields as it takes.
+    EntityFields = 67, "entity_fields";
 }
 
 impl Code {

@@ -36,6 +36,12 @@ pub struct Limits {
     pub room_capacity: u16,
     /// Peers of one room that may speak at once: 1 to 4,000.
     pub speakers: u16,
+    /// Objects in one room's shared state: 1 to 4,096.
+    pub room_objects: u32,
+    /// Objects of these that one peer may own, unless it may moderate: 1 to 4,096.
+    pub peer_objects: u32,
+    /// Bytes of one room's shared state, as its snapshot: 16,384 to 1,048,576.
+    pub room_state_bytes: u32,
     /// Silence on both planes after which the roster calls a peer away: 10 s (idle clients are heard
     /// every 7.5 s, and get so much longer) to 30 s, after which a silent session is lost.
     #[serde(deserialize_with = "duration")]
@@ -62,6 +68,9 @@ impl Default for Limits {
             empty_room_ttl: Duration::from_secs(300),
             room_capacity: 1000,
             speakers: 128,
+            room_objects: 4096,
+            peer_objects: 1024,
+            room_state_bytes: 1 << 20,
             away_after: Duration::from_secs(10),
             peer_ttl: Duration::from_secs(30),
             egress_bits_per_s: 10_000_000,
@@ -80,6 +89,9 @@ impl Limits {
         within("limits.kept_rooms", self.kept_rooms, 0..=10_000)?;
         within("limits.room_capacity", self.room_capacity, 2..=4000)?;
         within("limits.speakers", self.speakers, 1..=4000)?;
+        within("limits.room_objects", self.room_objects, 1..=4096)?;
+        within("limits.peer_objects", self.peer_objects, 1..=4096)?;
+        within("limits.room_state_bytes", self.room_state_bytes, 16_384..=1_048_576)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
         self.validate_times()
     }

@@ -45,6 +45,7 @@ use roster::RosterLog;
 pub use shown::Listing;
 use shown::Shown;
 use slots::Slots;
+pub use state::Quota;
 use state::{Feed, State};
 pub(crate) use state::{is_key, is_value};
 pub use terms::{Asks, Password, Terms};
@@ -62,6 +63,8 @@ pub struct RoomConfig {
     pub epoch: u32,
     /// Changes when the server restarts.
     pub clock_epoch: u32,
+    /// How much its shared state may hold.
+    pub quota: Quota,
     /// What whoever made it wants of it.
     pub terms: Terms,
 }
@@ -176,7 +179,7 @@ impl Room {
             empty_until: Some(now + first_within.unwrap_or(limits::FOUNDING_TIME)),
             hidden: config.terms.hidden,
             shown: Shown::default(),
-            state: State::with_fields(&config.terms.fields),
+            state: State::new(config.quota, &config.terms.fields),
             feed: Feed::default(),
             gone: Vec::new(),
             ending: false,

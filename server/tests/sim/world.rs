@@ -12,7 +12,8 @@ use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{
-    Asks, EventTarget, JoinRequest, Listing, Resume, Room, RoomConfig, RoomOutput, Seat, Terms,
+    Asks, EventTarget, JoinRequest, Listing, Quota, Resume, Room, RoomConfig, RoomOutput, Seat,
+    Terms,
 };
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
@@ -66,6 +67,7 @@ impl World {
             second_device: SecondDevice::Allow,
             epoch: EPOCH,
             clock_epoch: EPOCH,
+            quota: Quota::default(),
             terms,
         };
         let now = Time::from_millis(1_000);

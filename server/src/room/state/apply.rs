@@ -3,10 +3,7 @@
 //! What is wrong is looked for in this order, and the first that is found is told: form, right,
 //! whether the entity or peer is there, owner and version, room for more.
 
-use nucleus_protocol::limits::{
-    MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_OPERATIONS, MAX_STATE_OWNED,
-    STATE_RESERVE,
-};
+use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OPERATIONS, STATE_RESERVE};
 use nucleus_protocol::session::{
     ANY_VERSION, Change, Code, Operation, StateUpdate, change, mode, operation, scope, value,
 };
@@ -100,7 +97,7 @@ impl Attempt<'_> {
         let fields = store.entity(id).map_or(0, Record::fields);
         let gone = value.kind == value::NONE;
         if !gone && there == 0 && fields >= MAX_STATE_FIELDS {
-            return Err(Code::StateFull);
+            return Err(Code::EntityFields);
         }
         let version = self.state.version + 1;
         let field = (!gone).then(|| Stored { value: value.clone(), version });
@@ -139,8 +136,8 @@ impl Attempt<'_> {
         if self.state.store.entity(id).is_some() {
             return Err(Code::NoSuchEntity);
         }
-        if self.state.store.objects() >= MAX_STATE_OBJECTS {
-            return Err(Code::StateFull);
+        if self.state.store.objects() >= self.state.quota.objects {
+            return Err(Code::RoomObjects);
         }
         let owner = self.actor.peer;
         self.may_own_more(owner)?;
@@ -218,14 +215,15 @@ impl Attempt<'_> {
 
     /// One peer's objects leave room for those of others, unless it moderates.
     fn may_own_more(&self, owner: u32) -> Result<(), Code> {
-        let few = self.state.store.owned(owner) < MAX_STATE_OWNED;
-        (few || self.actor.rights.moderate).then_some(()).ok_or(Code::StateFull)
+        let few = self.state.store.owned(owner) < self.state.quota.owned;
+        (few || self.actor.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
     }
 
     /// The last part is for those who answer for the room.
     fn within_limits(&self) -> Result<(), Code> {
         let Rights { room, moderate, .. } = self.actor.rights;
-        let limit = if room || moderate { MAX_STATE } else { MAX_STATE - STATE_RESERVE };
+        let whole = self.state.quota.bytes;
+        let limit = if room || moderate { whole } else { whole - whole / STATE_RESERVE };
         let fits = self.state.store.bytes() <= limit;
         fits.then_some(()).ok_or(Code::StateFull)
     }

@@ -11,7 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use nucleus_protocol::limits::{MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS};
+use nucleus_protocol::limits::{MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED};
 use nucleus_protocol::session::{
     Change, Code, StateSnapshot, StateUpdate, Value, change, mode, scope,
 };
@@ -54,9 +54,27 @@ pub(super) struct Refused {
     pub(super) failed: u16,
 }
 
+/// How much a room's state may hold; at most what the protocol knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Objects.
+    pub objects: usize,
+    /// Objects of one owner, unless it may moderate.
+    pub owned: usize,
+    /// Bytes of a snapshot. The last quarter is for those who answer for the room.
+    pub bytes: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { objects: MAX_STATE_OBJECTS, owned: MAX_STATE_OWNED, bytes: MAX_STATE }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
+    quota: Quota,
     version: u64,
     /// As chosen, 0 = nobody.
     host: u32,
@@ -70,8 +88,8 @@ impl State {
     }
 
     /// A new room's, with these fields of the room's set by the server.
-    pub(super) fn with_fields(fields: &[(Vec<u8>, Value)]) -> Self {
-        let mut state = Self::default();
+    pub(super) fn new(quota: Quota, fields: &[(Vec<u8>, Value)]) -> Self {
+        let mut state = Self { quota, ..Self::default() };
         for (key, value) in fields {
             let field = Stored { value: value.clone(), version: 1 };
             state.store.set(ROOM, key, Some(field));

@@ -80,7 +80,7 @@ fn an_entity_has_so_many_fields() {
     for n in 0..MAX_STATE_FIELDS {
         assert_eq!(table.does(1, field(n, number(0))), Ok(()));
     }
-    assert_eq!(table.does(1, field(MAX_STATE_FIELDS, number(0))), Err(Code::StateFull));
+    assert_eq!(table.does(1, field(MAX_STATE_FIELDS, number(0))), Err(Code::EntityFields));
     assert_eq!(table.does(1, field(0, number(1))), Ok(()), "one that is there");
     assert_eq!(table.does(1, field(0, Value::default())), Ok(()));
     assert_eq!(table.does(1, field(MAX_STATE_FIELDS, number(0))), Ok(()));
@@ -94,7 +94,7 @@ fn a_room_has_so_many_objects() {
         assert_eq!(table.may(1, Rights::ALL, create(id, 0)), Ok(()));
     }
     let one_more = create(MAX_STATE_OBJECTS as u64, 0);
-    assert_eq!(table.does(1, one_more.clone()), Err(Code::StateFull));
+    assert_eq!(table.does(1, one_more.clone()), Err(Code::RoomObjects));
     assert_eq!(table.ask(1, Rights::ALL, vec![delete(0), one_more]), Ok(()));
     table.check();
 }
@@ -106,10 +106,10 @@ fn one_participant_cannot_fill_the_room() {
         assert_eq!(table.does(1, create(id, mode::TAKE)), Ok(()));
     }
     let more = MAX_STATE_OWNED as u64;
-    assert_eq!(table.does(1, create(more, 0)), Err(Code::StateFull));
+    assert_eq!(table.does(1, create(more, 0)), Err(Code::PeerObjects));
     assert_eq!(table.does(2, create(more, mode::TAKE)), Ok(()));
-    assert_eq!(table.does(1, claim(more)), Err(Code::StateFull));
-    assert_eq!(table.does(2, give(more, 1)), Err(Code::StateFull));
+    assert_eq!(table.does(1, claim(more)), Err(Code::PeerObjects));
+    assert_eq!(table.does(2, give(more, 1)), Err(Code::PeerObjects));
     // What it has it may ask for again, and who gives one away may take another.
     assert_eq!(table.does(1, claim(0)), Ok(()));
     assert_eq!(table.does(1, give(0, 2)), Ok(()));
@@ -127,7 +127,7 @@ fn the_last_part_of_the_state_is_for_those_who_answer_for_the_room() {
     while table.ask(1, Rights::PARTICIPANT, both(id)).is_ok() {
         id += 1;
     }
-    let limit = MAX_STATE - STATE_RESERVE;
+    let limit = MAX_STATE - MAX_STATE / STATE_RESERVE;
     assert!((limit - 2 * MAX_STATE_VALUE..=limit).contains(&table.state.store.bytes()));
     let room = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
     assert_eq!(table.may(2, Rights::PRESENTER, set(scope::ROOM, 0, room)), Ok(()));
@@ -153,5 +153,20 @@ fn a_full_state_takes_nothing_but_less() {
     let asked = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
     assert_eq!(table.ask(1, Rights::ALL, asked), Ok(()));
     assert_eq!(table.does(1, set(scope::OBJECT, 1, full)), Err(Code::StateFull));
+    table.check();
+}
+
+#[test]
+fn an_operator_may_set_less() {
+    let mut table = Table::new();
+    table.state = State::new(Quota { objects: 3, owned: 2, bytes: 4_000 }, &[]);
+    assert_eq!(table.does(1, create(1, 0)), Ok(()));
+    assert_eq!(table.does(1, create(2, 0)), Ok(()));
+    assert_eq!(table.does(1, create(3, 0)), Err(Code::PeerObjects));
+    assert_eq!(table.does(2, create(3, 0)), Ok(()));
+    assert_eq!(table.does(2, create(4, 0)), Err(Code::RoomObjects));
+    let large = |len| set(scope::OBJECT, 3, bytes(value::BYTES, &vec![7; len]));
+    assert_eq!(table.does(2, large(3_500)), Err(Code::StateFull));
+    assert_eq!(table.does(2, large(2_000)), Ok(()));
     table.check();
 }

@@ -8,7 +8,7 @@ use nucleus_protocol::session::{
     value,
 };
 
-use crate::room::rights::Rights;
+use super::Rights;
 
 /// The room's peers: number, whether they are present.
 pub(super) type Present = BTreeMap<u32, bool>;
