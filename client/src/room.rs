@@ -4,15 +4,16 @@ mod backlog;
 mod follow;
 mod requests;
 mod state;
+mod talk;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::pose::Pose;
-use nucleus_protocol::realtime::voice::Voice;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -47,6 +48,10 @@ pub enum Target {
     Others,
     /// This peer.
     Peer(PeerId),
+    /// The host ([`Room::host`]) as this client sees it.
+    Host,
+    /// Whoever hears this group ([`Room::subscribe`]).
+    Group(Group),
 }
 
 /// What was dropped on the realtime plane since the join; none of it was reliable.
@@ -186,13 +191,6 @@ impl Room {
         self.send(Kind::Pose, true, Target::Others, (0, 0), payload)
     }
 
-    /// Sends an Opus packet to the others. Never blocks.
-    pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
-        let mut payload = Vec::with_capacity(2 + voice.opus.len());
-        voice.encode(&mut payload);
-        self.send(Kind::Voice, false, Target::Others, (0, 0), payload)
-    }
-
     /// Sends a pointer or cursor, at most 1,100 bytes; the newest of `channel` and `key` wins.
     /// Never blocks.
     pub fn send_pointer(
@@ -285,6 +283,8 @@ impl Room {
         let target = match target {
             Target::Others => TARGET_OTHERS,
             Target::Peer(id) => self.slot(id)?,
+            Target::Host => self.slot(self.state.host().ok_or(SendError::UnknownPeer)?)?,
+            Target::Group(group) => target_of_group(group),
         };
         self.realtime.outgoing.push(Outgoing { kind, newest_wins, target, channel, key, payload });
         Ok(())

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Leave, MESSAGE_HEADER, Moderate, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS,
-    encode, stream,
+    Code, EventUp, Leave, MESSAGE_HEADER, Moderate, StateRequest, Subscribe, TO_ALL, TO_GROUP,
+    TO_HOST, TO_LISTED, TO_OTHERS, encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -28,6 +29,11 @@ pub enum To {
     Others,
     /// These, as far as they are in the room; at most 1,024.
     Peers(Vec<PeerId>),
+    /// The host, as the server sees it when it takes the event; nobody while there is none.
+    Host,
+    /// Whoever hears this group ([`crate::Room::subscribe`]) when the server takes the event, but for the
+    /// sender, who need not be one of them.
+    Group(Group),
 }
 
 /// What both halves of a session keep alive. When the last of them is dropped the connection closes,
@@ -95,6 +101,12 @@ impl SessionSender {
         control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
     }
 
+    /// Says which groups this peer hears; answered like [`Self::request_state`].
+    pub async fn subscribe(&self, asked: &Subscribe) -> Result<(), SendError> {
+        let mut control = self.0.control.lock().await;
+        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+    }
+
     /// Leaves the room: events already sent arrive first, everybody is told at once, and the
     /// connection closes; at most 1 s.
     pub async fn leave(&self) {
@@ -145,6 +157,8 @@ fn event(to: To, channel: u8, payload: &[u8], limit: usize) -> Result<Vec<u8>, S
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),
         To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
+        To::Host => (TO_HOST, Vec::new()),
+        To::Group(group) => (TO_GROUP, vec![group.number().into()]),
     };
     Ok(encode(&EventUp { target, channel, peers, payload: payload.to_vec() }))
 }

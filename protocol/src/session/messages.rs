@@ -4,7 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate};
+use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe};
 
 /// Ties an archived type to its schema id.
 pub trait ArchivedMessage {
@@ -19,6 +19,7 @@ macro_rules! archived {
 }
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
+archived!(Subscribe);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -187,11 +188,11 @@ pub struct PeerPresence {
 /// A client sends an event.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventUp {
-    /// [`TO_ALL`], [`TO_OTHERS`] or [`TO_LISTED`].
+    /// [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`] or [`TO_GROUP`].
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
-    /// Peer numbers, for [`TO_LISTED`].
+    /// Peer numbers, for [`TO_LISTED`]; the one group, for [`TO_GROUP`].
     pub peers: Vec<u32>,
     /// Opaque.
     pub payload: Vec<u8>,
@@ -203,6 +204,10 @@ pub const TO_ALL: u8 = 0;
 pub const TO_OTHERS: u8 = 1;
 /// The listed peers that are in the room.
 pub const TO_LISTED: u8 = 2;
+/// The host, as the server sees it when it takes the event.
+pub const TO_HOST: u8 = 3;
+/// Those who are in the group when the server takes the event, but for the sender.
+pub const TO_GROUP: u8 = 4;
 
 /// An event arrives.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

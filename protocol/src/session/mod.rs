@@ -12,6 +12,7 @@ mod header;
 mod messages;
 mod moderation;
 mod state;
+mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
@@ -20,6 +21,7 @@ pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;
 pub use moderation::*;
 pub use state::*;
+pub use talk::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.
 pub const ALPN: &[u8] = b"nucleus";

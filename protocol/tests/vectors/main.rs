@@ -10,6 +10,7 @@ mod realtime;
 mod refused;
 mod session;
 mod state;
+mod talk;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
-use super::{golden, hex, list, state, unhex};
+use super::{golden, hex, list, state, talk, unhex};
 
 /// A message's fields in JSON, byte strings in hexadecimal.
 pub(super) trait Fields {
@@ -282,6 +282,8 @@ fn events() -> Vec<Json> {
         archive!("event up to listed", up(TO_LISTED, vec![1, 70_000, u32::MAX], text("grab"))),
         archive!("event up to others", up(TO_OTHERS, Vec::new(), vec![0; 300])),
         archive!("event up, empty lists", up(TO_ALL, Vec::new(), Vec::new())),
+        archive!("event up to the host", up(TO_HOST, Vec::new(), text("ask"))),
+        archive!("event up to a group", up(TO_GROUP, vec![239], text("hush"))),
         archive!("event down", down(text("grab"))),
         archive!("event down, empty payload", down(Vec::new())),
     ]
@@ -299,6 +301,7 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::RosterUpdate => owned::<RosterUpdate>(body).expect("a RosterUpdate").fields(),
         Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
         Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
+        Schema::Subscribe => owned::<Subscribe>(body).expect("a Subscribe").fields(),
         Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
         Schema::Moderate => owned::<Moderate>(body).expect("a Moderate").fields(),
         Schema::StateReply => owned::<StateReply>(body).expect("a StateReply").fields(),
@@ -309,7 +312,8 @@ fn read(schema: Schema, body: &[u8]) -> Json {
 
 #[test]
 fn session_messages() {
-    let made = [handshakes(), joins(), roster_updates(), events(), state::messages()].concat();
+    let made = [handshakes(), joins(), roster_updates(), events(), talk::messages()].concat();
+    let made = [made, state::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

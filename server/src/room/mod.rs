@@ -8,6 +8,7 @@
 mod events;
 mod moderation;
 mod peer;
+mod relay;
 mod rights;
 mod roster;
 mod shared;
@@ -19,10 +20,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{self, Code, EventDown, Joined, LinkGrant, Peer};
+use nucleus_protocol::session::{self, Code, Joined, LinkGrant, Peer};
 use nucleus_protocol::time::Time;
 
 use crate::config::SecondDevice;
@@ -101,6 +103,8 @@ pub enum RoomOutput {
     },
     /// Have the shard forget a link.
     CloseLink(PeerId),
+    /// Have the shard let a session's link hear these groups, and no others.
+    Subscribe(Seat, GroupSet),
     /// The peer is in; its ticket is still to be sealed.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
@@ -218,43 +222,6 @@ impl Room {
         self.set_away(now, seat.peer, true);
     }
 
-    /// Relays an event.
-    pub fn handle_event(
-        &mut self,
-        now: Time,
-        from: Seat,
-        target: EventTarget,
-        channel: u8,
-        payload: Vec<u8>,
-    ) {
-        if !self.is_seated(from) {
-            return;
-        }
-        let Some(target) = target.checked().filter(|_| payload.len() <= MAX_EVENT_PAYLOAD) else {
-            return self.remove(now, from.peer, Code::EventTooLarge);
-        };
-        let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
-        let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
-            return;
-        };
-        sender.events_taken = sender.events_taken.wrapping_add(1);
-        sender.arrived = true;
-        let event = EventDown {
-            peer: from.peer.0,
-            roster_version: since_version,
-            sequence: self.events.number(),
-            channel,
-            payload,
-        };
-        let message = Bytes::from(session::encode(&event));
-        for (peer, state) in &self.peers {
-            if state.is_in() && target.is_for(from.peer, *peer) {
-                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), message.clone()));
-            }
-        }
-        self.events.push(now, from.peer, target, message);
-    }
-
     /// Ends the room: everybody is told why.
     pub fn handle_shutdown(&mut self, now: Time, code: Code) {
         let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
@@ -341,9 +308,12 @@ impl Room {
         let state = state.filter(|p| p.user == request.user && p.honours(generation));
         let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
         state.resume(generation, last_event, request.grant.clone());
-        let (seat, slot) = (state.seat(peer), state.slot);
+        let (seat, slot, groups) = (state.seat(peer), state.slot, state.groups);
         self.expiries.retain(|(_, lost)| *lost != peer);
         self.open_link(seat, slot, &request);
+        if !groups.is_empty() {
+            self.outputs.push_back(RoomOutput::Subscribe(seat, groups));
+        }
         Ok(seat)
     }
 

@@ -1,5 +1,6 @@
 //! A peer as its room knows it.
 
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::{self, LinkGrant, Peer};
 
 use super::{JoinRequest, Role};
@@ -45,6 +46,8 @@ pub(super) struct PeerState {
     pub(super) arrived: bool,
     /// Events taken from the peer, wrapping.
     pub(super) events_taken: u32,
+    /// The groups that it hears.
+    pub(super) groups: GroupSet,
     pub(super) away: bool,
     /// The session is gone; the peer follows at its time unless it comes back.
     pub(super) lost: bool,
@@ -64,6 +67,7 @@ impl PeerState {
             last_event,
             arrived: false,
             events_taken: 0,
+            groups: GroupSet::default(),
             away: false,
             lost: false,
         }

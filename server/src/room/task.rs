@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_net::Clock;
-use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, encode};
+use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, Subscribe, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +44,13 @@ pub enum RoomInput {
         from: Seat,
         /// What for.
         request: StateRequest,
+    },
+    /// A peer chooses the groups that it hears.
+    Subscribe {
+        /// Who.
+        from: Seat,
+        /// Which.
+        asked: Subscribe,
     },
     /// A peer acts as a moderator.
     Moderate {
@@ -124,6 +131,7 @@ impl RoomTask {
                 self.room.handle_event(now, from, target, channel, payload);
             }
             RoomInput::State { from, request } => self.room.handle_state_request(from, request),
+            RoomInput::Subscribe { from, asked } => self.room.handle_subscribe(from, &asked),
             RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
         }
@@ -187,6 +195,10 @@ impl RoomTask {
                 }
                 RoomOutput::CloseLink(peer) => {
                     self.shard.send(ShardCommand::CloseLink { room: self.id, peer }).await;
+                }
+                RoomOutput::Subscribe(seat, groups) => {
+                    let room = self.id;
+                    self.shard.send(ShardCommand::Subscribe { room, seat, groups }).await;
                 }
                 RoomOutput::Joined(seat, joined, claim) => self.joined(seat, *joined, claim),
                 RoomOutput::Control(seat, message) => {

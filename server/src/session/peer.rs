@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, EventUp, Moderate, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+    self, Code, EventUp, Moderate, Schema, StateRequest, Subscribe, TO_ALL, TO_GROUP, TO_HOST,
+    TO_LISTED, TO_OTHERS, stream,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -141,6 +143,11 @@ async fn read_control(
                 let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Moderate { from: seat, asked }).await;
             }
+            Ok((Schema::Subscribe, body)) => {
+                intake.took(body.len(), room, seat);
+                let Ok(asked) = session::owned::<Subscribe>(&body) else { return Code::Malformed };
+                room.post(RoomInput::Subscribe { from: seat, asked }).await;
+            }
             Ok((Schema::Leave, _)) => {
                 // What the peer said before it left still reaches the others.
                 // An event stream that is here already is seen by the other reader in between.
@@ -237,6 +244,11 @@ fn event(from: Seat, body: &[u8]) -> Option<RoomInput> {
         TO_OTHERS => EventTarget::Others,
         TO_LISTED => {
             EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
+        }
+        TO_HOST => EventTarget::Host,
+        TO_GROUP => {
+            let [number] = &event.peers[..] else { return None };
+            EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)
         }
         _ => return None,
     };

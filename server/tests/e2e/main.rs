@@ -9,3 +9,4 @@ mod room_state;
 mod rooms;
 mod state;
 mod support;
+mod talk;

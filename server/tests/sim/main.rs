@@ -13,10 +13,12 @@ mod moderation;
 #[path = "../../src/room/state/tests/replica.rs"]
 mod replica;
 mod state;
+mod talk;
 mod world;
 
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::session::{AWAY, Code, PRESENT};
 use nucleus_server::room::EventTarget;
@@ -105,15 +107,23 @@ fn churn(world: &mut World, networks: &[&str]) {
                 state::ask_something(world, one);
             }
         }
-        20..80 => alive.iter().for_each(|one| world.send_pose(*one)),
+        20..24 => {
+            if let Some(one) = pick(world) {
+                let groups = [world.rng.u8(..3), world.rng.u8(..3)];
+                world.subscribe(one, &groups);
+            }
+        }
+        24..80 => alive.iter().for_each(|one| world.send_pose(*one)),
         _ => {}
     }
 }
 
 fn target(world: &mut World) -> EventTarget {
-    match world.rng.u32(..3) {
+    match world.rng.u32(..5) {
         0 => EventTarget::All,
         1 => EventTarget::Others,
+        2 => EventTarget::Host,
+        3 => EventTarget::Group(Group::new(world.rng.u8(..3)).unwrap()),
         _ => {
             let listed = world.clients.iter().filter_map(|c| c.peer).filter(|p| p.0 % 2 == 0);
             EventTarget::Listed(listed.collect())

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Path, Root, Suite};
 use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
-use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest};
+use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest, Subscribe};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
@@ -34,6 +35,8 @@ pub(crate) struct World {
     pub(crate) room_closed: bool,
     /// What a plain model says each client must have got, in order.
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
+    /// The groups that each client has asked for.
+    pub(crate) hears: Vec<GroupSet>,
 }
 
 impl World {
@@ -66,6 +69,7 @@ impl World {
             client_of: HashMap::new(),
             room_closed: false,
             expected_events: Vec::new(),
+            hears: Vec::new(),
         }
     }
 
@@ -76,6 +80,7 @@ impl World {
         let address = SocketAddr::new(ip.into(), 40_000);
         self.clients.push(Client::new(SimPeer::new(self.rng.u64(..), address, up, down)));
         self.expected_events.push(Vec::new());
+        self.hears.push(GroupSet::default());
         self.enter(index, None);
         index
     }
@@ -190,12 +195,25 @@ impl World {
                 EventTarget::All => true,
                 EventTarget::Others => to != from,
                 EventTarget::Listed(listed) => listed.contains(&there),
+                EventTarget::Host => there == self.room.host(),
+                EventTarget::Group(group) => to != from && self.hears[to].contains(*group),
             };
             if wanted && self.is_member(from) {
                 self.expected_events[to].push(payload.clone());
             }
         }
         self.room.handle_event(self.now, seat, target.clone(), 0, payload);
+        self.carry_out();
+    }
+
+    /// The client chooses the groups that it hears.
+    pub(crate) fn subscribe(&mut self, one: usize, groups: &[u8]) {
+        let client = &mut self.clients[one];
+        let Some(seat) = client.seat.filter(|_| client.link.is_some()) else { return };
+        client.asked += 1;
+        self.hears[one] = groups.iter().filter_map(|group| Group::new(*group)).collect();
+        let asked = Subscribe { request: client.asked, groups: self.hears[one].0 };
+        self.room.handle_subscribe(seat, &asked);
         self.carry_out();
     }
 
@@ -214,8 +232,17 @@ impl World {
         self.send_message(from, 34);
     }
 
+    /// The same to a target of its own.
+    pub(crate) fn send_pose_to(&mut self, from: usize, target: u16) {
+        self.send(from, Kind::Pose, target, 34);
+    }
+
     /// The same with a payload of `len` bytes.
     pub(crate) fn send_message(&mut self, from: usize, len: usize) {
+        self.send(from, Kind::Pose, TARGET_OTHERS, len);
+    }
+
+    pub(crate) fn send(&mut self, from: usize, kind: Kind, target: u16, len: usize) {
         let client = &mut self.clients[from];
         let (Some(link), Some(peer)) = (client.link.as_mut(), client.peer) else { return };
         client.sent += 1;
@@ -223,9 +250,9 @@ impl World {
         payload.extend_from_slice(&client.sent.to_le_bytes());
         payload.resize(len, 0xab);
         let message = Message {
-            kind: Kind::Pose,
+            kind,
             flags: 1,
-            peer: TARGET_OTHERS,
+            peer: target,
             channel: 0,
             key: 0,
             sequence: client.sent,
@@ -314,6 +341,10 @@ impl World {
                 RoomOutput::CloseLink(peer) => {
                     let close = ShardCommand::CloseLink { room: ROOM, peer };
                     self.shard.handle_command(self.now, close);
+                }
+                RoomOutput::Subscribe(seat, groups) => {
+                    let subscribe = ShardCommand::Subscribe { room: ROOM, seat, groups };
+                    self.shard.handle_command(self.now, subscribe);
                 }
                 RoomOutput::Joined(seat, joined, claim) => {
                     self.post(seat, Delivery::Joined(joined, claim));
