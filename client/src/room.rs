@@ -1,12 +1,13 @@
 //! The room as an application sees it.
 
+mod assembly;
 mod backlog;
 mod follow;
 mod requests;
 mod state;
 mod talk;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub enum Target {
     Group(Group),
 }
 
-/// What was dropped on the realtime plane since the join; none of it was reliable.
+/// What was dropped since the join. On the realtime plane none of it was reliable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
     /// Dropped by the rules of the plane.
@@ -65,6 +66,9 @@ pub struct RoomStats {
     pub not_sent: u64,
     /// The realtime port does not answer, and its messages travel inside the session.
     pub on_fallback: bool,
+    /// Messages of the bulk lane that could not be put together: their beginning was sent before the
+    /// join, or lost with the session.
+    pub bulk_dropped: u64,
     /// How often the port went silent since the session was last joined or resumed.
     pub fallbacks: u64,
 }
@@ -90,6 +94,7 @@ struct State {
     events: EventOutbox,
     requests: Requests,
     objects_made: AtomicU32,
+    bulk_dropped: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -136,6 +141,7 @@ impl Room {
             events: EventOutbox::default(),
             requests: Requests::new(),
             objects_made: AtomicU32::new(1),
+            bulk_dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);
@@ -180,6 +186,7 @@ impl Room {
             not_taken: self.realtime.incoming.dropped(),
             not_sent: self.realtime.outgoing.dropped(),
             on_fallback: *self.realtime.on_fallback.borrow(),
+            bulk_dropped: self.state.bulk_dropped.load(Ordering::Relaxed),
             fallbacks: self.realtime.status().fallbacks,
         }
     }

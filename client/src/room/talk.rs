@@ -1,11 +1,11 @@
-//! Voice and groups, as an application uses them.
+//! Voice, groups and large messages, as an application uses them.
 
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::realtime::Kind;
 use nucleus_protocol::realtime::voice::Voice;
 
 use super::{Room, StateError, Target};
-use crate::session::SendError;
+use crate::session::{SendError, To};
 
 impl Room {
     /// Sends an Opus packet to the others. Never blocks.
@@ -18,6 +18,13 @@ impl Room {
         let mut payload = Vec::with_capacity(2 + voice.opus.len());
         voice.encode(&mut payload);
         self.send(Kind::Voice, false, target, (0, 0), payload)
+    }
+
+    /// Sends a reliable message of at most 64 KiB on the bulk lane: in order with others of its kind, and
+    /// no event waits for it, nor it for any event. Waits while the room takes them more slowly than they
+    /// are sent (64 KiB a second on average). Outlives a lost session as [`Room::send_event`] does.
+    pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        self.state.events.send_bulk(to, channel, payload).await
     }
 
     /// Hears these groups from now on, and no others: their events and what is sent to them on the

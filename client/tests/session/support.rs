@@ -95,6 +95,7 @@ pub(crate) fn joined() -> Joined {
         peer_ttl_ms: 30_000,
         resumed: NEW_PEER,
         events_taken: 0,
+        bulk_taken: 0,
         peer: 1,
         slot: 0,
         capacity: 10,

@@ -30,6 +30,8 @@ pub struct Join {
     pub ticket: Vec<u8>,
     /// With a ticket: the largest sequence of an event received so far, 0 for none.
     pub last_event: u64,
+    /// The same of the bulk lane.
+    pub last_bulk: u64,
     /// The room's name, UTF-8, 1 to 128 bytes.
     pub room: Vec<u8>,
     /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
@@ -72,6 +74,8 @@ pub struct Joined {
     /// Events of this peer's that the room has taken so far, over all its sessions, wrapping: the
     /// client repeats those behind them.
     pub events_taken: u32,
+    /// The same of the pieces of its bulk lane.
+    pub bulk_taken: u32,
 }
 
 /// Nobody knew this peer before.
@@ -192,11 +196,18 @@ pub struct EventUp {
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
+    /// Of the bulk lane: [`PIECE_MORE`] and [`PIECE_CONTINUES`]; of an event 0.
+    pub piece: u8,
     /// Peer numbers, for [`TO_LISTED`]; the one group, for [`TO_GROUP`].
     pub peers: Vec<u32>,
     /// Opaque.
     pub payload: Vec<u8>,
 }
+
+/// Another piece of the same message follows.
+pub const PIECE_MORE: u8 = 1;
+/// The piece goes on with the message whose piece came before it.
+pub const PIECE_CONTINUES: u8 = 2;
 
 /// Everybody in the room, the sender included.
 pub const TO_ALL: u8 = 0;
@@ -217,10 +228,12 @@ pub struct EventDown {
     /// The roster had this version when the server took the event: a client that is not there yet
     /// waits for its roster before it gives the event to the application.
     pub roster_version: u32,
-    /// Counts the room's events; rises strictly at each receiver.
+    /// Counts the room's events and pieces together; rises strictly at each receiver's lane.
     pub sequence: u64,
     /// The application's channel.
     pub channel: u8,
+    /// As its sender wrote it, see [`EventUp::piece`].
+    pub piece: u8,
     /// Opaque.
     pub payload: Vec<u8>,
 }

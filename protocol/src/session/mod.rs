@@ -40,4 +40,6 @@ pub mod stream {
     pub const EVENTS: u8 = 2;
     /// Server opens, one direction: the room's shared state, whole, and then each change.
     pub const STATE: u8 = 3;
+    /// One direction, either end opens: reliable messages that no event waits for.
+    pub const BULK: u8 = 4;
 }

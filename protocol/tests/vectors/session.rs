@@ -40,7 +40,7 @@ impl Fields for Refuse {
 impl Fields for Join {
     fn fields(&self) -> Json {
         json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
-                "last_event": self.last_event, "room": hex(&self.room),
+                "last_event": self.last_event, "last_bulk": self.last_bulk, "room": hex(&self.room),
                 "name": hex(&self.name), "capacity": self.capacity, "suites": hex(&self.suites) })
     }
 }
@@ -53,7 +53,7 @@ impl Fields for Joined {
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "max_event": self.max_event, "ticket": hex(&self.ticket),
                 "peer_ttl_ms": self.peer_ttl_ms, "resumed": self.resumed,
-                "events_taken": self.events_taken })
+                "events_taken": self.events_taken, "bulk_taken": self.bulk_taken })
     }
 }
 
@@ -105,7 +105,7 @@ impl Fields for PeerPresence {
 
 impl Fields for EventUp {
     fn fields(&self) -> Json {
-        json!({ "target": self.target, "channel": self.channel, "peers": self.peers,
+        json!({ "target": self.target, "channel": self.channel, "piece": self.piece, "peers": self.peers,
                 "payload": hex(&self.payload) })
     }
 }
@@ -113,7 +113,7 @@ impl Fields for EventUp {
 impl Fields for EventDown {
     fn fields(&self) -> Json {
         json!({ "peer": self.peer, "roster_version": self.roster_version,
-                "sequence": self.sequence, "channel": self.channel,
+                "sequence": self.sequence, "channel": self.channel, "piece": self.piece,
                 "payload": hex(&self.payload) })
     }
 }
@@ -215,6 +215,7 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         peer_ttl_ms: 30_000,
         resumed: RESUMED_WITH_LOSS,
         events_taken: 0x0102_0304,
+        bulk_taken: 0x0506_0708,
     }
 }
 
@@ -228,6 +229,7 @@ fn joins() -> Vec<Json> {
         token: text("eyJhbGciOiJFZERTQSJ9.e30.c2ln"),
         ticket: Vec::new(),
         last_event: 0,
+        last_bulk: 0,
         room: text("Schulung Brandschutz"),
         name: text("Zoë"),
         capacity: 40,
@@ -237,6 +239,7 @@ fn joins() -> Vec<Json> {
         token: Vec::new(),
         ticket: Vec::new(),
         last_event: 0,
+        last_bulk: 0,
         room: Vec::new(),
         name: Vec::new(),
         capacity: 0,
@@ -247,7 +250,7 @@ fn joins() -> Vec<Json> {
         archive!("join", join.clone()),
         archive!(
             "join with a ticket",
-            Join { ticket: ticket.clone(), last_event: 1 << 40, ..join }
+            Join { ticket: ticket.clone(), last_event: 1 << 40, last_bulk: 1 << 41, ..join }
         ),
         archive!("join, everything empty", empty),
         archive!("joined", joined(roster(), grant(1, GRANT_EXPORTER, here), ticket)),
@@ -270,21 +273,31 @@ fn roster_updates() -> Vec<Json> {
 }
 
 fn events() -> Vec<Json> {
-    let up = |target, peers, payload| EventUp { target, channel: 7, peers, payload };
+    let up = |target, peers, payload| EventUp { target, channel: 7, piece: 0, peers, payload };
     let down = |payload| EventDown {
         peer: 70_000,
         roster_version: 13,
         sequence: 0x1_0000_0001,
         channel: 255,
+        piece: 0,
         payload,
     };
+    let more = PIECE_MORE | PIECE_CONTINUES;
     vec![
         archive!("event up to listed", up(TO_LISTED, vec![1, 70_000, u32::MAX], text("grab"))),
         archive!("event up to others", up(TO_OTHERS, Vec::new(), vec![0; 300])),
         archive!("event up, empty lists", up(TO_ALL, Vec::new(), Vec::new())),
         archive!("event up to the host", up(TO_HOST, Vec::new(), text("ask"))),
         archive!("event up to a group", up(TO_GROUP, vec![239], text("hush"))),
+        archive!(
+            "event up, a piece",
+            EventUp { piece: more, ..up(TO_OTHERS, Vec::new(), vec![7; 9]) }
+        ),
         archive!("event down", down(text("grab"))),
+        archive!(
+            "event down, the last piece",
+            EventDown { piece: PIECE_CONTINUES, ..down(vec![7; 9]) }
+        ),
         archive!("event down, empty payload", down(Vec::new())),
     ]
 }

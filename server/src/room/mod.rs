@@ -24,13 +24,13 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{self, Code, Joined, LinkGrant, Peer};
+use nucleus_protocol::session::{self, Code, Joined, Lane, LinkGrant, Peer};
 use nucleus_protocol::time::Time;
 
 use crate::config::SecondDevice;
 use crate::shard::{LinkNews, PeerId};
 use events::EventLog;
-pub use events::EventTarget;
+pub use events::{Event, EventTarget};
 use moderation::Door;
 use peer::PeerState;
 pub use peer::{Claim, Seat};
@@ -79,8 +79,8 @@ pub struct JoinRequest {
 pub struct Resume {
     /// From its ticket.
     pub claim: Claim,
-    /// Newest event that it has.
-    pub last_event: u64,
+    /// Newest event that it has, by lane.
+    pub last: [u64; 2],
 }
 
 /// What a room wants done. Sessions are named by their seats: what is meant for one that has been
@@ -109,8 +109,8 @@ pub enum RoomOutput {
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
     Control(Seat, Bytes),
-    /// A message for its event stream.
-    Event(Seat, Bytes),
+    /// A message for its stream of this lane.
+    Event(Seat, Lane, Bytes),
     /// A message for its state stream.
     State(Seat, Bytes),
     /// Close the session and say why.
@@ -303,11 +303,11 @@ impl Room {
 
     fn resume(&mut self, resume: Resume, request: JoinRequest) -> Result<Seat, Code> {
         let Claim { room_epoch, peer, generation } = resume.claim;
-        let last_event = resume.last_event.min(self.events.newest());
+        let last = resume.last.map(|last| last.min(self.events.newest()));
         let state = self.peers.get_mut(&peer);
         let state = state.filter(|p| p.user == request.user && p.honours(generation));
         let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
-        state.resume(generation, last_event, request.grant.clone());
+        state.resume(generation, last, request.grant.clone());
         let (seat, slot, groups) = (state.seat(peer), state.slot, state.groups);
         self.expiries.retain(|(_, lost)| *lost != peer);
         self.open_link(seat, slot, &request);
@@ -333,7 +333,8 @@ impl Room {
         let Some(mut grant) = state.pending.take() else { return };
         grant.connection_id = id.0;
         grant.spare = spare.0;
-        let (complete, missed) = self.events.since(state.last_event, peer);
+        let missed = Lane::ALL.map(|lane| self.events.since(lane, state.last[lane.index()], peer));
+        let complete = missed.iter().all(|(complete, _)| *complete);
         let resumed = match (state.is_announced(), complete) {
             (false, _) => session::NEW_PEER,
             (true, true) => session::RESUMED,
@@ -345,7 +346,8 @@ impl Room {
             state.since_version = Some(self.roster.version() + 1);
             self.roster.joined(now, state.wire(peer));
         }
-        let (seat, slot, events_taken) = (state.seat(peer), state.slot, state.events_taken);
+        let (seat, slot) = (state.seat(peer), state.slot);
+        let [events_taken, bulk_taken] = state.taken;
         self.set_away(now, peer, false);
         let joined = Joined {
             peer: peer.0,
@@ -362,12 +364,15 @@ impl Room {
             peer_ttl_ms: self.config.peer_ttl.as_millis() as u32,
             resumed,
             events_taken,
+            bulk_taken,
         };
         let room_epoch = self.config.epoch;
         let claim = Claim { room_epoch, peer, generation: seat.session };
         self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
-        let missed = missed.into_iter().map(|message| RoomOutput::Event(seat, message));
-        self.outputs.extend(missed);
+        for (lane, (_, missed)) in Lane::ALL.into_iter().zip(missed) {
+            let missed = missed.into_iter().map(|m| RoomOutput::Event(seat, lane, m));
+            self.outputs.extend(missed);
+        }
         self.tell_state(now, seat);
     }
 

@@ -6,45 +6,44 @@ use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::session::{self, Code, EventDown, StateReply, Subscribe};
 use nucleus_protocol::time::Time;
 
-use super::events::{EventTarget, Recipients};
+use super::events::{Event, EventTarget, Recipients};
 use super::{Room, RoomOutput, Seat};
 use crate::shard::PeerId;
 
 impl Room {
-    /// Relays an event.
-    pub fn handle_event(
-        &mut self,
-        now: Time,
-        from: Seat,
-        target: EventTarget,
-        channel: u8,
-        payload: Vec<u8>,
-    ) {
+    /// Relays an event, or a piece of a larger message.
+    pub fn handle_event(&mut self, now: Time, from: Seat, event: Event) {
         if !self.is_seated(from) {
             return;
         }
+        let Event { lane, target, channel, piece, payload } = event;
         let to = self.recipients(from.peer, target).filter(|_| payload.len() <= MAX_EVENT_PAYLOAD);
         let Some(to) = to else { return self.remove(now, from.peer, Code::EventTooLarge) };
         let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
         let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
             return;
         };
-        sender.events_taken = sender.events_taken.wrapping_add(1);
+        if !sender.takes_piece(piece, payload.len()) {
+            return self.remove(now, from.peer, Code::EventTooLarge);
+        }
+        let taken = &mut sender.taken[lane.index()];
+        *taken = taken.wrapping_add(1);
         sender.arrived = true;
         let event = EventDown {
             peer: from.peer.0,
             roster_version: since_version,
             sequence: self.events.number(),
             channel,
+            piece,
             payload,
         };
         let message = Bytes::from(session::encode(&event));
         for (peer, state) in &self.peers {
             if state.is_in() && to.include(from.peer, *peer) {
-                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), message.clone()));
+                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), lane, message.clone()));
             }
         }
-        self.events.push(now, from.peer, to, message);
+        self.events.push(now, lane, from.peer, to, message);
     }
 
     /// Takes the groups that a peer hears from now on, in place of those before. One that comes before

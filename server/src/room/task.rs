@@ -8,7 +8,7 @@ use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, Subscribe,
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Claim, EventTarget, JoinRequest, Room, RoomConfig, RoomOutput, Seat};
+use super::{Claim, Event, JoinRequest, Room, RoomConfig, RoomOutput, Seat};
 use crate::directory::RoomKey;
 use crate::limits;
 use crate::session::outgoing::{Outgoing, Pushed};
@@ -27,16 +27,12 @@ pub enum RoomInput {
     Leave(Seat, Code),
     /// The session died without a word.
     SessionLost(Seat),
-    /// An event.
+    /// An event, or a piece of a larger message.
     Event {
         /// Its sender.
         from: Seat,
-        /// Whom it is for.
-        target: EventTarget,
-        /// The application's channel.
-        channel: u8,
-        /// Opaque.
-        payload: Vec<u8>,
+        /// What it says, and to whom.
+        event: Event,
     },
     /// A request for changes of the shared state.
     State {
@@ -127,9 +123,7 @@ impl RoomTask {
             RoomInput::Link(seat, news) => self.room.handle_link(now, seat, news),
             RoomInput::Leave(seat, code) => self.room.handle_leave(now, seat, code),
             RoomInput::SessionLost(seat) => self.lost(now, seat),
-            RoomInput::Event { from, target, channel, payload } => {
-                self.room.handle_event(now, from, target, channel, payload);
-            }
+            RoomInput::Event { from, event } => self.room.handle_event(now, from, event),
             RoomInput::State { from, request } => self.room.handle_state_request(from, request),
             RoomInput::Subscribe { from, asked } => self.room.handle_subscribe(from, &asked),
             RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
@@ -204,7 +198,9 @@ impl RoomTask {
                 RoomOutput::Control(seat, message) => {
                     self.push(seat, |out| out.control(message));
                 }
-                RoomOutput::Event(seat, message) => self.push(seat, |out| out.event(message)),
+                RoomOutput::Event(seat, lane, message) => {
+                    self.push(seat, |out| out.event(lane, message));
+                }
                 RoomOutput::State(seat, message) => self.push(seat, |out| out.state(message)),
                 RoomOutput::Disconnect(seat, code) => {
                     if self.seated(seat).is_some()

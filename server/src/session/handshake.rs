@@ -174,7 +174,7 @@ impl Entrance<'_> {
             return None;
         }
         let key = RoomKey { tenant: ticket.tenant, app: ticket.app, name: ticket.room };
-        let resume = Resume { claim: ticket.claim, last_event: join.last_event };
+        let resume = Resume { claim: ticket.claim, last: [join.last_event, join.last_bulk] };
         let (name, role) = Default::default();
         let try_it = self.request((ticket.user, name, role), Some(resume));
         let place = self.context.directory.resume(&key, try_it).await.ok()?;

@@ -51,6 +51,7 @@ impl Raw {
             token: token.into_bytes(),
             ticket: Vec::new(),
             last_event: 0,
+            last_bulk: 0,
             room: b"lobby".to_vec(),
             name: Vec::new(),
             capacity: 0,
@@ -220,7 +221,7 @@ async fn build(server: &TestServer) -> Vec<Raw> {
 
 fn event(number: u8, len: usize) -> Vec<u8> {
     let (target, channel, peers, payload) = (TO_OTHERS, 0, vec![], vec![number; len]);
-    encode(&EventUp { target, channel, peers, payload })
+    encode(&EventUp { target, channel, piece: 0, peers, payload })
 }
 
 /// Who does not read the state hears the events all the same, and is cut in the end.

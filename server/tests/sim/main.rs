@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::netsim::Conditions;
-use nucleus_protocol::session::{AWAY, Code, PRESENT};
+use nucleus_protocol::session::{AWAY, Code, Lane, PRESENT};
 use nucleus_server::room::EventTarget;
 use world::{ROOM, World};
 
@@ -84,7 +84,8 @@ fn churn(world: &mut World, networks: &[&str]) {
             if let Some(from) = pick(world) {
                 let target = target(world);
                 let payload = (0..world.rng.usize(..40)).map(|_| world.rng.u8(..)).collect();
-                world.event(from, &target, payload);
+                let lane = Lane::ALL[world.rng.usize(..2)];
+                world.say(from, lane, &target, payload);
             }
         }
         90..92 => {
@@ -150,12 +151,17 @@ fn check_rosters(world: &World) {
 
 fn check_events(world: &World) {
     for (one, client) in world.clients.iter().enumerate() {
-        let expected = &world.expected_events[one];
-        // Who has left may have missed what was under way to it at that moment.
-        if client.ended.is_some() {
-            assert!(expected.starts_with(&client.events), "client {one} got other events");
-        } else {
-            assert_eq!(&client.events, expected, "client {one} got other events");
+        let lanes = [
+            (&world.expected_events[one], &client.events),
+            (&world.expected_bulk[one], &client.bulk),
+        ];
+        for (expected, got) in lanes {
+            // Who has left may have missed what was under way to it at that moment.
+            if client.ended.is_some() {
+                assert!(expected.starts_with(got), "client {one} got other events");
+            } else {
+                assert_eq!(got, expected, "client {one} got other events");
+            }
         }
     }
 }

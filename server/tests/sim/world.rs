@@ -9,10 +9,12 @@ use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Path, Root, Suite};
 use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
-use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest, Subscribe};
+use nucleus_protocol::session::{Code, Lane, LinkGrant, Operation, StateRequest, Subscribe};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
-use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
+use nucleus_server::room::{
+    Event, EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat,
+};
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) room_closed: bool,
     /// What a plain model says each client must have got, in order.
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
+    /// The same of the bulk lane.
+    pub(crate) expected_bulk: Vec<Vec<Vec<u8>>>,
     /// The groups that each client has asked for.
     pub(crate) hears: Vec<GroupSet>,
 }
@@ -69,6 +73,7 @@ impl World {
             client_of: HashMap::new(),
             room_closed: false,
             expected_events: Vec::new(),
+            expected_bulk: Vec::new(),
             hears: Vec::new(),
         }
     }
@@ -80,6 +85,7 @@ impl World {
         let address = SocketAddr::new(ip.into(), 40_000);
         self.clients.push(Client::new(SimPeer::new(self.rng.u64(..), address, up, down)));
         self.expected_events.push(Vec::new());
+        self.expected_bulk.push(Vec::new());
         self.hears.push(GroupSet::default());
         self.enter(index, None);
         index
@@ -93,6 +99,7 @@ impl World {
         client.link = None;
         client.streams.retain(|(_, d)| matches!(d, Delivery::End(_)));
         client.quic.clear();
+        client.bulk_stream.clear();
         if told {
             self.room.handle_session_lost(self.now, seat);
             self.carry_out();
@@ -107,15 +114,15 @@ impl World {
         }
         client.net.change_address();
         client.resumes += 1;
-        let (claim, last_event) = (client.claim.unwrap(), client.last_sequence);
-        self.enter(index, Some(Resume { claim, last_event }));
+        let (claim, last) = (client.claim.unwrap(), client.last);
+        self.enter(index, Some(Resume { claim, last }));
     }
 
     /// It comes back with its ticket, and nothing of what the room wants is carried out.
     pub(crate) fn resume_unanswered(&mut self, index: usize) -> Seat {
         let client = &self.clients[index];
-        let (claim, last_event) = (client.claim.unwrap(), client.last_sequence);
-        let request = self.request(index, Some(Resume { claim, last_event }));
+        let (claim, last) = (client.claim.unwrap(), client.last);
+        let request = self.request(index, Some(Resume { claim, last }));
         self.room.handle_join(self.now, request).unwrap()
     }
 
@@ -188,6 +195,11 @@ impl World {
     }
 
     pub(crate) fn event(&mut self, from: usize, target: &EventTarget, payload: Vec<u8>) {
+        self.say(from, Lane::Events, target, payload);
+    }
+
+    /// On either lane.
+    pub(crate) fn say(&mut self, from: usize, lane: Lane, target: &EventTarget, payload: Vec<u8>) {
         let Some(seat) = self.clients[from].seat else { return };
         for to in self.members() {
             let there = self.clients[to].peer.unwrap();
@@ -199,10 +211,14 @@ impl World {
                 EventTarget::Group(group) => to != from && self.hears[to].contains(*group),
             };
             if wanted && self.is_member(from) {
-                self.expected_events[to].push(payload.clone());
+                match lane {
+                    Lane::Events => self.expected_events[to].push(payload.clone()),
+                    Lane::Bulk => self.expected_bulk[to].push(payload.clone()),
+                }
             }
         }
-        self.room.handle_event(self.now, seat, target.clone(), 0, payload);
+        let event = Event { lane, target: target.clone(), channel: 0, piece: 0, payload };
+        self.room.handle_event(self.now, seat, event);
         self.carry_out();
     }
 
@@ -352,12 +368,27 @@ impl World {
                 RoomOutput::Control(seat, bytes) => {
                     self.post(seat, Delivery::Control(bytes.to_vec()));
                 }
-                RoomOutput::Event(seat, bytes) => self.post(seat, Delivery::Event(bytes.to_vec())),
+                RoomOutput::Event(seat, Lane::Events, bytes) => {
+                    self.post(seat, Delivery::Event(bytes.to_vec()));
+                }
+                RoomOutput::Event(seat, Lane::Bulk, bytes) => self.post_bulk(seat, bytes.to_vec()),
                 RoomOutput::State(seat, bytes) => self.post(seat, Delivery::State(bytes.to_vec())),
                 RoomOutput::Disconnect(seat, code) => self.post(seat, Delivery::End(code)),
                 RoomOutput::Closed => self.room_closed = true,
             }
         }
+    }
+
+    /// The bulk lane is as reliable, and later.
+    fn post_bulk(&mut self, seat: Seat, bytes: Vec<u8>) {
+        let index = self.client_of.get(&seat.peer).copied();
+        let Some(client) = index.map(|index| &mut self.clients[index]) else { return };
+        if client.seat != Some(seat) || client.asleep {
+            return;
+        }
+        let at = self.now + Duration::from_millis(self.rng.u64(100..300));
+        let at = client.bulk_stream.back().map_or(at, |(last, _)| at.max(*last));
+        client.bulk_stream.push_back((at, bytes));
     }
 
     /// Streams are reliable and ordered, and late.
