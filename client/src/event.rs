@@ -93,6 +93,16 @@ pub enum RoomEvent {
         /// The application's own.
         payload: Vec<u8>,
     },
+    /// A message of the bulk lane, whole, in the order in which the room's server took their ends. An
+    /// event may overtake it.
+    Bulk {
+        /// Who sent it.
+        from: PeerId,
+        /// The application's channel.
+        channel: u8,
+        /// The application's own, at most 64 KiB.
+        payload: Vec<u8>,
+    },
     /// The room's shared state changed, in the order in which its server took the changes. After the
     /// join what is there comes as if it had just been made.
     ///

@@ -37,6 +37,7 @@ pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, VoicePacket};
+pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::Code;

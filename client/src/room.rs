@@ -1,18 +1,20 @@
 //! The room as an application sees it.
 
+mod assembly;
 mod backlog;
 mod follow;
 mod requests;
 mod state;
+mod talk;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::pose::Pose;
-use nucleus_protocol::realtime::voice::Voice;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -47,9 +49,13 @@ pub enum Target {
     Others,
     /// This peer.
     Peer(PeerId),
+    /// The host ([`Room::host`]) as this client sees it.
+    Host,
+    /// Whoever hears this group ([`Room::subscribe`]).
+    Group(Group),
 }
 
-/// What was dropped on the realtime plane since the join; none of it was reliable.
+/// What was dropped since the join. On the realtime plane none of it was reliable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
     /// Dropped by the rules of the plane.
@@ -60,6 +66,9 @@ pub struct RoomStats {
     pub not_sent: u64,
     /// The realtime port does not answer, and its messages travel inside the session.
     pub on_fallback: bool,
+    /// Messages of the bulk lane that could not be put together: their beginning was sent before the
+    /// join, or lost with the session.
+    pub bulk_dropped: u64,
     /// How often the port went silent since the session was last joined or resumed.
     pub fallbacks: u64,
 }
@@ -86,6 +95,7 @@ struct State {
     events: EventOutbox,
     requests: Requests,
     objects_made: AtomicU32,
+    bulk_dropped: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -134,6 +144,7 @@ impl Room {
             events: EventOutbox::default(),
             requests: Requests::new(),
             objects_made: AtomicU32::new(1),
+            bulk_dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);
@@ -183,6 +194,7 @@ impl Room {
             not_taken: self.realtime.incoming.dropped(),
             not_sent: self.realtime.outgoing.dropped(),
             on_fallback: *self.realtime.on_fallback.borrow(),
+            bulk_dropped: self.state.bulk_dropped.load(Ordering::Relaxed),
             fallbacks: self.realtime.status().fallbacks,
         }
     }
@@ -192,13 +204,6 @@ impl Room {
         let mut payload = Vec::with_capacity(40);
         pose.encode(&mut payload);
         self.send(Kind::Pose, true, Target::Others, (0, 0), payload)
-    }
-
-    /// Sends an Opus packet to the others. Never blocks.
-    pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
-        let mut payload = Vec::with_capacity(2 + voice.opus.len());
-        voice.encode(&mut payload);
-        self.send(Kind::Voice, false, Target::Others, (0, 0), payload)
     }
 
     /// Sends a pointer or cursor, at most 1,100 bytes; the newest of `channel` and `key` wins.
@@ -293,6 +298,8 @@ impl Room {
         let target = match target {
             Target::Others => TARGET_OTHERS,
             Target::Peer(id) => self.slot(id)?,
+            Target::Host => self.slot(self.state.host().ok_or(SendError::UnknownPeer)?)?,
+            Target::Group(group) => target_of_group(group),
         };
         self.realtime.outgoing.push(Outgoing { kind, newest_wins, target, channel, key, payload });
         Ok(())

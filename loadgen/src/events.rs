@@ -163,7 +163,7 @@ mod tests {
         let kind = EventKind::ALL[number as usize % EventKind::ALL.len()];
         plan.source(headset).event(kind, number, &mut payload);
         let peer = 10 + headset;
-        EventDown { peer, roster_version: 1, sequence, channel: kind.channel(), payload }
+        EventDown { peer, roster_version: 1, sequence, channel: kind.channel(), piece: 0, payload }
     }
 
     #[test]

@@ -243,8 +243,8 @@ impl Member {
 
     /// The error: after how long another try may help, if at all.
     async fn try_once(&mut self) -> Result<Session, Option<Duration>> {
-        let last_event = self.receiver.last_event();
-        let resume = ResumeFrom { ticket: self.ticket.clone(), last_event };
+        let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
+        let resume = ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk };
         let joining = self.crew.join(&self.endpoint, self.headset, Some(resume));
         let mut leave = self.crew.leave.subscribe();
         let joined = tokio::select! {

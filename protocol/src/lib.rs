@@ -13,6 +13,7 @@
 //! `protocol/vectors` holds the test vectors.
 
 pub mod codec;
+pub mod groups;
 pub mod limits;
 pub mod link;
 pub mod netsim;

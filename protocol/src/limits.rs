@@ -96,6 +96,9 @@ pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
 pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 16 << 10;
 /// Largest payload of a reliable event in bytes. More needs a snapshot or several events.
 pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
+/// Largest message of the bulk lane in bytes: a picture of a finding, a page of a plan. It travels in
+/// pieces of an event's size. More belongs into a storage server.
+pub const MAX_BULK_MESSAGE: usize = 4 * MAX_EVENT_PAYLOAD;
 /// Largest event message in bytes: the payload, a full list of peers and the archive around them.
 pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
 /// Most peers one event may name.

@@ -6,8 +6,8 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
     self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
-    RoomList, RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, WatchRooms,
-    Welcome,
+    RoomList, RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
+    WatchRooms, Welcome,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ fn decode_everything(bytes: &[u8]) {
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
     let _lobby = (session::owned::<WatchRooms>(bytes), session::owned::<RoomList>(bytes));
     let _moderated = session::owned::<Moderate>(bytes);
+    let _talk = session::owned::<Subscribe>(bytes);
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
@@ -103,6 +104,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         token: vec![b't'; 300],
         ticket: vec![],
         last_event: 9,
+        last_bulk: 8,
         room: b"lobby".to_vec(),
         name: b"Ada".to_vec(),
         suites: vec![1, 2],
@@ -119,9 +121,16 @@ fn valid_messages() -> Vec<Vec<u8>> {
         left: vec![session::PeerLeft { peer: 9, code: 42 }],
         changed: vec![session::PeerPresence { peer: 1, presence: 1 }],
     };
-    let up = EventUp { target: 2, channel: 1, peers: vec![1, 2, 3], payload: vec![7; 90] };
-    let down =
-        EventDown { peer: 1, roster_version: 2, sequence: 3, channel: 4, payload: vec![5; 60] };
+    let up =
+        EventUp { target: 2, channel: 1, piece: 0, peers: vec![1, 2, 3], payload: vec![7; 90] };
+    let down = EventDown {
+        peer: 1,
+        roster_version: 2,
+        sequence: 3,
+        channel: 4,
+        piece: 3,
+        payload: vec![5; 60],
+    };
     let hello = Hello { oldest: 1, newest: 1, flags: 1, agent: b"test".to_vec() };
     let encoded = [
         session::encode(&join),
@@ -245,7 +254,7 @@ proptest! {
     #[test]
     fn archives_survive_the_wire(payload in prop::collection::vec(any::<u8>(), 0..3_000)) {
         let event =
-            EventUp { target: 2, channel: 1, peers: vec![1, u32::MAX], payload };
+            EventUp { target: 2, channel: 1, piece: 0, peers: vec![1, u32::MAX], payload };
         let bytes = session::encode(&event);
         let body = &bytes[session::MESSAGE_HEADER..];
         prop_assert_eq!(session::owned::<EventUp>(body), Ok(event));

@@ -23,18 +23,19 @@ OPTIONS = [("capacity", 2), ("flags", 1), ("empty_ttl_ms", 4), ("listed", ("list
 FILTER = [("key", STRING), ("kind", 1), ("values", ("list", VALUE))]
 ROOM = [("room", STRING), ("peers", 2), ("capacity", 2), ("flags", 1), ("fields", ("list", ROOM_FIELD))]
 ARCHIVES = {
-    16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("room", STRING), ("name", STRING),
+    16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("last_bulk", 8), ("room", STRING), ("name", STRING),
          ("suites", STRING), ("mode", 1), ("version", STRING), ("password", STRING),
          ("expected", ("list", STRING)), ("options", OPTIONS), ("filters", ("list", FILTER))],
     17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_epoch", 4), ("roster_version", 4),
          ("roster", ("list", PEER)), ("grant", GRANT), ("server_time", 8), ("clock_epoch", 4),
          ("max_event", 4), ("ticket", STRING), ("peer_ttl_ms", 4), ("resumed", 1), ("events_taken", 4),
-         ("room", STRING)],
+         ("bulk_taken", 4), ("room", STRING)],
     18: [("code", 2)],
     19: [("version", 4), ("joined", ("list", PEER)), ("left", ("list", [("peer", 4), ("code", 2)])),
          ("changed", ("list", [("peer", 4), ("presence", 1)]))],
-    32: [("target", 1), ("channel", 1), ("peers", ("list", 4)), ("payload", STRING)],
-    33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("payload", STRING)],
+    32: [("target", 1), ("channel", 1), ("piece", 1), ("peers", ("list", 4)), ("payload", STRING)],
+    33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("piece", 1), ("payload", STRING)],
+    36: [("request", 4), ("groups", ("array", 30))],
     48: [("request", 4), ("operations", ("list", OPERATION))],
     49: [("request", 4), ("code", 2), ("failed", 2), ("version", 8)],
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],

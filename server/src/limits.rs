@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_REQUEST};
+use nucleus_protocol::limits::{MAX_BULK_MESSAGE, MAX_STATE, MAX_STATE_REQUEST};
 use nucleus_protocol::realtime::Kind;
 
 /// Bytes that the flushes of one turn send at most, but for the last recipient's: a millisecond or two of
@@ -97,6 +97,24 @@ pub const EVENT_QUEUE: usize = 4_096;
 pub const EVENT_BACKLOG_BYTES: usize = 256 << 10;
 /// ... and their age.
 pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
+/// Messages of the bulk lane waiting for one session ...
+pub const BULK_QUEUE: usize = 4_096;
+/// ... and their bytes: eight of the largest messages, that is, from as many senders at once ...
+pub const BULK_BACKLOG_BYTES: usize = 8 * MAX_BULK_MESSAGE;
+/// ... and their age: nothing that large is urgent, and on a slow network it stands behind the events.
+pub const BULK_BACKLOG_AGE: Duration = Duration::from_secs(15);
+/// Bytes of a room's newest pieces that are kept for peers who come back. A log of its own: two large
+/// messages would fill that of the events, and half a minute of events be gone for them.
+pub const BULK_LOG_BYTES: usize = BULK_BACKLOG_BYTES / 2;
+/// Pieces a peer may send a second, on average; reading waits beyond it. Small messages belong to the
+/// other lane.
+pub const BULK_PER_SECOND: u32 = 50;
+/// ... and at once.
+pub const BULK_BURST: u32 = 100;
+/// Bytes of them a second, on average: as many as of events, for everybody's downlink has both ...
+pub const BULK_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND;
+/// ... and at once: half of a recipient's backlog, as with events.
+pub const BULK_BYTES_BURST: u32 = (BULK_BACKLOG_BYTES / 2) as u32;
 /// Events a peer may send a second, on average; reading waits beyond it.
 pub const EVENTS_PER_SECOND: u32 = 200;
 /// ... and at once.

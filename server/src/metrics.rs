@@ -83,6 +83,8 @@ impl Metrics {
             ("resumes", "Peers that came back with their ticket.", &c.counters.resumes),
             ("events_in", "Reliable events taken from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
+            ("bulk_in", "Pieces of the bulk lane taken from peers.", &c.counters.bulk_in),
+            ("bulk_out", "Pieces of the bulk lane written to peers.", &c.counters.bulk_out),
             ("state_in", "Requests for changes of shared state.", &c.counters.state_in),
             ("state_out", "Snapshots and updates of it written.", &c.counters.state_out),
         ];

@@ -40,7 +40,7 @@ impl Backlog {
     /// An event that comes for itself.
     pub(super) fn tell(&mut self, event: RoomEvent) {
         let len = match &event {
-            RoomEvent::Event { payload, .. } => payload.len(),
+            RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
             RoomEvent::State(change) => change.len(),
             _ => 0,
         };

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
-use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED_WITH_LOSS};
+use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LOSS};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::State;
+use super::assembly::Assembly;
 use super::backlog::Backlog;
 use crate::event::RoomEvent;
 use crate::realtime::driver::{Command, unspecified};
@@ -37,6 +38,7 @@ pub(super) struct Follower {
     receiver: SessionReceiver,
     ticket: Vec<u8>,
     instance: Instance,
+    bulk: Assembly,
     /// As the application was last told.
     host: Option<PeerId>,
 }
@@ -74,7 +76,8 @@ impl Follower {
         state.events.attach(sender, &joined, true);
         let (instance, host) = (Instance::of(&joined), state.host());
         let backlog = Backlog::new(events, commands);
-        Self { way, state, backlog, receiver, ticket: joined.ticket, instance, host }
+        let (ticket, bulk) = (joined.ticket, Assembly::default());
+        Self { way, state, backlog, receiver, ticket, instance, bulk, host }
     }
 
     /// Until the session is over for good, or nobody listens. It waits for a slow application, and
@@ -109,6 +112,13 @@ impl Follower {
             }
             SessionEvent::Event(event) => {
                 self.backlog.tell(event.into());
+                return Ok(());
+            }
+            SessionEvent::Bulk(piece) => {
+                if let Some(message) = self.bulk.take(piece) {
+                    self.backlog.tell(message);
+                }
+                self.state.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
                 return Ok(());
             }
             SessionEvent::StateReply(reply) => {
@@ -224,9 +234,10 @@ impl Follower {
                 // The old socket has to do where this one does not.
                 let _ = self.way.endpoint.rebind(socket);
             }
-            let last_event = self.receiver.last_event();
+            let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
             let mut options = self.way.options.clone();
-            options.resume = Some(ResumeFrom { ticket: self.ticket.clone(), last_event });
+            options.resume =
+                Some(ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk });
             let joining = Session::join(&self.way.endpoint, self.way.config.clone(), options);
             let error = match joining.await {
                 Ok(session) => return Ok(session),
@@ -269,6 +280,9 @@ impl Follower {
         self.state.events.attach(sender, &joined, same_room);
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
+        if joined.resumed != RESUMED {
+            self.bulk.clear();
+        }
         self.backlog.tell(match joined.resumed {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
             how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },

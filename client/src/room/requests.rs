@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nucleus_protocol::session::{Code, Moderate, Operation, StateReply, StateRequest};
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::session::{Code, Moderate, Operation, StateReply, StateRequest, Subscribe};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::session::{SendError, SessionSender};
@@ -109,6 +110,14 @@ impl Requests {
     pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> Outcome {
         let send = async |sender: SessionSender, request| {
             sender.moderate(&Moderate { request, act, peer, seconds }).await
+        };
+        self.answer_to(send).await
+    }
+
+    /// Says which groups are heard from now on, and waits for the answer.
+    pub(super) async fn subscribe(&self, groups: GroupSet) -> Outcome {
+        let send = async |sender: SessionSender, request| {
+            sender.subscribe(&Subscribe { request, groups: groups.0 }).await
         };
         self.answer_to(send).await
     }

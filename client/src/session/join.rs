@@ -68,6 +68,8 @@ pub struct ResumeFrom {
     pub ticket: Vec<u8>,
     /// [`SessionReceiver::last_event`].
     pub last_event: u64,
+    /// [`SessionReceiver::last_bulk`].
+    pub last_bulk: u64,
 }
 
 impl fmt::Debug for SessionOptions {
@@ -84,8 +86,8 @@ impl fmt::Debug for SessionOptions {
 /// A session that has joined its room.
 pub struct Session {
     joined: Joined,
-    /// Events up to here were had before.
-    last_event: u64,
+    /// Events up to here were had before, by lane.
+    last: [u64; 2],
     connection: quinn::Connection,
     control: quinn::SendStream,
     answers: MessageReader,
@@ -150,7 +152,7 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Session, JoinError> {
         let server = options.server;
-        let asked = options.resume.as_ref().map_or(0, |resume| resume.last_event);
+        let asked = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
         let lost = |error| JoinError::lost(error, server);
         let connecting = endpoint.connect_with(config, server, &options.server_name)?;
         let connection = connecting.await.map_err(lost)?;
@@ -165,8 +167,8 @@ impl Session {
             Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
         };
         // A new peer is told only what happens from now on.
-        let last_event = if joined.resumed == NEW_PEER { 0 } else { asked };
-        Ok(Session { joined, last_event, connection, control, answers })
+        let last = if joined.resumed == NEW_PEER { [0; 2] } else { asked };
+        Ok(Session { joined, last, connection, control, answers })
     }
 
     /// The server's answer: who we are, who is there, the link's grant.
@@ -230,7 +232,7 @@ impl Session {
         let shared = Shared::new(self.connection, self.control, self.joined.max_event);
         let shared = Arc::new(shared);
         let version = self.joined.roster_version;
-        let receiver = SessionReceiver::new(shared.clone(), self.answers, version, self.last_event);
+        let receiver = SessionReceiver::new(shared.clone(), self.answers, version, self.last);
         (SessionSender(shared), receiver)
     }
 }
@@ -263,11 +265,13 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         flags: Hello::flags(true),
         agent: options.agent.into_bytes(),
     };
-    let resume = options.resume.unwrap_or(ResumeFrom { ticket: Vec::new(), last_event: 0 });
+    let nothing = || ResumeFrom { ticket: Vec::new(), last_event: 0, last_bulk: 0 };
+    let resume = options.resume.unwrap_or_else(nothing);
     let join = Join {
         token: options.token.into_bytes(),
         ticket: resume.ticket,
         last_event: resume.last_event,
+        last_bulk: resume.last_bulk,
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
         suites: offered_suites().map(|suite| suite as u8).to_vec(),

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{Joined, NEW_PEER};
+use nucleus_protocol::session::{Joined, Lane, NEW_PEER, PIECE_CONTINUES, PIECE_MORE};
 use tokio::sync::Notify;
 
 use super::{SendError, SessionSender, To};
 
-/// Bytes that may wait for a session to write them; a sender waits beyond it.
+/// Bytes of each lane that may wait for a session to write them; a sender waits beyond it.
 const WAITING: usize = 64 << 10;
-/// Bytes of written events that are kept. Written but not taken by the server are at most QUIC's
+/// Bytes of written events that are kept, of each lane. Written but not taken by the server are at most QUIC's
 /// unacknowledged bytes (256 KiB), what the server has not read (64 KiB) and one event.
 const KEPT: usize = 512 << 10;
 /// What an event costs beside its payload.
@@ -25,6 +25,8 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 struct Event {
     to: To,
     channel: u8,
+    /// Of the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
+    piece: u8,
     payload: Arc<[u8]>,
 }
 
@@ -35,8 +37,9 @@ impl Event {
     }
 }
 
+/// What goes out on one lane.
 #[derive(Default)]
-struct State {
+struct Book {
     /// From `first` on, in order; numbered as the server counts what it takes from this peer.
     events: VecDeque<Event>,
     first: u32,
@@ -44,6 +47,11 @@ struct State {
     written: usize,
     waiting_bytes: usize,
     written_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    books: [Book; 2],
     sender: Option<SessionSender>,
     /// Counts sessions: a writer of an earlier one must not touch the books.
     session: u32,
@@ -79,25 +87,49 @@ impl EventOutbox {
             state.session
         };
         self.0.changed.notify_waiters();
-        tokio::spawn(write(self.clone(), sender, session));
+        for lane in Lane::ALL {
+            tokio::spawn(write(self.clone(), lane, sender.clone(), session));
+        }
     }
 
     /// Sends a reliable, ordered event; waits while the server or the network is slower than the
     /// application, or gone for a moment. Once it returns, the event survives the loss of the
     /// session, but not of the peer's place.
     pub async fn send(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        let limit = match self.state().max_event {
+        to.check(payload.len(), self.largest_piece())?;
+        let event = Event { to, channel, piece: 0, payload: payload.into() };
+        self.queue(Lane::Events, vec![event]).await
+    }
+
+    /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces: it is as
+    /// reliable as an event and in order with others of its kind, and no event waits for it. Else as
+    /// [`Self::send`].
+    pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        to.check(payload.len(), limits::MAX_BULK_MESSAGE)?;
+        let pieces = pieces(payload, self.largest_piece());
+        let event = |(piece, payload): (u8, &[u8])| {
+            let (to, payload) = (to.clone(), payload.into());
+            Event { to, channel, piece, payload }
+        };
+        self.queue(Lane::Bulk, pieces.map(event).collect()).await
+    }
+
+    fn largest_piece(&self) -> usize {
+        match self.state().max_event {
             0 => limits::MAX_EVENT_PAYLOAD,
             limit => limit,
-        };
-        to.check(payload.len(), limit)?;
-        let mut event = Some(Event { to, channel, payload: payload.into() });
+        }
+    }
+
+    /// Waits until there is room, and takes all of them or, when the future is dropped, none.
+    async fn queue(&self, lane: Lane, events: Vec<Event>) -> Result<(), SendError> {
+        let mut events = Some(events);
         loop {
             let changed = self.0.changed.notified();
             let mut changed = std::pin::pin!(changed);
             // Before looking, so that a change after the look is not missed.
             changed.as_mut().enable();
-            if self.state().offer(&mut event)? {
+            if self.state().offer(lane, &mut events)? {
                 self.0.changed.notify_waiters();
                 return Ok(());
             }
@@ -114,7 +146,8 @@ impl EventOutbox {
                 changed.as_mut().enable();
                 {
                     let state = self.state();
-                    if state.waiting_bytes == 0 || state.sender.is_none() {
+                    let waiting = state.books.iter().any(|book| book.waiting_bytes > 0);
+                    if !waiting || state.sender.is_none() {
                         return;
                     }
                 }
@@ -135,8 +168,7 @@ impl EventOutbox {
         let sender = {
             let mut state = self.state();
             state.closed = true;
-            state.events.clear();
-            (state.written, state.written_bytes, state.waiting_bytes) = (0, 0, 0);
+            state.books.iter_mut().for_each(Book::clear);
             state.sender.take()
         };
         self.0.changed.notify_waiters();
@@ -168,38 +200,56 @@ impl State {
     fn attach(&mut self, sender: SessionSender, joined: &Joined, same_room: bool) {
         self.session = self.session.wrapping_add(1);
         self.max_event = limits::MAX_EVENT_PAYLOAD.min(joined.max_event as usize);
-        let gone = if joined.resumed == NEW_PEER {
-            // Somebody new: what went to the place that is lost is lost with it.
-            self.written
+        let taken = [joined.events_taken, joined.bulk_taken];
+        for (book, taken) in self.books.iter_mut().zip(taken) {
+            book.attach(taken, joined.resumed == NEW_PEER, same_room);
+        }
+        self.sender = Some(sender);
+    }
+
+    /// Takes the events when there is room for them; whether there was.
+    fn offer(&mut self, lane: Lane, events: &mut Option<Vec<Event>>) -> Result<bool, SendError> {
+        if self.closed {
+            return Err(SendError::Closed);
+        }
+        let book = &mut self.books[lane.index()];
+        if book.waiting_bytes >= WAITING {
+            return Ok(false);
+        }
+        let events = events.take().unwrap_or_default();
+        book.waiting_bytes += events.iter().map(Event::cost).sum::<usize>();
+        book.events.extend(events);
+        Ok(true)
+    }
+}
+
+impl Book {
+    /// Goes on at what the server has `taken`, or begins anew as somebody else.
+    fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
+        let gone = if new_peer {
+            // What went to the place that is lost is lost with it, and so is the rest of a message of
+            // which a part went there.
+            let rest = self.events.iter().skip(self.written);
+            let begun = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
+            self.written + begun
         } else {
             // A server that claims to have had less than nothing has had nothing.
-            let taken = joined.events_taken.wrapping_sub(self.first) as i32;
+            let taken = taken.wrapping_sub(self.first) as i32;
             usize::try_from(taken).unwrap_or(0)
         };
         self.events.drain(..gone.min(self.events.len()));
         if !same_room {
             self.events.retain(|event| !matches!(event.to, To::Peers(_)));
         }
-        self.first = joined.events_taken;
+        self.first = taken;
         self.written = 0;
         self.written_bytes = 0;
         self.waiting_bytes = self.events.iter().map(Event::cost).sum();
-        self.sender = Some(sender);
     }
 
-    /// Takes the event when there is room for it; whether there was.
-    fn offer(&mut self, event: &mut Option<Event>) -> Result<bool, SendError> {
-        if self.closed {
-            return Err(SendError::Closed);
-        }
-        if self.waiting_bytes >= WAITING {
-            return Ok(false);
-        }
-        if let Some(event) = event.take() {
-            self.waiting_bytes += event.cost();
-            self.events.push_back(event);
-        }
-        Ok(true)
+    fn clear(&mut self) {
+        self.events.clear();
+        (self.written, self.written_bytes, self.waiting_bytes) = (0, 0, 0);
     }
 
     fn next(&self) -> Option<Event> {
@@ -223,8 +273,19 @@ impl State {
     }
 }
 
+/// A message in parts of at most `size` bytes, at least one, each with what it says of the others.
+fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
+    let count = payload.len().div_ceil(size.max(1)).max(1);
+    (0..count).map(move |n| {
+        let continues = if n > 0 { PIECE_CONTINUES } else { 0 };
+        let more = if n + 1 < count { PIECE_MORE } else { 0 };
+        let end = payload.len().min((n + 1) * size);
+        (continues | more, &payload[n * size..end])
+    })
+}
+
 /// Writes what waits, for as long as `session` is the one in use.
-async fn write(outbox: EventOutbox, sender: SessionSender, session: u32) {
+async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: u32) {
     loop {
         let changed = outbox.0.changed.notified();
         let mut changed = std::pin::pin!(changed);
@@ -234,15 +295,15 @@ async fn write(outbox: EventOutbox, sender: SessionSender, session: u32) {
             if state.session != session || state.sender.is_none() {
                 return;
             }
-            state.next()
+            state.books[lane.index()].next()
         };
-        let Some(Event { to, channel, payload }) = next else {
+        let Some(Event { to, channel, piece, payload }) = next else {
             tokio::select! {
                 () = changed => continue,
                 () = sender.closed() => return,
             }
         };
-        if sender.send_event(to, channel, &payload).await.is_err() {
+        if sender.send_piece(lane, to, channel, piece, &payload).await.is_err() {
             return;
         }
         {
@@ -250,8 +311,70 @@ async fn write(outbox: EventOutbox, sender: SessionSender, session: u32) {
             if state.session != session || state.closed {
                 return;
             }
-            state.written();
+            state.books[lane.index()].written();
         }
         outbox.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(n: u8, piece: u8) -> Event {
+        Event { to: To::All, channel: 0, piece, payload: [n].into() }
+    }
+
+    fn book(pieces: impl IntoIterator<Item = u8>) -> Book {
+        let events: VecDeque<Event> = (0..).zip(pieces).map(|(n, piece)| event(n, piece)).collect();
+        let waiting_bytes = events.iter().map(Event::cost).sum();
+        Book { events, waiting_bytes, ..Book::default() }
+    }
+
+    fn waiting(book: &Book) -> Vec<u8> {
+        book.events.iter().skip(book.written).map(|event| event.payload[0]).collect()
+    }
+
+    #[test]
+    fn a_message_is_cut_into_pieces_that_know_their_place() {
+        let cut = |len, size| {
+            let payload: Vec<u8> = (0..len).collect();
+            let cut: Vec<(u8, Vec<u8>)> =
+                pieces(&payload, size).map(|(piece, bytes)| (piece, bytes.to_vec())).collect();
+            assert_eq!(
+                cut.iter().flat_map(|(_, bytes)| bytes).copied().collect::<Vec<_>>(),
+                payload
+            );
+            cut.into_iter().map(|(piece, bytes)| (piece, bytes.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(0, 4), [(0, 0)]);
+        assert_eq!(cut(4, 4), [(0, 4)]);
+        assert_eq!(
+            cut(9, 4),
+            [(PIECE_MORE, 4), (PIECE_MORE | PIECE_CONTINUES, 4), (PIECE_CONTINUES, 1)]
+        );
+    }
+
+    #[test]
+    fn a_resume_goes_on_behind_what_was_taken() {
+        let mut book = book([0; 6]);
+        (0..4).for_each(|_| book.written());
+        book.attach(3, false, true);
+        assert_eq!(waiting(&book), [3, 4, 5]);
+        book.written();
+        book.attach(2, false, true);
+        assert_eq!(waiting(&book), [3, 4, 5], "less than nothing was taken");
+    }
+
+    /// The end of a message whose beginning went to another place means nothing to anybody.
+    #[test]
+    fn half_a_message_is_not_sent_by_somebody_new() {
+        let more = PIECE_MORE | PIECE_CONTINUES;
+        let mut book = book([PIECE_MORE, more, PIECE_CONTINUES, PIECE_MORE, PIECE_CONTINUES]);
+        book.written();
+        book.attach(0, true, true);
+        assert_eq!(waiting(&book), [3, 4]);
+        book.attach(0, true, true);
+        assert_eq!(waiting(&book), [3, 4], "what has not begun may be sent");
     }
 }

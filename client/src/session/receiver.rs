@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventDown, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate, owned, stream,
+    Code, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate, owned,
+    stream,
 };
 use quinn::{ConnectionError, VarInt};
 
@@ -25,6 +26,8 @@ pub enum SessionEvent {
     Roster(RosterUpdate),
     /// A reliable event; the roster is at least as new as when its sender sent it.
     Event(EventDown),
+    /// A piece of a message of the bulk lane; the same holds.
+    Bulk(EventDown),
     /// What became of a request ([`super::SessionSender::request_state`]). Its changes come by a
     /// [`SessionEvent::StateUpdate`] of their own, earlier or later.
     StateReply(StateReply),
@@ -49,13 +52,18 @@ pub struct SessionReceiver {
     control: Option<MessageReader>,
     /// A stream whose first byte has not come yet.
     opening: Option<MessageReader>,
-    events: Option<MessageReader>,
-    /// Waits for a roster; until then the event stream is not read.
-    early: Option<EventDown>,
+    lanes: [LaneStream; 2],
     roster_version: u32,
-    /// Largest sequence of an event that was given out.
-    last_event: u64,
     state: StateStream,
+}
+
+#[derive(Default)]
+struct LaneStream {
+    reader: Option<MessageReader>,
+    /// Waits for a roster; until then the stream is not read.
+    early: Option<EventDown>,
+    /// Largest sequence of an event that was given out.
+    last: u64,
 }
 
 /// The server opens it when there is a state to tell, at most once.
@@ -73,7 +81,7 @@ type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
 
 enum Step {
     Control(Read),
-    Events(Read),
+    Lane(Lane, Read),
     State(Read),
     Kind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
@@ -85,25 +93,29 @@ impl SessionReceiver {
         shared: Arc<Shared>,
         control: MessageReader,
         roster_version: u32,
-        last_event: u64,
+        last: [u64; 2],
     ) -> Self {
-        let (control, opening, events, early) = (Some(control), None, None, None);
-        let state = StateStream::None;
-        Self { shared, control, opening, events, early, roster_version, last_event, state }
+        let (control, opening, state) = (Some(control), None, StateStream::None);
+        let lanes = last.map(|last| LaneStream { last, ..LaneStream::default() });
+        Self { shared, control, opening, lanes, roster_version, state }
     }
 
     /// Largest sequence of an event that [`Self::next`] has given out, in this session or the ones
     /// before it: what a resume goes on from.
     pub fn last_event(&self) -> u64 {
-        self.last_event
+        self.lanes[Lane::Events.index()].last
+    }
+
+    /// The same of the bulk lane.
+    pub fn last_bulk(&self) -> u64 {
+        self.lanes[Lane::Bulk.index()].last
     }
 
     /// Waits for the next event. Cancel-safe: a dropped future loses nothing.
     pub async fn next(&mut self) -> SessionEvent {
         loop {
-            if let Some(event) = self.early.take_if(|e| reached(self.roster_version, e)) {
-                self.last_event = self.last_event.max(event.sequence);
-                return SessionEvent::Event(event);
+            if let Some(event) = self.take_reached() {
+                return event;
             }
             let step = self.step().await;
             match self.take(step) {
@@ -114,21 +126,36 @@ impl SessionReceiver {
         }
     }
 
+    /// An event for which the roster is new enough.
+    fn take_reached(&mut self) -> Option<SessionEvent> {
+        for (kind, lane) in Lane::ALL.into_iter().zip(&mut self.lanes) {
+            if let Some(event) = lane.early.take_if(|e| reached(self.roster_version, e)) {
+                lane.last = lane.last.max(event.sequence);
+                return Some(match kind {
+                    Lane::Events => SessionEvent::Event(event),
+                    Lane::Bulk => SessionEvent::Bulk(event),
+                });
+            }
+        }
+        None
+    }
+
     /// Streams before the connection's end: what had arrived when it closed is still given out.
     async fn step(&mut self) -> Step {
         let accept = self.opening.is_none();
+        let [events, bulk] = &mut self.lanes;
         tokio::select! {
             biased;
             read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => Step::Control(read),
             // Before the events, which may well be about it.
             read = self.state.next() => Step::State(read),
-            read = next(&mut self.events, limits::MAX_EVENT_MESSAGE), if self.early.is_none() =>
-                Step::Events(read),
+            read = events.next() => Step::Lane(Lane::Events, read),
             kind = kind(&mut self.opening) => Step::Kind(kind),
             stream = self.shared.connection.accept_uni(), if accept => match stream {
                 Ok(stream) => Step::Opened(stream),
                 Err(error) => Step::Lost(error),
             },
+            read = bulk.next() => Step::Lane(Lane::Bulk, read),
             error = self.shared.connection.closed() => Step::Lost(error),
         }
     }
@@ -143,11 +170,14 @@ impl SessionReceiver {
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,
             },
-            Step::Events(read) => match message(read)? {
-                Some((Schema::EventDown, body)) => self.early = Some(owned(&body)?),
-                Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
-                None => self.events = None,
-            },
+            Step::Lane(lane, read) => {
+                let lane = &mut self.lanes[lane.index()];
+                match message(read)? {
+                    Some((Schema::EventDown, body)) => lane.early = Some(owned(&body)?),
+                    Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
+                    None => lane.reader = None,
+                }
+            }
             Step::State(read) => return self.state.take(message(read)?),
             Step::Kind(kind) => self.opened(kind)?,
             Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
@@ -166,12 +196,14 @@ impl SessionReceiver {
         Ok(SessionEvent::Roster(update))
     }
 
-    /// A stream has shown its type. A second event stream is refused like an unknown type: order
+    /// A stream has shown its type. A second one of a lane is refused like an unknown type: order
     /// between two would be a guess.
     fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) -> Result<(), ProtocolError> {
         let Some(reader) = self.opening.take() else { return Ok(()) };
+        let lane = kind.as_ref().ok().copied().flatten().and_then(Lane::of_stream);
+        let lane = lane.map(|lane| &mut self.lanes[lane.index()].reader);
         match kind {
-            Ok(Some(stream::EVENTS)) if self.events.is_none() => self.events = Some(reader),
+            _ if let Some(free @ None) = lane => *free = Some(reader),
             Ok(Some(stream::STATE)) if matches!(self.state, StateStream::None) => {
                 self.state = StateStream::Opened(reader);
             }
@@ -188,6 +220,16 @@ impl SessionReceiver {
         let text = error.to_string();
         self.shared.close(Code::Malformed, &text);
         SessionEvent::Closed { code: Some(Code::Malformed), text }
+    }
+}
+
+impl LaneStream {
+    /// Cancel-safe.
+    async fn next(&mut self) -> Read {
+        match &mut self.reader {
+            Some(reader) if self.early.is_none() => reader.next(limits::MAX_EVENT_MESSAGE).await,
+            _ => std::future::pending().await,
+        }
     }
 }
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Leave, MESSAGE_HEADER, Moderate, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS,
-    encode, stream,
+    Code, EventUp, Lane, Leave, MESSAGE_HEADER, Moderate, StateRequest, Subscribe, TO_ALL,
+    TO_GROUP, TO_HOST, TO_LISTED, TO_OTHERS, encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -16,6 +17,8 @@ use super::SendError;
 use super::stream::MessageWriter;
 use crate::roster::PeerId;
 
+/// Events and requests, at 0, go before it.
+const BULK_PRIORITY: i32 = -1;
 /// How long a leave waits for the server to confirm it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,11 @@ pub enum To {
     Others,
     /// These, as far as they are in the room; at most 1,024.
     Peers(Vec<PeerId>),
+    /// The host, as the server sees it when it takes the event; nobody while there is none.
+    Host,
+    /// Whoever hears this group ([`crate::Room::subscribe`]) when the server takes the event, but for the
+    /// sender, who need not be one of them.
+    Group(Group),
 }
 
 /// What both halves of a session keep alive. When the last of them is dropped the connection closes,
@@ -36,7 +44,7 @@ pub enum To {
 pub(super) struct Shared {
     pub(super) connection: quinn::Connection,
     control: Mutex<MessageWriter>,
-    events: Mutex<MessageWriter>,
+    lanes: [Mutex<MessageWriter>; 2],
     max_event: usize,
 }
 
@@ -49,7 +57,10 @@ impl Shared {
         Self {
             connection,
             control: Mutex::new(MessageWriter::over(stream::CONTROL, control)),
-            events: Mutex::new(MessageWriter::new(stream::EVENTS)),
+            lanes: [Lane::Events, Lane::Bulk].map(|lane| {
+                let priority = if lane == Lane::Bulk { BULK_PRIORITY } else { 0 };
+                Mutex::new(MessageWriter::new(lane.stream(), priority))
+            }),
             max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
         }
     }
@@ -70,9 +81,22 @@ impl SessionSender {
     /// When the returned future is dropped after the first byte went out, the rest follows with the
     /// next event or the leave; before that, nothing is sent.
     pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        let message = event(to, channel, payload, self.0.max_event)?;
-        let mut events = self.0.events.lock().await;
-        events.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
+        self.send_piece(Lane::Events, to, channel, 0, payload).await
+    }
+
+    /// Sends an event, or a piece of a larger message on the bulk lane, of at most the size of an event;
+    /// `piece` as [`EventUp::piece`] has it. Else as [`Self::send_event`].
+    pub async fn send_piece(
+        &self,
+        lane: Lane,
+        to: To,
+        channel: u8,
+        piece: u8,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let message = event(to, channel, piece, payload, self.0.max_event)?;
+        let mut lane = self.0.lanes[lane.index()].lock().await;
+        lane.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
 
     /// Asks for changes of the room's state; [`super::SessionEvent::StateReply`] tells what became of
@@ -95,12 +119,20 @@ impl SessionSender {
         control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
     }
 
+    /// Says which groups this peer hears; answered like [`Self::request_state`].
+    pub async fn subscribe(&self, asked: &Subscribe) -> Result<(), SendError> {
+        let mut control = self.0.control.lock().await;
+        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+    }
+
     /// Leaves the room: events already sent arrive first, everybody is told at once, and the
     /// connection closes; at most 1 s.
     pub async fn leave(&self) {
         let left = async {
             // Each step fails only when the connection is gone, which is where all this leads.
-            let _ = self.0.events.lock().await.finish().await;
+            for lane in &self.0.lanes {
+                let _ = lane.lock().await.finish().await;
+            }
             let mut control = self.0.control.lock().await;
             let leave = encode(&Leave { code: Code::Left as u16 });
             let _ = control.write(&self.0.connection, leave).await;
@@ -139,12 +171,20 @@ impl To {
     }
 }
 
-fn event(to: To, channel: u8, payload: &[u8], limit: usize) -> Result<Vec<u8>, SendError> {
+fn event(
+    to: To,
+    channel: u8,
+    piece: u8,
+    payload: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, SendError> {
     to.check(payload.len(), limit)?;
     let (target, peers) = match to {
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),
         To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
+        To::Host => (TO_HOST, Vec::new()),
+        To::Group(group) => (TO_GROUP, vec![group.number().into()]),
     };
-    Ok(encode(&EventUp { target, channel, peers, payload: payload.to_vec() }))
+    Ok(encode(&EventUp { target, channel, piece, peers, payload: payload.to_vec() }))
 }

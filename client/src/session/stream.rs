@@ -89,19 +89,21 @@ impl MessageReader {
 /// here and goes out before the next one: a stream never carries half a message.
 pub(super) struct MessageWriter {
     kind: u8,
+    priority: i32,
     stream: Option<SendStream>,
     unsent: Bytes,
 }
 
 impl MessageWriter {
-    /// Nothing is opened yet; `kind` is the byte that will open the stream.
-    pub(super) fn new(kind: u8) -> Self {
-        Self { kind, stream: None, unsent: Bytes::new() }
+    /// Nothing is opened yet; `kind` is the byte that will open the stream, `priority` what it has of
+    /// the connection beside others.
+    pub(super) fn new(kind: u8, priority: i32) -> Self {
+        Self { kind, priority, stream: None, unsent: Bytes::new() }
     }
 
     /// For a stream that is open already and has said what it is.
     pub(super) fn over(kind: u8, stream: SendStream) -> Self {
-        Self { kind, stream: Some(stream), unsent: Bytes::new() }
+        Self { kind, priority: 0, stream: Some(stream), unsent: Bytes::new() }
     }
 
     pub(super) async fn write(
@@ -110,7 +112,9 @@ impl MessageWriter {
         message: Vec<u8>,
     ) -> Result<(), quinn::WriteError> {
         if self.stream.is_none() {
-            self.stream = Some(connection.open_uni().await?);
+            let stream = self.stream.insert(connection.open_uni().await?);
+            // Fails only for a stream that is over; the write says so.
+            let _ = stream.set_priority(self.priority);
             self.unsent = Bytes::copy_from_slice(&[self.kind]);
         }
         self.flush().await?;

@@ -29,12 +29,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(17);
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// One largest control message in flight; what the application has not taken stays at the server.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Control and events together.
+/// Control, events, bulk and state together: the application's backlog stops them all at once.
 const CONNECTION_WINDOW: u32 = 2 << 20;
 /// Unacknowledged bytes of our own: events are small, more than this is a stalled connection.
 const SEND_WINDOW: u64 = 256 << 10;
-/// Events, a snapshot, and two of types this version refuses.
-const SERVER_STREAMS: u32 = 4;
+/// Events, bulk, a snapshot, and two of types this version refuses.
+const SERVER_STREAMS: u32 = 5;
 /// Datagrams that wait to be read: about 50 of the largest.
 const DATAGRAM_INBOX: usize = 64 << 10;
 /// Datagrams that wait to be sent: two of the largest. What a slow or dark path holds back is stale.

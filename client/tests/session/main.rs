@@ -55,7 +55,7 @@ async fn joins_sends_and_leaves() {
 
 fn event(roster_version: u32) -> EventDown {
     let sequence = roster_version.into();
-    EventDown { peer: 2, roster_version, sequence, channel: 0, payload: vec![] }
+    EventDown { peer: 2, roster_version, sequence, channel: 0, piece: 0, payload: vec![] }
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
     let payload = vec![0; 1_000];
     let event = |sequence| {
         let payload = payload.clone();
-        encode(&EventDown { peer: 1, roster_version: 4, sequence, channel: 0, payload })
+        encode(&EventDown { peer: 1, roster_version: 4, sequence, channel: 0, piece: 0, payload })
     };
     let serve = async {
         let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;

@@ -97,6 +97,7 @@ pub(crate) fn joined() -> Joined {
         resumed: NEW_PEER,
         events_taken: 0,
         room: b"lobby".to_vec(),
+        bulk_taken: 0,
         peer: 1,
         slot: 0,
         capacity: 10,

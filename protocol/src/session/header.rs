@@ -35,6 +35,8 @@ pub enum Schema {
     EventUp = 32,
     /// [`super::EventDown`]
     EventDown = 33,
+    /// [`super::Subscribe`]
+    Subscribe = 36,
     /// [`super::StateRequest`]
     StateRequest = 48,
     /// [`super::StateReply`]
@@ -52,7 +54,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    const ALL: [Schema; 16] = [
+    const ALL: [Schema; 17] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -62,6 +64,7 @@ impl Schema {
         Schema::RosterUpdate,
         Schema::EventUp,
         Schema::EventDown,
+        Schema::Subscribe,
         Schema::StateRequest,
         Schema::StateReply,
         Schema::StateSnapshot,

@@ -6,7 +6,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
     Filter, Moderate, RoomList, RoomOptions, Schema, StateReply, StateRequest, StateSnapshot,
-    StateUpdate, WatchRooms,
+    StateUpdate, Subscribe, WatchRooms,
 };
 
 /// Ties an archived type to its schema id.
@@ -23,6 +23,7 @@ macro_rules! archived {
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
 archived!(WatchRooms, RoomList);
+archived!(Subscribe);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Join {
     pub ticket: Vec<u8>,
     /// With a ticket: the largest sequence of an event received so far, 0 for none.
     pub last_event: u64,
+    /// The same of the bulk lane.
+    pub last_bulk: u64,
     /// The room's name, UTF-8, 1 to 128 bytes; may be empty where any room that fits will do.
     pub room: Vec<u8>,
     /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
@@ -85,6 +88,8 @@ pub struct Joined {
     /// Events of this peer's that the room has taken so far, over all its sessions, wrapping: the
     /// client repeats those behind them.
     pub events_taken: u32,
+    /// The same of the pieces of its bulk lane.
+    pub bulk_taken: u32,
     /// The room's name.
     pub room: Vec<u8>,
 }
@@ -203,15 +208,22 @@ pub struct PeerPresence {
 /// A client sends an event.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventUp {
-    /// [`TO_ALL`], [`TO_OTHERS`] or [`TO_LISTED`].
+    /// [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`] or [`TO_GROUP`].
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
-    /// Peer numbers, for [`TO_LISTED`].
+    /// Of the bulk lane: [`PIECE_MORE`] and [`PIECE_CONTINUES`]; of an event 0.
+    pub piece: u8,
+    /// Peer numbers, for [`TO_LISTED`]; the one group, for [`TO_GROUP`].
     pub peers: Vec<u32>,
     /// Opaque.
     pub payload: Vec<u8>,
 }
+
+/// Another piece of the same message follows.
+pub const PIECE_MORE: u8 = 1;
+/// The piece goes on with the message whose piece came before it.
+pub const PIECE_CONTINUES: u8 = 2;
 
 /// Everybody in the room, the sender included.
 pub const TO_ALL: u8 = 0;
@@ -219,6 +231,10 @@ pub const TO_ALL: u8 = 0;
 pub const TO_OTHERS: u8 = 1;
 /// The listed peers that are in the room.
 pub const TO_LISTED: u8 = 2;
+/// The host, as the server sees it when it takes the event.
+pub const TO_HOST: u8 = 3;
+/// Those who are in the group when the server takes the event, but for the sender.
+pub const TO_GROUP: u8 = 4;
 
 /// An event arrives.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -228,10 +244,12 @@ pub struct EventDown {
     /// The roster had this version when the server took the event: a client that is not there yet
     /// waits for its roster before it gives the event to the application.
     pub roster_version: u32,
-    /// Counts the room's events; rises strictly at each receiver.
+    /// Counts the room's events and pieces together; rises strictly at each receiver's lane.
     pub sequence: u64,
     /// The application's channel.
     pub channel: u8,
+    /// As its sender wrote it, see [`EventUp::piece`].
+    pub piece: u8,
     /// Opaque.
     pub payload: Vec<u8>,
 }

@@ -13,6 +13,7 @@ mod messages;
 mod moderation;
 mod rooms;
 mod state;
+mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
@@ -22,6 +23,7 @@ pub use messages::*;
 pub use moderation::*;
 pub use rooms::*;
 pub use state::*;
+pub use talk::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.
 pub const ALPN: &[u8] = b"nucleus";
@@ -40,4 +42,6 @@ pub mod stream {
     pub const EVENTS: u8 = 2;
     /// Server opens, one direction: the room's shared state, whole, and then each change.
     pub const STATE: u8 = 3;
+    /// One direction, either end opens: reliable messages that no event waits for.
+    pub const BULK: u8 = 4;
 }

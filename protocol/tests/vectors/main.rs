@@ -11,6 +11,7 @@ mod refused;
 mod rooms;
 mod session;
 mod state;
+mod talk;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -55,8 +55,9 @@ fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
 
 fn archives() -> Vec<Json> {
     let peers = vec![1, 2, 3];
-    let event = EventUp { target: TO_LISTED, channel: 0, peers, payload: b"grab".to_vec() };
-    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, peers at 16 before the
+    let event =
+        EventUp { target: TO_LISTED, channel: 0, piece: 0, peers, payload: b"grab".to_vec() };
+    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16 before the
     // end (offset, count), payload at 8 before the end (offset, length).
     let event = encode(&event)[MESSAGE_HEADER..].to_vec();
     let peer = |peer| Peer {
@@ -83,15 +84,15 @@ fn archives() -> Vec<Json> {
     let update = |why, bytes: &[u8]| case("roster_update", why, bytes);
     vec![
         up("empty", &[]),
-        up("shorter than its root", &event[event.len() - 17..]),
+        up("shorter than its root", &event[event.len() - 18..]),
         up("front cut off", &event[1..]),
         up("payload runs into the root", &patched(event.clone(), 4, &5u32.to_le_bytes())),
         up("length of 4 GiB", &patched(event.clone(), 4, &u32::MAX.to_le_bytes())),
         up("offset before the buffer", &patched(event.clone(), 8, &(-1_000i32).to_le_bytes())),
         up("offset behind the buffer", &patched(event.clone(), 8, &1_000i32.to_le_bytes())),
         up("offset to itself", &patched(event.clone(), 8, &0i32.to_le_bytes())),
-        up("payload before the peers", &patched(event.clone(), 8, &(-26i32).to_le_bytes())),
-        up("peers and payload overlap", &patched(event, 8, &(-15i32).to_le_bytes())),
+        up("payload before the peers", &patched(event.clone(), 8, &(-27i32).to_le_bytes())),
+        up("peers and payload overlap", &patched(event, 8, &(-16i32).to_le_bytes())),
         update("a name behind its peer", &patched(roster.clone(), 75, &20i32.to_le_bytes())),
         update("one peer's name is another's", &patched(roster, 75, &(-17i32).to_le_bytes())),
         case("leave", "one byte of two", &[0]),

@@ -4,7 +4,7 @@ use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
-use super::{golden, hex, list, rooms, state, unhex};
+use super::{golden, hex, list, rooms, state, talk, unhex};
 
 /// A message's fields in JSON, byte strings in hexadecimal.
 pub(super) trait Fields {
@@ -45,7 +45,7 @@ impl Fields for Refuse {
 impl Fields for Join {
     fn fields(&self) -> Json {
         json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
-                "last_event": self.last_event, "room": hex(&self.room),
+                "last_event": self.last_event, "last_bulk": self.last_bulk, "room": hex(&self.room),
                 "name": hex(&self.name), "suites": hex(&self.suites), "mode": self.mode,
                 "version": hex(&self.version), "password": hex(&self.password),
                 "expected": strings(&self.expected), "options": self.options.fields(),
@@ -61,7 +61,8 @@ impl Fields for Joined {
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "max_event": self.max_event, "ticket": hex(&self.ticket),
                 "peer_ttl_ms": self.peer_ttl_ms, "resumed": self.resumed,
-                "events_taken": self.events_taken, "room": hex(&self.room) })
+                "events_taken": self.events_taken, "bulk_taken": self.bulk_taken,
+                "room": hex(&self.room) })
     }
 }
 
@@ -113,7 +114,7 @@ impl Fields for PeerPresence {
 
 impl Fields for EventUp {
     fn fields(&self) -> Json {
-        json!({ "target": self.target, "channel": self.channel, "peers": self.peers,
+        json!({ "target": self.target, "channel": self.channel, "piece": self.piece, "peers": self.peers,
                 "payload": hex(&self.payload) })
     }
 }
@@ -121,7 +122,7 @@ impl Fields for EventUp {
 impl Fields for EventDown {
     fn fields(&self) -> Json {
         json!({ "peer": self.peer, "roster_version": self.roster_version,
-                "sequence": self.sequence, "channel": self.channel,
+                "sequence": self.sequence, "channel": self.channel, "piece": self.piece,
                 "payload": hex(&self.payload) })
     }
 }
@@ -223,6 +224,7 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         peer_ttl_ms: 30_000,
         resumed: RESUMED_WITH_LOSS,
         events_taken: 0x0102_0304,
+        bulk_taken: 0x0506_0708,
         room: text("Schulung Brandschutz"),
     }
 }
@@ -237,6 +239,7 @@ fn joins() -> Vec<Json> {
         token: text("eyJhbGciOiJFZERTQSJ9.e30.c2ln"),
         ticket: Vec::new(),
         last_event: 0,
+        last_bulk: 0,
         room: text("Schulung Brandschutz"),
         name: text("Zoë"),
         suites: vec![2, 1],
@@ -248,7 +251,12 @@ fn joins() -> Vec<Json> {
         archive!("join", join.clone()),
         archive!(
             "join with a ticket",
-            Join { ticket: ticket.clone(), last_event: 1 << 40, ..join.clone() }
+            Join {
+                ticket: ticket.clone(),
+                last_event: 1 << 40,
+                last_bulk: 1 << 41,
+                ..join.clone()
+            }
         ),
         archive!("join that matches or makes a room", rooms::searching(join)),
         archive!("join, everything empty", Join::default()),
@@ -272,19 +280,31 @@ fn roster_updates() -> Vec<Json> {
 }
 
 fn events() -> Vec<Json> {
-    let up = |target, peers, payload| EventUp { target, channel: 7, peers, payload };
+    let up = |target, peers, payload| EventUp { target, channel: 7, piece: 0, peers, payload };
     let down = |payload| EventDown {
         peer: 70_000,
         roster_version: 13,
         sequence: 0x1_0000_0001,
         channel: 255,
+        piece: 0,
         payload,
     };
+    let more = PIECE_MORE | PIECE_CONTINUES;
     vec![
         archive!("event up to listed", up(TO_LISTED, vec![1, 70_000, u32::MAX], text("grab"))),
         archive!("event up to others", up(TO_OTHERS, Vec::new(), vec![0; 300])),
         archive!("event up, empty lists", up(TO_ALL, Vec::new(), Vec::new())),
+        archive!("event up to the host", up(TO_HOST, Vec::new(), text("ask"))),
+        archive!("event up to a group", up(TO_GROUP, vec![239], text("hush"))),
+        archive!(
+            "event up, a piece",
+            EventUp { piece: more, ..up(TO_OTHERS, Vec::new(), vec![7; 9]) }
+        ),
         archive!("event down", down(text("grab"))),
+        archive!(
+            "event down, the last piece",
+            EventDown { piece: PIECE_CONTINUES, ..down(vec![7; 9]) }
+        ),
         archive!("event down, empty payload", down(Vec::new())),
     ]
 }
@@ -301,6 +321,7 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::RosterUpdate => owned::<RosterUpdate>(body).expect("a RosterUpdate").fields(),
         Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
         Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
+        Schema::Subscribe => owned::<Subscribe>(body).expect("a Subscribe").fields(),
         Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
         Schema::Moderate => owned::<Moderate>(body).expect("a Moderate").fields(),
         Schema::WatchRooms => owned::<WatchRooms>(body).expect("a WatchRooms").fields(),
@@ -313,9 +334,8 @@ fn read(schema: Schema, body: &[u8]) -> Json {
 
 #[test]
 fn session_messages() {
-    let made =
-        [handshakes(), joins(), roster_updates(), events(), state::messages(), rooms::messages()]
-            .concat();
+    let made = [handshakes(), joins(), roster_updates(), events(), talk::messages()].concat();
+    let made = [made, state::messages(), rooms::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

@@ -40,7 +40,7 @@ pub struct Limits {
     pub room_objects: u32,
     /// Objects of these that one peer may own, unless it may moderate: 1 to 4,096.
     pub peer_objects: u32,
-    /// Bytes of one room's shared state, as its snapshot: 16,384 to 1,048,576.
+    /// Bytes of one room's shared state, as its snapshot: 32,768 to 1,048,576.
     pub room_state_bytes: u32,
     /// Silence on both planes after which the roster calls a peer away: 10 s (idle clients are heard
     /// every 7.5 s, and get so much longer) to 30 s, after which a silent session is lost.
@@ -91,7 +91,7 @@ impl Limits {
         within("limits.speakers", self.speakers, 1..=4000)?;
         within("limits.room_objects", self.room_objects, 1..=4096)?;
         within("limits.peer_objects", self.peer_objects, 1..=4096)?;
-        within("limits.room_state_bytes", self.room_state_bytes, 16_384..=1_048_576)?;
+        within("limits.room_state_bytes", self.room_state_bytes, 32_768..=1_048_576)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
         self.validate_times()
     }

@@ -11,6 +11,7 @@ mod holds;
 mod life;
 mod moderation;
 mod peer;
+mod relay;
 mod rights;
 mod roster;
 mod shared;
@@ -24,17 +25,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{self, Code, EventDown, Joined, LinkGrant, Peer};
+use nucleus_protocol::session::{self, Code, Joined, Lane, LinkGrant, Peer};
 use nucleus_protocol::time::Time;
 
 use crate::config::SecondDevice;
 use crate::limits;
 use crate::shard::{LinkNews, PeerId};
 use events::EventLog;
-pub use events::EventTarget;
+pub use events::{Event, EventTarget};
 use gate::Gate;
 use holds::Holds;
 use moderation::Door;
@@ -96,8 +98,8 @@ pub struct JoinRequest {
 pub struct Resume {
     /// From its ticket.
     pub claim: Claim,
-    /// Newest event that it has.
-    pub last_event: u64,
+    /// Newest event that it has, by lane.
+    pub last: [u64; 2],
 }
 
 /// What a room wants done. Sessions are named by their seats: what is meant for one that has been
@@ -120,12 +122,14 @@ pub enum RoomOutput {
     },
     /// Have the shard forget a link.
     CloseLink(PeerId),
+    /// Have the shard let a session's link hear these groups, and no others.
+    Subscribe(Seat, GroupSet),
     /// The peer is in; its ticket is still to be sealed, and the room named.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
     Control(Seat, Bytes),
-    /// A message for its event stream.
-    Event(Seat, Bytes),
+    /// A message for its stream of this lane.
+    Event(Seat, Lane, Bytes),
     /// A message for its state stream.
     State(Seat, Bytes),
     /// Close the session and say why.
@@ -254,43 +258,6 @@ impl Room {
         self.set_away(now, seat.peer, true);
     }
 
-    /// Relays an event.
-    pub fn handle_event(
-        &mut self,
-        now: Time,
-        from: Seat,
-        target: EventTarget,
-        channel: u8,
-        payload: Vec<u8>,
-    ) {
-        if !self.is_seated(from) {
-            return;
-        }
-        let Some(target) = target.checked().filter(|_| payload.len() <= MAX_EVENT_PAYLOAD) else {
-            return self.remove(now, from.peer, Code::EventTooLarge);
-        };
-        let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
-        let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
-            return;
-        };
-        sender.events_taken = sender.events_taken.wrapping_add(1);
-        sender.arrived = true;
-        let event = EventDown {
-            peer: from.peer.0,
-            roster_version: since_version,
-            sequence: self.events.number(),
-            channel,
-            payload,
-        };
-        let message = Bytes::from(session::encode(&event));
-        for (peer, state) in &self.peers {
-            if state.is_in() && target.is_for(from.peer, *peer) {
-                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), message.clone()));
-            }
-        }
-        self.events.push(now, from.peer, target, message);
-    }
-
     /// Ends the room: everybody is told why.
     pub fn handle_shutdown(&mut self, now: Time, code: Code) {
         let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
@@ -379,14 +346,17 @@ impl Room {
 
     fn resume(&mut self, resume: Resume, request: JoinRequest) -> Result<Seat, Code> {
         let Claim { room_epoch, peer, generation } = resume.claim;
-        let last_event = resume.last_event.min(self.events.newest());
+        let last = resume.last.map(|last| last.min(self.events.newest()));
         let state = self.peers.get_mut(&peer);
         let state = state.filter(|p| p.user == request.user && p.honours(generation));
         let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
-        state.resume(generation, last_event, request.grant.clone());
-        let (seat, slot) = (state.seat(peer), state.slot);
+        state.resume(generation, last, request.grant.clone());
+        let (seat, slot, groups) = (state.seat(peer), state.slot, state.groups);
         self.expiries.retain(|(_, lost)| *lost != peer);
         self.open_link(seat, slot, &request);
+        if !groups.is_empty() {
+            self.outputs.push_back(RoomOutput::Subscribe(seat, groups));
+        }
         Ok(seat)
     }
 
@@ -406,7 +376,8 @@ impl Room {
         let Some(mut grant) = state.pending.take() else { return };
         grant.connection_id = id.0;
         grant.spare = spare.0;
-        let (complete, missed) = self.events.since(state.last_event, peer);
+        let missed = Lane::ALL.map(|lane| self.events.since(lane, state.last[lane.index()], peer));
+        let complete = missed.iter().all(|(complete, _)| *complete);
         let resumed = match (state.is_announced(), complete) {
             (false, _) => session::NEW_PEER,
             (true, true) => session::RESUMED,
@@ -418,7 +389,8 @@ impl Room {
             state.since_version = Some(self.roster.version() + 1);
             self.roster.joined(now, state.wire(peer));
         }
-        let (seat, slot, events_taken) = (state.seat(peer), state.slot, state.events_taken);
+        let (seat, slot) = (state.seat(peer), state.slot);
+        let [events_taken, bulk_taken] = state.taken;
         self.set_away(now, peer, false);
         let joined = Joined {
             peer: peer.0,
@@ -435,13 +407,16 @@ impl Room {
             peer_ttl_ms: self.config.peer_ttl.as_millis() as u32,
             resumed,
             events_taken,
+            bulk_taken,
             room: Vec::new(),
         };
         let room_epoch = self.config.epoch;
         let claim = Claim { room_epoch, peer, generation: seat.session };
         self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
-        let missed = missed.into_iter().map(|message| RoomOutput::Event(seat, message));
-        self.outputs.extend(missed);
+        for (lane, (_, missed)) in Lane::ALL.into_iter().zip(missed) {
+            let missed = missed.into_iter().map(|m| RoomOutput::Event(seat, lane, m));
+            self.outputs.extend(missed);
+        }
         self.tell_state(now, seat);
     }
 

@@ -1,6 +1,8 @@
 //! A peer as its room knows it.
 
-use nucleus_protocol::session::{self, LinkGrant, Peer};
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::limits::MAX_BULK_MESSAGE;
+use nucleus_protocol::session::{self, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
 
 use super::{JoinRequest, Role};
 use crate::shard::PeerId;
@@ -39,12 +41,16 @@ pub(super) struct PeerState {
     pub(super) since_version: Option<u32>,
     /// Generation of the ticket redeemed last, 0 for none.
     redeemed: u32,
-    /// Newest event that the peer has for certain.
-    pub(super) last_event: u64,
+    /// Newest event that the peer has for certain, by lane.
+    pub(super) last: [u64; 2],
     /// It has shown that it knows of its place.
     pub(super) arrived: bool,
-    /// Events taken from the peer, wrapping.
-    pub(super) events_taken: u32,
+    /// Events taken from the peer by lane, wrapping.
+    pub(super) taken: [u32; 2],
+    /// Bytes of the message of which pieces have come and more are to follow.
+    begun: usize,
+    /// The groups that it hears.
+    pub(super) groups: GroupSet,
     pub(super) away: bool,
     /// The session is gone; the peer follows at its time unless it comes back.
     pub(super) lost: bool,
@@ -61,9 +67,11 @@ impl PeerState {
             pending: Some(request.grant),
             since_version: None,
             redeemed: 0,
-            last_event,
+            last: [last_event; 2],
             arrived: false,
-            events_taken: 0,
+            taken: [0; 2],
+            begun: 0,
+            groups: GroupSet::default(),
             away: false,
             lost: false,
         }
@@ -89,12 +97,20 @@ impl PeerState {
     }
 
     /// Takes the place for a new session.
-    pub(super) fn resume(&mut self, generation: u32, last_event: u64, grant: LinkGrant) {
+    pub(super) fn resume(&mut self, generation: u32, last: [u64; 2], grant: LinkGrant) {
         self.session += 1;
         self.redeemed = generation;
-        self.last_event = self.last_event.max(last_event);
+        self.last = [self.last[0].max(last[0]), self.last[1].max(last[1])];
         self.pending = Some(grant);
         self.lost = false;
+    }
+
+    /// Counts a piece of the peer's; whether its message may still be one.
+    pub(super) fn takes_piece(&mut self, piece: u8, len: usize) -> bool {
+        let before = if piece & PIECE_CONTINUES == 0 { 0 } else { self.begun };
+        let all = before + len;
+        self.begun = if piece & PIECE_MORE == 0 { 0 } else { all };
+        all <= MAX_BULK_MESSAGE
     }
 
     pub(super) fn presence(&self) -> u8 {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_net::Clock;
-use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, encode};
+use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, Subscribe, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Claim, EventTarget, JoinRequest, Room, RoomConfig, RoomOutput, Seat};
+use super::{Claim, Event, JoinRequest, Room, RoomConfig, RoomOutput, Seat};
 use crate::directory::RoomKey;
 use crate::limits;
 use crate::session::outgoing::{Outgoing, Pushed};
@@ -28,16 +28,12 @@ pub enum RoomInput {
     Leave(Seat, Code),
     /// The session died without a word.
     SessionLost(Seat),
-    /// An event.
+    /// An event, or a piece of a larger message.
     Event {
         /// Its sender.
         from: Seat,
-        /// Whom it is for.
-        target: EventTarget,
-        /// The application's channel.
-        channel: u8,
-        /// Opaque.
-        payload: Vec<u8>,
+        /// What it says, and to whom.
+        event: Event,
     },
     /// A request for changes of the shared state.
     State {
@@ -45,6 +41,13 @@ pub enum RoomInput {
         from: Seat,
         /// What for.
         request: StateRequest,
+    },
+    /// A peer chooses the groups that it hears.
+    Subscribe {
+        /// Who.
+        from: Seat,
+        /// Which.
+        asked: Subscribe,
     },
     /// A peer acts as a moderator.
     Moderate {
@@ -134,12 +137,11 @@ impl RoomTask {
             RoomInput::Link(seat, news) => self.room.handle_link(now, seat, news),
             RoomInput::Leave(seat, code) => self.room.handle_leave(now, seat, code),
             RoomInput::SessionLost(seat) => self.lost(now, seat),
-            RoomInput::Event { from, target, channel, payload } => {
-                self.room.handle_event(now, from, target, channel, payload);
-            }
+            RoomInput::Event { from, event } => self.room.handle_event(now, from, event),
             RoomInput::State { from, request } => {
-                self.room.handle_state_request(now, from, request)
+                self.room.handle_state_request(now, from, request);
             }
+            RoomInput::Subscribe { from, asked } => self.room.handle_subscribe(from, &asked),
             RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
             RoomInput::Guest { user, invited, done } => self.guest(now, &user, invited, done),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
@@ -224,11 +226,17 @@ impl RoomTask {
                 RoomOutput::CloseLink(peer) => {
                     self.shard.send(ShardCommand::CloseLink { room: self.id, peer }).await;
                 }
+                RoomOutput::Subscribe(seat, groups) => {
+                    let room = self.id;
+                    self.shard.send(ShardCommand::Subscribe { room, seat, groups }).await;
+                }
                 RoomOutput::Joined(seat, joined, claim) => self.joined(seat, *joined, claim),
                 RoomOutput::Control(seat, message) => {
                     self.push(seat, |out| out.control(message));
                 }
-                RoomOutput::Event(seat, message) => self.push(seat, |out| out.event(message)),
+                RoomOutput::Event(seat, lane, message) => {
+                    self.push(seat, |out| out.event(lane, message));
+                }
                 RoomOutput::State(seat, message) => self.push(seat, |out| out.state(message)),
                 RoomOutput::Disconnect(seat, code) => {
                     if self.seated(seat).is_some()

@@ -28,8 +28,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const RESET_INTERVAL: Duration = Duration::from_micros(250);
 /// Bytes a client may have in flight on one stream: a full join or four full events.
 const STREAM_WINDOW: u32 = 64 << 10;
-/// ... and on all of its streams.
-const CONNECTION_WINDOW: u32 = 128 << 10;
+/// ... and on all of its streams: control, events and bulk, so that none that is not read stops another.
+const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
 /// Bytes of ours in flight to one client, on top of the backlog that waits in front of QUIC.
 const SEND_WINDOW: u64 = 128 << 10;
 /// Incoming connections that wait for the accept loop.
@@ -53,9 +53,9 @@ pub fn server_config(tls: Arc<QuicServerConfig>, token_key: &[u8; 64]) -> Server
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        // One control stream; one event stream, and one more that is refused with a reason.
+        // One control stream; one a lane, and one more that is refused with a reason.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(2))
+        .max_concurrent_uni_streams(VarInt::from_u32(3))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)

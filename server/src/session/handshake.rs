@@ -179,7 +179,7 @@ impl Entrance<'_> {
             return None;
         }
         let key = RoomKey { tenant: ticket.tenant, app: ticket.app, name: ticket.room };
-        let resume = Resume { claim: ticket.claim, last_event: join.last_event };
+        let resume = Resume { claim: ticket.claim, last: [join.last_event, join.last_bulk] };
         let (name, role, asks) = Default::default();
         let tenants = self.context.directory.tenants();
         let place = SessionPlace::take_again(tenants, &key.tenant, &ticket.user);

@@ -4,6 +4,7 @@ mod canonical;
 pub mod endpoint;
 mod handshake;
 mod intake;
+mod lanes;
 pub mod outgoing;
 mod peer;
 pub mod queue;
@@ -73,6 +74,10 @@ pub struct SessionCounters {
     pub events_in: AtomicU64,
     /// Events written to clients.
     pub events_out: AtomicU64,
+    /// Pieces of the bulk lane taken from clients.
+    pub bulk_in: AtomicU64,
+    /// Pieces written to clients.
+    pub bulk_out: AtomicU64,
     /// Requests for changes of a room's shared state taken from clients.
     pub state_in: AtomicU64,
     /// Snapshots and updates of it written to clients.

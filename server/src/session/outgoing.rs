@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use nucleus_net::Clock;
-use nucleus_protocol::session::Code;
+use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::limits;
 pub struct Outgoing {
     _permit: Arc<dyn Any + Send + Sync>,
     control: Sender<Bytes>,
-    events: Sender<(Time, Bytes)>,
+    lanes: [Sender<(Time, Bytes)>; 2],
     state: Sender<Bytes>,
     datagrams: Sender<(Instant, Bytes)>,
     backlog: Arc<Backlog>,
@@ -30,8 +30,8 @@ pub struct Outgoing {
 pub struct OutgoingQueues {
     /// Messages for the control stream.
     pub control: Receiver<Bytes>,
-    /// Messages for the event stream.
-    pub events: EventQueue,
+    /// Messages for the event stream and the bulk stream.
+    pub lanes: [EventQueue; 2],
     /// Messages for the state stream.
     pub state: StateQueue,
     /// Realtime datagrams of a client on the fallback, and since when they wait.
@@ -40,8 +40,10 @@ pub struct OutgoingQueues {
     pub end: watch::Receiver<Option<Code>>,
 }
 
-/// Events that wait for their stream.
+/// Messages of a lane that wait for their stream.
 pub struct EventQueue {
+    /// Which one.
+    pub lane: Lane,
     events: Receiver<(Time, Bytes)>,
     backlog: Arc<Backlog>,
 }
@@ -55,7 +57,7 @@ pub struct StateQueue {
 /// Bytes that wait, by stream.
 #[derive(Default)]
 struct Backlog {
-    events: AtomicUsize,
+    lanes: [AtomicUsize; 2],
     state: AtomicUsize,
 }
 
@@ -74,17 +76,20 @@ pub enum Pushed {
 pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue(limits::EVENT_QUEUE);
+    let (bulk, bulk_queue) = queue(limits::BULK_QUEUE);
     let (state, state_queue) = queue(limits::STATE_QUEUE);
     let (datagrams, datagram_queue) = queue(limits::SESSION_DATAGRAMS);
     let (end, end_queue) = watch::channel(None);
     let backlog = Arc::new(Backlog::default());
-    let events_end = EventQueue { events: event_queue, backlog: backlog.clone() };
+    let end_of = |lane, events| EventQueue { lane, events, backlog: backlog.clone() };
+    let lane_ends = [end_of(Lane::Events, event_queue), end_of(Lane::Bulk, bulk_queue)];
     let state_end = StateQueue { messages: state_queue, backlog: backlog.clone() };
+    let lanes = [events, bulk];
     (
-        Outgoing { _permit: permit, control, events, state, datagrams, backlog, end, clock },
+        Outgoing { _permit: permit, control, lanes, state, datagrams, backlog, end, clock },
         OutgoingQueues {
             control: control_queue,
-            events: events_end,
+            lanes: lane_ends,
             state: state_end,
             datagrams: datagram_queue,
             end: end_queue,
@@ -98,13 +103,17 @@ impl Outgoing {
         pushed(self.control.push(message))
     }
 
-    /// Queues a message for the event stream.
-    pub fn event(&self, message: Bytes) -> Pushed {
-        if !add(&self.backlog.events, message.len(), limits::EVENT_BACKLOG_BYTES) {
+    /// Queues a message for the stream of a lane.
+    pub fn event(&self, lane: Lane, message: Bytes) -> Pushed {
+        let limit = match lane {
+            Lane::Events => limits::EVENT_BACKLOG_BYTES,
+            Lane::Bulk => limits::BULK_BACKLOG_BYTES,
+        };
+        if !add(&self.backlog.lanes[lane.index()], message.len(), limit) {
             return Pushed::Behind;
         }
         let now = Time::from_micros(self.clock.now());
-        pushed(self.events.push((now, message)))
+        pushed(self.lanes[lane.index()].push((now, message)))
     }
 
     /// Queues a message for the state stream.
@@ -151,7 +160,7 @@ impl EventQueue {
 
     /// An event has left: its bytes are no longer behind.
     pub fn written(&self, bytes: usize) {
-        self.backlog.events.fetch_sub(bytes, Ordering::Relaxed);
+        self.backlog.lanes[self.lane.index()].fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -181,10 +190,12 @@ mod tests {
         assert_eq!(state(MAX_STATE), Pushed::Queued);
         assert_eq!(state(limits::STATE_FEED_BYTES), Pushed::Queued);
         assert_eq!(state(MAX_STATE), Pushed::Behind);
-        // Events have a limit of their own.
-        let event = |len| outgoing.event(vec![0; len].into());
-        assert_eq!(event(limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
-        assert_eq!(event(1), Pushed::Behind);
+        // Each lane has a limit of its own.
+        let event = |lane, len| outgoing.event(lane, vec![0; len].into());
+        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
+        assert_eq!(event(Lane::Events, 1), Pushed::Behind);
+        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), Pushed::Queued);
+        assert_eq!(event(Lane::Bulk, 1), Pushed::Behind);
         let snapshot = queues.state.next().await.unwrap();
         assert_eq!(state(MAX_STATE), Pushed::Behind, "on its way, and not there yet");
         queues.state.written(snapshot.len());

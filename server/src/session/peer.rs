@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, EventUp, Moderate, Schema, StateRequest, TO_ALL, TO_LISTED, TO_OTHERS, stream,
+    self, Code, Lane, Moderate, Schema, StateRequest, Subscribe, stream,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -15,15 +15,15 @@ use tokio::time::{Instant, timeout};
 
 use super::SessionContext;
 use super::intake::Intake;
+use super::lanes::{LaneStreams, broken, read_lanes};
 use super::outgoing::{EventQueue, OutgoingQueues, StateQueue};
 use super::queue::Receiver;
 use super::wire::{ReadError, read_message};
 use crate::directory::RoomHandle;
 use crate::limits;
 use crate::rate::Bucket;
+use crate::room::Seat;
 use crate::room::task::RoomInput;
-use crate::room::{EventTarget, Seat};
-use crate::shard::PeerId;
 
 /// A peer with a place in a room.
 pub(super) struct PeerSession {
@@ -49,19 +49,19 @@ enum End {
 impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, queues, room, seat } = self;
-        let (events, events_seen) = watch::channel(EventStream::None);
+        let (lanes, lanes_seen) = watch::channel(LaneStreams::default());
         // What wakes often is a task of its own: it would make all of the others below look too.
         let control = write_control(send, welcome, queues.control);
         let mut writing = tokio::spawn(write(
             connection.clone(),
             control,
-            (queues.events, queues.state),
+            (queues.lanes, queues.state),
             context.clone(),
         ));
         let end = tokio::select! {
             code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, seat, &context, events_seen) => End::Fault(code),
-            code = read_events(&connection, &room, seat, &context, events) => End::Fault(code),
+            code = read_control(receive, &room, seat, &context, lanes_seen) => End::Fault(code),
+            code = read_lanes(&connection, &room, seat, &context, lanes) => End::Fault(code),
             code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
             code = read_datagrams(&connection, &room, seat, &context) => End::Fault(code),
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
@@ -103,25 +103,12 @@ async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     }
 }
 
-/// Waits for the connection to say itself why a stream broke.
-async fn broken() -> Code {
-    std::future::pending().await
-}
-
-/// How far the client's event stream is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EventStream {
-    None,
-    Open,
-    Ended,
-}
-
 async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
     seat: Seat,
     context: &SessionContext,
-    mut events: watch::Receiver<EventStream>,
+    mut lanes: watch::Receiver<LaneStreams>,
 ) -> Code {
     let requests = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
     let bytes = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
@@ -141,11 +128,16 @@ async fn read_control(
                 let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Moderate { from: seat, asked }).await;
             }
+            Ok((Schema::Subscribe, body)) => {
+                intake.took(body.len(), room, seat);
+                let Ok(asked) = session::owned::<Subscribe>(&body) else { return Code::Malformed };
+                room.post(RoomInput::Subscribe { from: seat, asked }).await;
+            }
             Ok((Schema::Leave, _)) => {
                 // What the peer said before it left still reaches the others.
-                // An event stream that is here already is seen by the other reader in between.
+                // A stream that is here already is seen by the other reader in between.
                 tokio::task::yield_now().await;
-                let said = async { events.wait_for(|e| *e != EventStream::Open).await.map(drop) };
+                let said = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
                 let _in_time = timeout(limits::LEAVE_TIME, said).await;
                 room.post(RoomInput::Leave(seat, Code::Left)).await;
                 // The room answers by ending the session.
@@ -156,92 +148,6 @@ async fn read_control(
             Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
         }
     }
-}
-
-async fn read_events(
-    connection: &Connection,
-    room: &RoomHandle,
-    seat: Seat,
-    context: &SessionContext,
-    state: watch::Sender<EventStream>,
-) -> Code {
-    let Some(events) = accept_events(connection).await else { return broken().await };
-    state.send_replace(EventStream::Open);
-    tokio::select! {
-        code = relay_events(events, room, seat, context, state) => code,
-        () = refuse_streams(connection) => broken().await,
-    }
-}
-
-/// The client's event stream; `None` when the connection is gone. A stream of a type that a later
-/// version may know is refused, and the session goes on without it.
-async fn accept_events(connection: &Connection) -> Option<RecvStream> {
-    loop {
-        let mut stream = connection.accept_uni().await.ok()?;
-        let mut kind = [0];
-        let read = timeout(limits::STREAM_TYPE_TIME, stream.read_exact(&mut kind)).await;
-        if matches!(read, Ok(Ok(()))) && kind == [stream::EVENTS] {
-            return Some(stream);
-        }
-        refuse_stream(&mut stream);
-    }
-}
-
-/// There is one event stream: refuses whatever comes beside it.
-async fn refuse_streams(connection: &Connection) {
-    while let Ok(mut stream) = connection.accept_uni().await {
-        refuse_stream(&mut stream);
-    }
-}
-
-fn refuse_stream(stream: &mut RecvStream) {
-    // Fails only for a stream that has ended by itself.
-    let _stopped = stream.stop((Code::Malformed as u32).into());
-}
-
-async fn relay_events(
-    mut stream: RecvStream,
-    room: &RoomHandle,
-    from: Seat,
-    context: &SessionContext,
-    state: watch::Sender<EventStream>,
-) -> Code {
-    let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
-    let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
-    let mut intake = Intake::new(context.clock, events, bytes, wire_limits::MAX_EVENT_MESSAGE);
-    loop {
-        intake.ready().await;
-        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
-            Ok(message) => message,
-            Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
-                return Code::EventTooLarge;
-            }
-            Err(ReadError::Header(_)) => return Code::Malformed,
-            Err(ReadError::Ended | ReadError::Broken(_)) => {
-                state.send_replace(EventStream::Ended);
-                return broken().await;
-            }
-        };
-        intake.took(body.len(), room, from);
-        let input = (schema == Schema::EventUp).then(|| event(from, &body)).flatten();
-        let Some(input) = input else { return Code::Malformed };
-        context.counters.events_in.fetch_add(1, Ordering::Relaxed);
-        room.post(input).await;
-    }
-}
-
-fn event(from: Seat, body: &[u8]) -> Option<RoomInput> {
-    let event = session::access::<EventUp>(body).ok()?;
-    let target = match event.target {
-        TO_ALL => EventTarget::All,
-        TO_OTHERS => EventTarget::Others,
-        TO_LISTED => {
-            EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
-        }
-        _ => return None,
-    };
-    let payload = event.payload.to_vec();
-    Some(RoomInput::Event { from, target, channel: event.channel, payload })
 }
 
 /// Takes the realtime datagrams of a client on the fallback to the room's shard.
@@ -295,17 +201,18 @@ async fn write_control(
 }
 
 /// Writes the session's streams. A large snapshot fills what QUIC takes at once, for all of them
-/// together: whenever there is room again, what is never large is asked first.
+/// together, and so does the bulk lane: whenever there is room again, what is never large is asked first.
 async fn write(
     connection: Connection,
     control: impl Future<Output = Code>,
-    (events, state): (EventQueue, StateQueue),
+    ([events, bulk], state): ([EventQueue; 2], StateQueue),
     context: Arc<SessionContext>,
 ) -> Code {
     tokio::select! {
         biased;
         code = control => code,
         code = write_events(&connection, events, &context) => code,
+        code = write_events(&connection, bulk, &context) => code,
         code = write_state(&connection, state, &context) => code,
     }
 }
@@ -315,9 +222,14 @@ async fn write_events(
     mut queue: EventQueue,
     context: &SessionContext,
 ) -> Code {
+    let lane = queue.lane;
+    let (age, priority, written) = match lane {
+        Lane::Events => (limits::EVENT_BACKLOG_AGE, 0, &context.counters.events_out),
+        Lane::Bulk => (limits::BULK_BACKLOG_AGE, BULK_PRIORITY, &context.counters.bulk_out),
+    };
     let mut stream: Option<SendStream> = None;
     while let Some((queued, message)) = queue.next().await {
-        if Time::from_micros(context.clock.now()).since(queued) > limits::EVENT_BACKLOG_AGE {
+        if Time::from_micros(context.clock.now()).since(queued) > age {
             return Code::SlowConsumer;
         }
         let len = message.len();
@@ -326,18 +238,19 @@ async fn write_events(
                 Some(open) => open,
                 None => {
                     let mut opened = connection.open_uni().await.ok()?;
-                    opened.write_all(&[stream::EVENTS]).await.ok()?;
+                    opened.set_priority(priority).ok()?;
+                    opened.write_all(&[lane.stream()]).await.ok()?;
                     stream.insert(opened)
                 }
             };
             stream.write_chunk(message).await.ok()
         };
-        match timeout(limits::EVENT_BACKLOG_AGE, write).await {
+        match timeout(age, write).await {
             Ok(Some(())) => queue.written(len),
             Ok(None) => return broken().await,
             Err(_) => return Code::SlowConsumer,
         }
-        context.counters.events_out.fetch_add(1, Ordering::Relaxed);
+        written.fetch_add(1, Ordering::Relaxed);
     }
     broken().await
 }
@@ -415,4 +328,6 @@ async fn pass_over(mut queue: StateQueue) -> Code {
 }
 
 /// Control and events, at 0, go before it.
-const STATE_PRIORITY: i32 = -1;
+const BULK_PRIORITY: i32 = -1;
+/// And before this goes all the rest.
+const STATE_PRIORITY: i32 = -2;

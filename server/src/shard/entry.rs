@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::Link;
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
@@ -19,6 +20,8 @@ pub(super) struct LinkEntry {
     /// Which of the peer's sessions it belongs to.
     pub(super) session: u32,
     pub(super) ids: [ConnectionId; 2],
+    /// The groups that its peer hears.
+    pub(super) groups: GroupSet,
     pub(super) ingress: Bucket,
     pub(super) ingress_bytes: Bucket,
     pub(super) egress: Bucket,

@@ -1,5 +1,6 @@
 //! What the session side and a shard say to each other.
 
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 
@@ -16,6 +17,16 @@ pub enum ShardCommand {
         room: RoomId,
         /// The peer.
         peer: PeerId,
+    },
+    /// The link of this session of a peer, if it is there, hears these groups from now on; a new one
+    /// hears none.
+    Subscribe {
+        /// Its room.
+        room: RoomId,
+        /// The session of the peer.
+        seat: Seat,
+        /// The groups.
+        groups: GroupSet,
     },
 }
 

@@ -23,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Route};
 use nucleus_protocol::realtime::{Header, Kind};
 use nucleus_protocol::time::Time;
@@ -224,6 +225,11 @@ impl Shard {
         match command {
             ShardCommand::OpenLink(open) => self.open_link(now, *open),
             ShardCommand::CloseLink { room, peer } => self.close_link(room, peer),
+            ShardCommand::Subscribe { room, seat, groups } => {
+                if let Some((_, entry)) = self.seated(room, seat) {
+                    entry.groups = groups;
+                }
+            }
         }
     }
 
@@ -327,6 +333,7 @@ impl Shard {
             member,
             session: open.seat.session,
             ids,
+            groups: GroupSet::default(),
             ingress: Bucket::new(
                 now,
                 limits::MESSAGES_PER_SECOND.into(),

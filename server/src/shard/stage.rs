@@ -137,34 +137,33 @@ impl Stage {
         outbox: &mut Outbox,
         counters: &mut ShardCounters,
     ) {
-        let slot = recipient.member.slot;
-        let table = &self.sending;
-        let wanted: usize = table.entries_for(slot).map(|entry| entry.len()).sum();
+        let LinkEntry { member, groups, link, egress, .. } = recipient;
+        let entries = || self.sending.entries_for(member.slot, groups);
+        let wanted: usize = entries().map(|entry| entry.len()).sum();
         if wanted == 0 {
             return;
         }
-        let Some((route, allowed)) = recipient.link.route() else {
+        let Some((route, allowed)) = link.route() else {
             // Nothing has come from this peer yet: there is nowhere to send to.
-            for entry in table.entries_for(slot) {
-                recipient.link.count_withheld(entry.kind, Withheld::Dropped, 1);
+            for entry in entries() {
+                link.count_withheld(entry.kind, Withheld::Dropped, 1);
                 counters.dropped += 1;
             }
             return;
         };
-        let budget = (recipient.egress.available(now) as usize).min(allowed);
-        let to = (self.room, recipient.member.peer);
-        let link = &mut recipient.link;
+        let budget = (egress.available(now) as usize).min(allowed);
+        let (to, table) = ((self.room, member.peer), &self.sending);
         let mut writer = Writer::new(now, (to, route), link, outbox, counters, budget);
         if writer.fits(wanted) {
-            table.entries_for(slot).for_each(|e| writer.put(e, table.bytes_of(e)));
+            entries().for_each(|e| writer.put(e, table.bytes_of(e)));
         } else {
             // Too little for all: voice first.
             for voice in [true, false] {
-                let first = table.entries_for(slot).filter(|e| (e.kind == Kind::Voice) == voice);
+                let first = entries().filter(|e| (e.kind == Kind::Voice) == voice);
                 first.for_each(|entry| writer.put(entry, table.bytes_of(entry)));
             }
         }
         let spent = writer.finish();
-        recipient.egress.take(spent as u64);
+        egress.take(spent as u64);
     }
 }

@@ -1,6 +1,7 @@
 //! The messages of a room between two flushes: encoded once, as their recipients will see them.
 
-use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, TARGET_RESERVED};
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, TARGET_RESERVED, group_of_target};
 use nucleus_protocol::time::Time;
 
 use crate::limits;
@@ -23,8 +24,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn is_for(&self, slot: u16) -> bool {
-        self.from != slot && (self.to == TARGET_OTHERS || self.to == slot)
+    /// The groups are looked at for a message to one alone.
+    fn is_for(&self, slot: u16, groups: &GroupSet) -> bool {
+        self.from != slot
+            && (self.to == TARGET_OTHERS
+                || self.to == slot
+                || self.to >= TARGET_RESERVED && is_in(groups, self.to))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -36,7 +41,11 @@ impl Table {
     /// Takes a message; false when it has no valid target or there is no room for it.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         let to = message.peer;
-        let valid = to == TARGET_OTHERS || (to < TARGET_RESERVED && to != from);
+        let valid = match to {
+            TARGET_OTHERS => true,
+            TARGET_RESERVED.. => group_of_target(to).is_some(),
+            slot => slot != from,
+        };
         if !valid || self.bytes.len() + message.encoded_len() > limits::TABLE_BYTES {
             return false;
         }
@@ -66,13 +75,21 @@ impl Table {
         self.bytes.clear();
     }
 
-    /// The messages for the peer of `slot`, in the order they came.
-    pub(super) fn entries_for(&self, slot: u16) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.is_for(slot))
+    /// The messages for the peer of `slot`, who hears these groups, in the order they came.
+    pub(super) fn entries_for<'a>(
+        &'a self,
+        slot: u16,
+        groups: &'a GroupSet,
+    ) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| entry.is_for(slot, groups))
     }
 
     /// A message as it goes on the wire.
     pub(super) fn bytes_of(&self, entry: &Entry) -> &[u8] {
         &self.bytes[entry.start as usize..entry.end as usize]
     }
+}
+
+fn is_in(groups: &GroupSet, target: u16) -> bool {
+    group_of_target(target).is_some_and(|group| groups.contains(group))
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
+mod bulk;
 mod lobby;
 mod moderation;
 mod refusals;
@@ -10,3 +11,4 @@ mod room_state;
 mod rooms;
 mod state;
 mod support;
+mod talk;

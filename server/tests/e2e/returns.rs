@@ -13,7 +13,11 @@ use nucleus_server::config::SecondDevice;
 use super::support::{TestServer, until};
 
 /// A session without the room around it, on an endpoint of its own.
-async fn session(server: &TestServer, token: &str, resume: Option<ResumeFrom>) -> Session {
+pub(crate) async fn session(
+    server: &TestServer,
+    token: &str,
+    resume: Option<ResumeFrom>,
+) -> Session {
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     session_on(&endpoint, server, token, resume).await
 }
@@ -77,7 +81,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert_eq!(until(&watcher, heard).await, b"down 3");
 
     // The token is not asked for, and a ticket that is none is no ticket.
-    let resume = ResumeFrom { ticket: before.ticket.clone(), last_event };
+    let resume = ResumeFrom { ticket: before.ticket.clone(), last_event, last_bulk: 0 };
     let again = session(&server, "no token at all", Some(resume)).await;
     let joined = again.joined().clone();
     assert_eq!((joined.peer, joined.slot), (before.peer, before.slot));
@@ -116,7 +120,7 @@ async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
     until(&watcher, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
     drop((sender, receiver));
     until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
-    let resume = ResumeFrom { ticket: before.ticket, last_event: 0 };
+    let resume = ResumeFrom { ticket: before.ticket, last_event: 0, last_bulk: 0 };
     let again = session(&server, &token, Some(resume)).await;
     assert_eq!((again.joined().peer, again.joined().resumed), (before.peer, RESUMED));
     until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
@@ -157,7 +161,7 @@ async fn a_ticket_whose_place_is_gone_needs_a_token() {
     let before = first.joined().clone();
     let (sender, _receiver) = first.split();
     sender.leave().await;
-    let resume = Some(ResumeFrom { ticket: before.ticket, last_event: 7 });
+    let resume = Some(ResumeFrom { ticket: before.ticket, last_event: 7, last_bulk: 0 });
     let again = session(&server, &token, resume).await;
     assert_ne!(again.joined().peer, before.peer);
     assert_eq!(again.joined().resumed, NEW_PEER);

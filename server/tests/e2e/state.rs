@@ -217,7 +217,7 @@ async fn build(server: &TestServer) -> Vec<Raw> {
 
 fn event(number: u8, len: usize) -> Vec<u8> {
     let (target, channel, peers, payload) = (TO_OTHERS, 0, vec![], vec![number; len]);
-    encode(&EventUp { target, channel, peers, payload })
+    encode(&EventUp { target, channel, piece: 0, peers, payload })
 }
 
 /// Who does not read the state hears the events all the same, and is cut in the end.

@@ -48,10 +48,11 @@ pub(crate) enum Op {
     Lost {
         who: usize,
     },
-    /// Whoever got this ticket comes with it, and says that it has all events but so many.
+    /// Whoever got this ticket comes with it, and says that it has all events but so many, of
+    /// each lane.
     Resume {
         ticket: usize,
-        behind: u64,
+        behind: [u64; 2],
     },
     Leave {
         who: usize,
@@ -59,7 +60,13 @@ pub(crate) enum Op {
     Event {
         who: usize,
         target: To,
+        lane: usize,
         stale: bool,
+    },
+    /// Takes these groups, and no others.
+    Subscribe {
+        who: usize,
+        groups: Vec<u8>,
     },
     State {
         who: usize,
@@ -82,6 +89,8 @@ pub(crate) enum To {
     All,
     Others,
     Listed(Vec<u32>),
+    Host,
+    Group(u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -91,9 +100,12 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..USERS, 0..ROLES.len()).prop_map(|(user, role)| Op::Join { user, role }),
         3 => (who.clone(), any::<bool>()).prop_map(|(who, heard)| Op::Link { who, heard }),
         3 => who.clone().prop_map(|who| Op::Lost { who }),
-        4 => (0..20usize, 0..4u64).prop_map(|(ticket, behind)| Op::Resume { ticket, behind }),
+        4 => (0..20usize, [0..4u64, 0..4u64]).prop_map(|(ticket, behind)| Op::Resume { ticket, behind }),
         2 => who.clone().prop_map(|who| Op::Leave { who }),
-        8 => (who.clone(), to(), stale()).prop_map(|(who, target, stale)| Op::Event { who, target, stale }),
+        8 => (who.clone(), to(), 0..2usize, stale())
+            .prop_map(|(who, target, lane, stale)| Op::Event { who, target, lane, stale }),
+        3 => (who.clone(), prop::collection::vec(0..3u8, 0..3))
+            .prop_map(|(who, groups)| Op::Subscribe { who, groups }),
         8 => (who.clone(), prop::collection::vec(operation(), 0..4), stale())
             .prop_map(|(who, operations, stale)| Op::State { who, operations, stale }),
         2 => (who, 0..5u8, 0..12usize, prop_oneof![Just(0u32), Just(5), Just(90_000)])
@@ -112,6 +124,8 @@ fn to() -> impl Strategy<Value = To> {
         Just(To::All),
         Just(To::Others),
         prop::collection::vec(0..10u32, 0..4).prop_map(To::Listed),
+        Just(To::Host),
+        (0..3u8).prop_map(To::Group),
     ]
 }
 

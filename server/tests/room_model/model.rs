@@ -17,7 +17,7 @@ pub(crate) struct Model {
     pub(crate) places: Vec<Place>,
     next_peer: u32,
     log: Vec<Logged>,
-    forgotten: u64,
+    forgotten: [u64; 2],
     sequence: u64,
     pub(crate) state: StateModel,
     /// Users, and until when.
@@ -26,11 +26,11 @@ pub(crate) struct Model {
     /// When an empty room ends.
     empty_until: Option<u64>,
     pub(crate) over: bool,
-    /// What each session has been told: numbers of events, and answers to requests.
-    pub(crate) events: BTreeMap<Session, Vec<u64>>,
+    /// What each session has been told: numbers of events, by lane, and answers to requests.
+    pub(crate) events: BTreeMap<Session, [Vec<u64>; 2]>,
     pub(crate) replies: BTreeMap<Session, Vec<(u16, u16, u64)>>,
     /// How each session began, and with how many of its peer's events taken.
-    pub(crate) begun: BTreeMap<Session, (u8, u32)>,
+    pub(crate) begun: BTreeMap<Session, (u8, [u32; 2])>,
     pub(crate) ended: BTreeMap<Session, Code>,
     /// Why the last join was refused, if it was.
     pub(crate) refused: Option<Code>,
@@ -45,8 +45,9 @@ pub(crate) struct Place {
     pub(crate) user: u8,
     role: usize,
     redeemed: u32,
-    last_event: u64,
-    taken: u32,
+    last: [u64; 2],
+    taken: [u32; 2],
+    groups: Vec<u8>,
     arrived: bool,
     pub(crate) away: bool,
     pub(crate) lost_at: Option<u64>,
@@ -55,18 +56,8 @@ pub(crate) struct Place {
 struct Logged {
     at: u64,
     sequence: u64,
-    from: u32,
-    to: To,
-}
-
-impl To {
-    fn is_for(&self, from: u32, peer: u32) -> bool {
-        match self {
-            To::All => true,
-            To::Others => from != peer,
-            To::Listed(listed) => listed.contains(&peer),
-        }
-    }
+    lane: usize,
+    to: Vec<u32>,
 }
 
 impl Model {
@@ -78,7 +69,7 @@ impl Model {
             places: Vec::new(),
             next_peer: 1,
             log: Vec::new(),
-            forgotten: 0,
+            forgotten: [0; 2],
             sequence: 0,
             state: StateModel::default(),
             bans: Vec::new(),
@@ -124,7 +115,14 @@ impl Model {
                 self.remove(peer.into_iter().collect(), Code::Left);
             }
             Op::Event { stale: true, .. } | Op::State { stale: true, .. } => {}
-            Op::Event { who, target, .. } => self.event(*who, target),
+            Op::Event { who, target, lane, .. } => self.event(*who, target, *lane),
+            Op::Subscribe { who, groups } => {
+                let version = self.state.version;
+                let Some(place) = self.connected(*who) else { return };
+                (place.arrived, place.groups) = (true, groups.clone());
+                let session = (place.peer, place.session);
+                self.replies.entry(session).or_default().push((0, 0, version));
+            }
             Op::State { who, operations, .. } => {
                 let Some(place) = self.connected(*who) else { return };
                 place.arrived = true;
@@ -171,28 +169,29 @@ impl Model {
         let peer = self.next_peer;
         self.next_peer += 1;
         self.empty_until = None;
-        let (redeemed, taken, arrived, away, lost_at) = (0, 0, false, false, None);
-        let (session, last_event) = (1, self.sequence);
+        let (redeemed, taken, arrived, away, lost_at) = (0, [0; 2], false, false, None);
+        let (session, last, groups) = (1, [self.sequence; 2], Vec::new());
         let place = Place {
             peer,
             session,
             user,
             role,
             redeemed,
-            last_event,
+            last,
             taken,
+            groups,
             arrived,
             away,
             lost_at,
         };
         self.places.push(place);
-        self.begun.insert((peer, 1), (NEW_PEER, 0));
+        self.begun.insert((peer, 1), (NEW_PEER, [0; 2]));
         self.tickets.push(((peer, 1), user));
         Ok(())
     }
 
     /// `None`: there is no ticket yet.
-    fn resume(&mut self, ticket: usize, behind: u64) -> Option<Result<(), Code>> {
+    fn resume(&mut self, ticket: usize, behind: [u64; 2]) -> Option<Result<(), Code>> {
         let ((peer, generation), _) = *self.tickets.get(ticket % self.tickets.len().max(1))?;
         if self.over {
             return Some(Err(Code::ShuttingDown));
@@ -202,15 +201,21 @@ impl Model {
         let Some(place) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
         place.session += 1;
         place.redeemed = generation;
-        place.last_event = place.last_event.max(self.sequence.saturating_sub(behind));
         (place.lost_at, place.away) = (None, false);
-        let (last, session) = (place.last_event, (peer, place.session));
-        let how = if last >= self.forgotten { RESUMED } else { RESUMED_WITH_LOSS };
+        let session = (peer, place.session);
+        for (last, behind) in place.last.iter_mut().zip(behind) {
+            *last = self.sequence.saturating_sub(behind).max(*last);
+        }
+        let last = place.last;
+        let whole = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
+        let how = if whole { RESUMED } else { RESUMED_WITH_LOSS };
         self.begun.insert(session, (how, place.taken));
         self.tickets.push((session, place.user));
-        let missed = self.log.iter().filter(|event| event.sequence > last);
-        let missed = missed.filter(|event| event.to.is_for(event.from, peer));
-        self.events.entry(session).or_default().extend(missed.map(|event| event.sequence));
+        for event in &self.log {
+            if event.sequence > last[event.lane] && event.to.contains(&peer) {
+                self.events.entry(session).or_default()[event.lane].push(event.sequence);
+            }
+        }
         Some(Ok(()))
     }
 
@@ -224,18 +229,29 @@ impl Model {
         (place.lost_at, place.away) = (Some(now), true);
     }
 
-    fn event(&mut self, who: usize, to: &To) {
-        let sequence = self.sequence + 1;
+    fn event(&mut self, who: usize, to: &To, lane: usize) {
         let Some(sender) = self.connected(who) else { return };
-        (sender.taken, sender.arrived) = (sender.taken + 1, true);
+        sender.taken[lane] += 1;
+        sender.arrived = true;
         let from = sender.peer;
-        self.sequence = sequence;
-        for place in self.places.iter().filter(|place| place.lost_at.is_none()) {
-            if to.is_for(from, place.peer) {
-                self.events.entry((place.peer, place.session)).or_default().push(sequence);
-            }
+        self.sequence += 1;
+        let host = self.state.host(&self.present());
+        let is_for = |place: &&Place| match to {
+            To::All => true,
+            To::Others => from != place.peer,
+            To::Listed(listed) => listed.contains(&place.peer),
+            To::Host => place.peer == host,
+            To::Group(group) => from != place.peer && place.groups.contains(group),
+        };
+        let (sequence, at) = (self.sequence, self.now);
+        // Who is not there may come back for it; who comes later is not meant.
+        let meant: Vec<&Place> = self.places.iter().filter(is_for).collect();
+        for place in meant.iter().filter(|place| place.lost_at.is_none()) {
+            let session = (place.peer, place.session);
+            self.events.entry(session).or_default()[lane].push(sequence);
         }
-        self.log.push(Logged { at: self.now, sequence, from, to: to.clone() });
+        let to = meant.iter().map(|place| place.peer).collect();
+        self.log.push(Logged { at, sequence, lane, to });
     }
 
     fn moderate(&mut self, who: usize, what: u8, target: usize, seconds: u32) {
@@ -292,10 +308,9 @@ impl Model {
             }
         }
         self.now = until;
-        let old = |event: &&Logged| event.at + PEER_TTL <= until;
-        let forgotten = self.log.iter().filter(old).map(|event| event.sequence).max();
-        self.forgotten = forgotten.unwrap_or(self.forgotten);
-        self.log.retain(|event| event.sequence > self.forgotten);
+        for event in self.log.extract_if(.., |event| event.at + PEER_TTL <= until) {
+            self.forgotten[event.lane] = event.sequence;
+        }
     }
 
     /// Peers whose places end together.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
-    self, AWAY, Code, EventDown, Joined, LinkGrant, MessageHeader, Moderate, Peer, RosterUpdate,
-    Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, act,
+    self, AWAY, Code, EventDown, Joined, Lane, LinkGrant, MessageHeader, Moderate, Peer,
+    RosterUpdate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, act,
 };
 use nucleus_protocol::time::Time;
 use nucleus_server::config::SecondDevice;
 use nucleus_server::room::{
-    Asks, Claim, EventTarget, JoinRequest, Quota, Resume, Room, RoomConfig, RoomOutput, Seat, Terms,
+    Asks, Claim, Event, EventTarget, JoinRequest, Quota, Resume, Room, RoomConfig, RoomOutput,
+    Seat, Terms,
 };
 use nucleus_server::shard::{LinkNews, PeerId};
 
@@ -38,7 +40,8 @@ struct Heard {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
     version: u32,
-    events: Vec<u64>,
+    /// By lane.
+    events: [Vec<u64>; 2],
     replies: Vec<(u16, u16, u64)>,
     replica: Option<Replica>,
 }
@@ -95,16 +98,27 @@ impl Real {
                     self.room.handle_leave(now, seat, Code::Left);
                 }
             }
-            Op::Event { who, target, stale } => {
+            Op::Event { who, target, lane, stale } => {
                 let target = match target {
                     To::All => EventTarget::All,
                     To::Others => EventTarget::Others,
                     To::Listed(peers) => {
                         EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
                     }
+                    To::Host => EventTarget::Host,
+                    To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };
                 if let Some(seat) = seat(model, *who, *stale) {
-                    self.room.handle_event(now, seat, target, 0, vec![1]);
+                    let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, 0, vec![1]);
+                    let event = Event { lane, target, channel, piece, payload };
+                    self.room.handle_event(now, seat, event);
+                }
+            }
+            Op::Subscribe { who, groups } => {
+                let groups: GroupSet = groups.iter().filter_map(|g| Group::new(*g)).collect();
+                if let Some(seat) = seat(model, *who, false) {
+                    let asked = Subscribe { request: 0, groups: groups.0 };
+                    self.room.handle_subscribe(seat, &asked);
                 }
             }
             Op::State { who, operations, stale } => {
@@ -134,11 +148,12 @@ impl Real {
         assert_eq!(self.refused, model.refused, "the join");
         assert_eq!(self.ended, model.ended, "who was put out");
         assert_eq!(self.over, model.over, "the room's end");
-        let begun = |heard: &Heard| (heard.joined.resumed, heard.joined.events_taken);
+        let taken = |joined: &Joined| [joined.events_taken, joined.bulk_taken];
+        let begun = |heard: &Heard| (heard.joined.resumed, taken(&heard.joined));
         let sessions: BTreeMap<_, _> = self.sessions.iter().map(|(s, h)| (*s, begun(h))).collect();
         assert_eq!(sessions, model.begun, "the sessions");
         for (session, heard) in &self.sessions {
-            let none = Vec::new();
+            let none = Default::default();
             assert_eq!(&heard.events, model.events.get(session).unwrap_or(&none), "{session:?}");
             let none = Vec::new();
             assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
@@ -169,12 +184,12 @@ impl Real {
         Time::from_millis(self.now)
     }
 
-    fn resume(&mut self, ticket: usize, behind: u64, model: &Model) {
+    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &Model) {
         let count = self.tickets.len().max(1);
         let Some(claim) = self.tickets.get(ticket % count).copied() else { return };
         let (_, user) = model.tickets[ticket % count];
-        let last_event = model.newest().saturating_sub(behind);
-        self.enter(user, "", Some(Resume { claim, last_event }));
+        let last = behind.map(|behind| model.newest().saturating_sub(behind));
+        self.enter(user, "", Some(Resume { claim, last }));
     }
 
     fn enter(&mut self, user: u8, role: &str, resume: Option<Resume>) {
@@ -232,17 +247,17 @@ impl Real {
                     assert!(self.sessions.insert(key(seat), heard).is_none(), "joined twice");
                 }
                 RoomOutput::Control(seat, message) => self.control(seat, &message),
-                RoomOutput::Event(seat, message) => {
+                RoomOutput::Event(seat, lane, message) => {
                     let (_, body) = parts(&message);
                     let event = session::owned::<EventDown>(body).unwrap();
-                    self.heard(seat).events.push(event.sequence);
+                    self.heard(seat).events[lane.index()].push(event.sequence);
                 }
                 RoomOutput::State(seat, message) => self.state(seat, &message),
                 RoomOutput::Disconnect(seat, code) => {
                     assert!(self.ended.insert(key(seat), code).is_none(), "ended twice");
                 }
                 RoomOutput::Closed => self.over = true,
-                RoomOutput::CloseLink(_) | RoomOutput::Shown(_) => {}
+                RoomOutput::CloseLink(_) | RoomOutput::Shown(_) | RoomOutput::Subscribe(..) => {}
             }
         }
     }

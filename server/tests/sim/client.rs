@@ -7,7 +7,7 @@ use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
 use nucleus_protocol::netsim::SimPeer;
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::session::{
-    self, Code, EventDown, Joined, MessageHeader, Peer, RosterUpdate, Schema, StateReply,
+    self, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema, StateReply,
     StateSnapshot, StateUpdate,
 };
 use nucleus_protocol::time::Time;
@@ -33,7 +33,9 @@ pub(crate) struct Client {
     pub(crate) roster: BTreeMap<u32, Peer>,
     pub(crate) ended: Option<Code>,
     pub(crate) events: Vec<Vec<u8>>,
-    pub(super) last_sequence: u64,
+    /// Whole messages and pieces of the bulk lane.
+    pub(crate) bulk: Vec<Vec<u8>>,
+    pub(super) last: [u64; 2],
     /// Of the room's shared state; empty without a state stream.
     pub(crate) replica: Replica,
     state_stream: bool,
@@ -41,6 +43,8 @@ pub(crate) struct Client {
     pub(crate) asked: u32,
     pub(crate) replies: Vec<StateReply>,
     pub(super) streams: VecDeque<(Time, Delivery)>,
+    /// The bulk stream, later than the others.
+    pub(super) bulk_stream: VecDeque<(Time, Vec<u8>)>,
     /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
     pub(crate) quic: VecDeque<(Time, bool, Vec<u8>)>,
     /// (sender's peer number, sequence) of every realtime message.
@@ -74,12 +78,14 @@ impl Client {
             roster: BTreeMap::new(),
             ended: None,
             events: Vec::new(),
-            last_sequence: 0,
+            bulk: Vec::new(),
+            last: [0; 2],
             replica: Replica::default(),
             state_stream: false,
             asked: 0,
             replies: Vec::new(),
             streams: VecDeque::new(),
+            bulk_stream: VecDeque::new(),
             quic: VecDeque::new(),
             messages: HashSet::new(),
             sent: 0,
@@ -92,6 +98,10 @@ impl Client {
         while self.streams.front().is_some_and(|(at, _)| *at <= now) {
             let (_, delivery) = self.streams.pop_front().unwrap();
             self.take(now, delivery);
+        }
+        while let Some((_, bytes)) = self.bulk_stream.pop_front_if(|(at, _)| *at <= now) {
+            let payload = self.take_event(Lane::Bulk, &bytes);
+            self.bulk.push(payload);
         }
         while let Some(mut bytes) = self.net.poll_client_side(now) {
             if !self.blocked {
@@ -162,17 +172,22 @@ impl Client {
             }
             Delivery::State(bytes) => self.take_state(&bytes),
             Delivery::Event(bytes) => {
-                let body = &bytes[session::MESSAGE_HEADER..];
-                let event = session::owned::<EventDown>(body).unwrap();
-                assert!(event.sequence > self.last_sequence, "events out of order");
-                self.last_sequence = event.sequence;
-                self.events.push(event.payload);
+                let payload = self.take_event(Lane::Events, &bytes);
+                self.events.push(payload);
             }
             Delivery::End(code) => {
                 self.ended = Some(code);
                 self.link = None;
             }
         }
+    }
+
+    fn take_event(&mut self, lane: Lane, bytes: &[u8]) -> Vec<u8> {
+        let event = session::owned::<EventDown>(&bytes[session::MESSAGE_HEADER..]).unwrap();
+        let last = &mut self.last[lane.index()];
+        assert!(event.sequence > *last, "events of the lane out of order");
+        *last = event.sequence;
+        event.payload
     }
 
     fn take_reply(&mut self, reply: StateReply) {

@@ -14,12 +14,14 @@ mod moderation;
 #[path = "../../src/room/state/tests/replica.rs"]
 mod replica;
 mod state;
+mod talk;
 mod world;
 
 use std::time::Duration;
 
+use nucleus_protocol::groups::Group;
 use nucleus_protocol::netsim::Conditions;
-use nucleus_protocol::session::{AWAY, Code, PRESENT};
+use nucleus_protocol::session::{AWAY, Code, Lane, PRESENT};
 use nucleus_server::room::EventTarget;
 use world::{ROOM, World};
 
@@ -83,7 +85,8 @@ fn churn(world: &mut World, networks: &[&str]) {
             if let Some(from) = pick(world) {
                 let target = target(world);
                 let payload = (0..world.rng.usize(..40)).map(|_| world.rng.u8(..)).collect();
-                world.event(from, &target, payload);
+                let lane = Lane::ALL[world.rng.usize(..2)];
+                world.say(from, lane, &target, payload);
             }
         }
         90..92 => {
@@ -106,15 +109,23 @@ fn churn(world: &mut World, networks: &[&str]) {
                 state::ask_something(world, one);
             }
         }
-        20..80 => alive.iter().for_each(|one| world.send_pose(*one)),
+        20..24 => {
+            if let Some(one) = pick(world) {
+                let groups = [world.rng.u8(..3), world.rng.u8(..3)];
+                world.subscribe(one, &groups);
+            }
+        }
+        24..80 => alive.iter().for_each(|one| world.send_pose(*one)),
         _ => {}
     }
 }
 
 fn target(world: &mut World) -> EventTarget {
-    match world.rng.u32(..3) {
+    match world.rng.u32(..5) {
         0 => EventTarget::All,
         1 => EventTarget::Others,
+        2 => EventTarget::Host,
+        3 => EventTarget::Group(Group::new(world.rng.u8(..3)).unwrap()),
         _ => {
             let listed = world.clients.iter().filter_map(|c| c.peer).filter(|p| p.0 % 2 == 0);
             EventTarget::Listed(listed.collect())
@@ -141,12 +152,17 @@ fn check_rosters(world: &World) {
 
 fn check_events(world: &World) {
     for (one, client) in world.clients.iter().enumerate() {
-        let expected = &world.expected_events[one];
-        // Who has left may have missed what was under way to it at that moment.
-        if client.ended.is_some() {
-            assert!(expected.starts_with(&client.events), "client {one} got other events");
-        } else {
-            assert_eq!(&client.events, expected, "client {one} got other events");
+        let lanes = [
+            (&world.expected_events[one], &client.events),
+            (&world.expected_bulk[one], &client.bulk),
+        ];
+        for (expected, got) in lanes {
+            // Who has left may have missed what was under way to it at that moment.
+            if client.ended.is_some() {
+                assert!(expected.starts_with(got), "client {one} got other events");
+            } else {
+                assert_eq!(got, expected, "client {one} got other events");
+            }
         }
     }
 }

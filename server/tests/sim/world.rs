@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Path, Root, Suite};
 use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
-use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest};
+use nucleus_protocol::session::{Code, Lane, LinkGrant, Operation, StateRequest, Subscribe};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{
-    Asks, EventTarget, JoinRequest, Listing, Quota, Resume, Room, RoomConfig, RoomOutput, Seat,
-    Terms,
+    Asks, Event, EventTarget, JoinRequest, Listing, Quota, Resume, Room, RoomConfig, RoomOutput,
+    Seat, Terms,
 };
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
@@ -41,6 +42,10 @@ pub(crate) struct World {
     pub(crate) listing: Option<Listing>,
     /// What a plain model says each client must have got, in order.
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
+    /// The same of the bulk lane.
+    pub(crate) expected_bulk: Vec<Vec<Vec<u8>>>,
+    /// The groups that each client has asked for.
+    pub(crate) hears: Vec<GroupSet>,
 }
 
 impl World {
@@ -82,6 +87,8 @@ impl World {
             next_asks: Asks::default(),
             listing: None,
             expected_events: Vec::new(),
+            expected_bulk: Vec::new(),
+            hears: Vec::new(),
         }
     }
 
@@ -92,6 +99,8 @@ impl World {
         let address = SocketAddr::new(ip.into(), 40_000);
         self.clients.push(Client::new(SimPeer::new(self.rng.u64(..), address, up, down)));
         self.expected_events.push(Vec::new());
+        self.expected_bulk.push(Vec::new());
+        self.hears.push(GroupSet::default());
         self.enter(index, None);
         index
     }
@@ -104,6 +113,7 @@ impl World {
         client.link = None;
         client.streams.retain(|(_, d)| matches!(d, Delivery::End(_)));
         client.quic.clear();
+        client.bulk_stream.clear();
         if told {
             self.room.handle_session_lost(self.now, seat);
             self.carry_out();
@@ -118,15 +128,15 @@ impl World {
         }
         client.net.change_address();
         client.resumes += 1;
-        let (claim, last_event) = (client.claim.unwrap(), client.last_sequence);
-        self.enter(index, Some(Resume { claim, last_event }));
+        let (claim, last) = (client.claim.unwrap(), client.last);
+        self.enter(index, Some(Resume { claim, last }));
     }
 
     /// It comes back with its ticket, and nothing of what the room wants is carried out.
     pub(crate) fn resume_unanswered(&mut self, index: usize) -> Seat {
         let client = &self.clients[index];
-        let (claim, last_event) = (client.claim.unwrap(), client.last_sequence);
-        let request = self.request(index, Some(Resume { claim, last_event }));
+        let (claim, last) = (client.claim.unwrap(), client.last);
+        let request = self.request(index, Some(Resume { claim, last }));
         self.room.handle_join(self.now, request).unwrap()
     }
 
@@ -200,6 +210,11 @@ impl World {
     }
 
     pub(crate) fn event(&mut self, from: usize, target: &EventTarget, payload: Vec<u8>) {
+        self.say(from, Lane::Events, target, payload);
+    }
+
+    /// On either lane.
+    pub(crate) fn say(&mut self, from: usize, lane: Lane, target: &EventTarget, payload: Vec<u8>) {
         let Some(seat) = self.clients[from].seat else { return };
         for to in self.members() {
             let there = self.clients[to].peer.unwrap();
@@ -207,12 +222,29 @@ impl World {
                 EventTarget::All => true,
                 EventTarget::Others => to != from,
                 EventTarget::Listed(listed) => listed.contains(&there),
+                EventTarget::Host => there == self.room.host(),
+                EventTarget::Group(group) => to != from && self.hears[to].contains(*group),
             };
             if wanted && self.is_member(from) {
-                self.expected_events[to].push(payload.clone());
+                match lane {
+                    Lane::Events => self.expected_events[to].push(payload.clone()),
+                    Lane::Bulk => self.expected_bulk[to].push(payload.clone()),
+                }
             }
         }
-        self.room.handle_event(self.now, seat, target.clone(), 0, payload);
+        let event = Event { lane, target: target.clone(), channel: 0, piece: 0, payload };
+        self.room.handle_event(self.now, seat, event);
+        self.carry_out();
+    }
+
+    /// The client chooses the groups that it hears.
+    pub(crate) fn subscribe(&mut self, one: usize, groups: &[u8]) {
+        let client = &mut self.clients[one];
+        let Some(seat) = client.seat.filter(|_| client.link.is_some()) else { return };
+        client.asked += 1;
+        self.hears[one] = groups.iter().filter_map(|group| Group::new(*group)).collect();
+        let asked = Subscribe { request: client.asked, groups: self.hears[one].0 };
+        self.room.handle_subscribe(seat, &asked);
         self.carry_out();
     }
 
@@ -231,8 +263,17 @@ impl World {
         self.send_message(from, 34);
     }
 
+    /// The same to a target of its own.
+    pub(crate) fn send_pose_to(&mut self, from: usize, target: u16) {
+        self.send(from, Kind::Pose, target, 34);
+    }
+
     /// The same with a payload of `len` bytes.
     pub(crate) fn send_message(&mut self, from: usize, len: usize) {
+        self.send(from, Kind::Pose, TARGET_OTHERS, len);
+    }
+
+    pub(crate) fn send(&mut self, from: usize, kind: Kind, target: u16, len: usize) {
         let client = &mut self.clients[from];
         let (Some(link), Some(peer)) = (client.link.as_mut(), client.peer) else { return };
         client.sent += 1;
@@ -240,9 +281,9 @@ impl World {
         payload.extend_from_slice(&client.sent.to_le_bytes());
         payload.resize(len, 0xab);
         let message = Message {
-            kind: Kind::Pose,
+            kind,
             flags: 1,
-            peer: TARGET_OTHERS,
+            peer: target,
             channel: 0,
             key: 0,
             sequence: client.sent,
@@ -332,19 +373,38 @@ impl World {
                     let close = ShardCommand::CloseLink { room: ROOM, peer };
                     self.shard.handle_command(self.now, close);
                 }
+                RoomOutput::Subscribe(seat, groups) => {
+                    let subscribe = ShardCommand::Subscribe { room: ROOM, seat, groups };
+                    self.shard.handle_command(self.now, subscribe);
+                }
                 RoomOutput::Joined(seat, joined, claim) => {
                     self.post(seat, Delivery::Joined(joined, claim));
                 }
                 RoomOutput::Control(seat, bytes) => {
                     self.post(seat, Delivery::Control(bytes.to_vec()));
                 }
-                RoomOutput::Event(seat, bytes) => self.post(seat, Delivery::Event(bytes.to_vec())),
+                RoomOutput::Event(seat, Lane::Events, bytes) => {
+                    self.post(seat, Delivery::Event(bytes.to_vec()));
+                }
+                RoomOutput::Event(seat, Lane::Bulk, bytes) => self.post_bulk(seat, bytes.to_vec()),
                 RoomOutput::State(seat, bytes) => self.post(seat, Delivery::State(bytes.to_vec())),
                 RoomOutput::Disconnect(seat, code) => self.post(seat, Delivery::End(code)),
                 RoomOutput::Shown(listing) => self.listing = Some(*listing),
                 RoomOutput::Closed => self.room_closed = true,
             }
         }
+    }
+
+    /// The bulk lane is as reliable, and later.
+    fn post_bulk(&mut self, seat: Seat, bytes: Vec<u8>) {
+        let index = self.client_of.get(&seat.peer).copied();
+        let Some(client) = index.map(|index| &mut self.clients[index]) else { return };
+        if client.seat != Some(seat) || client.asleep {
+            return;
+        }
+        let at = self.now + Duration::from_millis(self.rng.u64(100..300));
+        let at = client.bulk_stream.back().map_or(at, |(last, _)| at.max(*last));
+        client.bulk_stream.push_back((at, bytes));
     }
 
     /// Streams are reliable and ordered, and late.

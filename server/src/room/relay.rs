@@ -1,0 +1,86 @@
+//! Who says what to whom: reliable events, and the groups that peers choose to hear.
+
+use bytes::Bytes;
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
+use nucleus_protocol::session::{self, Code, EventDown, StateReply, Subscribe};
+use nucleus_protocol::time::Time;
+
+use super::events::{Event, EventTarget, Recipients};
+use super::{Room, RoomOutput, Seat};
+use crate::shard::PeerId;
+
+impl Room {
+    /// Relays an event, or a piece of a larger message.
+    pub fn handle_event(&mut self, now: Time, from: Seat, event: Event) {
+        if !self.is_seated(from) {
+            return;
+        }
+        let Event { lane, target, channel, piece, payload } = event;
+        let to = self.recipients(from.peer, target).filter(|_| payload.len() <= MAX_EVENT_PAYLOAD);
+        let Some(to) = to else { return self.remove(now, from.peer, Code::EventTooLarge) };
+        let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
+        let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
+            return;
+        };
+        if !sender.takes_piece(piece, payload.len()) {
+            return self.remove(now, from.peer, Code::EventTooLarge);
+        }
+        let taken = &mut sender.taken[lane.index()];
+        *taken = taken.wrapping_add(1);
+        sender.arrived = true;
+        let event = EventDown {
+            peer: from.peer.0,
+            roster_version: since_version,
+            sequence: self.events.number(),
+            channel,
+            piece,
+            payload,
+        };
+        let message = Bytes::from(session::encode(&event));
+        for (peer, state) in &self.peers {
+            if state.is_in() && to.include(from.peer, *peer) {
+                self.outputs.push_back(RoomOutput::Event(state.seat(*peer), lane, message.clone()));
+            }
+        }
+        self.events.push(now, lane, from.peer, to, message);
+    }
+
+    /// Takes the groups that a peer hears from now on, in place of those before. One that comes before
+    /// `Joined` is dropped, as an event is.
+    pub fn handle_subscribe(&mut self, from: Seat, asked: &Subscribe) {
+        if !self.is_seated(from) {
+            return;
+        }
+        let Some(asking) = self.peers.get_mut(&from.peer).filter(|p| p.is_in()) else { return };
+        asking.arrived = true;
+        asking.groups = GroupSet(asked.groups);
+        self.outputs.push_back(RoomOutput::Subscribe(from, asking.groups));
+        let version = self.state.version();
+        let reply = StateReply { request: asked.request, code: 0, failed: 0, version };
+        self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
+    }
+
+    /// The host of this moment, 0 = nobody.
+    pub fn host(&self) -> PeerId {
+        PeerId(self.state.host(&self.peers))
+    }
+
+    /// Who is meant; `None`: more than an event may name. The host and the members of a group are those
+    /// of this moment, also for whoever comes back later and asks for what it has missed.
+    fn recipients(&self, from: PeerId, target: EventTarget) -> Option<Recipients> {
+        Some(match target {
+            EventTarget::All => Recipients::All,
+            EventTarget::Others => Recipients::Others,
+            EventTarget::Listed(listed) => return Recipients::listed(listed),
+            // Nobody has the number 0: an event to a host that is not there is for nobody.
+            EventTarget::Host => Recipients::Listed(vec![self.host()]),
+            EventTarget::Group(group) => {
+                let members = self.peers.iter().filter(|(_, p)| p.groups.contains(group));
+                let others = members.map(|(peer, _)| *peer).filter(|peer| *peer != from);
+                // In order already, for the map is; and as many as the room has.
+                Recipients::Listed(others.collect())
+            }
+        })
+    }
+}

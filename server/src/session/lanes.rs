@@ -1,0 +1,160 @@
+//! The streams that a client opens: its events and its bulk lane, one of each.
+
+use std::sync::atomic::Ordering;
+
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::limits as wire_limits;
+use nucleus_protocol::session::{
+    self, Code, EventUp, Lane, PIECE_CONTINUES, PIECE_MORE, Schema, TO_ALL, TO_GROUP, TO_HOST,
+    TO_LISTED, TO_OTHERS,
+};
+use quinn::{Connection, RecvStream};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::SessionContext;
+use super::intake::Intake;
+use super::wire::{ReadError, read_message};
+use crate::directory::RoomHandle;
+use crate::limits;
+use crate::room::task::RoomInput;
+use crate::room::{Event, EventTarget, Seat};
+use crate::shard::PeerId;
+
+/// Which of the client's lanes are open: begun and not at their end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LaneStreams([bool; 2]);
+
+impl LaneStreams {
+    pub(super) fn any_open(self) -> bool {
+        self.0 != [false; 2]
+    }
+}
+
+/// Waits for the connection to say itself why a stream broke.
+pub(super) async fn broken() -> Code {
+    std::future::pending().await
+}
+
+/// Takes what the client says on both lanes.
+pub(super) async fn read_lanes(
+    connection: &Connection,
+    room: &RoomHandle,
+    from: Seat,
+    context: &SessionContext,
+    open: watch::Sender<LaneStreams>,
+) -> Code {
+    let ((events, take_events), (bulk, take_bulk)) = (oneshot::channel(), oneshot::channel());
+    tokio::select! {
+        code = relay(Lane::Events, take_events, room, from, context, &open) => code,
+        code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
+        () = accept(connection, [Some(events), Some(bulk)], &open) => broken().await,
+    }
+}
+
+/// Hands the first stream of each lane on and refuses all others, until the connection is gone. One of
+/// a type that a later version may know is refused as well, and the session goes on without it.
+async fn accept(
+    connection: &Connection,
+    mut takers: [Option<oneshot::Sender<RecvStream>>; 2],
+    open: &watch::Sender<LaneStreams>,
+) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let mut kind = [0];
+        let read = timeout(limits::STREAM_TYPE_TIME, stream.read_exact(&mut kind)).await;
+        let lane = matches!(read, Ok(Ok(()))).then(|| Lane::of_stream(kind[0])).flatten();
+        let taker = lane.and_then(|lane| Some((lane, takers[lane.index()].take()?)));
+        let Some((lane, taker)) = taker else {
+            // Fails only for a stream that has ended by itself.
+            let _stopped = stream.stop((Code::Malformed as u32).into());
+            continue;
+        };
+        open.send_modify(|open| open.0[lane.index()] = true);
+        // Its reader waits as long as this loop runs.
+        let _taken = taker.send(stream);
+    }
+}
+
+async fn relay(
+    lane: Lane,
+    stream: oneshot::Receiver<RecvStream>,
+    room: &RoomHandle,
+    from: Seat,
+    context: &SessionContext,
+    open: &watch::Sender<LaneStreams>,
+) -> Code {
+    let Ok(stream) = stream.await else { return broken().await };
+    // Many sessions never say anything: what reading takes is on the heap from the first word on.
+    match Box::pin(relay_all(lane, stream, room, from, context)).await {
+        Some(code) => code,
+        None => {
+            open.send_modify(|open| open.0[lane.index()] = false);
+            broken().await
+        }
+    }
+}
+
+/// `None`: the stream has ended.
+async fn relay_all(
+    lane: Lane,
+    mut stream: RecvStream,
+    room: &RoomHandle,
+    from: Seat,
+    context: &SessionContext,
+) -> Option<Code> {
+    let (mut intake, taken) = match lane {
+        Lane::Events => (event_intake(context), &context.counters.events_in),
+        Lane::Bulk => (bulk_intake(context), &context.counters.bulk_in),
+    };
+    loop {
+        intake.ready().await;
+        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
+            Ok(message) => message,
+            Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
+                return Some(Code::EventTooLarge);
+            }
+            Err(ReadError::Header(_)) => return Some(Code::Malformed),
+            Err(ReadError::Ended | ReadError::Broken(_)) => return None,
+        };
+        intake.took(body.len(), room, from);
+        let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
+        let Some(event) = event else { return Some(Code::Malformed) };
+        taken.fetch_add(1, Ordering::Relaxed);
+        room.post(RoomInput::Event { from, event }).await;
+    }
+}
+
+fn event_intake(context: &SessionContext) -> Intake {
+    let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
+    let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
+    Intake::new(context.clock, events, bytes, wire_limits::MAX_EVENT_MESSAGE)
+}
+
+fn bulk_intake(context: &SessionContext) -> Intake {
+    let pieces = (limits::BULK_PER_SECOND, limits::BULK_BURST);
+    let bytes = (limits::BULK_BYTES_PER_SECOND, limits::BULK_BYTES_BURST);
+    Intake::new(context.clock, pieces, bytes, wire_limits::MAX_EVENT_MESSAGE)
+}
+
+fn event(lane: Lane, body: &[u8]) -> Option<Event> {
+    let event = session::access::<EventUp>(body).ok()?;
+    let pieces = if lane == Lane::Bulk { PIECE_MORE | PIECE_CONTINUES } else { 0 };
+    if event.piece & !pieces != 0 {
+        return None;
+    }
+    let target = match event.target {
+        TO_ALL => EventTarget::All,
+        TO_OTHERS => EventTarget::Others,
+        TO_LISTED => {
+            EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
+        }
+        TO_HOST => EventTarget::Host,
+        TO_GROUP => {
+            let [number] = &event.peers[..] else { return None };
+            EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)
+        }
+        _ => return None,
+    };
+    let payload = event.payload.to_vec();
+    Some(Event { lane, target, channel: event.channel, piece: event.piece, payload })
+}

@@ -1,0 +1,151 @@
+//! Large messages beside events, through the client's own API.
+
+use std::time::Duration;
+
+use nucleus_client::session::{EventOutbox, ResumeFrom, SessionEvent, To};
+use nucleus_client::{Code, Room, RoomEvent, SendError};
+use nucleus_protocol::session::{NEW_PEER, RESUMED};
+
+use crate::returns::session;
+use crate::support::{TestServer, until};
+
+const LARGEST: usize = 64 << 10;
+
+fn pattern(n: u8) -> Vec<u8> {
+    (0..LARGEST).map(|at| (at as u8).wrapping_mul(7) ^ n).collect()
+}
+
+async fn bulk(room: &Room) -> Vec<u8> {
+    until(room, |event| match event {
+        RoomEvent::Bulk { payload, .. } => Some(payload),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
+    let server = TestServer::start().await;
+    let (a, b) = (server.join("a").await, server.join("b").await);
+    let too_large = a.send_bulk(To::All, 0, &vec![0; LARGEST + 1]).await;
+    assert_eq!(too_large, Err(SendError::TooLarge { len: LARGEST + 1, limit: LARGEST }));
+    // The rate lets four through at once, and the rest at one a second: events overtake them.
+    for n in 0..6 {
+        a.send_bulk(To::Others, 5, &pattern(n)).await.unwrap();
+    }
+    a.send_event(To::Others, 1, b"now").await.unwrap();
+    let (mut large, mut overtaken) = (0, None);
+    while large < 6 {
+        let event = until(&b, |event| match event {
+            RoomEvent::Bulk { channel, payload, .. } => Some((channel, payload)),
+            RoomEvent::Event { channel, payload, .. } => Some((channel, payload)),
+            _ => None,
+        });
+        match event.await {
+            (5, payload) => {
+                assert!(payload == pattern(large), "message {large} is another");
+                large += 1;
+            }
+            (channel, payload) => {
+                assert_eq!((channel, payload.as_slice()), (1, &b"now"[..]));
+                overtaken = Some(large);
+            }
+        }
+    }
+    assert!(overtaken.is_some_and(|large| large < 6), "{overtaken:?}");
+    assert_eq!(b.stats().bulk_dropped, 0);
+}
+
+/// Both lanes of one peer over sessions that are taken from under it again and again: everything
+/// arrives once, in order, whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_lanes_deliver_exactly_once_over_resumes() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let first = session(&server, &server.token("a"), None).await;
+    let mut joined = first.joined().clone();
+    assert_eq!(joined.resumed, NEW_PEER);
+    let outbox = EventOutbox::default();
+    let (sender, mut receiver) = first.split();
+    outbox.attach(sender, &joined, true);
+    let sending = {
+        let outbox = outbox.clone();
+        tokio::spawn(async move {
+            for n in 0..12 {
+                let large = &pattern(n)[..40_000];
+                outbox.send_bulk(To::Others, 5, large).await.unwrap();
+                outbox.send(To::Others, 1, &[n]).await.unwrap();
+            }
+        })
+    };
+    let resuming = async {
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let resume = ResumeFrom {
+                ticket: joined.ticket.clone(),
+                last_event: receiver.last_event(),
+                last_bulk: receiver.last_bulk(),
+            };
+            let again = session(&server, "not asked for", Some(resume)).await;
+            joined = again.joined().clone();
+            assert_eq!(joined.resumed, RESUMED);
+            let (sender, next) = again.split();
+            while !matches!(
+                receiver.next().await,
+                SessionEvent::Closed { code: Some(Code::Replaced), .. }
+            ) {}
+            receiver = next;
+            outbox.attach(sender, &joined, true);
+        }
+        // The last session stays until everything is through.
+        loop {
+            receiver.next().await;
+        }
+    };
+    let listening = async {
+        let (mut events, mut large) = (0, 0);
+        while events < 12 || large < 12 {
+            let heard = until(&watcher, |event| match event {
+                RoomEvent::Bulk { payload, .. } => Some(Err(payload)),
+                RoomEvent::Event { payload, .. } => Some(Ok(payload)),
+                _ => None,
+            });
+            match heard.await {
+                Ok(event) => {
+                    assert_eq!(event, [events]);
+                    events += 1;
+                }
+                Err(payload) => {
+                    assert!(payload == pattern(large)[..40_000], "message {large} is another");
+                    large += 1;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = resuming => {}
+        () = listening => {}
+    }
+    sending.await.unwrap();
+    assert_eq!(watcher.stats().bulk_dropped, 0);
+}
+
+/// Who joins in the middle of a message does not get its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
+    let server = TestServer::start().await;
+    let a = server.join("a").await;
+    // The budget is used up by whole ones, so that the next comes in pieces with pauses.
+    let sending = async {
+        for n in 0..6 {
+            a.send_bulk(To::All, 0, &pattern(n)).await.unwrap();
+        }
+    };
+    let joining = async {
+        while bulk(&a).await != pattern(3) {}
+        server.join("b").await
+    };
+    let ((), b) = tokio::join!(sending, joining);
+    let first = bulk(&b).await;
+    assert!((4..6).any(|n| first == pattern(n)), "half a message");
+}
