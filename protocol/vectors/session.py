@@ -17,6 +17,8 @@ OPERATION = [("kind", 1), ("scope", 1), ("id", 8), ("mode", 1), ("peer", 4), ("k
 FIELD = [("key", STRING), ("value", VALUE), ("version", 8)]
 ENTITY = [("scope", 1), ("id", 8), ("owner", 4), ("mode", 1), ("fields", ("list", FIELD))]
 CHANGE = [("kind", 1), ("scope", 1), ("id", 8), ("peer", 4), ("mode", 1), ("key", STRING), ("value", VALUE)]
+NAMES = ("list", STRING)
+PERSON = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("room", STRING), ("name", STRING),
          ("capacity", 2), ("suites", STRING)],
@@ -33,6 +35,16 @@ ARCHIVES = {
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
     52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
+    20: [("token", STRING), ("name", STRING), ("status", 1)],
+    21: [("user", STRING), ("name", STRING), ("role", STRING), ("server_time", 8), ("clock_epoch", 4),
+         ("ring_ms", 4), ("call", 8)],
+    72: [("request", 4), ("roles", NAMES), ("users", NAMES)],
+    73: [("status", 1)],
+    74: [("request", 4), ("code", 2), ("whole", 1), ("total", 4), ("people", ("list", PERSON)), ("gone", NAMES)],
+    80: [("request", 4), ("act", 1), ("call", 8), ("users", NAMES), ("text", STRING)],
+    81: [("request", 4), ("code", 2), ("call", 8)],
+    82: [("call", 8), ("kind", 1), ("user", STRING), ("name", STRING), ("room", STRING), ("code", 2),
+         ("members", NAMES), ("text", STRING)],
 }
 
 

@@ -31,6 +31,10 @@ pub enum Schema {
     Leave = 18,
     /// [`super::RosterUpdate`]
     RosterUpdate = 19,
+    /// [`super::Enter`]
+    Enter = 20,
+    /// [`super::Entered`]
+    Entered = 21,
     /// [`super::EventUp`]
     EventUp = 32,
     /// [`super::EventDown`]
@@ -45,10 +49,22 @@ pub enum Schema {
     StateUpdate = 51,
     /// [`super::Moderate`]
     Moderate = 52,
+    /// [`super::WatchPeople`]
+    WatchPeople = 72,
+    /// [`super::SetStatus`]
+    SetStatus = 73,
+    /// [`super::People`]
+    People = 74,
+    /// [`super::CallRequest`]
+    CallRequest = 80,
+    /// [`super::CallReply`]
+    CallReply = 81,
+    /// [`super::CallUpdate`]
+    CallUpdate = 82,
 }
 
 impl Schema {
-    const ALL: [Schema; 14] = [
+    const ALL: [Schema; 22] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -56,6 +72,8 @@ impl Schema {
         Schema::Joined,
         Schema::Leave,
         Schema::RosterUpdate,
+        Schema::Enter,
+        Schema::Entered,
         Schema::EventUp,
         Schema::EventDown,
         Schema::StateRequest,
@@ -63,6 +81,12 @@ impl Schema {
         Schema::StateSnapshot,
         Schema::StateUpdate,
         Schema::Moderate,
+        Schema::WatchPeople,
+        Schema::SetStatus,
+        Schema::People,
+        Schema::CallRequest,
+        Schema::CallReply,
+        Schema::CallUpdate,
     ];
 
     /// How this schema's bodies are encoded.

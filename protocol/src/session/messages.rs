@@ -4,6 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, People, SetStatus, WatchPeople};
 use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate};
 
 /// Ties an archived type to its schema id.
@@ -19,6 +20,7 @@ macro_rules! archived {
 }
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
+archived!(Enter, Entered, WatchPeople, SetStatus, People, CallRequest, CallReply, CallUpdate);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -70,6 +70,8 @@ fn ranges_are_checked_in_file_and_flags() {
         ("[limits]\nroom_capacity = 4001", "limits.room_capacity"),
         ("[limits]\nunjoined_timeout = \"6s\"", "limits.unjoined_timeout"),
         ("[limits]\npeer_ttl = \"0s\"", "limits.peer_ttl = 0s is out of range: write 1s to 600s"),
+        ("[limits]\nring_time = \"4s\"", "limits.ring_time = 4s is out of range: write 5s to 300s"),
+        ("[limits]\ntenant_calls = 0", "limits.tenant_calls"),
         ("[limits]\negress_bits_per_s = 1", "limits.egress_bits_per_s"),
     ] {
         let message = refusal(text);

@@ -2,6 +2,7 @@
 
 mod canonical;
 pub mod endpoint;
+mod hall;
 mod handshake;
 mod intake;
 pub mod outgoing;
@@ -20,6 +21,7 @@ use nucleus_protocol::session::Code;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
+use crate::hall::registry::Halls;
 use crate::token::Verifier;
 use runtime::Handshakes;
 use ticket::TicketKey;
@@ -34,6 +36,8 @@ pub struct SessionContext {
     pub run: u32,
     /// Finds and makes rooms.
     pub directory: Arc<Directory>,
+    /// Finds and makes halls.
+    pub halls: Arc<Halls>,
     /// The one clock.
     pub clock: Clock,
     /// What tokens name as their audience, told in `Welcome`.
@@ -65,8 +69,10 @@ pub struct SessionCounters {
     pub joins: AtomicU64,
     /// Resumes.
     pub resumes: AtomicU64,
+    /// Sessions that entered without joining a room.
+    pub enters: AtomicU64,
     /// Refusals and ends, by the position of their code in [`Code::ALL`].
-    ended: [AtomicU64; Code::ALL.len()],
+    ended: ByCode,
     /// Events taken from clients.
     pub events_in: AtomicU64,
     /// Events written to clients.
@@ -77,17 +83,26 @@ pub struct SessionCounters {
     pub state_out: AtomicU64,
 }
 
+/// A count for each code. There are more of them than the standard library's arrays have defaults for.
+struct ByCode([AtomicU64; Code::ALL.len()]);
+
+impl Default for ByCode {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Code::ALL.len()])
+    }
+}
+
 impl SessionCounters {
     /// A session was refused or ended.
     pub fn ended(&self, code: Code) {
         if let Some(at) = Code::ALL.iter().position(|c| *c == code) {
-            self.ended[at].fetch_add(1, Ordering::Relaxed);
+            self.ended.0[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// How often each code was given.
     pub fn by_code(&self) -> impl Iterator<Item = (Code, u64)> {
-        let counts = self.ended.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.ended.0.iter().map(|count| count.load(Ordering::Relaxed));
         Code::ALL.iter().copied().zip(counts)
     }
 }
