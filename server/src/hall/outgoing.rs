@@ -80,7 +80,8 @@ mod tests {
         let (outgoing, mut queue) = hall_outgoing(permit().await);
         let large = || outgoing.push(vec![0; limits::HALL_BACKLOG_BYTES].into());
         assert_eq!([large(), large()], [Pushed::Queued, Pushed::Behind]);
-        queue.written(queue.next().await.unwrap().len());
+        let taken = queue.next().await.unwrap().len();
+        queue.written(taken);
         assert_eq!(large(), Pushed::Queued);
 
         let (outgoing, queue) = hall_outgoing(permit().await);

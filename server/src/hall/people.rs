@@ -26,14 +26,19 @@ pub(super) struct Person {
 
 impl Person {
     pub(super) fn status(&self) -> u8 {
-        let chosen = |wanted| self.devices.iter().any(|(_, status)| *status == wanted);
-        if self.engaged || chosen(status::BUSY) {
+        let online = self.devices.iter().any(|(_, chosen)| *chosen == status::ONLINE);
+        if self.engaged || self.wants_no_calls() {
             status::BUSY
-        } else if chosen(status::ONLINE) {
+        } else if online {
             status::ONLINE
         } else {
             status::AWAY
         }
+    }
+
+    /// Busy by choice.
+    pub(super) fn wants_no_calls(&self) -> bool {
+        self.devices.iter().any(|(_, chosen)| *chosen == status::BUSY)
     }
 
     /// Somebody to show: who is in a call is it, even while no session of his is left.
@@ -159,7 +164,12 @@ impl People {
     /// What they are to be told, once it is due.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Changes> {
         self.changes.due.filter(|due| *due <= now)?;
-        Some(std::mem::take(&mut self.changes))
+        Some(self.take_changes())
+    }
+
+    /// The same at once.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 
     fn number(&mut self, user: String, name: String, role: String) -> u64 {

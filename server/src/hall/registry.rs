@@ -123,7 +123,7 @@ impl Halls {
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let (halls, key, config) = (self.clone(), key.clone(), self.config.clone());
         self.sessions.spawn(async move {
-            HallTask::run(config, halls.clock, receiver).await;
+            HallTask::run(key.clone(), config, halls.clock, receiver).await;
             halls.forget(&key, id);
         });
         HallHandle { id, mailbox }

@@ -7,6 +7,7 @@ use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
+use super::registry::HallKey;
 use super::{Device, Hall, HallConfig, HallOutgoing, HallOutput, HallRequest, Visitor};
 use crate::limits;
 use crate::session::outgoing::Pushed;
@@ -27,6 +28,7 @@ pub enum HallInput {
 
 /// A hall's task.
 pub struct HallTask {
+    key: HallKey,
     hall: Hall,
     clock: Clock,
     sessions: HashMap<Device, HallOutgoing>,
@@ -35,9 +37,14 @@ pub struct HallTask {
 impl HallTask {
     /// Runs the hall until it is empty. The mailbox is closed then: what was still in it is dropped,
     /// and whoever waits for an answer finds the hall dead and tries a new one.
-    pub async fn run(config: HallConfig, clock: Clock, mut mailbox: mpsc::Receiver<HallInput>) {
+    pub async fn run(
+        key: HallKey,
+        config: HallConfig,
+        clock: Clock,
+        mut mailbox: mpsc::Receiver<HallInput>,
+    ) {
         let hall = Hall::new(config);
-        let mut task = Self { hall, clock, sessions: HashMap::new() };
+        let mut task = Self { key, hall, clock, sessions: HashMap::new() };
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
             let due = task.hall.poll_timeout();
@@ -52,7 +59,7 @@ impl HallTask {
             let now = task.now();
             inputs.drain(..).for_each(|input| task.take(now, input));
             task.hall.handle_timeout(now);
-            task.carry_out();
+            task.carry_out().await;
             if task.hall.is_over() {
                 return;
             }
@@ -92,7 +99,7 @@ impl HallTask {
         }
     }
 
-    fn carry_out(&mut self) {
+    async fn carry_out(&mut self) {
         while let Some(output) = self.hall.poll_output() {
             match output {
                 HallOutput::Send(device, message) => {
@@ -103,6 +110,18 @@ impl HallTask {
                         Some(Pushed::Gone) => self.lost(self.now(), device),
                         Some(Pushed::Queued) | None => {}
                     }
+                }
+                HallOutput::OpenRoom(call, ..) => {
+                    let now = self.now();
+                    self.hall.handle_room_opened(now, call, Ok(()));
+                }
+                HallOutput::Invite(..) | HallOutput::Uninvite(..) => {}
+                HallOutput::Audit(call, users, None) => {
+                    tracing::info!(target: "audit", tenant = self.key.tenant, call, ?users, "call");
+                }
+                HallOutput::Audit(call, users, Some(code)) => {
+                    let tenant = &self.key.tenant;
+                    tracing::info!(target: "audit", tenant, call, ?users, %code, "call ended");
                 }
                 HallOutput::Disconnect(device, code) => {
                     if let Some(outgoing) = self.sessions.remove(&device) {

@@ -6,19 +6,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
-use nucleus_protocol::session::{self, Code, Enter, Schema, SetStatus, status};
+use nucleus_protocol::session::{
+    self, CallRequest, Code, Enter, Schema, SetStatus, WatchPeople, call_act, status,
+};
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
-use super::handshake::{Refusal, display_name, text_of, token_code};
+use super::handshake::{Refusal, display_name, random, text, text_of, token_code};
 use super::peer::{broken, ended, refuse_streams};
 use super::wire::{ReadError, read_message};
 use crate::hall::registry::{HallHandle, HallKey};
 use crate::hall::task::HallInput;
-use crate::hall::{Device, HallQueue, HallRequest, Visitor, hall_outgoing};
+use crate::hall::{Act, CallSeed, Device, Filter, HallQueue, HallRequest, Visitor, hall_outgoing};
 use crate::limits;
 use crate::rate::Bucket;
 use crate::token::Admission;
@@ -159,6 +161,45 @@ fn request(schema: Schema, body: &[u8]) -> Option<HallRequest> {
             let SetStatus { status } = session::owned(body).ok()?;
             is_chosen(status).then_some(HallRequest::SetStatus(status))
         }
+        Schema::WatchPeople => {
+            let asked: WatchPeople = session::owned(body).ok()?;
+            Some(HallRequest::Watch(asked.request, Filter::new(&asked)))
+        }
+        Schema::CallRequest => {
+            let asked: CallRequest = session::owned(body).ok()?;
+            let seed = CallSeed {
+                call: u64::from_le_bytes(random()).max(1),
+                room: u128::from_le_bytes(random()),
+            };
+            Some(HallRequest::Call(asked.request, act(&asked), seed))
+        }
+        _ => None,
+    }
+}
+
+/// What a request does to a call; `None` where it breaks the limits.
+fn act(asked: &CallRequest) -> Option<Act> {
+    let call = asked.call;
+    let names = asked.users.iter().map(|user| text(user, 1, wire_limits::MAX_NAME));
+    let mut users = Vec::new();
+    for user in names.take(wire_limits::MAX_CALL_USERS + 1) {
+        let user = user?;
+        if !users.contains(&user) {
+            users.push(user);
+        }
+    }
+    if asked.act == call_act::START {
+        let about = text(&asked.text, 0, wire_limits::MAX_CALL_TEXT)?;
+        let some = (1..=wire_limits::MAX_CALL_USERS).contains(&asked.users.len());
+        return some.then_some(Act::Start(users, about));
+    }
+    match (asked.act, users.pop()) {
+        (call_act::ADD, Some(user)) if users.is_empty() => Some(Act::Add(call, user)),
+        (_, Some(_)) => None,
+        (call_act::ACCEPT, None) => Some(Act::Accept(call)),
+        (call_act::REJECT, None) => Some(Act::Reject(call)),
+        (call_act::CANCEL, None) => Some(Act::Cancel(call)),
+        (call_act::HANG_UP, None) => Some(Act::HangUp(call)),
         _ => None,
     }
 }
