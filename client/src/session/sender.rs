@@ -17,7 +17,7 @@ use super::stream::MessageWriter;
 use crate::roster::PeerId;
 
 /// How long a leave waits for the server to confirm it.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who gets an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,12 @@ impl Shared {
             events: Mutex::new(MessageWriter::new(stream::EVENTS)),
             max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
         }
+    }
+
+    /// Sends a message on the control stream.
+    pub(super) async fn send(&self, message: Vec<u8>) -> Result<(), SendError> {
+        let mut control = self.control.lock().await;
+        control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
     pub(super) fn close(&self, code: Code, reason: &str) {

@@ -95,7 +95,7 @@ impl PeerSession {
     }
 }
 
-async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
+pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     match end.wait_for(Option::is_some).await {
         Ok(code) => code.unwrap_or(Code::Internal),
         // The room dropped the queues without a word: it is gone.
@@ -104,7 +104,7 @@ async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
 }
 
 /// Waits for the connection to say itself why a stream broke.
-async fn broken() -> Code {
+pub(super) async fn broken<T>() -> T {
     std::future::pending().await
 }
 
@@ -188,7 +188,7 @@ async fn accept_events(connection: &Connection) -> Option<RecvStream> {
 }
 
 /// There is one event stream: refuses whatever comes beside it.
-async fn refuse_streams(connection: &Connection) {
+pub(super) async fn refuse_streams(connection: &Connection) {
     while let Ok(mut stream) = connection.accept_uni().await {
         refuse_stream(&mut stream);
     }
