@@ -1,11 +1,12 @@
 //! What a hall has for one session: a bounded queue and a way to end it.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use nucleus_protocol::session::Code;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::limits;
 use crate::session::outgoing::Pushed;
@@ -13,7 +14,7 @@ use crate::session::queue::{PushError, Receiver, Sender, queue};
 
 /// The hall's end. While the hall keeps it, the session counts as a joined one.
 pub struct HallOutgoing {
-    _permit: OwnedSemaphorePermit,
+    _permit: Box<dyn Any + Send>,
     messages: Sender<Bytes>,
     backlog: Arc<AtomicUsize>,
     end: watch::Sender<Option<Code>>,
@@ -28,12 +29,12 @@ pub struct HallQueue {
 }
 
 /// Both ends.
-pub fn hall_outgoing(permit: OwnedSemaphorePermit) -> (HallOutgoing, HallQueue) {
+pub fn hall_outgoing(permit: impl Any + Send) -> (HallOutgoing, HallQueue) {
     let (messages, waiting) = queue(limits::HALL_QUEUE);
     let (end, ended) = watch::channel(None);
     let backlog = Arc::new(AtomicUsize::new(0));
     let queue = HallQueue { messages: waiting, backlog: backlog.clone(), end: ended };
-    (HallOutgoing { _permit: permit, messages, backlog, end }, queue)
+    (HallOutgoing { _permit: Box::new(permit), messages, backlog, end }, queue)
 }
 
 impl HallOutgoing {
