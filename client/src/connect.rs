@@ -22,7 +22,7 @@ const DEFAULT_PORT: u16 = 5055;
 const DEFAULT_ROOM: &str = "demo";
 /// How long a lost session is tried again where the application says nothing: a server's restart, or
 /// the way through a building without Wi-Fi.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
 /// Addresses tried of one name: with 10 s each, more would keep a person waiting for nothing.
 const MAX_ADDRESSES: usize = 2;
 
@@ -205,19 +205,23 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
 }
 
-async fn resolve(server: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+pub(crate) async fn resolve(
+    server: &str,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let found = tokio::net::lookup_host((host, port)).await;
     let source = |source| ConnectError::Resolve { server: server.to_owned(), source };
     Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
 }
 
-fn unresolved(server: &str, why: &str) -> ConnectError {
+pub(crate) fn unresolved(server: &str, why: &str) -> ConnectError {
     let source = std::io::Error::new(std::io::ErrorKind::NotFound, why.to_owned());
     ConnectError::Resolve { server: server.to_owned(), source }
 }
 
 /// `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port`.
-fn host_and_port(server: &str) -> (&str, u16) {
+pub(crate) fn host_and_port(server: &str) -> (&str, u16) {
     let bare = server.parse::<IpAddr>().is_ok();
     let split = server.rsplit_once(':').filter(|_| !bare);
     let with_port = split.and_then(|(host, port)| Some((host, port.parse().ok()?)));

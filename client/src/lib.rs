@@ -16,7 +16,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`connect`] and [`Room`] are all an application needs. Below them, each usable alone:
+//! [`connect`] and [`Room`] are all that an application needs in a room; [`enter`] and [`Hall`] make it
+//! reachable outside of rooms, and call others. Below them, each usable alone:
 //! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
 //! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of
 //! its server.
@@ -26,6 +27,7 @@
 
 mod connect;
 mod event;
+mod hall;
 mod queue;
 pub mod realtime;
 mod room;
@@ -37,6 +39,7 @@ pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, VoicePacket};
+pub use hall::{CallId, EnterOptions, Hall, HallError, HallEvent, Person, RoomInfo, Status, enter};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;

@@ -144,6 +144,17 @@ pub const MAX_ROOM_LIST: usize = 500;
 pub const MAX_LISTED_VALUE: usize = 256;
 /// Longest ban from a room: whoever is to stay out for longer gets no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
+/// Most users that one call rings, and most members of a call: more is a meeting, which has a room of
+/// its own.
+pub const MAX_CALL_USERS: usize = 16;
+/// Largest text of a call in bytes: a line or two that a person reads while it rings.
+pub const MAX_CALL_TEXT: usize = 256;
+/// Most roles and users that a view of people names, together: a team.
+pub const MAX_WATCH_NAMES: usize = 64;
+/// Most people that a view shows: more than anybody scrolls through.
+pub const MAX_PEOPLE: usize = 1_000;
+/// Largest request of a session outside rooms in bytes: a view that names as many as it may.
+pub const MAX_HALL_REQUEST: usize = 16 << 10;
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;
 /// Largest room name in bytes.
@@ -174,4 +185,6 @@ const _: () = assert!(
         + MAX_HANDSHAKE_MESSAGE
         < MAX_CONTROL_MESSAGE
 );
+const _: () = assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_HALL_REQUEST);
+const _: () = assert!(MAX_PEOPLE * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);
 const _: () = assert!(MAX_ROOM_PEERS < crate::realtime::TARGET_RESERVED);

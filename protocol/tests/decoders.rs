@@ -5,9 +5,10 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
-    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
-    RoomList, RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
-    WatchRooms, Welcome,
+    self, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello, Join,
+    Joined, Leave, MessageHeader, Moderate, People, Refuse, RoomList, RosterUpdate, SetStatus,
+    StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, WatchPeople, WatchRooms,
+    Welcome,
 };
 use proptest::prelude::*;
 
@@ -27,6 +28,10 @@ fn decode_everything(bytes: &[u8]) {
     let _lobby = (session::owned::<WatchRooms>(bytes), session::owned::<RoomList>(bytes));
     let _moderated = session::owned::<Moderate>(bytes);
     let _talk = session::owned::<Subscribe>(bytes);
+    let _entered = (session::owned::<Enter>(bytes), session::owned::<Entered>(bytes));
+    let _people = (session::owned::<WatchPeople>(bytes), session::owned::<People>(bytes));
+    let _status = (session::owned::<SetStatus>(bytes), session::owned::<CallRequest>(bytes));
+    let _calls = (session::owned::<CallReply>(bytes), session::owned::<CallUpdate>(bytes));
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
@@ -92,10 +97,38 @@ fn lobby_messages() -> [Vec<u8>; 2] {
         fields: vec![room_field(); 2],
     };
     let gone = vec![b"other".to_vec(); 2];
-    let list = RoomList { total: 9, whole: 0, rooms: vec![info; 2], gone };
+    let list = RoomList { request: 1, total: 9, whole: 0, rooms: vec![info; 2], gone };
     let filters = vec![room_filter()];
     let watch = WatchRooms { request: 1, version: b"1".to_vec(), filters };
     [session::encode(&watch), session::encode(&list)]
+}
+
+fn hall_messages() -> [Vec<u8>; 6] {
+    let names = |n: usize| (0..n).map(|n| vec![b'u'; n * 7]).collect::<Vec<_>>();
+    let (user, name, role) = (b"ada".to_vec(), b"Ada".to_vec(), b"expert".to_vec());
+    let person = session::Person { user: user.clone(), name: name.clone(), role, status: 1 };
+    let entered = Entered {
+        user: user.clone(),
+        name: name.clone(),
+        role: b"expert".to_vec(),
+        server_time: 1,
+        clock_epoch: 2,
+        ring_ms: 30_000,
+        call: 7,
+    };
+    let people = People { total: 3, people: vec![person; 3], gone: names(3), ..People::default() };
+    let update =
+        CallUpdate { call: 7, kind: 4, user, name, members: names(3), ..CallUpdate::default() };
+    let asked =
+        CallRequest { request: 1, act: 1, call: 0, users: names(3), text: b"pump 3".to_vec() };
+    [
+        session::encode(&Enter { token: vec![b't'; 300], name: b"Ada".to_vec(), status: 1 }),
+        session::encode(&entered),
+        session::encode(&WatchPeople { request: 1, roles: names(2), users: names(4) }),
+        session::encode(&people),
+        session::encode(&asked),
+        session::encode(&update),
+    ]
 }
 
 /// One valid encoding of each message, bodies only.
@@ -144,6 +177,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         .into_iter()
         .chain(state_messages())
         .chain(lobby_messages())
+        .chain(hall_messages())
         .map(|m| m[session::MESSAGE_HEADER..].to_vec())
         .collect()
 }

@@ -22,6 +22,8 @@ OPTIONS = [("capacity", 2), ("flags", 1), ("empty_ttl_ms", 4), ("listed", ("list
            ("fields", ("list", ROOM_FIELD))]
 FILTER = [("key", STRING), ("kind", 1), ("values", ("list", VALUE))]
 ROOM = [("room", STRING), ("peers", 2), ("capacity", 2), ("flags", 1), ("fields", ("list", ROOM_FIELD))]
+NAMES = ("list", STRING)
+PERSON = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("last_bulk", 8), ("room", STRING), ("name", STRING),
          ("suites", STRING), ("mode", 1), ("version", STRING), ("password", STRING),
@@ -41,8 +43,18 @@ ARCHIVES = {
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
     64: [("request", 4), ("version", STRING), ("filters", ("list", FILTER))],
-    65: [("total", 4), ("whole", 1), ("rooms", ("list", ROOM)), ("gone", ("list", STRING))],
+    65: [("request", 4), ("total", 4), ("whole", 1), ("rooms", ("list", ROOM)), ("gone", ("list", STRING))],
     52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
+    20: [("token", STRING), ("name", STRING), ("status", 1)],
+    21: [("user", STRING), ("name", STRING), ("role", STRING), ("server_time", 8), ("clock_epoch", 4),
+         ("ring_ms", 4), ("call", 8)],
+    72: [("request", 4), ("roles", NAMES), ("users", NAMES)],
+    73: [("status", 1)],
+    74: [("request", 4), ("code", 2), ("whole", 1), ("total", 4), ("people", ("list", PERSON)), ("gone", NAMES)],
+    80: [("request", 4), ("act", 1), ("call", 8), ("users", NAMES), ("text", STRING)],
+    81: [("request", 4), ("code", 2), ("call", 8)],
+    82: [("call", 8), ("kind", 1), ("user", STRING), ("name", STRING), ("room", STRING), ("code", 2),
+         ("members", NAMES), ("text", STRING)],
 }
 
 

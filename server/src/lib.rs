@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod directory;
+pub mod hall;
 pub mod http;
 pub mod limits;
 pub mod lobby;

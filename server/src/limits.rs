@@ -171,6 +171,29 @@ pub const STATE_PIECE: usize = 16 << 10;
 /// ... and a recipient that does not take one in this time is cut. There is no limit on the age of what
 /// waits behind a snapshot, which takes its time on a slow network.
 pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
+/// Messages waiting for a session outside rooms ...
+pub const HALL_QUEUE: usize = 256;
+/// ... and their bytes: two full views of people with the longest names. One further behind is cut.
+pub const HALL_BACKLOG_BYTES: usize = 1 << 20;
+/// A session outside rooms that does not take a message in this time is cut.
+pub const HALL_WRITE_TIME: Duration = EVENT_BACKLOG_AGE;
+/// Requests that a session outside rooms may make a second, on average; reading waits beyond it. A
+/// person's hand is slower.
+pub const HALL_REQUESTS_PER_SECOND: u32 = 10;
+/// ... and at once.
+pub const HALL_REQUESTS_BURST: u32 = 20;
+/// A new view of people counts for so many: it is looked for among everybody, and may fill half of the
+/// session's backlog.
+pub const WATCH_COST: u64 = 10;
+/// Changes of people are collected for this long: a shift that begins makes ten updates a second.
+pub const PEOPLE_BATCH: Duration = Duration::from_millis(100);
+/// Devices of one user in a hall; with one more the oldest goes, which is most likely a lost one.
+pub const DEVICES: usize = 16;
+/// A user without any session stays in an accepted call for so long: the time in which a session that is
+/// lost comes back.
+pub const CALL_GRACE: Duration = Duration::from_secs(30);
+/// ... and in one that still rings: whoever waits for an answer sits in front of it.
+pub const RING_GRACE: Duration = Duration::from_secs(5);
 /// How long a leaving peer's last events may take to arrive behind its leave.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to say what it is.

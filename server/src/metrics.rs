@@ -81,6 +81,7 @@ impl Metrics {
             ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
             ("joins", "Joins, resumes among them.", &c.counters.joins),
             ("resumes", "Peers that came back with their ticket.", &c.counters.resumes),
+            ("enters", "Sessions that entered without a room.", &c.counters.enters),
             ("events_in", "Reliable events taken from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
             ("bulk_in", "Pieces of the bulk lane taken from peers.", &c.counters.bulk_in),
@@ -104,6 +105,7 @@ impl Metrics {
         let gauges = [
             ("nucleus_sessions", "Joined sessions.", joined),
             ("nucleus_sessions_unjoined", "Sessions that have not joined.", unjoined),
+            ("nucleus_halls", "Tenants' halls with somebody in them.", c.halls.len() as u64),
             ("nucleus_rooms", "Rooms alive.", c.directory.len() as u64),
         ];
         for (name, help, value) in gauges {

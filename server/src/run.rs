@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::directory::Directory;
+use crate::hall::HallConfig;
+use crate::hall::registry::Halls;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -108,6 +110,11 @@ pub async fn run(
         sessions: config.limits.tenant_sessions,
         user_sessions: config.limits.user_sessions,
     });
+    let hall = HallConfig {
+        ring_time: config.limits.ring_time,
+        calls: config.limits.tenant_calls as usize,
+        clock_epoch: epoch,
+    };
     let max_rooms = config.limits.rooms as usize;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let tickets = Arc::new(tickets);
@@ -120,6 +127,7 @@ pub async fn run(
             room,
             (tickets.clone(), tenants),
         ),
+        halls: Halls::new(hall, clock),
         tickets,
         run: epoch,
         clock,
@@ -166,8 +174,8 @@ pub async fn run(
 async fn drain(endpoints: &[quinn::Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
-        context.directory.shut_down(code).await;
-        // Sessions of the ended rooms close by themselves; whoever had not joined is told here.
+        tokio::join!(context.directory.shut_down(code), context.halls.shut_down(code));
+        // Sessions of the ended rooms and halls close by themselves; whoever had not joined is told here.
         tokio::time::sleep(limits::LAST_WORDS).await;
         for endpoint in endpoints {
             endpoint.close((code as u32).into(), code.name().as_bytes());

@@ -302,7 +302,7 @@ fn has_aes() -> bool {
     return false;
 }
 
-enum Failure {
+pub(super) enum Failure {
     Join(JoinError),
     Lost(quinn::ReadError),
 }
@@ -314,17 +314,27 @@ impl<E: Into<JoinError>> From<E> for Failure {
 }
 
 async fn joined(answers: &mut MessageReader) -> Result<Joined, Failure> {
+    welcome(answers).await?;
+    let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
+    Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
+}
+
+/// The server agrees to a version of ours.
+pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), Failure> {
     let body = expect(answers, Schema::Welcome, limits::MAX_HANDSHAKE_MESSAGE).await?;
     let welcome = Welcome::parse(&body).map_err(ProtocolError::from)?;
     if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
         return Err(ProtocolError::Version(welcome.version).into());
     }
-    let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
-    Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
+    Ok(())
 }
 
 /// The body of the message that is due, unless the server refuses.
-async fn expect(answers: &mut MessageReader, due: Schema, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn expect(
+    answers: &mut MessageReader,
+    due: Schema,
+    limit: usize,
+) -> Result<Bytes, Failure> {
     let (schema, body) = match answers.next(limit).await {
         Ok(message) => message.ok_or(ProtocolError::Ended)?,
         Err(ReadFailure::Protocol(error)) => return Err(error.into()),

@@ -181,7 +181,10 @@ impl SessionReceiver {
             Step::State(read) => return self.state.take(message(read)?),
             Step::Kind(kind) => self.opened(kind)?,
             Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
-            Step::Lost(error) => return Ok(Some(closed(error))),
+            Step::Lost(error) => {
+                let (code, text) = closed(error);
+                return Ok(Some(SessionEvent::Closed { code, text }));
+            }
         }
         Ok(None)
     }
@@ -298,14 +301,14 @@ fn message(read: Read) -> Result<Option<(Schema, Bytes)>, ProtocolError> {
     }
 }
 
-fn closed(error: ConnectionError) -> SessionEvent {
-    let (code, text) = match error {
+/// Why a connection is over, as a code and for a person.
+pub(super) fn closed(error: ConnectionError) -> (Option<Code>, String) {
+    match error {
         ConnectionError::ApplicationClosed(close) => {
             let code = Code::from_number(close.error_code.into_inner());
             (code, String::from_utf8_lossy(&close.reason).into_owned())
         }
         ConnectionError::LocallyClosed => (Some(Code::Left), "closed by this client".to_owned()),
         other => (None, other.to_string()),
-    };
-    SessionEvent::Closed { code, text }
+    }
 }

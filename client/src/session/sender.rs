@@ -20,7 +20,7 @@ use crate::roster::PeerId;
 /// Events and requests, at 0, go before it.
 const BULK_PRIORITY: i32 = -1;
 /// How long a leave waits for the server to confirm it.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who gets an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,12 @@ impl Shared {
             }),
             max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
         }
+    }
+
+    /// Sends a message on the control stream.
+    pub(super) async fn send(&self, message: Vec<u8>) -> Result<(), SendError> {
+        let mut control = self.control.lock().await;
+        control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
     pub(super) fn close(&self, code: Code, reason: &str) {

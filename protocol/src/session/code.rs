@@ -81,6 +81,8 @@ codes! {
     TenantRooms = 36, "tenant_rooms";
     /// The user has all the sessions one user may have.
     UserSessions = 37, "user_sessions";
+    /// The tenant has all the calls it may have.
+    TenantCalls = 38, "tenant_calls";
     /// An event is larger than allowed or names too many peers.
     EventTooLarge = 40, "event_too_large";
     /// The peer does not take its events or the state as fast as they come.
@@ -111,6 +113,18 @@ codes! {
     PeerObjects = 66, "peer_objects";
     /// The entity has as many fields as it takes.
     EntityFields = 67, "entity_fields";
+    /// The user wants no calls, or is in one.
+    Busy = 70, "busy";
+    /// The user has no session.
+    Unreachable = 71, "unreachable";
+    /// Nobody took the call in time.
+    NoAnswer = 72, "no_answer";
+    /// The user did not want the call.
+    Declined = 73, "declined";
+    /// The caller took the call back.
+    Cancelled = 74, "cancelled";
+    /// Somebody else took the call, or another device.
+    Answered = 75, "answered";
 }
 
 impl Code {

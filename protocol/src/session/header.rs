@@ -31,6 +31,10 @@ pub enum Schema {
     Leave = 18,
     /// [`super::RosterUpdate`]
     RosterUpdate = 19,
+    /// [`super::Enter`]
+    Enter = 20,
+    /// [`super::Entered`]
+    Entered = 21,
     /// [`super::EventUp`]
     EventUp = 32,
     /// [`super::EventDown`]
@@ -51,10 +55,22 @@ pub enum Schema {
     WatchRooms = 64,
     /// [`super::RoomList`]
     RoomList = 65,
+    /// [`super::WatchPeople`]
+    WatchPeople = 72,
+    /// [`super::SetStatus`]
+    SetStatus = 73,
+    /// [`super::People`]
+    People = 74,
+    /// [`super::CallRequest`]
+    CallRequest = 80,
+    /// [`super::CallReply`]
+    CallReply = 81,
+    /// [`super::CallUpdate`]
+    CallUpdate = 82,
 }
 
 impl Schema {
-    const ALL: [Schema; 17] = [
+    const ALL: [Schema; 25] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -62,6 +78,8 @@ impl Schema {
         Schema::Joined,
         Schema::Leave,
         Schema::RosterUpdate,
+        Schema::Enter,
+        Schema::Entered,
         Schema::EventUp,
         Schema::EventDown,
         Schema::Subscribe,
@@ -72,6 +90,12 @@ impl Schema {
         Schema::Moderate,
         Schema::WatchRooms,
         Schema::RoomList,
+        Schema::WatchPeople,
+        Schema::SetStatus,
+        Schema::People,
+        Schema::CallRequest,
+        Schema::CallReply,
+        Schema::CallUpdate,
     ];
 
     /// How this schema's bodies are encoded.

@@ -4,10 +4,9 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{
-    Filter, Moderate, RoomList, RoomOptions, Schema, StateReply, StateRequest, StateSnapshot,
-    StateUpdate, Subscribe, WatchRooms,
-};
+use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, People, SetStatus, WatchPeople};
+use super::{Filter, RoomList, RoomOptions, WatchRooms};
+use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe};
 
 /// Ties an archived type to its schema id.
 pub trait ArchivedMessage {
@@ -24,6 +23,7 @@ archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
 archived!(WatchRooms, RoomList);
 archived!(Subscribe);
+archived!(Enter, Entered, WatchPeople, SetStatus, People, CallRequest, CallReply, CallUpdate);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

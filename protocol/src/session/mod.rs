@@ -7,6 +7,7 @@
 
 mod archive;
 mod code;
+mod hall;
 mod handshake;
 mod header;
 mod messages;
@@ -17,6 +18,7 @@ mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
+pub use hall::*;
 pub use handshake::{Hello, Refuse, Welcome};
 pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;

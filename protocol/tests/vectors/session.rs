@@ -4,7 +4,7 @@ use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
-use super::{golden, hex, list, rooms, state, talk, unhex};
+use super::{golden, hall, hex, list, rooms, state, talk, unhex};
 
 /// A message's fields in JSON, byte strings in hexadecimal.
 pub(super) trait Fields {
@@ -329,13 +329,22 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::StateReply => owned::<StateReply>(body).expect("a StateReply").fields(),
         Schema::StateSnapshot => owned::<StateSnapshot>(body).expect("a StateSnapshot").fields(),
         Schema::StateUpdate => owned::<StateUpdate>(body).expect("a StateUpdate").fields(),
+        Schema::Enter => owned::<Enter>(body).expect("an Enter").fields(),
+        Schema::Entered => owned::<Entered>(body).expect("an Entered").fields(),
+        Schema::WatchPeople => owned::<WatchPeople>(body).expect("a WatchPeople").fields(),
+        Schema::SetStatus => owned::<SetStatus>(body).expect("a SetStatus").fields(),
+        Schema::People => owned::<People>(body).expect("a People").fields(),
+        Schema::CallRequest => owned::<CallRequest>(body).expect("a CallRequest").fields(),
+        Schema::CallReply => owned::<CallReply>(body).expect("a CallReply").fields(),
+        Schema::CallUpdate => owned::<CallUpdate>(body).expect("a CallUpdate").fields(),
     }
 }
 
 #[test]
 fn session_messages() {
-    let made = [handshakes(), joins(), roster_updates(), events(), talk::messages()].concat();
-    let made = [made, state::messages(), rooms::messages()].concat();
+    let inside =
+        [joins(), roster_updates(), events(), talk::messages(), state::messages()].concat();
+    let made = [handshakes(), inside, rooms::messages(), hall::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

@@ -50,6 +50,11 @@ pub struct Limits {
     /// to 10 min.
     #[serde(deserialize_with = "duration")]
     pub peer_ttl: Duration,
+    /// How long a call rings: 5 s to 5 min.
+    #[serde(deserialize_with = "duration")]
+    pub ring_time: Duration,
+    /// Calls of a tenant's product at a time, ringing ones among them: 1 to 1,000,000.
+    pub tenant_calls: u32,
     /// Realtime bits a second to one recipient: 64,000 to 1,000,000,000.
     pub egress_bits_per_s: u64,
 }
@@ -73,6 +78,8 @@ impl Default for Limits {
             room_state_bytes: 1 << 20,
             away_after: Duration::from_secs(10),
             peer_ttl: Duration::from_secs(30),
+            ring_time: Duration::from_secs(30),
+            tenant_calls: 2_000,
             egress_bits_per_s: 10_000_000,
         }
     }
@@ -92,6 +99,7 @@ impl Limits {
         within("limits.room_objects", self.room_objects, 1..=4096)?;
         within("limits.peer_objects", self.peer_objects, 1..=4096)?;
         within("limits.room_state_bytes", self.room_state_bytes, 32_768..=1_048_576)?;
+        within("limits.tenant_calls", self.tenant_calls, 1..=1_000_000)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
         self.validate_times()
     }
@@ -100,6 +108,7 @@ impl Limits {
         within_ms("limits.unjoined_timeout", self.unjoined_timeout, 100..=5_000)?;
         within_ms("limits.empty_room_ttl", self.empty_room_ttl, 0..=3_600_000)?;
         within_ms("limits.away_after", self.away_after, 10_000..=30_000)?;
+        within_ms("limits.ring_time", self.ring_time, 5_000..=300_000)?;
         within_ms("limits.peer_ttl", self.peer_ttl, 1_000..=600_000)
     }
 }

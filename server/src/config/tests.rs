@@ -75,6 +75,8 @@ fn ranges_are_checked_in_file_and_flags() {
         ("[limits]\nuser_sessions = 10001", "limits.user_sessions"),
         ("[limits]\nkept_rooms = 10001", "limits.kept_rooms"),
         ("[limits]\nempty_room_ttl = \"3601s\"", "limits.empty_room_ttl"),
+        ("[limits]\nring_time = \"4s\"", "limits.ring_time = 4s is out of range: write 5s to 300s"),
+        ("[limits]\ntenant_calls = 0", "limits.tenant_calls"),
         ("[limits]\negress_bits_per_s = 1", "limits.egress_bits_per_s"),
     ] {
         let message = refusal(text);

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::session::{
-    self, Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, LinkGrant, OLDEST_VERSION,
-    Refuse, Schema, VERSION, Welcome, stream,
+    self, Code, EXPORTER_LABEL, Endpoint, Enter, GRANT_EXPORTER, Hello, Join, LinkGrant,
+    OLDEST_VERSION, Refuse, Schema, VERSION, Welcome, stream,
 };
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use super::hall::{self, HallSession, verify};
 use super::outgoing::{Outgoing, OutgoingQueues, outgoing};
 use super::peer::PeerSession;
 use super::wire::{ReadError, read_message};
@@ -25,7 +25,7 @@ use crate::directory::{RoomHandle, RoomKey};
 use crate::room::{Asks, JoinRequest, Resume, Role, Seat};
 use crate::tenants::SessionPlace;
 use crate::token::{Admission, TokenError};
-use crate::wish::{Mode, Wish, text};
+use crate::wish::{Mode, Wish as RoomWish, text};
 
 /// What the server calls itself in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
@@ -55,7 +55,10 @@ pub(super) async fn serve(
     };
     drop(place);
     // A task of its own: this one holds what a join alone needs.
-    tokio::spawn(joined.run(context));
+    match joined {
+        Joined::Room(session) => drop(tokio::spawn(session.run(context))),
+        Joined::Hall(session) => drop(tokio::spawn(session.run(context))),
+    }
 }
 
 async fn shake_hands(incoming: Incoming, context: &SessionContext) -> Option<Connection> {
@@ -63,8 +66,14 @@ async fn shake_hands(incoming: Incoming, context: &SessionContext) -> Option<Con
     answered.ok()?.await.ok()
 }
 
+/// A session that is in.
+enum Joined {
+    Room(Box<PeerSession>),
+    Hall(Box<HallSession>),
+}
+
 /// Why a client is not let in.
-struct Refusal {
+pub(super) struct Refusal {
     code: Code,
     text: String,
     stream: Option<SendStream>,
@@ -73,7 +82,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, text: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), stream: None, welcome: None }
     }
 }
@@ -84,31 +93,33 @@ impl From<ReadError> for Refusal {
     }
 }
 
-async fn join(
-    connection: &Connection,
-    context: &Arc<SessionContext>,
-) -> Result<PeerSession, Refusal> {
+async fn join(connection: &Connection, context: &Arc<SessionContext>) -> Result<Joined, Refusal> {
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     let mut welcome = None;
     match join_on(connection, context, (&mut send, &mut welcome), &mut receive).await {
-        Ok(Admitted { room, seat, queues }) => Ok(PeerSession {
+        Ok(Admitted::Room { room, seat, queues }) => Ok(Joined::Room(Box::new(PeerSession {
             connection: connection.clone(),
             control: (send, receive),
             welcome,
             queues,
             room,
             seat,
-        }),
+        }))),
+        Ok(Admitted::Hall(entrance)) => Ok(Joined::Hall(Box::new(HallSession {
+            connection: connection.clone(),
+            control: (send, receive),
+            welcome,
+            entrance,
+        }))),
         Err(refusal) => Err(Refusal { stream: Some(send), welcome, ..refusal }),
     }
 }
 
-/// A place in a room.
-struct Admitted {
-    room: RoomHandle,
-    seat: Seat,
-    queues: OutgoingQueues,
+/// A place in a room, or in a hall.
+enum Admitted {
+    Room { room: RoomHandle, seat: Seat, queues: OutgoingQueues },
+    Hall(hall::Entrance),
 }
 
 async fn join_on(
@@ -119,10 +130,10 @@ async fn join_on(
 ) -> Result<Admitted, Refusal> {
     let hello = read_hello(receive).await?;
     *welcome = Some(answer(context, &hello));
-    let mut reading = std::pin::pin!(read_join(receive));
-    let join = tokio::select! {
+    let mut reading = std::pin::pin!(read_wish(receive));
+    let wish = tokio::select! {
         biased;
-        join = &mut reading => join?,
+        wish = &mut reading => wish?,
         // It waits for our answer, or its join is still on the way.
         () = std::future::ready(()) => {
             if let Some(welcome) = welcome.take() {
@@ -131,6 +142,10 @@ async fn join_on(
             }
             reading.await?
         }
+    };
+    let join = match wish {
+        Wish::Join(join) => join,
+        Wish::Enter(enter) => return Ok(Admitted::Hall(hall::enter(context, &enter).await?)),
     };
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
     let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
@@ -153,7 +168,7 @@ async fn join_on(
     };
     let queues = entrance.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(Admitted { room, seat, queues })
+    Ok(Admitted::Room { room, seat, queues })
 }
 
 /// What every try to get into a room needs anew: keys of a link that was never used, and queues.
@@ -198,12 +213,12 @@ impl Entrance<'_> {
     async fn enter(&mut self, join: &Join) -> Result<(RoomHandle, Seat), Refusal> {
         let context = self.context;
         let (key, admission) = admit(context, join)?;
-        let name = display_name(join, &admission)?;
+        let name = display_name(&join.name, &admission)?;
         let refuse = |code| Refusal::new(code, text_of(code));
         let role = Role::new(admission.role.clone(), &admission.grants);
         let Admission { user, room: admitted, .. } = &admission;
         let longest_ttl = context.empty_room_ttl;
-        let wish = Wish::new(join, user, role.rights.moderate, admitted, longest_ttl);
+        let wish = RoomWish::new(join, user, role.rights.moderate, admitted, longest_ttl);
         let wish = wish.map_err(refuse)?;
         let tenants = context.directory.tenants();
         let place = SessionPlace::take(tenants, &key.tenant, user).map_err(refuse)?;
@@ -291,24 +306,24 @@ fn answer(context: &SessionContext, hello: &Hello) -> Bytes {
     welcome.encode().into()
 }
 
-async fn read_join(receive: &mut RecvStream) -> Result<Join, Refusal> {
+/// Where a client wants to be.
+enum Wish {
+    Join(Join),
+    Enter(Enter),
+}
+
+async fn read_wish(receive: &mut RecvStream) -> Result<Wish, Refusal> {
     let (schema, body) = read_message(receive, limits::MAX_CLIENT_CONTROL_MESSAGE).await?;
-    let join = (schema == Schema::Join).then(|| session::owned::<Join>(&body));
-    match join {
-        Some(Ok(join)) => Ok(join),
-        Some(Err(_)) => Err(Refusal::new(Code::Malformed, "Join is not a valid archive")),
-        None => Err(Refusal::new(Code::Malformed, "Join must follow Hello")),
-    }
+    let wish = match schema {
+        Schema::Join => session::owned::<Join>(&body).map(Wish::Join),
+        Schema::Enter => session::owned::<Enter>(&body).map(Wish::Enter),
+        _ => return Err(Refusal::new(Code::Malformed, "Join or Enter must follow Hello")),
+    };
+    wish.map_err(|_| Refusal::new(Code::Malformed, "not a valid archive"))
 }
 
 fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), Refusal> {
-    let token = std::str::from_utf8(&join.token)
-        .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let admission = context
-        .verifier
-        .verify(token, now)
-        .map_err(|error| Refusal::new(token_code(&error), error.to_string()))?;
+    let admission = verify(context, &join.token)?;
     // Where any room will do, the server finds a name.
     let least = usize::from(!Mode::from_wire(join.mode).is_some_and(Mode::matches));
     let room = text(&join.room, least, limits::MAX_ROOM_NAME).ok_or_else(|| {
@@ -324,7 +339,7 @@ fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), 
     Ok((key, admission))
 }
 
-fn token_code(error: &TokenError) -> Code {
+pub(super) fn token_code(error: &TokenError) -> Code {
     match error {
         TokenError::WrongAlgorithm => Code::TokenAlgorithm,
         TokenError::BadSignature => Code::TokenSignature,
@@ -335,11 +350,11 @@ fn token_code(error: &TokenError) -> Code {
     }
 }
 
-fn display_name(join: &Join, admission: &Admission) -> Result<String, Refusal> {
-    if join.name.is_empty() {
+pub(super) fn display_name(name: &[u8], admission: &Admission) -> Result<String, Refusal> {
+    if name.is_empty() {
         return Ok(admission.name.clone());
     }
-    text(&join.name, 1, limits::MAX_NAME).ok_or_else(|| {
+    text(name, 1, limits::MAX_NAME).ok_or_else(|| {
         Refusal::new(
             Code::BadName,
             "a name has at most 128 bytes of text without control characters",
@@ -357,12 +372,12 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn text_of(code: Code) -> &'static str {
+pub(super) fn text_of(code: Code) -> &'static str {
     match code {
         Code::RoomFull => "the room is full",
         Code::RoomLocked => "a moderator has locked the room",
         Code::Kicked => "a moderator has put the user out of the room for a time",
-        Code::ServerFull => "the server takes no more rooms",
+        Code::ServerFull => "the server takes no more sessions or rooms",
         Code::RoomExists => "there is a room of this name already",
         Code::NoSuchRoom => "there is no such room",
         Code::Incompatible => "the room is for another version of the application",

@@ -32,8 +32,20 @@ impl LaneStreams {
 }
 
 /// Waits for the connection to say itself why a stream broke.
-pub(super) async fn broken() -> Code {
+pub(super) async fn broken<T>() -> T {
     std::future::pending().await
+}
+
+/// Refuses all streams, until the connection is gone.
+pub(super) async fn refuse_streams(connection: &Connection) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        refuse(&mut stream);
+    }
+}
+
+fn refuse(stream: &mut RecvStream) {
+    // Fails only for a stream that has ended by itself.
+    let _stopped = stream.stop((Code::Malformed as u32).into());
 }
 
 /// Takes what the client says on both lanes.
@@ -65,8 +77,7 @@ async fn accept(
         let lane = matches!(read, Ok(Ok(()))).then(|| Lane::of_stream(kind[0])).flatten();
         let taker = lane.and_then(|lane| Some((lane, takers[lane.index()].take()?)));
         let Some((lane, taker)) = taker else {
-            // Fails only for a stream that has ended by itself.
-            let _stopped = stream.stop((Code::Malformed as u32).into());
+            refuse(&mut stream);
             continue;
         };
         open.send_modify(|open| open.0[lane.index()] = true);

@@ -2,12 +2,14 @@
 
 mod canonical;
 pub mod endpoint;
+mod hall;
 mod handshake;
 mod intake;
 mod lanes;
 pub mod outgoing;
 mod peer;
 pub mod queue;
+mod rooms;
 pub mod runtime;
 pub mod ticket;
 mod wire;
@@ -21,6 +23,7 @@ use nucleus_protocol::session::Code;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
+use crate::hall::registry::Halls;
 use crate::token::Verifier;
 use runtime::Handshakes;
 use ticket::TicketKey;
@@ -35,6 +38,8 @@ pub struct SessionContext {
     pub run: u32,
     /// Finds and makes rooms.
     pub directory: Arc<Directory>,
+    /// Finds and makes halls.
+    pub halls: Arc<Halls>,
     /// The one clock.
     pub clock: Clock,
     /// What tokens name as their audience, told in `Welcome`.
@@ -68,6 +73,8 @@ pub struct SessionCounters {
     pub joins: AtomicU64,
     /// Resumes.
     pub resumes: AtomicU64,
+    /// Sessions that entered without joining a room.
+    pub enters: AtomicU64,
     /// Refusals and ends, by the position of their code in [`Code::ALL`].
     ended: ByCode,
     /// Events taken from clients.
@@ -84,11 +91,12 @@ pub struct SessionCounters {
     pub state_out: AtomicU64,
 }
 
+/// A count for each code. There are more of them than the standard library's arrays have defaults for.
 struct ByCode([AtomicU64; Code::ALL.len()]);
 
 impl Default for ByCode {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::default()))
+        Self([const { AtomicU64::new(0) }; Code::ALL.len()])
     }
 }
 

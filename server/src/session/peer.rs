@@ -95,7 +95,7 @@ impl PeerSession {
     }
 }
 
-async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
+pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     match end.wait_for(Option::is_some).await {
         Ok(code) => code.unwrap_or(Code::Internal),
         // The room dropped the queues without a word: it is gone.

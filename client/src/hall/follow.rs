@@ -1,0 +1,161 @@
+//! The hall's task: hands on what the server says, and takes a lost session up again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nucleus_protocol::session::Code;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::event::HallEvent;
+use super::requests::Requests;
+use crate::realtime::driver::unspecified;
+use crate::session::{
+    Backoff, HallMessage, HallOptions, HallReceiver, HallSession, JoinError, may_return,
+};
+
+/// Events that wait for the application before the session is not read any further: a minute of a busy
+/// view of people.
+const BACKLOG: usize = 1_024;
+
+/// How the hall is reached.
+pub(super) struct HallWay {
+    pub(super) endpoint: quinn::Endpoint,
+    pub(super) config: quinn::ClientConfig,
+    pub(super) options: HallOptions,
+    /// How long a lost session is tried again.
+    pub(super) patience: Duration,
+}
+
+/// See the module.
+pub(super) struct Follower {
+    pub(super) way: HallWay,
+    pub(super) requests: Arc<Requests>,
+    pub(super) receiver: HallReceiver,
+    pub(super) events: mpsc::Sender<HallEvent>,
+    pub(super) backlog: VecDeque<HallEvent>,
+}
+
+/// Nobody listens any more, or there is nothing left to hear.
+struct Over;
+
+impl Follower {
+    /// Until the session is over for good, or nobody listens.
+    pub(super) async fn run(mut self) {
+        while self.step().await.is_ok() {}
+        self.requests.close();
+    }
+
+    async fn step(&mut self) -> Result<(), Over> {
+        let full = self.backlog.len() >= BACKLOG;
+        self.requests.set_behind(full);
+        let message = tokio::select! {
+            biased;
+            place = self.events.reserve(), if !self.backlog.is_empty() => {
+                let place = place.map_err(|_| Over)?;
+                if let Some(event) = self.backlog.pop_front() {
+                    place.send(event);
+                }
+                return Ok(());
+            }
+            message = self.receiver.next(), if !full => message,
+        };
+        self.take(message).await
+    }
+
+    async fn take(&mut self, message: HallMessage) -> Result<(), Over> {
+        let event = match message {
+            HallMessage::CallReply(reply) => {
+                self.requests.books().answered(&reply);
+                None
+            }
+            HallMessage::People(people) => self.requests.books().people(people),
+            HallMessage::Rooms(list) => self.requests.books().room_list(list),
+            HallMessage::CallUpdate(update) => self.requests.books().call(update),
+            HallMessage::Closed { code, text } => return self.interrupted(code, text).await,
+        };
+        self.backlog.extend(event);
+        Ok(())
+    }
+
+    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
+        self.requests.interrupt();
+        let closed = self.requests.books().is_closed();
+        if closed || !may_return(code) || self.way.patience.is_zero() {
+            return self.close(code, text).await;
+        }
+        self.tell(HallEvent::Interrupted { code, text }).await?;
+        let events = self.events.clone();
+        let session = tokio::select! {
+            session = self.enter_again() => session,
+            // Also when the hall was left meanwhile.
+            () = events.closed() => return Err(Over),
+        };
+        match session {
+            Ok(session) => self.go_on(session).await,
+            Err(error) => {
+                let code = if let JoinError::Refused { code, .. } = error { code } else { None };
+                self.close(code, error.to_string()).await
+            }
+        }
+    }
+
+    /// Tries until it succeeds, patience is over, or trying again cannot help.
+    async fn enter_again(&mut self) -> Result<HallSession, JoinError> {
+        let deadline = Instant::now() + self.way.patience;
+        let mut backoff = Backoff::new(fastrand::u64(..));
+        let mut asked = None;
+        loop {
+            sleep(backoff.pause(asked)).await;
+            // What sleeps for long may wake up to a socket that its system has closed.
+            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(self.way.options.server)) {
+                // The old socket has to do where this one does not.
+                let _ = self.way.endpoint.rebind(socket);
+            }
+            let mut options = self.way.options.clone();
+            options.status = self.requests.books().status.to_wire();
+            let entering = HallSession::enter(&self.way.endpoint, self.way.config.clone(), options);
+            let error = match entering.await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "the session is not back yet");
+            asked = error.may_retry();
+            if asked.is_none() || Instant::now() >= deadline {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Takes the new session in place of the lost one.
+    async fn go_on(&mut self, session: HallSession) -> Result<(), Over> {
+        let entered = session.entered().clone();
+        let (sender, receiver) = session.split();
+        self.receiver = receiver;
+        let (asks, ended) = self.requests.books().attach(sender.clone(), &entered);
+        for ask in asks {
+            // A session that is lost again says so itself.
+            let _ = sender.send(ask).await;
+        }
+        self.tell(HallEvent::Returned).await?;
+        self.backlog.extend(ended);
+        Ok(())
+    }
+
+    /// Tells the application, however long it takes.
+    async fn tell(&mut self, event: HallEvent) -> Result<(), Over> {
+        self.backlog.push_back(event);
+        for event in self.backlog.drain(..) {
+            self.events.send(event).await.map_err(|_| Over)?;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
+        // Nothing is under way any more, whether anybody hears of the end or not.
+        self.requests.close();
+        self.tell(HallEvent::Closed { code, text }).await?;
+        Err(Over)
+    }
+}

@@ -1,0 +1,305 @@
+//! Requests under way and what the client keeps over its sessions: status, view, the call it is in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nucleus_protocol::session::{
+    CallReply, CallRequest, CallUpdate, Code, Entered, People, WatchPeople, call_update, encode,
+};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::event::{HallEvent, Person, call_event, text};
+use super::rooms::RoomsView;
+use super::{CallId, Status};
+use crate::session::HallSender;
+
+/// Requests under way; further ones wait for their turn.
+const UNDER_WAY: usize = 16;
+
+/// A request did not succeed, or it is not known whether it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HallError {
+    /// The server refused it: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (somebody was
+    /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`] or
+    /// [`Code::TenantCalls`].
+    #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
+    Refused {
+        /// Why, when this version knows the number.
+        code: Option<Code>,
+        /// The code's number.
+        number: u16,
+    },
+    /// It breaks a limit; nothing was sent.
+    #[error("{0}")]
+    Limit(&'static str),
+    /// No answer came: the session was lost with the request under way, or the application was too far
+    /// behind with its events for the answer to be heard. It is not known whether it succeeded; after
+    /// [`HallEvent::Returned`] a call that goes on is told again.
+    #[error("no answer came: it is not known whether the request succeeded")]
+    Interrupted,
+    /// The session is lost and being taken up again; nothing was sent.
+    #[error("the session is being taken up again; nothing was sent")]
+    NotConnected,
+    /// The hall is closed; nothing was sent.
+    #[error("the hall is closed")]
+    Closed,
+}
+
+type Outcome = Result<CallId, HallError>;
+
+/// See the module.
+pub(super) struct Requests {
+    books: Mutex<Books>,
+    places: Semaphore,
+}
+
+pub(super) struct Books {
+    sender: Option<HallSender>,
+    next: u32,
+    under_way: HashMap<u32, UnderWay>,
+    behind: bool,
+    closed: bool,
+    /// As the application set them last.
+    pub(super) status: Status,
+    watched: Option<WatchPeople>,
+    pub(super) rooms: RoomsView,
+    people: BTreeMap<String, Person>,
+    /// The call that the application knows of, and whether it still rings here.
+    known: Option<(u64, bool)>,
+    /// The call that this device started or took.
+    here: Option<u64>,
+}
+
+struct UnderWay {
+    done: oneshot::Sender<Outcome>,
+    /// Success means that the call is this device's.
+    takes: bool,
+}
+
+/// Forgets a request whose caller does not wait any more.
+struct Forget<'a>(&'a Requests, u32);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.books().under_way.remove(&self.1);
+    }
+}
+
+impl Requests {
+    pub(super) fn new(status: Status) -> Self {
+        let books = Books {
+            sender: None,
+            next: 1,
+            under_way: HashMap::new(),
+            behind: false,
+            closed: false,
+            status,
+            watched: None,
+            rooms: RoomsView::default(),
+            people: BTreeMap::new(),
+            known: None,
+            here: None,
+        };
+        Self { books: Mutex::new(books), places: Semaphore::new(UNDER_WAY) }
+    }
+
+    /// Acts on a call and waits for the answer.
+    pub(super) async fn call(&self, mut asked: CallRequest, takes: bool) -> Outcome {
+        self.ask(takes, |request| {
+            asked.request = request;
+            encode(&asked)
+        })
+        .await
+    }
+
+    /// Watches in place of what was watched before, and waits for the first list.
+    pub(super) async fn watch(&self, mut watch: WatchPeople) -> Result<(), HallError> {
+        let asked = self.ask(false, |request| {
+            watch.request = request;
+            let message = encode(&watch);
+            self.books().watched = Some(watch);
+            message
+        });
+        asked.await.map(drop)
+    }
+
+    /// Tells the status; one that cannot be told now goes with the next session.
+    pub(super) async fn tell_status(&self, status: Status) {
+        let sender = {
+            let mut books = self.books();
+            books.status = status;
+            books.sender.clone()
+        };
+        if let Some(sender) = sender {
+            let message = nucleus_protocol::session::SetStatus { status: status.to_wire() };
+            // A session that is lost says so itself.
+            let _ = sender.send(encode(&message)).await;
+        }
+    }
+
+    pub(super) async fn ask(&self, takes: bool, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
+        let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
+        let (sender, request, outcome) = self.books().begin(takes)?;
+        let _forget = Forget(self, request);
+        // The session's end is known here before the hall's task has seen it.
+        sender.send(message(request)).await.map_err(|_| HallError::Interrupted)?;
+        outcome.await.unwrap_or(Err(HallError::Interrupted))
+    }
+
+    pub(super) fn people(&self) -> Vec<Person> {
+        self.books().people.values().cloned().collect()
+    }
+
+    pub(super) fn sender(&self) -> Option<HallSender> {
+        self.books().sender.clone()
+    }
+
+    /// Whether answers cannot be heard because the application does not take its events.
+    pub(super) fn set_behind(&self, behind: bool) {
+        let mut books = self.books();
+        if behind && !books.behind {
+            books.end();
+        }
+        books.behind = behind;
+    }
+
+    /// The session is lost.
+    pub(super) fn interrupt(&self) {
+        let mut books = self.books();
+        books.sender = None;
+        books.end();
+    }
+
+    /// Nothing more will come of it.
+    pub(super) fn close(&self) {
+        self.places.close();
+        let mut books = self.books();
+        books.closed = true;
+        if let Some(sender) = books.sender.take() {
+            sender.close();
+        }
+        books.end();
+    }
+
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        // Nobody panics while holding it, and the books are whole at every step.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn begin(
+        &mut self,
+        takes: bool,
+    ) -> Result<(HallSender, u32, oneshot::Receiver<Outcome>), HallError> {
+        if self.closed {
+            return Err(HallError::Closed);
+        }
+        let sender = self.sender.clone().ok_or(HallError::NotConnected)?;
+        if self.behind {
+            return Err(HallError::Interrupted);
+        }
+        let request = self.next;
+        self.next = self.next.wrapping_add(1);
+        let (done, outcome) = oneshot::channel();
+        self.under_way.insert(request, UnderWay { done, takes });
+        Ok((sender, request, outcome))
+    }
+
+    /// A session is there; what it is to be asked first, and what the application is to hear of the call
+    /// that it knew.
+    pub(super) fn attach(
+        &mut self,
+        sender: HallSender,
+        entered: &Entered,
+    ) -> (Vec<Vec<u8>>, Option<HallEvent>) {
+        if self.closed {
+            sender.close();
+            return (Vec::new(), None);
+        }
+        self.sender = Some(sender);
+        let ended = self.known.take_if(|(call, _)| *call != entered.call);
+        let event = ended.map(|(call, rings)| {
+            let (call, code) = (CallId(call), None);
+            if rings {
+                HallEvent::RingingEnded { call, code }
+            } else {
+                HallEvent::Ended { call, code }
+            }
+        });
+        let questions = [self.watched.as_ref().map(encode), self.rooms.question()];
+        (questions.into_iter().flatten().collect(), event)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The server has answered.
+    pub(super) fn answered(&mut self, reply: &CallReply) {
+        // One that is not under way was given up by its caller.
+        let Some(UnderWay { done, takes }) = self.under_way.remove(&reply.request) else { return };
+        if takes && reply.code == 0 {
+            self.here = Some(reply.call);
+            self.known = Some((reply.call, false));
+        }
+        // Whoever does not wait any more does not want to know.
+        let _ = done.send(outcome(reply.code, reply.call));
+    }
+
+    /// A request has been answered well.
+    pub(super) fn succeeded(&mut self, request: u32) {
+        if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
+            let _ = done.send(outcome(0, 0));
+        }
+    }
+
+    /// Takes what the server says of the people.
+    pub(super) fn people(&mut self, told: People) -> Option<HallEvent> {
+        if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
+            let _ = done.send(outcome(told.code, 0));
+        }
+        let current = self.watched.as_ref().is_some_and(|watch| watch.request == told.request);
+        if !current || told.code != 0 {
+            return None;
+        }
+        let changed: Vec<Person> = told.people.into_iter().map(Person::from).collect();
+        let mut gone: Vec<String> = told.gone.iter().map(|user| text(user)).collect();
+        if told.whole != 0 {
+            let there = |user: &String| changed.iter().any(|person| person.user == *user);
+            gone = self.people.keys().filter(|user| !there(user)).cloned().collect();
+        }
+        gone.iter().for_each(|user| drop(self.people.remove(user)));
+        for person in &changed {
+            self.people.insert(person.user.clone(), person.clone());
+        }
+        Some(HallEvent::People { changed, gone, total: told.total })
+    }
+
+    /// Takes what the server says of a call.
+    pub(super) fn call(&mut self, update: CallUpdate) -> Option<HallEvent> {
+        let call = update.call;
+        match update.kind {
+            call_update::INCOMING => self.known = Some((call, true)),
+            call_update::CALLING | call_update::ACCEPTED => self.known = Some((call, false)),
+            call_update::RINGING_ENDED | call_update::ENDED => {
+                self.known.take_if(|(known, _)| *known == call);
+            }
+            _ => {}
+        }
+        call_event(update, self.here == Some(call))
+    }
+
+    fn end(&mut self) {
+        for (_, under_way) in self.under_way.drain() {
+            let _ = under_way.done.send(Err(HallError::Interrupted));
+        }
+    }
+}
+
+fn outcome(number: u16, call: u64) -> Outcome {
+    match number {
+        0 => Ok(CallId(call)),
+        number => Err(HallError::Refused { code: Code::from_number(number.into()), number }),
+    }
+}

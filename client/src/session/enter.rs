@@ -1,0 +1,237 @@
+//! A session outside rooms: it enters its tenant's hall instead of joining a room, and has the control
+//! stream alone.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nucleus_protocol::limits;
+use nucleus_protocol::session::{
+    CallReply, CallUpdate, Code, Enter, Entered, Hello, Leave, OLDEST_VERSION, People, RoomList,
+    Schema, VERSION, encode, owned, stream,
+};
+use quinn::ConnectionError;
+use tokio::time::timeout;
+
+use super::join::{Failure, expect, welcome};
+use super::receiver::closed;
+use super::sender::{LEAVE_TIMEOUT, Shared};
+use super::stream::{MessageReader, ReadFailure};
+use super::{JoinError, ProtocolError, SendError};
+
+/// From the first packet to `Entered`, as for a join.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which server to enter, and as whom.
+#[derive(Clone)]
+pub struct HallOptions {
+    /// The server's session plane.
+    pub server: SocketAddr,
+    /// The name in the server's certificate; of no account with a pin.
+    pub server_name: String,
+    /// The join token, a JWT of at most 4 KiB.
+    pub token: String,
+    /// Display name, 0 to 128 bytes; empty takes the token's.
+    pub name: String,
+    /// One of [`nucleus_protocol::session::status`], but not offline.
+    pub status: u8,
+    /// Name and version of this software, for the operator.
+    pub agent: String,
+}
+
+impl fmt::Debug for HallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A token is as good as a password: it reaches no log.
+        f.debug_struct("HallOptions")
+            .field("server", &self.server)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session that has entered.
+pub struct HallSession {
+    entered: Entered,
+    shared: Arc<Shared>,
+    answers: MessageReader,
+}
+
+/// What happens in a session outside rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HallMessage {
+    /// Who is there, or what changed.
+    People(People),
+    /// The lobby's rooms, or what changed.
+    Rooms(RoomList),
+    /// What became of a request.
+    CallReply(CallReply),
+    /// Something happened to a call.
+    CallUpdate(CallUpdate),
+    /// The session is over.
+    Closed {
+        /// Why, when the server or this client said so; `None` when the connection was lost.
+        code: Option<Code>,
+        /// The same for a person.
+        text: String,
+    },
+}
+
+impl HallSession {
+    /// Connects and enters; at most 10 s.
+    pub async fn enter(
+        endpoint: &quinn::Endpoint,
+        config: quinn::ClientConfig,
+        options: HallOptions,
+    ) -> Result<HallSession, JoinError> {
+        check(&options)?;
+        let server = options.server;
+        let entering = Self::handshake(endpoint, config, options);
+        timeout(ENTER_TIMEOUT, entering).await.unwrap_or(Err(JoinError::TimedOut { server }))
+    }
+
+    async fn handshake(
+        endpoint: &quinn::Endpoint,
+        config: quinn::ClientConfig,
+        options: HallOptions,
+    ) -> Result<HallSession, JoinError> {
+        let server = options.server;
+        let lost = |error| JoinError::lost(error, server);
+        let connecting = endpoint.connect_with(config, server, &options.server_name)?;
+        let connection = connecting.await.map_err(lost)?;
+        let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
+        // A server that refuses may stop reading before it has everything: its answer tells why.
+        let _ = control.write_all(&opening(options)).await;
+        let mut answers = MessageReader::new(answers);
+        let entered = match entered(&mut answers).await {
+            Ok(entered) => entered,
+            Err(Failure::Join(error)) => return Err(error),
+            Err(Failure::Lost(quinn::ReadError::ConnectionLost(error))) => return Err(lost(error)),
+            Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
+        };
+        let shared = Arc::new(Shared::new(connection, control, 0));
+        Ok(HallSession { entered, shared, answers })
+    }
+
+    /// The server's answer.
+    pub fn entered(&self) -> &Entered {
+        &self.entered
+    }
+
+    /// The two halves, for two tasks.
+    pub fn split(self) -> (HallSender, HallReceiver) {
+        let receiver = HallReceiver { shared: self.shared.clone(), answers: Some(self.answers) };
+        (HallSender(self.shared), receiver)
+    }
+}
+
+/// The sending half; clones send on the same stream, in the order of their calls.
+#[derive(Clone)]
+pub struct HallSender(Arc<Shared>);
+
+impl HallSender {
+    /// Sends a whole message, as [`encode`] makes it.
+    pub async fn send(&self, message: Vec<u8>) -> Result<(), SendError> {
+        self.0.send(message).await
+    }
+
+    /// Leaves: whoever watches is told at once, and the connection closes; at most 1 s.
+    pub async fn leave(&self) {
+        let left = async {
+            // Fails only when the connection is gone, which is where this leads.
+            let _ = self.0.send(encode(&Leave { code: Code::Left as u16 })).await;
+            self.0.connection.closed().await;
+        };
+        if timeout(LEAVE_TIMEOUT, left).await.is_err() {
+            self.close();
+        }
+    }
+
+    /// Closes the connection at once, without waiting for an answer.
+    pub fn close(&self) {
+        self.0.close(Code::Leaving, "");
+    }
+}
+
+/// The receiving half.
+pub struct HallReceiver {
+    shared: Arc<Shared>,
+    answers: Option<MessageReader>,
+}
+
+impl HallReceiver {
+    /// Waits for the next message. Cancel-safe: a dropped future loses nothing.
+    pub async fn next(&mut self) -> HallMessage {
+        match self.read().await {
+            Ok(message) => message,
+            Err(ReadFailure::Protocol(error)) => {
+                let text = error.to_string();
+                self.shared.close(Code::Malformed, &text);
+                HallMessage::Closed { code: Some(Code::Malformed), text }
+            }
+            // Why, the connection's own end says.
+            Err(ReadFailure::Gone(_)) => {
+                self.answers = None;
+                end(self.shared.connection.closed().await)
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<HallMessage, ReadFailure> {
+        let Some(answers) = &mut self.answers else {
+            return Ok(end(self.shared.connection.closed().await));
+        };
+        let Some((schema, body)) = answers.next(limits::MAX_CONTROL_MESSAGE).await? else {
+            self.answers = None;
+            return Ok(end(self.shared.connection.closed().await));
+        };
+        Ok(match schema {
+            Schema::People => HallMessage::People(owned(&body)?),
+            Schema::RoomList => HallMessage::Rooms(owned(&body)?),
+            Schema::CallReply => HallMessage::CallReply(owned(&body)?),
+            Schema::CallUpdate => HallMessage::CallUpdate(owned(&body)?),
+            other => return Err(ProtocolError::Unexpected(other).into()),
+        })
+    }
+}
+
+fn end(error: ConnectionError) -> HallMessage {
+    let (code, text) = closed(error);
+    HallMessage::Closed { code, text }
+}
+
+/// What the server would refuse anyway is not sent at all.
+fn check(options: &HallOptions) -> Result<(), JoinError> {
+    let problem = if options.token.is_empty() || options.token.len() > limits::MAX_TOKEN {
+        "the join token must have 1 to 4,096 bytes"
+    } else if options.name.len() > limits::MAX_NAME {
+        "the display name must have at most 128 bytes"
+    } else if options.agent.len() > limits::MAX_NAME {
+        "the agent must have at most 128 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(JoinError::Options(problem))
+}
+
+/// Everything the client says before it hears anything: type byte, `Hello`, `Enter`.
+fn opening(options: HallOptions) -> Vec<u8> {
+    let hello = Hello {
+        oldest: OLDEST_VERSION,
+        newest: VERSION,
+        flags: Hello::flags(true),
+        agent: options.agent.into_bytes(),
+    };
+    let enter = Enter {
+        token: options.token.into_bytes(),
+        name: options.name.into_bytes(),
+        status: options.status,
+    };
+    [&[stream::CONTROL][..], &hello.encode(), &encode(&enter)].concat()
+}
+
+async fn entered(answers: &mut MessageReader) -> Result<Entered, Failure> {
+    welcome(answers).await?;
+    let body = expect(answers, Schema::Entered, limits::MAX_CONTROL_MESSAGE).await?;
+    Ok(owned::<Entered>(&body).map_err(ProtocolError::from)?)
+}

@@ -1,0 +1,144 @@
+//! Messages of sessions outside rooms.
+
+use nucleus_protocol::session::*;
+use serde_json::{Value as Json, json};
+
+use super::hex;
+use super::session::{Fields, all, archive, text};
+
+fn names(list: &[Vec<u8>]) -> Json {
+    list.iter().map(|name| hex(name)).collect()
+}
+
+impl Fields for Enter {
+    fn fields(&self) -> Json {
+        json!({ "token": hex(&self.token), "name": hex(&self.name), "status": self.status })
+    }
+}
+
+impl Fields for Entered {
+    fn fields(&self) -> Json {
+        json!({ "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role),
+                "server_time": self.server_time, "clock_epoch": self.clock_epoch,
+                "ring_ms": self.ring_ms, "call": self.call })
+    }
+}
+
+impl Fields for WatchPeople {
+    fn fields(&self) -> Json {
+        json!({ "request": self.request, "roles": names(&self.roles), "users": names(&self.users) })
+    }
+}
+
+impl Fields for SetStatus {
+    fn fields(&self) -> Json {
+        json!({ "status": self.status })
+    }
+}
+
+impl Fields for People {
+    fn fields(&self) -> Json {
+        json!({ "request": self.request, "code": self.code, "whole": self.whole,
+                "total": self.total, "people": all(&self.people), "gone": names(&self.gone) })
+    }
+}
+
+impl Fields for Person {
+    fn fields(&self) -> Json {
+        json!({ "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role),
+                "status": self.status })
+    }
+}
+
+impl Fields for CallRequest {
+    fn fields(&self) -> Json {
+        json!({ "request": self.request, "act": self.act, "call": self.call,
+                "users": names(&self.users), "text": hex(&self.text) })
+    }
+}
+
+impl Fields for CallReply {
+    fn fields(&self) -> Json {
+        json!({ "request": self.request, "code": self.code, "call": self.call })
+    }
+}
+
+impl Fields for CallUpdate {
+    fn fields(&self) -> Json {
+        json!({ "call": self.call, "kind": self.kind, "user": hex(&self.user),
+                "name": hex(&self.name), "room": hex(&self.room), "code": self.code,
+                "members": names(&self.members), "text": hex(&self.text) })
+    }
+}
+
+pub(super) fn messages() -> Vec<Json> {
+    [entering(), people(), calls()].concat()
+}
+
+fn entering() -> Vec<Json> {
+    let token = text("eyJhbGciOiJFZERTQSJ9.e30.c2ln");
+    let entered = Entered {
+        user: text("u-17"),
+        name: text("Zoë"),
+        role: text("expert"),
+        server_time: 0x0123_4567_89ab_cdef,
+        clock_epoch: 0xfeed_beef,
+        ring_ms: 30_000,
+        call: 0x1_0000_0007,
+    };
+    vec![
+        archive!("enter", Enter { token, name: text("Zoë"), status: status::AWAY }),
+        archive!("enter, everything empty", Enter { token: vec![], name: vec![], status: 0 }),
+        archive!("entered", entered),
+    ]
+}
+
+fn person(user: &str, name: &str, status: u8) -> Person {
+    Person { user: text(user), name: text(name), role: text("expert"), status }
+}
+
+fn people() -> Vec<Json> {
+    let watch = |roles, users| WatchPeople { request: 9, roles, users };
+    let both = vec![person("u-17", "Zoë", status::ONLINE), person("u-18", "会議", status::BUSY)];
+    let whole = People { request: 9, whole: 1, total: 2, people: both, ..People::default() };
+    let gone = vec![text("u-17"), Vec::new(), text("u-18")];
+    let refused = People { request: 9, code: Code::Forbidden as u16, ..People::default() };
+    vec![
+        archive!("watch people", watch(vec![text("expert")], vec![text("u-1"), text("u-2")])),
+        archive!("watch people, everybody", watch(Vec::new(), Vec::new())),
+        archive!("set status", SetStatus { status: status::BUSY }),
+        archive!("people, whole", whole.clone()),
+        archive!("people, changes", People { whole: 0, gone, ..whole }),
+        archive!("people, refused", refused),
+    ]
+}
+
+fn calls() -> Vec<Json> {
+    let act = |act, call, users| CallRequest { request: 3, act, call, users, text: Vec::new() };
+    let users = vec![text("u-17"), text("u-18")];
+    let start =
+        CallRequest { text: text("pump 3 leaks"), ..act(call_act::START, 0, users.clone()) };
+    let update = |kind, code| CallUpdate { call: 7, kind, code, ..CallUpdate::default() };
+    let incoming = CallUpdate {
+        user: text("u-16"),
+        name: text("Ada"),
+        members: vec![text("u-16")],
+        text: text("pump 3 leaks"),
+        ..update(call_update::INCOMING, 0)
+    };
+    let accepted = CallUpdate {
+        room: text("call-000102030405060708090a0b0c0d0e0f"),
+        members: users.clone(),
+        ..update(call_update::ACCEPTED, 0)
+    };
+    vec![
+        archive!("call: start", start),
+        archive!("call: accept", act(call_act::ACCEPT, u64::MAX, Vec::new())),
+        archive!("call: add", act(call_act::ADD, 7, vec![text("u-19")])),
+        archive!("call reply", CallReply { request: 3, code: 0, call: 7 }),
+        archive!("call reply, refused", CallReply { request: 3, code: Code::Busy as u16, call: 0 }),
+        archive!("call update: incoming", incoming),
+        archive!("call update: accepted", accepted),
+        archive!("call update: ended", update(call_update::ENDED, Code::Declined as u16)),
+    ]
+}

@@ -1,0 +1,197 @@
+//! Who is there: users with their devices, and what they may be called.
+//!
+//! *Busy* says something about the person, *away* something about the device. So who chose busy on one
+//! device is busy, whatever the others say; else one device that is online makes the user online. Who
+//! is in a call or called is busy without choosing it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nucleus_protocol::session::status;
+use nucleus_protocol::time::Time;
+
+use super::{Device, Visitor};
+use crate::limits;
+
+/// A user who can be seen.
+pub(super) struct Person {
+    pub(super) user: String,
+    /// Name and role of the device that came first, until the last has gone.
+    pub(super) name: String,
+    pub(super) role: String,
+    /// In the order of coming, each with the status chosen on it.
+    devices: Vec<(Device, u8)>,
+    /// In a call, or called.
+    engaged: bool,
+}
+
+impl Person {
+    pub(super) fn status(&self) -> u8 {
+        let online = self.devices.iter().any(|(_, chosen)| *chosen == status::ONLINE);
+        if self.engaged || self.wants_no_calls() {
+            status::BUSY
+        } else if online {
+            status::ONLINE
+        } else {
+            status::AWAY
+        }
+    }
+
+    /// Busy by choice.
+    pub(super) fn wants_no_calls(&self) -> bool {
+        self.devices.iter().any(|(_, chosen)| *chosen == status::BUSY)
+    }
+
+    /// Somebody to show: who is in a call is it, even while no session of his is left.
+    fn is_there(&self) -> bool {
+        self.engaged || !self.devices.is_empty()
+    }
+}
+
+/// Somebody who is gone, for those who watch.
+pub(super) struct Gone {
+    pub(super) number: u64,
+    pub(super) user: String,
+    pub(super) role: String,
+}
+
+/// What happened since the views were last brought up to date.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// By [`People::all`]'s number.
+    pub(super) changed: BTreeSet<u64>,
+    pub(super) gone: Vec<Gone>,
+    due: Option<Time>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct People {
+    /// Everybody who is there by a number that counts on: whoever came first stands first.
+    persons: BTreeMap<u64, Person>,
+    by_user: HashMap<String, u64>,
+    by_device: HashMap<Device, u64>,
+    next: u64,
+    changes: Changes,
+}
+
+impl People {
+    /// A device comes; gives the one that has to go for it, where its user has too many.
+    pub(super) fn enter(&mut self, now: Time, device: Device, visitor: Visitor) -> Option<Device> {
+        let Visitor { user, name, role, status } = visitor;
+        let number = self.number(user, name, role);
+        self.by_device.insert(device, number);
+        let person = self.persons.get_mut(&number)?;
+        person.devices.push((device, status));
+        let oldest = person.devices.first().map(|(device, _)| *device);
+        let too_many = person.devices.len() > limits::DEVICES;
+        self.note(now, number);
+        oldest.filter(|_| too_many)
+    }
+
+    /// A device goes; gives its user, and whether it was the last one.
+    pub(super) fn part(&mut self, now: Time, device: Device) -> Option<(String, bool)> {
+        let number = self.by_device.remove(&device)?;
+        let person = self.persons.get_mut(&number)?;
+        person.devices.retain(|(other, _)| *other != device);
+        let parted = (person.user.clone(), person.devices.is_empty());
+        self.note(now, number);
+        Some(parted)
+    }
+
+    pub(super) fn set_status(&mut self, now: Time, device: Device, chosen: u8) {
+        let Some(number) = self.by_device.get(&device).copied() else { return };
+        let devices = self.persons.get_mut(&number).map(|person| &mut person.devices);
+        let entry = devices.and_then(|all| all.iter_mut().find(|(other, _)| *other == device));
+        if let Some((_, status)) = entry {
+            *status = chosen;
+            self.note(now, number);
+        }
+    }
+
+    /// The user is in a call or called from now on, or no more.
+    pub(super) fn set_engaged(&mut self, now: Time, user: &str, engaged: bool) {
+        let Some(number) = self.by_user.get(user).copied() else { return };
+        if let Some(person) = self.persons.get_mut(&number) {
+            person.engaged = engaged;
+            self.note(now, number);
+        }
+    }
+
+    /// Who sits at a device.
+    pub(super) fn at(&self, device: Device) -> Option<&Person> {
+        self.persons.get(self.by_device.get(&device)?)
+    }
+
+    /// Who is there by that id.
+    pub(super) fn user(&self, user: &str) -> Option<&Person> {
+        self.persons.get(self.by_user.get(user)?)
+    }
+
+    /// The devices of a user, in the order of coming.
+    pub(super) fn devices(&self, user: &str) -> impl Iterator<Item = Device> {
+        self.user(user).into_iter().flat_map(|person| person.devices.iter().map(|(at, _)| *at))
+    }
+
+    /// Every device.
+    pub(super) fn every_device(&self) -> impl Iterator<Item = Device> {
+        self.persons.values().flat_map(|person| person.devices.iter().map(|(at, _)| *at))
+    }
+
+    /// Everybody whose number is above `number`, in the order of coming.
+    pub(super) fn all(&self, number: u64) -> impl Iterator<Item = (u64, &Person)> {
+        self.persons.range(number + 1..).map(|(number, person)| (*number, person))
+    }
+
+    pub(super) fn numbered(&self, number: u64) -> Option<&Person> {
+        self.persons.get(&number)
+    }
+
+    /// The number of whoever came last.
+    pub(super) fn newest(&self) -> u64 {
+        self.next
+    }
+
+    /// No device is left, nor anybody else.
+    pub(super) fn is_empty(&self) -> bool {
+        self.persons.is_empty()
+    }
+
+    /// When the views are to be told.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.changes.due
+    }
+
+    /// What they are to be told, once it is due.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<Changes> {
+        self.changes.due.filter(|due| *due <= now)?;
+        Some(self.take_changes())
+    }
+
+    /// The same at once.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn number(&mut self, user: String, name: String, role: String) -> u64 {
+        if let Some(number) = self.by_user.get(&user) {
+            return *number;
+        }
+        self.next += 1;
+        self.by_user.insert(user.clone(), self.next);
+        let person = Person { user, name, role, devices: Vec::new(), engaged: false };
+        self.persons.insert(self.next, person);
+        self.next
+    }
+
+    /// Somebody has changed, and is removed if that is the end of it.
+    fn note(&mut self, now: Time, number: u64) {
+        self.changes.due.get_or_insert(now + limits::PEOPLE_BATCH);
+        if self.persons.get(&number).is_some_and(Person::is_there) {
+            self.changes.changed.insert(number);
+        } else if let Some(Person { user, role, .. }) = self.persons.remove(&number) {
+            self.by_user.remove(&user);
+            self.changes.changed.remove(&number);
+            self.changes.gone.push(Gone { number, user, role });
+        }
+    }
+}
