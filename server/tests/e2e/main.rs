@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
+mod calls;
 mod hall;
 mod moderation;
 mod refusals;
