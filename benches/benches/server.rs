@@ -13,7 +13,7 @@ use nucleus_protocol::realtime::{ConnectionId, Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::LinkGrant;
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
-use nucleus_server::room::{JoinRequest, Room, RoomConfig, Seat};
+use nucleus_server::room::{Asks, JoinRequest, Room, RoomConfig, Seat, Terms};
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -144,6 +144,7 @@ fn request(number: u32) -> JoinRequest {
         name: format!("name-{number}"),
         role: "participant".into(),
         resume: None,
+        asks: Asks::default(),
         grant: LinkGrant {
             link_id: 1,
             connection_id: [0; 8],
@@ -161,13 +162,17 @@ fn request(number: u32) -> JoinRequest {
 
 /// A room with so many peers, all announced.
 fn room(peers: u32) -> Room {
-    let mut room = Room::new(RoomConfig {
-        capacity: 2_000,
-        peer_ttl: Duration::from_secs(30),
-        second_device: SecondDevice::Allow,
-        epoch: 1,
-        clock_epoch: 1,
-    });
+    let mut room = Room::new(
+        Time::ZERO,
+        RoomConfig {
+            capacity: 2_000,
+            peer_ttl: Duration::from_secs(30),
+            second_device: SecondDevice::Allow,
+            epoch: 1,
+            clock_epoch: 1,
+            terms: Terms::default(),
+        },
+    );
     (0..peers).for_each(|number| join(&mut room, number));
     room
 }

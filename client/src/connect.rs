@@ -4,8 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+#[cfg(doc)]
+use nucleus_protocol::session::Code;
+use nucleus_protocol::session::join_mode;
+
 use crate::realtime::driver::unspecified;
 use crate::room::{Room, Way};
+use crate::rooms::{Query, RoomOptions, RoomWish};
 use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
 use crate::token;
 
@@ -28,7 +33,7 @@ pub struct ConnectOptions {
     token: String,
     room: Option<String>,
     name: String,
-    capacity: u16,
+    wish: RoomWish,
     agent: String,
     trust: Option<Trust>,
     patience: Duration,
@@ -43,7 +48,7 @@ impl ConnectOptions {
             token: token.into(),
             room: None,
             name: String::new(),
-            capacity: 0,
+            wish: RoomWish::default(),
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             trust: None,
             patience: DEFAULT_PATIENCE,
@@ -64,7 +69,60 @@ impl ConnectOptions {
 
     /// Peers the room shall take if this join makes it. Default: the server's.
     pub fn capacity(mut self, capacity: u16) -> Self {
-        self.capacity = capacity;
+        self.wish.options = self.wish.options.capacity(capacity);
+        self
+    }
+
+    /// Makes the room; where there is one of that name, the join is refused ([`Code::RoomExists`]).
+    pub fn create(self) -> Self {
+        self.mode(join_mode::CREATE, Query::new())
+    }
+
+    /// Joins the room and never makes it: where there is none, the join is refused
+    /// ([`Code::NoSuchRoom`]), also when a lost session comes back.
+    pub fn join_only(self) -> Self {
+        self.mode(join_mode::JOIN, Query::new())
+    }
+
+    /// Joins any room that fits, the fullest first; where there is none, the join is refused
+    /// ([`Code::NoSuchRoom`]). [`Room::name`] says which it is.
+    pub fn match_room(self, query: Query) -> Self {
+        self.mode(join_mode::MATCH, query)
+    }
+
+    /// The same; where no room fits, makes one of the name that the options give, or of one that
+    /// nobody guesses. Give it the fields that the query asks for, so that the next one finds it.
+    pub fn match_or_create(self, query: Query) -> Self {
+        self.mode(join_mode::MATCH_OR_CREATE, query)
+    }
+
+    /// The application's version, at most 32 bytes: clients of two versions never meet, and a room of
+    /// another one refuses the join ([`Code::Incompatible`]). Default: none, which is one, too.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.wish.version = version.into();
+        self
+    }
+
+    /// Of the room to join or to make, at most 64 bytes. A room with a password is never matched.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.wish.password = password.into();
+        self
+    }
+
+    /// Holds seats for these users for a minute, at most 16; they still have to join.
+    pub fn expect_users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
+        self.wish.expected = users.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What the room is made with, if this join makes it.
+    pub fn options(mut self, options: RoomOptions) -> Self {
+        self.wish.options = options;
+        self
+    }
+
+    fn mode(mut self, mode: u8, query: Query) -> Self {
+        (self.wish.mode, self.wish.query) = (mode, query);
         self
     }
 
@@ -94,14 +152,20 @@ impl ConnectOptions {
     }
 
     fn at(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
-        let room = self.room.clone().or_else(|| token::room_in(&self.token));
+        let named = self.room.clone();
+        let room = if self.wish.matches() {
+            named.unwrap_or_default()
+        } else {
+            let of_token = || token::room_in(&self.token);
+            named.or_else(of_token).unwrap_or_else(|| DEFAULT_ROOM.to_owned())
+        };
         SessionOptions {
             server,
             server_name: server_name.to_owned(),
             token: self.token.clone(),
-            room: room.unwrap_or_else(|| DEFAULT_ROOM.to_owned()),
+            room,
             name: self.name.clone(),
-            capacity: self.capacity,
+            wish: self.wish.clone(),
             agent: self.agent.clone(),
             resume: None,
         }

@@ -69,6 +69,7 @@ pub struct RoomStats {
 ///
 /// A lost session is taken up again by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
+    name: String,
     endpoint: quinn::Endpoint,
     state: Arc<State>,
     realtime: Arc<Shared>,
@@ -110,8 +111,10 @@ impl State {
 
 impl Room {
     /// Opens the realtime plane of a joined session and starts the room's two tasks.
-    pub(crate) async fn open(way: Way, session: Session) -> Result<Room, ConnectError> {
+    pub(crate) async fn open(mut way: Way, session: Session) -> Result<Room, ConnectError> {
         let joined = session.joined();
+        way.options.settle(joined);
+        let name = way.options.room.clone();
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let config = session.link_config()?;
         let realtime = Arc::new(Shared::new(Clock::start(), OUTGOING, INCOMING));
@@ -137,7 +140,12 @@ impl Room {
         let follower = Follower::new(way, state.clone(), commands, events, session);
         tokio::spawn(follower.run());
         let inbox = Mutex::new(Inbox { reliable, on_fallback: realtime.on_fallback.subscribe() });
-        Ok(Room { endpoint, state, realtime, inbox })
+        Ok(Room { name, endpoint, state, realtime, inbox })
+    }
+
+    /// The room's name, which the server may have chosen.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// This client's own number; another one after [`RoomEvent::Rejoined`].

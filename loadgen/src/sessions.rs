@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use nucleus_client::RoomWish;
 use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
@@ -196,7 +197,7 @@ impl Crew {
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),
-            capacity: u16::try_from(self.plan.room_size).unwrap_or(u16::MAX),
+            wish: RoomWish::capacity(u16::try_from(self.plan.room_size).unwrap_or(u16::MAX)),
             agent: AGENT.to_owned(),
             resume: None,
         }

@@ -92,8 +92,8 @@ pub const SLOT_REST: Duration = Duration::from_secs(60);
 pub const MAX_CONTROL_MESSAGE: usize = 2 << 20;
 /// Largest `Hello`, `Welcome` or `Refuse` in bytes.
 pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
-/// Largest message a server accepts on a client's control stream: a join with a full token.
-pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 8 << 10;
+/// Largest join: a full token, everybody expected, filters, and a room's first fields.
+pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 16 << 10;
 /// Largest payload of a reliable event in bytes. More needs a snapshot or several events.
 pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
 /// Largest event message in bytes: the payload, a full list of peers and the archive around them.
@@ -120,6 +120,25 @@ pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 pub const STATE_RESERVE: usize = MAX_STATE / 4;
 /// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
 pub const MAX_STATE: usize = 1 << 20;
+/// Largest version tag of an application in bytes.
+pub const MAX_APP_VERSION: usize = 32;
+/// Largest password of a room in bytes.
+pub const MAX_PASSWORD: usize = 64;
+/// Most users one join may expect.
+pub const MAX_EXPECTED: usize = 16;
+/// Most fields of a room that the lobby shows.
+pub const MAX_LISTED: usize = 8;
+/// Most fields a room may be made with.
+pub const MAX_FIRST_FIELDS: usize = 16;
+/// Most filters of one question.
+pub const MAX_FILTERS: usize = 8;
+/// Most values of one filter.
+pub const MAX_FILTER_VALUES: usize = 16;
+/// Most rooms of a list: more is for a search, not for eyes.
+pub const MAX_ROOM_LIST: usize = 500;
+/// Largest text or byte string of a field that the lobby shows, in bytes; a larger one is not there for
+/// it. What a list of rooms says of a room is for a line on a screen.
+pub const MAX_LISTED_VALUE: usize = 256;
 /// Longest ban from a room: whoever is to stay out for longer gets no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
 /// Most users that one call rings, and most members of a call: more is a meeting, which has a room of
@@ -155,6 +174,13 @@ const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + M
 // An archived peer takes 31 bytes and its user, name and role.
 const _: () = assert!(
     MAX_ROOM_PEERS as usize * (31 + 3 * MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_CONTROL_MESSAGE
+);
+// An archived room takes 21 bytes, its name and its fields: 25 bytes each, key and value; a name that is
+// gone takes 8 bytes more.
+const _: () = assert!(
+    MAX_ROOM_LIST * (29 + 2 * MAX_ROOM_NAME + MAX_LISTED * (25 + MAX_STATE_KEY + MAX_LISTED_VALUE))
+        + MAX_HANDSHAKE_MESSAGE
+        < MAX_CONTROL_MESSAGE
 );
 const _: () = assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_HALL_REQUEST);
 const _: () = assert!(MAX_PEOPLE * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);

@@ -6,8 +6,8 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
     self, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello, Join,
-    Joined, Leave, MessageHeader, Moderate, People, Refuse, RosterUpdate, SetStatus, StateReply,
-    StateRequest, StateSnapshot, StateUpdate, WatchPeople, Welcome,
+    Joined, Leave, MessageHeader, Moderate, People, Refuse, RoomList, RosterUpdate, SetStatus,
+    StateReply, StateRequest, StateSnapshot, StateUpdate, WatchPeople, WatchRooms, Welcome,
 };
 use proptest::prelude::*;
 
@@ -24,6 +24,7 @@ fn decode_everything(bytes: &[u8]) {
     let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
+    let _lobby = (session::owned::<WatchRooms>(bytes), session::owned::<RoomList>(bytes));
     let _moderated = session::owned::<Moderate>(bytes);
     let _entered = (session::owned::<Enter>(bytes), session::owned::<Entered>(bytes));
     let _people = (session::owned::<WatchPeople>(bytes), session::owned::<People>(bytes));
@@ -70,6 +71,36 @@ fn state_messages() -> [Vec<u8>; 5] {
     ]
 }
 
+fn room_field() -> session::RoomField {
+    let session::Field { key, value, .. } = field(5);
+    session::RoomField { key, value }
+}
+
+fn room_options() -> session::RoomOptions {
+    let (listed, fields) = (vec![b"map".to_vec(); 3], vec![room_field(); 2]);
+    session::RoomOptions { capacity: 9, flags: 1, empty_ttl_ms: 7, listed, fields }
+}
+
+fn room_filter() -> session::Filter {
+    let session::RoomField { key, value } = room_field();
+    session::Filter { key, kind: session::filter::ONE_OF, values: vec![value; 2] }
+}
+
+fn lobby_messages() -> [Vec<u8>; 2] {
+    let info = session::RoomInfo {
+        room: b"lobby".to_vec(),
+        peers: 2,
+        capacity: 9,
+        flags: 3,
+        fields: vec![room_field(); 2],
+    };
+    let gone = vec![b"other".to_vec(); 2];
+    let list = RoomList { total: 9, whole: 0, rooms: vec![info; 2], gone };
+    let filters = vec![room_filter()];
+    let watch = WatchRooms { request: 1, version: b"1".to_vec(), filters };
+    [session::encode(&watch), session::encode(&list)]
+}
+
 fn hall_messages() -> [Vec<u8>; 6] {
     let names = |n: usize| (0..n).map(|n| vec![b'u'; n * 7]).collect::<Vec<_>>();
     let (user, name, role) = (b"ada".to_vec(), b"Ada".to_vec(), b"expert".to_vec());
@@ -106,8 +137,13 @@ fn valid_messages() -> Vec<Vec<u8>> {
         last_event: 9,
         room: b"lobby".to_vec(),
         name: b"Ada".to_vec(),
-        capacity: 9,
         suites: vec![1, 2],
+        mode: session::join_mode::MATCH,
+        version: b"1".to_vec(),
+        password: b"sesame".to_vec(),
+        expected: vec![b"grace".to_vec(); 3],
+        options: room_options(),
+        filters: vec![room_filter(); 2],
     };
     let update = RosterUpdate {
         version: 3,
@@ -130,6 +166,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
     encoded
         .into_iter()
         .chain(state_messages())
+        .chain(lobby_messages())
         .chain(hall_messages())
         .map(|m| m[session::MESSAGE_HEADER..].to_vec())
         .collect()

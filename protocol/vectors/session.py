@@ -17,14 +17,21 @@ OPERATION = [("kind", 1), ("scope", 1), ("id", 8), ("mode", 1), ("peer", 4), ("k
 FIELD = [("key", STRING), ("value", VALUE), ("version", 8)]
 ENTITY = [("scope", 1), ("id", 8), ("owner", 4), ("mode", 1), ("fields", ("list", FIELD))]
 CHANGE = [("kind", 1), ("scope", 1), ("id", 8), ("peer", 4), ("mode", 1), ("key", STRING), ("value", VALUE)]
+ROOM_FIELD = [("key", STRING), ("value", VALUE)]
+OPTIONS = [("capacity", 2), ("flags", 1), ("empty_ttl_ms", 4), ("listed", ("list", STRING)),
+           ("fields", ("list", ROOM_FIELD))]
+FILTER = [("key", STRING), ("kind", 1), ("values", ("list", VALUE))]
+ROOM = [("room", STRING), ("peers", 2), ("capacity", 2), ("flags", 1), ("fields", ("list", ROOM_FIELD))]
 NAMES = ("list", STRING)
 PERSON = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("room", STRING), ("name", STRING),
-         ("capacity", 2), ("suites", STRING)],
+         ("suites", STRING), ("mode", 1), ("version", STRING), ("password", STRING),
+         ("expected", ("list", STRING)), ("options", OPTIONS), ("filters", ("list", FILTER))],
     17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_epoch", 4), ("roster_version", 4),
          ("roster", ("list", PEER)), ("grant", GRANT), ("server_time", 8), ("clock_epoch", 4),
-         ("max_event", 4), ("ticket", STRING), ("peer_ttl_ms", 4), ("resumed", 1), ("events_taken", 4)],
+         ("max_event", 4), ("ticket", STRING), ("peer_ttl_ms", 4), ("resumed", 1), ("events_taken", 4),
+         ("room", STRING)],
     18: [("code", 2)],
     19: [("version", 4), ("joined", ("list", PEER)), ("left", ("list", [("peer", 4), ("code", 2)])),
          ("changed", ("list", [("peer", 4), ("presence", 1)]))],
@@ -34,6 +41,8 @@ ARCHIVES = {
     49: [("request", 4), ("code", 2), ("failed", 2), ("version", 8)],
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
+    64: [("request", 4), ("version", STRING), ("filters", ("list", FILTER))],
+    65: [("total", 4), ("whole", 1), ("rooms", ("list", ROOM)), ("gone", ("list", STRING))],
     52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
     20: [("token", STRING), ("name", STRING), ("status", 1)],
     21: [("user", STRING), ("name", STRING), ("role", STRING), ("server_time", 8), ("clock_epoch", 4),

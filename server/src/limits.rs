@@ -120,6 +120,29 @@ pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
 pub const STATE_FEED_BYTES: usize = 64 << 10;
 /// Users banned from a room at a time, 64 KiB with the longest names; the oldest ban goes first.
 pub const BANS: usize = 256;
+/// A room that a join makes waits so long for it: longer than a join may take.
+pub const FOUNDING_TIME: Duration = Duration::from_secs(10);
+/// How long a seat is held for a user who is expected: to read a message and put on a headset.
+pub const HOLD_TIME: Duration = Duration::from_secs(60);
+/// Seats of a room that one user may hold at a time: a table of friends.
+pub const HOLDS_OF_USER: usize = 16;
+/// A room of at most so many may be held but for one seat, a larger one but for half of them.
+pub const SMALL_ROOM: usize = 16;
+/// Users on a room's list of guests: 128 KiB with the longest names.
+pub const GUESTS: usize = 1_024;
+/// Wrong passwords of one user in [`GUESS_TIME`] ...
+pub const GUESSES_OF_USER: usize = 5;
+/// ... and of everybody: ten thousand common passwords take longer than a meeting.
+pub const GUESSES: usize = 60;
+/// See [`GUESSES_OF_USER`].
+pub const GUESS_TIME: Duration = Duration::from_secs(60);
+/// Changes of a lobby that are kept for watchers: of a busy tenant's rooms two looks of a slow one. One
+/// further behind gets the whole list.
+pub const LOBBY_LOG: usize = 4_096;
+/// A watcher of a lobby is told of changes at most this often: a list that people read.
+pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Rooms that a match tries; each refused it because it has just changed.
+pub const MATCH_TRIES: usize = 8;
 /// Messages waiting for a session's state stream ...
 pub const STATE_QUEUE: usize = 4_096;
 /// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further

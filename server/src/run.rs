@@ -16,7 +16,7 @@ use crate::hall::registry::Halls;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::RoomConfig;
+use crate::room::{RoomConfig, Terms};
 use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
 use crate::session::{SessionContext, SessionCounters, endpoint};
@@ -25,6 +25,7 @@ use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::strays::Neighbours;
 use crate::shard::thread;
 use crate::sockets::{BindError, Sockets};
+use crate::tenants::{TenantLimits, Tenants};
 use crate::tls::{Identity, TlsError};
 use crate::token::{TokenKeyError, Verifier};
 
@@ -96,7 +97,14 @@ pub async fn run(
         second_device: config.second_device,
         epoch,
         clock_epoch: epoch,
+        terms: Terms::default(),
     };
+    let tenants = Tenants::new(TenantLimits {
+        rooms: config.limits.tenant_rooms,
+        kept_rooms: config.limits.kept_rooms,
+        sessions: config.limits.tenant_sessions,
+        user_sessions: config.limits.user_sessions,
+    });
     let hall = HallConfig {
         ring_time: config.limits.ring_time,
         calls: config.limits.tenant_calls as usize,
@@ -105,15 +113,18 @@ pub async fn run(
     let max_rooms = config.limits.rooms as usize;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let tickets = Arc::new(tickets);
+    let places = (tickets.clone(), tenants);
+    let directory = Directory::new(shards.clone(), clock, max_rooms, room, places);
     let context = Arc::new(SessionContext {
         verifier,
-        directory: Directory::new(shards.clone(), clock, max_rooms, room, tickets.clone()),
-        halls: Halls::new(hall, clock),
+        halls: Halls::new(hall, clock, directory.clone()),
+        directory,
         tickets,
         run: epoch,
         clock,
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),
+        empty_room_ttl: config.limits.empty_room_ttl,
         unjoined_timeout: config.limits.unjoined_timeout,
         unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
         joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
@@ -154,7 +165,9 @@ pub async fn run(
 async fn drain(endpoints: &[quinn::Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
-        tokio::join!(context.directory.shut_down(code), context.halls.shut_down(code));
+        // Halls first: the end of their calls' rooms is no news to anybody then.
+        context.halls.shut_down(code).await;
+        context.directory.shut_down(code).await;
         // Sessions of the ended rooms and halls close by themselves; whoever had not joined is told here.
         tokio::time::sleep(limits::LAST_WORDS).await;
         for endpoint in endpoints {

@@ -110,4 +110,17 @@ impl Room {
         let act = if locked { act::LOCK } else { act::UNLOCK };
         self.state.requests.moderate(act, 0, 0).await.map(|_| ())
     }
+
+    /// Takes the room out of the lobby, or puts it there again: whether it is listed and matched.
+    pub async fn hide(&self, hidden: bool) -> Result<(), StateError> {
+        let act = if hidden { act::HIDE } else { act::SHOW };
+        self.state.requests.moderate(act, 0, 0).await.map(|_| ())
+    }
+
+    /// Ends the room for everybody, also one that is kept: all hear
+    /// [`RoomEvent::Closed`](crate::RoomEvent::Closed) with [`Code::RoomEnded`](crate::Code::RoomEnded),
+    /// this client too, and often before the answer, which is [`StateError::Interrupted`] then.
+    pub async fn end(&self) -> Result<(), StateError> {
+        self.state.requests.moderate(act::END, 0, 0).await.map(|_| ())
+    }
 }

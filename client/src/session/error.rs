@@ -129,6 +129,11 @@ fn advice(code: Code) -> &'static str {
         }
         Code::RoomNotAllowed => " Get a token for this room, or join the token's own.",
         Code::RoomFull => " Choose another room.",
+        Code::RoomExists => " Choose another name, or join it.",
+        Code::NoSuchRoom => " Make one, or look for less.",
+        Code::Incompatible => " Update the older of the applications.",
+        Code::WrongPassword => " Ask whoever made the room.",
+        Code::NotInvited => " Ask to be invited.",
         Code::AlreadyJoined => " Leave with the other device first.",
         Code::ServerFull | Code::ShuttingDown => " Try again later or on another server.",
         _ => "",

@@ -12,13 +12,14 @@ use nucleus_protocol::link::{LinkConfig, Path, Role, Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
     Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION,
-    Refuse, Schema, VERSION, Welcome, encode, owned, stream,
+    Refuse, Schema, VERSION, Welcome, encode, join_mode, owned, stream,
 };
 use zeroize::Zeroizing;
 
 use super::sender::Shared;
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
+use crate::rooms::RoomWish;
 
 /// From the first packet to `Joined`: several losses on a bad network, and still before a person
 /// gives up.
@@ -40,16 +41,24 @@ pub struct SessionOptions {
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
-    /// The room, 1 to 128 bytes.
+    /// The room, 1 to 128 bytes; may be empty where any room that fits will do.
     pub room: String,
     /// Display name, 0 to 128 bytes; empty takes the token's.
     pub name: String,
-    /// Peers the room shall take if this join makes it; 0 = the server's default.
-    pub capacity: u16,
+    /// How the room is found, and what it is made with if this join makes it.
+    pub wish: RoomWish,
     /// Name and version of this software, for the operator.
     pub agent: String,
     /// The place that this peer had before its session was lost.
     pub resume: Option<ResumeFrom>,
+}
+
+impl SessionOptions {
+    /// To come back to the room that `joined` names.
+    pub(crate) fn settle(&mut self, joined: &Joined) {
+        self.room = String::from_utf8_lossy(&joined.room).into_owned();
+        self.wish = self.wish.to_return();
+    }
 }
 
 /// Where an earlier session of the same peer ended.
@@ -101,7 +110,7 @@ impl Session {
     pub async fn join(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
-        options: SessionOptions,
+        mut options: SessionOptions,
     ) -> Result<Session, JoinError> {
         check(&options)?;
         let server = options.server;
@@ -119,6 +128,12 @@ impl Session {
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
                     {
                         tokio::time::sleep(OWN_GHOST_PAUSE).await;
+                    }
+                    // The room that an attempt before has made, most likely: its place is ours to join.
+                    Ok(Err(JoinError::Refused { code: Some(Code::RoomExists), .. }))
+                        if abandoned && options.wish.mode == join_mode::CREATE =>
+                    {
+                        options.wish.mode = join_mode::JOIN_OR_CREATE;
                     }
                     Ok(result) => return result,
                 }
@@ -224,12 +239,16 @@ impl Session {
 fn check(options: &SessionOptions) -> Result<(), JoinError> {
     let problem = if options.token.is_empty() || options.token.len() > limits::MAX_TOKEN {
         "the join token must have 1 to 4,096 bytes"
-    } else if options.room.is_empty() || options.room.len() > limits::MAX_ROOM_NAME {
+    } else if options.room.is_empty() && !options.wish.matches()
+        || options.room.len() > limits::MAX_ROOM_NAME
+    {
         "the room's name must have 1 to 128 bytes"
     } else if options.name.len() > limits::MAX_NAME {
         "the display name must have at most 128 bytes"
     } else if options.agent.len() > limits::MAX_NAME {
         "the agent must have at most 128 bytes"
+    } else if let Some(problem) = options.wish.problem() {
+        problem
     } else {
         return Ok(());
     };
@@ -251,8 +270,8 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         last_event: resume.last_event,
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
-        capacity: options.capacity,
         suites: offered_suites().map(|suite| suite as u8).to_vec(),
+        ..options.wish.join()
     };
     [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use nucleus_client::RoomWish;
 use nucleus_client::session::{JoinError, Session, SessionOptions, Trust, client_config};
 use nucleus_protocol::session::{
     ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MESSAGE_HEADER, MessageHeader, NEW_PEER,
@@ -95,6 +96,7 @@ pub(crate) fn joined() -> Joined {
         peer_ttl_ms: 30_000,
         resumed: NEW_PEER,
         events_taken: 0,
+        room: b"lobby".to_vec(),
         peer: 1,
         slot: 0,
         capacity: 10,
@@ -126,7 +128,7 @@ pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Sess
         token: "t".to_owned(),
         room: "lobby".to_owned(),
         name: String::new(),
-        capacity: 0,
+        wish: RoomWish::default(),
         agent: "test".to_owned(),
     };
     Session::join(&client, client_config(&Trust::Pin(pin)).unwrap(), options).await

@@ -59,12 +59,28 @@ codes! {
     JoinRate = 25, "join_rate";
     /// A moderator has locked the room: nobody new gets in.
     RoomLocked = 26, "room_locked";
+    /// There is a room of that name, and the join was to make one.
+    RoomExists = 27, "room_exists";
+    /// There is no room of that name, or none that fits, and the join was not to make one.
+    NoSuchRoom = 28, "no_such_room";
+    /// The room belongs to another version of the application.
+    Incompatible = 29, "incompatible";
     /// The server has all the sessions or rooms it takes.
     ServerFull = 30, "server_full";
     /// The server is shutting down.
     ShuttingDown = 31, "shutting_down";
     /// The server failed; the fault is not the client's.
     Internal = 32, "internal";
+    /// The room has a password, and it is another one.
+    WrongPassword = 33, "wrong_password";
+    /// The room lets in whom it has invited, and the user is not invited.
+    NotInvited = 34, "not_invited";
+    /// The tenant has all the sessions it may have.
+    TenantFull = 35, "tenant_full";
+    /// The tenant has all the rooms, or all the kept rooms, it may have.
+    TenantRooms = 36, "tenant_rooms";
+    /// The user has all the sessions one user may have.
+    UserSessions = 37, "user_sessions";
     /// The tenant has all the calls it may have.
     TenantCalls = 38, "tenant_calls";
     /// An event is larger than allowed or names too many peers.
@@ -79,6 +95,8 @@ codes! {
     Replaced = 44, "replaced";
     /// A moderator removed the peer, and its user may be banned for a time.
     Kicked = 50, "kicked";
+    /// A moderator has ended the room, for everybody.
+    RoomEnded = 51, "room_ended";
     /// The peer's role and grants do not allow it.
     Forbidden = 60, "forbidden";
     /// There is no such entity or peer, or already one.

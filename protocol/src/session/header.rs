@@ -49,6 +49,10 @@ pub enum Schema {
     StateUpdate = 51,
     /// [`super::Moderate`]
     Moderate = 52,
+    /// [`super::WatchRooms`]
+    WatchRooms = 64,
+    /// [`super::RoomList`]
+    RoomList = 65,
     /// [`super::WatchPeople`]
     WatchPeople = 72,
     /// [`super::SetStatus`]
@@ -64,7 +68,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    const ALL: [Schema; 22] = [
+    const ALL: [Schema; 24] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -81,6 +85,8 @@ impl Schema {
         Schema::StateSnapshot,
         Schema::StateUpdate,
         Schema::Moderate,
+        Schema::WatchRooms,
+        Schema::RoomList,
         Schema::WatchPeople,
         Schema::SetStatus,
         Schema::People,

@@ -5,6 +5,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, People, SetStatus, WatchPeople};
+use super::{Filter, RoomList, RoomOptions, WatchRooms};
 use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate};
 
 /// Ties an archived type to its schema id.
@@ -20,10 +21,11 @@ macro_rules! archived {
 }
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
+archived!(WatchRooms, RoomList);
 archived!(Enter, Entered, WatchPeople, SetStatus, People, CallRequest, CallReply, CallUpdate);
 
 /// A client asks to enter a room.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Join {
     /// The join token, a JWT.
     pub token: Vec<u8>,
@@ -31,14 +33,24 @@ pub struct Join {
     pub ticket: Vec<u8>,
     /// With a ticket: the largest sequence of an event received so far, 0 for none.
     pub last_event: u64,
-    /// The room's name, UTF-8, 1 to 128 bytes.
+    /// The room's name, UTF-8, 1 to 128 bytes; may be empty where any room that fits will do.
     pub room: Vec<u8>,
     /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
     pub name: Vec<u8>,
-    /// Capacity wished for when this join makes the room; 0 = the server's default.
-    pub capacity: u16,
     /// AEAD suites the client can do, best first.
     pub suites: Vec<u8>,
+    /// One of [`super::join_mode`].
+    pub mode: u8,
+    /// The application's version, UTF-8, 0 to 32 bytes: rooms are for one version.
+    pub version: Vec<u8>,
+    /// Of the room to join or to make, 0 to 64 bytes; empty: none.
+    pub password: Vec<u8>,
+    /// Users for whom seats are held for a minute, at most 16.
+    pub expected: Vec<Vec<u8>>,
+    /// For the room that this join makes, if it makes one.
+    pub options: RoomOptions,
+    /// Which rooms fit: all of these must hold, at most 8.
+    pub filters: Vec<Filter>,
 }
 
 /// The client is in: shard and slot are ready, the link's keys are here.
@@ -73,6 +85,8 @@ pub struct Joined {
     /// Events of this peer's that the room has taken so far, over all its sessions, wrapping: the
     /// client repeats those behind them.
     pub events_taken: u32,
+    /// The room's name.
+    pub room: Vec<u8>,
 }
 
 /// Nobody knew this peer before.

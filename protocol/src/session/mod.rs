@@ -12,6 +12,7 @@ mod handshake;
 mod header;
 mod messages;
 mod moderation;
+mod rooms;
 mod state;
 
 pub use archive::{InvalidArchive, access, encode, owned};
@@ -21,6 +22,7 @@ pub use handshake::{Hello, Refuse, Welcome};
 pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;
 pub use moderation::*;
+pub use rooms::*;
 pub use state::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.

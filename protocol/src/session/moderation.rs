@@ -12,6 +12,12 @@ pub mod act {
     pub const LOCK: u8 = 2;
     /// Lets everybody in again.
     pub const UNLOCK: u8 = 3;
+    /// Takes the room out of the lobby: it is neither listed nor matched.
+    pub const HIDE: u8 = 4;
+    /// Puts it there again.
+    pub const SHOW: u8 = 5;
+    /// Ends the room for everybody, also one that is kept.
+    pub const END: u8 = 20;
 }
 
 /// A client acts as a moderator; answered by a [`super::StateReply`] of the same number.

@@ -9,6 +9,7 @@ mod hall;
 mod keys;
 mod realtime;
 mod refused;
+mod rooms;
 mod session;
 mod state;
 

@@ -4,7 +4,7 @@ use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
-use super::{golden, hall, hex, list, state, unhex};
+use super::{golden, hall, hex, list, rooms, state, unhex};
 
 /// A message's fields in JSON, byte strings in hexadecimal.
 pub(super) trait Fields {
@@ -13,6 +13,11 @@ pub(super) trait Fields {
 
 pub(super) fn all<T: Fields>(list: &[T]) -> Json {
     list.iter().map(Fields::fields).collect()
+}
+
+/// A list of byte strings.
+pub(super) fn strings(list: &[Vec<u8>]) -> Json {
+    list.iter().map(|bytes| hex(bytes)).collect()
 }
 
 impl Fields for Hello {
@@ -41,7 +46,10 @@ impl Fields for Join {
     fn fields(&self) -> Json {
         json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
                 "last_event": self.last_event, "room": hex(&self.room),
-                "name": hex(&self.name), "capacity": self.capacity, "suites": hex(&self.suites) })
+                "name": hex(&self.name), "suites": hex(&self.suites), "mode": self.mode,
+                "version": hex(&self.version), "password": hex(&self.password),
+                "expected": strings(&self.expected), "options": self.options.fields(),
+                "filters": all(&self.filters) })
     }
 }
 
@@ -53,7 +61,7 @@ impl Fields for Joined {
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "max_event": self.max_event, "ticket": hex(&self.ticket),
                 "peer_ttl_ms": self.peer_ttl_ms, "resumed": self.resumed,
-                "events_taken": self.events_taken })
+                "events_taken": self.events_taken, "room": hex(&self.room) })
     }
 }
 
@@ -215,6 +223,7 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         peer_ttl_ms: 30_000,
         resumed: RESUMED_WITH_LOSS,
         events_taken: 0x0102_0304,
+        room: text("Schulung Brandschutz"),
     }
 }
 
@@ -230,26 +239,19 @@ fn joins() -> Vec<Json> {
         last_event: 0,
         room: text("Schulung Brandschutz"),
         name: text("Zoë"),
-        capacity: 40,
         suites: vec![2, 1],
-    };
-    let empty = Join {
-        token: Vec::new(),
-        ticket: Vec::new(),
-        last_event: 0,
-        room: Vec::new(),
-        name: Vec::new(),
-        capacity: 0,
-        suites: Vec::new(),
+        options: RoomOptions { capacity: 40, ..RoomOptions::default() },
+        ..Join::default()
     };
     let ticket = vec![0xde, 0xad, 0xbe, 0xef];
     vec![
         archive!("join", join.clone()),
         archive!(
             "join with a ticket",
-            Join { ticket: ticket.clone(), last_event: 1 << 40, ..join }
+            Join { ticket: ticket.clone(), last_event: 1 << 40, ..join.clone() }
         ),
-        archive!("join, everything empty", empty),
+        archive!("join that matches or makes a room", rooms::searching(join)),
+        archive!("join, everything empty", Join::default()),
         archive!("joined", joined(roster(), grant(1, GRANT_EXPORTER, here), ticket)),
         archive!("joined, two endpoints", joined(roster(), grant(2, 0, endpoints), Vec::new())),
         archive!("joined, empty lists", joined(Vec::new(), grant(1, 0, Vec::new()), Vec::new())),
@@ -301,6 +303,8 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
         Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
         Schema::Moderate => owned::<Moderate>(body).expect("a Moderate").fields(),
+        Schema::WatchRooms => owned::<WatchRooms>(body).expect("a WatchRooms").fields(),
+        Schema::RoomList => owned::<RoomList>(body).expect("a RoomList").fields(),
         Schema::StateReply => owned::<StateReply>(body).expect("a StateReply").fields(),
         Schema::StateSnapshot => owned::<StateSnapshot>(body).expect("a StateSnapshot").fields(),
         Schema::StateUpdate => owned::<StateUpdate>(body).expect("a StateUpdate").fields(),
@@ -317,8 +321,8 @@ fn read(schema: Schema, body: &[u8]) -> Json {
 
 #[test]
 fn session_messages() {
-    let rooms = [joins(), roster_updates(), events(), state::messages()].concat();
-    let made = [handshakes(), rooms, hall::messages()].concat();
+    let inside = [joins(), roster_updates(), events(), state::messages()].concat();
+    let made = [handshakes(), inside, rooms::messages(), hall::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

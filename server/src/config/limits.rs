@@ -21,6 +21,17 @@ pub struct Limits {
     pub unjoined_timeout: Duration,
     /// Rooms at a time: 1 to 1,000,000.
     pub rooms: u32,
+    /// Sessions of one tenant, of all its products: 1 to 1,000,000.
+    pub tenant_sessions: u32,
+    /// Sessions of one user of a tenant: 1 to 10,000.
+    pub user_sessions: u32,
+    /// Rooms of one tenant: 1 to 1,000,000.
+    pub tenant_rooms: u32,
+    /// Rooms of one tenant that do not end when they are empty: 0 to 10,000.
+    pub kept_rooms: u32,
+    /// The longest that a room may outlive its last peer: 0s to 1 h.
+    #[serde(deserialize_with = "duration")]
+    pub empty_room_ttl: Duration,
     /// Peers in one room: 2 to 4,000.
     pub room_capacity: u16,
     /// Peers of one room that may speak at once: 1 to 4,000.
@@ -49,6 +60,11 @@ impl Default for Limits {
             unjoined: 4096,
             unjoined_timeout: Duration::from_secs(5),
             rooms: 10_000,
+            tenant_sessions: 10_000,
+            user_sessions: 16,
+            tenant_rooms: 2_000,
+            kept_rooms: 16,
+            empty_room_ttl: Duration::from_secs(300),
             room_capacity: 1000,
             speakers: 128,
             away_after: Duration::from_secs(10),
@@ -65,6 +81,10 @@ impl Limits {
         within("limits.sessions", self.sessions, 1..=1_000_000)?;
         within("limits.unjoined", self.unjoined, 1..=65_536)?;
         within("limits.rooms", self.rooms, 1..=1_000_000)?;
+        within("limits.tenant_sessions", self.tenant_sessions, 1..=1_000_000)?;
+        within("limits.user_sessions", self.user_sessions, 1..=10_000)?;
+        within("limits.tenant_rooms", self.tenant_rooms, 1..=1_000_000)?;
+        within("limits.kept_rooms", self.kept_rooms, 0..=10_000)?;
         within("limits.room_capacity", self.room_capacity, 2..=4000)?;
         within("limits.speakers", self.speakers, 1..=4000)?;
         within("limits.tenant_calls", self.tenant_calls, 1..=1_000_000)?;
@@ -74,6 +94,7 @@ impl Limits {
 
     fn validate_times(&self) -> Result<(), ValueError> {
         within_ms("limits.unjoined_timeout", self.unjoined_timeout, 100..=5_000)?;
+        within_ms("limits.empty_room_ttl", self.empty_room_ttl, 0..=3_600_000)?;
         within_ms("limits.away_after", self.away_after, 10_000..=30_000)?;
         within_ms("limits.ring_time", self.ring_time, 5_000..=300_000)?;
         within_ms("limits.peer_ttl", self.peer_ttl, 1_000..=600_000)

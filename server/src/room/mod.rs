@@ -6,14 +6,19 @@
 //! its time; whoever brings its ticket has it back. Roster changes go out in batches.
 
 mod events;
+mod gate;
+mod holds;
+mod life;
 mod moderation;
 mod peer;
 mod rights;
 mod roster;
 mod shared;
+mod shown;
 mod slots;
 mod state;
 pub mod task;
+mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -26,16 +31,23 @@ use nucleus_protocol::session::{self, Code, EventDown, Joined, LinkGrant, Peer};
 use nucleus_protocol::time::Time;
 
 use crate::config::SecondDevice;
+use crate::limits;
 use crate::shard::{LinkNews, PeerId};
 use events::EventLog;
 pub use events::EventTarget;
+use gate::Gate;
+use holds::Holds;
 use moderation::Door;
 use peer::PeerState;
 pub use peer::{Claim, Seat};
 pub use rights::{Rights, Role};
 use roster::RosterLog;
+pub use shown::Listing;
+use shown::Shown;
 use slots::Slots;
 use state::{Feed, State};
+pub(crate) use state::{is_key, is_value};
+pub use terms::{Asks, Password, Terms};
 
 /// What a room is set to.
 #[derive(Clone, Debug)]
@@ -50,6 +62,8 @@ pub struct RoomConfig {
     pub epoch: u32,
     /// Changes when the server restarts.
     pub clock_epoch: u32,
+    /// What whoever made it wants of it.
+    pub terms: Terms,
 }
 
 /// A peer that wants in; its token or its ticket has been verified.
@@ -62,6 +76,8 @@ pub struct JoinRequest {
     pub role: Role,
     /// It has been here and wants its place back.
     pub resume: Option<Resume>,
+    /// What a newcomer brings for the door.
+    pub asks: Asks,
     /// The link's grant, complete but for its connection ids.
     pub grant: LinkGrant,
     /// The link's AEAD.
@@ -101,7 +117,7 @@ pub enum RoomOutput {
     },
     /// Have the shard forget a link.
     CloseLink(PeerId),
-    /// The peer is in; its ticket is still to be sealed.
+    /// The peer is in; its ticket is still to be sealed, and the room named.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
     Control(Seat, Bytes),
@@ -111,7 +127,9 @@ pub enum RoomOutput {
     State(Seat, Bytes),
     /// Close the session and say why.
     Disconnect(Seat, Code),
-    /// The room is empty and over.
+    /// What the room shows in the lobby has changed.
+    Shown(Box<Listing>),
+    /// The room is over, and nobody in it.
     Closed,
 }
 
@@ -126,6 +144,13 @@ pub struct Room {
     roster: RosterLog,
     events: EventLog,
     door: Door,
+    gate: Gate,
+    holds: Holds,
+    /// When the room ends if nobody comes before.
+    empty_until: Option<Time>,
+    /// Not to be found in the lobby.
+    hidden: bool,
+    shown: Shown,
     state: State,
     feed: Feed,
     /// Peers that the shared state does not know to be gone yet.
@@ -135,23 +160,31 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room; it ends when its last peer has gone.
-    pub fn new(config: RoomConfig) -> Self {
-        Self {
+    /// An empty room; it ends when its last peer has gone, or as its terms say.
+    pub fn new(now: Time, config: RoomConfig) -> Self {
+        let Terms { version, password, guests, first_within, .. } = config.terms.clone();
+        let mut room = Self {
             slots: Slots::new(),
             events: EventLog::new(config.peer_ttl),
-            config,
             peers: BTreeMap::new(),
             expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
-            door: Door::default(),
-            state: State::default(),
+            door: Door::new(config.terms.locked),
+            gate: Gate::new(version, password, guests),
+            holds: Holds::default(),
+            empty_until: Some(now + first_within.unwrap_or(limits::FOUNDING_TIME)),
+            hidden: config.terms.hidden,
+            shown: Shown::default(),
+            state: State::with_fields(&config.terms.fields),
             feed: Feed::default(),
             gone: Vec::new(),
             ending: false,
             outputs: VecDeque::new(),
-        }
+            config,
+        };
+        room.hold_for_guests(now);
+        room
     }
 
     /// Admits a peer; what follows depends on the shard.
@@ -165,7 +198,7 @@ impl Room {
         }
         match request.resume {
             Some(resume) => self.resume(resume, request),
-            None => self.enter(now, request),
+            None => self.enter(now, request).inspect_err(|_| self.refused()),
         }
     }
 
@@ -261,7 +294,7 @@ impl Room {
         everybody.into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.clear_up();
         // Nobody may have been there yet: the first join is on its way, and will find it closed.
-        self.close_if_empty();
+        self.end();
     }
 
     /// Does what has become due.
@@ -273,10 +306,15 @@ impl Room {
         }
         if expired {
             self.clear_up();
-            self.close_if_empty();
+            self.close_if_empty(now);
+        }
+        self.end_if_due(now);
+        if self.holds.forget(now) {
+            self.show(now);
         }
         self.events.forget(now);
         self.feed.handle_timeout(now);
+        self.show_due(now);
         if let Some(update) = self.roster.take_due(now) {
             let message = Bytes::from(session::encode(&update));
             for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
@@ -289,6 +327,8 @@ impl Room {
     pub fn poll_timeout(&self) -> Option<Time> {
         let expiry = self.expiries.front().map(|(at, _)| *at);
         let due = [expiry, self.roster.due(), self.events.due(), self.feed.due()];
+        let due = [due.into_iter().flatten().min(), self.empty_until, self.holds.due()];
+        let due = due.into_iter().chain([self.shown.due()]);
         due.into_iter().flatten().min()
     }
 
@@ -304,10 +344,9 @@ impl Room {
 
     fn enter(&mut self, now: Time, request: JoinRequest) -> Result<Seat, Code> {
         self.door.admit(now, &request.user, request.role.rights.moderate)?;
+        self.gate.admit(now, &request.user, &request.asks)?;
         let replaced = self.replaced_by(&request.user)?;
-        if self.peers.len() - replaced.len() >= usize::from(self.config.capacity) {
-            return Err(Code::RoomFull);
-        }
+        let expected = self.seats_for(now, &request, replaced.len())?;
         let slot = self.slots.allocate(now, &request.user)?;
         replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
         self.clear_up();
@@ -315,6 +354,7 @@ impl Room {
         self.next_peer += 1;
         let seat = Seat { peer, session: 1 };
         self.open_link(seat, slot, &request);
+        self.seat(now, &request.user, &expected);
         self.peers.insert(peer, PeerState::new(request, slot, self.events.newest()));
         Ok(seat)
     }
@@ -392,6 +432,7 @@ impl Room {
             peer_ttl_ms: self.config.peer_ttl.as_millis() as u32,
             resumed,
             events_taken,
+            room: Vec::new(),
         };
         let room_epoch = self.config.epoch;
         let claim = Claim { room_epoch, peer, generation: seat.session };
@@ -415,11 +456,12 @@ impl Room {
     fn remove(&mut self, now: Time, peer: PeerId, code: Code) {
         self.take_out(now, peer, code);
         self.clear_up();
-        self.close_if_empty();
+        self.close_if_empty(now);
     }
 
     fn take_out(&mut self, now: Time, peer: PeerId, code: Code) {
         let Some(state) = self.peers.remove(&peer) else { return };
+        self.show(now);
         self.expiries.retain(|(_, lost)| *lost != peer);
         if state.is_announced() {
             self.roster.left(now, peer, code);
@@ -428,12 +470,5 @@ impl Room {
         self.outputs.push_back(RoomOutput::CloseLink(peer));
         self.outputs.push_back(RoomOutput::Disconnect(state.seat(peer), code));
         self.slots.release(now, state.slot, state.user);
-    }
-
-    fn close_if_empty(&mut self) {
-        if self.peers.is_empty() && !self.ending {
-            self.ending = true;
-            self.outputs.push_back(RoomOutput::Closed);
-        }
     }
 }

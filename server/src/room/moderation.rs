@@ -20,6 +20,14 @@ pub(super) struct Door {
 }
 
 impl Door {
+    pub(super) fn new(locked: bool) -> Self {
+        Self { locked, banned: Vec::new() }
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     /// Whether a newcomer may enter. A lock keeps no moderator out: somebody must be able to open it.
     ///
     /// # Errors
@@ -65,8 +73,11 @@ impl Room {
         match asked.act {
             _ if judged.is_err() => {}
             act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
+            act::HIDE | act::SHOW => self.hidden = asked.act == act::HIDE,
+            act::END => self.handle_shutdown(now, Code::RoomEnded),
             locks => self.door.locked = locks == act::LOCK,
         }
+        self.show(now);
         Some(judged)
     }
 
@@ -79,7 +90,9 @@ impl Room {
         let seconds = Duration::from_secs(asked.seconds.into());
         let well_formed = match asked.act {
             act::KICK => seconds <= MAX_BAN,
-            act::LOCK | act::UNLOCK => asked.peer == 0 && asked.seconds == 0,
+            act::LOCK | act::UNLOCK | act::HIDE | act::SHOW | act::END => {
+                asked.peer == 0 && asked.seconds == 0
+            }
             _ => false,
         };
         if !well_formed {
@@ -105,7 +118,7 @@ impl Room {
         }
         out.into_iter().for_each(|peer| self.take_out(now, peer, Code::Kicked));
         self.clear_up();
-        self.close_if_empty();
+        self.close_if_empty(now);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::shard::PeerId;
 impl Room {
     /// Takes a request for changes of the shared state; its reply goes to whoever asked, the changes
     /// to everybody. One that comes before `Joined` is dropped, as an event is.
-    pub fn handle_state_request(&mut self, from: Seat, request: StateRequest) {
+    pub fn handle_state_request(&mut self, now: Time, from: Seat, request: StateRequest) {
         if !self.is_seated(from) {
             return;
         }
@@ -30,6 +30,9 @@ impl Room {
         };
         if let Ok(update) = result {
             self.tell_all(&update);
+            if !self.config.terms.listed.is_empty() {
+                self.show(now);
+            }
         }
         let version = self.state.version();
         let reply = StateReply { request: request.request, code, failed, version };

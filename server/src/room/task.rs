@@ -15,6 +15,7 @@ use crate::session::outgoing::{Outgoing, Pushed};
 use crate::session::ticket::{Ticket, TicketKey};
 use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::{LinkNews, OpenLink, PeerId, RoomId, ShardCommand};
+use crate::tenants::{LobbyKey, Tenants};
 
 /// What a room's mailbox takes.
 pub enum RoomInput {
@@ -52,6 +53,15 @@ pub enum RoomInput {
         /// What it does.
         asked: Moderate,
     },
+    /// Lets a user in from now on, or no more.
+    Guest {
+        /// Who.
+        user: String,
+        /// In.
+        invited: bool,
+        /// Whether it could be.
+        done: oneshot::Sender<Result<(), Code>>,
+    },
     /// End the room.
     Shutdown(Code),
 }
@@ -67,6 +77,8 @@ pub struct RoomTask {
     clock: Clock,
     shard: Arc<ShardHandle>,
     sessions: HashMap<PeerId, Seated>,
+    tenants: Arc<Tenants>,
+    lobby: LobbyKey,
 }
 
 /// The newest session of a peer.
@@ -83,13 +95,15 @@ impl RoomTask {
         (id, key): (RoomId, RoomKey),
         config: RoomConfig,
         clock: Clock,
-        (shard, tickets): (Arc<ShardHandle>, Arc<TicketKey>),
+        (shard, tickets, tenants): (Arc<ShardHandle>, Arc<TicketKey>, Arc<Tenants>),
         mut mailbox: mpsc::Receiver<RoomInput>,
     ) {
         let run = config.clock_epoch;
-        let room = Room::new(config);
+        let room = Room::new(Time::from_micros(clock.now()), config);
         let sessions = HashMap::new();
-        let mut task = RoomTask { id, key, run, tickets, room, clock, shard, sessions };
+        let lobby = LobbyKey { tenant: key.tenant.clone(), app: key.app };
+        let mut task =
+            RoomTask { id, key, run, tickets, room, clock, shard, sessions, tenants, lobby };
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
             let due = task.room.poll_timeout();
@@ -123,8 +137,11 @@ impl RoomTask {
             RoomInput::Event { from, target, channel, payload } => {
                 self.room.handle_event(now, from, target, channel, payload);
             }
-            RoomInput::State { from, request } => self.room.handle_state_request(from, request),
+            RoomInput::State { from, request } => {
+                self.room.handle_state_request(now, from, request)
+            }
             RoomInput::Moderate { from, asked } => self.moderate(now, from, &asked),
+            RoomInput::Guest { user, invited, done } => self.guest(now, &user, invited, done),
             RoomInput::Shutdown(code) => self.room.handle_shutdown(now, code),
         }
     }
@@ -146,6 +163,23 @@ impl RoomTask {
         }
     }
 
+    fn guest(
+        &mut self,
+        now: Time,
+        user: &str,
+        invited: bool,
+        done: oneshot::Sender<Result<(), Code>>,
+    ) {
+        let result = if invited {
+            self.room.handle_invite(now, user)
+        } else {
+            self.room.handle_uninvite(now, user);
+            Ok(())
+        };
+        // Whoever does not wait any more does not want to know.
+        let _ = done.send(result);
+    }
+
     fn join(
         &mut self,
         now: Time,
@@ -157,6 +191,8 @@ impl RoomTask {
         let result = self.room.handle_join(now, request);
         match result {
             Ok(Seat { peer, session }) => {
+                // Before the answer: the next match must not count on this seat.
+                self.tenants.seat(&self.lobby, self.id, self.room.taken());
                 let seated = Seated { session, user, outgoing };
                 if let Some(before) = self.sessions.insert(peer, seated) {
                     before.outgoing.disconnect(Code::Replaced);
@@ -201,6 +237,7 @@ impl RoomTask {
                         seated.outgoing.disconnect(code);
                     }
                 }
+                RoomOutput::Shown(shown) => self.tenants.show(&self.lobby, self.id, *shown),
                 RoomOutput::Closed => return true,
             }
         }
@@ -221,6 +258,7 @@ impl RoomTask {
             run: self.run,
             claim,
         });
+        joined.room = self.key.name.clone().into_bytes();
         let message = encode(&joined).into();
         self.push(seat, |out| out.control(message));
     }

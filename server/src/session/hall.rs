@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
-use super::handshake::{Refusal, display_name, random, text, text_of, token_code};
+use super::handshake::{Refusal, display_name, random, text_of, token_code};
 use super::peer::{broken, ended, refuse_streams};
 use super::wire::{ReadError, read_message};
 use crate::hall::registry::{HallHandle, HallKey};
@@ -23,7 +23,9 @@ use crate::hall::task::HallInput;
 use crate::hall::{Act, CallSeed, Device, Filter, HallQueue, HallRequest, Visitor, hall_outgoing};
 use crate::limits;
 use crate::rate::Bucket;
+use crate::tenants::SessionPlace;
 use crate::token::Admission;
+use crate::wish::text;
 
 /// A place in a hall.
 pub(super) struct Entrance {
@@ -47,10 +49,13 @@ pub(super) async fn enter(
         Visitor { user: admission.user, name, role: admission.role, status: enter.status };
     let mut queue = None;
     let place = || {
-        let permit = Semaphore::try_acquire_owned(context.joined.clone()).ok()?;
-        let (outgoing, session_end) = hall_outgoing(permit);
+        let permit = Semaphore::try_acquire_owned(context.joined.clone());
+        let permit = permit.map_err(|_| Code::ServerFull)?;
+        let tenants = context.directory.tenants();
+        let place = SessionPlace::take(tenants, &key.tenant, &visitor.user)?;
+        let (outgoing, session_end) = hall_outgoing(Box::new((permit, place)));
         queue = Some(session_end);
-        Some(outgoing)
+        Ok(outgoing)
     };
     let entered = context.halls.enter(&key, &visitor, place).await;
     let (hall, device) = entered.map_err(|code| Refusal::new(code, text_of(code)))?;

@@ -22,8 +22,10 @@ use super::peer::PeerSession;
 use super::wire::{ReadError, read_message};
 use super::{SessionContext, SessionCounters};
 use crate::directory::{RoomHandle, RoomKey};
-use crate::room::{JoinRequest, Resume, Role, Seat};
+use crate::room::{Asks, JoinRequest, Resume, Role, Seat};
+use crate::tenants::SessionPlace;
 use crate::token::{Admission, TokenError};
+use crate::wish::{Mode, Wish as RoomWish, text};
 
 /// What the server calls itself in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
@@ -155,6 +157,7 @@ async fn join_on(
         exporter: hello.has_exporter(),
         suite,
         permit: Arc::new(permit.map_err(full)?),
+        place: None,
         link_id: 0,
         queues: None,
     };
@@ -175,6 +178,8 @@ struct Entrance<'a> {
     exporter: bool,
     suite: Suite,
     permit: Arc<OwnedSemaphorePermit>,
+    /// Among the sessions of its tenant.
+    place: Option<Arc<SessionPlace>>,
     link_id: u32,
     /// The session's end of the newest try's queues.
     queues: Option<OutgoingQueues>,
@@ -190,9 +195,16 @@ impl Entrance<'_> {
         }
         let key = RoomKey { tenant: ticket.tenant, app: ticket.app, name: ticket.room };
         let resume = Resume { claim: ticket.claim, last_event: join.last_event };
-        let (name, role) = Default::default();
-        let try_it = self.request((ticket.user, name, role), Some(resume));
-        let place = self.context.directory.resume(&key, try_it).await.ok()?;
+        let (name, role, asks) = Default::default();
+        let tenants = self.context.directory.tenants();
+        let place = SessionPlace::take_again(tenants, &key.tenant, &ticket.user);
+        self.place = Some(Arc::new(place));
+        let try_it = self.request((ticket.user, name, role), Some(resume), asks);
+        let place = self.context.directory.resume(&key, try_it).await.ok();
+        if place.is_none() {
+            self.place = None;
+        }
+        let place = place?;
         self.context.counters.resumes.fetch_add(1, Ordering::Relaxed);
         Some(place)
     }
@@ -202,26 +214,36 @@ impl Entrance<'_> {
         let context = self.context;
         let (key, admission) = admit(context, join)?;
         let name = display_name(&join.name, &admission)?;
-        let wish = Some(join.capacity).filter(|c| *c > 0);
-        let joining = context.directory.join(&key, wish, || {
-            let role = Role::new(admission.role.clone(), &admission.grants);
-            let who = (admission.user.clone(), name.clone(), role);
-            self.request(who, None)
+        let refuse = |code| Refusal::new(code, text_of(code));
+        let role = Role::new(admission.role.clone(), &admission.grants);
+        let Admission { user, room: admitted, .. } = &admission;
+        let longest_ttl = context.empty_room_ttl;
+        let wish = RoomWish::new(join, user, role.rights.moderate, admitted, longest_ttl);
+        let wish = wish.map_err(refuse)?;
+        let tenants = context.directory.tenants();
+        let place = SessionPlace::take(tenants, &key.tenant, user).map_err(refuse)?;
+        self.place = Some(Arc::new(place));
+        let joining = context.directory.join(key, &wish, random(), || {
+            let who = (user.clone(), name.clone(), role.clone());
+            self.request(who, None, wish.asks.clone())
         });
-        joining.await.map_err(|code| Refusal::new(code, text_of(code)))
+        joining.await.map_err(refuse)
     }
 
     fn request(
         &mut self,
         (user, name, role): (String, String, Role),
         resume: Option<Resume>,
+        asks: Asks,
     ) -> (Box<JoinRequest>, Outgoing) {
-        let (outgoing, session_end) = outgoing(self.context.clock, self.permit.clone());
+        let places = (self.permit.clone(), self.place.clone());
+        let (outgoing, session_end) = outgoing(self.context.clock, Arc::new(places));
         self.queues = Some(session_end);
         self.link_id += 1;
         let Keys { grant, root, seed } = self.keys();
         let suite = self.suite;
-        (Box::new(JoinRequest { user, name, role, resume, grant, suite, root, seed }), outgoing)
+        let request = JoinRequest { user, name, role, resume, asks, grant, suite, root, seed };
+        (Box::new(request), outgoing)
     }
 
     /// Keys of a new link: fresh randomness, and the exporter of this very connection where the
@@ -302,13 +324,15 @@ async fn read_wish(receive: &mut RecvStream) -> Result<Wish, Refusal> {
 
 fn admit(context: &SessionContext, join: &Join) -> Result<(RoomKey, Admission), Refusal> {
     let admission = verify(context, &join.token)?;
-    let room = text(&join.room, 1, limits::MAX_ROOM_NAME).ok_or_else(|| {
+    // Where any room will do, the server finds a name.
+    let least = usize::from(!Mode::from_wire(join.mode).is_some_and(Mode::matches));
+    let room = text(&join.room, least, limits::MAX_ROOM_NAME).ok_or_else(|| {
         Refusal::new(
             Code::BadName,
             "a room's name has 1 to 128 bytes of text without control characters",
         )
     })?;
-    if !admission.room.admits(&room) {
+    if !room.is_empty() && !admission.room.admits(&room) {
         return Err(Refusal::new(Code::RoomNotAllowed, "the token does not admit to this room"));
     }
     let key = RoomKey { tenant: admission.tenant.clone(), app: admission.app, name: room };
@@ -338,15 +362,6 @@ pub(super) fn display_name(name: &[u8], admission: &Admission) -> Result<String,
     })
 }
 
-/// UTF-8 of that many bytes without control characters, which would reach terminals and logs, and
-/// without those that turn the direction of writing, with which one name can look like another.
-pub(super) fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let plain = !text.chars().any(|c| c.is_control() || turns(c));
-    (plain && (min..=max).contains(&bytes.len())).then(|| text.to_owned())
-}
-
 /// Fresh random bytes. Where the system gives none nothing is safe, and the process must not go on.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -363,8 +378,21 @@ pub(super) fn text_of(code: Code) -> &'static str {
         Code::RoomLocked => "a moderator has locked the room",
         Code::Kicked => "a moderator has put the user out of the room for a time",
         Code::ServerFull => "the server takes no more sessions or rooms",
+        Code::RoomExists => "there is a room of this name already",
+        Code::NoSuchRoom => "there is no such room",
+        Code::Incompatible => "the room is for another version of the application",
+        Code::WrongPassword => "the room has another password",
+        Code::NotInvited => "the room is by invitation, and the user is not invited",
+        Code::TenantFull => "the tenant has all the sessions that it may have",
+        Code::TenantRooms => "the tenant has all the rooms that it may have",
+        Code::UserSessions => "the user has all the sessions that one user may have",
+        Code::Forbidden => "to keep or lock a room needs the right to moderate",
+        Code::BadState => "a filter, field, option or mode of the join breaks the rules",
+        Code::BadName => "a name or version has too many bytes, or control characters",
         Code::AlreadyJoined => "the user is in this room with another device",
-        Code::JoinRate => "the user has joined and left this room too often",
+        Code::JoinRate => {
+            "the user has joined and left this room, or guessed its password, too often"
+        }
         _ => "the room could not be joined",
     }
 }
@@ -373,8 +401,16 @@ async fn refuse(connection: &Connection, refusal: Refusal, counters: &SessionCou
     let Refusal { code, text, stream, welcome } = refusal;
     tracing::debug!(remote = %connection.remote_address(), %code, text, "refused");
     if let Some(mut stream) = stream {
-        let may_retry =
-            matches!(code, Code::ServerFull | Code::RoomFull | Code::JoinRate | Code::Internal);
+        let may_retry = matches!(
+            code,
+            Code::ServerFull
+                | Code::RoomFull
+                | Code::JoinRate
+                | Code::Internal
+                | Code::TenantFull
+                | Code::TenantRooms
+                | Code::UserSessions
+        );
         let message = Refuse {
             code: code as u16,
             text: text.clone().into_bytes(),

@@ -44,6 +44,8 @@ pub struct SessionContext {
     pub server_id: String,
     /// Port of the realtime plane.
     pub realtime_port: u16,
+    /// The longest that a room may outlive its last peer.
+    pub empty_room_ttl: Duration,
     /// Time from the first packet to the join.
     pub unjoined_timeout: Duration,
     /// Places for sessions that have not joined.

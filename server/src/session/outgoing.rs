@@ -1,5 +1,6 @@
 //! What a room has for one session: bounded queues and a way to end it.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::queue::{PushError, Receiver, Sender, queue};
@@ -15,7 +16,7 @@ use crate::limits;
 
 /// The room's end. While the room keeps it, the peer counts as a joined session.
 pub struct Outgoing {
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<dyn Any + Send + Sync>,
     control: Sender<Bytes>,
     events: Sender<(Time, Bytes)>,
     state: Sender<Bytes>,
@@ -70,7 +71,7 @@ pub enum Pushed {
 }
 
 /// Both ends.
-pub fn outgoing(clock: Clock, permit: Arc<OwnedSemaphorePermit>) -> (Outgoing, OutgoingQueues) {
+pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue(limits::EVENT_QUEUE);
     let (state, state_queue) = queue(limits::STATE_QUEUE);

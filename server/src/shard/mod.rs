@@ -43,7 +43,7 @@ use strays::Neighbours;
 use timers::Timers;
 
 /// A room instance, unique in this server's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub u64);
 
 /// A peer of one room instance.

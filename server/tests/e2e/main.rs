@@ -4,6 +4,7 @@
 
 mod calls;
 mod hall;
+mod lobby;
 mod moderation;
 mod refusals;
 mod returns;

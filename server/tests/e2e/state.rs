@@ -49,12 +49,9 @@ impl Raw {
         let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: b"raw".to_vec() };
         let join = Join {
             token: token.into_bytes(),
-            ticket: Vec::new(),
-            last_event: 0,
             room: b"lobby".to_vec(),
-            name: Vec::new(),
-            capacity: 0,
             suites: vec![1],
+            ..Join::default()
         };
         let opening = [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat();
         control.write_all(&opening).await.unwrap();

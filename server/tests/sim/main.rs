@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod life;
 mod moderation;
 #[path = "../../src/room/state/tests/replica.rs"]
 mod replica;

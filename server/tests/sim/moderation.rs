@@ -80,7 +80,9 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
         let outcome = moderate(&mut world, from, act::KICK, Some(MEMBER), 0);
         assert_eq!(outcome, Some(Err(expected)));
     }
-    for (act, whom, seconds) in [(0, None, 0), (4, None, 0), (act::LOCK, Some(MEMBER), 0)] {
+    for (act, whom, seconds) in
+        [(0, None, 0), (255, None, 0), (act::LOCK, Some(MEMBER), 0), (act::END, None, 1)]
+    {
         let outcome = moderate(&mut world, HOST, act, whom, seconds);
         assert_eq!(outcome, Some(Err(Code::BadState)), "{act}");
     }
@@ -92,4 +94,20 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
         assert_eq!(world.room.handle_moderation(world.now, seat, &asked), None, "{seat:?}");
     }
     assert!(names(&world, OBSERVER, MEMBER));
+}
+
+#[test]
+fn a_room_is_hidden_shown_and_ended() {
+    let mut world = four();
+    for (act, hidden) in [(act::HIDE, true), (act::SHOW, false)] {
+        assert_eq!(moderate(&mut world, HOST, act, None, 0), Some(Ok(())));
+        assert_eq!(world.listing.as_ref().unwrap().hidden, hidden);
+        assert_eq!(moderate(&mut world, PRESENTER, act, None, 0), Some(Err(Code::Forbidden)));
+    }
+    world.sleep(MEMBER, true);
+    assert_eq!(moderate(&mut world, HOST, act::END, None, 0), Some(Ok(())));
+    assert!(world.room_closed);
+    for index in [HOST, OBSERVER, PRESENTER] {
+        assert_eq!(world.clients[index].ended, Some(Code::RoomEnded));
+    }
 }

@@ -11,7 +11,9 @@ use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, LinkGrant, Operation, StateRequest};
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
-use nucleus_server::room::{EventTarget, JoinRequest, Resume, Room, RoomConfig, RoomOutput, Seat};
+use nucleus_server::room::{
+    Asks, EventTarget, JoinRequest, Listing, Resume, Room, RoomConfig, RoomOutput, Seat, Terms,
+};
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -32,12 +34,20 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     client_of: HashMap<PeerId, usize>,
     pub(crate) room_closed: bool,
+    /// What the clients bring for the door from now on.
+    pub(crate) next_asks: Asks,
+    /// What the room last showed of itself.
+    pub(crate) listing: Option<Listing>,
     /// What a plain model says each client must have got, in order.
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, capacity: u16) -> Self {
+        Self::with_terms(seed, capacity, Terms::default())
+    }
+
+    pub(crate) fn with_terms(seed: u64, capacity: u16, terms: Terms) -> Self {
         let shard = ShardConfig {
             index: 3,
             tick: if seed.is_multiple_of(2) {
@@ -56,15 +66,19 @@ impl World {
             second_device: SecondDevice::Allow,
             epoch: EPOCH,
             clock_epoch: EPOCH,
+            terms,
         };
+        let now = Time::from_millis(1_000);
         Self {
-            now: Time::from_millis(1_000),
+            now,
             rng: fastrand::Rng::with_seed(seed),
-            room: Room::new(room),
+            room: Room::new(now, room),
             shard: Shard::new(shard, Neighbours::new(1).unwrap().0),
             clients: Vec::new(),
             client_of: HashMap::new(),
             room_closed: false,
+            next_asks: Asks::default(),
+            listing: None,
             expected_events: Vec::new(),
         }
     }
@@ -125,6 +139,7 @@ impl World {
             name: format!("name-{index}"),
             role: ROLES[index % ROLES.len()].into(),
             resume,
+            asks: self.next_asks.clone(),
             grant: LinkGrant {
                 link_id: 1,
                 connection_id: [0; 8],
@@ -205,7 +220,7 @@ impl World {
         let Some(seat) = client.seat.filter(|_| client.link.is_some()) else { return };
         client.asked += 1;
         let request = StateRequest { request: client.asked, operations };
-        self.room.handle_state_request(seat, request);
+        self.room.handle_state_request(self.now, seat, request);
         self.carry_out();
     }
 
@@ -324,6 +339,7 @@ impl World {
                 RoomOutput::Event(seat, bytes) => self.post(seat, Delivery::Event(bytes.to_vec())),
                 RoomOutput::State(seat, bytes) => self.post(seat, Delivery::State(bytes.to_vec())),
                 RoomOutput::Disconnect(seat, code) => self.post(seat, Delivery::End(code)),
+                RoomOutput::Shown(listing) => self.listing = Some(*listing),
                 RoomOutput::Closed => self.room_closed = true,
             }
         }

@@ -31,12 +31,13 @@ fn is_mode(of_object: u8) -> bool {
     matches!(of_object & !mode::WITH_ROOM, mode::FIXED | mode::ASK | mode::TAKE)
 }
 
-fn is_key(key: &[u8]) -> bool {
+/// Of a field.
+pub(crate) fn is_key(key: &[u8]) -> bool {
     (1..=MAX_STATE_KEY).contains(&key.len()) && std::str::from_utf8(key).is_ok()
 }
 
 /// One spelling for each value: what its type does not use would be kept and sent on unread.
-fn is_value(asked: &Value) -> bool {
+pub(crate) fn is_value(asked: &Value) -> bool {
     let Value { kind, bits, bytes } = asked;
     match *kind {
         value::NONE => *bits == 0 && bytes.is_empty(),

@@ -12,11 +12,14 @@ mod store;
 mod tests;
 
 use nucleus_protocol::limits::{MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS};
-use nucleus_protocol::session::{Change, Code, StateSnapshot, StateUpdate, change, mode, scope};
+use nucleus_protocol::session::{
+    Change, Code, StateSnapshot, StateUpdate, Value, change, mode, scope,
+};
 
 use super::rights::Rights;
+pub(crate) use check::{is_key, is_value};
 pub(super) use feed::Feed;
-use store::{EntityId, SNAPSHOT_BYTES, Store};
+use store::{EntityId, SNAPSHOT_BYTES, Store, Stored};
 
 /// Bytes of a `Change` in place, and of a `StateUpdate` around its changes.
 const CHANGE_BYTES: usize = 1 + 1 + 8 + 4 + 1 + 8 + (1 + 8 + 8);
@@ -64,6 +67,22 @@ impl State {
     /// 0 until the first change.
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// A new room's, with these fields of the room's set by the server.
+    pub(super) fn with_fields(fields: &[(Vec<u8>, Value)]) -> Self {
+        let mut state = Self::default();
+        for (key, value) in fields {
+            let field = Stored { value: value.clone(), version: 1 };
+            state.store.set(ROOM, key, Some(field));
+            state.version = 1;
+        }
+        state
+    }
+
+    /// A field of the room's.
+    pub(super) fn room_field(&self, key: &[u8]) -> Option<&Value> {
+        self.store.field(ROOM, key).map(|stored| &stored.value)
     }
 
     /// All of it.

@@ -1,0 +1,245 @@
+//! What a join wants of the directory: which room, and whether it may make it.
+
+use std::time::Duration;
+
+use nucleus_protocol::limits::{
+    MAX_APP_VERSION, MAX_EXPECTED, MAX_FIRST_FIELDS, MAX_LISTED, MAX_NAME, MAX_PASSWORD,
+    MAX_ROOM_NAME,
+};
+use nucleus_protocol::session::{Code, Join, RoomField, RoomOptions, join_mode, room_flag, value};
+
+use crate::lobby::Query;
+use crate::room::{Asks, Password, Terms, is_key, is_value};
+use crate::token::RoomPattern;
+
+/// Where the room is there or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Join it, or make it.
+    JoinOrCreate,
+    /// Make it.
+    Create,
+    /// Join it.
+    Join,
+    /// Join one that fits.
+    Match,
+    /// Join one that fits, or make one.
+    MatchOrCreate,
+}
+
+impl Mode {
+    /// As a client wrote it.
+    pub fn from_wire(mode: u8) -> Option<Self> {
+        Some(match mode {
+            join_mode::JOIN_OR_CREATE => Self::JoinOrCreate,
+            join_mode::CREATE => Self::Create,
+            join_mode::JOIN => Self::Join,
+            join_mode::MATCH => Self::Match,
+            join_mode::MATCH_OR_CREATE => Self::MatchOrCreate,
+            _ => return None,
+        })
+    }
+
+    /// Any room that fits will do.
+    pub fn matches(self) -> bool {
+        matches!(self, Self::Match | Self::MatchOrCreate)
+    }
+
+    /// A room may be made.
+    pub fn creates(self) -> bool {
+        !matches!(self, Self::Join | Self::Match)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// See [`Mode`].
+    pub mode: Mode,
+    /// Which rooms fit, for a match.
+    pub query: Query,
+    /// Which rooms the token admits to, for a match.
+    pub admitted: RoomPattern,
+    /// Seats: its own and those of the users it expects.
+    pub seats: usize,
+    /// What a room is made with; capacity 0 is the server's.
+    pub capacity: u16,
+    /// What a room is made with.
+    pub terms: Terms,
+    /// For the room's door.
+    pub asks: Asks,
+}
+
+impl Wish {
+    /// What `join` says, of a user who may moderate or not.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with: [`Code::BadState`] for what breaks the rules, [`Code::BadName`] for
+    /// such names, [`Code::Forbidden`].
+    pub fn new(
+        join: &Join,
+        user: &str,
+        moderates: bool,
+        admitted: &RoomPattern,
+        longest_ttl: Duration,
+    ) -> Result<Self, Code> {
+        let mode = Mode::from_wire(join.mode).ok_or(Code::BadState)?;
+        let version = text(&join.version, 0, MAX_APP_VERSION).ok_or(Code::BadName)?;
+        if join.password.len() > MAX_PASSWORD || join.expected.len() > MAX_EXPECTED {
+            return Err(Code::BadState);
+        }
+        let expected = join.expected.iter().map(|user| text(user, 1, MAX_NAME));
+        let expected: Vec<String> = expected.collect::<Option<_>>().ok_or(Code::BadName)?;
+        let password = Password::of(&join.password);
+        let mut terms = terms(&join.options, moderates, longest_ttl)?;
+        terms.version.clone_from(&version);
+        terms.password = password;
+        if let Some(guests) = &mut terms.guests {
+            guests.push(user.to_owned());
+            guests.extend(expected.iter().cloned());
+        }
+        Ok(Self {
+            mode,
+            query: Query::new(version.clone(), join.filters.clone())?,
+            admitted: admitted.clone(),
+            seats: 1 + expected.len(),
+            capacity: join.options.capacity,
+            terms,
+            asks: Asks { version, password, expected },
+        })
+    }
+}
+
+impl Wish {
+    /// A name for a room that nobody has named: one that nobody guesses, and that the token admits
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::BadName`]: the token's own pattern leaves no place for it.
+    pub(crate) fn name_from(&self, random: [u8; 16]) -> Result<String, Code> {
+        let prefix = match &self.admitted {
+            RoomPattern::Exact(name) => return Ok(name.clone()),
+            RoomPattern::Prefix(prefix) => prefix,
+            RoomPattern::Any => "",
+        };
+        let name = format!("{prefix}match-{:032x}", u128::from_be_bytes(random));
+        text(name.as_bytes(), 1, MAX_ROOM_NAME).ok_or(Code::BadName)
+    }
+}
+
+fn terms(options: &RoomOptions, moderates: bool, longest_ttl: Duration) -> Result<Terms, Code> {
+    let RoomOptions { flags, empty_ttl_ms, listed, fields, .. } = options;
+    let has = |flag: u8| flags & flag != 0;
+    let known = room_flag::HIDDEN | room_flag::LOCKED | room_flag::KEPT | room_flag::BY_INVITATION;
+    let is_field = |field: &RoomField| {
+        is_key(&field.key) && is_value(&field.value) && field.value.kind != value::NONE
+    };
+    let well_formed = flags & !known == 0
+        && listed.len() <= MAX_LISTED
+        && listed.iter().all(|key| is_key(key))
+        && fields.len() <= MAX_FIRST_FIELDS
+        && fields.iter().all(is_field);
+    if !well_formed {
+        return Err(Code::BadState);
+    }
+    if (has(room_flag::LOCKED) || has(room_flag::KEPT)) && !moderates {
+        return Err(Code::Forbidden);
+    }
+    let mut listed = listed.clone();
+    listed.sort_unstable();
+    listed.dedup();
+    Ok(Terms {
+        hidden: has(room_flag::HIDDEN),
+        locked: has(room_flag::LOCKED),
+        kept: has(room_flag::KEPT),
+        guests: has(room_flag::BY_INVITATION).then(Vec::new),
+        empty_ttl: Duration::from_millis((*empty_ttl_ms).into()).min(longest_ttl),
+        listed,
+        fields: fields.iter().map(|field| (field.key.clone(), field.value.clone())).collect(),
+        ..Terms::default()
+    })
+}
+
+/// UTF-8 of that many bytes without control characters, which would reach terminals and logs, and
+/// without those that turn the direction of writing, with which one name can look like another.
+pub(crate) fn text(bytes: &[u8], min: usize, max: usize) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = !text.chars().any(|c| c.is_control() || turns(c));
+    (plain && (min..=max).contains(&bytes.len())).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nucleus_protocol::session::Value;
+
+    fn wish(join: &Join, moderates: bool) -> Result<Wish, Code> {
+        Wish::new(join, "ada", moderates, &RoomPattern::Any, Duration::from_secs(60))
+    }
+
+    fn with(options: RoomOptions) -> Join {
+        Join { options, ..Join::default() }
+    }
+
+    #[test]
+    fn what_breaks_the_rules_is_refused() {
+        let field = |key: &[u8], kind| RoomField {
+            key: key.to_vec(),
+            value: Value { kind, bits: 0, bytes: Vec::new() },
+        };
+        let good = RoomOptions {
+            listed: vec![b"k".to_vec(); 8],
+            fields: vec![field(b"k", value::INTEGER); 16],
+            flags: room_flag::HIDDEN,
+            ..RoomOptions::default()
+        };
+        assert!(wish(&with(good.clone()), false).is_ok());
+        for options in [
+            RoomOptions { listed: vec![b"k".to_vec(); 9], ..good.clone() },
+            RoomOptions { listed: vec![Vec::new()], ..good.clone() },
+            RoomOptions { fields: vec![field(b"k", value::INTEGER); 17], ..good.clone() },
+            RoomOptions { fields: vec![field(b"k", value::NONE)], ..good.clone() },
+            RoomOptions { fields: vec![field(b"", value::BOOL)], ..good.clone() },
+            RoomOptions { flags: 16, ..good.clone() },
+        ] {
+            assert_eq!(
+                wish(&with(options.clone()), true).err(),
+                Some(Code::BadState),
+                "{options:?}"
+            );
+        }
+        let long = |len| vec![b'x'; len];
+        for (join, code) in [
+            (Join { mode: 5, ..Join::default() }, Code::BadState),
+            (Join { version: long(33), ..Join::default() }, Code::BadName),
+            (Join { version: b"\n".to_vec(), ..Join::default() }, Code::BadName),
+            (Join { password: long(65), ..Join::default() }, Code::BadState),
+            (Join { expected: vec![long(3); 17], ..Join::default() }, Code::BadState),
+            (Join { expected: vec![long(129)], ..Join::default() }, Code::BadName),
+        ] {
+            assert_eq!(wish(&join, true).err(), Some(code), "{join:?}");
+        }
+    }
+
+    #[test]
+    fn keeping_and_locking_need_the_right_to_moderate() {
+        for flags in [room_flag::LOCKED, room_flag::KEPT] {
+            let join = with(RoomOptions { flags, ..RoomOptions::default() });
+            assert_eq!(wish(&join, false).err(), Some(Code::Forbidden));
+            assert!(wish(&join, true).is_ok());
+        }
+    }
+
+    #[test]
+    fn its_maker_is_a_guest_and_the_time_has_a_limit() {
+        let flags = room_flag::BY_INVITATION;
+        let options = RoomOptions { flags, empty_ttl_ms: u32::MAX, ..RoomOptions::default() };
+        let join = Join { expected: vec![b"grace".to_vec()], ..with(options) };
+        let wish = wish(&join, false).unwrap();
+        assert_eq!(wish.terms.guests, Some(vec!["ada".to_owned(), "grace".to_owned()]));
+        assert_eq!((wish.terms.empty_ttl, wish.seats), (Duration::from_secs(60), 2));
+    }
+}
