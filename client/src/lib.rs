@@ -39,7 +39,7 @@ pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, VoicePacket};
-pub use hall::{CallId, EnterOptions, Hall, HallError, HallEvent, Person, Status, enter};
+pub use hall::{CallId, EnterOptions, Hall, HallError, HallEvent, Person, RoomInfo, Status, enter};
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::Code;

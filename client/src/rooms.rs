@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{self, Join, RoomField, filter, join_mode, room_flag};
+use nucleus_protocol::session::{self, Join, RoomField, filter, join_mode, room_flag, value};
 
 use crate::state::Value;
 
@@ -54,6 +54,31 @@ impl Query {
     fn filter(mut self, key: &str, kind: u8, values: Vec<session::Value>) -> Self {
         self.filters.push(session::Filter { key: key.as_bytes().to_vec(), kind, values });
         self
+    }
+
+    /// What the server would refuse anyway.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let is_fine = |filter: &session::Filter| {
+            (1..=limits::MAX_STATE_KEY).contains(&filter.key.len())
+                && (1..=limits::MAX_FILTER_VALUES).contains(&filter.values.len())
+                && filter.values.iter().all(|value| is_fine_for(filter.kind, value))
+        };
+        if self.filters.len() > limits::MAX_FILTERS {
+            Some("a query has at most 8 conditions")
+        } else if !self.filters.iter().all(is_fine) {
+            Some("a condition has a key of 1 to 64 bytes and 1 to 16 values; a range has numbers")
+        } else if self.bytes() > MOST_BYTES {
+            Some("a query must have at most 8 KiB")
+        } else {
+            None
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let filters = self.filters.iter().map(|filter| {
+            17 + filter.key.len() + filter.values.iter().map(value_bytes).sum::<usize>()
+        });
+        filters.sum()
     }
 
     /// As it travels.
@@ -189,8 +214,8 @@ impl RoomWish {
             Some("at most 8 fields can be listed")
         } else if options.fields.len() > limits::MAX_FIRST_FIELDS {
             Some("a room can be made with at most 16 fields")
-        } else if self.query.filters.len() > limits::MAX_FILTERS {
-            Some("a query has at most 8 conditions")
+        } else if let Some(problem) = self.query.problem() {
+            Some(problem)
         } else if self.bytes() > MOST_BYTES {
             Some("fields, conditions and expected users must have at most 8 KiB together")
         } else {
@@ -199,16 +224,11 @@ impl RoomWish {
     }
 
     fn bytes(&self) -> usize {
-        let value = |value: &session::Value| 17 + value.bytes.len();
         let RoomOptions { wire: session::RoomOptions { listed, fields, .. } } = &self.options;
         let names = self.expected.iter().map(|user| 8 + user.len());
         let keys = listed.iter().map(|key| 8 + key.len());
-        let fields = fields.iter().map(|field| 8 + field.key.len() + value(&field.value));
-        let filters =
-            self.query.filters.iter().map(|filter| {
-                17 + filter.key.len() + filter.values.iter().map(value).sum::<usize>()
-            });
-        names.chain(keys).chain(fields).chain(filters).sum()
+        let fields = fields.iter().map(|field| 8 + field.key.len() + value_bytes(&field.value));
+        names.chain(keys).chain(fields).sum::<usize>() + self.query.bytes()
     }
 
     /// Its part of the message.
@@ -223,6 +243,20 @@ impl RoomWish {
             ..Join::default()
         }
     }
+}
+
+fn value_bytes(value: &session::Value) -> usize {
+    17 + value.bytes.len()
+}
+
+fn is_fine_for(kind: u8, value: &session::Value) -> bool {
+    let is_number = match value.kind {
+        value::NONE | value::INTEGER => true,
+        value::FLOAT => !f64::from_bits(value.bits).is_nan(),
+        _ => false,
+    };
+    (is_number || kind != filter::RANGE && value.kind != value::FLOAT)
+        && value.bytes.len() <= limits::MAX_STATE_VALUE
 }
 
 #[cfg(test)]

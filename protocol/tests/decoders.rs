@@ -95,7 +95,7 @@ fn lobby_messages() -> [Vec<u8>; 2] {
         fields: vec![room_field(); 2],
     };
     let gone = vec![b"other".to_vec(); 2];
-    let list = RoomList { total: 9, whole: 0, rooms: vec![info; 2], gone };
+    let list = RoomList { request: 1, total: 9, whole: 0, rooms: vec![info; 2], gone };
     let filters = vec![room_filter()];
     let watch = WatchRooms { request: 1, version: b"1".to_vec(), filters };
     [session::encode(&watch), session::encode(&list)]

@@ -42,7 +42,7 @@ ARCHIVES = {
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
     64: [("request", 4), ("version", STRING), ("filters", ("list", FILTER))],
-    65: [("total", 4), ("whole", 1), ("rooms", ("list", ROOM)), ("gone", ("list", STRING))],
+    65: [("request", 4), ("total", 4), ("whole", 1), ("rooms", ("list", ROOM)), ("gone", ("list", STRING))],
     52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
     20: [("token", STRING), ("name", STRING), ("status", 1)],
     21: [("user", STRING), ("name", STRING), ("role", STRING), ("server_time", 8), ("clock_epoch", 4),

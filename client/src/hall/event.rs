@@ -66,6 +66,15 @@ impl From<nucleus_protocol::session::Person> for Person {
 /// this version does not know its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HallEvent {
+    /// Rooms that are watched have come, changed or gone: [`Hall::rooms`](crate::Hall::rooms) has them.
+    Rooms {
+        /// Names of those that are new or have changed.
+        changed: Vec<String>,
+        /// Names of those that are gone, or do not fit any more.
+        gone: Vec<String>,
+        /// Rooms that fit, also those beyond the 500 that are shown.
+        total: u32,
+    },
     /// Somebody calls: ring.
     Incoming {
         /// The call.

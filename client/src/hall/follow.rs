@@ -71,6 +71,7 @@ impl Follower {
                 None
             }
             HallMessage::People(people) => self.requests.books().people(people),
+            HallMessage::Rooms(list) => self.requests.books().room_list(list),
             HallMessage::CallUpdate(update) => self.requests.books().call(update),
             HallMessage::Closed { code, text } => return self.interrupted(code, text).await,
         };
@@ -132,8 +133,8 @@ impl Follower {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        let (ask, ended) = self.requests.books().attach(sender.clone(), &entered);
-        if let Some(ask) = ask {
+        let (asks, ended) = self.requests.books().attach(sender.clone(), &entered);
+        for ask in asks {
             // A session that is lost again says so itself.
             let _ = sender.send(ask).await;
         }

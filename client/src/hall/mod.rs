@@ -4,21 +4,24 @@ mod event;
 mod follow;
 mod options;
 mod requests;
+mod rooms;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{CallRequest, Entered, WatchPeople, call_act};
+use nucleus_protocol::session::{CallRequest, Entered, WatchPeople, WatchRooms, call_act};
 use tokio::sync::{Mutex, mpsc};
 
+use crate::rooms::Query;
 use crate::session::HallSession;
 pub use event::{CallId, HallEvent, Person, Status};
 use follow::{Follower, HallWay};
 pub use options::{EnterOptions, enter};
 pub use requests::HallError;
 use requests::Requests;
+pub use rooms::RoomInfo;
 
 /// Events handed over to the application before it takes them; more wait in the hall's task.
 const EVENTS: usize = 64;
@@ -85,6 +88,25 @@ impl Hall {
     /// Those who are watched, as far as they are there, in the order of their ids.
     pub fn people(&self) -> Vec<Person> {
         self.requests.people()
+    }
+
+    /// Watches the rooms of the lobby that fit, of this version of the application, in place of what was
+    /// watched before; the first list comes as a [`HallEvent::Rooms`] too. Locked rooms and those with a
+    /// password are shown, hidden ones are not; of more than 500 the oldest.
+    pub async fn watch_rooms(&self, version: &str, query: Query) -> Result<(), HallError> {
+        if version.len() > limits::MAX_APP_VERSION {
+            return Err(HallError::Limit("the version must have at most 32 bytes"));
+        }
+        if let Some(problem) = query.problem() {
+            return Err(HallError::Limit(problem));
+        }
+        let (version, filters) = (version.as_bytes().to_vec(), query.into_filters());
+        self.requests.watch_rooms(WatchRooms { request: 0, version, filters }).await
+    }
+
+    /// The rooms that are watched, in the order of their names.
+    pub fn rooms(&self) -> Vec<RoomInfo> {
+        self.requests.books().rooms.rooms()
     }
 
     /// Calls 1 to 16 users on all of their devices; whoever takes it first has the call. `text`, at most

@@ -9,6 +9,7 @@ use nucleus_protocol::session::{
 use tokio::sync::{Semaphore, oneshot};
 
 use super::event::{HallEvent, Person, call_event, text};
+use super::rooms::RoomsView;
 use super::{CallId, Status};
 use crate::session::HallSender;
 
@@ -61,6 +62,7 @@ pub(super) struct Books {
     /// As the application set them last.
     pub(super) status: Status,
     watched: Option<WatchPeople>,
+    pub(super) rooms: RoomsView,
     people: BTreeMap<String, Person>,
     /// The call that the application knows of, and whether it still rings here.
     known: Option<(u64, bool)>,
@@ -93,6 +95,7 @@ impl Requests {
             closed: false,
             status,
             watched: None,
+            rooms: RoomsView::default(),
             people: BTreeMap::new(),
             known: None,
             here: None,
@@ -134,7 +137,7 @@ impl Requests {
         }
     }
 
-    async fn ask(&self, takes: bool, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
+    pub(super) async fn ask(&self, takes: bool, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
         let (sender, request, outcome) = self.books().begin(takes)?;
         let _forget = Forget(self, request);
@@ -209,10 +212,10 @@ impl Books {
         &mut self,
         sender: HallSender,
         entered: &Entered,
-    ) -> (Option<Vec<u8>>, Option<HallEvent>) {
+    ) -> (Vec<Vec<u8>>, Option<HallEvent>) {
         if self.closed {
             sender.close();
-            return (None, None);
+            return (Vec::new(), None);
         }
         self.sender = Some(sender);
         let ended = self.known.take_if(|(call, _)| *call != entered.call);
@@ -224,7 +227,8 @@ impl Books {
                 HallEvent::Ended { call, code }
             }
         });
-        (self.watched.as_ref().map(encode), event)
+        let questions = [self.watched.as_ref().map(encode), self.rooms.question()];
+        (questions.into_iter().flatten().collect(), event)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -241,6 +245,13 @@ impl Books {
         }
         // Whoever does not wait any more does not want to know.
         let _ = done.send(outcome(reply.code, reply.call));
+    }
+
+    /// A request has been answered well.
+    pub(super) fn succeeded(&mut self, request: u32) {
+        if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
+            let _ = done.send(outcome(0, 0));
+        }
     }
 
     /// Takes what the server says of the people.

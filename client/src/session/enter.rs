@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, Code, Enter, Entered, Hello, Leave, OLDEST_VERSION, People, Schema,
-    VERSION, encode, owned, stream,
+    CallReply, CallUpdate, Code, Enter, Entered, Hello, Leave, OLDEST_VERSION, People, RoomList,
+    Schema, VERSION, encode, owned, stream,
 };
 use quinn::ConnectionError;
 use tokio::time::timeout;
@@ -62,6 +62,8 @@ pub struct HallSession {
 pub enum HallMessage {
     /// Who is there, or what changed.
     People(People),
+    /// The lobby's rooms, or what changed.
+    Rooms(RoomList),
     /// What became of a request.
     CallReply(CallReply),
     /// Something happened to a call.
@@ -185,6 +187,7 @@ impl HallReceiver {
         };
         Ok(match schema {
             Schema::People => HallMessage::People(owned(&body)?),
+            Schema::RoomList => HallMessage::Rooms(owned(&body)?),
             Schema::CallReply => HallMessage::CallReply(owned(&body)?),
             Schema::CallUpdate => HallMessage::CallUpdate(owned(&body)?),
             other => return Err(ProtocolError::Unexpected(other).into()),

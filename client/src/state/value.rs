@@ -56,7 +56,7 @@ impl Value {
     }
 
     /// `None` is a value without a type, which removes a field.
-    pub(super) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
+    pub(crate) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
         let session::Value { kind, bits, bytes } = wire;
         let invalid = StateFault::Value(kind);
         if bytes.len() > limits::MAX_STATE_VALUE {

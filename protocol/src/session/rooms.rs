@@ -88,6 +88,8 @@ pub struct WatchRooms {
 /// The lobby's rooms, or what has changed of them since the list before.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomList {
+    /// The number of the [`WatchRooms`] that it answers.
+    pub request: u32,
     /// Rooms that fit, also those beyond the list's 500 oldest.
     pub total: u32,
     /// 1: these are all; 0: these are new or have changed.

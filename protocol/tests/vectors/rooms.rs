@@ -35,7 +35,7 @@ impl Fields for WatchRooms {
 
 impl Fields for RoomList {
     fn fields(&self) -> Json {
-        json!({ "total": self.total, "whole": self.whole, "rooms": all(&self.rooms),
+        json!({ "request": self.request, "total": self.total, "whole": self.whole, "rooms": all(&self.rooms),
                 "gone": strings(&self.gone) })
     }
 }
@@ -95,7 +95,13 @@ pub(super) fn messages() -> Vec<Json> {
     let flags = ROOM_LOCKED | ROOM_PASSWORD;
     let info = RoomInfo { room: text("Werft 1"), peers: 3, capacity: 12, flags, fields: fields() };
     let bare = RoomInfo { room: text("x"), peers: 0, capacity: 2, flags: 0, fields: Vec::new() };
-    let changes = RoomList { total: 501, whole: 0, rooms: vec![info, bare], gone: vec![text("y")] };
+    let changes = RoomList {
+        request: 7,
+        total: 501,
+        whole: 0,
+        rooms: vec![info, bare],
+        gone: vec![text("y")],
+    };
     let version = text("1.4");
     vec![
         archive!("watch rooms", WatchRooms { request: 7, version, filters: filters() }),

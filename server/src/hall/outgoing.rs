@@ -12,10 +12,9 @@ use crate::limits;
 use crate::session::outgoing::Pushed;
 use crate::session::queue::{PushError, Receiver, Sender, queue};
 
-/// The hall's end. While the hall keeps it, the session counts as a joined one, and as one of
-/// its tenant's and its user's.
+/// The hall's end. While the hall keeps it, the session counts as a joined one.
 pub struct HallOutgoing {
-    _place: Box<dyn Any + Send + Sync>,
+    _permit: Box<dyn Any + Send>,
     messages: Sender<Bytes>,
     backlog: Arc<AtomicUsize>,
     end: watch::Sender<Option<Code>>,
@@ -29,13 +28,13 @@ pub struct HallQueue {
     pub end: watch::Receiver<Option<Code>>,
 }
 
-/// Both ends; `place` is what makes it count.
-pub fn hall_outgoing(place: Box<dyn Any + Send + Sync>) -> (HallOutgoing, HallQueue) {
+/// Both ends.
+pub fn hall_outgoing(permit: impl Any + Send) -> (HallOutgoing, HallQueue) {
     let (messages, waiting) = queue(limits::HALL_QUEUE);
     let (end, ended) = watch::channel(None);
     let backlog = Arc::new(AtomicUsize::new(0));
     let queue = HallQueue { messages: waiting, backlog: backlog.clone(), end: ended };
-    (HallOutgoing { _place: place, messages, backlog, end }, queue)
+    (HallOutgoing { _permit: Box::new(permit), messages, backlog, end }, queue)
 }
 
 impl HallOutgoing {
@@ -74,17 +73,19 @@ impl HallQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::Semaphore;
 
     #[tokio::test]
     async fn a_session_that_takes_nothing_is_behind_by_bytes_and_by_messages() {
-        let (outgoing, mut queue) = hall_outgoing(Box::new(()));
+        let permit = || async { Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap() };
+        let (outgoing, mut queue) = hall_outgoing(permit().await);
         let large = || outgoing.push(vec![0; limits::HALL_BACKLOG_BYTES].into());
         assert_eq!([large(), large()], [Pushed::Queued, Pushed::Behind]);
         let taken = queue.next().await.unwrap().len();
         queue.written(taken);
         assert_eq!(large(), Pushed::Queued);
 
-        let (outgoing, queue) = hall_outgoing(Box::new(()));
+        let (outgoing, queue) = hall_outgoing(permit().await);
         let small = (0..limits::HALL_QUEUE).map(|_| outgoing.push(Bytes::from_static(b"x")));
         assert!(small.collect::<Vec<_>>().iter().all(|pushed| *pushed == Pushed::Queued));
         assert_eq!(outgoing.push(Bytes::from_static(b"x")), Pushed::Behind);

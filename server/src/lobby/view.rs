@@ -62,7 +62,9 @@ impl View {
             }
         }
         let before = std::mem::replace(&mut self.total, self.fitting.len() as u32);
-        let list = RoomList { total: self.total, whole: changed.is_none().into(), rooms, gone };
+        let (total, whole) = (self.total, changed.is_none().into());
+        // Which question it answers, the session knows.
+        let list = RoomList { request: 0, total, whole, rooms, gone };
         let news = list.whole == 1 || list.total != before;
         (news || !list.rooms.is_empty() || !list.gone.is_empty()).then_some(list)
     }

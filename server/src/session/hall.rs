@@ -11,19 +11,20 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::handshake::{Refusal, display_name, random, text_of, token_code};
 use super::peer::{broken, ended, refuse_streams};
+use super::rooms::{Asked, RoomLists};
 use super::wire::{ReadError, read_message};
 use crate::hall::registry::{HallHandle, HallKey};
 use crate::hall::task::HallInput;
 use crate::hall::{Act, CallSeed, Device, Filter, HallQueue, HallRequest, Visitor, hall_outgoing};
 use crate::limits;
 use crate::rate::Bucket;
-use crate::tenants::SessionPlace;
+use crate::tenants::{LobbyKey, SessionPlace};
 use crate::token::Admission;
 use crate::wish::text;
 
@@ -32,6 +33,8 @@ pub(super) struct Entrance {
     hall: HallHandle,
     device: Device,
     queue: HallQueue,
+    asks: watch::Sender<Option<Asked>>,
+    rooms: RoomLists,
 }
 
 /// Lets a client into the hall of its tenant and product, where its token is good.
@@ -44,24 +47,28 @@ pub(super) async fn enter(
     }
     let admission = verify(context, &enter.token)?;
     let name = display_name(&enter.name, &admission)?;
+    let refuse = |code| Refusal::new(code, text_of(code));
     let key = HallKey { tenant: admission.tenant, app: admission.app };
+    let tenants = context.directory.tenants().clone();
+    let counted = SessionPlace::take(&tenants, &key.tenant, &admission.user).map_err(refuse)?;
+    let counted = Arc::new(counted);
+    let lobby = LobbyKey { tenant: key.tenant.clone(), app: key.app };
+    let (asks, rooms) = RoomLists::new(tenants, lobby, admission.room);
     let visitor =
         Visitor { user: admission.user, name, role: admission.role, status: enter.status };
     let mut queue = None;
     let place = || {
         let permit = Semaphore::try_acquire_owned(context.joined.clone());
         let permit = permit.map_err(|_| Code::ServerFull)?;
-        let tenants = context.directory.tenants();
-        let place = SessionPlace::take(tenants, &key.tenant, &visitor.user)?;
-        let (outgoing, session_end) = hall_outgoing(Box::new((permit, place)));
+        let (outgoing, session_end) = hall_outgoing((permit, counted.clone()));
         queue = Some(session_end);
         Ok(outgoing)
     };
     let entered = context.halls.enter(&key, &visitor, place).await;
-    let (hall, device) = entered.map_err(|code| Refusal::new(code, text_of(code)))?;
+    let (hall, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
     context.counters.enters.fetch_add(1, Ordering::Relaxed);
-    Ok(Entrance { hall, device, queue })
+    Ok(Entrance { hall, device, queue, asks, rooms })
 }
 
 /// What a token admits to, or why it is refused.
@@ -90,13 +97,13 @@ pub(super) struct HallSession {
 impl HallSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entrance } = self;
-        let Entrance { hall, device, queue } = entrance;
+        let Entrance { hall, device, queue, asks, rooms } = entrance;
         let end = queue.end.clone();
         // The code, and whether the hall knows of the end already.
         let (code, told) = tokio::select! {
             code = ended(end) => (code, true),
-            code = read(receive, &hall, device, &context) => (code, false),
-            code = write(send, welcome, queue) => (code, false),
+            code = read(receive, &hall, device, &asks, &context) => (code, false),
+            code = write(send, welcome, queue, rooms) => (code, false),
             // A session outside rooms has no other streams.
             () = async { refuse_streams(&connection).await; broken().await } => (Code::Internal, false),
             error = connection.closed() => (why(&error), false),
@@ -128,6 +135,7 @@ async fn read(
     mut stream: RecvStream,
     hall: &HallHandle,
     device: Device,
+    asks: &watch::Sender<Option<Asked>>,
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
@@ -148,15 +156,21 @@ async fn read(
             // The hall answers by ending the session.
             return broken().await;
         }
-        // What is not the hall's business, as the list of rooms, is to be answered here: one more
-        // source of messages beside the hall's queue in `write`.
+        // The list of rooms is none of the hall's business.
+        if schema == Schema::WatchRooms {
+            match Asked::read(&body) {
+                Ok(asked) => drop(asks.send_replace(Some(asked))),
+                Err(code) => return code,
+            }
+            continue;
+        }
         let Some(request) = request(schema, &body) else { return Code::Malformed };
         hall.post(HallInput::Ask(device, request)).await;
     }
 }
 
 fn cost(schema: Schema) -> u64 {
-    if schema == Schema::WatchPeople { limits::WATCH_COST } else { 1 }
+    if matches!(schema, Schema::WatchPeople | Schema::WatchRooms) { limits::WATCH_COST } else { 1 }
 }
 
 /// What a message asks of the hall; `None` for one that does not belong here.
@@ -210,15 +224,52 @@ fn act(asked: &CallRequest) -> Option<Act> {
 }
 
 /// `Welcome` waits for the first message, which is `Entered`.
-async fn write(mut stream: SendStream, mut welcome: Option<Bytes>, mut queue: HallQueue) -> Code {
-    while let Some(message) = queue.next().await {
+async fn write(
+    mut stream: SendStream,
+    mut welcome: Option<Bytes>,
+    mut queue: HallQueue,
+    mut rooms: RoomLists,
+) -> Code {
+    let mut entered = false;
+    loop {
+        let (message, queued) = tokio::select! {
+            biased;
+            message = queue.next() => match message {
+                Some(message) => (message, true),
+                None => return broken().await,
+            },
+            list = rooms.next(), if entered => (list, false),
+        };
         let len = message.len();
-        let mut messages = [welcome.take().unwrap_or_default(), message];
-        match timeout(limits::HALL_WRITE_TIME, stream.write_all_chunks(&mut messages)).await {
-            Ok(Ok(())) => queue.written(len),
-            Ok(Err(_)) => return broken().await,
-            Err(_) => return Code::SlowConsumer,
+        let start = welcome.take().unwrap_or_default();
+        match write_all(&mut stream, start, message).await {
+            Written::All if queued => queue.written(len),
+            Written::All => {}
+            Written::Refused => return broken().await,
+            Written::TooSlow => return Code::SlowConsumer,
+        }
+        entered = true;
+    }
+}
+
+/// How far a message came.
+enum Written {
+    All,
+    /// The connection takes no more.
+    Refused,
+    TooSlow,
+}
+
+/// In pieces, each of which has its time: a long list takes a slow network longer than that.
+async fn write_all(stream: &mut SendStream, mut start: Bytes, message: Bytes) -> Written {
+    for at in (0..message.len()).step_by(limits::STATE_PIECE) {
+        let end = message.len().min(at + limits::STATE_PIECE);
+        let mut pieces = [std::mem::take(&mut start), message.slice(at..end)];
+        match timeout(limits::HALL_WRITE_TIME, stream.write_all_chunks(&mut pieces)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Written::Refused,
+            Err(_) => return Written::TooSlow,
         }
     }
-    broken().await
+    Written::All
 }

@@ -8,6 +8,7 @@ mod intake;
 pub mod outgoing;
 mod peer;
 pub mod queue;
+mod rooms;
 pub mod runtime;
 pub mod ticket;
 mod wire;

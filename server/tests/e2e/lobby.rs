@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, ConnectError, ConnectOptions, Entity, JoinError, Query, Room, RoomEvent,
-    RoomOptions, StateError, connect,
+    Batch, Code, ConnectError, ConnectOptions, Entity, Hall, HallError, JoinError, Query, Room,
+    RoomEvent, RoomInfo, RoomOptions, StateError, connect,
 };
 use nucleus_server::token::{App, TokenRequest};
 
+use crate::hall::{enter_with, enters};
 use crate::support::{TestServer, until};
 
 async fn try_join(options: ConnectOptions) -> Result<Room, Option<Code>> {
@@ -247,4 +248,71 @@ async fn tenants_and_users_have_their_limits() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), again).await.expect("its place is free");
+}
+
+/// Waits until the watcher's list is this: name, peers, locked, level.
+async fn shows(hall: &Hall, wanted: &[(&str, u16, bool, i64)]) {
+    let level = |room: &RoomInfo| room.fields[0].1.as_integer().unwrap();
+    let found = async {
+        loop {
+            let rooms = hall.rooms();
+            let list = rooms.iter().map(|r| (r.name.as_str(), r.peers, r.locked, level(r)));
+            if list.collect::<Vec<_>>() == wanted {
+                return;
+            }
+            hall.next().await.expect("the hall has closed");
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+    assert!(found.is_ok(), "{:?} instead of {wanted:?}", hall.rooms());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_see_rooms_come_fill_lock_change_and_go() {
+    let server = TestServer::start().await;
+    let make = |user: &str, name: &str, level: i64| {
+        let level = RoomOptions::new().field("level", level).listed(["level"]);
+        host(&server, user).version("1").room(name).options(level)
+    };
+    let early = try_join(make("host", "early", 1)).await.unwrap();
+    let other = try_join(make("host", "other", 1).version("2")).await.unwrap();
+    let all = enters(&server, "watcher").await;
+    all.watch_rooms("1", Query::new()).await.unwrap();
+    let high = enters(&server, "picky").await;
+    high.watch_rooms("1", Query::new().at_least("level", 2)).await.unwrap();
+    shows(&all, &[("early", 1, false, 1)]).await;
+    shows(&high, &[]).await;
+
+    let late = try_join(make("h", "late", 5)).await.unwrap();
+    let guest = try_join(options(&server, "guest").version("1").room("early")).await.unwrap();
+    shows(&all, &[("early", 2, false, 1), ("late", 1, false, 5)]).await;
+    shows(&high, &[("late", 1, false, 5)]).await;
+    early.lock(true).await.unwrap();
+    early.change(Batch::new().set(Entity::Room, "level", 3)).await.unwrap();
+    shows(&all, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
+    shows(&high, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
+    late.hide(true).await.unwrap();
+    shows(&high, &[("early", 2, true, 3)]).await;
+    late.hide(false).await.unwrap();
+    early.leave().await;
+    guest.leave().await;
+    shows(&all, &[("late", 1, false, 5)]).await;
+    // Another question takes the place of the first.
+    all.watch_rooms("2", Query::new()).await.unwrap();
+    shows(&all, &[("other", 1, false, 1)]).await;
+    drop((late, other));
+
+    let request = TokenRequest::new(App::Atom, "stranger", "watcher");
+    let stranger = enter_with(&server, server.token_with(request)).await;
+    stranger.watch_rooms("1", Query::new()).await.unwrap();
+    assert!(stranger.rooms().is_empty());
+    let room = Some("la*".to_owned());
+    let request = TokenRequest { room, ..TokenRequest::new(App::Atom, "tenant", "some") };
+    let some = enter_with(&server, server.token_with(request)).await;
+    let _seen = try_join(make("h2", "lab", 7)).await.unwrap();
+    let _unseen = try_join(make("h2", "den", 7)).await.unwrap();
+    some.watch_rooms("1", Query::new().equals("level", 7)).await.unwrap();
+    shows(&some, &[("lab", 1, false, 7)]).await;
+    let many = (0..9).fold(Query::new(), |query, _| query.equals("k", 1));
+    assert!(matches!(some.watch_rooms("1", many).await, Err(HallError::Limit(_))));
 }
