@@ -118,16 +118,12 @@ pub async fn run(
     let max_rooms = config.limits.rooms as usize;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let tickets = Arc::new(tickets);
+    let places = (tickets.clone(), tenants);
+    let directory = Directory::new(shards.clone(), clock, max_rooms, room, places);
     let context = Arc::new(SessionContext {
         verifier,
-        directory: Directory::new(
-            shards.clone(),
-            clock,
-            max_rooms,
-            room,
-            (tickets.clone(), tenants),
-        ),
-        halls: Halls::new(hall, clock),
+        halls: Halls::new(hall, clock, directory.clone()),
+        directory,
         tickets,
         run: epoch,
         clock,
@@ -174,7 +170,9 @@ pub async fn run(
 async fn drain(endpoints: &[quinn::Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
-        tokio::join!(context.directory.shut_down(code), context.halls.shut_down(code));
+        // Halls first: the end of their calls' rooms is no news to anybody then.
+        context.halls.shut_down(code).await;
+        context.directory.shut_down(code).await;
         // Sessions of the ended rooms and halls close by themselves; whoever had not joined is told here.
         tokio::time::sleep(limits::LAST_WORDS).await;
         for endpoint in endpoints {

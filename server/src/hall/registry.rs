@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::task::{HallInput, HallTask};
 use super::{Device, HallConfig, HallOutgoing, Visitor};
+use crate::directory::Directory;
 use crate::limits;
 use crate::token::App;
 
@@ -48,6 +49,8 @@ pub struct Halls {
     halls: DashMap<HallKey, HallHandle>,
     config: HallConfig,
     clock: Clock,
+    /// Where the rooms of calls are made.
+    rooms: Arc<Directory>,
     /// Where halls run.
     sessions: Handle,
     next_id: AtomicU64,
@@ -57,11 +60,12 @@ pub struct Halls {
 impl Halls {
     /// No halls; they will run in the runtime which this is called in. There are never more than joined
     /// sessions.
-    pub fn new(config: HallConfig, clock: Clock) -> Arc<Self> {
+    pub fn new(config: HallConfig, clock: Clock, rooms: Arc<Directory>) -> Arc<Self> {
         Arc::new(Self {
             halls: DashMap::new(),
             config,
             clock,
+            rooms,
             sessions: Handle::current(),
             next_id: AtomicU64::new(1),
             closing: AtomicBool::new(false),
@@ -88,13 +92,13 @@ impl Halls {
         self: &Arc<Self>,
         key: &HallKey,
         visitor: &Visitor,
-        mut outgoing: impl FnMut() -> Option<HallOutgoing>,
+        mut outgoing: impl FnMut() -> Result<HallOutgoing, Code>,
     ) -> Result<(HallHandle, Device), Code> {
         for _ in 0..limits::JOIN_TRIES {
             if self.closing.load(Ordering::SeqCst) {
                 return Err(Code::ShuttingDown);
             }
-            let outgoing = outgoing().ok_or(Code::ServerFull)?;
+            let outgoing = outgoing()?;
             let hall = self.halls.entry(key.clone()).or_insert_with(|| self.open(key)).clone();
             match hall.enter(visitor.clone(), outgoing).await {
                 Ok(device) => return Ok((hall, device)),
@@ -121,9 +125,11 @@ impl Halls {
     fn open(self: &Arc<Self>, key: &HallKey) -> HallHandle {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
+        let own = mailbox.clone();
         let (halls, key, config) = (self.clone(), key.clone(), self.config.clone());
         self.sessions.spawn(async move {
-            HallTask::run(key.clone(), config, halls.clock, receiver).await;
+            let place = (halls.clock, halls.rooms.clone());
+            HallTask::run(key.clone(), config, place, (own, receiver)).await;
             halls.forget(&key, id);
         });
         HallHandle { id, mailbox }

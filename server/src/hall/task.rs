@@ -1,6 +1,7 @@
 //! The task that drives one hall: its mailbox in, its outputs to sessions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::registry::HallKey;
 use super::{Device, Hall, HallConfig, HallOutgoing, HallOutput, HallRequest, Visitor};
+use crate::directory::{Directory, RoomKey};
 use crate::limits;
 use crate::session::outgoing::Pushed;
 
@@ -22,6 +24,8 @@ pub enum HallInput {
     Lost(Device),
     /// A session asks for something.
     Ask(Device, HallRequest),
+    /// The room of a call is over.
+    RoomOver(u64),
     /// End the hall.
     Shutdown(Code),
 }
@@ -31,6 +35,9 @@ pub struct HallTask {
     key: HallKey,
     hall: Hall,
     clock: Clock,
+    rooms: Arc<Directory>,
+    /// The hall's own, for rooms to say that they are over.
+    mailbox: mpsc::Sender<HallInput>,
     sessions: HashMap<Device, HallOutgoing>,
 }
 
@@ -40,11 +47,11 @@ impl HallTask {
     pub async fn run(
         key: HallKey,
         config: HallConfig,
-        clock: Clock,
-        mut mailbox: mpsc::Receiver<HallInput>,
+        (clock, rooms): (Clock, Arc<Directory>),
+        (own, mut mailbox): (mpsc::Sender<HallInput>, mpsc::Receiver<HallInput>),
     ) {
         let hall = Hall::new(config);
-        let mut task = Self { key, hall, clock, sessions: HashMap::new() };
+        let mut task = Self { key, hall, clock, rooms, mailbox: own, sessions: HashMap::new() };
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
             let due = task.hall.poll_timeout();
@@ -76,6 +83,7 @@ impl HallTask {
             HallInput::Leave(device, code) => self.hall.handle_leave(now, device, code),
             HallInput::Lost(device) => self.lost(now, device),
             HallInput::Ask(device, request) => self.hall.handle_request(now, device, request),
+            HallInput::RoomOver(call) => self.hall.handle_room_over(now, call),
             HallInput::Shutdown(code) => self.hall.handle_shutdown(now, code),
         }
     }
@@ -111,11 +119,17 @@ impl HallTask {
                         Some(Pushed::Queued) | None => {}
                     }
                 }
-                HallOutput::OpenRoom(call, ..) => {
-                    let now = self.now();
-                    self.hall.handle_room_opened(now, call, Ok(()));
+                HallOutput::OpenRoom(call, room, guests) => {
+                    let result = self.open_room(call, room, guests);
+                    self.hall.handle_room_opened(self.now(), call, result);
                 }
-                HallOutput::Invite(..) | HallOutput::Uninvite(..) => {}
+                // A room that is over says so itself, and so ends the call.
+                HallOutput::Invite(room, user) => {
+                    let _over = self.rooms.invite(&self.room(room), &user).await;
+                }
+                HallOutput::Uninvite(room, user) => {
+                    let _over = self.rooms.uninvite(&self.room(room), &user).await;
+                }
                 HallOutput::Audit(call, users, None) => {
                     tracing::info!(target: "audit", tenant = self.key.tenant, call, ?users, "call");
                 }
@@ -130,6 +144,19 @@ impl HallTask {
                 }
             }
         }
+    }
+
+    fn open_room(&self, call: u64, room: String, guests: Vec<String>) -> Result<(), Code> {
+        let mailbox = self.mailbox.clone();
+        let over = move || {
+            // The room's end must not wait for a hall that is busy.
+            tokio::spawn(async move { mailbox.send(HallInput::RoomOver(call)).await });
+        };
+        self.rooms.open_private(&self.room(room), guests, limits::CALL_GRACE, over)
+    }
+
+    fn room(&self, name: String) -> RoomKey {
+        RoomKey { tenant: self.key.tenant.clone(), app: self.key.app, name }
     }
 
     /// A session that cannot keep up is cut: what it is told is reliable. It comes again and is told

@@ -59,10 +59,11 @@ pub(super) async fn enter(
         Visitor { user: admission.user, name, role: admission.role, status: enter.status };
     let mut queue = None;
     let place = || {
-        let permit = Semaphore::try_acquire_owned(context.joined.clone()).ok()?;
+        let permit = Semaphore::try_acquire_owned(context.joined.clone());
+        let permit = permit.map_err(|_| Code::ServerFull)?;
         let (outgoing, session_end) = hall_outgoing((permit, counted.clone()));
         queue = Some(session_end);
-        Some(outgoing)
+        Ok(outgoing)
     };
     let entered = context.halls.enter(&key, &visitor, place).await;
     let (hall, device) = entered.map_err(refuse)?;

@@ -165,7 +165,7 @@ impl Model {
             Act::Start(users, _) => match &mine {
                 Part::Rung { by, call, .. } if *users == [by.clone()] => {
                     self.accept(row, device, *call);
-                    return Ok(*call);
+                    Ok(*call)
                 }
                 Part::None => self.start(row, device, users, seed),
                 _ => Err(Code::Busy),

@@ -1,0 +1,62 @@
+//! A server of this process's own on loopback, for a machine on which none runs.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nucleus_server::config::{Config, HttpAddr};
+use nucleus_server::data_dir::DataDir;
+use nucleus_server::run::{self, RunError};
+use nucleus_server::sockets::Sockets;
+use nucleus_server::token::{App, Minter, TokenRequest};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Runs until it is stopped.
+pub(crate) struct LocalServer {
+    pub(crate) address: String,
+    /// Certificate and keys, gone with it.
+    dir: tempfile::TempDir,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl LocalServer {
+    pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = Config {
+            session: any,
+            realtime: any,
+            http: HttpAddr::Off,
+            shards: 1,
+            ..Config::default()
+        };
+        let dir = tempfile::tempdir()?;
+        let (data, sockets) = (DataDir::open(dir.path())?, Sockets::bind(&config)?);
+        let (ready, listening) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(async move {
+            // Nobody waits for it any more only when this process is ending.
+            let announce = |listening| {
+                let _ = ready.send(listening);
+            };
+            run::run(config, &data, sockets, announce, async { drop(stopped.await) }).await
+        });
+        let address = listening.await?.session.to_string();
+        Ok(Self { address, dir, stop, running })
+    }
+
+    /// A join token for an hour, as `nucleus token` makes them.
+    pub(crate) fn token(&self, user: &str, role: &str) -> Result<String, Box<dyn Error>> {
+        let mut request = TokenRequest::new(App::Assist, "demo", user);
+        role.clone_into(&mut request.role);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        Ok(Minter::new(&DataDir::open(self.dir.path())?).mint(request, now)?)
+    }
+
+    pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {
+        // It may have ended by itself; then it says why.
+        let _ = self.stop.send(());
+        Ok(self.running.await??)
+    }
+}
