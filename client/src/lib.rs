@@ -35,7 +35,7 @@ pub mod state;
 pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
-pub use event::{RoomEvent, VoicePacket};
+pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;

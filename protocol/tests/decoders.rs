@@ -6,7 +6,8 @@ use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
     self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
-    RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Welcome,
+    RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled,
+    Welcome,
 };
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ fn decode_everything(bytes: &[u8]) {
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
     let _moderated = session::owned::<Moderate>(bytes);
-    let _talk = session::owned::<Subscribe>(bytes);
+    let _talk = (session::owned::<Subscribe>(bytes), session::owned::<Throttled>(bytes));
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);

@@ -30,6 +30,7 @@ ARCHIVES = {
     32: [("target", 1), ("channel", 1), ("piece", 1), ("peers", ("list", 4)), ("payload", STRING)],
     33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("piece", 1), ("payload", STRING)],
     36: [("request", 4), ("groups", ("array", 30))],
+    37: [("what", 1)],
     48: [("request", 4), ("operations", ("list", OPERATION))],
     49: [("request", 4), ("code", 2), ("failed", 2), ("version", 8)],
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],

@@ -138,6 +138,8 @@ pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
 pub const STATE_FEED_BYTES: usize = 64 << 10;
 /// Users banned from a room at a time, 64 KiB with the longest names; the oldest ban goes first.
 pub const BANS: usize = 256;
+/// Users whom a moderator has muted and who stay so when they come again; the one muted first goes first.
+pub const MUTED_USERS: usize = 256;
 /// Messages waiting for a session's state stream ...
 pub const STATE_QUEUE: usize = 4_096;
 /// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further
@@ -148,6 +150,10 @@ pub const STATE_PIECE: usize = 16 << 10;
 /// ... and a recipient that does not take one in this time is cut. There is no limit on the age of what
 /// waits behind a snapshot, which takes its time on a slow network.
 pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
+/// A peer is told that it is throttled at most this often, for each kind of stream and for its link.
+pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
+/// A message that is read so soon after the reading had to wait was there before.
+pub const WAS_WAITING: Duration = Duration::from_millis(5);
 /// How long a leaving peer's last events may take to arrive behind its leave.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to say what it is.

@@ -105,6 +105,24 @@ impl Room {
         self.state.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
     }
 
+    /// Drops a peer's voice at the server, also when its user comes back as a new peer. Outlives what the
+    /// peer says of itself.
+    pub async fn mute(&self, peer: PeerId) -> Result<(), StateError> {
+        self.state.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
+    }
+
+    /// Lets a peer be heard again that a moderator has muted.
+    pub async fn unmute(&self, peer: PeerId) -> Result<(), StateError> {
+        self.state.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
+    }
+
+    /// Drops the voice of everybody who may not moderate, newcomers too; single peers may be unmuted
+    /// meanwhile. `false` lets everybody be heard again, also those who were muted one by one.
+    pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
+        let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
+        self.state.requests.moderate(act, 0, 0).await.map(drop)
+    }
+
     /// Lets nobody new in but moderators, or everybody again. Who is in stays, and comes back when its session is lost.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };

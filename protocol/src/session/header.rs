@@ -37,6 +37,8 @@ pub enum Schema {
     EventDown = 33,
     /// [`super::Subscribe`]
     Subscribe = 36,
+    /// [`super::Throttled`]
+    Throttled = 37,
     /// [`super::StateRequest`]
     StateRequest = 48,
     /// [`super::StateReply`]
@@ -50,7 +52,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    const ALL: [Schema; 15] = [
+    const ALL: [Schema; 16] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -61,6 +63,7 @@ impl Schema {
         Schema::EventUp,
         Schema::EventDown,
         Schema::Subscribe,
+        Schema::Throttled,
         Schema::StateRequest,
         Schema::StateReply,
         Schema::StateSnapshot,

@@ -12,6 +12,18 @@ pub mod act {
     pub const LOCK: u8 = 2;
     /// Lets everybody in again.
     pub const UNLOCK: u8 = 3;
+    /// Drops the voice of `peer`, also when its user comes back as a new peer, until [`UNMUTE`].
+    pub const MUTE: u8 = 6;
+    /// Lets `peer` be heard again.
+    pub const UNMUTE: u8 = 7;
+    /// Drops the voice of everybody who may not moderate, newcomers too, until [`UNMUTE_ALL`].
+    pub const MUTE_ALL: u8 = 8;
+    /// Lets everybody be heard again whom a moderator has muted.
+    pub const UNMUTE_ALL: u8 = 9;
+    /// Drops the sender's own voice; needs no right.
+    pub const MUTE_SELF: u8 = 10;
+    /// Lets the sender be heard again; needs no right.
+    pub const UNMUTE_SELF: u8 = 11;
 }
 
 /// A client acts as a moderator; answered by a [`super::StateReply`] of the same number.
@@ -21,7 +33,7 @@ pub struct Moderate {
     pub request: u32,
     /// One of [`act`].
     pub act: u8,
-    /// For [`act::KICK`]; else 0.
+    /// For [`act::KICK`], [`act::MUTE`] and [`act::UNMUTE`]; else 0.
     pub peer: u32,
     /// For [`act::KICK`]: how long its user is banned, s, at most a day; else 0.
     pub seconds: u32,

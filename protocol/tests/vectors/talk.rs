@@ -13,6 +13,12 @@ impl Fields for Subscribe {
     }
 }
 
+impl Fields for Throttled {
+    fn fields(&self) -> Json {
+        json!({ "what": self.what })
+    }
+}
+
 fn subscriptions() -> Vec<Json> {
     let some = [0, 7, 8, 239].into_iter().filter_map(nucleus_protocol::groups::Group::new);
     let some: GroupSet = some.collect();
@@ -24,5 +30,6 @@ fn subscriptions() -> Vec<Json> {
 
 /// All of them.
 pub(super) fn messages() -> Vec<Json> {
-    subscriptions()
+    let throttled = archive!("throttled", Throttled { what: throttled::FLOOR });
+    [subscriptions(), vec![throttled]].concat()
 }

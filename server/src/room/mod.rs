@@ -15,6 +15,7 @@ mod shared;
 mod slots;
 mod state;
 pub mod task;
+mod voices;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use rights::{Rights, Role};
 use roster::RosterLog;
 use slots::Slots;
 use state::{Feed, State};
+use voices::Mutes;
 
 /// What a room is set to.
 #[derive(Clone, Debug)]
@@ -105,6 +107,8 @@ pub enum RoomOutput {
     CloseLink(PeerId),
     /// Have the shard let a session's link hear these groups, and no others.
     Subscribe(Seat, GroupSet),
+    /// Have the shard drop the voice of a session's link, or not any more.
+    Mute(Seat, bool),
     /// The peer is in; its ticket is still to be sealed.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
@@ -130,6 +134,7 @@ pub struct Room {
     roster: RosterLog,
     events: EventLog,
     door: Door,
+    mutes: Mutes,
     state: State,
     feed: Feed,
     /// Peers that the shared state does not know to be gone yet.
@@ -150,6 +155,7 @@ impl Room {
             next_peer: 1,
             roster: RosterLog::default(),
             door: Door::default(),
+            mutes: Mutes::default(),
             state: State::default(),
             feed: Feed::default(),
             gone: Vec::new(),
@@ -184,6 +190,7 @@ impl Room {
                 self.link_opened(now, peer, connection_id, spare);
             }
             LinkNews::Refused => self.remove(now, peer, Code::ServerFull),
+            LinkNews::Throttled(what) => self.tell_throttled(seat, what),
             LinkNews::Quiet | LinkNews::Heard => {
                 let quiet = news == LinkNews::Quiet;
                 let Some(state) = self.peers.get_mut(&peer).filter(|p| p.is_in()) else { return };
@@ -282,7 +289,9 @@ impl Room {
         self.next_peer += 1;
         let seat = Seat { peer, session: 1 };
         self.open_link(seat, slot, &request);
+        let muted = self.mutes.hold(&request.user, request.role.rights.moderate);
         self.peers.insert(peer, PeerState::new(request, slot, self.events.newest()));
+        self.set_flags(now, peer, |p| p.muted = muted);
         Ok(seat)
     }
 
@@ -309,10 +318,14 @@ impl Room {
         let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
         state.resume(generation, last, request.grant.clone());
         let (seat, slot, groups) = (state.seat(peer), state.slot, state.groups);
+        let silent = state.is_silent();
         self.expiries.retain(|(_, lost)| *lost != peer);
         self.open_link(seat, slot, &request);
         if !groups.is_empty() {
             self.outputs.push_back(RoomOutput::Subscribe(seat, groups));
+        }
+        if silent {
+            self.outputs.push_back(RoomOutput::Mute(seat, true));
         }
         Ok(seat)
     }
@@ -382,9 +395,7 @@ impl Room {
     }
 
     fn set_away(&mut self, now: Time, peer: PeerId, away: bool) {
-        let Some(state) = self.peers.get_mut(&peer).filter(|p| p.away != away) else { return };
-        state.away = away;
-        self.roster.presence(now, peer, state.presence());
+        self.set_flags(now, peer, |p| p.away = away);
     }
 
     fn remove(&mut self, now: Time, peer: PeerId, code: Code) {

@@ -65,7 +65,8 @@ impl Room {
         match asked.act {
             _ if judged.is_err() => {}
             act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
-            locks => self.door.locked = locks == act::LOCK,
+            act::LOCK | act::UNLOCK => self.door.locked = asked.act == act::LOCK,
+            mutes => self.mute(now, from.peer, mutes, target),
         }
         Some(judged)
     }
@@ -79,17 +80,25 @@ impl Room {
         let seconds = Duration::from_secs(asked.seconds.into());
         let well_formed = match asked.act {
             act::KICK => seconds <= MAX_BAN,
-            act::LOCK | act::UNLOCK => asked.peer == 0 && asked.seconds == 0,
+            act::MUTE | act::UNMUTE => asked.seconds == 0,
+            act::LOCK
+            | act::UNLOCK
+            | act::MUTE_ALL
+            | act::UNMUTE_ALL
+            | act::MUTE_SELF
+            | act::UNMUTE_SELF => asked.peer == 0 && asked.seconds == 0,
             _ => false,
         };
         if !well_formed {
             return Err(Code::BadState);
         }
-        if !moderates {
+        let needs_right = !matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF);
+        if needs_right && !moderates {
             return Err(Code::Forbidden);
         }
         let there = self.peers.get(&target).is_some_and(|p| p.is_announced());
-        if asked.act == act::KICK && !there {
+        let names_peer = matches!(asked.act, act::KICK | act::MUTE | act::UNMUTE);
+        if names_peer && !there {
             return Err(Code::NoSuchEntity);
         }
         Ok(())

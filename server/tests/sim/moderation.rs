@@ -8,12 +8,12 @@ use nucleus_protocol::session::{Code, Moderate, act};
 use super::world::World;
 
 /// Of the world's clients, by the roles it gives them in turn.
-const MEMBER: usize = 0;
-const HOST: usize = 1;
-const OBSERVER: usize = 2;
-const PRESENTER: usize = 3;
+pub(crate) const MEMBER: usize = 0;
+pub(crate) const HOST: usize = 1;
+pub(crate) const OBSERVER: usize = 2;
+pub(crate) const PRESENTER: usize = 3;
 
-fn four() -> World {
+pub(crate) fn four() -> World {
     let mut world = World::new(11, 8);
     for _ in 0..4 {
         world.join(Conditions::CLEAN, Conditions::CLEAN);
@@ -23,7 +23,7 @@ fn four() -> World {
 }
 
 /// What became of it.
-fn moderate(
+pub(crate) fn moderate(
     world: &mut World,
     from: usize,
     act: u8,
@@ -80,7 +80,7 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
         let outcome = moderate(&mut world, from, act::KICK, Some(MEMBER), 0);
         assert_eq!(outcome, Some(Err(expected)));
     }
-    for (act, whom, seconds) in [(0, None, 0), (4, None, 0), (act::LOCK, Some(MEMBER), 0)] {
+    for (act, whom, seconds) in [(0, None, 0), (200, None, 0), (act::LOCK, Some(MEMBER), 0)] {
         let outcome = moderate(&mut world, HOST, act, whom, seconds);
         assert_eq!(outcome, Some(Err(Code::BadState)), "{act}");
     }

@@ -39,12 +39,18 @@ pub(crate) struct World {
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
     /// The same of the bulk lane.
     pub(crate) expected_bulk: Vec<Vec<Vec<u8>>>,
+    /// Whose device each client is.
+    users: Vec<usize>,
     /// The groups that each client has asked for.
     pub(crate) hears: Vec<GroupSet>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, capacity: u16) -> Self {
+        Self::with_speakers(seed, capacity, 128)
+    }
+
+    pub(crate) fn with_speakers(seed: u64, capacity: u16, speakers: u16) -> Self {
         let shard = ShardConfig {
             index: 3,
             tick: if seed.is_multiple_of(2) {
@@ -54,7 +60,7 @@ impl World {
             },
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 10_000_000,
-            speakers: 128,
+            speakers,
             clock_epoch: EPOCH,
         };
         let room = RoomConfig {
@@ -75,12 +81,23 @@ impl World {
             expected_events: Vec::new(),
             expected_bulk: Vec::new(),
             hears: Vec::new(),
+            users: Vec::new(),
         }
     }
 
     /// A client asks to join; what comes of it shows in the steps that follow.
     pub(crate) fn join(&mut self, up: Conditions, down: Conditions) -> usize {
+        self.join_by(self.clients.len(), up, down)
+    }
+
+    /// Another device of the user that client `user` has first been.
+    pub(crate) fn join_as(&mut self, network: Conditions, user: usize) -> usize {
+        self.join_by(user, network.clone(), network)
+    }
+
+    fn join_by(&mut self, user: usize, up: Conditions, down: Conditions) -> usize {
         let index = self.clients.len();
+        self.users.push(user);
         let ip = Ipv4Addr::from(0x0a00_0000 + index as u32);
         let address = SocketAddr::new(ip.into(), 40_000);
         self.clients.push(Client::new(SimPeer::new(self.rng.u64(..), address, up, down)));
@@ -132,10 +149,11 @@ impl World {
         self.clients[index].secret = secret;
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
+        let user = self.users[index];
         JoinRequest {
-            user: format!("user-{index}"),
+            user: format!("user-{user}"),
             name: format!("name-{index}"),
-            role: ROLES[index % ROLES.len()].into(),
+            role: ROLES[user % ROLES.len()].into(),
             resume,
             grant: LinkGrant {
                 link_id: 1,
@@ -361,6 +379,10 @@ impl World {
                 RoomOutput::Subscribe(seat, groups) => {
                     let subscribe = ShardCommand::Subscribe { room: ROOM, seat, groups };
                     self.shard.handle_command(self.now, subscribe);
+                }
+                RoomOutput::Mute(seat, muted) => {
+                    let mute = ShardCommand::Mute { room: ROOM, seat, muted };
+                    self.shard.handle_command(self.now, mute);
                 }
                 RoomOutput::Joined(seat, joined, claim) => {
                     self.post(seat, Delivery::Joined(joined, claim));
