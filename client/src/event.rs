@@ -7,6 +7,7 @@ use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::session::{Code, EventDown, throttled};
 
+use crate::moderation::Audit;
 use crate::realtime::Received;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
@@ -115,6 +116,8 @@ pub enum RoomEvent {
         /// The application's own, at most 64 KiB.
         payload: Vec<u8>,
     },
+    /// A moderator has done something; whom it puts out hears of it first.
+    Moderated(Audit),
     /// The server holds back or drops some of what this client says; told at most once a second for
     /// each. What this client's own queues dropped is in [`crate::Room::stats`].
     Throttled(Throttle),

@@ -26,6 +26,7 @@
 
 mod connect;
 mod event;
+mod moderation;
 mod queue;
 pub mod realtime;
 mod room;
@@ -36,6 +37,7 @@ pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};
+pub use moderation::{Act, Audit};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;

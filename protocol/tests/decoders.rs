@@ -5,7 +5,7 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
-    self, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
+    self, Audit, EventDown, EventUp, Hello, Join, Joined, Leave, MessageHeader, Moderate, Refuse,
     RosterUpdate, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled,
     Welcome,
 };
@@ -24,7 +24,7 @@ fn decode_everything(bytes: &[u8]) {
     let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
-    let _moderated = session::owned::<Moderate>(bytes);
+    let _moderated = (session::owned::<Moderate>(bytes), session::owned::<Audit>(bytes));
     let _talk = (session::owned::<Subscribe>(bytes), session::owned::<Throttled>(bytes));
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
     if let Some(head) = bytes.first_chunk() {

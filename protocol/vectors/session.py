@@ -36,6 +36,7 @@ ARCHIVES = {
     50: [("version", 8), ("host", 4), ("entities", ("list", ENTITY))],
     51: [("version", 8), ("peer", 4), ("changes", ("list", CHANGE))],
     52: [("request", 4), ("act", 1), ("peer", 4), ("seconds", 4)],
+    53: [("act", 1), ("by", 4), ("peer", 4), ("user", STRING), ("seconds", 4), ("time", 8)],
 }
 
 

@@ -89,8 +89,9 @@ pub const ROOM_MAILBOX: usize = 1_024;
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
 /// Roster changes are collected for this long: a thousand joins make ten updates a second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
-/// Control messages waiting for one session; each is at most a full roster.
-pub const CONTROL_QUEUE: usize = 64;
+/// Control messages waiting for one session; each is at most a full roster. A moderator's burst of requests
+/// is as many replies and audits to itself, and there is room for half of them beside.
+pub const CONTROL_QUEUE: usize = 128;
 /// Event messages waiting for one session ...
 pub const EVENT_QUEUE: usize = 4_096;
 /// ... and their bytes: a recipient further behind than this is cut and resumes from a snapshot.
@@ -127,8 +128,8 @@ pub const EVENT_BYTES_BURST: u32 = 128 << 10;
 /// Requests for changes of the shared state that a peer may send a second, on average; reading waits
 /// beyond it. A slider that is dragged needs them all; what moves faster belongs on the realtime plane.
 pub const STATE_REQUESTS_PER_SECOND: u32 = 30;
-/// ... and at once: their replies fill half of a session's control queue.
-pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 2;
+/// ... and at once: their replies fill a quarter of a session's control queue.
+pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 4;
 /// Bytes of them a second, on average: half of what events have, for everybody gets these too ...
 pub const STATE_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND / 2;
 /// ... and at once: eight full ones, when somebody lays out a scene.

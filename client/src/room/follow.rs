@@ -121,6 +121,10 @@ impl Follower {
                 self.state.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
                 return Ok(());
             }
+            SessionEvent::Audit(audit) => {
+                self.backlog.tell(RoomEvent::Moderated(audit.into()));
+                return Ok(());
+            }
             SessionEvent::Throttled(what) => {
                 if let Some(throttle) = Throttle::from_wire(what) {
                     self.backlog.tell(RoomEvent::Throttled(throttle));

@@ -49,10 +49,12 @@ pub enum Schema {
     StateUpdate = 51,
     /// [`super::Moderate`]
     Moderate = 52,
+    /// [`super::Audit`]
+    Audit = 53,
 }
 
 impl Schema {
-    const ALL: [Schema; 16] = [
+    const ALL: [Schema; 17] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -69,6 +71,7 @@ impl Schema {
         Schema::StateSnapshot,
         Schema::StateUpdate,
         Schema::Moderate,
+        Schema::Audit,
     ];
 
     /// How this schema's bodies are encoded.

@@ -5,7 +5,8 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled,
+    Audit, Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
+    Throttled,
 };
 
 /// Ties an archived type to its schema id.
@@ -21,7 +22,7 @@ macro_rules! archived {
 }
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
-archived!(Subscribe, Throttled);
+archived!(Subscribe, Throttled, Audit);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

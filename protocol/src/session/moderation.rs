@@ -24,6 +24,10 @@ pub mod act {
     pub const MUTE_SELF: u8 = 10;
     /// Lets the sender be heard again; needs no right.
     pub const UNMUTE_SELF: u8 = 11;
+    /// Deletes all objects and the room's fields.
+    pub const CLEAR: u8 = 12;
+    /// Hands the right to moderate over to `peer`, and makes it the host.
+    pub const HAND_OVER: u8 = 13;
 }
 
 /// A client acts as a moderator; answered by a [`super::StateReply`] of the same number.
@@ -33,8 +37,25 @@ pub struct Moderate {
     pub request: u32,
     /// One of [`act`].
     pub act: u8,
-    /// For [`act::KICK`], [`act::MUTE`] and [`act::UNMUTE`]; else 0.
+    /// For [`act::KICK`], [`act::MUTE`], [`act::UNMUTE`] and [`act::HAND_OVER`]; else 0.
     pub peer: u32,
     /// For [`act::KICK`]: how long its user is banned, s, at most a day; else 0.
     pub seconds: u32,
+}
+
+/// An act of moderation has been done: told to everybody in the room, whom it hits included.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// One of [`act`].
+    pub act: u8,
+    /// Who did it.
+    pub by: u32,
+    /// To whom; 0 = to nobody in particular.
+    pub peer: u32,
+    /// Its user id.
+    pub user: Vec<u8>,
+    /// For [`act::KICK`]: how long its user is banned, s.
+    pub seconds: u32,
+    /// When, the server's clock in us.
+    pub time: u64,
 }

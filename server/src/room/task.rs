@@ -142,7 +142,7 @@ impl RoomTask {
             // Of itself anybody may say anything, as often as he likes.
             Ok(()) if matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF) => {}
             Ok(()) => {
-                tracing::info!(tenant, room = name, user, act, peer, whom, seconds, "moderation");
+                tracing::info!(target: "audit", tenant, room = name, user, act, peer, whom, seconds, "moderation");
             }
             Err(code) => {
                 tracing::debug!(tenant, room = name, user, act, peer, whom, %code, "refused to moderate");
