@@ -5,8 +5,9 @@ use std::time::Duration;
 use nucleus_protocol::realtime::Kind;
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::{self, Voice};
-use nucleus_protocol::session::{Code, EventDown};
+use nucleus_protocol::session::{Code, EventDown, throttled};
 
+use crate::moderation::Audit;
 use crate::realtime::Received;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
@@ -32,6 +33,18 @@ pub enum RoomEvent {
         peer: PeerId,
         /// What it is now.
         presence: Presence,
+    },
+    /// A peer was muted, has muted itself, or may moderate now; or not any more. This client hears it of
+    /// itself, too.
+    PeerChanged(PeerInfo),
+    /// A peer begins to speak, or has stopped: from the level in front of its voice packets.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// It speaks.
+        speaking: bool,
+        /// Loudness of the newest packet in -dBov: 0 is loudest, 127 silence.
+        level: u8,
     },
     /// A peer moved; older poses never follow newer ones.
     Pose {
@@ -103,6 +116,11 @@ pub enum RoomEvent {
         /// The application's own, at most 64 KiB.
         payload: Vec<u8>,
     },
+    /// A moderator has done something; whom it puts out hears of it first.
+    Moderated(Audit),
+    /// The server holds back or drops some of what this client says; told at most once a second for
+    /// each. What this client's own queues dropped is in [`crate::Room::stats`].
+    Throttled(Throttle),
     /// The room's shared state changed, in the order in which its server took the changes. After the
     /// join what is there comes as if it had just been made.
     ///
@@ -142,6 +160,38 @@ pub enum RoomEvent {
     },
 }
 
+/// What the server takes less of than this client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttle {
+    /// Events are read more slowly than they come: 200 a second and 64 KiB on average.
+    Events,
+    /// So are the pieces of the bulk lane: 64 KiB a second on average.
+    Bulk,
+    /// So are requests: 30 a second on average.
+    Requests,
+    /// Realtime messages were dropped: over 1,000 a second, or 256 KiB.
+    Realtime,
+    /// Voice was dropped: as many as may speak at once did.
+    Floor,
+    /// Voice was dropped: this peer is muted.
+    Muted,
+}
+
+impl Throttle {
+    /// `None` for one that a later version may know.
+    pub(crate) fn from_wire(what: u8) -> Option<Self> {
+        Some(match what {
+            throttled::EVENTS => Throttle::Events,
+            throttled::BULK => Throttle::Bulk,
+            throttled::REQUESTS => Throttle::Requests,
+            throttled::REALTIME => Throttle::Realtime,
+            throttled::FLOOR => Throttle::Floor,
+            throttled::MUTED => Throttle::Muted,
+            _ => return None,
+        })
+    }
+}
+
 /// An Opus packet with what can be known of it without decoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoicePacket {
@@ -174,6 +224,7 @@ impl From<RosterChange> for RoomEvent {
         match change {
             RosterChange::Joined(peer) => RoomEvent::PeerJoined(peer),
             RosterChange::Left { peer, code } => RoomEvent::PeerLeft { peer, code },
+            RosterChange::Changed(peer) => RoomEvent::PeerChanged(peer),
             RosterChange::Presence { peer, presence } => {
                 RoomEvent::PresenceChanged { peer, presence }
             }

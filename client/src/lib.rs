@@ -28,6 +28,7 @@
 mod connect;
 mod event;
 mod hall;
+mod moderation;
 mod queue;
 pub mod realtime;
 mod room;
@@ -38,8 +39,9 @@ pub mod state;
 pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
-pub use event::{RoomEvent, VoicePacket};
+pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use hall::{CallId, EnterOptions, Hall, HallError, HallEvent, Person, RoomInfo, Status, enter};
+pub use moderation::{Act, Audit};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;

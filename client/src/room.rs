@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::event::{RoomEvent, realtime_event};
 use crate::realtime::driver::{Clock, Command, Driver, Shared};
+use crate::realtime::speaking::SpeakingChange;
 use crate::realtime::{Outgoing, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
@@ -96,6 +97,8 @@ struct State {
     requests: Requests,
     objects_made: AtomicU32,
     bulk_dropped: AtomicU64,
+    /// This client has muted itself.
+    silent: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -145,6 +148,7 @@ impl Room {
             requests: Requests::new(),
             objects_made: AtomicU32::new(1),
             bulk_dropped: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);
@@ -262,6 +266,12 @@ impl Room {
                 event = reliable.recv() => return event,
                 Ok(()) = on_fallback.changed() => {
                     return Some(RoomEvent::Fallback(*on_fallback.borrow_and_update()));
+                }
+                change = self.realtime.spoke.pop() => {
+                    let SpeakingChange { peer, speaking, level } = change;
+                    if self.state.roster().peer(peer).is_some() {
+                        return Some(RoomEvent::Speaking { peer, speaking, level });
+                    }
                 }
                 received = self.realtime.incoming.pop() => {
                     // Who has left is not heard any more.

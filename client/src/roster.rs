@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use nucleus_protocol::session::{self, AWAY, Code, RosterUpdate};
+use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate, SELF_MUTED};
 
 /// Names a peer for as long as the room exists; never reused in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub enum Presence {
 
 impl Presence {
     fn from_wire(presence: u8) -> Self {
-        if presence == AWAY { Presence::Away } else { Presence::Present }
+        if presence & AWAY != 0 { Presence::Away } else { Presence::Present }
     }
 }
 
@@ -43,12 +43,28 @@ pub struct PeerInfo {
     pub slot: Slot,
     /// Is it reachable?
     pub presence: Presence,
+    /// A moderator has muted it: its voice is not heard.
+    pub muted: bool,
+    /// It has muted itself.
+    pub self_muted: bool,
+    /// It may moderate.
+    pub moderator: bool,
     /// User id from its token, at most 128 bytes.
     pub user: String,
     /// Display name, at most 128 bytes.
     pub name: String,
     /// Role from its token, at most 128 bytes.
     pub role: String,
+}
+
+impl PeerInfo {
+    /// Takes the bit set of the wire.
+    fn set_presence(&mut self, presence: u8) {
+        self.presence = Presence::from_wire(presence);
+        self.muted = presence & MUTED != 0;
+        self.self_muted = presence & SELF_MUTED != 0;
+        self.moderator = presence & MODERATOR != 0;
+    }
 }
 
 impl From<session::Peer> for PeerInfo {
@@ -58,6 +74,9 @@ impl From<session::Peer> for PeerInfo {
             id: PeerId(peer.peer),
             slot: Slot(peer.slot),
             presence: Presence::from_wire(peer.presence),
+            muted: peer.presence & MUTED != 0,
+            self_muted: peer.presence & SELF_MUTED != 0,
+            moderator: peer.presence & MODERATOR != 0,
             user: text(peer.user),
             name: text(peer.name),
             role: text(peer.role),
@@ -84,6 +103,8 @@ pub enum RosterChange {
         /// To what.
         presence: Presence,
     },
+    /// A peer was muted, or muted itself, or may moderate now; or not any more. As it is now.
+    Changed(PeerInfo),
 }
 
 /// An update that does not follow the roster's version: an earlier one was lost.
@@ -141,7 +162,11 @@ impl Roster {
             changes.push(RosterChange::Joined(peer));
         }
         for change in update.changed {
-            changes.extend(self.set_presence(PeerId(change.peer), change.presence));
+            if let Some(peer) = self.peers.get_mut(&PeerId(change.peer)) {
+                let before = peer.clone();
+                peer.set_presence(change.presence);
+                changes.extend(changes_between(&before, peer));
+            }
         }
         Ok(changes)
     }
@@ -156,11 +181,7 @@ impl Roster {
         for peer in newer.peers.values() {
             match self.peers.get(&peer.id).filter(|_| same_room) {
                 None => changes.push(RosterChange::Joined(peer.clone())),
-                Some(before) if before.presence != peer.presence => {
-                    let (peer, presence) = (peer.id, peer.presence);
-                    changes.push(RosterChange::Presence { peer, presence });
-                }
-                Some(_) => {}
+                Some(before) => changes.extend(changes_between(before, peer)),
             }
         }
         *self = newer;
@@ -201,13 +222,16 @@ impl Roster {
         }
         Some(peer)
     }
+}
 
-    fn set_presence(&mut self, id: PeerId, presence: u8) -> Option<RosterChange> {
-        let peer = self.peers.get_mut(&id)?;
-        let presence = Presence::from_wire(presence);
-        let before = std::mem::replace(&mut peer.presence, presence);
-        (before != presence).then_some(RosterChange::Presence { peer: id, presence })
-    }
+/// What has changed of a peer that stays.
+fn changes_between(before: &PeerInfo, peer: &PeerInfo) -> impl Iterator<Item = RosterChange> {
+    let PeerInfo { id, presence, .. } = *peer;
+    let moved = before.presence != presence;
+    let flags = |peer: &PeerInfo| (peer.muted, peer.self_muted, peer.moderator);
+    let changed = flags(before) != flags(peer);
+    let moved = moved.then_some(RosterChange::Presence { peer: id, presence });
+    moved.into_iter().chain(changed.then(|| RosterChange::Changed(peer.clone())))
 }
 
 #[cfg(test)]
@@ -298,5 +322,22 @@ mod tests {
         let joined = vec![peer(2, 4)];
         roster.apply(RosterUpdate { version: 1, joined, left, changed: vec![] }).unwrap();
         assert_eq!(roster.by_slot(Slot(4)).map(|p| p.id), Some(PeerId(2)));
+    }
+
+    #[test]
+    fn who_is_muted_is_told_by_the_presence() {
+        let mut roster = Roster::new(0, [peer(1, 4)]);
+        let mut change = |version, presence| {
+            let changed = vec![PeerPresence { peer: 1, presence }];
+            roster.apply(RosterUpdate { version, changed, ..RosterUpdate::default() }).unwrap()
+        };
+        let muted = PeerInfo { muted: true, ..PeerInfo::from(peer(1, 4)) };
+        assert_eq!(change(1, MUTED), [RosterChange::Changed(muted.clone())]);
+        let away = PeerInfo { presence: Presence::Away, self_muted: true, ..muted };
+        let presence = RosterChange::Presence { peer: PeerId(1), presence: Presence::Away };
+        let both = [presence.clone(), RosterChange::Changed(away)];
+        assert_eq!(change(2, AWAY | MUTED | SELF_MUTED), both);
+        assert_eq!(change(3, AWAY | MUTED | SELF_MUTED), []);
+        assert_eq!(change(4, AWAY | MODERATOR).len(), 1);
     }
 }

@@ -240,9 +240,7 @@ impl Guest {
                 SessionEvent::Closed { text, .. } => {
                     return self.crew.log.trouble(format!("a guest was lost: {text}"));
                 }
-                SessionEvent::Event(_) | SessionEvent::Bulk(_) | SessionEvent::StateReply(_) => {
-                    Ok(())
-                }
+                _ => Ok(()),
             };
             if let Err(fault) = followed {
                 return self.crew.log.trouble(format!("a guest's state: {fault}"));

@@ -5,10 +5,10 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
 use nucleus_protocol::session::{
-    self, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello, Join,
-    Joined, Leave, MessageHeader, Moderate, People, Refuse, RoomList, RosterUpdate, SetStatus,
-    StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, WatchPeople, WatchRooms,
-    Welcome,
+    self, Audit, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello,
+    Join, Joined, Leave, MessageHeader, Moderate, People, Refuse, RoomList, RosterUpdate,
+    SetStatus, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled,
+    WatchPeople, WatchRooms, Welcome,
 };
 use proptest::prelude::*;
 
@@ -26,8 +26,8 @@ fn decode_everything(bytes: &[u8]) {
     let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
     let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
     let _lobby = (session::owned::<WatchRooms>(bytes), session::owned::<RoomList>(bytes));
-    let _moderated = session::owned::<Moderate>(bytes);
-    let _talk = session::owned::<Subscribe>(bytes);
+    let _moderated = (session::owned::<Moderate>(bytes), session::owned::<Audit>(bytes));
+    let _talk = (session::owned::<Subscribe>(bytes), session::owned::<Throttled>(bytes));
     let _entered = (session::owned::<Enter>(bytes), session::owned::<Entered>(bytes));
     let _people = (session::owned::<WatchPeople>(bytes), session::owned::<People>(bytes));
     let _status = (session::owned::<SetStatus>(bytes), session::owned::<CallRequest>(bytes));

@@ -89,8 +89,9 @@ pub const ROOM_MAILBOX: usize = 1_024;
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
 /// Roster changes are collected for this long: a thousand joins make ten updates a second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
-/// Control messages waiting for one session; each is at most a full roster.
-pub const CONTROL_QUEUE: usize = 64;
+/// Control messages waiting for one session; each is at most a full roster. A moderator's burst of requests
+/// is as many replies and audits to itself, and there is room for half of them beside.
+pub const CONTROL_QUEUE: usize = 128;
 /// Event messages waiting for one session ...
 pub const EVENT_QUEUE: usize = 4_096;
 /// ... and their bytes: a recipient further behind than this is cut and resumes from a snapshot.
@@ -127,8 +128,8 @@ pub const EVENT_BYTES_BURST: u32 = 128 << 10;
 /// Requests for changes of the shared state that a peer may send a second, on average; reading waits
 /// beyond it. A slider that is dragged needs them all; what moves faster belongs on the realtime plane.
 pub const STATE_REQUESTS_PER_SECOND: u32 = 30;
-/// ... and at once: their replies fill half of a session's control queue.
-pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 2;
+/// ... and at once: their replies fill a quarter of a session's control queue.
+pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 4;
 /// Bytes of them a second, on average: half of what events have, for everybody gets these too ...
 pub const STATE_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND / 2;
 /// ... and at once: eight full ones, when somebody lays out a scene.
@@ -161,6 +162,8 @@ pub const LOBBY_LOG: usize = 4_096;
 pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
 /// Rooms that a match tries; each refused it because it has just changed.
 pub const MATCH_TRIES: usize = 8;
+/// Users whom a moderator has muted and who stay so when they come again; the one muted first goes first.
+pub const MUTED_USERS: usize = 256;
 /// Messages waiting for a session's state stream ...
 pub const STATE_QUEUE: usize = 4_096;
 /// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further
@@ -194,6 +197,10 @@ pub const DEVICES: usize = 16;
 pub const CALL_GRACE: Duration = Duration::from_secs(30);
 /// ... and in one that still rings: whoever waits for an answer sits in front of it.
 pub const RING_GRACE: Duration = Duration::from_secs(5);
+/// A peer is told that it is throttled at most this often, for each kind of stream and for its link.
+pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
+/// A message that is read so soon after the reading had to wait was there before.
+pub const WAS_WAITING: Duration = Duration::from_millis(5);
 /// How long a leaving peer's last events may take to arrive behind its leave.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to say what it is.

@@ -3,17 +3,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
+use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::time::Time;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::speaking::{Speaking, SpeakingChange};
 use super::{Outgoing, Realtime, RealtimeCounters, Received};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
@@ -26,6 +29,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How often it is looked whether this machine's address has changed: a roaming headset is found
 /// under its new one at once where its own stack knows.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
+
+/// Beginnings and ends of speech that the application may be behind. Beyond, the oldest goes.
+const SPEAKING_CHANGES: usize = 512;
 
 /// What the session tells the driver.
 pub(crate) enum Command {
@@ -73,6 +79,10 @@ pub(crate) struct Shared {
     pub(crate) incoming: Queue<Received>,
     /// The realtime port does not answer, and the session carries its datagrams.
     pub(crate) on_fallback: watch::Sender<bool>,
+    /// Who speaks; written by the driver alone.
+    speaking: Mutex<Speaking>,
+    /// What has changed of it.
+    pub(crate) spoke: Queue<SpeakingChange>,
     status: Mutex<Status>,
 }
 
@@ -80,7 +90,12 @@ impl Shared {
     pub(crate) fn new(clock: Clock, outgoing: usize, incoming: usize) -> Self {
         let (outgoing, incoming) = (Queue::new(outgoing), Queue::new(incoming));
         let on_fallback = watch::Sender::new(false);
-        Self { clock, outgoing, incoming, on_fallback, status: Mutex::default() }
+        let (speaking, spoke) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
+        Self { clock, outgoing, incoming, on_fallback, speaking, spoke, status: Mutex::default() }
+    }
+
+    pub(crate) fn speaking(&self) -> MutexGuard<'_, Speaking> {
+        self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -139,7 +154,7 @@ impl Driver {
         let mut connected = true;
         loop {
             self.flush().await;
-            let sleep = sleep_until(wake_at(&self.realtime, &self.shared.clock));
+            let sleep = sleep_until(wake_at(&self.realtime, &self.shared));
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => connected |= self.take(command).await,
@@ -168,12 +183,16 @@ impl Driver {
         let now = self.shared.clock.now();
         match command {
             Command::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
-            Command::Left(slot, peer) => self.realtime.remove_peer(slot, peer),
+            Command::Left(slot, peer) => {
+                self.realtime.remove_peer(slot, peer);
+                self.shared.speaking().forget(peer);
+            }
             Command::Relink(config, connection, same_room) => {
                 self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
                 self.connection = connection;
                 self.realtime.relink(Link::new(now, *config), same_room);
                 if !same_room {
+                    *self.shared.speaking() = Speaking::default();
                     // It names peers by what they were in the other instance.
                     while self.shared.incoming.try_pop().is_some() {}
                     while self.shared.outgoing.try_pop().is_some() {}
@@ -236,17 +255,34 @@ impl Driver {
             }
         }
         while let Some(received) = self.realtime.poll_received() {
+            self.note_voice(&received);
             self.shared.incoming.push(received);
         }
+        let now = self.shared.clock.now();
+        let stopped = self.shared.speaking().handle_timeout(now).collect::<Vec<_>>();
+        stopped.into_iter().for_each(|change| self.shared.spoke.push(change));
         let connected = self.connection.close_reason().is_none();
         publish(&self.realtime, &self.shared, connected);
     }
+
+    fn note_voice(&self, received: &Received) {
+        if received.kind != Kind::Voice {
+            return;
+        }
+        let Some(Voice { level, speaking, .. }) = Voice::parse(&received.payload) else { return };
+        let now = self.shared.clock.now();
+        if let Some(change) = self.shared.speaking().hear(now, received.from, level, speaking) {
+            self.shared.spoke.push(change);
+        }
+    }
 }
 
-fn wake_at(realtime: &Realtime, clock: &Clock) -> Instant {
-    let latest = Instant::now() + LONGEST_SLEEP;
-    realtime
-        .poll_timeout()
+fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
+    let (clock, latest) = (&shared.clock, Instant::now() + LONGEST_SLEEP);
+    let due = [realtime.poll_timeout(), shared.speaking().poll_timeout()];
+    due.into_iter()
+        .flatten()
+        .min()
         .map_or(latest, |due| clock.instant(due.min(clock.now() + LONGEST_SLEEP)))
 }
 

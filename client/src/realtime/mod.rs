@@ -4,6 +4,7 @@
 mod core;
 pub(crate) mod driver;
 mod recent;
+pub mod speaking;
 #[cfg(test)]
 mod tests;
 

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
-use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LOSS};
+use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::State;
 use super::assembly::Assembly;
 use super::backlog::Backlog;
-use crate::event::RoomEvent;
+use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{Command, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{
@@ -121,6 +121,16 @@ impl Follower {
                 self.state.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
                 return Ok(());
             }
+            SessionEvent::Audit(audit) => {
+                self.backlog.tell(RoomEvent::Moderated(audit.into()));
+                return Ok(());
+            }
+            SessionEvent::Throttled(what) => {
+                if let Some(throttle) = Throttle::from_wire(what) {
+                    self.backlog.tell(RoomEvent::Throttled(throttle));
+                }
+                return Ok(());
+            }
             SessionEvent::StateReply(reply) => {
                 let version = self.state.replica().version();
                 self.state.requests.answered(reply, version);
@@ -184,6 +194,7 @@ impl Follower {
                     me.is_some_and(|(before, _)| before == peer.id),
                     Some(Command::Left(peer.slot, peer.id)),
                 ),
+                RosterChange::Changed(_) => (false, None),
                 RosterChange::Presence { peer, .. } => {
                     (me.is_some_and(|(_, now)| now == *peer), None)
                 }
@@ -278,6 +289,9 @@ impl Follower {
         let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
         self.state.requests.attach(sender.clone());
         self.state.events.attach(sender, &joined, same_room);
+        if joined.resumed == NEW_PEER && self.state.silent.load(Ordering::Relaxed) {
+            self.say_muted();
+        }
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
         if joined.resumed != RESUMED {
@@ -291,6 +305,15 @@ impl Follower {
         self.tell_roster(changes, Some(me), Backlog::tell_part);
         self.tell_state(gone, Backlog::tell_part);
         Ok(())
+    }
+
+    /// Somebody new has not muted himself yet. The answer comes by this very task.
+    fn say_muted(&self) {
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            // Nothing is sent meanwhile all the same.
+            let _ = state.requests.moderate(act::MUTE_SELF, 0, 0).await;
+        });
     }
 
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {

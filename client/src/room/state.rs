@@ -105,6 +105,35 @@ impl Room {
         self.state.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
     }
 
+    /// Deletes all objects and the room's fields, in one change. What peers say of themselves stays.
+    pub async fn clear(&self) -> Result<(), StateError> {
+        self.state.requests.moderate(act::CLEAR, 0, 0).await.map(drop)
+    }
+
+    /// Hands the right to moderate over: the peer has it from now on and is the chosen host, and this client
+    /// has it no more; its other rights stay. Both hold as long as their places.
+    pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
+        self.state.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
+    }
+
+    /// Drops a peer's voice at the server, also when its user comes back as a new peer. Outlives what the
+    /// peer says of itself.
+    pub async fn mute(&self, peer: PeerId) -> Result<(), StateError> {
+        self.state.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
+    }
+
+    /// Lets a peer be heard again that a moderator has muted.
+    pub async fn unmute(&self, peer: PeerId) -> Result<(), StateError> {
+        self.state.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
+    }
+
+    /// Drops the voice of everybody who may not moderate, newcomers too; single peers may be unmuted
+    /// meanwhile. `false` lets everybody be heard again, also those who were muted one by one.
+    pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
+        let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
+        self.state.requests.moderate(act, 0, 0).await.map(drop)
+    }
+
     /// Lets nobody new in but moderators, or everybody again. Who is in stays, and comes back when its session is lost.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };

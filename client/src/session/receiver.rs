@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate, owned,
-    stream,
+    Audit, Code, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate,
+    Throttled, owned, stream,
 };
 use quinn::{ConnectionError, VarInt};
 
@@ -31,6 +31,11 @@ pub enum SessionEvent {
     /// What became of a request ([`super::SessionSender::request_state`]). Its changes come by a
     /// [`SessionEvent::StateUpdate`] of their own, earlier or later.
     StateReply(StateReply),
+    /// The server holds back or drops what this client says: one of
+    /// [`nucleus_protocol::session::throttled`].
+    Throttled(u8),
+    /// A moderator has done something.
+    Audit(Audit),
     /// The room's whole state, once a session and before every update. A session without it has an
     /// empty state of version 0.
     StateSnapshot(StateSnapshot),
@@ -166,6 +171,12 @@ impl SessionReceiver {
                 Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
                 Some((Schema::StateReply, body)) => {
                     return Ok(Some(SessionEvent::StateReply(owned(&body)?)));
+                }
+                Some((Schema::Audit, body)) => {
+                    return Ok(Some(SessionEvent::Audit(owned(&body)?)));
+                }
+                Some((Schema::Throttled, body)) => {
+                    return Ok(Some(SessionEvent::Throttled(owned::<Throttled>(&body)?.what)));
                 }
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,

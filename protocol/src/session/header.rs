@@ -41,6 +41,8 @@ pub enum Schema {
     EventDown = 33,
     /// [`super::Subscribe`]
     Subscribe = 36,
+    /// [`super::Throttled`]
+    Throttled = 37,
     /// [`super::StateRequest`]
     StateRequest = 48,
     /// [`super::StateReply`]
@@ -51,6 +53,8 @@ pub enum Schema {
     StateUpdate = 51,
     /// [`super::Moderate`]
     Moderate = 52,
+    /// [`super::Audit`]
+    Audit = 53,
     /// [`super::WatchRooms`]
     WatchRooms = 64,
     /// [`super::RoomList`]
@@ -70,7 +74,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    const ALL: [Schema; 25] = [
+    const ALL: [Schema; 27] = [
         Schema::Hello,
         Schema::Welcome,
         Schema::Refuse,
@@ -83,11 +87,13 @@ impl Schema {
         Schema::EventUp,
         Schema::EventDown,
         Schema::Subscribe,
+        Schema::Throttled,
         Schema::StateRequest,
         Schema::StateReply,
         Schema::StateSnapshot,
         Schema::StateUpdate,
         Schema::Moderate,
+        Schema::Audit,
         Schema::WatchRooms,
         Schema::RoomList,
         Schema::WatchPeople,

@@ -4,9 +4,12 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::{
+    Audit, Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
+    Throttled,
+};
 use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, People, SetStatus, WatchPeople};
 use super::{Filter, RoomList, RoomOptions, WatchRooms};
-use super::{Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe};
 
 /// Ties an archived type to its schema id.
 pub trait ArchivedMessage {
@@ -22,7 +25,7 @@ macro_rules! archived {
 archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
 archived!(WatchRooms, RoomList);
-archived!(Subscribe);
+archived!(Subscribe, Throttled, Audit);
 archived!(Enter, Entered, WatchPeople, SetStatus, People, CallRequest, CallReply, CallUpdate);
 
 /// A client asks to enter a room.
@@ -108,7 +111,7 @@ pub struct Peer {
     pub peer: u32,
     /// Slot on the realtime plane.
     pub slot: u16,
-    /// [`PRESENT`] or [`AWAY`].
+    /// A bit set: [`AWAY`], [`MUTED`], [`SELF_MUTED`], [`MODERATOR`].
     pub presence: u8,
     /// User id from the token.
     pub user: Vec<u8>,
@@ -118,10 +121,16 @@ pub struct Peer {
     pub role: Vec<u8>,
 }
 
-/// The peer is reachable.
+/// No bit of a presence: the peer is reachable, and nothing else is to be said of it.
 pub const PRESENT: u8 = 0;
 /// Nothing was heard of the peer for 10 s on either plane.
 pub const AWAY: u8 = 1;
+/// A moderator has muted the peer: its voice is dropped.
+pub const MUTED: u8 = 2;
+/// The peer has muted itself.
+pub const SELF_MUTED: u8 = 4;
+/// The peer may moderate.
+pub const MODERATOR: u8 = 8;
 
 /// Keys and addresses of a realtime link. Travels inside TLS only.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq)]
@@ -201,7 +210,7 @@ pub struct PeerLeft {
 pub struct PeerPresence {
     /// Who.
     pub peer: u32,
-    /// [`PRESENT`] or [`AWAY`].
+    /// A bit set, as in [`Peer`].
     pub presence: u8,
 }
 

@@ -16,6 +16,22 @@ pub mod act {
     pub const HIDE: u8 = 4;
     /// Puts it there again.
     pub const SHOW: u8 = 5;
+    /// Drops the voice of `peer`, also when its user comes back as a new peer, until [`UNMUTE`].
+    pub const MUTE: u8 = 6;
+    /// Lets `peer` be heard again.
+    pub const UNMUTE: u8 = 7;
+    /// Drops the voice of everybody who may not moderate, newcomers too, until [`UNMUTE_ALL`].
+    pub const MUTE_ALL: u8 = 8;
+    /// Lets everybody be heard again whom a moderator has muted.
+    pub const UNMUTE_ALL: u8 = 9;
+    /// Drops the sender's own voice; needs no right.
+    pub const MUTE_SELF: u8 = 10;
+    /// Lets the sender be heard again; needs no right.
+    pub const UNMUTE_SELF: u8 = 11;
+    /// Deletes all objects and the room's fields.
+    pub const CLEAR: u8 = 12;
+    /// Hands the right to moderate over to `peer`, and makes it the host.
+    pub const HAND_OVER: u8 = 13;
     /// Ends the room for everybody, also one that is kept.
     pub const END: u8 = 20;
 }
@@ -27,8 +43,25 @@ pub struct Moderate {
     pub request: u32,
     /// One of [`act`].
     pub act: u8,
-    /// For [`act::KICK`]; else 0.
+    /// For [`act::KICK`], [`act::MUTE`], [`act::UNMUTE`] and [`act::HAND_OVER`]; else 0.
     pub peer: u32,
     /// For [`act::KICK`]: how long its user is banned, s, at most a day; else 0.
     pub seconds: u32,
+}
+
+/// An act of moderation has been done: told to everybody in the room, whom it hits included.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// One of [`act`].
+    pub act: u8,
+    /// Who did it.
+    pub by: u32,
+    /// To whom; 0 = to nobody in particular.
+    pub peer: u32,
+    /// Its user id.
+    pub user: Vec<u8>,
+    /// For [`act::KICK`]: how long its user is banned, s.
+    pub seconds: u32,
+    /// When, the server's clock in us.
+    pub time: u64,
 }

@@ -46,3 +46,26 @@ pub struct Subscribe {
     /// A bit set, see [`crate::groups::GroupSet`].
     pub groups: [u8; GROUP_BYTES],
 }
+
+/// What a client is [`Throttled`] in.
+pub mod throttled {
+    /// Its events are read more slowly than they come.
+    pub const EVENTS: u8 = 1;
+    /// The pieces of its bulk lane are.
+    pub const BULK: u8 = 2;
+    /// Its requests are.
+    pub const REQUESTS: u8 = 3;
+    /// Realtime messages of it were dropped, for they were more than a link may send.
+    pub const REALTIME: u8 = 4;
+    /// Voice of it was dropped, for as many as may speak at once did.
+    pub const FLOOR: u8 = 5;
+    /// Voice of it was dropped, for it is muted.
+    pub const MUTED: u8 = 6;
+}
+
+/// The server tells a client that it is slowed down, or not heard.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    /// One of [`throttled`].
+    pub what: u8,
+}

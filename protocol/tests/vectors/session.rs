@@ -322,6 +322,8 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
         Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
         Schema::Subscribe => owned::<Subscribe>(body).expect("a Subscribe").fields(),
+        Schema::Throttled => owned::<Throttled>(body).expect("a Throttled").fields(),
+        Schema::Audit => owned::<Audit>(body).expect("an Audit").fields(),
         Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
         Schema::Moderate => owned::<Moderate>(body).expect("a Moderate").fields(),
         Schema::WatchRooms => owned::<WatchRooms>(body).expect("a WatchRooms").fields(),

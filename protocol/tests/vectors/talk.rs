@@ -5,12 +5,33 @@ use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
 use super::hex;
-use super::session::{Fields, archive};
+use super::session::{Fields, archive, text};
 
 impl Fields for Subscribe {
     fn fields(&self) -> Json {
         json!({ "request": self.request, "groups": hex(&self.groups) })
     }
+}
+
+impl Fields for Throttled {
+    fn fields(&self) -> Json {
+        json!({ "what": self.what })
+    }
+}
+
+impl Fields for Audit {
+    fn fields(&self) -> Json {
+        json!({ "act": self.act, "by": self.by, "peer": self.peer, "user": hex(&self.user),
+                "seconds": self.seconds, "time": self.time })
+    }
+}
+
+fn audits() -> Vec<Json> {
+    let (by, time) = (2, 0x0123_4567_89ab_cdef);
+    let nobody = Audit { act: act::CLEAR, by, peer: 0, user: Vec::new(), seconds: 0, time };
+    let kick =
+        Audit { act: act::KICK, peer: 70_000, user: text("u-18"), seconds: 600, ..nobody.clone() };
+    vec![archive!("audit, kick", kick), archive!("audit, clear", nobody)]
 }
 
 fn subscriptions() -> Vec<Json> {
@@ -24,5 +45,6 @@ fn subscriptions() -> Vec<Json> {
 
 /// All of them.
 pub(super) fn messages() -> Vec<Json> {
-    subscriptions()
+    let throttled = archive!("throttled", Throttled { what: throttled::FLOOR });
+    [subscriptions(), vec![throttled], audits()].concat()
 }

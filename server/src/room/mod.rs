@@ -20,6 +20,7 @@ mod slots;
 mod state;
 pub mod task;
 mod terms;
+mod voices;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub use state::Quota;
 use state::{Feed, State};
 pub(crate) use state::{is_key, is_value};
 pub use terms::{Asks, Password, Terms};
+use voices::Mutes;
 
 /// What a room is set to.
 #[derive(Clone, Debug)]
@@ -124,6 +126,8 @@ pub enum RoomOutput {
     CloseLink(PeerId),
     /// Have the shard let a session's link hear these groups, and no others.
     Subscribe(Seat, GroupSet),
+    /// Have the shard drop the voice of a session's link, or not any more.
+    Mute(Seat, bool),
     /// The peer is in; its ticket is still to be sealed, and the room named.
     Joined(Seat, Box<Joined>, Claim),
     /// A message for its control stream.
@@ -158,6 +162,7 @@ pub struct Room {
     /// Not to be found in the lobby.
     hidden: bool,
     shown: Shown,
+    mutes: Mutes,
     state: State,
     feed: Feed,
     /// Peers that the shared state does not know to be gone yet.
@@ -178,6 +183,7 @@ impl Room {
             next_peer: 1,
             roster: RosterLog::default(),
             door: Door::new(config.terms.locked),
+            mutes: Mutes::default(),
             gate: Gate::new(version, password, guests),
             holds: Holds::default(),
             empty_until: Some(now + first_within.unwrap_or(limits::FOUNDING_TIME)),
@@ -220,6 +226,7 @@ impl Room {
                 self.link_opened(now, peer, connection_id, spare);
             }
             LinkNews::Refused => self.remove(now, peer, Code::ServerFull),
+            LinkNews::Throttled(what) => self.tell_throttled(seat, what),
             LinkNews::Quiet | LinkNews::Heard => {
                 let quiet = news == LinkNews::Quiet;
                 let Some(state) = self.peers.get_mut(&peer).filter(|p| p.is_in()) else { return };
@@ -325,7 +332,9 @@ impl Room {
         let seat = Seat { peer, session: 1 };
         self.open_link(seat, slot, &request);
         self.seat(now, &request.user, &expected);
+        let muted = self.mutes.hold(&request.user, request.role.rights.moderate);
         self.peers.insert(peer, PeerState::new(request, slot, self.events.newest()));
+        self.set_flags(now, peer, |p| p.muted = muted);
         Ok(seat)
     }
 
@@ -352,10 +361,14 @@ impl Room {
         let state = state.filter(|_| room_epoch == self.config.epoch).ok_or(Code::TimedOut)?;
         state.resume(generation, last, request.grant.clone());
         let (seat, slot, groups) = (state.seat(peer), state.slot, state.groups);
+        let silent = state.is_silent();
         self.expiries.retain(|(_, lost)| *lost != peer);
         self.open_link(seat, slot, &request);
         if !groups.is_empty() {
             self.outputs.push_back(RoomOutput::Subscribe(seat, groups));
+        }
+        if silent {
+            self.outputs.push_back(RoomOutput::Mute(seat, true));
         }
         Ok(seat)
     }
@@ -426,9 +439,7 @@ impl Room {
     }
 
     fn set_away(&mut self, now: Time, peer: PeerId, away: bool) {
-        let Some(state) = self.peers.get_mut(&peer).filter(|p| p.away != away) else { return };
-        state.away = away;
-        self.roster.presence(now, peer, state.presence());
+        self.set_flags(now, peer, |p| p.away = away);
     }
 
     fn remove(&mut self, now: Time, peer: PeerId, code: Code) {

@@ -1,10 +1,10 @@
-//! Moderation: who is put out of the room, and who is not let in.
+//! Moderation: who may do what to others, who is put out of the room, and who is not let in.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::limits::MAX_BAN;
-use nucleus_protocol::session::{self, Code, Moderate, StateReply, act};
+use nucleus_protocol::session::{self, Audit, Code, Moderate, StateReply, StateUpdate, act};
 use nucleus_protocol::time::Time;
 
 use super::{Room, RoomOutput, Seat};
@@ -65,20 +65,59 @@ impl Room {
         }
         asking.arrived = true;
         let moderates = asking.role.rights.moderate;
-        let target = PeerId(asked.peer);
-        let judged = self.judge(moderates, target, asked);
+        let judged = self.judge(moderates, from.peer, asked);
+        let update = if judged.is_ok() { self.change_state(from.peer, asked) } else { None };
         let (code, version) = (judged.err().map_or(0, |code| code as u16), self.state.version());
         let reply = StateReply { request: asked.request, code, failed: 0, version };
         self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
-        match asked.act {
-            _ if judged.is_err() => {}
-            act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
-            act::HIDE | act::SHOW => self.hidden = asked.act == act::HIDE,
-            act::END => self.handle_shutdown(now, Code::RoomEnded),
-            locks => self.door.locked = locks == act::LOCK,
+        if judged.is_ok() {
+            self.tell_audit(now, from.peer, asked);
+            self.carry_out(now, from.peer, asked);
+        }
+        if let Some(update) = update {
+            self.tell_all(&update);
         }
         self.show(now);
         Some(judged)
+    }
+
+    /// What an act changes of the shared state.
+    fn change_state(&mut self, by: PeerId, asked: &Moderate) -> Option<StateUpdate> {
+        match asked.act {
+            act::CLEAR => self.state.clear(by.0),
+            act::HAND_OVER => Some(self.state.choose_host(by.0, asked.peer)),
+            _ => None,
+        }
+    }
+
+    fn carry_out(&mut self, now: Time, by: PeerId, asked: &Moderate) {
+        let target = PeerId(asked.peer);
+        match asked.act {
+            act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
+            act::LOCK | act::UNLOCK => self.door.locked = asked.act == act::LOCK,
+            act::HAND_OVER => {
+                self.set_flags(now, target, |p| p.role.rights.moderate = true);
+                self.set_flags(now, by, |p| p.role.rights.moderate = false);
+            }
+            act::HIDE | act::SHOW => self.hidden = asked.act == act::HIDE,
+            act::END => self.handle_shutdown(now, Code::RoomEnded),
+            act::CLEAR => {}
+            mutes => self.mute(now, by, mutes, target),
+        }
+    }
+
+    /// Before anybody is put out by it. What one says of oneself is no act of moderation.
+    fn tell_audit(&mut self, now: Time, by: PeerId, asked: &Moderate) {
+        if matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF) {
+            return;
+        }
+        let user = self.user_of(PeerId(asked.peer)).unwrap_or_default().as_bytes().to_vec();
+        let Moderate { act, peer, seconds, .. } = *asked;
+        let audit = Audit { act, by: by.0, peer, user, seconds, time: now.as_micros() };
+        let message = Bytes::from(session::encode(&audit));
+        for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
+            self.outputs.push_back(RoomOutput::Control(state.seat(*peer), message.clone()));
+        }
     }
 
     /// The user of a peer that has a place, its session lost or not.
@@ -86,23 +125,35 @@ impl Room {
         self.peers.get(&peer).map(|state| state.user.as_str())
     }
 
-    fn judge(&self, moderates: bool, target: PeerId, asked: &Moderate) -> Result<(), Code> {
+    fn judge(&self, moderates: bool, by: PeerId, asked: &Moderate) -> Result<(), Code> {
+        let target = PeerId(asked.peer);
         let seconds = Duration::from_secs(asked.seconds.into());
         let well_formed = match asked.act {
             act::KICK => seconds <= MAX_BAN,
-            act::LOCK | act::UNLOCK | act::HIDE | act::SHOW | act::END => {
-                asked.peer == 0 && asked.seconds == 0
-            }
+            act::MUTE | act::UNMUTE => asked.seconds == 0,
+            act::HAND_OVER => asked.seconds == 0 && target != by,
+            act::LOCK
+            | act::UNLOCK
+            | act::HIDE
+            | act::SHOW
+            | act::END
+            | act::CLEAR
+            | act::MUTE_ALL
+            | act::UNMUTE_ALL
+            | act::MUTE_SELF
+            | act::UNMUTE_SELF => asked.peer == 0 && asked.seconds == 0,
             _ => false,
         };
         if !well_formed {
             return Err(Code::BadState);
         }
-        if !moderates {
+        let needs_right = !matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF);
+        if needs_right && !moderates {
             return Err(Code::Forbidden);
         }
         let there = self.peers.get(&target).is_some_and(|p| p.is_announced());
-        if asked.act == act::KICK && !there {
+        let names_peer = matches!(asked.act, act::KICK | act::MUTE | act::UNMUTE | act::HAND_OVER);
+        if names_peer && !there {
             return Err(Code::NoSuchEntity);
         }
         Ok(())

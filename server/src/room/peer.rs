@@ -52,6 +52,10 @@ pub(super) struct PeerState {
     /// The groups that it hears.
     pub(super) groups: GroupSet,
     pub(super) away: bool,
+    /// By a moderator.
+    pub(super) muted: bool,
+    /// By itself.
+    pub(super) self_muted: bool,
     /// The session is gone; the peer follows at its time unless it comes back.
     pub(super) lost: bool,
 }
@@ -73,6 +77,8 @@ impl PeerState {
             begun: 0,
             groups: GroupSet::default(),
             away: false,
+            muted: false,
+            self_muted: false,
             lost: false,
         }
     }
@@ -114,7 +120,19 @@ impl PeerState {
     }
 
     pub(super) fn presence(&self) -> u8 {
-        if self.away { session::AWAY } else { session::PRESENT }
+        let bits = [
+            (self.away, session::AWAY),
+            (self.muted, session::MUTED),
+            (self.self_muted, session::SELF_MUTED),
+            (self.role.rights.moderate, session::MODERATOR),
+        ];
+        let set = bits.into_iter().filter(|(is, _)| *is);
+        set.fold(session::PRESENT, |presence, (_, bit)| presence | bit)
+    }
+
+    /// Its voice is dropped.
+    pub(super) fn is_silent(&self) -> bool {
+        self.muted || self.self_muted
     }
 
     pub(super) fn wire(&self, peer: PeerId) -> Peer {

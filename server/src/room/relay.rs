@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
-use nucleus_protocol::session::{self, Code, EventDown, StateReply, Subscribe};
+use nucleus_protocol::session::{self, Code, EventDown, StateReply, Subscribe, Throttled};
 use nucleus_protocol::time::Time;
 
 use super::events::{Event, EventTarget, Recipients};
@@ -59,6 +59,13 @@ impl Room {
         let version = self.state.version();
         let reply = StateReply { request: asked.request, code: 0, failed: 0, version };
         self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
+    }
+
+    pub(super) fn tell_throttled(&mut self, seat: Seat, what: u8) {
+        if self.peers.get(&seat.peer).is_some_and(|p| p.is_in()) {
+            let message = Bytes::from(session::encode(&Throttled { what }));
+            self.outputs.push_back(RoomOutput::Control(seat, message));
+        }
     }
 
     /// The host of this moment, 0 = nobody.

@@ -64,7 +64,7 @@ impl Room {
         }
     }
 
-    fn tell_all(&mut self, update: &StateUpdate) {
+    pub(super) fn tell_all(&mut self, update: &StateUpdate) {
         let messages = self.feed.update(update);
         for (peer, state) in self.peers.iter().filter(|(_, p)| p.is_in()) {
             let seat = state.seat(*peer);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nucleus_net::Clock;
-use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, Subscribe, encode};
+use nucleus_protocol::session::{Code, Joined, Moderate, StateRequest, Subscribe, act, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
@@ -156,8 +156,10 @@ impl RoomTask {
         let RoomKey { tenant, name, .. } = &self.key;
         let Moderate { act, peer, seconds, .. } = asked;
         match result {
+            // Of itself anybody may say anything, as often as he likes.
+            Ok(()) if matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF) => {}
             Ok(()) => {
-                tracing::info!(tenant, room = name, user, act, peer, whom, seconds, "moderation");
+                tracing::info!(target: "audit", tenant, room = name, user, act, peer, whom, seconds, "moderation");
             }
             Err(code) => {
                 tracing::debug!(tenant, room = name, user, act, peer, whom, %code, "refused to moderate");
@@ -229,6 +231,10 @@ impl RoomTask {
                 RoomOutput::Subscribe(seat, groups) => {
                     let room = self.id;
                     self.shard.send(ShardCommand::Subscribe { room, seat, groups }).await;
+                }
+                RoomOutput::Mute(seat, muted) => {
+                    let room = self.id;
+                    self.shard.send(ShardCommand::Mute { room, seat, muted }).await;
                 }
                 RoomOutput::Joined(seat, joined, claim) => self.joined(seat, *joined, claim),
                 RoomOutput::Control(seat, message) => {

@@ -8,6 +8,8 @@ use crate::directory::RoomHandle;
 use crate::limits;
 use crate::rate::Bucket;
 use crate::room::Seat;
+use crate::room::task::RoomInput;
+use crate::shard::LinkNews;
 
 /// Not reading is what tells the sender, by QUIC's flow control.
 pub(super) struct Intake {
@@ -18,12 +20,19 @@ pub(super) struct Intake {
     largest: u64,
     /// When the shard, which alone knows who is away, is to hear of the next message.
     tell_at: Time,
+    /// What its peer is told that it is throttled in, and when at the soonest again.
+    what: u8,
+    tell_throttled_at: Time,
+    /// Until when reading had to wait for the next message.
+    waited: Option<Time>,
 }
 
 impl Intake {
-    /// Messages and their bytes: so many a second, on average, and so many at once.
+    /// Messages and their bytes: so many a second, on average, and so many at once; `what` of
+    /// [`nucleus_protocol::session::throttled`] they are.
     pub(super) fn new(
         clock: Clock,
+        what: u8,
         messages: (u32, u32),
         bytes: (u32, u32),
         largest: usize,
@@ -31,7 +40,9 @@ impl Intake {
         let now = Time::from_micros(clock.now());
         let bucket = |(average, burst): (u32, u32)| Bucket::new(now, average.into(), burst.into());
         let (messages, bytes) = (bucket(messages), bucket(bytes));
-        Self { clock, messages, bytes, largest: largest as u64, tell_at: Time::ZERO }
+        let (tell_at, tell_throttled_at, waited) = (Time::ZERO, Time::ZERO, None);
+        let largest = largest as u64;
+        Self { clock, messages, bytes, largest, tell_at, what, tell_throttled_at, waited }
     }
 
     /// Waits until the next message may come, whatever its size.
@@ -44,17 +55,23 @@ impl Intake {
                 return;
             }
             sleep(wait).await;
+            self.waited = Some(self.now());
         }
     }
 
-    /// One has come, of the session `seat`.
-    pub(super) fn took(&mut self, len: usize, room: &RoomHandle, seat: Seat) {
+    /// One has come, of the session `seat`. Its peer is told when it stood here and was not read.
+    pub(super) async fn took(&mut self, len: usize, room: &RoomHandle, seat: Seat) {
         self.messages.take(1);
         self.bytes.take(len as u64);
         let now = self.now();
         if now >= self.tell_at {
             self.tell_at = now + limits::ALIVE_INTERVAL;
             room.alive(seat);
+        }
+        let stood = self.waited.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING);
+        if stood && now >= self.tell_throttled_at {
+            self.tell_throttled_at = now + limits::THROTTLED_INTERVAL;
+            room.post(RoomInput::Link(seat, LinkNews::Throttled(self.what))).await;
         }
     }
 

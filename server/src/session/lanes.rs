@@ -6,7 +6,7 @@ use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, Code, EventUp, Lane, PIECE_CONTINUES, PIECE_MORE, Schema, TO_ALL, TO_GROUP, TO_HOST,
-    TO_LISTED, TO_OTHERS,
+    TO_LISTED, TO_OTHERS, throttled,
 };
 use quinn::{Connection, RecvStream};
 use tokio::sync::{oneshot, watch};
@@ -127,7 +127,7 @@ async fn relay_all(
             Err(ReadError::Header(_)) => return Some(Code::Malformed),
             Err(ReadError::Ended | ReadError::Broken(_)) => return None,
         };
-        intake.took(body.len(), room, from);
+        intake.took(body.len(), room, from).await;
         let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
         let Some(event) = event else { return Some(Code::Malformed) };
         taken.fetch_add(1, Ordering::Relaxed);
@@ -138,13 +138,13 @@ async fn relay_all(
 fn event_intake(context: &SessionContext) -> Intake {
     let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
     let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
-    Intake::new(context.clock, events, bytes, wire_limits::MAX_EVENT_MESSAGE)
+    Intake::new(context.clock, throttled::EVENTS, events, bytes, wire_limits::MAX_EVENT_MESSAGE)
 }
 
 fn bulk_intake(context: &SessionContext) -> Intake {
     let pieces = (limits::BULK_PER_SECOND, limits::BULK_BURST);
     let bytes = (limits::BULK_BYTES_PER_SECOND, limits::BULK_BYTES_BURST);
-    Intake::new(context.clock, pieces, bytes, wire_limits::MAX_EVENT_MESSAGE)
+    Intake::new(context.clock, throttled::BULK, pieces, bytes, wire_limits::MAX_EVENT_MESSAGE)
 }
 
 fn event(lane: Lane, body: &[u8]) -> Option<Event> {

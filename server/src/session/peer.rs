@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, Code, Lane, Moderate, Schema, StateRequest, Subscribe, stream,
+    self, Code, Lane, Moderate, Schema, StateRequest, Subscribe, stream, throttled,
 };
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -112,24 +112,25 @@ async fn read_control(
 ) -> Code {
     let requests = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
     let bytes = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
-    let mut intake = Intake::new(context.clock, requests, bytes, wire_limits::MAX_STATE_REQUEST);
+    let (what, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
+    let mut intake = Intake::new(context.clock, what, requests, bytes, largest);
     loop {
         intake.ready().await;
         match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
             Ok((Schema::StateRequest, body)) => {
-                intake.took(body.len(), room, seat);
+                intake.took(body.len(), room, seat).await;
                 let request = session::owned::<StateRequest>(&body);
                 let Ok(request) = request else { return Code::Malformed };
                 context.counters.state_in.fetch_add(1, Ordering::Relaxed);
                 room.post(RoomInput::State { from: seat, request }).await;
             }
             Ok((Schema::Moderate, body)) => {
-                intake.took(body.len(), room, seat);
+                intake.took(body.len(), room, seat).await;
                 let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Moderate { from: seat, asked }).await;
             }
             Ok((Schema::Subscribe, body)) => {
-                intake.took(body.len(), room, seat);
+                intake.took(body.len(), room, seat).await;
                 let Ok(asked) = session::owned::<Subscribe>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Subscribe { from: seat, asked }).await;
             }

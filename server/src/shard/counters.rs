@@ -35,6 +35,8 @@ counters! {
     over_rate,
     /// Voice of peers for whom the floor of their room had no place.
     over_speakers,
+    /// Voice of peers who are muted.
+    muted,
     /// Messages refused: no such target, or the room's table is full.
     refused_messages,
     /// Datagrams handed to the kernel.

@@ -22,6 +22,8 @@ pub(super) struct LinkEntry {
     pub(super) ids: [ConnectionId; 2],
     /// The groups that its peer hears.
     pub(super) groups: GroupSet,
+    /// Its peer's voice is dropped.
+    pub(super) muted: bool,
     pub(super) ingress: Bucket,
     pub(super) ingress_bytes: Bucket,
     pub(super) egress: Bucket,
@@ -31,6 +33,8 @@ pub(super) struct LinkEntry {
     pub(super) spoke: Time,
     /// What the session side was told last of its silence; `None`: nothing yet.
     pub(super) told_quiet: Option<bool>,
+    /// When the session side may be told again that its peer is throttled.
+    pub(super) tell_throttled_at: Time,
     pub(super) on_fallback: bool,
     /// When the timer queue will look at this link next.
     pub(super) timer: Time,

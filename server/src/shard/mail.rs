@@ -28,6 +28,16 @@ pub enum ShardCommand {
         /// The groups.
         groups: GroupSet,
     },
+    /// The voice of this session of a peer is dropped from now on, or is not any more; a new link's is
+    /// not.
+    Mute {
+        /// Its room.
+        room: RoomId,
+        /// The session of the peer.
+        seat: Seat,
+        /// Whether it is dropped.
+        muted: bool,
+    },
 }
 
 /// A link to be made.
@@ -75,4 +85,6 @@ pub enum LinkNews {
     Quiet,
     /// Something authentic came, for the first time or after `Quiet`.
     Heard,
+    /// Messages of it are held back or dropped: one of [`nucleus_protocol::session::throttled`].
+    Throttled(u8),
 }

@@ -15,6 +15,7 @@ mod speakers;
 mod stage;
 pub mod strays;
 mod table;
+mod take;
 pub mod thread;
 mod timers;
 mod writer;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Role, Route};
-use nucleus_protocol::realtime::{Header, Kind};
+use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Route};
+use nucleus_protocol::realtime::Header;
 use nucleus_protocol::time::Time;
 
 pub use counters::ShardCounters;
@@ -173,53 +174,6 @@ impl Shard {
         (entry.session == seat.session).then_some((index, entry))
     }
 
-    /// Takes what a genuine datagram of link `index` said.
-    fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
-        let Some(entry) = self.links[index as usize].as_mut() else { return };
-        let stage = &mut self.stages[entry.stage];
-        for message in messages {
-            entry.spoke = now;
-            self.counters.messages_in += 1;
-            let bytes = message.encoded_len() as u64;
-            let within = entry.ingress_bytes.available(now) >= bytes && entry.ingress.try_take(now);
-            if !within {
-                self.counters.over_rate += 1;
-                continue;
-            }
-            entry.ingress_bytes.take(bytes);
-            let slot = entry.member.slot;
-            if message.kind == Kind::Voice && !stage.may_speak(now, slot, self.config.speakers) {
-                self.counters.over_speakers += 1;
-                continue;
-            }
-            if !stage.push(now, slot, &message) {
-                self.counters.refused_messages += 1;
-                continue;
-            }
-            if let Some(at) = stage.flush_by(now + self.pace.patience(message.kind)) {
-                self.due.push(at, entry.stage as u32);
-            }
-        }
-        let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
-        if fallback != entry.on_fallback {
-            entry.on_fallback = fallback;
-            if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
-        }
-        self.hear(now, index);
-    }
-
-    /// The peer of link `index` is there.
-    fn hear(&mut self, now: Time, index: u32) {
-        let Some(entry) = self.links[index as usize].as_mut() else { return };
-        entry.heard = entry.heard.max(now);
-        if entry.told_quiet != Some(false) {
-            entry.told_quiet = Some(false);
-            let room = self.stages[entry.stage].room;
-            self.events.push_back(entry.news(room, LinkNews::Heard));
-        }
-        self.after_link(now, index);
-    }
-
     /// Takes a command.
     pub fn handle_command(&mut self, now: Time, command: ShardCommand) {
         match command {
@@ -228,6 +182,11 @@ impl Shard {
             ShardCommand::Subscribe { room, seat, groups } => {
                 if let Some((_, entry)) = self.seated(room, seat) {
                     entry.groups = groups;
+                }
+            }
+            ShardCommand::Mute { room, seat, muted } => {
+                if let Some((_, entry)) = self.seated(room, seat) {
+                    entry.muted = muted;
                 }
             }
         }
@@ -334,6 +293,7 @@ impl Shard {
             session: open.seat.session,
             ids,
             groups: GroupSet::default(),
+            muted: false,
             ingress: Bucket::new(
                 now,
                 limits::MESSAGES_PER_SECOND.into(),
@@ -349,6 +309,7 @@ impl Shard {
             heard: now,
             spoke: Time::ZERO,
             told_quiet: None,
+            tell_throttled_at: Time::ZERO,
             on_fallback: false,
             timer: Time::MAX,
             queued: false,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nucleus_client::{Code, JoinError, PeerId, Room, RoomEvent, StateError, connect};
+use nucleus_client::{
+    Act, Batch, Code, JoinError, Mode, PeerId, Room, RoomEvent, StateError, connect,
+};
 use nucleus_server::token::{App, TokenRequest};
 
 use crate::support::{TestServer, until};
@@ -86,4 +88,35 @@ async fn a_locked_room_lets_nobody_new_in() {
     join(&server, "second", "host").await;
     host.lock(false).await.unwrap();
     join(&server, "late", "presenter").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_cleared_and_handed_over_and_everybody_hears_of_it() {
+    let server = TestServer::start().await;
+    let (host, guest) =
+        (join(&server, "host", "host").await, join(&server, "guest", "participant").await);
+    until(&host, |event| matches!(event, RoomEvent::PeerJoined(_)).then_some(())).await;
+    let cup = guest.new_object_id();
+    guest.change(Batch::new().create(cup, Mode::FIXED)).await.unwrap();
+    host.clear().await.unwrap();
+    assert!(host.objects().is_empty(), "the answer comes when the change can be read");
+    host.hand_over(guest.me()).await.unwrap();
+    assert_eq!(host.host(), Some(guest.me()));
+    assert_eq!(code(host.lock(true).await), Some(Code::Forbidden));
+    guest.kick(host.me(), None).await.unwrap();
+    let expected = [
+        (Act::Clear, host.me(), None),
+        (Act::HandOver, host.me(), Some(guest.me())),
+        (Act::Kick, guest.me(), Some(host.me())),
+    ];
+    for room in [&host, &guest] {
+        for act in expected {
+            let audit = until(room, |event| match event {
+                RoomEvent::Moderated(audit) => Some((audit.act, audit.by, audit.peer)),
+                _ => None,
+            });
+            assert_eq!(audit.await, act);
+        }
+    }
+    assert_eq!(closed(&host).await, Some(Code::Kicked));
 }

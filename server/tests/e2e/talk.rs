@@ -1,7 +1,8 @@
 //! Groups, the host and voice through the client's own API.
 
 use nucleus_client::session::To;
-use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Voice};
+use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Throttle, Voice, connect};
+use nucleus_server::token::{App, TokenRequest};
 
 use crate::support::{TestServer, until};
 
@@ -62,4 +63,78 @@ async fn voice_to_a_group_is_heard_there_alone() {
         () = say => {}
         () = listen => {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_more_events_than_are_read_is_told() {
+    let server = TestServer::start().await;
+    let a = server.join("a").await;
+    let sending = async {
+        for n in 0..500_u32 {
+            a.send_event(To::Others, 0, &n.to_le_bytes()).await.unwrap();
+        }
+    };
+    let told = until(&a, |event| match event {
+        RoomEvent::Throttled(what) => Some(what),
+        _ => None,
+    });
+    let ((), what) = tokio::join!(sending, told);
+    assert_eq!(what, Throttle::Events);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
+    let server = TestServer::start().await;
+    let host =
+        TokenRequest { role: "host".into(), ..TokenRequest::new(App::Atom, "tenant", "host") };
+    let host = connect(server.options(server.token_with(host))).await.unwrap();
+    let guest = server.join("guest").await;
+    let talk = async {
+        loop {
+            let voice = Voice { level: 33, speaking: true, flags: 0, opus: &[1] };
+            guest.send_voice(&voice).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let speaks = |wanted: bool| {
+        until(&host, move |event| match event {
+            RoomEvent::Speaking { speaking, level, .. } if speaking == wanted => Some(level),
+            _ => None,
+        })
+    };
+    let me = guest.me();
+    let flags = || host.peer(me).map(|peer| (peer.muted, peer.self_muted)).unwrap();
+    let changed = || {
+        until(&host, |event| match event {
+            RoomEvent::PeerChanged(peer) => Some(peer.id),
+            _ => None,
+        })
+    };
+    let listen = async {
+        assert_eq!(speaks(true).await, 33);
+        assert_eq!(host.speaking(), [(me, 33)]);
+        host.mute(me).await.unwrap();
+        assert_eq!(changed().await, me);
+        assert_eq!(flags(), (true, false));
+        speaks(false).await;
+        assert_eq!(host.speaking(), []);
+        host.mute_all(false).await.unwrap();
+        speaks(true).await;
+        // Its own client stops at once.
+        guest.set_muted(true).await.unwrap();
+        speaks(false).await;
+        assert_eq!(flags(), (false, true));
+        guest.set_muted(false).await.unwrap();
+        speaks(true).await;
+        assert!(server.metric("nucleus_realtime_muted_total") > 0.0);
+    };
+    tokio::select! {
+        () = talk => {}
+        () = listen => {}
+    }
+    let throttled = until(&guest, |event| match event {
+        RoomEvent::Throttled(what) => Some(what),
+        _ => None,
+    });
+    assert_eq!(throttled.await, Throttle::Muted);
 }

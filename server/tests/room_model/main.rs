@@ -108,7 +108,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(who, groups)| Op::Subscribe { who, groups }),
         8 => (who.clone(), prop::collection::vec(operation(), 0..4), stale())
             .prop_map(|(who, operations, stale)| Op::State { who, operations, stale }),
-        2 => (who, 0..5u8, 0..12usize, prop_oneof![Just(0u32), Just(5), Just(90_000)])
+        5 => (who, 0..15u8, 0..12usize, prop_oneof![4 => Just(0u32), 1 => Just(5), 1 => Just(90_000)])
             .prop_map(|(who, act, target, seconds)| Op::Moderate { who, act, target, seconds }),
         4 => waits.prop_map(|ms| Op::Wait { ms }),
     ]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use nucleus_protocol::session::{Code, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
+use nucleus_protocol::session::{
+    AWAY, Code, MODERATOR, MUTED, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, SELF_MUTED, act,
+};
+
+use nucleus_server::room::Rights;
 
 use crate::state_model::Model as StateModel;
 use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
@@ -23,6 +27,12 @@ pub(crate) struct Model {
     /// Users, and until when.
     bans: Vec<(u8, u64)>,
     locked: bool,
+    /// Users whom a moderator has muted, and whether newcomers are.
+    silenced: Vec<u8>,
+    mute_newcomers: bool,
+    /// What was done, by whom to whom, and which of it each session has heard.
+    pub(crate) audits: Vec<(u8, u32, u32)>,
+    pub(crate) audited: BTreeMap<Session, Vec<usize>>,
     /// When an empty room ends.
     empty_until: Option<u64>,
     pub(crate) over: bool,
@@ -44,6 +54,10 @@ pub(crate) struct Place {
     pub(crate) session: u32,
     pub(crate) user: u8,
     role: usize,
+    /// By its role, or handed over.
+    moderates: bool,
+    pub(crate) muted: bool,
+    pub(crate) self_muted: bool,
     redeemed: u32,
     last: [u64; 2],
     taken: [u32; 2],
@@ -51,6 +65,19 @@ pub(crate) struct Place {
     arrived: bool,
     pub(crate) away: bool,
     pub(crate) lost_at: Option<u64>,
+}
+
+impl Place {
+    /// As the roster says it.
+    pub(crate) fn presence(&self) -> u8 {
+        let flags = [
+            (self.away, AWAY),
+            (self.muted, MUTED),
+            (self.self_muted, SELF_MUTED),
+            (self.moderates, MODERATOR),
+        ];
+        flags.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum()
+    }
 }
 
 struct Logged {
@@ -74,6 +101,10 @@ impl Model {
             state: StateModel::default(),
             bans: Vec::new(),
             locked: false,
+            silenced: Vec::new(),
+            mute_newcomers: false,
+            audits: Vec::new(),
+            audited: BTreeMap::new(),
             empty_until: Some(founding),
             over: false,
             events: BTreeMap::new(),
@@ -126,7 +157,8 @@ impl Model {
             Op::State { who, operations, .. } => {
                 let Some(place) = self.connected(*who) else { return };
                 place.arrived = true;
-                let (peer, rights, session) = (place.peer, ROLES[place.role].1, place.session);
+                let (peer, session) = (place.peer, place.session);
+                let rights = Rights { moderate: place.moderates, ..ROLES[place.role].1 };
                 let present = self.present();
                 let empty = operations.is_empty();
                 let result = match empty {
@@ -171,11 +203,17 @@ impl Model {
         self.empty_until = None;
         let (redeemed, taken, arrived, away, lost_at) = (0, [0; 2], false, false, None);
         let (session, last, groups) = (1, [self.sequence; 2], Vec::new());
+        let moderates = ROLES[role].1.moderate;
+        let muted = self.silenced.contains(&user) || self.mute_newcomers && !moderates;
+        let self_muted = false;
         let place = Place {
             peer,
             session,
             user,
             role,
+            moderates,
+            muted,
+            self_muted,
             redeemed,
             last,
             taken,
@@ -256,32 +294,70 @@ impl Model {
 
     fn moderate(&mut self, who: usize, what: u8, target: usize, seconds: u32) {
         let target = self.place(target).map_or(0, |place| place.peer);
-        let target = if what == act::KICK { target } else { 0 };
+        let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(&what);
         let Some(place) = self.connected(who) else { return };
         place.arrived = true;
-        let (session, moderates) = ((place.peer, place.session), ROLES[place.role].1.moderate);
-        let judged = match what {
-            act::KICK if seconds > 86_400 => Err(Code::BadState),
-            act::LOCK | act::UNLOCK if seconds > 0 => Err(Code::BadState),
-            act::KICK | act::LOCK | act::UNLOCK if moderates => Ok(()),
-            act::KICK | act::LOCK | act::UNLOCK => Err(Code::Forbidden),
-            act::HIDE if seconds == 0 => {
-                if moderates {
-                    Ok(())
-                } else {
-                    Err(Code::Forbidden)
-                }
-            }
-            _ => Err(Code::BadState),
+        let (peer, session, moderates) = (place.peer, place.session, place.moderates);
+        let known = (act::KICK..=act::HAND_OVER).contains(&what);
+        let fits = if what == act::KICK { seconds <= 86_400 } else { seconds == 0 };
+        let of_oneself = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
+        let judged = match () {
+            () if !known || !fits => Err(Code::BadState),
+            () if what == act::HAND_OVER && target == peer => Err(Code::BadState),
+            () if !moderates && !of_oneself => Err(Code::Forbidden),
+            () => Ok(()),
         };
+        if judged.is_ok() && what == act::CLEAR {
+            self.state.clear();
+        }
+        if judged.is_ok() && what == act::HAND_OVER {
+            self.state.choose(target);
+        }
         let code = judged.err().map_or(0, |code| code as u16);
-        self.replies.entry(session).or_default().push((code, 0, self.state.version));
+        self.replies.entry((peer, session)).or_default().push((code, 0, self.state.version));
+        if judged.is_err() {
+            return;
+        }
+        if !of_oneself {
+            let target = if names { target } else { 0 };
+            self.audits.push((what, peer, target));
+            for place in self.places.iter().filter(|place| place.lost_at.is_none()) {
+                let session = (place.peer, place.session);
+                self.audited.entry(session).or_default().push(self.audits.len() - 1);
+            }
+        }
+        self.carry_out((peer, what), target, seconds);
+    }
+
+    fn carry_out(&mut self, (by, what): (u32, u8), target: u32, seconds: u32) {
+        let user = self.places.iter().find(|place| place.peer == target);
+        let user = user.map_or(u8::MAX, |place| place.user);
         match what {
-            _ if judged.is_err() => {}
             act::LOCK | act::UNLOCK => self.locked = what == act::LOCK,
+            act::MUTE | act::UNMUTE => {
+                self.silenced.retain(|other| *other != user);
+                if what == act::MUTE {
+                    self.silenced.push(user);
+                }
+                self.of(target).muted = what == act::MUTE;
+            }
+            act::MUTE_ALL => {
+                self.mute_newcomers = true;
+                self.places.iter_mut().for_each(|place| place.muted |= !place.moderates);
+            }
+            act::UNMUTE_ALL => {
+                self.mute_newcomers = false;
+                self.silenced.clear();
+                self.places.iter_mut().for_each(|place| place.muted = false);
+            }
+            act::MUTE_SELF | act::UNMUTE_SELF => {
+                self.of(by).self_muted = what == act::MUTE_SELF;
+            }
+            act::HAND_OVER => {
+                self.of(target).moderates = true;
+                self.of(by).moderates = false;
+            }
             act::KICK => {
-                let user = self.places.iter().find(|p| p.peer == target).map(|p| p.user);
-                let user = user.expect("it is there");
                 let mut out = vec![target];
                 if seconds > 0 {
                     self.bans.push((user, self.now + u64::from(seconds) * 1_000));
@@ -292,6 +368,10 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    fn of(&mut self, peer: u32) -> &mut Place {
+        self.places.iter_mut().find(|place| place.peer == peer).expect("it is there")
     }
 
     /// Time goes by: places and the room end in its course.

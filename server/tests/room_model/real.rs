@@ -7,7 +7,7 @@ use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Root, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
-    self, AWAY, Code, EventDown, Joined, Lane, LinkGrant, MessageHeader, Moderate, Peer,
+    self, Audit, Code, EventDown, Joined, Lane, LinkGrant, MessageHeader, Moderate, Peer,
     RosterUpdate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, act,
 };
 use nucleus_protocol::time::Time;
@@ -43,6 +43,8 @@ struct Heard {
     /// By lane.
     events: [Vec<u64>; 2],
     replies: Vec<(u16, u16, u64)>,
+    /// Act, by whom, to whom.
+    audits: Vec<(u8, u32, u32)>,
     replica: Option<Replica>,
 }
 
@@ -131,7 +133,8 @@ impl Real {
             }
             Op::Moderate { who, act, target, seconds } => {
                 let target = model.place(*target).map_or(0, |place| place.peer);
-                let peer = if *act == act::KICK { target } else { 0 };
+                let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
+                let peer = if names { target } else { 0 };
                 let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
                 if let Some(seat) = seat(model, *who, false) {
                     self.room.handle_moderation(now, seat, &asked);
@@ -159,21 +162,23 @@ impl Real {
             assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
         }
         assert_eq!(self.room.shared_state(), model.state.snapshot(), "the state");
+        for (session, heard) in &self.sessions {
+            let due = model.audited.get(session).into_iter().flatten();
+            let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
+            assert_eq!(heard.audits, due, "{session:?}");
+        }
     }
 
     /// Whoever is connected has the roster and the state.
     pub(crate) fn agrees_in_the_end(&self, model: &Model) {
         let names = |place: &crate::model::Place| {
-            (place.peer, format!("user-{}", place.user).into_bytes(), place.away)
+            (place.peer, format!("user-{}", place.user).into_bytes(), place.presence())
         };
         let everybody: Vec<_> = model.places.iter().map(names).collect();
         for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
             let heard = &self.sessions[&(place.peer, place.session)];
-            let known: Vec<_> = heard
-                .roster
-                .values()
-                .map(|p| (p.peer, p.user.clone(), p.presence & AWAY != 0))
-                .collect();
+            let known: Vec<_> =
+                heard.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
             assert_eq!(known, everybody, "the roster of {}", place.peer);
             let state = heard.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
             assert_eq!(state, model.state.snapshot(), "the state of {}", place.peer);
@@ -241,9 +246,9 @@ impl Real {
                     self.tickets.push(claim);
                     let roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
                     let version = joined.roster_version;
-                    let (events, replies, replica) = Default::default();
+                    let (events, replies, audits, replica) = Default::default();
                     let joined = *joined;
-                    let heard = Heard { joined, roster, version, events, replies, replica };
+                    let heard = Heard { joined, roster, version, events, replies, audits, replica };
                     assert!(self.sessions.insert(key(seat), heard).is_none(), "joined twice");
                 }
                 RoomOutput::Control(seat, message) => self.control(seat, &message),
@@ -257,7 +262,10 @@ impl Real {
                     assert!(self.ended.insert(key(seat), code).is_none(), "ended twice");
                 }
                 RoomOutput::Closed => self.over = true,
-                RoomOutput::CloseLink(_) | RoomOutput::Shown(_) | RoomOutput::Subscribe(..) => {}
+                RoomOutput::CloseLink(_)
+                | RoomOutput::Shown(_)
+                | RoomOutput::Subscribe(..)
+                | RoomOutput::Mute(..) => {}
             }
         }
     }
@@ -273,6 +281,10 @@ impl Real {
         if schema == Schema::StateReply {
             let reply = session::owned::<StateReply>(body).unwrap();
             return heard.replies.push((reply.code, reply.failed, reply.version));
+        }
+        if schema == Schema::Audit {
+            let audit = session::owned::<Audit>(body).unwrap();
+            return heard.audits.push((audit.act, audit.by, audit.peer));
         }
         let update = session::owned::<RosterUpdate>(body).unwrap();
         assert_eq!(update.version, heard.version + 1, "a roster version was skipped");

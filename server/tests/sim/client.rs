@@ -7,8 +7,8 @@ use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
 use nucleus_protocol::netsim::SimPeer;
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::session::{
-    self, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema, StateReply,
-    StateSnapshot, StateUpdate,
+    self, Audit, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema,
+    StateReply, StateSnapshot, StateUpdate, Throttled,
 };
 use nucleus_protocol::time::Time;
 use nucleus_server::room::{Claim, Seat};
@@ -39,6 +39,10 @@ pub(crate) struct Client {
     /// Of the room's shared state; empty without a state stream.
     pub(crate) replica: Replica,
     state_stream: bool,
+    /// What moderators have done, as it was told.
+    pub(crate) audits: Vec<Audit>,
+    /// When it was told that it is throttled, and in what.
+    pub(crate) throttled: Vec<(Time, u8)>,
     /// Requests for changes of it in this session, and their replies.
     pub(crate) asked: u32,
     pub(crate) replies: Vec<StateReply>,
@@ -82,6 +86,8 @@ impl Client {
             last: [0; 2],
             replica: Replica::default(),
             state_stream: false,
+            audits: Vec::new(),
+            throttled: Vec::new(),
             asked: 0,
             replies: Vec::new(),
             streams: VecDeque::new(),
@@ -164,10 +170,14 @@ impl Client {
             }
             Delivery::Control(bytes) => {
                 let (schema, body) = parts(&bytes);
-                if schema == Schema::StateReply {
-                    self.take_reply(session::owned::<StateReply>(body).unwrap());
-                } else {
-                    self.update_roster(session::owned::<RosterUpdate>(body).unwrap());
+                match schema {
+                    Schema::StateReply => self.take_reply(session::owned(body).unwrap()),
+                    Schema::Audit => self.audits.push(session::owned(body).unwrap()),
+                    Schema::Throttled => {
+                        let what = session::owned::<Throttled>(body).unwrap().what;
+                        self.throttled.push((now, what));
+                    }
+                    _ => self.update_roster(session::owned::<RosterUpdate>(body).unwrap()),
                 }
             }
             Delivery::State(bytes) => self.take_state(&bytes),

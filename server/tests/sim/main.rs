@@ -15,6 +15,7 @@ mod moderation;
 mod replica;
 mod state;
 mod talk;
+mod voices;
 mod world;
 
 use std::time::Duration;
@@ -287,7 +288,7 @@ fn an_idle_peer_is_present() {
         }
         world.run(Duration::from_millis(100));
         let roster = &world.clients[0].roster;
-        assert!(roster.values().all(|peer| peer.presence == PRESENT), "{:?}", world.now);
+        assert!(roster.values().all(|peer| peer.presence & AWAY == PRESENT), "{:?}", world.now);
     }
 }
 
@@ -299,7 +300,7 @@ fn silence_is_away_and_a_word_is_back() {
     world.run(Duration::from_secs(3));
     let seat = world.clients[b].seat.unwrap();
     let silent = seat.peer;
-    let presence = |world: &World| world.clients[a].roster[&silent.0].presence;
+    let presence = |world: &World| world.clients[a].roster[&silent.0].presence & AWAY;
     assert_eq!(presence(&world), PRESENT);
     let link = world.clients[b].link.take();
     world.run(Duration::from_secs(15));
@@ -333,7 +334,7 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     let lost = seat.peer;
     world.room.handle_session_lost(world.now, seat);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.clients[a].roster[&lost.0].presence, AWAY);
+    assert_eq!(world.clients[a].roster[&lost.0].presence & AWAY, AWAY);
     world.run(Duration::from_secs(28));
     assert!(world.clients[a].roster.contains_key(&lost.0));
     world.run(Duration::from_secs(2));

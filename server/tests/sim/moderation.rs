@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use nucleus_protocol::netsim::Conditions;
-use nucleus_protocol::session::{Code, Moderate, act};
+use nucleus_protocol::session::{
+    ANY_VERSION, Audit, Code, MODERATOR, Moderate, Operation, Value, act, operation, scope, value,
+};
 
 use super::world::World;
 
 /// Of the world's clients, by the roles it gives them in turn.
-const MEMBER: usize = 0;
-const HOST: usize = 1;
-const OBSERVER: usize = 2;
-const PRESENTER: usize = 3;
+pub(crate) const MEMBER: usize = 0;
+pub(crate) const HOST: usize = 1;
+pub(crate) const OBSERVER: usize = 2;
+pub(crate) const PRESENTER: usize = 3;
 
-fn four() -> World {
+pub(crate) fn four() -> World {
     let mut world = World::new(11, 8);
     for _ in 0..4 {
         world.join(Conditions::CLEAN, Conditions::CLEAN);
@@ -23,7 +25,7 @@ fn four() -> World {
 }
 
 /// What became of it.
-fn moderate(
+pub(crate) fn moderate(
     world: &mut World,
     from: usize,
     act: u8,
@@ -81,7 +83,7 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
         assert_eq!(outcome, Some(Err(expected)));
     }
     for (act, whom, seconds) in
-        [(0, None, 0), (255, None, 0), (act::LOCK, Some(MEMBER), 0), (act::END, None, 1)]
+        [(0, None, 0), (200, None, 0), (act::LOCK, Some(MEMBER), 0), (act::END, None, 1)]
     {
         let outcome = moderate(&mut world, HOST, act, whom, seconds);
         assert_eq!(outcome, Some(Err(Code::BadState)), "{act}");
@@ -110,4 +112,83 @@ fn a_room_is_hidden_shown_and_ended() {
     for index in [HOST, OBSERVER, PRESENTER] {
         assert_eq!(world.clients[index].ended, Some(Code::RoomEnded));
     }
+}
+
+fn set(scope: u8, id: u64) -> Operation {
+    let value = Value { kind: value::INTEGER, bits: 1, bytes: Vec::new() };
+    let key = b"key".to_vec();
+    Operation {
+        kind: operation::SET,
+        scope,
+        id,
+        mode: 0,
+        peer: 0,
+        key,
+        value,
+        expected: ANY_VERSION,
+    }
+}
+
+#[test]
+fn a_clear_leaves_nothing_but_what_peers_say_of_themselves() {
+    let mut world = four();
+    let me = world.clients[MEMBER].peer.unwrap().0;
+    let create = |id| Operation { kind: operation::CREATE, ..set(scope::OBJECT, id) };
+    let objects = vec![create(1), set(scope::OBJECT, 1), create(2), set(scope::PEER, me.into())];
+    world.ask(MEMBER, objects);
+    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    world.run(Duration::from_millis(500));
+    let before = world.room.shared_state();
+    assert_eq!(before.entities.len(), 4);
+    assert_eq!(moderate(&mut world, MEMBER, act::CLEAR, None, 0), Some(Err(Code::Forbidden)));
+    assert_eq!(moderate(&mut world, HOST, act::CLEAR, None, 0), Some(Ok(())));
+    let after = world.room.shared_state();
+    assert_eq!((after.version, after.entities.len()), (before.version + 1, 1));
+    for client in &world.clients {
+        assert_eq!(client.replica.snapshot(), after);
+    }
+    assert_eq!(world.clients[HOST].replies.last().unwrap().version, after.version);
+    // With nothing there, nothing changes.
+    assert_eq!(moderate(&mut world, HOST, act::CLEAR, None, 0), Some(Ok(())));
+    assert_eq!(world.room.shared_state().version, after.version);
+}
+
+#[test]
+fn who_hands_over_moderates_no_more() {
+    let mut world = four();
+    let me = Some(HOST);
+    assert_eq!(moderate(&mut world, HOST, act::HAND_OVER, me, 0), Some(Err(Code::BadState)));
+    assert_eq!(moderate(&mut world, HOST, act::HAND_OVER, Some(MEMBER), 0), Some(Ok(())));
+    let peer = |world: &World, one: usize| world.clients[one].peer.unwrap().0;
+    assert_eq!(world.room.shared_state().host, peer(&world, MEMBER));
+    let may = |world: &World, one: usize| {
+        world.clients[OBSERVER].roster[&peer(world, one)].presence & MODERATOR != 0
+    };
+    assert_eq!((may(&world, HOST), may(&world, MEMBER)), (false, true));
+    assert_eq!(moderate(&mut world, HOST, act::LOCK, None, 0), Some(Err(Code::Forbidden)));
+    // Its other rights stay, and what was handed over belongs to the place.
+    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    world.sleep(MEMBER, true);
+    world.wake(MEMBER);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.clients[HOST].replies.last().unwrap().code, 0);
+    assert_eq!(moderate(&mut world, MEMBER, act::LOCK, None, 0), Some(Ok(())));
+}
+
+/// Everybody hears of an act that was done, whom it hits included, and of no other.
+#[test]
+fn acts_are_told_to_everybody() {
+    let mut world = four();
+    let whom = world.clients[MEMBER].peer.unwrap().0;
+    let by = world.clients[HOST].peer.unwrap().0;
+    moderate(&mut world, OBSERVER, act::LOCK, None, 0);
+    moderate(&mut world, MEMBER, act::MUTE_SELF, None, 0);
+    let time = world.now.as_micros();
+    moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60);
+    let user = b"user-0".to_vec();
+    let kick = Audit { act: act::KICK, by, peer: whom, user, seconds: 60, time };
+    for client in &world.clients {
+        assert_eq!(client.audits, [kick.clone()]);
+    }
+    assert_eq!(world.clients[MEMBER].ended, Some(Code::Kicked));
 }

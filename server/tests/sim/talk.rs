@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::netsim::Conditions;
-use nucleus_protocol::realtime::target_of_group;
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::session::throttled;
 use nucleus_server::room::EventTarget;
 
 use super::world::World;
@@ -110,4 +111,30 @@ fn the_host_is_found_by_the_server() {
     assert_eq!(world.clients[1].events, [b"to myself"]);
     assert!(world.clients[2].events.is_empty());
     assert_eq!(world.expected_events[0], [b"first"]);
+}
+
+/// Who sends too much, or has no place on the floor, is told so, once a second.
+#[test]
+fn who_is_throttled_is_told() {
+    let mut world = World::with_speakers(4, 4, 1);
+    for _ in 0..3 {
+        world.join(Conditions::CLEAN, Conditions::CLEAN);
+    }
+    world.run(Duration::from_secs(1));
+    for tick in 0..1_000 {
+        // One talks for good, and one sends twenty poses in each step of five milliseconds.
+        if tick % 4 == 0 {
+            world.send(0, Kind::Voice, TARGET_OTHERS, 60);
+            world.send(1, Kind::Voice, TARGET_OTHERS, 60);
+        }
+        (0..20).for_each(|_| world.send_pose(2));
+        world.step();
+    }
+    settle(&mut world);
+    let told = |one: usize| &world.clients[one].throttled;
+    assert!(told(0).is_empty());
+    for (one, what) in [(1, throttled::FLOOR), (2, throttled::REALTIME)] {
+        assert!((4..=6).contains(&told(one).len()), "{:?}", told(one));
+        assert!(told(one).iter().all(|(_, told)| *told == what), "{:?}", told(one));
+    }
 }

@@ -44,16 +44,26 @@ pub(crate) struct World {
     pub(crate) expected_events: Vec<Vec<Vec<u8>>>,
     /// The same of the bulk lane.
     pub(crate) expected_bulk: Vec<Vec<Vec<u8>>>,
+    /// Whose device each client is.
+    users: Vec<usize>,
     /// The groups that each client has asked for.
     pub(crate) hears: Vec<GroupSet>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, capacity: u16) -> Self {
-        Self::with_terms(seed, capacity, Terms::default())
+        Self::with(seed, capacity, Terms::default(), 128)
     }
 
     pub(crate) fn with_terms(seed: u64, capacity: u16, terms: Terms) -> Self {
+        Self::with(seed, capacity, terms, 128)
+    }
+
+    pub(crate) fn with_speakers(seed: u64, capacity: u16, speakers: u16) -> Self {
+        Self::with(seed, capacity, Terms::default(), speakers)
+    }
+
+    fn with(seed: u64, capacity: u16, terms: Terms, speakers: u16) -> Self {
         let shard = ShardConfig {
             index: 3,
             tick: if seed.is_multiple_of(2) {
@@ -63,7 +73,7 @@ impl World {
             },
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 10_000_000,
-            speakers: 128,
+            speakers,
             clock_epoch: EPOCH,
         };
         let room = RoomConfig {
@@ -89,12 +99,23 @@ impl World {
             expected_events: Vec::new(),
             expected_bulk: Vec::new(),
             hears: Vec::new(),
+            users: Vec::new(),
         }
     }
 
     /// A client asks to join; what comes of it shows in the steps that follow.
     pub(crate) fn join(&mut self, up: Conditions, down: Conditions) -> usize {
+        self.join_by(self.clients.len(), up, down)
+    }
+
+    /// Another device of the user that client `user` has first been.
+    pub(crate) fn join_as(&mut self, network: Conditions, user: usize) -> usize {
+        self.join_by(user, network.clone(), network)
+    }
+
+    fn join_by(&mut self, user: usize, up: Conditions, down: Conditions) -> usize {
         let index = self.clients.len();
+        self.users.push(user);
         let ip = Ipv4Addr::from(0x0a00_0000 + index as u32);
         let address = SocketAddr::new(ip.into(), 40_000);
         self.clients.push(Client::new(SimPeer::new(self.rng.u64(..), address, up, down)));
@@ -146,10 +167,11 @@ impl World {
         self.clients[index].secret = secret;
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
+        let user = self.users[index];
         JoinRequest {
-            user: format!("user-{index}"),
+            user: format!("user-{user}"),
             name: format!("name-{index}"),
-            role: ROLES[index % ROLES.len()].into(),
+            role: ROLES[user % ROLES.len()].into(),
             resume,
             asks: self.next_asks.clone(),
             grant: LinkGrant {
@@ -376,6 +398,10 @@ impl World {
                 RoomOutput::Subscribe(seat, groups) => {
                     let subscribe = ShardCommand::Subscribe { room: ROOM, seat, groups };
                     self.shard.handle_command(self.now, subscribe);
+                }
+                RoomOutput::Mute(seat, muted) => {
+                    let mute = ShardCommand::Mute { room: ROOM, seat, muted };
+                    self.shard.handle_command(self.now, mute);
                 }
                 RoomOutput::Joined(seat, joined, claim) => {
                     self.post(seat, Delivery::Joined(joined, claim));

@@ -11,7 +11,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use nucleus_protocol::limits::{MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED};
+use nucleus_protocol::limits::{
+    MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
+};
 use nucleus_protocol::session::{
     Change, Code, StateSnapshot, StateUpdate, Value, change, mode, scope,
 };
@@ -28,6 +30,13 @@ const UPDATE_BYTES: usize = 8 + 4 + 8;
 // When everybody's places end at once, and with them all objects, that is one update.
 const _: () = assert!(
     UPDATE_BYTES + CHANGE_BYTES * (MAX_ROOM_PEERS as usize + MAX_STATE_OBJECTS + 1) < MAX_STATE
+);
+// So is a clear.
+const _: () = assert!(
+    UPDATE_BYTES
+        + CHANGE_BYTES * MAX_STATE_OBJECTS
+        + (CHANGE_BYTES + MAX_STATE_KEY) * MAX_STATE_FIELDS
+        < MAX_STATE
 );
 const _: () = assert!(SNAPSHOT_BYTES < MAX_STATE);
 
@@ -140,6 +149,26 @@ impl State {
             changes.push(changed(change::HOST, ROOM, 0));
         }
         (!changes.is_empty()).then(|| self.next(0, changes))
+    }
+
+    /// Deletes all objects and the room's fields, as `peer` has it. `None`: there was nothing.
+    pub(super) fn clear(&mut self, peer: u32) -> Option<StateUpdate> {
+        let mut changes = Vec::new();
+        for key in self.store.keys(ROOM) {
+            self.store.set(ROOM, &key, None);
+            changes.push(Change { key, ..changed(change::SET, ROOM, 0) });
+        }
+        for id in self.store.object_ids() {
+            self.store.remove(id);
+            changes.push(changed(change::DELETED, id, 0));
+        }
+        (!changes.is_empty()).then(|| self.next(peer, changes))
+    }
+
+    /// Makes `host` the chosen host, as `peer` has it.
+    pub(super) fn choose_host(&mut self, peer: u32, host: u32) -> StateUpdate {
+        self.host = host;
+        self.next(peer, vec![changed(change::HOST, ROOM, host)])
     }
 
     /// The next version, with these changes of `peer`'s.

@@ -117,6 +117,18 @@ impl Store {
         theirs.map(|(id, object)| (*id, object.mode)).collect()
     }
 
+    /// The keys of an entity's fields, in order.
+    pub(super) fn keys(&self, id: EntityId) -> Vec<Vec<u8>> {
+        let entity = self.entities.get(&id);
+        entity.map_or_else(Vec::new, |entity| entity.fields.keys().cloned().collect())
+    }
+
+    /// All objects.
+    pub(super) fn object_ids(&self) -> Vec<EntityId> {
+        let objects = self.entities.range(EntityId { scope: scope::OBJECT, id: 0 }..);
+        objects.map(|(id, _)| *id).collect()
+    }
+
     /// The entities as a snapshot has them.
     pub(super) fn wire(&self) -> Vec<Entity> {
         self.entities.iter().map(|(id, entity)| entity.wire(*id)).collect()

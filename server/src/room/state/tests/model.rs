@@ -77,6 +77,20 @@ impl Model {
         changed
     }
 
+    /// All objects and the room's fields are gone.
+    pub(super) fn clear(&mut self) {
+        let before = (self.objects.len(), self.fields.len());
+        self.objects.clear();
+        self.fields.retain(|f| f.entity.0 == scope::PEER);
+        self.version += u64::from(before != (self.objects.len(), self.fields.len()));
+    }
+
+    /// A moderator makes `peer` the host.
+    pub(super) fn choose(&mut self, peer: u32) {
+        self.chosen = peer;
+        self.version += 1;
+    }
+
     pub(super) fn host(&self, present: &Present) -> u32 {
         if present.get(&self.chosen) == Some(&true) {
             return self.chosen;

@@ -29,7 +29,7 @@ fn against_the_model(seed: u64) {
             table.replica = Replica::new(table.state.snapshot());
         }
         let peers: Vec<u32> = table.present.keys().copied().collect();
-        match rng.u32(..20) {
+        match rng.u32(..22) {
             0 => {
                 newest += 1;
                 table.present.insert(newest, true);
@@ -41,6 +41,19 @@ fn against_the_model(seed: u64) {
             // Lost or away, and back: neither costs anybody anything but being the host.
             2..4 if !peers.is_empty() => {
                 table.present.insert(peers[rng.usize(..peers.len())], rng.bool());
+            }
+            20 if !peers.is_empty() => {
+                let by = peers[rng.usize(..peers.len())];
+                model.clear();
+                if let Some(update) = table.state.clear(by) {
+                    table.replica.apply(update);
+                }
+            }
+            21 if !peers.is_empty() => {
+                let host = peers[rng.usize(..peers.len())];
+                model.choose(host);
+                let update = table.state.choose_host(host, host);
+                table.replica.apply(update);
             }
             _ if !peers.is_empty() => {
                 let actor = peers[rng.usize(..peers.len())];

@@ -1,0 +1,124 @@
+//! Who speaks, from the level that stands in front of every voice packet. Pure: the time is passed in.
+
+use std::time::Duration;
+
+use nucleus_protocol::time::Time;
+
+use crate::roster::PeerId;
+
+/// Without a packet in which the encoder hears a voice for so long, a speaker has stopped: longer than the
+/// gap between two words, shorter than the pause that others take for their turn.
+const HANG: Duration = Duration::from_millis(300);
+/// Speakers at a time. A server lets at most so many be heard by its own setting (128); one more is heard,
+/// and not shown.
+const MOST: usize = 256;
+
+/// A peer begins to speak or has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpeakingChange {
+    /// Who.
+    pub peer: PeerId,
+    /// It speaks now.
+    pub speaking: bool,
+    /// Of its newest packet, -dBov: 0 is loudest, 127 silence.
+    pub level: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Speaker {
+    peer: PeerId,
+    level: u8,
+    /// When a voice was last in it.
+    heard: Time,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Speaking(Vec<Speaker>);
+
+impl Speaking {
+    /// Takes the head of a voice packet: its level, and whether the encoder heard a voice.
+    pub fn hear(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        level: u8,
+        voice: bool,
+    ) -> Option<SpeakingChange> {
+        if let Some(speaker) = self.0.iter_mut().find(|speaker| speaker.peer == peer) {
+            speaker.level = level;
+            if voice {
+                speaker.heard = speaker.heard.max(now);
+            }
+            return None;
+        }
+        if !voice || self.0.len() >= MOST {
+            return None;
+        }
+        self.0.push(Speaker { peer, level, heard: now });
+        Some(SpeakingChange { peer, speaking: true, level })
+    }
+
+    /// Those who have stopped by `now`.
+    pub fn handle_timeout(&mut self, now: Time) -> impl Iterator<Item = SpeakingChange> {
+        let stopped = self.0.extract_if(.., move |speaker| speaker.heard + HANG <= now);
+        stopped.map(|Speaker { peer, level, .. }| SpeakingChange { peer, speaking: false, level })
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.0.iter().map(|speaker| speaker.heard + HANG).min()
+    }
+
+    /// The peer is gone: it says nothing any more, and nothing is said of it.
+    pub fn forget(&mut self, peer: PeerId) {
+        self.0.retain(|speaker| speaker.peer != peer);
+    }
+
+    /// All who speak, with their levels, who began first first.
+    pub fn now(&self) -> impl Iterator<Item = (PeerId, u8)> {
+        self.0.iter().map(|speaker| (speaker.peer, speaker.level))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: PeerId = PeerId(1);
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn change(speaking: bool, level: u8) -> SpeakingChange {
+        SpeakingChange { peer: ADA, speaking, level }
+    }
+
+    #[test]
+    fn a_speaker_is_one_from_the_first_voice_to_a_pause() {
+        let mut speaking = Speaking::default();
+        assert_eq!(speaking.hear(ms(0), ADA, 60, false), None, "noise is no voice");
+        assert_eq!(speaking.hear(ms(20), ADA, 30, true), Some(change(true, 30)));
+        assert_eq!(speaking.hear(ms(40), ADA, 20, true), None);
+        assert_eq!(speaking.hear(ms(60), ADA, 90, false), None);
+        assert_eq!(speaking.now().collect::<Vec<_>>(), [(ADA, 90)]);
+        assert_eq!(speaking.poll_timeout(), Some(ms(340)));
+        assert_eq!(speaking.handle_timeout(ms(339)).count(), 0);
+        assert_eq!(speaking.hear(ms(339), ADA, 25, true), None, "between two words");
+        assert_eq!(speaking.handle_timeout(ms(340)).count(), 0);
+        assert_eq!(speaking.handle_timeout(ms(639)).collect::<Vec<_>>(), [change(false, 25)]);
+        assert_eq!((speaking.now().count(), speaking.poll_timeout()), (0, None));
+        assert_eq!(speaking.hear(ms(700), ADA, 30, true), Some(change(true, 30)));
+        speaking.forget(ADA);
+        assert_eq!(speaking.handle_timeout(ms(9_000)).count(), 0);
+    }
+
+    #[test]
+    fn speakers_are_bounded() {
+        let mut speaking = Speaking::default();
+        let began = (0..1_000).filter_map(|n| speaking.hear(ms(0), PeerId(n), 9, true)).count();
+        assert_eq!((began, speaking.now().count()), (MOST, MOST));
+        assert_eq!(speaking.handle_timeout(ms(300)).count(), MOST);
+    }
+}

@@ -1,0 +1,100 @@
+//! Whose voice is dropped: as moderators say, and as each says of itself.
+
+use nucleus_protocol::session::act;
+use nucleus_protocol::time::Time;
+
+use super::peer::PeerState;
+use super::{Room, RoomOutput};
+use crate::limits;
+use crate::shard::PeerId;
+
+/// Whom moderators have muted, beside the flags of the peers that are there.
+#[derive(Default)]
+pub(super) struct Mutes {
+    /// Newcomers who may not moderate are.
+    all: bool,
+    /// Users who are when they come again.
+    users: Vec<String>,
+}
+
+impl Mutes {
+    /// Whether a newcomer comes muted.
+    pub(super) fn hold(&self, user: &str, moderates: bool) -> bool {
+        self.all && !moderates || self.users.iter().any(|muted| muted == user)
+    }
+
+    fn set(&mut self, user: &str, muted: bool) {
+        self.users.retain(|other| other != user);
+        if muted {
+            if self.users.len() >= limits::MUTED_USERS {
+                self.users.remove(0);
+            }
+            self.users.push(user.to_owned());
+        }
+    }
+}
+
+impl Room {
+    /// Does one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been judged.
+    pub(super) fn mute(&mut self, now: Time, by: PeerId, asked: u8, target: PeerId) {
+        match asked {
+            act::MUTE | act::UNMUTE => {
+                let muted = asked == act::MUTE;
+                if let Some(state) = self.peers.get(&target) {
+                    self.mutes.set(&state.user, muted);
+                }
+                self.set_flags(now, target, |p| p.muted = muted);
+            }
+            act::MUTE_ALL | act::UNMUTE_ALL => self.mute_all(now, asked == act::MUTE_ALL),
+            _ => self.set_flags(now, by, |p| p.self_muted = asked == act::MUTE_SELF),
+        }
+    }
+
+    fn mute_all(&mut self, now: Time, muted: bool) {
+        self.mutes.all = muted;
+        if !muted {
+            self.mutes.users.clear();
+        }
+        let everybody: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in everybody {
+            self.set_flags(now, peer, |p| match muted {
+                true => p.muted |= !p.role.rights.moderate,
+                false => p.muted = false,
+            });
+        }
+    }
+
+    /// Changes what the roster says of a peer, and tells roster and shard where that is news.
+    pub(super) fn set_flags(&mut self, now: Time, peer: PeerId, set: impl FnOnce(&mut PeerState)) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let (presence, silent) = (state.presence(), state.is_silent());
+        set(state);
+        if state.presence() != presence && state.is_announced() {
+            self.roster.presence(now, peer, state.presence());
+        }
+        if state.is_silent() != silent {
+            self.outputs.push_back(RoomOutput::Mute(state.seat(peer), !silent));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_muted_user_comes_back_muted_and_the_list_is_bounded() {
+        let mut mutes = Mutes::default();
+        mutes.set("ada", true);
+        mutes.set("ada", true);
+        assert!(mutes.hold("ada", false) && mutes.hold("ada", true) && !mutes.hold("eve", false));
+        assert_eq!(mutes.users.len(), 1);
+        (0..limits::MUTED_USERS).for_each(|n| mutes.set(&n.to_string(), true));
+        assert_eq!(mutes.users.len(), limits::MUTED_USERS);
+        assert!(!mutes.hold("ada", false), "the first went");
+        mutes.set("7", false);
+        assert!(!mutes.hold("7", false));
+        mutes.all = true;
+        assert!(mutes.hold("7", false) && !mutes.hold("7", true));
+    }
+}
