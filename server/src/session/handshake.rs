@@ -110,7 +110,7 @@ async fn join(connection: &Connection, context: &Arc<SessionContext>) -> Result<
             connection: connection.clone(),
             control: (send, receive),
             welcome,
-            entrance,
+            entrance: *entrance,
         }))),
         Err(refusal) => Err(Refusal { stream: Some(send), welcome, ..refusal }),
     }
@@ -119,7 +119,7 @@ async fn join(connection: &Connection, context: &Arc<SessionContext>) -> Result<
 /// A place in a room, or in a hall.
 enum Admitted {
     Room { room: RoomHandle, seat: Seat, queues: OutgoingQueues },
-    Hall(hall::Entrance),
+    Hall(Box<hall::Entrance>),
 }
 
 async fn join_on(
@@ -145,7 +145,9 @@ async fn join_on(
     };
     let join = match wish {
         Wish::Join(join) => join,
-        Wish::Enter(enter) => return Ok(Admitted::Hall(hall::enter(context, &enter).await?)),
+        Wish::Enter(enter) => {
+            return Ok(Admitted::Hall(Box::new(hall::enter(context, &enter).await?)));
+        }
     };
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
     let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
@@ -308,14 +310,14 @@ fn answer(context: &SessionContext, hello: &Hello) -> Bytes {
 
 /// Where a client wants to be.
 enum Wish {
-    Join(Join),
+    Join(Box<Join>),
     Enter(Enter),
 }
 
 async fn read_wish(receive: &mut RecvStream) -> Result<Wish, Refusal> {
     let (schema, body) = read_message(receive, limits::MAX_CLIENT_CONTROL_MESSAGE).await?;
     let wish = match schema {
-        Schema::Join => session::owned::<Join>(&body).map(Wish::Join),
+        Schema::Join => session::owned::<Join>(&body).map(|join| Wish::Join(Box::new(join))),
         Schema::Enter => session::owned::<Enter>(&body).map(Wish::Enter),
         _ => return Err(Refusal::new(Code::Malformed, "Join or Enter must follow Hello")),
     };
