@@ -18,6 +18,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Last lines of its log that are kept for when something goes wrong.
 const KEPT_LINES: usize = 10;
+/// All headsets are of one tenant, which has the server to itself.
+const CONFIG: &str = "[limits]\ntenant_sessions = 1000000\ntenant_rooms = 1000000\n";
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +86,12 @@ impl Embedded {
     pub fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
-        let mut options: Vec<String> = Vec::new();
+        let config = data_dir.join("nucleus.toml");
+        if let Err(error) = std::fs::write(&config, CONFIG) {
+            remove(&data_dir);
+            return Err(EmbeddedError::DataDir(error));
+        }
+        let mut options = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
         if let Some(shards) = shards {
             options.extend(["--shards".into(), shards.to_string()]);
         }
