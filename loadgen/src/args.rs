@@ -102,7 +102,8 @@ pub(crate) struct ServerArgs {
     /// The server's data directory: its key signs the join tokens, its certificate is trusted.
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// A join token that is good for every room of its tenant, used by all headsets.
+    /// A join token that is good for every room of its tenant, used by all headsets: one user then,
+    /// for whom the server must allow as many sessions (limits.user_sessions).
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the server's certificate, 64 hexadecimal digits.

@@ -88,8 +88,11 @@ impl Embedded {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
         let config = data_dir.join("nucleus.toml");
-        std::fs::write(&config, CONFIG).map_err(EmbeddedError::DataDir)?;
-        let mut options = vec!["--config".to_owned(), config.display().to_string()];
+        if let Err(error) = std::fs::write(&config, CONFIG) {
+            remove(&data_dir);
+            return Err(EmbeddedError::DataDir(error));
+        }
+        let mut options = vec!["--config".to_owned(), config.to_string_lossy().into_owned()];
         if let Some(shards) = shards {
             options.extend(["--shards".into(), shards.to_string()]);
         }
