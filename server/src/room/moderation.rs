@@ -90,8 +90,9 @@ impl Room {
                 self.set_flags(now, target, |p| p.role.rights.moderate = true);
                 self.set_flags(now, by, |p| p.role.rights.moderate = false);
             }
-            act::CLEAR => {}
-            mutes => self.mute(now, by, mutes, target),
+            mutes @ act::MUTE..=act::UNMUTE_SELF => self.mute(now, by, mutes, target),
+            // The rest is a change of the state alone.
+            _ => {}
         }
     }
 
