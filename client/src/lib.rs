@@ -1,5 +1,5 @@
-//! A Nucleus client: join a room, send poses, voice and events, hear the others, and change the
-//! room's state together.
+//! A Nucleus client: join a room, send poses, voice, events and large messages, hear the others, and
+//! change the room's state together.
 //!
 //! ```no_run
 //! use nucleus_client::{ConnectOptions, RoomEvent, To};

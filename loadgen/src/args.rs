@@ -103,7 +103,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
     /// A join token that is good for every room of its tenant, used by all headsets: one user then,
-    /// for whom the server must allow as many sessions (limits.user_sessions).
+    /// for whom the server must allow as many sessions (limits.user_sessions, 1,000).
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the server's certificate, 64 hexadecimal digits.

@@ -101,8 +101,9 @@ impl Room {
             }
             act::HIDE | act::SHOW => self.hidden = asked.act == act::HIDE,
             act::END => self.handle_shutdown(now, Code::RoomEnded),
-            act::CLEAR => {}
-            mutes => self.mute(now, by, mutes, target),
+            mutes @ act::MUTE..=act::UNMUTE_SELF => self.mute(now, by, mutes, target),
+            // The rest is a change of the state alone.
+            _ => {}
         }
     }
 

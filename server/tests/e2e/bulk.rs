@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_client::session::{EventOutbox, ResumeFrom, SessionEvent, To};
-use nucleus_client::{Code, Room, RoomEvent, SendError};
+use nucleus_client::{Code, Room, RoomEvent, SendError, Voice};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
 
 use crate::returns::session;
@@ -148,4 +148,43 @@ async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
     let ((), b) = tokio::join!(sending, joining);
     let first = bulk(&b).await;
     assert!((4..6).any(|n| first == pattern(n)), "half a message");
+}
+
+/// Voice does not stop for large messages that are on their way to the same peer.
+#[tokio::test(flavor = "multi_thread")]
+async fn voice_goes_on_beside_large_messages() {
+    let server = TestServer::start().await;
+    let (a, b) = (server.join("a").await, server.join("b").await);
+    let sent = std::cell::Cell::new(0);
+    let sending = async {
+        for n in 0..6 {
+            a.send_bulk(To::Others, 5, &pattern(n)).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    };
+    let talking = async {
+        loop {
+            a.send_voice(&Voice { level: 30, speaking: true, flags: 0, opus: &[1] }).unwrap();
+            sent.set(sent.get() + 1);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let listening = async {
+        let (mut voices, mut large) = (0, 0);
+        while large < 6 {
+            match b.next().await.unwrap() {
+                RoomEvent::Voice { .. } => voices += 1,
+                RoomEvent::Bulk { .. } => large += 1,
+                _ => {}
+            }
+        }
+        voices
+    };
+    let voices = tokio::select! {
+        () = sending => 0,
+        () = talking => 0,
+        voices = listening => voices,
+    };
+    // The last two messages wait a second each for the sender's rate; all but the newest words are there.
+    assert!(sent.get() > 20 && voices * 10 > sent.get() * 8, "{voices} of {}", sent.get());
 }

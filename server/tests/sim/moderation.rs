@@ -188,7 +188,7 @@ fn acts_are_told_to_everybody() {
     let user = b"user-0".to_vec();
     let kick = Audit { act: act::KICK, by, peer: whom, user, seconds: 60, time };
     for client in &world.clients {
-        assert_eq!(client.audits, [kick.clone()]);
+        assert_eq!(client.audits, std::slice::from_ref(&kick));
     }
     assert_eq!(world.clients[MEMBER].ended, Some(Code::Kicked));
 }

@@ -63,7 +63,7 @@ fn a_group_is_heard_by_whoever_wants_it() {
             }
         }
         assert_eq!(had(&world, 0), expected);
-        assert!(expected.iter().sum::<usize>() > 20, "nothing was heard");
+        assert!(expected.iter().sum::<usize>() > 0, "nothing was heard");
     });
 }
 
