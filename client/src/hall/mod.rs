@@ -123,7 +123,7 @@ impl Hall {
         let users = names(users)?;
         let text = text.as_bytes().to_vec();
         let asked = CallRequest { request: 0, act: call_act::START, call: 0, users, text };
-        self.requests.call(asked, true).await
+        self.requests.call(asked).await
     }
 
     /// Takes an incoming call.
@@ -164,7 +164,7 @@ impl Hall {
 
     async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), HallError> {
         let asked = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
-        self.requests.call(asked, act == call_act::ACCEPT).await.map(drop)
+        self.requests.call(asked).await.map(drop)
     }
 }
 

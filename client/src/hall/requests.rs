@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nucleus_protocol::session::{
-    CallReply, CallRequest, CallUpdate, Code, Entered, People, WatchPeople, call_update, encode,
+    CallReply, CallRequest, CallUpdate, Code, Entered, People, WatchPeople, call_act, call_update,
+    encode,
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -72,8 +73,8 @@ pub(super) struct Books {
 
 struct UnderWay {
     done: oneshot::Sender<Outcome>,
-    /// Success means that the call is this device's.
-    takes: bool,
+    /// One of [`call_act`]; 0 for what is not about a call.
+    act: u8,
 }
 
 /// Forgets a request whose caller does not wait any more.
@@ -104,8 +105,8 @@ impl Requests {
     }
 
     /// Acts on a call and waits for the answer.
-    pub(super) async fn call(&self, mut asked: CallRequest, takes: bool) -> Outcome {
-        self.ask(takes, |request| {
+    pub(super) async fn call(&self, mut asked: CallRequest) -> Outcome {
+        self.ask(asked.act, |request| {
             asked.request = request;
             encode(&asked)
         })
@@ -114,7 +115,7 @@ impl Requests {
 
     /// Watches in place of what was watched before, and waits for the first list.
     pub(super) async fn watch(&self, mut watch: WatchPeople) -> Result<(), HallError> {
-        let asked = self.ask(false, |request| {
+        let asked = self.ask(0, |request| {
             watch.request = request;
             let message = encode(&watch);
             self.books().watched = Some(watch);
@@ -137,9 +138,9 @@ impl Requests {
         }
     }
 
-    pub(super) async fn ask(&self, takes: bool, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
+    pub(super) async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
-        let (sender, request, outcome) = self.books().begin(takes)?;
+        let (sender, request, outcome) = self.books().begin(act)?;
         let _forget = Forget(self, request);
         // The session's end is known here before the hall's task has seen it.
         sender.send(message(request)).await.map_err(|_| HallError::Interrupted)?;
@@ -190,7 +191,7 @@ impl Requests {
 impl Books {
     fn begin(
         &mut self,
-        takes: bool,
+        act: u8,
     ) -> Result<(HallSender, u32, oneshot::Receiver<Outcome>), HallError> {
         if self.closed {
             return Err(HallError::Closed);
@@ -202,7 +203,7 @@ impl Books {
         let request = self.next;
         self.next = self.next.wrapping_add(1);
         let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done, takes });
+        self.under_way.insert(request, UnderWay { done, act });
         Ok((sender, request, outcome))
     }
 
@@ -238,10 +239,16 @@ impl Books {
     /// The server has answered.
     pub(super) fn answered(&mut self, reply: &CallReply) {
         // One that is not under way was given up by its caller.
-        let Some(UnderWay { done, takes }) = self.under_way.remove(&reply.request) else { return };
-        if takes && reply.code == 0 {
-            self.here = Some(reply.call);
-            self.known = Some((reply.call, false));
+        let Some(UnderWay { done, act }) = self.under_way.remove(&reply.request) else { return };
+        match act {
+            _ if reply.code != 0 => {}
+            call_act::START | call_act::ACCEPT => {
+                self.here = Some(reply.call);
+                self.known = Some((reply.call, false));
+            }
+            // This device is told no more of it.
+            call_act::REJECT | call_act::CANCEL | call_act::HANG_UP => self.known = None,
+            _ => {}
         }
         // Whoever does not wait any more does not want to know.
         let _ = done.send(outcome(reply.code, reply.call));
@@ -301,5 +308,31 @@ fn outcome(number: u16, call: u64) -> Outcome {
     match number {
         0 => Ok(CallId(call)),
         number => Err(HallError::Refused { code: Code::from_number(number.into()), number }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_known_until_it_is_over_for_this_device() {
+        let requests = Requests::new(Status::Online);
+        let mut books = requests.books();
+        let answer = |books: &mut Books, act, code| {
+            let (done, _outcome) = oneshot::channel();
+            books.under_way.insert(1, UnderWay { done, act });
+            books.answered(&CallReply { request: 1, code, call: 7 });
+            books.known
+        };
+        let update = |kind| CallUpdate { call: 7, kind, ..CallUpdate::default() };
+        books.call(update(call_update::INCOMING));
+        assert_eq!(answer(&mut books, call_act::ACCEPT, 75), Some((7, true)), "refused");
+        assert_eq!(answer(&mut books, call_act::REJECT, 0), None);
+        assert_eq!(answer(&mut books, call_act::START, 0), Some((7, false)));
+        let here = books.call(update(call_update::ACCEPTED));
+        assert!(matches!(here, Some(HallEvent::Accepted { here: true, .. })));
+        assert_eq!(answer(&mut books, call_act::ADD, 0), Some((7, false)));
+        assert_eq!(answer(&mut books, call_act::HANG_UP, 0), None);
     }
 }

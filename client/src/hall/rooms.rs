@@ -81,7 +81,7 @@ impl RoomsView {
 impl Requests {
     /// Watches in place of what was watched before, and waits for the first list.
     pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), HallError> {
-        let asked = self.ask(false, |request| {
+        let asked = self.ask(0, |request| {
             watch.request = request;
             let message = encode(&watch);
             self.books().rooms.watched = Some(watch);
