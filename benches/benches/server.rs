@@ -13,7 +13,7 @@ use nucleus_protocol::realtime::{ConnectionId, Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::LinkGrant;
 use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
-use nucleus_server::room::{Asks, JoinRequest, Quota, Room, RoomConfig, Seat, Terms};
+use nucleus_server::room::{Asks, JoinRequest, Quota, Room, RoomConfig, RoomRate, Seat, Terms};
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
 
@@ -35,6 +35,7 @@ impl Stage {
             tick: Tick::Fixed(TICK),
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 1_000_000_000,
+            messages_per_s: 1_000,
             speakers: 128,
             clock_epoch: 1,
         };
@@ -171,6 +172,7 @@ fn room(peers: u32) -> Room {
             epoch: 1,
             clock_epoch: 1,
             quota: Quota::default(),
+            rate: RoomRate::default(),
             terms: Terms::default(),
         },
     );

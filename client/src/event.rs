@@ -163,7 +163,8 @@ pub enum RoomEvent {
 /// What the server takes less of than this client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
-    /// Events are read more slowly than they come: 200 a second and 64 KiB on average.
+    /// Events are read more slowly than they come: where the operator has not set it otherwise, 200 a
+    /// second and 64 KiB on average, and 1,000 and 512 KiB from everybody in the room.
     Events,
     /// So are the pieces of the bulk lane: 64 KiB a second on average.
     Bulk,

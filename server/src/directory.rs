@@ -8,12 +8,13 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
+use nucleus_protocol::time::Time;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits;
 use crate::room::task::{RoomInput, RoomTask};
-use crate::room::{JoinRequest, Listing, RoomConfig, Seat, Terms};
+use crate::room::{JoinRequest, Listing, RoomConfig, RoomRates, Seat, Terms};
 use crate::session::outgoing::Outgoing;
 use crate::session::ticket::TicketKey;
 use crate::shard::RoomId;
@@ -39,6 +40,8 @@ pub struct RoomHandle {
     id: RoomId,
     mailbox: mpsc::Sender<RoomInput>,
     shard: Arc<ShardHandle>,
+    rates: Arc<RoomRates>,
+    clock: Clock,
     kept: bool,
 }
 
@@ -55,6 +58,16 @@ impl RoomHandle {
         let (reply, answer) = oneshot::channel();
         self.post(RoomInput::Join(request, outgoing, reply)).await;
         answer.await.unwrap_or(Err(Code::ShuttingDown))
+    }
+
+    /// Waits until the room takes a reliable message of `len` bytes. Whether it had to.
+    pub async fn has_room_for(&self, len: usize) -> bool {
+        let mut waited = false;
+        while let Err(wait) = self.rates.take(Time::from_micros(self.clock.now()), len) {
+            waited = true;
+            tokio::time::sleep(wait).await;
+        }
+        waited
     }
 
     /// Posts to the room; waits while its mailbox is full. False when the instance is over.
@@ -350,7 +363,9 @@ impl Directory {
         let config = RoomConfig { capacity, epoch, clock_epoch, terms, ..self.template.clone() };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let shard = self.emptiest_shard();
-        let room = RoomHandle { id, mailbox, shard, kept };
+        let now = Time::from_micros(self.clock.now());
+        let rates = Arc::new(RoomRates::new(now, config.rate));
+        let room = RoomHandle { id, mailbox, shard, rates, clock: self.clock, kept };
         if let Some(before) = self.rooms.insert(key.clone(), room.clone()) {
             tenant.closed(key.app, before.id, before.kept);
         }
@@ -371,7 +386,7 @@ impl Directory {
         over: impl FnOnce() + Send + 'static,
     ) {
         let (directory, clock) = (self.clone(), self.clock);
-        let RoomHandle { id, mailbox, shard, kept } = room;
+        let RoomHandle { id, mailbox, shard, kept, .. } = room;
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         self.sessions.spawn(async move {
             shard.post(ShardMail::RoomOpened(id, mailbox)).await;

@@ -39,9 +39,6 @@ pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
 pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
 /// Bytes of datagrams from a client that may wait to be read.
 pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
-/// Datagrams taken from one session a second, on average, and at once; more are dropped. As many as
-/// the messages that its link may send.
-pub const SESSION_DATAGRAMS_PER_SECOND: u32 = MESSAGES_PER_SECOND;
 /// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
 /// Half of what may wait for a recipient, so that a replay leaves room for what comes after it.
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
@@ -64,9 +61,7 @@ pub const LINKS_PER_SHARD: usize = 1 << 20;
 /// Message bytes a room may hold for one flush: 4,000 peers with a pose of 45 bytes each. More is
 /// dropped and counted.
 pub const TABLE_BYTES: usize = 256 << 10;
-/// Messages a link may send a second, on average ...
-pub const MESSAGES_PER_SECOND: u32 = 1_000;
-/// ... and at once: three tracked things at 90 Hz and voice need 320 a second.
+/// Messages a link may send at once, or half a second's.
 pub const MESSAGES_BURST: u32 = 500;
 
 /// Bytes of messages a link may send a second, on average: a fifth of what one recipient gets ...
@@ -112,26 +107,18 @@ pub const BULK_LOG_BYTES: usize = BULK_BACKLOG_BYTES / 2;
 pub const BULK_PER_SECOND: u32 = 50;
 /// ... and at once.
 pub const BULK_BURST: u32 = 100;
-/// Bytes of them a second, on average: as many as of events, for everybody's downlink has both ...
-pub const BULK_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND;
-/// ... and at once: half of a recipient's backlog, as with events.
+/// Bytes of them at once, or a second's: half of a recipient's backlog, as with events.
 pub const BULK_BYTES_BURST: u32 = (BULK_BACKLOG_BYTES / 2) as u32;
-/// Events a peer may send a second, on average; reading waits beyond it.
-pub const EVENTS_PER_SECOND: u32 = 200;
-/// ... and at once.
+/// Events a peer may send at once, or a second's.
 pub const EVENTS_BURST: u32 = 400;
-/// Bytes of events a peer may send a second, on average ...
-pub const EVENT_BYTES_PER_SECOND: u32 = 64 << 10;
-/// ... and at once: half of a recipient's backlog, so that one sender alone cuts nobody off whose
-/// network carries the average.
+/// Bytes of events a peer may send at once, or a second's: half of a recipient's backlog, so that one sender
+/// alone cuts nobody off whose network carries the average.
 pub const EVENT_BYTES_BURST: u32 = 128 << 10;
-/// Requests for changes of the shared state that a peer may send a second, on average; reading waits
-/// beyond it. A slider that is dragged needs them all; what moves faster belongs on the realtime plane.
-pub const STATE_REQUESTS_PER_SECOND: u32 = 30;
-/// ... and at once: their replies fill a quarter of a session's control queue.
+/// Requests that a peer may make at once, or a second's: their replies fill a quarter of a session's control
+/// queue.
 pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 4;
-/// Bytes of them a second, on average: half of what events have, for everybody gets these too ...
-pub const STATE_BYTES_PER_SECOND: u32 = EVENT_BYTES_PER_SECOND / 2;
+/// Bytes of them a second, on average: half of what a peer's events have, for everybody gets these too ...
+pub const STATE_BYTES_PER_SECOND: u32 = 32 << 10;
 /// ... and at once: eight full ones, when somebody lays out a scene.
 pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
 /// Bytes of updates that are kept behind an encoded snapshot, for whoever comes in the same moment:

@@ -16,10 +16,10 @@ use crate::hall::registry::Halls;
 use crate::http::Http;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::{Quota, RoomConfig, Terms};
+use crate::room::{Quota, RoomConfig, RoomRate, Terms};
 use crate::session::runtime::Handshakes;
 use crate::session::ticket::TicketKey;
-use crate::session::{SessionContext, SessionCounters, endpoint};
+use crate::session::{PeerRates, SessionContext, SessionCounters, endpoint};
 use crate::shard::ShardConfig;
 use crate::shard::handle::{ShardHandle, ShardMail};
 use crate::shard::strays::Neighbours;
@@ -102,6 +102,10 @@ pub async fn run(
             owned: config.limits.peer_objects as usize,
             bytes: config.limits.room_state_bytes as usize,
         },
+        rate: RoomRate {
+            messages: config.limits.room_events_per_s,
+            bytes: config.limits.room_event_bytes_per_s,
+        },
         terms: Terms::default(),
     };
     let tenants = Tenants::new(TenantLimits {
@@ -130,6 +134,13 @@ pub async fn run(
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),
         empty_room_ttl: config.limits.empty_room_ttl,
+        rates: PeerRates {
+            events: config.limits.peer_events_per_s,
+            event_bytes: config.limits.peer_event_bytes_per_s,
+            bulk_bytes: config.limits.peer_bulk_bytes_per_s,
+            requests: config.limits.peer_requests_per_s,
+            messages: config.limits.peer_messages_per_s,
+        },
         unjoined_timeout: config.limits.unjoined_timeout,
         unjoined: Arc::new(Semaphore::new(config.limits.unjoined as usize)),
         joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
@@ -212,6 +223,7 @@ fn start_shards(
             tick: config.tick,
             away_after: config.limits.away_after,
             egress_bits_per_s: config.limits.egress_bits_per_s,
+            messages_per_s: config.limits.peer_messages_per_s,
             speakers: config.limits.speakers,
             clock_epoch,
         };

@@ -81,6 +81,7 @@ fn config(tick: Tick) -> ShardConfig {
         tick,
         away_after: Duration::from_secs(10),
         egress_bits_per_s: 10_000_000,
+        messages_per_s: 1_000,
         speakers: 128,
         clock_epoch: 1,
     }

@@ -42,6 +42,20 @@ pub struct Limits {
     pub peer_objects: u32,
     /// Bytes of one room's shared state, as its snapshot: 32,768 to 1,048,576.
     pub room_state_bytes: u32,
+    /// Reliable messages that one room takes a second, of all its peers and of both lanes: 1 to 1,000,000.
+    pub room_events_per_s: u32,
+    /// Bytes of them: 4,096 to 1,073,741,824.
+    pub room_event_bytes_per_s: u32,
+    /// Reliable events of one peer a second: 1 to 100,000.
+    pub peer_events_per_s: u32,
+    /// Bytes of them: 1,024 to 16,777,216.
+    pub peer_event_bytes_per_s: u32,
+    /// Bytes of one peer's bulk lane a second: 1,024 to 16,777,216.
+    pub peer_bulk_bytes_per_s: u32,
+    /// Requests of one peer a second: 1 to 1,000.
+    pub peer_requests_per_s: u32,
+    /// Realtime messages of one peer a second: 10 to 100,000.
+    pub peer_messages_per_s: u32,
     /// Silence on both planes after which the roster calls a peer away: 10 s (idle clients are heard
     /// every 7.5 s, and get so much longer) to 30 s, after which a silent session is lost.
     #[serde(deserialize_with = "duration")]
@@ -76,6 +90,13 @@ impl Default for Limits {
             room_objects: 4096,
             peer_objects: 1024,
             room_state_bytes: 1 << 20,
+            room_events_per_s: 1_000,
+            room_event_bytes_per_s: 512 << 10,
+            peer_events_per_s: 200,
+            peer_event_bytes_per_s: 64 << 10,
+            peer_bulk_bytes_per_s: 64 << 10,
+            peer_requests_per_s: 30,
+            peer_messages_per_s: 1_000,
             away_after: Duration::from_secs(10),
             peer_ttl: Duration::from_secs(30),
             ring_time: Duration::from_secs(30),
@@ -101,7 +122,20 @@ impl Limits {
         within("limits.room_state_bytes", self.room_state_bytes, 32_768..=1_048_576)?;
         within("limits.tenant_calls", self.tenant_calls, 1..=1_000_000)?;
         within("limits.egress_bits_per_s", self.egress_bits_per_s, 64_000..=1_000_000_000)?;
+        self.validate_rates()?;
         self.validate_times()
+    }
+
+    fn validate_rates(&self) -> Result<(), ValueError> {
+        within("limits.room_events_per_s", self.room_events_per_s, 1..=1_000_000)?;
+        let bytes = self.room_event_bytes_per_s;
+        within("limits.room_event_bytes_per_s", bytes, 4_096..=1_073_741_824)?;
+        within("limits.peer_events_per_s", self.peer_events_per_s, 1..=100_000)?;
+        let bytes = self.peer_event_bytes_per_s;
+        within("limits.peer_event_bytes_per_s", bytes, 1_024..=16_777_216)?;
+        within("limits.peer_bulk_bytes_per_s", self.peer_bulk_bytes_per_s, 1_024..=16_777_216)?;
+        within("limits.peer_requests_per_s", self.peer_requests_per_s, 1..=1_000)?;
+        within("limits.peer_messages_per_s", self.peer_messages_per_s, 10..=100_000)
     }
 
     fn validate_times(&self) -> Result<(), ValueError> {

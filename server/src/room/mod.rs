@@ -11,6 +11,7 @@ mod holds;
 mod life;
 mod moderation;
 mod peer;
+mod rates;
 mod relay;
 mod rights;
 mod roster;
@@ -43,6 +44,7 @@ use holds::Holds;
 use moderation::Door;
 use peer::PeerState;
 pub use peer::{Claim, Seat};
+pub use rates::{RoomRate, RoomRates};
 pub use rights::{Rights, Role};
 use roster::RosterLog;
 pub use shown::Listing;
@@ -69,6 +71,8 @@ pub struct RoomConfig {
     pub clock_epoch: u32,
     /// How much its shared state may hold.
     pub quota: Quota,
+    /// How fast it takes reliable messages.
+    pub rate: RoomRate,
     /// What whoever made it wants of it.
     pub terms: Terms,
 }

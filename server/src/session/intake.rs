@@ -28,7 +28,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Messages and their bytes: so many a second, on average, and so many at once; `what` of
+    /// Messages and their bytes: so many a second, on average, and so many at once (or a second's); `what` of
     /// [`nucleus_protocol::session::throttled`] they are.
     pub(super) fn new(
         clock: Clock,
@@ -38,7 +38,9 @@ impl Intake {
         largest: usize,
     ) -> Self {
         let now = Time::from_micros(clock.now());
-        let bucket = |(average, burst): (u32, u32)| Bucket::new(now, average.into(), burst.into());
+        let bucket = |(average, burst): (u32, u32)| {
+            Bucket::new(now, average.into(), average.max(burst).into())
+        };
         let (messages, bytes) = (bucket(messages), bucket(bytes));
         let (tell_at, tell_throttled_at, waited) = (Time::ZERO, Time::ZERO, None);
         let largest = largest as u64;
@@ -59,8 +61,9 @@ impl Intake {
         }
     }
 
-    /// One has come, of the session `seat`. Its peer is told when it stood here and was not read.
-    pub(super) async fn took(&mut self, len: usize, room: &RoomHandle, seat: Seat) {
+    /// One has come, of the session `seat`. Its peer is told when it stood here and was not read, or
+    /// `waited` for others of its room.
+    pub(super) async fn took(&mut self, len: usize, waited: bool, room: &RoomHandle, seat: Seat) {
         self.messages.take(1);
         self.bytes.take(len as u64);
         let now = self.now();
@@ -69,7 +72,7 @@ impl Intake {
             room.alive(seat);
         }
         let stood = self.waited.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING);
-        if stood && now >= self.tell_throttled_at {
+        if (stood || waited) && now >= self.tell_throttled_at {
             self.tell_throttled_at = now + limits::THROTTLED_INTERVAL;
             room.post(RoomInput::Link(seat, LinkNews::Throttled(self.what))).await;
         }

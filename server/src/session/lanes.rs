@@ -127,7 +127,8 @@ async fn relay_all(
             Err(ReadError::Header(_)) => return Some(Code::Malformed),
             Err(ReadError::Ended | ReadError::Broken(_)) => return None,
         };
-        intake.took(body.len(), room, from).await;
+        let waited = room.has_room_for(body.len()).await;
+        intake.took(body.len(), waited, room, from).await;
         let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
         let Some(event) = event else { return Some(Code::Malformed) };
         taken.fetch_add(1, Ordering::Relaxed);
@@ -136,14 +137,14 @@ async fn relay_all(
 }
 
 fn event_intake(context: &SessionContext) -> Intake {
-    let events = (limits::EVENTS_PER_SECOND, limits::EVENTS_BURST);
-    let bytes = (limits::EVENT_BYTES_PER_SECOND, limits::EVENT_BYTES_BURST);
+    let events = (context.rates.events, limits::EVENTS_BURST);
+    let bytes = (context.rates.event_bytes, limits::EVENT_BYTES_BURST);
     Intake::new(context.clock, throttled::EVENTS, events, bytes, wire_limits::MAX_EVENT_MESSAGE)
 }
 
 fn bulk_intake(context: &SessionContext) -> Intake {
     let pieces = (limits::BULK_PER_SECOND, limits::BULK_BURST);
-    let bytes = (limits::BULK_BYTES_PER_SECOND, limits::BULK_BYTES_BURST);
+    let bytes = (context.rates.bulk_bytes, limits::BULK_BYTES_BURST);
     Intake::new(context.clock, throttled::BULK, pieces, bytes, wire_limits::MAX_EVENT_MESSAGE)
 }
 

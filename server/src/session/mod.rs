@@ -28,6 +28,21 @@ use crate::token::Verifier;
 use runtime::Handshakes;
 use ticket::TicketKey;
 
+/// What a peer may send, on average a second; more than that waits, and the peer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRates {
+    /// Reliable events.
+    pub events: u32,
+    /// Bytes of them.
+    pub event_bytes: u32,
+    /// Bytes of the bulk lane.
+    pub bulk_bytes: u32,
+    /// Requests: changes of the shared state, moderation, groups.
+    pub requests: u32,
+    /// Realtime messages; more are dropped.
+    pub messages: u32,
+}
+
 /// What every session needs to know.
 pub struct SessionContext {
     /// Checks join tokens.
@@ -48,6 +63,8 @@ pub struct SessionContext {
     pub realtime_port: u16,
     /// The longest that a room may outlive its last peer.
     pub empty_room_ttl: Duration,
+    /// How fast a peer's streams are read.
+    pub rates: PeerRates,
     /// Time from the first packet to the join.
     pub unjoined_timeout: Duration,
     /// Places for sessions that have not joined.

@@ -110,7 +110,7 @@ async fn read_control(
     context: &SessionContext,
     mut lanes: watch::Receiver<LaneStreams>,
 ) -> Code {
-    let requests = (limits::STATE_REQUESTS_PER_SECOND, limits::STATE_REQUESTS_BURST);
+    let requests = (context.rates.requests, limits::STATE_REQUESTS_BURST);
     let bytes = (limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
     let (what, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
     let mut intake = Intake::new(context.clock, what, requests, bytes, largest);
@@ -118,19 +118,19 @@ async fn read_control(
         intake.ready().await;
         match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
             Ok((Schema::StateRequest, body)) => {
-                intake.took(body.len(), room, seat).await;
+                intake.took(body.len(), false, room, seat).await;
                 let request = session::owned::<StateRequest>(&body);
                 let Ok(request) = request else { return Code::Malformed };
                 context.counters.state_in.fetch_add(1, Ordering::Relaxed);
                 room.post(RoomInput::State { from: seat, request }).await;
             }
             Ok((Schema::Moderate, body)) => {
-                intake.took(body.len(), room, seat).await;
+                intake.took(body.len(), false, room, seat).await;
                 let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Moderate { from: seat, asked }).await;
             }
             Ok((Schema::Subscribe, body)) => {
-                intake.took(body.len(), room, seat).await;
+                intake.took(body.len(), false, room, seat).await;
                 let Ok(asked) = session::owned::<Subscribe>(&body) else { return Code::Malformed };
                 room.post(RoomInput::Subscribe { from: seat, asked }).await;
             }
@@ -159,7 +159,7 @@ async fn read_datagrams(
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
-    let most = limits::SESSION_DATAGRAMS_PER_SECOND.into();
+    let most = context.rates.messages.into();
     let mut rate = Bucket::new(now(), most, most);
     while let Ok(datagram) = connection.read_datagram().await {
         if rate.try_take(now()) {

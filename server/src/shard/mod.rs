@@ -63,6 +63,8 @@ pub struct ShardConfig {
     pub away_after: Duration,
     /// Egress budget of one recipient, bits a second.
     pub egress_bits_per_s: u64,
+    /// Messages that a link may send a second, on average; more are dropped.
+    pub messages_per_s: u32,
     /// Peers of one room that may speak at once.
     pub speakers: u16,
     /// Changes when the server restarts.
@@ -296,8 +298,8 @@ impl Shard {
             muted: false,
             ingress: Bucket::new(
                 now,
-                limits::MESSAGES_PER_SECOND.into(),
-                limits::MESSAGES_BURST.into(),
+                self.config.messages_per_s.into(),
+                limits::MESSAGES_BURST.max(self.config.messages_per_s / 2).into(),
             ),
             ingress_bytes: Bucket::new(
                 now,

@@ -7,6 +7,7 @@ mod calls;
 mod hall;
 mod lobby;
 mod moderation;
+mod rates;
 mod refusals;
 mod returns;
 mod room_state;

@@ -14,7 +14,7 @@ use nucleus_protocol::time::Time;
 use nucleus_server::config::SecondDevice;
 use nucleus_server::room::{
     Asks, Claim, Event, EventTarget, JoinRequest, Quota, Resume, Room, RoomConfig, RoomOutput,
-    Seat, Terms,
+    RoomRate, Seat, Terms,
 };
 use nucleus_server::shard::{LinkNews, PeerId};
 
@@ -62,6 +62,7 @@ impl Real {
             epoch: EPOCH,
             clock_epoch: EPOCH,
             quota: Quota::default(),
+            rate: RoomRate::default(),
             terms,
         };
         Self {

@@ -14,7 +14,7 @@ use nucleus_protocol::time::Time;
 use nucleus_server::config::{SecondDevice, Tick};
 use nucleus_server::room::{
     Asks, Event, EventTarget, JoinRequest, Listing, Quota, Resume, Room, RoomConfig, RoomOutput,
-    Seat, Terms,
+    RoomRate, Seat, Terms,
 };
 use nucleus_server::shard::strays::Neighbours;
 use nucleus_server::shard::{OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig};
@@ -73,6 +73,7 @@ impl World {
             },
             away_after: Duration::from_secs(10),
             egress_bits_per_s: 10_000_000,
+            messages_per_s: 1_000,
             speakers,
             clock_epoch: EPOCH,
         };
@@ -83,6 +84,7 @@ impl World {
             epoch: EPOCH,
             clock_epoch: EPOCH,
             quota: Quota::default(),
+            rate: RoomRate::default(),
             terms,
         };
         let now = Time::from_millis(1_000);
