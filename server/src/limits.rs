@@ -42,6 +42,12 @@ pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
 /// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
 /// Half of what may wait for a recipient, so that a replay leaves room for what comes after it.
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
+/// Events of a room that are kept for whoever comes later, and their bytes: what a newcomer reads before it
+/// sees anything, and with a full replay still less than may wait for a recipient.
+pub const HISTORY_EVENTS: usize = 256;
+/// See [`HISTORY_EVENTS`].
+pub const HISTORY_BYTES: usize = 64 << 10;
+const _: () = assert!(HISTORY_BYTES + EVENT_LOG_BYTES < EVENT_BACKLOG_BYTES);
 /// A link's silence is noticed at multiples of this: thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
 /// A peer is idle whose last word came so long after its last message ...

@@ -210,6 +210,11 @@ pub enum SendError {
         /// Peers allowed.
         limit: usize,
     },
+    /// A message of the bulk lane is not kept for whoever comes later.
+    #[error(
+        "a large message is not kept for whoever comes later: put what is to last into the state"
+    )]
+    NotKept,
     /// The target is not in the room.
     #[error("the addressed peer is not in the room")]
     UnknownPeer,

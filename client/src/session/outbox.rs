@@ -106,6 +106,9 @@ impl EventOutbox {
     /// [`Self::send`].
     pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         to.check(payload.len(), limits::MAX_BULK_MESSAGE)?;
+        if to == To::OthersAndLater {
+            return Err(SendError::NotKept);
+        }
         let pieces = pieces(payload, self.largest_piece());
         let event = |(piece, payload): (u8, &[u8])| {
             let (to, payload) = (to.clone(), payload.into());

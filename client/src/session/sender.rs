@@ -8,7 +8,7 @@ use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
     Code, EventUp, Lane, Leave, MESSAGE_HEADER, Moderate, StateRequest, Subscribe, TO_ALL,
-    TO_GROUP, TO_HOST, TO_LISTED, TO_OTHERS, encode, stream,
+    TO_GROUP, TO_HOST, TO_LATER, TO_LISTED, TO_OTHERS, encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -36,6 +36,10 @@ pub enum To {
     /// Whoever hears this group ([`crate::Room::subscribe`]) when the server takes the event, but for the
     /// sender, who need not be one of them.
     Group(Group),
+    /// Everybody but the sender, and whoever comes later: newcomers are told the newest 256 of these
+    /// events, and at most 64 KiB of them, by the server. Of a peer whose role may not make objects it is
+    /// for the others alone. Not on the bulk lane.
+    OthersAndLater,
 }
 
 /// What both halves of a session keep alive. When the last of them is dropped the connection closes,
@@ -191,6 +195,7 @@ fn event(
         To::Peers(peers) => (TO_LISTED, peers.into_iter().map(|peer| peer.0).collect()),
         To::Host => (TO_HOST, Vec::new()),
         To::Group(group) => (TO_GROUP, vec![group.number().into()]),
+        To::OthersAndLater => (TO_LATER, Vec::new()),
     };
     Ok(encode(&EventUp { target, channel, piece, peers, payload: payload.to_vec() }))
 }

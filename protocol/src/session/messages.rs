@@ -217,7 +217,8 @@ pub struct PeerPresence {
 /// A client sends an event.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventUp {
-    /// [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`] or [`TO_GROUP`].
+    /// [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`], [`TO_GROUP`] or, on the event stream,
+    /// [`TO_LATER`].
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
@@ -244,6 +245,8 @@ pub const TO_LISTED: u8 = 2;
 pub const TO_HOST: u8 = 3;
 /// Those who are in the group when the server takes the event, but for the sender.
 pub const TO_GROUP: u8 = 4;
+/// Everybody but the sender, and whoever comes later.
+pub const TO_LATER: u8 = 5;
 
 /// An event arrives.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -25,6 +25,8 @@ pub enum EventTarget {
     Host,
     /// Those who are in the group at this moment, but for the sender.
     Group(Group),
+    /// Everybody but the sender, and whoever comes later.
+    Later,
 }
 
 /// Whom the room takes an event for.
@@ -116,6 +118,11 @@ impl EventLog {
             LaneLog { entries: VecDeque::new(), bytes: 0, limit, forgotten: 0 }
         };
         Self { keep, sequence: 0, lanes: Lane::ALL.map(lane) }
+    }
+
+    /// Everything of a lane up to this number is gone.
+    pub(super) fn forgotten(&self, lane: Lane) -> u64 {
+        self.lanes[lane.index()].forgotten
     }
 
     /// Number of the newest event of either lane, 0 before the first.

@@ -7,6 +7,7 @@
 
 mod events;
 mod gate;
+mod history;
 mod holds;
 mod life;
 mod moderation;
@@ -40,6 +41,7 @@ use crate::shard::{LinkNews, PeerId};
 use events::EventLog;
 pub use events::{Event, EventTarget};
 use gate::Gate;
+use history::History;
 use holds::Holds;
 use moderation::Door;
 use peer::PeerState;
@@ -158,6 +160,7 @@ pub struct Room {
     slots: Slots,
     roster: RosterLog,
     events: EventLog,
+    history: History,
     door: Door,
     gate: Gate,
     holds: Holds,
@@ -182,6 +185,7 @@ impl Room {
         let mut room = Self {
             slots: Slots::new(),
             events: EventLog::new(config.peer_ttl),
+            history: History::default(),
             peers: BTreeMap::new(),
             expiries: VecDeque::new(),
             next_peer: 1,
@@ -393,6 +397,7 @@ impl Room {
         let Some(mut grant) = state.pending.take() else { return };
         grant.connection_id = id.0;
         grant.spare = spare.0;
+        let (last, new) = (state.last, !state.is_announced());
         let missed = Lane::ALL.map(|lane| self.events.since(lane, state.last[lane.index()], peer));
         let complete = missed.iter().all(|(complete, _)| *complete);
         let resumed = match (state.is_announced(), complete) {
@@ -430,6 +435,9 @@ impl Room {
         let room_epoch = self.config.epoch;
         let claim = Claim { room_epoch, peer, generation: seat.session };
         self.outputs.push_back(RoomOutput::Joined(seat, Box::new(joined), claim));
+        let kept = self.told_of_before(peer, last[Lane::Events.index()], new);
+        let kept = kept.into_iter().map(|m| RoomOutput::Event(seat, Lane::Events, m));
+        self.outputs.extend(kept);
         for (lane, (_, missed)) in Lane::ALL.into_iter().zip(missed) {
             let missed = missed.into_iter().map(|m| RoomOutput::Event(seat, lane, m));
             self.outputs.extend(missed);

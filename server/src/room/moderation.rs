@@ -84,7 +84,10 @@ impl Room {
     /// What an act changes of the shared state.
     fn change_state(&mut self, by: PeerId, asked: &Moderate) -> Option<StateUpdate> {
         match asked.act {
-            act::CLEAR => self.state.clear(by.0),
+            act::CLEAR => {
+                self.history.clear();
+                self.state.clear(by.0)
+            }
             act::HAND_OVER => Some(self.state.choose_host(by.0, asked.peer)),
             _ => None,
         }

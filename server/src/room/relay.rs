@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
-use nucleus_protocol::session::{self, Code, EventDown, StateReply, Subscribe, Throttled};
+use nucleus_protocol::session::{self, Code, EventDown, Lane, StateReply, Subscribe, Throttled};
 use nucleus_protocol::time::Time;
 
 use super::events::{Event, EventTarget, Recipients};
@@ -17,6 +17,7 @@ impl Room {
             return;
         }
         let Event { lane, target, channel, piece, payload } = event;
+        let later = target == EventTarget::Later;
         let to = self.recipients(from.peer, target).filter(|_| payload.len() <= MAX_EVENT_PAYLOAD);
         let Some(to) = to else { return self.remove(now, from.peer, Code::EventTooLarge) };
         let sender = self.peers.get_mut(&from.peer).filter(|p| p.is_in());
@@ -29,6 +30,8 @@ impl Room {
         let taken = &mut sender.taken[lane.index()];
         *taken = taken.wrapping_add(1);
         sender.arrived = true;
+        // What newcomers are told changes the room for them.
+        let keeps = later && lane == Lane::Events && sender.role.rights.objects;
         let event = EventDown {
             peer: from.peer.0,
             roster_version: since_version,
@@ -42,6 +45,9 @@ impl Room {
             if state.is_in() && to.include(from.peer, *peer) {
                 self.outputs.push_back(RoomOutput::Event(state.seat(*peer), lane, message.clone()));
             }
+        }
+        if keeps {
+            self.history.push(self.events.newest(), from.peer, message.clone());
         }
         self.events.push(now, lane, from.peer, to, message);
     }
@@ -68,6 +74,13 @@ impl Room {
         }
     }
 
+    /// What a peer is told of the time before its session: a newcomer what is kept for it, who comes back
+    /// what is kept of what it missed beyond what the log still has.
+    pub(super) fn told_of_before(&self, peer: PeerId, last: u64, new: bool) -> Vec<Bytes> {
+        let (after, to) = if new { (0, last) } else { (last, self.events.forgotten(Lane::Events)) };
+        self.history.between(after, to, peer).collect()
+    }
+
     /// The host of this moment, 0 = nobody.
     pub fn host(&self) -> PeerId {
         PeerId(self.state.host(&self.peers))
@@ -78,7 +91,7 @@ impl Room {
     fn recipients(&self, from: PeerId, target: EventTarget) -> Option<Recipients> {
         Some(match target {
             EventTarget::All => Recipients::All,
-            EventTarget::Others => Recipients::Others,
+            EventTarget::Others | EventTarget::Later => Recipients::Others,
             EventTarget::Listed(listed) => return Recipients::listed(listed),
             // Nobody has the number 0: an event to a host that is not there is for nobody.
             EventTarget::Host => Recipients::Listed(vec![self.host()]),

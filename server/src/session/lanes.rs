@@ -6,7 +6,7 @@ use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, Code, EventUp, Lane, PIECE_CONTINUES, PIECE_MORE, Schema, TO_ALL, TO_GROUP, TO_HOST,
-    TO_LISTED, TO_OTHERS, throttled,
+    TO_LATER, TO_LISTED, TO_OTHERS, throttled,
 };
 use quinn::{Connection, RecvStream};
 use tokio::sync::{oneshot, watch};
@@ -161,6 +161,7 @@ fn event(lane: Lane, body: &[u8]) -> Option<Event> {
             EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
         }
         TO_HOST => EventTarget::Host,
+        TO_LATER if lane == Lane::Events => EventTarget::Later,
         TO_GROUP => {
             let [number] = &event.peers[..] else { return None };
             EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)

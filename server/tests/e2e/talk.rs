@@ -1,6 +1,6 @@
 //! Groups, the host and voice through the client's own API.
 
-use nucleus_client::session::To;
+use nucleus_client::session::{SendError, To};
 use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Throttle, Voice, connect};
 use nucleus_server::token::{App, TokenRequest};
 
@@ -30,6 +30,37 @@ async fn events_find_the_host_and_a_group() {
     for (room, payload) in [(&a, &b"to a"[..]), (&a, b"to both"), (&b, b"to b"), (&b, b"to both")] {
         assert_eq!(event(room).await, (c.me(), payload.to_vec()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_late_hears_what_was_kept_for_it() {
+    let server = TestServer::start().await;
+    let role = |user: &str, role: &str| {
+        let base = TokenRequest::new(App::Atom, "tenant", user);
+        server.options(server.token_with(TokenRequest { role: role.into(), ..base }))
+    };
+    let host = connect(role("host", "host")).await.unwrap();
+    let observer = connect(role("observer", "observer")).await.unwrap();
+    for line in [&b"one"[..], b"two"] {
+        host.send_event(To::OthersAndLater, 1, line).await.unwrap();
+        host.send_event(To::Others, 1, b"now").await.unwrap();
+    }
+    observer.send_event(To::OthersAndLater, 1, b"not kept").await.unwrap();
+    for line in [&b"one"[..], b"now", b"two", b"now"] {
+        assert_eq!(event(&observer).await.1, line);
+    }
+    assert_eq!(event(&host).await.1, b"not kept");
+    let late = server.join("late").await;
+    host.send_event(To::All, 1, b"new").await.unwrap();
+    for line in [&b"one"[..], b"two", b"new"] {
+        assert_eq!(event(&late).await, (host.me(), line.to_vec()));
+    }
+    host.clear().await.unwrap();
+    let later = server.join("later").await;
+    host.send_event(To::All, 1, b"newer").await.unwrap();
+    assert_eq!(event(&later).await.1, b"newer");
+    let refused = host.send_bulk(To::OthersAndLater, 1, b"large").await;
+    assert_eq!(refused, Err(SendError::NotKept));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,7 @@ pub(crate) enum To {
     Listed(Vec<u32>),
     Host,
     Group(u8),
+    OthersAndLater,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -126,6 +127,7 @@ fn to() -> impl Strategy<Value = To> {
         prop::collection::vec(0..10u32, 0..4).prop_map(To::Listed),
         Just(To::Host),
         (0..3u8).prop_map(To::Group),
+        Just(To::OthersAndLater),
     ]
 }
 

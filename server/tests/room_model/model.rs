@@ -23,6 +23,8 @@ pub(crate) struct Model {
     log: Vec<Logged>,
     forgotten: [u64; 2],
     sequence: u64,
+    /// Events for whoever comes later, and who sent them.
+    kept: Vec<(u64, u32)>,
     pub(crate) state: StateModel,
     /// Users, and until when.
     bans: Vec<(u8, u64)>,
@@ -98,6 +100,7 @@ impl Model {
             log: Vec::new(),
             forgotten: [0; 2],
             sequence: 0,
+            kept: Vec::new(),
             state: StateModel::default(),
             bans: Vec::new(),
             locked: false,
@@ -224,6 +227,8 @@ impl Model {
         };
         self.places.push(place);
         self.begun.insert((peer, 1), (NEW_PEER, [0; 2]));
+        let kept = self.kept.iter().map(|(sequence, _)| *sequence).collect();
+        self.events.insert((peer, 1), [kept, Vec::new()]);
         self.tickets.push(((peer, 1), user));
         Ok(())
     }
@@ -249,6 +254,11 @@ impl Model {
         let how = if whole { RESUMED } else { RESUMED_WITH_LOSS };
         self.begun.insert(session, (how, place.taken));
         self.tickets.push((session, place.user));
+        for (kept, from) in &self.kept {
+            if *kept > last[0] && *kept <= self.forgotten[0] && *from != peer {
+                self.events.entry(session).or_default()[0].push(*kept);
+            }
+        }
         for event in &self.log {
             if event.sequence > last[event.lane] && event.to.contains(&peer) {
                 self.events.entry(session).or_default()[event.lane].push(event.sequence);
@@ -271,12 +281,15 @@ impl Model {
         let Some(sender) = self.connected(who) else { return };
         sender.taken[lane] += 1;
         sender.arrived = true;
-        let from = sender.peer;
+        let (from, keeps) = (sender.peer, ROLES[sender.role].1.objects);
         self.sequence += 1;
+        if matches!(to, To::OthersAndLater) && keeps && lane == 0 {
+            self.kept.push((self.sequence, from));
+        }
         let host = self.state.host(&self.present());
         let is_for = |place: &&Place| match to {
             To::All => true,
-            To::Others => from != place.peer,
+            To::Others | To::OthersAndLater => from != place.peer,
             To::Listed(listed) => listed.contains(&place.peer),
             To::Host => place.peer == host,
             To::Group(group) => from != place.peer && place.groups.contains(group),
@@ -309,6 +322,7 @@ impl Model {
         };
         if judged.is_ok() && what == act::CLEAR {
             self.state.clear();
+            self.kept.clear();
         }
         if judged.is_ok() && what == act::HAND_OVER {
             self.state.choose(target);

@@ -108,6 +108,7 @@ impl Real {
                     To::Listed(peers) => {
                         EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
                     }
+                    To::OthersAndLater => EventTarget::Later,
                     To::Host => EventTarget::Host,
                     To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };

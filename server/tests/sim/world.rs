@@ -244,7 +244,7 @@ impl World {
             let there = self.clients[to].peer.unwrap();
             let wanted = match target {
                 EventTarget::All => true,
-                EventTarget::Others => to != from,
+                EventTarget::Others | EventTarget::Later => to != from,
                 EventTarget::Listed(listed) => listed.contains(&there),
                 EventTarget::Host => there == self.room.host(),
                 EventTarget::Group(group) => to != from && self.hears[to].contains(*group),
