@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     Furnish(u32),
     /// So many guests come into the first room, evenly spread over the time, and stay.
     Guests(u32, Duration),
+    /// So many others look for a room at once, or make one.
+    Match(u32),
+    /// So many pairs of others call each other at once.
+    Calls(u32),
     /// Everybody in the first room hands in the roster that he has at this moment.
     Inspect,
 }
@@ -50,6 +54,16 @@ impl Trouble {
         let come = |fault: &Fault| match fault {
             Fault::Furnish(_) => 1,
             Fault::Guests(count, _) => *count,
+            _ => 0,
+        };
+        self.script.iter().map(|(_, fault)| come(fault)).sum()
+    }
+
+    /// Others who will look for rooms or call each other.
+    pub(crate) fn meeting(&self) -> u32 {
+        let come = |fault: &Fault| match fault {
+            Fault::Match(count) => *count,
+            Fault::Calls(pairs) => 2 * pairs,
             _ => 0,
         };
         self.script.iter().map(|(_, fault)| come(fault)).sum()

@@ -52,6 +52,7 @@ pub(crate) struct Findings {
     pub(crate) troubles: BTreeMap<String, u64>,
     pub(crate) storms: Option<storm::Outcome>,
     pub(crate) guests: Option<report::Guests>,
+    pub(crate) meetings: Option<report::Meetings>,
 }
 
 /// The server's process and counters at both ends of the window.
@@ -243,6 +244,7 @@ pub(crate) fn figures(
         p99_ms: ms(storms.joins.value_at_quantile(0.99)),
     });
     report.guests.clone_from(&findings.guests);
+    report.meetings.clone_from(&findings.meetings);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();

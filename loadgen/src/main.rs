@@ -15,6 +15,7 @@ mod gaps;
 mod guest_links;
 mod guests;
 mod headset;
+mod meetings;
 mod member;
 mod metrics;
 mod nearest;

@@ -46,6 +46,9 @@ pub(crate) struct Report {
     /// Who came into the first room while the run was under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guests: Option<Guests>,
+    /// Who found each other meanwhile, by a match or by calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meetings: Option<Meetings>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -103,6 +106,19 @@ pub(crate) struct Guests {
     /// present.
     pub(crate) rosters: u64,
     pub(crate) rosters_right: u64,
+}
+
+/// Who found each other.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Meetings {
+    pub(crate) expected: u64,
+    /// Those who came into a room, and how long after they began to look or to call.
+    pub(crate) met: u64,
+    pub(crate) met_ms: Latency,
+    /// The rooms, and how many came into the least and the most popular one.
+    pub(crate) rooms: u64,
+    pub(crate) smallest: u64,
+    pub(crate) largest: u64,
 }
 
 /// The poses of those whom the fault does not concern.
@@ -236,6 +252,7 @@ impl Report {
             others: Some(Others::default()),
             storm: Some(Joins::default()),
             guests: Some(Guests::default()),
+            meetings: Some(Meetings::default()),
             ..Report::new()
         }
     }

@@ -15,6 +15,7 @@ use crate::events::EventBook;
 use crate::faults::{Fault, Trouble};
 use crate::figures::{Findings, ServerWatch, figures};
 use crate::guests::{Guests, RosterBook};
+use crate::meetings::Meetings;
 use crate::plan::Plan;
 use crate::progress::Ticker;
 use crate::report::Report;
@@ -57,7 +58,7 @@ pub(crate) enum RunError {
 /// A server is killed only when it is our own.
 pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> {
     let plan = Arc::new(Plan::new(args, &trouble, Clock::new().now()));
-    raise_file_limit(&plan)?;
+    raise_file_limit(&plan, trouble.meeting())?;
     let mut embedded = None;
     let target = match &args.server.target {
         Some(host_port) => Target::given(host_port, &args.server)?,
@@ -71,6 +72,9 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
     if trouble.storms() {
         run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
+    if trouble.meeting() > 0 {
+        run.meetings = Some(Meetings::new(run.crew.clone()).map_err(RunError::Threads)?);
+    }
     if trouble.guests() > 0 {
         run.guests = Some(Guests::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
@@ -81,11 +85,12 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
     Ok(run.finish(args))
 }
 
-fn raise_file_limit(plan: &Plan) -> Result<(), RunError> {
-    let needed = 2 * u64::from(plan.headsets + plan.guests) + SPARE_FILES;
+/// Of those who meet beside the run, each has a session in the hall and one in a room.
+fn raise_file_limit(plan: &Plan, meeting: u32) -> Result<(), RunError> {
+    let headsets = plan.headsets + plan.guests + 2 * meeting;
+    let needed = 2 * u64::from(headsets) + SPARE_FILES;
     // Where the limit is unknown, the sockets themselves will tell.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
-    let headsets = plan.headsets;
     if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
 }
 
@@ -106,6 +111,7 @@ struct Run {
     /// Where the script has any.
     storms: Option<Storms>,
     guests: Option<Guests>,
+    meetings: Option<Meetings>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -159,6 +165,7 @@ impl Run {
             script: Vec::new(),
             storms: None,
             guests: None,
+            meetings: None,
             embedded,
         })
     }
@@ -226,6 +233,8 @@ impl Run {
             Fault::Guests(count, span) => {
                 return guests.into_iter().for_each(|g| g.invite(count, span));
             }
+            Fault::Match(count) => return self.meetings.iter_mut().for_each(|m| m.match_up(count)),
+            Fault::Calls(pairs) => return self.meetings.iter_mut().for_each(|m| m.call(pairs)),
             Fault::Inspect => return self.crew.inspections.send_modify(|count| *count += 1),
             _ => {}
         }
@@ -279,6 +288,7 @@ impl Run {
         self.ticker.end();
         let members = self.plan.members(0);
         self.findings.guests = self.guests.take().map(|guests| guests.end(members));
+        self.findings.meetings = self.meetings.take().map(Meetings::end);
         self.findings.state = self.crew.states.figures();
         self.findings.joins = Some(self.crew.log.joins());
         self.findings.rejoins = Some(self.crew.log.rejoins());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Figure, at_most};
 use crate::faults::{Fault, Trouble};
+use crate::meetings::MATCHED;
 use crate::report::{Guests, Latency, Recovery, Report};
 
 /// A scenario.
@@ -47,12 +48,15 @@ const LATE: u32 = 5;
 /// after the last has come.
 const CROWD: (u32, Duration) = (1_000, seconds(10));
 const CROWD_LOOK: Duration = seconds(12);
+/// Those who look for a room at once, and pairs who call each other at once.
+const SEEKERS: u32 = 300;
+const PAIRS: u32 = 100;
 /// Of a training, how many are asleep, on the move and back again meanwhile.
 const SLEEPERS: f64 = 0.1;
 /// Times that they sleep.
 const SLEEPS: f64 = 2.0;
 
-pub(super) const SCENARIOS: [Scenario; 10] = [
+pub(super) const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "blocked-realtime",
         about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
@@ -265,6 +269,51 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
             limit: 2.0,
             of: |r| r.channels.pose.channel.latency_ms.p99,
         }),
+    },
+    Scenario {
+        name: "match",
+        about: "300 look for a room of 10 at once, or make one: the rooms are full, and no more than needed",
+        run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
+        trouble: |_| Trouble {
+            script: vec![(seconds(1), Fault::Match(SEEKERS))],
+            ..Trouble::default()
+        },
+        judge: |r, _| {
+            let met = r.meetings.clone().unwrap_or_default();
+            let spare = met.rooms as f64 - f64::from(SEEKERS / MATCHED);
+            let mut figures = vec![
+                at_most("without a room", (met.expected - met.met) as f64, 0.0),
+                at_most("more rooms than needed", spare, 0.0),
+                at_most("largest room", met.largest as f64, f64::from(MATCHED)),
+                at_most("from the first packet into the room, p99, ms", met.met_ms.p99, 5_000.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: None,
+    },
+    Scenario {
+        name: "calls",
+        about: "100 pairs call each other at once, every fourth from both sides",
+        run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
+        trouble: |_| Trouble {
+            script: vec![(seconds(1), Fault::Calls(PAIRS))],
+            ..Trouble::default()
+        },
+        judge: |r, _| {
+            let met = r.meetings.clone().unwrap_or_default();
+            let alone = f64::from(2 * PAIRS) - met.met as f64;
+            let rooms = (met.rooms as f64 - f64::from(PAIRS)).abs();
+            let mut figures = vec![
+                at_most("not in a call's room", alone, 0.0),
+                at_most("rooms more or less than calls", rooms, 0.0),
+                at_most("largest room", met.largest as f64, 2.0),
+                at_most("from the call into its room, p99, ms", met.met_ms.p99, 5_000.0),
+            ];
+            figures.extend(intact(r));
+            figures
+        },
+        ratio: None,
     },
     Scenario {
         name: "restart",

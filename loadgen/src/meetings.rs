@@ -1,0 +1,200 @@
+//! Those who find each other while a run is under way: by a match, or by calls. Through the client's own
+//! API, as an application would, on threads of low priority, as the storms' are.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use nucleus_client::{
+    ConnectOptions, EnterOptions, Hall, HallEvent, Query, Room, RoomOptions, connect, enter,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
+
+use crate::report;
+use crate::sessions::{Crew, lock};
+use crate::tally;
+
+/// As of those who come in storms.
+const NICE: i32 = 10;
+/// In front of their numbers: nobody else of a run has one so high.
+const FIRST: u32 = 1 << 26;
+/// Peers of a room that matching fills.
+pub(crate) const MATCHED: u32 = 10;
+/// In so many pairs both call at once.
+const CROSSING: u32 = 4;
+/// A call that has not come about in this time has failed.
+const CALL_TIME: Duration = Duration::from_secs(20);
+/// Until everybody has left.
+const LEAVE_TIME: Duration = Duration::from_secs(10);
+
+/// The meetings of one run.
+pub(crate) struct Meetings {
+    runtime: Runtime,
+    crew: Arc<Crew>,
+    expected: u32,
+    book: Arc<Mutex<Book>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Book {
+    /// µs that each took to be in its room.
+    met: Histogram<u64>,
+    /// Who matching has brought into which room, and the members of each call.
+    rooms: BTreeMap<String, u32>,
+    /// Of both, so that nobody leaves before everybody has come.
+    inside: Vec<Room>,
+}
+
+impl Meetings {
+    /// None yet.
+    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("meetings")
+            .on_thread_start(|| {
+                // At ordinary priority they only cost the generator more.
+                let _ = nucleus_net::set_thread_nice(NICE);
+            })
+            .enable_all()
+            .build()?;
+        let book = Book { met: tally::histogram(), rooms: BTreeMap::new(), inside: Vec::new() };
+        let book = Arc::new(Mutex::new(book));
+        Ok(Meetings { runtime, crew, expected: 0, book, tasks: Vec::new() })
+    }
+
+    /// So many look for a room at once, or make one.
+    pub(crate) fn match_up(&mut self, count: u32) {
+        self.expected += count;
+        for number in 0..count {
+            let (crew, book) = (self.crew.clone(), self.book.clone());
+            self.tasks.push(self.runtime.spawn(async move {
+                if let Err(error) = matched(&crew, FIRST + number, &book).await {
+                    crew.log.trouble(format!("a match failed: {error}"));
+                }
+            }));
+        }
+    }
+
+    /// So many pairs call each other at once, when all are there.
+    pub(crate) fn call(&mut self, pairs: u32) {
+        self.expected += 2 * pairs;
+        let there = Arc::new(Barrier::new(2 * pairs as usize));
+        for number in 0..2 * pairs {
+            let party = Party { crew: self.crew.clone(), book: self.book.clone(), number };
+            let there = there.clone();
+            self.tasks.push(self.runtime.spawn(async move {
+                let crew = party.crew.clone();
+                let met = tokio::time::timeout(CALL_TIME, party.meet(&there)).await;
+                let met = met.unwrap_or_else(|_| Err("no answer in time".into()));
+                if let Err(error) = met {
+                    crew.log.trouble(format!("a call failed: {error}"));
+                }
+            }));
+        }
+    }
+
+    /// Everybody leaves.
+    pub(crate) fn end(self) -> report::Meetings {
+        let (tasks, book) = (self.tasks, self.book.clone());
+        self.runtime.block_on(async {
+            let leaving = async {
+                for task in tasks {
+                    // One that failed has said so.
+                    let _ = task.await;
+                }
+                let rooms = std::mem::take(&mut lock(&book).inside);
+                for room in &rooms {
+                    room.leave().await;
+                }
+            };
+            let _in_time = tokio::time::timeout(LEAVE_TIME, leaving).await;
+        });
+        self.runtime.shutdown_background();
+        let book = lock(&self.book);
+        report::Meetings {
+            expected: self.expected.into(),
+            met: book.met.len(),
+            rooms: book.rooms.len() as u64,
+            smallest: book.rooms.values().min().copied().unwrap_or(0).into(),
+            largest: book.rooms.values().max().copied().unwrap_or(0).into(),
+            met_ms: report::Latency::new(&book.met),
+        }
+    }
+}
+
+impl Book {
+    fn note(&mut self, took: u64, room: Room) {
+        self.met.saturating_record(took);
+        *self.rooms.entry(room.name().to_owned()).or_default() += 1;
+        self.inside.push(room);
+    }
+}
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+async fn matched(crew: &Crew, number: u32, book: &Mutex<Book>) -> Result<(), Trouble> {
+    let begun = crew.shared.clock.now();
+    let options = ConnectOptions::new(crew.target.address.to_string(), token(crew, number)?)
+        .match_or_create(Query::new().equals("what", "a match"))
+        .options(
+            RoomOptions::new().capacity(MATCHED as u16).listed(["what"]).field("what", "a match"),
+        );
+    let room = connect(options).await?;
+    lock(book).note(crew.shared.clock.now() - begun, room);
+    Ok(())
+}
+
+fn token(crew: &Crew, number: u32) -> Result<String, Trouble> {
+    crew.target.tokens.token(number).map_err(|error| error.to_string().into())
+}
+
+/// One of a pair: the first of them calls, the second is called.
+struct Party {
+    crew: Arc<Crew>,
+    book: Arc<Mutex<Book>>,
+    number: u32,
+}
+
+impl Party {
+    async fn meet(self, there: &Barrier) -> Result<(), Trouble> {
+        let address = self.crew.target.address.to_string();
+        let entering = async {
+            let token = token(&self.crew, FIRST + self.number)?;
+            Ok::<_, Trouble>(enter(EnterOptions::new(address.as_str(), token)).await?)
+        };
+        // The others wait for it, whatever becomes of it.
+        let entered = entering.await;
+        there.wait().await;
+        let hall = entered?;
+        let begun = self.crew.shared.clock.now();
+        let both = (self.number / 2).is_multiple_of(CROSSING);
+        if self.number.is_multiple_of(2) || both {
+            let other = format!("h{}", FIRST + (self.number ^ 1));
+            hall.start(&[other.as_str()], "pump 3 leaks").await?;
+        }
+        let name = taken(&hall).await?;
+        let options = ConnectOptions::new(address, token(&self.crew, FIRST + self.number)?);
+        let room = connect(options.room(name).join_only()).await?;
+        lock(&self.book).note(self.crew.shared.clock.now() - begun, room);
+        // Whoever leaves the hall first would end the call for the other.
+        self.crew.leave.subscribe().wait_for(|leave| *leave).await?;
+        hall.leave().await;
+        Ok(())
+    }
+}
+
+/// The room of the call that comes about.
+async fn taken(hall: &Hall) -> Result<String, Trouble> {
+    while let Some(event) = hall.next().await {
+        match event {
+            HallEvent::Incoming { call, .. } => hall.accept(call).await?,
+            HallEvent::Accepted { room, .. } => return Ok(room),
+            HallEvent::Ended { code, .. } => return Err(format!("it ended: {code:?}").into()),
+            _ => {}
+        }
+    }
+    Err("the hall is closed".into())
+}
