@@ -246,7 +246,8 @@ async fn write_events(
             };
             stream.write_chunk(message).await.ok()
         };
-        match timeout(age, write).await {
+        // Most sessions wait above for good: what writing takes is on the heap while it lasts.
+        match Box::pin(timeout(age, write)).await {
             Ok(Some(())) => queue.written(len),
             Ok(None) => return broken().await,
             Err(_) => return Code::SlowConsumer,
@@ -263,7 +264,7 @@ async fn write_state(
 ) -> Code {
     let mut stream = None;
     while let Some(message) = queue.next().await {
-        // Most sessions wait here for good: what writing takes is on the heap while it lasts.
+        // As above.
         match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
             Written::All => {}
             Written::Refused => return pass_over(queue).await,
