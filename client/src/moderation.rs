@@ -33,6 +33,10 @@ pub enum Act {
     Lock,
     /// The same, undone.
     Unlock,
+    /// [`crate::Room::hide`]
+    Hide,
+    /// The same, undone.
+    Show,
     /// [`crate::Room::mute`]
     Mute,
     /// [`crate::Room::unmute`]
@@ -45,6 +49,8 @@ pub enum Act {
     Clear,
     /// [`crate::Room::hand_over`]
     HandOver,
+    /// [`crate::Room::end`]
+    End,
     /// One that this version does not know, by its number.
     Other(u8),
 }
@@ -55,12 +61,15 @@ impl From<u8> for Act {
             act::KICK => Act::Kick,
             act::LOCK => Act::Lock,
             act::UNLOCK => Act::Unlock,
+            act::HIDE => Act::Hide,
+            act::SHOW => Act::Show,
             act::MUTE => Act::Mute,
             act::UNMUTE => Act::Unmute,
             act::MUTE_ALL => Act::MuteAll,
             act::UNMUTE_ALL => Act::UnmuteAll,
             act::CLEAR => Act::Clear,
             act::HAND_OVER => Act::HandOver,
+            act::END => Act::End,
             other => Act::Other(other),
         }
     }

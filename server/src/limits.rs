@@ -202,6 +202,9 @@ pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
 pub const JOIN_TRIES: usize = 3;
 /// Pause between two looks at rooms that are closing.
 pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
+/// How long the session of a peer that a moderator puts out stays, until the peer has the `Audit` that says
+/// so: a slow round trip.
+pub const LAST_ACT_TIME: Duration = Duration::from_millis(500);
 /// How long ending sessions may take to say their code before the endpoints close.
 pub const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a drain waits for closing connections.

@@ -156,10 +156,8 @@ impl SessionReceiver {
             read = self.state.next() => Step::State(read),
             read = events.next() => Step::Lane(Lane::Events, read),
             kind = kind(&mut self.opening) => Step::Kind(kind),
-            stream = self.shared.connection.accept_uni(), if accept => match stream {
-                Ok(stream) => Step::Opened(stream),
-                Err(error) => Step::Lost(error),
-            },
+            // Why there are no more, the connection's end says, behind what has come of the bulk lane.
+            Ok(stream) = self.shared.connection.accept_uni(), if accept => Step::Opened(stream),
             read = bulk.next() => Step::Lane(Lane::Bulk, read),
             error = self.shared.connection.closed() => Step::Lost(error),
         }

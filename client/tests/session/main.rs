@@ -53,6 +53,40 @@ async fn joins_sends_and_leaves() {
     tokio::join!(serve, live);
 }
 
+/// Also on the bulk lane, which is read last.
+#[tokio::test]
+async fn what_had_arrived_before_the_end_is_given_out() {
+    let (endpoint, pin) = endpoint();
+    let serve = async {
+        let server = Server::admit(endpoint.clone()).await;
+        for kind in [stream::BULK, stream::EVENTS] {
+            let mut lane = server.connection.open_uni().await.unwrap();
+            lane.write_all(&[kind]).await.unwrap();
+            for _ in 0..3 {
+                lane.write_all(&encode(&event(4))).await.unwrap();
+            }
+            lane.finish().unwrap();
+            // The client has it all.
+            lane.stopped().await.unwrap();
+        }
+        server.connection.close(0u32.into(), b"bye");
+    };
+    let live = async {
+        let (sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
+        sender.closed().await;
+        let mut had = [0; 2];
+        loop {
+            match receiver.next().await {
+                SessionEvent::Event(_) => had[0] += 1,
+                SessionEvent::Bulk(_) => had[1] += 1,
+                other => break assert!(matches!(other, SessionEvent::Closed { .. })),
+            }
+        }
+        assert_eq!(had, [3, 3]);
+    };
+    tokio::join!(serve, live);
+}
+
 fn event(roster_version: u32) -> EventDown {
     let sequence = roster_version.into();
     EventDown { peer: 2, roster_version, sequence, channel: 0, piece: 0, payload: vec![] }

@@ -1,6 +1,7 @@
 //! Reliable events on their way through a room, and the newest of them for those who come back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub(super) enum Recipients {
     All,
     Others,
     /// Each once, in order.
-    Listed(Vec<PeerId>),
+    Listed(Arc<[PeerId]>),
 }
 
 impl Recipients {
@@ -46,7 +47,8 @@ impl Recipients {
         }
         listed.sort_unstable();
         listed.dedup();
-        Some(Recipients::Listed(listed))
+        // A list that named one peer a thousand times takes no more than one that names him once.
+        Some(Recipients::Listed(listed.into()))
     }
 
     /// Whether an event of `from` is for `peer`.
@@ -85,7 +87,7 @@ struct Entry {
 impl Entry {
     fn cost(&self) -> usize {
         let listed = match &self.to {
-            Recipients::Listed(listed) => listed.len() * size_of::<PeerId>(),
+            Recipients::Listed(listed) => size_of_val(&**listed),
             _ => 0,
         };
         self.message.len() + listed + size_of::<Entry>()
@@ -233,6 +235,8 @@ mod tests {
     fn too_many_targets_are_refused() {
         let listed = |n: u32| Recipients::listed((0..n).map(PeerId).collect());
         assert!(listed(1_024).is_some() && listed(1_025).is_none());
+        let repeated = Recipients::listed(vec![PeerId(1); 1_024]);
+        assert_eq!(repeated, Recipients::listed(vec![PeerId(1)]));
     }
 
     /// A lane full of pieces costs nobody an event.

@@ -4,6 +4,7 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_BULK_MESSAGE;
 use nucleus_protocol::session::{self, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
 
+use super::events::Recipients;
 use super::{JoinRequest, Role};
 use crate::shard::PeerId;
 
@@ -29,6 +30,14 @@ pub struct Claim {
     pub generation: u32,
 }
 
+/// A message of the bulk lane that is not whole yet.
+struct Begun {
+    /// That have come.
+    bytes: usize,
+    /// Whom its beginning was for.
+    to: Recipients,
+}
+
 pub(super) struct PeerState {
     pub(super) session: u32,
     pub(super) slot: u16,
@@ -47,8 +56,8 @@ pub(super) struct PeerState {
     pub(super) arrived: bool,
     /// Events taken from the peer by lane, wrapping.
     pub(super) taken: [u32; 2],
-    /// Bytes of the message of which pieces have come and more are to follow.
-    begun: usize,
+    /// The message of which pieces have come and more are to follow.
+    begun: Option<Begun>,
     /// The groups that it hears.
     pub(super) groups: GroupSet,
     pub(super) away: bool,
@@ -74,7 +83,7 @@ impl PeerState {
             last: [last_event; 2],
             arrived: false,
             taken: [0; 2],
-            begun: 0,
+            begun: None,
             groups: GroupSet::default(),
             away: false,
             muted: false,
@@ -111,12 +120,21 @@ impl PeerState {
         self.lost = false;
     }
 
-    /// Counts a piece of the peer's; whether its message may still be one.
-    pub(super) fn takes_piece(&mut self, piece: u8, len: usize) -> bool {
-        let before = if piece & PIECE_CONTINUES == 0 { 0 } else { self.begun };
-        let all = before + len;
-        self.begun = if piece & PIECE_MORE == 0 { 0 } else { all };
-        all <= MAX_BULK_MESSAGE
+    /// Counts a piece of the peer's, and says whom it is for: the rest of a message goes where its beginning
+    /// went, or a receiver would join pieces of two. `None`: its message is too large.
+    pub(super) fn takes_piece(
+        &mut self,
+        piece: u8,
+        len: usize,
+        to: Recipients,
+    ) -> Option<Recipients> {
+        let begun = self.begun.take().filter(|_| piece & PIECE_CONTINUES != 0);
+        let Begun { bytes, to } = begun.unwrap_or(Begun { bytes: 0, to });
+        let bytes = bytes + len;
+        if piece & PIECE_MORE != 0 {
+            self.begun = Some(Begun { bytes, to: to.clone() });
+        }
+        (bytes <= MAX_BULK_MESSAGE).then_some(to)
     }
 
     pub(super) fn presence(&self) -> u8 {

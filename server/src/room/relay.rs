@@ -24,9 +24,11 @@ impl Room {
         let Some((since_version, sender)) = sender.and_then(|p| Some((p.since_version?, p))) else {
             return;
         };
-        if !sender.takes_piece(piece, payload.len()) {
-            return self.remove(now, from.peer, Code::EventTooLarge);
-        }
+        let to = match lane {
+            Lane::Events => Some(to),
+            Lane::Bulk => sender.takes_piece(piece, payload.len(), to),
+        };
+        let Some(to) = to else { return self.remove(now, from.peer, Code::EventTooLarge) };
         let taken = &mut sender.taken[lane.index()];
         *taken = taken.wrapping_add(1);
         sender.arrived = true;
@@ -94,7 +96,7 @@ impl Room {
             EventTarget::Others | EventTarget::Later => Recipients::Others,
             EventTarget::Listed(listed) => return Recipients::listed(listed),
             // Nobody has the number 0: an event to a host that is not there is for nobody.
-            EventTarget::Host => Recipients::Listed(vec![self.host()]),
+            EventTarget::Host => Recipients::Listed([self.host()].into()),
             EventTarget::Group(group) => {
                 let members = self.peers.iter().filter(|(_, p)| p.groups.contains(group));
                 let others = members.map(|(peer, _)| *peer).filter(|peer| *peer != from);

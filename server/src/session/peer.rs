@@ -59,6 +59,8 @@ impl PeerSession {
             context.clone(),
         ));
         let end = tokio::select! {
+            // The writing is over as well when the room has ended the session.
+            biased;
             code = ended(queues.end) => End::Room(code),
             code = read_control(receive, &room, seat, &context, lanes_seen) => End::Fault(code),
             code = read_lanes(&connection, &room, seat, &context, lanes) => End::Fault(code),
@@ -67,6 +69,10 @@ impl PeerSession {
             code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
             error = connection.closed() => End::Connection(error),
         };
+        if let End::Room(Code::Kicked | Code::RoomEnded) = end {
+            // A connection that is closed sends nothing more: whom a moderator puts out hears of it first.
+            let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
+        }
         writing.abort();
         let code = match end {
             End::Room(code) => code,
@@ -187,6 +193,7 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<(Instant, 
 }
 
 /// `Welcome` waits for the first message, which is `Joined`: a datagram and its acknowledgement less.
+/// Returns when the room has said its last and the client has it.
 async fn write_control(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
@@ -198,7 +205,10 @@ async fn write_control(
             return broken().await;
         }
     }
-    broken().await
+    // Fails only for a stream that is over already.
+    let _finished = stream.finish();
+    let _had = stream.stopped().await;
+    Code::Internal
 }
 
 /// Writes the session's streams. A large snapshot fills what QUIC takes at once, for all of them

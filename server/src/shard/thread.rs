@@ -257,20 +257,7 @@ impl ShardThread {
             }
             self.undelivered.push_back(event);
         }
-        let mut full = Vec::new();
-        self.undelivered.retain(|event| {
-            // A room's events stay in order: behind one that must wait, all of them do.
-            if full.contains(&event.room) {
-                return true;
-            }
-            let Some(room) = self.rooms.get(&event.room) else { return false };
-            let sent = room.try_send(RoomInput::Link(event.seat, event.what));
-            let wait = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
-            if wait {
-                full.push(event.room);
-            }
-            wait
-        });
+        deliver(&mut self.undelivered, &self.rooms);
     }
 
     fn report_load(&mut self, now: Time) {
@@ -324,6 +311,29 @@ impl ShardThread {
     }
 }
 
+/// Posts what the rooms have a place for; the rest waits, but for hints.
+fn deliver(
+    undelivered: &mut VecDeque<ShardEvent>,
+    rooms: &HashMap<RoomId, mpsc::Sender<RoomInput>>,
+) {
+    let mut full = Vec::new();
+    undelivered.retain(|event| {
+        // Each link gives one a second, for as long as its peer likes.
+        let hint = matches!(event.what, LinkNews::Throttled(_));
+        // A room's events stay in order: behind one that must wait, all of them do.
+        if full.contains(&event.room) {
+            return !hint;
+        }
+        let Some(room) = rooms.get(&event.room) else { return false };
+        let sent = room.try_send(RoomInput::Link(event.seat, event.what));
+        let wait = matches!(sent, Err(mpsc::error::TrySendError::Full(_))) && !hint;
+        if wait {
+            full.push(event.room);
+        }
+        wait
+    });
+}
+
 fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
     let report = socket.send(batch);
     if report.gso_disabled_now {
@@ -331,4 +341,31 @@ fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
     }
     batch.clear();
     report.dropped + report.failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::Seat;
+
+    /// However long a room is busy: what it will be told stays a few for each link.
+    #[test]
+    fn a_busy_room_is_told_no_hints() {
+        let (sender, mut mailbox) = mpsc::channel(1);
+        let rooms = HashMap::from([(RoomId(1), sender)]);
+        let seat = Seat { peer: PeerId(1), session: 1 };
+        let event = |what| ShardEvent { room: RoomId(1), seat, what };
+        let mut undelivered = VecDeque::from([LinkNews::Heard, LinkNews::Quiet].map(event));
+        for _ in 0..1_000 {
+            undelivered.push_back(event(LinkNews::Throttled(1)));
+            deliver(&mut undelivered, &rooms);
+        }
+        assert_eq!(undelivered, [event(LinkNews::Quiet)]);
+        for expected in [LinkNews::Heard, LinkNews::Quiet] {
+            let Ok(RoomInput::Link(_, what)) = mailbox.try_recv() else { panic!("nothing came") };
+            assert_eq!(what, expected);
+            deliver(&mut undelivered, &rooms);
+        }
+        assert!(undelivered.is_empty() && mailbox.try_recv().is_err());
+    }
 }

@@ -120,3 +120,22 @@ async fn a_room_is_cleared_and_handed_over_and_everybody_hears_of_it() {
     }
     assert_eq!(closed(&host).await, Some(Code::Kicked));
 }
+
+/// Of its end, too: the last word of a session arrives before its close.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_hears_who_has_ended_the_room() {
+    let server = TestServer::start().await;
+    for _ in 0..20 {
+        let (host, guest) =
+            (join(&server, "host", "host").await, join(&server, "guest", "participant").await);
+        host.end().await.unwrap();
+        for room in [&host, &guest] {
+            let audit = until(room, |event| match event {
+                RoomEvent::Moderated(audit) => Some((audit.act, audit.by, audit.peer)),
+                _ => None,
+            });
+            assert_eq!(audit.await, (Act::End, host.me(), None));
+            assert_eq!(closed(room).await, Some(Code::RoomEnded));
+        }
+    }
+}

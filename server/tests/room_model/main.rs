@@ -61,6 +61,8 @@ pub(crate) enum Op {
         who: usize,
         target: To,
         lane: usize,
+        /// Of a larger message; on the bulk lane alone.
+        piece: u8,
         stale: bool,
     },
     /// Takes these groups, and no others.
@@ -103,8 +105,10 @@ fn op() -> impl Strategy<Value = Op> {
         3 => who.clone().prop_map(|who| Op::Lost { who }),
         4 => (0..20usize, [0..4u64, 0..4u64]).prop_map(|(ticket, behind)| Op::Resume { ticket, behind }),
         2 => who.clone().prop_map(|who| Op::Leave { who }),
-        8 => (who.clone(), to(), 0..2usize, stale())
-            .prop_map(|(who, target, lane, stale)| Op::Event { who, target, lane, stale }),
+        8 => (who.clone(), to(), 0..2usize, 0..4u8, stale())
+            .prop_map(|(who, target, lane, piece, stale)| {
+                Op::Event { who, target, lane, piece: piece * lane as u8, stale }
+            }),
         3 => (who.clone(), prop::collection::vec(0..3u8, 0..3))
             .prop_map(|(who, groups)| Op::Subscribe { who, groups }),
         8 => (who.clone(), prop::collection::vec(operation(), 0..4), stale())

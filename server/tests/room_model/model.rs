@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use nucleus_protocol::session::{
-    AWAY, Code, MODERATOR, MUTED, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, SELF_MUTED, act,
+    AWAY, Code, MODERATOR, MUTED, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED,
+    RESUMED_WITH_LOSS, SELF_MUTED, act,
 };
 
 use nucleus_server::room::Rights;
@@ -63,7 +64,9 @@ pub(crate) struct Place {
     redeemed: u32,
     last: [u64; 2],
     taken: [u32; 2],
-    groups: Vec<u8>,
+    pub(crate) groups: Vec<u8>,
+    /// Whom the message is for of which a piece has come and more follow.
+    begun: Option<To>,
     arrived: bool,
     pub(crate) away: bool,
     pub(crate) lost_at: Option<u64>,
@@ -149,7 +152,7 @@ impl Model {
                 self.remove(peer.into_iter().collect(), Code::Left);
             }
             Op::Event { stale: true, .. } | Op::State { stale: true, .. } => {}
-            Op::Event { who, target, lane, .. } => self.event(*who, target, *lane),
+            Op::Event { who, target, lane, piece, .. } => self.event(*who, target, *lane, *piece),
             Op::Subscribe { who, groups } => {
                 let version = self.state.version;
                 let Some(place) = self.connected(*who) else { return };
@@ -221,6 +224,7 @@ impl Model {
             last,
             taken,
             groups,
+            begun: None,
             arrived,
             away,
             lost_at,
@@ -277,22 +281,39 @@ impl Model {
         (place.lost_at, place.away) = (Some(now), true);
     }
 
-    fn event(&mut self, who: usize, to: &To, lane: usize) {
+    fn event(&mut self, who: usize, to: &To, lane: usize, piece: u8) {
+        let host = self.state.host(&self.present());
+        let places = self.places.clone();
         let Some(sender) = self.connected(who) else { return };
         sender.taken[lane] += 1;
         sender.arrived = true;
         let (from, keeps) = (sender.peer, ROLES[sender.role].1.objects);
+        let later = matches!(to, To::OthersAndLater) && keeps && lane == 0;
+        let to = match to {
+            To::Host => To::Listed(vec![host]),
+            To::Group(group) => {
+                let members = places.iter().filter(|place| place.groups.contains(group));
+                To::Listed(members.map(|place| place.peer).filter(|peer| *peer != from).collect())
+            }
+            to => to.clone(),
+        };
+        // The rest of a message goes where its beginning went.
+        let to = match sender.begun.take_if(|_| lane == 1) {
+            Some(begun) if piece & PIECE_CONTINUES != 0 => begun,
+            _ => to,
+        };
+        if piece & PIECE_MORE != 0 {
+            sender.begun = Some(to.clone());
+        }
         self.sequence += 1;
-        if matches!(to, To::OthersAndLater) && keeps && lane == 0 {
+        if later {
             self.kept.push((self.sequence, from));
         }
-        let host = self.state.host(&self.present());
-        let is_for = |place: &&Place| match to {
+        let is_for = |place: &&Place| match &to {
             To::All => true,
             To::Others | To::OthersAndLater => from != place.peer,
             To::Listed(listed) => listed.contains(&place.peer),
-            To::Host => place.peer == host,
-            To::Group(group) => from != place.peer && place.groups.contains(group),
+            To::Host | To::Group(_) => unreachable!("they have been looked up"),
         };
         let (sequence, at) = (self.sequence, self.now);
         // Who is not there may come back for it; who comes later is not meant.

@@ -31,6 +31,8 @@ pub(crate) struct Real {
     refused: Option<Code>,
     tickets: Vec<Claim>,
     sessions: BTreeMap<Session, Heard>,
+    /// Of each session: whether its voice is dropped, and the groups that it hears.
+    links: BTreeMap<Session, (bool, GroupSet)>,
     ended: BTreeMap<Session, Code>,
     requests: u32,
 }
@@ -72,6 +74,7 @@ impl Real {
             refused: None,
             tickets: Vec::new(),
             sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
             ended: BTreeMap::new(),
             requests: 0,
         }
@@ -101,7 +104,7 @@ impl Real {
                     self.room.handle_leave(now, seat, Code::Left);
                 }
             }
-            Op::Event { who, target, lane, stale } => {
+            Op::Event { who, target, lane, piece, stale } => {
                 let target = match target {
                     To::All => EventTarget::All,
                     To::Others => EventTarget::Others,
@@ -113,7 +116,7 @@ impl Real {
                     To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };
                 if let Some(seat) = seat(model, *who, *stale) {
-                    let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, 0, vec![1]);
+                    let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, *piece, vec![1]);
                     let event = Event { lane, target, channel, piece, payload };
                     self.room.handle_event(now, seat, event);
                 }
@@ -164,6 +167,12 @@ impl Real {
             assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
         }
         assert_eq!(self.room.shared_state(), model.state.snapshot(), "the state");
+        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
+            let silent = place.muted || place.self_muted;
+            let groups = place.groups.iter().filter_map(|group| Group::new(*group)).collect();
+            let link = self.links[&(place.peer, place.session)];
+            assert_eq!(link, (silent, groups), "the link of {}", place.peer);
+        }
         for (session, heard) in &self.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
@@ -240,6 +249,8 @@ impl Real {
         while let Some(output) = self.room.poll_output() {
             match output {
                 RoomOutput::OpenLink { seat, .. } => {
+                    // A new one is heard, and hears no group.
+                    self.links.insert(key(seat), Default::default());
                     let id = ConnectionId([1; 8]);
                     let opened = LinkNews::Opened { connection_id: id, spare: id };
                     self.room.handle_link(self.time(), seat, opened);
@@ -264,10 +275,13 @@ impl Real {
                     assert!(self.ended.insert(key(seat), code).is_none(), "ended twice");
                 }
                 RoomOutput::Closed => self.over = true,
-                RoomOutput::CloseLink(_)
-                | RoomOutput::Shown(_)
-                | RoomOutput::Subscribe(..)
-                | RoomOutput::Mute(..) => {}
+                RoomOutput::Subscribe(seat, groups) => {
+                    self.links.get_mut(&key(seat)).expect("before its link").1 = groups;
+                }
+                RoomOutput::Mute(seat, muted) => {
+                    self.links.get_mut(&key(seat)).expect("before its link").0 = muted;
+                }
+                RoomOutput::CloseLink(_) | RoomOutput::Shown(_) => {}
             }
         }
     }

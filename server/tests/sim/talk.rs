@@ -5,8 +5,8 @@ use std::time::Duration;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
-use nucleus_protocol::session::throttled;
-use nucleus_server::room::EventTarget;
+use nucleus_protocol::session::{Code, Lane, PIECE_CONTINUES, PIECE_MORE, throttled};
+use nucleus_server::room::{Event, EventTarget};
 
 use super::world::World;
 use super::{for_seeds, settle};
@@ -137,4 +137,24 @@ fn who_is_throttled_is_told() {
         assert!((4..=6).contains(&told(one).len()), "{:?}", told(one));
         assert!(told(one).iter().all(|(_, told)| *told == what), "{:?}", told(one));
     }
+}
+
+/// What is too large is so whatever is said on the other lane in between.
+#[test]
+fn a_message_of_pieces_has_its_limit() {
+    let mut world = room_of(5, 2);
+    let seat = world.clients[0].seat.unwrap();
+    let mut say = |lane, piece| {
+        let (target, payload) = (EventTarget::Others, vec![0; 16 << 10]);
+        let event = Event { lane, target, channel: 0, piece, payload };
+        world.room.handle_event(world.now, seat, event);
+    };
+    say(Lane::Bulk, PIECE_MORE);
+    for _ in 0..3 {
+        say(Lane::Bulk, PIECE_MORE | PIECE_CONTINUES);
+        say(Lane::Events, 0);
+    }
+    say(Lane::Bulk, PIECE_CONTINUES);
+    settle(&mut world);
+    assert_eq!(world.clients[0].ended, Some(Code::EventTooLarge));
 }
