@@ -190,7 +190,7 @@ impl RoomWish {
     }
 
     /// To come back to a room that this client was in, by its name. Where the room is gone it is made
-    /// again, unless this client never wanted to make one.
+    /// again, by whoever is back first; but not by a client that joined a room of this name alone.
     pub(crate) fn to_return(&self) -> Self {
         let mode = match self.mode {
             join_mode::JOIN => join_mode::JOIN,

@@ -19,7 +19,7 @@ use crate::session::outgoing::Outgoing;
 use crate::session::ticket::TicketKey;
 use crate::shard::RoomId;
 use crate::shard::handle::{SessionDatagram, ShardHandle, ShardMail};
-use crate::tenants::{LobbyKey, Tenant, Tenants, UnderWay};
+use crate::tenants::{Counted, LobbyKey, Tenant, Tenants, UnderWay};
 use crate::token::App;
 use crate::wish::{Mode, Wish};
 
@@ -42,7 +42,7 @@ pub struct RoomHandle {
     shard: Arc<ShardHandle>,
     rates: Arc<RoomRates>,
     clock: Clock,
-    kept: bool,
+    counted: Counted,
 }
 
 /// What a join sets out for.
@@ -170,7 +170,7 @@ impl Directory {
                 // The instance is over or about to be, and takes nobody: the next try makes one.
                 Err(Code::ShuttingDown) => {
                     let key = RoomKey { name: found.name, ..key.clone() };
-                    self.forget(&key, id, found.room.kept);
+                    self.forget(&key, id, &found.room.counted);
                 }
                 // It has filled up or closed since the lobby heard of it.
                 Err(_) if found.matched => passed.push(id),
@@ -218,7 +218,7 @@ impl Directory {
             if self.rooms.get(key).is_some_and(|room| !room.mailbox.is_closed()) {
                 return Err(Code::RoomExists);
             }
-            self.open(tenant, key, 0, terms, over).map(drop)
+            self.open(tenant, key, (0, None), terms, over).map(drop)
         })
     }
 
@@ -332,29 +332,30 @@ impl Directory {
             Some(room) => Ok(Found { name: key.name, room, matched: false }),
             None if !wish.mode.creates() => Err(Code::NoSuchRoom),
             None => {
-                let room = self.open(tenant, &key, wish.capacity, wish.terms.clone(), || ())?;
+                let made = (wish.capacity, Some(wish.user.as_str().into()));
+                let room = self.open(tenant, &key, made, wish.terms.clone(), || ())?;
                 Ok(Found { name: key.name, room, matched: false })
             }
         }
     }
 
-    /// Opens a room where none is, or one that is over.
+    /// Opens a room where none is, or one that is over: of a capacity, by a user, if it is one.
     fn open(
         self: &Arc<Self>,
         tenant: &mut Tenant,
         key: &RoomKey,
-        capacity: u16,
+        (capacity, maker): (u16, Option<Arc<str>>),
         terms: Terms,
         over: impl FnOnce() + Send + 'static,
     ) -> Result<RoomHandle, Code> {
         if self.closing.load(Ordering::SeqCst) {
             return Err(Code::ShuttingDown);
         }
+        let counted = Counted { kept: terms.kept, maker };
+        tenant.may_open(self.tenants.limits(), &counted)?;
         if self.rooms.len() >= self.max_rooms {
             return Err(Code::ServerFull);
         }
-        let kept = terms.kept;
-        tenant.may_open(self.tenants.limits(), kept)?;
         let id = RoomId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
         let most = self.template.capacity;
@@ -365,11 +366,12 @@ impl Directory {
         let shard = self.emptiest_shard();
         let now = Time::from_micros(self.clock.now());
         let rates = Arc::new(RoomRates::new(now, config.rate));
-        let room = RoomHandle { id, mailbox, shard, rates, clock: self.clock, kept };
+        let (clock, counted_by) = (self.clock, counted.clone());
+        let room = RoomHandle { id, mailbox, shard, rates, clock, counted: counted_by };
         if let Some(before) = self.rooms.insert(key.clone(), room.clone()) {
-            tenant.closed(key.app, before.id, before.kept);
+            tenant.closed(key.app, before.id, &before.counted);
         }
-        tenant.opened(kept);
+        tenant.opened(&counted);
         let shown = Listing::first(&config);
         let version = config.terms.version.clone();
         tenant.change(key.app, |lobby| lobby.open(id, &key.name, &version, shown));
@@ -386,23 +388,23 @@ impl Directory {
         over: impl FnOnce() + Send + 'static,
     ) {
         let (directory, clock) = (self.clone(), self.clock);
-        let RoomHandle { id, mailbox, shard, kept, .. } = room;
+        let RoomHandle { id, mailbox, shard, counted, .. } = room;
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         self.sessions.spawn(async move {
             shard.post(ShardMail::RoomOpened(id, mailbox)).await;
             let place = (shard.clone(), directory.tickets.clone(), directory.tenants.clone());
             RoomTask::run((id, key.clone()), config, clock, place, receiver).await;
-            directory.forget(&key, id, kept);
+            directory.forget(&key, id, &counted);
             shard.post(ShardMail::RoomClosed(id)).await;
             shard.rooms.fetch_sub(1, Ordering::Relaxed);
             over();
         });
     }
 
-    fn forget(&self, key: &RoomKey, id: RoomId, kept: bool) {
+    fn forget(&self, key: &RoomKey, id: RoomId, counted: &Counted) {
         self.tenants.with(&key.tenant, |tenant| {
             if self.rooms.remove_if(key, |_, room| room.id == id).is_some() {
-                tenant.closed(key.app, id, kept);
+                tenant.closed(key.app, id, counted);
             }
         });
     }

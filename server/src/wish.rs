@@ -1,5 +1,6 @@
 //! What a join wants of the directory: which room, and whether it may make it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
@@ -58,6 +59,8 @@ pub struct Wish {
     pub mode: Mode,
     /// Which rooms fit, for a match.
     pub query: Query,
+    /// Who makes a room, where one is made.
+    pub user: String,
     /// Which rooms the token admits to, for a match.
     pub admitted: RoomPattern,
     /// Seats: its own and those of the users it expects.
@@ -90,7 +93,10 @@ impl Wish {
             return Err(Code::BadState);
         }
         let expected = join.expected.iter().map(|user| text(user, 1, MAX_NAME));
-        let expected: Vec<String> = expected.collect::<Option<_>>().ok_or(Code::BadName)?;
+        // Whoever is named twice, or names himself, needs no more seats for it.
+        let expected: Option<BTreeSet<String>> = expected.collect();
+        let expected = expected.ok_or(Code::BadName)?.into_iter();
+        let expected: Vec<String> = expected.filter(|other| other != user).collect();
         let password = Password::of(&join.password);
         let mut terms = terms(&join.options, moderates, longest_ttl)?;
         terms.version.clone_from(&version);
@@ -102,6 +108,7 @@ impl Wish {
         Ok(Self {
             mode,
             query: Query::new(version.clone(), join.filters.clone())?,
+            user: user.to_owned(),
             admitted: admitted.clone(),
             seats: 1 + expected.len(),
             capacity: join.options.capacity,
@@ -237,7 +244,8 @@ mod tests {
     fn its_maker_is_a_guest_and_the_time_has_a_limit() {
         let flags = room_flag::BY_INVITATION;
         let options = RoomOptions { flags, empty_ttl_ms: u32::MAX, ..RoomOptions::default() };
-        let join = Join { expected: vec![b"grace".to_vec()], ..with(options) };
+        let expected = ["grace", "ada", "grace"].map(|user| user.as_bytes().to_vec()).to_vec();
+        let join = Join { expected, ..with(options) };
         let wish = wish(&join, false).unwrap();
         assert_eq!(wish.terms.guests, Some(vec!["ada".to_owned(), "grace".to_owned()]));
         assert_eq!((wish.terms.empty_ttl, wish.seats), (Duration::from_secs(60), 2));

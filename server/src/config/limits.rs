@@ -23,7 +23,7 @@ pub struct Limits {
     pub rooms: u32,
     /// Sessions of one tenant, of all its products: 1 to 1,000,000.
     pub tenant_sessions: u32,
-    /// Sessions of one user of a tenant: 1 to 10,000.
+    /// Sessions of one user of a tenant, and rooms that it has made: 1 to 10,000.
     pub user_sessions: u32,
     /// Rooms of one tenant: 1 to 1,000,000.
     pub tenant_rooms: u32,

@@ -9,7 +9,7 @@ mod filter;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use filter::{Filter, Query};
@@ -19,12 +19,19 @@ use crate::limits;
 use crate::room::Listing;
 use crate::shard::RoomId;
 
+/// What a room shows of itself. It never changes, for watchers look at it on their own: what does is put
+/// in its place.
+#[derive(Debug)]
+struct About {
+    name: Arc<str>,
+    version: Arc<str>,
+    shown: Listing,
+}
+
 /// A room as its lobby knows it.
 #[derive(Debug)]
 struct Entry {
-    name: Arc<str>,
-    version: String,
-    shown: Listing,
+    about: Arc<About>,
     /// Seats that the room has given, held ones among them; told sooner than the rest.
     taken: usize,
     /// Seats that joins are on their way to.
@@ -33,12 +40,24 @@ struct Entry {
 
 impl Entry {
     fn is_open(&self) -> bool {
-        !self.shown.hidden && !self.shown.locked && !self.shown.password
+        let Listing { hidden, locked, password, .. } = self.about.shown;
+        !hidden && !locked && !password
     }
 
     fn load(&self) -> usize {
         self.taken + self.under_way
     }
+}
+
+/// What a watcher has missed.
+#[derive(Debug)]
+pub struct News {
+    /// Number of the newest change.
+    newest: u64,
+    /// These are all rooms, not those that have changed.
+    whole: bool,
+    /// The oldest first; one that is over has nothing to show.
+    rooms: Vec<(RoomId, Option<Arc<About>>)>,
 }
 
 /// See the module.
@@ -55,9 +74,9 @@ pub struct Lobby {
 impl Lobby {
     /// There is a new room.
     pub fn open(&mut self, id: RoomId, name: &str, version: &str, shown: Listing) {
-        let (name, version, taken) = (Arc::from(name), version.to_owned(), shown.held.into());
-        let entry = Entry { name, version, shown, taken, under_way: 0 };
-        self.rooms.insert(id, entry);
+        let (name, version, taken) = (name.into(), version.into(), shown.held.into());
+        let about = Arc::new(About { name, version, shown });
+        self.rooms.insert(id, Entry { about, taken, under_way: 0 });
         self.note(id);
     }
 
@@ -72,8 +91,10 @@ impl Lobby {
     pub fn show(&mut self, id: RoomId, shown: Listing) {
         let Some(entry) = self.rooms.get_mut(&id) else { return };
         entry.taken = usize::from(shown.peers) + usize::from(shown.held);
-        if entry.shown != shown {
-            entry.shown = shown;
+        if entry.about.shown != shown {
+            let About { name, version, .. } = &*entry.about;
+            let (name, version) = (name.clone(), version.clone());
+            entry.about = Arc::new(About { name, version, shown });
             self.note(id);
         }
     }
@@ -108,17 +129,35 @@ impl Lobby {
         seats: usize,
         passed: &[RoomId],
     ) -> Option<(RoomId, Arc<str>)> {
-        let fits = |(id, entry): &(&RoomId, &Entry)| {
-            entry.is_open()
-                && entry.load() + seats <= usize::from(entry.shown.capacity)
-                && query.fits(&entry.version, &entry.shown.fields)
-                && admits(&entry.name)
+        let mut best: Option<(RoomId, &Entry)> = None;
+        for (id, entry) in &self.rooms {
+            let about = &entry.about;
+            // What costs the most comes last. Of equals the one before stays, which is older.
+            let fits = entry.is_open()
+                && entry.load() + seats <= usize::from(about.shown.capacity)
+                && best.is_none_or(|(_, best)| entry.load() > best.load())
                 && !passed.contains(id)
+                && admits(&about.name)
+                && query.fits(&about.version, &about.shown.fields);
+            if fits {
+                best = Some((*id, entry));
+            }
+        }
+        best.map(|(id, entry)| (id, entry.about.name.clone()))
+    }
+
+    /// What a watcher that has seen change `seen` has missed. To look through it is the watcher's own
+    /// work: here others wait.
+    pub fn news(&self, seen: Option<u64>) -> News {
+        let changed = seen.and_then(|seen| self.since(seen));
+        let changed: Option<BTreeSet<RoomId>> = changed.map(Iterator::collect);
+        let whole = changed.is_none();
+        let about = |entry: &Entry| entry.about.clone();
+        let rooms = match changed {
+            Some(ids) => ids.into_iter().map(|id| (id, self.rooms.get(&id).map(about))).collect(),
+            None => self.rooms.iter().map(|(id, entry)| (*id, Some(about(entry)))).collect(),
         };
-        let fitting = self.rooms.iter().filter(fits);
-        // Of equals `max_by_key` takes the last, which backwards is the oldest.
-        let (id, entry) = fitting.rev().max_by_key(|(_, entry)| entry.load())?;
-        Some((*id, entry.name.clone()))
+        News { newest: self.changes, whole, rooms }
     }
 
     /// Number of the newest change.

@@ -1,12 +1,11 @@
 //! What one watcher sees of a lobby: the oldest rooms that fit, whole at first, and then what changes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nucleus_protocol::limits::MAX_ROOM_LIST;
 use nucleus_protocol::session::{ROOM_LOCKED, ROOM_PASSWORD, RoomField, RoomInfo, RoomList};
 
-use super::{Entry, Lobby, Query};
+use super::{About, News, Query};
 use crate::shard::RoomId;
 use crate::token::RoomPattern;
 
@@ -18,18 +17,15 @@ pub struct View {
     admitted: RoomPattern,
     /// Number of the newest change that it knows; none at first.
     seen: Option<u64>,
-    /// All rooms that fit.
-    fitting: BTreeSet<RoomId>,
-    /// Those that the watcher has been told of.
-    told: BTreeMap<RoomId, Arc<str>>,
+    /// All rooms that fit, the oldest first. Of the first [`MAX_ROOM_LIST`] the watcher has been told.
+    fitting: Vec<(RoomId, Arc<About>)>,
     total: u32,
 }
 
 impl View {
     /// Sees nothing yet.
     pub fn new(query: Query, admitted: RoomPattern) -> Self {
-        let (fitting, told) = Default::default();
-        Self { query, admitted, seen: None, fitting, told, total: 0 }
+        Self { query, admitted, seen: None, fitting: Vec::new(), total: 0 }
     }
 
     /// Number of the newest change that it knows.
@@ -37,53 +33,58 @@ impl View {
         self.seen
     }
 
-    /// What to tell the watcher now; `None`: it sees what it saw.
-    pub fn update(&mut self, lobby: &Lobby) -> Option<RoomList> {
-        let changed = self.seen.and_then(|seen| lobby.since(seen));
-        let changed: Option<BTreeSet<RoomId>> = changed.map(Iterator::collect);
-        self.seen = Some(lobby.changes());
-        match &changed {
-            Some(changed) => changed.iter().for_each(|id| self.look_at(lobby, *id)),
-            None => {
-                self.fitting.clear();
-                self.told.clear();
-                lobby.rooms.keys().for_each(|id| self.look_at(lobby, *id));
-            }
+    /// What to tell the watcher of what the lobby says since [`Self::seen`]; `None`: it sees what it
+    /// saw.
+    pub fn update(&mut self, news: News) -> Option<RoomList> {
+        let News { newest, whole, rooms } = news;
+        self.seen = Some(newest);
+        if whole {
+            self.fitting.clear();
         }
-        let listed: BTreeSet<RoomId> = self.fitting.iter().take(MAX_ROOM_LIST).copied().collect();
-        let gone = self.told.extract_if(.., |id, _| !listed.contains(id));
-        let gone = gone.map(|(_, name)| name.as_bytes().to_vec()).collect();
-        let mut rooms = Vec::new();
-        for id in listed {
-            let Some(entry) = lobby.rooms.get(&id) else { continue };
-            let is_new = self.told.insert(id, entry.name.clone()).is_none();
-            if is_new || changed.as_ref().is_some_and(|changed| changed.contains(&id)) {
-                rooms.push(entry.wire());
-            }
-        }
+        let told = self.listed().to_vec();
+        rooms.into_iter().for_each(|(id, about)| self.look_at(id, about));
+        let now = self.listed();
+        let is_new = |(id, about): &&(RoomId, Arc<About>)| {
+            find(&told, *id).is_none_or(|before| !Arc::ptr_eq(before, about))
+        };
+        let is_gone = |(id, _): &&(RoomId, Arc<About>)| find(now, *id).is_none();
+        let rooms: Vec<RoomInfo> =
+            now.iter().filter(is_new).map(|(_, about)| about.wire()).collect();
+        let gone = told.iter().filter(is_gone).map(|(_, about)| about.name.as_bytes().to_vec());
+        let gone: Vec<Vec<u8>> = gone.collect();
         let before = std::mem::replace(&mut self.total, self.fitting.len() as u32);
-        let (total, whole) = (self.total, changed.is_none().into());
         // Which question it answers, the session knows.
-        let list = RoomList { request: 0, total, whole, rooms, gone };
-        let news = list.whole == 1 || list.total != before;
+        let list = RoomList { request: 0, total: self.total, whole: whole.into(), rooms, gone };
+        let news = whole || list.total != before;
         (news || !list.rooms.is_empty() || !list.gone.is_empty()).then_some(list)
     }
 
-    fn look_at(&mut self, lobby: &Lobby, id: RoomId) {
-        let fits = lobby.rooms.get(&id).is_some_and(|entry| {
-            !entry.shown.hidden
-                && self.query.fits(&entry.version, &entry.shown.fields)
-                && self.admitted.admits(&entry.name)
-        });
-        if fits {
-            self.fitting.insert(id);
-        } else {
-            self.fitting.remove(&id);
+    fn listed(&self) -> &[(RoomId, Arc<About>)] {
+        &self.fitting[..self.fitting.len().min(MAX_ROOM_LIST)]
+    }
+
+    fn look_at(&mut self, id: RoomId, about: Option<Arc<About>>) {
+        let fits = |about: &Arc<About>| {
+            !about.shown.hidden
+                && self.query.fits(&about.version, &about.shown.fields)
+                && self.admitted.admits(&about.name)
+        };
+        let about = about.filter(fits);
+        match (self.fitting.binary_search_by_key(&id, |(id, _)| *id), about) {
+            (Ok(at), Some(about)) => self.fitting[at].1 = about,
+            (Ok(at), None) => drop(self.fitting.remove(at)),
+            (Err(at), Some(about)) => self.fitting.insert(at, (id, about)),
+            (Err(_), None) => {}
         }
     }
 }
 
-impl Entry {
+fn find(rooms: &[(RoomId, Arc<About>)], id: RoomId) -> Option<&Arc<About>> {
+    let at = rooms.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    Some(&rooms[at].1)
+}
+
+impl About {
     fn wire(&self) -> RoomInfo {
         let field = |(key, value): &(Vec<u8>, _)| RoomField {
             key: key.clone(),

@@ -52,7 +52,9 @@ impl Room {
         request: &JoinRequest,
         leaving: usize,
     ) -> Result<Vec<String>, Code> {
-        self.holds.forget(now);
+        if self.holds.forget(now) {
+            self.show(now);
+        }
         let (user, capacity) = (request.user.as_str(), self.config.capacity);
         let inside = |user: &str| self.is_inside(user);
         let fresh = self.holds.fresh(user, &request.asks.expected, inside, capacity)?;

@@ -107,9 +107,18 @@ impl RoomTask {
         let lobby = LobbyKey { tenant: key.tenant.clone(), app: key.app };
         let mut task =
             RoomTask { id, key, run, tickets, room, clock, shard, sessions, tenants, lobby };
+        task.drive(&mut mailbox).await;
+        // Somebody may be about to post: dropped as it is, the mailbox would keep that for as long as
+        // anybody has its other end, and whoever waits for the answer may be the one.
+        mailbox.close();
+        while mailbox.recv().await.is_some() {}
+    }
+
+    async fn drive(&mut self, mailbox: &mut mpsc::Receiver<RoomInput>) {
+        let clock = self.clock;
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
-            let due = task.room.poll_timeout();
+            let due = self.room.poll_timeout();
             tokio::select! {
                 count = mailbox.recv_many(&mut inputs, limits::ROOM_INPUTS_PER_TURN) => {
                     if count == 0 {
@@ -118,10 +127,10 @@ impl RoomTask {
                 }
                 () = sleep_until(clock, due) => {}
             }
-            let now = task.now();
-            inputs.drain(..).for_each(|input| task.take(now, input));
-            task.room.handle_timeout(now);
-            if task.carry_out().await {
+            let now = self.now();
+            inputs.drain(..).for_each(|input| self.take(now, input));
+            self.room.handle_timeout(now);
+            if self.carry_out().await {
                 return;
             }
         }
@@ -310,5 +319,45 @@ async fn sleep_until(clock: Clock, due: Option<Time>) {
     match due {
         Some(at) => tokio::time::sleep(at.since(Time::from_micros(clock.now()))).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::SecondDevice;
+    use crate::room::{Quota, Terms};
+    use crate::tenants::TenantLimits;
+    use crate::token::App;
+
+    #[tokio::test]
+    async fn who_is_about_to_post_when_the_room_ends_is_answered() {
+        let config = RoomConfig {
+            capacity: 2,
+            peer_ttl: Duration::from_secs(1),
+            second_device: SecondDevice::Allow,
+            epoch: 1,
+            clock_epoch: 1,
+            rate: crate::room::RoomRate::default(),
+            quota: Quota::default(),
+            terms: Terms::default(),
+        };
+        let key = RoomKey { tenant: "a".into(), app: App::Atom, name: "den".into() };
+        let limits = TenantLimits { rooms: 1, kept_rooms: 0, sessions: 1, user_sessions: 1 };
+        let tickets = Arc::new(TicketKey::new(&[7; 64]).unwrap());
+        let place = (Arc::new(ShardHandle::of_no_shard()), tickets, Tenants::new(limits));
+        let (mailbox, receiver) = mpsc::channel(4);
+        let run = RoomTask::run((RoomId(1), key), config, Clock::new(), place, receiver);
+        let running = tokio::spawn(run);
+        let about_to = mailbox.reserve().await.unwrap();
+        assert!(mailbox.send(RoomInput::Shutdown(Code::RoomEnded)).await.is_ok());
+        mailbox.closed().await;
+        let (done, answer) = oneshot::channel();
+        about_to.send(RoomInput::Guest { user: "ada".into(), invited: true, done });
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+        assert!(answer.expect("it waits for ever").is_err(), "the room is over");
+        running.await.unwrap();
     }
 }

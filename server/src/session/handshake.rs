@@ -387,7 +387,9 @@ pub(super) fn text_of(code: Code) -> &'static str {
         Code::NotInvited => "the room is by invitation, and the user is not invited",
         Code::TenantFull => "the tenant has all the sessions that it may have",
         Code::TenantRooms => "the tenant has all the rooms that it may have",
-        Code::UserSessions => "the user has all the sessions that one user may have",
+        Code::UserSessions => {
+            "the user has all the sessions, or has made all the rooms, that one may have"
+        }
         Code::Forbidden => "to keep or lock a room needs the right to moderate",
         Code::BadState => "a filter, field, option or mode of the join breaks the rules",
         Code::BadName => "a name or version has too many bytes, or control characters",

@@ -76,6 +76,15 @@ impl Published {
 }
 
 impl ShardHandle {
+    /// Nobody reads what is posted to it.
+    #[cfg(test)]
+    pub(crate) fn of_no_shard() -> Self {
+        let (mail, _) = mpsc::channel(1);
+        let (datagrams, _) = mpsc::channel(1);
+        let waker = Waker::new().unwrap();
+        Self { mail, datagrams, waker, rooms: AtomicUsize::new(0), published: Arc::default() }
+    }
+
     /// Posts a command; waits while the mailbox is full.
     pub async fn send(&self, command: ShardCommand) {
         self.post(ShardMail::Command(command)).await;

@@ -31,7 +31,7 @@ pub struct TenantLimits {
     pub kept_rooms: u32,
     /// Sessions.
     pub sessions: u32,
-    /// Sessions of one of its users.
+    /// Sessions of one of its users, and rooms that one has made: empty ones outlive their sessions.
     pub user_sessions: u32,
 }
 
@@ -41,11 +41,22 @@ pub struct Tenants {
     limits: TenantLimits,
 }
 
+/// What a room counts for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    /// It is among those that are kept.
+    pub(crate) kept: bool,
+    /// The user who made it, if it was one.
+    pub(crate) maker: Option<Arc<str>>,
+}
+
 /// One tenant; gone when it has nothing.
 #[derive(Default)]
 pub struct Tenant {
     rooms: u32,
     kept_rooms: u32,
+    /// Rooms by who made them.
+    makers: HashMap<Arc<str>, u32>,
     sessions: u32,
     users: HashMap<String, u32>,
     lobbies: HashMap<App, Watched>,
@@ -115,20 +126,38 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// [`Code::TenantRooms`].
-    pub(crate) fn may_open(&self, limits: TenantLimits, kept: bool) -> Result<(), Code> {
-        let full = self.rooms >= limits.rooms || kept && self.kept_rooms >= limits.kept_rooms;
-        if full { Err(Code::TenantRooms) } else { Ok(()) }
+    /// [`Code::TenantRooms`] or [`Code::UserSessions`].
+    pub(crate) fn may_open(&self, limits: TenantLimits, room: &Counted) -> Result<(), Code> {
+        let kept_full = room.kept && self.kept_rooms >= limits.kept_rooms;
+        if self.rooms >= limits.rooms || kept_full {
+            return Err(Code::TenantRooms);
+        }
+        let made = room.maker.as_ref().and_then(|maker| self.makers.get(maker));
+        if made.is_some_and(|made| *made >= limits.user_sessions) {
+            return Err(Code::UserSessions);
+        }
+        Ok(())
     }
 
-    pub(crate) fn opened(&mut self, kept: bool) {
+    pub(crate) fn opened(&mut self, room: &Counted) {
         self.rooms += 1;
-        self.kept_rooms += u32::from(kept);
+        self.kept_rooms += u32::from(room.kept);
+        if let Some(maker) = &room.maker {
+            *self.makers.entry(maker.clone()).or_default() += 1;
+        }
     }
 
-    pub(crate) fn closed(&mut self, app: App, id: RoomId, kept: bool) {
+    pub(crate) fn closed(&mut self, app: App, id: RoomId, room: &Counted) {
         self.rooms = self.rooms.saturating_sub(1);
-        self.kept_rooms = self.kept_rooms.saturating_sub(u32::from(kept));
+        self.kept_rooms = self.kept_rooms.saturating_sub(u32::from(room.kept));
+        if let Some(maker) = &room.maker
+            && let Some(made) = self.makers.get_mut(maker)
+        {
+            *made = made.saturating_sub(1);
+            if *made == 0 {
+                self.makers.remove(maker);
+            }
+        }
         self.change(app, |lobby| lobby.close(id));
     }
 
@@ -159,21 +188,28 @@ mod tests {
 
     #[test]
     fn a_tenant_is_gone_when_it_has_nothing() {
-        let limits = TenantLimits { rooms: 2, kept_rooms: 1, sessions: 2, user_sessions: 1 };
+        let limits = TenantLimits { rooms: 3, kept_rooms: 1, sessions: 2, user_sessions: 1 };
         let tenants = Tenants::new(limits);
+        let of = |kept, maker: &str| Counted { kept, maker: Some(maker.into()) };
+        let (kept, plain, own) = (of(true, "ada"), of(false, "grace"), Counted::default());
         tenants.with("a", |a| {
-            assert_eq!(a.may_open(limits, true), Ok(()));
-            a.opened(true);
-            assert_eq!(a.may_open(limits, true), Err(Code::TenantRooms));
-            assert_eq!(a.may_open(limits, false), Ok(()));
-            a.opened(false);
-            assert_eq!(a.may_open(limits, false), Err(Code::TenantRooms));
+            assert_eq!(a.may_open(limits, &kept), Ok(()));
+            a.opened(&kept);
+            assert_eq!(a.may_open(limits, &of(true, "grace")), Err(Code::TenantRooms));
+            assert_eq!(a.may_open(limits, &of(false, "ada")), Err(Code::UserSessions));
+            assert_eq!(a.may_open(limits, &plain), Ok(()));
+            a.opened(&plain);
+            assert_eq!(a.may_open(limits, &own), Ok(()));
+            a.opened(&own);
+            assert_eq!(a.may_open(limits, &own), Err(Code::TenantRooms));
         });
-        tenants.with("b", |b| assert_eq!(b.may_open(limits, true), Ok(())));
+        tenants.with("b", |b| assert_eq!(b.may_open(limits, &kept), Ok(())));
         assert_eq!(tenants.len(), 1);
         tenants.with("a", |a| {
-            a.closed(App::Atom, RoomId(1), true);
-            a.closed(App::Atom, RoomId(2), false);
+            a.closed(App::Atom, RoomId(1), &kept);
+            assert_eq!(a.may_open(limits, &of(false, "ada")), Ok(()));
+            a.closed(App::Atom, RoomId(2), &plain);
+            a.closed(App::Atom, RoomId(3), &own);
         });
         assert!(tenants.is_empty());
     }

@@ -250,6 +250,35 @@ async fn tenants_and_users_have_their_limits() {
     tokio::time::timeout(Duration::from_secs(5), again).await.expect("its place is free");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_does_not_make_all_the_rooms() {
+    let server = TestServer::with(|config| {
+        (config.limits.rooms, config.limits.tenant_rooms) = (3, 3);
+        config.limits.user_sessions = 2;
+    })
+    .await;
+    let stays = RoomOptions::new().empty_ttl(Duration::from_secs(60));
+    let at = |user: &str, room: &str| options(&server, user).room(room).options(stays.clone());
+    for room in ["one", "two"] {
+        try_join(at("eve", room)).await.unwrap().leave().await;
+    }
+    let refused_to_eve = async {
+        loop {
+            // Her sessions end a moment after their leaves.
+            match try_join(at("eve", "one")).await {
+                Ok(room) => break room.leave().await,
+                Err(code) => assert_eq!(code, Some(Code::UserSessions)),
+            }
+        }
+        refused(at("eve", "three")).await
+    };
+    let code = tokio::time::timeout(Duration::from_secs(5), refused_to_eve).await;
+    assert_eq!(code.expect("she gets in where a room is"), Code::UserSessions);
+    let _third = try_join(at("ada", "three")).await.unwrap();
+    // The tenant's limit is told before the server's.
+    assert_eq!(refused(at("ada", "four")).await, Code::TenantRooms);
+}
+
 /// Waits until the watcher's list is this: name, peers, locked, level.
 async fn shows(hall: &Hall, wanted: &[(&str, u16, bool, i64)]) {
     let level = |room: &RoomInfo| room.fields[0].1.as_integer().unwrap();

@@ -116,6 +116,26 @@ fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     assert!(is_in(&world, late));
 }
 
+/// The join that finds a held seat's time over is refused itself: the lobby hears of the seat all the same.
+#[test]
+fn a_seat_is_shown_as_free_whoever_finds_it_so() {
+    let expects = |users: &[&str]| Asks {
+        expected: users.iter().map(|user| (*user).to_owned()).collect(),
+        ..Asks::default()
+    };
+    let mut world = World::new(11, 2);
+    world.next_asks = expects(&["somebody"]);
+    join(&mut world);
+    world.run(Duration::from_millis(59_600));
+    assert_eq!(world.listing.as_ref().map(|l| (l.peers, l.held)), Some((1, 1)));
+    world.now += Duration::from_millis(100);
+    world.next_asks = expects(&["a", "b"]);
+    let greedy = world.join(Conditions::CLEAN, Conditions::CLEAN);
+    assert_eq!(world.clients[greedy].ended, Some(Code::RoomFull));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.listing.as_ref().map(|l| (l.peers, l.held)), Some((1, 0)));
+}
+
 /// Guests are invited and uninvited, come, go, sleep and come back; a stranger never gets in.
 #[test]
 fn guests_get_in_under_churn_and_strangers_never() {
