@@ -56,22 +56,42 @@ pub(super) async fn read_lanes(
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
 ) -> Code {
+    let Ok(first) = connection.accept_uni().await else { return broken().await };
+    // Many sessions never say anything: what reading takes is on the heap from the first stream on.
+    Box::pin(read_from(first, connection, room, from, context, open)).await
+}
+
+async fn read_from(
+    first: RecvStream,
+    connection: &Connection,
+    room: &RoomHandle,
+    from: Seat,
+    context: &SessionContext,
+    open: watch::Sender<LaneStreams>,
+) -> Code {
     let ((events, take_events), (bulk, take_bulk)) = (oneshot::channel(), oneshot::channel());
     tokio::select! {
         code = relay(Lane::Events, take_events, room, from, context, &open) => code,
         code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
-        () = accept(connection, [Some(events), Some(bulk)], &open) => broken().await,
+        () = accept(first, connection, [Some(events), Some(bulk)], &open) => broken().await,
     }
 }
 
 /// Hands the first stream of each lane on and refuses all others, until the connection is gone. One of
 /// a type that a later version may know is refused as well, and the session goes on without it.
 async fn accept(
+    first: RecvStream,
     connection: &Connection,
     mut takers: [Option<oneshot::Sender<RecvStream>>; 2],
     open: &watch::Sender<LaneStreams>,
 ) {
-    while let Ok(mut stream) = connection.accept_uni().await {
+    let mut next = Some(first);
+    loop {
+        let stream = match next.take() {
+            Some(first) => Ok(first),
+            None => connection.accept_uni().await,
+        };
+        let Ok(mut stream) = stream else { return };
         let mut kind = [0];
         let read = timeout(limits::STREAM_TYPE_TIME, stream.read_exact(&mut kind)).await;
         let lane = matches!(read, Ok(Ok(()))).then(|| Lane::of_stream(kind[0])).flatten();
@@ -95,8 +115,7 @@ async fn relay(
     open: &watch::Sender<LaneStreams>,
 ) -> Code {
     let Ok(stream) = stream.await else { return broken().await };
-    // Many sessions never say anything: what reading takes is on the heap from the first word on.
-    match Box::pin(relay_all(lane, stream, room, from, context)).await {
+    match relay_all(lane, stream, room, from, context).await {
         Some(code) => code,
         None => {
             open.send_modify(|open| open.0[lane.index()] = false);

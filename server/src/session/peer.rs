@@ -5,9 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use nucleus_protocol::limits as wire_limits;
-use nucleus_protocol::session::{
-    self, Code, Lane, Moderate, Schema, StateRequest, Subscribe, stream, throttled,
-};
+use nucleus_protocol::session::{self, Code, Lane, Schema, stream, throttled};
 use nucleus_protocol::time::Time;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::watch;
@@ -122,39 +120,49 @@ async fn read_control(
     let mut intake = Intake::new(context.clock, what, requests, bytes, largest);
     loop {
         intake.ready().await;
-        match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
-            Ok((Schema::StateRequest, body)) => {
-                intake.took(body.len(), false, room, seat).await;
-                let request = session::owned::<StateRequest>(&body);
-                let Ok(request) = request else { return Code::Malformed };
-                context.counters.state_in.fetch_add(1, Ordering::Relaxed);
-                room.post(RoomInput::State { from: seat, request }).await;
-            }
-            Ok((Schema::Moderate, body)) => {
-                intake.took(body.len(), false, room, seat).await;
-                let Ok(asked) = session::owned::<Moderate>(&body) else { return Code::Malformed };
-                room.post(RoomInput::Moderate { from: seat, asked }).await;
-            }
-            Ok((Schema::Subscribe, body)) => {
-                intake.took(body.len(), false, room, seat).await;
-                let Ok(asked) = session::owned::<Subscribe>(&body) else { return Code::Malformed };
-                room.post(RoomInput::Subscribe { from: seat, asked }).await;
-            }
-            Ok((Schema::Leave, _)) => {
-                // What the peer said before it left still reaches the others.
-                // A stream that is here already is seen by the other reader in between.
-                tokio::task::yield_now().await;
-                let said = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
-                let _in_time = timeout(limits::LEAVE_TIME, said).await;
-                room.post(RoomInput::Leave(seat, Code::Left)).await;
-                // The room answers by ending the session.
-                return broken().await;
-            }
-            Ok(_) | Err(ReadError::Header(_)) => return Code::Malformed,
+        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
+            Ok(message) => message,
+            Err(ReadError::Header(_)) => return Code::Malformed,
             // A client may close its half and stay.
             Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
+        };
+        // Most sessions wait above for good: what taking a message needs is on the heap while it lasts.
+        let taken = Box::pin(async {
+            if schema == Schema::Leave {
+                return leave(room, seat, &mut lanes).await;
+            }
+            intake.took(body.len(), false, room, seat).await;
+            let input = request(seat, schema, &body).ok_or(Code::Malformed)?;
+            let state = matches!(input, RoomInput::State { .. });
+            context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
+            room.post(input).await;
+            Ok(())
+        });
+        if let Err(code) = taken.await {
+            return code;
         }
     }
+}
+
+/// What a message asks of the room; `None` for one that is no request.
+fn request(from: Seat, schema: Schema, body: &[u8]) -> Option<RoomInput> {
+    Some(match schema {
+        Schema::StateRequest => RoomInput::State { from, request: session::owned(body).ok()? },
+        Schema::Moderate => RoomInput::Moderate { from, asked: session::owned(body).ok()? },
+        Schema::Subscribe => RoomInput::Subscribe { from, asked: session::owned(body).ok()? },
+        _ => return None,
+    })
+}
+
+/// What the peer said before it left still reaches the others.
+async fn leave<T>(room: &RoomHandle, seat: Seat, lanes: &mut watch::Receiver<LaneStreams>) -> T {
+    // A stream that is here already is seen by the other reader in between.
+    tokio::task::yield_now().await;
+    let said = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
+    let _in_time = timeout(limits::LEAVE_TIME, said).await;
+    room.post(RoomInput::Leave(seat, Code::Left)).await;
+    // The room answers by ending the session.
+    broken().await
 }
 
 /// Takes the realtime datagrams of a client on the fallback to the room's shard.
@@ -187,7 +195,7 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<(Instant, 
         }
         // Too old by now, not supported by this client, or for the moment too large for its path: it
         // is lost, as any datagram may be. A connection that is gone says so itself.
-        let _sent = timeout(left, connection.send_datagram_wait(datagram)).await;
+        let _sent = Box::pin(timeout(left, connection.send_datagram_wait(datagram))).await;
     }
     broken().await
 }
