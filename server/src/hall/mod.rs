@@ -23,9 +23,11 @@ use nucleus_protocol::time::Time;
 pub use calls::{Act, CallSeed};
 use calls::{Asking, CallOutput, Calls};
 pub use outgoing::{HallOutgoing, HallQueue, hall_outgoing};
-use people::{Changes, People};
+use people::People;
 pub use views::Filter;
 use views::Views;
+
+use crate::limits;
 
 /// The role that neither watches nor calls.
 const OBSERVER: &str = "observer";
@@ -192,14 +194,17 @@ impl Hall {
     pub fn handle_timeout(&mut self, now: Time) {
         self.calls.handle_timeout(now);
         self.carry_on(now);
-        if let Some(changes) = self.people.take_due(now) {
-            self.update_views(&changes);
+        if self.views_due().is_some_and(|due| due <= now) {
+            let changes = self.people.take_changes();
+            let told = self.views.update(&changes, &self.people);
+            let sent = told.into_iter().map(|(device, told)| HallOutput::Send(device, told));
+            self.outputs.extend(sent);
         }
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.people.due().into_iter().chain(self.calls.poll_timeout()).min()
+        self.views_due().into_iter().chain(self.calls.poll_timeout()).min()
     }
 
     /// The next thing to be done.
@@ -227,19 +232,16 @@ impl Hall {
         let told = match filter {
             None => Views::refuse(request, Code::BadState),
             Some(_) if person.role == OBSERVER => Views::refuse(request, Code::Forbidden),
-            Some(filter) => {
-                // Everybody's view is of one moment, so that what changed before is told only once.
-                let changes = self.people.take_changes();
-                self.update_views(&changes);
-                self.views.watch(device, (request, filter), &self.people)
-            }
+            Some(filter) => self.views.watch(device, (request, filter), &self.people),
         };
         self.outputs.push_back(HallOutput::Send(device, told));
     }
 
-    fn update_views(&mut self, changes: &Changes) {
-        let told = self.views.update(changes, &self.people);
-        self.outputs.extend(told.into_iter().map(|(device, told)| HallOutput::Send(device, told)));
+    /// The more watch, the longer changes are collected: so many updates a second at most.
+    fn views_due(&self) -> Option<Time> {
+        let spread =
+            Duration::from_secs(self.views.len() as u64) / limits::PEOPLE_UPDATES_PER_SECOND;
+        Some(self.people.changed_since()? + limits::PEOPLE_BATCH.max(spread))
     }
 
     /// The answer goes out in front of what comes of it.

@@ -4,7 +4,7 @@
 //! device is busy, whatever the others say; else one device that is online makes the user online. Who
 //! is in a call or called is busy without choosing it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use nucleus_protocol::session::status;
 use nucleus_protocol::time::Time;
@@ -22,6 +22,8 @@ pub(super) struct Person {
     devices: Vec<(Device, u8)>,
     /// In a call, or called.
     engaged: bool,
+    /// The status that was noted last; offline before the first.
+    noted: u8,
 }
 
 impl Person {
@@ -49,6 +51,7 @@ impl Person {
 
 /// Somebody who is gone, for those who watch.
 pub(super) struct Gone {
+    pub(super) moment: u64,
     pub(super) number: u64,
     pub(super) user: String,
     pub(super) role: String,
@@ -57,10 +60,10 @@ pub(super) struct Gone {
 /// What happened since the views were last brought up to date.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// By [`People::all`]'s number.
-    pub(super) changed: BTreeSet<u64>,
+    /// By [`People::all`]'s number, and at which moment last.
+    pub(super) changed: BTreeMap<u64, u64>,
     pub(super) gone: Vec<Gone>,
-    due: Option<Time>,
+    since: Option<Time>,
 }
 
 /// See the module.
@@ -71,6 +74,8 @@ pub(super) struct People {
     by_user: HashMap<String, u64>,
     by_device: HashMap<Device, u64>,
     next: u64,
+    /// Counts the changes.
+    moment: u64,
     changes: Changes,
 }
 
@@ -156,18 +161,17 @@ impl People {
         self.persons.is_empty()
     }
 
-    /// When the views are to be told.
-    pub(super) fn due(&self) -> Option<Time> {
-        self.changes.due
+    /// Every change up to now has this number or a smaller one.
+    pub(super) fn moment(&self) -> u64 {
+        self.moment
     }
 
-    /// What they are to be told, once it is due.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<Changes> {
-        self.changes.due.filter(|due| *due <= now)?;
-        Some(self.take_changes())
+    /// Since when there is something to tell.
+    pub(super) fn changed_since(&self) -> Option<Time> {
+        self.changes.since
     }
 
-    /// The same at once.
+    /// What the views are to be told.
     pub(super) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
@@ -178,20 +182,28 @@ impl People {
         }
         self.next += 1;
         self.by_user.insert(user.clone(), self.next);
-        let person = Person { user, name, role, devices: Vec::new(), engaged: false };
+        let noted = status::OFFLINE;
+        let person = Person { user, name, role, devices: Vec::new(), engaged: false, noted };
         self.persons.insert(self.next, person);
         self.next
     }
 
-    /// Somebody has changed, and is removed if that is the end of it.
+    /// Somebody may have changed, and is removed if that is the end of it.
     fn note(&mut self, now: Time, number: u64) {
-        self.changes.due.get_or_insert(now + limits::PEOPLE_BATCH);
-        if self.persons.get(&number).is_some_and(Person::is_there) {
-            self.changes.changed.insert(number);
+        let Some(person) = self.persons.get_mut(&number) else { return };
+        let there = person.is_there();
+        let status = if there { person.status() } else { status::OFFLINE };
+        if std::mem::replace(&mut person.noted, status) == status {
+            return;
+        }
+        self.moment += 1;
+        self.changes.since.get_or_insert(now);
+        if there {
+            self.changes.changed.insert(number, self.moment);
         } else if let Some(Person { user, role, .. }) = self.persons.remove(&number) {
             self.by_user.remove(&user);
             self.changes.changed.remove(&number);
-            self.changes.gone.push(Gone { number, user, role });
+            self.changes.gone.push(Gone { moment: self.moment, number, user, role });
         }
     }
 }
