@@ -228,10 +228,12 @@ impl Hall {
     }
 
     fn watch(&mut self, device: Device, request: u32, filter: Option<Filter>) {
-        let Some(person) = self.people.at(device) else { return };
+        if self.people.at(device).is_none() {
+            return;
+        }
         let told = match filter {
             None => Views::refuse(request, Code::BadState),
-            Some(_) if person.role == OBSERVER => Views::refuse(request, Code::Forbidden),
+            Some(_) if self.people.observes(device) => Views::refuse(request, Code::Forbidden),
             Some(filter) => self.views.watch(device, (request, filter), &self.people),
         };
         self.outputs.push_back(HallOutput::Send(device, told));
@@ -252,12 +254,19 @@ impl Hall {
         (request, act): (u32, Option<Act>),
         seed: CallSeed,
     ) {
+        let starts = matches!(act, Some(Act::Start(..) | Act::Add(..)));
+        let may = !starts || self.people.may_start(now, device);
         let Some(person) = self.people.at(device) else { return };
-        let asking = Asking { user: &person.user, observes: person.role == OBSERVER, device };
+        let observes = self.people.observes(device);
+        let asking = Asking { user: &person.user, observes, device };
         let result = match act {
+            Some(_) if !may => Err(Code::JoinRate),
             Some(act) => self.calls.act(now, (asking, &self.people), act, seed),
             None => Err(Code::BadState),
         };
+        if starts && result.is_ok() {
+            self.people.started(device);
+        }
         let (code, call) = result.map_or_else(|code| (code as u16, 0), |call| (0, call));
         self.send(device, session::encode(&CallReply { request, code, call }));
         self.carry_on(now);

@@ -92,6 +92,16 @@ fn observers_see_nobody_and_call_nobody() {
     let call = world.start(a, &["o"]);
     world.act(o, Act::Accept(call));
     assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+
+    // Each device is what its own token says.
+    let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
+    let o2 = world.enter("o");
+    for (device, code) in
+        [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
+    {
+        watch(&mut world, device, &[], &[]);
+        assert_eq!(world.people.pop().unwrap().1.code, code, "{device:?}");
+    }
 }
 
 /// A view of more people than it shows shows those who came first, and fills up when one goes.
