@@ -183,8 +183,16 @@ pub const HALL_REQUESTS_BURST: u32 = 20;
 pub const WATCH_COST: u64 = 10;
 /// Changes of people are collected for this long: a shift that begins makes ten updates a second.
 pub const PEOPLE_BATCH: Duration = Duration::from_millis(100);
+/// Where so many watch that each batch would be more updates a second than this, batches are longer: half
+/// a second for five thousand. One who keeps changing his status costs no more than that.
+pub const PEOPLE_UPDATES_PER_SECOND: u32 = 10_000;
 /// Devices of one user in a hall; with one more the oldest goes, which is most likely a lost one.
 pub const DEVICES: usize = 16;
+/// Calls that a user may start, or add somebody to, a second, on average: each rings at up to sixteen people's, makes them busy to
+/// all others, and is two lines of the log ...
+pub const STARTS_PER_SECOND: u32 = 1;
+/// ... and at once.
+pub const STARTS_BURST: u32 = 20;
 /// A user without any session stays in an accepted call for so long: the time in which a session that is
 /// lost comes back.
 pub const CALL_GRACE: Duration = Duration::from_secs(30);

@@ -94,7 +94,8 @@ pub enum HallEvent {
         /// [`Code::Declined`]; `None` also where it ended while the session was lost.
         code: Option<Code>,
     },
-    /// This user calls, with another device.
+    /// This user calls, with another device, or with this one where the session was lost before it heard
+    /// the answer.
     Calling {
         /// The call.
         call: CallId,
@@ -110,7 +111,8 @@ pub enum HallEvent {
         room: String,
         /// User ids.
         members: Vec<String>,
-        /// This device called or took the call; else another one of this user's did.
+        /// This device called or took the call, also where it was lost before it heard the answer; else
+        /// another one of this user's did.
         here: bool,
     },
     /// Somebody was added to the call.

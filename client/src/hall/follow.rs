@@ -72,7 +72,10 @@ impl Follower {
             }
             HallMessage::People(people) => self.requests.books().people(people),
             HallMessage::Rooms(list) => self.requests.books().room_list(list),
-            HallMessage::CallUpdate(update) => self.requests.books().call(update),
+            HallMessage::CallUpdate(update) => {
+                self.backlog.extend(self.requests.books().call(update));
+                return Ok(());
+            }
             HallMessage::Closed { code, text } => return self.interrupted(code, text).await,
         };
         self.backlog.extend(event);
@@ -86,14 +89,14 @@ impl Follower {
             return self.close(code, text).await;
         }
         self.tell(HallEvent::Interrupted { code, text }).await?;
-        let events = self.events.clone();
+        let (events, requests) = (self.events.clone(), self.requests.clone());
         let session = tokio::select! {
             session = self.enter_again() => session,
-            // Also when the hall was left meanwhile.
             () = events.closed() => return Err(Over),
+            () = requests.closing() => return self.left().await,
         };
         match session {
-            Ok(session) => self.go_on(session).await,
+            Ok((session, status)) => self.go_on(session, status).await,
             Err(error) => {
                 let code = if let JoinError::Refused { code, .. } = error { code } else { None };
                 self.close(code, error.to_string()).await
@@ -101,8 +104,9 @@ impl Follower {
         }
     }
 
-    /// Tries until it succeeds, patience is over, or trying again cannot help.
-    async fn enter_again(&mut self) -> Result<HallSession, JoinError> {
+    /// Tries until it succeeds, patience is over, or trying again cannot help. With the status that the
+    /// session began with.
+    async fn enter_again(&mut self) -> Result<(HallSession, u8), JoinError> {
         let deadline = Instant::now() + self.way.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
         let mut asked = None;
@@ -114,10 +118,11 @@ impl Follower {
                 let _ = self.way.endpoint.rebind(socket);
             }
             let mut options = self.way.options.clone();
-            options.status = self.requests.books().status.to_wire();
+            let status = self.requests.books().status.to_wire();
+            options.status = status;
             let entering = HallSession::enter(&self.way.endpoint, self.way.config.clone(), options);
             let error = match entering.await {
-                Ok(session) => return Ok(session),
+                Ok(session) => return Ok((session, status)),
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not back yet");
@@ -129,15 +134,15 @@ impl Follower {
     }
 
     /// Takes the new session in place of the lost one.
-    async fn go_on(&mut self, session: HallSession) -> Result<(), Over> {
+    async fn go_on(&mut self, session: HallSession, status: u8) -> Result<(), Over> {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        let (asks, ended) = self.requests.books().attach(sender.clone(), &entered);
-        for ask in asks {
-            // A session that is lost again says so itself.
-            let _ = sender.send(ask).await;
+        let ended = self.requests.books().attach(sender.clone(), &entered);
+        if self.requests.books().is_closed() {
+            return self.left().await;
         }
+        self.requests.say_again(&sender, status).await;
         self.tell(HallEvent::Returned).await?;
         self.backlog.extend(ended);
         Ok(())
@@ -150,6 +155,11 @@ impl Follower {
             self.events.send(event).await.map_err(|_| Over)?;
         }
         Ok(())
+    }
+
+    /// The application has closed the hall while there was no session.
+    async fn left(&mut self) -> Result<(), Over> {
+        self.close(Some(Code::Left), "closed by this client".into()).await
     }
 
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {

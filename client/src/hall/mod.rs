@@ -44,7 +44,7 @@ impl Hall {
         let (entered, endpoint) = (session.entered().clone(), way.endpoint.clone());
         let (sender, receiver) = session.split();
         let requests = Arc::new(Requests::new(Status::from_wire(way.options.status)));
-        // The first session has nothing to be asked, and nothing was known before it.
+        // Nothing was known before the first session.
         let _ = requests.books().attach(sender, &entered);
         let (events, taken) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
@@ -64,6 +64,10 @@ impl Hall {
     }
 
     /// Waits for what happens next; `None` after [`HallEvent::Closed`]. Cancel-safe.
+    ///
+    /// An application has to call it again and again, even one that only wants [`Self::people`]: a
+    /// thousand events behind, nothing more is read, requests fail with [`HallError::Interrupted`], and
+    /// the server cuts the session in the end.
     pub async fn next(&self) -> Option<HallEvent> {
         self.events.lock().await.recv().await
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nucleus_protocol::session::{
-    CallReply, CallRequest, CallUpdate, Code, Entered, People, WatchPeople, call_act, call_update,
-    encode,
+    CallReply, CallRequest, CallUpdate, Code, Entered, People, SetStatus, WatchPeople, call_act,
+    call_update, encode,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::event::{HallEvent, Person, call_event, text};
 use super::rooms::RoomsView;
@@ -21,8 +21,8 @@ const UNDER_WAY: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HallError {
     /// The server refused it: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (somebody was
-    /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`] or
-    /// [`Code::TenantCalls`].
+    /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`],
+    /// [`Code::JoinRate`] (too many calls started in a short time) or [`Code::TenantCalls`].
     #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
     Refused {
         /// Why, when this version knows the number.
@@ -52,6 +52,8 @@ type Outcome = Result<CallId, HallError>;
 pub(super) struct Requests {
     books: Mutex<Books>,
     places: Semaphore,
+    /// Wakes the hall's task when the application has closed the hall.
+    closing: Notify,
 }
 
 pub(super) struct Books {
@@ -69,20 +71,30 @@ pub(super) struct Books {
     known: Option<(u64, bool)>,
     /// The call that this device started or took.
     here: Option<u64>,
+    /// The session was lost before it was known whether this device had started or taken one.
+    unsure: bool,
 }
 
 struct UnderWay {
-    done: oneshot::Sender<Outcome>,
+    /// Whoever waits, if anybody still does.
+    done: Option<oneshot::Sender<Outcome>>,
     /// One of [`call_act`]; 0 for what is not about a call.
     act: u8,
 }
 
-/// Forgets a request whose caller does not wait any more.
-struct Forget<'a>(&'a Requests, u32);
+/// Forgets a request whose caller does not wait any more, where it was not sent. The answer to one that
+/// was says what this device has done all the same.
+struct Forget<'a> {
+    requests: &'a Requests,
+    request: u32,
+    sent: bool,
+}
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.0.books().under_way.remove(&self.1);
+        if !self.sent {
+            self.requests.books().under_way.remove(&self.request);
+        }
     }
 }
 
@@ -100,8 +112,9 @@ impl Requests {
             people: BTreeMap::new(),
             known: None,
             here: None,
+            unsure: false,
         };
-        Self { books: Mutex::new(books), places: Semaphore::new(UNDER_WAY) }
+        Self { books: Mutex::new(books), places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
     }
 
     /// Acts on a call and waits for the answer.
@@ -132,18 +145,39 @@ impl Requests {
             books.sender.clone()
         };
         if let Some(sender) = sender {
-            let message = nucleus_protocol::session::SetStatus { status: status.to_wire() };
             // A session that is lost says so itself.
-            let _ = sender.send(encode(&message)).await;
+            let _ = sender.send_with(|| self.books().status_message()).await;
         }
+    }
+
+    /// Waits until the application has closed the hall.
+    pub(super) async fn closing(&self) {
+        self.closing.notified().await;
+    }
+
+    /// Tells a new session what the application wants, as it is by then: it may want something else at
+    /// this very moment, and what goes out last must be what it wanted last.
+    pub(super) async fn say_again(&self, sender: &HallSender, status: u8) {
+        if self.books().status.to_wire() != status {
+            // A session that is lost again says so itself, here and below.
+            let _ = sender.send_with(|| self.books().status_message()).await;
+        }
+        let people = || self.books().watched.as_ref().map(encode).unwrap_or_default();
+        let _ = sender.send_with(people).await;
+        let rooms = || self.books().rooms.question().unwrap_or_default();
+        let _ = sender.send_with(rooms).await;
     }
 
     pub(super) async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
         let (sender, request, outcome) = self.books().begin(act)?;
-        let _forget = Forget(self, request);
+        let mut forget = Forget { requests: self, request, sent: false };
+        let message = || {
+            forget.sent = true;
+            message(request)
+        };
         // The session's end is known here before the hall's task has seen it.
-        sender.send(message(request)).await.map_err(|_| HallError::Interrupted)?;
+        sender.send_with(message).await.map_err(|_| HallError::Interrupted)?;
         outcome.await.unwrap_or(Err(HallError::Interrupted))
     }
 
@@ -159,7 +193,7 @@ impl Requests {
     pub(super) fn set_behind(&self, behind: bool) {
         let mut books = self.books();
         if behind && !books.behind {
-            books.end();
+            books.give_up();
         }
         books.behind = behind;
     }
@@ -180,6 +214,7 @@ impl Requests {
             sender.close();
         }
         books.end();
+        self.closing.notify_one();
     }
 
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
@@ -203,33 +238,31 @@ impl Books {
         let request = self.next;
         self.next = self.next.wrapping_add(1);
         let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done, act });
+        self.under_way.insert(request, UnderWay { done: Some(done), act });
         Ok((sender, request, outcome))
     }
 
-    /// A session is there; what it is to be asked first, and what the application is to hear of the call
-    /// that it knew.
-    pub(super) fn attach(
-        &mut self,
-        sender: HallSender,
-        entered: &Entered,
-    ) -> (Vec<Vec<u8>>, Option<HallEvent>) {
+    /// A session is there; what the application is to hear of the call that it knew.
+    pub(super) fn attach(&mut self, sender: HallSender, entered: &Entered) -> Option<HallEvent> {
         if self.closed {
             sender.close();
-            return (Vec::new(), None);
+            return None;
         }
         self.sender = Some(sender);
+        self.unsure &= entered.call != 0;
         let ended = self.known.take_if(|(call, _)| *call != entered.call);
-        let event = ended.map(|(call, rings)| {
+        ended.map(|(call, rings)| {
             let (call, code) = (CallId(call), None);
             if rings {
                 HallEvent::RingingEnded { call, code }
             } else {
                 HallEvent::Ended { call, code }
             }
-        });
-        let questions = [self.watched.as_ref().map(encode), self.rooms.question()];
-        (questions.into_iter().flatten().collect(), event)
+        })
+    }
+
+    fn status_message(&self) -> Vec<u8> {
+        encode(&SetStatus { status: self.status.to_wire() })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -238,7 +271,7 @@ impl Books {
 
     /// The server has answered.
     pub(super) fn answered(&mut self, reply: &CallReply) {
-        // One that is not under way was given up by its caller.
+        // One that is not under way is none of this session's.
         let Some(UnderWay { done, act }) = self.under_way.remove(&reply.request) else { return };
         match act {
             _ if reply.code != 0 => {}
@@ -250,21 +283,20 @@ impl Books {
             call_act::REJECT | call_act::CANCEL | call_act::HANG_UP => self.known = None,
             _ => {}
         }
-        // Whoever does not wait any more does not want to know.
-        let _ = done.send(outcome(reply.code, reply.call));
+        tell(done, outcome(reply.code, reply.call));
     }
 
     /// A request has been answered well.
     pub(super) fn succeeded(&mut self, request: u32) {
         if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
-            let _ = done.send(outcome(0, 0));
+            tell(done, outcome(0, 0));
         }
     }
 
     /// Takes what the server says of the people.
     pub(super) fn people(&mut self, told: People) -> Option<HallEvent> {
         if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
-            let _ = done.send(outcome(told.code, 0));
+            tell(done, outcome(told.code, 0));
         }
         let current = self.watched.as_ref().is_some_and(|watch| watch.request == told.request);
         if !current || told.code != 0 {
@@ -280,28 +312,54 @@ impl Books {
         for person in &changed {
             self.people.insert(person.user.clone(), person.clone());
         }
+        // Who has come again is there.
+        gone.retain(|user| !self.people.contains_key(user));
         Some(HallEvent::People { changed, gone, total: told.total })
     }
 
     /// Takes what the server says of a call.
-    pub(super) fn call(&mut self, update: CallUpdate) -> Option<HallEvent> {
+    pub(super) fn call(&mut self, update: CallUpdate) -> impl Iterator<Item = HallEvent> + use<> {
         let call = update.call;
+        let mut quiet = None;
         match update.kind {
-            call_update::INCOMING => self.known = Some((call, true)),
-            call_update::CALLING | call_update::ACCEPTED => self.known = Some((call, false)),
+            call_update::INCOMING => (self.known, self.unsure) = (Some((call, true)), false),
+            call_update::CALLING | call_update::ACCEPTED => {
+                if std::mem::take(&mut self.unsure) {
+                    self.here = Some(call);
+                }
+                // It was taken while the session was lost.
+                if self.known == Some((call, true)) && self.here != Some(call) {
+                    let code = Some(Code::Answered);
+                    quiet = Some(HallEvent::RingingEnded { call: CallId(call), code });
+                }
+                self.known = Some((call, false));
+            }
             call_update::RINGING_ENDED | call_update::ENDED => {
                 self.known.take_if(|(known, _)| *known == call);
             }
             _ => {}
         }
-        call_event(update, self.here == Some(call))
+        quiet.into_iter().chain(call_event(update, self.here == Some(call)))
     }
 
-    fn end(&mut self) {
-        for (_, under_way) in self.under_way.drain() {
-            let _ = under_way.done.send(Err(HallError::Interrupted));
+    /// Nobody is to wait for an answer any more.
+    fn give_up(&mut self) {
+        for under_way in self.under_way.values_mut() {
+            tell(under_way.done.take(), Err(HallError::Interrupted));
         }
     }
+
+    /// No answer will come.
+    fn end(&mut self) {
+        self.give_up();
+        let mut acts = self.under_way.drain().map(|(_, under_way)| under_way.act);
+        self.unsure |= acts.any(|act| matches!(act, call_act::START | call_act::ACCEPT));
+    }
+}
+
+/// Whoever does not wait any more does not want to know.
+fn tell(done: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+    let _ = done.map(|done| done.send(outcome));
 }
 
 fn outcome(number: u16, call: u64) -> Outcome {
@@ -321,18 +379,96 @@ mod tests {
         let mut books = requests.books();
         let answer = |books: &mut Books, act, code| {
             let (done, _outcome) = oneshot::channel();
-            books.under_way.insert(1, UnderWay { done, act });
+            books.under_way.insert(1, UnderWay { done: Some(done), act });
             books.answered(&CallReply { request: 1, code, call: 7 });
             books.known
         };
         let update = |kind| CallUpdate { call: 7, kind, ..CallUpdate::default() };
-        books.call(update(call_update::INCOMING));
+        books.call(update(call_update::INCOMING)).next();
         assert_eq!(answer(&mut books, call_act::ACCEPT, 75), Some((7, true)), "refused");
         assert_eq!(answer(&mut books, call_act::REJECT, 0), None);
         assert_eq!(answer(&mut books, call_act::START, 0), Some((7, false)));
-        let here = books.call(update(call_update::ACCEPTED));
+        let here = books.call(update(call_update::ACCEPTED)).next();
         assert!(matches!(here, Some(HallEvent::Accepted { here: true, .. })));
         assert_eq!(answer(&mut books, call_act::ADD, 0), Some((7, false)));
         assert_eq!(answer(&mut books, call_act::HANG_UP, 0), None);
+    }
+
+    fn update(kind: u8) -> CallUpdate {
+        CallUpdate { call: 7, kind, ..CallUpdate::default() }
+    }
+
+    /// A request that was sent.
+    fn sent(requests: &Requests, act: u8) -> oneshot::Receiver<Outcome> {
+        let (done, outcome) = oneshot::channel();
+        requests.books().under_way.insert(1, UnderWay { done: Some(done), act });
+        outcome
+    }
+
+    fn reply(requests: &Requests) {
+        requests.books().answered(&CallReply { request: 1, code: 0, call: 7 });
+    }
+
+    #[test]
+    fn what_this_device_has_done_counts_though_nobody_waits_for_the_answer() {
+        let requests = Requests::new(Status::Online);
+        drop(sent(&requests, call_act::ACCEPT));
+        drop(Forget { requests: &requests, request: 1, sent: true });
+        reply(&requests);
+        assert_eq!(requests.books().known, Some((7, false)));
+        let heard: Vec<_> = requests.books().call(update(call_update::ACCEPTED)).collect();
+        assert!(matches!(heard[..], [HallEvent::Accepted { here: true, .. }]), "{heard:?}");
+
+        // The application is behind, and hears it later.
+        let mut outcome = sent(&requests, call_act::HANG_UP);
+        requests.set_behind(true);
+        assert_eq!(outcome.try_recv(), Ok(Err(HallError::Interrupted)));
+        reply(&requests);
+        assert_eq!(requests.books().known, None);
+
+        let _outcome = sent(&requests, call_act::HANG_UP);
+        drop(Forget { requests: &requests, request: 1, sent: false });
+        assert!(requests.books().under_way.is_empty());
+    }
+
+    #[test]
+    fn a_call_is_this_devices_also_where_the_answer_was_lost() {
+        let requests = Requests::new(Status::Online);
+        let _outcome = sent(&requests, call_act::START);
+        requests.interrupt();
+        let heard = |kind| requests.books().call(update(kind)).collect::<Vec<_>>();
+        heard(call_update::CALLING);
+        let accepted = heard(call_update::ACCEPTED);
+        assert!(matches!(accepted[..], [HallEvent::Accepted { here: true, .. }]), "{accepted:?}");
+
+        // The accept never arrived: it still rings, and somebody else takes it.
+        let requests = Requests::new(Status::Online);
+        let _outcome = sent(&requests, call_act::ACCEPT);
+        requests.interrupt();
+        let heard = |kind| requests.books().call(update(kind)).collect::<Vec<_>>();
+        heard(call_update::INCOMING);
+        let accepted = heard(call_update::ACCEPTED);
+        let (call, code) = (CallId(7), Some(Code::Answered));
+        assert_eq!(accepted[0], HallEvent::RingingEnded { call, code }, "it must not ring on");
+        assert!(matches!(accepted[1], HallEvent::Accepted { here: false, .. }));
+    }
+
+    #[test]
+    fn who_has_gone_and_come_again_is_not_gone() {
+        let requests = Requests::new(Status::Online);
+        requests.books().watched =
+            Some(WatchPeople { request: 2, roles: Vec::new(), users: Vec::new() });
+        let person = nucleus_protocol::session::Person {
+            user: b"a".to_vec(),
+            name: Vec::new(),
+            role: Vec::new(),
+            status: 1,
+        };
+        let gone = vec![b"a".to_vec(), b"b".to_vec()];
+        let told = People { request: 2, people: vec![person], gone, ..People::default() };
+        match requests.books().people(told) {
+            Some(HallEvent::People { gone, .. }) => assert_eq!(gone, ["b"]),
+            other => panic!("{other:?}"),
+        }
     }
 }

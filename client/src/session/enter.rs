@@ -135,6 +135,12 @@ impl HallSender {
         self.0.send(message).await
     }
 
+    /// Sends what `message` gives when it is its turn, nothing where that is empty. Once it has been
+    /// called the message goes out, also when the future is dropped.
+    pub async fn send_with(&self, message: impl FnOnce() -> Vec<u8>) -> Result<(), SendError> {
+        self.0.send_with(message).await
+    }
+
     /// Leaves: whoever watches is told at once, and the connection closes; at most 1 s.
     pub async fn leave(&self) {
         let left = async {

@@ -75,6 +75,15 @@ impl Shared {
         control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
+    /// The same with a message that is made when it is its turn.
+    pub(super) async fn send_with(
+        &self,
+        message: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), SendError> {
+        let mut control = self.control.lock().await;
+        control.write_with(&self.connection, message).await.map_err(|_| SendError::Closed)
+    }
+
     pub(super) fn close(&self, code: Code, reason: &str) {
         self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
     }

@@ -111,6 +111,16 @@ impl MessageWriter {
         connection: &quinn::Connection,
         message: Vec<u8>,
     ) -> Result<(), quinn::WriteError> {
+        self.write_with(connection, || message).await
+    }
+
+    /// Writes what `message` gives. It is called once all before it is out, and what it gives goes out
+    /// then, also when the future is dropped: what it notes down is so in the order of the stream.
+    pub(super) async fn write_with(
+        &mut self,
+        connection: &quinn::Connection,
+        message: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), quinn::WriteError> {
         if self.stream.is_none() {
             let stream = self.stream.insert(connection.open_uni().await?);
             // Fails only for a stream that is over; the write says so.
@@ -118,7 +128,7 @@ impl MessageWriter {
             self.unsent = Bytes::copy_from_slice(&[self.kind]);
         }
         self.flush().await?;
-        self.unsent = message.into();
+        self.unsent = message().into();
         self.flush().await
     }
 

@@ -55,7 +55,7 @@ codes! {
     Suite = 23, "suite";
     /// The user is in the room with another device, and the server takes one.
     AlreadyJoined = 24, "already_joined";
-    /// The user joins this room and leaves it again too often.
+    /// The user joins this room and leaves it again too often, or starts calls too often.
     JoinRate = 25, "join_rate";
     /// A moderator has locked the room: nobody new gets in.
     RoomLocked = 26, "room_locked";

@@ -23,9 +23,11 @@ use nucleus_protocol::time::Time;
 pub use calls::{Act, CallSeed};
 use calls::{Asking, CallOutput, Calls};
 pub use outgoing::{HallOutgoing, HallQueue, hall_outgoing};
-use people::{Changes, People};
+use people::People;
 pub use views::Filter;
 use views::Views;
+
+use crate::limits;
 
 /// The role that neither watches nor calls.
 const OBSERVER: &str = "observer";
@@ -192,14 +194,17 @@ impl Hall {
     pub fn handle_timeout(&mut self, now: Time) {
         self.calls.handle_timeout(now);
         self.carry_on(now);
-        if let Some(changes) = self.people.take_due(now) {
-            self.update_views(&changes);
+        if self.views_due().is_some_and(|due| due <= now) {
+            let changes = self.people.take_changes();
+            let told = self.views.update(&changes, &self.people);
+            let sent = told.into_iter().map(|(device, told)| HallOutput::Send(device, told));
+            self.outputs.extend(sent);
         }
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.people.due().into_iter().chain(self.calls.poll_timeout()).min()
+        self.views_due().into_iter().chain(self.calls.poll_timeout()).min()
     }
 
     /// The next thing to be done.
@@ -223,23 +228,22 @@ impl Hall {
     }
 
     fn watch(&mut self, device: Device, request: u32, filter: Option<Filter>) {
-        let Some(person) = self.people.at(device) else { return };
+        if self.people.at(device).is_none() {
+            return;
+        }
         let told = match filter {
             None => Views::refuse(request, Code::BadState),
-            Some(_) if person.role == OBSERVER => Views::refuse(request, Code::Forbidden),
-            Some(filter) => {
-                // Everybody's view is of one moment, so that what changed before is told only once.
-                let changes = self.people.take_changes();
-                self.update_views(&changes);
-                self.views.watch(device, (request, filter), &self.people)
-            }
+            Some(_) if self.people.observes(device) => Views::refuse(request, Code::Forbidden),
+            Some(filter) => self.views.watch(device, (request, filter), &self.people),
         };
         self.outputs.push_back(HallOutput::Send(device, told));
     }
 
-    fn update_views(&mut self, changes: &Changes) {
-        let told = self.views.update(changes, &self.people);
-        self.outputs.extend(told.into_iter().map(|(device, told)| HallOutput::Send(device, told)));
+    /// The more watch, the longer changes are collected: so many updates a second at most.
+    fn views_due(&self) -> Option<Time> {
+        let spread =
+            Duration::from_secs(self.views.len() as u64) / limits::PEOPLE_UPDATES_PER_SECOND;
+        Some(self.people.changed_since()? + limits::PEOPLE_BATCH.max(spread))
     }
 
     /// The answer goes out in front of what comes of it.
@@ -250,12 +254,19 @@ impl Hall {
         (request, act): (u32, Option<Act>),
         seed: CallSeed,
     ) {
+        let starts = matches!(act, Some(Act::Start(..) | Act::Add(..)));
+        let may = !starts || self.people.may_start(now, device);
         let Some(person) = self.people.at(device) else { return };
-        let asking = Asking { user: &person.user, observes: person.role == OBSERVER, device };
+        let observes = self.people.observes(device);
+        let asking = Asking { user: &person.user, observes, device };
         let result = match act {
+            Some(_) if !may => Err(Code::JoinRate),
             Some(act) => self.calls.act(now, (asking, &self.people), act, seed),
             None => Err(Code::BadState),
         };
+        if starts && result.is_ok() {
+            self.people.started(device);
+        }
         let (code, call) = result.map_or_else(|code| (code as u16, 0), |call| (0, call));
         self.send(device, session::encode(&CallReply { request, code, call }));
         self.carry_on(now);

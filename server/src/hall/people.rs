@@ -4,13 +4,14 @@
 //! device is busy, whatever the others say; else one device that is online makes the user online. Who
 //! is in a call or called is busy without choosing it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nucleus_protocol::session::status;
 use nucleus_protocol::time::Time;
 
-use super::{Device, Visitor};
+use super::{Device, OBSERVER, Visitor};
 use crate::limits;
+use crate::rate::Bucket;
 
 /// A user who can be seen.
 pub(super) struct Person {
@@ -22,6 +23,10 @@ pub(super) struct Person {
     devices: Vec<(Device, u8)>,
     /// In a call, or called.
     engaged: bool,
+    /// The status that was noted last; offline before the first.
+    noted: u8,
+    /// Calls that the user may start.
+    starts: Bucket,
 }
 
 impl Person {
@@ -49,6 +54,7 @@ impl Person {
 
 /// Somebody who is gone, for those who watch.
 pub(super) struct Gone {
+    pub(super) moment: u64,
     pub(super) number: u64,
     pub(super) user: String,
     pub(super) role: String,
@@ -57,10 +63,10 @@ pub(super) struct Gone {
 /// What happened since the views were last brought up to date.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// By [`People::all`]'s number.
-    pub(super) changed: BTreeSet<u64>,
+    /// By [`People::all`]'s number, and at which moment last.
+    pub(super) changed: BTreeMap<u64, u64>,
     pub(super) gone: Vec<Gone>,
-    due: Option<Time>,
+    since: Option<Time>,
 }
 
 /// See the module.
@@ -70,7 +76,11 @@ pub(super) struct People {
     persons: BTreeMap<u64, Person>,
     by_user: HashMap<String, u64>,
     by_device: HashMap<Device, u64>,
+    /// Devices whose own token says so, whatever the user's others do.
+    observers: HashSet<Device>,
     next: u64,
+    /// Counts the changes.
+    moment: u64,
     changes: Changes,
 }
 
@@ -78,7 +88,10 @@ impl People {
     /// A device comes; gives the one that has to go for it, where its user has too many.
     pub(super) fn enter(&mut self, now: Time, device: Device, visitor: Visitor) -> Option<Device> {
         let Visitor { user, name, role, status } = visitor;
-        let number = self.number(user, name, role);
+        if role == OBSERVER {
+            self.observers.insert(device);
+        }
+        let number = self.number(now, (user, name, role));
         self.by_device.insert(device, number);
         let person = self.persons.get_mut(&number)?;
         person.devices.push((device, status));
@@ -91,6 +104,7 @@ impl People {
     /// A device goes; gives its user, and whether it was the last one.
     pub(super) fn part(&mut self, now: Time, device: Device) -> Option<(String, bool)> {
         let number = self.by_device.remove(&device)?;
+        self.observers.remove(&device);
         let person = self.persons.get_mut(&number)?;
         person.devices.retain(|(other, _)| *other != device);
         let parted = (person.user.clone(), person.devices.is_empty());
@@ -120,6 +134,28 @@ impl People {
     /// Who sits at a device.
     pub(super) fn at(&self, device: Device) -> Option<&Person> {
         self.persons.get(self.by_device.get(&device)?)
+    }
+
+    /// Whether a device neither watches nor calls.
+    pub(super) fn observes(&self, device: Device) -> bool {
+        self.observers.contains(&device)
+    }
+
+    /// Whether the user at a device may start a call, or has started too many of late.
+    pub(super) fn may_start(&mut self, now: Time, device: Device) -> bool {
+        self.starts(device).is_none_or(|starts| starts.available(now) > 0)
+    }
+
+    /// The user at a device has started a call.
+    pub(super) fn started(&mut self, device: Device) {
+        if let Some(starts) = self.starts(device) {
+            starts.take(1);
+        }
+    }
+
+    fn starts(&mut self, device: Device) -> Option<&mut Bucket> {
+        let person = self.persons.get_mut(self.by_device.get(&device)?)?;
+        Some(&mut person.starts)
     }
 
     /// Who is there by that id.
@@ -156,42 +192,52 @@ impl People {
         self.persons.is_empty()
     }
 
-    /// When the views are to be told.
-    pub(super) fn due(&self) -> Option<Time> {
-        self.changes.due
+    /// Every change up to now has this number or a smaller one.
+    pub(super) fn moment(&self) -> u64 {
+        self.moment
     }
 
-    /// What they are to be told, once it is due.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<Changes> {
-        self.changes.due.filter(|due| *due <= now)?;
-        Some(self.take_changes())
+    /// Since when there is something to tell.
+    pub(super) fn changed_since(&self) -> Option<Time> {
+        self.changes.since
     }
 
-    /// The same at once.
+    /// What the views are to be told.
     pub(super) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
 
-    fn number(&mut self, user: String, name: String, role: String) -> u64 {
+    fn number(&mut self, now: Time, (user, name, role): (String, String, String)) -> u64 {
         if let Some(number) = self.by_user.get(&user) {
             return *number;
         }
         self.next += 1;
         self.by_user.insert(user.clone(), self.next);
-        let person = Person { user, name, role, devices: Vec::new(), engaged: false };
+        let noted = status::OFFLINE;
+        let (average, burst) = (limits::STARTS_PER_SECOND, limits::STARTS_BURST);
+        let starts = Bucket::new(now, average.into(), burst.into());
+        let person =
+            Person { user, name, role, devices: Vec::new(), engaged: false, noted, starts };
         self.persons.insert(self.next, person);
         self.next
     }
 
-    /// Somebody has changed, and is removed if that is the end of it.
+    /// Somebody may have changed, and is removed if that is the end of it.
     fn note(&mut self, now: Time, number: u64) {
-        self.changes.due.get_or_insert(now + limits::PEOPLE_BATCH);
-        if self.persons.get(&number).is_some_and(Person::is_there) {
-            self.changes.changed.insert(number);
+        let Some(person) = self.persons.get_mut(&number) else { return };
+        let there = person.is_there();
+        let status = if there { person.status() } else { status::OFFLINE };
+        if std::mem::replace(&mut person.noted, status) == status {
+            return;
+        }
+        self.moment += 1;
+        self.changes.since.get_or_insert(now);
+        if there {
+            self.changes.changed.insert(number, self.moment);
         } else if let Some(Person { user, role, .. }) = self.persons.remove(&number) {
             self.by_user.remove(&user);
             self.changes.changed.remove(&number);
-            self.changes.gone.push(Gone { number, user, role });
+            self.changes.gone.push(Gone { moment: self.moment, number, user, role });
         }
     }
 }

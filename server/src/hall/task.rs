@@ -102,8 +102,8 @@ impl HallTask {
             Err(_) => drop(outgoing),
         }
         if let Err(Ok(device)) = reply.send(result) {
-            // The session gave up while it waited.
-            self.hall.handle_leave(now, device, Code::JoinTimeout);
+            // The session gave up while it waited. Its user has not: it may be in a call, and tries again.
+            self.lost(now, device);
         }
     }
 

@@ -4,7 +4,7 @@
 //! it; when one of them goes, the next in line comes in. So it needs no list of whom it shows, only up
 //! to which number it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use nucleus_protocol::limits::{MAX_NAME, MAX_PEOPLE, MAX_WATCH_NAMES};
@@ -17,15 +17,15 @@ use super::people::{Changes, People, Person};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Whoever has one of these roles ...
-    pub roles: Vec<String>,
+    pub roles: HashSet<String>,
     /// ... and these users.
-    pub users: Vec<String>,
+    pub users: HashSet<String>,
 }
 
 impl Filter {
     /// What a client asks for; `None` where it breaks the limits.
     pub fn new(asked: &WatchPeople) -> Option<Self> {
-        let read = |names: &[Vec<u8>]| -> Option<Vec<String>> {
+        let read = |names: &[Vec<u8>]| -> Option<HashSet<String>> {
             let fits = |name: &&Vec<u8>| (1..=MAX_NAME).contains(&name.len());
             names.iter().map(|n| String::from_utf8(Some(n).filter(fits)?.clone()).ok()).collect()
         };
@@ -34,15 +34,16 @@ impl Filter {
     }
 
     fn matches(&self, user: &str, role: &str) -> bool {
-        let named = |list: &[String], name: &str| list.iter().any(|other| other == name);
         let everybody = self.roles.is_empty() && self.users.is_empty();
-        everybody || named(&self.users, user) || named(&self.roles, role)
+        everybody || self.roles.contains(role) || self.users.contains(user)
     }
 }
 
 struct View {
     request: u32,
     filter: Filter,
+    /// What happened up to this moment it has shown, or never had.
+    since: u64,
     /// Everybody up to this number who matches is shown.
     edge: u64,
     shown: usize,
@@ -63,7 +64,8 @@ impl Views {
         (request, filter): (u32, Filter),
         people: &People,
     ) -> Bytes {
-        let mut view = View { request, filter, edge: 0, shown: 0, newest: 0, total: 0 };
+        let since = people.moment();
+        let mut view = View { request, filter, since, edge: 0, shown: 0, newest: 0, total: 0 };
         let mut told = session::People { request, whole: 1, ..session::People::default() };
         view.fill(people, &mut told.people);
         view.count(people);
@@ -76,6 +78,11 @@ impl Views {
     pub(super) fn refuse(request: u32, code: Code) -> Bytes {
         let code = code as u16;
         session::encode(&session::People { request, code, ..session::People::default() }).into()
+    }
+
+    /// How many look.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn forget(&mut self, device: Device) {
@@ -95,7 +102,10 @@ impl View {
         let before = self.total;
         let mut told = session::People { request: self.request, ..session::People::default() };
         for gone in &changes.gone {
-            if gone.number > self.newest || !self.filter.matches(&gone.user, &gone.role) {
+            if gone.moment <= self.since
+                || gone.number > self.newest
+                || !self.filter.matches(&gone.user, &gone.role)
+            {
                 continue;
             }
             self.total -= 1;
@@ -105,7 +115,8 @@ impl View {
             }
         }
         let changed = changes.changed.range(..=self.edge);
-        let changed = changed.filter_map(|number| people.numbered(*number));
+        let changed = changed.filter(|(_, moment)| **moment > self.since);
+        let changed = changed.filter_map(|(number, _)| people.numbered(*number));
         let matching = changed.filter(|person| self.filter.matches(&person.user, &person.role));
         told.people.extend(matching.map(wire));
         self.fill(people, &mut told.people);
@@ -133,6 +144,10 @@ impl View {
     }
 
     fn count(&mut self, people: &People) {
+        if self.edge >= people.newest() {
+            (self.total, self.newest) = (self.shown, people.newest());
+            return;
+        }
         let new = people.all(self.newest);
         self.total += new.filter(|(_, p)| self.filter.matches(&p.user, &p.role)).count();
         self.newest = people.newest();

@@ -74,6 +74,11 @@ impl Gate {
         Ok(())
     }
 
+    /// It is by invitation, and nobody has one.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        self.guests.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// Lets the user in no more; who is in stays.
     pub(super) fn uninvite(&mut self, user: &str) {
         if let Some(guests) = &mut self.guests {

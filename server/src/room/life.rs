@@ -34,11 +34,15 @@ impl Room {
         Ok(())
     }
 
-    /// Takes an invitation back, and the seat held with it; who is in stays.
+    /// Takes an invitation back, and the seat held with it; who is in stays. An empty room that nobody
+    /// is invited to is over.
     pub fn handle_uninvite(&mut self, now: Time, user: &str) {
         self.gate.uninvite(user);
         self.holds.end(user);
         self.show(now);
+        if self.peers.is_empty() && self.gate.is_for_nobody() {
+            self.end();
+        }
     }
 
     /// Seats for a newcomer and those it expects, `leaving` peers making room for it.
@@ -94,7 +98,7 @@ impl Room {
         if !self.peers.is_empty() || self.ending || terms.kept {
             return;
         }
-        if terms.empty_ttl.is_zero() {
+        if terms.empty_ttl.is_zero() || self.gate.is_for_nobody() {
             return self.end();
         }
         self.empty_until = Some(now + terms.empty_ttl);

@@ -98,13 +98,13 @@ pub(super) struct HallSession {
 impl HallSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entrance } = self;
-        let Entrance { hall, device, queue, asks, rooms } = entrance;
+        let Entrance { hall, device, mut queue, asks, rooms } = entrance;
         let end = queue.end.clone();
         // The code, and whether the hall knows of the end already.
         let (code, told) = tokio::select! {
             code = ended(end) => (code, true),
             code = read(receive, &hall, device, &asks, &context) => (code, false),
-            code = write(send, welcome, queue, rooms) => (code, false),
+            code = write(send, welcome, &mut queue, rooms) => (code, false),
             // A session outside rooms has no other streams.
             () = async { refuse_streams(&connection).await; broken().await } => (Code::Internal, false),
             error = connection.closed() => (why(&error), false),
@@ -115,6 +115,8 @@ impl HallSession {
             Code::TimedOut | Code::SlowConsumer => drop(hall.post(HallInput::Lost(device)).await),
             code => drop(hall.post(HallInput::Leave(device, code)).await),
         }
+        // Not before: the hall takes a session whose queue is gone for lost, and a leave would be none.
+        drop(queue);
         connection.close((code as u32).into(), code.name().as_bytes());
         context.counters.ended(code);
     }
@@ -143,14 +145,16 @@ async fn read(
     let (average, burst) = (limits::HALL_REQUESTS_PER_SECOND, limits::HALL_REQUESTS_BURST);
     let mut rate = Bucket::new(now(), average.into(), burst.into());
     loop {
-        // Not reading is what tells the sender, by QUIC's flow control. Until the dearest may come.
-        sleep(rate.wait_for(now(), limits::WATCH_COST)).await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_HALL_REQUEST).await {
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
             // A client may close its half and stay.
             Err(ReadError::Ended | ReadError::Broken(_)) => return broken().await,
         };
+        // Not reading on is what tells the sender, by QUIC's flow control.
+        sleep(rate.wait_for(now(), cost(schema))).await;
+        // What has come in while it waited is there to be taken, and not once more.
+        rate.available(now());
         rate.take(cost(schema));
         if schema == Schema::Leave {
             hall.post(HallInput::Leave(device, Code::Left)).await;
@@ -228,7 +232,7 @@ fn act(asked: &CallRequest) -> Option<Act> {
 async fn write(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
-    mut queue: HallQueue,
+    queue: &mut HallQueue,
     mut rooms: RoomLists,
 ) -> Code {
     let mut entered = false;

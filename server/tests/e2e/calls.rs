@@ -208,9 +208,19 @@ async fn what_was_watched_and_called_survives_or_is_told() {
     let call = ada.start(&["bo"], "").await.unwrap();
     rings(&bo).await;
     let _server = server.restart().await;
+    hears(&bo, |event| (event == HallEvent::Returned).then_some(())).await;
     // Where the last words did not get through, the return says that the call is over.
-    let code = ended(&ada, call).await;
-    assert!(matches!(code, None | Some(Code::ShuttingDown)), "{code:?}");
-    sees(&ada, |people| people.iter().any(|person| person.status == Status::Online)).await;
+    let (mut over, mut returned) = (None, false);
+    while over.is_none() || !returned {
+        hears(&ada, |event| match event {
+            HallEvent::Ended { call: of, code } if of == call => Some(over = Some(code)),
+            HallEvent::Returned => Some(returned = true),
+            _ => None,
+        })
+        .await;
+    }
+    assert!(matches!(over, Some(None | Some(Code::ShuttingDown))), "{over:?}");
+    bo.set_status(Status::Away).await;
+    sees(&ada, |people| people.iter().any(|person| person.status == Status::Away)).await;
     ada.start(&["bo"], "").await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::TestServer;
-use nucleus_client::{Code, ConnectError, EnterOptions, Hall, HallEvent, JoinError, enter};
+use nucleus_client::{CallId, Code, ConnectError, EnterOptions, Hall, HallEvent, JoinError, enter};
 use nucleus_server::token::{App, TokenRequest};
 
 pub(crate) async fn enter_with(server: &TestServer, token: String) -> Hall {
@@ -97,4 +97,31 @@ async fn a_restart_is_told_and_the_session_comes_back() {
     assert_eq!(code.await, Some(Code::ShuttingDown));
     hears(&ada, |event| (event == HallEvent::Returned).then_some(())).await;
     assert_eq!(server.metric("nucleus_halls"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_requests_are_read_at_once() {
+    let server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        assert!(ada.accept(CallId(1)).await.is_err());
+    }
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    for _ in 0..10 {
+        assert!(ada.accept(CallId(1)).await.is_err());
+    }
+    assert!(start.elapsed() > Duration::from_millis(600), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_the_session_is_lost_has_left() {
+    let mut server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    server.stop().await.unwrap();
+    hears(&ada, |event| matches!(event, HallEvent::Interrupted { .. }).then_some(())).await;
+    let start = tokio::time::Instant::now();
+    ada.leave().await;
+    assert_eq!(closed(&ada).await, Some(Code::Left));
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }

@@ -83,6 +83,30 @@ fn nobody_waits_for_a_first_join_that_does_not_come() {
     assert!(is_in(&world, guest) && !world.room_closed);
 }
 
+/// A room that nobody can get into takes no place among the rooms.
+#[test]
+fn a_room_by_invitation_is_over_when_nobody_has_one() {
+    let ttl = Duration::from_secs(40);
+    let guests = Some(vec!["user-0".into(), "user-1".into()]);
+    let terms = Terms { guests, first_within: Some(ttl), empty_ttl: ttl, ..Terms::default() };
+    let mut world = World::with_terms(11, 8, terms.clone());
+    world.room.handle_uninvite(world.now, "user-0");
+    world.run(Duration::from_secs(1));
+    assert!(!world.room_closed);
+    world.room.handle_uninvite(world.now, "user-1");
+    world.run(Duration::from_secs(1));
+    assert!(world.room_closed, "nobody had come");
+
+    let mut world = World::with_terms(12, 8, terms);
+    let guest = join(&mut world);
+    ["user-0", "user-1"].into_iter().for_each(|user| world.room.handle_uninvite(world.now, user));
+    world.run(Duration::from_secs(1));
+    assert!(is_in(&world, guest) && !world.room_closed, "who is in stays");
+    world.leave(guest);
+    world.run(Duration::from_secs(1));
+    assert!(world.room_closed);
+}
+
 #[test]
 fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     let mut world = World::new(6, 3);
@@ -143,7 +167,8 @@ fn guests_get_in_under_churn_and_strangers_never() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut invited: HashSet<usize> = (0..4).collect();
         let (name, ttl) = (|n: usize| format!("user-{n}"), Duration::from_secs(30));
-        let guests = Some((0..4).map(name).collect());
+        // One of them never comes: without any guest the room would be over.
+        let guests = Some((0..4).map(name).chain(["nobody".to_owned()]).collect());
         let terms = Terms { guests, empty_ttl: ttl, first_within: Some(ttl), ..Terms::default() };
         let mut world = World::with_terms(seed, 40, terms);
         for next in 0..16 {

@@ -92,6 +92,16 @@ fn observers_see_nobody_and_call_nobody() {
     let call = world.start(a, &["o"]);
     world.act(o, Act::Accept(call));
     assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+
+    // Each device is what its own token says.
+    let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
+    let o2 = world.enter("o");
+    for (device, code) in
+        [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
+    {
+        watch(&mut world, device, &[], &[]);
+        assert_eq!(world.people.pop().unwrap().1.code, code, "{device:?}");
+    }
 }
 
 /// A view of more people than it shows shows those who came first, and fills up when one goes.
@@ -142,4 +152,55 @@ fn of_too_many_devices_the_oldest_goes() {
     assert_eq!(world.hears(devices[0]), ["entered 0", "closed replaced"]);
     world.start(devices[0], &["b"]);
     assert!(world.heard().is_empty(), "a device that is gone says nothing");
+}
+
+/// A thousand who come back together and watch are told of each other once, not a thousand times.
+#[test]
+fn whoever_begins_to_watch_wakes_nobody() {
+    let mut world = World::new();
+    let devices: Vec<Device> = (0..1_000)
+        .map(|n| {
+            let device = world.enter(&format!("u{n:04}"));
+            watch(&mut world, device, &[], &["u0000", "u0999"]);
+            device
+        })
+        .collect();
+    assert_eq!(world.people.len(), 1_000, "each its own view");
+    world.people.clear();
+    world.wait(100);
+    assert_eq!(told(&mut world, devices[999]), [], "it was whole");
+    assert_eq!(told(&mut world, devices[0]), [(strings(&["u0999 1"]), vec![], 2)]);
+}
+
+/// What leaves a user's status as it was is no news.
+#[test]
+fn only_a_change_is_told() {
+    let mut world = World::new();
+    let (w, a) = (world.enter("w"), world.enter("a"));
+    watch(&mut world, w, &[], &[]);
+    world.wait(100);
+    world.people.clear();
+    world.ask(a, HallRequest::SetStatus(status::ONLINE));
+    let second = world.enter_as("a", "", status::AWAY);
+    world.leave(second);
+    world.wait(100);
+    assert_eq!(told(&mut world, w), []);
+    assert_eq!(world.hall.poll_timeout(), None);
+}
+
+#[test]
+fn many_who_watch_are_told_less_often() {
+    let mut world = World::new();
+    let a = world.enter("a");
+    for n in 0..2_000 {
+        let device = world.enter(&format!("w{n}"));
+        watch(&mut world, device, &[], &["a"]);
+    }
+    world.wait(1_000);
+    world.people.clear();
+    world.ask(a, HallRequest::SetStatus(status::AWAY));
+    world.wait(199);
+    assert!(world.people.is_empty());
+    world.wait(1);
+    assert_eq!(world.people.len(), 2_000);
 }

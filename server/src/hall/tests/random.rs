@@ -182,7 +182,7 @@ impl Both {
     /// After a pause whoever watches has seen everything; without anybody's doing every call that rings
     /// has ended by then.
     fn end(&mut self) {
-        while self.world.hall.people.due().is_some() {
+        while self.world.hall.people.changed_since().is_some() {
             self.step(&Step::Wait(100));
             self.compare();
         }

@@ -240,3 +240,19 @@ fn what_breaks_the_limits_is_refused_and_the_end_tells_everybody() {
     let late = Visitor { user: "c".into(), name: "C".into(), role: String::new(), status: 1 };
     assert_eq!(world.hall.handle_enter(world.now, late), Err(Code::ShuttingDown));
 }
+
+#[test]
+fn who_starts_calls_without_end_is_refused() {
+    let mut world = World::new();
+    let [a, _b] = ["a", "b"].map(|user| world.enter(user));
+    let try_it = |world: &mut World| {
+        let call = world.start(a, &["b"]);
+        world.act(a, Act::Cancel(call));
+        world.hears(a).concat().starts_with("reply 0")
+    };
+    world.heard();
+    let mut taken = || (0..50).filter(|_| try_it(&mut world)).count();
+    assert_eq!(taken(), 20);
+    world.wait(1_000);
+    assert!(try_it(&mut world) && !try_it(&mut world));
+}
