@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{CallRequest, Entered, WatchPeople, WatchRooms, call_act};
+use nucleus_protocol::session::{CallRequest, Code, Entered, WatchPeople, WatchRooms, call_act};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::rooms::Query;
@@ -130,9 +130,17 @@ impl Hall {
         self.requests.call(asked).await
     }
 
-    /// Takes an incoming call.
+    /// Takes an incoming call. One that this device has taken already, because both called each other at
+    /// the same moment, is taken.
     pub async fn accept(&self, call: CallId) -> Result<(), HallError> {
-        self.act(call, call_act::ACCEPT, Vec::new()).await
+        match self.act(call, call_act::ACCEPT, Vec::new()).await {
+            Err(HallError::Refused { code: Some(Code::Answered), .. })
+                if self.requests.took(call) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Does not take an incoming call, on no device.

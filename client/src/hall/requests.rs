@@ -217,6 +217,11 @@ impl Requests {
         self.closing.notify_one();
     }
 
+    /// This device started or took the call.
+    pub(super) fn took(&self, call: CallId) -> bool {
+        self.books().here == Some(call.0)
+    }
+
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         // Nobody panics while holding it, and the books are whole at every step.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)

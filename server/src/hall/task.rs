@@ -52,9 +52,17 @@ impl HallTask {
     ) {
         let hall = Hall::new(config);
         let mut task = Self { key, hall, clock, rooms, mailbox: own, sessions: HashMap::new() };
+        task.drive(&mut mailbox).await;
+        // As with a room's: who is about to post must not wait for an answer that never comes.
+        mailbox.close();
+        while mailbox.recv().await.is_some() {}
+    }
+
+    async fn drive(&mut self, mailbox: &mut mpsc::Receiver<HallInput>) {
+        let clock = self.clock;
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
-            let due = task.hall.poll_timeout();
+            let due = self.hall.poll_timeout();
             tokio::select! {
                 count = mailbox.recv_many(&mut inputs, limits::ROOM_INPUTS_PER_TURN) => {
                     if count == 0 {
@@ -63,11 +71,11 @@ impl HallTask {
                 }
                 () = sleep_until(clock, due) => {}
             }
-            let now = task.now();
-            inputs.drain(..).for_each(|input| task.take(now, input));
-            task.hall.handle_timeout(now);
-            task.carry_out().await;
-            if task.hall.is_over() {
+            let now = self.now();
+            inputs.drain(..).for_each(|input| self.take(now, input));
+            self.hall.handle_timeout(now);
+            self.carry_out().await;
+            if self.hall.is_over() {
                 return;
             }
         }
