@@ -216,12 +216,11 @@ async fn what_was_watched_and_called_survives_or_is_told() {
     // Where the last words did not get through, the return says that the call is over.
     let (mut over, mut returned) = (None, false);
     while over.is_none() || !returned {
-        hears(&ada, |event| match event {
-            HallEvent::Ended { call: of, code } if of == call => Some(over = Some(code)),
-            HallEvent::Returned => Some(returned = true),
-            _ => None,
-        })
-        .await;
+        match hears(&ada, Some).await {
+            HallEvent::Ended { call: of, code } if of == call => over = Some(code),
+            HallEvent::Returned => returned = true,
+            _ => {}
+        }
     }
     assert!(matches!(over, Some(None | Some(Code::ShuttingDown))), "{over:?}");
     bo.set_status(Status::Away).await;
