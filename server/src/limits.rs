@@ -155,6 +155,11 @@ pub const LOBBY_LOG: usize = 4_096;
 pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
 /// Rooms that a match tries; each refused it because it has just changed.
 pub const MATCH_TRIES: usize = 8;
+/// Acts of moderation that a room takes a second, on average, of all its moderators: everybody is told of each,
+/// and somebody whose network is dark for ten seconds must not be cut off for it.
+pub const ACTS_PER_SECOND: u64 = 5;
+/// ... and at once.
+pub const ACTS_BURST: u64 = 20;
 /// Users whom a moderator has muted and who stay so when they come again; the one muted first goes first.
 pub const MUTED_USERS: usize = 256;
 /// Messages waiting for a session's state stream ...

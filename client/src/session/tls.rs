@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
+use nucleus_protocol::congestion::SparseCubic;
 use nucleus_protocol::link::Suite;
 use nucleus_protocol::session::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -140,6 +141,7 @@ fn transport() -> TransportConfig {
         // all, and on bad Wi-Fi two or three flights are lost in a row.
         .initial_rtt(Duration::from_millis(100))
         .ack_frequency_config(Some(at_once))
+        .congestion_controller_factory(Arc::new(SparseCubic::default()))
         // What a session sends fits the least MTU. Five probes, each acknowledged, were half of all
         // datagrams of a join.
         .mtu_discovery_config(None)

@@ -97,6 +97,8 @@ codes! {
     Kicked = 50, "kicked";
     /// A moderator has ended the room, for everybody.
     RoomEnded = 51, "room_ended";
+    /// The room's moderators act faster than they may.
+    ActRate = 52, "act_rate";
     /// The peer's role and grants do not allow it.
     Forbidden = 60, "forbidden";
     /// There is no such entity or peer, or already one.

@@ -190,7 +190,7 @@ impl Room {
             expiries: VecDeque::new(),
             next_peer: 1,
             roster: RosterLog::default(),
-            door: Door::new(config.terms.locked),
+            door: Door::new(now, config.terms.locked),
             mutes: Mutes::default(),
             gate: Gate::new(version, password, guests),
             holds: Holds::default(),

@@ -7,21 +7,24 @@ use nucleus_protocol::limits::MAX_BAN;
 use nucleus_protocol::session::{self, Audit, Code, Moderate, StateReply, StateUpdate, act};
 use nucleus_protocol::time::Time;
 
+use super::peer::PeerState;
 use super::{Room, RoomOutput, Seat};
 use crate::limits;
+use crate::rate::Bucket;
 use crate::shard::PeerId;
 
-/// Whom the room lets in.
-#[derive(Default)]
+/// Whom the room lets in, and how often moderators may act.
 pub(super) struct Door {
     locked: bool,
     /// Users, and until when they are banned.
     banned: Vec<(String, Time)>,
+    acts: Bucket,
 }
 
 impl Door {
-    pub(super) fn new(locked: bool) -> Self {
-        Self { locked, banned: Vec::new() }
+    pub(super) fn new(now: Time, locked: bool) -> Self {
+        let acts = Bucket::new(now, limits::ACTS_PER_SECOND, limits::ACTS_BURST);
+        Self { locked, banned: Vec::new(), acts }
     }
 
     pub(super) fn is_locked(&self) -> bool {
@@ -65,7 +68,7 @@ impl Room {
         }
         asking.arrived = true;
         let moderates = asking.role.rights.moderate;
-        let judged = self.judge(moderates, from.peer, asked);
+        let judged = self.judge(moderates, from.peer, asked).and_then(|()| self.spend(now, asked));
         let update = if judged.is_ok() { self.change_state(from.peer, asked) } else { None };
         let (code, version) = (judged.err().map_or(0, |code| code as u16), self.state.version());
         let reply = StateReply { request: asked.request, code, failed: 0, version };
@@ -79,6 +82,12 @@ impl Room {
         }
         self.show(now);
         Some(judged)
+    }
+
+    /// Everybody hears of an act: all moderators together do so many.
+    fn spend(&mut self, now: Time, asked: &Moderate) -> Result<(), Code> {
+        let free = matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF);
+        (free || self.door.acts.try_take(now)).then_some(()).ok_or(Code::ActRate)
     }
 
     /// What an act changes of the shared state.
@@ -155,7 +164,9 @@ impl Room {
         if needs_right && !moderates {
             return Err(Code::Forbidden);
         }
-        let there = self.peers.get(&target).is_some_and(|p| p.is_announced());
+        // What is handed over must be in somebody's hands.
+        let here = |p: &PeerState| p.is_announced() && (asked.act != act::HAND_OVER || !p.lost);
+        let there = self.peers.get(&target).is_some_and(here);
         let names_peer = matches!(asked.act, act::KICK | act::MUTE | act::UNMUTE | act::HAND_OVER);
         if names_peer && !there {
             return Err(Code::NoSuchEntity);
@@ -187,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_ban_ends_with_its_time_and_a_lock_when_it_is_opened() {
-        let mut door = Door::default();
+        let mut door = Door::new(at(0), false);
         assert_eq!(door.admit(at(0), "ada", false), Ok(()));
         door.ban(at(0), "ada", Duration::from_secs(10));
         assert_eq!(door.admit(at(9), "ada", true), Err(Code::Kicked));
@@ -200,7 +211,7 @@ mod tests {
 
     #[test]
     fn bans_are_counted_once_a_user_and_bounded() {
-        let mut door = Door::default();
+        let mut door = Door::new(at(0), false);
         for _ in 0..3 {
             door.ban(at(0), "ada", Duration::from_secs(10));
         }

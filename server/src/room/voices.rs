@@ -40,10 +40,13 @@ impl Room {
         match asked {
             act::MUTE | act::UNMUTE => {
                 let muted = asked == act::MUTE;
-                if let Some(state) = self.peers.get(&target) {
-                    self.mutes.set(&state.user, muted);
+                let Some(user) = self.user_of(target).map(str::to_owned) else { return };
+                self.mutes.set(&user, muted);
+                let devices = self.peers.iter().filter(|(_, p)| p.user == user);
+                let devices: Vec<PeerId> = devices.map(|(peer, _)| *peer).collect();
+                for device in devices {
+                    self.set_flags(now, device, |p| p.muted = muted);
                 }
-                self.set_flags(now, target, |p| p.muted = muted);
             }
             act::MUTE_ALL | act::UNMUTE_ALL => self.mute_all(now, asked == act::MUTE_ALL),
             _ => self.set_flags(now, by, |p| p.self_muted = asked == act::MUTE_SELF),

@@ -36,6 +36,8 @@ pub(crate) struct Model {
     /// What was done, by whom to whom, and which of it each session has heard.
     pub(crate) audits: Vec<(u8, u32, u32)>,
     pub(crate) audited: BTreeMap<Session, Vec<usize>>,
+    /// Thousandths of acts that moderators may do, and when that was.
+    acts: (u64, u64),
     /// When an empty room ends.
     empty_until: Option<u64>,
     pub(crate) over: bool,
@@ -108,6 +110,7 @@ impl Model {
             bans: Vec::new(),
             locked: false,
             silenced: Vec::new(),
+            acts: (20_000, 0),
             mute_newcomers: false,
             audits: Vec::new(),
             audited: BTreeMap::new(),
@@ -329,6 +332,8 @@ impl Model {
     fn moderate(&mut self, who: usize, what: u8, target: usize, seconds: u32) {
         let target = self.place(target).map_or(0, |place| place.peer);
         let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(&what);
+        let lost = |place: &Place| place.peer == target && place.lost_at.is_some();
+        let target_lost = self.places.iter().any(lost);
         let Some(place) = self.connected(who) else { return };
         place.arrived = true;
         let (peer, session, moderates) = (place.peer, place.session, place.moderates);
@@ -339,8 +344,10 @@ impl Model {
             () if !known || !fits => Err(Code::BadState),
             () if what == act::HAND_OVER && target == peer => Err(Code::BadState),
             () if !moderates && !of_oneself => Err(Code::Forbidden),
+            () if what == act::HAND_OVER && target_lost => Err(Code::NoSuchEntity),
             () => Ok(()),
         };
+        let judged = judged.and_then(|()| if of_oneself { Ok(()) } else { self.spend() });
         if judged.is_ok() && what == act::CLEAR {
             self.state.clear();
             self.kept.clear();
@@ -364,6 +371,18 @@ impl Model {
         self.carry_out((peer, what), target, seconds);
     }
 
+    /// Twenty acts at once, five a second: in thousandths of an act.
+    fn spend(&mut self) -> Result<(), Code> {
+        let (left, at) = self.acts;
+        let left = (left + (self.now - at) * 5).min(20_000);
+        self.acts = (left, self.now);
+        if left < 1_000 {
+            return Err(Code::ActRate);
+        }
+        self.acts.0 -= 1_000;
+        Ok(())
+    }
+
     fn carry_out(&mut self, (by, what): (u32, u8), target: u32, seconds: u32) {
         let user = self.places.iter().find(|place| place.peer == target);
         let user = user.map_or(u8::MAX, |place| place.user);
@@ -374,7 +393,9 @@ impl Model {
                 if what == act::MUTE {
                     self.silenced.push(user);
                 }
-                self.of(target).muted = what == act::MUTE;
+                for place in self.places.iter_mut().filter(|place| place.user == user) {
+                    place.muted = what == act::MUTE;
+                }
             }
             act::MUTE_ALL => {
                 self.mute_newcomers = true;
