@@ -23,9 +23,9 @@ pub fn pin_in(token: &str) -> Option<[u8; 32]> {
     pin.try_into().ok()
 }
 
-/// The room the token admits to, when it names one (claim `room`).
+/// The room the token admits to, when it names one (claim `room`); a pattern, as `class-*`, names none.
 pub fn room_in(token: &str) -> Option<String> {
-    claims(token)?.room
+    claims(token)?.room.filter(|room| !room.ends_with('*'))
 }
 
 fn claims(token: &str) -> Option<Claims> {
@@ -51,6 +51,7 @@ mod tests {
         let token = token(&format!(r#"{{"sub":"u","pin":"{text}","room":"lobby"}}"#));
         assert_eq!(pin_in(&token), Some(pin));
         assert_eq!(room_in(&token).as_deref(), Some("lobby"));
+        assert_eq!(room_in(&self::token(r#"{"sub":"u","room":"class-*"}"#)), None);
     }
 
     #[test]

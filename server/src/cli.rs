@@ -74,10 +74,11 @@ pub struct TokenArgs {
     /// Room, or a prefix with * at its end [default: every room of the tenant]
     #[arg(long)]
     pub room: Option<String>,
-    /// Role in the room
+    /// Role in the room: host, presenter, participant, observer, expert or technician; any other is a
+    /// participant of that name
     #[arg(long, default_value = DEFAULT_ROLE)]
     pub role: String,
-    /// Right beyond the role; may be given several times
+    /// Right beyond the role: state.room, state.objects or moderate; may be given several times
     #[arg(long = "grant", value_name = "GRANT")]
     pub grants: Vec<String>,
     /// How others see the user [default: the user]

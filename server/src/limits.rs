@@ -67,9 +67,6 @@ pub const LINKS_PER_SHARD: usize = 1 << 20;
 /// Message bytes a room may hold for one flush: 4,000 peers with a pose of 45 bytes each. More is
 /// dropped and counted.
 pub const TABLE_BYTES: usize = 256 << 10;
-/// Messages a link may send at once, or half a second's.
-pub const MESSAGES_BURST: u32 = 500;
-
 /// Bytes of messages a link may send a second, on average: a fifth of what one recipient gets ...
 pub const MESSAGE_BYTES_PER_SECOND: u32 = 256 << 10;
 /// ... and at once.
@@ -115,7 +112,8 @@ pub const BULK_PER_SECOND: u32 = 50;
 pub const BULK_BURST: u32 = 100;
 /// Bytes of them at once, or a second's: half of a recipient's backlog, as with events.
 pub const BULK_BYTES_BURST: u32 = (BULK_BACKLOG_BYTES / 2) as u32;
-/// Events a peer may send at once, or a second's.
+/// Events a peer may send at once; where less is set, four seconds' of it, where more, one second's. The same
+/// holds for the bursts below.
 pub const EVENTS_BURST: u32 = 400;
 /// Bytes of events a peer may send at once, or a second's: half of a recipient's backlog, so that one sender
 /// alone cuts nobody off whose network carries the average.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
-use nucleus_protocol::congestion::SparseCubic;
 use nucleus_protocol::link::Suite;
 use nucleus_protocol::session::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -21,6 +20,7 @@ use rustls::{
 };
 
 use super::ConnectError;
+use super::congestion::SparseCubic;
 use super::join::best_suite;
 
 /// The link keeps its session alive (`limits::KEEP_ALIVE`); this is for a link that cannot, and in time

@@ -34,6 +34,27 @@ pub mod act {
     pub const HAND_OVER: u8 = 13;
     /// Ends the room for everybody, also one that is kept.
     pub const END: u8 = 20;
+
+    /// What an act is called, as in a log.
+    pub fn name(act: u8) -> &'static str {
+        match act {
+            KICK => "kick",
+            LOCK => "lock",
+            UNLOCK => "unlock",
+            HIDE => "hide",
+            SHOW => "show",
+            MUTE => "mute",
+            UNMUTE => "unmute",
+            MUTE_ALL => "mute_all",
+            UNMUTE_ALL => "unmute_all",
+            MUTE_SELF => "mute_self",
+            UNMUTE_SELF => "unmute_self",
+            CLEAR => "clear",
+            HAND_OVER => "hand_over",
+            END => "end",
+            _ => "unknown",
+        }
+    }
 }
 
 /// A client acts as a moderator; answered by a [`super::StateReply`] of the same number.

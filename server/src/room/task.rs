@@ -163,7 +163,8 @@ impl RoomTask {
         let (user, whom) = (user_of(from.peer), user_of(PeerId(asked.peer)));
         let Some(result) = self.room.handle_moderation(now, from, asked) else { return };
         let RoomKey { tenant, name, .. } = &self.key;
-        let Moderate { act, peer, seconds, .. } = asked;
+        let Moderate { peer, seconds, .. } = asked;
+        let act = act::name(asked.act);
         match result {
             // Of itself anybody may say anything, as often as he likes.
             Ok(()) if matches!(asked.act, act::MUTE_SELF | act::UNMUTE_SELF) => {}

@@ -28,7 +28,8 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Messages and their bytes: so many a second, on average, and so many at once (or a second's); `what` of
+    /// Messages and their bytes: so many a second, on average, and so many at once, but at most four
+    /// seconds' and at least one's; `what` of
     /// [`nucleus_protocol::session::throttled`] they are.
     pub(super) fn new(
         clock: Clock,
@@ -38,12 +39,14 @@ impl Intake {
         largest: usize,
     ) -> Self {
         let now = Time::from_micros(clock.now());
-        let bucket = |(average, burst): (u32, u32)| {
-            Bucket::new(now, average.into(), average.max(burst).into())
-        };
-        let (messages, bytes) = (bucket(messages), bucket(bytes));
-        let (tell_at, tell_throttled_at, waited) = (Time::ZERO, Time::ZERO, None);
         let largest = largest as u64;
+        let bucket = |(average, burst): (u32, u32), least| {
+            // Who may say little may not say much of it at once.
+            let burst = burst.min(average.saturating_mul(4)).max(average);
+            Bucket::new(now, average.into(), u64::from(burst).max(least))
+        };
+        let (messages, bytes) = (bucket(messages, 1), bucket(bytes, largest));
+        let (tell_at, tell_throttled_at, waited) = (Time::ZERO, Time::ZERO, None);
         Self { clock, messages, bytes, largest, tell_at, what, tell_throttled_at, waited }
     }
 

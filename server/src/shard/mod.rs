@@ -299,7 +299,7 @@ impl Shard {
             ingress: Bucket::new(
                 now,
                 self.config.messages_per_s.into(),
-                limits::MESSAGES_BURST.max(self.config.messages_per_s / 2).into(),
+                (self.config.messages_per_s / 2).into(),
             ),
             ingress_bytes: Bucket::new(
                 now,

@@ -1,4 +1,4 @@
-//! QUIC's congestion control for sessions: Cubic, with a window that is never smaller than at the start.
+//! QUIC's congestion control of a client: Cubic, with a window that is never smaller than at the start.
 //!
 //! A session says little, and what it says shares the path with the realtime plane, which keeps a rate of
 //! its own whatever QUIC does. A minimum of two packets (RFC 9002, section 7.2) is no help to the
@@ -11,12 +11,12 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
-use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 
 /// Makes it.
 #[derive(Clone, Debug, Default)]
-pub struct SparseCubic(Arc<CubicConfig>);
+pub(super) struct SparseCubic(Arc<CubicConfig>);
 
 impl ControllerFactory for SparseCubic {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
