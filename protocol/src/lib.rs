@@ -13,6 +13,8 @@
 //! `protocol/vectors` holds the test vectors.
 
 pub mod codec;
+#[cfg(feature = "quic")]
+pub mod congestion;
 pub mod groups;
 pub mod limits;
 pub mod link;

@@ -6,7 +6,6 @@
 //! lost is taken up again by a join with its ticket ([`ResumeFrom`]) at the pace of [`Backoff`];
 //! an [`EventOutbox`] keeps what it had not delivered. A [`HallSession`] is one outside rooms.
 
-mod congestion;
 mod enter;
 mod error;
 mod join;

@@ -20,8 +20,8 @@ use rustls::{
 };
 
 use super::ConnectError;
-use super::congestion::SparseCubic;
 use super::join::best_suite;
+use nucleus_protocol::congestion::SparseCubic;
 
 /// The link keeps its session alive (`limits::KEEP_ALIVE`); this is for a link that cannot, and in time
 /// for the server's idle timeout.

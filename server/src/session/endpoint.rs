@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nucleus_protocol::congestion::SparseCubic;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Runtime, ServerConfig,
@@ -69,7 +70,8 @@ fn transport() -> TransportConfig {
         .crypto_buffer_size(16 << 10)
         // XR traffic of a session is small; probing for a larger MTU costs 2 KiB and gains nothing.
         .mtu_discovery_config(None)
-        .initial_rtt(Duration::from_millis(100));
+        .initial_rtt(Duration::from_millis(100))
+        .congestion_controller_factory(Arc::new(SparseCubic::default()));
     transport
 }
 

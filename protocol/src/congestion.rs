@@ -1,22 +1,24 @@
-//! QUIC's congestion control of a client: Cubic, with a window that is never smaller than at the start.
+//! QUIC's congestion control for sessions: Cubic, with a window that is never smaller than at the start.
 //!
 //! A session says little, and what it says shares the path with the realtime plane, which keeps a rate of
 //! its own whatever QUIC does. A minimum of two packets (RFC 9002, section 7.2) is no help to the
-//! network there, and a trap to the session: after ten seconds in the dark they are in flight and lost,
-//! nothing new may go out, and QUIC asks again only after as long a time as it was dark, or twice
-//! that. With the first window of RFC 6928 there is room for what a client says meanwhile, its next
-//! packet is acknowledged, and everything lost is repeated at once.
+//! network there, and a trap to the session: after ten seconds in the dark they are in flight and lost, and
+//! nothing new may go out, in quinn not even acknowledgements while anything else waits. So neither end
+//! hears that the other is there again, and both ask only after as long a time as it was dark, or twice
+//! that; a training with sleepers lost a peer's events for 38 s. With the first window of RFC 6928
+//! there is room for what is said meanwhile, the next packet is acknowledged, and everything lost is
+//! repeated at once (`loadgen chaos training`).
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
-use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
+use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 
 /// Makes it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SparseCubic(Arc<CubicConfig>);
+pub struct SparseCubic(Arc<CubicConfig>);
 
 impl ControllerFactory for SparseCubic {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
