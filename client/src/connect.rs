@@ -146,11 +146,6 @@ impl ConnectOptions {
         self
     }
 
-    fn trusted(&self) -> Result<Trust, ConnectError> {
-        let pinned = || token::pin_in(&self.token).map(Trust::Pin);
-        self.trust.clone().or_else(pinned).ok_or(ConnectError::NoTrust)
-    }
-
     fn at(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
         let named = self.room.clone();
         let room = if self.wish.matches() {
@@ -186,7 +181,7 @@ impl fmt::Debug for ConnectOptions {
 
 /// Joins a room; at most 10 s for each address of the server's name. Must run inside tokio.
 pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
-    let config = client_config(&options.trusted()?)?;
+    let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
     let (host, port) = host_and_port(&options.server);
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {
@@ -203,6 +198,12 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
         }
     }
     Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
+}
+
+/// As the application says, else the pin in the token.
+pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, ConnectError> {
+    let pinned = || token::pin_in(token).map(Trust::Pin);
+    trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
 }
 
 pub(crate) async fn resolve(

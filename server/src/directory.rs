@@ -247,14 +247,6 @@ impl Directory {
         answer.await.unwrap_or(Err(Code::NoSuchRoom))
     }
 
-    /// Ends a room, if there is one, and tells everybody in it `code`.
-    pub async fn end(&self, key: &RoomKey, code: Code) {
-        let room = self.rooms.get(key).map(|room| room.clone());
-        if let Some(room) = room {
-            room.post(RoomInput::Shutdown(code)).await;
-        }
-    }
-
     /// Ends every room and opens no more; returns when all are gone.
     pub async fn shut_down(&self, code: Code) {
         self.closing.store(true, Ordering::SeqCst);

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use super::follow::HallWay;
 use super::{Hall, Status};
-use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, unresolved};
+use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, trusted, unresolved};
 use crate::realtime::driver::unspecified;
 use crate::session::{ConnectError, HallOptions, HallSession, JoinError, Trust, client_config};
-use crate::token;
 
 /// What [`enter`] needs to know.
 #[derive(Clone)]
@@ -70,11 +69,6 @@ impl EnterOptions {
         self
     }
 
-    fn trusted(&self) -> Result<Trust, ConnectError> {
-        let pinned = || token::pin_in(&self.token).map(Trust::Pin);
-        self.trust.clone().or_else(pinned).ok_or(ConnectError::NoTrust)
-    }
-
     fn at(&self, server: SocketAddr, server_name: &str) -> HallOptions {
         HallOptions {
             server,
@@ -101,7 +95,7 @@ impl fmt::Debug for EnterOptions {
 /// Enters the hall of the token's tenant and product; at most 10 s for each address of the server's name.
 /// Must run inside tokio.
 pub async fn enter(options: EnterOptions) -> Result<Hall, ConnectError> {
-    let config = client_config(&options.trusted()?)?;
+    let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
     let (host, port) = host_and_port(&options.server);
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {

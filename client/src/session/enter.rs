@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, Code, Enter, Entered, Hello, Leave, OLDEST_VERSION, People, RoomList,
-    Schema, VERSION, encode, owned, stream,
+    CallReply, CallUpdate, Code, Enter, Entered, Leave, People, RoomList, Schema, encode, owned,
 };
 use quinn::ConnectionError;
 use tokio::time::timeout;
 
-use super::join::{Failure, expect, welcome};
+use super::join::{Failure, expect, hello, open, problem_of, welcome};
 use super::receiver::closed;
 use super::sender::{LEAVE_TIMEOUT, Shared};
 use super::stream::{MessageReader, ReadFailure};
@@ -96,19 +95,10 @@ impl HallSession {
         options: HallOptions,
     ) -> Result<HallSession, JoinError> {
         let server = options.server;
-        let lost = |error| JoinError::lost(error, server);
-        let connecting = endpoint.connect_with(config, server, &options.server_name)?;
-        let connection = connecting.await.map_err(lost)?;
-        let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
-        // A server that refuses may stop reading before it has everything: its answer tells why.
-        let _ = control.write_all(&opening(options)).await;
-        let mut answers = MessageReader::new(answers);
-        let entered = match entered(&mut answers).await {
-            Ok(entered) => entered,
-            Err(Failure::Join(error)) => return Err(error),
-            Err(Failure::Lost(quinn::ReadError::ConnectionLost(error))) => return Err(lost(error)),
-            Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
-        };
+        let (name, opening) = (options.server_name.clone(), opening(options));
+        let connecting = endpoint.connect_with(config, server, &name)?;
+        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
+        let entered = entered(&mut answers).await.map_err(|failure| failure.of(server))?;
         let shared = Arc::new(Shared::new(connection, control, 0));
         Ok(HallSession { entered, shared, answers })
     }
@@ -208,32 +198,19 @@ fn end(error: ConnectionError) -> HallMessage {
 
 /// What the server would refuse anyway is not sent at all.
 fn check(options: &HallOptions) -> Result<(), JoinError> {
-    let problem = if options.token.is_empty() || options.token.len() > limits::MAX_TOKEN {
-        "the join token must have 1 to 4,096 bytes"
-    } else if options.name.len() > limits::MAX_NAME {
-        "the display name must have at most 128 bytes"
-    } else if options.agent.len() > limits::MAX_NAME {
-        "the agent must have at most 128 bytes"
-    } else {
-        return Ok(());
-    };
-    Err(JoinError::Options(problem))
+    let problem = problem_of(&options.token, &options.name, &options.agent);
+    problem.map_or(Ok(()), |problem| Err(JoinError::Options(problem)))
 }
 
 /// Everything the client says before it hears anything: type byte, `Hello`, `Enter`.
 fn opening(options: HallOptions) -> Vec<u8> {
-    let hello = Hello {
-        oldest: OLDEST_VERSION,
-        newest: VERSION,
-        flags: Hello::flags(true),
-        agent: options.agent.into_bytes(),
-    };
+    let hello = hello(options.agent);
     let enter = Enter {
         token: options.token.into_bytes(),
         name: options.name.into_bytes(),
         status: options.status,
     };
-    [&[stream::CONTROL][..], &hello.encode(), &encode(&enter)].concat()
+    [hello, encode(&enter)].concat()
 }
 
 async fn entered(answers: &mut MessageReader) -> Result<Entered, Failure> {

@@ -153,19 +153,10 @@ impl Session {
     ) -> Result<Session, JoinError> {
         let server = options.server;
         let asked = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
-        let lost = |error| JoinError::lost(error, server);
-        let connecting = endpoint.connect_with(config, server, &options.server_name)?;
-        let connection = connecting.await.map_err(lost)?;
-        let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
-        // A server that refuses may stop reading before it has everything: its answer tells why.
-        let _ = control.write_all(&opening(options)).await;
-        let mut answers = MessageReader::new(answers);
-        let joined = match joined(&mut answers).await {
-            Ok(joined) => joined,
-            Err(Failure::Join(error)) => return Err(error),
-            Err(Failure::Lost(quinn::ReadError::ConnectionLost(error))) => return Err(lost(error)),
-            Err(Failure::Lost(_)) => return Err(ProtocolError::Ended.into()),
-        };
+        let (name, opening) = (options.server_name.clone(), opening(options));
+        let connecting = endpoint.connect_with(config, server, &name)?;
+        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
+        let joined = joined(&mut answers).await.map_err(|failure| failure.of(server))?;
         // A new peer is told only what happens from now on.
         let last = if joined.resumed == NEW_PEER { [0; 2] } else { asked };
         Ok(Session { joined, last, connection, control, answers })
@@ -239,16 +230,12 @@ impl Session {
 
 /// What the server would refuse anyway is not sent at all.
 fn check(options: &SessionOptions) -> Result<(), JoinError> {
-    let problem = if options.token.is_empty() || options.token.len() > limits::MAX_TOKEN {
-        "the join token must have 1 to 4,096 bytes"
+    let problem = if let Some(problem) = problem_of(&options.token, &options.name, &options.agent) {
+        problem
     } else if options.room.is_empty() && !options.wish.matches()
         || options.room.len() > limits::MAX_ROOM_NAME
     {
         "the room's name must have 1 to 128 bytes"
-    } else if options.name.len() > limits::MAX_NAME {
-        "the display name must have at most 128 bytes"
-    } else if options.agent.len() > limits::MAX_NAME {
-        "the agent must have at most 128 bytes"
     } else if let Some(problem) = options.wish.problem() {
         problem
     } else {
@@ -257,14 +244,33 @@ fn check(options: &SessionOptions) -> Result<(), JoinError> {
     Err(JoinError::Options(problem))
 }
 
-/// Everything the client says before it hears anything: type byte, `Hello`, `Join`.
-fn opening(options: SessionOptions) -> Vec<u8> {
+/// What is wrong with that which every session begins with.
+pub(super) fn problem_of(token: &str, name: &str, agent: &str) -> Option<&'static str> {
+    if token.is_empty() || token.len() > limits::MAX_TOKEN {
+        Some("the join token must have 1 to 4,096 bytes")
+    } else if name.len() > limits::MAX_NAME {
+        Some("the display name must have at most 128 bytes")
+    } else if agent.len() > limits::MAX_NAME {
+        Some("the agent must have at most 128 bytes")
+    } else {
+        None
+    }
+}
+
+/// Type byte and `Hello`, with which every control stream begins.
+pub(super) fn hello(agent: String) -> Vec<u8> {
     let hello = Hello {
         oldest: OLDEST_VERSION,
         newest: VERSION,
         flags: Hello::flags(true),
-        agent: options.agent.into_bytes(),
+        agent: agent.into_bytes(),
     };
+    [&[stream::CONTROL][..], &hello.encode()].concat()
+}
+
+/// Everything the client says before it hears anything: type byte, `Hello`, `Join`.
+fn opening(options: SessionOptions) -> Vec<u8> {
+    let hello = hello(options.agent);
     let nothing = || ResumeFrom { ticket: Vec::new(), last_event: 0, last_bulk: 0 };
     let resume = options.resume.unwrap_or_else(nothing);
     let join = Join {
@@ -277,7 +283,7 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         suites: offered_suites().map(|suite| suite as u8).to_vec(),
         ..options.wish.join()
     };
-    [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat()
+    [hello, encode(&join)].concat()
 }
 
 fn offered_suites() -> [Suite; 2] {
@@ -302,9 +308,33 @@ fn has_aes() -> bool {
     return false;
 }
 
+/// Connects, opens the control stream and says all that comes before the server's answer.
+pub(super) async fn open(
+    connecting: quinn::Connecting,
+    server: SocketAddr,
+    opening: &[u8],
+) -> Result<(quinn::Connection, quinn::SendStream, MessageReader), JoinError> {
+    let lost = |error| JoinError::lost(error, server);
+    let connection = connecting.await.map_err(lost)?;
+    let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
+    // A server that refuses may stop reading before it has everything: its answer tells why.
+    let _ = control.write_all(opening).await;
+    Ok((connection, control, MessageReader::new(answers)))
+}
+
 pub(super) enum Failure {
     Join(JoinError),
     Lost(quinn::ReadError),
+}
+
+impl Failure {
+    pub(super) fn of(self, server: SocketAddr) -> JoinError {
+        match self {
+            Failure::Join(error) => error,
+            Failure::Lost(quinn::ReadError::ConnectionLost(e)) => JoinError::lost(e, server),
+            Failure::Lost(_) => ProtocolError::Ended.into(),
+        }
+    }
 }
 
 impl<E: Into<JoinError>> From<E> for Failure {

@@ -12,6 +12,7 @@ use super::registry::HallKey;
 use super::{Device, Hall, HallConfig, HallOutgoing, HallOutput, HallRequest, Visitor};
 use crate::directory::{Directory, RoomKey};
 use crate::limits;
+use crate::room::task::sleep_until;
 use crate::session::outgoing::Pushed;
 
 /// What a hall's mailbox takes.
@@ -179,12 +180,5 @@ impl HallTask {
     fn lost(&mut self, now: Time, device: Device) {
         self.sessions.remove(&device);
         self.hall.handle_lost(now, device);
-    }
-}
-
-async fn sleep_until(clock: Clock, due: Option<Time>) {
-    match due {
-        Some(at) => tokio::time::sleep(at.since(Time::from_micros(clock.now()))).await,
-        None => std::future::pending().await,
     }
 }

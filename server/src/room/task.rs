@@ -316,7 +316,8 @@ impl RoomTask {
     }
 }
 
-async fn sleep_until(clock: Clock, due: Option<Time>) {
+/// Until `due`, for ever without one.
+pub(crate) async fn sleep_until(clock: Clock, due: Option<Time>) {
     match due {
         Some(at) => tokio::time::sleep(at.since(Time::from_micros(clock.now()))).await,
         None => std::future::pending().await,
