@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
+use nucleus_netsim::Pipe;
 use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
-use nucleus_protocol::netsim::Pipe;
 use nucleus_protocol::time::Time;
 
 use crate::books::Books;

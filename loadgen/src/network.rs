@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::netsim::{Conditions, Loss};
+use nucleus_netsim::{Conditions, Loss};
 use serde::Deserialize;
 
 /// A network by name, with what it does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::netsim::Conditions;
+use nucleus_netsim::Conditions;
 use nucleus_protocol::time::Time;
 
 use crate::args::RunArgs;

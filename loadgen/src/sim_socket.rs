@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use nucleus_net::Clock;
-use nucleus_protocol::netsim::{Conditions, Pipe};
+use nucleus_netsim::{Conditions, Pipe};
 use nucleus_protocol::time::Time;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};

@@ -18,7 +18,6 @@ pub mod congestion;
 pub mod groups;
 pub mod limits;
 pub mod link;
-pub mod netsim;
 pub mod realtime;
 pub mod session;
 pub mod time;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use nucleus_netsim::SimPeer;
 use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
-use nucleus_protocol::netsim::SimPeer;
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::session::{
     self, Audit, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema,

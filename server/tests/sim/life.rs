@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nucleus_protocol::netsim::Conditions;
+use nucleus_netsim::Conditions;
 use nucleus_protocol::session::{Code, StateSnapshot, Value, value};
 use nucleus_server::room::{Asks, Password, Terms};
 

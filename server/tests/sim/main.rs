@@ -20,8 +20,8 @@ mod world;
 
 use std::time::Duration;
 
+use nucleus_netsim::Conditions;
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::session::{AWAY, Code, Lane, PRESENT};
 use nucleus_server::room::EventTarget;
 use world::{ROOM, World};

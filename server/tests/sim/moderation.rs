@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::netsim::Conditions;
+use nucleus_netsim::Conditions;
 use nucleus_protocol::session::{
     ANY_VERSION, Audit, Code, MODERATOR, Moderate, Operation, Value, act, operation, scope, value,
 };

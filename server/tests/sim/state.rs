@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::netsim::Conditions;
+use nucleus_netsim::Conditions;
 use nucleus_protocol::session::{
     ANY_VERSION, Code, Operation, Value, mode, operation, scope, value,
 };

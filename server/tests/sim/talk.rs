@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use nucleus_netsim::Conditions;
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::netsim::Conditions;
 use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::session::{Code, Lane, PIECE_CONTINUES, PIECE_MORE, throttled};
 use nucleus_server::room::{Event, EventTarget};

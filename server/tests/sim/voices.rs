@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::netsim::Conditions;
+use nucleus_netsim::Conditions;
 use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, MODERATOR, MUTED, SELF_MUTED, act, throttled};
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nucleus_netsim::{Conditions, SimPeer};
 use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::link::{Path, Root, Suite};
-use nucleus_protocol::netsim::{Conditions, SimPeer};
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, Lane, LinkGrant, Operation, StateRequest, Subscribe};
 use nucleus_protocol::time::Time;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nucleus_protocol::time::Time;
+
 use super::{Conditions, Pipe, PipeCounters};
-use crate::time::Time;
 
 /// Ports below this one a NAT does not give out.
 const FIRST_PORT: u16 = 1_024;

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use nucleus_protocol::time::Time;
+
 use super::Conditions;
-use crate::time::Time;
 
 /// Items one pipe holds at most, whatever its conditions: a peer that receives 12,000 datagrams a
 /// second over 5 s of delay. More are dropped and counted with those the bottleneck drops.

@@ -1,9 +1,12 @@
-//! A seeded network in the process, for every test and for the load generator's `--network`.
+//! A seeded network inside one process, for tests and for the load generator's `--network`.
 //!
-//! [`Pipe`] is one direction: what goes in comes out later, twice or never, as its [`Conditions`]
-//! say. [`SimPeer`] is a peer behind a NAT: two pipes and an address that may change. Both are
-//! driven by the verbs of this crate and read no clock; the same seed and the same inputs give the
-//! same outcome, so a test that prints its seed can be repeated.
+//! [`Pipe`] is one direction of a network. What goes in comes out later, twice or never, as its
+//! [`Conditions`] say. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may change.
+//!
+//! Both are driven like the state machines of [`nucleus_protocol`]: by `handle_input`,
+//! `poll_output` and `poll_timeout`, with the time as a value ([`nucleus_protocol::time::Time`]). No
+//! clock is read. The same seed and the same inputs give the same outcome, so a test that prints its
+//! seed can be repeated.
 
 mod peer;
 mod pipe;
