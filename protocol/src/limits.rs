@@ -187,4 +187,3 @@ const _: () = assert!(
 );
 const _: () = assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_HALL_REQUEST);
 const _: () = assert!(MAX_PEOPLE * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);
-const _: () = assert!(MAX_ROOM_PEERS < crate::realtime::TARGET_RESERVED);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::Path;
 use super::clock::ClockSync;
 use super::phase::RecvKeys;
-use super::route::{Chooser, Plane, Route};
+use super::route::{Chooser, Route};
 use super::watch::{Unacked, Watch, backoff};
 use crate::limits;
-use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, ServerReport};
+use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
 use crate::time::Time;
 
 /// A new link asks this often ...

@@ -43,10 +43,11 @@ use path::Paths;
 pub use phase::PhaseLimits;
 use phase::{RecvKeys, SendKeys};
 pub use replay::{Freshness, ReplayWindow};
-pub use route::{Plane, Route};
+pub use route::Route;
 use server::Server;
 
 use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
+pub use crate::realtime::control::Plane;
 use crate::realtime::control::{self, ClientReport, KeepAlive, ServerReport};
 use crate::realtime::{ConnectionId, Kind, frame};
 use crate::time::Time;

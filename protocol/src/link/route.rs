@@ -11,18 +11,8 @@ use crate::limits::{
     FALLBACK_HOLD_MAX, FALLBACK_HOLD_MIN, FALLBACK_RELAPSE, HEADER, KEEP_ALIVE, LINK_ID,
     RETURN_ANSWERS, RETURN_PROBE,
 };
-use crate::realtime::control::Choice;
+use crate::realtime::control::{Choice, Plane};
 use crate::time::Time;
-
-/// What a datagram travels on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Plane {
-    /// The realtime port, sealed.
-    Realtime = 0,
-    /// A QUIC datagram of the session, its body unsealed behind the link's id.
-    Session = 1,
-}
 
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,10 +3,10 @@
 
 use super::path::Paths;
 use super::phase::RecvKeys;
-use super::route::{Plane, Route};
+use super::route::Route;
 use crate::limits;
 use crate::realtime::control::{
-    Ack, Choice, ClientReport, ClockReply, KeepAlive, SEND_TIME_FRAME, ServerReport,
+    Ack, Choice, ClientReport, ClockReply, KeepAlive, Plane, SEND_TIME_FRAME, ServerReport,
 };
 use crate::time::Time;
 

@@ -2,8 +2,17 @@
 
 use super::frame::{self, Kind};
 use crate::codec::{Reader, Truncated};
-use crate::link::Plane;
 use crate::time::Time;
+
+/// What a datagram travels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Plane {
+    /// The realtime port, sealed.
+    Realtime = 0,
+    /// A QUIC datagram of the session, its body unsealed behind the link's id.
+    Session = 1,
+}
 
 /// Which plane a client has chosen for both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

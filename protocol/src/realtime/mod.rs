@@ -10,6 +10,7 @@ pub use frame::{Frame, Frames, Kind, MalformedFrame, Message};
 pub use header::{ConnectionId, Header};
 
 use crate::groups::Group;
+use crate::limits::MAX_ROOM_PEERS;
 
 /// The target "everybody else in the room".
 pub const TARGET_OTHERS: u16 = 0xffff;
@@ -29,5 +30,6 @@ pub fn group_of_target(target: u16) -> Option<Group> {
     Group::new(u8::try_from(target.checked_sub(TARGET_GROUPS)?).ok()?)
 }
 
+const _: () = assert!(MAX_ROOM_PEERS < TARGET_RESERVED);
 const _: () =
     assert!(TARGET_GROUPS as u32 + crate::groups::GROUPS as u32 + 15 == TARGET_OTHERS as u32);

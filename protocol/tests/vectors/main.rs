@@ -5,6 +5,7 @@
 //! same files from docs/PROTOCOL.md alone. After an intended change of the wire, write them anew
 //! with `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test vectors`.
 
+mod fields;
 mod hall;
 mod keys;
 mod realtime;

@@ -3,8 +3,8 @@
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
+use super::fields::{Fields, all, archive, strings, text};
 use super::hex;
-use super::session::{Fields, all, archive, strings, text};
 
 impl Fields for RoomOptions {
     fn fields(&self) -> Json {

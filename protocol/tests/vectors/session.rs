@@ -4,21 +4,8 @@ use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
+use super::fields::{Fields, all, archive, case, strings, text};
 use super::{golden, hall, hex, list, rooms, state, talk, unhex};
-
-/// A message's fields in JSON, byte strings in hexadecimal.
-pub(super) trait Fields {
-    fn fields(&self) -> Json;
-}
-
-pub(super) fn all<T: Fields>(list: &[T]) -> Json {
-    list.iter().map(Fields::fields).collect()
-}
-
-/// A list of byte strings.
-pub(super) fn strings(list: &[Vec<u8>]) -> Json {
-    list.iter().map(|bytes| hex(bytes)).collect()
-}
 
 impl Fields for Hello {
     fn fields(&self) -> Json {
@@ -125,28 +112,6 @@ impl Fields for EventDown {
                 "sequence": self.sequence, "channel": self.channel, "piece": self.piece,
                 "payload": hex(&self.payload) })
     }
-}
-
-pub(super) fn case(name: &str, schema: Schema, message: &impl Fields, bytes: &[u8]) -> Json {
-    json!({ "name": name, "schema": schema as u16, "fields": message.fields(),
-            "hex": hex(bytes) })
-}
-
-macro_rules! archive {
-    ($name:literal, $message:expr) => {{
-        let message = $message;
-        let schema = $crate::session::schema_of(&message);
-        $crate::session::case($name, schema, &message, &encode(&message))
-    }};
-}
-pub(super) use archive;
-
-pub(super) fn schema_of<T: ArchivedMessage>(_: &T) -> Schema {
-    T::SCHEMA
-}
-
-pub(super) fn text(text: &str) -> Vec<u8> {
-    text.as_bytes().to_vec()
 }
 
 fn handshakes() -> Vec<Json> {

@@ -3,8 +3,8 @@
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
+use super::fields::{Fields, all, archive, text};
 use super::hex;
-use super::session::{Fields, all, archive, text};
 
 impl Fields for Value {
     fn fields(&self) -> Json {

@@ -4,8 +4,8 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
+use super::fields::{Fields, archive, text};
 use super::hex;
-use super::session::{Fields, archive, text};
 
 impl Fields for Subscribe {
     fn fields(&self) -> Json {
