@@ -5,12 +5,9 @@
     reason = "the kernel's lengths are usize with glibc, u32 with musl"
 )]
 
-mod calls;
 mod cmsg;
 mod name;
 mod process;
-mod recv;
-mod send;
 mod socket;
 mod steering;
 mod waker;

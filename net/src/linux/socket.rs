@@ -1,6 +1,10 @@
 //! The socket itself: options, waiting, drop counter. Receiving and sending have their own files.
 
-use super::{checked, recv::Scratch, waker::Waker};
+mod calls;
+mod recv;
+mod send;
+
+use super::{checked, waker::Waker};
 use crate::{BindOptions, RecvBatch, SendBatch, SendReport};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -12,16 +16,16 @@ use std::{
 
 /// A non-blocking UDP socket that receives and sends in batches.
 pub struct UdpSocket {
-    pub(super) socket: Socket,
+    socket: Socket,
     /// The one address it is bound to: then the kernel need not tell where a datagram came to, nor be
     /// told where one is to leave from, which costs some 3 % of a send.
-    pub(super) bound: Option<IpAddr>,
+    bound: Option<IpAddr>,
     /// Bound to an IPv6 address: IPv4 peers are mapped on the way out.
-    pub(super) v6: bool,
-    pub(super) gro: bool,
+    v6: bool,
+    gro: bool,
     /// Whether several segments may go in one send; cleared when the kernel turns out not to manage.
-    pub(super) gso: bool,
-    pub(super) scratch: Box<Scratch>,
+    gso: bool,
+    scratch: Box<recv::Scratch>,
 }
 
 impl UdpSocket {
@@ -97,14 +101,14 @@ impl UdpSocket {
     /// `InvalidInput` for a batch without GRO on a socket with it, else the kernel's; no peer can
     /// bring one about.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
-        super::recv::recv(self, batch)
+        recv::recv(self, batch)
     }
 
     /// Sends the whole batch, [64 entries](crate::RECV_MESSAGES) a call, entries of several segments
     /// by GSO. It never fails as a whole: an entry the kernel refuses costs that entry, a full send
     /// buffer is waited for 2 ms in all and then costs the rest. The batch stays as it was.
     pub fn send(&mut self, batch: &SendBatch) -> SendReport {
-        super::send::send(self, batch)
+        send::send(self, batch)
     }
 
     /// Datagrams the kernel has thrown away for this socket since it was opened, because its buffer
@@ -143,7 +147,7 @@ impl UdpSocket {
     }
 
     /// Waits until a datagram can be sent or `timeout` is over.
-    pub(super) fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
+    fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
         let events = libc::POLLOUT;
         poll(&mut [libc::pollfd { fd: self.as_raw_fd(), events, revents: 0 }], timeout)
     }
@@ -237,7 +241,7 @@ fn set_socket_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> 
     set_option(socket, libc::SOL_SOCKET, name, value)
 }
 
-pub(super) fn set_option(
+fn set_option(
     socket: &Socket,
     level: libc::c_int,
     name: libc::c_int,

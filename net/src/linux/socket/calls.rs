@@ -1,14 +1,16 @@
 //! One `sendmmsg`: the headers, addresses, control messages and bytes the kernel is shown.
 
-use super::{
-    checked,
-    cmsg::{Control, space},
-    name::Name,
-    send::Piece,
-    socket::UdpSocket,
-    zeroed,
+use super::UdpSocket;
+use crate::{
+    SendBatch,
+    linux::{
+        checked,
+        cmsg::{Control, space},
+        name::Name,
+        zeroed,
+    },
+    send_batch::Entry,
 };
-use crate::{SendBatch, send_batch::Entry};
 use std::{
     io,
     marker::PhantomData,
@@ -18,6 +20,14 @@ use std::{
 
 /// The source address, of either family, and the segment size.
 const CONTROL_BYTES: usize = space(size_of::<libc::in6_pktinfo>()) + space(size_of::<u16>());
+
+/// One message: a stretch of an entry's bytes, sent as one datagram or, by GSO, as several.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) entry: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
 
 /// What the kernel is shown of up to N pieces: addresses, control messages, bytes.
 pub(super) struct Calls<'a, const N: usize> {

@@ -1,13 +1,17 @@
 //! One `recvmmsg` of up to 64 messages, and what its control messages say.
 
-use super::{
-    checked,
-    cmsg::{self, Control},
-    name::Name,
-    read_plain,
-    socket::UdpSocket,
+use super::UdpSocket;
+use crate::{
+    Clock, RECV_MESSAGES, RecvBatch,
+    clock::stamp_offset,
+    linux::{
+        checked,
+        cmsg::{self, Control},
+        name::Name,
+        read_plain,
+    },
+    recv_batch::Meta,
 };
-use crate::{Clock, RECV_MESSAGES, RecvBatch, clock::stamp_offset, recv_batch::Meta};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -1,6 +1,9 @@
 //! The whole batch out, 64 messages a `sendmmsg`, each refusal judged by its `errno`.
 
-use super::{calls::Calls, socket::UdpSocket};
+use super::{
+    UdpSocket,
+    calls::{Calls, Piece},
+};
 use crate::{Clock, SendBatch, SendReport, send_batch::Entry};
 use std::{io, time::Duration};
 
@@ -18,14 +21,6 @@ const GSO_BYTES: usize = 65_000;
 
 /// Time a whole batch may wait for room in the send buffer: the shard has to read again by then.
 const PATIENCE: Duration = Duration::from_millis(2);
-
-/// One message: a stretch of an entry's bytes, sent as one datagram or, by GSO, as several.
-#[derive(Clone, Copy)]
-pub(super) struct Piece {
-    pub(super) entry: usize,
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
 
 /// What is to be done next with a message the kernel refused.
 #[derive(Debug)]
@@ -235,7 +230,7 @@ fn wait(socket: &UdpSocket, progress: &mut Progress<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::socket::set_option, *};
+    use super::{super::set_option, *};
     use crate::{BindOptions, RecvBatch};
     use std::net::SocketAddr;
 
