@@ -9,6 +9,13 @@ use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
+impl PeerId {
+    /// On the wire 0 is nobody.
+    pub(crate) fn from_wire(number: u32) -> Option<PeerId> {
+        (number != 0).then_some(PeerId(number))
+    }
+}
+
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)

@@ -67,13 +67,13 @@ impl Follower {
     async fn take(&mut self, message: HallMessage) -> Result<(), Over> {
         let event = match message {
             HallMessage::CallReply(reply) => {
-                self.requests.books().answered(&reply);
+                self.requests.state().answered(&reply);
                 None
             }
-            HallMessage::People(people) => self.requests.books().people(people),
-            HallMessage::Rooms(list) => self.requests.books().room_list(list),
+            HallMessage::People(people) => self.requests.state().people(people),
+            HallMessage::Rooms(list) => self.requests.state().room_list(list),
             HallMessage::CallUpdate(update) => {
-                self.backlog.extend(self.requests.books().call(update));
+                self.backlog.extend(self.requests.state().call(update));
                 return Ok(());
             }
             HallMessage::Closed { code, text } => return self.interrupted(code, text).await,
@@ -84,7 +84,7 @@ impl Follower {
 
     async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
         self.requests.interrupt();
-        let closed = self.requests.books().is_closed();
+        let closed = self.requests.state().is_closed();
         if closed || !may_return(code) || self.way.patience.is_zero() {
             return self.close(code, text).await;
         }
@@ -118,7 +118,7 @@ impl Follower {
                 let _ = self.way.endpoint.rebind(socket);
             }
             let mut options = self.way.options.clone();
-            let status = self.requests.books().status.to_wire();
+            let status = self.requests.state().status.to_wire();
             options.status = status;
             let entering = HallSession::enter(&self.way.endpoint, self.way.config.clone(), options);
             let error = match entering.await {
@@ -138,8 +138,8 @@ impl Follower {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        let ended = self.requests.books().attach(sender.clone(), &entered);
-        if self.requests.books().is_closed() {
+        let ended = self.requests.state().attach(sender.clone(), &entered);
+        if self.requests.state().is_closed() {
             return self.left().await;
         }
         self.requests.say_again(&sender, status).await;

@@ -5,6 +5,7 @@ mod follow;
 mod options;
 mod requests;
 mod rooms;
+mod state;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use crate::session::HallSession;
 pub use event::{CallId, HallEvent, Person, Status};
 use follow::{Follower, HallWay};
 pub use options::{EnterOptions, enter};
-pub use requests::HallError;
 use requests::Requests;
 pub use rooms::RoomInfo;
+pub use state::HallError;
 
 /// Events handed over to the application before it takes them; more wait in the hall's task.
 const EVENTS: usize = 64;
@@ -45,7 +46,7 @@ impl Hall {
         let (sender, receiver) = session.split();
         let requests = Arc::new(Requests::new(Status::from_wire(way.options.status)));
         // Nothing was known before the first session.
-        let _ = requests.books().attach(sender, &entered);
+        let _ = requests.state().attach(sender, &entered);
         let (events, taken) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
         let follower = Follower { way, requests: requests.clone(), receiver, events, backlog };
@@ -110,7 +111,7 @@ impl Hall {
 
     /// The rooms that are watched, in the order of their names.
     pub fn rooms(&self) -> Vec<RoomInfo> {
-        self.requests.books().rooms.rooms()
+        self.requests.state().rooms.rooms()
     }
 
     /// Calls 1 to 16 users on all of their devices; whoever takes it first has the call. `text`, at most

@@ -1,120 +1,46 @@
-//! Requests under way and what the client keeps over its sessions: status, view, the call it is in.
+//! Requests under way: asking, waiting for the answer, and what happens when none comes.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nucleus_protocol::session::{
-    CallReply, CallRequest, CallUpdate, Code, Entered, People, SetStatus, WatchPeople, call_act,
-    call_update, encode,
-};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use nucleus_protocol::session::{CallRequest, WatchPeople, WatchRooms, encode};
+use tokio::sync::{Notify, Semaphore};
 
-use super::event::{HallEvent, Person, call_event, text};
-use super::rooms::RoomsView;
+use super::event::Person;
+use super::state::{HallError, HallState, Outcome};
 use super::{CallId, Status};
 use crate::session::HallSender;
 
 /// Requests under way; further ones wait for their turn.
 const UNDER_WAY: usize = 16;
 
-/// A request did not succeed, or it is not known whether it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HallError {
-    /// The server refused it: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (somebody was
-    /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`],
-    /// [`Code::JoinRate`] (too many calls started in a short time) or [`Code::TenantCalls`].
-    #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
-    Refused {
-        /// Why, when this version knows the number.
-        code: Option<Code>,
-        /// The code's number.
-        number: u16,
-    },
-    /// It breaks a limit; nothing was sent.
-    #[error("{0}")]
-    Limit(&'static str),
-    /// No answer came: the session was lost with the request under way, or the application was too far
-    /// behind with its events for the answer to be heard. It is not known whether it succeeded; after
-    /// [`HallEvent::Returned`] a call that goes on is told again.
-    #[error("no answer came: it is not known whether the request succeeded")]
-    Interrupted,
-    /// The session is lost and being taken up again; nothing was sent.
-    #[error("the session is being taken up again; nothing was sent")]
-    NotConnected,
-    /// The hall is closed; nothing was sent.
-    #[error("the hall is closed")]
-    Closed,
-}
-
-type Outcome = Result<CallId, HallError>;
-
-/// See the module.
+/// Asks the server and waits for its answers. Shared by the application and the hall's task.
 pub(super) struct Requests {
-    books: Mutex<Books>,
+    state: Mutex<HallState>,
     places: Semaphore,
     /// Wakes the hall's task when the application has closed the hall.
     closing: Notify,
 }
 
-pub(super) struct Books {
-    sender: Option<HallSender>,
-    next: u32,
-    under_way: HashMap<u32, UnderWay>,
-    behind: bool,
-    closed: bool,
-    /// As the application set them last.
-    pub(super) status: Status,
-    watched: Option<WatchPeople>,
-    pub(super) rooms: RoomsView,
-    people: BTreeMap<String, Person>,
-    /// The call that the application knows of, and whether it still rings here.
-    known: Option<(u64, bool)>,
-    /// The call that this device started or took.
-    here: Option<u64>,
-    /// The session was lost before it was known whether this device had started or taken one.
-    unsure: bool,
-}
-
-struct UnderWay {
-    /// Whoever waits, if anybody still does.
-    done: Option<oneshot::Sender<Outcome>>,
-    /// One of [`call_act`]; 0 for what is not about a call.
-    act: u8,
-}
-
 /// Forgets a request whose caller does not wait any more, where it was not sent. The answer to one that
 /// was says what this device has done all the same.
-struct Forget<'a> {
-    requests: &'a Requests,
-    request: u32,
-    sent: bool,
+pub(super) struct Forget<'a> {
+    pub(super) requests: &'a Requests,
+    pub(super) request: u32,
+    pub(super) sent: bool,
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         if !self.sent {
-            self.requests.books().under_way.remove(&self.request);
+            self.requests.state().forget(self.request);
         }
     }
 }
 
 impl Requests {
     pub(super) fn new(status: Status) -> Self {
-        let books = Books {
-            sender: None,
-            next: 1,
-            under_way: HashMap::new(),
-            behind: false,
-            closed: false,
-            status,
-            watched: None,
-            rooms: RoomsView::default(),
-            people: BTreeMap::new(),
-            known: None,
-            here: None,
-            unsure: false,
-        };
-        Self { books: Mutex::new(books), places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
+        let state = Mutex::new(HallState::new(status));
+        Self { state, places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
     }
 
     /// Acts on a call and waits for the answer.
@@ -126,12 +52,23 @@ impl Requests {
         .await
     }
 
-    /// Watches in place of what was watched before, and waits for the first list.
+    /// Watches users in place of what was watched before, and waits for the first list.
     pub(super) async fn watch(&self, mut watch: WatchPeople) -> Result<(), HallError> {
         let asked = self.ask(0, |request| {
             watch.request = request;
             let message = encode(&watch);
-            self.books().watched = Some(watch);
+            self.state().watched = Some(watch);
+            message
+        });
+        asked.await.map(drop)
+    }
+
+    /// Watches rooms in place of what was watched before, and waits for the first list.
+    pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), HallError> {
+        let asked = self.ask(0, |request| {
+            watch.request = request;
+            let message = encode(&watch);
+            self.state().rooms.watch(watch);
             message
         });
         asked.await.map(drop)
@@ -140,13 +77,13 @@ impl Requests {
     /// Tells the status; one that cannot be told now goes with the next session.
     pub(super) async fn tell_status(&self, status: Status) {
         let sender = {
-            let mut books = self.books();
-            books.status = status;
-            books.sender.clone()
+            let mut state = self.state();
+            state.status = status;
+            state.sender()
         };
         if let Some(sender) = sender {
             // A session that is lost says so itself.
-            let _ = sender.send_with(|| self.books().status_message()).await;
+            let _ = sender.send_with(|| self.state().status_message()).await;
         }
     }
 
@@ -158,19 +95,21 @@ impl Requests {
     /// Tells a new session what the application wants, as it is by then: it may want something else at
     /// this very moment, and what goes out last must be what it wanted last.
     pub(super) async fn say_again(&self, sender: &HallSender, status: u8) {
-        if self.books().status.to_wire() != status {
+        if self.state().status.to_wire() != status {
             // A session that is lost again says so itself, here and below.
-            let _ = sender.send_with(|| self.books().status_message()).await;
+            let _ = sender.send_with(|| self.state().status_message()).await;
         }
-        let people = || self.books().watched.as_ref().map(encode).unwrap_or_default();
+        let people = || self.state().watched.as_ref().map(encode).unwrap_or_default();
         let _ = sender.send_with(people).await;
-        let rooms = || self.books().rooms.question().unwrap_or_default();
+        let rooms = || self.state().rooms.question().unwrap_or_default();
         let _ = sender.send_with(rooms).await;
     }
 
-    pub(super) async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
+    /// Sends the message that `message` makes for a request number, and waits for the answer. `act`: one
+    /// of [`call_act`](nucleus_protocol::session::call_act), or 0 for what is not about a call.
+    async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
         let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
-        let (sender, request, outcome) = self.books().begin(act)?;
+        let (sender, request, outcome) = self.state().begin(act)?;
         let mut forget = Forget { requests: self, request, sent: false };
         let message = || {
             forget.sent = true;
@@ -181,299 +120,39 @@ impl Requests {
         outcome.await.unwrap_or(Err(HallError::Interrupted))
     }
 
+    /// Those who are watched, as far as they are there.
     pub(super) fn people(&self) -> Vec<Person> {
-        self.books().people.values().cloned().collect()
+        self.state().everybody()
     }
 
     pub(super) fn sender(&self) -> Option<HallSender> {
-        self.books().sender.clone()
+        self.state().sender()
     }
 
     /// Whether answers cannot be heard because the application does not take its events.
     pub(super) fn set_behind(&self, behind: bool) {
-        let mut books = self.books();
-        if behind && !books.behind {
-            books.give_up();
-        }
-        books.behind = behind;
+        self.state().set_behind(behind);
     }
 
     /// The session is lost.
     pub(super) fn interrupt(&self) {
-        let mut books = self.books();
-        books.sender = None;
-        books.end();
+        self.state().interrupt();
     }
 
     /// Nothing more will come of it.
     pub(super) fn close(&self) {
         self.places.close();
-        let mut books = self.books();
-        books.closed = true;
-        if let Some(sender) = books.sender.take() {
-            sender.close();
-        }
-        books.end();
+        self.state().close();
         self.closing.notify_one();
     }
 
     /// This device started or took the call.
     pub(super) fn took(&self, call: CallId) -> bool {
-        self.books().here == Some(call.0)
+        self.state().took(call)
     }
 
-    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
-        // Nobody panics while holding it, and the books are whole at every step.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Books {
-    fn begin(
-        &mut self,
-        act: u8,
-    ) -> Result<(HallSender, u32, oneshot::Receiver<Outcome>), HallError> {
-        if self.closed {
-            return Err(HallError::Closed);
-        }
-        let sender = self.sender.clone().ok_or(HallError::NotConnected)?;
-        if self.behind {
-            return Err(HallError::Interrupted);
-        }
-        let request = self.next;
-        self.next = self.next.wrapping_add(1);
-        let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done: Some(done), act });
-        Ok((sender, request, outcome))
-    }
-
-    /// A session is there; what the application is to hear of the call that it knew.
-    pub(super) fn attach(&mut self, sender: HallSender, entered: &Entered) -> Option<HallEvent> {
-        if self.closed {
-            sender.close();
-            return None;
-        }
-        self.sender = Some(sender);
-        self.unsure &= entered.call != 0;
-        let ended = self.known.take_if(|(call, _)| *call != entered.call);
-        ended.map(|(call, rings)| {
-            let (call, code) = (CallId(call), None);
-            if rings {
-                HallEvent::RingingEnded { call, code }
-            } else {
-                HallEvent::Ended { call, code }
-            }
-        })
-    }
-
-    fn status_message(&self) -> Vec<u8> {
-        encode(&SetStatus { status: self.status.to_wire() })
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// The server has answered.
-    pub(super) fn answered(&mut self, reply: &CallReply) {
-        // One that is not under way is none of this session's.
-        let Some(UnderWay { done, act }) = self.under_way.remove(&reply.request) else { return };
-        match act {
-            _ if reply.code != 0 => {}
-            call_act::START | call_act::ACCEPT => {
-                self.here = Some(reply.call);
-                self.known = Some((reply.call, false));
-            }
-            // This device is told no more of it.
-            call_act::REJECT | call_act::CANCEL | call_act::HANG_UP => self.known = None,
-            _ => {}
-        }
-        tell(done, outcome(reply.code, reply.call));
-    }
-
-    /// A request has been answered well.
-    pub(super) fn succeeded(&mut self, request: u32) {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
-            tell(done, outcome(0, 0));
-        }
-    }
-
-    /// Takes what the server says of the people.
-    pub(super) fn people(&mut self, told: People) -> Option<HallEvent> {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
-            tell(done, outcome(told.code, 0));
-        }
-        let current = self.watched.as_ref().is_some_and(|watch| watch.request == told.request);
-        if !current || told.code != 0 {
-            return None;
-        }
-        let changed: Vec<Person> = told.people.into_iter().map(Person::from).collect();
-        let mut gone: Vec<String> = told.gone.iter().map(|user| text(user)).collect();
-        if told.whole != 0 {
-            let there = |user: &String| changed.iter().any(|person| person.user == *user);
-            gone = self.people.keys().filter(|user| !there(user)).cloned().collect();
-        }
-        gone.iter().for_each(|user| drop(self.people.remove(user)));
-        for person in &changed {
-            self.people.insert(person.user.clone(), person.clone());
-        }
-        // Who has come again is there.
-        gone.retain(|user| !self.people.contains_key(user));
-        Some(HallEvent::People { changed, gone, total: told.total })
-    }
-
-    /// Takes what the server says of a call.
-    pub(super) fn call(&mut self, update: CallUpdate) -> impl Iterator<Item = HallEvent> + use<> {
-        let call = update.call;
-        let mut quiet = None;
-        match update.kind {
-            call_update::INCOMING => (self.known, self.unsure) = (Some((call, true)), false),
-            call_update::CALLING | call_update::ACCEPTED => {
-                if std::mem::take(&mut self.unsure) {
-                    self.here = Some(call);
-                }
-                // It was taken while the session was lost.
-                if self.known == Some((call, true)) && self.here != Some(call) {
-                    let code = Some(Code::Answered);
-                    quiet = Some(HallEvent::RingingEnded { call: CallId(call), code });
-                }
-                self.known = Some((call, false));
-            }
-            call_update::RINGING_ENDED | call_update::ENDED => {
-                self.known.take_if(|(known, _)| *known == call);
-            }
-            _ => {}
-        }
-        quiet.into_iter().chain(call_event(update, self.here == Some(call)))
-    }
-
-    /// Nobody is to wait for an answer any more.
-    fn give_up(&mut self) {
-        for under_way in self.under_way.values_mut() {
-            tell(under_way.done.take(), Err(HallError::Interrupted));
-        }
-    }
-
-    /// No answer will come.
-    fn end(&mut self) {
-        self.give_up();
-        let mut acts = self.under_way.drain().map(|(_, under_way)| under_way.act);
-        self.unsure |= acts.any(|act| matches!(act, call_act::START | call_act::ACCEPT));
-    }
-}
-
-/// Whoever does not wait any more does not want to know.
-fn tell(done: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
-    let _ = done.map(|done| done.send(outcome));
-}
-
-fn outcome(number: u16, call: u64) -> Outcome {
-    match number {
-        0 => Ok(CallId(call)),
-        number => Err(HallError::Refused { code: Code::from_number(number.into()), number }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_is_known_until_it_is_over_for_this_device() {
-        let requests = Requests::new(Status::Online);
-        let mut books = requests.books();
-        let answer = |books: &mut Books, act, code| {
-            let (done, _outcome) = oneshot::channel();
-            books.under_way.insert(1, UnderWay { done: Some(done), act });
-            books.answered(&CallReply { request: 1, code, call: 7 });
-            books.known
-        };
-        let update = |kind| CallUpdate { call: 7, kind, ..CallUpdate::default() };
-        books.call(update(call_update::INCOMING)).next();
-        assert_eq!(answer(&mut books, call_act::ACCEPT, 75), Some((7, true)), "refused");
-        assert_eq!(answer(&mut books, call_act::REJECT, 0), None);
-        assert_eq!(answer(&mut books, call_act::START, 0), Some((7, false)));
-        let here = books.call(update(call_update::ACCEPTED)).next();
-        assert!(matches!(here, Some(HallEvent::Accepted { here: true, .. })));
-        assert_eq!(answer(&mut books, call_act::ADD, 0), Some((7, false)));
-        assert_eq!(answer(&mut books, call_act::HANG_UP, 0), None);
-    }
-
-    fn update(kind: u8) -> CallUpdate {
-        CallUpdate { call: 7, kind, ..CallUpdate::default() }
-    }
-
-    /// A request that was sent.
-    fn sent(requests: &Requests, act: u8) -> oneshot::Receiver<Outcome> {
-        let (done, outcome) = oneshot::channel();
-        requests.books().under_way.insert(1, UnderWay { done: Some(done), act });
-        outcome
-    }
-
-    fn reply(requests: &Requests) {
-        requests.books().answered(&CallReply { request: 1, code: 0, call: 7 });
-    }
-
-    #[test]
-    fn what_this_device_has_done_counts_though_nobody_waits_for_the_answer() {
-        let requests = Requests::new(Status::Online);
-        drop(sent(&requests, call_act::ACCEPT));
-        drop(Forget { requests: &requests, request: 1, sent: true });
-        reply(&requests);
-        assert_eq!(requests.books().known, Some((7, false)));
-        let heard: Vec<_> = requests.books().call(update(call_update::ACCEPTED)).collect();
-        assert!(matches!(heard[..], [HallEvent::Accepted { here: true, .. }]), "{heard:?}");
-
-        // The application is behind, and hears it later.
-        let mut outcome = sent(&requests, call_act::HANG_UP);
-        requests.set_behind(true);
-        assert_eq!(outcome.try_recv(), Ok(Err(HallError::Interrupted)));
-        reply(&requests);
-        assert_eq!(requests.books().known, None);
-
-        let _outcome = sent(&requests, call_act::HANG_UP);
-        drop(Forget { requests: &requests, request: 1, sent: false });
-        assert!(requests.books().under_way.is_empty());
-    }
-
-    #[test]
-    fn a_call_is_this_devices_also_where_the_answer_was_lost() {
-        let requests = Requests::new(Status::Online);
-        let _outcome = sent(&requests, call_act::START);
-        requests.interrupt();
-        let heard = |kind| requests.books().call(update(kind)).collect::<Vec<_>>();
-        heard(call_update::CALLING);
-        let accepted = heard(call_update::ACCEPTED);
-        assert!(matches!(accepted[..], [HallEvent::Accepted { here: true, .. }]), "{accepted:?}");
-
-        // The accept never arrived: it still rings, and somebody else takes it.
-        let requests = Requests::new(Status::Online);
-        let _outcome = sent(&requests, call_act::ACCEPT);
-        requests.interrupt();
-        let heard = |kind| requests.books().call(update(kind)).collect::<Vec<_>>();
-        heard(call_update::INCOMING);
-        let accepted = heard(call_update::ACCEPTED);
-        let (call, code) = (CallId(7), Some(Code::Answered));
-        assert_eq!(accepted[0], HallEvent::RingingEnded { call, code }, "it must not ring on");
-        assert!(matches!(accepted[1], HallEvent::Accepted { here: false, .. }));
-    }
-
-    #[test]
-    fn who_has_gone_and_come_again_is_not_gone() {
-        let requests = Requests::new(Status::Online);
-        requests.books().watched =
-            Some(WatchPeople { request: 2, roles: Vec::new(), users: Vec::new() });
-        let person = nucleus_protocol::session::Person {
-            user: b"a".to_vec(),
-            name: Vec::new(),
-            role: Vec::new(),
-            status: 1,
-        };
-        let gone = vec![b"a".to_vec(), b"b".to_vec()];
-        let told = People { request: 2, people: vec![person], gone, ..People::default() };
-        match requests.books().people(told) {
-            Some(HallEvent::People { gone, .. }) => assert_eq!(gone, ["b"]),
-            other => panic!("{other:?}"),
-        }
+    pub(super) fn state(&self) -> MutexGuard<'_, HallState> {
+        // Nobody panics while holding it, and the state is whole at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

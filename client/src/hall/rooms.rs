@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use nucleus_protocol::session::{self, ROOM_LOCKED, ROOM_PASSWORD, RoomList, WatchRooms, encode};
 
 use super::event::{HallEvent, text};
-use super::requests::{Books, HallError, Requests};
 use crate::state::Value;
 
 /// A room as the lobby shows it.
@@ -56,12 +55,17 @@ impl RoomsView {
         self.watched.as_ref().map(encode)
     }
 
+    /// Watches these in place of what was watched before.
+    pub(super) fn watch(&mut self, watch: WatchRooms) {
+        self.watched = Some(watch);
+    }
+
     pub(super) fn rooms(&self) -> Vec<RoomInfo> {
         self.rooms.values().cloned().collect()
     }
 
     /// Takes a list in, unless it answers an older question.
-    fn take(&mut self, list: RoomList) -> Option<HallEvent> {
+    pub(super) fn take(&mut self, list: RoomList) -> Option<HallEvent> {
         self.watched.as_ref().filter(|watched| watched.request == list.request)?;
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|name| text(name)).collect();
@@ -75,27 +79,6 @@ impl RoomsView {
         // What is there under the same name is another room, not gone.
         gone.retain(|name| !self.rooms.contains_key(name));
         Some(HallEvent::Rooms { changed: names, gone, total: list.total })
-    }
-}
-
-impl Requests {
-    /// Watches in place of what was watched before, and waits for the first list.
-    pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), HallError> {
-        let asked = self.ask(0, |request| {
-            watch.request = request;
-            let message = encode(&watch);
-            self.books().rooms.watched = Some(watch);
-            message
-        });
-        asked.await.map(drop)
-    }
-}
-
-impl Books {
-    /// Takes what the server says of the rooms.
-    pub(super) fn room_list(&mut self, list: RoomList) -> Option<HallEvent> {
-        self.succeeded(list.request);
-        self.rooms.take(list)
     }
 }
 

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use super::follow::Over;
 use crate::event::RoomEvent;
 use crate::realtime::driver::Command;
 
@@ -23,7 +22,10 @@ enum Item {
     Command(Command),
 }
 
-/// See the module.
+/// Nobody listens any more, or there is nothing left to hear.
+pub(super) struct Over;
+
+/// The queue of what the application and the realtime task are to hear.
 pub(super) struct Backlog {
     /// With what each costs.
     items: VecDeque<(Item, usize)>,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::State;
 use super::assembly::Assembly;
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Over};
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{Command, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
@@ -58,9 +58,6 @@ impl Instance {
 
 /// [`Backlog::tell`] or [`Backlog::tell_part`].
 type Tell = fn(&mut Backlog, RoomEvent);
-
-/// Nobody listens any more, or there is nothing left to hear.
-pub(super) struct Over;
 
 impl Follower {
     pub(super) fn new(

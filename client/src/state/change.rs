@@ -72,8 +72,3 @@ impl StateChange {
         }
     }
 }
-
-/// On the wire 0 is nobody.
-pub(super) fn peer(number: u32) -> Option<PeerId> {
-    (number != 0).then_some(PeerId(number))
-}

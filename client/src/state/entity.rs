@@ -68,7 +68,7 @@ impl ObjectId {
 
     /// Who made it; `None` for one of the scene.
     pub fn maker(self) -> Option<PeerId> {
-        super::change::peer((self.0 >> 32) as u32)
+        PeerId::from_wire((self.0 >> 32) as u32)
     }
 }
 

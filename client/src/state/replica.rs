@@ -6,7 +6,6 @@ use aws_lc_rs::digest;
 use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS};
 use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
 
-use super::change::peer;
 use super::{Entity, Mode, ObjectId, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
@@ -109,7 +108,7 @@ impl Replica {
             return Err(StateFault::Version { expected, found: update.version });
         }
         self.version = update.version;
-        let by = peer(update.peer);
+        let by = PeerId::from_wire(update.peer);
         let mut changes = Vec::new();
         for change in update.changes {
             changes.extend(self.apply(change, by)?);
@@ -172,12 +171,12 @@ impl Replica {
 
     fn from_snapshot(snapshot: StateSnapshot) -> Result<Self, StateFault> {
         let mut state = Replica { version: snapshot.version, ..Self::default() };
-        state.host = peer(snapshot.host);
+        state.host = PeerId::from_wire(snapshot.host);
         for wire in snapshot.entities {
             let entity = Entity::from_wire(wire.scope, wire.id)?;
             if let Entity::Object(id) = entity {
                 let mode = Mode::from_wire(wire.mode)?;
-                state.create(Object { id, owner: peer(wire.owner), mode })?;
+                state.create(Object { id, owner: PeerId::from_wire(wire.owner), mode })?;
             } else if state.fields.contains_key(&entity) {
                 return Err(StateFault::Twice);
             }
@@ -205,11 +204,11 @@ impl Replica {
         by: Option<PeerId>,
     ) -> Result<Option<StateChange>, StateFault> {
         if wire.kind == change::HOST {
-            self.host = peer(wire.peer);
+            self.host = PeerId::from_wire(wire.peer);
             return Ok(None);
         }
         let entity = Entity::from_wire(wire.scope, wire.id)?;
-        let who = peer(wire.peer);
+        let who = PeerId::from_wire(wire.peer);
         Ok(Some(match (wire.kind, entity) {
             (change::SET, _) => {
                 let (key, value) = (key(wire.key)?, Value::from_wire(wire.value)?);
