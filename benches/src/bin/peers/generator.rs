@@ -9,8 +9,8 @@ use nucleus_net::{
     sleep_until,
 };
 
-use crate::books::Books;
 use crate::client::Client;
+use crate::ledger::Ledger;
 use crate::rooms::Rooms;
 use crate::schedule::Schedule;
 
@@ -50,7 +50,7 @@ pub(crate) enum MeasureError {
 
 /// What one window showed.
 pub(crate) struct Measurement {
-    pub(crate) books: Books,
+    pub(crate) ledger: Ledger,
     /// CPU that the server used in the window, s.
     pub(crate) server_cpu: f64,
     /// CPU that the generator used in the window, s.
@@ -109,17 +109,17 @@ impl Generator {
         self.join()?;
         let slots = self.peers.iter().map(|peer| peer.client.slot()).collect();
         let start = self.clock.now() + 5_000;
-        let mut books = Books::new(Schedule::new(rooms, hz, start, WARM_UP, seconds), slots);
-        let window = books.schedule.window.clone();
+        let mut ledger = Ledger::new(Schedule::new(rooms, hz, start, WARM_UP, seconds), slots);
+        let window = ledger.schedule.window.clone();
         let cpu = |pid| process_cpu_seconds(pid).map_err(MeasureError::Cpu);
-        self.run_until(window.start, &mut books);
+        self.run_until(window.start, &mut ledger);
         let (server_before, own_before) = (cpu(Some(server))?, cpu(None)?);
-        self.run_until(window.end, &mut books);
+        self.run_until(window.end, &mut ledger);
         let (server_after, own_after) = (cpu(Some(server))?, cpu(None)?);
-        self.run_until(window.end + DRAIN, &mut books);
+        self.run_until(window.end + DRAIN, &mut ledger);
         let drops = |peer: &Peer| u64::from(peer.socket.kernel_drops().unwrap_or(0));
         Ok(Measurement {
-            books,
+            ledger,
             server_cpu: server_after - server_before,
             own_cpu: own_after - own_before,
             drops: self.unsent + self.peers.iter().map(drops).sum::<u64>(),
@@ -148,27 +148,27 @@ impl Generator {
         }
     }
 
-    fn run_until(&mut self, end: u64, books: &mut Books) {
+    fn run_until(&mut self, end: u64, ledger: &mut Ledger) {
         loop {
             let now = self.clock.now();
             if now >= end {
                 return;
             }
-            self.speak(books);
-            self.listen(now, books);
+            self.speak(ledger);
+            self.listen(now, ledger);
             if self.credit < self.listen_interval() {
-                let next = books.schedule.next_due().unwrap_or(end);
+                let next = ledger.schedule.next_due().unwrap_or(end);
                 sleep_until(next.clamp(now + QUANTUM, now + LONGEST_SLEEP).min(end));
             }
         }
     }
 
     /// Says all that is due.
-    fn speak(&mut self, books: &mut Books) {
+    fn speak(&mut self, ledger: &mut Ledger) {
         loop {
             let now = self.clock.now();
-            let Some(claim) = books.schedule.take(now) else { return };
-            books.say(claim, now);
+            let Some(claim) = ledger.schedule.take(now) else { return };
+            ledger.say(claim, now);
             self.bytes.clear();
             claim.encode(&mut self.bytes);
             let index = claim.sender as usize;
@@ -178,7 +178,7 @@ impl Generator {
     }
 
     /// Looks at as many sockets as the time since the last look has earned.
-    fn listen(&mut self, now: u64, books: &mut Books) {
+    fn listen(&mut self, now: u64, ledger: &mut Ledger) {
         let (peers, interval) = (self.peers.len() as u64, self.listen_interval());
         let earned = now.saturating_sub(self.listened) * peers;
         self.listened = now;
@@ -188,7 +188,7 @@ impl Generator {
             self.credit -= interval;
             let index = self.cursor;
             self.cursor = (self.cursor + 1) % self.peers.len();
-            self.visit(index, now, Some(books));
+            self.visit(index, now, Some(ledger));
         }
     }
 
@@ -197,18 +197,18 @@ impl Generator {
     }
 
     /// Takes in what waits at a peer's socket; sends what the client has to say to it.
-    fn visit(&mut self, index: usize, now: u64, mut books: Option<&mut Books>) {
+    fn visit(&mut self, index: usize, now: u64, mut ledger: Option<&mut Ledger>) {
         let Peer { socket, client, .. } = &mut self.peers[index];
         while let Ok(count) = socket.recv(&mut self.input) {
             for datagram in self.input.iter_mut() {
                 let arrival = datagram.received;
-                let Some(books) = &mut books else {
+                let Some(ledger) = &mut ledger else {
                     client.handle_input(arrival, datagram.data, &mut |_| {});
                     continue;
                 };
-                books.datagram(arrival);
+                ledger.datagram(arrival);
                 client.handle_input(arrival, datagram.data, &mut |heard| {
-                    books.hear(index as u32, arrival, heard);
+                    ledger.hear(index as u32, arrival, heard);
                 });
             }
             if count < RECV_MESSAGES {

@@ -1,4 +1,4 @@
-//! What was said and what was heard, each message once.
+//! The ledger of a run: what was sent and what arrived, each message once.
 
 use hdrhistogram::Histogram;
 
@@ -8,8 +8,8 @@ use crate::schedule::Schedule;
 /// Longest time that is told apart, µs.
 const LONGEST: u64 = 60_000_000;
 
-/// See the module.
-pub(crate) struct Books {
+/// Counts a run's messages, and says which of them went astray.
+pub(crate) struct Ledger {
     pub(crate) schedule: Schedule,
     /// The slot under which each peer is heard.
     slots: Vec<u16>,
@@ -31,11 +31,11 @@ pub(crate) struct Books {
     pub(crate) lag: Histogram<u64>,
 }
 
-impl Books {
+impl Ledger {
     pub(crate) fn new(schedule: Schedule, slots: Vec<u16>) -> Self {
         let words = schedule.sequences().div_ceil(64) as usize;
         let pairs = slots.len() * schedule.rooms.size as usize;
-        Books {
+        Ledger {
             schedule,
             slots,
             seen: vec![0; pairs * words],
@@ -125,41 +125,41 @@ mod tests {
     use crate::message::{hear_frames, relayed};
     use crate::rooms::Rooms;
 
-    fn books() -> Books {
+    fn ledger() -> Ledger {
         let rooms = Rooms { peers: 4, size: 2 };
-        Books::new(Schedule::new(rooms, 60, 1_000, 0, 10.0), vec![7, 8, 7, 8])
+        Ledger::new(Schedule::new(rooms, 60, 1_000, 0, 10.0), vec![7, 8, 7, 8])
     }
 
-    fn hear(books: &mut Books, receiver: u32, slot: u16, claim: Claim) {
+    fn hear(ledger: &mut Ledger, receiver: u32, slot: u16, claim: Claim) {
         let mut frame = Vec::new();
         claim.encode(&mut frame);
         relayed(&mut frame, slot).unwrap();
-        hear_frames(&frame, &mut |heard| books.hear(receiver, claim.due + 500, heard));
+        hear_frames(&frame, &mut |heard| ledger.hear(receiver, claim.due + 500, heard));
     }
 
     #[test]
     fn each_message_counts_once() {
-        let mut books = books();
+        let mut ledger = ledger();
         for sequence in [0, 1, 599, 1] {
-            let claim = Claim { sender: 1, sequence, due: books.schedule.due(1, sequence) };
-            books.say(claim, claim.due + 3);
-            hear(&mut books, 0, 8, claim);
+            let claim = Claim { sender: 1, sequence, due: ledger.schedule.due(1, sequence) };
+            ledger.say(claim, claim.due + 3);
+            hear(&mut ledger, 0, 8, claim);
         }
-        assert_eq!((books.expected, books.delivered, books.duplicated), (4, 3, 1));
-        assert_eq!((books.stray, books.latency.max(), books.lag.max()), (0, 500, 3));
+        assert_eq!((ledger.expected, ledger.delivered, ledger.duplicated), (4, 3, 1));
+        assert_eq!((ledger.stray, ledger.latency.max(), ledger.lag.max()), (0, 500, 3));
     }
 
     #[test]
     fn what_is_not_for_the_receiver_is_found() {
-        let mut books = books();
-        let right = Claim { sender: 1, sequence: 5, due: books.schedule.due(1, 5) };
-        hear(&mut books, 1, 8, right); // its own
-        hear(&mut books, 2, 8, right); // of another room
-        hear(&mut books, 0, 7, right); // under another's slot
-        hear(&mut books, 0, 8, Claim { due: right.due + 1, ..right });
-        hear(&mut books, 0, 8, Claim { sender: 9, ..right });
-        books.hear(0, 0, Err(MalformedFrame));
-        assert_eq!((books.delivered, books.stray), (0, 6));
-        assert!(books.first_stray.is_some());
+        let mut ledger = ledger();
+        let right = Claim { sender: 1, sequence: 5, due: ledger.schedule.due(1, 5) };
+        hear(&mut ledger, 1, 8, right); // its own
+        hear(&mut ledger, 2, 8, right); // of another room
+        hear(&mut ledger, 0, 7, right); // under another's slot
+        hear(&mut ledger, 0, 8, Claim { due: right.due + 1, ..right });
+        hear(&mut ledger, 0, 8, Claim { sender: 9, ..right });
+        ledger.hear(0, 0, Err(MalformedFrame));
+        assert_eq!((ledger.delivered, ledger.stray), (0, 6));
+        assert!(ledger.first_stray.is_some());
     }
 }

@@ -8,11 +8,10 @@
 //! Exit codes: 0 measured, 2 usage, 3 could not run or proves nothing.
 
 mod args;
-mod books;
-mod child;
 mod client;
 mod cores;
 mod generator;
+mod ledger;
 mod message;
 mod relay;
 mod report;
@@ -118,8 +117,8 @@ fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<R
         return Err(RunError::Died { system, what });
     }
     let found = found.map_err(|source| RunError::Measure { system, source })?;
-    if let Some(first) = &found.books.first_stray {
-        let (count, first) = (found.books.stray, first.clone());
+    if let Some(first) = &found.ledger.first_stray {
+        let (count, first) = (found.ledger.stray, first.clone());
         return Err(RunError::Stray { system, count, first });
     }
     Ok(Row::new(round, system, args.seconds, &found))

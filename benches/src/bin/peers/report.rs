@@ -57,25 +57,25 @@ fn name<S: serde::Serializer>(system: &System, serializer: S) -> Result<S::Ok, S
 impl Row {
     /// Of a window of `seconds`.
     pub(crate) fn new(round: u32, system: System, seconds: f64, found: &Measurement) -> Self {
-        let books = &found.books;
+        let ledger = &found.ledger;
         let ms = |micros: u64| micros as f64 / 1_000.0;
-        let lag = ms(books.lag.value_at_quantile(0.99));
-        let quantile = |q| ms(books.latency.value_at_quantile(q));
-        let own_loss = found.drops as f64 / books.datagrams.max(1) as f64;
-        let valid = lag <= MAX_LAG_MS && own_loss <= MAX_OWN_LOSS && books.delivered > 0;
+        let lag = ms(ledger.lag.value_at_quantile(0.99));
+        let quantile = |q| ms(ledger.latency.value_at_quantile(q));
+        let own_loss = found.drops as f64 / ledger.datagrams.max(1) as f64;
+        let valid = lag <= MAX_LAG_MS && own_loss <= MAX_OWN_LOSS && ledger.delivered > 0;
         Row {
             round,
             system,
             valid,
-            cpu_ns_per_message: rounded(found.server_cpu * 1e9 / books.delivered.max(1) as f64, 1),
-            delivered: books.delivered,
-            expected: books.expected,
-            duplicated: books.duplicated,
+            cpu_ns_per_message: rounded(found.server_cpu * 1e9 / ledger.delivered.max(1) as f64, 1),
+            delivered: ledger.delivered,
+            expected: ledger.expected,
+            duplicated: ledger.duplicated,
             latency_ms: Latency { p50: quantile(0.5), p99: quantile(0.99) },
             cpu_share: rounded(found.server_cpu / seconds, 4),
-            datagrams: books.datagrams,
+            datagrams: ledger.datagrams,
             messages_per_datagram: rounded(
-                books.messages as f64 / books.datagrams.max(1) as f64,
+                ledger.messages as f64 / ledger.datagrams.max(1) as f64,
                 3,
             ),
             send_lag_p99_ms: lag,

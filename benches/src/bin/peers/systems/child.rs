@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use super::{Server, System};
 use crate::relay::Task;
-use crate::systems::{Server, System};
 
 /// The process; it ends when this is dropped.
 #[derive(Debug)]

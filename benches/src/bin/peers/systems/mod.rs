@@ -1,5 +1,6 @@
 //! The systems that are compared: how each one's server is started and what a peer of it is.
 
+mod child;
 mod enet;
 mod limit;
 mod naive;
@@ -15,10 +16,10 @@ use std::net::SocketAddr;
 use clap::ValueEnum;
 use nucleus_loadgen::embedded::EmbeddedError;
 
-use crate::child::ChildServer;
 use crate::client::Client;
 use crate::cores::Cores;
 use crate::relay::Task;
+use child::ChildServer;
 use enet::EnetClient;
 use naive::Wait;
 use quinn_client::QuinnClient;
