@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::fail_if::FailIf;
-use crate::network::Network;
-use crate::profile::Profile;
+use crate::faults::Trouble;
+use crate::load::network::Network;
+use crate::load::plan::Plan;
+use crate::load::profile::Profile;
+use crate::report::fail_if::FailIf;
 use crate::report::{Others, Report};
+
+/// Threads that drive realtime links, at most: beyond it loopback itself is the limit.
+const MAX_WORKERS: usize = 4;
 
 /// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
 #[derive(Debug, Parser)]
@@ -148,6 +153,26 @@ impl RunArgs {
             ));
         }
         check_json(self.json.as_deref())
+    }
+
+    /// What the command line asks for, of a run that begins at `now` (µs) and meets this trouble.
+    pub(crate) fn plan(&self, trouble: &Trouble, now: u64) -> Plan {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
+        Plan {
+            seed: self.seed,
+            headsets: self.headsets.get(),
+            room_size: self.room_size().get(),
+            traffic: self.profile.traffic(self.pose_hz),
+            network: (!self.network.is_clean() || trouble.needs_network())
+                .then(|| self.network.conditions.clone()),
+            workers: workers.min(self.rooms()),
+            epoch: now,
+            share: trouble.share,
+            blocked: trouble.blocked,
+            faults: trouble.breaks(),
+            late_joiners: trouble.late_joiners(),
+        }
     }
 
     /// Headsets of one room.

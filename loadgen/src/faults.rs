@@ -18,10 +18,10 @@ pub(crate) enum Fault {
     RestartServer,
     /// So many others join at once, in rooms of their own, and stay.
     JoinStorm(u32),
-    /// A guest comes into the first room and puts so many objects into it.
+    /// A late joiner comes into the first room and puts so many objects into it.
     Furnish(u32),
-    /// So many guests come into the first room, evenly spread over the time, and stay.
-    Guests(u32, Duration),
+    /// So many late joiners come into the first room, evenly spread over the time, and stay.
+    LateJoiners(u32, Duration),
     /// So many others look for a room at once, or make one.
     Match(u32),
     /// So many pairs of others call each other at once.
@@ -49,18 +49,18 @@ impl Trouble {
         self.script.iter().any(|(_, fault)| breaks(*fault))
     }
 
-    /// Guests that will come into the first room.
-    pub(crate) fn guests(&self) -> u32 {
+    /// Late joiners that will come into the first room.
+    pub(crate) fn late_joiners(&self) -> u32 {
         let come = |fault: &Fault| match fault {
             Fault::Furnish(_) => 1,
-            Fault::Guests(count, _) => *count,
+            Fault::LateJoiners(count, _) => *count,
             _ => 0,
         };
         self.script.iter().map(|(_, fault)| come(fault)).sum()
     }
 
     /// Others who will look for rooms or call each other.
-    pub(crate) fn meeting(&self) -> u32 {
+    pub(crate) fn callers(&self) -> u32 {
         let come = |fault: &Fault| match fault {
             Fault::Match(count) => *count,
             Fault::Calls(pairs) => 2 * pairs,

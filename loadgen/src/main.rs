@@ -4,42 +4,14 @@
 //! held, 2 usage, 3 the run could not take place.
 
 mod args;
-mod books;
-mod channel;
 mod chaos;
-mod events;
-mod fail_if;
+mod check;
+mod drive;
 mod faults;
-mod figures;
-mod gaps;
-mod guest_links;
-mod guests;
-mod headset;
-mod meetings;
-mod member;
-mod metrics;
-mod nearest;
-mod network;
-mod payload;
-mod plan;
-mod profile;
-mod progress;
+mod load;
 mod report;
 mod run;
-mod said;
-mod schedule;
-mod sequence;
-mod sessions;
 mod shared;
-mod sim_socket;
-mod states;
-mod storm;
-mod table;
-mod tally;
-mod target;
-mod ticks;
-mod withheld;
-mod worker;
 
 use std::io::Write;
 use std::path::Path;
@@ -50,6 +22,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
 use faults::Trouble;
+use report::table;
 
 /// A `--fail-if` held.
 const FAILED: u8 = 1;

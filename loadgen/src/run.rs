@@ -11,20 +11,24 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::args::RunArgs;
-use crate::events::EventBook;
+use crate::check::events::EventLedger;
+use crate::check::outcome::Outcome;
+use crate::check::rosters::RosterLedger;
+use crate::check::session_log::SessionLog;
+use crate::check::states::StateLedger;
+use crate::drive::calls::Calls;
+use crate::drive::crew::Crew;
+use crate::drive::late_joiners::LateJoiners;
+use crate::drive::sessions;
+use crate::drive::storm::Storms;
+use crate::drive::target::{Target, TargetError};
+use crate::drive::worker::{ORDERS, Order, Worker};
 use crate::faults::{Fault, Trouble};
-use crate::figures::{Findings, ServerWatch, figures};
-use crate::guests::{Guests, RosterBook};
-use crate::meetings::Meetings;
-use crate::plan::Plan;
-use crate::progress::Ticker;
+use crate::load::plan::Plan;
 use crate::report::Report;
-use crate::sessions::{self, Crew, SessionLog};
+use crate::report::figures::{Findings, ServerWatch, figures};
+use crate::report::progress::Ticker;
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
-use crate::states::StateBook;
-use crate::storm::Storms;
-use crate::target::{Target, TargetError};
-use crate::worker::{ORDERS, Order, Outcome, Worker};
 
 /// Between the last join and the window.
 const SETTLE: u64 = 2_000_000;
@@ -57,8 +61,8 @@ pub(crate) enum RunError {
 ///
 /// A server is killed only when it is our own.
 pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> {
-    let plan = Arc::new(Plan::new(args, &trouble, Clock::new().now()));
-    raise_file_limit(&plan, trouble.meeting())?;
+    let plan = Arc::new(args.plan(&trouble, Clock::new().now()));
+    raise_file_limit(&plan, trouble.callers())?;
     let mut embedded = None;
     let target = match &args.server.target {
         Some(host_port) => Target::given(host_port, &args.server)?,
@@ -72,11 +76,11 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
     if trouble.storms() {
         run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.meeting() > 0 {
-        run.meetings = Some(Meetings::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if trouble.callers() > 0 {
+        run.calls = Some(Calls::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.guests() > 0 {
-        run.guests = Some(Guests::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if trouble.late_joiners() > 0 {
+        run.late_joiners = Some(LateJoiners::new(run.crew.clone()).map_err(RunError::Threads)?);
     }
     run.script = trouble.script;
     run.ramp(args.ramp)?;
@@ -85,9 +89,10 @@ pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> 
     Ok(run.finish(args))
 }
 
-/// Of those who meet beside the run, each has a session in the hall and one in a room.
-fn raise_file_limit(plan: &Plan, meeting: u32) -> Result<(), RunError> {
-    let headsets = plan.headsets + plan.guests + 2 * meeting;
+/// Each of those who call or look for a room beside the run has a session in the hall and one in a
+/// room.
+fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
+    let headsets = plan.headsets + plan.late_joiners + 2 * callers;
     let needed = 2 * u64::from(headsets) + SPARE_FILES;
     // Where the limit is unknown, the sockets themselves will tell.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
@@ -110,8 +115,8 @@ struct Run {
     script: Vec<(Duration, Fault)>,
     /// Where the script has any.
     storms: Option<Storms>,
-    guests: Option<Guests>,
-    meetings: Option<Meetings>,
+    late_joiners: Option<LateJoiners>,
+    calls: Option<Calls>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -134,8 +139,8 @@ impl Run {
             .map_err(RunError::Threads)?;
         let watch = ServerWatch::new(target.http.clone(), target.pid);
         let crew = Arc::new(Crew {
-            events: EventBook::new(&plan),
-            states: StateBook::new(&plan),
+            events: EventLedger::new(&plan),
+            states: StateLedger::new(&plan),
             plan: plan.clone(),
             shared: shared.clone(),
             target,
@@ -144,7 +149,7 @@ impl Run {
             leave: watch::Sender::new(false),
             deaths: watch::Sender::new(0),
             inspections: watch::Sender::new(0),
-            rosters: RosterBook::default(),
+            rosters: RosterLedger::default(),
         });
         let signals = Arc::<AtomicU32>::default();
         runtime.spawn(catch_signals(signals.clone()));
@@ -164,8 +169,8 @@ impl Run {
             findings,
             script: Vec::new(),
             storms: None,
-            guests: None,
-            meetings: None,
+            late_joiners: None,
+            calls: None,
             embedded,
         })
     }
@@ -224,17 +229,19 @@ impl Run {
     }
 
     fn happen(&mut self, fault: Fault) {
-        let (storms, guests) = (self.storms.as_mut(), self.guests.as_mut());
+        let (storms, late_joiners) = (self.storms.as_mut(), self.late_joiners.as_mut());
         match fault {
             Fault::JoinStorm(joins) => {
                 return storms.into_iter().for_each(|s| s.break_loose(joins));
             }
-            Fault::Furnish(objects) => return guests.into_iter().for_each(|g| g.furnish(objects)),
-            Fault::Guests(count, span) => {
-                return guests.into_iter().for_each(|g| g.invite(count, span));
+            Fault::Furnish(objects) => {
+                return late_joiners.into_iter().for_each(|g| g.furnish(objects));
             }
-            Fault::Match(count) => return self.meetings.iter_mut().for_each(|m| m.match_up(count)),
-            Fault::Calls(pairs) => return self.meetings.iter_mut().for_each(|m| m.call(pairs)),
+            Fault::LateJoiners(count, span) => {
+                return late_joiners.into_iter().for_each(|g| g.invite(count, span));
+            }
+            Fault::Match(count) => return self.calls.iter_mut().for_each(|m| m.match_up(count)),
+            Fault::Calls(pairs) => return self.calls.iter_mut().for_each(|m| m.call(pairs)),
             Fault::Inspect => return self.crew.inspections.send_modify(|count| *count += 1),
             _ => {}
         }
@@ -287,15 +294,21 @@ impl Run {
         });
         self.ticker.end();
         let members = self.plan.members(0);
-        self.findings.guests = self.guests.take().map(|guests| guests.end(members));
-        self.findings.meetings = self.meetings.take().map(Meetings::end);
+        self.findings.late_joiners =
+            self.late_joiners.take().map(|late_joiners| late_joiners.end(members));
+        self.findings.calls = self.calls.take().map(Calls::end);
         self.findings.state = self.crew.states.figures();
         self.findings.joins = Some(self.crew.log.joins());
         self.findings.rejoins = Some(self.crew.log.rejoins());
         self.findings.rosters = self.crew.log.rosters();
         self.findings.troubles = self.crew.log.troubles();
         self.findings.interrupted = self.interrupted();
-        let report = figures(args, &self.plan, self.findings, outcomes, self.watch);
+        let report = Report {
+            profile: args.profile.name().into(),
+            network: args.network.name.clone(),
+            ..Report::of(&self.plan.traffic)
+        };
+        let report = figures(report, &self.plan, self.findings, outcomes, self.watch);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         report
     }

@@ -1,6 +1,7 @@
 //! What the threads of a run share: the measured window, and counts for the progress line.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nucleus_net::Clock;
 
@@ -95,4 +96,9 @@ impl Shared {
     pub(crate) fn finish(&self) {
         self.finished.store(true, Relaxed);
     }
+}
+
+/// Locks, whatever happened to a thread that held the lock before.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Figure, at_most};
+use crate::drive::calls::MATCHED;
 use crate::faults::{Fault, Trouble};
-use crate::meetings::MATCHED;
-use crate::report::{Guests, Latency, Recovery, Report};
+use crate::report::{LateJoiners, Latency, Recovery, Report};
 
 /// A scenario.
 pub(super) struct Scenario {
@@ -41,11 +41,11 @@ const KILLED: Duration = seconds(5);
 /// When others join all at once, ms, and how many.
 const STORMS: [u64; 5] = [500, 1_400, 2_300, 3_200, 4_100];
 const STORM_JOINS: u32 = 500;
-/// Objects of the room into which guests come late, and how many of these.
+/// Objects of the room into which late joiners come, and how many of these.
 const OBJECTS: u32 = 1_000;
 const LATE: u32 = 5;
-/// Guests that come into one room, the time that they take, and when rosters are looked at: two seconds
-/// after the last has come.
+/// Late joiners that come into one room, the time that they take, and when rosters are looked at: two
+/// seconds after the last has come.
 const CROWD: (u32, Duration) = (1_000, seconds(10));
 const CROWD_LOOK: Duration = seconds(12);
 /// Those who look for a room at once, and pairs who call each other at once.
@@ -207,15 +207,15 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         ],
         trouble: |late| {
             let furnish = (Duration::ZERO, Fault::Furnish(OBJECTS));
-            let come = (seconds(4), Fault::Guests(LATE, seconds(5)));
+            let come = (seconds(4), Fault::LateJoiners(LATE, seconds(5)));
             let script = if late { vec![furnish, come] } else { vec![furnish] };
             Trouble { script, ..Trouble::default() }
         },
         judge: |r, _| {
-            let (state, guests) = (r.state.clone().unwrap_or_default(), guests(r));
+            let (state, late) = (r.state.clone().unwrap_or_default(), late_joiners(r));
             let mut figures = vec![
-                at_most("whole state of the last guest, ms", guests.whole_ms.max, 1_000.0),
-                at_most("guests without it", (guests.invited - guests.whole) as f64, 0.0),
+                at_most("whole state of the last guest, ms", late.whole_ms.max, 1_000.0),
+                at_most("guests without it", (late.invited - late.whole) as f64, 0.0),
                 at_most("objects missing", f64::from(OBJECTS) - state.objects as f64, 0.0),
                 at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
             ];
@@ -246,18 +246,18 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         ],
         trouble: |crowded| {
             let script = vec![
-                (Duration::ZERO, Fault::Guests(CROWD.0, CROWD.1)),
+                (Duration::ZERO, Fault::LateJoiners(CROWD.0, CROWD.1)),
                 (CROWD_LOOK, Fault::Inspect),
             ];
             Trouble { script: if crowded { script } else { Vec::new() }, ..Trouble::default() }
         },
         judge: |r, crowded| {
-            let guests = guests(r);
+            let late = late_joiners(r);
             let everybody = if crowded { r.headsets + u64::from(CROWD.0) } else { 0 };
-            let wrong = everybody as f64 - guests.rosters_right as f64;
-            let deaf = crowded && guests.heard == 0;
+            let wrong = everybody as f64 - late.rosters_right as f64;
+            let deaf = crowded && late.heard == 0;
             let mut figures = vec![
-                at_most("guests not in", (guests.invited - guests.whole) as f64, 0.0),
+                at_most("guests not in", (late.invited - late.whole) as f64, 0.0),
                 at_most("rosters not complete and equal 2 s later", wrong, 0.0),
                 at_most("guests that hear nothing", f64::from(u8::from(deaf)), 0.0),
             ];
@@ -421,6 +421,6 @@ fn missing(r: &Report) -> f64 {
     absent(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
 }
 
-fn guests(r: &Report) -> Guests {
+fn late_joiners(r: &Report) -> LateJoiners {
     r.guests.clone().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The guests' links to the realtime plane, all on one plain thread: they are kept alive, and whatever
-//! comes over them is opened and counted.
+//! The late joiners' links to the realtime plane, all on one plain thread. The links are kept alive, and
+//! whatever comes over them is opened and counted.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,17 +11,18 @@ use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
 use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
 use nucleus_protocol::time::Time;
 
-use crate::headset::{bind, path_of, put};
+use super::headset::{bind, path_of, put};
 use crate::shared::Shared;
 
-/// µs between two looks at a guest's socket: a stock receive buffer holds several times what comes.
+/// µs between two looks at a late joiner's socket: a stock receive buffer holds several times what
+/// comes.
 const INTERVAL: u64 = 20_000;
 /// Orders that may wait; a datagram beyond it is lost, as a full buffer would lose it.
 const ORDERS: usize = 1 << 14;
 
 /// The thread; clones speak to the same one.
 #[derive(Clone)]
-pub(crate) struct GuestLinks {
+pub(crate) struct LateJoinerLinks {
     orders: mpsc::SyncSender<Order>,
     heard: Arc<AtomicU64>,
 }
@@ -32,20 +33,20 @@ enum Order {
     Datagram(usize, Bytes),
 }
 
-struct GuestLink {
+struct LateJoinerLink {
     link: Link,
     socket: UdpSocket,
     connection: quinn::Connection,
 }
 
-impl GuestLinks {
+impl LateJoinerLinks {
     pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Self> {
         let (orders, received) = mpsc::sync_channel(ORDERS);
         let heard = Arc::<AtomicU64>::default();
         let counter = heard.clone();
         let work = move || run(&shared, &received, &counter);
-        std::thread::Builder::new().name("guest-links".into()).spawn(work)?;
-        Ok(GuestLinks { orders, heard })
+        std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
+        Ok(LateJoinerLinks { orders, heard })
     }
 
     /// Takes over the link of a session that has just joined, and its datagrams.
@@ -74,7 +75,7 @@ impl GuestLinks {
 
 /// Until the run is finished.
 fn run(shared: &Shared, orders: &mpsc::Receiver<Order>, heard: &AtomicU64) {
-    let mut links: Vec<GuestLink> = Vec::new();
+    let mut links: Vec<LateJoinerLink> = Vec::new();
     let (mut input, mut output) = (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
     while !shared.finished() {
         let round = shared.clock.now();
@@ -82,7 +83,7 @@ fn run(shared: &Shared, orders: &mpsc::Receiver<Order>, heard: &AtomicU64) {
             match order {
                 // One without a socket hears nothing, which its count shows.
                 Order::Open(config, connection) => {
-                    links.extend(GuestLink::open(round, *config, connection).ok());
+                    links.extend(LateJoinerLink::open(round, *config, connection).ok());
                 }
                 Order::Datagram(id, bytes) => {
                     let link = links.iter_mut().find(|link| link.connection.stable_id() == id);
@@ -101,11 +102,11 @@ fn run(shared: &Shared, orders: &mpsc::Receiver<Order>, heard: &AtomicU64) {
     }
 }
 
-impl GuestLink {
+impl LateJoinerLink {
     fn open(now: u64, config: LinkConfig, connection: quinn::Connection) -> io::Result<Self> {
         let socket = bind(path_of(&config)?.remote)?;
         let link = Link::new(Time::from_micros(now), config);
-        Ok(GuestLink { link, socket, connection })
+        Ok(LateJoinerLink { link, socket, connection })
     }
 
     /// Takes in what waits at the socket; how many messages that was.

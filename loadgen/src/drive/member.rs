@@ -15,13 +15,13 @@ use nucleus_protocol::session::{Code, Joined, NEW_PEER};
 use quinn::Endpoint;
 use tokio::task::JoinHandle;
 
-use crate::events::Inbox;
-use crate::headset::Start;
-use crate::payload::Stream;
-use crate::schedule::EventSchedule;
-use crate::sessions::{Crew, open};
-use crate::states::StateCopy;
-use crate::worker::Order;
+use super::crew::{Crew, open};
+use super::headset::Start;
+use super::state_copy::StateCopy;
+use super::worker::Order;
+use crate::check::events::Inbox;
+use crate::load::payload::Stream;
+use crate::load::schedule::EventSchedule;
 
 /// How often a headset whose process is dead looks whether it is light again.
 const DARK_PAUSE: Duration = Duration::from_millis(10);
@@ -56,7 +56,7 @@ struct Member {
     receiver: SessionReceiver,
     inbox: Inbox,
     state: StateCopy,
-    /// Kept where faults happen or guests come.
+    /// Kept where faults happen or somebody joins late.
     roster: Option<Roster>,
     ticket: Vec<u8>,
     peer: u32,
@@ -89,7 +89,7 @@ impl Member {
         let joined = session.joined().clone();
         let datagrams = crew.hand_over(&session, headset)?;
         let inbox = crew.events.admit(crew.plan.source(headset), joined.peer);
-        let keeps = crew.plan.faults || crew.plan.guests > 0;
+        let keeps = crew.plan.faults || crew.plan.late_joiners > 0;
         let roster = keeps.then(|| roster_of(&joined));
         let darknesses = crew.shared.faults.darknesses.load(Relaxed);
         let outbox = EventOutbox::default();
@@ -290,7 +290,7 @@ impl Member {
         Ok(())
     }
 
-    /// As it is at this moment, where it is the guests' too.
+    /// As it is at this moment, where it is the late joiners' too.
     fn hand_in_roster(&self) {
         let first = self.crew.plan.source(self.headset).room == 0;
         if let Some(roster) = self.roster.as_ref().filter(|_| first) {

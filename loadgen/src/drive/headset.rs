@@ -13,13 +13,13 @@ use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
-use crate::books::Books;
-use crate::channel::Due;
-use crate::payload::{Source, Stream};
-use crate::plan::Plan;
-use crate::schedule::Schedule;
+use crate::check::ledger::Ledger;
+use crate::check::withheld::Withheld;
+use crate::load::channel::Due;
+use crate::load::payload::{Source, Stream};
+use crate::load::plan::Plan;
+use crate::load::schedule::Schedule;
 use crate::shared::Shared;
-use crate::withheld::Withheld;
 
 /// Enough for a fifth of a second of the largest downlink, with what the kernel adds.
 const BUFFER: usize = 1 << 20;
@@ -103,7 +103,7 @@ pub(crate) struct Headset {
 }
 
 impl Headset {
-    /// Opens its socket; it speaks from `now` on. `member` is its number in the books.
+    /// Opens its socket; it speaks from `now` on. `member` is its number in the ledger.
     pub(crate) fn open(
         plan: &Plan,
         shared: Arc<Shared>,
@@ -183,19 +183,19 @@ impl Headset {
     pub(crate) fn speak(
         &mut self,
         now: u64,
-        books: &mut Books,
+        ledger: &mut Ledger,
         wire: &mut Wire,
         input: &mut RecvBatch,
     ) {
         let time = Time::from_micros(now);
         if self.link.poll_timeout().is_some_and(|at| at <= time) {
             // Nobody is silent whose words are waiting at the socket.
-            self.listen(now, books, wire, input);
+            self.listen(now, ledger, wire, input);
         }
         self.link.handle_timeout(time);
-        self.send_due(now, books, wire);
+        self.send_due(now, ledger, wire);
         self.flush_link(time, wire);
-        self.run_network(time, books, wire);
+        self.run_network(time, ledger, wire);
     }
 
     /// Takes in what waits at the socket. The arrival is the kernel's stamp, so coming by rarely
@@ -203,13 +203,13 @@ impl Headset {
     pub(crate) fn listen(
         &mut self,
         now: u64,
-        books: &mut Books,
+        ledger: &mut Ledger,
         wire: &mut Wire,
         input: &mut RecvBatch,
     ) {
         while let Ok(count) = self.socket.recv(input) {
             if count > 0 {
-                books.prefetch(self.member);
+                ledger.prefetch(self.member);
             }
             for datagram in input.iter_mut() {
                 wire.datagrams_in += 1;
@@ -220,7 +220,7 @@ impl Headset {
                         let len = datagram.data.len();
                         network.down.handle_input(arrival, len, (path, datagram.data.to_vec()));
                     }
-                    None => self.take(arrival, path, datagram.ecn, datagram.data, books, wire),
+                    None => self.take(arrival, path, datagram.ecn, datagram.data, ledger, wire),
                 }
             }
             if count < RECV_MESSAGES {
@@ -228,10 +228,10 @@ impl Headset {
             }
         }
         let time = Time::from_micros(now);
-        self.run_network(time, books, wire);
+        self.run_network(time, ledger, wire);
         self.flush_link(time, wire);
         if let Some(report) = self.link.server_report() {
-            self.withheld.take(now, books.window.start, &report);
+            self.withheld.take(now, ledger.window.start, &report);
         }
     }
 
@@ -246,14 +246,14 @@ impl Headset {
         path: Path,
         ecn: u8,
         data: &mut [u8],
-        books: &mut Books,
+        ledger: &mut Ledger,
         wire: &mut Wire,
     ) {
         if self.is_cut_off() {
             return;
         }
         let messages = self.link.handle_input(arrival, path, ecn, data);
-        hear(messages, self.member, arrival, books, wire);
+        hear(messages, self.member, arrival, ledger, wire);
         self.note_return(arrival);
     }
 
@@ -262,12 +262,12 @@ impl Headset {
         &mut self,
         arrival: u64,
         data: &[u8],
-        books: &mut Books,
+        ledger: &mut Ledger,
         wire: &mut Wire,
     ) {
         let arrival = Time::from_micros(arrival);
         let messages = self.link.handle_session_input(arrival, data);
-        hear(messages, self.member, arrival, books, wire);
+        hear(messages, self.member, arrival, ledger, wire);
         self.flush_link(arrival, wire);
     }
 
@@ -289,17 +289,17 @@ impl Headset {
     }
 
     /// Everything that is due goes into one datagram, or into several when it has to.
-    fn send_due(&mut self, now: u64, books: &mut Books, wire: &mut Wire) {
+    fn send_due(&mut self, now: u64, ledger: &mut Ledger, wire: &mut Wire) {
         let time = Time::from_micros(now);
         // What is due at the window's end or later is not sent.
-        let until = now.min(books.window.end.saturating_sub(1));
+        let until = now.min(ledger.window.end.saturating_sub(1));
         while let Some(first) = self.schedule.take(until) {
             wire.plain.clear();
             let start = self.link.begin(time, &mut wire.plain);
             let mut next = Some(first);
             while let Some(due) = next {
                 self.append(&due, wire);
-                books.say(self.member, now, &due, &wire.payload);
+                ledger.say(self.member, now, &due, &wire.payload);
                 let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
                 next = if room { self.schedule.take(until) } else { None };
             }
@@ -346,7 +346,7 @@ impl Headset {
         }
     }
 
-    fn run_network(&mut self, now: Time, books: &mut Books, wire: &mut Wire) {
+    fn run_network(&mut self, now: Time, ledger: &mut Ledger, wire: &mut Wire) {
         let moves = if self.concerned { self.shared.faults.moves() } else { 0 };
         if self.network.as_mut().is_some_and(|network| network.wants_address(now, moves)) {
             self.moved = true;
@@ -358,7 +358,7 @@ impl Headset {
         while let Some((due, (path, mut data))) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.take(due, path, 0, &mut data, books, wire);
+            self.take(due, path, 0, &mut data, ledger, wire);
         }
     }
 
@@ -403,18 +403,18 @@ pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
     link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Puts what a datagram said into the books.
+/// Enters the messages of a datagram into the ledger.
 fn hear(
     messages: Result<Messages<'_>, Rejected>,
     member: u32,
     arrival: Time,
-    books: &mut Books,
+    ledger: &mut Ledger,
     wire: &mut Wire,
 ) {
     match messages {
         Ok(messages) => {
             for message in messages {
-                books.hear(member, arrival.as_micros(), &message);
+                ledger.hear(member, arrival.as_micros(), &message);
             }
         }
         // What the network sent twice, or what was on its way to an earlier link.

@@ -6,17 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use nucleus_net::RecvBatch;
 
-use crate::books::Books;
-use crate::channel::Channel;
-use crate::gaps::Gaps;
-use crate::headset::{Headset, Start, Wire};
-use crate::nearest::NearPoses;
-use crate::plan::Plan;
+use super::headset::{Headset, Start, Wire};
+use crate::check::ledger::Ledger;
+use crate::check::outcome::Outcome;
+use crate::check::tally;
+use crate::load::channel::Channel;
+use crate::load::plan::Plan;
 use crate::shared::Shared;
-use crate::tally::{self, Tally};
 
 /// µs between two looks at a headset's socket: four datagrams a call at a server's tick of 10 ms. The
 /// arrival is the kernel's stamp, so coming by rarely costs no accuracy. Where there are many sockets,
@@ -35,28 +33,6 @@ const TURN: u64 = 150;
 const LONGEST_SLEEP: u64 = 1_000;
 const SHORTEST_SLEEP: u64 = 50;
 
-/// What a thread has measured.
-pub(crate) struct Outcome {
-    pub(crate) channels: [Tally; Channel::COUNT],
-    pub(crate) gaps: Gaps,
-    pub(crate) near: NearPoses,
-    pub(crate) others: Histogram<u64>,
-    /// µs from the end of the last fault until a headset was back on the realtime port.
-    pub(crate) back: Histogram<u64>,
-    pub(crate) on_fallback: u64,
-    pub(crate) fallbacks: u64,
-    /// Headsets whose port went silent at least once, and whose address changed.
-    pub(crate) fell: u64,
-    pub(crate) moved: u64,
-    pub(crate) lag: Histogram<u64>,
-    pub(crate) datagrams_in: u64,
-    pub(crate) unsent: u64,
-    pub(crate) rejected: u64,
-    pub(crate) kernel_drops: u64,
-    /// Headsets without a socket, by reason.
-    pub(crate) unopened: BTreeMap<String, u64>,
-}
-
 /// What the session side tells a thread.
 pub(crate) enum Order {
     /// A headset has joined or come back.
@@ -70,7 +46,7 @@ pub(crate) enum Order {
 /// Orders that may wait: beyond it datagrams are dropped, as a full socket buffer would.
 pub(crate) const ORDERS: usize = 1 << 16;
 
-/// See the module.
+/// The thread's state: its headsets, and what they have sent and received.
 pub(crate) struct Worker {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
@@ -78,7 +54,7 @@ pub(crate) struct Worker {
     headsets: Vec<Headset>,
     /// Place in `headsets` by headset.
     places: HashMap<u32, u32>,
-    books: Books,
+    ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
     /// When each headset has something to do; entries that disagree with its `wake` are void.
@@ -95,7 +71,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
-        let books = Books::new(shared.window(), plan.clone());
+        let ledger = Ledger::new(shared.window(), plan.clone());
         let listened = shared.clock.now();
         Worker {
             plan,
@@ -103,7 +79,7 @@ impl Worker {
             orders,
             headsets: Vec::new(),
             places: HashMap::new(),
-            books,
+            ledger,
             wire: Wire::new(),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
@@ -119,12 +95,12 @@ impl Worker {
     pub(crate) fn run(mut self) -> Outcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
-            self.books.window = self.shared.window();
+            self.ledger.window = self.shared.window();
             self.obey(now);
             self.speak(now);
             self.listen(now);
             self.publish();
-            if now >= self.books.window.end && self.on_fallback.is_none() {
+            if now >= self.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
             if self.credit < listen_interval(self.headsets.len() as u64) {
@@ -147,7 +123,7 @@ impl Worker {
                 Order::Datagram(headset, arrival, bytes) => {
                     let Some(place) = self.places.get(&headset).copied() else { continue };
                     let headset = &mut self.headsets[place as usize];
-                    headset.take_session(arrival, &bytes, &mut self.books, &mut self.wire);
+                    headset.take_session(arrival, &bytes, &mut self.ledger, &mut self.wire);
                     self.requeue(place);
                 }
             }
@@ -157,12 +133,12 @@ impl Worker {
     fn admit(&mut self, start: Start, now: u64) {
         let (number, slot) = (start.headset, start.slot);
         let opened = if let Some(place) = self.places.get(&number).copied() {
-            self.books.readmit(place, slot);
+            self.ledger.readmit(place, slot);
             self.headsets[place as usize].relink(start, now).map(|()| place)
         } else {
             let place = self.headsets.len() as u32;
             Headset::open(&self.plan, self.shared.clone(), start, place, now).map(|headset| {
-                self.books.admit(self.plan.source(number), slot, now);
+                self.ledger.admit(self.plan.source(number), slot, now);
                 self.headsets.push(headset);
                 self.places.insert(number, place);
                 place
@@ -186,7 +162,7 @@ impl Worker {
             }
             // A turn of a thousand takes milliseconds: each send is stamped for itself.
             let now = self.shared.clock.now();
-            headset.speak(now, &mut self.books, &mut self.wire, &mut self.input);
+            headset.speak(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
             self.requeue_after(now, index);
         }
@@ -210,7 +186,7 @@ impl Worker {
             self.credit -= interval;
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
-            headset.listen(at, &mut self.books, &mut self.wire, &mut self.input);
+            headset.listen(at, &mut self.ledger, &mut self.wire, &mut self.input);
             self.requeue(self.cursor as u32);
         }
     }
@@ -223,7 +199,7 @@ impl Worker {
     /// Puts a headset into the queue where it has become due sooner than the queue knows.
     fn requeue(&mut self, index: u32) {
         let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.books.window.end);
+        let due = headset.next_due(self.ledger.window.end);
         if due < headset.wake {
             headset.wake = due;
             self.queue.push(Reverse((due, index)));
@@ -233,7 +209,7 @@ impl Worker {
     /// The same after its turn: a timer that insists waits a little, so that it cannot spin.
     fn requeue_after(&mut self, now: u64, index: u32) {
         let headset = &mut self.headsets[index as usize];
-        let due = headset.next_due(self.books.window.end).max(now + 1);
+        let due = headset.next_due(self.ledger.window.end).max(now + 1);
         if due < u64::MAX {
             headset.wake = due;
             self.queue.push(Reverse((due, index)));
@@ -246,13 +222,13 @@ impl Worker {
 
     fn publish(&mut self) {
         let progress = &self.shared.progress;
-        progress.sent.fetch_add(std::mem::take(&mut self.books.sent), Relaxed);
-        progress.delivered.fetch_add(std::mem::take(&mut self.books.delivered), Relaxed);
+        progress.sent.fetch_add(std::mem::take(&mut self.ledger.sent), Relaxed);
+        progress.delivered.fetch_add(std::mem::take(&mut self.ledger.delivered), Relaxed);
     }
 
     fn outcome(mut self) -> Outcome {
         for channel in Channel::ALL {
-            let tally = &mut self.books.channels[channel as usize];
+            let tally = &mut self.ledger.channels[channel as usize];
             for headset in &self.headsets {
                 let (superseded, suppressed) = headset.withheld.since_start(channel);
                 tally.superseded += superseded;
@@ -273,11 +249,11 @@ impl Worker {
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
             fell: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
             moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
-            gaps: self.books.gaps(),
-            near: self.books.near,
-            others: self.books.others,
-            channels: self.books.channels,
-            lag: self.books.lag,
+            gaps: self.ledger.gaps(),
+            near: self.ledger.near,
+            others: self.ledger.others,
+            channels: self.ledger.channels,
+            lag: self.ledger.lag,
             datagrams_in: self.wire.datagrams_in,
             unsent: self.wire.unsent,
             rejected: self.wire.rejected,

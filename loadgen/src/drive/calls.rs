@@ -1,5 +1,7 @@
-//! Those who find each other while a run is under way: by a match, or by calls. Through the client's own
-//! API, as an application would, on threads of low priority, as the storms' are.
+//! Calls and matches beside a run that is under way: users who call each other, or who look for a room
+//! at the same moment.
+//!
+//! They use the client's own API, as an application would, on a thread of low priority like the storms'.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,9 +15,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
+use super::crew::Crew;
+use crate::check::tally;
 use crate::report;
-use crate::sessions::{Crew, lock};
-use crate::tally;
+use crate::shared::lock;
 
 /// As of those who come in storms.
 const NICE: i32 = 10;
@@ -30,16 +33,17 @@ const CALL_TIME: Duration = Duration::from_secs(20);
 /// Until everybody has left.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 
-/// The meetings of one run.
-pub(crate) struct Meetings {
+/// The calls and matches of one run.
+pub(crate) struct Calls {
     runtime: Runtime,
     crew: Arc<Crew>,
     expected: u32,
-    book: Arc<Mutex<Book>>,
+    connected: Arc<Mutex<Connected>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-struct Book {
+/// Those who have found each other so far.
+struct Connected {
     /// µs that each took to be in its room.
     met: Histogram<u64>,
     /// Who matching has brought into which room, and the members of each call.
@@ -48,30 +52,31 @@ struct Book {
     inside: Vec<Room>,
 }
 
-impl Meetings {
+impl Calls {
     /// None yet.
     pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("meetings")
+            .thread_name("calls")
             .on_thread_start(|| {
                 // At ordinary priority they only cost the generator more.
                 let _ = nucleus_net::set_thread_nice(NICE);
             })
             .enable_all()
             .build()?;
-        let book = Book { met: tally::histogram(), rooms: BTreeMap::new(), inside: Vec::new() };
-        let book = Arc::new(Mutex::new(book));
-        Ok(Meetings { runtime, crew, expected: 0, book, tasks: Vec::new() })
+        let connected =
+            Connected { met: tally::histogram(), rooms: BTreeMap::new(), inside: Vec::new() };
+        let connected = Arc::new(Mutex::new(connected));
+        Ok(Calls { runtime, crew, expected: 0, connected, tasks: Vec::new() })
     }
 
     /// So many look for a room at once, or make one.
     pub(crate) fn match_up(&mut self, count: u32) {
         self.expected += count;
         for number in 0..count {
-            let (crew, book) = (self.crew.clone(), self.book.clone());
+            let (crew, connected) = (self.crew.clone(), self.connected.clone());
             self.tasks.push(self.runtime.spawn(async move {
-                if let Err(error) = matched(&crew, FIRST + number, &book).await {
+                if let Err(error) = matched(&crew, FIRST + number, &connected).await {
                     crew.log.trouble(format!("a match failed: {error}"));
                 }
             }));
@@ -83,7 +88,8 @@ impl Meetings {
         self.expected += 2 * pairs;
         let there = Arc::new(Barrier::new(2 * pairs as usize));
         for number in 0..2 * pairs {
-            let party = Party { crew: self.crew.clone(), book: self.book.clone(), number };
+            let party =
+                Party { crew: self.crew.clone(), connected: self.connected.clone(), number };
             let there = there.clone();
             self.tasks.push(self.runtime.spawn(async move {
                 let crew = party.crew.clone();
@@ -97,15 +103,15 @@ impl Meetings {
     }
 
     /// Everybody leaves.
-    pub(crate) fn end(self) -> report::Meetings {
-        let (tasks, book) = (self.tasks, self.book.clone());
+    pub(crate) fn end(self) -> report::Calls {
+        let (tasks, connected) = (self.tasks, self.connected.clone());
         self.runtime.block_on(async {
             let leaving = async {
                 for task in tasks {
                     // One that failed has said so.
                     let _ = task.await;
                 }
-                let rooms = std::mem::take(&mut lock(&book).inside);
+                let rooms = std::mem::take(&mut lock(&connected).inside);
                 for room in &rooms {
                     room.leave().await;
                 }
@@ -113,19 +119,19 @@ impl Meetings {
             let _in_time = tokio::time::timeout(LEAVE_TIME, leaving).await;
         });
         self.runtime.shutdown_background();
-        let book = lock(&self.book);
-        report::Meetings {
+        let connected = lock(&self.connected);
+        report::Calls {
             expected: self.expected.into(),
-            met: book.met.len(),
-            rooms: book.rooms.len() as u64,
-            smallest: book.rooms.values().min().copied().unwrap_or(0).into(),
-            largest: book.rooms.values().max().copied().unwrap_or(0).into(),
-            met_ms: report::Latency::new(&book.met),
+            met: connected.met.len(),
+            rooms: connected.rooms.len() as u64,
+            smallest: connected.rooms.values().min().copied().unwrap_or(0).into(),
+            largest: connected.rooms.values().max().copied().unwrap_or(0).into(),
+            met_ms: report::Latency::new(&connected.met),
         }
     }
 }
 
-impl Book {
+impl Connected {
     fn note(&mut self, took: u64, room: Room) {
         self.met.saturating_record(took);
         *self.rooms.entry(room.name().to_owned()).or_default() += 1;
@@ -135,7 +141,7 @@ impl Book {
 
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
-async fn matched(crew: &Crew, number: u32, book: &Mutex<Book>) -> Result<(), Trouble> {
+async fn matched(crew: &Crew, number: u32, connected: &Mutex<Connected>) -> Result<(), Trouble> {
     let begun = crew.shared.clock.now();
     let options = ConnectOptions::new(crew.target.address.to_string(), token(crew, number)?)
         .match_or_create(Query::new().equals("what", "a match"))
@@ -143,7 +149,7 @@ async fn matched(crew: &Crew, number: u32, book: &Mutex<Book>) -> Result<(), Tro
             RoomOptions::new().capacity(MATCHED as u16).listed(["what"]).field("what", "a match"),
         );
     let room = connect(options).await?;
-    lock(book).note(crew.shared.clock.now() - begun, room);
+    lock(connected).note(crew.shared.clock.now() - begun, room);
     Ok(())
 }
 
@@ -154,7 +160,7 @@ fn token(crew: &Crew, number: u32) -> Result<String, Trouble> {
 /// One of a pair: the first of them calls, the second is called.
 struct Party {
     crew: Arc<Crew>,
-    book: Arc<Mutex<Book>>,
+    connected: Arc<Mutex<Connected>>,
     number: u32,
 }
 
@@ -178,7 +184,7 @@ impl Party {
         let name = taken(&hall).await?;
         let options = ConnectOptions::new(address, token(&self.crew, FIRST + self.number)?);
         let room = connect(options.room(name).join_only()).await?;
-        lock(&self.book).note(self.crew.shared.clock.now() - begun, room);
+        lock(&self.connected).note(self.crew.shared.clock.now() - begun, room);
         // Whoever leaves the hall first would end the call for the other.
         self.crew.leave.subscribe().wait_for(|leave| *leave).await?;
         hall.leave().await;

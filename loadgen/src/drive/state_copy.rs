@@ -1,90 +1,20 @@
-//! The rooms' shared state in a run: what each headset asks for, its copy of its room's state, and
-//! whether all copies of a room are the same at the end.
-
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//! A headset's copy of its room's shared state, and what the headset asks to change.
 
 use nucleus_client::roster::PeerId;
 use nucleus_client::session::SessionEvent;
 use nucleus_client::state::{Batch, Entity, Mode, ObjectId, Replica, StateFault};
 use nucleus_protocol::session::{Code, StateReply, StateRequest};
 
-use crate::channel::Channel;
-use crate::payload::Source;
-use crate::plan::Plan;
-use crate::report;
-use crate::schedule::{Ask, StateSchedule};
-use crate::sessions::{Crew, lock};
+use super::crew::Crew;
+use crate::check::states::StateLedger;
+use crate::load::channel::Channel;
+use crate::load::payload::Source;
+use crate::load::schedule::{Ask, StateSchedule};
 
 /// Properties of a room, which its headsets set in turns.
 const PROPERTIES: u32 = 4;
 /// A field of every object.
 const PLACE: &str = "place";
-
-/// All rooms; shared by all session tasks.
-#[derive(Debug)]
-pub(crate) struct StateBook {
-    rooms: Vec<Mutex<RoomBook>>,
-    answered: AtomicU64,
-    refused: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct RoomBook {
-    /// The version of each member's copy, by its number inside the room.
-    versions: BTreeMap<u32, u64>,
-    /// Of the first copy that was handed in: digest and objects.
-    first: Option<([u8; 32], u64)>,
-    diverged: bool,
-}
-
-impl StateBook {
-    pub(crate) fn new(plan: &Plan) -> Self {
-        let rooms = (0..plan.rooms()).map(|_| Mutex::default()).collect();
-        StateBook { rooms, answered: AtomicU64::new(0), refused: AtomicU64::new(0) }
-    }
-
-    /// A member's copy has come to `version`.
-    pub(crate) fn note(&self, source: Source, version: u64) {
-        if let Some(room) = self.rooms.get(source.room as usize) {
-            lock(room).versions.insert(source.sender, version);
-        }
-    }
-
-    /// Whether everybody in a room has come as far as everybody else in it.
-    pub(crate) fn settled(&self) -> bool {
-        self.rooms.iter().all(|room| {
-            let room = lock(room);
-            let mut versions = room.versions.values();
-            versions.next().is_none_or(|first| versions.all(|version| version == first))
-        })
-    }
-
-    /// A member's copy at the end: its digest and objects.
-    pub(crate) fn hand_in(&self, source: Source, digest: [u8; 32], objects: u64) {
-        let Some(room) = self.rooms.get(source.room as usize) else { return };
-        let mut room = lock(room);
-        let (first, _) = *room.first.get_or_insert((digest, objects));
-        room.diverged |= first != digest;
-    }
-
-    /// What was found.
-    pub(crate) fn figures(&self) -> report::State {
-        let mut figures = report::State {
-            answered: self.answered.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            ..report::State::default()
-        };
-        for room in &self.rooms {
-            let room = lock(room);
-            figures.rooms_checked += u64::from(room.first.is_some());
-            figures.rooms_diverged += u64::from(room.diverged);
-            figures.objects += room.first.map_or(0, |(_, objects)| objects);
-        }
-        figures
-    }
-}
 
 /// A headset's copy of its room's state.
 #[derive(Debug)]
@@ -173,8 +103,8 @@ impl StateCopy {
     }
 
     /// The end: nothing more is heard.
-    pub(crate) fn hand_in(&self, book: &StateBook) {
-        book.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
+    pub(crate) fn hand_in(&self, ledger: &StateLedger) {
+        ledger.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
     }
 
     /// The object of the scene that its sharers hold in turns.
@@ -211,38 +141,12 @@ impl StateCopy {
 }
 
 fn answered(crew: &Crew, reply: &StateReply) {
-    crew.states.answered.fetch_add(1, Relaxed);
-    match Code::from_number(reply.code.into()) {
-        // Done.
-        Some(Code::Left) => return,
-        // Somebody else was faster.
-        Some(Code::Conflict | Code::NoSuchEntity) => {}
+    let code = Code::from_number(reply.code.into());
+    crew.states.answered(code != Some(Code::Left));
+    match code {
+        // Done, or somebody else was faster.
+        Some(Code::Left | Code::Conflict | Code::NoSuchEntity) => {}
         Some(code) => crew.log.trouble(format!("a change of the state was refused: {code}")),
         None => crew.log.trouble(format!("a change of the state got code {}", reply.code)),
-    }
-    crew.states.refused.fetch_add(1, Relaxed);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_room_diverges_by_one_copy_that_differs() {
-        let plan = Plan::of_two_rooms();
-        let book = StateBook::new(&plan);
-        assert!(book.settled());
-        for headset in 0..4 {
-            book.note(plan.source(headset), 7);
-        }
-        book.note(plan.source(1), 8);
-        assert!(!book.settled());
-        book.note(plan.source(0), 8);
-        assert!(book.settled());
-        for (headset, digest) in [(0, 1), (1, 1), (2, 1), (3, 2)] {
-            book.hand_in(plan.source(headset), [digest; 32], 5);
-        }
-        let figures = book.figures();
-        assert_eq!((figures.rooms_checked, figures.rooms_diverged, figures.objects), (2, 1, 10));
     }
 }

@@ -6,19 +6,18 @@ use std::thread;
 use hdrhistogram::Histogram;
 use nucleus_net::{process_cpu_seconds, process_rss_bytes};
 
-use crate::args::RunArgs;
-use crate::channel::Channel;
-use crate::gaps::Gaps;
-use crate::metrics::Counters;
-use crate::nearest::NearPoses;
-use crate::plan::Plan;
+use super::metrics::Counters;
+use crate::check::gaps::Gaps;
+use crate::check::nearest::NearPoses;
+use crate::check::outcome::Outcome;
+use crate::check::states::StateFigures;
+use crate::check::tally::{self, Tally};
+use crate::load::channel::Channel;
+use crate::load::plan::Plan;
 use crate::report::{
     self, Generator, Interest, Joins, Latency, Others, PoseChannel, Recovery, Report, Server,
     Sessions, ms,
 };
-use crate::storm;
-use crate::tally::{self, Tally};
-use crate::worker::Outcome;
 
 /// ms; above it, the latencies say more about the generator than about the server.
 const MAX_LAG_P99: f64 = 5.0;
@@ -47,12 +46,12 @@ pub(crate) struct Findings {
     pub(crate) interrupted: bool,
     pub(crate) server_died: Option<String>,
     pub(crate) events: Option<Tally>,
-    pub(crate) state: report::State,
+    pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) troubles: BTreeMap<String, u64>,
-    pub(crate) storms: Option<storm::Outcome>,
-    pub(crate) guests: Option<report::Guests>,
-    pub(crate) meetings: Option<report::Meetings>,
+    pub(crate) storms: Option<Joins>,
+    pub(crate) late_joiners: Option<report::LateJoiners>,
+    pub(crate) calls: Option<report::Calls>,
 }
 
 /// The server's process and counters at both ends of the window.
@@ -203,23 +202,20 @@ impl Total {
     }
 
     fn channel(&self, notes: &mut Vec<String>, channel: Channel) -> report::Channel {
-        books(notes, channel.name(), &self.channels[channel as usize])
+        balance(notes, channel.name(), &self.channels[channel as usize])
     }
 }
 
-/// The report of a run.
+/// Fills in `report`, which names the run's profile and network.
 pub(crate) fn figures(
-    args: &RunArgs,
+    mut report: Report,
     plan: &Plan,
     findings: Findings,
     outcomes: Vec<thread::Result<Outcome>>,
     watch: ServerWatch,
 ) -> Report {
     let total = Total::of(outcomes);
-    let mut report = Report::of(&plan.traffic);
-    report.seed = args.seed;
-    report.profile = args.profile.name().into();
-    report.network.clone_from(&args.network.name);
+    report.seed = plan.seed;
     report.headsets = plan.headsets.into();
     report.rooms = plan.rooms().into();
     report.duration_s = findings.duration_s;
@@ -236,15 +232,9 @@ pub(crate) fn figures(
     report.recovery = plan.faults.then(|| recovery(&findings, &total));
     report.others = (plan.share > 0.0)
         .then(|| Others { share: plan.share, pose_latency_ms: Latency::new(&total.others) });
-    report.storm = findings.storms.as_ref().map(|storms| Joins {
-        attempted: storms.attempted,
-        ok: storms.joins.len(),
-        failed: storms.attempted - storms.joins.len(),
-        p50_ms: ms(storms.joins.value_at_quantile(0.5)),
-        p99_ms: ms(storms.joins.value_at_quantile(0.99)),
-    });
-    report.guests.clone_from(&findings.guests);
-    report.meetings.clone_from(&findings.meetings);
+    report.storm.clone_from(&findings.storms);
+    report.guests.clone_from(&findings.late_joiners);
+    report.meetings.clone_from(&findings.calls);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();
@@ -281,7 +271,7 @@ fn channels(report: &mut Report, findings: &Findings, total: &Total) {
     channels.pose = PoseChannel::new(total.channel(notes, Channel::Pose), total.gaps);
     channels.voice = total.channel(notes, Channel::Voice);
     let events = findings.events.clone().unwrap_or_else(Tally::new);
-    channels.event = books(notes, "event", &events);
+    channels.event = balance(notes, "event", &events);
     if let Some(object) = &mut channels.object {
         *object = total.channel(notes, Channel::Object);
     }
@@ -304,7 +294,8 @@ fn joins(findings: &Findings) -> Joins {
     }
 }
 
-fn books(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::Channel {
+/// A channel's figures; a note says where the server's own counts had to be cut.
+fn balance(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::Channel {
     let (channel, cut) = report::Channel::new(tally);
     if cut {
         notes.push(format!(

@@ -4,7 +4,7 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use crate::payload::Source;
+use super::payload::Source;
 
 /// A channel of the realtime plane. What is kept for each of them stands in arrays of
 /// [`Channel::COUNT`], indexed by `channel as usize`.

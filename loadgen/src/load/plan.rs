@@ -5,13 +5,8 @@ use std::time::Duration;
 use nucleus_netsim::Conditions;
 use nucleus_protocol::time::Time;
 
-use crate::args::RunArgs;
-use crate::faults::Trouble;
-use crate::payload::{Source, Stream};
-use crate::profile::Traffic;
-
-/// Threads that drive realtime links, at most: beyond it loopback itself is the limit.
-const MAX_WORKERS: usize = 4;
+use super::payload::{Source, Stream};
+use super::profile::Traffic;
 
 /// The headsets, their rooms and their traffic.
 #[derive(Clone, Debug)]
@@ -32,31 +27,11 @@ pub(crate) struct Plan {
     pub(crate) blocked: bool,
     /// Faults will happen, so everybody keeps a roster.
     pub(crate) faults: bool,
-    /// Guests that will come into the first room.
-    pub(crate) guests: u32,
+    /// Late joiners that will come into the first room.
+    pub(crate) late_joiners: u32,
 }
 
 impl Plan {
-    /// What the command line asks for, of a run that begins at `now` (µs).
-    pub(crate) fn new(args: &RunArgs, trouble: &Trouble, now: u64) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
-        Plan {
-            seed: args.seed,
-            headsets: args.headsets.get(),
-            room_size: args.room_size().get(),
-            traffic: args.profile.traffic(args.pose_hz),
-            network: (!args.network.is_clean() || trouble.needs_network())
-                .then(|| args.network.conditions.clone()),
-            workers: workers.min(args.rooms()),
-            epoch: now,
-            share: trouble.share,
-            blocked: trouble.blocked,
-            faults: trouble.breaks(),
-            guests: trouble.guests(),
-        }
-    }
-
     /// Whether a fault that concerns a share of the headsets concerns headset `headset`: evenly spread.
     pub(crate) fn is_concerned(&self, headset: u32) -> bool {
         let upto = |n: u32| (f64::from(n) * self.share).floor();
@@ -116,7 +91,7 @@ impl Plan {
 impl Plan {
     /// Two rooms of two in a meeting, on one thread.
     pub(crate) fn of_two_rooms() -> Self {
-        let traffic = crate::profile::Profile::Meeting.traffic(None);
+        let traffic = super::profile::Profile::Meeting.traffic(None);
         Plan {
             seed: 1,
             headsets: 4,
@@ -128,7 +103,7 @@ impl Plan {
             share: 0.0,
             blocked: false,
             faults: false,
-            guests: 0,
+            late_joiners: 0,
         }
     }
 }

@@ -13,8 +13,10 @@ use nucleus_protocol::session::Code;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::sessions::{Crew, lock, open};
-use crate::tally;
+use super::crew::{Crew, open};
+use crate::check::tally;
+use crate::report;
+use crate::shared::lock;
 
 /// As low as that of the server's own half: lower, and on a machine without an idle core they would run
 /// out of their time.
@@ -41,14 +43,6 @@ struct Joined {
     joins: Histogram<u64>,
     /// Kept: nobody leaves before the run is over.
     sessions: Vec<Session>,
-}
-
-/// How their joins went.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) attempted: u64,
-    /// µs that each of those who are in took.
-    pub(crate) joins: Histogram<u64>,
 }
 
 impl Storms {
@@ -85,17 +79,17 @@ impl Storms {
         });
     }
 
-    /// Everybody leaves.
-    pub(crate) fn end(self) -> Outcome {
+    /// Everybody leaves; how their joins went.
+    pub(crate) fn end(self) -> report::Joins {
         let mut joined = lock(&self.joined);
         for session in joined.sessions.drain(..) {
             session.connection().close((Code::Leaving as u32).into(), b"");
         }
-        let outcome = Outcome { attempted: self.attempted.into(), joins: joined.joins.clone() };
+        let joins = report::Joins::new(self.attempted.into(), &joined.joins);
         drop(joined);
         self.runtime.block_on(async { tokio::time::sleep(LAST_WORDS).await });
         self.runtime.shutdown_background();
-        outcome
+        joins
     }
 }
 

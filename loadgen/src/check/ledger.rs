@@ -1,20 +1,20 @@
-//! The realtime plane's books of one thread: what was said, by whom, and whether it arrived whole,
-//! once, and at those it was for.
+//! The ledger of one realtime thread: what was sent, by whom, and whether it arrived whole, once, and
+//! at those whom it was for.
 
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use nucleus_protocol::realtime::Message;
 
-use crate::channel::{Channel, Due};
-use crate::gaps::Gaps;
-use crate::nearest::{NearPoses, Nearest};
-use crate::payload::Source;
-use crate::plan::Plan;
-use crate::said::Said;
-use crate::sequence::{Novelty, Seen};
+use super::gaps::Gaps;
+use super::nearest::{NearPoses, Nearest};
+use super::sent_log::SentLog;
+use super::sequence::{Novelty, Seen};
+use super::tally::{self, Tally};
+use crate::load::channel::{Channel, Due};
+use crate::load::payload::Source;
+use crate::load::plan::Plan;
 use crate::shared::{REALTIME_WAIT, Window};
-use crate::tally::{self, Tally};
 
 #[derive(Debug)]
 struct Member {
@@ -23,7 +23,7 @@ struct Member {
     /// When it came, µs.
     admitted: u64,
     /// `None` for channels that the profile does not have.
-    said: [Option<Said>; Channel::COUNT],
+    sent_log: [Option<SentLog>; Channel::COUNT],
     /// What it has had by channel and sender number; empty for the same channels.
     heard: [Vec<Heard>; Channel::COUNT],
     /// Where the profile looks at them.
@@ -58,9 +58,9 @@ struct Room {
     members: u64,
 }
 
-/// See the module.
+/// Counts the messages of the rooms that one thread drives.
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct Ledger {
     plan: Arc<Plan>,
     pub(crate) window: Window,
     rooms: Vec<Room>,
@@ -75,11 +75,11 @@ pub(crate) struct Books {
     pub(crate) lag: Histogram<u64>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Messages that were compared with every other room's; bounded, see [`Books::elsewhere`].
+    /// Messages that were compared with every other room's; bounded, see [`Ledger::elsewhere`].
     searched: u32,
 }
 
-/// What was said is remembered this long, seconds: four times what anything is waited for.
+/// What was sent is remembered this long, seconds: four times what anything is waited for.
 const KEPT_S: f64 = 4.0;
 /// Where it gets dark for ten seconds, what was under way then may arrive afterwards.
 const KEPT_IN_FAULTS_S: f64 = 30.0;
@@ -87,11 +87,11 @@ const KEPT_IN_FAULTS_S: f64 = 30.0;
 /// a broken server cannot stall the generator.
 const MAX_SEARCHES: u32 = 200;
 
-impl Books {
+impl Ledger {
     /// Of one of the plan's threads.
     pub(crate) fn new(window: Window, plan: Arc<Plan>) -> Self {
         let rooms = plan.rooms().div_ceil(plan.workers) as usize;
-        Books {
+        Ledger {
             plan,
             window,
             rooms: vec![Room::default(); rooms],
@@ -107,7 +107,7 @@ impl Books {
         }
     }
 
-    /// A headset has joined at `now` (µs); gives its number in these books.
+    /// A headset has joined at `now` (µs); gives its number in this ledger.
     pub(crate) fn admit(&mut self, source: Source, slot: u16, now: u64) -> u32 {
         let number = self.members.len() as u32;
         let room = (source.room / self.plan.workers) as usize;
@@ -119,8 +119,9 @@ impl Books {
             source,
             room,
             admitted: now,
-            said: Channel::ALL
-                .map(|channel| traffic.has(channel).then(|| Said::new(traffic.hz(channel), kept))),
+            sent_log: Channel::ALL.map(|channel| {
+                traffic.has(channel).then(|| SentLog::new(traffic.hz(channel), kept))
+            }),
             heard: Channel::ALL.map(|channel| vec![Heard::default(); senders(channel)]),
             nearest: traffic.interest.then(|| Nearest::of(source, everybody)),
             audience: 0,
@@ -158,8 +159,8 @@ impl Books {
     /// A message is being sent, with its payload.
     pub(crate) fn say(&mut self, member: u32, now: u64, due: &Due, payload: &[u8]) {
         let member = &mut self.members[member as usize];
-        if let Some(said) = &mut member.said[due.channel as usize] {
-            said.note(due, payload);
+        if let Some(sent_log) = &mut member.sent_log[due.channel as usize] {
+            sent_log.note(due, payload);
         }
         self.sent += 1;
         if self.window.contains(due.scheduled) {
@@ -255,7 +256,7 @@ impl Books {
     /// What was sent, if every byte of the message is as the sender wrote it.
     fn genuine(&self, from: u32, channel: Channel, message: &Message<'_>) -> Option<Due> {
         let sender = &self.members[from as usize];
-        sender.said[channel as usize].as_ref()?.genuine(sender.source, channel, message)
+        sender.sent_log[channel as usize].as_ref()?.genuine(sender.source, channel, message)
     }
 
     /// Whether a wrong message is the right one of somebody in another room.
@@ -292,24 +293,24 @@ enum Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Profile, Traffic};
+    use crate::load::profile::{Profile, Traffic};
 
     const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
     /// Two rooms of two; slots 5 and 6 in each.
-    fn books_of(traffic: Traffic) -> Books {
+    fn ledger_of(traffic: Traffic) -> Ledger {
         let plan = Plan { traffic, ..Plan::of_two_rooms() };
-        let mut books = Books::new(WINDOW, Arc::new(plan));
+        let mut ledger = Ledger::new(WINDOW, Arc::new(plan));
         for (room, sender) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            books.admit(Source { seed: 1, room, sender }, 5 + sender as u16, 1);
+            ledger.admit(Source { seed: 1, room, sender }, 5 + sender as u16, 1);
         }
-        books
+        ledger
     }
 
     /// On every channel.
-    fn books() -> Books {
+    fn ledger() -> Ledger {
         let training = Profile::Training.traffic(None);
-        books_of(Traffic { interest: true, pointer_hz: 30.0, ..training })
+        ledger_of(Traffic { interest: true, pointer_hz: 30.0, ..training })
     }
 
     fn due(channel: Channel, number: u64, scheduled: u64) -> Due {
@@ -321,95 +322,95 @@ mod tests {
         Message { peer: from, ..due.message(Source { seed: 1, room: 0, sender }, payload) }
     }
 
-    fn said(books: &mut Books, member: u32, due: &Due) -> Vec<u8> {
+    fn sent(ledger: &mut Ledger, member: u32, due: &Due) -> Vec<u8> {
         let mut payload = Vec::new();
-        due.payload(books.members[member as usize].source, &mut payload);
-        books.say(member, due.scheduled + 3, due, &payload);
+        due.payload(ledger.members[member as usize].source, &mut payload);
+        ledger.say(member, due.scheduled + 3, due, &payload);
         payload
     }
 
     #[test]
     fn counts_what_was_scheduled_in_the_window() {
-        let mut books = books();
+        let mut ledger = ledger();
         for channel in Channel::ALL {
             for (number, scheduled) in [999, 1_000, 1_999, 2_000].into_iter().enumerate() {
                 let due = due(channel, number as u64, scheduled);
-                let payload = said(&mut books, 0, &due);
-                books.hear(1, scheduled + 40, &message(&due, 5, &payload));
-                books.hear(1, scheduled + 50, &message(&due, 5, &payload));
+                let payload = sent(&mut ledger, 0, &due);
+                ledger.hear(1, scheduled + 40, &message(&due, 5, &payload));
+                ledger.hear(1, scheduled + 50, &message(&due, 5, &payload));
             }
         }
-        for tally in &books.channels {
+        for tally in &ledger.channels {
             assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
             assert_eq!((tally.duplicated, tally.corrupt, tally.misrouted), (2, 0, 0));
             assert_eq!(tally.latency.max(), 40);
         }
-        assert_eq!((books.sent, books.delivered, books.lag.max()), (16, 16, 3));
-        assert_eq!(books.near, NearPoses { expected: 2, delivered: 2 }, "poses only");
+        assert_eq!((ledger.sent, ledger.delivered, ledger.lag.max()), (16, 16, 3));
+        assert_eq!(ledger.near, NearPoses { expected: 2, delivered: 2 }, "poses only");
     }
 
     #[test]
     fn a_channel_that_the_profile_does_not_have_is_nobody_s() {
-        let mut books = books_of(Profile::Meeting.traffic(None));
+        let mut ledger = ledger_of(Profile::Meeting.traffic(None));
         let due = due(Channel::Object, 0, 1_500);
-        let payload = said(&mut books, 0, &due);
-        books.hear(1, 1_600, &message(&due, 5, &payload));
-        let object = &books.channels[Channel::Object as usize];
+        let payload = sent(&mut ledger, 0, &due);
+        ledger.hear(1, 1_600, &message(&due, 5, &payload));
+        let object = &ledger.channels[Channel::Object as usize];
         assert_eq!((object.delivered, object.corrupt), (0, 1));
     }
 
     #[test]
     fn an_object_s_number_and_channel_are_checked_too() {
-        let mut books = books();
+        let mut ledger = ledger();
         let due = due(Channel::Object, 0, 1_500);
-        let payload = said(&mut books, 0, &due);
-        books.hear(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
-        books.hear(1, 1_600, &Message { channel: 0, ..message(&due, 5, &payload) });
-        books.hear(1, 1_600, &Message { flags: 0, ..message(&due, 5, &payload) });
-        books.hear(1, 1_600, &message(&due, 5, &payload));
-        let object = &books.channels[Channel::Object as usize];
+        let payload = sent(&mut ledger, 0, &due);
+        ledger.hear(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
+        ledger.hear(1, 1_600, &Message { channel: 0, ..message(&due, 5, &payload) });
+        ledger.hear(1, 1_600, &Message { flags: 0, ..message(&due, 5, &payload) });
+        ledger.hear(1, 1_600, &message(&due, 5, &payload));
+        let object = &ledger.channels[Channel::Object as usize];
         assert_eq!((object.delivered, object.corrupt), (1, 3));
     }
 
     #[test]
     fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
-        let mut books = books();
-        assert_eq!(books.gaps(), Gaps { max: 1_000, over_1s: 0 }, "nothing has come");
+        let mut ledger = ledger();
+        assert_eq!(ledger.gaps(), Gaps { max: 1_000, over_1s: 0 }, "nothing has come");
         for (number, scheduled) in [900, 1_300, 1_400, 1_900].into_iter().enumerate() {
             for sender in 0..4 {
                 let due = due(Channel::Pose, number as u64, scheduled);
-                let payload = said(&mut books, sender, &due);
+                let payload = sent(&mut ledger, sender, &due);
                 let slot = 5 + (sender % 2) as u16;
-                let source = books.members[sender as usize].source;
+                let source = ledger.members[sender as usize].source;
                 let message = Message { peer: slot, ..due.message(source, &payload) };
-                books.hear(sender ^ 1, scheduled + 10, &message);
+                ledger.hear(sender ^ 1, scheduled + 10, &message);
                 // Heard twice is not heard anew.
-                books.hear(sender ^ 1, scheduled + 60, &message);
+                ledger.hear(sender ^ 1, scheduled + 60, &message);
             }
         }
-        assert_eq!(books.gaps(), Gaps { max: 500, over_1s: 0 });
-        assert_eq!(books_of(Profile::Idle.traffic(None)).gaps(), Gaps::default());
+        assert_eq!(ledger.gaps(), Gaps { max: 500, over_1s: 0 });
+        assert_eq!(ledger_of(Profile::Idle.traffic(None)).gaps(), Gaps::default());
     }
 
     #[test]
     fn tells_late_wrong_and_stray_messages() {
-        let mut books = books();
+        let mut ledger = ledger();
         let due = due(Channel::Pose, 0, 1_500);
-        let payload = said(&mut books, 0, &due);
-        said(&mut books, 2, &due);
+        let payload = sent(&mut ledger, 0, &due);
+        sent(&mut ledger, 2, &due);
         let late = WINDOW.end + REALTIME_WAIT + 1;
-        books.hear(1, late, &message(&due, 5, &payload));
-        assert_eq!(books.channels[0].delivered, 0, "too late to count");
+        ledger.hear(1, late, &message(&due, 5, &payload));
+        assert_eq!(ledger.channels[0].delivered, 0, "too late to count");
         let stray = Source { seed: 1, room: 1, sender: 0 };
         let mut other = Vec::new();
         due.payload(stray, &mut other);
-        books.hear(1, 1_600, &message(&due, 5, &other));
-        books.hear(1, 1_600, &message(&due, 99, &payload));
-        books.hear(0, 1_600, &message(&due, 5, &payload));
-        assert_eq!(books.channels[0].misrouted, 3, "another room, nobody, its own");
-        books.hear(1, 1_600, &message(&due, 5, &payload[1..]));
-        books.hear(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
-        books.hear(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });
-        assert_eq!(books.channels[0].corrupt, 3);
+        ledger.hear(1, 1_600, &message(&due, 5, &other));
+        ledger.hear(1, 1_600, &message(&due, 99, &payload));
+        ledger.hear(0, 1_600, &message(&due, 5, &payload));
+        assert_eq!(ledger.channels[0].misrouted, 3, "another room, nobody, its own");
+        ledger.hear(1, 1_600, &message(&due, 5, &payload[1..]));
+        ledger.hear(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
+        ledger.hear(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });
+        assert_eq!(ledger.channels[0].corrupt, 3);
     }
 }

@@ -1,29 +1,29 @@
-//! Guests: who comes into the first room of a run that is under way, and stays. They say nothing, but they
-//! hear everything: roster, state and, over links of their own, the realtime plane.
+//! Late joiners: they join the first room of a run that is under way, and stay. They send nothing, but
+//! they receive everything: roster, state and, over links of their own, the realtime plane.
 //!
 //! Their half of the handshakes runs on threads of low priority, as that of the storms does.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use nucleus_client::roster::{PeerId, Presence, Roster};
+use nucleus_client::roster::{PeerId, Roster};
 use nucleus_client::session::{SessionEvent, SessionReceiver, SessionSender};
 use nucleus_client::state::{Batch, Mode, ObjectId, Replica};
 use nucleus_protocol::session::StateRequest;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::guest_links::GuestLinks;
-use crate::payload::Source;
+use super::crew::{Crew, open};
+use super::late_joiner_links::LateJoinerLinks;
+use crate::check::tally;
+use crate::load::payload::Source;
 use crate::report;
-use crate::sessions::{Crew, lock, open};
-use crate::tally;
+use crate::shared::lock;
 
 /// As of those who come in storms.
 const NICE: i32 = 10;
-/// Guests that share a QUIC endpoint where no network is simulated.
+/// Late joiners that share a QUIC endpoint where no network is simulated.
 const PER_ENDPOINT: u32 = 50;
 /// In front of their numbers: nobody of the run itself has one so high, nor anybody of a storm.
 const FIRST: u32 = 1 << 25;
@@ -36,70 +36,45 @@ const FIRST_OBJECT: u32 = 1 << 30;
 /// Until all have left.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
 
-/// The guests of one run.
-pub(crate) struct Guests {
+/// The late joiners of one run.
+pub(crate) struct LateJoiners {
     runtime: Runtime,
     crew: Arc<Crew>,
-    links: GuestLinks,
+    links: LateJoinerLinks,
     /// Those who have been called so far, and of them those who only bring objects.
     called: u32,
     furnishers: u32,
     /// Objects that were put into the room.
     objects: u32,
-    book: Arc<Mutex<Book>>,
+    arrivals: Arc<Mutex<Arrivals>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-struct Book {
+struct Arrivals {
     /// µs from the first packet to the whole roster and state.
     whole: Histogram<u64>,
 }
 
-/// A roster: of each peer its number, its slot and whether it is present.
-type Names = Vec<(u32, u16, bool)>;
-
-/// Rosters of the first room that were handed in at one moment: how many of each.
-#[derive(Debug, Default)]
-pub(crate) struct RosterBook(Mutex<BTreeMap<Names, u64>>);
-
-impl RosterBook {
-    pub(crate) fn hand_in(&self, roster: &Roster) {
-        let present = |presence| presence == Presence::Present;
-        let peers = roster.iter().map(|peer| (peer.id.0, peer.slot.0, present(peer.presence)));
-        *lock(&self.0).entry(peers.collect()).or_default() += 1;
-    }
-
-    /// How many were handed in, and how many of them were the same one of `everybody`, all present.
-    fn figures(&self, everybody: usize) -> (u64, u64) {
-        let book = lock(&self.0);
-        let whole = |roster: &[(u32, u16, bool)]| {
-            roster.len() == everybody && roster.iter().all(|(.., present)| *present)
-        };
-        let right = book.iter().filter(|(roster, _)| whole(roster)).map(|(_, count)| *count).max();
-        (book.values().sum(), right.unwrap_or(0))
-    }
-}
-
-impl Guests {
+impl LateJoiners {
     /// None yet.
     pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("guests")
+            .thread_name("late-joiners")
             .on_thread_start(|| {
                 // At ordinary priority they only cost the generator more.
                 let _ = nucleus_net::set_thread_nice(NICE);
             })
             .enable_all()
             .build()?;
-        Ok(Guests {
+        Ok(LateJoiners {
             runtime,
-            links: GuestLinks::start(crew.shared.clone())?,
+            links: LateJoinerLinks::start(crew.shared.clone())?,
             crew,
             called: 0,
             furnishers: 0,
             objects: 0,
-            book: Arc::new(Mutex::new(Book { whole: tally::histogram() })),
+            arrivals: Arc::new(Mutex::new(Arrivals { whole: tally::histogram() })),
             tasks: Vec::new(),
         })
     }
@@ -128,38 +103,38 @@ impl Guests {
             }
             // Without a socket it does not come, and counts among the missing.
             let Some(endpoint) = endpoint.clone() else { continue };
-            let guest = Guest {
+            let late_joiner = LateJoiner {
                 crew: self.crew.clone(),
                 number: FIRST + number,
                 links: self.links.clone(),
-                book: self.book.clone(),
+                arrivals: self.arrivals.clone(),
                 objects: self.objects,
                 furnish,
             };
             let at = begin + u64::from(number - self.called) * step;
-            self.tasks.push(self.runtime.spawn(guest.live(endpoint, at)));
+            self.tasks.push(self.runtime.spawn(late_joiner.live(endpoint, at)));
         }
         self.called += count;
     }
 
-    /// Everybody has left, or leaves; `members` were in the room before the first guest.
-    pub(crate) fn end(self, members: u32) -> report::Guests {
+    /// Everybody has left, or leaves; `members` were in the room before the first late joiner.
+    pub(crate) fn end(self, members: u32) -> report::LateJoiners {
         let tasks = self.tasks;
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
             for task in tasks {
-                // One that hangs is cut off, and was no whole guest.
+                // One that hangs is cut off, and was no whole one.
                 let _ = tokio::time::timeout_at(deadline, task).await;
             }
         });
         self.runtime.shutdown_background();
         let everybody = (members + self.called) as usize;
         let (rosters, rosters_right) = self.crew.rosters.figures(everybody);
-        let book = lock(&self.book);
-        report::Guests {
+        let arrivals = lock(&self.arrivals);
+        report::LateJoiners {
             invited: (self.called - self.furnishers).into(),
-            whole: book.whole.len(),
-            whole_ms: report::Latency::new(&book.whole),
+            whole: arrivals.whole.len(),
+            whole_ms: report::Latency::new(&arrivals.whole),
             heard: self.links.heard(),
             rosters,
             rosters_right,
@@ -168,18 +143,18 @@ impl Guests {
 }
 
 /// One of them.
-struct Guest {
+struct LateJoiner {
     crew: Arc<Crew>,
     number: u32,
-    links: GuestLinks,
-    book: Arc<Mutex<Book>>,
+    links: LateJoinerLinks,
+    arrivals: Arc<Mutex<Arrivals>>,
     /// Objects that it is to find.
     objects: u32,
     /// It brings them.
     furnish: bool,
 }
 
-impl Guest {
+impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
         self.crew.sleep_until(at).await;
         let before = self.crew.shared.clock.now();
@@ -218,7 +193,7 @@ impl Guest {
             if !whole && replica.objects().len() >= self.objects as usize {
                 whole = roster.peer(PeerId(me)).is_some();
                 let took = self.crew.shared.clock.now() - before;
-                lock(&self.book).whole.saturating_record(took);
+                lock(&self.arrivals).whole.saturating_record(took);
             }
             let event = tokio::select! {
                 biased;

@@ -2,10 +2,10 @@
 //! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a
 //! late send changes nothing.
 
-use crate::channel::{Channel, Due};
-use crate::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
-use crate::profile::{Talk, Traffic};
-use crate::ticks::{Length, Poisson, Ticks, Turns};
+use super::channel::{Channel, Due};
+use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
+use super::profile::{Talk, Traffic};
+use super::ticks::{Length, Poisson, Ticks, Turns};
 
 /// µs that somebody talks, and is silent, on average: a quarter talk at any moment.
 const TALK_MEAN: f64 = 1_000_000.0;
@@ -186,7 +186,7 @@ impl StateSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Profile;
+    use crate::load::profile::Profile;
 
     const EPOCH: u64 = 5_000_000_000;
     const SECOND: u64 = 1_000_000;

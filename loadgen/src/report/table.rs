@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::{Channel, Report};
+use super::{Channel, Report};
 
 /// Writes the summary.
 pub(crate) struct Summary<'a>(pub(crate) &'a Report);

@@ -6,7 +6,7 @@
 
 use nucleus_protocol::realtime::control::ServerReport;
 
-use crate::channel::Channel;
+use crate::load::channel::Channel;
 
 /// Superseded and suppressed messages of the channels.
 type Counts = [(u64, u64); Channel::COUNT];

@@ -1,12 +1,19 @@
 //! The report: what a run measured, in the shape that scripts outside the repository read.
 
+pub(crate) mod fail_if;
+pub(crate) mod figures;
+mod metrics;
+pub(crate) mod progress;
+pub(crate) mod table;
+
 use serde::Serialize;
 
-use crate::channel;
-use crate::gaps::Gaps;
-use crate::nearest::{NEAR_K, NearPoses};
-use crate::profile::Traffic;
-use crate::tally::Tally;
+use crate::check::gaps::Gaps;
+use crate::check::nearest::{NEAR_K, NearPoses};
+use crate::check::states::StateFigures;
+use crate::check::tally::Tally;
+use crate::load::channel;
+use crate::load::profile::Traffic;
 
 /// Version of the report's shape.
 const SCHEMA: u32 = 1;
@@ -33,7 +40,7 @@ pub(crate) struct Report {
     pub(crate) interest: Option<Interest>,
     /// Where the profile changes the rooms' shared state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<State>,
+    pub(crate) state: Option<StateFigures>,
     /// Where there was a fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<Recovery>,
@@ -45,10 +52,10 @@ pub(crate) struct Report {
     pub(crate) storm: Option<Joins>,
     /// Who came into the first room while the run was under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) guests: Option<Guests>,
+    pub(crate) guests: Option<LateJoiners>,
     /// Who found each other meanwhile, by a match or by calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meetings: Option<Meetings>,
+    pub(crate) meetings: Option<Calls>,
     pub(crate) generator: Generator,
     pub(crate) server: Server,
 }
@@ -93,9 +100,9 @@ pub(crate) struct Recovery {
     pub(crate) rosters_wrong: u64,
 }
 
-/// Guests of the first room.
+/// Late joiners of the first room.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Guests {
+pub(crate) struct LateJoiners {
     pub(crate) invited: u64,
     /// Those who had the whole roster and state, and how long after their first packet.
     pub(crate) whole: u64,
@@ -110,7 +117,7 @@ pub(crate) struct Guests {
 
 /// Who found each other.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Meetings {
+pub(crate) struct Calls {
     pub(crate) expected: u64,
     /// Those who came into a room, and how long after they began to look or to call.
     pub(crate) met: u64,
@@ -159,19 +166,6 @@ pub(crate) struct Interest {
     pub(crate) near_k: u64,
     /// Of the poses expected from the `near_k` nearest seats, the share that arrived.
     pub(crate) near_full_rate: f64,
-}
-
-/// The rooms' shared state, and whether everybody in a room had the same at the end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct State {
-    pub(crate) rooms_checked: u64,
-    /// Of these, the rooms in which two headsets' digests differed.
-    pub(crate) rooms_diverged: u64,
-    /// In all rooms at the end.
-    pub(crate) objects: u64,
-    /// Requests that were answered, and of these the refused: by a race that one of two loses.
-    pub(crate) answered: u64,
-    pub(crate) refused: u64,
 }
 
 /// delivered + superseded + suppressed + lost = expected.
@@ -233,7 +227,7 @@ impl Report {
             ..Channels::default()
         };
         let interest = traffic.interest.then(Interest::default);
-        let state = traffic.has(channel::Channel::Object).then(State::default);
+        let state = traffic.has(channel::Channel::Object).then(StateFigures::default);
         Report { channels, interest, state, ..Report::new() }
     }
 
@@ -247,12 +241,12 @@ impl Report {
         Report {
             channels,
             interest: Some(Interest::default()),
-            state: Some(State::default()),
+            state: Some(StateFigures::default()),
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),
-            guests: Some(Guests::default()),
-            meetings: Some(Meetings::default()),
+            guests: Some(LateJoiners::default()),
+            meetings: Some(Calls::default()),
             ..Report::new()
         }
     }
@@ -265,6 +259,19 @@ impl Report {
     pub(crate) fn invalidate(&mut self, reason: impl Into<String>) {
         self.valid = false;
         self.invalid_reasons.push(reason.into());
+    }
+}
+
+impl Joins {
+    /// Of `attempted` joins, those that took so long (µs).
+    pub(crate) fn new(attempted: u64, joins: &hdrhistogram::Histogram<u64>) -> Self {
+        Joins {
+            attempted,
+            ok: joins.len(),
+            failed: attempted - joins.len(),
+            p50_ms: ms(joins.value_at_quantile(0.5)),
+            p99_ms: ms(joins.value_at_quantile(0.99)),
+        }
     }
 }
 
@@ -292,7 +299,7 @@ impl Interest {
 }
 
 impl Channel {
-    /// The books of a channel. What the server says it withheld can overlap what was delivered (its
+    /// A channel's figures. What the server says it withheld can overlap what was delivered (its
     /// count at the window's start is an estimate): then it is cut, and `true` says so.
     pub(crate) fn new(tally: &Tally) -> (Self, bool) {
         let missing = tally.expected.saturating_sub(tally.delivered);
@@ -354,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_books_balance_whatever_is_counted() {
+    fn the_ledger_balances_whatever_is_counted() {
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..10_000 {
             let mut tally = Tally::new();

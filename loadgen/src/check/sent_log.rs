@@ -1,10 +1,10 @@
-//! What a sender has said lately, to compare with what arrives.
+//! The log of what a sender sent lately, to compare with what arrives.
 
 use nucleus_protocol::realtime::Message;
 
-use crate::channel::{Channel, Due};
-use crate::payload::{Source, VOICE_BYTES};
-use crate::sequence;
+use super::sequence;
+use crate::load::channel::{Channel, Due};
+use crate::load::payload::{Source, VOICE_BYTES};
 
 /// Messages of which the payload is kept as well: one in a room of 300 is compared with it 299 times.
 /// Over a second's worth, so that a generator that is behind does not have to work them all out
@@ -17,18 +17,18 @@ const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
 
 /// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct SentLog {
     /// When each was due: twice the µs, plus one for the first packet of a spurt; a power of two long.
     times: Vec<u64>,
     next: u64,
     /// The newest of them as a whole, by number.
-    newest: Vec<Spoken>,
+    newest: Vec<SentMessage>,
 }
 
 /// A message as it was sent. Aligned, so that comparing a pose touches one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-struct Spoken {
+struct SentMessage {
     number: u64,
     scheduled: u64,
     first: bool,
@@ -36,11 +36,11 @@ struct Spoken {
     payload: [u8; PAYLOAD_BYTES],
 }
 
-impl Said {
+impl SentLog {
     /// Room for `seconds` at `hz`.
     pub(crate) fn new(hz: f64, seconds: f64) -> Self {
         let len = ((hz * seconds) as usize).next_power_of_two().max(256);
-        Said { times: vec![0; len], next: 0, newest: Vec::new() }
+        SentLog { times: vec![0; len], next: 0, newest: Vec::new() }
     }
 
     fn place(&self, number: u64) -> usize {
@@ -52,10 +52,10 @@ impl Said {
         let place = self.place(due.number);
         self.times[place] = due.scheduled << 1 | u64::from(due.first);
         self.next = due.number + 1;
-        let spoken = Spoken::new(due, payload);
+        let sent = SentMessage::new(due, payload);
         match self.newest.get_mut(due.number as usize % PAYLOADS) {
-            Some(place) => *place = spoken,
-            None => self.newest.push(spoken),
+            Some(place) => *place = sent,
+            None => self.newest.push(sent),
         }
     }
 
@@ -68,10 +68,10 @@ impl Said {
         message: &Message<'_>,
     ) -> Option<Due> {
         let sequence = message.sequence;
-        let spoken = self.newest.get(usize::from(sequence) % PAYLOADS);
-        if let Some(spoken) = spoken.filter(|spoken| spoken.number as u16 == sequence) {
-            let due = spoken.due(channel);
-            return same(source, &due, spoken.payload(), message).then_some(due);
+        let sent = self.newest.get(usize::from(sequence) % PAYLOADS);
+        if let Some(sent) = sent.filter(|sent| sent.number as u16 == sequence) {
+            let due = sent.due(channel);
+            return same(source, &due, sent.payload(), message).then_some(due);
         }
         let due = self.at(channel, sequence)?;
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
@@ -88,18 +88,18 @@ impl Said {
     }
 }
 
-impl Spoken {
+impl SentMessage {
     fn new(due: &Due, payload: &[u8]) -> Self {
         let Due { number, scheduled, first, .. } = *due;
-        let mut spoken = Spoken {
+        let mut sent = SentMessage {
             number,
             scheduled,
             first,
             len: payload.len() as u8,
             payload: [0; PAYLOAD_BYTES],
         };
-        spoken.payload[..payload.len()].copy_from_slice(payload);
-        spoken
+        sent.payload[..payload.len()].copy_from_slice(payload);
+        sent
     }
 
     fn due(&self, channel: Channel) -> Due {
@@ -132,31 +132,31 @@ mod tests {
         payload
     }
 
-    fn heard(said: &Said, due: &Due, payload: &[u8]) -> Option<Due> {
-        said.genuine(SOURCE, due.channel, &due.message(SOURCE, payload))
+    fn heard(log: &SentLog, due: &Due, payload: &[u8]) -> Option<Due> {
+        log.genuine(SOURCE, due.channel, &due.message(SOURCE, payload))
     }
 
     #[test]
-    fn knows_what_was_said_in_the_last_seconds() {
-        let mut said = Said::new(30.0, 4.0);
-        assert_eq!(heard(&said, &due(0), &payload(&due(0))), None);
+    fn knows_what_was_sent_in_the_last_seconds() {
+        let mut log = SentLog::new(30.0, 4.0);
+        assert_eq!(heard(&log, &due(0), &payload(&due(0))), None);
         for number in 0..70_000 {
-            said.note(&due(number), &payload(&due(number)));
+            log.note(&due(number), &payload(&due(number)));
         }
         for number in 70_000 - 256..70_000 {
             let due = due(number);
-            assert_eq!(heard(&said, &due, &payload(&due)), Some(due));
+            assert_eq!(heard(&log, &due, &payload(&due)), Some(due));
         }
-        for (number, why) in [(70_000 - 257, "long gone"), (70_000, "never said")] {
-            assert_eq!(heard(&said, &due(number), &payload(&due(number))), None, "{why}");
+        for (number, why) in [(70_000 - 257, "long gone"), (70_000, "never sent")] {
+            assert_eq!(heard(&log, &due(number), &payload(&due(number))), None, "{why}");
         }
     }
 
     #[test]
     fn every_byte_counts_whether_it_is_kept_or_worked_out_again() {
-        let mut said = Said::new(30.0, 4.0);
+        let mut log = SentLog::new(30.0, 4.0);
         for number in 0..200 {
-            said.note(&due(number), &payload(&due(number)));
+            log.note(&due(number), &payload(&due(number)));
         }
         for number in [0, 100, 135, 136, 199] {
             let due = due(number);
@@ -164,11 +164,11 @@ mod tests {
             for place in 0..good.len() {
                 let mut bad = good.clone();
                 bad[place] ^= 1;
-                assert_eq!(heard(&said, &due, &bad), None);
+                assert_eq!(heard(&log, &due, &bad), None);
             }
-            assert_eq!(heard(&said, &due, &good[1..]), None);
-            assert_eq!(heard(&said, &Due { scheduled: due.scheduled + 1_000, ..due }, &good), None);
-            assert_eq!(heard(&said, &due, &good), Some(due));
+            assert_eq!(heard(&log, &due, &good[1..]), None);
+            assert_eq!(heard(&log, &Due { scheduled: due.scheduled + 1_000, ..due }, &good), None);
+            assert_eq!(heard(&log, &due, &good), Some(due));
         }
     }
 }

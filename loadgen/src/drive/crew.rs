@@ -1,33 +1,26 @@
-//! The headsets' session side: on tokio, one task each (see [`crate::member`]), and what these tasks
-//! share.
+//! What the session tasks of a run share, and how they join.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nucleus_client::RoomWish;
 use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
-use crate::events::EventBook;
-use crate::guests::RosterBook;
-use crate::member::live;
-use crate::payload::Stream;
-use crate::plan::Plan;
+use super::sim_socket::SimSocket;
+use super::target::Target;
+use super::worker::Order;
+use crate::check::events::EventLedger;
+use crate::check::rosters::RosterLedger;
+use crate::check::session_log::SessionLog;
+use crate::check::states::StateLedger;
+use crate::load::payload::Stream;
+use crate::load::plan::Plan;
 use crate::shared::Shared;
-use crate::sim_socket::SimSocket;
-use crate::states::StateBook;
-use crate::tally;
-use crate::target::Target;
-use crate::worker::Order;
 
-/// Headsets that share a QUIC endpoint where no network is simulated: a socket each would only cost
-/// the generator.
-const HEADSETS_PER_ENDPOINT: u32 = 50;
 /// What the generator calls itself.
 const AGENT: &str = concat!("nucleus-loadgen/", env!("CARGO_PKG_VERSION"));
 
@@ -38,8 +31,8 @@ pub(crate) struct Crew {
     pub(crate) target: Target,
     /// The realtime threads.
     pub(crate) workers: Vec<mpsc::SyncSender<Order>>,
-    pub(crate) events: EventBook,
-    pub(crate) states: StateBook,
+    pub(crate) events: EventLedger,
+    pub(crate) states: StateLedger,
     pub(crate) log: SessionLog,
     /// Turns true when everybody shall leave.
     pub(crate) leave: watch::Sender<bool>,
@@ -47,87 +40,7 @@ pub(crate) struct Crew {
     pub(crate) deaths: watch::Sender<u32>,
     /// Counts the times that rosters are to be handed in, and has them.
     pub(crate) inspections: watch::Sender<u32>,
-    pub(crate) rosters: RosterBook,
-}
-
-/// How the joins went and why sessions ended.
-#[derive(Debug)]
-pub(crate) struct SessionLog {
-    joins: Mutex<Histogram<u64>>,
-    rejoins: Mutex<Histogram<u64>>,
-    rosters: [AtomicU64; 2],
-    troubles: Mutex<BTreeMap<String, u64>>,
-}
-
-impl SessionLog {
-    pub(crate) fn new() -> Self {
-        SessionLog {
-            joins: Mutex::new(tally::histogram()),
-            rejoins: Mutex::new(tally::histogram()),
-            rosters: [AtomicU64::new(0), AtomicU64::new(0)],
-            troubles: Mutex::default(),
-        }
-    }
-
-    /// µs that the joins took.
-    pub(crate) fn joins(&self) -> Histogram<u64> {
-        lock(&self.joins).clone()
-    }
-
-    /// A headset was back `after` µs.
-    pub(crate) fn rejoined(&self, after: u64) {
-        lock(&self.rejoins).saturating_record(after);
-    }
-
-    /// µs from the end of the last fault until headsets had a session again.
-    pub(crate) fn rejoins(&self) -> Histogram<u64> {
-        lock(&self.rejoins).clone()
-    }
-
-    /// A headset's roster was right at the end, or not.
-    pub(crate) fn roster(&self, right: bool) {
-        self.rosters[usize::from(right)].fetch_add(1, Relaxed);
-    }
-
-    /// Rosters that were wrong, and right.
-    pub(crate) fn rosters(&self) -> [u64; 2] {
-        [self.rosters[0].load(Relaxed), self.rosters[1].load(Relaxed)]
-    }
-
-    /// What went wrong, and how often.
-    pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
-        lock(&self.troubles).clone()
-    }
-
-    pub(crate) fn trouble(&self, text: String) {
-        *lock(&self.troubles).entry(text).or_default() += 1;
-    }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Starts a task for each headset, its join spread evenly over `ramp`, and gives their handles.
-pub(crate) async fn start(crew: &Arc<Crew>, ramp: Duration) -> Vec<tokio::task::JoinHandle<()>> {
-    let begin = crew.shared.clock.now();
-    let step = ramp.as_micros() as u64 / u64::from(crew.plan.headsets.max(1));
-    let mut handles = Vec::with_capacity(crew.plan.headsets as usize);
-    let mut endpoint = None;
-    for headset in 0..crew.plan.headsets {
-        if crew.plan.network.is_some() || headset % HEADSETS_PER_ENDPOINT == 0 {
-            endpoint = Some(open(crew, headset).await);
-        }
-        let at = begin + u64::from(headset) * step;
-        match &endpoint {
-            Some(Ok(endpoint)) => {
-                handles.push(tokio::spawn(live(crew.clone(), endpoint.clone(), headset, at)));
-            }
-            Some(Err(error)) => crew.failed(format!("no QUIC endpoint: {error}")),
-            None => {}
-        }
-    }
-    handles
+    pub(crate) rosters: RosterLedger,
 }
 
 /// A QUIC endpoint of a headset's own, or for several of them.
@@ -179,7 +92,7 @@ impl Crew {
         let before = self.shared.clock.now();
         let session = Session::join(endpoint, self.target.config.clone(), options).await?;
         if first {
-            lock(&self.log.joins).saturating_record(self.shared.clock.now() - before);
+            self.log.joined(self.shared.clock.now() - before);
         }
         Ok(session)
     }
@@ -203,7 +116,7 @@ impl Crew {
             room,
             name: String::new(),
             wish: RoomWish::capacity(
-                u16::try_from(self.plan.room_size + self.plan.guests).unwrap_or(u16::MAX),
+                u16::try_from(self.plan.room_size + self.plan.late_joiners).unwrap_or(u16::MAX),
             ),
             agent: AGENT.to_owned(),
             resume: None,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::report::Report;
+use super::Report;
 
 /// A condition under which a completed run exits with 1.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! Who sits near whom: what a server that cannot send everybody everything should send in full.
 
-use crate::payload::Source;
+use crate::load::payload::Source;
 
 /// How many of the nearest are looked at.
 pub(crate) const NEAR_K: usize = 40;

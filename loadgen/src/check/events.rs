@@ -1,23 +1,22 @@
-//! The books of the reliable events: every one is checked for content, order and number.
+//! The ledger of the reliable events: every one is checked for content, order and number.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use nucleus_protocol::session::EventDown;
 
-use crate::payload::{EventKind, Source, event_claim};
-use crate::plan::Plan;
-use crate::sequence::{Novelty, Seen};
-use crate::sessions::lock;
-use crate::shared::{EVENT_WAIT, Window};
-use crate::tally::Tally;
+use super::sequence::{Novelty, Seen};
+use super::tally::Tally;
+use crate::load::payload::{EventKind, Source, event_claim};
+use crate::load::plan::Plan;
+use crate::shared::{EVENT_WAIT, Window, lock};
 
-/// Shared by all session tasks. A few thousand events a second: locks cost nothing here.
-pub(crate) struct EventBook {
+/// The ledger, shared by all session tasks. A few thousand events a second: locks cost nothing here.
+pub(crate) struct EventLedger {
     seed: u64,
     room_size: u32,
     /// By headset: the scheduled time of each of its events, µs.
-    said: Vec<Mutex<Vec<u64>>>,
+    sent: Vec<Mutex<Vec<u64>>>,
     /// By room: the headset's number inside the room behind each peer number.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
@@ -32,12 +31,12 @@ pub(crate) struct Inbox {
     seen: Vec<Seen>,
 }
 
-impl EventBook {
+impl EventLedger {
     pub(crate) fn new(plan: &Plan) -> Self {
-        EventBook {
+        EventLedger {
             seed: plan.seed,
             room_size: plan.room_size,
-            said: (0..plan.headsets).map(|_| Mutex::default()).collect(),
+            sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
             peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
             tally: Mutex::new(Tally::new()),
         }
@@ -57,10 +56,10 @@ impl EventBook {
 
     /// An event is being sent. Call before it goes out.
     pub(crate) fn say(&self, source: Source, number: u32, scheduled: u64, window: Window) {
-        let Some(said) = self.said.get(self.headset(source.room, source.sender)) else { return };
-        let mut said = lock(said);
-        debug_assert_eq!(said.len(), number as usize);
-        said.push(scheduled);
+        let Some(sent) = self.sent.get(self.headset(source.room, source.sender)) else { return };
+        let mut sent = lock(sent);
+        debug_assert_eq!(sent.len(), number as usize);
+        sent.push(scheduled);
         if window.contains(scheduled) {
             let peers = self.peers.get(source.room as usize);
             let members = peers.map_or(0, |peers| lock(peers).len() as u64);
@@ -140,8 +139,8 @@ impl EventBook {
         if room != owner.room || peer != Some(sender) || sender == owner.sender {
             return Err(Wrong::Misrouted);
         }
-        let said = self.said.get(self.headset(room, sender)).ok_or(Wrong::Corrupt)?;
-        let scheduled = lock(said).get(number as usize).copied().ok_or(Wrong::Corrupt)?;
+        let sent = self.sent.get(self.headset(room, sender)).ok_or(Wrong::Corrupt)?;
+        let scheduled = lock(sent).get(number as usize).copied().ok_or(Wrong::Corrupt)?;
         Ok((number, scheduled, sender))
     }
 }
@@ -169,19 +168,19 @@ mod tests {
     #[test]
     fn counts_each_event_once_and_knows_whose_it_is() {
         let plan = Plan::of_two_rooms();
-        let book = EventBook::new(&plan);
+        let ledger = EventLedger::new(&plan);
         let mut inboxes: Vec<_> =
-            (0..4).map(|headset| book.admit(plan.source(headset), 10 + headset)).collect();
+            (0..4).map(|headset| ledger.admit(plan.source(headset), 10 + headset)).collect();
         for (number, at) in [99, 100, 199, 200].into_iter().enumerate() {
-            book.say(plan.source(0), number as u32, at, WINDOW);
+            ledger.say(plan.source(0), number as u32, at, WINDOW);
         }
-        let hear = |inbox: &mut Inbox, event: &EventDown| book.hear(inbox, 150, WINDOW, event);
-        assert!(!book.complete());
+        let hear = |inbox: &mut Inbox, event: &EventDown| ledger.hear(inbox, 150, WINDOW, event);
+        assert!(!ledger.complete());
         let fresh: Vec<_> = (0..4)
             .map(|number| hear(&mut inboxes[1], &event(&plan, 0, number, number.into())))
             .collect();
         assert_eq!(fresh, [false, true, true, false]);
-        assert!(book.complete());
+        assert!(ledger.complete());
         hear(&mut inboxes[1], &event(&plan, 0, 2, 2));
         hear(&mut inboxes[2], &event(&plan, 0, 2, 2));
         hear(&mut inboxes[1], &EventDown { peer: 11, ..event(&plan, 0, 2, 9) });
@@ -192,7 +191,7 @@ mod tests {
         for channel in [1, 200] {
             hear(&mut inboxes[1], &EventDown { channel, ..event(&plan, 0, 2, 9) });
         }
-        let tally = book.tally();
+        let tally = ledger.tally();
         assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));
         assert_eq!((tally.duplicated, tally.reordered), (1, 1));
         assert_eq!((tally.misrouted, tally.corrupt), (2, 4));

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::channel::Channel;
+use super::channel::Channel;
 
 /// Poses a second where neither the profile nor the command line says otherwise.
 const POSE_HZ: f64 = 30.0;

@@ -1,0 +1,14 @@
+//! The check: what was sent is compared with what arrived, and counted.
+
+pub(crate) mod events;
+pub(crate) mod gaps;
+pub(crate) mod ledger;
+pub(crate) mod nearest;
+pub(crate) mod outcome;
+pub(crate) mod rosters;
+pub(crate) mod sent_log;
+pub(crate) mod sequence;
+pub(crate) mod session_log;
+pub(crate) mod states;
+pub(crate) mod tally;
+pub(crate) mod withheld;

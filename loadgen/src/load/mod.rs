@@ -1,0 +1,9 @@
+//! The load: what each headset sends and when, worked out before the run or from a seed.
+
+pub(crate) mod channel;
+pub(crate) mod network;
+pub(crate) mod payload;
+pub(crate) mod plan;
+pub(crate) mod profile;
+pub(crate) mod schedule;
+pub(crate) mod ticks;
