@@ -104,7 +104,7 @@ impl Stage {
     }
 
     fn flush(&mut self, now: Time) {
-        while self.shard.poll_timeout().is_some_and(|at| at <= now) {
+        while self.shard.deadline().is_some_and(|at| at <= now) {
             self.shard.handle_timeout(now);
             for (path, bytes) in self.shard.outbox.datagrams() {
                 let client = usize::from(path.remote.port() - 10_000);

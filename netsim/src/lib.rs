@@ -4,7 +4,7 @@
 //! [`Conditions`] say. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may change.
 //!
 //! Both are driven like the state machines of [`nucleus_protocol`]: by `handle_input`,
-//! `poll_output` and `poll_timeout`, with the time as a value ([`nucleus_protocol::time::Time`]). No
+//! `poll_output` and `deadline`, with the time as a value ([`nucleus_protocol::time::Time`]). No
 //! clock is read. The same seed and the same inputs give the same outcome, so a test that prints its
 //! seed can be repeated.
 

@@ -69,8 +69,8 @@ impl SimPeer {
     }
 
     /// When the next datagram arrives, at either side; `None` while nothing is on its way.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.up.poll_timeout().into_iter().chain(self.down.poll_timeout()).min()
+    pub fn deadline(&self) -> Option<Time> {
+        self.up.deadline().into_iter().chain(self.down.deadline()).min()
     }
 
     /// The peer's address as the server sees it.
@@ -132,9 +132,9 @@ mod tests {
         let (from, bytes) = peer.poll_server_side(Time::ZERO).expect("a datagram");
         assert_eq!((from, bytes), (address(4_000), vec![1]));
         peer.deliver(Time::ZERO, from, vec![2]);
-        assert_eq!(peer.poll_timeout(), Some(Time::ZERO));
+        assert_eq!(peer.deadline(), Some(Time::ZERO));
         assert_eq!(peer.poll_client_side(Time::ZERO), Some(vec![2]));
-        assert_eq!(peer.poll_timeout(), None);
+        assert_eq!(peer.deadline(), None);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl<T: Clone> Pipe<T> {
     }
 
     /// When the next item is due; `None` while nothing is on its way.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         let held_back = self.held_back.front().map(|next| next.due);
         self.in_order.front().map(|next| next.due).into_iter().chain(held_back).min()
     }
@@ -247,7 +247,7 @@ mod tests {
 
     /// Takes out what arrives until `end`, each at the moment it is due.
     fn drain(pipe: &mut Pipe<u64>, end: Time, out: &mut Vec<(Time, u64)>) {
-        while let Some(due) = pipe.poll_timeout().filter(|due| *due <= end) {
+        while let Some(due) = pipe.deadline().filter(|due| *due <= end) {
             out.push((due, pipe.poll_output(due).expect("an item at its due time")));
         }
     }
@@ -264,9 +264,9 @@ mod tests {
         for item in 0..1_000 {
             let now = Time::from_millis(item);
             pipe.handle_input(now, 1_200, item);
-            assert_eq!(pipe.poll_timeout(), Some(now));
+            assert_eq!(pipe.deadline(), Some(now));
             assert_eq!(pipe.poll_output(now), Some(item));
-            assert_eq!((pipe.poll_output(now), pipe.poll_timeout()), (None, None));
+            assert_eq!((pipe.poll_output(now), pipe.deadline()), (None, None));
         }
         let expected = PipeCounters { sent: 1_000, delivered: 1_000, ..PipeCounters::default() };
         assert_eq!(pipe.counters(), expected);
@@ -425,6 +425,6 @@ mod tests {
         for item in 0..100 {
             pipe.handle_input(Time::MAX, usize::MAX, item);
         }
-        assert_eq!((pipe.poll_timeout(), pipe.in_flight()), (Some(Time::MAX), 1));
+        assert_eq!((pipe.deadline(), pipe.in_flight()), (Some(Time::MAX), 1));
     }
 }

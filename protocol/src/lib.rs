@@ -5,7 +5,7 @@
 //! cores use:
 //!
 //! * `handle_input(now, ..)` takes what arrived,
-//! * `handle_timeout(now)` does what has become due, `poll_timeout()` says when that is,
+//! * `handle_timeout(now)` does what has become due, `deadline()` says when that is,
 //! * `poll_output(now, ..)` gives what must be sent, until it answers `None`.
 //!
 //! The time is a value ([`time::Time`]) and randomness is drawn by the caller, so that the same

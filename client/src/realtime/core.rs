@@ -1,7 +1,7 @@
 //! The client's rules for realtime messages, over the protocol's [`Link`]: sequence numbers
 //! outwards; inwards, newest wins, and nobody is heard before the roster names him.
 //!
-//! Driven like everything here: `handle_input`, `handle_timeout` and `poll_timeout`, `poll_output`
+//! Driven like everything here: `handle_input`, `handle_timeout` and `deadline`, `poll_output`
 //! until `None`, then [`Realtime::poll_received`] until `None`.
 
 use std::collections::{HashMap, VecDeque};
@@ -229,9 +229,9 @@ impl Realtime {
     }
 
     /// When [`Realtime::handle_timeout`] wants to be called.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         let held = self.held.front().map(|held| held.until);
-        self.link.poll_timeout().into_iter().chain(held).min()
+        self.link.deadline().into_iter().chain(held).min()
     }
 
     /// Appends one datagram and says where it goes (and so which part of it goes on the wire);

@@ -279,7 +279,7 @@ impl Driver {
 
 fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
     let (clock, latest) = (&shared.clock, Instant::now() + LONGEST_SLEEP);
-    let due = [realtime.poll_timeout(), shared.speaking().poll_timeout()];
+    let due = [realtime.deadline(), shared.speaking().deadline()];
     due.into_iter()
         .flatten()
         .min()

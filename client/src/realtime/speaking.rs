@@ -66,7 +66,7 @@ impl Speaking {
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         self.0.iter().map(|speaker| speaker.heard + HANG).min()
     }
 
@@ -103,12 +103,12 @@ mod tests {
         assert_eq!(speaking.hear(ms(40), ADA, 20, true), None);
         assert_eq!(speaking.hear(ms(60), ADA, 90, false), None);
         assert_eq!(speaking.now().collect::<Vec<_>>(), [(ADA, 90)]);
-        assert_eq!(speaking.poll_timeout(), Some(ms(340)));
+        assert_eq!(speaking.deadline(), Some(ms(340)));
         assert_eq!(speaking.handle_timeout(ms(339)).count(), 0);
         assert_eq!(speaking.hear(ms(339), ADA, 25, true), None, "between two words");
         assert_eq!(speaking.handle_timeout(ms(340)).count(), 0);
         assert_eq!(speaking.handle_timeout(ms(639)).collect::<Vec<_>>(), [change(false, 25)]);
-        assert_eq!((speaking.now().count(), speaking.poll_timeout()), (0, None));
+        assert_eq!((speaking.now().count(), speaking.deadline()), (0, None));
         assert_eq!(speaking.hear(ms(700), ADA, 30, true), Some(change(true, 30)));
         speaking.forget(ADA);
         assert_eq!(speaking.handle_timeout(ms(9_000)).count(), 0);

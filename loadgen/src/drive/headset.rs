@@ -173,8 +173,8 @@ impl Headset {
     /// When there is something to do, µs; messages due at `end` or later are none.
     pub(crate) fn next_due(&self, end: u64) -> u64 {
         let due = Some(self.schedule.due()).filter(|due| *due < end);
-        let link = self.link.poll_timeout();
-        let network = self.network.as_ref().and_then(Network::poll_timeout);
+        let link = self.link.deadline();
+        let network = self.network.as_ref().and_then(Network::deadline);
         let timers = link.into_iter().chain(network).map(Time::as_micros);
         timers.fold(due.unwrap_or(u64::MAX), u64::min)
     }
@@ -188,7 +188,7 @@ impl Headset {
         input: &mut RecvBatch,
     ) {
         let time = Time::from_micros(now);
-        if self.link.poll_timeout().is_some_and(|at| at <= time) {
+        if self.link.deadline().is_some_and(|at| at <= time) {
             // Nobody is silent whose words are waiting at the socket.
             self.listen(now, ledger, wire, input);
         }
@@ -372,15 +372,15 @@ impl Headset {
 }
 
 impl Network {
-    fn poll_timeout(&self) -> Option<Time> {
+    fn deadline(&self) -> Option<Time> {
         let address = self.next_address.map(|(at, _)| at);
-        let pipes = self.up.poll_timeout().into_iter().chain(self.down.poll_timeout());
+        let pipes = self.up.deadline().into_iter().chain(self.down.deadline());
         pipes.chain(address).min()
     }
 
     /// What has come down by `now`, with the moment it did: that is its arrival.
     fn arrived(&mut self, now: Time) -> Option<(Time, Parcel)> {
-        let due = self.down.poll_timeout().filter(|due| *due <= now)?;
+        let due = self.down.deadline().filter(|due| *due <= now)?;
         Some((due, self.down.poll_output(due)?))
     }
 

@@ -227,8 +227,8 @@ impl Pump {
             }
             woken = true;
         }
-        let up_due = state.up.as_ref().and_then(Pipe::poll_timeout);
-        let due = [up_due, self.down.poll_timeout(), next_address].into_iter().flatten().min();
+        let up_due = state.up.as_ref().and_then(Pipe::deadline);
+        let due = [up_due, self.down.deadline(), next_address].into_iter().flatten().min();
         let reader = if woken { state.reader.take() } else { None };
         drop(state);
         if let Some(reader) = reader {

@@ -254,7 +254,7 @@ impl Client {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Time {
+    pub(super) fn deadline(&self) -> Time {
         let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
         let (tell, probe) = (self.chooser.tell_at(), self.chooser.probe_at());
         let unacked = self.unacked_probe_at();

@@ -8,7 +8,7 @@
 //!
 //! * [`Link::handle_input`] with every datagram that names this link, and
 //!   [`Link::handle_session_input`] with every one that came inside QUIC; then drain `poll_output`;
-//! * [`Link::handle_timeout`] when [`Link::poll_timeout`] is reached; then drain `poll_output`;
+//! * [`Link::handle_timeout`] when [`Link::deadline`] is reached; then drain `poll_output`;
 //! * [`Link::poll_output`] until `None`: what the link itself wants to say;
 //! * [`Link::begin`], the caller's message frames, [`Link::finish`]: the application's datagrams,
 //!   sent along [`Link::route`]. Drain `poll_output` after them as well.
@@ -166,14 +166,14 @@ impl Link {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) and then
     /// [`poll_output`](Self::poll_output) next, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         let silent = self.send.exhausted();
         let (to_send, paths) = match &self.side {
-            Side::Client(client) => (client.path.map(|_| client.poll_timeout()), None),
-            Side::Server(server) => (server.poll_timeout(), server.paths.poll_timeout(!silent)),
+            Side::Client(client) => (client.path.map(|_| client.deadline()), None),
+            Side::Server(server) => (server.deadline(), server.paths.deadline(!silent)),
         };
         let to_send = to_send.filter(|_| !silent);
-        [self.recv.poll_timeout(), paths, to_send].into_iter().flatten().min()
+        [self.recv.deadline(), paths, to_send].into_iter().flatten().min()
     }
 
     /// Appends the next datagram that the link itself wants to send and says where it goes; `None`

@@ -187,7 +187,7 @@ impl Paths {
     }
 
     /// When something is due; without `may_send` only what needs no packet.
-    pub(super) fn poll_timeout(&self, may_send: bool) -> Option<Time> {
+    pub(super) fn deadline(&self, may_send: bool) -> Option<Time> {
         let asks = may_send && self.legs().any(Leg::wants_challenge);
         let wanted = asks.then_some(self.next_round);
         self.legs().filter_map(Leg::gives_up_at).chain(wanted).min()

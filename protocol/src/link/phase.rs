@@ -260,7 +260,7 @@ impl RecvKeys {
     }
 
     /// When the phase before must be erased.
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.previous.as_ref().map(|previous| previous.1)
     }
 }

@@ -204,7 +204,7 @@ impl Server {
     }
 
     /// Answers that are owed, at once, and what else is due; the paths' own deadlines are theirs.
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         let [realtime, session] = &self.debts;
         let affordable = self.paths.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
         if session.any() || affordable && realtime.any() {

@@ -174,7 +174,7 @@ impl Calls {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.due.first().map(|(due, _)| *due)
     }
 

@@ -203,8 +203,8 @@ impl Hall {
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.views_due().into_iter().chain(self.calls.poll_timeout()).min()
+    pub fn deadline(&self) -> Option<Time> {
+        self.views_due().into_iter().chain(self.calls.deadline()).min()
     }
 
     /// The next thing to be done.

@@ -63,7 +63,7 @@ impl HallTask {
         let clock = self.clock;
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
-            let due = self.hall.poll_timeout();
+            let due = self.hall.deadline();
             tokio::select! {
                 count = mailbox.recv_many(&mut inputs, limits::ROOM_INPUTS_PER_TURN) => {
                     if count == 0 {

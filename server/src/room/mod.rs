@@ -309,7 +309,7 @@ impl Room {
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         let expiry = self.expiries.front().map(|(at, _)| *at);
         let due = [expiry, self.roster.due(), self.events.due(), self.feed.due()];
         let due = [due.into_iter().flatten().min(), self.empty_until, self.holds.due()];

@@ -118,7 +118,7 @@ impl RoomTask {
         let clock = self.clock;
         let mut inputs = Vec::with_capacity(limits::ROOM_INPUTS_PER_TURN);
         loop {
-            let due = self.room.poll_timeout();
+            let due = self.room.deadline();
             tokio::select! {
                 count = mailbox.recv_many(&mut inputs, limits::ROOM_INPUTS_PER_TURN) => {
                     if count == 0 {

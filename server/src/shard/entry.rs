@@ -61,6 +61,6 @@ impl LinkEntry {
 
     pub(super) fn next_timeout(&self, away_after: Duration) -> Time {
         let quiet = self.quiet_at(away_after);
-        self.link.poll_timeout().map_or(quiet, |t| t.min(quiet))
+        self.link.deadline().map_or(quiet, |t| t.min(quiet))
     }
 }

@@ -232,7 +232,7 @@ impl Shard {
 
     /// When [`Self::handle_timeout`] is wanted next. A flush under way is due at once: it goes on after
     /// a look at the socket, see [`Self::turn`].
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         if !self.flushing.is_empty() {
             return Some(Time::ZERO);
         }

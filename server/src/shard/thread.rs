@@ -293,7 +293,7 @@ impl ShardThread {
     /// With traffic that may wait the thread sleeps and takes what has gathered: waking for each
     /// datagram costs about a tenth of a core more. Otherwise it waits for the socket or the mailbox.
     fn wait(&mut self, began: Time, busy: bool) {
-        let due = self.shard.poll_timeout().unwrap_or(Time::MAX);
+        let due = self.shard.deadline().unwrap_or(Time::MAX);
         let drain = began + limits::DRAIN_INTERVAL;
         let turn = self.shard.turn();
         if (busy || due <= drain) && !turn.is_zero() {

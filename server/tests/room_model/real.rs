@@ -233,8 +233,7 @@ impl Real {
 
     /// Everything happens when it is due.
     fn wait(&mut self, until: u64) {
-        while let Some(due) = self.room.poll_timeout().filter(|at| at.as_micros() <= until * 1_000)
-        {
+        while let Some(due) = self.room.deadline().filter(|at| at.as_micros() <= until * 1_000) {
             self.now = due.as_micros() / 1_000;
             self.room.handle_timeout(due);
             self.carry_out();

@@ -59,7 +59,7 @@ fn without_a_time_the_last_leave_ends_it_and_kept_nothing_does() {
     let only = join(&mut world);
     world.leave(only);
     world.run(Duration::from_secs(120));
-    assert!(!world.room_closed && world.room.poll_timeout().is_none(), "it waits for nothing");
+    assert!(!world.room_closed && world.room.deadline().is_none(), "it waits for nothing");
     world.room.handle_shutdown(world.now, Code::ShuttingDown);
     world.run(Duration::from_millis(10));
     assert!(world.room_closed);

@@ -8,7 +8,7 @@ use super::*;
 fn state(link: &Link) -> impl PartialEq + std::fmt::Debug + use<> {
     let counters = LinkCounters { rejected: [0; Rejected::ALL.len()], ..link.counters() };
     let recv = (link.recv.largest(), link.recv.received(), link.recv.phase());
-    (link.poll_timeout(), link.route(), link.last_heard(), counters, recv, link.id)
+    (link.deadline(), link.route(), link.last_heard(), counters, recv, link.id)
 }
 
 #[test]

@@ -186,9 +186,9 @@ impl World {
     pub(super) fn run_until(&mut self, end: Time) {
         loop {
             self.pump();
-            let server = self.server.poll_timeout().map(|at| at - self.offset);
+            let server = self.server.deadline().map(|at| at - self.offset);
             let flying = self.flying.iter().map(|f| f.at).min();
-            let next = [self.client.poll_timeout(), server, flying].into_iter().flatten().min();
+            let next = [self.client.deadline(), server, flying].into_iter().flatten().min();
             let next = next.unwrap_or(Time::MAX);
             if next > end {
                 self.now = end;

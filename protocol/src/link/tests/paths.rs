@@ -162,5 +162,5 @@ fn challenges_are_few_and_a_silent_candidate_is_forgotten() {
     let end = start + Duration::from_secs(13);
     world.server.handle_timeout(end);
     assert!(drain(&mut world.server, end).is_empty());
-    assert_eq!(world.server.poll_timeout(), None);
+    assert_eq!(world.server.deadline(), None);
 }

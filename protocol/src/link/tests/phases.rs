@@ -58,14 +58,14 @@ fn the_old_key_lives_for_the_overlap_and_is_then_erased() {
     assert_eq!((phase(&old[59]), phase(&new)), (0, 1));
     give(&mut server, ms(1_000), from(HOME), &old[0]).unwrap();
     give(&mut server, ms(1_000), from(HOME), &new).unwrap();
-    assert_eq!(server.recv.poll_timeout(), Some(ms(1_500)));
+    assert_eq!(server.recv.deadline(), Some(ms(1_500)));
     // The old phase has its own window, and still knows what it saw.
     assert_eq!(give(&mut server, ms(1_499), from(HOME), &old[0]), Err(Rejected::Replayed));
     assert_eq!(give(&mut server, ms(1_499), from(HOME), &old[1]), Ok(vec![1]));
     // Too late even where no timer ran, and gone once it did.
     assert_eq!(give(&mut server, ms(1_500), from(HOME), &old[2]), Err(Rejected::Phase));
     server.handle_timeout(ms(1_500));
-    assert_eq!(server.recv.poll_timeout(), None);
+    assert_eq!(server.recv.deadline(), None);
     assert_eq!(give(&mut server, ms(1_001), from(HOME), &old[2]), Err(Rejected::Phase));
     let next = data(&mut client, ms(1_600), 101);
     assert_eq!(give(&mut server, ms(1_600), from(HOME), &next), Ok(vec![101]));
@@ -137,5 +137,5 @@ fn no_key_meets_a_number_twice() {
     assert_eq!(client.finish(ms(1 << 30), &mut out, start), Err(Exhausted));
     // Nothing unsealed is left, and no timer insists.
     assert_eq!(out, [1, 2]);
-    assert_eq!((client.poll_output(ms(1 << 30), &mut out), client.poll_timeout()), (None, None));
+    assert_eq!((client.poll_output(ms(1 << 30), &mut out), client.deadline()), (None, None));
 }

@@ -91,7 +91,7 @@ impl World {
         self.now += Duration::from_millis(ms);
         self.hall.handle_timeout(self.now);
         self.settle();
-        let due = self.hall.poll_timeout();
+        let due = self.hall.deadline();
         assert!(due.is_none_or(|due| due > self.now), "{due:?} is due at {:?}", self.now);
     }
 

@@ -185,7 +185,7 @@ fn only_a_change_is_told() {
     world.leave(second);
     world.wait(100);
     assert_eq!(told(&mut world, w), []);
-    assert_eq!(world.hall.poll_timeout(), None);
+    assert_eq!(world.hall.deadline(), None);
 }
 
 #[test]

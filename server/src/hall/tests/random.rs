@@ -206,7 +206,7 @@ impl Both {
         self.compare();
         self.world.leave(self.watcher);
         assert!(self.world.hall.is_over(), "nobody is left");
-        assert_eq!(self.world.hall.calls.poll_timeout(), None);
+        assert_eq!(self.world.hall.calls.deadline(), None);
     }
 }
 
