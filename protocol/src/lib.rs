@@ -1,8 +1,7 @@
 //! The language of Nucleus: what stands on the wire, and the rules both ends follow.
 //!
 //! No socket, no thread, no clock and no async runtime below this line. The state machine here
-//! ([`link::Link`]) is driven by the caller with one vocabulary, the same one that the server's
-//! cores use:
+//! ([`link::Link`]) is driven by the caller as the server's machines are, with buffers of the caller's:
 //!
 //! * `handle_input(now, ..)` takes what arrived,
 //! * `handle_timeout(now)` does what has become due, `deadline()` says when that is,

@@ -3,8 +3,10 @@
 //! Nothing here runs on the packet path, and no client can hold much: few connections, small
 //! heads, one response each, and a time limit over all of it.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -18,23 +20,67 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nucleus_core::limits;
+use nucleus_core::text::printable;
+use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::config::HttpAddr;
-
-/// Connections at a time; the next ones wait in the kernel's queue. A scraper, a few probes and
-/// a person need five.
-const MAX_CONNECTIONS: usize = 64;
-/// Time for one connection, from its first byte to its last.
-const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Time for the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Size of that head, bytes; also what one connection may buffer.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Pause after a failed accept: without one, running out of files would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where health and metrics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpAddr {
+    /// Nobody asked for an address: [`HttpAddr::DEFAULT`], or a free port beside it when taken.
+    #[default]
+    Default,
+    /// This one or none; port 0 picks a free one.
+    At(SocketAddr),
+    /// Not at all.
+    Off,
+}
+
+impl fmt::Display for HttpAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => Self::DEFAULT.fmt(f),
+            Self::At(addr) => addr.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
+impl HttpAddr {
+    /// Loopback only: metrics are for the machine's own agent until somebody decides otherwise.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8055);
+}
+
+impl FromStr for HttpAddr {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| NotAnAddress(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpAddr {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Not an address to serve HTTP on; says what would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{}` is not an HTTP address: write off, or address:port as in 127.0.0.1:8055",
+    printable(.0)
+)]
+pub struct NotAnAddress(String);
 
 /// Renders all metrics as Prometheus text, version 0.0.4.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -157,7 +203,7 @@ async fn accept_all(listener: TcpListener, router: Router) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "HTTP is not served"),
     };
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let seats = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
     let mut connections = JoinSet::new();
     while let Ok(seat) = seats.clone().acquire_owned().await {
         while connections.try_join_next().is_some() {}
@@ -178,11 +224,11 @@ async fn accept_all(listener: TcpListener, router: Router) {
 async fn serve_connection(stream: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .header_read_timeout(limits::HTTP_HEAD_TIME)
+        .max_buf_size(limits::HTTP_HEAD_BYTES)
         .keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let _ended = tokio::time::timeout(CONNECTION_TIME, connection).await;
+    let _ended = tokio::time::timeout(limits::HTTP_CONNECTION_TIME, connection).await;
 }
 
 #[cfg(test)]

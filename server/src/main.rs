@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use nucleus_server::cli::{Cli, Command, ServeArgs, TokenArgs};
-use nucleus_server::config::{Config, DEFAULT_TOML};
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::logging;
-use nucleus_server::run::{self, Listening};
-use nucleus_server::sockets::Sockets;
-use nucleus_server::token::{MintError, Minter};
+use nucleus_server::edge::quic;
+use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs};
+use nucleus_server::start::config::{Config, DEFAULT_TOML};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::logging;
+use nucleus_server::start::run::{self, Listening};
+use nucleus_server::start::sockets::Sockets;
+use nucleus_server::token::MintError;
 
 /// A failure as the shell sees it: one line on stderr and a code.
 struct Failure {
@@ -53,8 +54,7 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::init(config.log_format).map_err(Failure::usage)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
-    let runtime =
-        nucleus_server::session::runtime::sessions(config.shards).map_err(Failure::runtime)?;
+    let runtime = quic::sessions(config.shards).map_err(Failure::runtime)?;
     let announce = |listening| announce(listening, &config);
     let serving = async {
         let stop = stop_signal()?;
@@ -108,11 +108,10 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 fn token(args: TokenArgs) -> Result<(), Failure> {
     let data = DataDir::open(&args.data_dir).map_err(Failure::usage)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
-    let token =
-        Minter::new(&data).mint(args.into(), now.as_secs()).map_err(|error| match error {
-            MintError::Refused(_) => Failure::usage(error),
-            MintError::Signing => Failure::runtime(error),
-        })?;
+    let token = data.minter().mint(args.into(), now.as_secs()).map_err(|error| match error {
+        MintError::Refused(_) => Failure::usage(error),
+        MintError::Signing => Failure::runtime(error),
+    })?;
     answer(&format!("{token}\n"))
 }
 

@@ -5,9 +5,10 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::session::SessionContext;
-use crate::shard::ShardCounters;
-use crate::shard::handle::ShardHandle;
+use nucleus_core::fanout::FanoutCounters;
+
+use crate::edge::SessionContext;
+use crate::shard::ShardHandle;
 
 /// Where the figures come from.
 pub struct Metrics {
@@ -34,7 +35,7 @@ impl Metrics {
     }
 
     fn shard_counters(&self, page: &mut Page) {
-        for (at, (name, help)) in ShardCounters::NAMES.iter().enumerate() {
+        for (at, (name, help)) in FanoutCounters::NAMES.iter().enumerate() {
             let name = format!("nucleus_realtime_{name}_total");
             page.head(&name, "counter", help.trim());
             for (shard, handle) in self.shards.iter().enumerate() {
@@ -60,7 +61,7 @@ impl Metrics {
         gauge("nucleus_realtime_session_overflow_total", "counter", overflow, |s| {
             &s.published.session_overflow
         });
-        let tick = "Longest time that a message waits for company.";
+        let tick = "Longest time that a message waits for others.";
         gauge("nucleus_realtime_tick_microseconds", "gauge", tick, |s| &s.published.tick_micros);
         gauge("nucleus_realtime_links", "gauge", "Links alive.", |s| &s.published.links);
         let fallback = "Links whose client has fallen back to QUIC datagrams.";
@@ -105,8 +106,8 @@ impl Metrics {
         let gauges = [
             ("nucleus_sessions", "Joined sessions.", joined),
             ("nucleus_sessions_unjoined", "Sessions that have not joined.", unjoined),
-            ("nucleus_halls", "Tenants' halls with somebody in them.", c.halls.len() as u64),
-            ("nucleus_rooms", "Rooms alive.", c.directory.len() as u64),
+            ("nucleus_halls", "Tenants' halls with somebody in them.", c.socials.count() as u64),
+            ("nucleus_rooms", "Rooms alive.", c.directory.registry().count() as u64),
         ];
         for (name, help, value) in gauges {
             page.head(name, "gauge", help);

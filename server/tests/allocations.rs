@@ -1,4 +1,4 @@
-//! In the steady state a datagram costs no heap allocation: neither in the shard's core nor in the
+//! In the steady state a datagram costs no heap allocation: neither in the fan-out nor in the
 //! thread around it, from the socket and back to it.
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
@@ -8,23 +8,18 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use nucleus_core::fanout::{FanoutConfig, FanoutCounters, LinkEvent, Tick};
+use nucleus_core::ids::SessionId;
+use nucleus_core::limits::Limits;
 use nucleus_net::{BindOptions, Clock, RecvBatch, SendBatch, UdpSocket, sleep_until};
-use nucleus_protocol::groups::{Group, GroupSet};
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
-use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
-use nucleus_server::config::Tick;
-use nucleus_server::room::Seat;
-use nucleus_server::room::task::RoomInput;
-use nucleus_server::shard::handle::ShardMail;
-use nucleus_server::shard::strays::Neighbours;
-use nucleus_server::shard::thread::spawn;
-use nucleus_server::shard::{
-    LinkNews, OpenLink, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardCounters,
-};
-use tokio::sync::mpsc;
+use nucleus_server::shard::{Neighbours, Posted, ShardMail, spawn};
+use nucleus_sim::link_world::{LinkClient, LinkWorld, open_link};
 
 struct Counting;
 
@@ -74,170 +69,65 @@ fn allocations_of_others() -> u64 {
 }
 
 const ROOM_SIZE: u32 = 10;
-
-fn config(tick: Tick) -> ShardConfig {
-    ShardConfig {
-        index: 0,
-        tick,
-        away_after: Duration::from_secs(10),
-        egress_bits_per_s: 10_000_000,
-        messages_per_s: 1_000,
-        speakers: 128,
-        clock_epoch: 1,
-    }
-}
-
-fn root(number: u32) -> Root {
-    Root::new(&[number as u8 + 1; 32], None)
-}
-
-fn room(number: u32) -> RoomId {
-    RoomId(u64::from(number / ROOM_SIZE))
-}
-
-fn open(number: u32) -> Box<OpenLink> {
-    Box::new(OpenLink {
-        room: room(number),
-        seat: Seat { peer: PeerId(number), session: 1 },
-        slot: (number % ROOM_SIZE) as u16,
-        link_id: 1,
-        suite: Suite::Aes128Gcm,
-        root: root(number),
-        seed: [number as u8; 32],
-    })
-}
-
 /// Two of three hear it.
 const GROUP: Group = Group::new(200).unwrap();
+/// What a pose holds.
+const POSE: [u8; 35] = [7; 35];
 
-struct Client {
-    link: Link,
-    path: Path,
-    sequence: u16,
+fn config(tick: Tick) -> FanoutConfig {
+    FanoutConfig { index: 0, tick, limits: Limits::default(), clock_epoch: 1 }
 }
 
-impl Client {
-    fn new(now: Time, number: u32, opened: LinkNews, remote: SocketAddr) -> Self {
-        let LinkNews::Opened { connection_id, spare } = opened else { panic!("{opened:?}") };
-        let path = Path { remote, local: None };
-        let config = LinkConfig {
-            role: Role::Client,
-            link_id: 1,
-            suite: Suite::Aes128Gcm,
-            root: root(number),
-            connection_id,
-            spare,
-            path: Some(path),
-            fallback: false,
-            clock_epoch: 0,
-            seed: [0; 32],
-        };
-        Self { link: Link::new(now, config), path, sequence: 0 }
-    }
-
-    /// Each of what it has to say at `now`: a pose at some 60 Hz, and what the link says itself.
-    fn speak(
-        &mut self,
-        now: Time,
-        number: usize,
-        out: &mut Vec<u8>,
-        mut send: impl FnMut(&mut [u8]),
-    ) {
-        // Each client at its own moments.
-        if (now.as_micros() / 1_000 + number as u64).is_multiple_of(16) {
-            out.clear();
-            self.pose(now, out);
-            send(out);
-        }
-        self.link.handle_timeout(now);
-        loop {
-            out.clear();
-            if self.link.poll_output(now, out).is_none() {
-                return;
-            }
-            send(out);
-        }
-    }
-
-    fn pose(&mut self, now: Time, out: &mut Vec<u8>) {
-        let start = self.link.begin(now, out);
-        self.sequence = self.sequence.wrapping_add(1);
-        // Every fourth is for those who hear a group.
-        let to_group = self.sequence.is_multiple_of(4);
-        let peer = if to_group { target_of_group(GROUP) } else { TARGET_OTHERS };
-        let (sequence, time) = (self.sequence, now.as_wire_millis());
-        let (kind, payload) = (Kind::Pose, &[7; 35]);
-        let message = Message { kind, flags: 1, peer, channel: 0, key: 0, sequence, time, payload };
-        message.encode(out);
-        self.link.finish(now, out, start).unwrap();
-    }
+/// Whether a client sends a pose in a millisecond, some 60 a second and each client at its own moments,
+/// and to whom. Every fourth is for those who hear a group.
+fn pose_target(millis: u64, client: usize) -> Option<u16> {
+    let turn = millis + client as u64;
+    let to_group = (turn / 16).is_multiple_of(4);
+    turn.is_multiple_of(16).then_some(if to_group { target_of_group(GROUP) } else { TARGET_OTHERS })
 }
 
-/// A shard's core with rooms of ten, driven by clients' own links.
-struct World {
-    now: Time,
-    shard: Shard,
-    clients: Vec<Client>,
+/// A fan-out with rooms of ten; the clients with a number that three does not divide hear a group.
+fn world(tick: Tick, clients: u32) -> LinkWorld {
+    let mut world = LinkWorld::new(config(tick), clients, ROOM_SIZE);
+    for number in (0..clients).filter(|number| number % 3 > 0) {
+        world.subscribe(number, [GROUP].into_iter().collect());
+    }
+    world
 }
 
-impl World {
-    fn new(tick: Tick, clients: u32) -> Self {
-        let (now, shard) =
-            (Time::from_millis(1_000), Shard::new(config(tick), Neighbours::new(1).unwrap().0));
-        let mut world = Self { now, shard, clients: Vec::new() };
-        for number in 0..clients {
-            world.shard.handle_command(now, ShardCommand::OpenLink(open(number)));
-            let opened = world.shard.poll_event().unwrap().what;
-            let (room, seat) = (room(number), Seat { peer: PeerId(number), session: 1 });
-            let groups: GroupSet = (number % 3 > 0).then_some(GROUP).into_iter().collect();
-            world.shard.handle_command(now, ShardCommand::Subscribe { room, seat, groups });
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000 + number as u16));
-            world.clients.push(Client::new(now, number, opened, address));
+/// A millisecond: some clients send a pose, the fan-out does what is due, clients take what came.
+/// Gives the fan-out's allocations.
+fn step(world: &mut LinkWorld) -> u64 {
+    world.pass(Duration::from_millis(1));
+    let millis = world.now.as_micros() / 1_000;
+    for client in 0..world.clients() {
+        if let Some(target) = pose_target(millis, client) {
+            world.say(client, Kind::Pose, target, &POSE);
         }
-        world
     }
-
-    /// A millisecond: some clients send a pose, the shard does what is due, clients take what came.
-    /// Gives the shard's allocations.
-    fn step(&mut self, out: &mut Vec<u8>) -> u64 {
-        self.now += Duration::from_millis(1);
-        let (now, shard, mut allocations) = (self.now, &mut self.shard, 0);
-        for (number, client) in self.clients.iter_mut().enumerate() {
-            let path = client.path;
-            client.speak(now, number, out, |datagram| {
-                allocations += allocations_of(|| shard.handle_input(now, path, 0, datagram));
-            });
-        }
-        allocations += allocations_of(|| {
-            shard.handle_timeout(now);
-            while shard.poll_event().is_some() {}
-        });
-        for (path, bytes) in shard.outbox.datagrams() {
-            out.clear();
-            out.extend_from_slice(bytes);
-            let client = &mut self.clients[usize::from(path.remote.port() - 40_000)];
-            let _late = client.link.handle_input(now, client.path, 0, out);
-        }
-        shard.outbox.clear();
-        allocations
-    }
+    world.links_speak();
+    let allocations = allocations_of(|| {
+        world.take();
+        world.flush();
+    });
+    world.hear();
+    allocations
 }
 
 /// Datagrams in and out, and messages out.
-fn traffic(counters: &ShardCounters) -> [u64; 3] {
+fn traffic(counters: &FanoutCounters) -> [u64; 3] {
     [counters.datagrams_in, counters.datagrams_out, counters.messages_out]
 }
 
 fn core() {
     for tick in [Tick::Auto, Tick::Fixed(Duration::from_millis(5))] {
-        let mut world = World::new(tick, 40);
-        let mut out = Vec::with_capacity(2_048);
+        let mut world = world(tick, 40);
         // Paths are proven, clocks settle, buffers and queues find their size.
-        let settling: u64 = (0..20_000).map(|_| world.step(&mut out)).sum();
+        let settling: u64 = (0..20_000).map(|_| step(&mut world)).sum();
         assert!(settling > 0, "nothing is counted");
-        let before = traffic(&world.shard.counters);
-        let allocations: u64 = (0..10_000).map(|_| world.step(&mut out)).sum();
-        let after = traffic(&world.shard.counters);
+        let before = traffic(&world.fanout.counters);
+        let allocations: u64 = (0..10_000).map(|_| step(&mut world)).sum();
+        let after = traffic(&world.fanout.counters);
         let [received, sent, messages] = [0, 1, 2].map(|at| after[at] - before[at]);
         assert!(received > 24_000 && sent > 10_000, "{received} in, {sent} out");
         // Nine hear one for all, six at least one of the group.
@@ -258,20 +148,25 @@ fn thread() {
     let server = socket.local_addr().unwrap();
     let tick = Tick::Fixed(Duration::from_millis(5));
     let (neighbours, mut mailboxes) = Neighbours::new(1).unwrap();
-    let place = (neighbours, mailboxes.pop().unwrap());
-    let (handle, thread) = spawn(config(tick), socket, clock, place, None).unwrap();
+    let mailbox = mailboxes.pop().unwrap();
+    let (handle, thread) = spawn(config(tick), socket, clock, neighbours, mailbox, None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (room_mail, mut news) = mpsc::channel(64);
+    let (events, news) = mpsc::sync_channel(64);
     let mut clients = Vec::new();
     for number in 0..20 {
+        let (open, events) = (open_link(number, ROOM_SIZE), events.clone());
+        let note = move |_session: SessionId, event: LinkEvent| {
+            // More than fit nobody wants to know.
+            let _full = events.try_send(event);
+            Posted::Done
+        };
         let opened = runtime.block_on(async {
-            handle.post(ShardMail::RoomOpened(room(number), room_mail.clone())).await;
-            handle.post(ShardMail::OpenLink(open(number), None)).await;
-            news.recv().await
+            handle.post(ShardMail::RoomOpened(open.room, Box::new(note))).await;
+            handle.post(ShardMail::OpenLink(Box::new(open), None)).await;
+            news.recv().unwrap()
         });
-        let Some(RoomInput::Link(_, opened)) = opened else { panic!("no link") };
         let now = Time::from_micros(clock.now());
-        clients.push((Client::new(now, number, opened, server), bind(false)));
+        clients.push((LinkClient::new(now, number, opened, server), bind(false)));
     }
     let (mut out, mut input) = (Vec::with_capacity(2_048), RecvBatch::new(false));
     let (mut batch, mut received) = (SendBatch::new(2_048, 1), 0);
@@ -284,15 +179,23 @@ fn thread() {
                 while socket.recv(&mut input).unwrap() > 0 {
                     input.for_each(|datagram| {
                         received += 1;
-                        let taken = client.link.handle_input(now, client.path, 0, datagram.data);
+                        let taken = client.hear(now, datagram.data);
                         assert!(taken.is_ok(), "{:?}", taken.err());
                     });
                 }
-                client.speak(now, number, &mut out, |datagram| {
+                let mut send = |datagram: &mut Vec<u8>| {
                     batch.clear();
                     assert!(batch.push(server, None, 0, datagram));
                     socket.send(&batch);
-                });
+                    datagram.clear();
+                };
+                if let Some(target) = pose_target(step, number) {
+                    client.say(now, Kind::Pose, target, &POSE, &mut out);
+                    send(&mut out);
+                }
+                while client.speak(now, &mut out) {
+                    send(&mut out);
+                }
             }
         }
         std::mem::take(&mut received)

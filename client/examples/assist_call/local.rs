@@ -4,11 +4,11 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nucleus_server::config::{Config, HttpAddr};
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::run::{self, RunError};
-use nucleus_server::sockets::Sockets;
-use nucleus_server::token::{App, Minter, TokenRequest};
+use nucleus_server::start::config::{Config, HttpAddr};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::run::{self, RunError};
+use nucleus_server::start::sockets::Sockets;
+use nucleus_server::token::{Product, TokenRequest};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -48,10 +48,10 @@ impl LocalServer {
 
     /// A join token for an hour, as `nucleus token` makes them.
     pub(crate) fn token(&self, user: &str, role: &str) -> Result<String, Box<dyn Error>> {
-        let mut request = TokenRequest::new(App::Assist, "demo", user);
+        let mut request = TokenRequest::new(Product::Assist, "demo", user);
         role.clone_into(&mut request.role);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        Ok(Minter::new(&DataDir::open(self.dir.path())?).mint(request, now)?)
+        Ok(DataDir::open(self.dir.path())?.minter().mint(request, now)?)
     }
 
     pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {

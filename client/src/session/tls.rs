@@ -133,7 +133,7 @@ fn custom(
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     // What a client sends is sparse: an acknowledgement at once costs the server one datagram, one that
-    // waits for company costs it a timer as well.
+    // waits for others costs it a timer as well.
     let mut at_once = AckFrequencyConfig::default();
     at_once.ack_eliciting_threshold(VarInt::from_u32(0));
     transport

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nucleus_client::session::{Trust, client_config};
 use nucleus_loadgen::embedded::Embedded;
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::token::{App, Minter, TokenRequest};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::token::{Minter, Product, TokenRequest};
 
 use crate::args::{ServerArgs, parse_pin};
 
@@ -94,7 +94,7 @@ impl Tokens {
                 let request = TokenRequest {
                     ttl: TOKEN_TTL,
                     grants: vec![ROOM_FIELDS.to_owned()],
-                    ..TokenRequest::new(App::Atom, TENANT, user)
+                    ..TokenRequest::new(Product::Atom, TENANT, user)
                 };
                 let token = minter.mint(request, now.as_secs());
                 token.map_err(|e| TargetError(e.to_string()))
@@ -125,7 +125,7 @@ fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetEr
 fn data_dir(path: &Path) -> Result<(Tokens, [u8; 32]), TargetError> {
     let dir = DataDir::open(path).map_err(|e| TargetError(e.to_string()))?;
     let pin = parse_pin(&dir.certificate_pin().to_string()).map_err(TargetError)?;
-    Ok((Tokens::Minted(Box::new(Minter::new(&dir))), pin))
+    Ok((Tokens::Minted(Box::new(dir.minter())), pin))
 }
 
 fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {

@@ -57,7 +57,7 @@ fn anything_else_is_not_there() {
 #[test]
 fn a_large_head_is_refused() {
     let (_handle, addr, _) = start();
-    let head = format!("GET / HTTP/1.1\r\nx: {}\r\n", "a".repeat(MAX_HEAD_BYTES));
+    let head = format!("GET / HTTP/1.1\r\nx: {}\r\n", "a".repeat(limits::HTTP_HEAD_BYTES));
     let mut client = Client::connect(addr).unwrap();
     client.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];
@@ -69,10 +69,10 @@ fn a_large_head_is_refused() {
 fn a_silent_client_is_cut_and_holds_nobody_up() {
     let (_handle, addr, _) = start();
     let mut silent: Vec<_> =
-        (0..MAX_CONNECTIONS - 1).map(|_| Client::connect(addr).unwrap()).collect();
+        (0..limits::HTTP_CONNECTIONS - 1).map(|_| Client::connect(addr).unwrap()).collect();
     assert!(fetch(addr, "/health/live").starts_with("HTTP/1.1 200"));
     let last = &mut silent[0];
-    last.set_read_timeout(Some(CONNECTION_TIME + Duration::from_secs(5))).unwrap();
+    last.set_read_timeout(Some(limits::HTTP_CONNECTION_TIME + Duration::from_secs(5))).unwrap();
     let mut rest = Vec::new();
     last.read_to_end(&mut rest).unwrap();
 }

@@ -4,27 +4,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use nucleus_core::fanout::{FanoutCounters, FanoutInput, LinkEvent, OpenLink};
+use nucleus_core::ids::{RoomId, SessionId};
 use nucleus_net::Waker;
 use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{OpenLink, RoomId, ShardCommand, ShardCounters};
-use crate::room::Seat;
-use crate::room::task::RoomInput;
-use crate::session::queue::Sender;
+use crate::queue::Sender;
+
+/// Takes what happens to a room's links to the room, without waiting.
+pub type LinkEvents = Box<dyn Fn(SessionId, LinkEvent) -> Posted + Send>;
+
+/// What became of an event that was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// The room has it, or is over.
+    Done,
+    /// The room's mailbox is full.
+    Full,
+}
 
 /// What the session side posts to a shard's thread.
 pub enum ShardMail {
-    /// A room begins: its events go to this mailbox.
-    RoomOpened(RoomId, mpsc::Sender<RoomInput>),
+    /// A room begins, and hears of its links by this.
+    RoomOpened(RoomId, LinkEvents),
     /// A room is over.
     RoomClosed(RoomId),
     /// A link for a session, with the mailbox that takes its datagrams while the session carries
     /// them.
     OpenLink(Box<OpenLink>, Option<Sender<(Instant, Bytes)>>),
-    /// For the core.
-    Command(ShardCommand),
+    /// For the fan-out.
+    Command(FanoutInput),
     /// End the thread.
     Stop,
 }
@@ -34,7 +45,7 @@ pub struct SessionDatagram {
     /// The peer's room.
     pub room: RoomId,
     /// Whose session.
-    pub seat: Seat,
+    pub session: SessionId,
     /// The link's id and the body; nothing: the session has heard the peer otherwise.
     pub bytes: Bytes,
 }
@@ -53,7 +64,7 @@ pub struct ShardHandle {
 /// A shard's figures, published by its thread a few times a second.
 #[derive(Default)]
 pub struct Published {
-    pub(super) counters: [AtomicU64; ShardCounters::NAMES.len()],
+    pub(super) counters: [AtomicU64; FanoutCounters::NAMES.len()],
     /// Links alive.
     pub links: AtomicU64,
     /// Links whose client has fallen back to QUIC datagrams.
@@ -69,24 +80,15 @@ pub struct Published {
 }
 
 impl Published {
-    /// Values in the order of [`ShardCounters::NAMES`].
+    /// Values in the order of [`FanoutCounters::NAMES`].
     pub fn counters(&self) -> impl Iterator<Item = u64> {
         self.counters.iter().map(|c| c.load(Ordering::Relaxed))
     }
 }
 
 impl ShardHandle {
-    /// Nobody reads what is posted to it.
-    #[cfg(test)]
-    pub(crate) fn of_no_shard() -> Self {
-        let (mail, _) = mpsc::channel(1);
-        let (datagrams, _) = mpsc::channel(1);
-        let waker = Waker::new().unwrap();
-        Self { mail, datagrams, waker, rooms: AtomicUsize::new(0), published: Arc::default() }
-    }
-
     /// Posts a command; waits while the mailbox is full.
-    pub async fn send(&self, command: ShardCommand) {
+    pub async fn send(&self, command: FanoutInput) {
         self.post(ShardMail::Command(command)).await;
     }
 

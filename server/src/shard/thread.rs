@@ -1,4 +1,4 @@
-//! The thread that drives one shard: socket in, core, socket out. No lock, no await, no allocation
+//! The thread that drives one shard: socket in, fan-out, socket out. No lock, no await, no allocation
 //! on the way of a pose over the realtime port.
 
 use std::collections::HashMap;
@@ -8,27 +8,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nucleus_core::fanout::{
+    Fanout, FanoutConfig, FanoutInput, FanoutOutput, LinkEvent, OpenLink, Outbox,
+};
+use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_core::limits;
 use nucleus_net::{Clock, RecvBatch, SendBatch, UdpSocket, Waker};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::handle::{Published, SessionDatagram, ShardHandle, ShardMail};
-use super::strays::{Belongs, Mailbox, Neighbours, Stray};
-use super::{LinkNews, PeerId, RoomId, Shard, ShardCommand, ShardConfig, ShardEvent};
-use crate::limits;
-use crate::room::task::RoomInput;
-use crate::session::queue::Sender;
+use super::handle::{LinkEvents, Posted, Published, SessionDatagram, ShardHandle, ShardMail};
+use super::misdirected::{Belongs, Mailbox, Misdirected, Neighbours};
+use crate::queue::{Pushed, Sender};
 
 /// Starts the thread of one shard on `socket`.
 pub fn spawn(
-    config: ShardConfig,
+    config: FanoutConfig,
     socket: UdpSocket,
     clock: Clock,
-    (neighbours, Mailbox { strays, waker }): (Arc<Neighbours>, Mailbox),
+    neighbours: Arc<Neighbours>,
+    mailbox: Mailbox,
     core: Option<usize>,
 ) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
+    let Mailbox { misdirected, waker } = mailbox;
     let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
     let (datagrams, session_datagrams) = mpsc::channel(limits::SHARD_SESSION_DATAGRAMS);
     let published = Arc::new(Published::default());
@@ -42,9 +46,10 @@ pub fn spawn(
     let name = format!("shard-{}", config.index);
     let thread = ShardThread {
         index: config.index,
-        shard: Shard::new(config, neighbours.clone()),
+        fanout: Fanout::new(config),
+        outbox: Outbox::default(),
         neighbours,
-        strays,
+        misdirected,
         socket,
         clock,
         mailbox,
@@ -82,22 +87,31 @@ struct Carrier {
     mailbox: Sender<(Instant, Bytes)>,
 }
 
+/// An event that its room had no place for yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Undelivered {
+    room: RoomId,
+    session: SessionId,
+    event: LinkEvent,
+}
+
 struct ShardThread {
     index: u8,
-    shard: Shard,
+    fanout: Fanout,
+    outbox: Outbox,
     neighbours: Arc<Neighbours>,
-    strays: mpsc::Receiver<Stray>,
+    misdirected: mpsc::Receiver<Misdirected>,
     socket: UdpSocket,
     clock: Clock,
     mailbox: mpsc::Receiver<ShardMail>,
     session_datagrams: mpsc::Receiver<SessionDatagram>,
     waker: Waker,
     published: Arc<Published>,
-    rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
+    rooms: HashMap<RoomId, LinkEvents>,
     /// Where datagrams go whose client has fallen back, one for each link.
     sessions: HashMap<(RoomId, PeerId), Carrier>,
-    /// Events that their room had no place for yet: at most a few a link.
-    undelivered: VecDeque<ShardEvent>,
+    /// At most a few a link.
+    undelivered: VecDeque<Undelivered>,
     send_failures: u64,
     publish_at: Time,
     /// When the load was reported last, and the thread's CPU time then, us.
@@ -112,15 +126,15 @@ impl ShardThread {
         loop {
             let received_any = self.drain(&mut received);
             let Some(commands) = self.read_mail() else { return };
-            let handed_in = [commands, self.read_strays(), self.read_session_datagrams()];
+            let handed_in = [commands, self.read_misdirected(), self.read_session_datagrams()];
             let now = self.now();
-            self.shard.handle_timeout(now);
+            self.fanout.flush(now, &mut self.outbox);
             self.send(&mut to_send);
-            self.deliver_events();
+            self.carry_out();
             self.report_load(now);
             self.publish(now);
             // What was left over has had its wake-up.
-            if handed_in.iter().all(|count| *count < limits::COMMANDS_PER_TURN) {
+            if handed_in.iter().all(|count| *count < limits::SHARD_MAIL_PER_TURN) {
                 self.wait(now, received_any || handed_in != [0; 3]);
             }
         }
@@ -132,19 +146,19 @@ impl ShardThread {
 
     /// Empties the socket, within bounds; whether anything was there.
     fn drain(&mut self, batch: &mut RecvBatch) -> bool {
-        let (shard, neighbours, index) = (&mut self.shard, &self.neighbours, self.index);
+        let (fanout, neighbours, index) = (&mut self.fanout, &self.neighbours, self.index);
         for turn in 0..limits::DRAINS_PER_TURN {
             match self.socket.recv(batch) {
                 Ok(0) => return turn > 0,
                 Ok(_) => batch.for_each(|datagram| {
                     match neighbours.sort(index, &datagram) {
                         Belongs::Here => {}
-                        Belongs::HandedOver => return shard.counters.handed_over += 1,
-                        Belongs::Dropped => return shard.counters.strays_dropped += 1,
+                        Belongs::HandedOver => return fanout.counters.handed_over += 1,
+                        Belongs::Dropped => return fanout.counters.strays_dropped += 1,
                     }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);
-                    shard.handle_input(arrived, path, datagram.ecn, datagram.data);
+                    fanout.handle_datagram(arrived, path, datagram.ecn, datagram.data);
                 }),
                 Err(error) => {
                     tracing::debug!(%error, "receive failed");
@@ -159,39 +173,31 @@ impl ShardThread {
     }
 
     /// How many there were, within bounds.
-    fn read_strays(&mut self) -> usize {
-        for count in 0..limits::COMMANDS_PER_TURN {
-            let Ok(mut stray) = self.strays.try_recv() else { return count };
-            self.shard.handle_input(stray.arrived, stray.path, stray.ecn, &mut stray.bytes);
+    fn read_misdirected(&mut self) -> usize {
+        for count in 0..limits::SHARD_MAIL_PER_TURN {
+            let Ok(Misdirected { arrived, path, ecn, mut bytes }) = self.misdirected.try_recv()
+            else {
+                return count;
+            };
+            self.fanout.handle_datagram(arrived, path, ecn, &mut bytes);
         }
-        limits::COMMANDS_PER_TURN
+        limits::SHARD_MAIL_PER_TURN
     }
 
     /// How much there was, within bounds; `None` when the thread is to end.
     fn read_mail(&mut self) -> Option<usize> {
-        for count in 0..limits::COMMANDS_PER_TURN {
+        for count in 0..limits::SHARD_MAIL_PER_TURN {
             match self.mailbox.try_recv() {
-                Ok(ShardMail::OpenLink(open, session)) => {
-                    let whose = (open.room, open.seat.peer);
-                    match session {
-                        Some(mailbox) => {
-                            let carrier = Carrier { session: open.seat.session, mailbox };
-                            self.sessions.insert(whose, carrier);
-                        }
-                        None => drop(self.sessions.remove(&whose)),
-                    }
-                    let now = self.now();
-                    self.shard.handle_command(now, ShardCommand::OpenLink(open));
-                }
+                Ok(ShardMail::OpenLink(open, session)) => self.open_link(open, session),
                 Ok(ShardMail::Command(command)) => {
-                    if let ShardCommand::CloseLink { room, peer } = command {
+                    if let FanoutInput::CloseLink { room, peer } = command {
                         self.sessions.remove(&(room, peer));
                     }
                     let now = self.now();
-                    self.shard.handle_command(now, command);
+                    self.fanout.handle(now, command);
                 }
-                Ok(ShardMail::RoomOpened(room, mailbox)) => {
-                    self.rooms.insert(room, mailbox);
+                Ok(ShardMail::RoomOpened(room, events)) => {
+                    self.rooms.insert(room, events);
                 }
                 Ok(ShardMail::RoomClosed(room)) => {
                     self.rooms.remove(&room);
@@ -202,35 +208,48 @@ impl ShardThread {
                 Err(mpsc::error::TryRecvError::Empty) => return Some(count),
             }
         }
-        Some(limits::COMMANDS_PER_TURN)
+        Some(limits::SHARD_MAIL_PER_TURN)
+    }
+
+    fn open_link(&mut self, open: Box<OpenLink>, session: Option<Sender<(Instant, Bytes)>>) {
+        let whose = (open.room, open.session.peer);
+        match session {
+            Some(mailbox) => {
+                let carrier = Carrier { session: open.session.session, mailbox };
+                self.sessions.insert(whose, carrier);
+            }
+            None => drop(self.sessions.remove(&whose)),
+        }
+        let now = self.now();
+        self.fanout.handle(now, FanoutInput::OpenLink(open));
     }
 
     /// How many there were, within bounds.
     fn read_session_datagrams(&mut self) -> usize {
         let now = self.now();
-        for count in 0..limits::COMMANDS_PER_TURN {
-            let Ok(SessionDatagram { room, seat, bytes }) = self.session_datagrams.try_recv()
+        for count in 0..limits::SHARD_MAIL_PER_TURN {
+            let Ok(SessionDatagram { room, session, bytes }) = self.session_datagrams.try_recv()
             else {
                 return count;
             };
             if bytes.is_empty() {
-                self.shard.handle_alive(now, room, seat);
+                self.fanout.handle(now, FanoutInput::Active { room, session });
             } else {
-                self.shard.handle_session_input(now, room, seat, &bytes);
+                self.fanout.handle_session_datagram(now, room, session, &bytes);
             }
         }
-        limits::COMMANDS_PER_TURN
+        limits::SHARD_MAIL_PER_TURN
     }
 
     fn send(&mut self, batch: &mut SendBatch) {
-        let outbox = &self.shard.outbox;
+        let outbox = &self.outbox;
         let queued = Instant::now();
         for t in &outbox.session_transmits {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
             let datagram = (queued, bytes);
-            if session.is_none_or(|session| session.mailbox.push(datagram).is_err()) {
-                self.shard.counters.session_datagrams_dropped += 1;
+            if session.is_none_or(|session| session.mailbox.push(datagram) != Pushed::Queued) {
+                self.fanout.counters.session_datagrams_dropped += 1;
             }
         }
         for t in &outbox.transmits {
@@ -243,21 +262,31 @@ impl ShardThread {
         if !batch.is_empty() {
             self.send_failures += send_batch(&mut self.socket, batch);
         }
-        self.shard.outbox.clear();
+        self.outbox.clear();
     }
 
-    fn deliver_events(&mut self) {
-        while let Some(event) = self.shard.poll_event() {
-            if event.what == LinkNews::Refused {
-                let whose = (event.room, event.seat.peer);
-                let session = event.seat.session;
-                if self.sessions.get(&whose).is_some_and(|carrier| carrier.session == session) {
-                    self.sessions.remove(&whose);
+    /// Carries out what the fan-out wants others to know.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.fanout.poll() {
+            match output {
+                FanoutOutput::IdsBorn(ids) => self.neighbours.born(ids),
+                FanoutOutput::IdsDied(ids) => self.neighbours.died(ids),
+                FanoutOutput::Link { room, session, event } => {
+                    if event == LinkEvent::Refused {
+                        self.forget_carrier(room, session);
+                    }
+                    self.undelivered.push_back(Undelivered { room, session, event });
                 }
             }
-            self.undelivered.push_back(event);
         }
         deliver(&mut self.undelivered, &self.rooms);
+    }
+
+    fn forget_carrier(&mut self, room: RoomId, session: SessionId) {
+        let whose = (room, session.peer);
+        if self.sessions.get(&whose).is_some_and(|carrier| carrier.session == session.session) {
+            self.sessions.remove(&whose);
+        }
     }
 
     fn report_load(&mut self, now: Time) {
@@ -267,7 +296,7 @@ impl ShardThread {
         }
         let used = nucleus_net::thread_cpu_micros();
         let share = used.saturating_sub(self.cpu_used) as f32 / elapsed.as_micros() as f32;
-        self.shard.report_load(share);
+        self.fanout.handle(now, FanoutInput::Load(share));
         (self.load_since, self.cpu_used) = (now, used);
     }
 
@@ -276,13 +305,13 @@ impl ShardThread {
             return;
         }
         self.publish_at = now + PUBLISH_INTERVAL;
-        let values = self.shard.counters.values();
+        let values = self.fanout.counters.values();
         for (published, value) in self.published.counters.iter().zip(values) {
             published.store(value, Ordering::Relaxed);
         }
-        self.published.links.store(self.shard.links() as u64, Ordering::Relaxed);
-        self.published.on_fallback.store(self.shard.on_fallback() as u64, Ordering::Relaxed);
-        let tick = self.shard.tick().as_micros() as u64;
+        self.published.links.store(self.fanout.links() as u64, Ordering::Relaxed);
+        self.published.on_fallback.store(self.fanout.on_fallback() as u64, Ordering::Relaxed);
+        let tick = self.fanout.tick().as_micros() as u64;
         self.published.tick_micros.store(tick, Ordering::Relaxed);
         self.published.send_failures.store(self.send_failures, Ordering::Relaxed);
         if let Ok(drops) = self.socket.kernel_drops() {
@@ -293,9 +322,9 @@ impl ShardThread {
     /// With traffic that may wait the thread sleeps and takes what has gathered: waking for each
     /// datagram costs about a tenth of a core more. Otherwise it waits for the socket or the mailbox.
     fn wait(&mut self, began: Time, busy: bool) {
-        let due = self.shard.deadline().unwrap_or(Time::MAX);
+        let due = self.fanout.deadline().unwrap_or(Time::MAX);
         let drain = began + limits::DRAIN_INTERVAL;
-        let turn = self.shard.turn();
+        let turn = self.fanout.turn();
         if (busy || due <= drain) && !turn.is_zero() {
             let until = due.clamp(began + turn, drain);
             nucleus_net::sleep_until(until.as_micros());
@@ -312,23 +341,19 @@ impl ShardThread {
 }
 
 /// Posts what the rooms have a place for; the rest waits, but for hints.
-fn deliver(
-    undelivered: &mut VecDeque<ShardEvent>,
-    rooms: &HashMap<RoomId, mpsc::Sender<RoomInput>>,
-) {
+fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, LinkEvents>) {
     let mut full = Vec::new();
-    undelivered.retain(|event| {
+    undelivered.retain(|Undelivered { room, session, event }| {
         // Each link gives one a second, for as long as its peer likes.
-        let hint = matches!(event.what, LinkNews::Throttled(_));
+        let hint = matches!(event, LinkEvent::Throttled(_));
         // A room's events stay in order: behind one that must wait, all of them do.
-        if full.contains(&event.room) {
+        if full.contains(room) {
             return !hint;
         }
-        let Some(room) = rooms.get(&event.room) else { return false };
-        let sent = room.try_send(RoomInput::Link(event.seat, event.what));
-        let wait = matches!(sent, Err(mpsc::error::TrySendError::Full(_))) && !hint;
+        let Some(post) = rooms.get(room) else { return false };
+        let wait = post(*session, *event) == Posted::Full && !hint;
         if wait {
-            full.push(event.room);
+            full.push(*room);
         }
         wait
     });
@@ -346,26 +371,28 @@ fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::Seat;
 
     /// However long a room is busy: what it will be told stays a few for each link.
     #[test]
     fn a_busy_room_is_told_no_hints() {
         let (sender, mut mailbox) = mpsc::channel(1);
-        let rooms = HashMap::from([(RoomId(1), sender)]);
-        let seat = Seat { peer: PeerId(1), session: 1 };
-        let event = |what| ShardEvent { room: RoomId(1), seat, what };
-        let mut undelivered = VecDeque::from([LinkNews::Heard, LinkNews::Quiet].map(event));
+        let post = move |_, event| match sender.try_send(event) {
+            Err(mpsc::error::TrySendError::Full(_)) => Posted::Full,
+            _ => Posted::Done,
+        };
+        let rooms = HashMap::from([(RoomId(1), Box::new(post) as LinkEvents)]);
+        let session = SessionId { peer: PeerId(1), session: 1 };
+        let undelivered = |event| Undelivered { room: RoomId(1), session, event };
+        let mut waiting = VecDeque::from([LinkEvent::Active, LinkEvent::Idle].map(undelivered));
         for _ in 0..1_000 {
-            undelivered.push_back(event(LinkNews::Throttled(1)));
-            deliver(&mut undelivered, &rooms);
+            waiting.push_back(undelivered(LinkEvent::Throttled(1)));
+            deliver(&mut waiting, &rooms);
         }
-        assert_eq!(undelivered, [event(LinkNews::Quiet)]);
-        for expected in [LinkNews::Heard, LinkNews::Quiet] {
-            let Ok(RoomInput::Link(_, what)) = mailbox.try_recv() else { panic!("nothing came") };
-            assert_eq!(what, expected);
-            deliver(&mut undelivered, &rooms);
+        assert_eq!(waiting, [undelivered(LinkEvent::Idle)]);
+        for expected in [LinkEvent::Active, LinkEvent::Idle] {
+            assert_eq!(mailbox.try_recv(), Ok(expected));
+            deliver(&mut waiting, &rooms);
         }
-        assert!(undelivered.is_empty() && mailbox.try_recv().is_err());
+        assert!(waiting.is_empty() && mailbox.try_recv().is_err());
     }
 }

@@ -1,8 +1,10 @@
 //! Reading claims that a valid signature covers but nobody has checked yet.
 
+use nucleus_core::ids::{Product, RoomPattern};
+use nucleus_core::limits;
 use serde_json::{Map, Value};
 
-use super::{Admission, App, DEFAULT_ROLE, LEEWAY_S, MAX_GRANTS, RoomPattern, TokenError};
+use super::{Admission, DEFAULT_ROLE, LEEWAY_S, TokenError};
 
 /// Longest tenant, role and grant (bytes).
 pub(super) const MAX_SHORT: usize = 64;
@@ -20,7 +22,7 @@ pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<Admission,
         name: text(claims, "name", MAX_LONG)?.unwrap_or_else(|| user.clone()),
         user,
         tenant: required_text(claims, "tenant", MAX_SHORT)?,
-        app: app(claims)?,
+        product: product(claims)?,
         room: room(claims)?,
         role: text(claims, "role", MAX_SHORT)?.unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
         grants: grants(claims)?,
@@ -61,11 +63,11 @@ fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
     if named { Ok(()) } else { Err(TokenError::WrongAudience) }
 }
 
-fn app(claims: &Raw) -> Result<App, TokenError> {
+fn product(claims: &Raw) -> Result<Product, TokenError> {
     match claims.get("app").map(Value::as_str) {
         None => Err(TokenError::MissingClaim("app")),
-        Some(Some("atom")) => Ok(App::Atom),
-        Some(Some("assist")) => Ok(App::Assist),
+        Some(Some("atom")) => Ok(Product::Atom),
+        Some(Some("assist")) => Ok(Product::Assist),
         Some(_) => Err(TokenError::BadClaim("app")),
     }
 }
@@ -81,7 +83,7 @@ fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
     const BAD: TokenError = TokenError::BadClaim("grants");
     match claims.get("grants") {
         None => Ok(Vec::new()),
-        Some(Value::Array(list)) if list.len() <= MAX_GRANTS => {
+        Some(Value::Array(list)) if list.len() <= limits::TOKEN_GRANTS => {
             let grant = |value: &Value| {
                 value.as_str().filter(|text| fits(text, MAX_SHORT)).map(str::to_owned)
             };

@@ -8,8 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::config::{TokenAlgorithm, Tokens};
-use crate::data_dir::DataDir;
+use super::settings::{OwnKey, TokenAlgorithm, Tokens};
 
 /// Shortest HS256 secret (bytes): shorter than the hash, it could be guessed (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
@@ -29,7 +28,7 @@ pub enum TokenKeyError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// No file is configured; [`crate::config::Config::load`] refuses that before.
+    /// No file is configured; the configuration is refused for that before.
     #[error("tokens: no key file is configured for {0}")]
     Missing(TokenAlgorithm),
     /// The file holds something else.
@@ -49,7 +48,7 @@ pub enum TokenKeyError {
         /// The file.
         path: PathBuf,
     },
-    /// The data directory's own key; [`DataDir::open`] refuses that before.
+    /// The data directory's own key, which is refused for that before.
     #[error("tokens: the data directory's signing key is not an Ed25519 key")]
     Development,
 }
@@ -60,9 +59,9 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn development(data: &DataDir) -> Result<Self, TokenKeyError> {
+    pub(super) fn development(own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
         let pair =
-            Ed25519KeyPair::from_pkcs8(data.token_key()).map_err(|_| TokenKeyError::Development)?;
+            Ed25519KeyPair::from_pkcs8(own.signing_key).map_err(|_| TokenKeyError::Development)?;
         let decoding = DecodingKey::from_ed_der(pair.public_key().as_ref());
         Ok(Self { algorithm: Algorithm::EdDSA, decoding })
     }

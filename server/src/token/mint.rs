@@ -6,11 +6,13 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use nucleus_core::ids::{Product, RoomPattern};
+use nucleus_core::limits;
 use thiserror::Error;
 
 use super::claims::{MAX_LONG, MAX_SHORT, fits};
-use super::{App, Claims, DEFAULT_ROLE, MAX_GRANTS, MAX_TOKEN_BYTES, RoomPattern};
-use crate::data_dir::DataDir;
+use super::settings::OwnKey;
+use super::{Claims, DEFAULT_ROLE};
 
 /// Longest time to live of a token made here: whoever needs more has a web server.
 const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
@@ -26,7 +28,7 @@ pub struct Minter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The product.
-    pub app: App,
+    pub product: Product,
     /// The tenant, 1 to 64 bytes.
     pub tenant: String,
     /// The user, 1 to 128 bytes.
@@ -45,9 +47,9 @@ pub struct TokenRequest {
 
 impl TokenRequest {
     /// A plain member of every room of `tenant`, for an hour.
-    pub fn new(app: App, tenant: impl Into<String>, user: impl Into<String>) -> Self {
+    pub fn new(product: Product, tenant: impl Into<String>, user: impl Into<String>) -> Self {
         Self {
-            app,
+            product,
             tenant: tenant.into(),
             user: user.into(),
             name: None,
@@ -71,14 +73,11 @@ pub enum MintError {
 }
 
 impl Minter {
-    /// Takes key, audience and pin of `data`.
+    /// Signs with a server's own key. `pin` is the SHA-256 of its certificate, base64url.
     #[must_use]
-    pub fn new(data: &DataDir) -> Self {
-        Self {
-            key: EncodingKey::from_ed_der(data.token_key()),
-            audience: data.server_id().to_string(),
-            pin: data.certificate_pin().to_base64url(),
-        }
+    pub fn new(own: &OwnKey<'_>, pin: String) -> Self {
+        let key = EncodingKey::from_ed_der(own.signing_key);
+        Self { key, audience: own.server_id.to_owned(), pin }
     }
 
     /// A signed token, valid from `now_unix` (seconds since 1970) for the time asked for.
@@ -92,7 +91,7 @@ impl Minter {
             pin: Some(self.pin.clone()),
             sub: request.user,
             tenant: request.tenant,
-            app: request.app,
+            product: request.product,
             room: request.room,
             role: request.role,
             grants: request.grants,
@@ -100,7 +99,10 @@ impl Minter {
         };
         let token = encode(&Header::new(Algorithm::EdDSA), &claims, &self.key)
             .map_err(|_| MintError::Signing)?;
-        ensure(token.len() <= MAX_TOKEN_BYTES, "it would be longer than 4096 bytes: grant less")?;
+        ensure(
+            token.len() <= limits::TOKEN_BYTES,
+            "it would be longer than 4096 bytes: grant less",
+        )?;
         Ok(token)
     }
 }
@@ -121,7 +123,7 @@ fn check(request: &TokenRequest) -> Result<(), MintError> {
     ensure(optional(&request.name), "--name takes 1 to 128 bytes")?;
     ensure(optional(&request.room), "--room takes 1 to 128 bytes")?;
     ensure(request.room.as_ref().is_none_or(pattern), "--room takes a `*` only at its end")?;
-    ensure(request.grants.len() <= MAX_GRANTS, "--grant may be given 32 times at most")?;
+    ensure(request.grants.len() <= limits::TOKEN_GRANTS, "--grant may be given 32 times at most")?;
     ensure(all_fit(&request.grants), "--grant takes 1 to 64 bytes")?;
     let ttl = Duration::from_secs(1)..=MAX_TTL;
     ensure(ttl.contains(&request.ttl), "--ttl takes 1s to 366d")

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use nucleus_core::limits;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Config, TokenAlgorithm, Tokens};
-use crate::data_dir::DataDir;
+use crate::start::data_dir::DataDir;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -22,7 +22,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let temp = tempfile::tempdir().unwrap();
     let data = DataDir::open(&temp.path().join("data")).unwrap();
-    let verifier = Verifier::new(&Config::default(), &data).unwrap();
+    let verifier = Verifier::new(None, &data.own_key()).unwrap();
     Fixture { _temp: temp, data, verifier }
 }
 
@@ -35,7 +35,7 @@ impl Fixture {
     }
 
     fn sign(&self, claims: &Value) -> String {
-        let key = EncodingKey::from_ed_der(self.data.token_key());
+        let key = EncodingKey::from_ed_der(self.data.own_key().signing_key);
         encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
     }
 
@@ -59,12 +59,12 @@ fn what_is_minted_is_admitted() {
         room: Some("lab-*".to_owned()),
         role: "trainer".to_owned(),
         grants: vec!["kick".to_owned()],
-        ..TokenRequest::new(App::Assist, "acme", "ada")
+        ..TokenRequest::new(Product::Assist, "acme", "ada")
     };
-    let token = Minter::new(&f.data).mint(request, NOW).unwrap();
+    let token = f.data.minter().mint(request, NOW).unwrap();
     let admission = f.verifier.verify(&token, NOW).unwrap();
     assert_eq!((&*admission.user, &*admission.name), ("ada", "Ada L."));
-    assert_eq!((&*admission.tenant, admission.app), ("acme", App::Assist));
+    assert_eq!((&*admission.tenant, admission.product), ("acme", Product::Assist));
     assert_eq!(admission.room, RoomPattern::Prefix("lab-".to_owned()));
     assert_eq!((&*admission.role, &*admission.grants), ("trainer", &["kick".to_owned()][..]));
 }
@@ -72,7 +72,7 @@ fn what_is_minted_is_admitted() {
 #[test]
 fn a_minted_token_carries_the_pin() {
     let f = fixture();
-    let token = Minter::new(&f.data).mint(TokenRequest::new(App::Atom, "t", "u"), NOW).unwrap();
+    let token = f.data.minter().mint(TokenRequest::new(Product::Atom, "t", "u"), NOW).unwrap();
     let body = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(claims["pin"], f.data.certificate_pin().to_base64url());
@@ -117,7 +117,7 @@ fn a_wrongly_typed_claim_is_never_absent() {
         ("room", json!(null)),
         ("grants", json!("kick")),
         ("grants", json!([1])),
-        ("grants", json!(vec!["g"; MAX_GRANTS + 1])),
+        ("grants", json!(vec!["g"; limits::TOKEN_GRANTS + 1])),
     ] {
         assert_eq!(f.verify_with(key, value.clone()), Err(TokenError::BadClaim(key)), "{value}");
     }
@@ -189,7 +189,7 @@ fn alg_none_is_refused() {
 fn a_public_key_is_no_shared_secret() {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
     let f = fixture();
-    let pair = Ed25519KeyPair::from_pkcs8(f.data.token_key()).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(f.data.own_key().signing_key).unwrap();
     let key = EncodingKey::from_secret(pair.public_key().as_ref());
     let token = encode(&Header::new(Algorithm::HS256), &f.claims(), &key).unwrap();
     assert_eq!(f.verifier.verify(&token, NOW), Err(TokenError::WrongAlgorithm));
@@ -220,7 +220,7 @@ fn what_is_no_jwt_is_malformed() {
     let f = fixture();
     let own = f.sign(&f.claims());
     let critical = forge(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &f.claims(), "AA");
-    let long = format!("{own}{}", "A".repeat(MAX_TOKEN_BYTES));
+    let long = format!("{own}{}", "A".repeat(limits::TOKEN_BYTES));
     let no_alg = forge(&json!({}), &f.claims(), "AA");
     let no_object = f.sign(&json!([1, 2]));
     let dots = format!("{own}.AA");
@@ -229,17 +229,16 @@ fn what_is_no_jwt_is_malformed() {
     }
 }
 
-fn configured(dir: &Path, algorithm: TokenAlgorithm, key: &[u8]) -> Config {
+fn configured(dir: &Path, algorithm: TokenAlgorithm, key: &[u8]) -> Tokens {
     let path = dir.join("key");
     fs::write(&path, key).unwrap();
     let secret = algorithm == TokenAlgorithm::HS256;
-    let tokens = Tokens {
+    Tokens {
         algorithm,
         public_key_file: (!secret).then(|| path.clone()),
         secret_file: secret.then_some(path),
         audience: Some("relay.example".to_owned()),
-    };
-    Config { tokens: Some(tokens), ..Config::default() }
+    }
 }
 
 #[test]
@@ -251,8 +250,8 @@ fn a_configured_key_replaces_the_development_key() {
         (TokenAlgorithm::EdDSA, Algorithm::EdDSA, &rcgen::PKCS_ED25519),
     ] {
         let pair = rcgen::KeyPair::generate_for(kind).unwrap();
-        let config = configured(dir.path(), algorithm, pair.public_key_pem().as_bytes());
-        let verifier = Verifier::new(&config, &f.data).unwrap();
+        let tokens = configured(dir.path(), algorithm, pair.public_key_pem().as_bytes());
+        let verifier = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap();
         let key = match jwt {
             Algorithm::ES256 => EncodingKey::from_ec_der(pair.serialized_der()),
             _ => EncodingKey::from_ed_der(pair.serialized_der()),
@@ -278,8 +277,8 @@ fn a_key_of_another_kind_is_refused() {
         (TokenAlgorithm::EdDSA, ed.serialize_pem()),
         (TokenAlgorithm::EdDSA, "no key".to_owned()),
     ] {
-        let config = configured(dir.path(), algorithm, pem.as_bytes());
-        let error = Verifier::new(&config, &f.data).unwrap_err();
+        let tokens = configured(dir.path(), algorithm, pem.as_bytes());
+        let error = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap_err();
         assert!(matches!(error, TokenKeyError::NotAPublicKey { .. }), "{error}");
     }
 }
@@ -289,8 +288,8 @@ fn guessable_secrets_are_refused() {
     let f = fixture();
     let dir = tempfile::tempdir().unwrap();
     let good = "k9X2vB7mQ4tL1zR8wN5cJ3hF6sD0pGyA\n";
-    let config = configured(dir.path(), TokenAlgorithm::HS256, good.as_bytes());
-    let verifier = Verifier::new(&config, &f.data).unwrap();
+    let tokens = configured(dir.path(), TokenAlgorithm::HS256, good.as_bytes());
+    let verifier = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap();
     let mut claims = f.claims();
     claims["aud"] = json!("relay.example");
     let key = EncodingKey::from_secret(good.trim_end().as_bytes());
@@ -303,8 +302,8 @@ fn guessable_secrets_are_refused() {
         "ChangeMe-ChangeMe-0123456789-abcdef",
         "00000000000000000000000000000000",
     ] {
-        let config = configured(dir.path(), TokenAlgorithm::HS256, weak.as_bytes());
-        let error = Verifier::new(&config, &f.data).unwrap_err();
+        let tokens = configured(dir.path(), TokenAlgorithm::HS256, weak.as_bytes());
+        let error = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap_err();
         assert!(matches!(error, TokenKeyError::WeakSecret { .. }), "{weak}");
     }
 }
@@ -312,8 +311,8 @@ fn guessable_secrets_are_refused() {
 #[test]
 fn the_minter_makes_nothing_the_server_would_refuse() {
     let f = fixture();
-    let minter = Minter::new(&f.data);
-    let plain = || TokenRequest::new(App::Atom, "acme", "ada");
+    let minter = f.data.minter();
+    let plain = || TokenRequest::new(Product::Atom, "acme", "ada");
     for request in [
         TokenRequest { tenant: String::new(), ..plain() },
         TokenRequest { user: "a\tb".to_owned(), ..plain() },
@@ -321,7 +320,7 @@ fn the_minter_makes_nothing_the_server_would_refuse() {
         TokenRequest { role: "r".repeat(65), ..plain() },
         TokenRequest { ttl: Duration::ZERO, ..plain() },
         TokenRequest { ttl: Duration::from_secs(400 * 86_400), ..plain() },
-        TokenRequest { grants: vec!["g".to_owned(); MAX_GRANTS + 1], ..plain() },
+        TokenRequest { grants: vec!["g".to_owned(); limits::TOKEN_GRANTS + 1], ..plain() },
     ] {
         assert!(matches!(minter.mint(request, NOW), Err(MintError::Refused(_))));
     }
@@ -331,7 +330,7 @@ fn the_minter_makes_nothing_the_server_would_refuse() {
 fn debug_shows_no_key() {
     let f = fixture();
     assert_eq!(format!("{:?}", f.verifier), "Verifier { algorithm: EdDSA, .. }");
-    assert!(format!("{:?}", Minter::new(&f.data)).len() < 80);
+    assert!(format!("{:?}", f.data.minter()).len() < 80);
 }
 
 proptest! {

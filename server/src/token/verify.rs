@@ -4,13 +4,13 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
+use nucleus_core::limits;
 use serde_json::Value;
 
 use super::claims::{self, Raw};
 use super::key::{Key, TokenKeyError};
-use super::{Admission, MAX_TOKEN_BYTES, TokenError};
-use crate::config::Config;
-use crate::data_dir::DataDir;
+use super::settings::{OwnKey, Tokens};
+use super::{Admission, TokenError};
 
 /// Checks join tokens against the one key and audience this server trusts.
 pub struct Verifier {
@@ -19,19 +19,23 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Trusts what `[tokens]` names, or in development the data directory's own key.
-    pub fn new(config: &Config, data: &DataDir) -> Result<Self, TokenKeyError> {
-        let (key, audience) = match &config.tokens {
+    /// Trusts what `[tokens]` names, or in development the server's own key.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be read, or is weak.
+    pub fn new(tokens: Option<&Tokens>, own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
+        let (key, audience) = match tokens {
             Some(tokens) => (Key::configured(tokens)?, tokens.audience.clone()),
-            None => (Key::development(data)?, None),
+            None => (Key::development(own)?, None),
         };
-        let audience = audience.unwrap_or_else(|| data.server_id().to_string());
+        let audience = audience.unwrap_or_else(|| own.server_id.to_owned());
         Ok(Self { key, audience })
     }
 
     /// What `token` admits to at `now_unix` (seconds since 1970).
     pub fn verify(&self, token: &str, now_unix: u64) -> Result<Admission, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
+        if token.len() > limits::TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use nucleus_net::{BindOptions, UdpSocket};
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::session::{endpoint, runtime};
-use nucleus_server::tls::Identity;
+use nucleus_server::edge::quic;
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::tls::Identity;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 
 /// The process; it ends when this is dropped.
@@ -66,7 +66,7 @@ pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
     end_with_parent();
     let data = DataDir::open(data_dir).map_err(io::Error::other)?;
     let tls = Identity::development(&data).and_then(Identity::quic).map_err(io::Error::other)?;
-    let config = endpoint::server_config(tls, data.address_token_key());
+    let config = quic::server_config(tls, data.address_token_key()).map_err(io::Error::other)?;
     let socket = UdpSocket::bind(&BindOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         // Of these quinn asks itself.
@@ -75,7 +75,7 @@ pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
         ..BindOptions::default()
     })?;
     let address = socket.local_addr()?;
-    runtime::sessions(threads())?.block_on(async {
+    quic::sessions(threads())?.block_on(async {
         let (socket, quinn) = (socket.into_std(), Arc::new(TokioRuntime));
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, quinn)?;
         announce(address)?;

@@ -11,8 +11,8 @@ use nucleus_client::RoomWish;
 use nucleus_client::session::{Session, SessionOptions, Trust, client_config};
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::token::{App, Minter, TokenRequest};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::token::{Product, TokenRequest};
 use quinn::{ClientConfig, Connection, Endpoint};
 
 /// Clients that share a socket: one each would cost the generator more than the server.
@@ -84,10 +84,10 @@ impl Passes {
     pub(crate) fn new(data_dir: &Path, joins: u32) -> Result<Self, ClientError> {
         let failed = |error: &dyn std::fmt::Display| ClientError::Keys(error.to_string());
         let dir = DataDir::open(data_dir).map_err(|e| failed(&e))?;
-        let minter = Minter::new(&dir);
+        let minter = dir.minter();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let token = |client| {
-            let request = TokenRequest::new(App::Atom, TENANT, format!("h{client}"));
+            let request = TokenRequest::new(Product::Atom, TENANT, format!("h{client}"));
             minter.mint(request, now).map_err(|e| failed(&e))
         };
         let tokens: Vec<String> = (0..WARM_UP + joins).map(token).collect::<Result<_, _>>()?;

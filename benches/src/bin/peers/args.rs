@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use nucleus_server::config::Tick;
+use nucleus_server::start::config::{Tick, parse_tick};
 
 use crate::relay::Task;
 use crate::rooms::Rooms;
@@ -79,7 +79,7 @@ pub(crate) struct RunArgs {
 }
 
 fn tick(text: &str) -> Result<Duration, String> {
-    match text.parse::<Tick>() {
+    match parse_tick(text) {
         Ok(Tick::Fixed(tick)) if tick.subsec_nanos() % 1_000_000 == 0 => Ok(tick),
         _ => Err("write whole milliseconds, 1ms to 50ms".into()),
     }

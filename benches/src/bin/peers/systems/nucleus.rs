@@ -14,8 +14,8 @@ use nucleus_protocol::limits::{HEADER, MAX_BODY};
 use nucleus_protocol::link::{Link, Path, Route};
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
-use nucleus_server::data_dir::DataDir;
-use nucleus_server::token::{App, Minter, TokenRequest};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::token::{Minter, Product, TokenRequest};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -96,7 +96,7 @@ struct Joiner {
 impl Joiner {
     fn new(server: &Embedded, task: Task) -> Result<Self, StartError> {
         let dir = DataDir::open(server.data_dir()).map_err(StartError::client)?;
-        let minter = Minter::new(&dir);
+        let minter = dir.minter();
         let pin = pin_in(&token(&minter, 0)?);
         let pin = pin.ok_or_else(|| StartError::client("the token names no certificate"))?;
         let config = client_config(&Trust::Pin(pin)).map_err(StartError::client)?;
@@ -152,7 +152,7 @@ fn token(minter: &Minter, peer: u32) -> Result<String, StartError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let request = TokenRequest {
         ttl: TOKEN_TTL,
-        ..TokenRequest::new(App::Atom, "peers", format!("p{peer}"))
+        ..TokenRequest::new(Product::Atom, "peers", format!("p{peer}"))
     };
     minter.mint(request, now.as_secs()).map_err(StartError::client)
 }

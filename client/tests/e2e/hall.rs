@@ -1,0 +1,127 @@
+//! Sessions outside rooms, through the client's own API.
+
+use std::time::Duration;
+
+use crate::support::TestServer;
+use nucleus_client::{CallId, Code, ConnectError, EnterOptions, Hall, HallEvent, JoinError, enter};
+use nucleus_server::token::{Product, TokenRequest};
+
+pub(crate) async fn enter_with(server: &TestServer, token: String) -> Hall {
+    enter(EnterOptions::new(server.on.session.to_string(), token)).await.unwrap()
+}
+
+pub(crate) async fn enters(server: &TestServer, user: &str) -> Hall {
+    enter_with(server, server.token(user)).await
+}
+
+/// The first event that `wanted` takes; fails when none comes in ten seconds.
+pub(crate) async fn hears<T>(hall: &Hall, mut wanted: impl FnMut(HallEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            let event = hall.next().await.expect("the hall has closed");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
+}
+
+async fn closed(hall: &Hall) -> Option<Code> {
+    hears(hall, |event| match event {
+        HallEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hall_lives_from_the_first_session_to_the_last() {
+    let server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    assert_eq!((ada.user().as_str(), ada.ring_time()), ("ada", Duration::from_secs(30)));
+    let other = TokenRequest::new(Product::Assist, "tenant", "bo");
+    let bo = enter_with(&server, server.token_with(other)).await;
+    let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_halls"));
+    assert_eq!(counts(), (2.0, 2.0), "a hall is of one product");
+    ada.leave().await;
+    assert_eq!(closed(&ada).await, Some(Code::Left));
+    drop(bo);
+    for _ in 0..100 {
+        if counts() == (0.0, 0.0) {
+            // A new one is made for whoever comes next.
+            enters(&server, "ada").await.leave().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("sessions and halls are left: {:?}", counts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_good_token_does_not_enter() {
+    let server = TestServer::start().await;
+    let address = server.on.session.to_string();
+    let token = server.token("ada");
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    match enter(EnterOptions::new(address, forged)).await {
+        Err(ConnectError::Join(JoinError::Refused { code, .. })) => {
+            assert_eq!(code, Some(Code::TokenSignature));
+        }
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_takes_no_more() {
+    let server = TestServer::with(|config| config.limits.sessions = 1).await;
+    let _ada = enters(&server, "ada").await;
+    let second = enter(EnterOptions::new(server.on.session.to_string(), server.token("bo"))).await;
+    match second {
+        Err(ConnectError::Join(JoinError::Refused { code, retry_after, .. })) => {
+            assert_eq!((code, retry_after.is_some()), (Some(Code::ServerFull), true));
+        }
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_told_and_the_session_comes_back() {
+    let server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    let server = server.restart().await;
+    let code = hears(&ada, |event| match event {
+        HallEvent::Interrupted { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(code.await, Some(Code::ShuttingDown));
+    hears(&ada, |event| (event == HallEvent::Returned).then_some(())).await;
+    assert_eq!(server.metric("nucleus_halls"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_requests_are_read_at_once() {
+    let server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        assert!(ada.accept(CallId(1)).await.is_err());
+    }
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    for _ in 0..10 {
+        assert!(ada.accept(CallId(1)).await.is_err());
+    }
+    assert!(start.elapsed() > Duration::from_millis(600), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_the_session_is_lost_has_left() {
+    let mut server = TestServer::start().await;
+    let ada = enters(&server, "ada").await;
+    server.stop().await.unwrap();
+    hears(&ada, |event| matches!(event, HallEvent::Interrupted { .. }).then_some(())).await;
+    let start = tokio::time::Instant::now();
+    ada.leave().await;
+    assert_eq!(closed(&ada).await, Some(Code::Left));
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}

@@ -1,0 +1,187 @@
+//! What must be refused, with which code, and that nobody else notices.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::support::{TestServer, now_unix, until};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nucleus_client::session::{ConnectError, JoinError, Trust, client_config};
+use nucleus_client::{RoomEvent, connect};
+use nucleus_protocol::session::{Code, Hello, MESSAGE_HEADER, Refuse, stream};
+use nucleus_server::start::config::Config;
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::sockets::{BindError, Sockets};
+use nucleus_server::token::{Product, TokenRequest};
+
+async fn refused(server: &TestServer, token: String) -> Option<Code> {
+    // A token for another server pins another certificate: here only the token is on trial.
+    let pin = Trust::Pin(server.data().certificate_pin().bytes());
+    match connect(server.options(token).trust(pin)).await {
+        Err(ConnectError::Join(JoinError::Refused { code, .. })) => code,
+        Err(other) => panic!("refused otherwise: {other}"),
+        Ok(_) => panic!("let in"),
+    }
+}
+
+fn parts(token: &str) -> Vec<String> {
+    token.split('.').map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_bad_token_has_its_code() {
+    let server = TestServer::start().await;
+    let good = parts(&server.token("eve"));
+    let request = || TokenRequest::new(Product::Atom, "tenant", "eve");
+
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    let unsigned = format!("{none}.{}.", good[1]);
+    assert_eq!(refused(&server, unsigned).await, Some(Code::TokenAlgorithm));
+
+    let claims = URL_SAFE_NO_PAD.decode(&good[1]).unwrap();
+    let claims = String::from_utf8(claims).unwrap().replace("eve", "adm");
+    let forged = format!("{}.{}.{}", good[0], URL_SAFE_NO_PAD.encode(claims), good[2]);
+    assert_eq!(refused(&server, forged).await, Some(Code::TokenSignature));
+
+    let expired = server.data().minter().mint(request(), now_unix() - 7_200).unwrap();
+    assert_eq!(refused(&server, expired).await, Some(Code::TokenExpired));
+
+    let elsewhere = server.token_with(TokenRequest { room: Some("attic".into()), ..request() });
+    assert_eq!(refused(&server, elsewhere).await, Some(Code::RoomNotAllowed));
+
+    assert_eq!(refused(&server, "garbage".into()).await, Some(Code::TokenMalformed));
+
+    // A server that took over the key but has an id of its own.
+    let twin = tempfile::tempdir().unwrap();
+    for file in ["token-key.pem", "tls.pem"] {
+        std::fs::copy(server.dir.path().join(file), twin.path().join(file)).unwrap();
+    }
+    let twin = DataDir::open(twin.path()).unwrap();
+    let misdirected = twin.minter().mint(request(), now_unix()).unwrap();
+    assert_eq!(refused(&server, misdirected).await, Some(Code::TokenAudience));
+
+    assert_eq!(server.metric("nucleus_rooms"), 0.0, "a refused token left a room behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_room_and_a_full_server_say_so() {
+    let server = TestServer::with(|config| config.limits.sessions = 3).await;
+    let small = |user: &str| server.options(server.token(user)).capacity(2);
+    let _first = connect(small("a")).await.unwrap();
+    let _second = connect(small("b")).await.unwrap();
+    assert_eq!(refused(&server, server.token("c")).await, Some(Code::RoomFull));
+    let _third = connect(small("d").room("other")).await.unwrap();
+    assert_eq!(refused(&server, server.token("e")).await, Some(Code::ServerFull));
+}
+
+/// A connection that speaks the protocol by hand.
+async fn raw(server: &TestServer) -> quinn::Connection {
+    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let pin = Trust::Pin(server.data().certificate_pin().bytes());
+    endpoint.set_default_client_config(client_config(&pin).unwrap());
+    endpoint.connect(server.on.session, "localhost").unwrap().await.unwrap()
+}
+
+fn close_code(error: &quinn::ConnectionError) -> Option<Code> {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            Code::from_number(close.error_code.into_inner())
+        }
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_version_is_told_which_are_known() {
+    let server = TestServer::start().await;
+    let connection = raw(&server).await;
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    let hello = Hello { oldest: 9, newest: 11, flags: 0, agent: b"future".to_vec() };
+    send.write_all(&[&[stream::CONTROL][..], &hello.encode()].concat()).await.unwrap();
+    let answer = receive.read_to_end(1_024).await.unwrap();
+    let refuse = Refuse::parse(&answer[MESSAGE_HEADER..]).unwrap();
+    assert_eq!((refuse.code, refuse.oldest, refuse.newest), (Code::Version as u16, 1, 1));
+    assert_eq!(close_code(&connection.closed().await), Some(Code::Version));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_on_the_control_stream_ends_only_its_own_session() {
+    let server = TestServer::start().await;
+    let witness = server.join("witness").await;
+    let huge = [&[stream::CONTROL][..], &[0xff; 8]].concat();
+    let wrong_stream = vec![stream::STATE, 0, 0, 0];
+    let mut truncated = vec![stream::CONTROL];
+    truncated.extend_from_slice(&[4, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 200]);
+    for bytes in [huge, wrong_stream, truncated] {
+        let connection = raw(&server).await;
+        let (mut send, _receive) = connection.open_bi().await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(close_code(&connection.closed().await), Some(Code::Malformed));
+    }
+    witness.send_event(nucleus_client::session::To::All, 0, b"alive").await.unwrap();
+    until(&witness, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_join_is_gone_in_time() {
+    let server =
+        TestServer::with(|config| config.limits.unjoined_timeout = Duration::from_millis(300))
+            .await;
+    let connection = raw(&server).await;
+    let closed = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
+    assert_eq!(close_code(&closed.expect("still there")), Some(Code::JoinTimeout));
+    assert_eq!(server.metric("nucleus_sessions_unjoined"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_both_ports_gets_no_answer_but_a_counter() {
+    let server = TestServer::start().await;
+    let witness = server.join("witness").await;
+    let mut rng = fastrand::Rng::with_seed(5);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sent = 0;
+    for len in [0, 1, 12, 13, 30, 31, 600, 1_200, 1_201, 1_473, 9_000, 65_507] {
+        for to in [server.on.session, server.on.realtime] {
+            // The first bit clear: to QUIC a short header of nobody's connection.
+            let mut bytes: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
+            bytes.iter_mut().take(1).for_each(|form| *form = 0x08);
+            socket.send_to(&bytes, to).unwrap();
+            sent += usize::from(to == server.on.realtime);
+        }
+    }
+    socket.set_read_timeout(Some(Duration::from_millis(800))).unwrap();
+    let mut answered = 0;
+    let mut buffer = [0; 2_048];
+    while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+        assert_eq!(from, server.on.session, "the realtime port answered");
+        // QUIC may answer a lost connection by a stateless reset, which is never longer.
+        assert!(len < 1_200);
+        answered += 1;
+    }
+    assert!(answered <= 11, "{answered} answers");
+    let counted: f64 = ["not_ours", "unknown_id", "rejected"]
+        .map(|name| server.metric(&format!("nucleus_realtime_{name}_total")))
+        .iter()
+        .sum();
+    // Datagrams over the receive buffer are discarded by the socket before they are counted here.
+    assert!(counted >= (sent - 3) as f64, "{counted} of {sent} counted");
+    witness.send_event(nucleus_client::session::To::All, 0, b"alive").await.unwrap();
+    until(&witness, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named() {
+    let server = TestServer::start().await;
+    let free = "127.0.0.1:0".parse().unwrap();
+    for (session, realtime, name) in
+        [(server.on.session, free, "session"), (free, server.on.realtime, "realtime")]
+    {
+        let config = Config { session, realtime, ..Config::default() };
+        match Sockets::bind(&config) {
+            Err(BindError::Taken { plane, .. }) => assert_eq!(plane, name),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("a second server joined the group silently"),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Coming back: with a ticket, after a restart, and what becomes of a second device.
+
+use std::time::Duration;
+
+use nucleus_client::session::{
+    EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver, Trust,
+    client_config,
+};
+use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomWish, To, connect};
+use nucleus_protocol::session::{NEW_PEER, RESUMED};
+use nucleus_server::start::config::SecondDevice;
+
+use super::support::{TestServer, until};
+
+/// A session without the room around it, on an endpoint of its own.
+pub(crate) async fn session(
+    server: &TestServer,
+    token: &str,
+    resume: Option<ResumeFrom>,
+) -> Session {
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    session_on(&endpoint, server, token, resume).await
+}
+
+async fn session_on(
+    endpoint: &quinn::Endpoint,
+    server: &TestServer,
+    token: &str,
+    resume: Option<ResumeFrom>,
+) -> Session {
+    let trust = Trust::Pin(server.data().certificate_pin().bytes());
+    let options = SessionOptions {
+        server: server.on.session,
+        server_name: "localhost".into(),
+        token: token.into(),
+        room: "lobby".into(),
+        name: String::new(),
+        wish: RoomWish::default(),
+        agent: "test".into(),
+        resume,
+    };
+    Session::join(endpoint, client_config(&trust).unwrap(), options).await.unwrap()
+}
+
+async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {
+    let next = async {
+        loop {
+            match receiver.next().await {
+                SessionEvent::Event(event) => return event.payload,
+                SessionEvent::Closed { code, text } => panic!("closed: {code:?} {text}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), next).await.expect("no event in 10 s")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let first = session(&server, &token, None).await;
+    let before = first.joined().clone();
+    assert_eq!((before.resumed, before.peer_ttl_ms), (NEW_PEER, 30_000));
+    let (first_sender, mut first_receiver) = first.split();
+    let outbox = EventOutbox::default();
+    outbox.attach(first_sender, &before, true);
+    outbox.send(To::Others, 0, b"up 1").await.unwrap();
+    watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
+    assert_eq!(next_event(&mut first_receiver).await, b"down 1");
+    let heard = |event| match event {
+        RoomEvent::Event { payload, .. } => Some(payload),
+        _ => None,
+    };
+    assert_eq!(until(&watcher, heard).await, b"up 1");
+    let last_event = first_receiver.last_event();
+    // What the first session is told from now on, its client never reads.
+    watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
+    watcher.send_event(To::All, 0, b"down 3").await.unwrap();
+    assert_eq!(until(&watcher, heard).await, b"down 3");
+
+    // The token is not asked for, and a ticket that is none is no ticket.
+    let resume = ResumeFrom { ticket: before.ticket.clone(), last_event, last_bulk: 0 };
+    let again = session(&server, "no token at all", Some(resume)).await;
+    let joined = again.joined().clone();
+    assert_eq!((joined.peer, joined.slot), (before.peer, before.slot));
+    assert_eq!((joined.resumed, joined.events_taken), (RESUMED, 1));
+    assert_ne!(joined.grant.secret, before.grant.secret);
+    let names = |j: &nucleus_protocol::session::Joined| {
+        j.roster.iter().map(|p| p.user.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "nobody twice");
+    let (sender, mut receiver) = again.split();
+    outbox.attach(sender, &joined, true);
+    assert_eq!(next_event(&mut receiver).await, b"down 2");
+    assert_eq!(next_event(&mut receiver).await, b"down 3");
+    outbox.send(To::Others, 0, b"up 2").await.unwrap();
+    assert_eq!(until(&watcher, heard).await, b"up 2", "and 'up 1' not twice");
+    let closed = loop {
+        if let SessionEvent::Closed { code, .. } = first_receiver.next().await {
+            break code;
+        }
+    };
+    assert_eq!(closed, Some(Code::Replaced));
+    assert_eq!(watcher.peers().len(), 1, "no ghost and no double");
+    assert!(server.metric("nucleus_session_resumes_total") >= 1.0);
+}
+
+/// A connection that its client merely forgot is no leave: quinn closes it with code 0 by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let first = session(&server, &token, None).await;
+    let before = first.joined().clone();
+    let (sender, receiver) = first.split();
+    sender.send_event(To::Others, 0, b"here").await.unwrap();
+    until(&watcher, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;
+    drop((sender, receiver));
+    until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
+    let resume = ResumeFrom { ticket: before.ticket, last_event: 0, last_bulk: 0 };
+    let again = session(&server, &token, Some(resume)).await;
+    assert_eq!((again.joined().peer, again.joined().resumed), (before.peer, RESUMED));
+    until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
+
+    // Who never showed that it had its `Joined` leaves no ghost.
+    let never = session(&server, &server.token("never"), None).await;
+    let known = |event| match event {
+        RoomEvent::PeerJoined(peer) => Some(peer.id.0),
+        _ => None,
+    };
+    assert_eq!(until(&watcher, known).await, never.joined().peer);
+    drop(never);
+    until(&watcher, |event| matches!(event, RoomEvent::PeerLeft { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_the_server_is_away_stays_away() {
+    let server = TestServer::start().await;
+    let room = server.join("ada").await;
+    let server = server.restart().await;
+    until(&room, |event| matches!(event, RoomEvent::Interrupted { .. }).then_some(())).await;
+    room.leave().await;
+    let closed = until(&room, |event| match event {
+        RoomEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(closed.await, Some(Code::Left));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(server.metric("nucleus_sessions") < 0.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_whose_place_is_gone_needs_a_token() {
+    let server = TestServer::start().await;
+    let _watcher = server.join("watcher").await;
+    let token = server.token("sleeper");
+    let first = session(&server, &token, None).await;
+    let before = first.joined().clone();
+    let (sender, _receiver) = first.split();
+    sender.leave().await;
+    let resume = Some(ResumeFrom { ticket: before.ticket, last_event: 7, last_bulk: 0 });
+    let again = session(&server, &token, resume).await;
+    assert_ne!(again.joined().peer, before.peer);
+    assert_eq!(again.joined().resumed, NEW_PEER);
+}
+
+/// Each shard has a QUIC endpoint of its own behind the one port; a client that changes its address
+/// must still land on the one that knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_on_every_shard_follow_their_clients_to_new_ports() {
+    let server = TestServer::with(|config| config.shards = 4).await;
+    let watcher = server.join("watcher").await;
+    for round in 0..16u8 {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let session = session_on(&endpoint, &server, &server.token("roamer"), None).await;
+        let (sender, mut receiver) = session.split();
+        for port in 0..3 {
+            endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            sender.send_event(To::Others, 0, &[round, port]).await.unwrap();
+            until(&watcher, |event| match event {
+                RoomEvent::Event { payload, .. } => (payload == [round, port]).then_some(()),
+                _ => None,
+            })
+            .await;
+            watcher.send_event(To::Others, 0, &[port]).await.unwrap();
+            assert_eq!(next_event(&mut receiver).await, [port]);
+        }
+        sender.leave().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_come_back_after_a_restart() {
+    let server = TestServer::start().await;
+    let (a, b) = (server.join("a").await, server.join("b").await);
+    a.send_event(To::Others, 0, b"before").await.unwrap();
+    let server = server.restart().await;
+    for room in [&a, &b] {
+        let interrupted = |event| matches!(event, RoomEvent::Interrupted { .. }).then_some(());
+        until(room, interrupted).await;
+        let me = until(room, |event| match event {
+            RoomEvent::Rejoined { me } => Some(me),
+            _ => None,
+        });
+        assert_eq!(me.await, room.me());
+    }
+    a.send_event(To::Others, 0, b"after").await.unwrap();
+    until(&b, |event| match event {
+        RoomEvent::Event { payload, .. } => (payload == b"after").then_some(()),
+        _ => None,
+    })
+    .await;
+    for _ in 0..100 {
+        // Roster updates come in batches.
+        if a.peers().len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((a.peers().len(), b.peers().len()), (1, 1), "no ghost and no double");
+    assert!((server.metric("nucleus_sessions") - 2.0).abs() < 0.1);
+    let me = a.me();
+    a.send_unreliable(nucleus_client::Target::Others, 0, 0, b"hello").unwrap();
+    until(&b, |event| match event {
+        RoomEvent::Message { from, .. } => (from == me).then_some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_device_follows_the_policy() {
+    let server = TestServer::with(|config| config.second_device = SecondDevice::Refuse).await;
+    let first = server.join("ada").await;
+    let refused = connect(server.options(server.token("ada"))).await.err().unwrap();
+    let ConnectError::Join(JoinError::Refused { code, .. }) = refused else { panic!("{refused}") };
+    assert_eq!(code, Some(Code::AlreadyJoined));
+    first.leave().await;
+    server.join("ada").await.leave().await;
+
+    let server = TestServer::with(|config| config.second_device = SecondDevice::Replace).await;
+    let (first, other) = (server.join("ada").await, server.join("grace").await);
+    let second = server.join("ada").await;
+    let code = until(&first, |event| match event {
+        RoomEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(code.await, Some(Code::Replaced));
+    until(&other, |event| matches!(event, RoomEvent::PeerLeft { .. }).then_some(())).await;
+    assert_eq!(second.peers().len(), 1);
+
+    let server = TestServer::start().await;
+    let (first, _second) = (server.join("ada").await, server.join("ada").await);
+    until(&first, |event| matches!(event, RoomEvent::PeerJoined(_)).then_some(())).await;
+}

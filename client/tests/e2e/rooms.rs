@@ -1,0 +1,260 @@
+//! From client to client through a real server over loopback sockets.
+
+use std::time::Duration;
+
+use crate::support::{TestServer, until};
+use nucleus_client::session::To;
+use nucleus_client::{Room, RoomEvent, Target};
+use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::session::Code;
+
+fn pose(x: f32) -> Pose {
+    let head = Transform { position: [x, 1.6, 0.0], rotation: [0.0, 0.0, 0.0, 1.0] };
+    Pose { head, left: None, right: None }
+}
+
+/// Sends poses until the other side has one: the first may find no path yet.
+async fn sees_move(mover: &Room, watcher: &Room) {
+    let from = mover.me();
+    let send = async {
+        for step in 0.. {
+            mover.send_pose(&pose(step as f32 * 0.01)).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let seen = until(watcher, |event| match event {
+        RoomEvent::Pose { from: who, pose, .. } if who == from => Some(pose.head.position[1]),
+        _ => None,
+    });
+    tokio::select! {
+        () = send => {}
+        height = seen => assert!((height - 1.6).abs() < 0.001),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_peers_meet_move_speak_and_part() {
+    let server = TestServer::start().await;
+    let ada = server.join("ada").await;
+    let grace = server.join("grace").await;
+    let joined = until(&ada, |event| match event {
+        RoomEvent::PeerJoined(peer) => Some(peer),
+        _ => None,
+    });
+    let joined = joined.await;
+    assert_eq!((joined.id, joined.user.as_str()), (grace.me(), "grace"));
+    assert_eq!(grace.peers().iter().map(|p| p.id).collect::<Vec<_>>(), [ada.me()]);
+
+    sees_move(&ada, &grace).await;
+    sees_move(&grace, &ada).await;
+
+    let voice = Voice { level: 30, speaking: true, flags: 1, opus: &[1, 2, 3] };
+    ada.send_voice(&voice).unwrap();
+    let heard = until(&grace, |event| match event {
+        RoomEvent::Voice { voice, .. } => Some(voice),
+        _ => None,
+    });
+    assert_eq!(heard.await.opus, [1, 2, 3]);
+
+    ada.send_unreliable(Target::Peer(grace.me()), 7, 9, b"hint").unwrap();
+    let message = until(&grace, |event| match event {
+        RoomEvent::Message { channel, key, payload, .. } => Some((channel, key, payload)),
+        _ => None,
+    });
+    assert_eq!(message.await, (7, 9, b"hint".to_vec()));
+
+    let ada_id = ada.me();
+    ada.leave().await;
+    let left = until(&grace, |event| match event {
+        RoomEvent::PeerLeft { peer, code } => Some((peer.id, code)),
+        _ => None,
+    });
+    let told = tokio::time::timeout(Duration::from_secs(1), left).await;
+    assert_eq!(told.expect("a clean leave is told at once"), (ada_id, Some(Code::Left)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_reach_whom_they_are_for_in_order_and_once() {
+    let server = TestServer::start().await;
+    let (a, b, c) = (server.join("a").await, server.join("b").await, server.join("c").await);
+    for n in 0..50u8 {
+        a.send_event(To::Others, 1, &[n]).await.unwrap();
+        a.send_event(To::Peers(vec![c.me()]), 2, &[n]).await.unwrap();
+        a.send_event(To::All, 3, &[n]).await.unwrap();
+    }
+    let collect = async |room: &Room, count: usize| {
+        let mut got = Vec::new();
+        while got.len() < count {
+            got.push(
+                until(room, |event| match event {
+                    RoomEvent::Event { from, channel, payload } => {
+                        Some((from, channel, payload[0]))
+                    }
+                    _ => None,
+                })
+                .await,
+            );
+        }
+        got
+    };
+    let expect = |channels: &[u8]| {
+        let me = a.me();
+        let each = |n: u8| channels.iter().map(move |channel| (me, *channel, n));
+        (0..50u8).flat_map(each).collect::<Vec<_>>()
+    };
+    assert_eq!(collect(&a, 50).await, expect(&[3]));
+    assert_eq!(collect(&b, 100).await, expect(&[1, 3]));
+    assert_eq!(collect(&c, 150).await, expect(&[1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_message_is_an_error_at_its_sender() {
+    let server = TestServer::start().await;
+    let room = server.join("a").await;
+    assert!(room.send_event(To::All, 0, &vec![0; 16 * 1024 + 1]).await.is_err());
+    assert!(room.send_unreliable(Target::Others, 0, 0, &[0; 1_101]).is_err());
+    // And neither has hurt the session.
+    room.send_event(To::All, 0, &vec![7; 16 * 1024]).await.unwrap();
+    let echo = until(&room, |event| match event {
+        RoomEvent::Event { payload, .. } => Some(payload.len()),
+        _ => None,
+    });
+    assert_eq!(echo.await, 16 * 1024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_and_tenants_do_not_hear_each_other() {
+    use nucleus_server::token::{Product, TokenRequest};
+    let server = TestServer::start().await;
+    let here = server.join("here").await;
+    let other_room =
+        nucleus_client::connect(server.options(server.token("x")).room("elsewhere")).await.unwrap();
+    let stranger = server.token_with(TokenRequest::new(Product::Atom, "other", "y"));
+    let other_tenant = nucleus_client::connect(server.options(stranger)).await.unwrap();
+    let product = server.token_with(TokenRequest::new(Product::Assist, "tenant", "z"));
+    let other_product = nucleus_client::connect(server.options(product)).await.unwrap();
+    for outsider in [&other_room, &other_tenant, &other_product] {
+        assert!(outsider.peers().is_empty());
+        outsider.send_event(To::All, 0, b"psst").await.unwrap();
+        outsider.send_pose(&pose(1.0)).unwrap();
+    }
+    let heard = tokio::time::timeout(Duration::from_millis(700), here.next()).await;
+    assert!(heard.is_err(), "heard {heard:?}");
+}
+
+/// The last words are heard, although they and the leave travel on different streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_leaving_arrives() {
+    let server = TestServer::start().await;
+    let stays = server.join("stays").await;
+    for _ in 0..5 {
+        let goes = server.join("goes").await;
+        for n in 0..20u8 {
+            goes.send_event(To::Others, 0, &[n; 3_000]).await.unwrap();
+        }
+        goes.leave().await;
+        for n in 0..20u8 {
+            let heard = until(&stays, |event| match event {
+                RoomEvent::Event { payload, .. } => Some(payload[0]),
+                _ => None,
+            });
+            assert_eq!(heard.await, n);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejoining_makes_a_new_link() {
+    let server = TestServer::start().await;
+    let watcher = server.join("watcher").await;
+    for _ in 0..3 {
+        let again = server.join("again").await;
+        sees_move(&again, &watcher).await;
+        sees_move(&watcher, &again).await;
+        again.leave().await;
+    }
+    assert_eq!(server.metric("nucleus_session_joins_total"), 4.0);
+}
+
+/// Each datagram comes to the shard that its connection id names, by the kernel's hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_shards_carry_their_rooms() {
+    for shards in [1, 2, 4] {
+        let server = TestServer::with(|config| config.shards = shards).await;
+        let _rooms = talk_in_six_rooms(&server).await;
+        for stray in ["handed_over", "strays_dropped", "unknown_id"] {
+            assert_eq!(server.metric(&format!("nucleus_realtime_{stray}_total")), 0.0, "{stray}");
+        }
+        let page = server.http("/metrics");
+        let links = page.lines().filter(|l| l.starts_with("nucleus_realtime_links{"));
+        let with_links = links.filter(|l| !l.ends_with(" 0")).count();
+        assert_eq!(with_links, usize::from(shards), "{page}");
+    }
+}
+
+/// Without the steering a shard hands over what is another's, and nobody notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_the_wrong_shard_is_handed_over() {
+    let server = TestServer::with_all_on_one_shard().await;
+    let _rooms = talk_in_six_rooms(&server).await;
+    assert!(server.metric("nucleus_realtime_handed_over_total") > 10.0);
+    assert_eq!(server.metric("nucleus_realtime_strays_dropped_total"), 0.0);
+}
+
+async fn talk_in_six_rooms(server: &TestServer) -> Vec<(Room, Room)> {
+    let mut rooms = Vec::new();
+    for n in 0..6 {
+        let name = format!("room-{n}");
+        let join = async |user: &str| {
+            let options = server.options(server.token(user)).room(name.clone());
+            nucleus_client::connect(options).await.unwrap()
+        };
+        rooms.push((join("a").await, join("b").await));
+    }
+    for (a, b) in &rooms {
+        sees_move(a, b).await;
+        sees_move(b, a).await;
+    }
+    // The shards publish their figures four times a second.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rooms
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_tells_everybody_why_and_ends() {
+    let mut server = TestServer::start().await;
+    let (a, b) = (server.join("a").await, server.join("b").await);
+    server.stop().await.unwrap();
+    for room in [&a, &b] {
+        let code = until(room, |event| match event {
+            RoomEvent::Interrupted { code, .. } => Some(code),
+            _ => None,
+        });
+        assert_eq!(code.await, Some(Code::ShuttingDown));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_falls_silent_is_away() {
+    use nucleus_client::roster::Presence;
+    let server = TestServer::with(|config| {
+        config.limits.away_after = Duration::from_secs(1);
+        config.limits.peer_ttl = Duration::from_secs(2);
+    })
+    .await;
+    let watcher = server.join("watcher").await;
+    // A runtime of its own that is stopped without a word is as good as a dead battery.
+    let options = server.options(server.token("sleeper"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let sleeper = runtime.spawn(nucleus_client::connect(options)).await.unwrap().unwrap();
+    let id = sleeper.me();
+    std::mem::forget(sleeper);
+    runtime.shutdown_background();
+    let away = until(&watcher, |event| match event {
+        // With so short a time the watcher itself, who says nothing either, may be away as well.
+        RoomEvent::PresenceChanged { peer, presence: Presence::Away } if peer == id => Some(()),
+        _ => None,
+    });
+    away.await;
+}

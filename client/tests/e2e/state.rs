@@ -1,0 +1,313 @@
+//! The shared state through a real server, by sessions that speak the protocol by hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::TestServer;
+use nucleus_client::session::{Trust, client_config};
+use nucleus_protocol::session::*;
+use nucleus_server::token::{Product, TokenRequest};
+use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// A joined session.
+struct Raw {
+    connection: quinn::Connection,
+    control: SendStream,
+    answers: RecvStream,
+    asked: u32,
+}
+
+impl Raw {
+    /// One that does not take more than it has read.
+    async fn join(server: &TestServer, role: &str, grants: &[&str]) -> Self {
+        Self::join_at(server, server.on.session, 64 << 10, (role, grants)).await
+    }
+
+    async fn join_at(
+        server: &TestServer,
+        address: SocketAddr,
+        window: u32,
+        (role, grants): (&str, &[&str]),
+    ) -> Self {
+        let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let pin = Trust::Pin(server.data().certificate_pin().bytes());
+        let mut config = client_config(&pin).unwrap();
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(window));
+        config.transport_config(transport.into());
+        endpoint.set_default_client_config(config);
+        let connection = endpoint.connect(address, "localhost").unwrap().await.unwrap();
+        let (mut control, mut answers) = connection.open_bi().await.unwrap();
+        let token = server.token_with(TokenRequest {
+            role: role.to_owned(),
+            grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+            ..TokenRequest::new(Product::Atom, "tenant", role)
+        });
+        let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: b"raw".to_vec() };
+        let join = Join {
+            token: token.into_bytes(),
+            room: b"lobby".to_vec(),
+            suites: vec![1],
+            ..Join::default()
+        };
+        let opening = [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat();
+        control.write_all(&opening).await.unwrap();
+        assert_eq!(message(&mut answers).await.0, Schema::Welcome);
+        assert_eq!(message(&mut answers).await.0, Schema::Joined);
+        Self { connection, control, answers, asked: 0 }
+    }
+
+    async fn send(&mut self, operations: Vec<Operation>) {
+        self.asked += 1;
+        let request = StateRequest { request: self.asked, operations };
+        self.control.write_all(&encode(&request)).await.unwrap();
+    }
+
+    async fn reply(&mut self) -> StateReply {
+        loop {
+            match message(&mut self.answers).await {
+                (Schema::StateReply, body) => return owned(&body).unwrap(),
+                // Who asks for more than its rate is told so.
+                (Schema::RosterUpdate | Schema::Throttled, _) => {}
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// (code, failed, version)
+    async fn ask(&mut self, operations: Vec<Operation>) -> (u16, u16, u64) {
+        self.send(operations).await;
+        let reply = self.reply().await;
+        assert_eq!(reply.request, self.asked);
+        (reply.code, reply.failed, reply.version)
+    }
+
+    /// The next stream that the server opens, which must be of this type.
+    async fn stream(&self, wanted: u8) -> RecvStream {
+        let mut stream = self.connection.accept_uni().await.unwrap();
+        let mut kind = [0];
+        stream.read_exact(&mut kind).await.unwrap();
+        assert_eq!(kind, [wanted]);
+        stream
+    }
+}
+
+async fn message(stream: &mut RecvStream) -> (Schema, Vec<u8>) {
+    let mut header = [0; MESSAGE_HEADER];
+    stream.read_exact(&mut header).await.unwrap();
+    let header = MessageHeader::parse(header, 2 << 20).unwrap();
+    let mut body = vec![0; header.len as usize];
+    stream.read_exact(&mut body).await.unwrap();
+    (header.schema, body)
+}
+
+async fn snapshot(stream: &mut RecvStream) -> StateSnapshot {
+    let (schema, body) = message(stream).await;
+    assert_eq!(schema, Schema::StateSnapshot);
+    owned(&body).unwrap()
+}
+
+async fn update(stream: &mut RecvStream) -> StateUpdate {
+    let (schema, body) = message(stream).await;
+    assert_eq!(schema, Schema::StateUpdate);
+    owned(&body).unwrap()
+}
+
+fn op(kind: u8, scope: u8, id: u64) -> Operation {
+    let (mode, peer, key, value, expected) = Default::default();
+    Operation { kind, scope, id, mode, peer, key, value, expected }
+}
+
+fn create(id: u64) -> Operation {
+    op(operation::CREATE, scope::OBJECT, id)
+}
+
+fn set(scope: u8, id: u64, key: &str, bytes: &[u8]) -> Operation {
+    let value = Value { kind: value::BYTES, bits: 0, bytes: bytes.to_vec() };
+    let (key, expected) = (key.into(), ANY_VERSION);
+    Operation { key, value, expected, ..op(operation::SET, scope, id) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_reaches_everybody_and_who_comes_later() {
+    let server = TestServer::start().await;
+    let mut host = Raw::join(&server, "host", &[]).await;
+    let mut observer = Raw::join(&server, "observer", &["state.room"]).await;
+    let forbidden = Code::Forbidden as u16;
+    assert_eq!(observer.ask(vec![create(1)]).await, (forbidden, 0, 0));
+    let both = vec![set(scope::ROOM, 0, "scene", b"lab"), create(1)];
+    assert_eq!(observer.ask(both).await, (forbidden, 1, 0));
+    assert_eq!(observer.ask(vec![set(scope::ROOM, 0, "scene", b"lab")]).await, (0, 0, 1));
+
+    let mut state = host.stream(stream::STATE).await;
+    assert_eq!(snapshot(&mut state).await, StateSnapshot::default());
+    let first = update(&mut state).await;
+    assert_eq!((first.version, first.peer, first.changes.len()), (1, 2, 1));
+    assert_eq!(host.ask(vec![create(7)]).await, (0, 0, 2));
+    assert_eq!(update(&mut state).await.version, 2);
+
+    let mut late = Raw::join(&server, "participant", &[]).await;
+    let mut copy = late.stream(stream::STATE).await;
+    let whole = snapshot(&mut copy).await;
+    let entities: Vec<_> = whole.entities.iter().map(|e| (e.scope, e.id, e.owner)).collect();
+    assert_eq!((whole.version, &entities[..]), (2, &[(0, 0, 0), (2, 7, 1)][..]));
+
+    host.connection.close(VarInt::from_u32(Code::Leaving as u32), b"");
+    let gone = update(&mut copy).await;
+    assert_eq!((gone.version, gone.peer), (3, 0));
+    assert_eq!(gone.changes[0].kind, change::DELETED);
+
+    // Who refuses the stream stays all the same.
+    copy.stop(VarInt::from_u32(0)).unwrap();
+    for version in 4..30 {
+        let change = vec![set(scope::PEER, 3, "hand", b"up")];
+        assert_eq!(late.ask(change).await, (0, 0, version));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_ends_its_session() {
+    let server = TestServer::start().await;
+    let garbage = [&[12, 0, 0, 0, 1, 48, 0, 1][..], &[0xff; 12]].concat();
+    let too_large = vec![1, 0x40, 0, 0, 1, 48, 0, 1];
+    let reply = encode(&StateReply { request: 1, code: 0, failed: 0, version: 1 });
+    for bytes in [garbage, too_large, reply] {
+        let mut session = Raw::join(&server, "host", &[]).await;
+        session.control.write_all(&bytes).await.unwrap();
+        let quinn::ConnectionError::ApplicationClosed(close) = session.connection.closed().await
+        else {
+            panic!("lost");
+        };
+        assert_eq!(close.error_code, VarInt::from_u32(Code::Malformed as u32));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_the_rate_wait_and_are_answered_all() {
+    let server = TestServer::start().await;
+    let mut session = Raw::join(&server, "host", &[]).await;
+    let started = Instant::now();
+    for _ in 0..80 {
+        session.send(vec![set(scope::ROOM, 0, "n", b"")]).await;
+    }
+    for n in 1..=80 {
+        let reply = session.reply().await;
+        assert_eq!((reply.request, reply.code, reply.version), (n, 0, u64::from(n)));
+    }
+    // 32 at once, then 30 a second.
+    assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
+}
+
+/// Sessions that have made 290 KiB of state.
+async fn build(server: &TestServer) -> Vec<Raw> {
+    let mut builders = Vec::new();
+    for n in 0..3_u64 {
+        let mut builder = Raw::join(server, "host", &[]).await;
+        for part in 0..8 {
+            let id = n * 8 + part;
+            let fields = ["a", "b", "c"].map(|key| set(scope::OBJECT, id, key, &[7; 4_096]));
+            let all = [vec![create(id)], fields.to_vec()].concat();
+            assert_eq!(builder.ask(all).await.0, 0);
+        }
+        builders.push(builder);
+    }
+    builders
+}
+
+fn event(number: u8, len: usize) -> Vec<u8> {
+    let (target, channel, peers, payload) = (TO_OTHERS, 0, vec![], vec![number; len]);
+    encode(&EventUp { target, channel, piece: 0, peers, payload })
+}
+
+/// Who does not read the state hears the events all the same, and is cut in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_the_state_is_cut() {
+    let server = TestServer::start().await;
+    let builders = build(&server).await;
+    let slow = Raw::join(&server, "host", &[]).await;
+    let _unread = slow.stream(stream::STATE).await;
+    let mut events = builders[0].connection.open_uni().await.unwrap();
+    events.write_all(&[&[stream::EVENTS][..], &event(0, 9_000)].concat()).await.unwrap();
+    let heard = async { message(&mut slow.stream(stream::EVENTS).await).await };
+    let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
+    assert_eq!(heard.expect("the event is held up").0, Schema::EventDown);
+    let cut = tokio::time::timeout(Duration::from_secs(9), slow.connection.closed()).await;
+    let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("still there") else {
+        panic!("lost");
+    };
+    assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));
+}
+
+/// An address where the server is reached by a path of 1 Mbit/s downwards, with a buffer of a
+/// fifth of a second.
+async fn slow_path(server: SocketAddr) -> SocketAddr {
+    let bind = async || Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (front, back) = (bind().await, bind().await);
+    let address = front.local_addr().unwrap();
+    let (push, mut pop) = mpsc::channel::<(Vec<u8>, SocketAddr)>(20);
+    let down = front.clone();
+    tokio::spawn(async move {
+        while let Some((datagram, to)) = pop.recv().await {
+            tokio::time::sleep(Duration::from_micros(8 * datagram.len() as u64)).await;
+            down.send_to(&datagram, to).await.unwrap();
+        }
+    });
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2_048], [0; 2_048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                got = front.recv_from(&mut up) => {
+                    let (len, from) = got.unwrap();
+                    client = Some(from);
+                    back.send_to(&up[..len], server).await.unwrap();
+                }
+                got = back.recv_from(&mut down) => {
+                    let (len, _) = got.unwrap();
+                    // A full buffer drops.
+                    let _lost = push.try_send((down[..len].to_vec(), client.unwrap()));
+                }
+            }
+        }
+    });
+    address
+}
+
+/// Somebody comes by a slow path into a room with a large state: events and replies go past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_snapshot_does_not_hold_up_the_rest() {
+    let server = TestServer::start().await;
+    let builders = build(&server).await;
+    let path = slow_path(server.on.session).await;
+    let mut late = Raw::join_at(&server, path, 4 << 20, ("host", &[])).await;
+    let started = Instant::now();
+    let mut state = late.stream(stream::STATE).await;
+    let whole = tokio::spawn(async move {
+        let whole = snapshot(&mut state).await;
+        (whole.entities.len(), started.elapsed())
+    });
+    let mut up = builders[0].connection.open_uni().await.unwrap();
+    up.write_all(&[stream::EVENTS]).await.unwrap();
+    let (mut down, mut longest) = (None, Duration::ZERO);
+    for n in 0..8 {
+        let sent = Instant::now();
+        up.write_all(&event(n, 100)).await.unwrap();
+        let stream = match &mut down {
+            Some(open) => open,
+            None => down.insert(late.stream(stream::EVENTS).await),
+        };
+        message(stream).await;
+        longest = longest.max(sent.elapsed());
+        let sent = Instant::now();
+        assert_eq!(late.ask(vec![create(1_000 + u64::from(n))]).await.0, 0);
+        longest = longest.max(sent.elapsed());
+    }
+    let (entities, took) = whole.await.unwrap();
+    assert_eq!(entities, 24);
+    // 290 KiB are 2.4 s; what goes past them waits for the buffer of the path and little else.
+    assert!(took > Duration::from_secs(2), "{took:?} is no slow path");
+    assert!(longest < took / 2, "held up for {longest:?} by a snapshot of {took:?}");
+}

@@ -1,0 +1,147 @@
+//! A real server on loopback sockets, in this process, for one test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nucleus_client::{ConnectOptions, Room, RoomEvent, connect};
+use nucleus_net::Steering;
+use nucleus_server::start::config::{Config, HttpAddr};
+use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::run::{self, Listening, RunError};
+use nucleus_server::start::sockets::{BindError, Sockets};
+use nucleus_server::token::{Product, TokenRequest};
+use tokio::sync::oneshot;
+
+pub(crate) struct TestServer {
+    pub(crate) on: Listening,
+    pub(crate) dir: tempfile::TempDir,
+    config: Config,
+    stop: Option<oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<Result<(), RunError>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut config = Config {
+            session: loopback,
+            realtime: loopback,
+            http: HttpAddr::At(loopback),
+            ..Config::default()
+        };
+        change(&mut config);
+        let sockets = bind(&config).await;
+        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
+    }
+
+    /// One of two shards that gets every realtime datagram, also those of the other's links.
+    pub(crate) async fn with_all_on_one_shard() -> Self {
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let http = HttpAddr::At(loopback);
+        let config =
+            Config { session: loopback, realtime: loopback, http, shards: 2, ..Config::default() };
+        let sockets = bind(&config).await;
+        // In place of the program that steers by the connection id.
+        nucleus_net::attach_steering(&sockets.realtime[0], Steering::Realtime, 1).unwrap();
+        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
+    }
+
+    async fn run(dir: tempfile::TempDir, config: Config, sockets: Sockets) -> Self {
+        let (ready, is_ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let data = DataDir::open(dir.path()).unwrap();
+        let running = config.clone();
+        let task = tokio::spawn(async move {
+            let announce = |on| ready.send(on).unwrap();
+            let shutdown = async { drop(stopped.await) };
+            run::run(running, &data, sockets, announce, shutdown).await
+        });
+        let on = is_ready.await.unwrap();
+        Self { on, dir, config, stop: Some(stop), task }
+    }
+
+    /// Ends it and starts it again on the same ports with the same data directory.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.stop().await.unwrap();
+        let Listening { session, realtime, .. } = self.on;
+        let config = Config { session, realtime, ..self.config };
+        let sockets = bind(&config).await;
+        Self::run(self.dir, config, sockets).await
+    }
+
+    pub(crate) fn data(&self) -> DataDir {
+        DataDir::open(self.dir.path()).unwrap()
+    }
+
+    pub(crate) fn token(&self, user: &str) -> String {
+        self.token_with(TokenRequest::new(Product::Atom, "tenant", user))
+    }
+
+    pub(crate) fn token_with(&self, request: TokenRequest) -> String {
+        self.data().minter().mint(request, now_unix()).unwrap()
+    }
+
+    pub(crate) fn options(&self, token: String) -> ConnectOptions {
+        ConnectOptions::new(self.on.session.to_string(), token).room("lobby")
+    }
+
+    pub(crate) async fn join(&self, user: &str) -> Room {
+        connect(self.options(self.token(user))).await.unwrap()
+    }
+
+    pub(crate) fn http(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.on.http.unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Sum of a metric over its labels; shards publish a few times a second.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = self.http("/metrics");
+        let lines = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
+        let values: Vec<f64> =
+            lines.map(|l| l.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(!values.is_empty(), "no metric {name}");
+        values.iter().sum()
+    }
+
+    pub(crate) async fn stop(&mut self) -> Result<(), RunError> {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.task).await.unwrap()
+    }
+}
+
+/// A server that has just ended in this process may hold its ports for a moment.
+async fn bind(config: &Config) -> Sockets {
+    for _ in 0..100 {
+        match Sockets::bind(config) {
+            Err(BindError::Taken { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            bound => return bound.unwrap(),
+        }
+    }
+    panic!("the ports stay taken");
+}
+
+pub(crate) fn now_unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The first event that `wanted` takes; fails when none comes in ten seconds.
+pub(crate) async fn until<T>(room: &Room, mut wanted: impl FnMut(RoomEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            let event = room.next().await.expect("the room has ended");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
+}

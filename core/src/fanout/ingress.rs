@@ -1,0 +1,91 @@
+//! What a link's peer says: whether it may be heard, and that it is there.
+
+use nucleus_protocol::link::{Messages, Route};
+use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::session::throttled;
+use nucleus_protocol::time::Time;
+
+use super::Fanout;
+use super::counters::FanoutCounters;
+use super::entry::LinkEntry;
+use super::input::LinkEvent;
+use super::room::RoomFanout;
+use crate::limits;
+
+impl Fanout {
+    /// Takes what a genuine datagram of link `index` said.
+    pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        let room = &mut self.rooms[entry.room];
+        let mut told = None;
+        for message in messages {
+            entry.spoke = now;
+            self.counters.messages_in += 1;
+            let most = self.config.limits.speakers;
+            if let Err(what) = admit(now, entry, room, &mut self.counters, &message, most) {
+                told = Some(what);
+                continue;
+            }
+            if !room.push(now, entry.recipient.slot, &message) {
+                self.counters.refused_messages += 1;
+                continue;
+            }
+            if let Some(at) = room.flush_by(now + self.tick.patience(message.kind)) {
+                self.due.push(at, entry.room as u32);
+            }
+        }
+        if let Some(what) = told.filter(|_| entry.tell_throttled_at <= now) {
+            entry.tell_throttled_at = now + limits::THROTTLED_INTERVAL;
+            self.outputs.push_back(entry.event(room.id, LinkEvent::Throttled(what)));
+        }
+        let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
+        if fallback != entry.on_fallback {
+            entry.on_fallback = fallback;
+            if fallback { self.on_fallback += 1 } else { self.on_fallback -= 1 }
+        }
+        self.mark_active(now, index);
+    }
+
+    /// The peer of link `index` is there.
+    pub(super) fn mark_active(&mut self, now: Time, index: u32) {
+        let Some(entry) = self.links[index as usize].as_mut() else { return };
+        entry.heard = entry.heard.max(now);
+        if entry.told_idle != Some(false) {
+            entry.told_idle = Some(false);
+            let room = self.rooms[entry.room].id;
+            self.outputs.push_back(entry.event(room, LinkEvent::Active));
+        }
+        self.after_link(now, index);
+    }
+}
+
+/// Whether a message may be heard.
+///
+/// # Errors
+///
+/// What its sender is throttled in, one of [`throttled`].
+fn admit(
+    now: Time,
+    entry: &mut LinkEntry,
+    room: &mut RoomFanout,
+    counters: &mut FanoutCounters,
+    message: &Message<'_>,
+    speakers: u16,
+) -> Result<(), u8> {
+    let bytes = message.encoded_len() as u64;
+    let within = entry.ingress_bytes.available(now) >= bytes && entry.ingress.try_take(now);
+    if !within {
+        counters.over_rate += 1;
+        return Err(throttled::REALTIME);
+    }
+    entry.ingress_bytes.take(bytes);
+    if message.kind == Kind::Voice && entry.muted {
+        counters.muted += 1;
+        return Err(throttled::MUTED);
+    }
+    if message.kind == Kind::Voice && !room.may_speak(now, entry.recipient.slot, speakers) {
+        counters.over_speakers += 1;
+        return Err(throttled::FLOOR);
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Whom a room was made for: invited users, an application's version, those who know the password.
+
+use std::collections::VecDeque;
+
+use nucleus_protocol::session::Code;
+use nucleus_protocol::time::Time;
+
+use super::options::{JoinConditions, Password};
+use crate::limits;
+
+/// Version, password and guests of a room.
+pub(super) struct Access {
+    version: String,
+    password: Option<Password>,
+    guests: Option<Vec<String>>,
+    /// Who guessed wrong of late, oldest first.
+    guesses: VecDeque<(Time, String)>,
+}
+
+impl Access {
+    pub(super) fn new(
+        version: String,
+        password: Option<Password>,
+        guests: Option<Vec<String>>,
+    ) -> Self {
+        Self { version, password, guests, guesses: VecDeque::new() }
+    }
+
+    pub(super) fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// Whether a newcomer is one of those that the room is for.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with. The password is compared only for a user whom the room is for, and who has
+    /// not guessed wrong too often.
+    pub(super) fn admit(
+        &mut self,
+        now: Time,
+        user: &str,
+        conditions: &JoinConditions,
+    ) -> Result<(), Code> {
+        if self.guests.as_ref().is_some_and(|guests| !guests.iter().any(|guest| guest == user)) {
+            return Err(Code::NotInvited);
+        }
+        if conditions.version != self.version {
+            return Err(Code::Incompatible);
+        }
+        let Some(password) = self.password else { return Ok(()) };
+        self.guesses.retain(|(at, _)| now.since(*at) < limits::GUESS_TIME);
+        let own = self.guesses.iter().filter(|(_, guesser)| guesser == user).count();
+        if own >= limits::GUESSES_OF_USER || self.guesses.len() >= limits::GUESSES {
+            return Err(Code::JoinRate);
+        }
+        if password.is(conditions.password) {
+            return Ok(());
+        }
+        self.guesses.push_back((now, user.to_owned()));
+        Err(Code::WrongPassword)
+    }
+
+    /// Lets a user in from now on; a room that is open to everybody does so already.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::RoomFull`]: the list is.
+    pub(super) fn invite(&mut self, user: &str) -> Result<(), Code> {
+        let Some(guests) = &mut self.guests else { return Ok(()) };
+        if guests.iter().any(|guest| guest == user) {
+            return Ok(());
+        }
+        if guests.len() >= limits::GUESTS {
+            return Err(Code::RoomFull);
+        }
+        guests.push(user.to_owned());
+        Ok(())
+    }
+
+    /// It is by invitation, and nobody has one.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        self.guests.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Lets the user in no more; who is in stays.
+    pub(super) fn uninvite(&mut self, user: &str) {
+        if let Some(guests) = &mut self.guests {
+            guests.retain(|guest| guest != user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(version: &str, password: &str) -> JoinConditions {
+        let (version, password) = (version.to_owned(), Password::of(password.as_bytes()));
+        JoinConditions { version, password, expected: Vec::new() }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn who_guesses_too_often_is_not_heard() {
+        let mut access = Access::new("1".into(), Password::of(b"sesame"), None);
+        for _ in 0..limits::GUESSES_OF_USER {
+            assert_eq!(access.admit(at(1), "ada", &conditions("1", "x")), Err(Code::WrongPassword));
+        }
+        assert_eq!(access.admit(at(1), "ada", &conditions("1", "sesame")), Err(Code::JoinRate));
+        assert_eq!(access.admit(at(1), "grace", &conditions("1", "")), Err(Code::WrongPassword));
+        assert_eq!(access.admit(at(1), "grace", &conditions("1", "sesame")), Ok(()));
+        assert_eq!(access.admit(at(61), "ada", &conditions("1", "sesame")), Ok(()));
+        for n in 0..2 * limits::GUESSES {
+            let _refused = access.admit(at(100), &n.to_string(), &conditions("1", "x"));
+        }
+        assert_eq!(access.guesses.len(), limits::GUESSES, "bounded");
+        assert_eq!(access.admit(at(100), "other", &conditions("1", "sesame")), Err(Code::JoinRate));
+    }
+
+    #[test]
+    fn only_guests_of_the_same_version_get_in() {
+        let mut access = Access::new("2".into(), None, Some(vec!["ada".into()]));
+        assert_eq!(access.admit(at(0), "ada", &conditions("2", "")), Ok(()));
+        assert_eq!(access.admit(at(0), "ada", &conditions("1", "")), Err(Code::Incompatible));
+        assert_eq!(access.admit(at(0), "grace", &conditions("1", "")), Err(Code::NotInvited));
+        assert_eq!(access.invite("grace"), Ok(()));
+        assert_eq!(access.admit(at(0), "grace", &conditions("2", "")), Ok(()));
+        access.uninvite("ada");
+        assert_eq!(access.admit(at(0), "ada", &conditions("2", "")), Err(Code::NotInvited));
+        for n in 0..limits::GUESTS - 1 {
+            assert_eq!(access.invite(&n.to_string()), Ok(()));
+        }
+        assert_eq!(
+            (access.invite("one more"), access.invite("grace")),
+            (Err(Code::RoomFull), Ok(()))
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! The streams that a client opens: its events and its bulk lane, one of each.
+
+use std::sync::atomic::Ordering;
+
+use nucleus_core::ids::{PeerId, SessionId};
+use nucleus_core::limits;
+use nucleus_core::room::{Event, EventTarget, RoomInput};
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::limits as wire_limits;
+use nucleus_protocol::session::{
+    self, Code, EventUp, Lane, PIECE_CONTINUES, PIECE_MORE, Schema, TO_ALL, TO_GROUP, TO_HOST,
+    TO_LATER, TO_LISTED, TO_OTHERS, throttled,
+};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::SessionContext;
+use super::ingress_limits::{IngressLimits, rate};
+use super::quic::{Connection, RecvStream};
+use super::wire::{ReadError, read_message};
+use crate::rooms::RoomHandle;
+
+/// Which of the client's lanes are open: begun and not at their end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LaneStreams([bool; 2]);
+
+impl LaneStreams {
+    pub(super) fn any_open(self) -> bool {
+        self.0 != [false; 2]
+    }
+}
+
+/// Waits for the connection to say itself why a stream broke.
+pub(super) async fn broken<T>() -> T {
+    std::future::pending().await
+}
+
+/// Refuses all streams, until the connection is gone.
+pub(super) async fn refuse_streams(connection: &Connection) {
+    while let Ok(mut stream) = connection.accept().await {
+        stream.refuse(Code::Malformed);
+    }
+}
+
+/// Takes what the client says on both lanes.
+pub(super) async fn read_lanes(
+    connection: &Connection,
+    room: &RoomHandle,
+    from: SessionId,
+    context: &SessionContext,
+    open: watch::Sender<LaneStreams>,
+) -> Code {
+    let Ok(first) = connection.accept().await else { return broken().await };
+    // Many sessions never say anything: what reading takes is on the heap from the first stream on.
+    Box::pin(read_from(first, connection, room, from, context, open)).await
+}
+
+async fn read_from(
+    first: RecvStream,
+    connection: &Connection,
+    room: &RoomHandle,
+    from: SessionId,
+    context: &SessionContext,
+    open: watch::Sender<LaneStreams>,
+) -> Code {
+    let ((events, take_events), (bulk, take_bulk)) = (oneshot::channel(), oneshot::channel());
+    tokio::select! {
+        code = relay(Lane::Events, take_events, room, from, context, &open) => code,
+        code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
+        () = accept(first, connection, [Some(events), Some(bulk)], &open) => broken().await,
+    }
+}
+
+/// Hands the first stream of each lane on and refuses all others, until the connection is gone. One of
+/// a type that a later version may know is refused as well, and the session goes on without it.
+async fn accept(
+    first: RecvStream,
+    connection: &Connection,
+    mut takers: [Option<oneshot::Sender<RecvStream>>; 2],
+    open: &watch::Sender<LaneStreams>,
+) {
+    let mut next = Some(first);
+    loop {
+        let stream = match next.take() {
+            Some(first) => Ok(first),
+            None => connection.accept().await,
+        };
+        let Ok(mut stream) = stream else { return };
+        let mut kind = [0];
+        let read = timeout(limits::STREAM_TYPE_TIME, stream.read(&mut kind)).await;
+        let lane = matches!(read, Ok(Ok(()))).then(|| Lane::of_stream(kind[0])).flatten();
+        let taker = lane.and_then(|lane| Some((lane, takers[lane.index()].take()?)));
+        let Some((lane, taker)) = taker else {
+            stream.refuse(Code::Malformed);
+            continue;
+        };
+        open.send_modify(|open| open.0[lane.index()] = true);
+        // Its reader waits as long as this loop runs.
+        let _taken = taker.send(stream);
+    }
+}
+
+async fn relay(
+    lane: Lane,
+    stream: oneshot::Receiver<RecvStream>,
+    room: &RoomHandle,
+    from: SessionId,
+    context: &SessionContext,
+    open: &watch::Sender<LaneStreams>,
+) -> Code {
+    let Ok(stream) = stream.await else { return broken().await };
+    match relay_all(lane, stream, room, from, context).await {
+        Some(code) => code,
+        None => {
+            open.send_modify(|open| open.0[lane.index()] = false);
+            broken().await
+        }
+    }
+}
+
+/// `None`: the stream has ended.
+async fn relay_all(
+    lane: Lane,
+    mut stream: RecvStream,
+    room: &RoomHandle,
+    from: SessionId,
+    context: &SessionContext,
+) -> Option<Code> {
+    let (mut ingress, taken) = match lane {
+        Lane::Events => (event_limits(context), &context.counters.events_in),
+        Lane::Bulk => (bulk_limits(context), &context.counters.bulk_in),
+    };
+    loop {
+        ingress.ready().await;
+        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
+            Ok(message) => message,
+            Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
+                return Some(Code::EventTooLarge);
+            }
+            Err(ReadError::Header(_)) => return Some(Code::Malformed),
+            Err(ReadError::Stream(_)) => return None,
+        };
+        let waited = room.has_room_for(body.len()).await;
+        ingress.took(body.len(), waited, room, from).await;
+        let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
+        let Some(event) = event else { return Some(Code::Malformed) };
+        taken.fetch_add(1, Ordering::Relaxed);
+        room.post(RoomInput::Event { from, event }).await;
+    }
+}
+
+fn event_limits(context: &SessionContext) -> IngressLimits {
+    let events = rate(context.limits.peer_events_per_s, limits::EVENTS_BURST);
+    let bytes = rate(context.limits.peer_event_bytes_per_s, limits::EVENT_BYTES_BURST);
+    let largest = wire_limits::MAX_EVENT_MESSAGE;
+    IngressLimits::new(context.clock, throttled::EVENTS, events, bytes, largest)
+}
+
+fn bulk_limits(context: &SessionContext) -> IngressLimits {
+    let pieces = rate(limits::BULK_PER_SECOND, limits::BULK_BURST);
+    let bytes = rate(context.limits.peer_bulk_bytes_per_s, limits::BULK_BYTES_BURST);
+    let largest = wire_limits::MAX_EVENT_MESSAGE;
+    IngressLimits::new(context.clock, throttled::BULK, pieces, bytes, largest)
+}
+
+fn event(lane: Lane, body: &[u8]) -> Option<Event> {
+    let event = session::access::<EventUp>(body).ok()?;
+    let pieces = if lane == Lane::Bulk { PIECE_MORE | PIECE_CONTINUES } else { 0 };
+    if event.piece & !pieces != 0 {
+        return None;
+    }
+    let target = match event.target {
+        TO_ALL => EventTarget::All,
+        TO_OTHERS => EventTarget::Others,
+        TO_LISTED => {
+            EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
+        }
+        TO_HOST => EventTarget::Host,
+        TO_LATER if lane == Lane::Events => EventTarget::Later,
+        TO_GROUP => {
+            let [number] = &event.peers[..] else { return None };
+            EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)
+        }
+        _ => return None,
+    };
+    let payload = event.payload.to_vec();
+    Some(Event { lane, target, channel: event.channel, piece: event.piece, payload })
+}

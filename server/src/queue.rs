@@ -1,0 +1,183 @@
+//! A bounded queue between a task and a session. Unlike tokio's it has no memory before its
+//! first item, and next to none once it has run empty: five thousand silent peers have three each.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Items whose memory is kept when a queue has run empty.
+const KEPT: usize = 16;
+
+/// The end that pushes; it may be cloned.
+pub struct Sender<T>(Arc<Shared<T>>);
+
+/// The end that takes.
+pub struct Receiver<T>(Arc<Shared<T>>);
+
+/// What became of an item that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is on its way.
+    Queued,
+    /// As many items or bytes as may wait already do. The item is dropped.
+    Behind,
+    /// Nobody takes them any more. The item is dropped.
+    Gone,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// An item came, or the last sender went.
+    changed: Notify,
+    most_items: usize,
+    /// Bytes of items that have not been written yet, in the queue or taken from it.
+    unwritten: AtomicUsize,
+    most_bytes: usize,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    senders: usize,
+    receiver: bool,
+}
+
+/// A queue of at most so many items.
+pub fn queue<T>(most_items: usize) -> (Sender<T>, Receiver<T>) {
+    queue_of_bytes(most_items, usize::MAX)
+}
+
+/// A queue of at most so many items and unwritten bytes.
+pub fn queue_of_bytes<T>(most_items: usize, most_bytes: usize) -> (Sender<T>, Receiver<T>) {
+    let state = Mutex::new(State { items: VecDeque::new(), senders: 1, receiver: true });
+    let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
+    let shared = Arc::new(Shared { state, changed, most_items, unwritten, most_bytes });
+    (Sender(shared.clone()), Receiver(shared))
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nobody panics while holding it, and a queue is whole at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Sender<T> {
+    /// Appends `item` if there is a place for it.
+    pub fn push(&self, item: T) -> Pushed {
+        let mut state = self.0.lock();
+        if !state.receiver {
+            return Pushed::Gone;
+        }
+        if state.items.len() >= self.0.most_items {
+            return Pushed::Behind;
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.0.changed.notify_one();
+        Pushed::Queued
+    }
+
+    /// Appends an item of `len` bytes. They count until the receiver has called
+    /// [`Receiver::written`].
+    pub fn push_bytes(&self, len: usize, item: T) -> Pushed {
+        let unwritten = &self.0.unwritten;
+        if unwritten.load(Ordering::Relaxed) + len > self.0.most_bytes {
+            return Pushed::Behind;
+        }
+        unwritten.fetch_add(len, Ordering::Relaxed);
+        self.push(item)
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.0.lock().senders += 1;
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.lock().senders -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Waits for the next item; `None` when there are no more and nobody is left to push one.
+    /// Cancel-safe.
+    pub async fn pop(&mut self) -> Option<T> {
+        loop {
+            {
+                let mut state = self.0.lock();
+                if let Some(item) = state.items.pop_front() {
+                    if state.items.is_empty() {
+                        state.items.shrink_to(KEPT);
+                    }
+                    return Some(item);
+                }
+                if state.senders == 0 {
+                    return None;
+                }
+            }
+            self.0.changed.notified().await;
+        }
+    }
+
+    /// So many bytes have left: they are no longer behind.
+    pub fn written(&self, bytes: usize) {
+        self.0.unwritten.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.receiver = false;
+        state.items = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_goes_on_when_it_has_a_place() {
+        let (sender, mut receiver) = queue(2);
+        assert_eq!(
+            [1, 2, 3].map(|item| sender.push(item)),
+            [Pushed::Queued, Pushed::Queued, Pushed::Behind]
+        );
+        assert_eq!(receiver.pop().await, Some(1));
+        assert_eq!(sender.push(4), Pushed::Queued);
+        drop(sender);
+        assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(4)]);
+        assert_eq!(receiver.pop().await, None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_an_item_and_by_the_end() {
+        let (sender, mut receiver) = queue(2);
+        let clone = sender.clone();
+        let waiting = tokio::spawn(async move { (receiver.pop().await, receiver.pop().await) });
+        tokio::task::yield_now().await;
+        drop(sender);
+        tokio::task::yield_now().await;
+        assert_eq!(clone.push(7), Pushed::Queued);
+        drop(clone);
+        assert_eq!(waiting.await.unwrap(), (Some(7), None));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_receiver_that_is_gone() {
+        let (sender, receiver) = queue(2);
+        let item = Arc::new(());
+        assert_eq!(sender.push(item.clone()), Pushed::Queued);
+        drop(receiver);
+        assert_eq!(Arc::strong_count(&item), 1);
+        assert_eq!(sender.push(item), Pushed::Gone);
+    }
+}

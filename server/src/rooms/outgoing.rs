@@ -1,0 +1,117 @@
+//! What a room has for one session: bounded queues and a way to end it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nucleus_core::limits;
+use nucleus_net::Clock;
+use nucleus_protocol::session::{Code, Lane};
+use nucleus_protocol::time::Time;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::queue::{Pushed, Receiver, Sender, queue, queue_of_bytes};
+
+/// The room's end. While the room keeps it, the peer counts as a joined session.
+pub struct Outgoing {
+    _permit: Arc<dyn Any + Send + Sync>,
+    control: Sender<Bytes>,
+    lanes: [Sender<(Time, Bytes)>; 2],
+    state: Sender<Bytes>,
+    datagrams: Sender<(Instant, Bytes)>,
+    end: watch::Sender<Option<Code>>,
+    clock: Clock,
+}
+
+/// The session's end.
+pub struct OutgoingQueues {
+    /// Messages for the control stream.
+    pub control: Receiver<Bytes>,
+    /// Messages for the streams of the lanes, and when they were queued.
+    pub lanes: [Receiver<(Time, Bytes)>; 2],
+    /// Snapshots and updates of the shared state for their stream.
+    pub state: Receiver<Bytes>,
+    /// Realtime datagrams of a client on the fallback, and since when they wait.
+    pub datagrams: Receiver<(Instant, Bytes)>,
+    /// Set when the session is to end.
+    pub end: watch::Receiver<Option<Code>>,
+}
+
+/// Both ends.
+pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
+    let (control, control_queue) = queue(limits::CONTROL_QUEUE);
+    let (events, event_queue) = queue_of_bytes(limits::EVENT_QUEUE, limits::EVENT_BACKLOG_BYTES);
+    let (bulk, bulk_queue) = queue_of_bytes(limits::BULK_QUEUE, limits::BULK_BACKLOG_BYTES);
+    let (state, state_queue) = queue_of_bytes(limits::STATE_QUEUE, limits::STATE_BACKLOG_BYTES);
+    let (datagrams, datagram_queue) = queue(limits::SESSION_DATAGRAMS);
+    let (end, end_queue) = watch::channel(None);
+    let lanes = [events, bulk];
+    (
+        Outgoing { _permit: permit, control, lanes, state, datagrams, end, clock },
+        OutgoingQueues {
+            control: control_queue,
+            lanes: [event_queue, bulk_queue],
+            state: state_queue,
+            datagrams: datagram_queue,
+            end: end_queue,
+        },
+    )
+}
+
+impl Outgoing {
+    /// Queues a message for the control stream.
+    pub fn control(&self, message: Bytes) -> Pushed {
+        self.control.push(message)
+    }
+
+    /// Queues a message for the stream of a lane.
+    pub fn event(&self, lane: Lane, message: Bytes) -> Pushed {
+        let now = Time::from_micros(self.clock.now());
+        self.lanes[lane.index()].push_bytes(message.len(), (now, message))
+    }
+
+    /// Queues a message for the state stream.
+    pub fn state(&self, message: Bytes) -> Pushed {
+        self.state.push_bytes(message.len(), message)
+    }
+
+    /// Where the shard puts datagrams while the client is on the fallback.
+    pub fn datagrams(&self) -> Sender<(Instant, Bytes)> {
+        self.datagrams.clone()
+    }
+
+    /// Ends the session and says why.
+    pub fn disconnect(self, code: Code) {
+        self.end.send_replace(Some(code));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nucleus_protocol::limits::MAX_STATE;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_whole_state_may_wait_and_not_much_more() {
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (outgoing, mut queues) = outgoing(Clock::new(), Arc::new(permit));
+        let state = |len| outgoing.state(vec![0; len].into());
+        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        assert_eq!(state(limits::STATE_FEED_BYTES), Pushed::Queued);
+        assert_eq!(state(MAX_STATE), Pushed::Behind);
+        // Each lane has a limit of its own.
+        let event = |lane, len| outgoing.event(lane, vec![0; len].into());
+        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
+        assert_eq!(event(Lane::Events, 1), Pushed::Behind);
+        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), Pushed::Queued);
+        assert_eq!(event(Lane::Bulk, 1), Pushed::Behind);
+        let snapshot = queues.state.pop().await.unwrap();
+        assert_eq!(state(MAX_STATE), Pushed::Behind, "on its way, and not there yet");
+        queues.state.written(snapshot.len());
+        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        drop(queues);
+        assert_eq!(state(1), Pushed::Gone);
+    }
+}

@@ -1,0 +1,236 @@
+//! The task of one room: carries out what the room wants done, to sessions, shard and lobby.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nucleus_core::fanout::{FanoutInput, OpenLink};
+use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
+use nucleus_core::lobby::LobbyInput;
+use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketClaim};
+use nucleus_protocol::session::{Code, Joined, act, encode};
+use tokio::sync::{mpsc, oneshot};
+
+use super::mail::{LobbyMail, RoomMail};
+use super::outgoing::Outgoing;
+use super::task::Task;
+use super::ticket::{Ticket, TicketKey};
+use crate::queue::Pushed;
+use crate::shard::{ShardHandle, ShardMail};
+
+/// What surrounds a room.
+pub(super) struct RoomTask {
+    pub(super) id: RoomId,
+    pub(super) key: RoomKey,
+    /// Tells this run of the server from others.
+    pub(super) server_instance: u32,
+    pub(super) tickets: Arc<TicketKey>,
+    pub(super) shard: Arc<ShardHandle>,
+    pub(super) lobby: mpsc::Sender<LobbyMail>,
+    pub(super) requests: Requests,
+    /// The newest session of each peer.
+    pub(super) sessions: HashMap<PeerId, Attached>,
+}
+
+/// Requests that the room has not answered yet.
+#[derive(Default)]
+pub(super) struct Requests {
+    newest: u64,
+    joins: HashMap<RequestId, PendingJoin>,
+    guests: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
+}
+
+struct PendingJoin {
+    user: String,
+    resumes: bool,
+    outgoing: Outgoing,
+    reply: oneshot::Sender<Result<SessionId, Code>>,
+}
+
+/// A session with its queues.
+pub(super) struct Attached {
+    session: u32,
+    user: String,
+    outgoing: Outgoing,
+}
+
+impl Requests {
+    fn id(&mut self) -> RequestId {
+        self.newest += 1;
+        RequestId(self.newest)
+    }
+}
+
+impl Task for RoomTask {
+    type Machine = Room;
+    type Mail = RoomMail;
+
+    fn accept(&mut self, mail: RoomMail) -> RoomInput {
+        match mail {
+            RoomMail::Input(input) => input,
+            RoomMail::Join(join, outgoing, reply) => {
+                let request = self.requests.id();
+                let (user, resumes) = (join.user.clone(), join.resume.is_some());
+                let pending = PendingJoin { user, resumes, outgoing, reply };
+                self.requests.joins.insert(request, pending);
+                RoomInput::Join { request, join }
+            }
+            RoomMail::Guest { user, invited, reply } => {
+                let request = self.requests.id();
+                self.requests.guests.insert(request, reply);
+                RoomInput::Invite { request, user, invited }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, output: RoomOutput) -> Option<RoomInput> {
+        match output {
+            RoomOutput::Seats(taken) => self.tell_lobby(LobbyInput::Seats(self.id, taken)).await,
+            RoomOutput::Listing(listing) => {
+                self.tell_lobby(LobbyInput::Listing(self.id, listing)).await;
+            }
+            RoomOutput::JoinReply { request, result } => return self.join_reply(request, result),
+            RoomOutput::InvitationReply { request, result } => {
+                if let Some(reply) = self.requests.guests.remove(&request) {
+                    // Whoever does not wait any more does not want to know.
+                    let _ = reply.send(result);
+                }
+            }
+            RoomOutput::OpenLink { session, slot, link_id, suite, root, seed } => {
+                let room = self.id;
+                let open = OpenLink { room, session, slot, link_id, suite, root, seed };
+                let datagrams = self.attached(session).map(|s| s.outgoing.datagrams());
+                self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
+            }
+            RoomOutput::CloseLink(peer) => {
+                self.shard.send(FanoutInput::CloseLink { room: self.id, peer }).await;
+            }
+            RoomOutput::Subscribe(session, groups) => {
+                let room = self.id;
+                self.shard.send(FanoutInput::Subscribe { room, session, groups }).await;
+            }
+            RoomOutput::Mute(session, muted) => {
+                let room = self.id;
+                self.shard.send(FanoutInput::Mute { room, session, muted }).await;
+            }
+            RoomOutput::Joined(session, joined, claim) => {
+                return self.joined(session, *joined, claim);
+            }
+            RoomOutput::Control(session, message) => {
+                return self.push(session, |out| out.control(message));
+            }
+            RoomOutput::Event(session, lane, message) => {
+                return self.push(session, |out| out.event(lane, message));
+            }
+            RoomOutput::State(session, message) => {
+                return self.push(session, |out| out.state(message));
+            }
+            RoomOutput::Disconnect(session, code) => self.disconnect(session, code),
+            RoomOutput::Moderated(moderated) => self.log(&moderated),
+        }
+        None
+    }
+}
+
+impl RoomTask {
+    /// A lobby that is gone needs no news.
+    async fn tell_lobby(&self, input: LobbyInput) {
+        let _gone = self.lobby.send(LobbyMail::Input(input)).await;
+    }
+
+    fn join_reply(
+        &mut self,
+        request: RequestId,
+        result: Result<SessionId, Code>,
+    ) -> Option<RoomInput> {
+        let PendingJoin { user, resumes, outgoing, reply } =
+            self.requests.joins.remove(&request)?;
+        match result {
+            Ok(SessionId { peer, session }) => {
+                let attached = Attached { session, user, outgoing };
+                if let Some(before) = self.sessions.insert(peer, attached) {
+                    before.outgoing.disconnect(Code::Replaced);
+                }
+            }
+            // Before the answer: whoever is refused has given its place back by then.
+            Err(_) => drop(outgoing),
+        }
+        let Err(Ok(session)) = reply.send(result) else { return None };
+        // The session gave up while it waited. Who was here before may try again.
+        Some(match resumes {
+            true => self.lost(session),
+            false => RoomInput::Leave(session, Code::JoinTimeout),
+        })
+    }
+
+    fn attached(&self, session: SessionId) -> Option<&Attached> {
+        self.sessions.get(&session.peer).filter(|s| s.session == session.session)
+    }
+
+    fn disconnect(&mut self, session: SessionId, code: Code) {
+        if self.attached(session).is_some()
+            && let Some(attached) = self.sessions.remove(&session.peer)
+        {
+            attached.outgoing.disconnect(code);
+        }
+    }
+
+    fn joined(
+        &mut self,
+        session: SessionId,
+        mut joined: Joined,
+        claim: TicketClaim,
+    ) -> Option<RoomInput> {
+        let attached = self.attached(session)?;
+        joined.ticket = self.tickets.seal(&Ticket {
+            room: self.key.clone(),
+            user: attached.user.clone(),
+            server_instance: self.server_instance,
+            claim,
+        });
+        joined.room = self.key.name.clone().into_bytes();
+        let message = encode(&joined).into();
+        self.push(session, |out| out.control(message))
+    }
+
+    /// A recipient that cannot keep up is cut: reliable means reliable. It keeps its place, and has
+    /// what it missed when it comes back. One whose session has ended says so itself, but for a join
+    /// that was given up in the moment of its success.
+    fn push(
+        &mut self,
+        session: SessionId,
+        push: impl FnOnce(&Outgoing) -> Pushed,
+    ) -> Option<RoomInput> {
+        match push(&self.attached(session)?.outgoing) {
+            Pushed::Queued => None,
+            Pushed::Behind => {
+                self.disconnect(session, Code::SlowConsumer);
+                Some(RoomInput::SessionLost(session))
+            }
+            Pushed::Gone => Some(self.lost(session)),
+        }
+    }
+
+    /// The session is gone, and with it its place among the server's sessions: the peer may need
+    /// that to come back.
+    fn lost(&mut self, session: SessionId) -> RoomInput {
+        if self.attached(session).is_some() {
+            self.sessions.remove(&session.peer);
+        }
+        RoomInput::SessionLost(session)
+    }
+
+    /// Every act that is done is told to the log; one that is refused could fill it.
+    fn log(&self, moderated: &Moderated) {
+        let (tenant, room) = (&self.key.owner.tenant, &self.key.name);
+        let Moderated { by, act, peer, user, seconds, result } = moderated;
+        let act = act::name(*act);
+        match result {
+            Ok(()) => {
+                tracing::info!(target: "audit", tenant, room, user = by, act, peer, whom = user, seconds, "moderation");
+            }
+            Err(code) => {
+                tracing::debug!(tenant, room, user = by, act, peer, whom = user, %code, "refused to moderate");
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What each tenant has: rooms and sessions. Touched when somebody joins or leaves and when a room
+//! begins or ends, never for a packet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use nucleus_core::limits::Limits;
+use nucleus_protocol::session::Code;
+
+/// What all tenants have.
+pub struct Tenants {
+    tenants: DashMap<String, Tenant>,
+    limits: Limits,
+}
+
+/// What a room counts for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CountedRoom {
+    /// It does not end because it is empty.
+    pub(super) kept: bool,
+    /// The user who made it, if it was one.
+    pub(super) maker: Option<Arc<str>>,
+}
+
+/// What one tenant has; gone when that is nothing.
+#[derive(Default)]
+struct Tenant {
+    rooms: u32,
+    kept_rooms: u32,
+    /// Rooms by who made them.
+    makers: HashMap<Arc<str>, u32>,
+    sessions: u32,
+    users: HashMap<String, u32>,
+}
+
+impl Tenants {
+    /// Nobody has anything yet.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { tenants: DashMap::new(), limits })
+    }
+
+    fn with<R>(&self, tenant: &str, act: impl FnOnce(&mut Tenant) -> R) -> R {
+        let result = act(&mut self.tenants.entry(tenant.to_owned()).or_default());
+        self.tenants.remove_if(tenant, |_, tenant| tenant.rooms == 0 && tenant.sessions == 0);
+        result
+    }
+
+    /// Counts one room more.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TenantRooms`] or [`Code::UserSessions`].
+    pub(super) fn open_room(&self, tenant: &str, room: &CountedRoom) -> Result<(), Code> {
+        self.with(tenant, |tenant| {
+            tenant.may_open(&self.limits, room)?;
+            tenant.rooms += 1;
+            tenant.kept_rooms += u32::from(room.kept);
+            if let Some(maker) = &room.maker {
+                *tenant.makers.entry(maker.clone()).or_default() += 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts one room less.
+    pub(super) fn close_room(&self, tenant: &str, room: &CountedRoom) {
+        self.with(tenant, |tenant| {
+            tenant.rooms = tenant.rooms.saturating_sub(1);
+            tenant.kept_rooms = tenant.kept_rooms.saturating_sub(u32::from(room.kept));
+            if let Some(maker) = &room.maker {
+                count_down(&mut tenant.makers, maker.as_ref());
+            }
+        });
+    }
+}
+
+impl Tenant {
+    fn may_open(&self, limits: &Limits, room: &CountedRoom) -> Result<(), Code> {
+        let kept_full = room.kept && self.kept_rooms >= limits.kept_rooms;
+        if self.rooms >= limits.tenant_rooms || kept_full {
+            return Err(Code::TenantRooms);
+        }
+        let made = room.maker.as_ref().and_then(|maker| self.makers.get(maker));
+        if made.is_some_and(|made| *made >= limits.user_sessions) {
+            return Err(Code::UserSessions);
+        }
+        Ok(())
+    }
+}
+
+/// One less for `name`; forgotten at zero.
+fn count_down<K>(counts: &mut HashMap<K, u32>, name: &str)
+where
+    K: std::borrow::Borrow<str> + Eq + std::hash::Hash,
+{
+    let Some(count) = counts.get_mut(name) else { return };
+    *count = count.saturating_sub(1);
+    if *count == 0 {
+        counts.remove(name);
+    }
+}
+
+/// One session among those of its tenant and its user; counted until this is dropped.
+pub struct SessionCount {
+    tenants: Arc<Tenants>,
+    tenant: String,
+    user: String,
+}
+
+impl SessionCount {
+    /// Counts a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UserSessions`] or [`Code::TenantFull`].
+    pub fn take(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Result<Self, Code> {
+        let Limits { user_sessions, tenant_sessions, .. } = tenants.limits;
+        tenants.with(tenant, |counts| {
+            if counts.users.get(user).is_some_and(|count| *count >= user_sessions) {
+                return Err(Code::UserSessions);
+            }
+            if counts.sessions >= tenant_sessions {
+                return Err(Code::TenantFull);
+            }
+            counts.add_session(user);
+            Ok(())
+        })?;
+        Ok(Self::of(tenants, tenant, user))
+    }
+
+    /// Counts a session that takes up a lost one. Ignores the limits: the session it replaces is still
+    /// counted until this one has joined.
+    pub fn take_again(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
+        tenants.with(tenant, |counts| counts.add_session(user));
+        Self::of(tenants, tenant, user)
+    }
+
+    fn of(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
+        let (tenant, user) = (tenant.to_owned(), user.to_owned());
+        Self { tenants: tenants.clone(), tenant, user }
+    }
+}
+
+impl Tenant {
+    fn add_session(&mut self, user: &str) {
+        self.sessions += 1;
+        *self.users.entry(user.to_owned()).or_default() += 1;
+    }
+}
+
+impl Drop for SessionCount {
+    fn drop(&mut self) {
+        self.tenants.with(&self.tenant, |counts| {
+            counts.sessions = counts.sessions.saturating_sub(1);
+            count_down(&mut counts.users, &self.user);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_gone_when_it_has_nothing() {
+        let tenants = Tenants::new(Limits {
+            tenant_rooms: 3,
+            kept_rooms: 1,
+            tenant_sessions: 2,
+            user_sessions: 1,
+            ..Limits::default()
+        });
+        let of = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
+        let (kept, plain, own) = (of(true, "ada"), of(false, "grace"), CountedRoom::default());
+        assert_eq!(tenants.open_room("a", &kept), Ok(()));
+        assert_eq!(tenants.open_room("a", &of(true, "grace")), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("a", &of(false, "ada")), Err(Code::UserSessions));
+        assert_eq!(tenants.open_room("a", &plain), Ok(()));
+        assert_eq!(tenants.open_room("a", &own), Ok(()));
+        assert_eq!(tenants.open_room("a", &own), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("b", &kept), Ok(()));
+        tenants.close_room("b", &kept);
+        assert_eq!(tenants.tenants.len(), 1);
+        tenants.close_room("a", &kept);
+        assert_eq!(tenants.open_room("a", &of(false, "ada")), Ok(()));
+        for room in [&of(false, "ada"), &plain, &own] {
+            tenants.close_room("a", room);
+        }
+        assert!(tenants.tenants.is_empty());
+    }
+
+    #[test]
+    fn sessions_are_counted_by_tenant_and_user() {
+        let tenants = Tenants::new(Limits {
+            tenant_rooms: 2,
+            kept_rooms: 1,
+            tenant_sessions: 3,
+            user_sessions: 2,
+            ..Limits::default()
+        });
+        let admit = |tenant, user| SessionCount::take(&tenants, tenant, user);
+        let (one, two) = (admit("a", "ada").unwrap(), admit("a", "ada").unwrap());
+        assert_eq!(admit("a", "ada").err(), Some(Code::UserSessions));
+        let again = SessionCount::take_again(&tenants, "a", "ada");
+        assert_eq!(admit("a", "grace").err(), Some(Code::TenantFull));
+        assert!(admit("b", "grace").is_ok());
+        drop((one, again));
+        let three = admit("a", "grace").unwrap();
+        drop((two, three));
+        assert!(tenants.tenants.is_empty());
+    }
+}

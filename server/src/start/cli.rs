@@ -1,0 +1,212 @@
+//! The command line: what may be written, not what it does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use nucleus_core::text::parse_duration;
+
+use super::config::{HttpAddr, LogFormat, Overrides, Tick, parse_socket_addr, parse_tick};
+use crate::token::{DEFAULT_ROLE, Product, TokenRequest};
+
+/// Relay server for shared XR rooms: sessions on UDP 5055, poses and voice on UDP 5056.
+#[derive(Debug, Parser)]
+#[command(name = "nucleus", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// What the process shall do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server (also without any command)
+    Serve(ServeArgs),
+    /// Print a join token signed with the data directory's key
+    Token(TokenArgs),
+    /// Print the documented default configuration
+    Config,
+}
+
+/// Flags of `nucleus serve`; they win over the file.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Configuration file (see `nucleus config`)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// UDP address of the session plane; port 0 picks a free one (default: all addresses, port 5055)
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
+    pub session: Option<SocketAddr>,
+    /// UDP address of the realtime plane; port 0 picks a free one (default: all addresses, port 5056)
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
+    pub realtime: Option<SocketAddr>,
+    /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port]
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    pub http: Option<HttpAddr>,
+    /// Realtime threads, 1 to 64 [default: the cores less one]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// How long a shard gathers frames: auto, or 1ms to 50ms [default: auto]
+    #[arg(long, value_name = "auto|5ms", value_parser = parse_tick)]
+    pub tick: Option<Tick>,
+    /// Directory of certificate and keys, made when missing [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Shape of the log on stderr [default: pretty]
+    #[arg(long, value_name = "pretty|json")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Flags of `nucleus token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Product whose rooms the token is for
+    #[arg(long, value_parser = product())]
+    pub app: Product,
+    /// Customer whose rooms they are
+    #[arg(long)]
+    pub tenant: String,
+    /// User the token is for
+    #[arg(long)]
+    pub user: String,
+    /// Room, or a prefix with * at its end [default: every room of the tenant]
+    #[arg(long)]
+    pub room: Option<String>,
+    /// Role in the room: host, presenter, participant, observer, expert or technician; any other is a
+    /// participant of that name
+    #[arg(long, default_value = DEFAULT_ROLE)]
+    pub role: String,
+    /// Right beyond the role: state.room, state.objects or moderate; may be given several times
+    #[arg(long = "grant", value_name = "GRANT")]
+    pub grants: Vec<String>,
+    /// How others see the user [default: the user]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How long the token is valid, 1s to 366d
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    pub ttl: Duration,
+    /// Directory whose key signs; made when missing
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+}
+
+fn product() -> impl TypedValueParser<Value = Product> {
+    let named = |name: String| Product::ALL.into_iter().find(|product| product.name() == name);
+    let shown = |product: Product| {
+        PossibleValue::new(product.name()).help(match product {
+            Product::Atom => "Immersive meetings and training",
+            Product::Assist => "Remote assistance",
+        })
+    };
+    PossibleValuesParser::new(Product::ALL.map(shown))
+        .try_map(move |name| named(name).ok_or("no such product"))
+}
+
+impl Cli {
+    /// The command asked for; without any it is [`Command::Serve`].
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+impl ServeArgs {
+    /// The configuration file, and what the flags say over it.
+    #[must_use]
+    pub fn into_overrides(self) -> (Option<PathBuf>, Overrides) {
+        let overrides = Overrides {
+            session: self.session,
+            realtime: self.realtime,
+            http: self.http,
+            shards: self.shards,
+            tick: self.tick,
+            data_dir: self.data_dir,
+            log_format: self.log_format,
+        };
+        (self.config, overrides)
+    }
+}
+
+impl From<TokenArgs> for TokenRequest {
+    fn from(args: TokenArgs) -> Self {
+        Self {
+            product: args.app,
+            tenant: args.tenant,
+            user: args.user,
+            name: args.name,
+            room: args.room,
+            role: args.role,
+            grants: args.grants,
+            ttl: args.ttl,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(Cli::into_command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_the_default() {
+        for line in ["nucleus --shards 2 --http off", "nucleus serve --shards 2 --http off"] {
+            let Ok(Command::Serve(args)) = parse(line) else { panic!("{line}") };
+            let (file, flags) = args.into_overrides();
+            assert_eq!((file, flags.shards, flags.http), (None, Some(2), Some(HttpAddr::Off)));
+        }
+        assert!(matches!(parse("nucleus"), Ok(Command::Serve(_))));
+    }
+
+    #[test]
+    fn every_flag_of_the_contract() {
+        let line = "nucleus serve --config f.toml --session 0.0.0.0:0 --realtime [::]:0 \
+                    --http 127.0.0.1:0 --shards 4 --tick 5ms --data-dir d --log-format json";
+        let Ok(Command::Serve(args)) = parse(line) else { panic!("refused") };
+        let (file, flags) = args.into_overrides();
+        assert_eq!(file, Some("f.toml".into()));
+        assert_eq!(flags.tick, Some(Tick::Fixed(Duration::from_millis(5))));
+        assert_eq!(flags.log_format, Some(LogFormat::Json));
+        assert_eq!(flags.data_dir, Some("d".into()));
+    }
+
+    #[test]
+    fn tokens() {
+        let line =
+            "nucleus token --app assist --tenant t --user u --room r* --role expert --ttl 2m";
+        let Ok(Command::Token(args)) = parse(line) else { panic!("refused") };
+        let request = TokenRequest::from(args);
+        assert_eq!((request.product, &*request.role), (Product::Assist, "expert"));
+        assert_eq!(request.room.as_deref(), Some("r*"));
+        assert_eq!(request.ttl, Duration::from_secs(120));
+        assert!(parse("nucleus token --app other --tenant t --user u").is_err());
+        assert!(parse("nucleus token --app atom --tenant t").is_err());
+    }
+
+    #[test]
+    fn bad_values_end_with_code_2() {
+        for line in [
+            "nucleus --tick 60ms",
+            "nucleus --session here",
+            "nucleus serve --shards many",
+            "nucleus --log-format xml",
+            "nucleus --what",
+            "nucleus fly",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Values that flags and the configuration file write the same way, and their parsers.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use nucleus_core::fanout::Tick;
+use nucleus_core::limits::OutOfRange;
+use nucleus_core::text::{parse_duration, printable};
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+/// Why a value was refused; the text says what would be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct ValueError(String);
+
+impl From<OutOfRange> for ValueError {
+    fn from(error: OutOfRange) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl ValueError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The shortest fixed tick; below it a shard does nothing but wake.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+/// The longest fixed tick; beyond it poses visibly stutter.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
+
+/// Reads `auto`, or a duration of 1 ms to 50 ms.
+///
+/// # Errors
+///
+/// The text is neither.
+pub fn parse_tick(text: &str) -> Result<Tick, ValueError> {
+    if text == "auto" {
+        return Ok(Tick::Auto);
+    }
+    let tick = parse_duration(text).map_err(|_| refused_tick(text))?;
+    if (SHORTEST_TICK..=LONGEST_TICK).contains(&tick) {
+        Ok(Tick::Fixed(tick))
+    } else {
+        Err(refused_tick(text))
+    }
+}
+
+pub(super) fn tick<'de, D: Deserializer<'de>>(from: D) -> Result<Tick, D::Error> {
+    parse_tick(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+fn refused_tick(text: &str) -> ValueError {
+    ValueError::new(format!("`{}` is not a tick: write auto, or 1ms to 50ms", printable(text)))
+}
+
+/// Reads `address:port`; a name is refused, because a server listens on addresses.
+pub fn parse_socket_addr(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| {
+        ValueError::new(format!(
+            "`{}` is not an address: write address:port as in 0.0.0.0:5055 or [::]:5055",
+            printable(text)
+        ))
+    })
+}
+
+pub(super) fn socket_addr<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    parse_socket_addr(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One short line an event, for people.
+    #[default]
+    Pretty,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "pretty" => Ok(Self::Pretty),
+            "json" => Ok(Self::Json),
+            _ => Err(ValueError::new(format!(
+                "`{}` is not a log format: write pretty or json",
+                printable(text)
+            ))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LogFormat {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks() {
+        assert_eq!(parse_tick("auto"), Ok(Tick::Auto));
+        assert_eq!(parse_tick("5ms"), Ok(Tick::Fixed(Duration::from_millis(5))));
+        for bad in ["0ms", "51ms", "1s", "five", ""] {
+            assert!(parse_tick(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refusals_stay_on_one_line_without_escapes() {
+        let text = parse_tick("\x1b[31m\nx").unwrap_err().to_string();
+        assert!(!text.contains(['\x1b', '\n']), "{text:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! The log: one line an event on stderr, for people or as JSON.
+//!
+//! A line can hold words of a peer. tracing-subscriber escapes control characters in the message
+//! but not in fields written with `%` (CVE-2025-58160 and what its fix leaves out), so every
+//! line passes an escaping writer; that is also why the log has no colours.
+
+use std::io::{self, Write};
+
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::config::LogFormat;
+
+/// The environment variable with the level, as in `info` or `nucleus_server=debug,quinn=warn`.
+pub const LEVEL_VARIABLE: &str = "NUCLEUS_LOG";
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// The variable does not read as a filter.
+    #[error("{LEVEL_VARIABLE} is not a log filter: write a level as in info, or target=level,...")]
+    Filter,
+    /// Called twice, or somebody else set up a log.
+    #[error("the log is already set up")]
+    AlreadySet,
+}
+
+/// Sets up the log of this process, once; the level is info unless [`LEVEL_VARIABLE`] says more.
+pub fn init(format: LogFormat) -> Result<(), LoggingError> {
+    let directives = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
+    let subscriber = subscriber(format, &directives, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)
+}
+
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+fn subscriber<W>(format: LogFormat, directives: &str, out: W) -> Result<Subscriber, LoggingError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(directives)
+        .map_err(|_| LoggingError::Filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Escaped(out))
+        .with_ansi(false)
+        .with_ansi_sanitization(false);
+    Ok(match format {
+        LogFormat::Pretty => Box::new(builder.compact().with_target(false).finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    })
+}
+
+/// Makes writers that let no control character through but the end of the line.
+struct Escaped<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaped<W> {
+    type Writer = EscapedLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        EscapedLine(self.0.make_writer())
+    }
+}
+
+/// The subscriber hands over one whole line a call.
+struct EscapedLine<W>(W);
+
+impl<W: Write> Write for EscapedLine<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (body, end) = match text.strip_suffix('\n') {
+            Some(body) => (body, "\n"),
+            None => (&*text, ""),
+        };
+        let mut safe = String::with_capacity(body.len() + 1);
+        body.chars().for_each(|c| push_escaped(&mut safe, c));
+        safe.push_str(end);
+        self.0.write_all(safe.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// In JSON's own notation, so that a JSON line stays JSON. Besides control characters these are
+/// the ones that turn the direction of text or end a line in some viewers.
+fn push_escaped(safe: &mut String, c: char) {
+    match c {
+        c if c.is_control() => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+        c => safe.push(c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn capture(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = subscriber(format, directives, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
+    }
+
+    const HOSTILE: &str = "\x1b]0;owned\x07\x1b[2J\r\nready \u{9b}31m \u{202e}";
+
+    #[test]
+    fn no_control_character_of_a_peer_reaches_the_terminal() {
+        for format in [LogFormat::Pretty, LogFormat::Json] {
+            let text = capture(format, "", || {
+                tracing::info!(display = %HOSTILE, debug = ?HOSTILE, plain = HOSTILE, "{HOSTILE}");
+            });
+            assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+            assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+            assert!(!text.contains('\u{202e}'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_has_message_and_fields_at_the_top() {
+        let text = capture(LogFormat::Json, "", || {
+            tracing::info!(session = "[::]:5055", name = %HOSTILE, "ready");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "ready");
+        assert_eq!(line["session"], "[::]:5055");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["name"], HOSTILE);
+    }
+
+    #[test]
+    fn the_level_is_info_unless_asked() {
+        let log = || {
+            tracing::debug!("fine");
+            tracing::info!("coarse");
+        };
+        assert!(!capture(LogFormat::Pretty, "", log).contains("fine"));
+        assert!(capture(LogFormat::Pretty, "", log).contains("coarse"));
+        assert!(capture(LogFormat::Pretty, "debug", log).contains("fine"));
+        assert!(!capture(LogFormat::Pretty, "warn", log).contains("coarse"));
+        let refused = subscriber(LogFormat::Pretty, "a=b=c", io::sink);
+        assert!(matches!(refused, Err(LoggingError::Filter)));
+    }
+}

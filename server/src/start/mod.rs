@@ -1,0 +1,9 @@
+//! How the server starts: command line, configuration, data directory, sockets, log, and [`run`].
+
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod logging;
+pub mod run;
+pub mod sockets;
+pub mod tls;

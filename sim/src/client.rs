@@ -1,0 +1,418 @@
+//! A client of a simulated room: its network, its link, and what it has been told.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_core::room::TicketClaim;
+use nucleus_netsim::SimPeer;
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
+use nucleus_protocol::realtime::{ConnectionId, Header, Kind, Message};
+use nucleus_protocol::session::{
+    self, Audit, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema,
+    StateReply, StateSnapshot, StateUpdate, Throttled,
+};
+use nucleus_protocol::time::Time;
+
+pub use crate::replica::Replica;
+
+/// One way of a QUIC datagram.
+pub const QUIC_DELAY: Duration = Duration::from_millis(30);
+
+/// A client: what it does is up to the test, what it is told is checked and kept.
+pub struct Client {
+    /// Its room.
+    pub room: RoomId,
+    /// Its user's number.
+    pub user: usize,
+    /// Its way to the realtime port and back.
+    pub net: SimPeer,
+    /// Nothing gets through to the realtime port.
+    pub blocked: bool,
+    /// Its session, from the reply to its join on.
+    pub session: Option<SessionId>,
+    /// Its peer's id.
+    pub peer: Option<PeerId>,
+    /// From the newest `Joined`, as the ticket would carry it.
+    pub claim: Option<TicketClaim>,
+    /// Its process is stopped: what is sent to it is lost, and it says nothing.
+    pub asleep: bool,
+    /// How often it has come back.
+    pub resumes: u32,
+    /// Its end of the link.
+    pub link: Option<Link>,
+    /// The newest `Joined`.
+    pub joined: Option<Joined>,
+    /// How often it was told `Joined`.
+    pub joins: u32,
+    /// Who is in the room, by number.
+    pub roster: BTreeMap<u32, Peer>,
+    /// Why its session was ended, or its join refused.
+    pub ended: Option<Code>,
+    /// Events that it got.
+    pub events: Vec<Vec<u8>>,
+    /// Whole messages and pieces of the bulk lane.
+    pub bulk: Vec<Vec<u8>>,
+    /// What a plain model says it must have got, in order, by lane.
+    pub expected: [Vec<Vec<u8>>; 2],
+    /// The groups that it has asked for.
+    pub hears: GroupSet,
+    /// Newest event that it has, by lane.
+    pub last: [u64; 2],
+    /// Of the room's shared state; empty without a state stream.
+    pub replica: Replica,
+    state_stream: bool,
+    /// What moderators have done, as it was told.
+    pub audits: Vec<Audit>,
+    /// When it was told that it is throttled, and in what.
+    pub throttled: Vec<(Time, u8)>,
+    /// Requests that it has made in this session.
+    pub asked: u32,
+    /// Their replies.
+    pub replies: Vec<StateReply>,
+    /// What is on its way on its streams but the bulk stream.
+    pub(crate) streams: VecDeque<(Time, Delivery)>,
+    /// What is on its way on the bulk stream, later than the others.
+    pub(crate) bulk_stream: VecDeque<(Time, Vec<u8>)>,
+    /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
+    pub quic: Vec<(Time, bool, Vec<u8>)>,
+    /// (sender's peer number, sequence) of every realtime message.
+    pub messages: HashSet<(u32, u16)>,
+    /// Realtime messages that it has sent.
+    pub sent: u16,
+    /// (key phase, packet number) seen on the air, by direction: none may come twice.
+    numbers: [HashSet<(u8, u32)>; 2],
+    /// What became of each datagram that was sent to it and came as far as its end of the network.
+    pub datagrams: Vec<Received>,
+    pub(crate) secret: [u8; 32],
+}
+
+/// A message on a stream.
+pub(crate) enum Delivery {
+    Control(Vec<u8>),
+    Event(Vec<u8>),
+    State(Vec<u8>),
+    Joined(Box<Joined>, TicketClaim),
+    End(Code),
+}
+
+/// A datagram that came as far as a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its header, where it came from the realtime port; inside QUIC it has none.
+    pub header: Option<Header>,
+    /// Bytes of it.
+    pub len: usize,
+    /// The messages in it; `None`: it was not taken, for there was no link, or not this one any more, or
+    /// the port was blocked.
+    pub messages: Option<usize>,
+}
+
+impl Client {
+    /// A client of `room` that has not asked to join yet.
+    pub fn new(room: RoomId, user: usize, net: SimPeer) -> Self {
+        Self {
+            room,
+            user,
+            net,
+            blocked: false,
+            session: None,
+            peer: None,
+            claim: None,
+            asleep: false,
+            resumes: 0,
+            link: None,
+            joined: None,
+            joins: 0,
+            roster: BTreeMap::new(),
+            ended: None,
+            events: Vec::new(),
+            bulk: Vec::new(),
+            expected: Default::default(),
+            hears: GroupSet::default(),
+            last: [0; 2],
+            replica: Replica::default(),
+            state_stream: false,
+            audits: Vec::new(),
+            throttled: Vec::new(),
+            asked: 0,
+            replies: Vec::new(),
+            streams: VecDeque::new(),
+            bulk_stream: VecDeque::new(),
+            quic: Vec::new(),
+            messages: HashSet::new(),
+            sent: 0,
+            numbers: Default::default(),
+            datagrams: Vec::new(),
+            secret: [0; 32],
+        }
+    }
+
+    /// The room has confirmed it and not ended it, whether it has heard of that or not.
+    pub fn is_member(&self) -> bool {
+        let ending = self.streams.iter().any(|(_, d)| matches!(d, Delivery::End(_)));
+        let confirmed = self.joined.is_some()
+            || self.streams.iter().any(|(_, d)| matches!(d, Delivery::Joined(..)));
+        confirmed && !ending && self.ended.is_none()
+    }
+
+    /// When it wants [`Self::hear`] next.
+    pub fn deadline(&self) -> Option<Time> {
+        let streams = self.streams.front().map(|(at, _)| *at);
+        let bulk = self.bulk_stream.front().map(|(at, _)| *at);
+        let quic = self.quic.iter().map(|(at, ..)| *at).min();
+        let link = self.link.as_ref().and_then(Link::deadline);
+        [streams, bulk, quic, link, self.net.deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes what has arrived by `now`, and lets the link say what it has to.
+    pub fn hear(&mut self, now: Time) {
+        while let Some((_, delivery)) = self.streams.pop_front_if(|(at, _)| *at <= now) {
+            self.take(now, delivery);
+        }
+        while let Some((_, bytes)) = self.bulk_stream.pop_front_if(|(at, _)| *at <= now) {
+            let payload = self.take_event(Lane::Bulk, &bytes);
+            self.bulk.push(payload);
+        }
+        while let Some(mut bytes) = self.net.poll_client_side(now) {
+            self.receive(now, Some(server_path()), &mut bytes);
+        }
+        for mut bytes in self.take_quic(now, false) {
+            self.receive(now, None, &mut bytes);
+        }
+        let Some(link) = self.link.as_mut() else { return };
+        link.handle_timeout(now);
+        let mut out = Vec::new();
+        while let Some(route) = self.link.as_mut().and_then(|l| l.poll_output(now, &mut out)) {
+            self.put_on_air(now, route, &out);
+            out.clear();
+        }
+    }
+
+    /// Its process stops. What was on its way to it is lost, but for its end.
+    pub(crate) fn fall_asleep(&mut self) {
+        self.asleep = true;
+        self.link = None;
+        self.streams.retain(|(_, d)| matches!(d, Delivery::End(_)));
+        self.bulk_stream.clear();
+        self.lose_quic();
+    }
+
+    /// Loses the QUIC datagrams that are on their way.
+    pub fn lose_quic(&mut self) {
+        for (_, up, bytes) in self.quic.drain(..) {
+            if !up {
+                let lost = Received { header: None, len: bytes.len(), messages: None };
+                self.datagrams.push(lost);
+            }
+        }
+    }
+
+    /// Sends one realtime message; its payload says who sent which, and in which room.
+    pub fn send(&mut self, now: Time, kind: Kind, target: u16, len: usize) {
+        let (Some(link), Some(peer)) = (self.link.as_mut(), self.peer) else { return };
+        self.sent += 1;
+        let mut payload = peer.0.to_le_bytes().to_vec();
+        payload.extend_from_slice(&self.sent.to_le_bytes());
+        payload.extend_from_slice(&self.room.0.to_le_bytes());
+        payload.resize(len, 0xab);
+        let message = Message {
+            kind,
+            flags: 1,
+            peer: target,
+            channel: 0,
+            key: 0,
+            sequence: self.sent,
+            time: now.as_wire_millis(),
+            payload: &payload,
+        };
+        let mut out = Vec::new();
+        let start = link.begin(now, &mut out);
+        message.encode(&mut out);
+        let route = link.route().unwrap().0;
+        link.finish(now, &mut out, start).unwrap();
+        self.put_on_air(now, route, &out);
+    }
+
+    /// QUIC datagrams that have arrived by `now`.
+    pub(crate) fn take_quic(&mut self, now: Time, up: bool) -> Vec<Vec<u8>> {
+        let arrived = self.quic.extract_if(.., |(at, way, _)| *at <= now && *way == up);
+        arrived.map(|(.., bytes)| bytes).collect()
+    }
+
+    /// The server has put a datagram for the client into QUIC.
+    pub(crate) fn send_inside_quic(&mut self, now: Time, bytes: Vec<u8>) {
+        self.quic.push((now + QUIC_DELAY, false, bytes));
+    }
+
+    fn receive(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) {
+        let (header, len) = (path.and_then(|_| Header::parse(bytes)), bytes.len());
+        let messages = self.read(now, path, bytes);
+        self.datagrams.push(Received { header, len, messages });
+    }
+
+    /// How many messages a datagram has brought.
+    fn read(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) -> Option<usize> {
+        if self.blocked && path.is_some() {
+            return None;
+        }
+        let link = self.link.as_mut()?;
+        let messages = match path {
+            Some(path) => link.handle_input(now, path, 0, bytes),
+            None => link.handle_session_input(now, bytes),
+        };
+        let mut count = 0;
+        for message in messages.ok()? {
+            count += 1;
+            let payload = message.payload;
+            let sender = u32::from_le_bytes(payload[..4].try_into().unwrap());
+            assert_ne!(Some(PeerId(sender)), self.peer, "a message came back to its sender");
+            let sequence = u16::from_le_bytes(payload[4..6].try_into().unwrap());
+            assert_eq!(sequence, message.sequence);
+            let room = u64::from_le_bytes(payload[6..14].try_into().unwrap());
+            assert_eq!(room, self.room.0, "a message of another room");
+            if let Some(peer) = self.roster.get(&sender) {
+                assert_eq!(peer.slot, message.peer, "sent under somebody else's slot");
+            }
+            assert!(self.messages.insert((sender, sequence)), "a message came twice");
+        }
+        Some(count)
+    }
+
+    fn take(&mut self, now: Time, delivery: Delivery) {
+        match delivery {
+            Delivery::Joined(joined, claim) => {
+                let before = self.joined.as_ref().map(|j| (j.peer, j.slot));
+                assert!(before.is_none_or(|before| before == (joined.peer, joined.slot)));
+                self.claim = Some(claim);
+                // Another link has other keys.
+                self.numbers = Default::default();
+                self.link = Some(Link::new(now, self.link_config(&joined)));
+                self.roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
+                self.joined = Some(*joined);
+                self.joins += 1;
+                (self.replica, self.state_stream) = (Replica::default(), false);
+                (self.asked, self.replies) = (0, Vec::new());
+            }
+            Delivery::Control(bytes) => {
+                let (schema, body) = parts(&bytes);
+                match schema {
+                    Schema::StateReply => self.take_reply(session::owned(body).unwrap()),
+                    Schema::Audit => self.audits.push(session::owned(body).unwrap()),
+                    Schema::Throttled => {
+                        let what = session::owned::<Throttled>(body).unwrap().what;
+                        self.throttled.push((now, what));
+                    }
+                    _ => self.update_roster(session::owned::<RosterUpdate>(body).unwrap()),
+                }
+            }
+            Delivery::State(bytes) => self.take_state(&bytes),
+            Delivery::Event(bytes) => {
+                let payload = self.take_event(Lane::Events, &bytes);
+                self.events.push(payload);
+            }
+            Delivery::End(code) => {
+                self.ended = Some(code);
+                self.link = None;
+            }
+        }
+    }
+
+    fn take_event(&mut self, lane: Lane, bytes: &[u8]) -> Vec<u8> {
+        let event = session::owned::<EventDown>(&bytes[session::MESSAGE_HEADER..]).unwrap();
+        let last = &mut self.last[lane.index()];
+        assert!(event.sequence > *last, "events of the lane out of order");
+        *last = event.sequence;
+        event.payload
+    }
+
+    fn take_reply(&mut self, reply: StateReply) {
+        assert_eq!(reply.request as usize, self.replies.len() + 1, "a reply is missing");
+        self.replies.push(reply);
+    }
+
+    /// A snapshot first, and then every version.
+    fn take_state(&mut self, bytes: &[u8]) {
+        let (schema, body) = parts(bytes);
+        if std::mem::replace(&mut self.state_stream, true) {
+            assert_eq!(schema, Schema::StateUpdate);
+            self.replica.apply(session::owned::<StateUpdate>(body).unwrap());
+        } else {
+            assert_eq!(schema, Schema::StateSnapshot);
+            self.replica = Replica::new(session::owned::<StateSnapshot>(body).unwrap());
+        }
+    }
+
+    fn update_roster(&mut self, update: RosterUpdate) {
+        let before = self.joined.as_mut().expect("a roster update before Joined");
+        assert_eq!(update.version, before.roster_version + 1, "a roster version was skipped");
+        before.roster_version = update.version;
+        update_roster(&mut self.roster, update);
+    }
+
+    fn link_config(&self, joined: &Joined) -> LinkConfig {
+        LinkConfig {
+            role: Role::Client,
+            link_id: joined.grant.link_id,
+            suite: Suite::Aes128Gcm,
+            root: Root::new(&self.secret, None),
+            connection_id: ConnectionId(joined.grant.connection_id),
+            spare: ConnectionId(joined.grant.spare),
+            path: Some(server_path()),
+            fallback: true,
+            clock_epoch: 0,
+            seed: self.secret,
+        }
+    }
+
+    fn put_on_air(&mut self, now: Time, route: Route, datagram: &[u8]) {
+        let bytes = route.wire(datagram).to_vec();
+        if route == Route::Session {
+            return self.quic.push((now + QUIC_DELAY, true, bytes));
+        }
+        self.note_number(0, &bytes);
+        self.net.send(now, bytes);
+    }
+
+    /// A datagram of the client's link is on the air: 0 upwards, 1 downwards.
+    pub(crate) fn note_number(&mut self, direction: usize, bytes: &[u8]) {
+        let Header { phase, number, .. } = Header::parse(bytes).expect("not a datagram of ours");
+        let new = self.numbers[direction].insert((phase, number));
+        assert!(new, "packet number {number} came twice in phase {phase}");
+    }
+
+    /// Key phases that the datagrams of this link were sealed in, upwards and downwards.
+    pub fn phases(&self) -> [usize; 2] {
+        let phases = |numbers: &HashSet<(u8, u32)>| {
+            numbers.iter().map(|(phase, _)| *phase).collect::<HashSet<_>>().len()
+        };
+        [phases(&self.numbers[0]), phases(&self.numbers[1])]
+    }
+}
+
+/// Applies an update to a client's roster.
+pub fn update_roster(roster: &mut BTreeMap<u32, Peer>, update: RosterUpdate) {
+    roster.extend(update.joined.into_iter().map(|peer| (peer.peer, peer)));
+    for left in update.left {
+        roster.remove(&left.peer);
+    }
+    for changed in update.changed {
+        if let Some(peer) = roster.get_mut(&changed.peer) {
+            peer.presence = changed.presence;
+        }
+    }
+}
+
+/// A message's schema and its body, the rest of it.
+pub fn parts(message: &[u8]) -> (Schema, &[u8]) {
+    let (header, body) = message.split_first_chunk().unwrap();
+    let header = MessageHeader::parse(*header, body.len()).unwrap();
+    assert_eq!(header.len as usize, body.len());
+    (header.schema, body)
+}
+
+fn server_path() -> Path {
+    Path { remote: SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 5056), local: None }
+}

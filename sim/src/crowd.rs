@@ -1,0 +1,169 @@
+//! All clients of a world, as its server reaches them: streams with a delay, and notes of what rooms say.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytes::Bytes;
+use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
+use nucleus_core::room::{Listing, Moderated, TicketClaim};
+use nucleus_protocol::session::{Code, Joined, Lane};
+use nucleus_protocol::time::Time;
+
+use crate::client::{Client, Delivery};
+use crate::server::{Address, Clients};
+
+/// The clients of a world, by index.
+pub struct Crowd {
+    clients: Vec<Client>,
+    rng: fastrand::Rng,
+    pub(crate) now: Time,
+    newest_request: u64,
+    /// Clients who wait for the reply to a join.
+    joining: HashMap<RequestId, usize>,
+    client_of: HashMap<(RoomId, PeerId), usize>,
+    invitations: HashMap<RequestId, Result<(), Code>>,
+    /// What each room last showed of itself.
+    pub listings: HashMap<RoomId, Listing>,
+    /// Acts of moderation, as the log has them.
+    pub moderated: Vec<Moderated>,
+}
+
+impl Crowd {
+    /// Nobody. Delays are drawn from `seed`.
+    pub fn new(now: Time, seed: u64) -> Self {
+        let rng = fastrand::Rng::with_seed(seed);
+        let (clients, joining, client_of, invitations) = Default::default();
+        let (newest_request, listings, moderated) = Default::default();
+        Self {
+            clients,
+            rng,
+            now,
+            newest_request,
+            joining,
+            client_of,
+            invitations,
+            listings,
+            moderated,
+        }
+    }
+
+    /// One more client; its index.
+    pub fn add(&mut self, client: Client) -> usize {
+        self.clients.push(client);
+        self.clients.len() - 1
+    }
+
+    /// An id for a request to a room.
+    pub(crate) fn request(&mut self) -> RequestId {
+        self.newest_request += 1;
+        RequestId(self.newest_request)
+    }
+
+    /// The id of a client's request to join.
+    pub(crate) fn begin_join(&mut self, index: usize) -> RequestId {
+        let request = self.request();
+        self.joining.insert(request, index);
+        request
+    }
+
+    /// The reply to an invitation, once.
+    pub(crate) fn invitation(&mut self, request: RequestId) -> Option<Result<(), Code>> {
+        self.invitations.remove(&request)
+    }
+
+    /// The client of a peer.
+    pub(crate) fn of_peer(&mut self, room: RoomId, peer: PeerId) -> Option<&mut Client> {
+        let index = self.client_of.get(&(room, peer))?;
+        self.clients.get_mut(*index)
+    }
+
+    /// The client whose session this is; one that has been replaced since reaches nobody.
+    fn at(&mut self, to: Address) -> Option<&mut Client> {
+        let client = self.of_peer(to.room, to.session.peer)?;
+        (client.session == Some(to.session)).then_some(client)
+    }
+
+    /// Streams are reliable and ordered, and late.
+    fn send(&mut self, to: Address, delivery: Delivery) {
+        let late = Duration::from_millis(self.rng.u64(5..80));
+        let at = self.now + late;
+        let ends = matches!(delivery, Delivery::End(_));
+        let Some(client) = self.at(to).filter(|client| !client.asleep || ends) else { return };
+        let at = client.streams.back().map_or(at, |(last, _)| at.max(*last));
+        client.streams.push_back((at, delivery));
+    }
+
+    /// The bulk lane is as reliable, and later.
+    fn send_bulk(&mut self, to: Address, bytes: Vec<u8>) {
+        let at = self.now + Duration::from_millis(self.rng.u64(100..300));
+        let Some(client) = self.at(to).filter(|client| !client.asleep) else { return };
+        let at = client.bulk_stream.back().map_or(at, |(last, _)| at.max(*last));
+        client.bulk_stream.push_back((at, bytes));
+    }
+}
+
+impl Clients for Crowd {
+    fn join_reply(&mut self, room: RoomId, request: RequestId, result: Result<SessionId, Code>) {
+        let Some(index) = self.joining.remove(&request) else { return };
+        let client = &mut self.clients[index];
+        match result {
+            Ok(session) => {
+                let known = client.peer.is_none_or(|peer| peer == session.peer);
+                assert!(known, "somebody else came back");
+                (client.session, client.peer) = (Some(session), Some(session.peer));
+                self.client_of.insert((room, session.peer), index);
+            }
+            Err(code) => client.ended = Some(code),
+        }
+    }
+
+    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim) {
+        self.send(to, Delivery::Joined(joined, claim));
+    }
+
+    fn control(&mut self, to: Address, message: Bytes) {
+        self.send(to, Delivery::Control(message.to_vec()));
+    }
+
+    fn event(&mut self, to: Address, lane: Lane, message: Bytes) {
+        match lane {
+            Lane::Events => self.send(to, Delivery::Event(message.to_vec())),
+            Lane::Bulk => self.send_bulk(to, message.to_vec()),
+        }
+    }
+
+    fn state(&mut self, to: Address, message: Bytes) {
+        self.send(to, Delivery::State(message.to_vec()));
+    }
+
+    fn disconnect(&mut self, to: Address, code: Code) {
+        self.send(to, Delivery::End(code));
+    }
+
+    fn invitation_reply(&mut self, request: RequestId, result: Result<(), Code>) {
+        self.invitations.insert(request, result);
+    }
+
+    fn listing(&mut self, room: RoomId, listing: Listing) {
+        self.listings.insert(room, listing);
+    }
+
+    fn moderated(&mut self, _room: RoomId, act: Moderated) {
+        self.moderated.push(act);
+    }
+}
+
+impl Deref for Crowd {
+    type Target = [Client];
+
+    fn deref(&self) -> &[Client] {
+        &self.clients
+    }
+}
+
+impl DerefMut for Crowd {
+    fn deref_mut(&mut self) -> &mut [Client] {
+        &mut self.clients
+    }
+}

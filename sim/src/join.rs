@@ -1,0 +1,31 @@
+//! Requests to join, as the server's session makes them of a token.
+
+use nucleus_core::room::{JoinConditions, JoinRequest};
+use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::session::LinkGrant;
+
+/// Roles of users, in turn.
+pub const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
+
+/// A newcomer of that user and role whose link's keys come from `secret`.
+pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest {
+    JoinRequest {
+        user,
+        name: String::new(),
+        role: role.into(),
+        resume: None,
+        conditions: JoinConditions::default(),
+        grant: LinkGrant {
+            link_id: 1,
+            connection_id: [0; 8],
+            spare: [0; 8],
+            secret: *secret,
+            suite: 1,
+            flags: 0,
+            endpoints: Vec::new(),
+        },
+        suite: Suite::Aes128Gcm,
+        root: Root::new(secret, None),
+        seed: *secret,
+    }
+}

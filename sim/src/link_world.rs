@@ -1,0 +1,259 @@
+//! One fan-out and its clients' ends of the links, without rooms and without a network: to measure
+//! what a datagram costs the server.
+//!
+//! Each verb is one side's work, so a caller can measure the server's alone:
+//!
+//! | verb | whose work |
+//! |---|---|
+//! | [`LinkWorld::say`], [`LinkWorld::links_speak`] | the clients': they seal datagrams into the uplink |
+//! | [`LinkWorld::take`] | **the server's**: the fan-out takes what is in the uplink |
+//! | [`LinkWorld::flush`] | **the server's**: the fan-out seals what is due into the outbox |
+//! | [`LinkWorld::hear`] | the clients': they open what is in the outbox |
+//!
+//! All buffers are kept, so the world itself allocates nothing in the server's part once they have
+//! found their size.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use nucleus_core::fanout::{
+    Fanout, FanoutConfig, FanoutInput, FanoutOutput, LinkEvent, OpenLink, Outbox,
+};
+use nucleus_core::ids::{PeerId, RoomId, SessionId};
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected, Role, Root, Suite};
+use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::time::Time;
+
+/// The port of client 0; the others have the next ones.
+const FIRST_PORT: u16 = 10_000;
+
+/// One fan-out with clients in rooms of one size.
+pub struct LinkWorld {
+    /// The time now.
+    pub now: Time,
+    /// What is measured.
+    pub fanout: Fanout,
+    room_size: u32,
+    clients: Vec<LinkClient>,
+    uplink: Uplink,
+    outbox: Outbox,
+    datagram: Vec<u8>,
+}
+
+/// Datagrams on their way to the server, one after another.
+#[derive(Default)]
+struct Uplink {
+    bytes: Vec<u8>,
+    /// Whose it is, and one behind its last byte.
+    datagrams: Vec<(usize, usize)>,
+}
+
+impl LinkWorld {
+    /// So many clients whose links are open and have not spoken yet.
+    pub fn new(config: FanoutConfig, clients: u32, room_size: u32) -> Self {
+        let mut world = Self {
+            now: Time::from_millis(1_000),
+            fanout: Fanout::new(config),
+            room_size,
+            clients: Vec::new(),
+            uplink: Uplink::default(),
+            outbox: Outbox::default(),
+            datagram: Vec::new(),
+        };
+        (0..clients).for_each(|number| world.open(number));
+        world
+    }
+
+    fn open(&mut self, number: u32) {
+        let open = Box::new(open_link(number, self.room_size));
+        self.fanout.handle(self.now, FanoutInput::OpenLink(open));
+        let address = (Ipv4Addr::LOCALHOST, FIRST_PORT + number as u16);
+        while let Some(output) = self.fanout.poll() {
+            if let FanoutOutput::Link { event, .. } = output {
+                let client = LinkClient::new(self.now, number, event, address.into());
+                self.clients.push(client);
+            }
+        }
+    }
+
+    /// The client's link hears these groups, and no others.
+    pub fn subscribe(&mut self, client: u32, groups: GroupSet) {
+        let OpenLink { room, session, .. } = open_link(client, self.room_size);
+        self.fanout.handle(self.now, FanoutInput::Subscribe { room, session, groups });
+    }
+
+    /// Clients of this world.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// A client says something in a datagram of its own.
+    pub fn say(&mut self, client: usize, kind: Kind, target: u16, payload: &[u8]) {
+        let Uplink { bytes, datagrams } = &mut self.uplink;
+        self.clients[client].say(self.now, kind, target, payload, bytes);
+        datagrams.push((client, bytes.len()));
+    }
+
+    /// Clients' links do what is due, and say what they have to.
+    pub fn links_speak(&mut self) {
+        let Uplink { bytes, datagrams } = &mut self.uplink;
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            while client.speak(self.now, bytes) {
+                datagrams.push((number, bytes.len()));
+            }
+        }
+    }
+
+    /// The fan-out takes what is in the uplink.
+    pub fn take(&mut self) {
+        let mut start = 0;
+        for (client, end) in self.uplink.datagrams.drain(..) {
+            let (path, datagram) = (self.clients[client].path, &mut self.uplink.bytes[start..end]);
+            self.fanout.handle_datagram(self.now, path, 0, datagram);
+            start = end;
+        }
+        self.uplink.bytes.clear();
+    }
+
+    /// The fan-out wants to flush.
+    pub fn is_due(&self) -> bool {
+        self.fanout.deadline().is_some_and(|at| at <= self.now)
+    }
+
+    /// The fan-out does what is due, into the outbox. What it has to say of links is dropped.
+    pub fn flush(&mut self) {
+        self.fanout.flush(self.now, &mut self.outbox);
+        while self.fanout.poll().is_some() {}
+    }
+
+    /// Clients take what is in the outbox; the messages that they heard.
+    pub fn hear(&mut self) -> usize {
+        let mut heard = 0;
+        for (path, bytes) in self.outbox.datagrams() {
+            self.datagram.clear();
+            self.datagram.extend_from_slice(bytes);
+            let client = &mut self.clients[usize::from(path.remote.port() - FIRST_PORT)];
+            // The client's half of a link may refuse what comes late.
+            heard += client.hear(self.now, &mut self.datagram).unwrap_or(0);
+        }
+        self.outbox.clear();
+        heard
+    }
+
+    /// Time passes, and nothing happens in it.
+    pub fn pass(&mut self, span: Duration) {
+        self.now += span;
+    }
+}
+
+/// The link of a client, in rooms of so many.
+pub fn open_link(number: u32, room_size: u32) -> OpenLink {
+    OpenLink {
+        room: RoomId((number / room_size).into()),
+        session: SessionId { peer: PeerId(number), session: 1 },
+        slot: (number % room_size) as u16,
+        link_id: 1,
+        suite: Suite::Aes128Gcm,
+        root: root(number),
+        seed: secret(number),
+    }
+}
+
+fn root(number: u32) -> Root {
+    Root::new(&secret(number), None)
+}
+
+fn secret(number: u32) -> [u8; 32] {
+    let mut secret = [7; 32];
+    secret[..4].copy_from_slice(&number.to_le_bytes());
+    secret
+}
+
+/// A client's end of a link that [`open_link`] describes.
+pub struct LinkClient {
+    link: Link,
+    path: Path,
+    sequence: u16,
+}
+
+impl LinkClient {
+    /// The end of client `number`'s link, of which the fan-out has said that it is open, to a server or
+    /// from a client at `remote`.
+    pub fn new(now: Time, number: u32, opened: LinkEvent, remote: SocketAddr) -> Self {
+        let LinkEvent::Opened { connection_id, spare } = opened else { panic!("{opened:?}") };
+        let path = Path { remote, local: None };
+        let config = LinkConfig {
+            role: Role::Client,
+            link_id: 1,
+            suite: Suite::Aes128Gcm,
+            root: root(number),
+            connection_id,
+            spare,
+            path: Some(path),
+            fallback: false,
+            clock_epoch: 0,
+            seed: [0; 32],
+        };
+        Self { link: Link::new(now, config), path, sequence: 0 }
+    }
+
+    /// Appends a datagram with one message.
+    pub fn say(&mut self, now: Time, kind: Kind, target: u16, payload: &[u8], out: &mut Vec<u8>) {
+        let start = self.link.begin(now, out);
+        self.sequence = self.sequence.wrapping_add(1);
+        let (peer, sequence, time) = (target, self.sequence, now.as_wire_millis());
+        Message { kind, flags: 1, peer, channel: 0, key: 0, sequence, time, payload }.encode(out);
+        self.link.finish(now, out, start).unwrap();
+    }
+
+    /// Appends the next datagram of the link's own; false: there is none.
+    pub fn speak(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
+        self.link.handle_timeout(now);
+        self.link.poll_output(now, out).is_some()
+    }
+
+    /// Takes a datagram; how many messages it brought.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused.
+    pub fn hear(&mut self, now: Time, datagram: &mut [u8]) -> Result<usize, Rejected> {
+        self.link.handle_input(now, self.path, 0, datagram).map(Iterator::count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nucleus_core::fanout::Tick;
+    use nucleus_core::limits::Limits;
+    use nucleus_protocol::realtime::TARGET_OTHERS;
+
+    use super::*;
+
+    #[test]
+    fn everybody_hears_the_others_of_the_room() {
+        let (tick, limits) = (Tick::default(), Limits::default());
+        let config = FanoutConfig { index: 0, tick, limits, clock_epoch: 1 };
+        let mut world = LinkWorld::new(config, 12, 4);
+        let mut run = |steps: u32, speak: bool| {
+            let mut heard = 0;
+            for step in 0..steps {
+                world.pass(Duration::from_millis(1));
+                if speak && step.is_multiple_of(20) {
+                    (0..12).for_each(|one| world.say(one, Kind::Pose, TARGET_OTHERS, &[1; 20]));
+                }
+                world.links_speak();
+                world.take();
+                if world.is_due() {
+                    world.flush();
+                }
+                heard += world.hear();
+            }
+            heard
+        };
+        run(1_000, true);
+        assert_eq!(run(100, false), 0);
+        assert_eq!(run(100, true), 5 * 12 * 3);
+    }
+}

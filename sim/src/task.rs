@@ -1,0 +1,223 @@
+//! A machine in a simulated task: the server's own loop, [`nucleus_core::drive`], without a runtime.
+
+use std::cell::{Ref, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use nucleus_core::{Machine, Shell, drive};
+use nucleus_protocol::time::Time;
+
+/// What the task and its shell share.
+struct Desk<M: Machine> {
+    now: Time,
+    mailbox: Vec<M::Input>,
+    /// An output that waits to be carried out.
+    output: Option<M::Output>,
+    /// What became of the output before it.
+    carried_out: Option<Option<M::Input>>,
+}
+
+/// A machine, and the future that drives it.
+///
+/// The task does nothing by itself: [`Self::post`] puts an input into its mailbox, [`Self::run`] lets it
+/// go on until it waits for the next input or for its deadline.
+pub struct Task<M: Machine> {
+    machine: Rc<RefCell<M>>,
+    desk: Rc<RefCell<Desk<M>>>,
+    /// `None`: the machine is over.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl<M: Machine + 'static> Task<M> {
+    /// A task whose first run is the first look at the machine's deadline.
+    pub fn new(machine: M) -> Self {
+        let machine = Rc::new(RefCell::new(machine));
+        let desk = Desk { now: Time::ZERO, mailbox: vec![], output: None, carried_out: None };
+        let desk = Rc::new(RefCell::new(desk));
+        let (mut shared, mut shell) = (Shared(machine.clone()), SimShell(desk.clone()));
+        let future = async move { drive(&mut shared, &mut shell).await };
+        Self { machine, desk, future: Some(Box::pin(future)) }
+    }
+
+    /// A look into the machine. To be dropped before the next [`Self::run`].
+    pub fn machine(&self) -> Ref<'_, M> {
+        self.machine.borrow()
+    }
+
+    /// The loop has ended.
+    pub fn is_over(&self) -> bool {
+        self.future.is_none()
+    }
+
+    /// Puts an input into the mailbox.
+    ///
+    /// # Errors
+    ///
+    /// The task is over; the input comes back.
+    pub fn post(&mut self, input: M::Input) -> Result<(), M::Input> {
+        if self.is_over() {
+            return Err(input);
+        }
+        self.desk.borrow_mut().mailbox.push(input);
+        Ok(())
+    }
+
+    /// When the task wants to run: at once if there is an input, else at the machine's deadline.
+    pub fn deadline(&self) -> Option<Time> {
+        if self.is_over() {
+            return None;
+        }
+        if !self.desk.borrow().mailbox.is_empty() {
+            return Some(Time::ZERO);
+        }
+        self.machine().deadline()
+    }
+
+    /// Lets the task go on at `now` until it waits. Each output goes to `carry_out`, which may answer
+    /// with an input.
+    pub fn run(
+        &mut self,
+        now: Time,
+        carry_out: &mut dyn FnMut(Time, M::Output) -> Option<M::Input>,
+    ) {
+        self.desk.borrow_mut().now = now;
+        let mut context = Context::from_waker(Waker::noop());
+        while let Some(future) = &mut self.future {
+            if future.as_mut().poll(&mut context).is_ready() {
+                self.future = None;
+                return;
+            }
+            let output = self.desk.borrow_mut().output.take();
+            let Some(output) = output else { return };
+            let outcome = carry_out(now, output);
+            self.desk.borrow_mut().carried_out = Some(outcome);
+        }
+    }
+}
+
+/// The machine as the loop sees it: borrowed for one verb at a time.
+struct Shared<M>(Rc<RefCell<M>>);
+
+impl<M: Machine> Machine for Shared<M> {
+    type Input = M::Input;
+    type Output = M::Output;
+    const TIMEOUT: M::Input = M::TIMEOUT;
+
+    fn handle(&mut self, now: Time, input: M::Input) {
+        self.0.borrow_mut().handle(now, input);
+    }
+
+    fn poll(&mut self) -> Option<M::Output> {
+        self.0.borrow_mut().poll()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.0.borrow().deadline()
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.borrow().is_over()
+    }
+}
+
+struct SimShell<M: Machine>(Rc<RefCell<Desk<M>>>);
+
+impl<M: Machine> Shell<Shared<M>> for SimShell<M> {
+    fn now(&self) -> Time {
+        self.0.borrow().now
+    }
+
+    async fn wait(&mut self, deadline: Option<Time>, inputs: &mut Vec<M::Input>) -> bool {
+        std::future::poll_fn(|_| {
+            let mut desk = self.0.borrow_mut();
+            if desk.mailbox.is_empty() && deadline.is_none_or(|at| desk.now < at) {
+                return Poll::Pending;
+            }
+            inputs.append(&mut desk.mailbox);
+            Poll::Ready(true)
+        })
+        .await
+    }
+
+    async fn carry_out(&mut self, output: M::Output) -> Option<M::Input> {
+        self.0.borrow_mut().output = Some(output);
+        std::future::poll_fn(|_| match self.0.borrow_mut().carried_out.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    fn may_end(&mut self) -> bool {
+        self.0.borrow().mailbox.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says each number it takes, and is over after a zero. Wants to be called at its last number.
+    #[derive(Default)]
+    struct Echo {
+        outputs: Vec<u64>,
+        due: Option<Time>,
+        timeouts: u32,
+        over: bool,
+    }
+
+    impl Machine for Echo {
+        type Input = Option<u64>;
+        type Output = u64;
+        const TIMEOUT: Option<u64> = None;
+
+        fn handle(&mut self, now: Time, input: Option<u64>) {
+            match input {
+                None => {
+                    self.timeouts += 1;
+                    self.due = self.due.filter(|due| *due > now);
+                }
+                Some(number) => {
+                    self.outputs.push(number);
+                    (self.due, self.over) = (Some(Time::from_millis(number)), number == 0);
+                }
+            }
+        }
+
+        fn poll(&mut self) -> Option<u64> {
+            self.outputs.pop()
+        }
+
+        fn deadline(&self) -> Option<Time> {
+            self.due
+        }
+
+        fn is_over(&self) -> bool {
+            self.over
+        }
+    }
+
+    #[test]
+    fn it_runs_for_an_input_and_at_its_deadline_and_no_more() {
+        let mut task = Task::new(Echo::default());
+        let mut said = Vec::new();
+        let mut run = |task: &mut Task<Echo>, at| {
+            task.run(Time::from_millis(at), &mut |_, number| {
+                said.push(number);
+                // What becomes of 7 is 5.
+                (number == 7).then_some(Some(5))
+            });
+            std::mem::take(&mut said)
+        };
+        assert!(run(&mut task, 1).is_empty());
+        task.post(Some(7)).unwrap();
+        assert_eq!(run(&mut task, 2), [7, 5]);
+        assert_eq!((task.deadline(), task.machine().timeouts), (Some(Time::from_millis(5)), 1));
+        assert_eq!((run(&mut task, 4), task.machine().timeouts), (vec![], 1));
+        assert_eq!((run(&mut task, 5), task.machine().timeouts), (vec![], 2));
+        task.post(Some(0)).unwrap();
+        assert_eq!(run(&mut task, 6), [0]);
+        assert!(task.is_over() && task.post(Some(1)) == Err(Some(1)));
+    }
+}

@@ -1,0 +1,487 @@
+//! Whole rooms in one process: real rooms on a real shard, real links, and a seeded network between
+//! them. Reliable streams and QUIC datagrams are queues with a delay.
+//!
+//! [`World::step`] is one step of time. A test that looks between its parts makes it of them itself:
+//! [`World::set_now`], [`World::arrivals`] and [`World::take`], [`World::flush`], [`World::deliver`],
+//! [`World::hear`].
+
+use std::cell::Ref;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use nucleus_core::fanout::{Fanout, FanoutConfig, FanoutInput, Outbox, Tick};
+use nucleus_core::ids::{RoomId, SessionId};
+use nucleus_core::limits::Limits;
+use nucleus_core::room::{
+    Event, EventTarget, JoinConditions, JoinRequest, Listing, Resume, Room, RoomConfig, RoomInput,
+    RoomOptions, SecondDevice,
+};
+use nucleus_netsim::{Conditions, SimPeer};
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::link::Path;
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::session::{Code, Lane, Operation, StateRequest, Subscribe};
+use nucleus_protocol::time::Time;
+
+use crate::client::Client;
+use crate::crowd::Crowd;
+use crate::join::{ROLES, join_request};
+use crate::server::Server;
+
+/// A step of time.
+pub const STEP: Duration = Duration::from_millis(5);
+/// The first room, the only one unless [`WorldConfig::rooms`] says otherwise.
+pub const ROOM: RoomId = RoomId(1);
+/// Room instance and clock epoch.
+const EPOCH: u32 = 7;
+
+/// What a world is made with.
+#[derive(Clone, Debug)]
+pub struct WorldConfig {
+    /// Rooms on the shard, numbered from 1.
+    pub rooms: u64,
+    /// Peers that each takes.
+    pub capacity: u16,
+    /// What each is made with.
+    pub options: RoomOptions,
+    /// The server's bounds.
+    pub limits: Limits,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        let (options, limits) = Default::default();
+        Self { rooms: 1, capacity: 8, options, limits }
+    }
+}
+
+/// Rooms, their shard, their clients, and the network between them.
+pub struct World {
+    /// For the test's own choices, too.
+    pub rng: fastrand::Rng,
+    /// The rooms and their shard.
+    pub server: Server<Fanout>,
+    /// The clients, by index.
+    pub clients: Crowd,
+    /// What the shard sends.
+    pub outbox: Outbox,
+    /// What the clients bring for their admission from now on.
+    pub next_conditions: JoinConditions,
+}
+
+/// A datagram that has arrived at the server.
+pub struct Arrival {
+    /// The client that sent it.
+    pub from: usize,
+    /// Where from; `None`: inside QUIC.
+    pub path: Option<Path>,
+    /// The datagram.
+    pub bytes: Vec<u8>,
+}
+
+impl World {
+    /// One room with the default options and bounds.
+    pub fn new(seed: u64, capacity: u16) -> Self {
+        Self::with(seed, WorldConfig { capacity, ..WorldConfig::default() })
+    }
+
+    /// Rooms as the configuration says.
+    pub fn with(seed: u64, config: WorldConfig) -> Self {
+        let WorldConfig { rooms, capacity, options, limits } = config;
+        let tick = match seed.is_multiple_of(2) {
+            true => Tick::Auto,
+            false => Tick::Fixed(Duration::from_millis(10)),
+        };
+        let shard = Fanout::new(FanoutConfig { index: 3, tick, limits, clock_epoch: EPOCH });
+        let now = Time::from_millis(1_000);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut server = Server::new(now, vec![shard]);
+        for room in 1..=rooms {
+            let room_config = RoomConfig {
+                limits,
+                capacity,
+                second_device: SecondDevice::Allow,
+                instance: EPOCH,
+                clock_epoch: EPOCH,
+                options: options.clone(),
+            };
+            server.open_room(RoomId(room), room_config);
+        }
+        let (outbox, next_conditions) = Default::default();
+        let clients = Crowd::new(now, rng.u64(..));
+        let mut world = Self { rng, server, clients, outbox, next_conditions };
+        world.settle();
+        world
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.server.now
+    }
+
+    /// Moves the clock alone.
+    pub fn set_now(&mut self, now: Time) {
+        (self.server.now, self.clients.now) = (now, now);
+    }
+
+    /// The first room.
+    pub fn room(&self) -> Ref<'_, Room> {
+        self.server.room(ROOM)
+    }
+
+    /// The first room has ended.
+    pub fn is_over(&self) -> bool {
+        self.server.is_over(ROOM)
+    }
+
+    /// What the first room last showed of itself.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.clients.listings.get(&ROOM)
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> &Fanout {
+        &self.server.shards[0]
+    }
+
+    /// The shard.
+    pub fn shard_mut(&mut self) -> &mut Fanout {
+        &mut self.server.shards[0]
+    }
+
+    /// A client asks to join the first room; what comes of it shows in the steps that follow.
+    pub fn join(&mut self, up: Conditions, down: Conditions) -> usize {
+        self.join_by(ROOM, self.clients.len(), up, down)
+    }
+
+    /// A client asks to join a room.
+    pub fn join_room(&mut self, room: RoomId, network: Conditions) -> usize {
+        self.join_by(room, self.clients.len(), network.clone(), network)
+    }
+
+    /// Another device of the user that client `user` has first been.
+    pub fn join_as(&mut self, network: Conditions, user: usize) -> usize {
+        self.join_by(ROOM, user, network.clone(), network)
+    }
+
+    fn join_by(&mut self, room: RoomId, user: usize, up: Conditions, down: Conditions) -> usize {
+        let ip = Ipv4Addr::from(0x0a00_0000 + self.clients.len() as u32);
+        let address = SocketAddr::new(ip.into(), 40_000);
+        let net = SimPeer::new(self.rng.u64(..), address, up, down);
+        let index = self.clients.add(Client::new(room, user, net));
+        self.enter(index, None);
+        index
+    }
+
+    /// The client's process stops; `told`: the session's end is noticed.
+    pub fn sleep(&mut self, index: usize, told: bool) {
+        let client = &mut self.clients[index];
+        if client.session.is_none() || client.joined.is_none() {
+            return;
+        }
+        client.fall_asleep();
+        if told {
+            self.lose(index);
+        }
+    }
+
+    /// The client's session dies without a word, and the client does not know.
+    pub fn lose(&mut self, index: usize) {
+        self.post_from(index, RoomInput::SessionLost);
+    }
+
+    /// It wakes up and brings its ticket.
+    pub fn wake(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !std::mem::take(&mut client.asleep) || client.ended.is_some() {
+            return;
+        }
+        client.net.change_address();
+        self.resume(index);
+    }
+
+    /// It comes back with its ticket; its newest session.
+    pub fn resume(&mut self, index: usize) -> Option<SessionId> {
+        let client = &mut self.clients[index];
+        client.resumes += 1;
+        let (claim, last) = (client.claim.unwrap(), client.last);
+        self.enter(index, Some(Resume { claim, last }));
+        self.clients[index].session
+    }
+
+    fn enter(&mut self, index: usize, resume: Option<Resume>) {
+        let join = Box::new(self.request(index, resume));
+        let request = self.clients.begin_join(index);
+        self.post(self.clients[index].room, RoomInput::Join { request, join });
+    }
+
+    fn request(&mut self, index: usize, resume: Option<Resume>) -> JoinRequest {
+        let (mut secret, mut seed) = ([0; 32], [0; 32]);
+        self.rng.fill(&mut secret);
+        self.rng.fill(&mut seed);
+        self.clients[index].secret = secret;
+        let user = self.clients[index].user;
+        let name = format!("name-{index}");
+        let conditions = self.next_conditions.clone();
+        let join = join_request(format!("user-{user}"), ROLES[user % ROLES.len()], &secret);
+        JoinRequest { name, resume, conditions, seed, ..join }
+    }
+
+    /// Gives an input to a room, and carries out what comes of it.
+    pub fn post(&mut self, room: RoomId, input: RoomInput) {
+        self.server.post(room, input, &mut self.clients);
+    }
+
+    /// Gives an input from a client's session to its room, if it has one.
+    pub fn post_from(&mut self, index: usize, input: impl FnOnce(SessionId) -> RoomInput) {
+        let client = &self.clients[index];
+        if let Some(session) = client.session {
+            self.post(client.room, input(session));
+        }
+    }
+
+    /// The client leaves.
+    pub fn leave(&mut self, index: usize) {
+        self.post_from(index, |session| RoomInput::Leave(session, Code::Left));
+    }
+
+    /// The first room ends.
+    pub fn shut_down(&mut self, code: Code) {
+        self.post(ROOM, RoomInput::Shutdown(code));
+    }
+
+    /// Invites a user to the first room.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn invite(&mut self, user: &str) -> Result<(), Code> {
+        self.invitation(user, true)
+    }
+
+    /// Takes the user's invitation to the first room back.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn uninvite(&mut self, user: &str) -> Result<(), Code> {
+        self.invitation(user, false)
+    }
+
+    fn invitation(&mut self, user: &str, invited: bool) -> Result<(), Code> {
+        let (request, user) = (self.clients.request(), user.to_owned());
+        self.post(ROOM, RoomInput::Invite { request, user, invited });
+        self.clients.invitation(request).expect("a reply")
+    }
+
+    /// Members that are not asleep, nor still coming back.
+    pub fn awake(&self) -> Vec<usize> {
+        let awake = |i: &usize| !self.clients[*i].asleep && self.clients[*i].link.is_some();
+        self.members().into_iter().filter(awake).collect()
+    }
+
+    /// Clients that their rooms have confirmed and not ended, by the model's own bookkeeping.
+    pub fn members(&self) -> Vec<usize> {
+        (0..self.clients.len()).filter(|i| self.clients[*i].is_member()).collect()
+    }
+
+    /// Those of one room.
+    pub fn members_of(&self, room: RoomId) -> Vec<usize> {
+        self.members().into_iter().filter(|one| self.clients[*one].room == room).collect()
+    }
+
+    /// The client sends a reliable event.
+    pub fn event(&mut self, from: usize, target: &EventTarget, payload: Vec<u8>) {
+        self.say(from, Lane::Events, target, payload);
+    }
+
+    /// On either lane.
+    pub fn say(&mut self, from: usize, lane: Lane, target: &EventTarget, payload: Vec<u8>) {
+        let room = self.clients[from].room;
+        let host = self.server.room(room).host();
+        let meant = if self.clients[from].is_member() { self.members_of(room) } else { vec![] };
+        for to in meant {
+            let client = &mut self.clients[to];
+            let there = client.peer.unwrap();
+            let wanted = match target {
+                EventTarget::All => true,
+                EventTarget::Others | EventTarget::Later => to != from,
+                EventTarget::Listed(listed) => listed.contains(&there),
+                EventTarget::Host => there == host,
+                EventTarget::Group(group) => to != from && client.hears.contains(*group),
+            };
+            if wanted {
+                client.expected[lane.index()].push(payload.clone());
+            }
+        }
+        let event = Event { lane, target: target.clone(), channel: 0, piece: 0, payload };
+        self.post_from(from, |from| RoomInput::Event { from, event });
+    }
+
+    /// The client chooses the groups that it hears.
+    pub fn subscribe(&mut self, one: usize, groups: &[u8]) {
+        let client = &mut self.clients[one];
+        if client.link.is_none() {
+            return;
+        }
+        client.asked += 1;
+        client.hears = groups.iter().filter_map(|group| Group::new(*group)).collect();
+        let asked = Subscribe { request: client.asked, groups: client.hears.0 };
+        self.post_from(one, |from| RoomInput::Subscribe { from, asked });
+    }
+
+    /// The client asks for changes of the shared state.
+    pub fn ask(&mut self, from: usize, operations: Vec<Operation>) {
+        let client = &mut self.clients[from];
+        if client.link.is_none() {
+            return;
+        }
+        client.asked += 1;
+        let request = StateRequest { request: client.asked, operations };
+        self.post_from(from, |from| RoomInput::State { from, request });
+    }
+
+    /// The client's session has heard it otherwise than by a datagram.
+    pub fn hear_session(&mut self, index: usize) {
+        let (now, room) = (self.now(), self.clients[index].room);
+        let Some(session) = self.clients[index].session else { return };
+        self.shard_mut().handle(now, FanoutInput::Active { room, session });
+        self.settle();
+    }
+
+    /// The client sends one message on the realtime plane; its payload says who and which.
+    pub fn send_pose(&mut self, from: usize) {
+        self.send_message(from, 34);
+    }
+
+    /// The same to a target of its own.
+    pub fn send_pose_to(&mut self, from: usize, target: u16) {
+        self.send(from, Kind::Pose, target, 34);
+    }
+
+    /// The same with a payload of `len` bytes.
+    pub fn send_message(&mut self, from: usize, len: usize) {
+        self.send(from, Kind::Pose, TARGET_OTHERS, len);
+    }
+
+    /// A message of any kind.
+    pub fn send(&mut self, from: usize, kind: Kind, target: u16, len: usize) {
+        let now = self.now();
+        self.clients[from].send(now, kind, target, len);
+    }
+
+    /// One step of time: everything that is due moves.
+    pub fn step(&mut self) {
+        if self.rng.u8(..100) == 0 {
+            // A tick of `auto` moves under the traffic.
+            let (now, load) = (self.now(), self.rng.f32());
+            self.shard_mut().handle(now, FanoutInput::Load(load));
+        }
+        self.advance(self.now() + STEP);
+    }
+
+    /// Time passes until `to`, in one step.
+    pub fn advance(&mut self, to: Time) {
+        self.set_now(to);
+        for arrival in self.arrivals() {
+            self.take(arrival);
+        }
+        self.flush();
+        self.settle();
+        self.deliver();
+        self.hear();
+    }
+
+    /// Time passes by steps.
+    pub fn run(&mut self, span: Duration) {
+        let end = self.now() + span;
+        while self.now() < end {
+            self.step();
+        }
+    }
+
+    /// Time passes to whatever is due next, by a millisecond at least, and not beyond `end`.
+    pub fn step_to_deadline(&mut self, end: Time) {
+        let least = self.now() + Duration::from_millis(1);
+        self.advance(self.deadline().unwrap_or(end).max(least).min(end));
+    }
+
+    /// When anything is due.
+    pub fn deadline(&self) -> Option<Time> {
+        let clients = self.clients.iter().filter_map(Client::deadline);
+        clients.chain(self.server.deadline()).chain(self.shard().deadline()).min()
+    }
+
+    /// Datagrams that have arrived at the server by now.
+    pub fn arrivals(&mut self) -> Vec<Arrival> {
+        let (now, mut arrivals) = (self.now(), Vec::new());
+        for (from, client) in self.clients.iter_mut().enumerate() {
+            while let Some((remote, bytes)) = client.net.poll_server_side(now) {
+                if !client.blocked {
+                    let path = Some(Path { remote, local: None });
+                    arrivals.push(Arrival { from, path, bytes });
+                }
+            }
+            let inside = client.take_quic(now, true).into_iter();
+            arrivals.extend(inside.map(|bytes| Arrival { from, path: None, bytes }));
+        }
+        arrivals
+    }
+
+    /// The shard takes a datagram.
+    pub fn take(&mut self, arrival: Arrival) {
+        let Arrival { from, path, mut bytes } = arrival;
+        let (now, client) = (self.now(), &self.clients[from]);
+        let (room, session) = (client.room, client.session);
+        match (path, session) {
+            (Some(path), _) => self.shard_mut().handle_datagram(now, path, 0, &mut bytes),
+            (None, Some(session)) => {
+                self.shard_mut().handle_session_datagram(now, room, session, &bytes);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The shard sends what is due, into the outbox.
+    pub fn flush(&mut self) {
+        let now = self.now();
+        if self.shard().deadline().is_some_and(|at| at <= now) {
+            self.server.shards[0].flush(now, &mut self.outbox);
+        }
+    }
+
+    /// Rooms do what is due, and what comes of it is carried out.
+    pub fn settle(&mut self) {
+        self.server.settle(&mut self.clients);
+    }
+
+    /// What is in the outbox goes on its way.
+    pub fn deliver(&mut self) {
+        let now = self.now();
+        for t in &self.outbox.session_transmits {
+            let bytes = self.outbox.bytes[t.start..t.end].to_vec();
+            if let Some(client) = self.clients.of_peer(t.room, t.peer) {
+                client.send_inside_quic(now, bytes);
+            }
+        }
+        for (path, bytes) in self.outbox.datagrams() {
+            assert!(bytes.len() <= 1_200, "a datagram of {} bytes", bytes.len());
+            let client = &mut self.clients[client_at(path)];
+            client.note_number(1, bytes);
+            client.net.deliver(now, path.remote, bytes.to_vec());
+        }
+        self.outbox.clear();
+    }
+
+    /// Clients take what has arrived, and their links say what they have to.
+    pub fn hear(&mut self) {
+        let now = self.now();
+        self.clients.iter_mut().for_each(|client| client.hear(now));
+    }
+}
+
+/// One IP address a client: its last octets are its index.
+pub fn client_at(path: Path) -> usize {
+    let SocketAddr::V4(remote) = path.remote else { panic!("not IPv4") };
+    (u32::from(*remote.ip()) - 0x0a00_0000) as usize
+}

@@ -1,0 +1,290 @@
+//! The real room, on a shard that confirms every link at once, and a note of all that it says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nucleus_core::fanout::LinkEvent;
+use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
+use nucleus_core::limits::Limits;
+use nucleus_core::room::{
+    Event, EventTarget, Resume, RoomConfig, RoomInput, RoomOptions, SecondDevice, TicketClaim,
+};
+use nucleus_protocol::groups::{Group, GroupSet};
+use nucleus_protocol::session::{
+    self, Audit, Code, EventDown, Joined, Lane, Moderate, Peer, RosterUpdate, Schema, StateReply,
+    StateRequest, StateSnapshot, StateUpdate, Subscribe, act,
+};
+use nucleus_protocol::time::Time;
+use nucleus_sim::client::{Replica, parts, update_roster};
+use nucleus_sim::join::join_request;
+use nucleus_sim::links::LinkNote;
+use nucleus_sim::{Address, Clients, InstantLinks, Server};
+
+use crate::model::{Model, Session};
+use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
+
+const EPOCH: u32 = 7;
+const ROOM: RoomId = RoomId(1);
+
+pub(crate) struct Real {
+    server: Server<InstantLinks>,
+    told: Told,
+    requests: u32,
+}
+
+/// What the room has said.
+#[derive(Default)]
+struct Told {
+    over: bool,
+    refused: Option<Code>,
+    tickets: Vec<TicketClaim>,
+    sessions: BTreeMap<Session, Heard>,
+    ended: BTreeMap<Session, Code>,
+}
+
+/// What one session has been told.
+struct Heard {
+    joined: Joined,
+    roster: BTreeMap<u32, Peer>,
+    version: u32,
+    /// By lane.
+    events: [Vec<u64>; 2],
+    replies: Vec<(u16, u16, u64)>,
+    /// Act, by whom, to whom.
+    audits: Vec<(u8, u32, u32)>,
+    replica: Option<Replica>,
+}
+
+fn key(to: Address) -> Session {
+    (to.session.peer.0, to.session.session)
+}
+
+impl Real {
+    pub(crate) fn new(empty_ttl: u64) -> Self {
+        let empty_ttl = Duration::from_millis(empty_ttl);
+        let options = RoomOptions { empty_ttl, ..RoomOptions::default() };
+        let peer_ttl = Duration::from_millis(PEER_TTL);
+        let config = RoomConfig {
+            limits: Limits { peer_ttl, ..Limits::default() },
+            capacity: CAPACITY as u16,
+            second_device: SecondDevice::Allow,
+            instance: EPOCH,
+            clock_epoch: EPOCH,
+            options,
+        };
+        let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
+        server.open_room(ROOM, config);
+        Self { server, told: Told::default(), requests: 0 }
+    }
+
+    /// The model says who is meant.
+    pub(crate) fn does(&mut self, op: &Op, model: &Model) {
+        self.told.refused = None;
+        match op {
+            Op::Join { user, role } => self.enter(*user, ROLES[*role].0, None),
+            Op::Resume { ticket, behind } => self.resume(*ticket, *behind, model),
+            Op::Wait { ms } => self.wait(*ms),
+            Op::Link { who, heard } => {
+                let event = if *heard { LinkEvent::Active } else { LinkEvent::Idle };
+                self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
+            }
+            Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
+            Op::Leave { who } => {
+                let leave = |from| RoomInput::Leave(from, Code::Left);
+                self.post(session(model, *who, false), leave);
+            }
+            Op::Event { who, target, lane, piece, stale } => {
+                let target = match target {
+                    To::All => EventTarget::All,
+                    To::Others => EventTarget::Others,
+                    To::Listed(peers) => {
+                        EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
+                    }
+                    To::OthersAndLater => EventTarget::Later,
+                    To::Host => EventTarget::Host,
+                    To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
+                };
+                let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, *piece, vec![1]);
+                let event = Event { lane, target, channel, piece, payload };
+                self.post(session(model, *who, *stale), |from| RoomInput::Event { from, event });
+            }
+            Op::Subscribe { who, groups } => {
+                let groups: GroupSet = groups.iter().filter_map(|g| Group::new(*g)).collect();
+                let asked = Subscribe { request: 0, groups: groups.0 };
+                let subscribe = |from| RoomInput::Subscribe { from, asked };
+                self.post(session(model, *who, false), subscribe);
+            }
+            Op::State { who, operations, stale } => {
+                self.requests += 1;
+                let operations = operations.clone();
+                let request = StateRequest { request: self.requests, operations };
+                self.post(session(model, *who, *stale), |from| RoomInput::State { from, request });
+            }
+            Op::Moderate { who, act, target, seconds } => {
+                let target = model.place(*target).map_or(0, |place| place.peer);
+                let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
+                let peer = if names { target } else { 0 };
+                let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
+                self.post(session(model, *who, false), |from| RoomInput::Moderate { from, asked });
+            }
+        }
+    }
+
+    /// Everybody has been told what the model says, and nothing else.
+    pub(crate) fn agrees(&self, model: &Model) {
+        let told = &self.told;
+        assert_eq!(told.refused, model.refused, "the join");
+        assert_eq!(told.ended, model.ended, "who was put out");
+        assert_eq!(told.over, model.over, "the room's end");
+        let taken = |joined: &Joined| [joined.events_taken, joined.bulk_taken];
+        let begun = |heard: &Heard| (heard.joined.resumed, taken(&heard.joined));
+        let sessions: BTreeMap<_, _> = told.sessions.iter().map(|(s, h)| (*s, begun(h))).collect();
+        assert_eq!(sessions, model.begun, "the sessions");
+        for (session, heard) in &told.sessions {
+            let none = Default::default();
+            assert_eq!(&heard.events, model.events.get(session).unwrap_or(&none), "{session:?}");
+            let none = Vec::new();
+            assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
+        }
+        let state = self.server.room(ROOM).shared_state();
+        assert_eq!(state, model.state.snapshot(), "the state");
+        let links = &self.server.shards[0];
+        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
+            let muted = place.muted || place.self_muted;
+            let groups = place.groups.iter().filter_map(|group| Group::new(*group)).collect();
+            let session = SessionId { peer: PeerId(place.peer), session: place.session };
+            let expected = Some(LinkNote { muted, groups });
+            assert_eq!(links.link(ROOM, session), expected, "the link of {}", place.peer);
+        }
+        assert_eq!(links.strays(), 0, "commands for links that are not there");
+        for (session, heard) in &told.sessions {
+            let due = model.audited.get(session).into_iter().flatten();
+            let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
+            assert_eq!(heard.audits, due, "{session:?}");
+        }
+    }
+
+    /// Whoever is connected has the roster and the state.
+    pub(crate) fn agrees_in_the_end(&self, model: &Model) {
+        let names = |place: &crate::model::Place| {
+            (place.peer, format!("user-{}", place.user).into_bytes(), place.presence())
+        };
+        let everybody: Vec<_> = model.places.iter().map(names).collect();
+        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
+            let heard = &self.told.sessions[&(place.peer, place.session)];
+            let known: Vec<_> =
+                heard.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
+            assert_eq!(known, everybody, "the roster of {}", place.peer);
+            let state = heard.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
+            assert_eq!(state, model.state.snapshot(), "the state of {}", place.peer);
+        }
+    }
+
+    fn post(&mut self, from: Option<SessionId>, input: impl FnOnce(SessionId) -> RoomInput) {
+        if let Some(from) = from {
+            self.server.post(ROOM, input(from), &mut self.told);
+        }
+    }
+
+    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &Model) {
+        let count = self.told.tickets.len().max(1);
+        let Some(claim) = self.told.tickets.get(ticket % count).copied() else { return };
+        let (_, user) = model.tickets[ticket % count];
+        let last = behind.map(|behind| model.newest().saturating_sub(behind));
+        self.enter(user, "", Some(Resume { claim, last }));
+    }
+
+    fn enter(&mut self, user: u8, role: &str, resume: Option<Resume>) {
+        let mut join = join_request(format!("user-{user}"), role, &[0; 32]);
+        join.resume = resume;
+        let input = RoomInput::Join { request: RequestId(0), join: Box::new(join) };
+        self.server.post(ROOM, input, &mut self.told);
+    }
+
+    /// Everything happens when it is due.
+    fn wait(&mut self, ms: u64) {
+        let until = self.server.now + Duration::from_millis(ms);
+        while let Some(due) = self.server.deadline().filter(|due| *due <= until) {
+            self.server.now = due;
+            self.server.settle(&mut self.told);
+        }
+        self.server.now = until;
+    }
+}
+
+impl Told {
+    fn heard(&mut self, to: Address) -> &mut Heard {
+        assert!(!self.ended.contains_key(&key(to)), "told after its end");
+        self.sessions.get_mut(&key(to)).expect("told before it has joined")
+    }
+}
+
+impl Clients for Told {
+    fn join_reply(&mut self, _: RoomId, _: RequestId, result: Result<SessionId, Code>) {
+        self.refused = result.err();
+    }
+
+    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim) {
+        self.tickets.push(claim);
+        let roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
+        let version = joined.roster_version;
+        let (events, replies, audits, replica) = Default::default();
+        let joined = *joined;
+        let heard = Heard { joined, roster, version, events, replies, audits, replica };
+        assert!(self.sessions.insert(key(to), heard).is_none(), "joined twice");
+    }
+
+    fn control(&mut self, to: Address, message: Bytes) {
+        let (schema, body) = parts(&message);
+        let heard = self.heard(to);
+        if schema == Schema::StateReply {
+            let reply = session::owned::<StateReply>(body).unwrap();
+            return heard.replies.push((reply.code, reply.failed, reply.version));
+        }
+        if schema == Schema::Audit {
+            let audit = session::owned::<Audit>(body).unwrap();
+            return heard.audits.push((audit.act, audit.by, audit.peer));
+        }
+        let update = session::owned::<RosterUpdate>(body).unwrap();
+        assert_eq!(update.version, heard.version + 1, "a roster version was skipped");
+        heard.version = update.version;
+        update_roster(&mut heard.roster, update);
+    }
+
+    fn event(&mut self, to: Address, lane: Lane, message: Bytes) {
+        let (_, body) = parts(&message);
+        let event = session::owned::<EventDown>(body).unwrap();
+        self.heard(to).events[lane.index()].push(event.sequence);
+    }
+
+    fn state(&mut self, to: Address, message: Bytes) {
+        let (schema, body) = parts(&message);
+        match &mut self.heard(to).replica {
+            Some(replica) => {
+                assert_eq!(schema, Schema::StateUpdate);
+                replica.apply(session::owned::<StateUpdate>(body).unwrap());
+            }
+            none => {
+                assert_eq!(schema, Schema::StateSnapshot);
+                let snapshot = session::owned::<StateSnapshot>(body).unwrap();
+                *none = Some(Replica::new(snapshot));
+            }
+        }
+    }
+
+    fn disconnect(&mut self, to: Address, code: Code) {
+        assert!(self.ended.insert(key(to), code).is_none(), "ended twice");
+    }
+
+    fn room_over(&mut self, _: RoomId) {
+        self.over = true;
+    }
+}
+
+/// The session of the place that is meant, or the one that its peer had before.
+fn session(model: &Model, who: usize, stale: bool) -> Option<SessionId> {
+    let place = model.place(who)?;
+    let session = place.session - u32::from(stale);
+    Some(SessionId { peer: PeerId(place.peer), session })
+}

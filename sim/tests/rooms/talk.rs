@@ -1,0 +1,162 @@
+//! Groups, voice and who is told to be quiet, on the simulated network.
+
+use std::time::Duration;
+
+use nucleus_core::limits::Limits;
+use nucleus_core::room::{Event, EventTarget, RoomInput};
+use nucleus_netsim::Conditions;
+use nucleus_protocol::groups::Group;
+use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::session::{Code, Lane, PIECE_CONTINUES, PIECE_MORE, throttled};
+use nucleus_sim::seeds::for_seeds;
+use nucleus_sim::{World, WorldConfig};
+
+use super::settle;
+
+fn room_of(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, 16);
+    for _ in 0..count {
+        world.join(Conditions::CLEAN, Conditions::CLEAN);
+    }
+    world.run(Duration::from_secs(1));
+    world
+}
+
+fn group(number: u8) -> Group {
+    Group::new(number).unwrap()
+}
+
+/// Messages of `from` that each client has had.
+fn had(world: &World, from: usize) -> Vec<usize> {
+    let sender = world.clients[from].peer.unwrap().0;
+    let had = |messages: &std::collections::HashSet<(u32, u16)>| {
+        messages.iter().filter(|(peer, _)| *peer == sender).count()
+    };
+    world.clients.iter().map(|client| had(&client.messages)).collect()
+}
+
+/// Whoever hears a group gets all that is sent to it, and nobody else gets any of it, while peers
+/// change what they hear and lose their sessions.
+#[test]
+fn a_group_is_heard_by_whoever_wants_it() {
+    for_seeds(100, |seed| {
+        let count = 5;
+        let mut world = room_of(seed, count);
+        let mut expected = vec![0; count];
+        for _ in 0..60 {
+            let one = world.rng.usize(..count);
+            match world.rng.u8(..4) {
+                0 => {
+                    let groups: Vec<u8> = (0..3).map(|_| world.rng.u8(236..240)).collect();
+                    world.subscribe(one, &groups);
+                }
+                1 if one != 0 => {
+                    world.sleep(one, true);
+                    world.wake(one);
+                    world.run(Duration::from_secs(1));
+                }
+                _ => {}
+            }
+            let wanted = group(world.rng.u8(236..240));
+            world.send_pose_to(0, target_of_group(wanted));
+            settle(&mut world);
+            for (to, messages) in expected.iter_mut().enumerate().skip(1) {
+                *messages += usize::from(world.clients[to].hears.contains(wanted));
+            }
+        }
+        assert_eq!(had(&world, 0), expected);
+        assert!(expected.iter().sum::<usize>() > 0, "nothing was heard");
+    });
+}
+
+#[test]
+fn reserved_targets_and_the_own_slot_are_refused() {
+    let mut world = room_of(1, 2);
+    world.subscribe(1, &(0..240).collect::<Vec<_>>());
+    let own = world.clients[0].joined.as_ref().unwrap().slot;
+    let before = world.shard().counters.refused_messages;
+    (0xfff0..=0xfffe).chain([own]).for_each(|target| world.send_pose_to(0, target));
+    settle(&mut world);
+    assert_eq!(world.shard().counters.refused_messages, before + 16);
+    assert_eq!(had(&world, 0), [0, 0]);
+}
+
+/// Who was in the group when an event was taken gets it when it comes back, whatever has become of the
+/// group meanwhile.
+#[test]
+fn events_to_a_group_are_kept_for_those_who_were_in_it() {
+    let mut world = room_of(2, 4);
+    world.subscribe(1, &[7]);
+    world.subscribe(2, &[7]);
+    settle(&mut world);
+    world.sleep(1, true);
+    let to_group = EventTarget::Group(group(7));
+    world.event(0, &to_group, b"one".to_vec());
+    world.subscribe(3, &[7]);
+    world.subscribe(2, &[8]);
+    world.event(2, &to_group, b"two".to_vec());
+    world.wake(1);
+    world.run(Duration::from_secs(1));
+    let heard: Vec<Vec<&[u8]>> =
+        world.clients.iter().map(|c| c.events.iter().map(Vec::as_slice).collect()).collect();
+    assert_eq!(heard, [vec![], vec![&b"one"[..], b"two"], vec![b"one"], vec![b"two"]]);
+}
+
+/// The host is whoever it is when the server takes the event.
+#[test]
+fn the_host_is_found_by_the_server() {
+    let mut world = room_of(3, 3);
+    world.event(2, &EventTarget::Host, b"first".to_vec());
+    world.leave(0);
+    world.event(1, &EventTarget::Host, b"to myself".to_vec());
+    settle(&mut world);
+    assert_eq!(world.clients[1].events, [b"to myself"]);
+    assert!(world.clients[2].events.is_empty());
+    assert_eq!(world.clients[0].expected[0], [b"first"]);
+}
+
+/// Who sends too much, or has no place on the floor, is told so, once a second.
+#[test]
+fn who_is_throttled_is_told() {
+    let limits = Limits { speakers: 1, ..Limits::default() };
+    let mut world = World::with(4, WorldConfig { capacity: 4, limits, ..WorldConfig::default() });
+    for _ in 0..3 {
+        world.join(Conditions::CLEAN, Conditions::CLEAN);
+    }
+    world.run(Duration::from_secs(1));
+    for tick in 0..1_000 {
+        // One talks for good, and one sends twenty poses in each step of five milliseconds.
+        if tick % 4 == 0 {
+            world.send(0, Kind::Voice, TARGET_OTHERS, 60);
+            world.send(1, Kind::Voice, TARGET_OTHERS, 60);
+        }
+        (0..20).for_each(|_| world.send_pose(2));
+        world.step();
+    }
+    settle(&mut world);
+    let told = |one: usize| &world.clients[one].throttled;
+    assert!(told(0).is_empty());
+    for (one, what) in [(1, throttled::FLOOR), (2, throttled::REALTIME)] {
+        assert!((4..=6).contains(&told(one).len()), "{:?}", told(one));
+        assert!(told(one).iter().all(|(_, told)| *told == what), "{:?}", told(one));
+    }
+}
+
+/// What is too large is so whatever is said on the other lane in between.
+#[test]
+fn a_message_of_pieces_has_its_limit() {
+    let mut world = room_of(5, 2);
+    let mut say = |lane, piece| {
+        let (target, payload) = (EventTarget::Others, vec![0; 16 << 10]);
+        let event = Event { lane, target, channel: 0, piece, payload };
+        world.post_from(0, |from| RoomInput::Event { from, event });
+    };
+    say(Lane::Bulk, PIECE_MORE);
+    for _ in 0..3 {
+        say(Lane::Bulk, PIECE_MORE | PIECE_CONTINUES);
+        say(Lane::Events, 0);
+    }
+    say(Lane::Bulk, PIECE_CONTINUES);
+    settle(&mut world);
+    assert_eq!(world.clients[0].ended, Some(Code::EventTooLarge));
+}

@@ -1,0 +1,232 @@
+//! Random steps, of the machine and of the model.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nucleus_core::ids::DeviceId;
+use nucleus_core::social::{Act, DeviceRequest, SocialInput, UserFilter};
+use nucleus_protocol::session::{Code, status};
+use nucleus_protocol::time::Time;
+use nucleus_sim::social::SocialWorld as World;
+use proptest::prelude::*;
+
+use super::model::{Model, Part};
+
+const USERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Devices of a user at most.
+const DEVICES: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Enter(usize, u8),
+    Leave(usize, usize),
+    Lose(usize, usize),
+    Status(usize, usize, u8),
+    Start(usize, usize, Vec<usize>),
+    /// Accept, reject, cancel, hang up: of which user's call.
+    Act(usize, usize, u8, usize),
+    Add(usize, usize, usize),
+    Wait(u64),
+    RoomOver(usize),
+    Rooms(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let user = 0..USERS.len();
+    let at = || (0..USERS.len(), 0..DEVICES);
+    // Those who act meet: most of the time in two users' small world.
+    let near = || prop_oneof![3 => 0..3usize, 1 => 0..USERS.len()];
+    let status =
+        || prop::sample::select(vec![status::ONLINE, status::ONLINE, status::AWAY, status::BUSY]);
+    let times = prop::sample::select(vec![1, 99, 100, 1_000, 4_999, 5_000, 25_001, 29_999, 30_000]);
+    let step = prop_oneof![
+        5 => (near(), status()).prop_map(|(u, s)| Step::Enter(u, s)),
+        1 => at().prop_map(|(u, d)| Step::Leave(u, d)),
+        2 => at().prop_map(|(u, d)| Step::Lose(u, d)),
+        1 => (at(), status()).prop_map(|((u, d), s)| Step::Status(u, d, s)),
+        6 => (near(), 0..DEVICES, prop::collection::btree_set(near(), 1..4))
+            .prop_map(|(u, d, t)| Step::Start(u, d, t.into_iter().collect())),
+        8 => (near(), 0..DEVICES, prop::sample::select(vec![0u8, 0, 0, 1, 2, 3]), near(), 0..4u8)
+            .prop_map(|(u, d, act, other, own)| Step::Act(u, d, act, if own > 0 { u } else { other })),
+        3 => (near(), 0..DEVICES, user).prop_map(|(u, d, t)| Step::Add(u, d, t)),
+        4 => times.prop_map(Step::Wait),
+        1 => near().prop_map(Step::RoomOver),
+        1 => any::<bool>().prop_map(Step::Rooms),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+struct Both {
+    world: World,
+    model: Model,
+    /// Who watches everybody, and what it has seen.
+    watcher: DeviceId,
+    seen: BTreeMap<String, u8>,
+}
+
+impl Both {
+    fn new() -> Self {
+        let mut world = World::new();
+        let watcher = world.enter("watcher");
+        world.ask(watcher, DeviceRequest::Watch(1, Some(UserFilter::default())));
+        world.notes.heard.clear();
+        let model = Model::new(&USERS, 1_000);
+        Self { world, model, watcher, seen: BTreeMap::new() }
+    }
+
+    fn device(&self, user: usize, nth: usize) -> Option<DeviceId> {
+        let devices = &self.model.rows[user].devices;
+        (!devices.is_empty()).then(|| devices[nth % devices.len()].0)
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Self { world, model, .. } = self;
+        match step {
+            Step::Enter(user, chosen) if model.rows[*user].devices.len() < DEVICES => {
+                let device = world.enter_as(USERS[*user], "technician", *chosen);
+                model.enter(*user, device, *chosen);
+            }
+            Step::Enter(..) => {}
+            Step::Wait(ms) => {
+                world.wait(*ms);
+                model.wait(*ms);
+            }
+            Step::RoomOver(user) => {
+                let call = model.call_of(*user);
+                if matches!(model.rows[*user].part, Part::In(_)) {
+                    world.post(SocialInput::RoomOver(call));
+                    model.finish(call, Code::Left);
+                }
+            }
+            Step::Rooms(rooms) => (world.notes.no_rooms, model.rooms) = (!rooms, *rooms),
+            Step::Leave(user, nth)
+            | Step::Lose(user, nth)
+            | Step::Status(user, nth, _)
+            | Step::Start(user, nth, _)
+            | Step::Act(user, nth, ..)
+            | Step::Add(user, nth, _) => {
+                if let Some(device) = self.device(*user, *nth) {
+                    self.at_device(*user, device, step);
+                }
+            }
+        }
+    }
+
+    fn at_device(&mut self, user: usize, device: DeviceId, step: &Step) {
+        let Self { world, model, .. } = self;
+        let act = match step {
+            Step::Leave(..) => {
+                world.leave(device);
+                return model.leave(user, device);
+            }
+            Step::Lose(..) => {
+                world.lose(device);
+                return model.lose(user, device);
+            }
+            Step::Status(_, _, chosen) => {
+                world.ask(device, DeviceRequest::SetStatus(*chosen));
+                let row = model.rows[user].devices.iter_mut().find(|(at, _)| *at == device);
+                row.unwrap().1 = *chosen;
+                return;
+            }
+            Step::Start(_, _, users) => {
+                Act::Start(users.iter().map(|u| USERS[*u].to_owned()).collect(), "why".to_owned())
+            }
+            Step::Act(_, _, act, whose) => {
+                let call = model.call_of(*whose);
+                [Act::Accept, Act::Reject, Act::Cancel, Act::HangUp][usize::from(*act)](call)
+            }
+            Step::Add(_, _, added) => Act::Add(model.call_of(user), USERS[*added].to_owned()),
+            _ => return,
+        };
+        let seed = world.next_call;
+        world.act(device, act.clone());
+        model.act(user, device, &act, seed);
+    }
+
+    fn compare(&mut self) {
+        // What one device hears keeps its order, but for what several users' ends in one moment bring.
+        let sorted = |mut heard: Vec<(DeviceId, String)>| {
+            heard.sort();
+            heard
+        };
+        let heard = std::mem::take(&mut self.world.notes.heard);
+        assert_eq!(sorted(heard), sorted(std::mem::take(&mut self.model.heard)));
+        for (device, told) in self.world.notes.people.drain(..) {
+            assert_eq!(device, self.watcher);
+            for gone in told.gone {
+                self.seen.remove(&String::from_utf8(gone).unwrap());
+            }
+            for person in told.people {
+                self.seen.insert(String::from_utf8(person.user).unwrap(), person.status);
+            }
+            assert_eq!(told.total as usize, self.seen.len());
+        }
+        self.invariants();
+    }
+
+    fn invariants(&self) {
+        let model = &self.model;
+        let mut guests = Vec::new();
+        for call in model.calls() {
+            let (members, rung) = (model.members(call), model.rung(call));
+            assert!(!members.is_empty() && members.len() + rung.len() >= 2, "{call}");
+            let open = members.iter().filter(|m| matches!(model.rows[**m].part, Part::In(_)));
+            guests.extend(open.map(|member| USERS[*member].to_owned()));
+        }
+        let mut invited = self.world.notes.guests.clone();
+        invited.sort();
+        guests.sort();
+        assert_eq!(invited, guests, "whoever is in a call is let into its room, and nobody else");
+        assert_eq!(self.world.notes.audits, model.calls().len());
+    }
+
+    /// After a pause whoever watches has seen everything; without anybody's doing every call that rings
+    /// has ended by then.
+    fn end(&mut self) {
+        let soon = |now: Time| now + Duration::from_millis(100);
+        while self.world.deadline().is_some_and(|due| due <= soon(self.world.now)) {
+            self.step(&Step::Wait(100));
+            self.compare();
+        }
+        let there = |row: &usize| self.model.status(*row) != status::OFFLINE;
+        let rows = (0..USERS.len()).filter(there);
+        let mut expected: BTreeMap<String, u8> =
+            rows.map(|row| (USERS[row].to_owned(), self.model.status(row))).collect();
+        expected.insert("watcher".to_owned(), status::ONLINE);
+        assert_eq!(self.seen, expected);
+        self.step(&Step::Wait(30_000));
+        self.compare();
+        for row in &self.model.rows {
+            assert!(!matches!(row.part, Part::Calling(_) | Part::Rung { .. }), "rings for ever");
+        }
+        for user in 0..USERS.len() {
+            while let Some(device) = self.device(user, 0) {
+                self.at_device(user, device, &Step::Leave(user, 0));
+            }
+        }
+        self.step(&Step::Wait(30_000));
+        self.compare();
+        self.world.leave(self.watcher);
+        assert!(self.world.is_over(), "nobody is left");
+        assert_eq!(self.world.deadline(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn calls_are_as_in_the_model(steps in steps()) {
+        let mut both = Both::new();
+        for step in &steps {
+            both.step(step);
+            both.compare();
+        }
+        both.end();
+    }
+}

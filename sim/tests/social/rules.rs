@@ -1,0 +1,262 @@
+//! The rules of calls, one by one.
+
+use nucleus_core::ids::RequestId;
+use nucleus_core::social::{Act, CallSeed, DeviceRequest, SocialInput, Visitor};
+use nucleus_protocol::session::{Code, status};
+use nucleus_sim::social::SocialWorld as World;
+
+const DECLINED: &str = "73";
+
+#[test]
+fn the_first_to_take_it_has_the_call() {
+    let mut world = World::new();
+    let [a, b, b2, c] = ["a", "b", "b", "c"].map(|user| world.enter(user));
+    world.heard();
+    let call = world.start(a, &["b", "c", "nobody"]);
+    let mut heard = world.heard();
+    assert_eq!(heard.remove(&a).unwrap(), [format!("reply 0 {call}")]);
+    for rung in [b, b2, c] {
+        assert_eq!(heard.remove(&rung).unwrap(), ["incoming a 0 a why"]);
+    }
+    world.act(b, Act::Accept(call));
+    let mut heard = world.heard();
+    // The answer comes before what comes of it.
+    assert_eq!(
+        heard.remove(&b).unwrap(),
+        [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
+    );
+    assert_eq!(heard.remove(&b2).unwrap(), ["quiet 75", "accepted room 0 a+b"]);
+    assert_eq!(heard.remove(&c).unwrap(), ["quiet 75"]);
+    assert_eq!(heard.remove(&a).unwrap(), ["accepted room 0 a+b"]);
+    for (late, code) in [(b2, 75), (c, 61), (a, 75)] {
+        world.act(late, Act::Accept(call));
+        assert_eq!(world.hears(late), [format!("reply {code} 0")]);
+    }
+    assert_eq!(world.notes.guests, ["a", "b"]);
+    world.act(b2, Act::HangUp(call));
+    let mut heard = world.heard();
+    assert_eq!(heard.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
+    assert_eq!(heard.remove(&b).unwrap(), ["ended 0"]);
+    assert_eq!(heard.remove(&a).unwrap(), ["ended 0"]);
+    assert!(world.notes.guests.is_empty() && world.notes.audits == 0);
+}
+
+#[test]
+fn who_cannot_be_called_is_passed_over() {
+    let mut world = World::new();
+    let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
+    world.enter_as("d", "", status::BUSY);
+    for (users, code) in [(&["x"][..], 71), (&["x", "d"], 70), (&["a", "b"], 63)] {
+        world.heard();
+        world.start(a, users);
+        assert_eq!(world.hears(a), [format!("reply {code} 0")], "{users:?}");
+    }
+    let call = world.start(a, &["d", "b"]);
+    world.start(c, &["b"]);
+    assert_eq!(world.hears(c).last().unwrap(), "reply 70 0", "who is called is busy");
+    world.start(a, &["c"]);
+    assert_eq!(world.hears(a).last().unwrap(), "reply 70 0", "one call at a time");
+    world.act(b, Act::Reject(call));
+    assert_eq!(world.hears(a), [format!("ended {DECLINED}")]);
+    world.start(a, &["c"]);
+    assert_eq!(world.hears(c), ["incoming a 0 a why"]);
+}
+
+#[test]
+fn a_tenant_has_so_many_calls() {
+    let mut world = World::new();
+    let devices = ["a", "b", "c", "d", "e", "f"].map(|user| world.enter(user));
+    world.start(devices[0], &["b"]);
+    world.start(devices[2], &["d"]);
+    world.heard();
+    world.start(devices[4], &["f"]);
+    assert_eq!(world.hears(devices[4]), ["reply 38 0"]);
+}
+
+#[test]
+fn a_call_rings_for_its_time_and_no_longer() {
+    let mut world = World::new();
+    let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
+    let call = world.start(a, &["b", "c"]);
+    world.wait(10_000);
+    world.heard();
+    world.act(c, Act::Reject(call));
+    assert_eq!(world.hears(a), ["passed c 73"], "b is still called");
+    world.wait(19_999);
+    assert!(world.heard().is_empty());
+    world.wait(1);
+    let heard = world.heard();
+    assert_eq!(
+        (&heard[&a][..], &heard[&b][..]),
+        (&["ended 72".into()][..], &["quiet 72".into()][..])
+    );
+    let call = world.start(a, &["b"]);
+    world.heard();
+    world.act(a, Act::Cancel(call));
+    assert_eq!(world.hears(b), ["quiet 74"]);
+    world.act(b, Act::Accept(call));
+    assert_eq!(world.hears(b), ["reply 61 0"], "too late");
+}
+
+#[test]
+fn two_who_call_each_other_are_connected() {
+    let mut world = World::new();
+    let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
+    world.heard();
+    let call = world.start(a, &["b"]);
+    world.start(b, &["a"]);
+    let mut heard = world.heard();
+    assert_eq!(
+        heard.remove(&a).unwrap(),
+        [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
+    );
+    let of_b =
+        ["incoming a 0 a why".into(), format!("reply 0 {call}"), "accepted room 0 a+b".into()];
+    assert_eq!(heard.remove(&b).unwrap(), of_b);
+    world.act(a, Act::HangUp(call));
+    // A circle: a calls b, b calls c, c calls a. The first stands; the others are busy.
+    world.heard();
+    let call = world.start(a, &["b"]);
+    world.start(b, &["c"]);
+    world.start(c, &["a"]);
+    assert_eq!(world.hears(c), ["reply 70 0"]);
+    world.act(b, Act::Accept(call));
+    assert_eq!(world.hears(a), ["accepted room 0 a+b"]);
+}
+
+#[test]
+fn a_third_party_is_called_into_the_call() {
+    let mut world = World::new();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|user| world.enter(user));
+    let call = world.start(a, &["b"]);
+    world.act(a, Act::Add(call, "c".into()));
+    assert_eq!(world.hears(a).last().unwrap(), "reply 61 0", "nobody has taken it yet");
+    world.act(b, Act::Accept(call));
+    world.act(c, Act::Add(call, "d".into()));
+    assert_eq!(world.hears(c).last().unwrap(), "reply 61 0", "not a member");
+    world.act(b, Act::Add(call, "c".into()));
+    world.act(a, Act::Add(call, "d".into()));
+    let heard = world.heard();
+    assert_eq!(heard[&c], ["incoming b 0 a+b why"]);
+    world.act(d, Act::Reject(call));
+    assert_eq!(world.hears(a), ["passed d 73"]);
+    world.act(c, Act::Accept(call));
+    let heard = world.heard();
+    assert_eq!(heard[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
+    assert_eq!((&heard[&a], &heard[&b]), (&vec!["joined c 0".into()], &vec!["joined c 0".into()]));
+    assert_eq!(world.notes.guests, ["a", "b", "c"]);
+    world.act(a, Act::HangUp(call));
+    assert_eq!(world.hears(b), ["left a 0"]);
+    assert_eq!(world.notes.guests, ["b", "c"]);
+    // The last member waits for whom it calls, and takes him along when it goes.
+    world.act(b, Act::Add(call, "a".into()));
+    world.act(c, Act::HangUp(call));
+    assert_eq!(world.hears(b).last().unwrap(), "left c 0");
+    world.act(b, Act::HangUp(call));
+    assert_eq!(world.hears(a).last().unwrap(), "quiet 74");
+    assert_eq!(world.notes.audits, 0);
+}
+
+#[test]
+fn a_call_takes_so_many() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|user| world.enter(user));
+    let call = world.start(a, &["b"]);
+    world.act(b, Act::Accept(call));
+    for n in 2..=nucleus_protocol::limits::MAX_CALL_USERS {
+        world.enter(&n.to_string());
+        world.heard();
+        world.act(a, Act::Add(call, n.to_string()));
+    }
+    assert_eq!(world.hears(a), ["reply 22 0"]);
+}
+
+#[test]
+fn who_loses_his_last_session_has_a_while() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|user| world.enter(user));
+    world.start(a, &["b"]);
+    world.heard();
+    world.lose(b);
+    world.wait(4_999);
+    let b = world.enter("b");
+    assert!(world.hears(b).contains(&"incoming a 0 a why".into()), "back in time, it rings again");
+    world.lose(b);
+    world.wait(5_000);
+    assert_eq!(world.hears(a), ["ended 71"]);
+    let b = world.enter("b");
+    let call = world.start(a, &["b"]);
+    world.heard();
+    world.lose(a);
+    world.wait(5_000);
+    assert_eq!(world.hears(b), ["quiet 74"], "nobody calls any more");
+    let a = world.enter("a");
+    let second = world.start(a, &["b"]);
+    assert_ne!(call, second);
+    world.lose(a);
+    world.wait(4_000);
+    world.act(b, Act::Accept(second));
+    world.wait(25_999);
+    world.heard();
+    let a = world.enter("a");
+    assert_eq!(world.hears(a), [format!("entered {second}"), "accepted room 0 a+b".into()]);
+    world.lose(a);
+    world.wait(30_000);
+    assert_eq!(world.hears(b), ["ended 42"]);
+    assert_eq!(world.notes.audits, 0);
+}
+
+#[test]
+fn a_call_ends_with_its_room_and_without_one() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|user| world.enter(user));
+    world.notes.no_rooms = true;
+    let call = world.start(a, &["b"]);
+    world.heard();
+    world.act(b, Act::Accept(call));
+    assert_eq!(world.hears(a), ["ended 30"]);
+    world.notes.no_rooms = false;
+    let call = world.start(a, &["b"]);
+    world.act(b, Act::Accept(call));
+    world.heard();
+    world.post(SocialInput::RoomOver(call));
+    let heard = world.heard();
+    assert_eq!((&heard[&a], &heard[&b]), (&vec!["ended 0".into()], &vec!["ended 0".into()]));
+}
+
+#[test]
+fn what_breaks_the_limits_is_refused_and_the_end_tells_everybody() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|user| world.enter(user));
+    world.heard();
+    world.ask(a, DeviceRequest::Call(9, None, CallSeed { call: 1, room: 1 }));
+    assert_eq!(world.hears(a), ["reply 63 0"]);
+    world.start(a, &["b"]);
+    world.heard();
+    // The late one finds the machine ending, before its task is over.
+    let late = Visitor { user: "c".into(), name: "C".into(), role: String::new(), status: 1 };
+    let (request, visitor) = (RequestId(u64::MAX), late);
+    let enter = SocialInput::Enter { request, visitor };
+    world.post_together([SocialInput::Shutdown(Code::ShuttingDown), enter]);
+    let heard = world.heard();
+    assert_eq!(heard[&a], ["ended 31", "closed shutting_down"]);
+    assert_eq!(heard[&b], ["quiet 74", "closed shutting_down"]);
+    assert!(world.is_over());
+    assert_eq!(world.reply(request), Some(Err(Code::ShuttingDown)));
+}
+
+#[test]
+fn who_starts_calls_without_end_is_refused() {
+    let mut world = World::new();
+    let [a, _b] = ["a", "b"].map(|user| world.enter(user));
+    let try_it = |world: &mut World| {
+        let call = world.start(a, &["b"]);
+        world.act(a, Act::Cancel(call));
+        world.hears(a).concat().starts_with("reply 0")
+    };
+    world.heard();
+    let mut taken = || (0..50).filter(|_| try_it(&mut world)).count();
+    assert_eq!(taken(), 20);
+    world.wait(1_000);
+    assert!(try_it(&mut world) && !try_it(&mut world));
+}

@@ -1,0 +1,211 @@
+//! Who sees whom.
+
+use std::collections::BTreeSet;
+
+use nucleus_core::ids::DeviceId;
+use nucleus_core::limits::DEVICES;
+use nucleus_core::social::{Act, DeviceRequest, UserFilter};
+use nucleus_protocol::limits::MAX_PEOPLE;
+use nucleus_protocol::session::{self, Code, status};
+use nucleus_sim::social::SocialWorld as World;
+
+/// The role that sees and calls nobody.
+const OBSERVER: &str = "observer";
+
+fn watch(world: &mut World, device: DeviceId, roles: &[&str], users: &[&str]) {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let filter = UserFilter { roles: owned(roles), users: owned(users) };
+    world.ask(device, DeviceRequest::Watch(7, Some(filter)));
+}
+
+/// What the device was told since the last look: users with their status, who is gone, the total.
+fn told(world: &mut World, device: DeviceId) -> Vec<(Vec<String>, Vec<String>, u32)> {
+    let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mine = world.notes.people.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
+    let lines = mine.map(|told| {
+        let line = |p: &session::Person| format!("{} {}", string(&p.user), p.status);
+        let gone = told.gone.iter().map(|user| string(user)).collect();
+        (told.people.iter().map(line).collect(), gone, told.total)
+    });
+    lines.collect()
+}
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_view_is_whole_first_and_then_what_changed() {
+    let mut world = World::new();
+    let (a, e) = (world.enter("a"), world.enter_as("e", "expert", status::ONLINE));
+    watch(&mut world, a, &["expert"], &["f"]);
+    assert_eq!(told(&mut world, a), [(strings(&["e 1"]), vec![], 1)]);
+    world.wait(100);
+    assert_eq!(told(&mut world, a), [], "the batch was told by the whole");
+    let f = world.enter("f");
+    world.enter("g");
+    world.ask(e, DeviceRequest::SetStatus(status::AWAY));
+    world.wait(99);
+    assert_eq!(told(&mut world, a), []);
+    world.wait(1);
+    assert_eq!(told(&mut world, a), [(strings(&["e 3", "f 1"]), vec![], 2)]);
+    world.leave(f);
+    world.enter("h");
+    world.wait(100);
+    assert_eq!(told(&mut world, a), [(vec![], strings(&["f"]), 1)]);
+    world.enter("i");
+    world.wait(100);
+    assert_eq!(told(&mut world, a), [], "nobody who is watched");
+}
+
+#[test]
+fn the_status_is_the_persons_and_not_one_devices() {
+    let mut world = World::new();
+    let w = world.enter("w");
+    watch(&mut world, w, &[], &["a"]);
+    let status = |world: &mut World| {
+        world.wait(100);
+        told(world, w).pop().map(|(people, gone, _)| [people, gone].concat().join(" "))
+    };
+    let first = world.enter_as("a", "", status::AWAY);
+    assert_eq!(status(&mut world).unwrap(), "a 3");
+    let second = world.enter("a");
+    assert_eq!(status(&mut world).unwrap(), "a 1", "one device online is enough");
+    world.ask(first, DeviceRequest::SetStatus(status::BUSY));
+    assert_eq!(status(&mut world).unwrap(), "a 2", "busy is meant for all");
+    world.leave(first);
+    assert_eq!(status(&mut world).unwrap(), "a 1");
+    world.start(second, &["w"]);
+    assert_eq!(status(&mut world).unwrap(), "a 2", "while it rings");
+    world.leave(second);
+    assert_eq!(status(&mut world).unwrap(), "a");
+}
+
+#[test]
+fn observers_see_nobody_and_call_nobody() {
+    let mut world = World::new();
+    let (o, a) = (world.enter_as("o", OBSERVER, status::ONLINE), world.enter("a"));
+    watch(&mut world, o, &[], &[]);
+    let (_, refused) = world.notes.people.pop().unwrap();
+    assert_eq!((refused.request, refused.code), (7, Code::Forbidden as u16));
+    assert!(refused.people.is_empty());
+    world.ask(o, DeviceRequest::Watch(8, None));
+    assert_eq!(world.notes.people.pop().unwrap().1.code, Code::BadState as u16);
+    world.heard();
+    world.start(o, &["a"]);
+    assert_eq!(world.heard().into_values().collect::<Vec<_>>(), [[format!("reply {} 0", 60)]]);
+    let call = world.start(a, &["o"]);
+    world.act(o, Act::Accept(call));
+    assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+
+    // Each device is what its own token says.
+    let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
+    let o2 = world.enter("o");
+    for (device, code) in
+        [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
+    {
+        watch(&mut world, device, &[], &[]);
+        assert_eq!(world.notes.people.pop().unwrap().1.code, code, "{device:?}");
+    }
+}
+
+/// A view of more people than it shows shows those who came first, and fills up when one goes.
+#[test]
+fn a_full_view_shows_who_came_first() {
+    let mut world = World::new();
+    let w = world.enter_as("w", "expert", status::ONLINE);
+    watch(&mut world, w, &["technician"], &[]);
+    told(&mut world, w);
+    let devices: Vec<DeviceId> =
+        (0..MAX_PEOPLE + 20).map(|n| world.enter(&format!("u{n:04}"))).collect();
+    let mut shown = BTreeSet::new();
+    let mut look = |world: &mut World, total: usize| {
+        world.wait(100);
+        for (people, gone, said) in told(world, w) {
+            gone.iter().for_each(|user| assert!(shown.remove(user), "{user} was not shown"));
+            shown.extend(people.iter().map(|line| line[..5].to_owned()));
+            assert_eq!(said as usize, total);
+        }
+        (shown.len(), shown.last().unwrap().clone())
+    };
+    assert_eq!(look(&mut world, 1_020), (1_000, "u0999".to_owned()));
+    world.leave(devices[5]);
+    assert_eq!(look(&mut world, 1_019), (1_000, "u1000".to_owned()));
+    world.leave(devices[1_001]);
+    assert_eq!(look(&mut world, 1_018), (1_000, "u1000".to_owned()), "was not shown");
+    devices[500..900].iter().for_each(|device| world.leave(*device));
+    assert_eq!(look(&mut world, 618), (618, "u1019".to_owned()));
+    world.enter("u2000");
+    assert_eq!(look(&mut world, 619), (619, "u2000".to_owned()));
+}
+
+/// Who was gone before somebody began to watch is not taken off a view that never had him.
+#[test]
+fn a_view_begins_where_it_is_asked_for() {
+    let mut world = World::new();
+    let (w, a) = (world.enter("w"), world.enter("a"));
+    world.leave(a);
+    watch(&mut world, w, &[], &[]);
+    world.wait(100);
+    assert_eq!(told(&mut world, w), [(strings(&["w 1"]), vec![], 1)]);
+}
+
+#[test]
+fn of_too_many_devices_the_oldest_goes() {
+    let mut world = World::new();
+    let devices: Vec<DeviceId> = (0..=DEVICES).map(|_| world.enter("a")).collect();
+    assert_eq!(world.hears(devices[0]), ["entered 0", "closed replaced"]);
+    world.start(devices[0], &["b"]);
+    assert!(world.heard().is_empty(), "a device that is gone says nothing");
+}
+
+/// A thousand who come back together and watch are told of each other once, not a thousand times.
+#[test]
+fn whoever_begins_to_watch_wakes_nobody() {
+    let mut world = World::new();
+    let devices: Vec<DeviceId> = (0..1_000)
+        .map(|n| {
+            let device = world.enter(&format!("u{n:04}"));
+            watch(&mut world, device, &[], &["u0000", "u0999"]);
+            device
+        })
+        .collect();
+    assert_eq!(world.notes.people.len(), 1_000, "each its own view");
+    world.notes.people.clear();
+    world.wait(100);
+    assert_eq!(told(&mut world, devices[999]), [], "it was whole");
+    assert_eq!(told(&mut world, devices[0]), [(strings(&["u0999 1"]), vec![], 2)]);
+}
+
+/// What leaves a user's status as it was is no news.
+#[test]
+fn only_a_change_is_told() {
+    let mut world = World::new();
+    let (w, a) = (world.enter("w"), world.enter("a"));
+    watch(&mut world, w, &[], &[]);
+    world.wait(100);
+    world.notes.people.clear();
+    world.ask(a, DeviceRequest::SetStatus(status::ONLINE));
+    let second = world.enter_as("a", "", status::AWAY);
+    world.leave(second);
+    world.wait(100);
+    assert_eq!(told(&mut world, w), []);
+    assert_eq!(world.deadline(), None);
+}
+
+#[test]
+fn many_who_watch_are_told_less_often() {
+    let mut world = World::new();
+    let a = world.enter("a");
+    for n in 0..2_000 {
+        let device = world.enter(&format!("w{n}"));
+        watch(&mut world, device, &[], &["a"]);
+    }
+    world.wait(1_000);
+    world.notes.people.clear();
+    world.ask(a, DeviceRequest::SetStatus(status::AWAY));
+    world.wait(199);
+    assert!(world.notes.people.is_empty());
+    world.wait(1);
+    assert_eq!(world.notes.people.len(), 2_000);
+}
