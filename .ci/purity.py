@@ -1,0 +1,119 @@
+"""Checks that the rules stay pure, and that QUIC stays in its place.
+
+`nucleus-core` must reach no socket, thread, runtime, lock, atomic, clock or source of randomness:
+neither by a library (all behind its Cargo.toml must be on the list here) nor by a name in its code.
+HashMap is let through, though its seed is random: the core looks things up in one, and goes through
+none. In the server only `edge/quic/` may name quinn. Code for tests is left out.
+
+    python3 .ci/purity.py              checks the workspace in the working directory
+    python3 .ci/purity.py --self-test  checks this check
+"""
+
+import pathlib
+import subprocess
+import sys
+
+import rust_modules
+
+CORE = "core/src"
+# All that the core may reach, directly or not: serialization, cryptography, and what derives code.
+LIBRARIES = {
+    "aws-lc-rs", "aws-lc-sys", "bytecheck", "bytecheck_derive", "bytes", "hashbrown", "munge",
+    "munge_macro", "nucleus-core", "nucleus-protocol", "proc-macro2", "ptr_meta", "ptr_meta_derive",
+    "quote", "rancor", "rend", "rkyv", "rkyv_derive", "serde", "serde_core", "serde_derive",
+    "simdutf8", "syn", "thiserror", "thiserror-impl", "unicode-ident", "zeroize", "zeroize_derive",
+}
+# Names in code of what the core must not reach. Of std::sync it may have Arc, see below.
+NAMES = {
+    "tokio", "quinn", "dashmap", "fastrand", "getrandom", "libc",
+    "Mutex", "RwLock", "Condvar", "Barrier", "Once", "OnceLock", "LazyLock", "mpsc", "atomic", "thread",
+    "thread_local", "Instant", "SystemTime", "UNIX_EPOCH", "rand", "RandomState",
+    "UdpSocket", "TcpStream", "TcpListener", "net", "io", "os", "fs", "env", "process", "unsafe",
+    "print", "println", "eprint", "eprintln", "dbg",
+}
+TEST_MODULE = ["#", "[", "cfg", "(", "test", ")", "]"]
+
+
+def without_tests(tokens: list[rust_modules.Token]) -> list[rust_modules.Token]:
+    """The tokens without `#[cfg(test)] mod name { ... }`."""
+    kept, at = [], 0
+    while at < len(tokens):
+        end = at + len(TEST_MODULE)
+        if [token.text for token in tokens[at:end]] == TEST_MODULE and tokens[end].text == "mod":
+            depth = 0
+            while True:
+                depth += {"{": 1, "}": -1}.get(tokens[end].text, 0)
+                if depth == 0 and tokens[end].text in ("}", ";"):
+                    break
+                end += 1
+            at = end + 1
+        else:
+            kept.append(tokens[at])
+            at += 1
+    return kept
+
+
+def names_in(text: str) -> list[tuple[str, int]]:
+    """The identifiers of a file with their lines, without comments, strings and tests."""
+    tokens = without_tests(rust_modules.tokens_of(text))
+    names = [(token.text, token.line) for token in tokens if token.kind == "ident"]
+    for at, token in enumerate(tokens):
+        # `std::sync` may lead to Arc alone: not to a glob, a list or a name of its own.
+        if token.text == "sync" and [t.text for t in tokens[at + 1 : at + 3]] != ["::", "Arc"]:
+            names.append(("atomic", token.line))
+    return names
+
+
+def sources(folder: str) -> list[pathlib.Path]:
+    files = pathlib.Path(folder).rglob("*.rs")
+    return sorted(f for f in files if "tests" not in f.parts and f.name != "tests.rs")
+
+
+def impure_names(text: str) -> list[tuple[str, int]]:
+    return [(name, line) for name, line in names_in(text) if name in NAMES]
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    command = ["cargo", "tree", "-p", "nucleus-core", "-e", "normal", "--prefix", "none", "--locked"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        return done.returncode
+    tree = done.stdout
+    libraries = {line.split()[0] for line in tree.splitlines() if line}
+    faults = [f"nucleus-core reaches {library}" for library in sorted(libraries - LIBRARIES)]
+    core = sources(CORE)
+    for path in core:
+        for name, line in impure_names(path.read_text(encoding="utf-8")):
+            faults.append(f"{path}:{line}: {name} in the core")
+    for path in sources("server/src"):
+        if "quic" in path.parts:
+            continue
+        for name, line in names_in(path.read_text(encoding="utf-8")):
+            if name in ("quinn", "quinn_proto"):
+                faults.append(f"{path}:{line}: {name} outside of edge/quic/")
+    if not core or "nucleus-core" not in libraries:
+        faults.append("nothing was checked")
+    print("\n".join(faults) or f"{len(core)} files and {len(libraries)} libraries are pure")
+    return 1 if faults else 0
+
+
+def self_test() -> int:
+    """Plants what must be found, and what must not."""
+    impure = (
+        "use std::time::Instant;\nfn f() { tokio::spawn(g()); }\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n"
+        "use std::sync::*;\nfn g() { println!(); }\n"
+    )
+    pure = (
+        '// Mutex\nuse std::sync::Arc;\nfn f() -> &\'static str { "tokio" }\n'
+        "#[cfg(test)]\nmod tests {\n fn f() { std::fs::read(); }\n}\n#[cfg(test)]\nmod more;\n"
+    )
+    found = sorted(name for name, _ in impure_names(impure))
+    ok = found == ["Instant", "atomic", "println", "tokio"] and impure_names(pure) == []
+    print("purity: the check works" if ok else f"purity: found {found} and {impure_names(pure)}")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
