@@ -406,7 +406,8 @@ pub const RESTING_SLOTS_OF_USER: u16 = MAX_ROOM_PEERS / 2;
 /// keep it alive every 15 s, and QUIC asks again for what is lost: a dark quarter of a minute, at the
 /// worst moment, costs nobody his session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
-/// Bytes a client may have in flight on one stream: a full join or four full events.
+/// Bytes a client may have in flight on one stream: enough for the largest join, or for four of the largest
+/// events.
 pub const STREAM_WINDOW: u32 = 64 << 10;
 /// ... and on all of its streams: control, events and bulk, so that none that is not read stops another.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;

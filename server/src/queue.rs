@@ -23,7 +23,7 @@ pub enum Pushed {
     Queued,
     /// As many items or bytes as may wait already do. The item is dropped.
     Behind,
-    /// Nobody takes them any more. The item is dropped.
+    /// The receiver is gone. The item is dropped.
     Gone,
 }
 

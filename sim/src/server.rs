@@ -167,7 +167,7 @@ impl<L: Links> Server<L> {
         self.settle(clients);
     }
 
-    /// Runs every room that has something to do, until none has. Every output is carried out then.
+    /// Runs every room that has something to do, until none has and every output is carried out.
     pub fn settle(&mut self, clients: &mut impl Clients) {
         for _turn in 0..MAX_TURNS {
             self.hear_shards();

@@ -1,9 +1,9 @@
 //! Whole rooms in one process: real rooms on a real shard, real links, and a seeded network between
 //! them. Reliable streams and QUIC datagrams are queues with a delay.
 //!
-//! [`World::step`] is one step of time. A test that looks between its parts makes it of them itself:
-//! [`World::set_now`], [`World::arrivals`] and [`World::take`], [`World::flush`], [`World::deliver`],
-//! [`World::hear`].
+//! [`World::step`] is one step of time. A test that looks between the parts of a step calls them itself, in
+//! this order: [`World::set_now`], [`World::arrivals`] and [`World::take`], [`World::flush`], [`World::settle`],
+//! [`World::deliver`], [`World::hear`].
 
 use std::cell::Ref;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -30,7 +30,7 @@ pub enum FieldFilter {
 pub enum Number {
     /// Signed.
     Integer(i64),
-    /// Never not a number.
+    /// Floating-point, never NaN.
     Float(f64),
 }
 

@@ -43,9 +43,11 @@ pub enum SocialInput {
 pub enum DeviceRequest {
     /// Chooses the device's status, one of [`nucleus_protocol::session::status`] but not offline.
     SetStatus(u8),
-    /// Watches users, or asks for what breaks the limits; with the client's number.
+    /// Watches the users that fit the filter; `None`: the filter breaks the limits, and the request is refused.
+    /// The number is the client's for the request.
     Watch(u32, Option<UserFilter>),
-    /// Acts on a call, or asks for what breaks the limits; with the client's number.
+    /// Acts on a call; `None`: the act breaks the limits, and the request is refused. The number is the
+    /// client's for the request.
     Call(u32, Option<Act>, CallSeed),
 }
 

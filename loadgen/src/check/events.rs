@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use nucleus_protocol::session::EventDown;
 
 use super::sequence::{Novelty, Seen};
-use super::tally::Tally;
+use super::tally::{Tally, Wrong};
 use crate::load::payload::{EventKind, Source, event_claim};
 use crate::load::plan::Plan;
 use crate::shared::{EVENT_WAIT, Window, lock};
@@ -143,12 +143,6 @@ impl EventLedger {
         let scheduled = lock(sent).get(number as usize).copied().ok_or(Wrong::Corrupt)?;
         Ok((number, scheduled, sender))
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Wrong {
-    Misrouted,
-    Corrupt,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::gaps::Gaps;
 use super::nearest::{NearPoses, Nearest};
 use super::sent_log::SentLog;
 use super::sequence::{Novelty, Seen};
-use super::tally::{self, Tally};
+use super::tally::{self, Tally, Wrong};
 use crate::load::channel::{Channel, Due};
 use crate::load::payload::Source;
 use crate::load::plan::Plan;
@@ -282,12 +282,6 @@ impl Ledger {
             Wrong::Corrupt => tally.corrupt += 1,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Wrong {
-    Misrouted,
-    Corrupt,
 }
 
 #[cfg(test)]

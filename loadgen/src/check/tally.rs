@@ -64,3 +64,12 @@ impl Tally {
         let _ = self.latency.add(&other.latency);
     }
 }
+
+/// Why a message that arrived does not count as delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong {
+    /// It was not for whoever got it.
+    Misrouted,
+    /// It is not what was sent.
+    Corrupt,
+}

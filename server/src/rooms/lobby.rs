@@ -143,11 +143,6 @@ impl Task for LobbyTask {
     }
 
     fn may_end(&mut self) -> bool {
-        // Whoever has asked already is answered: else a thousand joins that find no room would each meet
-        // one ended lobby after the other.
-        if self.mailbox.capacity() < self.mailbox.max_capacity() {
-            return false;
-        }
         let unwatched = |lobby: &LobbyHandle| lobby.changed.receiver_count() == 0;
         let ends = |_: &ProductKey, lobby: &LobbyHandle| lobby.id == self.id && unwatched(lobby);
         self.lobbies.lobbies.remove_if(&self.key, ends).is_some()

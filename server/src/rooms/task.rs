@@ -1,4 +1,4 @@
-//! A task that drives a machine: its mailbox in, its outputs to whoever they are for.
+//! A task that drives a machine: takes mail for it, and has its outputs carried out.
 
 use nucleus_core::{Machine, Shell, drive, limits};
 use nucleus_net::Clock;
@@ -21,14 +21,14 @@ pub(super) trait Task {
         output: <Self::Machine as Machine>::Output,
     ) -> Option<<Self::Machine as Machine>::Input>;
 
-    /// See [`Shell::may_end`].
+    /// See [`Shell::may_end`]. Called only while the mailbox is empty.
     fn may_end(&mut self) -> bool {
         true
     }
 }
 
-/// Runs a machine until it is over. What is still in the mailbox then is dropped, and whoever waits for
-/// an answer finds it dead and tries a new one.
+/// Runs a machine until it is over and has taken all its mail. Mail that comes in the very moment of the
+/// end is dropped, and whoever waits for its answer tries a new task.
 pub(super) async fn run<T: Task>(
     mut machine: T::Machine,
     task: T,
@@ -82,7 +82,9 @@ impl<T: Task> Shell<T::Machine> for Mailboxed<T> {
     }
 
     fn may_end(&mut self) -> bool {
-        self.task.may_end()
+        // Whoever has asked already is answered: else a thousand joins that find no room would meet one
+        // ended lobby after the other.
+        self.mailbox.is_empty() && self.task.may_end()
     }
 }
 

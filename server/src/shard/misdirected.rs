@@ -1,5 +1,5 @@
-//! Misdirected datagrams, which the kernel delivered to the wrong shard: where the steering program is missing, or
-//! for the moment in which a group of sockets changes.
+//! Misdirected datagrams: the kernel delivers some to the wrong shard where the steering program is missing,
+//! and in the moment in which a group of sockets changes.
 //!
 //! Handing one over costs a copy and a wake-up, so it is done only for the id of a living link: a flood
 //! of invented ids fills nobody's mailbox.
@@ -37,7 +37,7 @@ pub struct Mailbox {
 /// What becomes of a datagram that one shard has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Belongs {
-    /// Here, or nowhere: the shard's core says which.
+    /// Here, or nowhere: the shard's fan-out says which.
     Here,
     /// To another shard, which has it now.
     HandedOver,

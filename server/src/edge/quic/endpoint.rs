@@ -73,7 +73,7 @@ fn transport() -> TransportConfig {
 pub struct Endpoint(quinn::Endpoint);
 
 impl Endpoint {
-    /// The endpoint of shard `index` on `socket`, driven by the runtime that this is called in.
+    /// Opens the endpoint of shard `index` on `socket`. The runtime in which this is called drives it.
     /// `reset_key` makes stateless resets.
     ///
     /// # Errors
