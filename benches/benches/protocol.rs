@@ -6,18 +6,18 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Suite};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
-use nucleus_protocol::realtime::{ConnectionId, Frames, Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::realtime::{ConnectionId, Frames, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-fn link(role: Role, suite: Suite) -> Link {
+fn link(side: LinkSide, suite: Suite) -> Link {
     let remote = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 5056);
     let config = LinkConfig {
-        role,
+        side,
         link_id: 1,
         suite,
-        root: Root::new(&[7; 32], None),
+        root: RootSecret::new(&[7; 32], None),
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
         path: Some(Path { remote, local: None }),
@@ -30,7 +30,7 @@ fn link(role: Role, suite: Suite) -> Link {
 
 fn message(payload: &[u8]) -> Message<'_> {
     Message {
-        kind: Kind::Pose,
+        kind: MessageKind::Pose,
         flags: 1,
         peer: TARGET_OTHERS,
         channel: 0,
@@ -77,13 +77,13 @@ fn frames(c: &mut Criterion) {
 fn links(c: &mut Criterion) {
     for suite in [Suite::Aes128Gcm, Suite::ChaCha20Poly1305] {
         for count in [1, 20] {
-            let mut client = link(Role::Client, suite);
+            let mut client = link(LinkSide::Client, suite);
             let mut out = Vec::with_capacity(2_048);
             c.bench_function(&format!("link/{suite:?}/seal {count}"), |b| {
                 b.iter(|| sealed(&mut client, count, &mut out));
             });
-            let mut client = link(Role::Client, suite);
-            let mut server = link(Role::Server, suite);
+            let mut client = link(LinkSide::Client, suite);
+            let mut server = link(LinkSide::Server, suite);
             let from = Path { remote: ([127, 0, 0, 1], 9).into(), local: None };
             c.bench_function(&format!("link/{suite:?}/seal and open {count}"), |b| {
                 b.iter(|| {

@@ -11,7 +11,7 @@ use nucleus_core::fanout::{FanoutConfig, Tick};
 use nucleus_core::ids::{RequestId, RoomId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::{RoomConfig, RoomInput, RoomOptions, SecondDevice};
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 use nucleus_sim::join::join_request;
 use nucleus_sim::link_world::LinkWorld;
@@ -34,7 +34,7 @@ fn world(peers: u32) -> LinkWorld {
 /// Everybody says a pose, and hears those of the others.
 fn tick(world: &mut LinkWorld) {
     for client in 0..world.clients() {
-        world.say(client, Kind::Pose, TARGET_OTHERS, &[9; 33]);
+        world.say(client, MessageKind::Pose, TARGET_OTHERS, &[9; 33]);
     }
     world.take();
     world.pass(TICK);

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! cargo run --release                                                            # the server
-//! cargo run -p nucleus-client --example headset -- --name Ada --token "$(cargo run --release -- token --app atom --tenant acme --user ada)"
-//! cargo run -p nucleus-client --example headset -- --name Bob --token "$(cargo run --release -- token --app atom --tenant acme --user bob)"
+//! cargo run -p nucleus-client --example headset -- --name Ada --token "$(cargo run --release -- token --product atom --tenant acme --user ada)"
+//! cargo run -p nucleus-client --example headset -- --name Bob --token "$(cargo run --release -- token --product atom --tenant acme --user bob)"
 //! ```
 
 #![expect(clippy::print_stdout, reason = "the terminal is this program's whole purpose")]

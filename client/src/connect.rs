@@ -10,7 +10,7 @@ use nucleus_protocol::session::join_mode;
 
 use crate::realtime::driver::unspecified;
 use crate::room::{Room, Way};
-use crate::rooms::{Query, RoomOptions, RoomWish};
+use crate::rooms::{Query, RoomOptions, RoomSelection};
 use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
 use crate::token;
 
@@ -33,7 +33,7 @@ pub struct ConnectOptions {
     token: String,
     room: Option<String>,
     name: String,
-    wish: RoomWish,
+    selection: RoomSelection,
     agent: String,
     trust: Option<Trust>,
     patience: Duration,
@@ -48,7 +48,7 @@ impl ConnectOptions {
             token: token.into(),
             room: None,
             name: String::new(),
-            wish: RoomWish::default(),
+            selection: RoomSelection::default(),
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             trust: None,
             patience: DEFAULT_PATIENCE,
@@ -69,7 +69,7 @@ impl ConnectOptions {
 
     /// Peers the room shall take if this join makes it. Default: the server's.
     pub fn capacity(mut self, capacity: u16) -> Self {
-        self.wish.options = self.wish.options.capacity(capacity);
+        self.selection.options = self.selection.options.capacity(capacity);
         self
     }
 
@@ -99,30 +99,30 @@ impl ConnectOptions {
     /// The application's version, at most 32 bytes: clients of two versions never meet, and a room of
     /// another one refuses the join ([`Code::Incompatible`]). Default: none, which is one, too.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.wish.version = version.into();
+        self.selection.version = version.into();
         self
     }
 
     /// Of the room to join or to make, at most 64 bytes. A room with a password is never matched.
     pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.wish.password = password.into();
+        self.selection.password = password.into();
         self
     }
 
     /// Holds seats for these users for a minute, at most 16; they still have to join.
     pub fn expect_users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
-        self.wish.expected = users.into_iter().map(Into::into).collect();
+        self.selection.expected = users.into_iter().map(Into::into).collect();
         self
     }
 
     /// What the room is made with, if this join makes it.
     pub fn options(mut self, options: RoomOptions) -> Self {
-        self.wish.options = options;
+        self.selection.options = options;
         self
     }
 
     fn mode(mut self, mode: u8, query: Query) -> Self {
-        (self.wish.mode, self.wish.query) = (mode, query);
+        (self.selection.mode, self.selection.query) = (mode, query);
         self
     }
 
@@ -148,7 +148,7 @@ impl ConnectOptions {
 
     fn at(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
         let named = self.room.clone();
-        let room = if self.wish.matches() {
+        let room = if self.selection.matches() {
             named.unwrap_or_default()
         } else {
             let of_token = || token::room_in(&self.token);
@@ -160,7 +160,7 @@ impl ConnectOptions {
             token: self.token.clone(),
             room,
             name: self.name.clone(),
-            wish: self.wish.clone(),
+            selection: self.selection.clone(),
             agent: self.agent.clone(),
             resume: None,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::session::{Code, EventDown, throttled};
@@ -244,15 +244,17 @@ impl From<EventDown> for RoomEvent {
 pub(crate) fn realtime_event(received: Received) -> Option<RoomEvent> {
     let Received { from, kind, channel, key, sequence, age, payload } = received;
     Some(match kind {
-        Kind::Pose => {
+        MessageKind::Pose => {
             let (pose, rest) = Pose::parse(&payload).ok()?;
             RoomEvent::Pose { from, pose, rest: rest.to_vec(), age }
         }
-        Kind::Voice => {
+        MessageKind::Voice => {
             let voice = Voice::parse(&payload)?.into();
             RoomEvent::Voice { from, voice, sequence, age }
         }
-        Kind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age },
-        Kind::Unreliable => RoomEvent::Message { from, channel, key, payload, sequence, age },
+        MessageKind::Pointer => RoomEvent::Pointer { from, channel, key, payload, age },
+        MessageKind::Unreliable => {
+            RoomEvent::Message { from, channel, key, payload, sequence, age }
+        }
     })
 }

@@ -16,7 +16,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`connect`] and [`Room`] are all that an application needs in a room; [`enter`] and [`Hall`] make it
+//! [`connect`] and [`Room`] are all that an application needs in a room; [`enter`] and [`Social`] make it
 //! reachable outside of rooms, and call others. Below them, each usable alone:
 //! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
 //! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of
@@ -27,7 +27,6 @@
 
 mod connect;
 mod event;
-mod hall;
 mod moderation;
 mod queue;
 pub mod realtime;
@@ -35,20 +34,23 @@ mod room;
 mod rooms;
 pub mod roster;
 pub mod session;
+mod social;
 pub mod state;
 pub mod token;
 
 pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};
-pub use hall::{CallId, EnterOptions, Hall, HallError, HallEvent, Person, RoomInfo, Status, enter};
-pub use moderation::{Act, Audit};
+pub use moderation::{Audit, ModerationAct};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::Code;
 pub use nucleus_protocol::time::Time;
 pub use room::{Room, RoomStats, StateError, Target};
-pub use rooms::{Query, RoomOptions, RoomWish};
+pub use rooms::{Query, RoomOptions, RoomSelection};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
 pub use session::{ConnectError, JoinError, SendError, To, Trust};
-pub use state::{Batch, Entity, Mode, ObjectId, StateChange, Value};
+pub use social::{
+    CallId, EnterOptions, RoomInfo, Social, SocialError, SocialEvent, Status, UserInfo, enter,
+};
+pub use state::{Batch, Entity, ObjectId, ObjectMode, StateChange, Value};

@@ -11,7 +11,7 @@ use crate::roster::PeerId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// What.
-    pub act: Act,
+    pub act: ModerationAct,
     /// Who did it.
     pub by: PeerId,
     /// To whom, where it was to one.
@@ -26,7 +26,7 @@ pub struct Audit {
 
 /// What a moderator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum ModerationAct {
     /// [`crate::Room::kick`]
     Kick,
     /// [`crate::Room::lock`]
@@ -55,22 +55,22 @@ pub enum Act {
     Other(u8),
 }
 
-impl From<u8> for Act {
+impl From<u8> for ModerationAct {
     fn from(number: u8) -> Self {
         match number {
-            act::KICK => Act::Kick,
-            act::LOCK => Act::Lock,
-            act::UNLOCK => Act::Unlock,
-            act::HIDE => Act::Hide,
-            act::SHOW => Act::Show,
-            act::MUTE => Act::Mute,
-            act::UNMUTE => Act::Unmute,
-            act::MUTE_ALL => Act::MuteAll,
-            act::UNMUTE_ALL => Act::UnmuteAll,
-            act::CLEAR => Act::Clear,
-            act::HAND_OVER => Act::HandOver,
-            act::END => Act::End,
-            other => Act::Other(other),
+            act::KICK => ModerationAct::Kick,
+            act::LOCK => ModerationAct::Lock,
+            act::UNLOCK => ModerationAct::Unlock,
+            act::HIDE => ModerationAct::Hide,
+            act::SHOW => ModerationAct::Show,
+            act::MUTE => ModerationAct::Mute,
+            act::UNMUTE => ModerationAct::Unmute,
+            act::MUTE_ALL => ModerationAct::MuteAll,
+            act::UNMUTE_ALL => ModerationAct::UnmuteAll,
+            act::CLEAR => ModerationAct::Clear,
+            act::HAND_OVER => ModerationAct::HandOver,
+            act::END => ModerationAct::End,
+            other => ModerationAct::Other(other),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::pose::Pose;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -207,7 +207,7 @@ impl Room {
     pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
         let mut payload = Vec::with_capacity(40);
         pose.encode(&mut payload);
-        self.send(Kind::Pose, true, Target::Others, (0, 0), payload)
+        self.send(MessageKind::Pose, true, Target::Others, (0, 0), payload)
     }
 
     /// Sends a pointer or cursor, at most 1,100 bytes; the newest of `channel` and `key` wins.
@@ -219,7 +219,7 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(Kind::Pointer, true, target, (channel, key), payload.to_vec())
+        self.send(MessageKind::Pointer, true, target, (channel, key), payload.to_vec())
     }
 
     /// Sends at most 1,100 bytes that may be lost or overtaken; each message stands for itself.
@@ -231,7 +231,7 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(Kind::Unreliable, false, target, (channel, key), payload.to_vec())
+        self.send(MessageKind::Unreliable, false, target, (channel, key), payload.to_vec())
     }
 
     /// Sends at most 1,100 bytes of state, where the newest of `channel` and `key` (an object's
@@ -243,7 +243,7 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(Kind::Unreliable, true, target, (channel, key), payload.to_vec())
+        self.send(MessageKind::Unreliable, true, target, (channel, key), payload.to_vec())
     }
 
     /// Sends a reliable, ordered event of at most 16 KiB; waits while the room takes events more
@@ -293,7 +293,7 @@ impl Room {
 
     fn send(
         &self,
-        kind: Kind,
+        kind: MessageKind,
         newest_wins: bool,
         target: Target,
         (channel, key): (u8, u16),

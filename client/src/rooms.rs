@@ -166,7 +166,7 @@ impl RoomOptions {
 /// All that a join says of rooms beside the name. The default joins the named room and makes it if
 /// there is none.
 #[derive(Clone, Default, PartialEq)]
-pub struct RoomWish {
+pub struct RoomSelection {
     pub(crate) mode: u8,
     pub(crate) version: String,
     pub(crate) password: String,
@@ -178,7 +178,7 @@ pub struct RoomWish {
 /// Bytes that options, filters and expected users may come to together.
 const MOST_BYTES: usize = 8 << 10;
 
-impl RoomWish {
+impl RoomSelection {
     /// The default, with a capacity for the room if this join makes it; 0 = the server's.
     pub fn capacity(capacity: u16) -> Self {
         Self { options: RoomOptions::new().capacity(capacity), ..Self::default() }
@@ -204,7 +204,7 @@ impl RoomWish {
     /// What the server would refuse anyway.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         let options = &self.options.wire;
-        if self.version.len() > limits::MAX_APP_VERSION {
+        if self.version.len() > limits::MAX_APPLICATION_VERSION {
             Some("the version must have at most 32 bytes")
         } else if self.password.len() > limits::MAX_PASSWORD {
             Some("the password must have at most 64 bytes")
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn coming_back_looks_for_no_other_room() {
-        let wish = RoomWish {
+        let selection = RoomSelection {
             mode: join_mode::MATCH_OR_CREATE,
             version: "1".into(),
             password: "x".into(),
@@ -273,18 +273,18 @@ mod tests {
             options: RoomOptions::new().capacity(3),
             query: Query::new().equals("k", 1),
         };
-        let back = wish.to_return();
+        let back = selection.to_return();
         assert_eq!((back.mode, back.matches()), (join_mode::JOIN_OR_CREATE, false));
         assert!(back.expected.is_empty() && back.query == Query::new());
-        assert!(back.version == wish.version && back.options == wish.options);
-        assert!(back.password == wish.password);
-        let visitor = RoomWish { mode: join_mode::JOIN, ..wish };
+        assert!(back.version == selection.version && back.options == selection.options);
+        assert!(back.password == selection.password);
+        let visitor = RoomSelection { mode: join_mode::JOIN, ..selection };
         assert_eq!(visitor.to_return().mode, join_mode::JOIN);
     }
 
     #[test]
     fn what_is_too_much_is_not_sent() {
-        let of = |options| RoomWish { options, ..RoomWish::default() };
+        let of = |options| RoomSelection { options, ..RoomSelection::default() };
         let keys = ["k"; 9];
         assert!(of(RoomOptions::new().listed(keys[..8].iter().copied())).problem().is_none());
         assert!(of(RoomOptions::new().listed(keys)).problem().is_some());
@@ -293,6 +293,6 @@ mod tests {
         assert!(of(two.clone()).problem().is_none());
         assert!(of(two.field("c", text.as_str())).problem().is_some());
         let version = "x".repeat(33);
-        assert!(RoomWish { version, ..RoomWish::default() }.problem().is_some());
+        assert!(RoomSelection { version, ..RoomSelection::default() }.problem().is_some());
     }
 }

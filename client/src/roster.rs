@@ -1,26 +1,9 @@
 //! Who is in the room, as the server tells it. Pure: updates in, changes out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 
+pub use nucleus_protocol::ids::PeerId;
 use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate, SELF_MUTED};
-
-/// Names a peer for as long as the room exists; never reused in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
-
-impl PeerId {
-    /// On the wire 0 is nobody.
-    pub(crate) fn from_wire(number: u32) -> Option<PeerId> {
-        (number != 0).then_some(PeerId(number))
-    }
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
 
 /// A peer's number on the realtime plane; another peer may have it 60 s after its owner left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

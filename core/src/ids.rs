@@ -2,16 +2,12 @@
 
 use std::fmt;
 
+pub use nucleus_protocol::ids::PeerId;
 use serde::{Deserialize, Serialize};
 
 /// A room instance, unique in this server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub u64);
-
-/// A participant of one room instance: who holds a place there, over all of its sessions. Counted
-/// from 1 and never used again in the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
 
 /// One session of a participant. A resume makes the next one; what an earlier session still says or
 /// is told counts no more.

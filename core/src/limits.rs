@@ -8,7 +8,7 @@ use nucleus_protocol::limits::{
     MAX_BULK_MESSAGE, MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
     MAX_STATE_REQUEST,
 };
-use nucleus_protocol::realtime::{Kind, TARGET_RESERVED};
+use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -233,10 +233,10 @@ pub const MESSAGE_BYTES_BURST: u32 = 16 << 10;
 
 /// Nothing older than this since its arrival is relayed: a server that was stopped for three
 /// seconds must not pour out old poses.
-pub fn age_limit(kind: Kind) -> Duration {
+pub fn age_limit(kind: MessageKind) -> Duration {
     match kind {
-        Kind::Pose | Kind::Pointer => Duration::from_millis(100),
-        Kind::Voice | Kind::Unreliable => Duration::from_millis(200),
+        MessageKind::Pose | MessageKind::Pointer => Duration::from_millis(100),
+        MessageKind::Voice | MessageKind::Unreliable => Duration::from_millis(200),
     }
 }
 
@@ -301,8 +301,8 @@ pub const RESERVATION_TIME: Duration = Duration::from_secs(60);
 pub const RESERVATIONS_OF_USER: usize = 16;
 /// In a room of at most so many, all seats but one may be reserved; in a larger one, half of them.
 pub const SMALL_ROOM: usize = 16;
-/// Users on a room's list of guests: 128 KiB with the longest names.
-pub const GUESTS: usize = 1_024;
+/// Users on a room's list of invited users: 128 KiB with the longest names.
+pub const INVITED_USERS: usize = 1_024;
 /// Wrong passwords of one user in [`GUESS_TIME`] ...
 pub const GUESSES_OF_USER: usize = 5;
 /// ... and of everybody: ten thousand common passwords take longer than a meeting.

@@ -15,6 +15,7 @@ pub mod codec;
 #[cfg(feature = "quic")]
 pub mod congestion;
 pub mod groups;
+pub mod ids;
 pub mod limits;
 pub mod link;
 pub mod realtime;

@@ -124,7 +124,7 @@ pub const STATE_RESERVE: usize = 4;
 /// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.
-pub const MAX_APP_VERSION: usize = 32;
+pub const MAX_APPLICATION_VERSION: usize = 32;
 /// Largest password of a room in bytes.
 pub const MAX_PASSWORD: usize = 64;
 /// Most users one join may expect.
@@ -152,9 +152,9 @@ pub const MAX_CALL_TEXT: usize = 256;
 /// Most roles and users that a view of people names, together: a team.
 pub const MAX_WATCH_NAMES: usize = 64;
 /// Most people that a view shows: more than anybody scrolls through.
-pub const MAX_PEOPLE: usize = 1_000;
+pub const MAX_USER_LIST: usize = 1_000;
 /// Largest request of a session outside rooms in bytes: a view that names as many as it may.
-pub const MAX_HALL_REQUEST: usize = 16 << 10;
+pub const MAX_SOCIAL_REQUEST: usize = 16 << 10;
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;
 /// Largest room name in bytes.
@@ -185,5 +185,6 @@ const _: () = assert!(
         + MAX_HANDSHAKE_MESSAGE
         < MAX_CONTROL_MESSAGE
 );
-const _: () = assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_HALL_REQUEST);
-const _: () = assert!(MAX_PEOPLE * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);
+const _: () =
+    assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_SOCIAL_REQUEST);
+const _: () = assert!(MAX_USER_LIST * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);

@@ -3,12 +3,12 @@
 use nucleus_protocol::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
 use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
-use nucleus_protocol::realtime::{Frame, Frames, Header, Kind, Message};
+use nucleus_protocol::realtime::{Frame, Frames, Header, Message, MessageKind};
 use nucleus_protocol::session::{
     self, Audit, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello,
-    Join, Joined, Leave, MessageHeader, Moderate, People, Refuse, RoomList, RosterUpdate,
-    SetStatus, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled,
-    WatchPeople, WatchRooms, Welcome,
+    Join, Joined, Leave, MessageHeader, Moderate, Refuse, RoomList, RosterUpdate, SetStatus,
+    StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled, UserList,
+    WatchRooms, WatchUsers, Welcome,
 };
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn decode_everything(bytes: &[u8]) {
     let _moderated = (session::owned::<Moderate>(bytes), session::owned::<Audit>(bytes));
     let _talk = (session::owned::<Subscribe>(bytes), session::owned::<Throttled>(bytes));
     let _entered = (session::owned::<Enter>(bytes), session::owned::<Entered>(bytes));
-    let _people = (session::owned::<WatchPeople>(bytes), session::owned::<People>(bytes));
+    let _people = (session::owned::<WatchUsers>(bytes), session::owned::<UserList>(bytes));
     let _status = (session::owned::<SetStatus>(bytes), session::owned::<CallRequest>(bytes));
     let _calls = (session::owned::<CallReply>(bytes), session::owned::<CallUpdate>(bytes));
     let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
@@ -103,10 +103,10 @@ fn lobby_messages() -> [Vec<u8>; 2] {
     [session::encode(&watch), session::encode(&list)]
 }
 
-fn hall_messages() -> [Vec<u8>; 6] {
+fn social_messages() -> [Vec<u8>; 6] {
     let names = |n: usize| (0..n).map(|n| vec![b'u'; n * 7]).collect::<Vec<_>>();
     let (user, name, role) = (b"ada".to_vec(), b"Ada".to_vec(), b"expert".to_vec());
-    let person = session::Person { user: user.clone(), name: name.clone(), role, status: 1 };
+    let user_info = session::UserInfo { user: user.clone(), name: name.clone(), role, status: 1 };
     let entered = Entered {
         user: user.clone(),
         name: name.clone(),
@@ -116,7 +116,8 @@ fn hall_messages() -> [Vec<u8>; 6] {
         ring_ms: 30_000,
         call: 7,
     };
-    let people = People { total: 3, people: vec![person; 3], gone: names(3), ..People::default() };
+    let users =
+        UserList { total: 3, users: vec![user_info; 3], gone: names(3), ..UserList::default() };
     let update =
         CallUpdate { call: 7, kind: 4, user, name, members: names(3), ..CallUpdate::default() };
     let asked =
@@ -124,8 +125,8 @@ fn hall_messages() -> [Vec<u8>; 6] {
     [
         session::encode(&Enter { token: vec![b't'; 300], name: b"Ada".to_vec(), status: 1 }),
         session::encode(&entered),
-        session::encode(&WatchPeople { request: 1, roles: names(2), users: names(4) }),
-        session::encode(&people),
+        session::encode(&WatchUsers { request: 1, roles: names(2), users: names(4) }),
+        session::encode(&users),
         session::encode(&asked),
         session::encode(&update),
     ]
@@ -177,7 +178,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         .into_iter()
         .chain(state_messages())
         .chain(lobby_messages())
-        .chain(hall_messages())
+        .chain(social_messages())
         .map(|m| m[session::MESSAGE_HEADER..].to_vec())
         .collect()
 }
@@ -268,7 +269,7 @@ proptest! {
 
     #[test]
     fn messages_survive_the_wire(
-        kind in prop::sample::select(Kind::ALL.to_vec()),
+        kind in prop::sample::select(MessageKind::ALL.to_vec()),
         fields in any::<(u8, u16, u8, u16, u16, u16)>(),
         payload in prop::collection::vec(any::<u8>(), 0..=1_100),
         unknown in 32u8..,

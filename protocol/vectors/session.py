@@ -23,12 +23,12 @@ OPTIONS = [("capacity", 2), ("flags", 1), ("empty_ttl_ms", 4), ("listed", ("list
 FILTER = [("key", STRING), ("kind", 1), ("values", ("list", VALUE))]
 ROOM = [("room", STRING), ("peers", 2), ("capacity", 2), ("flags", 1), ("fields", ("list", ROOM_FIELD))]
 NAMES = ("list", STRING)
-PERSON = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
+USER_INFO = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("last_bulk", 8), ("room", STRING), ("name", STRING),
          ("suites", STRING), ("mode", 1), ("version", STRING), ("password", STRING),
          ("expected", ("list", STRING)), ("options", OPTIONS), ("filters", ("list", FILTER))],
-    17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_epoch", 4), ("roster_version", 4),
+    17: [("peer", 4), ("slot", 2), ("capacity", 2), ("room_instance", 4), ("roster_version", 4),
          ("roster", ("list", PEER)), ("grant", GRANT), ("server_time", 8), ("clock_epoch", 4),
          ("max_event", 4), ("ticket", STRING), ("peer_ttl_ms", 4), ("resumed", 1), ("events_taken", 4),
          ("bulk_taken", 4), ("room", STRING)],
@@ -52,7 +52,7 @@ ARCHIVES = {
          ("ring_ms", 4), ("call", 8)],
     72: [("request", 4), ("roles", NAMES), ("users", NAMES)],
     73: [("status", 1)],
-    74: [("request", 4), ("code", 2), ("whole", 1), ("total", 4), ("people", ("list", PERSON)), ("gone", NAMES)],
+    74: [("request", 4), ("code", 2), ("whole", 1), ("total", 4), ("users", ("list", USER_INFO)), ("gone", NAMES)],
     80: [("request", 4), ("act", 1), ("call", 8), ("users", NAMES), ("text", STRING)],
     81: [("request", 4), ("code", 2), ("call", 8)],
     82: [("call", 8), ("kind", 1), ("user", STRING), ("name", STRING), ("room", STRING), ("code", 2),

@@ -74,7 +74,7 @@ fn announce(on: Listening, config: &Config) {
         let dir = config.data_dir.display();
         tracing::info!(
             "development mode; a first join token: \
-             cargo run --release -- token --app atom --tenant demo --user ada --data-dir {dir}"
+             cargo run --release -- token --product atom --tenant demo --user ada --data-dir {dir}"
         );
     }
 }

@@ -16,7 +16,7 @@ use nucleus_core::ids::SessionId;
 use nucleus_core::limits::Limits;
 use nucleus_net::{BindOptions, Clock, RecvBatch, SendBatch, UdpSocket, sleep_until};
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
 use nucleus_server::shard::{Neighbours, Posted, ShardMail, spawn};
 use nucleus_sim::link_world::{LinkClient, LinkWorld, open_link};
@@ -102,7 +102,7 @@ fn step(world: &mut LinkWorld) -> u64 {
     let millis = world.now.as_micros() / 1_000;
     for client in 0..world.clients() {
         if let Some(target) = pose_target(millis, client) {
-            world.say(client, Kind::Pose, target, &POSE);
+            world.say(client, MessageKind::Pose, target, &POSE);
         }
     }
     world.links_speak();
@@ -190,7 +190,7 @@ fn thread() {
                     datagram.clear();
                 };
                 if let Some(target) = pose_target(step, number) {
-                    client.say(now, Kind::Pose, target, &POSE, &mut out);
+                    client.say(now, MessageKind::Pose, target, &POSE, &mut out);
                     send(&mut out);
                 }
                 while client.speak(now, &mut out) {

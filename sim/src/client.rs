@@ -8,8 +8,8 @@ use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::room::TicketClaim;
 use nucleus_netsim::SimPeer;
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Route, Suite};
-use nucleus_protocol::realtime::{ConnectionId, Header, Kind, Message};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Route, Suite};
+use nucleus_protocol::realtime::{ConnectionId, Header, Message, MessageKind};
 use nucleus_protocol::session::{
     self, Audit, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema,
     StateReply, StateSnapshot, StateUpdate, Throttled,
@@ -211,7 +211,7 @@ impl Client {
     }
 
     /// Sends one realtime message; its payload says who sent which, and in which room.
-    pub fn send(&mut self, now: Time, kind: Kind, target: u16, len: usize) {
+    pub fn send(&mut self, now: Time, kind: MessageKind, target: u16, len: usize) {
         let (Some(link), Some(peer)) = (self.link.as_mut(), self.peer) else { return };
         self.sent += 1;
         let mut payload = peer.0.to_le_bytes().to_vec();
@@ -354,10 +354,10 @@ impl Client {
 
     fn link_config(&self, joined: &Joined) -> LinkConfig {
         LinkConfig {
-            role: Role::Client,
+            side: LinkSide::Client,
             link_id: joined.grant.link_id,
             suite: Suite::Aes128Gcm,
-            root: Root::new(&self.secret, None),
+            root: RootSecret::new(&self.secret, None),
             connection_id: ConnectionId(joined.grant.connection_id),
             spare: ConnectionId(joined.grant.spare),
             path: Some(server_path()),

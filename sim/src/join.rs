@@ -1,7 +1,7 @@
 //! Requests to join, as the server's session makes them of a token.
 
 use nucleus_core::room::{JoinConditions, JoinRequest};
-use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::LinkGrant;
 
 /// Roles of users, in turn.
@@ -25,7 +25,7 @@ pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest 
             endpoints: Vec::new(),
         },
         suite: Suite::Aes128Gcm,
-        root: Root::new(secret, None),
+        root: RootSecret::new(secret, None),
         seed: *secret,
     }
 }

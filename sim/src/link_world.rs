@@ -21,8 +21,8 @@ use nucleus_core::fanout::{
 };
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Rejected, Role, Root, Suite};
-use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Rejected, RootSecret, Suite};
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
 /// The port of client 0; the others have the next ones.
@@ -89,7 +89,7 @@ impl LinkWorld {
     }
 
     /// A client says something in a datagram of its own.
-    pub fn say(&mut self, client: usize, kind: Kind, target: u16, payload: &[u8]) {
+    pub fn say(&mut self, client: usize, kind: MessageKind, target: u16, payload: &[u8]) {
         let Uplink { bytes, datagrams } = &mut self.uplink;
         self.clients[client].say(self.now, kind, target, payload, bytes);
         datagrams.push((client, bytes.len()));
@@ -160,8 +160,8 @@ pub fn open_link(number: u32, room_size: u32) -> OpenLink {
     }
 }
 
-fn root(number: u32) -> Root {
-    Root::new(&secret(number), None)
+fn root(number: u32) -> RootSecret {
+    RootSecret::new(&secret(number), None)
 }
 
 fn secret(number: u32) -> [u8; 32] {
@@ -184,7 +184,7 @@ impl LinkClient {
         let LinkEvent::Opened { connection_id, spare } = opened else { panic!("{opened:?}") };
         let path = Path { remote, local: None };
         let config = LinkConfig {
-            role: Role::Client,
+            side: LinkSide::Client,
             link_id: 1,
             suite: Suite::Aes128Gcm,
             root: root(number),
@@ -199,7 +199,14 @@ impl LinkClient {
     }
 
     /// Appends a datagram with one message.
-    pub fn say(&mut self, now: Time, kind: Kind, target: u16, payload: &[u8], out: &mut Vec<u8>) {
+    pub fn say(
+        &mut self,
+        now: Time,
+        kind: MessageKind,
+        target: u16,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         let start = self.link.begin(now, out);
         self.sequence = self.sequence.wrapping_add(1);
         let (peer, sequence, time) = (target, self.sequence, now.as_wire_millis());
@@ -241,7 +248,8 @@ mod tests {
             for step in 0..steps {
                 world.pass(Duration::from_millis(1));
                 if speak && step.is_multiple_of(20) {
-                    (0..12).for_each(|one| world.say(one, Kind::Pose, TARGET_OTHERS, &[1; 20]));
+                    (0..12)
+                        .for_each(|one| world.say(one, MessageKind::Pose, TARGET_OTHERS, &[1; 20]));
                 }
                 world.links_speak();
                 world.take();

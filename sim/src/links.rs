@@ -41,7 +41,7 @@ pub struct InstantLinks {
     /// By peer, with the number of the session that each is for.
     links: BTreeMap<(RoomId, PeerId), (u32, LinkNote)>,
     outputs: VecDeque<FanoutOutput>,
-    strays: u32,
+    misdirected: u32,
 }
 
 impl InstantLinks {
@@ -52,14 +52,14 @@ impl InstantLinks {
     }
 
     /// Commands for links that are not there.
-    pub fn strays(&self) -> u32 {
-        self.strays
+    pub fn misdirected(&self) -> u32 {
+        self.misdirected
     }
 
     fn note(&mut self, room: RoomId, session: SessionId, note: impl FnOnce(&mut LinkNote)) {
         match self.links.get_mut(&(room, session.peer)) {
             Some((of, link)) if *of == session.session => note(link),
-            _ => self.strays += 1,
+            _ => self.misdirected += 1,
         }
     }
 }

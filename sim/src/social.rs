@@ -9,7 +9,7 @@ use std::time::Duration;
 use nucleus_core::ids::{DeviceId, RequestId};
 use nucleus_core::limits::Limits;
 use nucleus_core::social::{
-    Act, CallSeed, DeviceRequest, Social, SocialConfig, SocialInput, SocialOutput, Visitor,
+    CallAct, CallSeed, DeviceRequest, Social, SocialConfig, SocialInput, SocialOutput, Visitor,
 };
 use nucleus_protocol::session::{self, CallReply, CallUpdate, Code, Entered, Schema, status};
 use nucleus_protocol::time::Time;
@@ -42,9 +42,9 @@ pub struct SocialNotes {
     /// What devices were told, but for the people.
     pub heard: Vec<(DeviceId, String)>,
     /// Updates of what devices watch.
-    pub people: Vec<(DeviceId, session::People)>,
+    pub users: Vec<(DeviceId, session::UserList)>,
     /// Users with an invitation to a call's room, once for each.
-    pub guests: Vec<String>,
+    pub invited: Vec<String>,
     /// Calls that have begun and not ended, by the log.
     pub audits: usize,
     replies: HashMap<RequestId, Result<DeviceId, Code>>,
@@ -126,7 +126,7 @@ impl SocialWorld {
     }
 
     /// The device acts on a call.
-    pub fn act(&mut self, device: DeviceId, act: Act) {
+    pub fn act(&mut self, device: DeviceId, act: CallAct) {
         let seed = CallSeed { call: self.next_call, room: self.next_call.into() };
         self.next_call += 1;
         self.ask(device, DeviceRequest::Call(0, Some(act), seed));
@@ -135,7 +135,10 @@ impl SocialWorld {
     /// The device calls users; the call's number.
     pub fn start(&mut self, device: DeviceId, users: &[&str]) -> u64 {
         let call = self.next_call;
-        self.act(device, Act::Start(users.iter().map(|u| (*u).to_owned()).collect(), "why".into()));
+        self.act(
+            device,
+            CallAct::Start(users.iter().map(|u| (*u).to_owned()).collect(), "why".into()),
+        );
         call
     }
 
@@ -188,14 +191,14 @@ impl SocialNotes {
                 self.heard.push((device, format!("closed {code}")));
             }
             SocialOutput::OpenRoom { call, users, .. } => {
-                self.guests.extend(users);
+                self.invited.extend(users);
                 let result = if self.no_rooms { Err(Code::ServerFull) } else { Ok(()) };
                 return Some(SocialInput::RoomOpened { call, result });
             }
-            SocialOutput::Invite { user, invited: true, .. } => self.guests.push(user),
+            SocialOutput::Invite { user, invited: true, .. } => self.invited.push(user),
             SocialOutput::Invite { user, invited: false, .. } => {
-                let at = self.guests.iter().position(|guest| *guest == user).unwrap();
-                self.guests.remove(at);
+                let at = self.invited.iter().position(|guest| *guest == user).unwrap();
+                self.invited.remove(at);
             }
             SocialOutput::Audit { ended: None, .. } => self.audits += 1,
             SocialOutput::Audit { ended: Some(_), .. } => self.audits -= 1,
@@ -214,8 +217,8 @@ impl SocialNotes {
                 format!("reply {code} {call}")
             }
             Schema::CallUpdate => update_line(&session::owned(body).unwrap()),
-            Schema::People => {
-                return self.people.push((device, session::owned(body).unwrap()));
+            Schema::UserList => {
+                return self.users.push((device, session::owned(body).unwrap()));
             }
             other => panic!("{other:?}"),
         };

@@ -19,7 +19,7 @@ use nucleus_core::room::{
 use nucleus_netsim::{Conditions, SimPeer};
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::link::Path;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, Lane, Operation, StateRequest, Subscribe};
 use nucleus_protocol::time::Time;
 
@@ -356,16 +356,16 @@ impl World {
 
     /// The same to a target of its own.
     pub fn send_pose_to(&mut self, from: usize, target: u16) {
-        self.send(from, Kind::Pose, target, 34);
+        self.send(from, MessageKind::Pose, target, 34);
     }
 
     /// The same with a payload of `len` bytes.
     pub fn send_message(&mut self, from: usize, len: usize) {
-        self.send(from, Kind::Pose, TARGET_OTHERS, len);
+        self.send(from, MessageKind::Pose, TARGET_OTHERS, len);
     }
 
     /// A message of any kind.
-    pub fn send(&mut self, from: usize, kind: Kind, target: u16, len: usize) {
+    pub fn send(&mut self, from: usize, kind: MessageKind, target: u16, len: usize) {
         let now = self.now();
         self.clients[from].send(now, kind, target, len);
     }

@@ -8,8 +8,8 @@
 //! On a running server, each side with a token that names no room, so that it admits to the call's:
 //!
 //! ```text
-//! TECHNICIAN=$(cargo run --release -- token --app assist --tenant acme --user tess --role technician)
-//! EXPERT=$(cargo run --release -- token --app assist --tenant acme --user ed --role expert)
+//! TECHNICIAN=$(cargo run --release -- token --product assist --tenant acme --user tess --role technician)
+//! EXPERT=$(cargo run --release -- token --product assist --tenant acme --user ed --role expert)
 //! cargo run -p nucleus-client --example assist_call -- --expert-token "$EXPERT" --as expert
 //! cargo run -p nucleus-client --example assist_call -- --technician-token "$TECHNICIAN" --as technician
 //! ```
@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use nucleus_client::{
-    CallId, ConnectOptions, DEFAULT_SERVER, EnterOptions, Hall, HallEvent, Room, RoomEvent, Status,
-    Target, To, Voice, connect, enter,
+    CallId, ConnectOptions, DEFAULT_SERVER, EnterOptions, Room, RoomEvent, Social, SocialEvent,
+    Status, Target, To, Voice, connect, enter,
 };
 use tokio::time::interval;
 
@@ -85,29 +85,29 @@ async fn both(server: &str, (technician_token, expert_token): (String, String)) 
 }
 
 async fn technician(server: &str, token: String) -> Outcome {
-    let hall = enter(EnterOptions::new(server, token.clone())).await?;
-    hall.watch_people(&["expert"], &[]).await?;
+    let social = enter(EnterOptions::new(server, token.clone())).await?;
+    social.watch_users(&["expert"], &[]).await?;
     println!("technician: looks for an expert");
-    let expert = free_expert(&hall).await?;
+    let expert = free_expert(&social).await?;
     println!("technician: {expert} is online, calls");
-    let call = hall.start(&[&expert], "pump 3 leaks").await?;
-    let room = meet(&hall, call, "technician", server, token).await?;
+    let call = social.start(&[&expert], "pump 3 leaks").await?;
+    let room = meet(&social, call, "technician", server, token).await?;
     show(&room).await?;
     println!("technician: hangs up");
-    hall.hang_up(call).await?;
+    social.hang_up(call).await?;
     room.leave().await;
-    hall.leave().await;
+    social.leave().await;
     Ok(())
 }
 
 /// The first expert who can be called.
-async fn free_expert(hall: &Hall) -> Result<String, Box<dyn Error>> {
+async fn free_expert(social: &Social) -> Result<String, Box<dyn Error>> {
     loop {
-        let free = hall.people().into_iter().find(|person| person.status == Status::Online);
+        let free = social.users().into_iter().find(|user| user.status == Status::Online);
         if let Some(expert) = free {
             return Ok(expert.user);
         }
-        next(hall).await?;
+        next(social).await?;
     }
 }
 
@@ -136,27 +136,27 @@ async fn show(room: &Room) -> Outcome {
 }
 
 async fn expert(server: &str, token: String) -> Outcome {
-    let hall = enter(EnterOptions::new(server, token.clone())).await?;
+    let social = enter(EnterOptions::new(server, token.clone())).await?;
     println!("expert: waits for a call");
     let call = loop {
-        if let HallEvent::Incoming { call, name, text, .. } = next(&hall).await? {
+        if let SocialEvent::Incoming { call, name, text, .. } = next(&social).await? {
             println!("expert: {name} calls, \"{text}\"");
             break call;
         }
     };
-    hall.accept(call).await?;
-    let room = meet(&hall, call, "expert", server, token).await?;
+    social.accept(call).await?;
+    let room = meet(&social, call, "expert", server, token).await?;
     look(&room).await?;
     // The room stays open for what is still to be said; the call's end says that it was all.
     loop {
-        match next(&hall).await? {
-            HallEvent::Ended { call: over, .. } if over == call => break,
+        match next(&social).await? {
+            SocialEvent::Ended { call: over, .. } if over == call => break,
             _ => {}
         }
     }
     println!("expert: the call is over");
     room.leave().await;
-    hall.leave().await;
+    social.leave().await;
     Ok(())
 }
 
@@ -187,21 +187,21 @@ async fn look(room: &Room) -> Outcome {
 
 /// Waits until the call is taken and joins its room, as any other.
 async fn meet(
-    hall: &Hall,
+    social: &Social,
     call: CallId,
     who: &str,
     server: &str,
     token: String,
 ) -> Result<Room, Box<dyn Error>> {
     loop {
-        match next(hall).await? {
-            HallEvent::Accepted { call: taken, room, members, .. } if taken == call => {
+        match next(social).await? {
+            SocialEvent::Accepted { call: taken, room, members, .. } if taken == call => {
                 println!("{who}: the call is taken, {} meet in {room}", members.join(" and "));
                 let room = connect(ConnectOptions::new(server, token).room(room)).await?;
                 println!("{who}: is in the room");
                 return Ok(room);
             }
-            HallEvent::Ended { call: over, code } if over == call => {
+            SocialEvent::Ended { call: over, code } if over == call => {
                 let why = code.map_or("unknown reason", |code| code.name());
                 return Err(format!("the call ended before it began: {why}").into());
             }
@@ -210,11 +210,11 @@ async fn meet(
     }
 }
 
-async fn next(hall: &Hall) -> Result<HallEvent, Box<dyn Error>> {
-    match hall.next().await {
-        Some(HallEvent::Closed { text, .. }) => Err(format!("the hall closed: {text}").into()),
+async fn next(social: &Social) -> Result<SocialEvent, Box<dyn Error>> {
+    match social.next().await {
+        Some(SocialEvent::Closed { text, .. }) => Err(format!("the social closed: {text}").into()),
         Some(event) => Ok(event),
-        None => Err("the hall is closed".into()),
+        None => Err("the social session is closed".into()),
     }
 }
 

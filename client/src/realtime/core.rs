@@ -10,7 +10,7 @@ use std::time::Duration;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, Messages, Path, Route};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
-use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
 use super::recent::Recent;
@@ -31,7 +31,7 @@ const KEY_MEMORY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The newest of (kind, channel, key) makes older ones worthless.
     pub newest_wins: bool,
     /// A slot, or [`nucleus_protocol::realtime::TARGET_OTHERS`].
@@ -57,7 +57,7 @@ pub struct Received {
     /// Who sent it.
     pub from: PeerId,
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The application's channel.
     pub channel: u8,
     /// The application's key within the channel.
@@ -96,7 +96,7 @@ pub struct Realtime {
     earlier_rejected: u64,
 }
 
-type Key = (Kind, u8, u16);
+type Key = (MessageKind, u8, u16);
 
 struct Sender {
     peer: PeerId,

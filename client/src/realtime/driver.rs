@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
-use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::time::Time;
 use tokio::net::UdpSocket;
@@ -266,7 +266,7 @@ impl Driver {
     }
 
     fn note_voice(&self, received: &Received) {
-        if received.kind != Kind::Voice {
+        if received.kind != MessageKind::Voice {
             return;
         }
         let Some(Voice { level, speaking, .. }) = Voice::parse(&received.payload) else { return };

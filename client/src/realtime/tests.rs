@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Suite};
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
-use nucleus_protocol::realtime::{ConnectionId, Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
 use super::{Outgoing, Realtime, Received};
@@ -25,15 +25,15 @@ fn path(port: u16) -> Path {
     Path { remote: ([127, 0, 0, 1], port).into(), local: None }
 }
 
-fn link(now: Time, role: Role) -> Link {
+fn link(now: Time, side: LinkSide) -> Link {
     let config = LinkConfig {
-        role,
+        side,
         link_id: 1,
         suite: Suite::Aes128Gcm,
-        root: Root::new(&[7; 32], None),
+        root: RootSecret::new(&[7; 32], None),
         connection_id: ConnectionId::new(0, 1, 2),
         spare: ConnectionId::new(0, 1, 3),
-        path: (role == Role::Client).then_some(path(5056)),
+        path: (side == LinkSide::Client).then_some(path(5056)),
         fallback: false,
         clock_epoch: 1,
         seed: [9; 32],
@@ -43,7 +43,7 @@ fn link(now: Time, role: Role) -> Link {
 
 fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
     Message {
-        kind: Kind::Pose,
+        kind: MessageKind::Pose,
         flags: NEWEST_WINS,
         peer: ADA.0.0,
         channel: 0,
@@ -57,15 +57,15 @@ fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
 fn pose(payload: &[u8]) -> Outgoing {
     let target = TARGET_OTHERS;
     let payload = payload.to_vec();
-    Outgoing { kind: Kind::Pose, newest_wins: true, target, channel: 0, key: 0, payload }
+    Outgoing { kind: MessageKind::Pose, newest_wins: true, target, channel: 0, key: 0, payload }
 }
 
 impl Pair {
     /// Both have spoken, and the client knows the time.
     fn new() -> Self {
         let now = Time::from_millis(100_000);
-        let client = Realtime::new(link(now, Role::Client));
-        let mut pair = Self { now, client, server: link(now, Role::Server) };
+        let client = Realtime::new(link(now, LinkSide::Client));
+        let mut pair = Self { now, client, server: link(now, LinkSide::Server) };
         for _ in 0..20 {
             pair.exchange();
             pair.advance(50 * MS);
@@ -128,7 +128,7 @@ fn sequences(received: &[Received]) -> Vec<u16> {
 #[test]
 fn what_is_queued_travels_together() {
     let mut pair = Pair::new();
-    let voice = |n: u8| Outgoing { kind: Kind::Voice, newest_wins: false, ..pose(&[n; 75]) };
+    let voice = |n: u8| Outgoing { kind: MessageKind::Voice, newest_wins: false, ..pose(&[n; 75]) };
     (0..10).for_each(|n| pair.client.send(voice(n)));
     pair.client.send(pose(b"p"));
     let arrived = pair.exchange();
@@ -203,7 +203,7 @@ fn every_key_and_every_sender_has_its_own_newest() {
     let others = [
         Message { key: 1, sequence: 1, ..first },
         Message { channel: 1, sequence: 1, ..first },
-        Message { kind: Kind::Pointer, sequence: 1, ..first },
+        Message { kind: MessageKind::Pointer, sequence: 1, ..first },
         Message { peer: 4, sequence: 1, ..first },
     ];
     assert_eq!(pair.hear(&[first]).len(), 1);
@@ -214,7 +214,8 @@ fn every_key_and_every_sender_has_its_own_newest() {
 fn without_newest_wins_everything_is_heard() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
-    let voice = |sequence| Message { flags: 0, kind: Kind::Voice, ..message(sequence, b"v") };
+    let voice =
+        |sequence| Message { flags: 0, kind: MessageKind::Voice, ..message(sequence, b"v") };
     assert_eq!(sequences(&pair.hear(&[voice(5), voice(4), voice(6)])), [5, 4, 6]);
 }
 

@@ -52,7 +52,7 @@ struct Instance {
 
 impl Instance {
     fn of(joined: &Joined) -> Self {
-        Self { run: joined.clock_epoch, room: joined.room_epoch }
+        Self { run: joined.clock_epoch, room: joined.room_instance }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::MessageKind;
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::session::act;
 
@@ -25,7 +25,7 @@ impl Room {
         }
         let mut payload = Vec::with_capacity(2 + voice.opus.len());
         voice.encode(&mut payload);
-        self.send(Kind::Voice, false, target, (0, 0), payload)
+        self.send(MessageKind::Voice, false, target, (0, 0), payload)
     }
 
     /// Who speaks now and how loud, -dBov: 0 is loudest, 127 silence. Told by

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, Code, Enter, Entered, Leave, People, RoomList, Schema, encode, owned,
+    CallReply, CallUpdate, Code, Enter, Entered, Leave, RoomList, Schema, UserList, encode, owned,
 };
 use quinn::ConnectionError;
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which server to enter, and as whom.
 #[derive(Clone)]
-pub struct HallOptions {
+pub struct SocialSessionOptions {
     /// The server's session plane.
     pub server: SocketAddr,
     /// The name in the server's certificate; of no account with a pin.
@@ -39,10 +39,10 @@ pub struct HallOptions {
     pub agent: String,
 }
 
-impl fmt::Debug for HallOptions {
+impl fmt::Debug for SocialSessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A token is as good as a password: it reaches no log.
-        f.debug_struct("HallOptions")
+        f.debug_struct("SocialSessionOptions")
             .field("server", &self.server)
             .field("name", &self.name)
             .finish_non_exhaustive()
@@ -50,7 +50,7 @@ impl fmt::Debug for HallOptions {
 }
 
 /// A session that has entered.
-pub struct HallSession {
+pub struct SocialSession {
     entered: Entered,
     shared: Arc<Shared>,
     answers: MessageReader,
@@ -58,9 +58,9 @@ pub struct HallSession {
 
 /// What happens in a session outside rooms.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HallMessage {
+pub enum SocialMessage {
     /// Who is there, or what changed.
-    People(People),
+    UserList(UserList),
     /// The lobby's rooms, or what changed.
     Rooms(RoomList),
     /// What became of a request.
@@ -76,13 +76,13 @@ pub enum HallMessage {
     },
 }
 
-impl HallSession {
+impl SocialSession {
     /// Connects and enters; at most 10 s.
     pub async fn enter(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
-        options: HallOptions,
-    ) -> Result<HallSession, JoinError> {
+        options: SocialSessionOptions,
+    ) -> Result<SocialSession, JoinError> {
         check(&options)?;
         let server = options.server;
         let entering = Self::handshake(endpoint, config, options);
@@ -92,15 +92,15 @@ impl HallSession {
     async fn handshake(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
-        options: HallOptions,
-    ) -> Result<HallSession, JoinError> {
+        options: SocialSessionOptions,
+    ) -> Result<SocialSession, JoinError> {
         let server = options.server;
         let (name, opening) = (options.server_name.clone(), opening(options));
         let connecting = endpoint.connect_with(config, server, &name)?;
         let (connection, control, mut answers) = open(connecting, server, &opening).await?;
         let entered = entered(&mut answers).await.map_err(|failure| failure.of(server))?;
         let shared = Arc::new(Shared::new(connection, control, 0));
-        Ok(HallSession { entered, shared, answers })
+        Ok(SocialSession { entered, shared, answers })
     }
 
     /// The server's answer.
@@ -109,17 +109,17 @@ impl HallSession {
     }
 
     /// The two halves, for two tasks.
-    pub fn split(self) -> (HallSender, HallReceiver) {
-        let receiver = HallReceiver { shared: self.shared.clone(), answers: Some(self.answers) };
-        (HallSender(self.shared), receiver)
+    pub fn split(self) -> (SocialSender, SocialReceiver) {
+        let receiver = SocialReceiver { shared: self.shared.clone(), answers: Some(self.answers) };
+        (SocialSender(self.shared), receiver)
     }
 }
 
 /// The sending half; clones send on the same stream, in the order of their calls.
 #[derive(Clone)]
-pub struct HallSender(Arc<Shared>);
+pub struct SocialSender(Arc<Shared>);
 
-impl HallSender {
+impl SocialSender {
     /// Sends a whole message, as [`encode`] makes it.
     pub async fn send(&self, message: Vec<u8>) -> Result<(), SendError> {
         self.0.send(message).await
@@ -150,20 +150,20 @@ impl HallSender {
 }
 
 /// The receiving half.
-pub struct HallReceiver {
+pub struct SocialReceiver {
     shared: Arc<Shared>,
     answers: Option<MessageReader>,
 }
 
-impl HallReceiver {
+impl SocialReceiver {
     /// Waits for the next message. Cancel-safe: a dropped future loses nothing.
-    pub async fn next(&mut self) -> HallMessage {
+    pub async fn next(&mut self) -> SocialMessage {
         match self.read().await {
             Ok(message) => message,
             Err(ReadFailure::Protocol(error)) => {
                 let text = error.to_string();
                 self.shared.close(Code::Malformed, &text);
-                HallMessage::Closed { code: Some(Code::Malformed), text }
+                SocialMessage::Closed { code: Some(Code::Malformed), text }
             }
             // Why, the connection's own end says.
             Err(ReadFailure::Gone(_)) => {
@@ -173,7 +173,7 @@ impl HallReceiver {
         }
     }
 
-    async fn read(&mut self) -> Result<HallMessage, ReadFailure> {
+    async fn read(&mut self) -> Result<SocialMessage, ReadFailure> {
         let Some(answers) = &mut self.answers else {
             return Ok(end(self.shared.connection.closed().await));
         };
@@ -182,28 +182,28 @@ impl HallReceiver {
             return Ok(end(self.shared.connection.closed().await));
         };
         Ok(match schema {
-            Schema::People => HallMessage::People(owned(&body)?),
-            Schema::RoomList => HallMessage::Rooms(owned(&body)?),
-            Schema::CallReply => HallMessage::CallReply(owned(&body)?),
-            Schema::CallUpdate => HallMessage::CallUpdate(owned(&body)?),
+            Schema::UserList => SocialMessage::UserList(owned(&body)?),
+            Schema::RoomList => SocialMessage::Rooms(owned(&body)?),
+            Schema::CallReply => SocialMessage::CallReply(owned(&body)?),
+            Schema::CallUpdate => SocialMessage::CallUpdate(owned(&body)?),
             other => return Err(ProtocolError::Unexpected(other).into()),
         })
     }
 }
 
-fn end(error: ConnectionError) -> HallMessage {
+fn end(error: ConnectionError) -> SocialMessage {
     let (code, text) = closed(error);
-    HallMessage::Closed { code, text }
+    SocialMessage::Closed { code, text }
 }
 
 /// What the server would refuse anyway is not sent at all.
-fn check(options: &HallOptions) -> Result<(), JoinError> {
+fn check(options: &SocialSessionOptions) -> Result<(), JoinError> {
     let problem = problem_of(&options.token, &options.name, &options.agent);
     problem.map_or(Ok(()), |problem| Err(JoinError::Options(problem)))
 }
 
 /// Everything the client says before it hears anything: type byte, `Hello`, `Enter`.
-fn opening(options: HallOptions) -> Vec<u8> {
+fn opening(options: SocialSessionOptions) -> Vec<u8> {
     let hello = hello(options.agent);
     let enter = Enter {
         token: options.token.into_bytes(),

@@ -8,18 +8,18 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{LinkConfig, Path, Role, Root, Suite};
+use nucleus_protocol::link::{LinkConfig, LinkSide, Path, RootSecret, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
-    Code, EXPORTER_LABEL, Endpoint, GRANT_EXPORTER, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION,
-    Refuse, Schema, VERSION, Welcome, encode, join_mode, owned, stream,
+    Code, EXPORTER_LABEL, GRANT_EXPORTER, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION,
+    RealtimeEndpoint, Refuse, Schema, VERSION, Welcome, encode, join_mode, owned, stream,
 };
 use zeroize::Zeroizing;
 
 use super::sender::Shared;
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
-use crate::rooms::RoomWish;
+use crate::rooms::RoomSelection;
 
 /// From the first packet to `Joined`: several losses on a bad network, and still before a person
 /// gives up.
@@ -46,7 +46,7 @@ pub struct SessionOptions {
     /// Display name, 0 to 128 bytes; empty takes the token's.
     pub name: String,
     /// How the room is found, and what it is made with if this join makes it.
-    pub wish: RoomWish,
+    pub selection: RoomSelection,
     /// Name and version of this software, for the operator.
     pub agent: String,
     /// The place that this peer had before its session was lost.
@@ -57,7 +57,7 @@ impl SessionOptions {
     /// To come back to the room that `joined` names.
     pub(crate) fn settle(&mut self, joined: &Joined) {
         self.room = String::from_utf8_lossy(&joined.room).into_owned();
-        self.wish = self.wish.to_return();
+        self.selection = self.selection.to_return();
     }
 }
 
@@ -133,9 +133,9 @@ impl Session {
                     }
                     // The room that an attempt before has made, most likely: its place is ours to join.
                     Ok(Err(JoinError::Refused { code: Some(Code::RoomExists), .. }))
-                        if abandoned && options.wish.mode == join_mode::CREATE =>
+                        if abandoned && options.selection.mode == join_mode::CREATE =>
                     {
-                        options.wish.mode = join_mode::JOIN_OR_CREATE;
+                        options.selection.mode = join_mode::JOIN_OR_CREATE;
                     }
                     Ok(result) => return result,
                 }
@@ -182,10 +182,10 @@ impl Session {
         let mut seed = [0; 32];
         rand::fill(&mut seed).map_err(|_| LinkError::Keys)?;
         Ok(LinkConfig {
-            role: Role::Client,
+            side: LinkSide::Client,
             link_id: grant.link_id,
             suite: Suite::from_wire(grant.suite).ok_or(LinkError::Suite(grant.suite))?,
-            root: Root::new(&grant.secret, exported.as_deref()),
+            root: RootSecret::new(&grant.secret, exported.as_deref()),
             connection_id: ConnectionId(grant.connection_id),
             spare: ConnectionId(grant.spare),
             path: Some(Path { remote, local: None }),
@@ -232,11 +232,11 @@ impl Session {
 fn check(options: &SessionOptions) -> Result<(), JoinError> {
     let problem = if let Some(problem) = problem_of(&options.token, &options.name, &options.agent) {
         problem
-    } else if options.room.is_empty() && !options.wish.matches()
+    } else if options.room.is_empty() && !options.selection.matches()
         || options.room.len() > limits::MAX_ROOM_NAME
     {
         "the room's name must have 1 to 128 bytes"
-    } else if let Some(problem) = options.wish.problem() {
+    } else if let Some(problem) = options.selection.problem() {
         problem
     } else {
         return Ok(());
@@ -281,7 +281,7 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
         suites: offered_suites().map(|suite| suite as u8).to_vec(),
-        ..options.wish.join()
+        ..options.selection.join()
     };
     [hello, encode(&join)].concat()
 }
@@ -391,7 +391,10 @@ fn refused(body: &[u8]) -> JoinError {
 }
 
 /// An empty address is the session's own, with the zone that a link-local one needs.
-fn realtime_address(endpoint: &Endpoint, session: SocketAddr) -> Result<SocketAddr, LinkError> {
+fn realtime_address(
+    endpoint: &RealtimeEndpoint,
+    session: SocketAddr,
+) -> Result<SocketAddr, LinkError> {
     let mut address = session;
     if !endpoint.ip.is_empty() {
         let v4 = <[u8; 4]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
@@ -411,8 +414,9 @@ mod tests {
     #[test]
     fn realtime_addresses() {
         let session: SocketAddr = "[fe80::1%3]:5055".parse().unwrap();
-        let address =
-            |ip: &[u8], port| realtime_address(&Endpoint { ip: ip.to_vec(), port }, session);
+        let address = |ip: &[u8], port| {
+            realtime_address(&RealtimeEndpoint { ip: ip.to_vec(), port }, session)
+        };
         assert_eq!(address(&[], 5056), Ok("[fe80::1%3]:5056".parse().unwrap()));
         assert_eq!(address(&[192, 0, 2, 1], 7), Ok("192.0.2.1:7".parse().unwrap()));
         let mapped = "192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped();

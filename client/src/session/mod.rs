@@ -4,7 +4,7 @@
 //! [`SessionReceiver`]. The realtime plane is not here: [`Session::link_config`] says how to open
 //! it, with whatever sockets the caller drives (the load generator has its own). A session that was
 //! lost is taken up again by a join with its ticket ([`ResumeFrom`]) at the pace of [`Backoff`];
-//! an [`EventOutbox`] keeps what it had not delivered. A [`HallSession`] is one outside rooms.
+//! an [`EventOutbox`] keeps what it had not delivered. A [`SocialSession`] is one outside rooms.
 
 mod enter;
 mod error;
@@ -16,7 +16,7 @@ mod sender;
 mod stream;
 mod tls;
 
-pub use enter::{HallMessage, HallOptions, HallReceiver, HallSender, HallSession};
+pub use enter::{SocialMessage, SocialReceiver, SocialSender, SocialSession, SocialSessionOptions};
 pub use error::{ConnectError, JoinError, LinkError, ProtocolError, SendError};
 pub use join::{ResumeFrom, Session, SessionOptions};
 pub use outbox::EventOutbox;

@@ -88,7 +88,7 @@ enum Step {
     Control(Read),
     Lane(Lane, Read),
     State(Read),
-    Kind(Result<Option<u8>, ReadFailure>),
+    MessageKind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
     Lost(ConnectionError),
 }
@@ -155,7 +155,7 @@ impl SessionReceiver {
             // Before the events, which may well be about it.
             read = self.state.next() => Step::State(read),
             read = events.next() => Step::Lane(Lane::Events, read),
-            kind = kind(&mut self.opening) => Step::Kind(kind),
+            kind = kind(&mut self.opening) => Step::MessageKind(kind),
             // Why there are no more, the connection's end says, behind what has come of the bulk lane.
             Ok(stream) = self.shared.connection.accept_uni(), if accept => Step::Opened(stream),
             read = bulk.next() => Step::Lane(Lane::Bulk, read),
@@ -188,7 +188,7 @@ impl SessionReceiver {
                 }
             }
             Step::State(read) => return self.state.take(message(read)?),
-            Step::Kind(kind) => self.opened(kind)?,
+            Step::MessageKind(kind) => self.opened(kind)?,
             Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
             Step::Lost(error) => {
                 let (code, text) = closed(error);

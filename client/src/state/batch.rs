@@ -4,7 +4,7 @@
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{self, ANY_VERSION, Operation, operation};
 
-use super::{Entity, Mode, ObjectId, Value};
+use super::{Entity, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
 /// Changes that take place together, in this order, or not at all. 1 to 64 operations, 16 KiB in
@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// Makes an object, which then belongs to this client.
-    pub fn create(self, object: ObjectId, mode: Mode) -> Self {
+    pub fn create(self, object: ObjectId, mode: ObjectMode) -> Self {
         let create = blank(operation::CREATE, object.into());
         self.push(Operation { mode: mode.to_wire(), ..create })
     }

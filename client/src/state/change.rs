@@ -1,6 +1,6 @@
 //! What an application hears of the state.
 
-use super::{Entity, Mode, ObjectId, Value};
+use super::{Entity, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
 /// The state has changed. `by` is the peer that asked for it, this client too; `None`: the server's
@@ -26,7 +26,7 @@ pub enum StateChange {
         /// Whose it is; `None`: nobody's.
         owner: Option<PeerId>,
         /// How it is owned.
-        mode: Mode,
+        mode: ObjectMode,
         /// See above.
         by: Option<PeerId>,
     },

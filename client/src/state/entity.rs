@@ -91,7 +91,7 @@ pub enum Ownership {
 
 /// How an object is owned, and how long it lives. Chosen when it is made, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode {
+pub struct ObjectMode {
     /// What a claim does.
     pub ownership: Ownership,
     /// It outlives its owner, and then belongs to nobody until somebody claims it; otherwise it
@@ -99,17 +99,17 @@ pub struct Mode {
     pub with_room: bool,
 }
 
-impl Mode {
+impl ObjectMode {
     /// [`Ownership::Fixed`], goes with its owner.
-    pub const FIXED: Mode = Mode { ownership: Ownership::Fixed, with_room: false };
+    pub const FIXED: ObjectMode = ObjectMode { ownership: Ownership::Fixed, with_room: false };
     /// [`Ownership::Ask`], goes with its owner.
-    pub const ASK: Mode = Mode { ownership: Ownership::Ask, with_room: false };
+    pub const ASK: ObjectMode = ObjectMode { ownership: Ownership::Ask, with_room: false };
     /// [`Ownership::Take`], goes with its owner.
-    pub const TAKE: Mode = Mode { ownership: Ownership::Take, with_room: false };
+    pub const TAKE: ObjectMode = ObjectMode { ownership: Ownership::Take, with_room: false };
 
     /// The same, but it outlives its owner.
-    pub const fn with_room(self) -> Mode {
-        Mode { with_room: true, ..self }
+    pub const fn with_room(self) -> ObjectMode {
+        ObjectMode { with_room: true, ..self }
     }
 
     pub(super) fn from_wire(wire: u8) -> Result<Self, StateFault> {
@@ -117,9 +117,9 @@ impl Mode {
             mode::FIXED => Ownership::Fixed,
             mode::ASK => Ownership::Ask,
             mode::TAKE => Ownership::Take,
-            _ => return Err(StateFault::Mode(wire)),
+            _ => return Err(StateFault::ObjectMode(wire)),
         };
-        Ok(Mode { ownership, with_room: wire & mode::WITH_ROOM != 0 })
+        Ok(ObjectMode { ownership, with_room: wire & mode::WITH_ROOM != 0 })
     }
 
     pub(super) fn to_wire(self) -> u8 {

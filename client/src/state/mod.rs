@@ -18,7 +18,7 @@ mod tests;
 
 pub use batch::{Batch, BatchError};
 pub use change::StateChange;
-pub use entity::{Entity, Mode, ObjectId, Ownership};
+pub use entity::{Entity, ObjectId, ObjectMode, Ownership};
 pub use replica::{Field, Object, Replica};
 pub use value::Value;
 
@@ -55,7 +55,7 @@ pub enum StateFault {
     Value(u8),
     /// A mode that this version does not know.
     #[error("an object has the unknown mode {0}")]
-    Mode(u8),
+    ObjectMode(u8),
     /// A change that this version does not know.
     #[error("a change is of the unknown kind {0}")]
     Change(u8),

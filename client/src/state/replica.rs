@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS};
 use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
 
-use super::{Entity, Mode, ObjectId, StateChange, StateFault, Value};
+use super::{Entity, ObjectId, ObjectMode, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
 /// What a field costs beside its key and value: what it takes in a snapshot, whose size has a limit.
@@ -29,7 +29,7 @@ pub struct Object {
     /// Whose it is; `None`: nobody's, until somebody claims it.
     pub owner: Option<PeerId>,
     /// How it is owned.
-    pub mode: Mode,
+    pub mode: ObjectMode,
 }
 
 type Fields = BTreeMap<String, Field>;
@@ -175,7 +175,7 @@ impl Replica {
         for wire in snapshot.entities {
             let entity = Entity::from_wire(wire.scope, wire.id)?;
             if let Entity::Object(id) = entity {
-                let mode = Mode::from_wire(wire.mode)?;
+                let mode = ObjectMode::from_wire(wire.mode)?;
                 state.create(Object { id, owner: PeerId::from_wire(wire.owner), mode })?;
             } else if state.fields.contains_key(&entity) {
                 return Err(StateFault::Twice);
@@ -220,7 +220,7 @@ impl Replica {
                 StateChange::Field { entity, key, value, by }
             }
             (change::CREATED, Entity::Object(object)) => {
-                let mode = Mode::from_wire(wire.mode)?;
+                let mode = ObjectMode::from_wire(wire.mode)?;
                 self.create(Object { id: object, owner: who, mode })?;
                 StateChange::Created { object, owner: who, mode, by }
             }

@@ -123,13 +123,13 @@ fn values_that_are_none_are_refused() {
 
 #[test]
 fn modes_and_entities_travel() {
-    for mode in [Mode::FIXED, Mode::ASK, Mode::TAKE] {
+    for mode in [ObjectMode::FIXED, ObjectMode::ASK, ObjectMode::TAKE] {
         for mode in [mode, mode.with_room()] {
-            assert_eq!(Mode::from_wire(mode.to_wire()), Ok(mode));
+            assert_eq!(ObjectMode::from_wire(mode.to_wire()), Ok(mode));
         }
     }
     for unknown in [3, 0x20, 0x13, 0xff] {
-        assert_eq!(Mode::from_wire(unknown), Err(StateFault::Mode(unknown)));
+        assert_eq!(ObjectMode::from_wire(unknown), Err(StateFault::ObjectMode(unknown)));
     }
     for of in [Entity::Room, PeerId(9).into(), CUP.into(), ObjectId::scene(1).into()] {
         let (scope, id) = of.parts();
@@ -148,7 +148,7 @@ fn updates_apply_in_order() {
     let color = replica.field(CUP.into(), "color").unwrap();
     assert_eq!((color.value.as_text(), color.version), (Some("red"), 1));
     let owner = Some(PeerId(1));
-    assert_eq!(replica.object(CUP), Some(&Object { id: CUP, owner, mode: Mode::TAKE }));
+    assert_eq!(replica.object(CUP), Some(&Object { id: CUP, owner, mode: ObjectMode::TAKE }));
 
     let changes = vec![
         by(change::OWNER, CUP, 2),
@@ -194,7 +194,7 @@ fn what_makes_no_sense_is_refused() {
         (by(change::CLAIMED, nowhere, 1), StateFault::Missing(nowhere)),
         (changed(change::DELETED, nowhere), StateFault::Missing(nowhere)),
         (by(change::CREATED, CUP, 1), StateFault::Twice),
-        (Change { mode: 9, ..by(change::CREATED, nowhere, 1) }, StateFault::Mode(9)),
+        (Change { mode: 9, ..by(change::CREATED, nowhere, 1) }, StateFault::ObjectMode(9)),
         (changed(change::CREATED, Entity::Room), no_room(scope::ROOM)),
         (changed(change::DELETED, Entity::Room), no_room(scope::ROOM)),
         (changed(77, Entity::Room), StateFault::Change(77)),
@@ -304,7 +304,7 @@ fn a_snapshot_tells_what_changed_meanwhile() {
         by: None,
     };
     let created =
-        |object, owner| StateChange::Created { object, owner, mode: Mode::TAKE, by: None };
+        |object, owner| StateChange::Created { object, owner, mode: ObjectMode::TAKE, by: None };
     assert_eq!(
         heard,
         [
@@ -425,7 +425,7 @@ fn batches_become_operations() {
         .compare_and_set(PeerId(2), "hand", 4, true)
         .remove(CUP, "color")
         .compare_and_remove(CUP, "size", 0)
-        .create(CUP, Mode::ASK.with_room())
+        .create(CUP, ObjectMode::ASK.with_room())
         .claim(CUP)
         .give(CUP, PeerId(5))
         .host(PeerId(6))

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use crate::hall::{enter_with, enters, hears};
+use crate::social::{enter_with, enters, hears};
 use crate::support::TestServer;
 use nucleus_client::{
-    CallId, Code, ConnectError, Hall, HallError, HallEvent, JoinError, Person, Room, Status,
-    connect,
+    CallId, Code, ConnectError, JoinError, Room, Social, SocialError, SocialEvent, Status,
+    UserInfo, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
-async fn rings(hall: &Hall) -> (CallId, String, String) {
-    hears(hall, |event| match event {
-        HallEvent::Incoming { call, from, text, .. } => Some((call, from, text)),
+async fn rings(social: &Social) -> (CallId, String, String) {
+    hears(social, |event| match event {
+        SocialEvent::Incoming { call, from, text, .. } => Some((call, from, text)),
         _ => None,
     })
     .await
 }
 
 /// The room's name, who is in the call, and whether this device is.
-async fn accepted(hall: &Hall, wanted: CallId) -> (String, Vec<String>, bool) {
-    let heard = hears(hall, |event| match event {
-        HallEvent::Accepted { call, room, members, here } if call == wanted => {
+async fn accepted(social: &Social, wanted: CallId) -> (String, Vec<String>, bool) {
+    let heard = hears(social, |event| match event {
+        SocialEvent::Accepted { call, room, members, here } if call == wanted => {
             Some((room, members, here))
         }
         _ => None,
@@ -31,25 +31,25 @@ async fn accepted(hall: &Hall, wanted: CallId) -> (String, Vec<String>, bool) {
     (room, members, here)
 }
 
-async fn ended(hall: &Hall, wanted: CallId) -> Option<Code> {
-    hears(hall, |event| match event {
-        HallEvent::Ended { call, code } if call == wanted => Some(code),
+async fn ended(social: &Social, wanted: CallId) -> Option<Code> {
+    hears(social, |event| match event {
+        SocialEvent::Ended { call, code } if call == wanted => Some(code),
         _ => None,
     })
     .await
 }
 
-async fn quiet(hall: &Hall, wanted: CallId) -> Option<Code> {
-    hears(hall, |event| match event {
-        HallEvent::RingingEnded { call, code } if call == wanted => Some(code),
+async fn quiet(social: &Social, wanted: CallId) -> Option<Code> {
+    hears(social, |event| match event {
+        SocialEvent::RingingEnded { call, code } if call == wanted => Some(code),
         _ => None,
     })
     .await
 }
 
-fn refused<T: std::fmt::Debug>(outcome: Result<T, HallError>) -> Option<Code> {
+fn refused<T: std::fmt::Debug>(outcome: Result<T, SocialError>) -> Option<Code> {
     match outcome {
-        Err(HallError::Refused { code, .. }) => code,
+        Err(SocialError::Refused { code, .. }) => code,
         other => panic!("{other:?}"),
     }
 }
@@ -105,7 +105,7 @@ async fn reject_busy_cancel_and_nobody_there() {
     // The status has no answer: on one stream it is there before the next request.
     assert_eq!(refused(bo.accept(call).await), Some(Code::NoSuchEntity));
     assert_eq!(refused(ada.start(&["bo"], "").await), Some(Code::Busy));
-    assert_eq!(ada.start(&[], "").await, Err(HallError::Limit("a call is for 1 to 16 users")));
+    assert_eq!(ada.start(&[], "").await, Err(SocialError::Limit("a call is for 1 to 16 users")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,14 +156,14 @@ async fn a_third_party_and_a_second_device() {
         (room.clone(), ["ada", "bo", "cy"].map(String::from).to_vec(), true)
     );
     let joined = hears(&ada, |event| match event {
-        HallEvent::MemberJoined { user, .. } => Some(user),
+        SocialEvent::MemberJoined { user, .. } => Some(user),
         _ => None,
     });
     assert_eq!(joined.await, "cy");
     join(&server, "cy", &room).await.unwrap();
     ada.hang_up(call).await.unwrap();
     let left = hears(&bo, |event| match event {
-        HallEvent::MemberLeft { user, .. } => Some(user),
+        SocialEvent::MemberLeft { user, .. } => Some(user),
         _ => None,
     });
     assert_eq!(left.await, "ada");
@@ -173,11 +173,11 @@ async fn a_third_party_and_a_second_device() {
 }
 
 /// Whom a hall sees, once somebody wanted is as wanted.
-async fn sees(hall: &Hall, wanted: impl Fn(&[Person]) -> bool) -> Vec<String> {
-    while !wanted(&hall.people()) {
-        hears(hall, |event| matches!(event, HallEvent::People { .. }).then_some(())).await;
+async fn sees(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -> Vec<String> {
+    while !wanted(&social.users()) {
+        hears(social, |event| matches!(event, SocialEvent::Users { .. }).then_some(())).await;
     }
-    hall.people().into_iter().map(|person| person.user).collect()
+    social.users().into_iter().map(|user| user.user).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,18 +189,18 @@ async fn people_are_seen_and_other_tenants_not() {
         server.token_with(request)
     };
     let ada = enter_with(&server, of("acme", "ada", "technician")).await;
-    ada.watch_people(&["expert"], &[]).await.unwrap();
-    assert!(ada.people().is_empty());
+    ada.watch_users(&["expert"], &[]).await.unwrap();
+    assert!(ada.users().is_empty());
     let _other = enter_with(&server, of("other", "eve", "expert")).await;
     let expert = enter_with(&server, of("acme", "ed", "expert")).await;
     assert_eq!(sees(&ada, |people| !people.is_empty()).await, ["ed"]);
     assert_eq!(refused(ada.start(&["eve"], "").await), Some(Code::Unreachable));
     expert.set_status(Status::Away).await;
-    sees(&ada, |people| people.iter().any(|person| person.status == Status::Away)).await;
+    sees(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     expert.leave().await;
     sees(&ada, <[_]>::is_empty).await;
     let observer = enter_with(&server, of("acme", "ob", "observer")).await;
-    assert_eq!(refused(observer.watch_people(&[], &[]).await), Some(Code::Forbidden));
+    assert_eq!(refused(observer.watch_users(&[], &[]).await), Some(Code::Forbidden));
 }
 
 /// After a restart the view is asked for again, and a call that went with the server is over.
@@ -208,22 +208,22 @@ async fn people_are_seen_and_other_tenants_not() {
 async fn what_was_watched_and_called_survives_or_is_told() {
     let server = TestServer::start().await;
     let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
-    ada.watch_people(&[], &["bo"]).await.unwrap();
+    ada.watch_users(&[], &["bo"]).await.unwrap();
     let call = ada.start(&["bo"], "").await.unwrap();
     rings(&bo).await;
     let _server = server.restart().await;
-    hears(&bo, |event| (event == HallEvent::Returned).then_some(())).await;
+    hears(&bo, |event| (event == SocialEvent::Returned).then_some(())).await;
     // Where the last words did not get through, the return says that the call is over.
     let (mut over, mut returned) = (None, false);
     while over.is_none() || !returned {
         match hears(&ada, Some).await {
-            HallEvent::Ended { call: of, code } if of == call => over = Some(code),
-            HallEvent::Returned => returned = true,
+            SocialEvent::Ended { call: of, code } if of == call => over = Some(code),
+            SocialEvent::Returned => returned = true,
             _ => {}
         }
     }
     assert!(matches!(over, Some(None | Some(Code::ShuttingDown))), "{over:?}");
     bo.set_status(Status::Away).await;
-    sees(&ada, |people| people.iter().any(|person| person.status == Status::Away)).await;
+    sees(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     ada.start(&["bo"], "").await.unwrap();
 }

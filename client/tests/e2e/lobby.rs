@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, ConnectError, ConnectOptions, Entity, Hall, HallError, JoinError, Query, Room,
-    RoomEvent, RoomInfo, RoomOptions, StateError, connect,
+    Batch, Code, ConnectError, ConnectOptions, Entity, JoinError, Query, Room, RoomEvent, RoomInfo,
+    RoomOptions, Social, SocialError, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
-use crate::hall::{enter_with, enters};
+use crate::social::{enter_with, enters};
 use crate::support::{TestServer, until};
 
 async fn try_join(options: ConnectOptions) -> Result<Room, Option<Code>> {
@@ -90,7 +90,7 @@ async fn matches_fill_rooms_by_capacity_and_ask_for_fields() {
     };
     let first = try_join(find("a", "shipyard")).await.unwrap();
     let second = try_join(find("b", "shipyard")).await.unwrap();
-    let elsewhere = try_join(find("c", "hall")).await.unwrap();
+    let elsewhere = try_join(find("c", "social")).await.unwrap();
     let third = try_join(find("d", "shipyard")).await.unwrap();
     assert_eq!(first.name(), second.name());
     assert_ne!(first.name(), third.name(), "it is full");
@@ -102,7 +102,7 @@ async fn matches_fill_rooms_by_capacity_and_ask_for_fields() {
     let chief = try_join(host(&server, "h").room(elsewhere.name())).await.unwrap();
     chief.change(Batch::new().set(Entity::Room, "level", 6)).await.unwrap();
     chief.leave().await;
-    let only = |user: &str| options(&server, user).match_room(query("hall"));
+    let only = |user: &str| options(&server, user).match_room(query("social"));
     let gone = async {
         while let Ok(room) = try_join(only("e")).await {
             room.leave().await;
@@ -125,8 +125,8 @@ async fn hidden_locked_and_other_peoples_rooms_are_not_matched() {
     let _secret = try_join(secret).await.unwrap();
     let private = make("private", RoomOptions::new().by_invitation()).expect_users(["ada"]);
     let _private = try_join(private).await.unwrap();
-    let of = |app, tenant: &str| {
-        let request = TokenRequest::new(app, tenant, "stranger");
+    let of = |product, tenant: &str| {
+        let request = TokenRequest::new(product, tenant, "stranger");
         ConnectOptions::new(server.on.session.to_string(), server.token_with(request))
     };
     let _others = try_join(of(Product::Atom, "other").room("open")).await.unwrap();
@@ -280,20 +280,20 @@ async fn one_user_does_not_make_all_the_rooms() {
 }
 
 /// Waits until the watcher's list is this: name, peers, locked, level.
-async fn shows(hall: &Hall, wanted: &[(&str, u16, bool, i64)]) {
+async fn shows(social: &Social, wanted: &[(&str, u16, bool, i64)]) {
     let level = |room: &RoomInfo| room.fields[0].1.as_integer().unwrap();
     let found = async {
         loop {
-            let rooms = hall.rooms();
+            let rooms = social.rooms();
             let list = rooms.iter().map(|r| (r.name.as_str(), r.peers, r.locked, level(r)));
             if list.collect::<Vec<_>>() == wanted {
                 return;
             }
-            hall.next().await.expect("the hall has closed");
+            social.next().await.expect("the social session has closed");
         }
     };
     let found = tokio::time::timeout(Duration::from_secs(10), found).await;
-    assert!(found.is_ok(), "{:?} instead of {wanted:?}", hall.rooms());
+    assert!(found.is_ok(), "{:?} instead of {wanted:?}", social.rooms());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,5 +343,5 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     some.watch_rooms("1", Query::new().equals("level", 7)).await.unwrap();
     shows(&some, &[("lab", 1, false, 7)]).await;
     let many = (0..9).fold(Query::new(), |query, _| query.equals("k", 1));
-    assert!(matches!(some.watch_rooms("1", many).await, Err(HallError::Limit(_))));
+    assert!(matches!(some.watch_rooms("1", many).await, Err(SocialError::Limit(_))));
 }

@@ -4,7 +4,6 @@
 
 mod bulk;
 mod calls;
-mod hall;
 mod lobby;
 mod moderation;
 mod rates;
@@ -12,6 +11,7 @@ mod refusals;
 mod returns;
 mod room_state;
 mod rooms;
+mod social;
 mod state;
 mod support;
 mod talk;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_client::{
-    Act, Batch, Code, JoinError, Mode, PeerId, Room, RoomEvent, StateError, connect,
+    Batch, Code, JoinError, ModerationAct, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -97,7 +97,7 @@ async fn a_room_is_cleared_and_handed_over_and_everybody_hears_of_it() {
         (join(&server, "host", "host").await, join(&server, "guest", "participant").await);
     until(&host, |event| matches!(event, RoomEvent::PeerJoined(_)).then_some(())).await;
     let cup = guest.new_object_id();
-    guest.change(Batch::new().create(cup, Mode::FIXED)).await.unwrap();
+    guest.change(Batch::new().create(cup, ObjectMode::FIXED)).await.unwrap();
     host.clear().await.unwrap();
     assert!(host.objects().is_empty(), "the answer comes when the change can be read");
     host.hand_over(guest.me()).await.unwrap();
@@ -105,9 +105,9 @@ async fn a_room_is_cleared_and_handed_over_and_everybody_hears_of_it() {
     assert_eq!(code(host.lock(true).await), Some(Code::Forbidden));
     guest.kick(host.me(), None).await.unwrap();
     let expected = [
-        (Act::Clear, host.me(), None),
-        (Act::HandOver, host.me(), Some(guest.me())),
-        (Act::Kick, guest.me(), Some(host.me())),
+        (ModerationAct::Clear, host.me(), None),
+        (ModerationAct::HandOver, host.me(), Some(guest.me())),
+        (ModerationAct::Kick, guest.me(), Some(host.me())),
     ];
     for room in [&host, &guest] {
         for act in expected {
@@ -134,7 +134,7 @@ async fn everybody_hears_who_has_ended_the_room() {
                 RoomEvent::Moderated(audit) => Some((audit.act, audit.by, audit.peer)),
                 _ => None,
             });
-            assert_eq!(audit.await, (Act::End, host.me(), None));
+            assert_eq!(audit.await, (ModerationAct::End, host.me(), None));
             assert_eq!(closed(room).await, Some(Code::RoomEnded));
         }
     }

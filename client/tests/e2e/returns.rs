@@ -6,7 +6,7 @@ use nucleus_client::session::{
     EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver, Trust,
     client_config,
 };
-use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomWish, To, connect};
+use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomSelection, To, connect};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
 use nucleus_server::start::config::SecondDevice;
 
@@ -35,7 +35,7 @@ async fn session_on(
         token: token.into(),
         room: "lobby".into(),
         name: String::new(),
-        wish: RoomWish::default(),
+        selection: RoomSelection::default(),
         agent: "test".into(),
         resume,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_client::state::{Object, StateChange};
 use nucleus_client::{
-    Batch, Code, Entity, Mode, ObjectId, PeerId, Room, RoomEvent, StateError, connect,
+    Batch, Code, Entity, ObjectId, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -83,10 +83,10 @@ async fn objects_change_hands_and_go_with_their_owners() {
     let (cup, lamp) = (teacher.new_object_id(), teacher.new_object_id());
     let key = ObjectId::scene(7);
     let batch = Batch::new()
-        .create(cup, Mode::ASK)
+        .create(cup, ObjectMode::ASK)
         .set(cup, "color", "red")
-        .create(lamp, Mode::FIXED)
-        .create(key, Mode::TAKE.with_room())
+        .create(lamp, ObjectMode::FIXED)
+        .create(key, ObjectMode::TAKE.with_room())
         .host(other);
     let made = teacher.change(batch).await.unwrap();
     version(&pupil, made).await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nucleus_client::state::{Entity, StateChange};
 use nucleus_client::{
-    Batch, Code, ConnectOptions, Mode, PeerId, Room, RoomEvent, StateError, Trust, Value, connect,
+    Batch, Code, ConnectOptions, ObjectMode, PeerId, Room, RoomEvent, StateError, Trust, Value,
+    connect,
 };
 use nucleus_protocol::session::{
     Change, EventDown, Joined, NEW_PEER, PRESENT, Peer, RESUMED, RosterUpdate, StateReply,
@@ -104,13 +105,13 @@ async fn a_change_can_be_read_once_it_is_answered() {
         let id = room.new_object_id();
         assert_eq!(id.maker(), Some(PeerId(1)));
         assert_ne!(id, room.new_object_id());
-        let batch = Batch::new().create(id, Mode::TAKE.with_room()).give(id, PeerId(2));
+        let batch = Batch::new().create(id, ObjectMode::TAKE.with_room()).give(id, PeerId(2));
         assert_eq!(room.change(batch.host(PeerId(2))).await, Ok(6));
         assert_eq!(room.object(id).and_then(|object| object.owner), Some(PeerId(2)));
         assert_eq!((room.objects().len(), room.host()), (1, Some(PeerId(2))));
 
         let by = Some(PeerId(1));
-        let (owner, mode) = (by, Mode::TAKE.with_room());
+        let (owner, mode) = (by, ObjectMode::TAKE.with_room());
         for expected in [
             heard_topic(Some("topic 4"), Some(1)),
             heard_topic(Some("topic 5"), Some(1)),
@@ -152,7 +153,7 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
         server.connection.close((Code::Internal as u32).into(), b"on purpose");
 
         // Another instance, whose state is empty.
-        let again = Joined { resumed: NEW_PEER, peer: 5, room_epoch: 2, ..with_roster(&[5]) };
+        let again = Joined { resumed: NEW_PEER, peer: 5, room_instance: 2, ..with_roster(&[5]) };
         let server = Server::admit_as(endpoint.clone(), again).await;
         server.connection.closed().await;
     };

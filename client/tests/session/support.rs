@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use nucleus_client::RoomWish;
+use nucleus_client::RoomSelection;
 use nucleus_client::session::{JoinError, Session, SessionOptions, Trust, client_config};
 use nucleus_protocol::session::{
     ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MESSAGE_HEADER, MessageHeader, NEW_PEER,
@@ -101,7 +101,7 @@ pub(crate) fn joined() -> Joined {
         peer: 1,
         slot: 0,
         capacity: 10,
-        room_epoch: 1,
+        room_instance: 1,
         roster_version: 4,
         roster: vec![],
         grant: LinkGrant {
@@ -111,7 +111,7 @@ pub(crate) fn joined() -> Joined {
             secret: [3; 32],
             suite: 2,
             flags: GRANT_EXPORTER,
-            endpoints: vec![nucleus_protocol::session::Endpoint { ip: vec![], port: 5056 }],
+            endpoints: vec![nucleus_protocol::session::RealtimeEndpoint { ip: vec![], port: 5056 }],
         },
         server_time: 0,
         clock_epoch: 1,
@@ -129,7 +129,7 @@ pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Sess
         token: "t".to_owned(),
         room: "lobby".to_owned(),
         name: String::new(),
-        wish: RoomWish::default(),
+        selection: RoomSelection::default(),
         agent: "test".to_owned(),
     };
     Session::join(&client, client_config(&Trust::Pin(pin)).unwrap(), options).await

@@ -1,7 +1,9 @@
 //! The messages of a room between two flushes: encoded once, as their recipients will see them.
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS, TARGET_RESERVED, group_of_target};
+use nucleus_protocol::realtime::{
+    Message, MessageKind, TARGET_OTHERS, TARGET_RESERVED, group_of_target,
+};
 use nucleus_protocol::time::Time;
 
 use crate::limits;
@@ -17,7 +19,7 @@ pub(super) struct FrameTable {
 pub(super) struct FrameEntry {
     from: u16,
     to: u16,
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     pub(super) arrived: Time,
     start: u32,
     end: u32,

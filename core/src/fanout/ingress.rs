@@ -1,7 +1,7 @@
 //! What a link's peer says: whether it may be heard, and that it is there.
 
 use nucleus_protocol::link::{Messages, Route};
-use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::session::throttled;
 use nucleus_protocol::time::Time;
 
@@ -79,11 +79,11 @@ fn admit(
         return Err(throttled::REALTIME);
     }
     entry.ingress_bytes.take(bytes);
-    if message.kind == Kind::Voice && entry.muted {
+    if message.kind == MessageKind::Voice && entry.muted {
         counters.muted += 1;
         return Err(throttled::MUTED);
     }
-    if message.kind == Kind::Voice && !room.may_speak(now, entry.recipient.slot, speakers) {
+    if message.kind == MessageKind::Voice && !room.may_speak(now, entry.recipient.slot, speakers) {
         counters.over_speakers += 1;
         return Err(throttled::FLOOR);
     }

@@ -1,7 +1,7 @@
 //! What the session side and a shard's fan-out say to each other.
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 
 use crate::ids::{PeerId, RoomId, SessionId};
@@ -60,7 +60,7 @@ pub struct OpenLink {
     /// The AEAD.
     pub suite: Suite,
     /// Root of the link's keys.
-    pub root: Root,
+    pub root: RootSecret,
     /// Fresh random bytes: connection ids and path challenges come from them.
     pub seed: [u8; 32],
 }

@@ -22,7 +22,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, Path, Role, Route};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Route};
 use nucleus_protocol::realtime::Header;
 use nucleus_protocol::time::Time;
 
@@ -253,7 +253,7 @@ impl Fanout {
         let link = Link::new(
             now,
             LinkConfig {
-                role: Role::Server,
+                side: LinkSide::Server,
                 link_id: open.link_id,
                 suite: open.suite,
                 root: open.root,

@@ -5,7 +5,7 @@
 //! beside that. A flush of a large room goes on over several turns, while its next messages gather.
 
 use nucleus_protocol::link::Withheld;
-use nucleus_protocol::realtime::{Kind, Message};
+use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
 use super::counters::FanoutCounters;
@@ -154,7 +154,7 @@ impl RoomFanout {
         } else {
             // Too little for all: voice first.
             for voice in [true, false] {
-                let first = entries().filter(|e| (e.kind == Kind::Voice) == voice);
+                let first = entries().filter(|e| (e.kind == MessageKind::Voice) == voice);
                 first.for_each(|entry| writer.put(entry, table.bytes_of(entry)));
             }
         }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use nucleus_protocol::realtime::Kind;
+use nucleus_protocol::realtime::MessageKind;
 
 use crate::limits;
 
@@ -73,8 +73,8 @@ impl TickControl {
 
     /// How long a message of `kind` may wait. Voice waits a step less than the rest: its listeners
     /// have a jitter buffer to fill, and whoever leaves first takes the others along.
-    pub(super) fn patience(&self, kind: Kind) -> Duration {
-        if kind == Kind::Voice { self.voice } else { self.tick }
+    pub(super) fn patience(&self, kind: MessageKind) -> Duration {
+        if kind == MessageKind::Voice { self.voice } else { self.tick }
     }
 
     /// Takes the load of the time since the last report, as a share of a core.
@@ -153,10 +153,13 @@ mod tests {
     fn voice_waits_less_and_a_fixed_tick_is_fixed() {
         let mut auto = TickControl::new(Tick::Auto);
         (0..4).for_each(|_| auto.report_load(0.95));
-        assert!(auto.patience(Kind::Voice) < auto.patience(Kind::Pose));
+        assert!(auto.patience(MessageKind::Voice) < auto.patience(MessageKind::Pose));
         let five = Duration::from_millis(5);
         let mut fixed = TickControl::new(Tick::Fixed(five));
         fixed.report_load(1.0);
-        assert_eq!((fixed.patience(Kind::Pose), fixed.patience(Kind::Voice)), (five, five));
+        assert_eq!(
+            (fixed.patience(MessageKind::Pose), fixed.patience(MessageKind::Voice)),
+            (five, five)
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::room::{Listing, RoomOptions};
 pub use filter::{FieldFilter, Number, Query};
 pub use rooms::News;
 use rooms::{About, Rooms};
-pub use selection::{Mode, RoomSelection};
+pub use selection::{JoinMode, RoomSelection};
 pub use view::RoomListView;
 
 /// What a lobby takes.
@@ -193,7 +193,7 @@ impl Lobby {
         let matched = if mode.matches() { self.matched(&find) } else { None };
         let result = match matched {
             Some(found) => Ok(Some(found)),
-            None if mode == Mode::Match => Err(Code::NoSuchRoom),
+            None if mode == JoinMode::Match => Err(Code::NoSuchRoom),
             None => self.named(request, find),
         };
         // None: the room is being made.
@@ -218,11 +218,11 @@ impl Lobby {
         let Find { mut name, selection, random, .. } = find;
         let (mode, seats) = (selection.mode, selection.seats);
         let is_free = !name.is_empty() && self.rooms.named(&name).is_none();
-        if mode == Mode::MatchOrCreate && !is_free {
+        if mode == JoinMode::MatchOrCreate && !is_free {
             name = selection.name_from(random)?;
         }
         match self.rooms.named(&name) {
-            Some(_) if mode == Mode::Create => return Err(Code::RoomExists),
+            Some(_) if mode == JoinMode::Create => return Err(Code::RoomExists),
             Some(room) => return Ok(Some(Found { room, name, matched: false, seats })),
             None if !mode.creates() => return Err(Code::NoSuchRoom),
             None => {}

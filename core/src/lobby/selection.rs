@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
-    MAX_APP_VERSION, MAX_EXPECTED, MAX_FIRST_FIELDS, MAX_LISTED, MAX_NAME, MAX_PASSWORD,
+    MAX_APPLICATION_VERSION, MAX_EXPECTED, MAX_FIRST_FIELDS, MAX_LISTED, MAX_NAME, MAX_PASSWORD,
     MAX_ROOM_NAME,
 };
 use nucleus_protocol::session::{self, Code, Join, RoomField, join_mode, room_flag, value};
@@ -16,7 +16,7 @@ use crate::text;
 
 /// Where the room is there or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum JoinMode {
     /// Join it, or make it.
     JoinOrCreate,
     /// Make it.
@@ -29,7 +29,7 @@ pub enum Mode {
     MatchOrCreate,
 }
 
-impl Mode {
+impl JoinMode {
     /// As a client wrote it.
     pub fn from_wire(mode: u8) -> Option<Self> {
         Some(match mode {
@@ -56,8 +56,8 @@ impl Mode {
 /// What a join says of the room that it wants.
 #[derive(Clone, Debug)]
 pub struct RoomSelection {
-    /// See [`Mode`].
-    pub mode: Mode,
+    /// See [`JoinMode`].
+    pub mode: JoinMode,
     /// Which rooms fit, for a match.
     pub query: Query,
     /// The user who makes a room, where one is made; `None`: the server.
@@ -76,7 +76,7 @@ impl RoomSelection {
     /// A new room with these options, which the server makes and nobody is on the way to.
     pub fn by_server(options: RoomOptions) -> Self {
         Self {
-            mode: Mode::Create,
+            mode: JoinMode::Create,
             query: Query::default(),
             maker: None,
             admitted: RoomPattern::Any,
@@ -100,8 +100,9 @@ impl RoomSelection {
         admitted: &RoomPattern,
         longest_ttl: Duration,
     ) -> Result<(Self, JoinConditions), Code> {
-        let mode = Mode::from_wire(join.mode).ok_or(Code::BadState)?;
-        let version = text::plain(&join.version, 0, MAX_APP_VERSION).ok_or(Code::BadName)?;
+        let mode = JoinMode::from_wire(join.mode).ok_or(Code::BadState)?;
+        let version =
+            text::plain(&join.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadName)?;
         if join.password.len() > MAX_PASSWORD || join.expected.len() > MAX_EXPECTED {
             return Err(Code::BadState);
         }
@@ -114,9 +115,9 @@ impl RoomSelection {
         let mut options = options(&join.options, moderates, longest_ttl)?;
         options.version.clone_from(&version);
         options.password = password;
-        if let Some(guests) = &mut options.guests {
-            guests.push(user.to_owned());
-            guests.extend(expected.iter().cloned());
+        if let Some(invited) = &mut options.invited {
+            invited.push(user.to_owned());
+            invited.extend(expected.iter().cloned());
         }
         let selection = Self {
             mode,
@@ -178,7 +179,7 @@ fn options(
         hidden: has(room_flag::HIDDEN),
         locked: has(room_flag::LOCKED),
         kept: has(room_flag::KEPT),
-        guests: has(room_flag::BY_INVITATION).then(Vec::new),
+        invited: has(room_flag::BY_INVITATION).then(Vec::new),
         empty_ttl: Duration::from_millis((*empty_ttl_ms).into()).min(longest_ttl),
         listed,
         fields: fields.iter().map(|field| (field.key.clone(), field.value.clone())).collect(),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn its_maker_is_a_guest_and_the_time_has_a_limit() {
+    fn its_maker_is_invited_and_the_time_has_a_limit() {
         let flags = room_flag::BY_INVITATION;
         let options = session::RoomOptions {
             flags,
@@ -260,7 +261,7 @@ mod tests {
         let expected = ["grace", "ada", "grace"].map(|user| user.as_bytes().to_vec()).to_vec();
         let join = Join { expected, ..with(options) };
         let selection = select(&join, false).unwrap();
-        assert_eq!(selection.options.guests, Some(vec!["ada".to_owned(), "grace".to_owned()]));
+        assert_eq!(selection.options.invited, Some(vec!["ada".to_owned(), "grace".to_owned()]));
         assert_eq!((selection.options.empty_ttl, selection.seats), (Duration::from_secs(60), 2));
     }
 }

@@ -1,7 +1,7 @@
 //! How somebody comes in: as a newcomer, or back to a place with a ticket.
 
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
-use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{self, Code, Joined, Lane, LinkGrant};
 use nucleus_protocol::time::Time;
@@ -28,7 +28,7 @@ pub struct JoinRequest {
     /// The link's AEAD.
     pub suite: Suite,
     /// The link's root key.
-    pub root: Root,
+    pub root: RootSecret,
     /// Fresh random bytes for the link.
     pub seed: [u8; 32],
 }
@@ -152,7 +152,7 @@ impl Room {
             peer: peer.0,
             slot,
             capacity: self.config.capacity,
-            room_epoch: self.config.instance,
+            room_instance: self.config.instance,
             roster_version: self.roster.version(),
             roster: self.roster(),
             grant,

@@ -34,11 +34,11 @@ impl Listing {
         let field = |key: &Vec<u8>| options.fields.iter().rfind(|(first, _)| first == key).cloned();
         Self {
             peers: 0,
-            reserved: options.guests.as_ref().map_or(0, Vec::len) as u16,
+            reserved: options.invited.as_ref().map_or(0, Vec::len) as u16,
             capacity,
             locked: options.locked,
             password: options.password.is_some(),
-            hidden: options.hidden || options.guests.is_some(),
+            hidden: options.hidden || options.invited.is_some(),
             fields: options.listed.iter().filter_map(field).filter(is_short).collect(),
         }
     }
@@ -79,7 +79,7 @@ impl Room {
             capacity: self.config.capacity,
             locked: self.admission.bans.locked,
             password: self.admission.has_password(),
-            hidden: self.listing.hidden || options.guests.is_some(),
+            hidden: self.listing.hidden || options.invited.is_some(),
             fields: options.listed.iter().filter_map(field).filter(is_short).collect(),
         }
     }

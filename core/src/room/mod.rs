@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
     self, Code, Joined, Lane, Moderate, Peer, StateRequest, Subscribe,
 };
@@ -119,7 +119,7 @@ pub enum RoomOutput {
     InvitationReply {
         /// Which request.
         request: RequestId,
-        /// [`Code::RoomFull`]: there are too many guests; [`Code::ShuttingDown`]: the room is over.
+        /// [`Code::RoomFull`]: there are too many invited users; [`Code::ShuttingDown`]: the room is over.
         result: Result<(), Code>,
     },
     /// Have the shard make a link, in place of one that the peer may have had.
@@ -133,7 +133,7 @@ pub enum RoomOutput {
         /// The AEAD.
         suite: Suite,
         /// The root key.
-        root: Root,
+        root: RootSecret,
         /// Random bytes.
         seed: [u8; 32],
     },
@@ -272,7 +272,7 @@ impl Room {
             outputs: VecDeque::new(),
             config,
         };
-        room.reserve_for_guests(now);
+        room.reserve_for_invited(now);
         room
     }
 

@@ -8,7 +8,7 @@ use crate::limits;
 
 /// What a user does to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum CallAct {
     /// Calls these users, each named once; the text says what it is about.
     Start(Vec<String>, String),
     /// Takes the call.

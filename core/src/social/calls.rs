@@ -8,7 +8,7 @@ use nucleus_protocol::limits::MAX_CALL_USERS;
 use nucleus_protocol::session::{CallUpdate, Code, call_update};
 use nucleus_protocol::time::Time;
 
-use super::call::{Act, Call, CallSeed, CallState, Part, Party, bytes};
+use super::call::{Call, CallAct, CallSeed, CallState, Part, Party, bytes};
 use super::input::SocialOutput;
 use super::users::Users;
 use crate::ids::DeviceId;
@@ -58,16 +58,16 @@ impl Calls {
         &mut self,
         now: Time,
         asking: Asking<'_>,
-        act: Act,
+        act: CallAct,
         seed: CallSeed,
     ) -> Result<u64, Code> {
         match act {
-            Act::Start(users, text) => self.start(now, asking, users, text, seed),
-            Act::Accept(call) => self.accept(asking, call),
-            Act::Reject(call) => self.reject(asking, call),
-            Act::Cancel(call) => self.cancel(asking, call),
-            Act::HangUp(call) => self.hang_up(asking, call),
-            Act::Add(call, user) => self.add(now, asking, call, user),
+            CallAct::Start(users, text) => self.start(now, asking, users, text, seed),
+            CallAct::Accept(call) => self.accept(asking, call),
+            CallAct::Reject(call) => self.reject(asking, call),
+            CallAct::Cancel(call) => self.cancel(asking, call),
+            CallAct::HangUp(call) => self.hang_up(asking, call),
+            CallAct::Add(call, user) => self.add(now, asking, call, user),
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use nucleus_protocol::session::Code;
 
-use super::call::{Act, CallSeed};
+use super::call::{CallAct, CallSeed};
 use super::users::Visitor;
 use super::watchers::UserFilter;
 use crate::ids::{DeviceId, RequestId};
@@ -48,7 +48,7 @@ pub enum DeviceRequest {
     Watch(u32, Option<UserFilter>),
     /// Acts on a call; `None`: the act breaks the limits, and the request is refused. The number is the
     /// client's for the request.
-    Call(u32, Option<Act>, CallSeed),
+    Call(u32, Option<CallAct>, CallSeed),
 }
 
 /// What the social machine wants done.
@@ -73,7 +73,7 @@ pub enum SocialOutput {
         call: u64,
         /// The room's name.
         room: String,
-        /// Its guests.
+        /// Its invited users.
         users: Vec<String>,
     },
     /// Let a user into a call's room too, or no more; one that is in stays.

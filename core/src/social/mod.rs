@@ -19,7 +19,7 @@ use nucleus_protocol::time::Time;
 use crate::Machine;
 use crate::ids::{DeviceId, RequestId};
 use crate::limits::{self, Limits};
-pub use call::{Act, CallSeed};
+pub use call::{CallAct, CallSeed};
 use calls::{Asking, CallOutput, Calls};
 pub use input::{DeviceRequest, SocialInput, SocialOutput};
 use users::Users;
@@ -200,10 +200,10 @@ impl Social {
         now: Time,
         device: DeviceId,
         request: u32,
-        act: Option<Act>,
+        act: Option<CallAct>,
         seed: CallSeed,
     ) {
-        let starts = matches!(act, Some(Act::Start(..) | Act::Add(..)));
+        let starts = matches!(act, Some(CallAct::Start(..) | CallAct::Add(..)));
         let may = !starts || self.users.may_start(now, device);
         let Some(user) = self.users.at(device) else { return };
         let observes = self.users.observes(device);

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use nucleus_protocol::limits::{MAX_NAME, MAX_PEOPLE, MAX_WATCH_NAMES};
-use nucleus_protocol::session::{self, Code, WatchPeople};
+use nucleus_protocol::limits::{MAX_NAME, MAX_USER_LIST, MAX_WATCH_NAMES};
+use nucleus_protocol::session::{self, Code, WatchUsers};
 
 use super::users::{Changes, User, Users};
 use crate::ids::DeviceId;
@@ -24,7 +24,7 @@ pub struct UserFilter {
 
 impl UserFilter {
     /// What a client asks for; `None` where it breaks the limits.
-    pub fn new(asked: &WatchPeople) -> Option<Self> {
+    pub fn new(asked: &WatchUsers) -> Option<Self> {
         let read = |names: &[Vec<u8>]| -> Option<HashSet<String>> {
             let fits = |name: &&Vec<u8>| (1..=MAX_NAME).contains(&name.len());
             names.iter().map(|n| String::from_utf8(Some(n).filter(fits)?.clone()).ok()).collect()
@@ -68,8 +68,8 @@ impl Watchers {
         let since = users.moment();
         let mut watcher =
             Watcher { request, filter, since, edge: 0, shown: 0, newest: 0, total: 0 };
-        let mut told = session::People { request, whole: 1, ..session::People::default() };
-        watcher.fill(users, &mut told.people);
+        let mut told = session::UserList { request, whole: 1, ..session::UserList::default() };
+        watcher.fill(users, &mut told.users);
         watcher.count(users);
         told.total = watcher.total as u32;
         self.0.insert(device, watcher);
@@ -79,7 +79,7 @@ impl Watchers {
     /// Answers one that may not look.
     pub(super) fn refuse(request: u32, code: Code) -> Bytes {
         let code = code as u16;
-        session::encode(&session::People { request, code, ..session::People::default() }).into()
+        session::encode(&session::UserList { request, code, ..session::UserList::default() }).into()
     }
 
     /// How many look.
@@ -103,7 +103,7 @@ impl Watchers {
 impl Watcher {
     fn update(&mut self, changes: &Changes, users: &Users) -> Option<Bytes> {
         let before = self.total;
-        let mut told = session::People { request: self.request, ..session::People::default() };
+        let mut told = session::UserList { request: self.request, ..session::UserList::default() };
         for gone in &changes.gone {
             if gone.moment <= self.since
                 || gone.number > self.newest
@@ -121,24 +121,24 @@ impl Watcher {
         let changed = changed.filter(|(_, moment)| **moment > self.since);
         let changed = changed.filter_map(|(number, _)| users.numbered(*number));
         let matching = changed.filter(|user| self.filter.matches(&user.user, &user.role));
-        told.people.extend(matching.map(wire));
-        self.fill(users, &mut told.people);
+        told.users.extend(matching.map(wire));
+        self.fill(users, &mut told.users);
         self.count(users);
         told.total = self.total as u32;
-        let silent = told.people.is_empty() && told.gone.is_empty() && self.total == before;
+        let silent = told.users.is_empty() && told.gone.is_empty() && self.total == before;
         (!silent).then(|| session::encode(&told).into())
     }
 
     /// Shows those who are next in line, as far as there is room for them.
-    fn fill(&mut self, users: &Users, told: &mut Vec<session::Person>) {
-        if self.shown >= MAX_PEOPLE {
+    fn fill(&mut self, users: &Users, told: &mut Vec<session::UserInfo>) {
+        if self.shown >= MAX_USER_LIST {
             return;
         }
         for (number, user) in users.all(self.edge) {
             if self.filter.matches(&user.user, &user.role) {
                 (self.shown, self.edge) = (self.shown + 1, number);
                 told.push(wire(user));
-                if self.shown >= MAX_PEOPLE {
+                if self.shown >= MAX_USER_LIST {
                     return;
                 }
             }
@@ -157,8 +157,8 @@ impl Watcher {
     }
 }
 
-fn wire(user: &User) -> session::Person {
-    session::Person {
+fn wire(user: &User) -> session::UserInfo {
+    session::UserInfo {
         user: user.user.clone().into_bytes(),
         name: user.name.clone().into_bytes(),
         role: user.role.clone().into_bytes(),

@@ -192,7 +192,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "late-join",
-        about: "guests on Wi-Fi come late into a training of 20 with 1,000 objects; the others' voice p99",
+        about: "late joiners on Wi-Fi join a training of 20 with 1,000 objects; the others' voice p99",
         run: &[
             "--profile",
             "training",
@@ -214,8 +214,8 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         judge: |r, _| {
             let (state, late) = (r.state.clone().unwrap_or_default(), late_joiners(r));
             let mut figures = vec![
-                at_most("whole state of the last guest, ms", late.whole_ms.max, 1_000.0),
-                at_most("guests without it", (late.invited - late.whole) as f64, 0.0),
+                at_most("whole state of the last late joiner, ms", late.whole_ms.max, 1_000.0),
+                at_most("late joiners without it", (late.invited - late.whole) as f64, 0.0),
                 at_most("objects missing", f64::from(OBJECTS) - state.objects as f64, 0.0),
                 at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
             ];
@@ -230,7 +230,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "crowd",
-        about: "1,000 guests come into a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
+        about: "1,000 late joiners come into a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
         run: &[
             "--headsets",
             "20",
@@ -257,9 +257,9 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             let wrong = everybody as f64 - late.rosters_right as f64;
             let deaf = crowded && late.heard == 0;
             let mut figures = vec![
-                at_most("guests not in", (late.invited - late.whole) as f64, 0.0),
+                at_most("late joiners not in", (late.invited - late.whole) as f64, 0.0),
                 at_most("rosters not complete and equal 2 s later", wrong, 0.0),
-                at_most("guests that hear nothing", f64::from(u8::from(deaf)), 0.0),
+                at_most("late joiners that hear nothing", f64::from(u8::from(deaf)), 0.0),
             ];
             figures.extend(intact(r));
             figures
@@ -422,5 +422,5 @@ fn missing(r: &Report) -> f64 {
 }
 
 fn late_joiners(r: &Report) -> LateJoiners {
-    r.guests.clone().unwrap_or_default()
+    r.late_joiners.clone().unwrap_or_default()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use nucleus_client::{
-    ConnectOptions, EnterOptions, Hall, HallEvent, Query, Room, RoomOptions, connect, enter,
+    ConnectOptions, EnterOptions, Query, Room, RoomOptions, Social, SocialEvent, connect, enter,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
@@ -174,33 +174,33 @@ impl Party {
         // The others wait for it, whatever becomes of it.
         let entered = entering.await;
         there.wait().await;
-        let hall = entered?;
+        let social = entered?;
         let begun = self.crew.shared.clock.now();
         let both = (self.number / 2).is_multiple_of(CROSSING);
         if self.number.is_multiple_of(2) || both {
             let other = format!("h{}", FIRST + (self.number ^ 1));
-            hall.start(&[other.as_str()], "pump 3 leaks").await?;
+            social.start(&[other.as_str()], "pump 3 leaks").await?;
         }
-        let name = taken(&hall).await?;
+        let name = taken(&social).await?;
         let options = ConnectOptions::new(address, token(&self.crew, FIRST + self.number)?);
         let room = connect(options.room(name).join_only()).await?;
         lock(&self.connected).note(self.crew.shared.clock.now() - begun, room);
         // Whoever leaves the hall first would end the call for the other.
         self.crew.leave.subscribe().wait_for(|leave| *leave).await?;
-        hall.leave().await;
+        social.leave().await;
         Ok(())
     }
 }
 
 /// The room of the call that comes about.
-async fn taken(hall: &Hall) -> Result<String, Trouble> {
-    while let Some(event) = hall.next().await {
+async fn taken(social: &Social) -> Result<String, Trouble> {
+    while let Some(event) = social.next().await {
         match event {
-            HallEvent::Incoming { call, .. } => hall.accept(call).await?,
-            HallEvent::Accepted { room, .. } => return Ok(room),
-            HallEvent::Ended { code, .. } => return Err(format!("it ended: {code:?}").into()),
+            SocialEvent::Incoming { call, .. } => social.accept(call).await?,
+            SocialEvent::Accepted { room, .. } => return Ok(room),
+            SocialEvent::Ended { code, .. } => return Err(format!("it ended: {code:?}").into()),
             _ => {}
         }
     }
-    Err("the hall is closed".into())
+    Err("the social session is closed".into())
 }

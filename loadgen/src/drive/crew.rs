@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use nucleus_client::RoomWish;
+use nucleus_client::RoomSelection;
 use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
@@ -115,7 +115,7 @@ impl Crew {
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),
-            wish: RoomWish::capacity(
+            selection: RoomSelection::capacity(
                 u16::try_from(self.plan.room_size + self.plan.late_joiners).unwrap_or(u16::MAX),
             ),
             agent: AGENT.to_owned(),

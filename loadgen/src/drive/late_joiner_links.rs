@@ -54,7 +54,7 @@ impl LateJoinerLinks {
         let link = session.link_config().map_err(|error| error.to_string())?;
         let connection = session.connection().clone();
         let open = Order::Open(Box::new(link), connection.clone());
-        self.orders.try_send(open).map_err(|_| "the guests' thread is behind".to_owned())?;
+        self.orders.try_send(open).map_err(|_| "the late joiners' thread is behind".to_owned())?;
         let orders = self.orders.clone();
         tokio::spawn(async move {
             while let Ok(bytes) = connection.read_datagram().await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use nucleus_client::roster::{PeerId, Roster};
 use nucleus_client::session::{SessionEvent, SessionReceiver, SessionSender};
-use nucleus_client::state::{Batch, Mode, ObjectId, Replica};
+use nucleus_client::state::{Batch, ObjectId, ObjectMode, Replica};
 use nucleus_protocol::session::StateRequest;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
@@ -161,7 +161,9 @@ impl LateJoiner {
         let room = self.crew.plan.room_name(0);
         let session = match self.crew.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
-            Err(error) => return self.crew.log.trouble(format!("a guest did not get in: {error}")),
+            Err(error) => {
+                return self.crew.log.trouble(format!("a late joiner did not get in: {error}"));
+            }
         };
         if let Err(error) = self.links.add(&session) {
             return self.crew.log.trouble(error);
@@ -213,12 +215,12 @@ impl LateJoiner {
                 SessionEvent::StateSnapshot(snapshot) => replica.apply_snapshot(snapshot).map(drop),
                 SessionEvent::StateUpdate(update) => replica.apply_update(update).map(drop),
                 SessionEvent::Closed { text, .. } => {
-                    return self.crew.log.trouble(format!("a guest was lost: {text}"));
+                    return self.crew.log.trouble(format!("a late joiner was lost: {text}"));
                 }
                 _ => Ok(()),
             };
             if let Err(fault) = followed {
-                return self.crew.log.trouble(format!("a guest's state: {fault}"));
+                return self.crew.log.trouble(format!("a late joiner's state: {fault}"));
             }
             self.crew.states.note(source, replica.version());
         }
@@ -231,7 +233,7 @@ impl LateJoiner {
             let mut batch = Batch::new();
             for number in first..self.objects.min(first + OBJECTS_PER_REQUEST) {
                 let object = ObjectId::scene(FIRST_OBJECT + number);
-                batch = batch.create(object, Mode::TAKE.with_room());
+                batch = batch.create(object, ObjectMode::TAKE.with_room());
                 batch = batch.set(object, "what", vec![number as u8; FIELD]);
             }
             // What is put together here keeps every limit.

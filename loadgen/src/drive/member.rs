@@ -97,7 +97,7 @@ impl Member {
         let (sender, receiver) = session.split();
         outbox.attach(sender.clone(), &joined, true);
         let state = StateCopy::new(&crew, headset);
-        let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
+        let Joined { ticket, peer, room_instance, clock_epoch, .. } = joined;
         Ok(Member {
             crew,
             headset,
@@ -110,7 +110,7 @@ impl Member {
             roster,
             ticket,
             peer,
-            instance: (clock_epoch, room_epoch),
+            instance: (clock_epoch, room_instance),
             datagrams,
             darknesses,
             back_from: None,
@@ -267,7 +267,7 @@ impl Member {
             crew.log.rejoined(now.saturating_sub(over));
             self.back_from = Some(over);
         }
-        let same_room = (joined.clock_epoch, joined.room_epoch) == self.instance;
+        let same_room = (joined.clock_epoch, joined.room_instance) == self.instance;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -285,8 +285,8 @@ impl Member {
         if joined.resumed == NEW_PEER {
             self.state.begin_anew(&self.crew, same_room);
         }
-        let Joined { ticket, peer, room_epoch, clock_epoch, .. } = joined;
-        (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_epoch));
+        let Joined { ticket, peer, room_instance, clock_epoch, .. } = joined;
+        (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_instance));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use nucleus_client::roster::PeerId;
 use nucleus_client::session::SessionEvent;
-use nucleus_client::state::{Batch, Entity, Mode, ObjectId, Replica, StateFault};
+use nucleus_client::state::{Batch, Entity, ObjectId, ObjectMode, Replica, StateFault};
 use nucleus_protocol::session::{Code, StateReply, StateRequest};
 
 use super::crew::Crew;
@@ -70,7 +70,7 @@ impl StateCopy {
         self.asked += 1;
         let batch = if self.equips.take().is_some() {
             let tablet = ObjectId::new(me, number);
-            Batch::new().create(tablet, Mode::ASK).set(tablet, PLACE, self.place(number))
+            Batch::new().create(tablet, ObjectMode::ASK).set(tablet, PLACE, self.place(number))
         } else {
             match self.schedule.take() {
                 Some(Ask::Grab) => self.place_object(self.grab(), number),
@@ -116,7 +116,7 @@ impl StateCopy {
     fn grab(&self) -> Batch {
         match self.replica.object(self.object()) {
             Some(_) => Batch::new().claim(self.object()),
-            None => Batch::new().create(self.object(), Mode::TAKE.with_room()),
+            None => Batch::new().create(self.object(), ObjectMode::TAKE.with_room()),
         }
     }
 

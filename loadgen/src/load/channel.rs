@@ -1,7 +1,7 @@
 //! The channels of the realtime plane: how each looks on the wire, and a message that is due on one.
 
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
-use nucleus_protocol::realtime::{Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::realtime::{Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
 use super::payload::Source;
@@ -39,17 +39,17 @@ impl Channel {
     }
 
     /// The frame's kind: no two channels share one, and the server counts by it.
-    pub(crate) fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> MessageKind {
         match self {
-            Channel::Pose => Kind::Pose,
-            Channel::Voice => Kind::Voice,
-            Channel::Object => Kind::Unreliable,
-            Channel::Pointer => Kind::Pointer,
+            Channel::Pose => MessageKind::Pose,
+            Channel::Voice => MessageKind::Voice,
+            Channel::Object => MessageKind::Unreliable,
+            Channel::Pointer => MessageKind::Pointer,
         }
     }
 
     /// The channel of a frame's kind.
-    pub(crate) fn of(kind: Kind) -> Option<Channel> {
+    pub(crate) fn of(kind: MessageKind) -> Option<Channel> {
         Channel::ALL.into_iter().find(|channel| channel.kind() == kind)
     }
 

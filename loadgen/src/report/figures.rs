@@ -233,7 +233,7 @@ pub(crate) fn figures(
     report.others = (plan.share > 0.0)
         .then(|| Others { share: plan.share, pose_latency_ms: Latency::new(&total.others) });
     report.storm.clone_from(&findings.storms);
-    report.guests.clone_from(&findings.late_joiners);
+    report.late_joiners.clone_from(&findings.late_joiners);
     report.meetings.clone_from(&findings.calls);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {

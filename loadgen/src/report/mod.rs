@@ -52,7 +52,7 @@ pub(crate) struct Report {
     pub(crate) storm: Option<Joins>,
     /// Who came into the first room while the run was under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) guests: Option<LateJoiners>,
+    pub(crate) late_joiners: Option<LateJoiners>,
     /// Who found each other meanwhile, by a match or by calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) meetings: Option<Calls>,
@@ -245,7 +245,7 @@ impl Report {
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),
-            guests: Some(LateJoiners::default()),
+            late_joiners: Some(LateJoiners::default()),
             meetings: Some(Calls::default()),
             ..Report::new()
         }

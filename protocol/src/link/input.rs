@@ -1,7 +1,7 @@
 //! Receiving: from a datagram to the link's own frames and the application's messages.
 
 use super::counters::Rejected;
-use super::{Link, Path, Plane, Side};
+use super::{Link, Path, Plane, SideState};
 use crate::codec::{Reader, Truncated};
 use crate::limits::MAX_BODY;
 use crate::realtime::control::{
@@ -133,7 +133,7 @@ impl Link {
         let opened = self.recv.open(now, &header, datagram)?;
         let messages = validate(self.client().is_some(), opened.body)?;
         let arrival = Arrival { now, path: Some(path), ecn, bytes, highest: opened.highest };
-        if arrival.highest && matches!(self.side, Side::Server(_)) {
+        if arrival.highest && matches!(self.side, SideState::Server(_)) {
             self.id = header.connection_id;
         }
         Ok(self.take(&arrival, messages, opened.body))
@@ -193,14 +193,14 @@ impl Link {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += bytes;
         match (&mut self.side, path) {
-            (Side::Client(client), _) => client.heard(now, arrival.plane(), ecn, messages),
-            (Side::Server(server), Some(path)) => {
+            (SideState::Client(client), _) => client.heard(now, arrival.plane(), ecn, messages),
+            (SideState::Server(server), Some(path)) => {
                 server.paths.heard(now, path, bytes, highest);
                 if messages {
                     server.heard_messages(now);
                 }
             }
-            (Side::Server(_), None) => {}
+            (SideState::Server(_), None) => {}
         }
     }
 
@@ -210,27 +210,27 @@ impl Link {
         let plane = arrival.plane();
         match (control, &mut self.side) {
             // Paths belong to the realtime port alone.
-            (Control::PathChallenge(data), Side::Client(c)) => {
+            (Control::PathChallenge(data), SideState::Client(c)) => {
                 self.response = path.map(|path| (path, data));
                 c.challenged();
             }
-            (Control::PathResponse(data), Side::Server(s)) => {
+            (Control::PathResponse(data), SideState::Server(s)) => {
                 if let Some(path) = path {
                     s.paths.answered(path, &data);
                 }
             }
-            (Control::ClockReply(reply), Side::Client(c)) => c.clock.handle_reply(now, &reply),
-            (Control::SendTime(micros), Side::Client(c)) => c.send_time(now, micros),
-            (Control::ServerReport(report), Side::Client(c)) if highest => {
+            (Control::ClockReply(reply), SideState::Client(c)) => c.clock.handle_reply(now, &reply),
+            (Control::SendTime(micros), SideState::Client(c)) => c.send_time(now, micros),
+            (Control::ServerReport(report), SideState::Client(c)) if highest => {
                 c.server_report = Some(report);
             }
-            (Control::ClientReport(report), Side::Server(s)) if highest => {
+            (Control::ClientReport(report), SideState::Server(s)) if highest => {
                 s.client_report = Some(report);
             }
-            (Control::KeepAlive(answer), Side::Client(c)) => c.answered(now, plane, answer),
-            (Control::KeepAlive(asked), Side::Server(s)) => s.keep_alive(plane, asked),
-            (Control::Ack(ack), Side::Client(c)) => c.acknowledged(ack.largest),
-            (Control::ClockRequest(request), Side::Server(s)) => {
+            (Control::KeepAlive(answer), SideState::Client(c)) => c.answered(now, plane, answer),
+            (Control::KeepAlive(asked), SideState::Server(s)) => s.keep_alive(plane, asked),
+            (Control::Ack(ack), SideState::Client(c)) => c.acknowledged(ack.largest),
+            (Control::ClockRequest(request), SideState::Server(s)) => {
                 s.clock_request(plane, now, request.client_sent);
             }
             _ => {}

@@ -39,12 +39,12 @@ impl Suite {
 /// What both directions' keys of one link come from. Made for exactly one link: a second one with
 /// the same root, link id and suite would repeat nonces.
 #[derive(Clone)]
-pub struct Root(Zeroizing<[u8; 32]>);
+pub struct RootSecret(Zeroizing<[u8; 32]>);
 
-impl Root {
+impl RootSecret {
     /// HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, when both ends have it, the TLS
     /// exporter.
-    pub fn new(secret: &[u8; 32], exporter: Option<&[u8; 32]>) -> Root {
+    pub fn new(secret: &[u8; 32], exporter: Option<&[u8; 32]>) -> RootSecret {
         // Extract is one HMAC; aws-lc's own would not give its result out.
         let mut extract = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, SALT));
         extract.update(secret);
@@ -53,13 +53,13 @@ impl Root {
         }
         let mut root = Zeroizing::new([0; 32]);
         root.copy_from_slice(extract.sign().as_ref());
-        Root(root)
+        RootSecret(root)
     }
 }
 
-impl fmt::Debug for Root {
+impl fmt::Debug for RootSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Root(..)")
+        f.write_str("RootSecret(..)")
     }
 }
 
@@ -82,7 +82,12 @@ pub(super) struct PhaseSecret {
 
 impl PhaseSecret {
     /// The secret of phase 0.
-    pub(super) fn first(root: &Root, link_id: u32, direction: Direction, suite: Suite) -> Self {
+    pub(super) fn first(
+        root: &RootSecret,
+        link_id: u32,
+        direction: Direction,
+        suite: Suite,
+    ) -> Self {
         let mut secret = Zeroizing::new([0; 32]);
         let which = [direction as u8, suite as u8];
         expand(&root.0, &[b"nucleus secret", &link_id.to_le_bytes(), &which], &mut secret[..]);
@@ -205,12 +210,12 @@ mod tests {
 
     #[test]
     fn everything_named_changes_the_key() {
-        let root = Root::new(&[1; 32], None);
-        let first = |root: &Root, id, way, suite| PhaseSecret::first(root, id, way, suite);
+        let root = RootSecret::new(&[1; 32], None);
+        let first = |root: &RootSecret, id, way, suite| PhaseSecret::first(root, id, way, suite);
         let base = first(&root, 5, Direction::Up, Suite::Aes128Gcm);
         let others = [
-            first(&Root::new(&[2; 32], None), 5, Direction::Up, Suite::Aes128Gcm),
-            first(&Root::new(&[1; 32], Some(&[0; 32])), 5, Direction::Up, Suite::Aes128Gcm),
+            first(&RootSecret::new(&[2; 32], None), 5, Direction::Up, Suite::Aes128Gcm),
+            first(&RootSecret::new(&[1; 32], Some(&[0; 32])), 5, Direction::Up, Suite::Aes128Gcm),
             first(&root, 6, Direction::Up, Suite::Aes128Gcm),
             first(&root, 5, Direction::Down, Suite::Aes128Gcm),
             first(&root, 5, Direction::Up, Suite::ChaCha20Poly1305),
@@ -232,7 +237,7 @@ mod tests {
         let mut expected = [0; 32];
         let info: [&[u8]; 3] = [b"nucleus secret", &5u32.to_le_bytes(), &[1, 2]];
         prk.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut expected)).unwrap();
-        let root = Root::new(&[9; 32], None);
+        let root = RootSecret::new(&[9; 32], None);
         let secret = PhaseSecret::first(&root, 5, Direction::Down, Suite::ChaCha20Poly1305);
         assert_eq!(*secret.secret, expected);
         assert_eq!(secret.phase(), 0);
@@ -240,6 +245,6 @@ mod tests {
 
     #[test]
     fn the_root_hides_its_bytes() {
-        assert_eq!(format!("{:?}", Root::new(&[7; 32], None)), "Root(..)");
+        assert_eq!(format!("{:?}", RootSecret::new(&[7; 32], None)), "RootSecret(..)");
     }
 }

@@ -37,7 +37,7 @@ pub use clock::ClockSync;
 pub use counters::{Exhausted, LinkCounters, Rejected, Withheld};
 pub use input::Messages;
 use keys::{Direction, PhaseSecret};
-pub use keys::{Root, Suite};
+pub use keys::{RootSecret, Suite};
 pub use path::Path;
 use path::Paths;
 pub use phase::PhaseLimits;
@@ -49,7 +49,7 @@ use server::Server;
 use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
 pub use crate::realtime::control::Plane;
 use crate::realtime::control::{self, ClientReport, KeepAlive, ServerReport};
-use crate::realtime::{ConnectionId, Kind, frame};
+use crate::realtime::{ConnectionId, MessageKind, frame};
 use crate::time::Time;
 
 /// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
@@ -62,7 +62,7 @@ const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= CONTROL_ROOM);
 
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum LinkSide {
     /// Speaks first, keeps the link alive, has one path.
     Client,
     /// Answers, and follows the client's path.
@@ -73,13 +73,13 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
     /// Which end this is.
-    pub role: Role,
+    pub side: LinkSide,
     /// Number of the link within its session, never used twice there.
     pub link_id: u32,
     /// The AEAD.
     pub suite: Suite,
     /// Where the keys come from; of this link alone.
-    pub root: Root,
+    pub root: RootSecret,
     /// The link's name on the wire.
     pub connection_id: ConnectionId,
     /// Its second name, for when the client's network changes.
@@ -97,7 +97,7 @@ pub struct LinkConfig {
     pub seed: [u8; 32],
 }
 
-enum Side {
+enum SideState {
     Client(Client),
     Server(Server),
 }
@@ -114,7 +114,7 @@ pub struct Link {
     /// A challenge to answer, and where it came from.
     response: Option<(Path, [u8; 8])>,
     counters: LinkCounters,
-    side: Side,
+    side: SideState,
 }
 
 impl fmt::Debug for Link {
@@ -131,9 +131,9 @@ impl Link {
 
     /// The same with other phase limits than the protocol's, for tests.
     pub fn with_phase_limits(now: Time, config: LinkConfig, limits: PhaseLimits) -> Link {
-        let (send, recv) = match config.role {
-            Role::Client => (Direction::Up, Direction::Down),
-            Role::Server => (Direction::Down, Direction::Up),
+        let (send, recv) = match config.side {
+            LinkSide::Client => (Direction::Up, Direction::Down),
+            LinkSide::Server => (Direction::Down, Direction::Up),
         };
         let secret = |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
         Link {
@@ -145,11 +145,15 @@ impl Link {
             last_heard: None,
             response: None,
             counters: LinkCounters::default(),
-            side: match config.role {
-                Role::Client => Side::Client(Client::new(now, config.path, config.fallback)),
-                Role::Server => {
-                    Side::Server(Server::new(now, config.clock_epoch, Paths::new(&config.seed)))
+            side: match config.side {
+                LinkSide::Client => {
+                    SideState::Client(Client::new(now, config.path, config.fallback))
                 }
+                LinkSide::Server => SideState::Server(Server::new(
+                    now,
+                    config.clock_epoch,
+                    Paths::new(&config.seed),
+                )),
             },
         }
     }
@@ -159,8 +163,8 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Time) {
         self.recv.handle_timeout(now);
         match &mut self.side {
-            Side::Client(client) => client.handle_timeout(now),
-            Side::Server(server) => server.paths.handle_timeout(now),
+            SideState::Client(client) => client.handle_timeout(now),
+            SideState::Server(server) => server.paths.handle_timeout(now),
         }
     }
 
@@ -169,8 +173,8 @@ impl Link {
     pub fn deadline(&self) -> Option<Time> {
         let silent = self.send.exhausted();
         let (to_send, paths) = match &self.side {
-            Side::Client(client) => (client.path.map(|_| client.deadline()), None),
-            Side::Server(server) => (server.deadline(), server.paths.deadline(!silent)),
+            SideState::Client(client) => (client.path.map(|_| client.deadline()), None),
+            SideState::Server(server) => (server.deadline(), server.paths.deadline(!silent)),
         };
         let to_send = to_send.filter(|_| !silent);
         [self.recv.deadline(), paths, to_send].into_iter().flatten().min()
@@ -200,11 +204,11 @@ impl Link {
         let start = out.len();
         out.resize(start + HEADER, 0);
         match &mut self.side {
-            Side::Client(client) => {
+            SideState::Client(client) => {
                 let due = client.due_with_data(now);
                 client.write(now, due, &self.recv, out);
             }
-            Side::Server(server) => {
+            SideState::Server(server) => {
                 control::put_send_time(out, now);
                 server.write_front(now, &self.recv, out);
             }
@@ -229,8 +233,8 @@ impl Link {
     /// there. `None`: nowhere yet.
     pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
-            Side::Client(client) => client.route().map(|route| (route, usize::MAX)),
-            Side::Server(server) => server.route(),
+            SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),
+            SideState::Server(server) => server.route(),
         }
     }
 
@@ -238,8 +242,8 @@ impl Link {
     /// datagrams. Server: the client has chosen so.
     pub fn on_fallback(&self, now: Time) -> bool {
         match &self.side {
-            Side::Client(client) => client.chooser.on_fallback(now),
-            Side::Server(server) => matches!(server.route(), Some((Route::Session, _))),
+            SideState::Client(client) => client.chooser.on_fallback(now),
+            SideState::Server(server) => matches!(server.route(), Some((Route::Session, _))),
         }
     }
 
@@ -268,23 +272,23 @@ impl Link {
     /// the server `now` itself.
     pub fn server_time(&self, now: Time) -> Option<Time> {
         match &self.side {
-            Side::Client(client) => client.clock.server_time(now),
-            Side::Server(_) => Some(now),
+            SideState::Client(client) => client.clock.server_time(now),
+            SideState::Server(_) => Some(now),
         }
     }
 
     /// The epoch of the server's clock; times of two epochs do not compare.
     pub fn clock_epoch(&self) -> Option<u32> {
         match &self.side {
-            Side::Client(client) => client.clock.epoch(),
-            Side::Server(server) => Some(server.clock_epoch),
+            SideState::Client(client) => client.clock.epoch(),
+            SideState::Server(server) => Some(server.clock_epoch),
         }
     }
 
     /// Client: its network has changed, so it takes its spare id and speaks at once. `false` when
     /// the spare is in use already (it still speaks at once), and on a server.
     pub fn use_spare(&mut self) -> bool {
-        let Side::Client(client) = &mut self.side else { return false };
+        let SideState::Client(client) = &mut self.side else { return false };
         client.speak();
         let fresh = self.id != self.ids[1];
         self.id = self.ids[1];
@@ -292,8 +296,8 @@ impl Link {
     }
 
     /// Server: `n` messages of `kind` did not go to this peer.
-    pub fn count_withheld(&mut self, kind: Kind, what: Withheld, n: u32) {
-        let Side::Server(server) = &mut self.side else { return };
+    pub fn count_withheld(&mut self, kind: MessageKind, what: Withheld, n: u32) {
+        let SideState::Server(server) = &mut self.side else { return };
         let counts = &mut server.report.kinds[kind.index()];
         let count = match what {
             Withheld::Superseded => &mut counts.superseded,
@@ -311,24 +315,24 @@ impl Link {
     /// Server: the newest report of the client.
     pub fn client_report(&self) -> Option<ClientReport> {
         match &self.side {
-            Side::Client(_) => None,
-            Side::Server(server) => server.client_report,
+            SideState::Client(_) => None,
+            SideState::Server(server) => server.client_report,
         }
     }
 
     /// What this end has counted.
     pub fn counters(&self) -> LinkCounters {
         let path_changes = match &self.side {
-            Side::Client(_) => 0,
-            Side::Server(server) => server.paths.changes(),
+            SideState::Client(_) => 0,
+            SideState::Server(server) => server.paths.changes(),
         };
         LinkCounters { path_changes, ..self.counters }
     }
 
     fn client(&self) -> Option<&Client> {
         match &self.side {
-            Side::Client(client) => Some(client),
-            Side::Server(_) => None,
+            SideState::Client(client) => Some(client),
+            SideState::Server(_) => None,
         }
     }
 
@@ -341,7 +345,7 @@ impl Link {
             return Some(Route::Realtime(path));
         }
         match &mut self.side {
-            Side::Client(client) => {
+            SideState::Client(client) => {
                 let path = client.path?;
                 if client.wants_probe(now) {
                     client.write_probe(now, out);
@@ -355,7 +359,7 @@ impl Link {
                 client.write(now, due, &self.recv, out);
                 due.any().then_some(route)
             }
-            Side::Server(server) => {
+            SideState::Server(server) => {
                 if let Some((path, data)) = server.paths.poll_challenge(now) {
                     frame::put(out, frame::PATH_CHALLENGE, &data);
                     return Some(Route::Realtime(path));
@@ -387,16 +391,16 @@ impl Link {
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += bytes;
         match (&mut self.side, route) {
-            (Side::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
+            (SideState::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
             // A sign of life takes no keep-alive's place.
-            (Side::Client(client), Route::Session) if out.len() == start + HEADER => {
+            (SideState::Client(client), Route::Session) if out.len() == start + HEADER => {
                 client.session_spoken = now;
             }
-            (Side::Client(client), Route::Session) => client.sent(now, data, None),
-            (Side::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),
-            (Side::Server(_), Route::Session) => {}
+            (SideState::Client(client), Route::Session) => client.sent(now, data, None),
+            (SideState::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),
+            (SideState::Server(_), Route::Session) => {}
         }
-        if let Side::Server(server) = &mut self.side
+        if let SideState::Server(server) = &mut self.side
             && data
         {
             server.sent_data();

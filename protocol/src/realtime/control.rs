@@ -1,6 +1,6 @@
 //! Bodies of the frames that belong to the link itself: clock, report, path, send time.
 
-use super::frame::{self, Kind};
+use super::frame::{self, MessageKind};
 use crate::codec::{Reader, Truncated};
 use crate::time::Time;
 
@@ -73,7 +73,7 @@ pub struct ClientReport {
     pub congestion_marks: u32,
 }
 
-/// What became of messages that this link did not get, per [`Kind`], cumulative.
+/// What became of messages that this link did not get, per [`MessageKind`], cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindCounts {
     /// Past their age limit, a newer one makes up for them.
@@ -91,8 +91,8 @@ pub struct ServerReport {
     pub largest: u32,
     /// Datagrams received from the client.
     pub received: u32,
-    /// Indexed by [`Kind::index`].
-    pub kinds: [KindCounts; Kind::ALL.len()],
+    /// Indexed by [`MessageKind::index`].
+    pub kinds: [KindCounts; MessageKind::ALL.len()],
 }
 
 impl KeepAlive {
@@ -195,7 +195,7 @@ impl ClientReport {
 impl ServerReport {
     /// Bytes of the whole frame.
     pub const FRAME: usize = 2 + Self::BODY;
-    const BODY: usize = 8 + 12 * Kind::ALL.len();
+    const BODY: usize = 8 + 12 * MessageKind::ALL.len();
 
     /// Reads the body.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {

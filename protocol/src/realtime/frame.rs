@@ -36,7 +36,7 @@ pub const ACK: u8 = 13;
 /// What a message is, which decides its priority and age limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MessageKind {
     /// Position and orientation of head and hands.
     Pose = POSE,
     /// An Opus packet.
@@ -47,15 +47,16 @@ pub enum Kind {
     Pointer = POINTER,
 }
 
-impl Kind {
+impl MessageKind {
     /// Every kind, in the order of the counters in a report.
-    pub const ALL: [Kind; 4] = [Kind::Pose, Kind::Voice, Kind::Unreliable, Kind::Pointer];
+    pub const ALL: [MessageKind; 4] =
+        [MessageKind::Pose, MessageKind::Voice, MessageKind::Unreliable, MessageKind::Pointer];
 
-    fn from_type(kind: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|k| *k as u8 == kind)
+    fn from_type(kind: u8) -> Option<MessageKind> {
+        MessageKind::ALL.into_iter().find(|k| *k as u8 == kind)
     }
 
-    /// Position in [`Kind::ALL`].
+    /// Position in [`MessageKind::ALL`].
     pub fn index(self) -> usize {
         self as usize - 1
     }
@@ -65,7 +66,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Bit 0: the newest of (sender, channel, key) makes older ones worthless. Others reserved.
     pub flags: u8,
     /// Upwards the target (a slot or [`super::TARGET_OTHERS`]), downwards the sender's slot.
@@ -90,7 +91,7 @@ pub const MESSAGE_HEADER: usize = 10;
 const PEER_OFFSET: usize = 1;
 
 impl<'a> Message<'a> {
-    fn parse(kind: Kind, body: &'a [u8]) -> Result<Self, MalformedFrame> {
+    fn parse(kind: MessageKind, body: &'a [u8]) -> Result<Self, MalformedFrame> {
         let mut r = Reader::new(body);
         let mut header = || -> Result<_, crate::codec::Truncated> {
             Ok((r.u8()?, r.u16()?, r.u8()?, r.u16()?, r.u16()?, r.u16()?))
@@ -162,7 +163,7 @@ impl<'a> Frames<'a> {
         }
         let len = self.length()?;
         let body = self.0.bytes(len).map_err(|_| MalformedFrame)?;
-        Ok(Some(match Kind::from_type(kind) {
+        Ok(Some(match MessageKind::from_type(kind) {
             Some(kind) => Frame::Message(Message::parse(kind, body)?),
             None => Frame::Other(kind, body),
         }))

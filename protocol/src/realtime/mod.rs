@@ -6,7 +6,7 @@ pub mod header;
 pub mod pose;
 pub mod voice;
 
-pub use frame::{Frame, Frames, Kind, MalformedFrame, Message};
+pub use frame::{Frame, Frames, MalformedFrame, Message, MessageKind};
 pub use header::{ConnectionId, Header};
 
 use crate::groups::Group;

@@ -59,12 +59,12 @@ pub enum Schema {
     WatchRooms = 64,
     /// [`super::RoomList`]
     RoomList = 65,
-    /// [`super::WatchPeople`]
-    WatchPeople = 72,
+    /// [`super::WatchUsers`]
+    WatchUsers = 72,
     /// [`super::SetStatus`]
     SetStatus = 73,
     /// [`super::People`]
-    People = 74,
+    UserList = 74,
     /// [`super::CallRequest`]
     CallRequest = 80,
     /// [`super::CallReply`]
@@ -96,9 +96,9 @@ impl Schema {
         Schema::Audit,
         Schema::WatchRooms,
         Schema::RoomList,
-        Schema::WatchPeople,
+        Schema::WatchUsers,
         Schema::SetStatus,
-        Schema::People,
+        Schema::UserList,
         Schema::CallRequest,
         Schema::CallReply,
         Schema::CallUpdate,

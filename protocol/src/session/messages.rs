@@ -8,7 +8,7 @@ use super::{
     Audit, Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
     Throttled,
 };
-use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, People, SetStatus, WatchPeople};
+use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, SetStatus, UserList, WatchUsers};
 use super::{Filter, RoomList, RoomOptions, WatchRooms};
 
 /// Ties an archived type to its schema id.
@@ -26,7 +26,7 @@ archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
 archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
 archived!(WatchRooms, RoomList);
 archived!(Subscribe, Throttled, Audit);
-archived!(Enter, Entered, WatchPeople, SetStatus, People, CallRequest, CallReply, CallUpdate);
+archived!(Enter, Entered, WatchUsers, SetStatus, UserList, CallRequest, CallReply, CallUpdate);
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Joined {
     /// Peers the room takes.
     pub capacity: u16,
     /// Differs between instances of a room of one name.
-    pub room_epoch: u32,
+    pub room_instance: u32,
     /// Version of the roster below; updates count on from here.
     pub roster_version: u32,
     /// Everybody in the room, the client included.
@@ -148,7 +148,7 @@ pub struct LinkGrant {
     /// Bit 0: the TLS exporter is mixed into the root. Others reserved.
     pub flags: u8,
     /// Where the realtime plane is; at least one.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<RealtimeEndpoint>,
 }
 
 /// The flag "exporter is mixed in".
@@ -169,7 +169,7 @@ impl Drop for LinkGrant {
 
 /// An address of the realtime plane.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct RealtimeEndpoint {
     /// 4 or 16 bytes; empty = the address that the session goes to.
     pub ip: Vec<u8>,
     /// UDP port.

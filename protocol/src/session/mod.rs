@@ -7,23 +7,23 @@
 
 mod archive;
 mod code;
-mod hall;
 mod handshake;
 mod header;
 mod messages;
 mod moderation;
 mod rooms;
+mod social;
 mod state;
 mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
-pub use hall::*;
 pub use handshake::{Hello, Refuse, Welcome};
 pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
 pub use messages::*;
 pub use moderation::*;
 pub use rooms::*;
+pub use social::*;
 pub use state::*;
 pub use talk::*;
 

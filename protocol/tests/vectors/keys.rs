@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use nucleus_protocol::limits::HEADER;
-use nucleus_protocol::link::{Link, LinkConfig, Path, PhaseLimits, Role, Root, Suite};
-use nucleus_protocol::realtime::{ConnectionId, Kind, Message};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, PhaseLimits, RootSecret, Suite};
+use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind};
 use nucleus_protocol::session::{EXPORTER_LABEL, GRANT_EXPORTER};
 use nucleus_protocol::time::Time;
 use serde_json::{Value, json};
@@ -86,12 +86,12 @@ fn path() -> Path {
     Path { remote: SocketAddr::from(([192, 0, 2, 7], 5056)), local: None }
 }
 
-fn link(grant: &Grant, role: Role) -> Link {
+fn link(grant: &Grant, side: LinkSide) -> Link {
     let config = LinkConfig {
-        role,
+        side,
         link_id: grant.link_id,
         suite: grant.suite,
-        root: Root::new(&grant.secret, grant.exporter.as_ref()),
+        root: RootSecret::new(&grant.secret, grant.exporter.as_ref()),
         connection_id: CONNECTION_ID,
         spare: SPARE,
         path: Some(path()),
@@ -103,15 +103,15 @@ fn link(grant: &Grant, role: Role) -> Link {
 }
 
 /// Four datagrams with a message each.
-fn datagrams(grant: &Grant, role: Role) -> Vec<Value> {
-    let mut sender = link(grant, role);
-    let direction = if role == Role::Client { "up" } else { "down" };
+fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
+    let mut sender = link(grant, side);
+    let direction = if side == LinkSide::Client { "up" } else { "down" };
     let seal = |number: u32| {
         let now = Time::from_millis(20 * u64::from(number));
         let mut bytes = Vec::new();
         let start = sender.begin(now, &mut bytes);
         let payload = [number as u8; 20];
-        let (kind, sequence) = (Kind::Unreliable, number as u16);
+        let (kind, sequence) = (MessageKind::Unreliable, number as u16);
         Message {
             kind,
             flags: 0,
@@ -155,20 +155,24 @@ fn forged(genuine: &Value) -> Vec<Value> {
 
 /// Genuine datagrams whose bodies are malformed as a whole.
 fn malformed(grant: &Grant) -> Vec<Value> {
-    let case = |role: Role, why: &str, frame: &[u8]| {
-        let (mut sender, mut bytes) = (link(grant, role), Vec::new());
+    let case = |side: LinkSide, why: &str, frame: &[u8]| {
+        let (mut sender, mut bytes) = (link(grant, side), Vec::new());
         let start = sender.begin(Time::ZERO, &mut bytes);
         bytes.extend_from_slice(frame);
         sender.finish(Time::ZERO, &mut bytes, start).expect("numbers left");
-        let direction = if role == Role::Client { "up" } else { "down" };
+        let direction = if side == LinkSide::Client { "up" } else { "down" };
         json!({ "direction": direction, "why": why, "hex": hex(&bytes) })
     };
     vec![
-        case(Role::Client, "a frame longer than the body", &[9, 1]),
-        case(Role::Client, "a path response of seven bytes", &[11, 7, 1, 2, 3, 4, 5, 6, 7]),
-        case(Role::Server, "a path challenge of seven bytes", &[10, 7, 1, 2, 3, 4, 5, 6, 7]),
-        case(Role::Server, "a send time of three bytes", &[12, 3, 1, 2, 3]),
-        case(Role::Server, "a clock reply as long as a request", &[7, 8, 1, 2, 3, 4, 5, 6, 7, 8]),
+        case(LinkSide::Client, "a frame longer than the body", &[9, 1]),
+        case(LinkSide::Client, "a path response of seven bytes", &[11, 7, 1, 2, 3, 4, 5, 6, 7]),
+        case(LinkSide::Server, "a path challenge of seven bytes", &[10, 7, 1, 2, 3, 4, 5, 6, 7]),
+        case(LinkSide::Server, "a send time of three bytes", &[12, 3, 1, 2, 3]),
+        case(
+            LinkSide::Server,
+            "a clock reply as long as a request",
+            &[7, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        ),
     ]
 }
 
@@ -178,7 +182,8 @@ fn vector(grant: &Grant) -> Value {
         &[&grant.secret[..], grant.exporter.as_ref().map_or(&[], |e| &e[..])],
     );
     let flags = if grant.exporter.is_some() { GRANT_EXPORTER } else { 0 };
-    let datagrams = [datagrams(grant, Role::Client), datagrams(grant, Role::Server)].concat();
+    let datagrams =
+        [datagrams(grant, LinkSide::Client), datagrams(grant, LinkSide::Server)].concat();
     let refused = [forged(&datagrams[0]), forged(&datagrams[4]), malformed(grant)].concat();
     json!({ "name": grant.name, "secret": hex(&grant.secret),
             "exporter": grant.exporter.map(|e| hex(&e)), "flags": flags,
@@ -190,7 +195,7 @@ fn vector(grant: &Grant) -> Value {
 
 /// The end that receives a case of this direction.
 fn receiver(grant: &Grant, case: &Value) -> Link {
-    link(grant, if case["direction"] == "up" { Role::Server } else { Role::Client })
+    link(grant, if case["direction"] == "up" { LinkSide::Server } else { LinkSide::Client })
 }
 
 #[test]

@@ -6,12 +6,12 @@
 //! with `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test vectors`.
 
 mod fields;
-mod hall;
 mod keys;
 mod realtime;
 mod refused;
 mod rooms;
 mod session;
+mod social;
 mod state;
 mod talk;
 

@@ -72,7 +72,7 @@ fn body(name: &str, from: From, write: impl FnOnce(&mut Vec<u8>)) -> Value {
     json!({ "name": name, "from": sender, "frames": frames(from, &body), "hex": hex(&body) })
 }
 
-fn message(kind: Kind, peer: u16, payload: &[u8]) -> Message<'_> {
+fn message(kind: MessageKind, peer: u16, payload: &[u8]) -> Message<'_> {
     Message {
         kind,
         flags: NEWEST_WINS,
@@ -89,31 +89,31 @@ fn message_bodies() -> Vec<Value> {
     let others = TARGET_OTHERS;
     vec![
         body("pose to the others", From::Client, |out| {
-            message(Kind::Pose, others, &[7; 15]).encode(out)
+            message(MessageKind::Pose, others, &[7; 15]).encode(out)
         }),
         body("voice from slot 3", From::Server, |out| {
-            message(Kind::Voice, 3, &[0x9e, 1, 0xaa]).encode(out)
+            message(MessageKind::Voice, 3, &[0x9e, 1, 0xaa]).encode(out)
         }),
         body("unreliable to a slot, no flags", From::Client, |out| {
-            Message { flags: 0, ..message(Kind::Unreliable, 17, b"hi") }.encode(out)
+            Message { flags: 0, ..message(MessageKind::Unreliable, 17, b"hi") }.encode(out)
         }),
         body("pointer, empty payload", From::Client, |out| {
-            message(Kind::Pointer, others, &[]).encode(out)
+            message(MessageKind::Pointer, others, &[]).encode(out)
         }),
         body("one-byte length at its largest", From::Client, |out| {
-            message(Kind::Unreliable, others, &[0x55; 117]).encode(out)
+            message(MessageKind::Unreliable, others, &[0x55; 117]).encode(out)
         }),
         body("two-byte length at its smallest", From::Client, |out| {
-            message(Kind::Unreliable, others, &[0x55; 118]).encode(out)
+            message(MessageKind::Unreliable, others, &[0x55; 118]).encode(out)
         }),
         body("largest payload", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0x1_0000_0001));
-            message(Kind::Unreliable, 0, &[0xee; 1_100]).encode(out)
+            message(MessageKind::Unreliable, 0, &[0xee; 1_100]).encode(out)
         }),
         body("several frames, then padding", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0xdead_beef));
-            message(Kind::Pose, 1, &[1; 33]).encode(out);
-            message(Kind::Pose, 2, &[2; 24]).encode(out);
+            message(MessageKind::Pose, 1, &[1; 33]).encode(out);
+            message(MessageKind::Pose, 2, &[2; 24]).encode(out);
             out.extend_from_slice(&[0; 9]);
         }),
         body("what follows padding is nothing", From::Server, |out| {
@@ -166,7 +166,7 @@ fn control_bodies() -> Vec<Value> {
             frame::put(out, frame::PATH_RESPONSE, &[1, 2, 3, 4, 5, 6, 7, 8])
         }),
         body("unknown type between two known", From::Client, |out| {
-            message(Kind::Voice, 1, &[2; 4]).encode(out);
+            message(MessageKind::Voice, 1, &[2; 4]).encode(out);
             frame::put(out, 0xee, &[9; 200]);
             frame::put(out, frame::KEEP_ALIVE, &[]);
         }),

@@ -5,7 +5,7 @@ use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
 use super::fields::{Fields, all, archive, case, strings, text};
-use super::{golden, hall, hex, list, rooms, state, talk, unhex};
+use super::{golden, hex, list, rooms, social, state, talk, unhex};
 
 impl Fields for Hello {
     fn fields(&self) -> Json {
@@ -43,7 +43,7 @@ impl Fields for Join {
 impl Fields for Joined {
     fn fields(&self) -> Json {
         json!({ "peer": self.peer, "slot": self.slot, "capacity": self.capacity,
-                "room_epoch": self.room_epoch, "roster_version": self.roster_version,
+                "room_instance": self.room_instance, "roster_version": self.roster_version,
                 "roster": all(&self.roster), "grant": self.grant.fields(),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "max_event": self.max_event, "ticket": hex(&self.ticket),
@@ -68,7 +68,7 @@ impl Fields for LinkGrant {
     }
 }
 
-impl Fields for Endpoint {
+impl Fields for RealtimeEndpoint {
     fn fields(&self) -> Json {
         json!({ "ip": hex(&self.ip), "port": self.port })
     }
@@ -161,7 +161,7 @@ fn roster() -> Vec<Peer> {
     ]
 }
 
-fn grant(suite: u8, flags: u8, endpoints: Vec<Endpoint>) -> LinkGrant {
+fn grant(suite: u8, flags: u8, endpoints: Vec<RealtimeEndpoint>) -> LinkGrant {
     LinkGrant {
         link_id: 0x0102_0304,
         connection_id: [1, 0x21, 0x22, 0x23, 0xa1, 0xa2, 0xa3, 0xa4],
@@ -178,7 +178,7 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         peer: 70_000,
         slot: 3,
         capacity: 400,
-        room_epoch: 0x89ab_cdef,
+        room_instance: 0x89ab_cdef,
         roster_version: 12,
         roster,
         grant,
@@ -196,10 +196,13 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
 
 fn joins() -> Vec<Json> {
     let endpoints = vec![
-        Endpoint { ip: vec![192, 0, 2, 7], port: 5056 },
-        Endpoint { ip: vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], port: 5056 },
+        RealtimeEndpoint { ip: vec![192, 0, 2, 7], port: 5056 },
+        RealtimeEndpoint {
+            ip: vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7],
+            port: 5056,
+        },
     ];
-    let here = vec![Endpoint { ip: Vec::new(), port: 5056 }];
+    let here = vec![RealtimeEndpoint { ip: Vec::new(), port: 5056 }];
     let join = Join {
         token: text("eyJhbGciOiJFZERTQSJ9.e30.c2ln"),
         ticket: Vec::new(),
@@ -298,9 +301,9 @@ fn read(schema: Schema, body: &[u8]) -> Json {
         Schema::StateUpdate => owned::<StateUpdate>(body).expect("a StateUpdate").fields(),
         Schema::Enter => owned::<Enter>(body).expect("an Enter").fields(),
         Schema::Entered => owned::<Entered>(body).expect("an Entered").fields(),
-        Schema::WatchPeople => owned::<WatchPeople>(body).expect("a WatchPeople").fields(),
+        Schema::WatchUsers => owned::<WatchUsers>(body).expect("a WatchUsers").fields(),
         Schema::SetStatus => owned::<SetStatus>(body).expect("a SetStatus").fields(),
-        Schema::People => owned::<People>(body).expect("a People").fields(),
+        Schema::UserList => owned::<UserList>(body).expect("a UserList").fields(),
         Schema::CallRequest => owned::<CallRequest>(body).expect("a CallRequest").fields(),
         Schema::CallReply => owned::<CallReply>(body).expect("a CallReply").fields(),
         Schema::CallUpdate => owned::<CallUpdate>(body).expect("a CallUpdate").fields(),
@@ -311,7 +314,7 @@ fn read(schema: Schema, body: &[u8]) -> Json {
 fn session_messages() {
     let inside =
         [joins(), roster_updates(), events(), talk::messages(), state::messages()].concat();
-    let made = [handshakes(), inside, rooms::messages(), hall::messages()].concat();
+    let made = [handshakes(), inside, rooms::messages(), social::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     for case in list(&file, "messages") {
         let bytes = unhex(&case["hex"]);

@@ -9,10 +9,10 @@ use nucleus_core::ids::SessionId;
 use nucleus_core::lobby::RoomSelection;
 use nucleus_core::room::{JoinConditions, JoinRequest, Resume, Role};
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{Root, Suite};
+use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
-    self, Code, EXPORTER_LABEL, Endpoint, Enter, GRANT_EXPORTER, Hello, Join, LinkGrant,
-    OLDEST_VERSION, Schema, VERSION, Welcome, stream,
+    self, Code, EXPORTER_LABEL, Enter, GRANT_EXPORTER, Hello, Join, LinkGrant, OLDEST_VERSION,
+    RealtimeEndpoint, Schema, VERSION, Welcome, stream,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -27,7 +27,7 @@ use super::social::{self, SocialSession};
 use super::wire::read_message;
 use crate::random::random;
 use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, outgoing};
-use crate::token::Admission;
+use crate::token::VerifiedToken;
 
 /// What the server calls itself in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
@@ -194,10 +194,10 @@ impl Joining<'_> {
     /// A place of its own, which the token admits to.
     async fn enter(&mut self, join: &Join) -> Result<(RoomHandle, SessionId), Refusal> {
         let context = self.context;
-        let (key, admission) = admit(context, join)?;
-        let name = display_name(&join.name, &admission)?;
-        let role = Role::new(admission.role.clone(), &admission.grants);
-        let Admission { user, room: admitted, .. } = &admission;
+        let (key, token) = admit(context, join)?;
+        let name = display_name(&join.name, &token)?;
+        let role = Role::new(token.role.clone(), &token.grants);
+        let VerifiedToken { user, room: admitted, .. } = &token;
         let longest_ttl = context.limits.empty_room_ttl;
         let selection = RoomSelection::new(join, user, role.rights.moderate, admitted, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;
@@ -236,7 +236,7 @@ impl Joining<'_> {
             true => self.connection.export_key(EXPORTER_LABEL, &link_id),
             false => None,
         };
-        let root = Root::new(&secret, exported.as_deref());
+        let root = RootSecret::new(&secret, exported.as_deref());
         let grant = LinkGrant {
             link_id: self.link_id,
             connection_id: [0; 8],
@@ -244,7 +244,7 @@ impl Joining<'_> {
             secret: *secret,
             suite: self.suite as u8,
             flags: if exported.is_some() { GRANT_EXPORTER } else { 0 },
-            endpoints: vec![Endpoint { ip: Vec::new(), port: self.context.realtime_port }],
+            endpoints: vec![RealtimeEndpoint { ip: Vec::new(), port: self.context.realtime_port }],
         };
         Keys { grant, root, seed }
     }
@@ -261,7 +261,7 @@ struct Newcomer {
 
 struct Keys {
     grant: LinkGrant,
-    root: Root,
+    root: RootSecret,
     seed: [u8; 32],
 }
 

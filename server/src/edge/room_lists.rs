@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nucleus_core::ids::{ProductKey, RoomPattern};
 use nucleus_core::lobby::Query;
 use nucleus_core::text;
-use nucleus_protocol::limits::MAX_APP_VERSION;
+use nucleus_protocol::limits::MAX_APPLICATION_VERSION;
 use nucleus_protocol::session::{self, Code, RoomList, WatchRooms};
 use tokio::sync::watch;
 
@@ -24,7 +24,8 @@ impl Asked {
     /// What to end the session with.
     pub(super) fn read(body: &[u8]) -> Result<Self, Code> {
         let asked = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
-        let version = text::plain(&asked.version, 0, MAX_APP_VERSION).ok_or(Code::BadState)?;
+        let version =
+            text::plain(&asked.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
         Ok(Self(asked.request, Query::new(version, asked.filters)?))
     }
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
 use nucleus_core::rate::Bucket;
-use nucleus_core::social::{Act, CallSeed, DeviceRequest, SocialInput, UserFilter, Visitor};
+use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, SocialInput, UserFilter, Visitor};
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
-    self, CallRequest, Code, Enter, Schema, SetStatus, WatchPeople, call_act, status,
+    self, CallRequest, Code, Enter, Schema, SetStatus, WatchUsers, call_act, status,
 };
 use nucleus_protocol::time::Time;
 use tokio::sync::{Semaphore, watch};
@@ -133,7 +133,8 @@ async fn read(
     let (average, burst) = (limits::SOCIAL_REQUESTS_PER_SECOND, limits::SOCIAL_REQUESTS_BURST);
     let mut rate = Bucket::new(now(), average.into(), burst.into());
     loop {
-        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_HALL_REQUEST).await {
+        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await
+        {
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
             // A client may close its half and stay.
@@ -163,7 +164,7 @@ async fn read(
 }
 
 fn cost(schema: Schema) -> u64 {
-    if matches!(schema, Schema::WatchPeople | Schema::WatchRooms) { limits::WATCH_COST } else { 1 }
+    if matches!(schema, Schema::WatchUsers | Schema::WatchRooms) { limits::WATCH_COST } else { 1 }
 }
 
 /// What a message asks for; `None` for one that does not belong here.
@@ -173,8 +174,8 @@ fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
             let SetStatus { status } = session::owned(body).ok()?;
             is_chosen(status).then_some(DeviceRequest::SetStatus(status))
         }
-        Schema::WatchPeople => {
-            let asked: WatchPeople = session::owned(body).ok()?;
+        Schema::WatchUsers => {
+            let asked: WatchUsers = session::owned(body).ok()?;
             Some(DeviceRequest::Watch(asked.request, UserFilter::new(&asked)))
         }
         Schema::CallRequest => {
@@ -190,7 +191,7 @@ fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
 }
 
 /// What a request does to a call; `None` where it breaks the limits.
-fn act(asked: &CallRequest) -> Option<Act> {
+fn act(asked: &CallRequest) -> Option<CallAct> {
     let call = asked.call;
     let names = asked.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));
     let mut users = Vec::new();
@@ -203,15 +204,15 @@ fn act(asked: &CallRequest) -> Option<Act> {
     if asked.act == call_act::START {
         let about = text::plain(&asked.text, 0, wire_limits::MAX_CALL_TEXT)?;
         let some = (1..=wire_limits::MAX_CALL_USERS).contains(&asked.users.len());
-        return some.then_some(Act::Start(users, about));
+        return some.then_some(CallAct::Start(users, about));
     }
     match (asked.act, users.pop()) {
-        (call_act::ADD, Some(user)) if users.is_empty() => Some(Act::Add(call, user)),
+        (call_act::ADD, Some(user)) if users.is_empty() => Some(CallAct::Add(call, user)),
         (_, Some(_)) => None,
-        (call_act::ACCEPT, None) => Some(Act::Accept(call)),
-        (call_act::REJECT, None) => Some(Act::Reject(call)),
-        (call_act::CANCEL, None) => Some(Act::Cancel(call)),
-        (call_act::HANG_UP, None) => Some(Act::HangUp(call)),
+        (call_act::ACCEPT, None) => Some(CallAct::Accept(call)),
+        (call_act::REJECT, None) => Some(CallAct::Reject(call)),
+        (call_act::CANCEL, None) => Some(CallAct::Cancel(call)),
+        (call_act::HANG_UP, None) => Some(CallAct::HangUp(call)),
         _ => None,
     }
 }

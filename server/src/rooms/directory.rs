@@ -92,19 +92,19 @@ impl Directory {
         room.join(join, outgoing).await.map(|session| (room, session))
     }
 
-    /// Makes a room that is by invitation and hidden, with a seat reserved for each guest.
+    /// Makes a room that is by invitation and hidden, with a seat reserved for each invited user.
     ///
     /// # Errors
     ///
-    /// [`Code::RoomExists`], [`Code::RoomFull`] (more guests than a room takes or may have), or the
+    /// [`Code::RoomExists`], [`Code::RoomFull`] (more invited users than a room takes or may have), or the
     /// code of a limit.
     pub(super) async fn open_private(
         &self,
         key: &RoomKey,
         options: RoomOptions,
     ) -> Result<RoomHandle, Code> {
-        let guests = options.guests.as_ref().map_or(0, Vec::len);
-        if guests > limits::GUESTS.min(self.registry.template.limits.room_capacity.into()) {
+        let invited = options.invited.as_ref().map_or(0, Vec::len);
+        if invited > limits::INVITED_USERS.min(self.registry.template.limits.room_capacity.into()) {
             return Err(Code::RoomFull);
         }
         let selection = Arc::new(RoomSelection::by_server(options));
@@ -118,9 +118,14 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Code::NoSuchRoom`], or [`Code::RoomFull`]: it has all the guests that a room may have.
-    pub(super) async fn guest(&self, key: &RoomKey, user: &str, invited: bool) -> Result<(), Code> {
-        self.registry.room(key).ok_or(Code::NoSuchRoom)?.guest(user, invited).await
+    /// [`Code::NoSuchRoom`], or [`Code::RoomFull`]: it has all the invited users that a room may have.
+    pub(super) async fn invite(
+        &self,
+        key: &RoomKey,
+        user: &str,
+        invited: bool,
+    ) -> Result<(), Code> {
+        self.registry.room(key).ok_or(Code::NoSuchRoom)?.invite(user, invited).await
     }
 
     /// Watches the rooms of a lobby that fit `query` and that `admitted` admits to.
@@ -163,7 +168,7 @@ impl Directory {
 mod tests {
     use nucleus_core::ids::Product;
     use nucleus_core::limits::Limits;
-    use nucleus_core::lobby::Mode;
+    use nucleus_core::lobby::JoinMode;
     use nucleus_core::room::SecondDevice;
     use nucleus_net::Clock;
     use tokio::task::JoinSet;
@@ -187,7 +192,7 @@ mod tests {
         let directory = Directory::new(registry);
         let owner = ProductKey { tenant: "acme".to_owned(), product: Product::Atom };
         let any = RoomSelection::by_server(RoomOptions::default());
-        let selection = Arc::new(RoomSelection { mode: Mode::Join, ..any });
+        let selection = Arc::new(RoomSelection { mode: JoinMode::Join, ..any });
         let mut joins = JoinSet::new();
         for _ in 0..limits.unjoined {
             let (directory, selection) = (directory.clone(), selection.clone());

@@ -15,7 +15,7 @@ pub(super) enum RoomMail {
     /// A session wants in. What follows the answer comes by the session's queues.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<SessionId, Code>>),
     /// Let a user in from now on, or no more.
-    Guest { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
+    Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
     /// An input as it is.
     Input(RoomInput),
 }

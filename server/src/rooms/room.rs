@@ -36,7 +36,7 @@ pub(super) struct RoomTask {
 pub(super) struct Requests {
     newest: u64,
     joins: HashMap<RequestId, PendingJoin>,
-    guests: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
+    invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
 }
 
 struct PendingJoin {
@@ -74,9 +74,9 @@ impl Task for RoomTask {
                 self.requests.joins.insert(request, pending);
                 RoomInput::Join { request, join }
             }
-            RoomMail::Guest { user, invited, reply } => {
+            RoomMail::Invite { user, invited, reply } => {
                 let request = self.requests.id();
-                self.requests.guests.insert(request, reply);
+                self.requests.invited.insert(request, reply);
                 RoomInput::Invite { request, user, invited }
             }
         }
@@ -90,7 +90,7 @@ impl Task for RoomTask {
             }
             RoomOutput::JoinReply { request, result } => return self.join_reply(request, result),
             RoomOutput::InvitationReply { request, result } => {
-                if let Some(reply) = self.requests.guests.remove(&request) {
+                if let Some(reply) = self.requests.invited.remove(&request) {
                     // Whoever does not wait any more does not want to know.
                     let _ = reply.send(result);
                 }

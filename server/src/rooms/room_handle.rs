@@ -54,9 +54,9 @@ impl RoomHandle {
         answer.await.unwrap_or(Err(Code::ShuttingDown))
     }
 
-    pub(super) async fn guest(&self, user: &str, invited: bool) -> Result<(), Code> {
+    pub(super) async fn invite(&self, user: &str, invited: bool) -> Result<(), Code> {
         let (reply, answer) = oneshot::channel();
-        let mail = RoomMail::Guest { user: user.to_owned(), invited, reply };
+        let mail = RoomMail::Invite { user: user.to_owned(), invited, reply };
         let _over = self.mailbox.send(mail).await;
         answer.await.unwrap_or(Err(Code::NoSuchRoom))
     }

@@ -73,7 +73,7 @@ impl Task for SocialTask {
             }
             // A room that is over says so itself, and so ends the call.
             SocialOutput::Invite { room, user, invited } => {
-                let _over = self.rooms.guest(&self.key.room(room), &user, invited).await;
+                let _over = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
             SocialOutput::Audit { call, users, ended } => {
                 let tenant = &self.key.tenant;
@@ -109,7 +109,7 @@ impl SocialTask {
     async fn open_room(&self, call: u64, room: String, users: Vec<String>) -> Result<(), Code> {
         let options = RoomOptions {
             hidden: true,
-            guests: Some(users),
+            invited: Some(users),
             empty_ttl: limits::CALL_GRACE,
             first_within: Some(limits::CALL_GRACE),
             ..RoomOptions::default()

@@ -65,8 +65,8 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     /// Product whose rooms the token is for
-    #[arg(long, value_parser = product())]
-    pub app: Product,
+    #[arg(long, alias = "app", value_parser = product())]
+    pub product: Product,
     /// Customer whose rooms they are
     #[arg(long)]
     pub tenant: String,
@@ -134,7 +134,7 @@ impl ServeArgs {
 impl From<TokenArgs> for TokenRequest {
     fn from(args: TokenArgs) -> Self {
         Self {
-            product: args.app,
+            product: args.product,
             tenant: args.tenant,
             user: args.user,
             name: args.name,
@@ -186,14 +186,15 @@ mod tests {
     #[test]
     fn tokens() {
         let line =
-            "nucleus token --app assist --tenant t --user u --room r* --role expert --ttl 2m";
+            "nucleus token --product assist --tenant t --user u --room r* --role expert --ttl 2m";
         let Ok(Command::Token(args)) = parse(line) else { panic!("refused") };
         let request = TokenRequest::from(args);
         assert_eq!((request.product, &*request.role), (Product::Assist, "expert"));
         assert_eq!(request.room.as_deref(), Some("r*"));
         assert_eq!(request.ttl, Duration::from_secs(120));
-        assert!(parse("nucleus token --app other --tenant t --user u").is_err());
-        assert!(parse("nucleus token --app atom --tenant t").is_err());
+        assert!(parse("nucleus token --app assist --tenant t --user u").is_ok(), "the older name");
+        assert!(parse("nucleus token --product other --tenant t --user u").is_err());
+        assert!(parse("nucleus token --product atom --tenant t").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use nucleus_core::ids::{Product, RoomPattern};
 use nucleus_core::limits;
 use serde_json::{Map, Value};
 
-use super::{Admission, DEFAULT_ROLE, LEEWAY_S, TokenError};
+use super::{DEFAULT_ROLE, LEEWAY_S, TokenError, VerifiedToken};
 
 /// Longest tenant, role and grant (bytes).
 pub(super) const MAX_SHORT: usize = 64;
@@ -14,11 +14,11 @@ pub(super) const MAX_LONG: usize = 128;
 pub(super) type Raw = Map<String, Value>;
 
 /// Judges every claim at `now` (seconds since 1970).
-pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<Admission, TokenError> {
+pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<VerifiedToken, TokenError> {
     check_times(claims, now)?;
     check_audience(claims, audience)?;
     let user = required_text(claims, "sub", MAX_LONG)?;
-    Ok(Admission {
+    Ok(VerifiedToken {
         name: text(claims, "name", MAX_LONG)?.unwrap_or_else(|| user.clone()),
         user,
         tenant: required_text(claims, "tenant", MAX_SHORT)?,
@@ -63,13 +63,15 @@ fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
     if named { Ok(()) } else { Err(TokenError::WrongAudience) }
 }
 
+/// The claim `product`. Tokens of web servers that were written before it had this name say `app`.
 fn product(claims: &Raw) -> Result<Product, TokenError> {
-    match claims.get("app").map(Value::as_str) {
-        None => Err(TokenError::MissingClaim("app")),
-        Some(Some("atom")) => Ok(Product::Atom),
-        Some(Some("assist")) => Ok(Product::Assist),
-        Some(_) => Err(TokenError::BadClaim("app")),
-    }
+    const BAD: TokenError = TokenError::BadClaim("product");
+    let named = match (claims.get("product"), claims.get("app")) {
+        (None, None) => return Err(TokenError::MissingClaim("product")),
+        (Some(product), Some(app)) if product != app => return Err(BAD),
+        (Some(name), _) | (None, Some(name)) => name.as_str(),
+    };
+    Product::ALL.into_iter().find(|product| named == Some(product.name())).ok_or(BAD)
 }
 
 fn room(claims: &Raw) -> Result<RoomPattern, TokenError> {

@@ -33,7 +33,6 @@ pub struct Claims {
     /// The customer whose rooms these are, 1 to 64 bytes.
     pub tenant: String,
     /// The product.
-    #[serde(rename = "app")]
     pub product: Product,
     /// A room, a prefix with `*` at its end, or absent for every room of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +59,7 @@ pub struct Claims {
 
 /// What an accepted token admits to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
+pub struct VerifiedToken {
     /// The token's subject.
     pub user: String,
     /// How to show the user: the token's `name`, or else the subject.

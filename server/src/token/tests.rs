@@ -29,7 +29,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     fn claims(&self) -> Value {
         json!({
-            "sub": "ada", "tenant": "acme", "app": "atom", "exp": NOW + 60,
+            "sub": "ada", "tenant": "acme", "product": "atom", "exp": NOW + 60,
             "aud": self.data.server_id(),
         })
     }
@@ -39,7 +39,7 @@ impl Fixture {
         encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
     }
 
-    fn verify_with(&self, key: &str, value: Value) -> Result<Admission, TokenError> {
+    fn verify_with(&self, key: &str, value: Value) -> Result<VerifiedToken, TokenError> {
         let mut claims = self.claims();
         claims[key] = value;
         self.verifier.verify(&self.sign(&claims), NOW)
@@ -62,11 +62,11 @@ fn what_is_minted_is_admitted() {
         ..TokenRequest::new(Product::Assist, "acme", "ada")
     };
     let token = f.data.minter().mint(request, NOW).unwrap();
-    let admission = f.verifier.verify(&token, NOW).unwrap();
-    assert_eq!((&*admission.user, &*admission.name), ("ada", "Ada L."));
-    assert_eq!((&*admission.tenant, admission.product), ("acme", Product::Assist));
-    assert_eq!(admission.room, RoomPattern::Prefix("lab-".to_owned()));
-    assert_eq!((&*admission.role, &*admission.grants), ("trainer", &["kick".to_owned()][..]));
+    let token = f.verifier.verify(&token, NOW).unwrap();
+    assert_eq!((&*token.user, &*token.name), ("ada", "Ada L."));
+    assert_eq!((&*token.tenant, token.product), ("acme", Product::Assist));
+    assert_eq!(token.room, RoomPattern::Prefix("lab-".to_owned()));
+    assert_eq!((&*token.role, &*token.grants), ("trainer", &["kick".to_owned()][..]));
 }
 
 #[test]
@@ -83,15 +83,15 @@ fn a_minted_token_carries_the_pin() {
 #[test]
 fn the_least_token_has_defaults() {
     let f = fixture();
-    let admission = f.verifier.verify(&f.sign(&f.claims()), NOW).unwrap();
-    assert_eq!((&*admission.name, &*admission.role), ("ada", DEFAULT_ROLE));
-    assert_eq!((admission.room, admission.grants), (RoomPattern::Any, vec![]));
+    let token = f.verifier.verify(&f.sign(&f.claims()), NOW).unwrap();
+    assert_eq!((&*token.name, &*token.role), ("ada", DEFAULT_ROLE));
+    assert_eq!((token.room, token.grants), (RoomPattern::Any, vec![]));
 }
 
 #[test]
 fn each_required_claim_is_missed_by_name() {
     let f = fixture();
-    for key in ["sub", "tenant", "app", "exp", "aud"] {
+    for key in ["sub", "tenant", "product", "exp", "aud"] {
         let mut claims = f.claims();
         claims.as_object_mut().unwrap().remove(key);
         let result = f.verifier.verify(&f.sign(&claims), NOW);
@@ -113,7 +113,8 @@ fn a_wrongly_typed_claim_is_never_absent() {
         ("iat", json!("0")),
         ("aud", json!(7)),
         ("sub", json!(7)),
-        ("app", json!("other")),
+        ("product", json!("other")),
+        ("product", json!(7)),
         ("room", json!(null)),
         ("grants", json!("kick")),
         ("grants", json!([1])),
@@ -121,6 +122,21 @@ fn a_wrongly_typed_claim_is_never_absent() {
     ] {
         assert_eq!(f.verify_with(key, value.clone()), Err(TokenError::BadClaim(key)), "{value}");
     }
+}
+
+#[test]
+fn the_product_may_be_called_app_but_not_two_things() {
+    let f = fixture();
+    let mut claims = f.claims();
+    let product = claims.as_object_mut().unwrap().remove("product").unwrap();
+    claims["app"] = product;
+    let product =
+        |claims: &Value| f.verifier.verify(&f.sign(claims), NOW).map(|token| token.product);
+    assert_eq!(product(&claims), Ok(Product::Atom));
+    claims["product"] = json!("atom");
+    assert_eq!(product(&claims), Ok(Product::Atom));
+    claims["product"] = json!("assist");
+    assert_eq!(product(&claims), Err(TokenError::BadClaim("product")));
 }
 
 #[test]
@@ -159,7 +175,7 @@ fn lengths_and_characters() {
 #[test]
 fn room_patterns() {
     let f = fixture();
-    let room = |text: &str| f.verify_with("room", json!(text)).map(|admission| admission.room);
+    let room = |text: &str| f.verify_with("room", json!(text)).map(|token| token.room);
     assert!(RoomPattern::Any.admits("x"));
     assert!(room("lab-1").unwrap().admits("lab-1") && !room("lab-1").unwrap().admits("lab-12"));
     assert!(room("lab-*").unwrap().admits("lab-12") && !room("lab-*").unwrap().admits("lob-1"));

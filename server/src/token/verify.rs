@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::claims::{self, Raw};
 use super::key::{Key, TokenKeyError};
 use super::settings::{OwnKey, Tokens};
-use super::{Admission, TokenError};
+use super::{TokenError, VerifiedToken};
 
 /// Checks join tokens against the one key and audience this server trusts.
 pub struct Verifier {
@@ -34,7 +34,7 @@ impl Verifier {
     }
 
     /// What `token` admits to at `now_unix` (seconds since 1970).
-    pub fn verify(&self, token: &str, now_unix: u64) -> Result<Admission, TokenError> {
+    pub fn verify(&self, token: &str, now_unix: u64) -> Result<VerifiedToken, TokenError> {
         if token.len() > limits::TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_core::ids::{RoomId, RoomPattern};
-use nucleus_core::lobby::{Mode, Query, RoomSelection};
+use nucleus_core::lobby::{JoinMode, Query, RoomSelection};
 use nucleus_core::room::{JoinConditions, RoomInput, RoomOptions};
 use nucleus_protocol::session::Code;
 use nucleus_sim::Address;
@@ -25,8 +25,13 @@ use nucleus_sim::seeds::for_seeds;
 const CAPACITY: u16 = 6;
 /// Few names, so that joins get in each other's way.
 const NAMES: u64 = 5;
-const MODES: [Mode; 5] =
-    [Mode::JoinOrCreate, Mode::Create, Mode::Join, Mode::Match, Mode::MatchOrCreate];
+const MODES: [JoinMode; 5] = [
+    JoinMode::JoinOrCreate,
+    JoinMode::Create,
+    JoinMode::Join,
+    JoinMode::Match,
+    JoinMode::MatchOrCreate,
+];
 
 /// The world, and what the test knows of it.
 struct Run {
@@ -169,7 +174,7 @@ impl Run {
             let free = usize::from(capacity) - taken;
             for (seats, fits) in [(free, true), (free + 1, false)] {
                 let selection = RoomSelection {
-                    mode: Mode::Match,
+                    mode: JoinMode::Match,
                     query: Query::default(),
                     admitted: RoomPattern::Exact(name.clone()),
                     seats,
@@ -208,7 +213,7 @@ impl Run {
         assert_eq!(self.world.server.rooms().count(), 0);
         assert!(self.world.rooms().is_empty(), "{:?}", self.world.rooms());
         assert!(self.world.is_over() || self.world.opened() == 0);
-        assert_eq!(self.world.server.shards[0].strays(), 0);
+        assert_eq!(self.world.server.shards[0].misdirected(), 0);
     }
 }
 

@@ -157,7 +157,7 @@ impl Real {
             let expected = Some(LinkNote { muted, groups });
             assert_eq!(links.link(ROOM, session), expected, "the link of {}", place.peer);
         }
-        assert_eq!(links.strays(), 0, "commands for links that are not there");
+        assert_eq!(links.misdirected(), 0, "commands for links that are not there");
         for (session, heard) in &told.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();

@@ -10,7 +10,7 @@ use nucleus_core::limits::Limits;
 use nucleus_core::room::RoomInput;
 use nucleus_netsim::Conditions;
 use nucleus_protocol::limits::{HEADER, LINK_ID, TAG};
-use nucleus_protocol::realtime::{Header, Kind, Message, TARGET_OTHERS};
+use nucleus_protocol::realtime::{Header, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::session::{Moderate, act};
 use nucleus_sim::client::Received;
 use nucleus_sim::seeds::for_seeds;
@@ -28,7 +28,7 @@ const STAYING: usize = 2;
 /// Messages in a datagram of `len` bytes of which `around` stand around its frames.
 fn messages_in(len: usize, around: usize) -> usize {
     let (peer, channel, key, sequence, time, flags) = Default::default();
-    let (kind, payload) = (Kind::Pose, &[0; PAYLOAD]);
+    let (kind, payload) = (MessageKind::Pose, &[0; PAYLOAD]);
     let message = Message { kind, flags, peer, channel, key, sequence, time, payload };
     (len - around) / message.encoded_len()
 }
@@ -246,11 +246,11 @@ fn churn(world: &mut World) {
         // To itself, which is refused.
         15 => {
             let slot = world.clients[one].joined.as_ref().unwrap().slot;
-            world.send(one, Kind::Pose, slot, PAYLOAD);
+            world.send(one, MessageKind::Pose, slot, PAYLOAD);
         }
         16..60 => {
             for one in awake {
-                let kind = Kind::ALL[world.rng.usize(..4)];
+                let kind = MessageKind::ALL[world.rng.usize(..4)];
                 world.send(one, kind, TARGET_OTHERS, PAYLOAD);
             }
         }

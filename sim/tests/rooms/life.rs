@@ -35,7 +35,7 @@ fn a_room_outlives_its_last_peer_with_all_it_has() {
     };
     let mut world = world_with(1, 8, options);
     let first = join(&mut world);
-    let epoch = world.clients[first].joined.as_ref().unwrap().room_epoch;
+    let epoch = world.clients[first].joined.as_ref().unwrap().room_instance;
     let state: StateSnapshot = world.room().shared_state();
     assert_eq!((state.version, state.entities[0].fields[0].value.clone()), (1, value.clone()));
     world.leave(first);
@@ -44,7 +44,7 @@ fn a_room_outlives_its_last_peer_with_all_it_has() {
     let listing = world.listing().unwrap().clone();
     assert_eq!((listing.peers, listing.fields), (0, vec![(b"level".to_vec(), value)]));
     let second = join(&mut world);
-    assert_eq!(world.clients[second].joined.as_ref().unwrap().room_epoch, epoch);
+    assert_eq!(world.clients[second].joined.as_ref().unwrap().room_instance, epoch);
     assert_eq!(world.room().shared_state().version, 1);
     world.run(Duration::from_secs(5));
     assert!(!world.is_over(), "somebody is there");
@@ -77,7 +77,7 @@ fn nobody_waits_for_a_first_join_that_does_not_come() {
     world.run(Duration::from_secs(11));
     assert!(world.is_over());
     let invited = RoomOptions {
-        guests: Some(vec!["user-0".into()]),
+        invited: Some(vec!["user-0".into()]),
         first_within: Some(Duration::from_secs(40)),
         empty_ttl: Duration::from_secs(40),
         ..RoomOptions::default()
@@ -92,9 +92,9 @@ fn nobody_waits_for_a_first_join_that_does_not_come() {
 #[test]
 fn a_room_by_invitation_is_over_when_nobody_has_one() {
     let ttl = Duration::from_secs(40);
-    let guests = Some(vec!["user-0".into(), "user-1".into()]);
+    let invited = Some(vec!["user-0".into(), "user-1".into()]);
     let options =
-        RoomOptions { guests, first_within: Some(ttl), empty_ttl: ttl, ..RoomOptions::default() };
+        RoomOptions { invited, first_within: Some(ttl), empty_ttl: ttl, ..RoomOptions::default() };
     let mut world = world_with(11, 8, options.clone());
     world.uninvite("user-0").unwrap();
     world.run(Duration::from_secs(1));
@@ -173,10 +173,10 @@ fn guests_get_in_under_churn_and_strangers_never() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut invited: HashSet<usize> = (0..4).collect();
         let (name, ttl) = (|n: usize| format!("user-{n}"), Duration::from_secs(30));
-        // One of them never comes: without any guest the room would be over.
-        let guests = Some((0..4).map(name).chain(["nobody".to_owned()]).collect());
+        // One of them never comes: without any invited user the room would be over.
+        let users = Some((0..4).map(name).chain(["nobody".to_owned()]).collect());
         let options = RoomOptions {
-            guests,
+            invited: users,
             empty_ttl: ttl,
             first_within: Some(ttl),
             ..RoomOptions::default()

@@ -6,7 +6,7 @@ use nucleus_core::limits::Limits;
 use nucleus_core::room::{Event, EventTarget, RoomInput};
 use nucleus_netsim::Conditions;
 use nucleus_protocol::groups::Group;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS, target_of_group};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::session::{Code, Lane, PIECE_CONTINUES, PIECE_MORE, throttled};
 use nucleus_sim::seeds::for_seeds;
 use nucleus_sim::{World, WorldConfig};
@@ -127,8 +127,8 @@ fn who_is_throttled_is_told() {
     for tick in 0..1_000 {
         // One talks for good, and one sends twenty poses in each step of five milliseconds.
         if tick % 4 == 0 {
-            world.send(0, Kind::Voice, TARGET_OTHERS, 60);
-            world.send(1, Kind::Voice, TARGET_OTHERS, 60);
+            world.send(0, MessageKind::Voice, TARGET_OTHERS, 60);
+            world.send(1, MessageKind::Voice, TARGET_OTHERS, 60);
         }
         (0..20).for_each(|_| world.send_pose(2));
         world.step();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_netsim::Conditions;
-use nucleus_protocol::realtime::{Kind, TARGET_OTHERS};
+use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
 use nucleus_protocol::session::{Code, MODERATOR, MUTED, SELF_MUTED, act, throttled};
 use nucleus_sim::World;
 
@@ -13,7 +13,7 @@ use super::settle;
 /// Who of the others hears a word of each of the first four.
 fn heard(world: &mut World) -> [usize; 4] {
     let before: Vec<_> = world.clients.iter().map(|c| c.messages.clone()).collect();
-    (0..4).for_each(|one| world.send(one, Kind::Voice, TARGET_OTHERS, 40));
+    (0..4).for_each(|one| world.send(one, MessageKind::Voice, TARGET_OTHERS, 40));
     settle(world);
     let from = |one: usize| {
         let peer = world.clients[one].peer.unwrap().0;
@@ -57,7 +57,7 @@ fn a_muted_user_comes_back_muted() {
     world.run(Duration::from_secs(1));
     assert_eq!(flags(&world, again), MUTED);
     let before = world.shard().counters.muted;
-    world.send(again, Kind::Voice, TARGET_OTHERS, 40);
+    world.send(again, MessageKind::Voice, TARGET_OTHERS, 40);
     settle(&mut world);
     assert_eq!(world.shard().counters.muted, before + 1);
 }

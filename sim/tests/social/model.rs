@@ -2,7 +2,7 @@
 //! the rows.
 
 use nucleus_core::ids::DeviceId;
-use nucleus_core::social::Act;
+use nucleus_core::social::CallAct;
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::{CALLS, RING_TIME};
 
@@ -143,7 +143,7 @@ impl Model {
         }
     }
 
-    pub(super) fn act(&mut self, row: usize, device: DeviceId, act: &Act, seed: u64) {
+    pub(super) fn act(&mut self, row: usize, device: DeviceId, act: &CallAct, seed: u64) {
         let at = self.heard.len();
         let result = self.judge(row, device, act, seed);
         let line = match result {
@@ -153,7 +153,13 @@ impl Model {
         self.heard.insert(at, (device, line));
     }
 
-    fn judge(&mut self, row: usize, device: DeviceId, act: &Act, seed: u64) -> Result<u64, Code> {
+    fn judge(
+        &mut self,
+        row: usize,
+        device: DeviceId,
+        act: &CallAct,
+        seed: u64,
+    ) -> Result<u64, Code> {
         let mine = self.rows[row].part.clone();
         let role = |call: u64| match &mine {
             Part::Calling(own) if *own == call => 'c',
@@ -162,7 +168,7 @@ impl Model {
             _ => '-',
         };
         match act {
-            Act::Start(users, _) => match &mine {
+            CallAct::Start(users, _) => match &mine {
                 Part::Rung { by, call, .. } if *users == [by.clone()] => {
                     self.accept(row, device, *call);
                     Ok(*call)
@@ -170,25 +176,25 @@ impl Model {
                 Part::None => self.start(row, device, users, seed),
                 _ => Err(Code::Busy),
             },
-            Act::Accept(call) | Act::Reject(call) => {
+            CallAct::Accept(call) | CallAct::Reject(call) => {
                 match (role(*call), act) {
-                    ('r', Act::Accept(_)) => self.accept(row, device, *call),
+                    ('r', CallAct::Accept(_)) => self.accept(row, device, *call),
                     ('r', _) => self.remove(row, Some(device), Code::Declined),
                     ('i', _) => return Err(Code::Answered),
                     _ => return Err(Code::NoSuchEntity),
                 }
                 Ok(*call)
             }
-            Act::Cancel(call) | Act::HangUp(call) => {
+            CallAct::Cancel(call) | CallAct::HangUp(call) => {
                 match (role(*call), act) {
                     ('c', _) => self.remove(row, Some(device), Code::Cancelled),
-                    ('i', Act::HangUp(_)) => self.remove(row, Some(device), Code::Left),
+                    ('i', CallAct::HangUp(_)) => self.remove(row, Some(device), Code::Left),
                     ('i', _) => return Err(Code::Answered),
                     _ => return Err(Code::NoSuchEntity),
                 }
                 Ok(*call)
             }
-            Act::Add(call, user) => {
+            CallAct::Add(call, user) => {
                 if role(*call) != 'i' {
                     return Err(Code::NoSuchEntity);
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nucleus_core::ids::DeviceId;
-use nucleus_core::social::{Act, DeviceRequest, SocialInput, UserFilter};
+use nucleus_core::social::{CallAct, DeviceRequest, SocialInput, UserFilter};
 use nucleus_protocol::session::{Code, status};
 use nucleus_protocol::time::Time;
 use nucleus_sim::social::SocialWorld as World;
@@ -24,7 +24,7 @@ enum Step {
     Status(usize, usize, u8),
     Start(usize, usize, Vec<usize>),
     /// Accept, reject, cancel, hang up: of which user's call.
-    Act(usize, usize, u8, usize),
+    Call(usize, usize, u8, usize),
     Add(usize, usize, usize),
     Wait(u64),
     RoomOver(usize),
@@ -47,7 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (near(), 0..DEVICES, prop::collection::btree_set(near(), 1..4))
             .prop_map(|(u, d, t)| Step::Start(u, d, t.into_iter().collect())),
         8 => (near(), 0..DEVICES, prop::sample::select(vec![0u8, 0, 0, 1, 2, 3]), near(), 0..4u8)
-            .prop_map(|(u, d, act, other, own)| Step::Act(u, d, act, if own > 0 { u } else { other })),
+            .prop_map(|(u, d, act, other, own)| Step::Call(u, d, act, if own > 0 { u } else { other })),
         3 => (near(), 0..DEVICES, user).prop_map(|(u, d, t)| Step::Add(u, d, t)),
         4 => times.prop_map(Step::Wait),
         1 => near().prop_map(Step::RoomOver),
@@ -103,7 +103,7 @@ impl Both {
             | Step::Lose(user, nth)
             | Step::Status(user, nth, _)
             | Step::Start(user, nth, _)
-            | Step::Act(user, nth, ..)
+            | Step::Call(user, nth, ..)
             | Step::Add(user, nth, _) => {
                 if let Some(device) = self.device(*user, *nth) {
                     self.at_device(*user, device, step);
@@ -129,14 +129,16 @@ impl Both {
                 row.unwrap().1 = *chosen;
                 return;
             }
-            Step::Start(_, _, users) => {
-                Act::Start(users.iter().map(|u| USERS[*u].to_owned()).collect(), "why".to_owned())
-            }
-            Step::Act(_, _, act, whose) => {
+            Step::Start(_, _, users) => CallAct::Start(
+                users.iter().map(|u| USERS[*u].to_owned()).collect(),
+                "why".to_owned(),
+            ),
+            Step::Call(_, _, act, whose) => {
                 let call = model.call_of(*whose);
-                [Act::Accept, Act::Reject, Act::Cancel, Act::HangUp][usize::from(*act)](call)
+                [CallAct::Accept, CallAct::Reject, CallAct::Cancel, CallAct::HangUp]
+                    [usize::from(*act)](call)
             }
-            Step::Add(_, _, added) => Act::Add(model.call_of(user), USERS[*added].to_owned()),
+            Step::Add(_, _, added) => CallAct::Add(model.call_of(user), USERS[*added].to_owned()),
             _ => return,
         };
         let seed = world.next_call;
@@ -152,13 +154,13 @@ impl Both {
         };
         let heard = std::mem::take(&mut self.world.notes.heard);
         assert_eq!(sorted(heard), sorted(std::mem::take(&mut self.model.heard)));
-        for (device, told) in self.world.notes.people.drain(..) {
+        for (device, told) in self.world.notes.users.drain(..) {
             assert_eq!(device, self.watcher);
             for gone in told.gone {
                 self.seen.remove(&String::from_utf8(gone).unwrap());
             }
-            for person in told.people {
-                self.seen.insert(String::from_utf8(person.user).unwrap(), person.status);
+            for user in told.users {
+                self.seen.insert(String::from_utf8(user.user).unwrap(), user.status);
             }
             assert_eq!(told.total as usize, self.seen.len());
         }
@@ -167,17 +169,17 @@ impl Both {
 
     fn invariants(&self) {
         let model = &self.model;
-        let mut guests = Vec::new();
+        let mut expected = Vec::new();
         for call in model.calls() {
             let (members, rung) = (model.members(call), model.rung(call));
             assert!(!members.is_empty() && members.len() + rung.len() >= 2, "{call}");
             let open = members.iter().filter(|m| matches!(model.rows[**m].part, Part::In(_)));
-            guests.extend(open.map(|member| USERS[*member].to_owned()));
+            expected.extend(open.map(|member| USERS[*member].to_owned()));
         }
-        let mut invited = self.world.notes.guests.clone();
+        let mut invited = self.world.notes.invited.clone();
         invited.sort();
-        guests.sort();
-        assert_eq!(invited, guests, "whoever is in a call is let into its room, and nobody else");
+        expected.sort();
+        assert_eq!(invited, expected, "whoever is in a call is let into its room, and nobody else");
         assert_eq!(self.world.notes.audits, model.calls().len());
     }
 

@@ -1,7 +1,7 @@
 //! The rules of calls, one by one.
 
 use nucleus_core::ids::RequestId;
-use nucleus_core::social::{Act, CallSeed, DeviceRequest, SocialInput, Visitor};
+use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, SocialInput, Visitor};
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::SocialWorld as World;
 
@@ -18,7 +18,7 @@ fn the_first_to_take_it_has_the_call() {
     for rung in [b, b2, c] {
         assert_eq!(heard.remove(&rung).unwrap(), ["incoming a 0 a why"]);
     }
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     let mut heard = world.heard();
     // The answer comes before what comes of it.
     assert_eq!(
@@ -29,16 +29,16 @@ fn the_first_to_take_it_has_the_call() {
     assert_eq!(heard.remove(&c).unwrap(), ["quiet 75"]);
     assert_eq!(heard.remove(&a).unwrap(), ["accepted room 0 a+b"]);
     for (late, code) in [(b2, 75), (c, 61), (a, 75)] {
-        world.act(late, Act::Accept(call));
+        world.act(late, CallAct::Accept(call));
         assert_eq!(world.hears(late), [format!("reply {code} 0")]);
     }
-    assert_eq!(world.notes.guests, ["a", "b"]);
-    world.act(b2, Act::HangUp(call));
+    assert_eq!(world.notes.invited, ["a", "b"]);
+    world.act(b2, CallAct::HangUp(call));
     let mut heard = world.heard();
     assert_eq!(heard.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
     assert_eq!(heard.remove(&b).unwrap(), ["ended 0"]);
     assert_eq!(heard.remove(&a).unwrap(), ["ended 0"]);
-    assert!(world.notes.guests.is_empty() && world.notes.audits == 0);
+    assert!(world.notes.invited.is_empty() && world.notes.audits == 0);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn who_cannot_be_called_is_passed_over() {
     assert_eq!(world.hears(c).last().unwrap(), "reply 70 0", "who is called is busy");
     world.start(a, &["c"]);
     assert_eq!(world.hears(a).last().unwrap(), "reply 70 0", "one call at a time");
-    world.act(b, Act::Reject(call));
+    world.act(b, CallAct::Reject(call));
     assert_eq!(world.hears(a), [format!("ended {DECLINED}")]);
     world.start(a, &["c"]);
     assert_eq!(world.hears(c), ["incoming a 0 a why"]);
@@ -80,7 +80,7 @@ fn a_call_rings_for_its_time_and_no_longer() {
     let call = world.start(a, &["b", "c"]);
     world.wait(10_000);
     world.heard();
-    world.act(c, Act::Reject(call));
+    world.act(c, CallAct::Reject(call));
     assert_eq!(world.hears(a), ["passed c 73"], "b is still called");
     world.wait(19_999);
     assert!(world.heard().is_empty());
@@ -92,9 +92,9 @@ fn a_call_rings_for_its_time_and_no_longer() {
     );
     let call = world.start(a, &["b"]);
     world.heard();
-    world.act(a, Act::Cancel(call));
+    world.act(a, CallAct::Cancel(call));
     assert_eq!(world.hears(b), ["quiet 74"]);
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     assert_eq!(world.hears(b), ["reply 61 0"], "too late");
 }
 
@@ -113,14 +113,14 @@ fn two_who_call_each_other_are_connected() {
     let of_b =
         ["incoming a 0 a why".into(), format!("reply 0 {call}"), "accepted room 0 a+b".into()];
     assert_eq!(heard.remove(&b).unwrap(), of_b);
-    world.act(a, Act::HangUp(call));
+    world.act(a, CallAct::HangUp(call));
     // A circle: a calls b, b calls c, c calls a. The first stands; the others are busy.
     world.heard();
     let call = world.start(a, &["b"]);
     world.start(b, &["c"]);
     world.start(c, &["a"]);
     assert_eq!(world.hears(c), ["reply 70 0"]);
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     assert_eq!(world.hears(a), ["accepted room 0 a+b"]);
 }
 
@@ -129,30 +129,30 @@ fn a_third_party_is_called_into_the_call() {
     let mut world = World::new();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|user| world.enter(user));
     let call = world.start(a, &["b"]);
-    world.act(a, Act::Add(call, "c".into()));
+    world.act(a, CallAct::Add(call, "c".into()));
     assert_eq!(world.hears(a).last().unwrap(), "reply 61 0", "nobody has taken it yet");
-    world.act(b, Act::Accept(call));
-    world.act(c, Act::Add(call, "d".into()));
+    world.act(b, CallAct::Accept(call));
+    world.act(c, CallAct::Add(call, "d".into()));
     assert_eq!(world.hears(c).last().unwrap(), "reply 61 0", "not a member");
-    world.act(b, Act::Add(call, "c".into()));
-    world.act(a, Act::Add(call, "d".into()));
+    world.act(b, CallAct::Add(call, "c".into()));
+    world.act(a, CallAct::Add(call, "d".into()));
     let heard = world.heard();
     assert_eq!(heard[&c], ["incoming b 0 a+b why"]);
-    world.act(d, Act::Reject(call));
+    world.act(d, CallAct::Reject(call));
     assert_eq!(world.hears(a), ["passed d 73"]);
-    world.act(c, Act::Accept(call));
+    world.act(c, CallAct::Accept(call));
     let heard = world.heard();
     assert_eq!(heard[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
     assert_eq!((&heard[&a], &heard[&b]), (&vec!["joined c 0".into()], &vec!["joined c 0".into()]));
-    assert_eq!(world.notes.guests, ["a", "b", "c"]);
-    world.act(a, Act::HangUp(call));
+    assert_eq!(world.notes.invited, ["a", "b", "c"]);
+    world.act(a, CallAct::HangUp(call));
     assert_eq!(world.hears(b), ["left a 0"]);
-    assert_eq!(world.notes.guests, ["b", "c"]);
+    assert_eq!(world.notes.invited, ["b", "c"]);
     // The last member waits for whom it calls, and takes him along when it goes.
-    world.act(b, Act::Add(call, "a".into()));
-    world.act(c, Act::HangUp(call));
+    world.act(b, CallAct::Add(call, "a".into()));
+    world.act(c, CallAct::HangUp(call));
     assert_eq!(world.hears(b).last().unwrap(), "left c 0");
-    world.act(b, Act::HangUp(call));
+    world.act(b, CallAct::HangUp(call));
     assert_eq!(world.hears(a).last().unwrap(), "quiet 74");
     assert_eq!(world.notes.audits, 0);
 }
@@ -162,11 +162,11 @@ fn a_call_takes_so_many() {
     let mut world = World::new();
     let [a, b] = ["a", "b"].map(|user| world.enter(user));
     let call = world.start(a, &["b"]);
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     for n in 2..=nucleus_protocol::limits::MAX_CALL_USERS {
         world.enter(&n.to_string());
         world.heard();
-        world.act(a, Act::Add(call, n.to_string()));
+        world.act(a, CallAct::Add(call, n.to_string()));
     }
     assert_eq!(world.hears(a), ["reply 22 0"]);
 }
@@ -195,7 +195,7 @@ fn who_loses_his_last_session_has_a_while() {
     assert_ne!(call, second);
     world.lose(a);
     world.wait(4_000);
-    world.act(b, Act::Accept(second));
+    world.act(b, CallAct::Accept(second));
     world.wait(25_999);
     world.heard();
     let a = world.enter("a");
@@ -213,11 +213,11 @@ fn a_call_ends_with_its_room_and_without_one() {
     world.notes.no_rooms = true;
     let call = world.start(a, &["b"]);
     world.heard();
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     assert_eq!(world.hears(a), ["ended 30"]);
     world.notes.no_rooms = false;
     let call = world.start(a, &["b"]);
-    world.act(b, Act::Accept(call));
+    world.act(b, CallAct::Accept(call));
     world.heard();
     world.post(SocialInput::RoomOver(call));
     let heard = world.heard();
@@ -251,7 +251,7 @@ fn who_starts_calls_without_end_is_refused() {
     let [a, _b] = ["a", "b"].map(|user| world.enter(user));
     let try_it = |world: &mut World| {
         let call = world.start(a, &["b"]);
-        world.act(a, Act::Cancel(call));
+        world.act(a, CallAct::Cancel(call));
         world.hears(a).concat().starts_with("reply 0")
     };
     world.heard();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use nucleus_core::ids::DeviceId;
 use nucleus_core::limits::DEVICES;
-use nucleus_core::social::{Act, DeviceRequest, UserFilter};
-use nucleus_protocol::limits::MAX_PEOPLE;
+use nucleus_core::social::{CallAct, DeviceRequest, UserFilter};
+use nucleus_protocol::limits::MAX_USER_LIST;
 use nucleus_protocol::session::{self, Code, status};
 use nucleus_sim::social::SocialWorld as World;
 
@@ -21,11 +21,11 @@ fn watch(world: &mut World, device: DeviceId, roles: &[&str], users: &[&str]) {
 /// What the device was told since the last look: users with their status, who is gone, the total.
 fn told(world: &mut World, device: DeviceId) -> Vec<(Vec<String>, Vec<String>, u32)> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let mine = world.notes.people.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
+    let mine = world.notes.users.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
     let lines = mine.map(|told| {
-        let line = |p: &session::Person| format!("{} {}", string(&p.user), p.status);
+        let line = |p: &session::UserInfo| format!("{} {}", string(&p.user), p.status);
         let gone = told.gone.iter().map(|user| string(user)).collect();
-        (told.people.iter().map(line).collect(), gone, told.total)
+        (told.users.iter().map(line).collect(), gone, told.total)
     });
     lines.collect()
 }
@@ -86,16 +86,16 @@ fn observers_see_nobody_and_call_nobody() {
     let mut world = World::new();
     let (o, a) = (world.enter_as("o", OBSERVER, status::ONLINE), world.enter("a"));
     watch(&mut world, o, &[], &[]);
-    let (_, refused) = world.notes.people.pop().unwrap();
+    let (_, refused) = world.notes.users.pop().unwrap();
     assert_eq!((refused.request, refused.code), (7, Code::Forbidden as u16));
-    assert!(refused.people.is_empty());
+    assert!(refused.users.is_empty());
     world.ask(o, DeviceRequest::Watch(8, None));
-    assert_eq!(world.notes.people.pop().unwrap().1.code, Code::BadState as u16);
+    assert_eq!(world.notes.users.pop().unwrap().1.code, Code::BadState as u16);
     world.heard();
     world.start(o, &["a"]);
     assert_eq!(world.heard().into_values().collect::<Vec<_>>(), [[format!("reply {} 0", 60)]]);
     let call = world.start(a, &["o"]);
-    world.act(o, Act::Accept(call));
+    world.act(o, CallAct::Accept(call));
     assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
 
     // Each device is what its own token says.
@@ -105,7 +105,7 @@ fn observers_see_nobody_and_call_nobody() {
         [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
     {
         watch(&mut world, device, &[], &[]);
-        assert_eq!(world.notes.people.pop().unwrap().1.code, code, "{device:?}");
+        assert_eq!(world.notes.users.pop().unwrap().1.code, code, "{device:?}");
     }
 }
 
@@ -117,13 +117,13 @@ fn a_full_view_shows_who_came_first() {
     watch(&mut world, w, &["technician"], &[]);
     told(&mut world, w);
     let devices: Vec<DeviceId> =
-        (0..MAX_PEOPLE + 20).map(|n| world.enter(&format!("u{n:04}"))).collect();
+        (0..MAX_USER_LIST + 20).map(|n| world.enter(&format!("u{n:04}"))).collect();
     let mut shown = BTreeSet::new();
     let mut look = |world: &mut World, total: usize| {
         world.wait(100);
-        for (people, gone, said) in told(world, w) {
+        for (users, gone, said) in told(world, w) {
             gone.iter().for_each(|user| assert!(shown.remove(user), "{user} was not shown"));
-            shown.extend(people.iter().map(|line| line[..5].to_owned()));
+            shown.extend(users.iter().map(|line| line[..5].to_owned()));
             assert_eq!(said as usize, total);
         }
         (shown.len(), shown.last().unwrap().clone())
@@ -170,8 +170,8 @@ fn whoever_begins_to_watch_wakes_nobody() {
             device
         })
         .collect();
-    assert_eq!(world.notes.people.len(), 1_000, "each its own view");
-    world.notes.people.clear();
+    assert_eq!(world.notes.users.len(), 1_000, "each its own view");
+    world.notes.users.clear();
     world.wait(100);
     assert_eq!(told(&mut world, devices[999]), [], "it was whole");
     assert_eq!(told(&mut world, devices[0]), [(strings(&["u0999 1"]), vec![], 2)]);
@@ -184,7 +184,7 @@ fn only_a_change_is_told() {
     let (w, a) = (world.enter("w"), world.enter("a"));
     watch(&mut world, w, &[], &[]);
     world.wait(100);
-    world.notes.people.clear();
+    world.notes.users.clear();
     world.ask(a, DeviceRequest::SetStatus(status::ONLINE));
     let second = world.enter_as("a", "", status::AWAY);
     world.leave(second);
@@ -202,10 +202,10 @@ fn many_who_watch_are_told_less_often() {
         watch(&mut world, device, &[], &["a"]);
     }
     world.wait(1_000);
-    world.notes.people.clear();
+    world.notes.users.clear();
     world.ask(a, DeviceRequest::SetStatus(status::AWAY));
     world.wait(199);
-    assert!(world.notes.people.is_empty());
+    assert!(world.notes.users.is_empty());
     world.wait(1);
-    assert_eq!(world.notes.people.len(), 2_000);
+    assert_eq!(world.notes.users.len(), 2_000);
 }

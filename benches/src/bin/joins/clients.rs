@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
-use nucleus_client::RoomWish;
+use nucleus_client::RoomSelection;
 use nucleus_client::session::{Session, SessionOptions, Trust, client_config};
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
@@ -223,7 +223,7 @@ impl Clients {
             token: self.passes.tokens[client as usize].clone(),
             room: format!("room-{}", client / ROOM_SIZE),
             name: String::new(),
-            wish: RoomWish::capacity(ROOM_SIZE as u16),
+            selection: RoomSelection::capacity(ROOM_SIZE as u16),
             agent: concat!("nucleus-joins/", env!("CARGO_PKG_VERSION")).into(),
             resume: None,
         };

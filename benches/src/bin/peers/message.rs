@@ -3,7 +3,9 @@
 
 use nucleus_protocol::realtime::frame::{MESSAGE_HEADER, NEWEST_WINS};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
-use nucleus_protocol::realtime::{Frame, Frames, Kind, MalformedFrame, Message, TARGET_OTHERS};
+use nucleus_protocol::realtime::{
+    Frame, Frames, MalformedFrame, Message, MessageKind, TARGET_OTHERS,
+};
 
 /// Bytes of a head with two hands.
 const POSE: usize = 33;
@@ -34,7 +36,7 @@ impl Claim {
         payload.extend_from_slice(&self.sender.to_le_bytes());
         payload.extend_from_slice(&self.due.to_le_bytes());
         let message = Message {
-            kind: Kind::Pose,
+            kind: MessageKind::Pose,
             flags: NEWEST_WINS,
             peer: TARGET_OTHERS,
             channel: 0,
@@ -51,7 +53,7 @@ impl Claim {
         let claim = message.payload.get(POSE..)?;
         let (sender, due) = claim.split_first_chunk()?;
         let (sender, due) = (u32::from_le_bytes(*sender), due.try_into().ok()?);
-        let ours = message.kind == Kind::Pose;
+        let ours = message.kind == MessageKind::Pose;
         ours.then_some(Claim { sender, sequence: message.sequence, due: u64::from_le_bytes(due) })
     }
 }

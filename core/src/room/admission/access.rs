@@ -8,11 +8,11 @@ use nucleus_protocol::time::Time;
 use super::options::{JoinConditions, Password};
 use crate::limits;
 
-/// Version, password and guests of a room.
+/// Version, password and invited users of a room.
 pub(super) struct Access {
     version: String,
     password: Option<Password>,
-    guests: Option<Vec<String>>,
+    invited: Option<Vec<String>>,
     /// Who guessed wrong of late, oldest first.
     guesses: VecDeque<(Time, String)>,
 }
@@ -21,9 +21,9 @@ impl Access {
     pub(super) fn new(
         version: String,
         password: Option<Password>,
-        guests: Option<Vec<String>>,
+        invited: Option<Vec<String>>,
     ) -> Self {
-        Self { version, password, guests, guesses: VecDeque::new() }
+        Self { version, password, invited, guesses: VecDeque::new() }
     }
 
     pub(super) fn has_password(&self) -> bool {
@@ -42,7 +42,7 @@ impl Access {
         user: &str,
         conditions: &JoinConditions,
     ) -> Result<(), Code> {
-        if self.guests.as_ref().is_some_and(|guests| !guests.iter().any(|guest| guest == user)) {
+        if self.invited.as_ref().is_some_and(|invited| !invited.iter().any(|other| other == user)) {
             return Err(Code::NotInvited);
         }
         if conditions.version != self.version {
@@ -67,26 +67,26 @@ impl Access {
     ///
     /// [`Code::RoomFull`]: the list is.
     pub(super) fn invite(&mut self, user: &str) -> Result<(), Code> {
-        let Some(guests) = &mut self.guests else { return Ok(()) };
-        if guests.iter().any(|guest| guest == user) {
+        let Some(invited) = &mut self.invited else { return Ok(()) };
+        if invited.iter().any(|other| other == user) {
             return Ok(());
         }
-        if guests.len() >= limits::GUESTS {
+        if invited.len() >= limits::INVITED_USERS {
             return Err(Code::RoomFull);
         }
-        guests.push(user.to_owned());
+        invited.push(user.to_owned());
         Ok(())
     }
 
     /// It is by invitation, and nobody has one.
     pub(super) fn is_for_nobody(&self) -> bool {
-        self.guests.as_ref().is_some_and(Vec::is_empty)
+        self.invited.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Lets the user in no more; who is in stays.
     pub(super) fn uninvite(&mut self, user: &str) {
-        if let Some(guests) = &mut self.guests {
-            guests.retain(|guest| guest != user);
+        if let Some(invited) = &mut self.invited {
+            invited.retain(|other| other != user);
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn only_guests_of_the_same_version_get_in() {
+    fn only_invited_users_of_the_same_version_get_in() {
         let mut access = Access::new("2".into(), None, Some(vec!["ada".into()]));
         assert_eq!(access.admit(at(0), "ada", &conditions("2", "")), Ok(()));
         assert_eq!(access.admit(at(0), "ada", &conditions("1", "")), Err(Code::Incompatible));
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(access.admit(at(0), "grace", &conditions("2", "")), Ok(()));
         access.uninvite("ada");
         assert_eq!(access.admit(at(0), "ada", &conditions("2", "")), Err(Code::NotInvited));
-        for n in 0..limits::GUESTS - 1 {
+        for n in 0..limits::INVITED_USERS - 1 {
             assert_eq!(access.invite(&n.to_string()), Ok(()));
         }
         assert_eq!(

@@ -37,10 +37,10 @@ pub(super) struct Admitted {
 
 impl Admission {
     pub(super) fn new(options: &RoomOptions) -> Self {
-        let RoomOptions { version, password, guests, locked, .. } = options;
+        let RoomOptions { version, password, invited, locked, .. } = options;
         Self {
             bans: Bans::new(*locked),
-            access: Access::new(version.clone(), *password, guests.clone()),
+            access: Access::new(version.clone(), *password, invited.clone()),
             reservations: Reservations::default(),
         }
     }
@@ -127,12 +127,12 @@ impl Room {
         self.list(now);
     }
 
-    /// Reserves a seat for each guest of a room that is made by invitation.
-    pub(super) fn reserve_for_guests(&mut self, now: Time) {
+    /// Reserves a seat for each invited user of a room that is made by invitation.
+    pub(super) fn reserve_for_invited(&mut self, now: Time) {
         let options = &self.config.options;
         let until = now + options.first_within.unwrap_or(limits::FOUNDING_TIME);
-        let guests = options.guests.iter().flatten();
-        guests.for_each(|guest| self.admission.reservations.reserve(guest, "", until));
+        let invited = options.invited.iter().flatten();
+        invited.for_each(|user| self.admission.reservations.reserve(user, "", until));
     }
 
     /// Ends the reservations whose time is over.
@@ -151,7 +151,7 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`]: there are too many guests; [`Code::ShuttingDown`]: the room is over.
+    /// [`Code::RoomFull`]: there are too many invited users; [`Code::ShuttingDown`]: the room is over.
     pub(super) fn invite(&mut self, now: Time, user: &str) -> Result<(), Code> {
         if self.ending {
             return Err(Code::ShuttingDown);

@@ -22,7 +22,7 @@ pub struct RoomOptions {
     /// It does not end because it is empty.
     pub kept: bool,
     /// Who alone gets in, each with a reserved seat; `None`: everybody.
-    pub guests: Option<Vec<String>>,
+    pub invited: Option<Vec<String>>,
     /// It outlives its last peer for so long.
     pub empty_ttl: Duration,
     /// It ends when nobody has come in this time. `None`: a join makes it, and it ends at once when

@@ -39,10 +39,10 @@ struct TwoPlanes {
 
 impl TwoPlanes {
     fn new(seed: u64, delay: u64) -> Self {
-        let end = |role| Link::new(Time::ZERO, LinkConfig { fallback: true, ..config(role) });
+        let end = |side| Link::new(Time::ZERO, LinkConfig { fallback: true, ..config(side) });
         Self {
-            client: end(Role::Client),
-            server: end(Role::Server),
+            client: end(LinkSide::Client),
+            server: end(LinkSide::Server),
             now: Time::ZERO,
             port: Port::Open,
             delay: Duration::from_millis(delay),

@@ -57,10 +57,10 @@ fn a_forged_number_does_not_move_the_window() {
 fn keys_of_another_link_and_the_own_direction_do_not_open() {
     let (mut client, mut server) = pair(PhaseLimits::default());
     let others = [
-        LinkConfig { root: Root::new(&[9; 32], None), ..config(Role::Client) },
-        LinkConfig { root: Root::new(&[4; 32], Some(&[1; 32])), ..config(Role::Client) },
-        LinkConfig { link_id: 4, ..config(Role::Client) },
-        LinkConfig { suite: Suite::ChaCha20Poly1305, ..config(Role::Client) },
+        LinkConfig { root: RootSecret::new(&[9; 32], None), ..config(LinkSide::Client) },
+        LinkConfig { root: RootSecret::new(&[4; 32], Some(&[1; 32])), ..config(LinkSide::Client) },
+        LinkConfig { link_id: 4, ..config(LinkSide::Client) },
+        LinkConfig { suite: Suite::ChaCha20Poly1305, ..config(LinkSide::Client) },
     ];
     for other in others {
         let datagram = data(&mut Link::new(Time::ZERO, other), ms(0), 1);

@@ -23,15 +23,15 @@ pub(super) fn from(port: u16) -> Path {
 pub(super) const SERVER: u16 = 5056;
 pub(super) const HOME: u16 = 1_000;
 
-pub(super) fn config(role: Role) -> LinkConfig {
+pub(super) fn config(side: LinkSide) -> LinkConfig {
     LinkConfig {
-        role,
+        side,
         link_id: 3,
         suite: Suite::Aes128Gcm,
-        root: Root::new(&[4; 32], None),
+        root: RootSecret::new(&[4; 32], None),
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
-        path: (role == Role::Client).then(|| from(SERVER)),
+        path: (side == LinkSide::Client).then(|| from(SERVER)),
         fallback: false,
         clock_epoch: 9,
         seed: [5; 32],
@@ -39,12 +39,12 @@ pub(super) fn config(role: Role) -> LinkConfig {
 }
 
 pub(super) fn pair(limits: PhaseLimits) -> (Link, Link) {
-    let end = |role| Link::with_phase_limits(Time::ZERO, config(role), limits);
-    (end(Role::Client), end(Role::Server))
+    let end = |side| Link::with_phase_limits(Time::ZERO, config(side), limits);
+    (end(LinkSide::Client), end(LinkSide::Server))
 }
 
 pub(super) fn put_message(out: &mut Vec<u8>, key: u16, payload: &[u8]) {
-    let kind = Kind::Pose;
+    let kind = MessageKind::Pose;
     Message { kind, flags: 1, peer: 0, channel: 0, key, sequence: 0, time: 0, payload }.encode(out);
 }
 
@@ -244,11 +244,11 @@ fn the_largest_message_fits_behind_every_control_frame() {
     };
     let up = largest(&mut client, ms(60_000));
     let wanted = [frame::KEEP_ALIVE, frame::CLOCK, frame::REPORT, frame::POSE];
-    assert_eq!(types(&mut Link::new(Time::ZERO, config(Role::Server)), ms(0), &up), wanted);
+    assert_eq!(types(&mut Link::new(Time::ZERO, config(LinkSide::Server)), ms(0), &up), wanted);
     assert_eq!(give(&mut server, ms(60_010), from(HOME), &up), Ok(vec![1]));
     let down = largest(&mut server, ms(60_010));
     let wanted = [frame::SEND_TIME, frame::CLOCK, frame::POSE];
-    assert_eq!(types(&mut Link::new(Time::ZERO, config(Role::Client)), ms(0), &down), wanted);
+    assert_eq!(types(&mut Link::new(Time::ZERO, config(LinkSide::Client)), ms(0), &down), wanted);
     assert_eq!(give(&mut client, ms(60_020), from(SERVER), &down), Ok(vec![1]));
     assert!(up.len() <= crate::limits::MAX_DATAGRAM && down.len() <= crate::limits::MAX_DATAGRAM);
 }
@@ -256,8 +256,8 @@ fn the_largest_message_fits_behind_every_control_frame() {
 #[test]
 fn both_suites_and_both_ids_work() {
     for suite in [Suite::Aes128Gcm, Suite::ChaCha20Poly1305] {
-        let end = |role| Link::new(Time::ZERO, LinkConfig { suite, ..config(role) });
-        let (mut client, mut server) = (end(Role::Client), end(Role::Server));
+        let end = |side| Link::new(Time::ZERO, LinkConfig { suite, ..config(side) });
+        let (mut client, mut server) = (end(LinkSide::Client), end(LinkSide::Server));
         assert_eq!(Suite::from_wire(suite as u8), Some(suite));
         let up = data(&mut client, ms(1), 1);
         assert_eq!(give(&mut server, ms(1), from(HOME), &up), Ok(vec![1]));

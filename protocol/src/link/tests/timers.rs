@@ -5,7 +5,7 @@ use crate::limits::{CLOCK_INTERVAL, REPORT_INTERVAL};
 
 /// Moments (ms) at which the client sent a frame of this type.
 fn moments(world: &World, kind: u8) -> Vec<u64> {
-    let mut reader = Link::new(Time::ZERO, config(Role::Server));
+    let mut reader = Link::new(Time::ZERO, config(LinkSide::Server));
     let mut sent = Vec::new();
     for (_, at, bytes) in world.log.iter().filter(|(up, ..)| *up) {
         if types(&mut reader, *at, bytes).contains(&kind) {
@@ -111,9 +111,9 @@ fn clocks_agree_to_half_the_jitter() {
 #[test]
 fn reports_say_what_was_received_withheld_and_how_late() {
     let mut world = World::new(1);
-    world.server.count_withheld(Kind::Voice, Withheld::Dropped, 2);
-    world.server.count_withheld(Kind::Voice, Withheld::Dropped, 3);
-    world.server.count_withheld(Kind::Pose, Withheld::Superseded, 1);
+    world.server.count_withheld(MessageKind::Voice, Withheld::Dropped, 2);
+    world.server.count_withheld(MessageKind::Voice, Withheld::Dropped, 3);
+    world.server.count_withheld(MessageKind::Pose, Withheld::Superseded, 1);
     world.run_with_traffic_until(ms(5_000));
     let report = world.server.client_report().unwrap();
     let expected = world.sent(false) as u32;
@@ -121,8 +121,8 @@ fn reports_say_what_was_received_withheld_and_how_late() {
     assert!(report.delay_min.abs_diff(20_000) <= 1_000, "{report:?}");
     assert!(report.delay_mean.abs_diff(20_000) <= 1_000, "{report:?}");
     let report = world.server_report();
-    assert_eq!(report.kinds[Kind::Voice.index()].dropped, 5);
-    assert_eq!(report.kinds[Kind::Pose.index()].superseded, 1);
+    assert_eq!(report.kinds[MessageKind::Voice.index()].dropped, 5);
+    assert_eq!(report.kinds[MessageKind::Pose.index()].superseded, 1);
     assert!(report.largest > 0 && report.received > 0);
 }
 

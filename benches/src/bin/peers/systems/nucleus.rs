@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use nucleus_client::RoomWish;
+use nucleus_client::RoomSelection;
 use nucleus_client::session::{Session, SessionEvent, SessionOptions, Trust, client_config};
 use nucleus_client::token::pin_in;
 use nucleus_loadgen::embedded::Embedded;
@@ -141,7 +141,7 @@ impl Joiner {
             token: token(&self.minter, peer)?,
             room: format!("room-{}", rooms.of(peer)),
             name: String::new(),
-            wish: RoomWish::capacity(rooms.members(rooms.of(peer)).len() as u16),
+            selection: RoomSelection::capacity(rooms.members(rooms.of(peer)).len() as u16),
             agent: concat!("nucleus-peers/", env!("CARGO_PKG_VERSION")).into(),
             resume: None,
         })

@@ -38,7 +38,7 @@ impl Status {
 
 /// Somebody who is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct UserInfo {
     /// User id from the token.
     pub user: String,
     /// Display name.
@@ -49,13 +49,13 @@ pub struct Person {
     pub status: Status,
 }
 
-impl From<nucleus_protocol::session::Person> for Person {
-    fn from(person: nucleus_protocol::session::Person) -> Self {
+impl From<nucleus_protocol::session::UserInfo> for UserInfo {
+    fn from(user: nucleus_protocol::session::UserInfo) -> Self {
         Self {
-            user: text(&person.user),
-            name: text(&person.name),
-            role: text(&person.role),
-            status: Status::from_wire(person.status),
+            user: text(&user.user),
+            name: text(&user.name),
+            role: text(&user.role),
+            status: Status::from_wire(user.status),
         }
     }
 }
@@ -65,8 +65,8 @@ impl From<nucleus_protocol::session::Person> for Person {
 /// Calls are the user's, not the device's: every device of a user hears of them. A code is `None` where
 /// this version does not know its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HallEvent {
-    /// Rooms that are watched have come, changed or gone: [`Hall::rooms`](crate::Hall::rooms) has them.
+pub enum SocialEvent {
+    /// Rooms that are watched have come, changed or gone: [`Social::rooms`](crate::Social::rooms) has them.
     Rooms {
         /// Names of those that are new or have changed.
         changed: Vec<String>,
@@ -103,7 +103,7 @@ pub enum HallEvent {
         users: Vec<String>,
     },
     /// The call is taken, and its members meet in `room`: [`connect`](crate::connect) with it. Comes
-    /// again after [`HallEvent::Returned`], with the members as they are then.
+    /// again after [`SocialEvent::Returned`], with the members as they are then.
     Accepted {
         /// The call.
         call: CallId,
@@ -150,10 +150,10 @@ pub enum HallEvent {
         /// Why; `None` also where it ended while the session was lost.
         code: Option<Code>,
     },
-    /// What changed of the people that are watched, see [`crate::Hall::people`].
-    People {
+    /// What changed of the people that are watched, see [`crate::Social::users`].
+    Users {
         /// Newcomers, and whose status changed.
-        changed: Vec<Person>,
+        changed: Vec<UserInfo>,
         /// User ids of those who are there no more.
         gone: Vec<String>,
         /// How many there are; a view shows at most 1,000.
@@ -179,24 +179,24 @@ pub enum HallEvent {
 }
 
 /// `None`: a kind of a later version's.
-pub(super) fn call_event(update: CallUpdate, here: bool) -> Option<HallEvent> {
+pub(super) fn call_event(update: CallUpdate, here: bool) -> Option<SocialEvent> {
     let call = CallId(update.call);
     let (user, name) = (text(&update.user), text(&update.name));
     let code = Code::from_number(update.code.into());
     let members = || update.members.iter().map(|member| text(member)).collect();
     Some(match update.kind {
         call_update::INCOMING => {
-            HallEvent::Incoming { call, from: user, name, text: text(&update.text) }
+            SocialEvent::Incoming { call, from: user, name, text: text(&update.text) }
         }
-        call_update::RINGING_ENDED => HallEvent::RingingEnded { call, code },
-        call_update::CALLING => HallEvent::Calling { call, users: members() },
+        call_update::RINGING_ENDED => SocialEvent::RingingEnded { call, code },
+        call_update::CALLING => SocialEvent::Calling { call, users: members() },
         call_update::ACCEPTED => {
-            HallEvent::Accepted { call, room: text(&update.room), members: members(), here }
+            SocialEvent::Accepted { call, room: text(&update.room), members: members(), here }
         }
-        call_update::JOINED => HallEvent::MemberJoined { call, user, name },
-        call_update::LEFT => HallEvent::MemberLeft { call, user, code },
-        call_update::PASSED => HallEvent::Passed { call, user, code },
-        call_update::ENDED => HallEvent::Ended { call, code },
+        call_update::JOINED => SocialEvent::MemberJoined { call, user, name },
+        call_update::LEFT => SocialEvent::MemberLeft { call, user, code },
+        call_update::PASSED => SocialEvent::Passed { call, user, code },
+        call_update::ENDED => SocialEvent::Ended { call, code },
         _ => return None,
     })
 }

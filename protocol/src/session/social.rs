@@ -83,7 +83,7 @@ pub struct Entered {
 
 /// A client wants to see who is there, in place of what it watched before.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct WatchPeople {
+pub struct WatchUsers {
     /// The client's number for it.
     pub request: u32,
     /// Whoever has one of these roles, ...
@@ -99,10 +99,10 @@ pub struct SetStatus {
     pub status: u8,
 }
 
-/// Who is there: whole in answer to [`WatchPeople`], then what changed.
+/// Who is there: whole in answer to [`WatchUsers`], then what changed.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct People {
-    /// Of the [`WatchPeople`] that it answers.
+pub struct UserList {
+    /// Of the [`WatchUsers`] that it answers.
     pub request: u32,
     /// 0, or the [`super::Code`] with which that was refused.
     pub code: u16,
@@ -111,14 +111,14 @@ pub struct People {
     /// How many there are that match, shown or not.
     pub total: u32,
     /// Newcomers, and whose status changed.
-    pub people: Vec<Person>,
+    pub users: Vec<UserInfo>,
     /// Users that are shown no more; to be applied first.
     pub gone: Vec<Vec<u8>>,
 }
 
 /// A user that can be seen.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct UserInfo {
     /// User id from the token.
     pub user: Vec<u8>,
     /// Display name.

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, Code, Entered, People, RoomList, SetStatus, WatchPeople, call_act,
+    CallReply, CallUpdate, Code, Entered, RoomList, SetStatus, UserList, WatchUsers, call_act,
     call_update, encode,
 };
 use tokio::sync::oneshot;
 
-use super::event::{HallEvent, Person, call_event, text};
+use super::event::{SocialEvent, UserInfo, call_event, text};
 use super::rooms::RoomsView;
 use super::{CallId, Status};
-use crate::session::HallSender;
+use crate::session::SocialSender;
 
 /// A request did not succeed, or it is not known whether it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HallError {
+pub enum SocialError {
     /// The server refused it: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (somebody was
     /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`],
     /// [`Code::JoinRate`] (too many calls started in a short time) or [`Code::TenantCalls`].
@@ -31,31 +31,31 @@ pub enum HallError {
     Limit(&'static str),
     /// No answer came: the session was lost with the request under way, or the application was too far
     /// behind with its events for the answer to be heard. It is not known whether it succeeded; after
-    /// [`HallEvent::Returned`] a call that goes on is told again.
+    /// [`SocialEvent::Returned`] a call that goes on is told again.
     #[error("no answer came: it is not known whether the request succeeded")]
     Interrupted,
     /// The session is lost and being taken up again; nothing was sent.
     #[error("the session is being taken up again; nothing was sent")]
     NotConnected,
     /// The hall is closed; nothing was sent.
-    #[error("the hall is closed")]
+    #[error("the social session is closed")]
     Closed,
 }
 
-pub(super) type Outcome = Result<CallId, HallError>;
+pub(super) type Outcome = Result<CallId, SocialError>;
 
 /// What the client keeps. It lasts as long as the hall, over all of its sessions.
-pub(super) struct HallState {
-    sender: Option<HallSender>,
+pub(super) struct SocialState {
+    sender: Option<SocialSender>,
     next: u32,
     under_way: HashMap<u32, UnderWay>,
     behind: bool,
     closed: bool,
     /// As the application set them last.
     pub(super) status: Status,
-    pub(super) watched: Option<WatchPeople>,
+    pub(super) watched: Option<WatchUsers>,
     pub(super) rooms: RoomsView,
-    people: BTreeMap<String, Person>,
+    users: BTreeMap<String, UserInfo>,
     /// The call that the application knows of, and whether it still rings here.
     known: Option<(u64, bool)>,
     /// The call that this device started or took.
@@ -71,7 +71,7 @@ struct UnderWay {
     act: u8,
 }
 
-impl HallState {
+impl SocialState {
     pub(super) fn new(status: Status) -> Self {
         Self {
             sender: None,
@@ -82,7 +82,7 @@ impl HallState {
             status,
             watched: None,
             rooms: RoomsView::default(),
-            people: BTreeMap::new(),
+            users: BTreeMap::new(),
             known: None,
             here: None,
             unsure: false,
@@ -93,13 +93,13 @@ impl HallState {
     pub(super) fn begin(
         &mut self,
         act: u8,
-    ) -> Result<(HallSender, u32, oneshot::Receiver<Outcome>), HallError> {
+    ) -> Result<(SocialSender, u32, oneshot::Receiver<Outcome>), SocialError> {
         if self.closed {
-            return Err(HallError::Closed);
+            return Err(SocialError::Closed);
         }
-        let sender = self.sender.clone().ok_or(HallError::NotConnected)?;
+        let sender = self.sender.clone().ok_or(SocialError::NotConnected)?;
         if self.behind {
-            return Err(HallError::Interrupted);
+            return Err(SocialError::Interrupted);
         }
         let request = self.next;
         self.next = self.next.wrapping_add(1);
@@ -109,7 +109,11 @@ impl HallState {
     }
 
     /// A session is there; what the application is to hear of the call that it knew.
-    pub(super) fn attach(&mut self, sender: HallSender, entered: &Entered) -> Option<HallEvent> {
+    pub(super) fn attach(
+        &mut self,
+        sender: SocialSender,
+        entered: &Entered,
+    ) -> Option<SocialEvent> {
         if self.closed {
             sender.close();
             return None;
@@ -120,15 +124,15 @@ impl HallState {
         ended.map(|(call, rings)| {
             let (call, code) = (CallId(call), None);
             if rings {
-                HallEvent::RingingEnded { call, code }
+                SocialEvent::RingingEnded { call, code }
             } else {
-                HallEvent::Ended { call, code }
+                SocialEvent::Ended { call, code }
             }
         })
     }
 
     /// The session that is there.
-    pub(super) fn sender(&self) -> Option<HallSender> {
+    pub(super) fn sender(&self) -> Option<SocialSender> {
         self.sender.clone()
     }
 
@@ -166,7 +170,7 @@ impl HallState {
     }
 
     /// Takes what the server says of the people.
-    pub(super) fn people(&mut self, told: People) -> Option<HallEvent> {
+    pub(super) fn users(&mut self, told: UserList) -> Option<SocialEvent> {
         if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
             tell(done, outcome(told.code, 0));
         }
@@ -174,29 +178,29 @@ impl HallState {
         if !current || told.code != 0 {
             return None;
         }
-        let changed: Vec<Person> = told.people.into_iter().map(Person::from).collect();
+        let changed: Vec<UserInfo> = told.users.into_iter().map(UserInfo::from).collect();
         let mut gone: Vec<String> = told.gone.iter().map(|user| text(user)).collect();
         if told.whole != 0 {
-            let there = |user: &String| changed.iter().any(|person| person.user == *user);
-            gone = self.people.keys().filter(|user| !there(user)).cloned().collect();
+            let there = |user: &String| changed.iter().any(|other| other.user == *user);
+            gone = self.users.keys().filter(|user| !there(user)).cloned().collect();
         }
-        gone.iter().for_each(|user| drop(self.people.remove(user)));
-        for person in &changed {
-            self.people.insert(person.user.clone(), person.clone());
+        gone.iter().for_each(|user| drop(self.users.remove(user)));
+        for user in &changed {
+            self.users.insert(user.user.clone(), user.clone());
         }
         // Who has come again is there.
-        gone.retain(|user| !self.people.contains_key(user));
-        Some(HallEvent::People { changed, gone, total: told.total })
+        gone.retain(|user| !self.users.contains_key(user));
+        Some(SocialEvent::Users { changed, gone, total: told.total })
     }
 
     /// Takes what the server says of the rooms.
-    pub(super) fn room_list(&mut self, list: RoomList) -> Option<HallEvent> {
+    pub(super) fn room_list(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.succeeded(list.request);
         self.rooms.take(list)
     }
 
     /// Takes what the server says of a call.
-    pub(super) fn call(&mut self, update: CallUpdate) -> impl Iterator<Item = HallEvent> + use<> {
+    pub(super) fn call(&mut self, update: CallUpdate) -> impl Iterator<Item = SocialEvent> + use<> {
         let call = update.call;
         let mut quiet = None;
         match update.kind {
@@ -208,7 +212,7 @@ impl HallState {
                 // It was taken while the session was lost.
                 if self.known == Some((call, true)) && self.here != Some(call) {
                     let code = Some(Code::Answered);
-                    quiet = Some(HallEvent::RingingEnded { call: CallId(call), code });
+                    quiet = Some(SocialEvent::RingingEnded { call: CallId(call), code });
                 }
                 self.known = Some((call, false));
             }
@@ -221,8 +225,8 @@ impl HallState {
     }
 
     /// The people who are watched, as far as they are there.
-    pub(super) fn everybody(&self) -> Vec<Person> {
-        self.people.values().cloned().collect()
+    pub(super) fn everybody(&self) -> Vec<UserInfo> {
+        self.users.values().cloned().collect()
     }
 
     /// This device started or took the call.
@@ -261,7 +265,7 @@ impl HallState {
     /// Nobody is to wait for an answer any more.
     fn give_up(&mut self) {
         for under_way in self.under_way.values_mut() {
-            tell(under_way.done.take(), Err(HallError::Interrupted));
+            tell(under_way.done.take(), Err(SocialError::Interrupted));
         }
     }
 
@@ -281,7 +285,7 @@ fn tell(done: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
 fn outcome(number: u16, call: u64) -> Outcome {
     match number {
         0 => Ok(CallId(call)),
-        number => Err(HallError::Refused { code: Code::from_number(number.into()), number }),
+        number => Err(SocialError::Refused { code: Code::from_number(number.into()), number }),
     }
 }
 
@@ -294,7 +298,7 @@ mod tests {
     fn a_call_is_known_until_it_is_over_for_this_device() {
         let requests = Requests::new(Status::Online);
         let mut state = requests.state();
-        let answer = |state: &mut HallState, act, code| {
+        let answer = |state: &mut SocialState, act, code| {
             let (done, _outcome) = oneshot::channel();
             state.under_way.insert(1, UnderWay { done: Some(done), act });
             state.answered(&CallReply { request: 1, code, call: 7 });
@@ -306,7 +310,7 @@ mod tests {
         assert_eq!(answer(&mut state, call_act::REJECT, 0), None);
         assert_eq!(answer(&mut state, call_act::START, 0), Some((7, false)));
         let here = state.call(update(call_update::ACCEPTED)).next();
-        assert!(matches!(here, Some(HallEvent::Accepted { here: true, .. })));
+        assert!(matches!(here, Some(SocialEvent::Accepted { here: true, .. })));
         assert_eq!(answer(&mut state, call_act::ADD, 0), Some((7, false)));
         assert_eq!(answer(&mut state, call_act::HANG_UP, 0), None);
     }
@@ -334,12 +338,12 @@ mod tests {
         reply(&requests);
         assert_eq!(requests.state().known, Some((7, false)));
         let heard: Vec<_> = requests.state().call(update(call_update::ACCEPTED)).collect();
-        assert!(matches!(heard[..], [HallEvent::Accepted { here: true, .. }]), "{heard:?}");
+        assert!(matches!(heard[..], [SocialEvent::Accepted { here: true, .. }]), "{heard:?}");
 
         // The application is behind, and hears it later.
         let mut outcome = sent(&requests, call_act::HANG_UP);
         requests.set_behind(true);
-        assert_eq!(outcome.try_recv(), Ok(Err(HallError::Interrupted)));
+        assert_eq!(outcome.try_recv(), Ok(Err(SocialError::Interrupted)));
         reply(&requests);
         assert_eq!(requests.state().known, None);
 
@@ -356,7 +360,7 @@ mod tests {
         let heard = |kind| requests.state().call(update(kind)).collect::<Vec<_>>();
         heard(call_update::CALLING);
         let accepted = heard(call_update::ACCEPTED);
-        assert!(matches!(accepted[..], [HallEvent::Accepted { here: true, .. }]), "{accepted:?}");
+        assert!(matches!(accepted[..], [SocialEvent::Accepted { here: true, .. }]), "{accepted:?}");
 
         // The accept never arrived: it still rings, and somebody else takes it.
         let requests = Requests::new(Status::Online);
@@ -366,25 +370,25 @@ mod tests {
         heard(call_update::INCOMING);
         let accepted = heard(call_update::ACCEPTED);
         let (call, code) = (CallId(7), Some(Code::Answered));
-        assert_eq!(accepted[0], HallEvent::RingingEnded { call, code }, "it must not ring on");
-        assert!(matches!(accepted[1], HallEvent::Accepted { here: false, .. }));
+        assert_eq!(accepted[0], SocialEvent::RingingEnded { call, code }, "it must not ring on");
+        assert!(matches!(accepted[1], SocialEvent::Accepted { here: false, .. }));
     }
 
     #[test]
     fn who_has_gone_and_come_again_is_not_gone() {
         let requests = Requests::new(Status::Online);
         requests.state().watched =
-            Some(WatchPeople { request: 2, roles: Vec::new(), users: Vec::new() });
-        let person = nucleus_protocol::session::Person {
+            Some(WatchUsers { request: 2, roles: Vec::new(), users: Vec::new() });
+        let user = nucleus_protocol::session::UserInfo {
             user: b"a".to_vec(),
             name: Vec::new(),
             role: Vec::new(),
             status: 1,
         };
         let gone = vec![b"a".to_vec(), b"b".to_vec()];
-        let told = People { request: 2, people: vec![person], gone, ..People::default() };
-        match requests.state().people(told) {
-            Some(HallEvent::People { gone, .. }) => assert_eq!(gone, ["b"]),
+        let told = UserList { request: 2, users: vec![user], gone, ..UserList::default() };
+        match requests.state().users(told) {
+            Some(SocialEvent::Users { gone, .. }) => assert_eq!(gone, ["b"]),
             other => panic!("{other:?}"),
         }
     }

@@ -3,22 +3,27 @@
 use std::time::Duration;
 
 use crate::support::TestServer;
-use nucleus_client::{CallId, Code, ConnectError, EnterOptions, Hall, HallEvent, JoinError, enter};
+use nucleus_client::{
+    CallId, Code, ConnectError, EnterOptions, JoinError, Social, SocialEvent, enter,
+};
 use nucleus_server::token::{Product, TokenRequest};
 
-pub(crate) async fn enter_with(server: &TestServer, token: String) -> Hall {
+pub(crate) async fn enter_with(server: &TestServer, token: String) -> Social {
     enter(EnterOptions::new(server.on.session.to_string(), token)).await.unwrap()
 }
 
-pub(crate) async fn enters(server: &TestServer, user: &str) -> Hall {
+pub(crate) async fn enters(server: &TestServer, user: &str) -> Social {
     enter_with(server, server.token(user)).await
 }
 
 /// The first event that `wanted` takes; fails when none comes in ten seconds.
-pub(crate) async fn hears<T>(hall: &Hall, mut wanted: impl FnMut(HallEvent) -> Option<T>) -> T {
+pub(crate) async fn hears<T>(
+    social: &Social,
+    mut wanted: impl FnMut(SocialEvent) -> Option<T>,
+) -> T {
     let found = async {
         loop {
-            let event = hall.next().await.expect("the hall has closed");
+            let event = social.next().await.expect("the social session has closed");
             if let Some(found) = wanted(event) {
                 return found;
             }
@@ -27,9 +32,9 @@ pub(crate) async fn hears<T>(hall: &Hall, mut wanted: impl FnMut(HallEvent) -> O
     tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
 }
 
-async fn closed(hall: &Hall) -> Option<Code> {
-    hears(hall, |event| match event {
-        HallEvent::Closed { code, .. } => Some(code),
+async fn closed(social: &Social) -> Option<Code> {
+    hears(social, |event| match event {
+        SocialEvent::Closed { code, .. } => Some(code),
         _ => None,
     })
     .await
@@ -43,7 +48,7 @@ async fn a_hall_lives_from_the_first_session_to_the_last() {
     let other = TokenRequest::new(Product::Assist, "tenant", "bo");
     let bo = enter_with(&server, server.token_with(other)).await;
     let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_halls"));
-    assert_eq!(counts(), (2.0, 2.0), "a hall is of one product");
+    assert_eq!(counts(), (2.0, 2.0), "a social session is of one product");
     ada.leave().await;
     assert_eq!(closed(&ada).await, Some(Code::Left));
     drop(bo);
@@ -91,11 +96,11 @@ async fn a_restart_is_told_and_the_session_comes_back() {
     let ada = enters(&server, "ada").await;
     let server = server.restart().await;
     let code = hears(&ada, |event| match event {
-        HallEvent::Interrupted { code, .. } => Some(code),
+        SocialEvent::Interrupted { code, .. } => Some(code),
         _ => None,
     });
     assert_eq!(code.await, Some(Code::ShuttingDown));
-    hears(&ada, |event| (event == HallEvent::Returned).then_some(())).await;
+    hears(&ada, |event| (event == SocialEvent::Returned).then_some(())).await;
     assert_eq!(server.metric("nucleus_halls"), 1.0);
 }
 
@@ -119,7 +124,7 @@ async fn who_leaves_while_the_session_is_lost_has_left() {
     let mut server = TestServer::start().await;
     let ada = enters(&server, "ada").await;
     server.stop().await.unwrap();
-    hears(&ada, |event| matches!(event, HallEvent::Interrupted { .. }).then_some(())).await;
+    hears(&ada, |event| matches!(event, SocialEvent::Interrupted { .. }).then_some(())).await;
     let start = tokio::time::Instant::now();
     ada.leave().await;
     assert_eq!(closed(&ada).await, Some(Code::Left));

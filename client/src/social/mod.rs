@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{CallRequest, Code, Entered, WatchPeople, WatchRooms, call_act};
+use nucleus_protocol::session::{CallRequest, Code, Entered, WatchRooms, WatchUsers, call_act};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::rooms::Query;
-use crate::session::HallSession;
-pub use event::{CallId, HallEvent, Person, Status};
-use follow::{Follower, HallWay};
+use crate::session::SocialSession;
+pub use event::{CallId, SocialEvent, Status, UserInfo};
+use follow::{Follower, SocialEntry};
 pub use options::{EnterOptions, enter};
 use requests::Requests;
 pub use rooms::RoomInfo;
-pub use state::HallError;
+pub use state::SocialError;
 
 /// Events handed over to the application before it takes them; more wait in the hall's task.
 const EVENTS: usize = 64;
@@ -32,16 +32,16 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// The hall of a tenant's product, a session of its own beside that of a room. Share it by reference or in
 /// an [`Arc`]: any task may act, one at a time receives. Dropping it leaves without ceremony.
 ///
-/// A lost session is taken up again by itself, see [`HallEvent::Interrupted`].
-pub struct Hall {
+/// A lost session is taken up again by itself, see [`SocialEvent::Interrupted`].
+pub struct Social {
     endpoint: quinn::Endpoint,
     requests: Arc<Requests>,
-    events: Mutex<mpsc::Receiver<HallEvent>>,
+    events: Mutex<mpsc::Receiver<SocialEvent>>,
     entered: Entered,
 }
 
-impl Hall {
-    fn open(way: HallWay, session: HallSession) -> Hall {
+impl Social {
+    fn open(way: SocialEntry, session: SocialSession) -> Social {
         let (entered, endpoint) = (session.entered().clone(), way.endpoint.clone());
         let (sender, receiver) = session.split();
         let requests = Arc::new(Requests::new(Status::from_wire(way.options.status)));
@@ -51,7 +51,7 @@ impl Hall {
         let backlog = VecDeque::new();
         let follower = Follower { way, requests: requests.clone(), receiver, events, backlog };
         tokio::spawn(follower.run());
-        Hall { endpoint, requests, events: Mutex::new(taken), entered }
+        Social { endpoint, requests, events: Mutex::new(taken), entered }
     }
 
     /// This client's user id, as the token says.
@@ -64,12 +64,12 @@ impl Hall {
         Duration::from_millis(self.entered.ring_ms.into())
     }
 
-    /// Waits for what happens next; `None` after [`HallEvent::Closed`]. Cancel-safe.
+    /// Waits for what happens next; `None` after [`SocialEvent::Closed`]. Cancel-safe.
     ///
-    /// An application has to call it again and again, even one that only wants [`Self::people`]: a
-    /// thousand events behind, nothing more is read, requests fail with [`HallError::Interrupted`], and
+    /// An application has to call it again and again, even one that only wants [`Self::users`]: a
+    /// thousand events behind, nothing more is read, requests fail with [`SocialError::Interrupted`], and
     /// the server cuts the session in the end.
-    pub async fn next(&self) -> Option<HallEvent> {
+    pub async fn next(&self) -> Option<SocialEvent> {
         self.events.lock().await.recv().await
     }
 
@@ -81,29 +81,29 @@ impl Hall {
 
     /// Watches everybody who has one of `roles` or is one of `users`, together at most 64 names; both
     /// empty: everybody. In place of what was watched before; who is there already comes as a
-    /// [`HallEvent::People`] too. Not for observers.
-    pub async fn watch_people(&self, roles: &[&str], users: &[&str]) -> Result<(), HallError> {
+    /// [`SocialEvent::Users`] too. Not for observers.
+    pub async fn watch_users(&self, roles: &[&str], users: &[&str]) -> Result<(), SocialError> {
         if roles.len() + users.len() > limits::MAX_WATCH_NAMES {
-            return Err(HallError::Limit("a view of people names at most 64 roles and users"));
+            return Err(SocialError::Limit("a view of people names at most 64 roles and users"));
         }
-        let watch = WatchPeople { request: 0, roles: names(roles)?, users: names(users)? };
+        let watch = WatchUsers { request: 0, roles: names(roles)?, users: names(users)? };
         self.requests.watch(watch).await
     }
 
     /// Those who are watched, as far as they are there, in the order of their ids.
-    pub fn people(&self) -> Vec<Person> {
-        self.requests.people()
+    pub fn users(&self) -> Vec<UserInfo> {
+        self.requests.users()
     }
 
     /// Watches the rooms of the lobby that fit, of this version of the application, in place of what was
-    /// watched before; the first list comes as a [`HallEvent::Rooms`] too. Locked rooms and those with a
+    /// watched before; the first list comes as a [`SocialEvent::Rooms`] too. Locked rooms and those with a
     /// password are shown, hidden ones are not; of more than 500 the oldest.
-    pub async fn watch_rooms(&self, version: &str, query: Query) -> Result<(), HallError> {
-        if version.len() > limits::MAX_APP_VERSION {
-            return Err(HallError::Limit("the version must have at most 32 bytes"));
+    pub async fn watch_rooms(&self, version: &str, query: Query) -> Result<(), SocialError> {
+        if version.len() > limits::MAX_APPLICATION_VERSION {
+            return Err(SocialError::Limit("the version must have at most 32 bytes"));
         }
         if let Some(problem) = query.problem() {
-            return Err(HallError::Limit(problem));
+            return Err(SocialError::Limit(problem));
         }
         let (version, filters) = (version.as_bytes().to_vec(), query.into_filters());
         self.requests.watch_rooms(WatchRooms { request: 0, version, filters }).await
@@ -115,15 +115,15 @@ impl Hall {
     }
 
     /// Calls 1 to 16 users on all of their devices; whoever takes it first has the call. `text`, at most
-    /// 256 bytes, tells them what it is about. [`HallEvent::Accepted`] or [`HallEvent::Ended`] follows.
+    /// 256 bytes, tells them what it is about. [`SocialEvent::Accepted`] or [`SocialEvent::Ended`] follows.
     ///
     /// Two who call each other at the same moment are connected: the call is then the other one's.
-    pub async fn start(&self, users: &[&str], text: &str) -> Result<CallId, HallError> {
+    pub async fn start(&self, users: &[&str], text: &str) -> Result<CallId, SocialError> {
         if users.is_empty() || users.len() > limits::MAX_CALL_USERS {
-            return Err(HallError::Limit("a call is for 1 to 16 users"));
+            return Err(SocialError::Limit("a call is for 1 to 16 users"));
         }
         if text.len() > limits::MAX_CALL_TEXT {
-            return Err(HallError::Limit("the text of a call has at most 256 bytes"));
+            return Err(SocialError::Limit("the text of a call has at most 256 bytes"));
         }
         let users = names(users)?;
         let text = text.as_bytes().to_vec();
@@ -133,9 +133,9 @@ impl Hall {
 
     /// Takes an incoming call. One that this device has taken already, because both called each other at
     /// the same moment, is taken.
-    pub async fn accept(&self, call: CallId) -> Result<(), HallError> {
+    pub async fn accept(&self, call: CallId) -> Result<(), SocialError> {
         match self.act(call, call_act::ACCEPT, Vec::new()).await {
-            Err(HallError::Refused { code: Some(Code::Answered), .. })
+            Err(SocialError::Refused { code: Some(Code::Answered), .. })
                 if self.requests.took(call) =>
             {
                 Ok(())
@@ -145,23 +145,23 @@ impl Hall {
     }
 
     /// Does not take an incoming call, on no device.
-    pub async fn reject(&self, call: CallId) -> Result<(), HallError> {
+    pub async fn reject(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::REJECT, Vec::new()).await
     }
 
     /// Takes back a call that nobody has taken yet. Too late:
     /// [`Code::Answered`](crate::Code::Answered), and the call goes on.
-    pub async fn cancel(&self, call: CallId) -> Result<(), HallError> {
+    pub async fn cancel(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::CANCEL, Vec::new()).await
     }
 
     /// Leaves a call, whether it was taken or not; with fewer than two members it ends for the rest too.
-    pub async fn hang_up(&self, call: CallId) -> Result<(), HallError> {
+    pub async fn hang_up(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::HANG_UP, Vec::new()).await
     }
 
-    /// Calls one more into a call; [`HallEvent::MemberJoined`] or [`HallEvent::Passed`] follows.
-    pub async fn add(&self, call: CallId, user: &str) -> Result<(), HallError> {
+    /// Calls one more into a call; [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`] follows.
+    pub async fn add(&self, call: CallId, user: &str) -> Result<(), SocialError> {
         self.act(call, call_act::ADD, names(&[user])?).await
     }
 
@@ -175,21 +175,21 @@ impl Hall {
         let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
     }
 
-    async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), HallError> {
+    async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), SocialError> {
         let asked = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
         self.requests.call(asked).await.map(drop)
     }
 }
 
-impl Drop for Hall {
+impl Drop for Social {
     fn drop(&mut self) {
         self.requests.close();
     }
 }
 
-fn names(names: &[&str]) -> Result<Vec<Vec<u8>>, HallError> {
+fn names(names: &[&str]) -> Result<Vec<Vec<u8>>, SocialError> {
     if names.iter().any(|name| name.is_empty() || name.len() > limits::MAX_NAME) {
-        return Err(HallError::Limit("a user or role has 1 to 128 bytes"));
+        return Err(SocialError::Limit("a user or role has 1 to 128 bytes"));
     }
     Ok(names.iter().map(|name| name.as_bytes().to_vec()).collect())
 }

@@ -8,11 +8,12 @@ use nucleus_protocol::session::Code;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::event::HallEvent;
+use super::event::SocialEvent;
 use super::requests::Requests;
 use crate::realtime::driver::unspecified;
 use crate::session::{
-    Backoff, HallMessage, HallOptions, HallReceiver, HallSession, JoinError, may_return,
+    Backoff, JoinError, SocialMessage, SocialReceiver, SocialSession, SocialSessionOptions,
+    may_return,
 };
 
 /// Events that wait for the application before the session is not read any further: a minute of a busy
@@ -20,21 +21,21 @@ use crate::session::{
 const BACKLOG: usize = 1_024;
 
 /// How the hall is reached.
-pub(super) struct HallWay {
+pub(super) struct SocialEntry {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,
-    pub(super) options: HallOptions,
+    pub(super) options: SocialSessionOptions,
     /// How long a lost session is tried again.
     pub(super) patience: Duration,
 }
 
 /// See the module.
 pub(super) struct Follower {
-    pub(super) way: HallWay,
+    pub(super) way: SocialEntry,
     pub(super) requests: Arc<Requests>,
-    pub(super) receiver: HallReceiver,
-    pub(super) events: mpsc::Sender<HallEvent>,
-    pub(super) backlog: VecDeque<HallEvent>,
+    pub(super) receiver: SocialReceiver,
+    pub(super) events: mpsc::Sender<SocialEvent>,
+    pub(super) backlog: VecDeque<SocialEvent>,
 }
 
 /// Nobody listens any more, or there is nothing left to hear.
@@ -64,19 +65,19 @@ impl Follower {
         self.take(message).await
     }
 
-    async fn take(&mut self, message: HallMessage) -> Result<(), Over> {
+    async fn take(&mut self, message: SocialMessage) -> Result<(), Over> {
         let event = match message {
-            HallMessage::CallReply(reply) => {
+            SocialMessage::CallReply(reply) => {
                 self.requests.state().answered(&reply);
                 None
             }
-            HallMessage::People(people) => self.requests.state().people(people),
-            HallMessage::Rooms(list) => self.requests.state().room_list(list),
-            HallMessage::CallUpdate(update) => {
+            SocialMessage::UserList(users) => self.requests.state().users(users),
+            SocialMessage::Rooms(list) => self.requests.state().room_list(list),
+            SocialMessage::CallUpdate(update) => {
                 self.backlog.extend(self.requests.state().call(update));
                 return Ok(());
             }
-            HallMessage::Closed { code, text } => return self.interrupted(code, text).await,
+            SocialMessage::Closed { code, text } => return self.interrupted(code, text).await,
         };
         self.backlog.extend(event);
         Ok(())
@@ -88,7 +89,7 @@ impl Follower {
         if closed || !may_return(code) || self.way.patience.is_zero() {
             return self.close(code, text).await;
         }
-        self.tell(HallEvent::Interrupted { code, text }).await?;
+        self.tell(SocialEvent::Interrupted { code, text }).await?;
         let (events, requests) = (self.events.clone(), self.requests.clone());
         let session = tokio::select! {
             session = self.enter_again() => session,
@@ -106,7 +107,7 @@ impl Follower {
 
     /// Tries until it succeeds, patience is over, or trying again cannot help. With the status that the
     /// session began with.
-    async fn enter_again(&mut self) -> Result<(HallSession, u8), JoinError> {
+    async fn enter_again(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.way.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
         let mut asked = None;
@@ -120,7 +121,8 @@ impl Follower {
             let mut options = self.way.options.clone();
             let status = self.requests.state().status.to_wire();
             options.status = status;
-            let entering = HallSession::enter(&self.way.endpoint, self.way.config.clone(), options);
+            let entering =
+                SocialSession::enter(&self.way.endpoint, self.way.config.clone(), options);
             let error = match entering.await {
                 Ok(session) => return Ok((session, status)),
                 Err(error) => error,
@@ -134,7 +136,7 @@ impl Follower {
     }
 
     /// Takes the new session in place of the lost one.
-    async fn go_on(&mut self, session: HallSession, status: u8) -> Result<(), Over> {
+    async fn go_on(&mut self, session: SocialSession, status: u8) -> Result<(), Over> {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
@@ -143,13 +145,13 @@ impl Follower {
             return self.left().await;
         }
         self.requests.say_again(&sender, status).await;
-        self.tell(HallEvent::Returned).await?;
+        self.tell(SocialEvent::Returned).await?;
         self.backlog.extend(ended);
         Ok(())
     }
 
     /// Tells the application, however long it takes.
-    async fn tell(&mut self, event: HallEvent) -> Result<(), Over> {
+    async fn tell(&mut self, event: SocialEvent) -> Result<(), Over> {
         self.backlog.push_back(event);
         for event in self.backlog.drain(..) {
             self.events.send(event).await.map_err(|_| Over)?;
@@ -165,7 +167,7 @@ impl Follower {
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
         // Nothing is under way any more, whether anybody hears of the end or not.
         self.requests.close();
-        self.tell(HallEvent::Closed { code, text }).await?;
+        self.tell(SocialEvent::Closed { code, text }).await?;
         Err(Over)
     }
 }

@@ -24,7 +24,7 @@ impl Fields for Entered {
     }
 }
 
-impl Fields for WatchPeople {
+impl Fields for WatchUsers {
     fn fields(&self) -> Json {
         json!({ "request": self.request, "roles": names(&self.roles), "users": names(&self.users) })
     }
@@ -36,14 +36,14 @@ impl Fields for SetStatus {
     }
 }
 
-impl Fields for People {
+impl Fields for UserList {
     fn fields(&self) -> Json {
         json!({ "request": self.request, "code": self.code, "whole": self.whole,
-                "total": self.total, "people": all(&self.people), "gone": names(&self.gone) })
+                "total": self.total, "users": all(&self.users), "gone": names(&self.gone) })
     }
 }
 
-impl Fields for Person {
+impl Fields for UserInfo {
     fn fields(&self) -> Json {
         json!({ "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role),
                 "status": self.status })
@@ -72,7 +72,7 @@ impl Fields for CallUpdate {
 }
 
 pub(super) fn messages() -> Vec<Json> {
-    [entering(), people(), calls()].concat()
+    [entering(), users(), calls()].concat()
 }
 
 fn entering() -> Vec<Json> {
@@ -93,23 +93,24 @@ fn entering() -> Vec<Json> {
     ]
 }
 
-fn person(user: &str, name: &str, status: u8) -> Person {
-    Person { user: text(user), name: text(name), role: text("expert"), status }
+fn user_info(user: &str, name: &str, status: u8) -> UserInfo {
+    UserInfo { user: text(user), name: text(name), role: text("expert"), status }
 }
 
-fn people() -> Vec<Json> {
-    let watch = |roles, users| WatchPeople { request: 9, roles, users };
-    let both = vec![person("u-17", "Zoë", status::ONLINE), person("u-18", "会議", status::BUSY)];
-    let whole = People { request: 9, whole: 1, total: 2, people: both, ..People::default() };
+fn users() -> Vec<Json> {
+    let watch = |roles, users| WatchUsers { request: 9, roles, users };
+    let both =
+        vec![user_info("u-17", "Zoë", status::ONLINE), user_info("u-18", "会議", status::BUSY)];
+    let whole = UserList { request: 9, whole: 1, total: 2, users: both, ..UserList::default() };
     let gone = vec![text("u-17"), Vec::new(), text("u-18")];
-    let refused = People { request: 9, code: Code::Forbidden as u16, ..People::default() };
+    let refused = UserList { request: 9, code: Code::Forbidden as u16, ..UserList::default() };
     vec![
-        archive!("watch people", watch(vec![text("expert")], vec![text("u-1"), text("u-2")])),
-        archive!("watch people, everybody", watch(Vec::new(), Vec::new())),
+        archive!("watch users", watch(vec![text("expert")], vec![text("u-1"), text("u-2")])),
+        archive!("watch users, everybody", watch(Vec::new(), Vec::new())),
         archive!("set status", SetStatus { status: status::BUSY }),
-        archive!("people, whole", whole.clone()),
-        archive!("people, changes", People { whole: 0, gone, ..whole }),
-        archive!("people, refused", refused),
+        archive!("user list, whole", whole.clone()),
+        archive!("user list, changes", UserList { whole: 0, gone, ..whole }),
+        archive!("user list, refused", refused),
     ]
 }
 

@@ -2,20 +2,20 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nucleus_protocol::session::{CallRequest, WatchPeople, WatchRooms, encode};
+use nucleus_protocol::session::{CallRequest, WatchRooms, WatchUsers, encode};
 use tokio::sync::{Notify, Semaphore};
 
-use super::event::Person;
-use super::state::{HallError, HallState, Outcome};
+use super::event::UserInfo;
+use super::state::{Outcome, SocialError, SocialState};
 use super::{CallId, Status};
-use crate::session::HallSender;
+use crate::session::SocialSender;
 
 /// Requests under way; further ones wait for their turn.
 const UNDER_WAY: usize = 16;
 
 /// Asks the server and waits for its answers. Shared by the application and the hall's task.
 pub(super) struct Requests {
-    state: Mutex<HallState>,
+    state: Mutex<SocialState>,
     places: Semaphore,
     /// Wakes the hall's task when the application has closed the hall.
     closing: Notify,
@@ -39,7 +39,7 @@ impl Drop for Forget<'_> {
 
 impl Requests {
     pub(super) fn new(status: Status) -> Self {
-        let state = Mutex::new(HallState::new(status));
+        let state = Mutex::new(SocialState::new(status));
         Self { state, places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
     }
 
@@ -53,7 +53,7 @@ impl Requests {
     }
 
     /// Watches users in place of what was watched before, and waits for the first list.
-    pub(super) async fn watch(&self, mut watch: WatchPeople) -> Result<(), HallError> {
+    pub(super) async fn watch(&self, mut watch: WatchUsers) -> Result<(), SocialError> {
         let asked = self.ask(0, |request| {
             watch.request = request;
             let message = encode(&watch);
@@ -64,7 +64,7 @@ impl Requests {
     }
 
     /// Watches rooms in place of what was watched before, and waits for the first list.
-    pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), HallError> {
+    pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), SocialError> {
         let asked = self.ask(0, |request| {
             watch.request = request;
             let message = encode(&watch);
@@ -94,13 +94,13 @@ impl Requests {
 
     /// Tells a new session what the application wants, as it is by then: it may want something else at
     /// this very moment, and what goes out last must be what it wanted last.
-    pub(super) async fn say_again(&self, sender: &HallSender, status: u8) {
+    pub(super) async fn say_again(&self, sender: &SocialSender, status: u8) {
         if self.state().status.to_wire() != status {
             // A session that is lost again says so itself, here and below.
             let _ = sender.send_with(|| self.state().status_message()).await;
         }
-        let people = || self.state().watched.as_ref().map(encode).unwrap_or_default();
-        let _ = sender.send_with(people).await;
+        let users = || self.state().watched.as_ref().map(encode).unwrap_or_default();
+        let _ = sender.send_with(users).await;
         let rooms = || self.state().rooms.question().unwrap_or_default();
         let _ = sender.send_with(rooms).await;
     }
@@ -108,7 +108,7 @@ impl Requests {
     /// Sends the message that `message` makes for a request number, and waits for the answer. `act`: one
     /// of [`call_act`](nucleus_protocol::session::call_act), or 0 for what is not about a call.
     async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
-        let _place = self.places.acquire().await.map_err(|_| HallError::Closed)?;
+        let _place = self.places.acquire().await.map_err(|_| SocialError::Closed)?;
         let (sender, request, outcome) = self.state().begin(act)?;
         let mut forget = Forget { requests: self, request, sent: false };
         let message = || {
@@ -116,16 +116,16 @@ impl Requests {
             message(request)
         };
         // The session's end is known here before the hall's task has seen it.
-        sender.send_with(message).await.map_err(|_| HallError::Interrupted)?;
-        outcome.await.unwrap_or(Err(HallError::Interrupted))
+        sender.send_with(message).await.map_err(|_| SocialError::Interrupted)?;
+        outcome.await.unwrap_or(Err(SocialError::Interrupted))
     }
 
     /// Those who are watched, as far as they are there.
-    pub(super) fn people(&self) -> Vec<Person> {
+    pub(super) fn users(&self) -> Vec<UserInfo> {
         self.state().everybody()
     }
 
-    pub(super) fn sender(&self) -> Option<HallSender> {
+    pub(super) fn sender(&self) -> Option<SocialSender> {
         self.state().sender()
     }
 
@@ -151,7 +151,7 @@ impl Requests {
         self.state().took(call)
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, HallState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, SocialState> {
         // Nobody panics while holding it, and the state is whole at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nucleus_protocol::session::{self, ROOM_LOCKED, ROOM_PASSWORD, RoomList, WatchRooms, encode};
 
-use super::event::{HallEvent, text};
+use super::event::{SocialEvent, text};
 use crate::state::Value;
 
 /// A room as the lobby shows it.
@@ -65,7 +65,7 @@ impl RoomsView {
     }
 
     /// Takes a list in, unless it answers an older question.
-    pub(super) fn take(&mut self, list: RoomList) -> Option<HallEvent> {
+    pub(super) fn take(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.watched.as_ref().filter(|watched| watched.request == list.request)?;
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|name| text(name)).collect();
@@ -78,7 +78,7 @@ impl RoomsView {
         self.rooms.extend(changed.into_iter().map(|room| (room.name.clone(), room)));
         // What is there under the same name is another room, not gone.
         gone.retain(|name| !self.rooms.contains_key(name));
-        Some(HallEvent::Rooms { changed: names, gone, total: list.total })
+        Some(SocialEvent::Rooms { changed: names, gone, total: list.total })
     }
 }
 
@@ -114,12 +114,12 @@ mod tests {
         view.take(list(3, 1, &[("a", 1), ("b", 2)], &[]));
         let event = view.take(list(3, 0, &[("b", 0), ("c", 3)], &["a", "b"]));
         let (changed, gone) = (vec!["b".to_owned(), "c".into()], vec!["a".to_owned()]);
-        assert_eq!(event, Some(HallEvent::Rooms { changed, gone, total: 7 }));
+        assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));
         assert_eq!(rooms(&view), [("b".to_owned(), 0), ("c".to_owned(), 3)]);
         // After a lost session it is told everything anew.
         let event = view.take(list(3, 1, &[("c", 4)], &[]));
         let (changed, gone) = (vec!["c".to_owned()], vec!["b".to_owned()]);
-        assert_eq!(event, Some(HallEvent::Rooms { changed, gone, total: 7 }));
+        assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));
         assert_eq!(rooms(&view), [("c".to_owned(), 4)]);
     }
 }

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::follow::HallWay;
-use super::{Hall, Status};
+use super::follow::SocialEntry;
+use super::{Social, Status};
 use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, trusted, unresolved};
 use crate::realtime::driver::unspecified;
-use crate::session::{ConnectError, HallOptions, HallSession, JoinError, Trust, client_config};
+use crate::session::{
+    ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config,
+};
 
 /// What [`enter`] needs to know.
 #[derive(Clone)]
@@ -69,8 +71,8 @@ impl EnterOptions {
         self
     }
 
-    fn at(&self, server: SocketAddr, server_name: &str) -> HallOptions {
-        HallOptions {
+    fn at(&self, server: SocketAddr, server_name: &str) -> SocialSessionOptions {
+        SocialSessionOptions {
             server,
             server_name: server_name.to_owned(),
             token: self.token.clone(),
@@ -94,17 +96,17 @@ impl fmt::Debug for EnterOptions {
 
 /// Enters the hall of the token's tenant and product; at most 10 s for each address of the server's name.
 /// Must run inside tokio.
-pub async fn enter(options: EnterOptions) -> Result<Hall, ConnectError> {
+pub async fn enter(options: EnterOptions) -> Result<Social, ConnectError> {
     let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
     let (host, port) = host_and_port(&options.server);
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
         let at = options.at(address, host);
-        match HallSession::enter(&endpoint, config.clone(), at.clone()).await {
+        match SocialSession::enter(&endpoint, config.clone(), at.clone()).await {
             Ok(session) => {
-                let way = HallWay { endpoint, config, options: at, patience: options.patience };
-                return Ok(Hall::open(way, session));
+                let way = SocialEntry { endpoint, config, options: at, patience: options.patience };
+                return Ok(Social::open(way, session));
             }
             // Another address of the same server may be reachable; it would not answer otherwise.
             Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
