@@ -19,9 +19,9 @@ CORE = "core/src"
 # All that the core may reach, directly or not: serialization, cryptography, and what derives code.
 LIBRARIES = {
     "aws-lc-rs", "aws-lc-sys", "bytecheck", "bytecheck_derive", "bytes", "hashbrown", "munge",
-    "munge_macro", "nucleus-core", "nucleus-protocol", "proc-macro2", "ptr_meta", "ptr_meta_derive",
+    "munge_macro", "nucleus-core", "nucleus-features", "nucleus-protocol", "proc-macro2", "ptr_meta", "ptr_meta_derive",
     "quote", "rancor", "rend", "rkyv", "rkyv_derive", "serde", "serde_core", "serde_derive",
-    "simdutf8", "syn", "thiserror", "thiserror-impl", "unicode-ident", "zeroize", "zeroize_derive",
+    "simdutf8", "syn", "thiserror", "thiserror-impl", "unicode-ident", "untrusted", "zeroize", "zeroize_derive",
 }
 # Names in code of what the core must not reach. Of std::sync it may have Arc, see below.
 NAMES = {

@@ -1,0 +1,51 @@
+"""Checks that every package builds its libraries with the features that the whole workspace uses.
+
+Cargo compiles a library once for each set of features. Without this, `cargo test -p nucleus-core`
+would compile again what `cargo test --workspace` has compiled. A missing feature is added to
+features/Cargo.toml.
+
+    python3 .ci/features.py
+"""
+
+import json
+import subprocess
+import sys
+
+# Dependencies of a plain build, and of a build of the tests.
+EDGES = {"build": "normal,build", "test": "normal,build,dev"}
+
+
+def libraries(edges: str, *packages: str) -> set[tuple[str, str]]:
+    """The libraries outside the workspace that a build needs, each with its features."""
+    command = ["cargo", "tree", "--locked", "--prefix", "none", "--format", "{p}\t{f}"]
+    tree = subprocess.run(
+        [*command, "--edges", edges, *packages], capture_output=True, text=True, check=True
+    ).stdout
+    lines = {line.removesuffix(" (*)") for line in tree.splitlines() if line}
+    pairs = (line.split("\t") for line in lines if "(/" not in line)
+    # A procedural macro is marked behind its name.
+    return {(name.removesuffix(" (proc-macro)"), features) for name, features in pairs}
+
+
+def members() -> list[str]:
+    """The names of the workspace's packages, without the one that only names features."""
+    command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = {package["name"] for package in json.loads(done.stdout)["packages"]}
+    return sorted(names - {"nucleus-features"})
+
+
+def main() -> int:
+    faults = []
+    for build, edges in EDGES.items():
+        everything = libraries(edges, "--workspace")
+        for member in members():
+            for library, features in sorted(libraries(edges, "-p", member) - everything):
+                used = " or ".join(f for name, f in sorted(everything) if name == library)
+                faults.append(f"{build} of {member}: {library} has [{features}], elsewhere [{used}]")
+    print("\n".join(faults) or "every package builds its libraries with the same features")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

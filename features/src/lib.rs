@@ -1,0 +1,1 @@
+//! Holds no code. Its Cargo.toml unifies the features of libraries, see there.
