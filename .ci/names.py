@@ -1,0 +1,192 @@
+"""Checks that a name means one thing, and writes the list of public types in docs/GLOSSARY.md.
+
+1. A public type of a library has its name alone in the workspace, unless FORMS says that the types
+   of one name are one thing in several forms.
+2. Within one library, program or test no two types have one name.
+3. The methods of a type stand in at most three files.
+4. Retired words (see docs/GLOSSARY.md, "Retired words") do not come back in names of code.
+5. docs/GLOSSARY.md lists the public types as they are.
+
+    python3 .ci/names.py              checks the workspace in the working directory
+    python3 .ci/names.py --write      writes the list first
+    python3 .ci/names.py --self-test  checks this check
+"""
+
+import collections
+import dataclasses
+import pathlib
+import re
+import subprocess
+import sys
+
+import rust_modules
+
+GLOSSARY = "docs/GLOSSARY.md"
+BEGIN = "<!-- public types: written by .ci/names.py --write -->\n"
+MAX_FILES = 3
+# One thing in several forms: archived on the wire, checked in the rules, typed in the client.
+FORMS = {
+    "Audit": "an act of moderation that was done: on the wire, and as the client hands it on",
+}
+# Alternatives of one type for two systems.
+SYSTEMS = ("net/src/portable.rs",)
+RETIRED = {
+    "hall", "halls", "wish", "wishes", "stray", "strays", "intake", "guest", "guests", "books",
+    "floor", "voices",
+}
+ITEM = re.compile(r"( *)(pub(?:\([^)]*\))? )?(struct|enum|union|trait|type) (\w+)")
+IMPL = re.compile(r"impl(?:<.*?>)? (\w+)(?:<.*>)? \{")
+WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+@dataclasses.dataclass
+class Type:
+    """A definition: where it is, whether other crates may see it, and the first line about it."""
+
+    name: str
+    file: str
+    public: bool
+    about: str
+
+
+def namespace(file: str) -> str:
+    """The library, program or test that a file belongs to."""
+    parts = file.split("/")
+    if "bin" in parts:
+        return "/".join(parts[: parts.index("bin") + 2])
+    if parts[1] == "src":
+        return parts[0]
+    return "/".join([parts[0], parts[1], *parts[2:3]]).removesuffix(".rs")
+
+
+def first_sentence(lines: list[str], at: int) -> str:
+    """The first sentence of the doc comment above a line."""
+    about = []
+    for line in reversed(lines[:at]):
+        text = line.strip()
+        if text.startswith("///"):
+            about.insert(0, text.removeprefix("///").strip())
+        elif not text.startswith(("#[", ")]")):
+            break
+    text = " ".join(" ".join(about).split("  ")[0].split())
+    end = re.search(r"(?<!e\.g)(?<!i\.e)[.:](?= |$)", text)
+    text = (text[: end.start()] if end else text) + "."
+    return re.sub(r"\[(`[^`]*`)\](\([^)]*\))?", r"\1", text).replace("|", "\\|")
+
+
+def types_in(file: str, text: str) -> list[Type]:
+    """The types that a file defines, without the associated types of traits."""
+    lines = text.splitlines()
+    found = []
+    for at, line in enumerate(lines):
+        match = ITEM.match(line)
+        if match and not (match[3] == "type" and match[1]):
+            public = match[2] == "pub " and not match[1]
+            found.append(Type(match[4], file, public, first_sentence(lines, at)))
+    return found
+
+
+def is_library(file: str) -> bool:
+    return namespace(file).count("/") == 0 and not re.search(r"/tests?(/|\.rs)", file)
+
+
+def twice(types: list[Type]) -> list[str]:
+    """Rules 1 and 2."""
+    faults = []
+    by_name = collections.defaultdict(list)
+    for one in types:
+        if one.file not in SYSTEMS:
+            by_name[one.name].append(one)
+    for name, all_of in sorted(by_name.items()):
+        public = [one for one in all_of if one.public and is_library(one.file)]
+        if len(public) > 1 and name not in FORMS:
+            faults.append(f"{name} is public in {', '.join(one.file for one in public)}")
+        places = collections.Counter(namespace(one.file) for one in all_of)
+        for place in (place for place, count in places.items() if count > 1):
+            files = [one.file for one in all_of if namespace(one.file) == place]
+            faults.append(f"{name} stands {len(files)} times in {place}: {', '.join(files)}")
+    return faults
+
+
+def spread(sources: dict[str, str]) -> list[str]:
+    """Rule 3."""
+    files = collections.defaultdict(set)
+    for file, text in sources.items():
+        for line in text.splitlines():
+            if match := IMPL.match(line):
+                files[namespace(file), match[1]].add(file)
+    return [
+        f"{place}: the methods of {name} stand in {len(where)} files: {', '.join(sorted(where))}"
+        for (place, name), where in sorted(files.items())
+        if len(where) > MAX_FILES
+    ]
+
+
+def retired(sources: dict[str, str]) -> list[str]:
+    """Rule 4. `x.floor()` is a method of numbers."""
+    faults = []
+    for file, text in sources.items():
+        tokens = rust_modules.tokens_of(text)
+        for before, token in zip([None, *tokens], tokens):
+            if token.kind != "ident" or (before and before.text == "." and token.text == "floor"):
+                continue
+            for word in {word.lower() for word in WORD.findall(token.text)} & RETIRED:
+                faults.append(f"{file}:{token.line}: {token.text} has the retired word '{word}'")
+    return faults
+
+
+def listing(types: list[Type]) -> str:
+    """The table of public types."""
+    rows = sorted({(one.name, namespace(one.file), one.about) for one in types if one.public and is_library(one.file)})
+    table = [f"| `{name}` | {crate} | {about} |" for name, crate, about in rows]
+    return "\n".join(["| type | crate | what it is |", "|---|---|---|", *table]) + "\n"
+
+
+def faults_of(sources: dict[str, str], glossary: str) -> list[str]:
+    types = [one for file, text in sources.items() for one in types_in(file, text)]
+    faults = twice(types) + spread(sources) + retired(sources)
+    if glossary.partition(BEGIN)[2].strip() != listing(types).strip():
+        faults.append(f"{GLOSSARY} does not list the public types as they are: run it with --write")
+    return faults
+
+
+def self_test() -> int:
+    """Each rule finds a fault that is planted, and nothing else."""
+    good = {"core/src/a.rs": "/// A room. More.\npub struct Room;\nimpl Room {\n}\n"}
+    types = [one for file, text in good.items() for one in types_in(file, text)]
+    glossary = BEGIN + listing(types)
+    assert "| `Room` | core | A room. |" in glossary, glossary
+    assert faults_of(good, glossary) == []
+    many = {f"core/src/{n}.rs": "impl Room {\n}\n" for n in "bcd"}
+    for planted, words in (
+        ({"client/src/b.rs": "pub struct Room;"}, "is public in"),
+        ({"core/src/b.rs": "struct Room;"}, "stands 2 times"),
+        (many, "stand in 4 files"),
+        ({"core/src/b.rs": "fn hall_of(guestHouse: u8) {}"}, "retired word 'hall'"),
+        ({"core/src/b.rs": "pub struct Seat;"}, "does not list"),
+    ):
+        found = faults_of(good | planted, glossary)
+        assert any(words in fault for fault in found), (planted, found)
+    assert faults_of(good | {"core/src/b.rs": "fn f(x: f64) { x.floor(); }"}, glossary) == []
+    print("the check finds what is planted")
+    return 0
+
+
+def main() -> int:
+    if "--self-test" in sys.argv:
+        return self_test()
+    command = ["git", "ls-files", "*.rs"]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    sources = {file: pathlib.Path(file).read_text(encoding="utf-8") for file in files}
+    path = pathlib.Path(GLOSSARY)
+    if "--write" in sys.argv:
+        types = [one for file, text in sources.items() for one in types_in(file, text)]
+        head = path.read_text(encoding="utf-8").partition(BEGIN)[0]
+        path.write_text(head + BEGIN + listing(types), encoding="utf-8")
+    faults = faults_of(sources, path.read_text(encoding="utf-8"))
+    print("\n".join(faults) or f"the names of {len(sources)} files mean one thing each")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
