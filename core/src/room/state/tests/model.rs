@@ -11,36 +11,36 @@ use nucleus_protocol::session::{
 use super::Rights;
 
 /// The room's peers: number, whether they are present.
-pub(super) type Present = BTreeMap<u32, bool>;
+pub(super) type PresentPeers = BTreeMap<u32, bool>;
 
 #[derive(Clone, Default)]
-pub(super) struct Model {
+pub(super) struct StateModel {
     pub(super) version: u64,
     chosen: u32,
-    objects: Vec<Object>,
-    fields: Vec<Row>,
+    objects: Vec<ModelObject>,
+    fields: Vec<ModelField>,
 }
 
 #[derive(Clone)]
-struct Object {
+struct ModelObject {
     id: u64,
     owner: u32,
     mode: u8,
 }
 
 #[derive(Clone)]
-struct Row {
+struct ModelField {
     entity: (u8, u64),
     key: Vec<u8>,
     value: Value,
     version: u64,
 }
 
-impl Model {
+impl StateModel {
     pub(super) fn request(
         &mut self,
         (actor, rights): (u32, Rights),
-        present: &Present,
+        present: &PresentPeers,
         operations: &[Operation],
     ) -> Result<(), (Code, u16)> {
         let mut copy = self.clone();
@@ -58,7 +58,7 @@ impl Model {
     /// Whether the end of this peer's place changes anything.
     pub(super) fn leave(&mut self, peer: u32) -> bool {
         let before = (self.objects.len(), self.fields.len());
-        let with_room = |o: &Object| o.mode >= mode::WITH_ROOM;
+        let with_room = |o: &ModelObject| o.mode >= mode::WITH_ROOM;
         let kept = self.objects.iter_mut().filter(|o| o.owner == peer && with_room(o));
         let handed_on = kept.map(|o| o.owner = 0).count();
         self.objects.retain(|o| o.owner != peer);
@@ -91,7 +91,7 @@ impl Model {
         self.version += 1;
     }
 
-    pub(super) fn host(&self, present: &Present) -> u32 {
+    pub(super) fn host(&self, present: &PresentPeers) -> u32 {
         if present.get(&self.chosen) == Some(&true) {
             return self.chosen;
         }
@@ -107,7 +107,7 @@ impl Model {
         }
         let mut fields = self.fields.clone();
         fields.sort_by(|a, b| a.key.cmp(&b.key));
-        for Row { entity: id, key, value, version } in fields {
+        for ModelField { entity: id, key, value, version } in fields {
             let entity = entities.entry(id).or_insert_with(|| entity(id, 0, 0));
             entity.fields.push(Field { key, value, version });
         }
@@ -119,7 +119,7 @@ impl Model {
         &self,
         actor: u32,
         rights: Rights,
-        present: &Present,
+        present: &PresentPeers,
         asked: &Operation,
     ) -> Option<Code> {
         let object = self.objects.iter().find(|o| o.id == asked.id);
@@ -188,7 +188,7 @@ impl Model {
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, code)| code)
     }
 
-    fn row(&self, asked: &Operation) -> Option<&Row> {
+    fn row(&self, asked: &Operation) -> Option<&ModelField> {
         let entity = (asked.scope, asked.id);
         self.fields.iter().find(|row| row.entity == entity && row.key == asked.key)
     }
@@ -200,10 +200,12 @@ impl Model {
                 self.fields.retain(|f| f.entity != entity || f.key != asked.key);
                 if asked.value.kind != value::NONE {
                     let (key, value) = (asked.key.clone(), asked.value.clone());
-                    self.fields.push(Row { entity, key, value, version: self.version });
+                    self.fields.push(ModelField { entity, key, value, version: self.version });
                 }
             }
-            operation::CREATE => self.objects.push(Object { id, owner: actor, mode: asked.mode }),
+            operation::CREATE => {
+                self.objects.push(ModelObject { id, owner: actor, mode: asked.mode })
+            }
             operation::DELETE => {
                 self.objects.retain(|o| o.id != id);
                 self.fields.retain(|f| f.entity != entity);

@@ -2,7 +2,7 @@
 
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope};
 
-use super::model::Model;
+use super::model::StateModel;
 use super::*;
 
 /// Thousands of seeds; `NUCLEUS_SEEDS=100000` runs more of them, `NUCLEUS_SEED=17` one.
@@ -21,56 +21,57 @@ fn the_state_is_what_the_model_says() {
 
 fn against_the_model(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut table, mut model) = (Table::new(), Model::default());
+    let (mut fixture, mut model) = (StateFixture::new(), StateModel::default());
     let mut newest = 3;
     for step in 0..60 {
         if step == 30 {
             // Everybody has come anew.
-            table.replica = Replica::new(table.state.snapshot());
+            fixture.replica = Replica::new(fixture.state.snapshot());
         }
-        let peers: Vec<u32> = table.present.keys().copied().collect();
+        let peers: Vec<u32> = fixture.present.keys().copied().collect();
         match rng.u32(..22) {
             0 => {
                 newest += 1;
-                table.present.insert(newest, true);
+                fixture.present.insert(newest, true);
             }
             1 if !peers.is_empty() => {
                 let peer = peers[rng.usize(..peers.len())];
-                assert_eq!(table.leave(peer).is_some(), model.leave(peer));
+                assert_eq!(fixture.leave(peer).is_some(), model.leave(peer));
             }
             // Lost or away, and back: neither costs anybody anything but being the host.
             2..4 if !peers.is_empty() => {
-                table.present.insert(peers[rng.usize(..peers.len())], rng.bool());
+                fixture.present.insert(peers[rng.usize(..peers.len())], rng.bool());
             }
             20 if !peers.is_empty() => {
                 let by = peers[rng.usize(..peers.len())];
                 model.clear();
-                if let Some(update) = table.state.clear(by) {
-                    table.replica.apply(update);
+                if let Some(update) = fixture.state.clear(by) {
+                    fixture.replica.apply(update);
                 }
             }
             21 if !peers.is_empty() => {
                 let host = peers[rng.usize(..peers.len())];
                 model.choose(host);
-                let update = table.state.choose_host(host, host);
-                table.replica.apply(update);
+                let update = fixture.state.choose_host(host, host);
+                fixture.replica.apply(update);
             }
             _ if !peers.is_empty() => {
                 let actor = peers[rng.usize(..peers.len())];
                 let rights = rights_of(actor);
                 let count = rng.usize(1..5);
                 let asked: Vec<_> = (0..count).map(|_| random(&mut rng, actor, newest)).collect();
-                let present = table.present.clone();
+                let present = fixture.present.clone();
                 let expected = model.request((actor, rights), &present, &asked);
-                let got = table.ask(actor, rights, asked.clone()).map_err(|r| (r.code, r.failed));
+                let got =
+                    fixture.request(actor, rights, asked.clone()).map_err(|r| (r.code, r.failed));
                 assert_eq!(got, expected, "{actor} asked for {asked:?}");
             }
             _ => {}
         }
-        assert_eq!(table.state.host(&table.present), model.host(&table.present));
+        assert_eq!(fixture.state.host(&fixture.present), model.host(&fixture.present));
     }
-    assert_eq!(table.state.snapshot(), model.snapshot());
-    table.check();
+    assert_eq!(fixture.state.snapshot(), model.snapshot());
+    fixture.check();
 }
 
 fn rights_of(peer: u32) -> Rights {
