@@ -43,14 +43,14 @@ pub enum RoomInput {
         /// The peer's session.
         from: SessionId,
         /// All groups of the peer from now on.
-        asked: Subscribe,
+        request: Subscribe,
     },
     /// Requests an act of moderation.
     Moderate {
         /// The requester.
         from: SessionId,
         /// The act and its target.
-        asked: Moderate,
+        request: Moderate,
     },
     /// Invites a user into a room by invitation, with a reserved seat if one is left. Or takes an
     /// invitation back, and the reserved seat with it; the user stays if it has joined. The reply is

@@ -134,8 +134,8 @@ impl Machine for Room {
             RoomInput::SessionLost(session) => self.handle_session_lost(now, session),
             RoomInput::Event { from, event } => self.handle_event(now, from, event),
             RoomInput::State { from, request } => self.handle_state_request(now, from, request),
-            RoomInput::Subscribe { from, asked } => self.handle_subscribe(from, &asked),
-            RoomInput::Moderate { from, asked } => self.handle_moderation(now, from, &asked),
+            RoomInput::Subscribe { from, request } => self.handle_subscribe(from, &request),
+            RoomInput::Moderate { from, request } => self.handle_moderation(now, from, &request),
             RoomInput::Invite { request, user, invited } => {
                 let result = self.handle_invitation(now, &user, invited);
                 self.outputs.push(RoomOutput::InvitationReply { request, result });

@@ -34,5 +34,5 @@ pub enum EventTarget {
     /// The present members of a group, except the sender.
     Group(Group),
     /// Everybody but the sender, and everybody who joins later.
-    Later,
+    OthersAndLater,
 }

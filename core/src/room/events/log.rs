@@ -11,6 +11,7 @@ use crate::ids::PeerId;
 use crate::limits;
 use crate::room::members::Recipients;
 
+/// An event in the log.
 struct LogEntry {
     at: Time,
     sequence: u64,
@@ -34,7 +35,7 @@ impl LogEntry {
 /// resume.
 pub(super) struct EventLog {
     /// How long an event is kept.
-    keep: Duration,
+    max_age: Duration,
     /// The sequence of the newest event.
     sequence: u64,
     lanes: [LaneLog; 2],
@@ -59,7 +60,7 @@ pub(crate) struct Missed {
 }
 
 impl EventLog {
-    pub(super) fn new(keep: Duration) -> Self {
+    pub(super) fn new(max_age: Duration) -> Self {
         let lane = |lane| {
             let max_bytes = match lane {
                 Lane::Events => limits::EVENT_LOG_BYTES,
@@ -67,7 +68,7 @@ impl EventLog {
             };
             LaneLog { entries: VecDeque::new(), bytes: 0, max_bytes, dropped: 0 }
         };
-        Self { keep, sequence: 0, lanes: Lane::ALL.map(lane) }
+        Self { max_age, sequence: 0, lanes: Lane::ALL.map(lane) }
     }
 
     /// Returns the sequence of the newest event that a lane has dropped, 0 for none.
@@ -99,17 +100,17 @@ impl EventLog {
         let lane = &mut self.lanes[lane.index()];
         lane.bytes += entry.cost();
         lane.entries.push_back(entry);
-        lane.drop_old(now, self.keep);
+        lane.drop_old(now, self.max_age);
     }
 
     /// Drops events that are too old.
     pub(super) fn drop_old(&mut self, now: Time) {
-        self.lanes.iter_mut().for_each(|lane| lane.drop_old(now, self.keep));
+        self.lanes.iter_mut().for_each(|lane| lane.drop_old(now, self.max_age));
     }
 
     /// Returns when the oldest event is too old.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.lanes.iter().filter_map(|lane| lane.deadline(self.keep)).min()
+        self.lanes.iter().filter_map(|lane| lane.deadline(self.max_age)).min()
     }
 
     /// Returns the events of a lane after event `last` whose recipients include `peer`.
@@ -124,16 +125,16 @@ impl EventLog {
 
 impl LaneLog {
     /// Drops the oldest events while they are too old, or too many for the lane.
-    fn drop_old(&mut self, now: Time, keep: Duration) {
-        while self.bytes > self.max_bytes || self.deadline(keep).is_some_and(|at| at <= now) {
+    fn drop_old(&mut self, now: Time, max_age: Duration) {
+        while self.bytes > self.max_bytes || self.deadline(max_age).is_some_and(|at| at <= now) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.cost();
             self.dropped = oldest.sequence;
         }
     }
 
-    fn deadline(&self, keep: Duration) -> Option<Time> {
-        self.entries.front().map(|oldest| oldest.at + keep)
+    fn deadline(&self, max_age: Duration) -> Option<Time> {
+        self.entries.front().map(|oldest| oldest.at + max_age)
     }
 }
 

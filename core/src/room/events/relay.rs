@@ -47,7 +47,7 @@ impl EventRelay {
             return Ok(());
         }
         let Event { lane, target, channel, piece, payload } = event;
-        let later = target == EventTarget::Later;
+        let for_later = target == EventTarget::OthersAndLater;
         let to = recipients(from.peer, target, participants, state);
         let to = to.filter(|_| payload.len() <= MAX_EVENT_PAYLOAD).ok_or(Code::EventTooLarge)?;
         let Some(sender) = participants.connected_mut(from.peer) else { return Ok(()) };
@@ -58,7 +58,7 @@ impl EventRelay {
         };
         sender.count_event(lane.index());
         // An event in the history changes the room for newcomers, as an object does.
-        let keeps = later && lane == Lane::Events && sender.role.rights.objects;
+        let keeps = for_later && lane == Lane::Events && sender.role.rights.objects;
         let sequence = self.log.next_sequence();
         let event =
             EventDown { peer: from.peer.0, roster_version, sequence, channel, piece, payload };
@@ -124,7 +124,7 @@ fn recipients(
 ) -> Option<Recipients> {
     Some(match target {
         EventTarget::All => Recipients::All,
-        EventTarget::Others | EventTarget::Later => Recipients::Others,
+        EventTarget::Others | EventTarget::OthersAndLater => Recipients::Others,
         EventTarget::Listed(listed) => return Recipients::listed(listed),
         // No peer has the number 0: without a host, the event has no recipients.
         EventTarget::Host => Recipients::Listed([state.host(participants)].into()),

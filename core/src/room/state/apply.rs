@@ -118,12 +118,12 @@ impl Transaction<'_> {
                 let own = id == EntityId::peer(self.requester.peer);
                 allow(rights.moderate || own && rights.own)?;
                 let peer = u32::try_from(id.id).map_err(|_| Code::NoSuchEntity)?;
-                self.is_inside(peer)
+                self.check_inside(peer)
             }
             _ => {
                 allow(rights.objects)?;
                 // Only the owner writes to an object. A moderator must become the owner first.
-                self.owned(id, false)
+                self.check_owner(id, false)
             }
         }
     }
@@ -151,7 +151,7 @@ impl Transaction<'_> {
     fn delete(&mut self, id: EntityId) -> Result<(), Code> {
         let rights = self.requester.rights;
         allow(rights.objects || rights.moderate)?;
-        self.owned(id, rights.moderate)?;
+        self.check_owner(id, rights.moderate)?;
         let before = self.state.store.remove(id);
         self.undo.push(Undo::Entity { entity: id, before });
         self.changes.push(changed(change::DELETED, id, 0));
@@ -177,8 +177,8 @@ impl Transaction<'_> {
     fn give(&mut self, id: EntityId, peer: u32) -> Result<(), Code> {
         let rights = self.requester.rights;
         allow(rights.objects || rights.moderate)?;
-        self.owned(id, rights.moderate)?;
-        self.is_inside(peer)?;
+        self.check_owner(id, rights.moderate)?;
+        self.check_inside(peer)?;
         self.may_own_more(peer)?;
         self.pass(id, peer);
         Ok(())
@@ -187,9 +187,9 @@ impl Transaction<'_> {
     fn host(&mut self, peer: u32) -> Result<(), Code> {
         let Requester { peer: requester, rights, peers } = *self.requester;
         let is_host = self.state.host(peers) == requester;
-        // An observer is the host if no other peer is present. It may still not change anything.
+        // An observer with the least number can be the host. It may still not change anything.
         allow(rights.moderate || is_host && rights.own)?;
-        self.is_inside(peer)?;
+        self.check_inside(peer)?;
         let before = std::mem::replace(&mut self.state.host, peer);
         self.undo.push(Undo::Host { before });
         self.changes.push(changed(change::HOST, ROOM, peer));
@@ -205,25 +205,25 @@ impl Transaction<'_> {
     }
 
     /// Checks that an object exists and belongs to the requester. `any_owner`: it may belong to anybody.
-    fn owned(&self, id: EntityId, any_owner: bool) -> Result<(), Code> {
+    fn check_owner(&self, id: EntityId, any_owner: bool) -> Result<(), Code> {
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
         let may = any_owner || object.owner == self.requester.peer;
         may.then_some(()).ok_or(Code::Conflict)
     }
 
     /// Checks that a peer is in the room.
-    fn is_inside(&self, peer: u32) -> Result<(), Code> {
+    fn check_inside(&self, peer: u32) -> Result<(), Code> {
         self.requester.peers.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
     }
 
-    /// Checks that a peer may own one object more. A moderator may give any number of objects.
+    /// Checks that a peer may own one object more. The limit does not apply to requests of a moderator.
     fn may_own_more(&self, owner: u32) -> Result<(), Code> {
         let few = self.state.store.owned(owner) < self.state.limits.peer_objects as usize;
         (few || self.requester.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
     }
 
-    /// Checks the size of the state. Only presenters and moderators may use the last part, one in
-    /// [`STATE_RESERVE`].
+    /// Checks the size of the state. The last part, one in [`STATE_RESERVE`], is for peers that may change
+    /// the room's fields or moderate.
     fn within_limits(&self) -> Result<(), Code> {
         let Rights { room, moderate, .. } = self.requester.rights;
         let max = self.state.limits.room_state_bytes as usize;

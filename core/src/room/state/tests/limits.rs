@@ -1,4 +1,4 @@
-//! What is no request at all, and what is too much of one.
+//! Operations with a wrong form, and requests beyond the limits.
 
 use nucleus_protocol::limits::{
     MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
@@ -64,11 +64,11 @@ fn what_is_no_operation_is_refused() {
         key(&[0xff]),
     ];
     let mut fixture = StateFixture::new();
-    for asked in bad {
+    for operation in bad {
         assert_eq!(
-            fixture.apply_as(1, Rights::ALL, asked.clone()),
+            fixture.apply_as(1, Rights::ALL, operation.clone()),
             Err(Code::BadState),
-            "{asked:?}"
+            "{operation:?}"
         );
     }
     assert_eq!(fixture.apply_as(1, Rights::ALL, key(&[b'k'; MAX_STATE_KEY])), Ok(()));
@@ -85,7 +85,7 @@ fn an_entity_has_so_many_fields() {
         assert_eq!(fixture.apply(1, field(n, number(0))), Ok(()));
     }
     assert_eq!(fixture.apply(1, field(MAX_STATE_FIELDS, number(0))), Err(Code::EntityFields));
-    assert_eq!(fixture.apply(1, field(0, number(1))), Ok(()), "one that is there");
+    assert_eq!(fixture.apply(1, field(0, number(1))), Ok(()), "a field that exists");
     assert_eq!(fixture.apply(1, field(0, Value::default())), Ok(()));
     assert_eq!(fixture.apply(1, field(MAX_STATE_FIELDS, number(0))), Ok(()));
     fixture.check();
@@ -114,7 +114,7 @@ fn one_participant_cannot_fill_the_room() {
     assert_eq!(fixture.apply(2, create(more, mode::TAKE)), Ok(()));
     assert_eq!(fixture.apply(1, claim(more)), Err(Code::PeerObjects));
     assert_eq!(fixture.apply(2, give(more, 1)), Err(Code::PeerObjects));
-    // What it has it may ask for again, and who gives one away may take another.
+    // A peer may claim its own object again, and claim another after it has given one away.
     assert_eq!(fixture.apply(1, claim(0)), Ok(()));
     assert_eq!(fixture.apply(1, give(0, 2)), Ok(()));
     assert_eq!(fixture.apply(1, claim(more)), Ok(()));
@@ -151,15 +151,15 @@ fn a_full_state_takes_nothing_but_less() {
     let mut id = 0;
     while refused.is_ok() {
         id += 1;
-        let asked = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
-        refused = fixture.request(1, Rights::ALL, asked);
+        let operations = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
+        refused = fixture.request(1, Rights::ALL, operations);
     }
     assert_eq!(refused, Err(RequestRefused { code: Code::StateFull, failed: 1 }));
     assert!(fixture.state.store.bytes() > MAX_STATE - 2 * MAX_STATE_VALUE);
     assert!(encode(&fixture.state.snapshot()).len() <= MAX_STATE + MESSAGE_HEADER);
     assert_eq!(fixture.apply(1, set(scope::OBJECT, 1, number(1))), Ok(()));
-    let asked = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
-    assert_eq!(fixture.request(1, Rights::ALL, asked), Ok(()));
+    let operations = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
+    assert_eq!(fixture.request(1, Rights::ALL, operations), Ok(()));
     assert_eq!(fixture.apply(1, set(scope::OBJECT, 1, full)), Err(Code::StateFull));
     fixture.check();
 }

@@ -1,10 +1,10 @@
-//! Every rule by name (what is too much or none at all in `limits`), and all of them together against
-//! a model of them (`random`).
+//! Tests of the shared state: each rule by itself here, form and limits in [`limits`], and all rules
+//! together against a model in [`random`].
 
 mod limits;
 mod model;
 mod random;
-#[expect(unreachable_pub, reason = "nucleus-sim takes the same file and shows it")]
+#[expect(unreachable_pub, reason = "nucleus-sim includes the same file and exports it")]
 mod replica;
 
 use nucleus_protocol::limits::{MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
@@ -20,7 +20,7 @@ use model::PresentPeers;
 use replica::Replica;
 
 const OBJECT: u64 = 7;
-/// What peer 1 may call an object of its own.
+/// An object number that only peer 1 may use.
 const OF_ONE: u64 = (1 << 32) | 9;
 
 impl RoomPeers for PresentPeers {
@@ -29,11 +29,11 @@ impl RoomPeers for PresentPeers {
     }
 
     fn least_present(&self) -> u32 {
-        self.iter().find(|(_, here)| **here).map_or(0, |(peer, _)| *peer)
+        self.iter().find(|(_, present)| **present).map_or(0, |(peer, _)| *peer)
     }
 }
 
-/// A room of peers 1, 2, 3, all present, and a replica of its state.
+/// The state of a room with the peers 1, 2 and 3, all present, and a replica of it.
 struct StateFixture {
     state: SharedState,
     replica: Replica,
@@ -50,30 +50,30 @@ impl StateFixture {
         &mut self,
         peer: u32,
         rights: Rights,
-        asked: Vec<Operation>,
+        operations: Vec<Operation>,
     ) -> Result<(), RequestRefused> {
         let requester = Requester { peer, rights, peers: &self.present };
         let before = self.state.clone();
-        match self.state.apply(&requester, asked) {
+        match self.state.apply(&requester, operations) {
             Ok(update) => {
                 assert_eq!(update.peer, peer);
                 self.replica.apply(update);
                 Ok(())
             }
             Err(refused) => {
-                assert_eq!(self.state, before, "refused, and something has changed");
+                assert_eq!(self.state, before, "a refused request has changed the state");
                 Err(refused)
             }
         }
     }
 
-    /// One operation by a participant.
-    fn apply(&mut self, peer: u32, asked: Operation) -> Result<(), Code> {
-        self.apply_as(peer, Rights::PARTICIPANT, asked)
+    /// Applies one operation as a peer with the rights of a participant.
+    fn apply(&mut self, peer: u32, operation: Operation) -> Result<(), Code> {
+        self.apply_as(peer, Rights::PARTICIPANT, operation)
     }
 
-    fn apply_as(&mut self, peer: u32, rights: Rights, asked: Operation) -> Result<(), Code> {
-        self.request(peer, rights, vec![asked]).map_err(|refused| refused.code)
+    fn apply_as(&mut self, peer: u32, rights: Rights, operation: Operation) -> Result<(), Code> {
+        self.request(peer, rights, vec![operation]).map_err(|refused| refused.code)
     }
 
     fn leave(&mut self, peer: u32) -> Option<StateUpdate> {
@@ -93,7 +93,7 @@ impl StateFixture {
         let snapshot = self.state.snapshot();
         assert_eq!(self.replica.snapshot(), snapshot, "the replica differs");
         let bytes = encode(&snapshot).len() - MESSAGE_HEADER;
-        assert_eq!(self.state.store.bytes(), bytes, "counted wrong");
+        assert_eq!(self.state.store.bytes(), bytes, "the count of bytes is wrong");
     }
 }
 
@@ -141,7 +141,7 @@ fn a_request_is_one_version_and_all_or_nothing() {
     let good = [create(OBJECT, 0), set(scope::OBJECT, OBJECT, number(1)), host(2)];
     assert_eq!(fixture.request(1, Rights::ALL, good.to_vec()), Ok(()));
     assert_eq!(fixture.state.version(), 1);
-    // Everything that can be taken back, and then a mistake.
+    // One operation of each kind, and then an invalid one.
     let mut bad = vec![
         set(scope::OBJECT, OBJECT, number(2)),
         set(scope::PEER, 1, number(3)),
@@ -179,7 +179,7 @@ fn a_field_is_compared_and_set_by_its_version() {
     assert_eq!(fixture.apply(1, field(0, number(1))), Ok(()));
     assert_eq!(fixture.apply(1, field(0, number(2))), Err(Code::Conflict));
     assert_eq!(fixture.apply(2, set(scope::PEER, 2, number(9))), Ok(()));
-    // The field has version 1, the state 2.
+    // The field has version 1, the state version 2.
     assert_eq!(fixture.apply(1, field(2, number(2))), Err(Code::Conflict));
     assert_eq!(fixture.apply(1, field(1, number(2))), Ok(()));
     assert_eq!(fixture.apply(1, field(3, Value::default())), Ok(()));
@@ -193,7 +193,7 @@ fn what_has_no_fields_is_in_no_snapshot() {
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, number(1))), Ok(()));
     assert_eq!(fixture.apply(1, create(OBJECT, 0)), Ok(()));
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, Value::default())), Ok(()));
-    // To remove what is not there is no mistake.
+    // To remove a field that does not exist is allowed.
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, Value::default())), Ok(()));
     let entities = fixture.state.snapshot().entities;
     assert_eq!(entities.iter().map(|e| (e.scope, e.id)).collect::<Vec<_>>(), [(2, OBJECT)]);
@@ -219,12 +219,12 @@ fn rights_are_asked_for_every_entity() {
         (host(1), vec![own, moderate]),
         (delete(OBJECT), vec![objects]),
     ];
-    for (asked, enough) in cases {
+    for (operation, enough) in cases {
         for right in [Rights::NONE, own, objects, room, moderate] {
-            let may = fixture.apply_as(1, right, asked.clone());
+            let may = fixture.apply_as(1, right, operation.clone());
             let expected = if enough.contains(&right) { Ok(()) } else { Err(Code::Forbidden) };
-            let not_asked = asked.kind == operation::DELETE && right == moderate;
-            assert!(may == expected || not_asked, "{asked:?} with {right:?}: {may:?}");
+            let not_tested = operation.kind == operation::DELETE && right == moderate;
+            assert!(may == expected || not_tested, "{operation:?} with {right:?}: {may:?}");
         }
     }
     fixture.check();
@@ -234,8 +234,8 @@ fn rights_are_asked_for_every_entity() {
 fn only_peers_with_a_place_have_fields() {
     let mut fixture = StateFixture::new();
     for peer in [0, 4, u64::from(u32::MAX) + 2] {
-        let asked = set(scope::PEER, peer, number(1));
-        assert_eq!(fixture.apply_as(1, Rights::ALL, asked), Err(Code::NoSuchEntity));
+        let operation = set(scope::PEER, peer, number(1));
+        assert_eq!(fixture.apply_as(1, Rights::ALL, operation), Err(Code::NoSuchEntity));
     }
 }
 
@@ -255,7 +255,7 @@ fn only_its_owner_changes_an_object() {
     assert_eq!(fixture.apply(1, create(OBJECT, mode::WITH_ROOM)), Ok(()));
     let change = set(scope::OBJECT, OBJECT, number(1));
     assert_eq!(fixture.apply(1, change.clone()), Ok(()));
-    // A moderator gives it to itself first.
+    // A moderator must give the object to itself first.
     assert_eq!(fixture.apply_as(2, Rights::ALL, change.clone()), Err(Code::Conflict));
     assert_eq!(fixture.apply_as(2, Rights::ALL, give(OBJECT, 2)), Ok(()));
     assert_eq!(fixture.apply_as(2, Rights::ALL, change.clone()), Ok(()));
@@ -327,7 +327,11 @@ fn the_host_is_whom_it_is_given_to_while_present() {
     assert_eq!(hosts(&fixture), 3);
     fixture.leave(3);
     assert_eq!((hosts(&fixture), fixture.state.host), (2, 0));
-    assert_eq!(fixture.apply_as(1, Rights::ALL, host(1)), Ok(()), "away, and all the same chosen");
+    assert_eq!(
+        fixture.apply_as(1, Rights::ALL, host(1)),
+        Ok(()),
+        "a peer that is away can be chosen"
+    );
     assert_eq!(hosts(&fixture), 2);
     fixture.present.insert(2, false);
     assert_eq!(hosts(&fixture), 0);
@@ -337,7 +341,7 @@ fn the_host_is_whom_it_is_given_to_while_present() {
 #[test]
 fn whose_place_ends_takes_along_what_was_its_own() {
     let mut fixture = StateFixture::new();
-    let asked = vec![
+    let operations = vec![
         set(scope::PEER, 1, number(1)),
         create(OF_ONE, mode::TAKE),
         create(OBJECT, mode::TAKE | mode::WITH_ROOM),
@@ -346,7 +350,7 @@ fn whose_place_ends_takes_along_what_was_its_own() {
         give(8, 2),
         host(1),
     ];
-    assert_eq!(fixture.request(1, Rights::ALL, asked), Ok(()));
+    assert_eq!(fixture.request(1, Rights::ALL, operations), Ok(()));
     let update = fixture.leave(1).unwrap();
     let changes: Vec<_> = update.changes.iter().map(|c| (c.kind, c.scope, c.id, c.peer)).collect();
     let expected = [
@@ -381,21 +385,25 @@ fn who_comes_soon_after_gets_the_same_snapshot_and_what_followed() {
     assert!(feed.snapshot(at(0), &fixture.state).is_empty());
     let change = |fixture: &mut StateFixture, feed: &mut StateFeed| {
         let requester = Requester { peer: 1, rights: Rights::ALL, peers: &fixture.present };
-        let asked = vec![set(scope::ROOM, 0, bytes(value::BYTES, &[1; MAX_STATE_VALUE]))];
-        let update = fixture.state.apply(&requester, asked).unwrap();
+        let operations = vec![set(scope::ROOM, 0, bytes(value::BYTES, &[1; MAX_STATE_VALUE]))];
+        let update = fixture.state.apply(&requester, operations).unwrap();
         feed.update(&update)
     };
-    assert_eq!(change(&mut fixture, &mut feed).len(), 2, "the empty state, and what changed");
+    assert_eq!(
+        change(&mut fixture, &mut feed).len(),
+        2,
+        "a snapshot of the empty state, and the update"
+    );
     let first = feed.snapshot(at(0), &fixture.state);
     assert_eq!(change(&mut fixture, &mut feed).len(), 1);
     let second = feed.snapshot(at(0), &fixture.state);
     assert_eq!((first.len(), second.len()), (1, 2));
     assert_eq!(first[0].as_ptr(), second[0].as_ptr(), "encoded twice");
-    // More than is kept: the next one is encoded anew.
+    // These updates are more than the cache keeps: the next snapshot is encoded anew.
     (0..20).for_each(|_| drop(change(&mut fixture, &mut feed)));
     assert_eq!(feed.snapshot(at(0), &fixture.state).len(), 1);
     change(&mut fixture, &mut feed);
-    // Somebody is still being sent it: it stays, with what followed.
+    // The snapshot is still being sent to a session: it stays cached, with the updates since.
     let held = feed.snapshot(at(0), &fixture.state);
     assert_eq!((feed.deadline(), held.len()), (Some(at(100)), 2));
     feed.handle_timeout(at(99));

@@ -1,17 +1,18 @@
-//! Requests, leaves, lost and resumed sessions at random: the state and the refusals are the model's.
+//! Random requests, leaves, and changes of presence. The state and the refusals must equal those of the
+//! model.
 
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope};
 
 use super::model::StateModel;
 use super::*;
 
-/// Thousands of seeds; `NUCLEUS_SEEDS=100000` runs more of them, `NUCLEUS_SEED=17` one.
+/// Runs thousands of seeds. `NUCLEUS_SEEDS=100000` runs that many, `NUCLEUS_SEED=17` that seed alone.
 #[test]
 fn the_state_is_what_the_model_says() {
-    let asked = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
-    let seeds = match asked("NUCLEUS_SEED") {
+    let variable = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let seeds = match variable("NUCLEUS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..asked("NUCLEUS_SEEDS").unwrap_or(4_000),
+        None => 0..variable("NUCLEUS_SEEDS").unwrap_or(4_000),
     };
     for seed in seeds {
         let run = std::panic::catch_unwind(|| against_the_model(seed));
@@ -25,7 +26,7 @@ fn against_the_model(seed: u64) {
     let mut newest = 3;
     for step in 0..60 {
         if step == 30 {
-            // Everybody has come anew.
+            // From here on the replica starts from a snapshot.
             fixture.replica = Replica::new(fixture.state.snapshot());
         }
         let peers: Vec<u32> = fixture.present.keys().copied().collect();
@@ -38,7 +39,7 @@ fn against_the_model(seed: u64) {
                 let peer = peers[rng.usize(..peers.len())];
                 assert_eq!(fixture.leave(peer).is_some(), model.leave(peer));
             }
-            // Lost or away, and back: neither costs anybody anything but being the host.
+            // A peer becomes away or present. That may change the host and nothing else.
             2..4 if !peers.is_empty() => {
                 fixture.present.insert(peers[rng.usize(..peers.len())], rng.bool());
             }
@@ -59,12 +60,14 @@ fn against_the_model(seed: u64) {
                 let actor = peers[rng.usize(..peers.len())];
                 let rights = rights_of(actor);
                 let count = rng.usize(1..5);
-                let asked: Vec<_> = (0..count).map(|_| random(&mut rng, actor, newest)).collect();
+                let operations: Vec<_> =
+                    (0..count).map(|_| random(&mut rng, actor, newest)).collect();
                 let present = fixture.present.clone();
-                let expected = model.request((actor, rights), &present, &asked);
-                let got =
-                    fixture.request(actor, rights, asked.clone()).map_err(|r| (r.code, r.failed));
-                assert_eq!(got, expected, "{actor} asked for {asked:?}");
+                let expected = model.request((actor, rights), &present, &operations);
+                let got = fixture
+                    .request(actor, rights, operations.clone())
+                    .map_err(|r| (r.code, r.failed));
+                assert_eq!(got, expected, "{actor} requested {operations:?}");
             }
             _ => {}
         }
@@ -80,7 +83,7 @@ fn rights_of(peer: u32) -> Rights {
     all[peer as usize % all.len()]
 }
 
-/// Mostly sensible, of few objects, so that peers get in each other's way.
+/// Returns a random operation. Most are valid, and there are few objects, so that peers conflict.
 fn random(rng: &mut fastrand::Rng, actor: u32, newest: u32) -> Operation {
     let kinds = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4, 5, 5, 6, rng.u8(..9)];
     let kind = kinds[rng.usize(..kinds.len())];
