@@ -39,14 +39,14 @@ pub struct RoomOptions {
     pub hidden: bool,
     /// Locks the room from the start.
     pub locked: bool,
-    /// Keeps the room open while it is empty.
+    /// Keeps the room open after its last participant has left.
     pub kept: bool,
     /// The only users who may join, each with a reserved seat. `None`: everybody may join.
     pub invited: Option<Vec<String>>,
     /// How long the room stays open after its last participant has left.
     pub empty_ttl: Duration,
-    /// The room ends if nobody has joined within this time. `None`: a join created the room, and the
-    /// room ends at once if that join is refused.
+    /// The room ends if nobody has joined within this time. `None`: a join created the room, and
+    /// the room ends at once if that join is refused.
     pub first_within: Option<Duration>,
     /// Keys of the room's fields that the lobby shows.
     pub listed: Vec<Vec<u8>>,

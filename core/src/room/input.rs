@@ -9,13 +9,13 @@ use crate::ids::{RequestId, SessionId};
 
 /// An input of a room. The room ignores inputs from a session that has been replaced by a resume.
 pub enum RoomInput {
-    /// Says only that time has passed.
+    /// Time has passed, and nothing else has happened.
     Timeout,
-    /// Asks to join. The reply is [`RoomOutput::JoinReply`](super::RoomOutput::JoinReply).
+    /// Requests to join. The reply is [`RoomOutput::JoinReply`](super::RoomOutput::JoinReply).
     Join {
         /// The id for the reply.
         request: RequestId,
-        /// Who wants to join, and how.
+        /// The newcomer, or the participant that resumes.
         join: Box<JoinRequest>,
     },
     /// Reports an event of the session's link.
@@ -53,8 +53,8 @@ pub enum RoomInput {
         request: Moderate,
     },
     /// Invites a user into a room by invitation, with a reserved seat if one is left. Or takes an
-    /// invitation back, and the reserved seat with it; the user stays if it has joined. The reply is
-    /// [`RoomOutput::InvitationReply`](super::RoomOutput::InvitationReply).
+    /// invitation back, and the reserved seat with it; the user stays if it has joined. The reply
+    /// is [`RoomOutput::InvitationReply`](super::RoomOutput::InvitationReply).
     Invite {
         /// The id for the reply.
         request: RequestId,

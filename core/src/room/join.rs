@@ -50,14 +50,14 @@ pub struct TicketClaim {
     pub room_instance: u32,
     /// The participant.
     pub peer: PeerId,
-    /// Counts the participant's tickets. The ticket redeemed last stays good, because the reply to it
-    /// may have been lost. Earlier tickets do not.
+    /// Counts the participant's tickets. The ticket redeemed last stays good, because the reply to
+    /// it may have been lost. Earlier tickets do not.
     pub generation: u32,
 }
 
 impl Room {
-    /// Admits a newcomer or a participant that resumes, or refuses it. An admitted session is joined
-    /// once the shard has opened its link, see [`Self::link_opened`].
+    /// Admits a newcomer or a participant that resumes, or refuses it. An admitted session is
+    /// joined once the shard has opened its link, see [`Self::link_opened`].
     pub(super) fn handle_join(&mut self, now: Time, request: RequestId, join: Box<JoinRequest>) {
         let result = match join.resume {
             _ if self.lifetime.is_over() => Err(Code::ShuttingDown),
@@ -142,8 +142,8 @@ impl Room {
         self.outputs.extend([RoomOutput::Seats(seats), reply, link]);
     }
 
-    /// Completes a join after the shard has opened the link: sends `Joined`, the events that the client
-    /// has missed, and the state. A newcomer is announced to the others.
+    /// Completes a join after the shard has opened the link: sends `Joined`, the events that the
+    /// client has missed, and the state. A newcomer is announced to the others.
     pub(super) fn link_opened(
         &mut self,
         now: Time,

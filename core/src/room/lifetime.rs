@@ -7,18 +7,19 @@ use nucleus_protocol::time::Time;
 use super::config::RoomOptions;
 use crate::limits;
 
-/// Whether a room is open, and when it ends because it is empty.
+/// The lifetime of a room: whether it has ended, and when it ends because it is empty.
 pub(crate) struct Lifetime {
     /// How long the room stays open after its last participant has left.
     empty_ttl: Duration,
-    /// Whether the room stays open while it is empty.
+    /// Whether the room stays open after its last participant has left.
     kept: bool,
     /// Whether a join created the room.
     created_by_join: bool,
     /// Whether anybody has joined yet.
     joined: bool,
-    /// When the room ends if it is still empty.
+    /// When the room ends if it is empty then.
     empty_until: Option<Time>,
+    /// Whether the room has ended.
     over: bool,
 }
 
@@ -39,7 +40,7 @@ impl Lifetime {
         self.over
     }
 
-    /// Returns when the room ends if it is still empty.
+    /// Returns when the room ends if it is empty then.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.empty_until
     }

@@ -22,8 +22,8 @@ pub struct Listing {
     pub password: bool,
     /// Whether the lobby neither lists nor matches the room: a hidden room, or one by invitation.
     pub hidden: bool,
-    /// The room's fields under its listed keys, in the order of the keys. Leaves out fields that do not
-    /// exist and values that are too long.
+    /// The room's fields under its listed keys, in the order of the keys. Leaves out fields that do
+    /// not exist and values that are too long.
     pub fields: Vec<(Vec<u8>, Value)>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn is_short((_, value): &(Vec<u8>, Value)) -> bool {
     value.bytes.len() <= MAX_LISTED_VALUE
 }
 
-/// What the lobby has been sent, and when it is sent more.
+/// Sends the listing to the lobby when it has changed, at most once per [`limits::ROSTER_BATCH`].
 pub(crate) struct ListingFeed {
     /// Whether a moderator or the room's options have hidden the room.
     hidden: bool,
@@ -57,6 +57,7 @@ pub(crate) struct ListingFeed {
     /// The number of seats that the lobby counts as taken: from `last_sent`, or from a
     /// [`RoomOutput::Seats`](super::RoomOutput::Seats) sent since.
     seats_sent: usize,
+    /// When the collected changes are sent.
     due: Option<Time>,
 }
 
@@ -95,8 +96,8 @@ impl ListingFeed {
 
     /// Returns what to send to the lobby, if anything has changed.
     pub(crate) fn update(&mut self, listing: Listing, seats: usize) -> Option<Listing> {
-        // Somebody who joined and left meanwhile has changed the seats that the lobby counts, and the
-        // listing is the same as before.
+        // If somebody has joined and left since the last update, the listing is as before. But the
+        // lobby still counts the seat that it was sent with the join.
         if listing == self.last_sent && seats == self.seats_sent {
             return None;
         }

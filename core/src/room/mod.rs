@@ -1,13 +1,13 @@
-//! A room proper: its participants, roster, events, shared state and moderation. The other half of a
-//! room, which relays the realtime plane, is the shard's fan-out.
+//! A room proper: its participants, roster, events, shared state and moderation. The other half of
+//! a room, which relays the realtime plane, is the shard's fan-out.
 //!
-//! A newcomer that is admitted gets a slot. Once the shard has opened its link, the newcomer is sent
-//! `Joined` and announced to the others. A participant whose session is lost stays for a time, in which
-//! it may resume with its ticket. Roster changes are sent in batches.
+//! A newcomer that is admitted gets a slot. Once the shard has opened its link, the newcomer is
+//! sent `Joined` and announced to the others. A participant whose session is lost stays for a time,
+//! in which it may resume with its ticket. Roster changes are sent in batches.
 //!
 //! Each part of a room is a type that owns its data and its rules: [`Admission`], [`Participants`],
-//! [`Mutes`], [`EventRelay`], [`StateReplication`], [`Moderation`], [`ListingFeed`] and [`Lifetime`].
-//! [`Room`] hands the inputs to the parts, and does what concerns several of them.
+//! [`Mutes`], [`EventRelay`], [`StateReplication`], [`Moderation`], [`ListingFeed`] and
+//! [`Lifetime`]. [`Room`] hands the inputs to the parts, and does what concerns several of them.
 
 mod admission;
 mod config;
@@ -51,8 +51,8 @@ pub use state::{is_key, is_value};
 
 /// An output of a room. The shell ignores outputs for a session that has been replaced by a resume.
 pub enum RoomOutput {
-    /// The number of seats that are taken, reserved ones included. Precedes the reply to a join, so that
-    /// the lobby never offers a seat that has just been taken.
+    /// The number of seats that are taken, reserved ones included. Precedes the reply to a join, so
+    /// that the lobby never offers a seat that has just been taken.
     Seats(usize),
     /// The reply to [`RoomInput::Join`]. Precedes all other outputs for the session.
     JoinReply {
@@ -66,7 +66,8 @@ pub enum RoomOutput {
     InvitationReply {
         /// The id of the request.
         request: RequestId,
-        /// [`Code::RoomFull`]: too many users are invited. [`Code::ShuttingDown`]: the room is over.
+        /// [`Code::RoomFull`]: too many users are invited. [`Code::ShuttingDown`]: the room is
+        /// over.
         result: Result<(), Code>,
     },
     /// Asks the shard to open a link for a session, in place of an earlier link of the peer.
@@ -216,8 +217,8 @@ impl Room {
         }
     }
 
-    /// Keeps a participant whose session is lost for a time, in which it may resume. Removes it at once
-    /// if its client never received `Joined`: that client has no ticket.
+    /// Keeps a participant whose session is lost for a time, in which it may resume. Removes it at
+    /// once if its client never received `Joined`: that client has no ticket.
     fn handle_session_lost(&mut self, now: Time, session: SessionId) {
         let Some(participant) = self.participants.of_newest(session) else { return };
         if !participant.confirmed {
@@ -242,8 +243,8 @@ impl Room {
         }
     }
 
-    /// Replaces the groups whose messages a peer receives. Drops a request of a session that a resume
-    /// has replaced, or whose link is not open yet.
+    /// Replaces the groups whose messages a peer receives. Drops a request of a session that a
+    /// resume has replaced, that is lost, or whose link is not open yet.
     fn handle_subscribe(&mut self, from: SessionId, request: &Subscribe) {
         let Some(participant) = self.participants.requester(from) else { return };
         participant.groups = GroupSet(request.groups);
@@ -275,7 +276,8 @@ impl Room {
     fn shut_down(&mut self, now: Time, code: Code) {
         self.participants.peers().into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.remove_from_state();
-        // A room that was empty has to end too: its first join may be on its way, and is refused then.
+        // A room that was empty has to end too: its first join may be on its way, and is refused
+        // then.
         self.lifetime.end();
     }
 

@@ -13,11 +13,11 @@ use crate::ids::{PeerId, SessionId};
 use crate::limits;
 use crate::rate::Bucket;
 
-/// An act of moderation that was carried out or refused. Participants who mute or unmute themselves are
-/// reported only if that was refused.
+/// An act of moderation that was carried out or refused. Participants who mute or unmute themselves
+/// are reported only if that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moderated {
-    /// The user id of the moderator.
+    /// The user id of the requester.
     pub by: Option<String>,
     /// One of [`nucleus_protocol::session::act`].
     pub act: u8,
@@ -33,7 +33,7 @@ pub struct Moderated {
 
 /// The rules of moderation, with the rate of acts in one room.
 pub(super) struct Moderation {
-    /// Acts that may be carried out now.
+    /// Limits the acts of all moderators together.
     rate: Bucket,
 }
 
@@ -104,18 +104,18 @@ fn check(by: PeerId, request: &Moderate, participants: &Participants) -> Result<
     Ok(())
 }
 
-/// Returns whether participants do an act to themselves. Everybody may do that, at any rate, and nobody
-/// is told.
+/// Returns whether participants do an act to themselves. Everybody may do that, at any rate, and
+/// nobody is told.
 fn is_about_self(act: u8) -> bool {
     matches!(act, act::MUTE_SELF | act::UNMUTE_SELF)
 }
 
 impl Room {
-    /// Carries out an act of moderation or refuses it. Drops a request of a session that a resume has
-    /// replaced, or whose link is not open yet.
+    /// Carries out an act of moderation or refuses it. Drops a request of a session that a resume
+    /// has replaced, that is lost, or whose link is not open yet.
     ///
-    /// The outputs are, in this order: the reply, the entry for the log, the audit for everybody, what
-    /// the act does to participants, and the change of the state.
+    /// The outputs are, in this order: the reply, the entry for the log, the audit for everybody,
+    /// what the act does to participants, and the change of the state.
     pub(super) fn handle_moderation(&mut self, now: Time, from: SessionId, request: &Moderate) {
         let by = from.peer;
         if self.participants.requester(from).is_none() {

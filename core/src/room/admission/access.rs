@@ -39,8 +39,8 @@ impl Access {
 
     /// Checks whether a newcomer meets the conditions.
     ///
-    /// Compares the password last: only for a user who meets the other conditions and has not sent too
-    /// many wrong passwords.
+    /// Compares the password last: only for a user who meets the other conditions and has not sent
+    /// too many wrong passwords.
     ///
     /// # Errors
     ///

@@ -24,8 +24,8 @@ impl Bans {
         Self { locked, bans: Vec::new() }
     }
 
-    /// Checks whether a newcomer may join. A lock does not keep moderators out: somebody must be able to
-    /// unlock the room.
+    /// Checks whether a newcomer may join. A lock does not keep moderators out: somebody must be
+    /// able to unlock the room.
     ///
     /// # Errors
     ///
@@ -37,7 +37,8 @@ impl Bans {
         if self.locked && !moderates { Err(Code::RoomLocked) } else { Ok(()) }
     }
 
-    /// Keeps a user out for a time, in place of an earlier ban. If the list is full, drops the oldest ban.
+    /// Keeps a user out for a time, in place of an earlier ban. If the list is full, drops the
+    /// oldest ban.
     pub(super) fn ban(&mut self, now: Time, user: &str, time: Duration) {
         self.bans.retain(|ban| ban.user != user && now < ban.until);
         if self.bans.len() >= limits::BANS {

@@ -1,7 +1,7 @@
-//! Decides which newcomers may join. A newcomer must pass, in this order: the bans and the lock of the
-//! moderators ([`bans`]), the conditions of the room ([`access`]), the rule about a user's second
-//! device, a free seat ([`reservations`]), and a free slot. A participant that resumes with a ticket
-//! passes none of these checks.
+//! Decides which newcomers may join. A newcomer must pass, in this order: the bans and the lock of
+//! the moderators ([`bans`]), the conditions of the room ([`access`]), the rule about a user's
+//! second device, a free seat ([`reservations`]), and a free slot. A participant that resumes with
+//! a ticket passes none of these checks.
 
 mod access;
 mod bans;
@@ -71,8 +71,9 @@ impl Admission {
         replaced_by(user, rule, participants)
     }
 
-    /// Checks that there are seats for a newcomer and for the users it expects. `replaced` is the number
-    /// of participants that leave for the newcomer. Returns the expected users who are not in the room.
+    /// Checks that there are seats for a newcomer and for the users it expects. `replaced` is the
+    /// number of participants that leave for the newcomer. Returns the expected users who are not
+    /// in the room.
     ///
     /// Call [`Self::end_reservations`] first.
     ///
@@ -96,8 +97,8 @@ impl Admission {
         Ok(expected.iter().filter(|expected| !is_inside(expected)).cloned().collect())
     }
 
-    /// Updates the reserved seats after a newcomer has joined: ends its own reservation, and reserves
-    /// seats for the users it expects.
+    /// Updates the reserved seats after a newcomer has joined: ends its own reservation, and
+    /// reserves seats for the users it expects.
     pub(super) fn newcomer_joined(&mut self, now: Time, user: &str, expected: &[String]) {
         self.reservations.end(user);
         for other in expected.iter().filter(|other| *other != user) {
@@ -183,8 +184,8 @@ fn replaced_by(
     if rule == SecondDevice::Allow {
         return Ok(Vec::new());
     }
-    // A device does not count if its session is lost, or if its client has never received `Joined`: the
-    // newcomer may be this very device.
+    // A device does not count if its session is lost, or if its client has never received `Joined`:
+    // the newcomer may be this very device.
     let mut devices = participants.devices_of(user);
     if rule == SecondDevice::Refuse && devices.any(|(_, p)| p.confirmed && !p.lost) {
         return Err(Code::AlreadyJoined);

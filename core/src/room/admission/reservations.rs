@@ -1,5 +1,5 @@
-//! Seats reserved for expected users. A reservation ends after a time, and a part of the seats always
-//! stays free for everybody.
+//! Seats reserved for expected users. A reservation ends after a time, and a part of the seats
+//! always stays free for everybody.
 
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
@@ -42,13 +42,13 @@ impl Reservations {
         self.reserved.len() != before
     }
 
-    /// Returns the users of `expected` for whom `by` needs new reservations: each once, and none who is in
-    /// the room or has a reservation.
+    /// Returns the users of `expected` for whom `by` needs new reservations: each once, and none
+    /// who is in the room or has a reservation.
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`] if that is more than one user, or all users together, may reserve in a room of
-    /// this capacity.
+    /// [`Code::RoomFull`] if that is more than one user, or all users together, may reserve in a
+    /// room of this capacity.
     pub(super) fn needed<'a>(
         &self,
         by: &str,
@@ -89,8 +89,8 @@ impl Reservations {
     }
 }
 
-/// Returns how many seats may be reserved together: half of a room, or all but one seat of a small room,
-/// where friends meet.
+/// Returns how many seats may be reserved together: half of a room, or all but one seat of a small
+/// room, where friends meet.
 fn most_reserved(capacity: u16) -> usize {
     let capacity = usize::from(capacity);
     if capacity <= limits::SMALL_ROOM { capacity.saturating_sub(1) } else { capacity / 2 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::ids::PeerId;
 use crate::limits;
 
+/// An event in the history.
 struct HistoryEvent {
     sequence: u64,
     from: PeerId,
@@ -57,11 +58,7 @@ mod tests {
         let count = |history: &History, after, to| history.between(after, to, me).count();
         assert_eq!(count(&history, 0, u64::MAX), limits::HISTORY_EVENTS);
         assert_eq!(count(&history, 290, 295), 5);
-        assert_eq!(
-            history.between(0, u64::MAX, other).count(),
-            0,
-            "a peer is not sent its own events"
-        );
+        assert_eq!(history.between(0, u64::MAX, other).count(), 0, "its own events");
         assert_eq!(count(&history, 0, 44), 0, "the oldest were dropped");
         (301..=310).for_each(|n| history.push(n, other, vec![0; 16 << 10].into()));
         assert_eq!(count(&history, 0, u64::MAX), 4);

@@ -1,5 +1,5 @@
-//! Reliable events: their relay, a log of the newest for participants that resume, and a history for
-//! participants that join later.
+//! Reliable events: their relay, a log of the newest for participants that resume, and a history
+//! for participants that join later.
 
 mod event;
 mod history;

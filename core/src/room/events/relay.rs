@@ -15,7 +15,8 @@ use crate::room::members::{Participants, Recipients};
 use crate::room::outputs::Outputs;
 use crate::room::state::StateReplication;
 
-/// Relays events to their recipients, and keeps the newest for participants that resume or join later.
+/// Relays events to their recipients, and keeps the newest for participants that resume or join
+/// later.
 pub(crate) struct EventRelay {
     log: EventLog,
     history: History,
@@ -26,13 +27,14 @@ impl EventRelay {
         Self { log: EventLog::new(limits.peer_ttl), history: History::default() }
     }
 
-    /// Relays an event, or a piece of a larger message. Drops an event of a session that a resume has
-    /// replaced, or whose link is not open yet.
+    /// Relays an event, or a piece of a larger message. Drops an event of a session that a resume
+    /// has replaced, that is lost, or whose link is not open yet.
     ///
     /// # Errors
     ///
     /// [`Code::EventTooLarge`] if the event, its message or its list of targets is too large.
-    // Inlined into `handle`, the loop over the recipients has too few registers: 2 % more instructions.
+    // Inlined into `handle`, the loop over the recipients has too few registers: 2 % more
+    // instructions.
     #[inline(never)]
     pub(crate) fn relay(
         &mut self,
@@ -57,7 +59,8 @@ impl EventRelay {
             Lane::Bulk => sender.take_piece(piece, payload.len(), to).ok_or(Code::EventTooLarge)?,
         };
         sender.count_event(lane.index());
-        // An event in the history changes the room for newcomers, as an object does.
+        // An event in the history changes the room for newcomers. That needs the same right as an
+        // object.
         let keeps = for_later && lane == Lane::Events && sender.role.rights.objects;
         let sequence = self.log.next_sequence();
         let event =
@@ -86,12 +89,14 @@ impl EventRelay {
         Lane::ALL.map(|lane| self.log.since(lane, last_received[lane.index()], peer))
     }
 
-    /// Returns the history for a newcomer, which receives all events after `newest` from the relay.
+    /// Returns the history for a newcomer, up to event `newest`. [`Self::missed`] has the later
+    /// events.
     pub(crate) fn history_for_newcomer(&self, peer: PeerId, newest: u64) -> Vec<Bytes> {
         self.history.between(0, newest, peer).collect()
     }
 
-    /// Returns the part of the history that a resumed peer has missed and that the log no longer has.
+    /// Returns the part of the history that a resumed peer has missed and that the log no longer
+    /// has.
     pub(crate) fn history_for_resumed(&self, peer: PeerId, last_received: u64) -> Vec<Bytes> {
         self.history.between(last_received, self.log.dropped(Lane::Events), peer).collect()
     }
@@ -114,8 +119,8 @@ impl EventRelay {
 
 /// Resolves the target of an event. `None`: the list of targets is too long.
 ///
-/// The host and the members of a group are those of this moment, also for a participant that resumes
-/// later and is sent what it missed.
+/// The host and the members of a group are those of this moment, also for a participant that
+/// resumes later and is sent what it missed.
 fn recipients(
     from: PeerId,
     target: EventTarget,

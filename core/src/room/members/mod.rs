@@ -1,4 +1,5 @@
-//! The participants of a room, with their slots, roles and mutes, and the roster that describes them.
+//! The participants of a room, with their slots, roles and mutes, and the roster that describes
+//! them.
 
 mod mutes;
 mod participant;

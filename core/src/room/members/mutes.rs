@@ -8,8 +8,8 @@ use crate::ids::PeerId;
 use crate::limits;
 use crate::room::outputs::Outputs;
 
-/// The mutes by moderators that apply to newcomers. The flags of the participants that are in the room
-/// are in [`Participants`].
+/// The mutes by moderators that apply to newcomers. The flags of the participants that are in the
+/// room are in [`Participants`].
 #[derive(Default)]
 pub(crate) struct Mutes {
     /// Whether newcomers without the right to moderate are muted.
@@ -24,7 +24,8 @@ impl Mutes {
         self.all && !moderates || self.users.iter().any(|muted| muted == user)
     }
 
-    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been allowed.
+    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been
+    /// allowed.
     pub(crate) fn perform(
         &mut self,
         now: Time,
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(mutes.users.len(), 1);
         (0..limits::MUTED_USERS).for_each(|n| mutes.set(&n.to_string(), true));
         assert_eq!(mutes.users.len(), limits::MUTED_USERS);
-        assert!(!mutes.includes("ada", false), "the first went");
+        assert!(!mutes.includes("ada", false), "the first mute was dropped");
         mutes.set("7", false);
         assert!(!mutes.includes("7", false));
         mutes.all = true;

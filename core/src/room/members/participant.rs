@@ -99,7 +99,8 @@ impl Participant {
         self.pending.is_none() && !self.lost
     }
 
-    /// Returns whether the ticket of this generation may be redeemed. Each session issues one ticket.
+    /// Returns whether the ticket of this generation may be redeemed. Each session issues one
+    /// ticket.
     pub(super) fn accepts_ticket(&self, generation: u32) -> bool {
         self.is_announced() && (self.redeemed..=self.session).contains(&generation)
     }
@@ -123,8 +124,8 @@ impl Participant {
 
     /// Counts a piece from the peer, and returns its recipients. `None`: the message is too large.
     ///
-    /// All pieces of a message go to the recipients of its first piece. Otherwise a receiver might join
-    /// pieces of two messages.
+    /// All pieces of a message go to the recipients of its first piece. Otherwise a receiver might
+    /// join pieces of two messages.
     pub(crate) fn take_piece(
         &mut self,
         piece: u8,

@@ -1,4 +1,4 @@
-//! All participants of a room: their sessions, slots and places in the roster.
+//! All participants of a room, with their sessions, slots and roster entries.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,9 +19,9 @@ use crate::room::outputs::Outputs;
 #[derive(Default)]
 pub(crate) struct Participants {
     by_peer: BTreeMap<PeerId, Participant>,
-    /// When participants whose session is lost are removed, in order.
+    /// When the participants whose session is lost are removed, in the order of these times.
     expiries: VecDeque<(Time, PeerId)>,
-    /// The number of participants that there have been.
+    /// The number of participants created so far, which is also the newest peer number.
     created: u32,
     slots: Slots,
     roster: RosterLog,
@@ -29,11 +29,13 @@ pub(crate) struct Participants {
     removed: Vec<PeerId>,
 }
 
-/// What a resume gives to the new session.
+/// A session that a resume has started.
 pub(crate) struct ResumedSession {
     pub(crate) session: SessionId,
     pub(crate) slot: u16,
+    /// The groups whose messages the peer receives.
     pub(crate) groups: GroupSet,
+    /// Whether the peer's voice is dropped.
     pub(crate) muted: bool,
 }
 
@@ -64,7 +66,7 @@ impl Participants {
         self.by_peer.get(&peer)
     }
 
-    /// Returns the participant whose session takes messages.
+    /// Returns a participant, if its session takes messages.
     pub(crate) fn connected_mut(&mut self, peer: PeerId) -> Option<&mut Participant> {
         self.by_peer.get_mut(&peer).filter(|participant| participant.is_connected())
     }
@@ -95,7 +97,8 @@ impl Participants {
     }
 
     /// Returns the participant whose session sent a request, and notes that its client has received
-    /// `Joined`. `None`: a resume has replaced the session, or its link is not open yet.
+    /// `Joined`. `None`: a resume has replaced the session, its link is not open yet, or it is
+    /// lost.
     pub(crate) fn requester(&mut self, session: SessionId) -> Option<&mut Participant> {
         let participant = self.connected_mut(session.peer)?;
         if participant.session != session.session {
@@ -123,8 +126,8 @@ impl Participants {
         session
     }
 
-    /// Starts a new session of a participant. `None`: the user has no such participant, or the ticket
-    /// of this generation is no longer good.
+    /// Starts a new session of a participant. `None`: the user has no such participant, or the
+    /// ticket of this generation is no longer good.
     pub(crate) fn resume(
         &mut self,
         peer: PeerId,
@@ -145,8 +148,9 @@ impl Participants {
         })
     }
 
-    /// Marks a participant's newest session as connected, because the shard has opened its link. The
-    /// first time, announces the participant in the roster. `None`: no session waits for a link.
+    /// Marks a participant's newest session as connected, because the shard has opened its link.
+    /// The first time, announces the participant in the roster. `None`: no session waits for a
+    /// link.
     pub(crate) fn connect(
         &mut self,
         now: Time,
@@ -161,8 +165,8 @@ impl Participants {
         grant.spare = spare.0;
         let is_first = !participant.is_announced();
         if is_first {
-            // The next roster update announces the newcomer, also to the newcomer itself, whose `Joined`
-            // names it already. To be told of a peer twice is harmless.
+            // The next roster update announces the newcomer, also to the newcomer itself, whose
+            // `Joined` names it already. To be told of a peer twice is harmless.
             participant.since_version = Some(self.roster.version() + 1);
             self.roster.joined(now, participant.roster_entry(peer));
         }
@@ -249,8 +253,8 @@ impl Participants {
         self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
     }
 
-    /// Changes flags of a participant. Where the change is visible, notes it for the roster and tells
-    /// the shard.
+    /// Changes flags of a participant. Where the change is visible, notes it for the roster and
+    /// tells the shard.
     pub(super) fn set_flags(
         &mut self,
         now: Time,

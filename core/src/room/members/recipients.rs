@@ -25,7 +25,8 @@ impl Recipients {
             return None;
         }
         listed.sort_unstable();
-        // A list that names one peer a thousand times takes no more memory than one that names it once.
+        // A list that names one peer a thousand times takes no more memory than one that names it
+        // once.
         listed.dedup();
         Some(Recipients::Listed(listed.into()))
     }

@@ -38,8 +38,8 @@ impl RosterLog {
 
     /// Adds the leave of a peer.
     pub(super) fn left(&mut self, now: Time, peer: PeerId, code: Code) {
-        // A peer that joined and left within one batch stands in both lists. Receivers read `joined`
-        // first, then `left`.
+        // A peer that joined and left within one batch stands in both lists. Receivers read
+        // `joined` first, then `left`.
         self.changed.remove(&peer);
         self.left.push(PeerLeft { peer: peer.0, code: code as u16 });
         self.arm(now);
@@ -77,8 +77,8 @@ impl RosterLog {
 mod tests {
     use super::*;
 
-    /// A moderator may mute and unmute a full room again and again; the update stays as large as the
-    /// room.
+    /// A moderator may mute and unmute a full room again and again; the update stays as large as
+    /// the room.
     #[test]
     fn of_many_changes_each_peer_has_its_newest() {
         let (mut log, now) = (RosterLog::default(), Time::ZERO);

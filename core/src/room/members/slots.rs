@@ -1,5 +1,6 @@
-//! Slots: the small numbers of the peers in a room. A slot that is given back rests before another peer
-//! gets it. Otherwise late frames and events of the previous owner would count as the next owner's.
+//! Slots: the small numbers of the peers in a room. A slot that is given back rests before another
+//! peer gets it. Otherwise late frames and events of the previous owner would count as the next
+//! owner's.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -34,8 +35,8 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`] if all slots are in use or resting, [`Code::JoinRate`] if too many slots of
-    /// this user are resting.
+    /// [`Code::RoomFull`] if all slots are in use or resting, [`Code::JoinRate`] if too many slots
+    /// of this user are resting.
     pub(super) fn allocate(&mut self, now: Time, user: &str) -> Result<u16, Code> {
         self.end_rests(now);
         if self.resting_of.get(user).is_some_and(|count| *count >= limits::RESTING_SLOTS_OF_USER) {

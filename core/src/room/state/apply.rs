@@ -1,7 +1,7 @@
 //! The rules of each operation, and the rollback of a request of which one operation is refused.
 //!
-//! An operation is checked in this order, and the first fault is reported: its form, the requester's
-//! rights, whether the entity or peer exists, the owner and the version, the limits.
+//! An operation is checked in this order, and the first fault is reported: its form, the
+//! requester's rights, whether the entity or peer exists, the owner and the version, the limits.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OPERATIONS, STATE_RESERVE};
 use nucleus_protocol::session::{
@@ -204,7 +204,8 @@ impl Transaction<'_> {
         self.changes.push(changed(change::OWNER, id, owner));
     }
 
-    /// Checks that an object exists and belongs to the requester. `any_owner`: it may belong to anybody.
+    /// Checks that an object exists and belongs to the requester. `any_owner`: it may belong to
+    /// anybody.
     fn check_owner(&self, id: EntityId, any_owner: bool) -> Result<(), Code> {
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
         let may = any_owner || object.owner == self.requester.peer;
@@ -216,14 +217,15 @@ impl Transaction<'_> {
         self.requester.peers.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
     }
 
-    /// Checks that a peer may own one object more. The limit does not apply to requests of a moderator.
+    /// Checks that a peer may own one object more. The limit does not apply to requests of a
+    /// moderator.
     fn may_own_more(&self, owner: u32) -> Result<(), Code> {
         let few = self.state.store.owned(owner) < self.state.limits.peer_objects as usize;
         (few || self.requester.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
     }
 
-    /// Checks the size of the state. The last part, one in [`STATE_RESERVE`], is for peers that may change
-    /// the room's fields or moderate.
+    /// Checks the size of the state. The last part, one in [`STATE_RESERVE`], is for peers that may
+    /// change the room's fields or moderate.
     fn within_limits(&self) -> Result<(), Code> {
         let Rights { room, moderate, .. } = self.requester.rights;
         let max = self.state.limits.room_state_bytes as usize;

@@ -3,8 +3,8 @@
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_VALUE};
 use nucleus_protocol::session::{Operation, Value, mode, operation, scope, value};
 
-/// Returns whether an operation has a known kind and the form that docs/PROTOCOL.md requires. Does not
-/// check whether its entities and peers exist.
+/// Returns whether an operation has a known kind and the form that docs/PROTOCOL.md requires. Does
+/// not check whether its entities and peers exist.
 pub(super) fn is_well_formed(operation: &Operation) -> bool {
     match operation.kind {
         operation::SET => {
@@ -38,8 +38,8 @@ pub fn is_key(key: &[u8]) -> bool {
     (1..=MAX_STATE_KEY).contains(&key.len()) && std::str::from_utf8(key).is_ok()
 }
 
-/// Returns whether a value is in its canonical form: members that its kind does not use must be 0 or
-/// empty. Otherwise the room would keep and send bytes that nobody reads.
+/// Returns whether a value is in its canonical form: members that its kind does not use must be 0
+/// or empty. Otherwise the room would keep and send bytes that nobody reads.
 pub fn is_value(of_field: &Value) -> bool {
     let Value { kind, bits, bytes } = of_field;
     match *kind {

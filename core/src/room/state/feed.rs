@@ -1,5 +1,5 @@
-//! Encodes the state for the sessions. Each update is encoded once for all sessions. A snapshot is encoded
-//! once for all sessions that connect while it is still being sent to one of them.
+//! Encodes the state for the sessions. Each update is encoded once for all sessions. A snapshot is
+//! encoded once for all sessions that connect while it is still being sent to one of them.
 
 use bytes::Bytes;
 use nucleus_protocol::session::{StateSnapshot, StateUpdate, encode};
@@ -25,8 +25,8 @@ struct CachedSnapshot {
 }
 
 impl StateFeed {
-    /// Returns the messages of an update for sessions that have the version before it. Caches the update
-    /// behind the cached snapshot.
+    /// Returns the messages of an update for sessions that have the version before it. Caches the
+    /// update behind the cached snapshot.
     pub(super) fn update(&mut self, update: &StateUpdate) -> Vec<Bytes> {
         let message = Bytes::from(encode(update));
         if let Some(cached) = &mut self.cached {
@@ -36,15 +36,15 @@ impl StateFeed {
                 self.cached = None;
             }
         }
-        // Before version 1 the sessions have no state stream. A stream begins with a snapshot, here that
-        // of the empty state.
+        // Before version 1 the sessions have no state stream. A stream begins with a snapshot, here
+        // that of the empty state.
         let first = update.version == 1;
         let empty = first.then(|| Bytes::from(encode(&StateSnapshot::default())));
         empty.into_iter().chain([message]).collect()
     }
 
-    /// Returns the messages for a session that has no state yet: a snapshot and the updates since. None
-    /// if the state is empty.
+    /// Returns the messages for a session that has no state yet: a snapshot and the updates since.
+    /// None if the state is empty.
     pub(super) fn snapshot(&mut self, now: Time, state: &SharedState) -> Vec<Bytes> {
         if state.version() == 0 {
             return Vec::new();
@@ -58,9 +58,9 @@ impl StateFeed {
         [&cached.snapshot].into_iter().chain(&cached.updates).cloned().collect()
     }
 
-    /// Drops the cached snapshot at its time, because it is a second copy of the state. While a session
-    /// is still being sent the snapshot, its bytes are in memory anyway: then it stays cached and spares
-    /// the next session an encoding.
+    /// Drops the cached snapshot at its time, because it is a second copy of the state. While a
+    /// session is still being sent the snapshot, its bytes are in memory anyway: then it stays
+    /// cached and spares the next session an encoding.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         let Some(cached) = self.cached.as_mut().filter(|cached| cached.until <= now) else {
             return;

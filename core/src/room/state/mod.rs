@@ -1,11 +1,11 @@
-//! The shared state of a room: the fields of the room, of its peers and of objects, and the owners of
-//! the objects.
+//! The shared state of a room: the fields of the room, of its peers and of objects, and the owners
+//! of the objects.
 //!
-//! A request is applied as a whole or not at all. Each request that is applied makes the next version
-//! of the state. The server makes a version of its own when participants are removed.
+//! A request is applied as a whole or not at all. Each request that is applied makes the next
+//! version of the state. The server makes a version of its own when participants are removed.
 //!
-//! [`SharedState`] has the rules: it knows no time, session or stream, and the rights of a requester
-//! come with the request. [`StateReplication`] connects it with the sessions.
+//! [`SharedState`] has the rules: it knows no time, session or stream, and the rights of a
+//! requester come with the request. [`StateReplication`] connects it with the sessions.
 
 mod apply;
 mod check;
@@ -108,8 +108,8 @@ impl SharedState {
         StateSnapshot { version: self.version, host: self.host, entities: self.store.to_wire() }
     }
 
-    /// Returns the host: the chosen one while it is present, otherwise the present peer with the least
-    /// number. 0: nobody is present.
+    /// Returns the host: the chosen one while it is present, otherwise the present peer with the
+    /// least number. 0: nobody is present.
     fn host(&self, peers: &dyn RoomPeers) -> u32 {
         let chosen = Some(self.host).filter(|host| peers.presence(*host) == Some(true));
         chosen.unwrap_or_else(|| peers.least_present())

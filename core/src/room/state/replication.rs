@@ -23,9 +23,9 @@ impl StateReplication {
         Self { state: SharedState::new(limits, fields), feed: StateFeed::default() }
     }
 
-    /// Applies a request for changes. Replies to the requester, and sends the changes to all sessions.
-    /// Drops a request of a session that a resume has replaced, or whose link is not open yet. Returns
-    /// whether the state has changed.
+    /// Applies a request for changes. Replies to the requester, and sends the changes to all
+    /// sessions. Drops a request of a session that a resume has replaced, that is lost, or whose
+    /// link is not open yet. Returns whether the state has changed.
     pub(crate) fn handle_request(
         &mut self,
         from: SessionId,
@@ -70,8 +70,8 @@ impl StateReplication {
         }
     }
 
-    /// Deletes or releases what belonged to participants that were removed, and sends one update for all
-    /// of them.
+    /// Deletes or releases what belonged to participants that were removed, and sends one update
+    /// for all of them.
     pub(crate) fn remove_peers(
         &mut self,
         removed: Vec<PeerId>,

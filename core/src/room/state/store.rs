@@ -1,5 +1,5 @@
-//! The entities with their fields, and the bytes that they take in a snapshot. All changes go through
-//! [`Store`], so the count of bytes is always exact.
+//! The entities with their fields, and the bytes that they take in a snapshot. All changes go
+//! through [`Store`], so the count of bytes is always exact.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,8 +10,8 @@ use nucleus_protocol::session::{Entity, Field, Value, scope};
 pub(super) const SNAPSHOT_BYTES: usize = 8 + 4 + 8;
 /// Encoded bytes of an `Entity` without its fields: scope, id, owner, mode, the list.
 const ENTITY_BYTES: usize = 1 + 8 + 4 + 1 + 8;
-/// Encoded bytes of a `Field` without the contents of key and value: key, value (kind, bits, bytes),
-/// version.
+/// Encoded bytes of a `Field` without the contents of key and value: key, value (kind, bits,
+/// bytes), version.
 const FIELD_BYTES: usize = 8 + (1 + 8 + 8) + 8;
 
 /// The name of an entity. The order is that of a snapshot.
@@ -29,8 +29,8 @@ impl EntityId {
     }
 }
 
-/// An entity with its fields. Those of the room and of peers exist while they have fields. An object
-/// exists from its creation to its deletion.
+/// An entity with its fields. Those of the room and of peers exist while they have fields. An
+/// object exists from its creation to its deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EntityRecord {
     /// The owner of an object, 0 for none.
@@ -159,8 +159,8 @@ impl Store {
         Some(entity)
     }
 
-    /// Sets or removes a field, and returns its previous value. Creates and removes the entity of the room
-    /// or a peer as needed. An object must exist.
+    /// Sets or removes a field, and returns its previous value. Creates and removes the entity of
+    /// the room or a peer as needed. An object must exist.
     pub(super) fn set(
         &mut self,
         id: EntityId,

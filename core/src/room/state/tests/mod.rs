@@ -1,5 +1,5 @@
-//! Tests of the shared state: each rule by itself here, form and limits in [`limits`], and all rules
-//! together against a model in [`random`].
+//! Tests of the shared state: each rule by itself here, form and limits in [`limits`], and all
+//! rules together against a model in [`random`].
 
 mod limits;
 mod model;

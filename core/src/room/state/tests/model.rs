@@ -1,6 +1,6 @@
-//! A second implementation of the rules, written differently: unsorted lists that are searched from end
-//! to end, and a request that is tried on a copy of the whole state. Slow, but easy to compare with
-//! docs/PROTOCOL.md.
+//! A second implementation of the rules, written differently: unsorted lists that are searched from
+//! end to end, and a request that is tried on a copy of the whole state. Slow, but easy to compare
+//! with docs/PROTOCOL.md.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,13 @@
-//! Random requests, leaves, and changes of presence. The state and the refusals must equal those of the
-//! model.
+//! Random requests, leaves, and changes of presence. The state and the refusals must equal those of
+//! the model.
 
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope};
 
 use super::model::StateModel;
 use super::*;
 
-/// Runs thousands of seeds. `NUCLEUS_SEEDS=100000` runs that many, `NUCLEUS_SEED=17` that seed alone.
+/// Runs thousands of seeds. `NUCLEUS_SEEDS=100000` runs that many, `NUCLEUS_SEED=17` that seed
+/// alone.
 #[test]
 fn the_state_is_what_the_model_says() {
     let variable = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());

@@ -1,4 +1,5 @@
-//! The simplest replica that a client can make of its state stream. For tests, here and in `nucleus-sim`.
+//! The simplest replica that a client can make of its state stream. For tests, here and in
+//! `nucleus-sim`.
 
 use std::collections::BTreeMap;
 
