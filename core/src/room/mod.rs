@@ -5,9 +5,9 @@
 //! sent `Joined` and announced to the others. A participant whose session is lost stays for a time,
 //! in which it may resume with its ticket. Roster changes are sent in batches.
 //!
-//! Each part of a room is a type that owns its data and its rules: [`Admission`], [`Participants`],
-//! [`Mutes`], [`EventRelay`], [`StateReplication`], [`Moderation`], [`ListingFeed`] and
-//! [`Lifetime`]. [`Room`] hands the inputs to the parts, and does what concerns several of them.
+//! Each part of a room is a type that owns its data and its rules: `Admission`, `Participants`,
+//! `Mutes`, `EventRelay`, `StateReplication`, `Moderation`, `ListingFeed` and `Lifetime`. [`Room`]
+//! hands the inputs to the parts, and does what concerns several of them.
 
 mod admission;
 mod config;

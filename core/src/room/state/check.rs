@@ -29,8 +29,8 @@ fn is_object(operation: &Operation) -> bool {
     operation.scope == scope::OBJECT
 }
 
-fn is_mode(of_object: u8) -> bool {
-    matches!(of_object & !mode::WITH_ROOM, mode::FIXED | mode::ASK | mode::TAKE)
+fn is_mode(mode: u8) -> bool {
+    matches!(mode & !mode::WITH_ROOM, mode::FIXED | mode::ASK | mode::TAKE)
 }
 
 /// Returns whether bytes may be the key of a field.
@@ -40,8 +40,8 @@ pub fn is_key(key: &[u8]) -> bool {
 
 /// Returns whether a value is in its canonical form: members that its kind does not use must be 0
 /// or empty. Otherwise the room would keep and send bytes that nobody reads.
-pub fn is_value(of_field: &Value) -> bool {
-    let Value { kind, bits, bytes } = of_field;
+pub fn is_value(value: &Value) -> bool {
+    let Value { kind, bits, bytes } = value;
     match *kind {
         value::NONE => *bits == 0 && bytes.is_empty(),
         value::BOOL => *bits <= 1 && bytes.is_empty(),
