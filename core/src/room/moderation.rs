@@ -43,7 +43,7 @@ impl Moderation {
     }
 
     /// Checks a request, and counts it against the rate of acts. The rate is that of all moderators
-    /// together, because everybody in the room is told of an act.
+    /// together, because everybody in the room is sent an audit of each act.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ fn check(by: PeerId, request: &Moderate, participants: &Participants) -> Result<
     Ok(())
 }
 
-/// Returns whether participants do an act to themselves. Everybody may do that, at any rate, and
-/// nobody is told.
+/// Returns whether an act changes only its requester. Such an act needs no right, does not count
+/// against the rate, and has no audit.
 fn is_about_self(act: u8) -> bool {
     matches!(act, act::MUTE_SELF | act::UNMUTE_SELF)
 }

@@ -166,7 +166,7 @@ impl Participants {
         let is_first = !participant.is_announced();
         if is_first {
             // The next roster update announces the newcomer, also to the newcomer itself, whose
-            // `Joined` names it already. To be told of a peer twice is harmless.
+            // `Joined` names it already. A repeated announcement is harmless.
             participant.since_version = Some(self.roster.version() + 1);
             self.roster.joined(now, participant.roster_entry(peer));
         }

@@ -47,7 +47,7 @@ const _: () = assert!(
 );
 const _: () = assert!(SNAPSHOT_BYTES < MAX_STATE);
 
-/// Tells which peers are in the room.
+/// The peers of a room, as far as the shared state needs them.
 trait RoomPeers {
     /// Returns whether a peer is present. `None`: it is not in the room.
     fn presence(&self, peer: u32) -> Option<bool>;
