@@ -305,7 +305,7 @@ impl World {
             let there = client.peer.unwrap();
             let wanted = match target {
                 EventTarget::All => true,
-                EventTarget::Others | EventTarget::Later => to != from,
+                EventTarget::Others | EventTarget::OthersAndLater => to != from,
                 EventTarget::Listed(listed) => listed.contains(&there),
                 EventTarget::Host => there == host,
                 EventTarget::Group(group) => to != from && client.hears.contains(*group),
@@ -327,7 +327,7 @@ impl World {
         client.asked += 1;
         client.hears = groups.iter().filter_map(|group| Group::new(*group)).collect();
         let asked = Subscribe { request: client.asked, groups: client.hears.0 };
-        self.post_from(one, |from| RoomInput::Subscribe { from, asked });
+        self.post_from(one, |from| RoomInput::Subscribe { from, request: asked });
     }
 
     /// The client asks for changes of the shared state.

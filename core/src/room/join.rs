@@ -1,4 +1,4 @@
-//! How somebody comes in: as a newcomer, or back to a place with a ticket.
+//! Joins: of newcomers, and of participants that resume with a ticket.
 
 use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
 use nucleus_protocol::link::{RootSecret, Suite};
@@ -6,22 +6,23 @@ use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{self, Code, Joined, Lane, LinkGrant};
 use nucleus_protocol::time::Time;
 
-use super::admission::JoinConditions;
-use super::members::{Participant, Role};
+use super::admission::Newcomer;
+use super::config::JoinConditions;
+use super::members::{NewParticipant, Role};
 use super::{Room, RoomOutput};
 use crate::ids::{PeerId, RequestId, SessionId};
 
-/// Somebody who wants in; the token or the ticket has been verified.
+/// A request to join a room. The caller has verified the token or the ticket.
 pub struct JoinRequest {
-    /// User id from the token.
+    /// The user id from the token.
     pub user: String,
-    /// Display name.
+    /// The display name.
     pub name: String,
-    /// Role and grants from the token; a place that is resumed keeps what it had.
+    /// The role and the grants from the token. A resumed participant keeps its earlier role.
     pub role: Role,
-    /// It has been here and wants its place back.
+    /// The ticket of a participant that resumes. `None`: a newcomer joins.
     pub resume: Option<Resume>,
-    /// What a newcomer says for its admission.
+    /// The conditions under which a newcomer joins.
     pub conditions: JoinConditions,
     /// The link's grant, complete but for its connection ids.
     pub grant: LinkGrant,
@@ -33,59 +34,74 @@ pub struct JoinRequest {
     pub seed: [u8; 32],
 }
 
-/// What somebody says who comes back.
+/// The state of a client that resumes.
 #[derive(Clone, Copy, Debug)]
 pub struct Resume {
-    /// From the ticket.
+    /// The claim from the ticket.
     pub claim: TicketClaim,
-    /// Newest event that it has, by lane.
+    /// The sequence of the newest event that the client has, by lane.
     pub last: [u64; 2],
 }
 
-/// What a resume ticket lays claim to.
+/// The participant that a resume ticket stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketClaim {
-    /// The room instance.
+    /// The room instance id.
     pub room_instance: u32,
     /// The participant.
     pub peer: PeerId,
-    /// Counts the participant's tickets. The one redeemed last stays good, for its answer may have been
-    /// lost; those before it do not.
+    /// Counts the participant's tickets. The ticket redeemed last stays good, because the reply to
+    /// it may have been lost. Earlier tickets do not.
     pub generation: u32,
 }
 
 impl Room {
-    /// Admits somebody, or not, and says so; what follows depends on the shard.
+    /// Admits a newcomer or a participant that resumes, or refuses it. An admitted session is
+    /// joined once the shard has opened its link, see [`Self::link_opened`].
     pub(super) fn handle_join(&mut self, now: Time, request: RequestId, join: Box<JoinRequest>) {
         let result = match join.resume {
-            _ if self.ending => Err(Code::ShuttingDown),
+            _ if self.lifetime.is_over() => Err(Code::ShuttingDown),
             Some(resume) => self.resume(request, resume, &join),
-            None => self.enter(now, request, join).inspect_err(|_| self.end_if_unfounded()),
+            None => self.enter(now, request, join).inspect_err(|_| self.lifetime.join_refused()),
         };
         if let Err(code) = result {
-            self.outputs.push_back(RoomOutput::JoinReply { request, result: Err(code) });
+            self.outputs.push(RoomOutput::JoinReply { request, result: Err(code) });
         }
     }
 
+    /// Admits a newcomer.
     fn enter(&mut self, now: Time, request: RequestId, join: Box<JoinRequest>) -> Result<(), Code> {
         let moderates = join.role.rights.moderate;
-        let admitted = self.admit(now, &join.user, moderates, &join.conditions)?;
-        admitted.replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
-        self.clear_up();
-        let session = SessionId { peer: PeerId(self.next_peer), session: 1 };
-        self.next_peer += 1;
-        self.settle_reservations(now, &join.user, &admitted.expected);
+        let newcomer = Newcomer { user: &join.user, moderates, conditions: &join.conditions };
+        let rule = self.config.second_device;
+        let replaced = self.admission.admit(now, newcomer, rule, &self.participants)?;
+        if self.admission.end_reservations(now) {
+            self.listing.changed(now);
+        }
+        let expected = self.admission.check_seats(
+            newcomer,
+            replaced.len(),
+            self.config.capacity,
+            &self.participants,
+        )?;
+        let slot = self.participants.allocate_slot(now, &join.user)?;
+        replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
+        self.remove_from_state();
+        self.lifetime.newcomer_joined();
+        self.admission.newcomer_joined(now, &join.user, &expected);
+        self.listing.changed(now);
         let muted = self.mutes.includes(&join.user, moderates);
-        let link = open_link(session, admitted.slot, &join);
-        let last_event = self.events.newest();
-        let JoinRequest { user, name, role, grant, .. } = *join;
-        let participant = Participant::new(user, name, role, grant, admitted.slot, last_event);
-        self.participants.insert(session.peer, participant);
+        let JoinRequest { user, name, role, grant, suite, root, seed, .. } = *join;
+        let (link_id, newest_event) = (grant.link_id, self.events.newest());
+        let newcomer = NewParticipant { user, name, role, grant, slot, newest_event };
+        let session = self.participants.add(newcomer);
+        let link = RoomOutput::OpenLink { session, slot, link_id, suite, root, seed };
         self.accept(request, session, link);
-        self.set_flags(now, session.peer, |p| p.muted = muted);
+        self.participants.set_muted(now, session.peer, muted, &mut self.outputs);
         Ok(())
     }
 
+    /// Admits a participant that resumes.
     fn resume(
         &mut self,
         request: RequestId,
@@ -93,33 +109,41 @@ impl Room {
         join: &JoinRequest,
     ) -> Result<(), Code> {
         let TicketClaim { room_instance, peer, generation } = resume.claim;
-        let last = resume.last.map(|last| last.min(self.events.newest()));
-        let participant = self.participants.get_mut(&peer);
-        let participant = participant.filter(|p| p.user == join.user && p.honours(generation));
-        let participant =
-            participant.filter(|_| room_instance == self.config.instance).ok_or(Code::TimedOut)?;
-        participant.resume(generation, last, join.grant.clone());
-        let (session, slot) = (participant.session_id(peer), participant.slot);
-        let (groups, silent) = (participant.groups, participant.is_silent());
-        self.expiries.retain(|(_, lost)| *lost != peer);
-        let link = open_link(session, slot, join);
-        self.accept(request, session, link);
-        if !groups.is_empty() {
-            self.outputs.push_back(RoomOutput::Subscribe(session, groups));
+        if room_instance != self.config.instance {
+            return Err(Code::TimedOut);
         }
-        if silent {
-            self.outputs.push_back(RoomOutput::Mute(session, true));
+        let last = resume.last.map(|last| last.min(self.events.newest()));
+        let resumed = self.participants.resume(peer, &join.user, generation, last, &join.grant);
+        let resumed = resumed.ok_or(Code::TimedOut)?;
+        let session = resumed.session;
+        let link = RoomOutput::OpenLink {
+            session,
+            slot: resumed.slot,
+            link_id: join.grant.link_id,
+            suite: join.suite,
+            root: join.root.clone(),
+            seed: join.seed,
+        };
+        self.accept(request, session, link);
+        if !resumed.groups.is_empty() {
+            self.outputs.push(RoomOutput::Subscribe(session, resumed.groups));
+        }
+        if resumed.muted {
+            self.outputs.push(RoomOutput::Mute(session, true));
         }
         Ok(())
     }
 
+    /// Replies to a join, and has the shard open a link.
     fn accept(&mut self, request: RequestId, session: SessionId, link: RoomOutput) {
+        let seats = self.seats_taken();
+        self.listing.seats_sent(seats);
         let reply = RoomOutput::JoinReply { request, result: Ok(session) };
-        self.listing.told_seats = self.taken();
-        self.outputs.extend([RoomOutput::Seats(self.taken()), reply, link]);
+        self.outputs.extend([RoomOutput::Seats(seats), reply, link]);
     }
 
-    /// The shard has made the link: the participant is told `Joined`, and the others about it.
+    /// Completes a join after the shard has opened the link: sends `Joined`, the events that the
+    /// client has missed, and the state. A newcomer is announced to the others.
     pub(super) fn link_opened(
         &mut self,
         now: Time,
@@ -127,35 +151,25 @@ impl Room {
         id: ConnectionId,
         spare: ConnectionId,
     ) {
-        let Some(participant) = self.participants.get_mut(&peer) else { return };
-        let Some(mut grant) = participant.pending.take() else { return };
-        grant.connection_id = id.0;
-        grant.spare = spare.0;
-        let (last, new) = (participant.last, !participant.is_announced());
-        let missed = Lane::ALL.map(|lane| self.events.since(lane, last[lane.index()], peer));
-        let complete = missed.iter().all(|(complete, _)| *complete);
-        let resumed = match (new, complete) {
+        let connected = self.participants.connect(now, peer, id, spare, &mut self.outputs);
+        let Some(connected) = connected else { return };
+        let (session, last) = (connected.session, connected.last_received);
+        let missed = self.events.missed(peer, last);
+        let complete = missed.iter().all(|missed| missed.complete);
+        let resumed = match (connected.is_first, complete) {
             (true, _) => session::NEW_PEER,
             (false, true) => session::RESUMED,
             (false, false) => session::RESUMED_WITH_LOSS,
         };
-        if new {
-            // The others learn of the newcomer with the next version. So does the newcomer: hearing
-            // of somebody twice is harmless.
-            participant.since_version = Some(self.roster.version() + 1);
-            self.roster.joined(now, participant.wire(peer));
-        }
-        let (session, slot) = (participant.session_id(peer), participant.slot);
-        let [events_taken, bulk_taken] = participant.taken;
-        self.set_away(now, peer, false);
+        let [events_taken, bulk_taken] = connected.events_taken;
         let joined = Joined {
             peer: peer.0,
-            slot,
+            slot: connected.slot,
             capacity: self.config.capacity,
             room_instance: self.config.instance,
-            roster_version: self.roster.version(),
-            roster: self.roster(),
-            grant,
+            roster_version: self.participants.roster_version(),
+            roster: self.participants.roster(),
+            grant: connected.grant,
             server_time: now.as_micros(),
             clock_epoch: self.config.clock_epoch,
             max_event: MAX_EVENT_PAYLOAD as u32,
@@ -168,25 +182,17 @@ impl Room {
         };
         let room_instance = self.config.instance;
         let claim = TicketClaim { room_instance, peer, generation: session.session };
-        self.outputs.push_back(RoomOutput::Joined(session, Box::new(joined), claim));
-        let kept = self.told_of_before(peer, last[Lane::Events.index()], new);
-        let kept = kept.into_iter().map(|m| RoomOutput::Event(session, Lane::Events, m));
-        self.outputs.extend(kept);
-        for (lane, (_, missed)) in Lane::ALL.into_iter().zip(missed) {
-            let missed = missed.into_iter().map(|m| RoomOutput::Event(session, lane, m));
-            self.outputs.extend(missed);
+        self.outputs.push(RoomOutput::Joined(session, Box::new(joined), claim));
+        let last_event = last[Lane::Events.index()];
+        let history = match connected.is_first {
+            true => self.events.history_for_newcomer(peer, last_event),
+            false => self.events.history_for_resumed(peer, last_event),
+        };
+        let event = |lane| move |message| RoomOutput::Event(session, lane, message);
+        self.outputs.extend(history.into_iter().map(event(Lane::Events)));
+        for (lane, missed) in Lane::ALL.into_iter().zip(missed) {
+            self.outputs.extend(missed.messages.into_iter().map(event(lane)));
         }
-        self.tell_state(now, session);
-    }
-}
-
-fn open_link(session: SessionId, slot: u16, join: &JoinRequest) -> RoomOutput {
-    RoomOutput::OpenLink {
-        session,
-        slot,
-        link_id: join.grant.link_id,
-        suite: join.suite,
-        root: join.root.clone(),
-        seed: join.seed,
+        self.state.send_snapshot(now, session, &mut self.outputs);
     }
 }

@@ -1,35 +1,34 @@
-//! What the lobby shows of a room, told when it has changed: collected for a moment, as the roster is.
+//! What the lobby shows of a room. Changes are collected for a moment and sent as one output.
 
 use nucleus_protocol::limits::MAX_LISTED_VALUE;
 use nucleus_protocol::session::Value;
 use nucleus_protocol::time::Time;
 
-use super::admission::RoomOptions;
-use super::{Room, RoomOutput};
+use super::config::RoomOptions;
 use crate::limits;
 
 /// What the lobby shows of a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Places taken, those of lost sessions among them.
+    /// The number of participants, including those whose session is lost.
     pub peers: u16,
-    /// Seats reserved for users who are expected.
+    /// The number of seats reserved for expected users.
     pub reserved: u16,
-    /// Peers it takes.
+    /// The largest number of participants.
     pub capacity: u16,
-    /// A moderator has locked it.
+    /// Whether a moderator has locked the room.
     pub locked: bool,
-    /// It has a password.
+    /// Whether the room has a password.
     pub password: bool,
-    /// It is neither listed nor matched: hidden, or by invitation.
+    /// Whether the lobby neither lists nor matches the room: a hidden room, or one by invitation.
     pub hidden: bool,
-    /// The room's fields under its listed keys, in the order of the keys, where they are there and
-    /// short enough.
+    /// The room's fields under its listed keys, in the order of the keys. Leaves out fields that do
+    /// not exist and values that are too long.
     pub fields: Vec<(Vec<u8>, Value)>,
 }
 
 impl Listing {
-    /// Of a room that is about to be made.
+    /// Returns the listing of a room that is about to be created.
     pub fn first(options: &RoomOptions, capacity: u16) -> Self {
         let field = |key: &Vec<u8>| options.fields.iter().rfind(|(first, _)| first == key).cloned();
         Self {
@@ -44,68 +43,66 @@ impl Listing {
     }
 }
 
-fn is_short((_, value): &(Vec<u8>, Value)) -> bool {
+/// Returns whether the value of a field is short enough for a listing.
+pub(crate) fn is_short((_, value): &(Vec<u8>, Value)) -> bool {
     value.bytes.len() <= MAX_LISTED_VALUE
 }
 
-/// What was told, and when more is.
-pub(super) struct ListingFeed {
-    /// A moderator has hidden the room, or shown it.
-    pub(super) hidden: bool,
-    last: Listing,
-    /// Seats that the lobby counts as given, by `last` or by [`RoomOutput::Seats`] since.
-    pub(super) told_seats: usize,
+/// Sends the listing to the lobby when it has changed, at most once per [`limits::ROSTER_BATCH`].
+pub(crate) struct ListingFeed {
+    /// Whether a moderator or the room's options have hidden the room.
+    hidden: bool,
+    /// The listing sent last.
+    last_sent: Listing,
+    /// The number of seats that the lobby counts as taken: from `last_sent`, or from a
+    /// [`RoomOutput::Seats`](super::RoomOutput::Seats) sent since.
+    seats_sent: usize,
+    /// When the collected changes are sent.
     due: Option<Time>,
 }
 
 impl ListingFeed {
-    pub(super) fn new(hidden: bool) -> Self {
-        Self { hidden, last: Listing::default(), told_seats: 0, due: None }
+    pub(crate) fn new(hidden: bool) -> Self {
+        Self { hidden, last_sent: Listing::default(), seats_sent: 0, due: None }
     }
 
-    pub(super) fn due(&self) -> Option<Time> {
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    pub(crate) fn set_hidden(&mut self, hidden: bool) {
+        self.hidden = hidden;
+    }
+
+    /// Notes that the listing may have changed.
+    pub(crate) fn changed(&mut self, now: Time) {
+        self.due.get_or_insert(now + limits::ROSTER_BATCH);
+    }
+
+    /// Notes that the lobby is sent this number of seats.
+    pub(crate) fn seats_sent(&mut self, seats: usize) {
+        self.seats_sent = seats;
+    }
+
+    /// Returns when the collected changes are sent.
+    pub(crate) fn deadline(&self) -> Option<Time> {
         self.due
     }
-}
 
-impl Room {
-    /// What it shows now.
-    pub fn listing(&self) -> Listing {
-        let options = &self.config.options;
-        let field = |key: &Vec<u8>| Some((key.clone(), self.state.room_field(key)?.clone()));
-        Listing {
-            peers: self.participants.len() as u16,
-            reserved: self.admission.reserved() as u16,
-            capacity: self.config.capacity,
-            locked: self.admission.bans.locked,
-            password: self.admission.has_password(),
-            hidden: self.listing.hidden || options.invited.is_some(),
-            fields: options.listed.iter().filter_map(field).filter(is_short).collect(),
-        }
+    /// Returns whether collected changes are due. They count as sent from then on.
+    pub(crate) fn take_due(&mut self, now: Time) -> bool {
+        self.due.take_if(|at| *at <= now).is_some()
     }
 
-    /// Seats that it has given, reserved ones among them.
-    pub fn taken(&self) -> usize {
-        self.participants.len() + self.admission.reserved()
-    }
-
-    /// Something of it may have changed.
-    pub(super) fn list(&mut self, now: Time) {
-        self.listing.due.get_or_insert(now + limits::ROSTER_BATCH);
-    }
-
-    /// Tells of it when it is due.
-    pub(super) fn list_due(&mut self, now: Time) {
-        if self.listing.due.is_none_or(|at| now < at) {
-            return;
+    /// Returns what to send to the lobby, if anything has changed.
+    pub(crate) fn update(&mut self, listing: Listing, seats: usize) -> Option<Listing> {
+        // If somebody has joined and left since the last update, the listing is as before. But the
+        // lobby still counts the seat that it was sent with the join.
+        if listing == self.last_sent && seats == self.seats_sent {
+            return None;
         }
-        self.listing.due = None;
-        let listing = self.listing();
-        // Whoever came and left since may have changed the seats alone, and changed them back.
-        if listing != self.listing.last || self.taken() != self.listing.told_seats {
-            self.listing.told_seats = self.taken();
-            self.listing.last = listing.clone();
-            self.outputs.push_back(RoomOutput::Listing(Box::new(listing)));
-        }
+        self.seats_sent = seats;
+        self.last_sent = listing.clone();
+        Some(listing)
     }
 }

@@ -1,134 +1,82 @@
-//! A room proper: roster, presence, events, shared state, moderation. The other half of a room, which
-//! relays the realtime plane, is the shard's fan-out.
+//! A room proper: its participants, roster, events, shared state and moderation. The other half of
+//! a room, which relays the realtime plane, is the shard's fan-out.
 //!
-//! A join is admitted here (`admission`), gets a slot, waits for the shard to confirm its link, and
-//! only then is the peer told `Joined` and the others about it. A participant whose session is lost
-//! keeps its place for its time; whoever brings its ticket has it back. Roster changes go out in
-//! batches.
+//! A newcomer that is admitted gets a slot. Once the shard has opened its link, the newcomer is
+//! sent `Joined` and announced to the others. A participant whose session is lost stays for a time,
+//! in which it may resume with its ticket. Roster changes are sent in batches.
+//!
+//! Each part of a room is a type that owns its data and its rules: `Admission`, `Participants`,
+//! `Mutes`, `EventRelay`, `StateReplication`, `Moderation`, `ListingFeed` and `Lifetime`. [`Room`]
+//! hands the inputs to the parts, and does what concerns several of them.
 
 mod admission;
+mod config;
 mod events;
+mod input;
 mod join;
+mod lifetime;
 mod listing;
 mod members;
 mod moderation;
+mod outputs;
 mod state;
-
-use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
-    self, Code, Joined, Lane, Moderate, Peer, StateRequest, Subscribe,
+    self, Code, Joined, Lane, StateReply, StateRequest, StateSnapshot, Subscribe, Throttled,
 };
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
 use crate::fanout::LinkEvent;
 use crate::ids::{PeerId, RequestId, SessionId};
-use crate::limits::{self, Limits};
-use crate::rate::Bucket;
 use admission::Admission;
-pub use admission::{JoinConditions, Password, RoomOptions, SecondDevice};
+pub use config::{JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
+use events::EventRelay;
 pub use events::{Event, EventTarget};
-use events::{EventLog, History};
+pub use input::RoomInput;
 pub use join::{JoinRequest, Resume, TicketClaim};
+use lifetime::Lifetime;
 pub use listing::Listing;
 use listing::ListingFeed;
-use members::{Mutes, Participant, RosterLog, Slots};
+use members::{Mutes, Participants};
 pub use members::{Rights, Role};
 pub use moderation::Moderated;
-use state::{Feed, State};
+use moderation::Moderation;
+use outputs::Outputs;
+use state::StateReplication;
 pub use state::{is_key, is_value};
 
-/// What a room takes. What comes from a session that has been replaced since is void.
-pub enum RoomInput {
-    /// Time has passed.
-    Timeout,
-    /// Somebody wants in; answered by [`RoomOutput::JoinReply`].
-    Join {
-        /// For the reply.
-        request: RequestId,
-        /// Who, and how.
-        join: Box<JoinRequest>,
-    },
-    /// What happened to the session's link.
-    Link(SessionId, LinkEvent),
-    /// The client leaves, or broke the rules.
-    Leave(SessionId, Code),
-    /// The session died without a word.
-    SessionLost(SessionId),
-    /// An event, or a piece of a larger message.
-    Event {
-        /// Its sender.
-        from: SessionId,
-        /// What it says, and to whom.
-        event: Event,
-    },
-    /// A request for changes of the shared state.
-    State {
-        /// Who asks.
-        from: SessionId,
-        /// What for.
-        request: StateRequest,
-    },
-    /// A peer chooses the groups that it hears.
-    Subscribe {
-        /// Who.
-        from: SessionId,
-        /// Which.
-        asked: Subscribe,
-    },
-    /// A peer acts as a moderator.
-    Moderate {
-        /// Who.
-        from: SessionId,
-        /// What it does.
-        asked: Moderate,
-    },
-    /// Let a user into a room that is by invitation, with a reserved seat where one is left; or take the
-    /// invitation back, and the seat with it: who is in stays. Answered by
-    /// [`RoomOutput::InvitationReply`].
-    Invite {
-        /// For the reply.
-        request: RequestId,
-        /// Whom.
-        user: String,
-        /// False: take it back.
-        invited: bool,
-    },
-    /// End the room, and tell everybody why.
-    Shutdown(Code),
-}
-
-/// What a room wants done. What is meant for a session that has been replaced since is void.
+/// An output of a room. The shell ignores outputs for a session that has been replaced by a resume.
 pub enum RoomOutput {
-    /// So many seats are given, reserved ones among them. Comes in front of the reply to a join, so that
-    /// nobody counts on a seat that is gone.
+    /// The number of seats that are taken, reserved ones included. Precedes the reply to a join, so
+    /// that the lobby never offers a seat that has just been taken.
     Seats(usize),
-    /// The reply to [`RoomInput::Join`]: the session, or why not. [`Code::TimedOut`]: the place to resume
-    /// is not there any more. Comes in front of everything else that is for the session.
+    /// The reply to [`RoomInput::Join`]. Precedes all other outputs for the session.
     JoinReply {
-        /// Which join.
+        /// The id of the request.
         request: RequestId,
-        /// The session's id, or the code to refuse with.
+        /// The id of the new session, or the code to refuse the join with. [`Code::TimedOut`]: the
+        /// participant to resume is no longer in the room.
         result: Result<SessionId, Code>,
     },
     /// The reply to [`RoomInput::Invite`].
     InvitationReply {
-        /// Which request.
+        /// The id of the request.
         request: RequestId,
-        /// [`Code::RoomFull`]: there are too many invited users; [`Code::ShuttingDown`]: the room is over.
+        /// [`Code::RoomFull`]: too many users are invited. [`Code::ShuttingDown`]: the room is
+        /// over.
         result: Result<(), Code>,
     },
-    /// Have the shard make a link, in place of one that the peer may have had.
+    /// Asks the shard to open a link for a session, in place of an earlier link of the peer.
     OpenLink {
-        /// For this session.
+        /// The session.
         session: SessionId,
         /// The peer's slot.
         slot: u16,
-        /// Never reused in the session.
+        /// Never used again in the session.
         link_id: u32,
         /// The AEAD.
         suite: Suite,
@@ -137,69 +85,40 @@ pub enum RoomOutput {
         /// Random bytes.
         seed: [u8; 32],
     },
-    /// Have the shard forget a link.
+    /// Asks the shard to close the peer's link.
     CloseLink(PeerId),
-    /// Have the shard let a session's link hear these groups, and no others.
+    /// Asks the shard to deliver messages to these groups to the session's link, and to no others.
     Subscribe(SessionId, GroupSet),
-    /// Have the shard drop the voice of a session's link, or not any more.
+    /// Asks the shard to start (true) or to stop dropping the voice of the session's link.
     Mute(SessionId, bool),
-    /// The peer is in; its ticket is still to be sealed, and the room named.
+    /// Sends `Joined` to the session. The shell seals the ticket and fills in the room's name.
     Joined(SessionId, Box<Joined>, TicketClaim),
-    /// A message for its control stream.
+    /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
-    /// A message for its stream of this lane.
+    /// Sends a message on the session's stream of this lane.
     Event(SessionId, Lane, Bytes),
-    /// A message for its state stream.
+    /// Sends a message on the session's state stream.
     State(SessionId, Bytes),
-    /// Close the session and say why.
+    /// Closes the session with this code.
     Disconnect(SessionId, Code),
-    /// For the log: somebody acted as a moderator, or tried to.
+    /// Reports an act of moderation for the log.
     Moderated(Box<Moderated>),
-    /// What the lobby shows of the room has changed.
+    /// Reports what the lobby shows of the room, because it has changed.
     Listing(Box<Listing>),
 }
 
-/// What a room is set to.
-#[derive(Clone, Debug)]
-pub struct RoomConfig {
-    /// The server's bounds.
-    pub limits: Limits,
-    /// Peers it takes, at most what the bounds say.
-    pub capacity: u16,
-    /// What becomes of a user's second device.
-    pub second_device: SecondDevice,
-    /// Room instance id: differs between instances of a room.
-    pub instance: u32,
-    /// Changes when the server restarts.
-    pub clock_epoch: u32,
-    /// What whoever made it wants of it.
-    pub options: RoomOptions,
-}
-
-/// A room: who is in it, and what has been said that somebody may still need.
+/// A room: its participants, and all that they share.
 pub struct Room {
     config: RoomConfig,
-    participants: BTreeMap<PeerId, Participant>,
-    /// When participants whose session is gone follow it, in order.
-    expiries: VecDeque<(Time, PeerId)>,
-    next_peer: u32,
-    slots: Slots,
-    roster: RosterLog,
-    events: EventLog,
-    history: History,
+    lifetime: Lifetime,
     admission: Admission,
-    /// Acts of moderation that may be done now.
-    acts: Bucket,
-    /// When the room ends if nobody comes before.
-    empty_until: Option<Time>,
-    listing: ListingFeed,
+    participants: Participants,
     mutes: Mutes,
-    state: State,
-    feed: Feed,
-    /// Participants that the shared state does not know to be gone yet.
-    gone: Vec<PeerId>,
-    ending: bool,
-    outputs: VecDeque<RoomOutput>,
+    moderation: Moderation,
+    events: EventRelay,
+    state: StateReplication,
+    listing: ListingFeed,
+    outputs: Outputs,
 }
 
 impl Machine for Room {
@@ -216,190 +135,239 @@ impl Machine for Room {
             RoomInput::SessionLost(session) => self.handle_session_lost(now, session),
             RoomInput::Event { from, event } => self.handle_event(now, from, event),
             RoomInput::State { from, request } => self.handle_state_request(now, from, request),
-            RoomInput::Subscribe { from, asked } => self.handle_subscribe(from, &asked),
-            RoomInput::Moderate { from, asked } => self.handle_moderation(now, from, &asked),
+            RoomInput::Subscribe { from, request } => self.handle_subscribe(from, &request),
+            RoomInput::Moderate { from, request } => self.handle_moderation(now, from, &request),
             RoomInput::Invite { request, user, invited } => {
-                let result = if invited {
-                    self.invite(now, &user)
-                } else {
-                    self.uninvite(now, &user);
-                    Ok(())
-                };
-                self.outputs.push_back(RoomOutput::InvitationReply { request, result });
+                let result = self.handle_invitation(now, &user, invited);
+                self.outputs.push(RoomOutput::InvitationReply { request, result });
             }
-            RoomInput::Shutdown(code) => self.handle_shutdown(now, code),
+            RoomInput::Shutdown(code) => self.shut_down(now, code),
         }
     }
 
     fn poll(&mut self) -> Option<RoomOutput> {
-        self.outputs.pop_front()
+        self.outputs.pop()
     }
 
     fn deadline(&self) -> Option<Time> {
-        let expiry = self.expiries.front().map(|(at, _)| *at);
-        let due = [expiry, self.roster.due(), self.events.due(), self.feed.due()];
-        let due = [due.into_iter().flatten().min(), self.empty_until, self.reservations_due()];
-        due.into_iter().chain([self.listing.due()]).flatten().min()
+        let deadlines = [
+            self.participants.deadline(),
+            self.events.deadline(),
+            self.state.deadline(),
+            self.lifetime.deadline(),
+            self.admission.deadline(),
+            self.listing.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Nobody is in it, and nobody gets in any more.
+    /// Returns whether the room has ended: nobody is in it, and nobody can join any more.
     fn is_over(&self) -> bool {
-        self.ending
+        self.lifetime.is_over()
     }
 }
 
 impl Room {
-    /// An empty room; it ends when its last participant has gone, or as its options say.
+    /// Creates an empty room. It ends when its last participant has left, or as its options say.
     pub fn new(now: Time, config: RoomConfig) -> Self {
-        let RoomOptions { first_within, fields, .. } = &config.options;
-        let mut room = Self {
-            slots: Slots::new(),
-            events: EventLog::new(config.limits.peer_ttl),
-            history: History::default(),
-            participants: BTreeMap::new(),
-            expiries: VecDeque::new(),
-            next_peer: 1,
-            roster: RosterLog::default(),
-            admission: Admission::new(&config.options),
-            acts: Bucket::new(now, limits::ACTS_PER_SECOND, limits::ACTS_BURST),
+        let options = &config.options;
+        Self {
+            lifetime: Lifetime::new(now, options),
+            admission: Admission::new(now, options),
+            participants: Participants::default(),
             mutes: Mutes::default(),
-            empty_until: Some(now + first_within.unwrap_or(limits::FOUNDING_TIME)),
-            listing: ListingFeed::new(config.options.hidden),
-            state: State::new(config.limits, fields),
-            feed: Feed::default(),
-            gone: Vec::new(),
-            ending: false,
-            outputs: VecDeque::new(),
+            moderation: Moderation::new(now),
+            events: EventRelay::new(&config.limits),
+            state: StateReplication::new(config.limits, &options.fields),
+            listing: ListingFeed::new(options.hidden),
+            outputs: Outputs::default(),
             config,
-        };
-        room.reserve_for_invited(now);
-        room
+        }
     }
 
-    /// Takes what the shard says of a session's link.
+    /// Handles an event of a session's link.
     fn handle_link(&mut self, now: Time, session: SessionId, event: LinkEvent) {
-        if !self.is_newest(session) {
-            return;
-        }
+        let Some(participant) = self.participants.of_newest(session) else { return };
         let peer = session.peer;
         match event {
             LinkEvent::Opened { connection_id, spare } => {
                 self.link_opened(now, peer, connection_id, spare);
             }
-            LinkEvent::Refused => self.remove(now, peer, Code::ServerFull),
-            LinkEvent::Throttled(what) => self.tell_throttled(session, what),
+            LinkEvent::Refused => self.remove(now, [peer], Code::ServerFull),
+            LinkEvent::Throttled(what) => {
+                if participant.is_connected() {
+                    let message = Bytes::from(session::encode(&Throttled { what }));
+                    self.outputs.control(session, message);
+                }
+            }
             LinkEvent::Idle | LinkEvent::Active => {
                 let idle = event == LinkEvent::Idle;
-                let participant = self.participants.get_mut(&peer).filter(|p| p.is_in());
-                let Some(participant) = participant else { return };
-                // Only who has read `Joined` has the keys.
-                participant.arrived |= !idle;
-                self.set_away(now, peer, idle);
+                let Some(participant) = self.participants.connected_mut(peer) else { return };
+                // Only a client that has read `Joined` has the keys of the link.
+                participant.confirmed |= !idle;
+                self.participants.set_away(now, peer, idle, &mut self.outputs);
             }
         }
     }
 
-    /// The peer leaves, or is made to.
+    /// Removes a participant that leaves or has broken the rules.
     fn handle_leave(&mut self, now: Time, session: SessionId, code: Code) {
-        if self.is_newest(session) {
-            self.remove(now, session.peer, code);
+        if self.participants.of_newest(session).is_some() {
+            self.remove(now, [session.peer], code);
         }
     }
 
-    /// The session died without a word: its participant keeps its place for its time, unless it never
-    /// got to know that it has one.
+    /// Keeps a participant whose session is lost for a time, in which it may resume. Removes it at
+    /// once if its client never received `Joined`: that client has no ticket.
     fn handle_session_lost(&mut self, now: Time, session: SessionId) {
-        if !self.is_newest(session) {
-            return;
+        let Some(participant) = self.participants.of_newest(session) else { return };
+        if !participant.confirmed {
+            return self.remove(now, [session.peer], Code::TimedOut);
         }
         let expires = now + self.config.limits.peer_ttl;
-        let Some(participant) = self.participants.get_mut(&session.peer) else { return };
-        if !participant.arrived {
-            return self.remove(now, session.peer, Code::TimedOut);
-        }
-        if participant.lost {
-            return;
-        }
-        (participant.lost, participant.pending) = (true, None);
-        let at = self.expiries.partition_point(|(other, _)| *other <= expires);
-        self.expiries.insert(at, (expires, session.peer));
-        // Who can neither be sent events nor answer is away, even if its link still talks.
-        self.set_away(now, session.peer, true);
+        self.participants.session_lost(now, session.peer, expires, &mut self.outputs);
     }
 
-    /// Ends the room: everybody is told why.
-    fn handle_shutdown(&mut self, now: Time, code: Code) {
-        let everybody: Vec<PeerId> = self.participants.keys().copied().collect();
-        everybody.into_iter().for_each(|peer| self.take_out(now, peer, code));
-        self.clear_up();
-        // Nobody may have been there yet: the first join is on its way, and will find it closed.
-        self.end();
+    fn handle_event(&mut self, now: Time, from: SessionId, event: Event) {
+        let Self { events, participants, state, outputs, .. } = self;
+        if let Err(code) = events.relay(now, from, event, participants, state, outputs) {
+            self.remove(now, [from.peer], code);
+        }
+    }
+
+    fn handle_state_request(&mut self, now: Time, from: SessionId, request: StateRequest) {
+        let Self { participants, state, outputs, .. } = self;
+        let changed = state.handle_request(from, request, participants, outputs);
+        if changed && !self.config.options.listed.is_empty() {
+            self.listing.changed(now);
+        }
+    }
+
+    /// Replaces the groups whose messages a peer receives. Drops a request of a session that a
+    /// resume has replaced, that is lost, or whose link is not open yet.
+    fn handle_subscribe(&mut self, from: SessionId, request: &Subscribe) {
+        let Some(participant) = self.participants.requester(from) else { return };
+        participant.groups = GroupSet(request.groups);
+        self.outputs.push(RoomOutput::Subscribe(from, participant.groups));
+        let version = self.state.version();
+        let reply = StateReply { request: request.request, code: 0, failed: 0, version };
+        self.outputs.reply(from, &reply);
+    }
+
+    /// Invites a user, or takes an invitation back. An empty room to which nobody is invited ends.
+    fn handle_invitation(&mut self, now: Time, user: &str, invited: bool) -> Result<(), Code> {
+        if !invited {
+            self.admission.uninvite(user);
+            self.listing.changed(now);
+            if self.participants.is_empty() && self.admission.admits_nobody() {
+                self.lifetime.end();
+            }
+            return Ok(());
+        }
+        if self.lifetime.is_over() {
+            return Err(Code::ShuttingDown);
+        }
+        self.admission.invite(now, user, self.config.capacity, &self.participants)?;
+        self.listing.changed(now);
+        Ok(())
+    }
+
+    /// Ends the room and disconnects everybody.
+    fn shut_down(&mut self, now: Time, code: Code) {
+        self.participants.peers().into_iter().for_each(|peer| self.take_out(now, peer, code));
+        self.remove_from_state();
+        // A room that was empty has to end too: its first join may be on its way, and is refused
+        // then.
+        self.lifetime.end();
     }
 
     /// Does what has become due.
     fn handle_timeout(&mut self, now: Time) {
-        let mut expired = false;
-        while let Some((_, peer)) = self.expiries.pop_front_if(|(at, _)| *at <= now) {
-            self.take_out(now, peer, Code::TimedOut);
-            expired = true;
+        let mut expired = Vec::new();
+        while let Some(peer) = self.participants.take_expired(now) {
+            expired.push(peer);
         }
-        if expired {
-            self.clear_up();
-            self.close_if_empty(now);
+        if !expired.is_empty() {
+            self.remove(now, expired, Code::TimedOut);
         }
-        self.end_if_due(now);
-        self.end_reservations(now);
-        self.events.forget(now);
-        self.feed.handle_timeout(now);
-        self.list_due(now);
-        if let Some(update) = self.roster.take_due(now) {
-            self.tell_everybody(Bytes::from(session::encode(&update)));
+        self.lifetime.handle_timeout(now, self.participants.is_empty());
+        if self.admission.end_reservations(now) {
+            self.listing.changed(now);
         }
-    }
-
-    /// A message for everybody's control stream.
-    fn tell_everybody(&mut self, message: Bytes) {
-        for (peer, participant) in self.participants.iter().filter(|(_, p)| p.is_in()) {
-            let session = participant.session_id(*peer);
-            self.outputs.push_back(RoomOutput::Control(session, message.clone()));
+        self.events.handle_timeout(now);
+        self.state.handle_timeout(now);
+        self.update_listing(now);
+        if let Some(update) = self.participants.take_roster_update(now) {
+            let update = Bytes::from(session::encode(&update));
+            self.participants.broadcast(&update, &mut self.outputs);
         }
     }
 
-    /// No later session of the participant has been made.
-    fn is_newest(&self, session: SessionId) -> bool {
-        self.participants.get(&session.peer).is_some_and(|p| p.session == session.session)
+    /// Sends the listing to the lobby, if changes are due.
+    fn update_listing(&mut self, now: Time) {
+        if !self.listing.take_due(now) {
+            return;
+        }
+        let (listing, seats) = (self.listing(), self.seats_taken());
+        if let Some(listing) = self.listing.update(listing, seats) {
+            self.outputs.push(RoomOutput::Listing(Box::new(listing)));
+        }
     }
 
-    fn roster(&self) -> Vec<Peer> {
-        let announced = self.participants.iter().filter(|(_, p)| p.is_announced());
-        announced.map(|(id, p)| p.wire(*id)).collect()
+    /// Removes participants from the room. One update of the state removes what belonged to them.
+    fn remove(&mut self, now: Time, peers: impl IntoIterator<Item = PeerId>, code: Code) {
+        peers.into_iter().for_each(|peer| self.take_out(now, peer, code));
+        self.remove_from_state();
+        if self.participants.is_empty() {
+            self.lifetime.emptied(now, !self.admission.admits_nobody());
+        }
     }
 
-    fn set_away(&mut self, now: Time, peer: PeerId, away: bool) {
-        self.set_flags(now, peer, |p| p.away = away);
-    }
-
-    fn remove(&mut self, now: Time, peer: PeerId, code: Code) {
-        self.take_out(now, peer, code);
-        self.clear_up();
-        self.close_if_empty(now);
-    }
-
+    /// Removes a participant, but leaves its part of the state to [`Self::remove_from_state`].
     fn take_out(&mut self, now: Time, peer: PeerId, code: Code) {
-        let Some(participant) = self.participants.remove(&peer) else { return };
-        self.list(now);
-        self.expiries.retain(|(_, lost)| *lost != peer);
-        if participant.is_announced() {
-            self.roster.left(now, peer, code);
-            self.gone.push(peer);
+        if self.participants.remove(now, peer, code, &mut self.outputs) {
+            self.listing.changed(now);
         }
-        self.outputs.push_back(RoomOutput::CloseLink(peer));
-        self.outputs.push_back(RoomOutput::Disconnect(participant.session_id(peer), code));
-        self.slots.release(now, participant.slot, participant.user);
     }
 
-    /// The user of a participant, its session lost or not.
+    /// Removes what belonged to removed participants from the state.
+    fn remove_from_state(&mut self) {
+        let removed = self.participants.take_removed();
+        self.state.remove_peers(removed, &self.participants, &mut self.outputs);
+    }
+
+    /// Returns the user of a participant, even if its session is lost.
     pub fn user_of(&self, peer: PeerId) -> Option<&str> {
-        self.participants.get(&peer).map(|participant| participant.user.as_str())
+        self.participants.get(peer).map(|participant| participant.user.as_str())
+    }
+
+    /// Returns the present host, 0 if nobody is present.
+    pub fn host(&self) -> PeerId {
+        self.state.host(&self.participants)
+    }
+
+    /// Returns the shared state.
+    pub fn shared_state(&self) -> StateSnapshot {
+        self.state.snapshot()
+    }
+
+    /// Returns the number of seats that are taken, reserved ones included.
+    pub fn seats_taken(&self) -> usize {
+        self.participants.len() + self.admission.reserved()
+    }
+
+    /// Returns what the lobby shows of the room now.
+    pub fn listing(&self) -> Listing {
+        let options = &self.config.options;
+        let field = |key: &Vec<u8>| Some((key.clone(), self.state.room_field(key)?.clone()));
+        Listing {
+            peers: self.participants.len() as u16,
+            reserved: self.admission.reserved() as u16,
+            capacity: self.config.capacity,
+            locked: self.admission.is_locked(),
+            password: self.admission.has_password(),
+            hidden: self.listing.is_hidden() || options.invited.is_some(),
+            fields: options.listed.iter().filter_map(field).filter(listing::is_short).collect(),
+        }
     }
 }

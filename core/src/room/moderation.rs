@@ -1,4 +1,4 @@
-//! Moderation: who may do what to others, and who is put out of the room.
+//! Acts of moderation: who may do what, and what comes of it.
 
 use std::time::Duration;
 
@@ -7,156 +7,194 @@ use nucleus_protocol::limits::MAX_BAN;
 use nucleus_protocol::session::{self, Audit, Code, Moderate, StateReply, StateUpdate, act};
 use nucleus_protocol::time::Time;
 
-use super::members::Participant;
+use super::members::Participants;
 use super::{Room, RoomOutput};
 use crate::ids::{PeerId, SessionId};
+use crate::limits;
+use crate::rate::Bucket;
 
-/// An act of moderation, done or refused. What one says of oneself is not told.
+/// An act of moderation that was carried out or refused. Participants who mute or unmute themselves
+/// are reported only if that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moderated {
-    /// Who acted.
+    /// The user id of the requester.
     pub by: Option<String>,
-    /// What: one of [`nucleus_protocol::session::act`].
+    /// One of [`nucleus_protocol::session::act`].
     pub act: u8,
-    /// To whom, 0 for nobody.
+    /// The peer that the act is directed at, 0 for none.
     pub peer: u32,
-    /// Whose user that is.
+    /// The user id of that peer.
     pub user: Option<String>,
-    /// Duration of a ban.
+    /// The duration of a ban.
     pub seconds: u32,
-    /// Or why it was refused.
+    /// Whether the act was carried out, or the code with which it was refused.
     pub result: Result<(), Code>,
 }
 
+/// The rules of moderation, with the rate of acts in one room.
+pub(super) struct Moderation {
+    /// Limits the acts of all moderators together.
+    rate: Bucket,
+}
+
+impl Moderation {
+    pub(super) fn new(now: Time) -> Self {
+        Self { rate: Bucket::new(now, limits::ACTS_PER_SECOND, limits::ACTS_BURST) }
+    }
+
+    /// Checks a request, and counts it against the rate of acts. The rate is that of all moderators
+    /// together, because everybody in the room is sent an audit of each act.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse the request with.
+    fn allow(
+        &mut self,
+        now: Time,
+        by: PeerId,
+        request: &Moderate,
+        participants: &Participants,
+    ) -> Result<(), Code> {
+        check(by, request, participants)?;
+        if is_about_self(request.act) || self.rate.try_take(now) {
+            return Ok(());
+        }
+        Err(Code::ActRate)
+    }
+}
+
+/// Checks the form of a request, the requester's rights, and whether the target is in the room.
+///
+/// # Errors
+///
+/// The code to refuse the request with.
+fn check(by: PeerId, request: &Moderate, participants: &Participants) -> Result<(), Code> {
+    let target = PeerId(request.peer);
+    let seconds = Duration::from_secs(request.seconds.into());
+    let well_formed = match request.act {
+        act::KICK => seconds <= MAX_BAN,
+        act::MUTE | act::UNMUTE => request.seconds == 0,
+        act::HAND_OVER => request.seconds == 0 && target != by,
+        act::LOCK
+        | act::UNLOCK
+        | act::HIDE
+        | act::SHOW
+        | act::END
+        | act::CLEAR
+        | act::MUTE_ALL
+        | act::UNMUTE_ALL
+        | act::MUTE_SELF
+        | act::UNMUTE_SELF => request.peer == 0 && request.seconds == 0,
+        _ => false,
+    };
+    if !well_formed {
+        return Err(Code::BadState);
+    }
+    let moderates = participants.get(by).is_some_and(|p| p.role.rights.moderate);
+    if !is_about_self(request.act) && !moderates {
+        return Err(Code::Forbidden);
+    }
+    let has_target = matches!(request.act, act::KICK | act::MUTE | act::UNMUTE | act::HAND_OVER);
+    let target = participants.get(target).filter(|target| target.is_announced());
+    // A participant whose session is lost cannot take over the moderation.
+    let valid = target.is_some_and(|target| request.act != act::HAND_OVER || !target.lost);
+    if has_target && !valid {
+        return Err(Code::NoSuchEntity);
+    }
+    Ok(())
+}
+
+/// Returns whether an act changes only its requester. Such an act needs no right, does not count
+/// against the rate, and has no audit.
+fn is_about_self(act: u8) -> bool {
+    matches!(act, act::MUTE_SELF | act::UNMUTE_SELF)
+}
+
 impl Room {
-    /// Takes what a peer does as a moderator. One that comes before `Joined`, or from a session that is
-    /// gone, is dropped as an event is. The answer goes out in front of what comes of it.
-    pub(super) fn handle_moderation(&mut self, now: Time, from: SessionId, asked: &Moderate) {
-        if !self.is_newest(from) {
+    /// Carries out an act of moderation or refuses it. Drops a request of a session that a resume
+    /// has replaced, that is lost, or whose link is not open yet.
+    ///
+    /// The outputs are, in this order: the reply, the entry for the log, the audit for everybody,
+    /// what the act does to participants, and the change of the state.
+    pub(super) fn handle_moderation(&mut self, now: Time, from: SessionId, request: &Moderate) {
+        let by = from.peer;
+        if self.participants.requester(from).is_none() {
             return;
         }
-        let asking = self.participants.get_mut(&from.peer).filter(|p| p.is_in());
-        let Some(asking) = asking else { return };
-        asking.arrived = true;
-        let moderates = asking.role.rights.moderate;
-        let (by, user) = (self.user_of(from.peer), self.user_of(PeerId(asked.peer)));
-        let (by, user) = (by.map(str::to_owned), user.map(str::to_owned));
-        let judged = self.judge(moderates, from.peer, asked).and_then(|()| self.spend(now, asked));
-        let update = if judged.is_ok() { self.change_state(from.peer, asked) } else { None };
-        let (code, version) = (judged.err().map_or(0, |code| code as u16), self.state.version());
-        let reply = StateReply { request: asked.request, code, failed: 0, version };
-        self.outputs.push_back(RoomOutput::Control(from, Bytes::from(session::encode(&reply))));
-        let Moderate { act, peer, seconds, .. } = *asked;
-        // What one says of oneself one may say as often as one likes: it would fill the log.
-        if judged.is_err() || !is_of_oneself(act) {
-            let moderated = Moderated { by, act, peer, user, seconds, result: judged };
-            self.outputs.push_back(RoomOutput::Moderated(Box::new(moderated)));
+        let user = |peer| self.user_of(peer).map(str::to_owned);
+        let (by_user, target_user) = (user(by), user(PeerId(request.peer)));
+        let result = self.moderation.allow(now, by, request, &self.participants);
+        // The state changes first, so that the reply contains the version with the change.
+        let update = if result.is_ok() { self.change_state(by, request) } else { None };
+        let (code, version) = (result.err().map_or(0, |code| code as u16), self.state.version());
+        let reply = StateReply { request: request.request, code, failed: 0, version };
+        self.outputs.reply(from, &reply);
+        let Moderate { act, peer, seconds, .. } = *request;
+        // The rate does not limit acts about oneself: they could fill the log.
+        if result.is_err() || !is_about_self(act) {
+            let (by, user) = (by_user, target_user.clone());
+            let moderated = Moderated { by, act, peer, user, seconds, result };
+            self.outputs.push(RoomOutput::Moderated(Box::new(moderated)));
         }
-        if judged.is_ok() {
-            self.tell_audit(now, from.peer, asked);
-            self.perform(now, from.peer, asked);
+        if result.is_ok() {
+            // Before the act disconnects anybody, so that its target receives the audit too.
+            if !is_about_self(act) {
+                let user = target_user.unwrap_or_default().into_bytes();
+                let audit = Audit { act, by: by.0, peer, user, seconds, time: now.as_micros() };
+                let audit = Bytes::from(session::encode(&audit));
+                self.participants.broadcast(&audit, &mut self.outputs);
+            }
+            self.carry_out(now, by, request);
         }
         if let Some(update) = update {
-            self.tell_all(&update);
+            self.state.send_update(&update, &self.participants, &mut self.outputs);
         }
-        self.list(now);
+        self.listing.changed(now);
     }
 
-    /// Everybody hears of an act: all moderators together do so many.
-    fn spend(&mut self, now: Time, asked: &Moderate) -> Result<(), Code> {
-        let free = is_of_oneself(asked.act);
-        (free || self.acts.try_take(now)).then_some(()).ok_or(Code::ActRate)
-    }
-
-    /// What an act changes of the shared state.
-    fn change_state(&mut self, by: PeerId, asked: &Moderate) -> Option<StateUpdate> {
-        match asked.act {
+    /// Makes the change of the shared state that belongs to an act.
+    fn change_state(&mut self, by: PeerId, request: &Moderate) -> Option<StateUpdate> {
+        match request.act {
             act::CLEAR => {
-                self.history.clear();
-                self.state.clear(by.0)
+                self.events.clear_history();
+                self.state.clear(by)
             }
-            act::HAND_OVER => Some(self.state.choose_host(by.0, asked.peer)),
+            act::HAND_OVER => Some(self.state.choose_host(by, PeerId(request.peer))),
             _ => None,
         }
     }
 
-    fn perform(&mut self, now: Time, by: PeerId, asked: &Moderate) {
-        let target = PeerId(asked.peer);
-        match asked.act {
-            act::KICK => self.kick(now, target, Duration::from_secs(asked.seconds.into())),
-            act::LOCK | act::UNLOCK => self.admission.bans.locked = asked.act == act::LOCK,
+    /// Carries out an act that has been allowed, but for its change of the shared state.
+    fn carry_out(&mut self, now: Time, by: PeerId, request: &Moderate) {
+        let target = PeerId(request.peer);
+        match request.act {
+            act::KICK => self.kick(now, target, Duration::from_secs(request.seconds.into())),
+            act::LOCK | act::UNLOCK => self.admission.set_locked(request.act == act::LOCK),
             act::HAND_OVER => {
-                self.set_flags(now, target, |p| p.role.rights.moderate = true);
-                self.set_flags(now, by, |p| p.role.rights.moderate = false);
+                self.participants.set_moderator(now, target, true, &mut self.outputs);
+                self.participants.set_moderator(now, by, false, &mut self.outputs);
             }
-            act::HIDE | act::SHOW => self.listing.hidden = asked.act == act::HIDE,
-            act::END => self.handle_shutdown(now, Code::RoomEnded),
-            mutes @ act::MUTE..=act::UNMUTE_SELF => self.mute(now, by, mutes, target),
-            // The rest is a change of the state alone.
+            act::HIDE | act::SHOW => self.listing.set_hidden(request.act == act::HIDE),
+            act::END => self.shut_down(now, Code::RoomEnded),
+            act::MUTE..=act::UNMUTE_SELF => {
+                let (participants, outputs) = (&mut self.participants, &mut self.outputs);
+                self.mutes.perform(now, by, request, participants, outputs);
+            }
+            // The other acts change only the state.
             _ => {}
         }
     }
 
-    /// Before anybody is put out by it. What one says of oneself is no act of moderation.
-    fn tell_audit(&mut self, now: Time, by: PeerId, asked: &Moderate) {
-        if is_of_oneself(asked.act) {
-            return;
-        }
-        let user = self.user_of(PeerId(asked.peer)).unwrap_or_default().as_bytes().to_vec();
-        let Moderate { act, peer, seconds, .. } = *asked;
-        let audit = Audit { act, by: by.0, peer, user, seconds, time: now.as_micros() };
-        self.tell_everybody(Bytes::from(session::encode(&audit)));
-    }
-
-    fn judge(&self, moderates: bool, by: PeerId, asked: &Moderate) -> Result<(), Code> {
-        let target = PeerId(asked.peer);
-        let seconds = Duration::from_secs(asked.seconds.into());
-        let well_formed = match asked.act {
-            act::KICK => seconds <= MAX_BAN,
-            act::MUTE | act::UNMUTE => asked.seconds == 0,
-            act::HAND_OVER => asked.seconds == 0 && target != by,
-            act::LOCK
-            | act::UNLOCK
-            | act::HIDE
-            | act::SHOW
-            | act::END
-            | act::CLEAR
-            | act::MUTE_ALL
-            | act::UNMUTE_ALL
-            | act::MUTE_SELF
-            | act::UNMUTE_SELF => asked.peer == 0 && asked.seconds == 0,
-            _ => false,
-        };
-        if !well_formed {
-            return Err(Code::BadState);
-        }
-        if !is_of_oneself(asked.act) && !moderates {
-            return Err(Code::Forbidden);
-        }
-        // What is handed over must be in somebody's hands.
-        let here = |p: &Participant| p.is_announced() && (asked.act != act::HAND_OVER || !p.lost);
-        let there = self.participants.get(&target).is_some_and(here);
-        let names_peer = matches!(asked.act, act::KICK | act::MUTE | act::UNMUTE | act::HAND_OVER);
-        if names_peer && !there {
-            return Err(Code::NoSuchEntity);
-        }
-        Ok(())
-    }
-
+    /// Removes a participant. With a ban, removes all devices of its user and keeps the user out.
     fn kick(&mut self, now: Time, target: PeerId, ban: Duration) {
-        let Some(user) = self.participants.get(&target).map(|p| p.user.clone()) else { return };
-        let mut out = vec![target];
-        if !ban.is_zero() {
-            self.admission.bans.ban(now, &user, ban);
-            let others = self.participants.iter().filter(|(_, p)| p.user == user);
-            out = others.map(|(peer, _)| *peer).collect();
+        let Some(participant) = self.participants.get(target) else { return };
+        if ban.is_zero() {
+            return self.remove(now, [target], Code::Kicked);
         }
-        out.into_iter().for_each(|peer| self.take_out(now, peer, Code::Kicked));
-        self.clear_up();
-        self.close_if_empty(now);
+        let user = &participant.user;
+        self.admission.ban(now, user, ban);
+        let devices: Vec<PeerId> =
+            self.participants.devices_of(user).map(|(peer, _)| peer).collect();
+        self.remove(now, devices, Code::Kicked);
     }
-}
-
-fn is_of_oneself(act: u8) -> bool {
-    matches!(act, act::MUTE_SELF | act::UNMUTE_SELF)
 }

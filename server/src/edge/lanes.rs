@@ -176,7 +176,7 @@ fn event(lane: Lane, body: &[u8]) -> Option<Event> {
             EventTarget::Listed(event.peers.iter().map(|p| PeerId(p.to_native())).collect())
         }
         TO_HOST => EventTarget::Host,
-        TO_LATER if lane == Lane::Events => EventTarget::Later,
+        TO_LATER if lane == Lane::Events => EventTarget::OthersAndLater,
         TO_GROUP => {
             let [number] = &event.peers[..] else { return None };
             EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)

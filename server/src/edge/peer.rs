@@ -146,8 +146,8 @@ async fn read_control(
 fn request(from: SessionId, schema: Schema, body: &[u8]) -> Option<RoomInput> {
     Some(match schema {
         Schema::StateRequest => RoomInput::State { from, request: session::owned(body).ok()? },
-        Schema::Moderate => RoomInput::Moderate { from, asked: session::owned(body).ok()? },
-        Schema::Subscribe => RoomInput::Subscribe { from, asked: session::owned(body).ok()? },
+        Schema::Moderate => RoomInput::Moderate { from, request: session::owned(body).ok()? },
+        Schema::Subscribe => RoomInput::Subscribe { from, request: session::owned(body).ok()? },
         _ => return None,
     })
 }

@@ -169,7 +169,7 @@ impl Run {
             assert!(!self.world.server.is_over(id), "{name} is over, and the lobby has it");
             let (taken, hidden) = {
                 let room = self.world.server.room(id);
-                (room.taken(), room.listing().hidden)
+                (room.seats_taken(), room.listing().hidden)
             };
             let free = usize::from(capacity) - taken;
             for (seats, fits) in [(free, true), (free + 1, false)] {

@@ -8,7 +8,7 @@ use nucleus_protocol::session::{
     RESUMED_WITH_LOSS, SELF_MUTED, act,
 };
 
-use crate::state_model::Model as StateModel;
+use crate::state_model::StateModel;
 use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
 
 /// A session of a peer: its number, and which of them.

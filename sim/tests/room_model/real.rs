@@ -101,7 +101,7 @@ impl Real {
                     To::Listed(peers) => {
                         EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
                     }
-                    To::OthersAndLater => EventTarget::Later,
+                    To::OthersAndLater => EventTarget::OthersAndLater,
                     To::Host => EventTarget::Host,
                     To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };
@@ -112,7 +112,7 @@ impl Real {
             Op::Subscribe { who, groups } => {
                 let groups: GroupSet = groups.iter().filter_map(|g| Group::new(*g)).collect();
                 let asked = Subscribe { request: 0, groups: groups.0 };
-                let subscribe = |from| RoomInput::Subscribe { from, asked };
+                let subscribe = |from| RoomInput::Subscribe { from, request: asked };
                 self.post(session(model, *who, false), subscribe);
             }
             Op::State { who, operations, stale } => {
@@ -126,7 +126,10 @@ impl Real {
                 let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
                 let peer = if names { target } else { 0 };
                 let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
-                self.post(session(model, *who, false), |from| RoomInput::Moderate { from, asked });
+                self.post(session(model, *who, false), |from| RoomInput::Moderate {
+                    from,
+                    request: asked,
+                });
             }
         }
     }

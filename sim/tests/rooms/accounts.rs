@@ -237,7 +237,7 @@ fn churn(world: &mut World) {
             let request = world.clients[one].asked;
             let act = if world.rng.bool() { act::MUTE_SELF } else { act::UNMUTE_SELF };
             let asked = Moderate { request, act, peer: 0, seconds: 0 };
-            world.post_from(one, |from| RoomInput::Moderate { from, asked });
+            world.post_from(one, |from| RoomInput::Moderate { from, request: asked });
         }
         14 => {
             let (now, load) = (world.now(), world.rng.f32());

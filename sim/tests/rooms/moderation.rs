@@ -37,7 +37,7 @@ pub(crate) fn moderate(
     world.clients[from].asked += 1;
     let request = world.clients[from].asked;
     let asked = Moderate { request, act, peer, seconds };
-    world.post_from(from, |from| RoomInput::Moderate { from, asked });
+    world.post_from(from, |from| RoomInput::Moderate { from, request: asked });
     world.run(Duration::from_millis(500));
     let replies = &world.clients[from].replies;
     let reply = replies.iter().find(|reply| reply.request == request)?;
@@ -99,7 +99,7 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
     let before = (world.clients.moderated.len(), world.clients[HOST].replies.len());
     for from in [old, new] {
         let asked = Moderate { request: 0, act: act::KICK, peer, seconds: 0 };
-        world.post(ROOM, RoomInput::Moderate { from, asked });
+        world.post(ROOM, RoomInput::Moderate { from, request: asked });
     }
     world.run(Duration::from_millis(500));
     assert_eq!((world.clients.moderated.len(), world.clients[HOST].replies.len()), before);

@@ -1,20 +1,27 @@
-//! Whom a room was made for: invited users, an application's version, those who know the password.
+//! The conditions of a room: its invited users, the application version and the password.
 
 use std::collections::VecDeque;
 
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 
-use super::options::{JoinConditions, Password};
 use crate::limits;
+use crate::room::config::{JoinConditions, Password};
 
-/// Version, password and invited users of a room.
+/// The conditions under which users may join a room.
 pub(super) struct Access {
+    /// The application version that a newcomer must have.
     version: String,
     password: Option<Password>,
+    /// The only users who may join. `None`: everybody may join.
     invited: Option<Vec<String>>,
-    /// Who guessed wrong of late, oldest first.
-    guesses: VecDeque<(Time, String)>,
+    /// Wrong passwords within the last [`limits::GUESS_TIME`], oldest first.
+    guesses: VecDeque<Guess>,
+}
+
+struct Guess {
+    at: Time,
+    user: String,
 }
 
 impl Access {
@@ -30,12 +37,14 @@ impl Access {
         self.password.is_some()
     }
 
-    /// Whether a newcomer is one of those that the room is for.
+    /// Checks whether a newcomer meets the conditions.
+    ///
+    /// Compares the password last: only for a user who meets the other conditions and has not sent
+    /// too many wrong passwords.
     ///
     /// # Errors
     ///
-    /// The code to refuse with. The password is compared only for a user whom the room is for, and who has
-    /// not guessed wrong too often.
+    /// The code to refuse the newcomer with.
     pub(super) fn admit(
         &mut self,
         now: Time,
@@ -49,23 +58,23 @@ impl Access {
             return Err(Code::Incompatible);
         }
         let Some(password) = self.password else { return Ok(()) };
-        self.guesses.retain(|(at, _)| now.since(*at) < limits::GUESS_TIME);
-        let own = self.guesses.iter().filter(|(_, guesser)| guesser == user).count();
+        self.guesses.retain(|guess| now.since(guess.at) < limits::GUESS_TIME);
+        let own = self.guesses.iter().filter(|guess| guess.user == user).count();
         if own >= limits::GUESSES_OF_USER || self.guesses.len() >= limits::GUESSES {
             return Err(Code::JoinRate);
         }
-        if password.is(conditions.password) {
+        if password.matches(conditions.password) {
             return Ok(());
         }
-        self.guesses.push_back((now, user.to_owned()));
+        self.guesses.push_back(Guess { at: now, user: user.to_owned() });
         Err(Code::WrongPassword)
     }
 
-    /// Lets a user in from now on; a room that is open to everybody does so already.
+    /// Adds a user to the invited users. Does nothing in a room that is not by invitation.
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`]: the list is.
+    /// [`Code::RoomFull`] if the list of invited users is full.
     pub(super) fn invite(&mut self, user: &str) -> Result<(), Code> {
         let Some(invited) = &mut self.invited else { return Ok(()) };
         if invited.iter().any(|other| other == user) {
@@ -78,12 +87,12 @@ impl Access {
         Ok(())
     }
 
-    /// It is by invitation, and nobody has one.
-    pub(super) fn is_for_nobody(&self) -> bool {
+    /// Returns whether the room is by invitation and nobody is invited.
+    pub(super) fn admits_nobody(&self) -> bool {
         self.invited.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Lets the user in no more; who is in stays.
+    /// Removes a user from the invited users. The user stays if it has joined.
     pub(super) fn uninvite(&mut self, user: &str) {
         if let Some(invited) = &mut self.invited {
             invited.retain(|other| other != user);
@@ -105,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_too_often_is_not_heard() {
+    fn who_guesses_too_often_is_refused() {
         let mut access = Access::new("1".into(), Password::of(b"sesame"), None);
         for _ in 0..limits::GUESSES_OF_USER {
             assert_eq!(access.admit(at(1), "ada", &conditions("1", "x")), Err(Code::WrongPassword));

@@ -1,4 +1,4 @@
-//! Whom moderators keep out: users banned for a time, and everybody while the room is locked.
+//! The bans and the lock of a room, both set by moderators. A lock keeps everybody out.
 
 use std::time::Duration;
 
@@ -7,36 +7,44 @@ use nucleus_protocol::time::Time;
 
 use crate::limits;
 
-/// Bans and lock of a room.
-pub(crate) struct Bans {
-    pub(crate) locked: bool,
-    /// Users, and until when they are banned.
-    banned: Vec<(String, Time)>,
+/// The bans and the lock of a room.
+pub(super) struct Bans {
+    pub(super) locked: bool,
+    /// The bans, oldest first.
+    bans: Vec<Ban>,
+}
+
+struct Ban {
+    user: String,
+    until: Time,
 }
 
 impl Bans {
     pub(super) fn new(locked: bool) -> Self {
-        Self { locked, banned: Vec::new() }
+        Self { locked, bans: Vec::new() }
     }
 
-    /// Whether a newcomer may enter. A lock keeps no moderator out: somebody must be able to open it.
+    /// Checks whether a newcomer may join. A lock does not keep moderators out: somebody must be
+    /// able to unlock the room.
     ///
     /// # Errors
     ///
-    /// The code to refuse with.
+    /// The code to refuse the newcomer with.
     pub(super) fn admit(&self, now: Time, user: &str, moderates: bool) -> Result<(), Code> {
-        if self.banned.iter().any(|(banned, until)| banned == user && now < *until) {
+        if self.bans.iter().any(|ban| ban.user == user && now < ban.until) {
             return Err(Code::Kicked);
         }
         if self.locked && !moderates { Err(Code::RoomLocked) } else { Ok(()) }
     }
 
-    pub(crate) fn ban(&mut self, now: Time, user: &str, time: Duration) {
-        self.banned.retain(|(banned, until)| banned != user && now < *until);
-        if self.banned.len() >= limits::BANS {
-            self.banned.remove(0);
+    /// Keeps a user out for a time, in place of an earlier ban. If the list is full, drops the
+    /// oldest ban.
+    pub(super) fn ban(&mut self, now: Time, user: &str, time: Duration) {
+        self.bans.retain(|ban| ban.user != user && now < ban.until);
+        if self.bans.len() >= limits::BANS {
+            self.bans.remove(0);
         }
-        self.banned.push((user.to_owned(), now + time));
+        self.bans.push(Ban { user: user.to_owned(), until: now + time });
     }
 }
 
@@ -67,13 +75,13 @@ mod tests {
         for _ in 0..3 {
             bans.ban(at(0), "ada", Duration::from_secs(10));
         }
-        assert_eq!(bans.banned.len(), 1);
+        assert_eq!(bans.bans.len(), 1);
         for user in 0..2 * limits::BANS {
             bans.ban(at(1), &user.to_string(), Duration::from_secs(10));
         }
-        assert_eq!(bans.banned.len(), limits::BANS);
-        assert_eq!(bans.admit(at(2), "ada", false), Ok(()), "the oldest went");
+        assert_eq!(bans.bans.len(), limits::BANS);
+        assert_eq!(bans.admit(at(2), "ada", false), Ok(()), "the oldest ban was dropped");
         bans.ban(at(20), "grace", Duration::from_secs(10));
-        assert_eq!(bans.banned.len(), 1, "those that were over are forgotten");
+        assert_eq!(bans.bans.len(), 1, "bans that have ended are forgotten");
     }
 }

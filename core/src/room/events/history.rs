@@ -1,4 +1,4 @@
-//! Events that are kept for whoever comes later: the newest, in their order.
+//! The history: the newest events that are kept for participants that join later.
 
 use std::collections::VecDeque;
 
@@ -7,38 +7,41 @@ use bytes::Bytes;
 use crate::ids::PeerId;
 use crate::limits;
 
-struct Kept {
+/// An event in the history.
+struct HistoryEvent {
     sequence: u64,
     from: PeerId,
     message: Bytes,
 }
 
-/// The events kept for later.
+/// The history of a room, oldest event first.
 #[derive(Default)]
-pub(crate) struct History {
-    entries: VecDeque<Kept>,
+pub(super) struct History {
+    events: VecDeque<HistoryEvent>,
+    /// Bytes of all messages.
     bytes: usize,
 }
 
 impl History {
-    /// Keeps an event, and forgets the oldest where there are too many.
-    pub(crate) fn push(&mut self, sequence: u64, from: PeerId, message: Bytes) {
+    /// Adds an event. Drops the oldest while there are more than [`limits::HISTORY_EVENTS`] or
+    /// [`limits::HISTORY_BYTES`].
+    pub(super) fn push(&mut self, sequence: u64, from: PeerId, message: Bytes) {
         self.bytes += message.len();
-        self.entries.push_back(Kept { sequence, from, message });
-        while self.entries.len() > limits::HISTORY_EVENTS || self.bytes > limits::HISTORY_BYTES {
-            let Some(oldest) = self.entries.pop_front() else { break };
+        self.events.push_back(HistoryEvent { sequence, from, message });
+        while self.events.len() > limits::HISTORY_EVENTS || self.bytes > limits::HISTORY_BYTES {
+            let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.message.len();
         }
     }
 
-    /// Those of others than `peer` behind event `after`, up to event `to`.
-    pub(crate) fn between(&self, after: u64, to: u64, peer: PeerId) -> impl Iterator<Item = Bytes> {
-        let within = self.entries.iter().filter(move |e| e.sequence > after && e.sequence <= to);
+    /// Returns the messages of events after `after` up to `to`, except those that `peer` sent.
+    pub(super) fn between(&self, after: u64, to: u64, peer: PeerId) -> impl Iterator<Item = Bytes> {
+        let within = self.events.iter().filter(move |e| e.sequence > after && e.sequence <= to);
         within.filter(move |e| e.from != peer).map(|e| e.message.clone())
     }
 
-    /// Forgets all.
-    pub(crate) fn clear(&mut self) {
+    /// Drops all events.
+    pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -55,8 +58,8 @@ mod tests {
         let count = |history: &History, after, to| history.between(after, to, me).count();
         assert_eq!(count(&history, 0, u64::MAX), limits::HISTORY_EVENTS);
         assert_eq!(count(&history, 290, 295), 5);
-        assert_eq!(history.between(0, u64::MAX, other).count(), 0, "its own");
-        assert_eq!(count(&history, 0, 44), 0, "the oldest went");
+        assert_eq!(history.between(0, u64::MAX, other).count(), 0, "its own events");
+        assert_eq!(count(&history, 0, 44), 0, "the oldest were dropped");
         (301..=310).for_each(|n| history.push(n, other, vec![0; 16 << 10].into()));
         assert_eq!(count(&history, 0, u64::MAX), 4);
         assert!(history.bytes <= limits::HISTORY_BYTES);

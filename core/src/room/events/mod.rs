@@ -1,10 +1,10 @@
-//! Reliable events: who says what to whom, the newest for those who come back, and what is kept for
-//! whoever comes later.
+//! Reliable events: their relay, a log of the newest for participants that resume, and a history
+//! for participants that join later.
 
+mod event;
 mod history;
 mod log;
 mod relay;
 
-pub(super) use history::History;
-pub use log::{Event, EventTarget};
-pub(super) use log::{EventLog, Recipients};
+pub use event::{Event, EventTarget};
+pub(super) use relay::EventRelay;

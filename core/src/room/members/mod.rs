@@ -1,14 +1,16 @@
-//! Who is in a room: its participants with their slots and roles, whose voice is dropped, and what the
-//! roster says of them.
+//! The participants of a room, with their slots, roles and mutes, and the roster that describes
+//! them.
 
 mod mutes;
 mod participant;
+mod participants;
+mod recipients;
 mod role;
 mod roster;
 mod slots;
 
 pub(super) use mutes::Mutes;
-pub(super) use participant::Participant;
+pub(super) use participant::NewParticipant;
+pub(super) use participants::Participants;
+pub(super) use recipients::Recipients;
 pub use role::{Rights, Role};
-pub(super) use roster::RosterLog;
-pub(super) use slots::Slots;

@@ -1,28 +1,77 @@
-//! Whose voice is dropped: as moderators say, and as each says of itself.
+//! Mutes: by moderators, and by the participants themselves.
 
-use nucleus_protocol::session::act;
+use nucleus_protocol::session::{Moderate, act};
 use nucleus_protocol::time::Time;
 
-use super::participant::Participant;
+use super::participants::Participants;
 use crate::ids::PeerId;
 use crate::limits;
-use crate::room::{Room, RoomOutput};
+use crate::room::outputs::Outputs;
 
-/// Whom moderators have muted, beside the flags of the peers that are there.
+/// The mutes by moderators that apply to newcomers. The flags of the participants that are in the
+/// room are in [`Participants`].
 #[derive(Default)]
 pub(crate) struct Mutes {
-    /// Newcomers who may not moderate are.
+    /// Whether newcomers without the right to moderate are muted.
     all: bool,
-    /// Users who are when they come again.
+    /// Users whose next participants are muted, in the order of their mutes.
     users: Vec<String>,
 }
 
 impl Mutes {
-    /// Whether a newcomer comes muted.
+    /// Returns whether a newcomer starts muted.
     pub(crate) fn includes(&self, user: &str, moderates: bool) -> bool {
         self.all && !moderates || self.users.iter().any(|muted| muted == user)
     }
 
+    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been
+    /// allowed.
+    pub(crate) fn perform(
+        &mut self,
+        now: Time,
+        by: PeerId,
+        request: &Moderate,
+        participants: &mut Participants,
+        outputs: &mut Outputs,
+    ) {
+        match request.act {
+            act::MUTE | act::UNMUTE => {
+                let muted = request.act == act::MUTE;
+                let target = participants.get(PeerId(request.peer));
+                let Some(user) = target.map(|target| target.user.clone()) else { return };
+                self.set(&user, muted);
+                let devices: Vec<PeerId> =
+                    participants.devices_of(&user).map(|(peer, _)| peer).collect();
+                for device in devices {
+                    participants.set_muted(now, device, muted, outputs);
+                }
+            }
+            act::MUTE_ALL => self.mute_all(now, participants, outputs),
+            act::UNMUTE_ALL => self.unmute_all(now, participants, outputs),
+            other => {
+                let muted = other == act::MUTE_SELF;
+                participants.set_flags(now, by, outputs, |p| p.self_muted = muted);
+            }
+        }
+    }
+
+    /// Mutes everybody who may not moderate, newcomers included.
+    fn mute_all(&mut self, now: Time, participants: &mut Participants, outputs: &mut Outputs) {
+        self.all = true;
+        for peer in participants.peers() {
+            participants.set_flags(now, peer, outputs, |p| p.muted |= !p.role.rights.moderate);
+        }
+    }
+
+    /// Ends all mutes by moderators.
+    fn unmute_all(&mut self, now: Time, participants: &mut Participants, outputs: &mut Outputs) {
+        *self = Self::default();
+        for peer in participants.peers() {
+            participants.set_muted(now, peer, false, outputs);
+        }
+    }
+
+    /// Adds a user to the list or removes it. If the list is full, drops the oldest mute.
     fn set(&mut self, user: &str, muted: bool) {
         self.users.retain(|other| other != user);
         if muted {
@@ -30,58 +79,6 @@ impl Mutes {
                 self.users.remove(0);
             }
             self.users.push(user.to_owned());
-        }
-    }
-}
-
-impl Room {
-    /// Does one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been judged.
-    pub(crate) fn mute(&mut self, now: Time, by: PeerId, asked: u8, target: PeerId) {
-        match asked {
-            act::MUTE | act::UNMUTE => {
-                let muted = asked == act::MUTE;
-                let Some(user) = self.user_of(target).map(str::to_owned) else { return };
-                self.mutes.set(&user, muted);
-                let devices = self.participants.iter().filter(|(_, p)| p.user == user);
-                let devices: Vec<PeerId> = devices.map(|(peer, _)| *peer).collect();
-                for device in devices {
-                    self.set_flags(now, device, |p| p.muted = muted);
-                }
-            }
-            act::MUTE_ALL | act::UNMUTE_ALL => self.mute_all(now, asked == act::MUTE_ALL),
-            _ => self.set_flags(now, by, |p| p.self_muted = asked == act::MUTE_SELF),
-        }
-    }
-
-    fn mute_all(&mut self, now: Time, muted: bool) {
-        self.mutes.all = muted;
-        if !muted {
-            self.mutes.users.clear();
-        }
-        let everybody: Vec<PeerId> = self.participants.keys().copied().collect();
-        for peer in everybody {
-            self.set_flags(now, peer, |p| match muted {
-                true => p.muted |= !p.role.rights.moderate,
-                false => p.muted = false,
-            });
-        }
-    }
-
-    /// Changes what the roster says of a peer, and tells roster and shard where that is news.
-    pub(crate) fn set_flags(
-        &mut self,
-        now: Time,
-        peer: PeerId,
-        set: impl FnOnce(&mut Participant),
-    ) {
-        let Some(participant) = self.participants.get_mut(&peer) else { return };
-        let (presence, silent) = (participant.presence(), participant.is_silent());
-        set(participant);
-        if participant.presence() != presence && participant.is_announced() {
-            self.roster.presence(now, peer, participant.presence());
-        }
-        if participant.is_silent() != silent {
-            self.outputs.push_back(RoomOutput::Mute(participant.session_id(peer), !silent));
         }
     }
 }
@@ -103,7 +100,7 @@ mod tests {
         assert_eq!(mutes.users.len(), 1);
         (0..limits::MUTED_USERS).for_each(|n| mutes.set(&n.to_string(), true));
         assert_eq!(mutes.users.len(), limits::MUTED_USERS);
-        assert!(!mutes.includes("ada", false), "the first went");
+        assert!(!mutes.includes("ada", false), "the first mute was dropped");
         mutes.set("7", false);
         assert!(!mutes.includes("7", false));
         mutes.all = true;

@@ -1,61 +1,68 @@
-//! A participant as its room knows it.
+//! One participant of a room.
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_BULK_MESSAGE;
 use nucleus_protocol::session::{self, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
 
+use super::recipients::Recipients;
 use super::role::Role;
 use crate::ids::{PeerId, SessionId};
-use crate::room::events::Recipients;
 
-/// A message of the bulk lane that is not whole yet.
-struct Begun {
-    /// Bytes of it that have come.
+/// A message of the bulk lane of which not all pieces have arrived.
+struct PartialMessage {
+    /// Bytes of the pieces that have arrived.
     bytes: usize,
-    /// Whom its beginning was for.
+    /// The recipients of the first piece.
     to: Recipients,
 }
 
+/// A participant of a room, over all its sessions.
 pub(crate) struct Participant {
-    pub(crate) session: u32,
-    pub(crate) slot: u16,
+    /// The number of the newest session, from 1.
+    pub(super) session: u32,
+    pub(super) slot: u16,
     pub(crate) user: String,
     name: String,
     pub(crate) role: Role,
-    /// Until the shard has confirmed the session's link.
-    pub(crate) pending: Option<LinkGrant>,
-    /// The roster has the peer, from this version on.
+    /// The grant of the newest session's link, until the shard has opened the link.
+    pub(super) pending: Option<LinkGrant>,
+    /// The first roster version that contains the peer. `None`: the roster does not contain it yet.
     pub(crate) since_version: Option<u32>,
-    /// Generation of the ticket redeemed last, 0 for none.
+    /// The generation of the ticket redeemed last, 0 for none.
     redeemed: u32,
-    /// Newest event that the peer has for certain, by lane.
-    pub(crate) last: [u64; 2],
-    /// It has shown that it knows of its place.
-    pub(crate) arrived: bool,
-    /// Events taken from the peer by lane, wrapping.
-    pub(crate) taken: [u32; 2],
-    /// The message of which pieces have come and more are to follow.
-    begun: Option<Begun>,
-    /// The groups that it hears.
+    /// The newest event that the client is known to have, by lane.
+    pub(super) last_received: [u64; 2],
+    /// Whether the client has shown that it received `Joined`.
+    pub(crate) confirmed: bool,
+    /// The number of events taken from the peer by lane, wrapping.
+    pub(super) events_taken: [u32; 2],
+    partial_message: Option<PartialMessage>,
+    /// The groups whose messages the peer receives.
     pub(crate) groups: GroupSet,
-    pub(crate) away: bool,
-    /// By a moderator.
-    pub(crate) muted: bool,
-    /// By itself.
-    pub(crate) self_muted: bool,
-    /// The session is gone; the peer follows at its time unless it comes back.
+    pub(super) away: bool,
+    /// Whether a moderator has muted the peer.
+    pub(super) muted: bool,
+    /// Whether the peer has muted itself.
+    pub(super) self_muted: bool,
+    /// Whether the newest session is lost. The participant is removed later, unless it resumes.
     pub(crate) lost: bool,
 }
 
+/// A newcomer that has been admitted to a room.
+pub(crate) struct NewParticipant {
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// The link's grant, complete but for its connection ids.
+    pub(crate) grant: LinkGrant,
+    pub(crate) slot: u16,
+    /// The number of the newest event in the room.
+    pub(crate) newest_event: u64,
+}
+
 impl Participant {
-    pub(crate) fn new(
-        user: String,
-        name: String,
-        role: Role,
-        grant: LinkGrant,
-        slot: u16,
-        last_event: u64,
-    ) -> Self {
+    pub(super) fn new(newcomer: NewParticipant) -> Self {
+        let NewParticipant { user, name, role, grant, slot, newest_event } = newcomer;
         Self {
             session: 1,
             slot,
@@ -65,10 +72,10 @@ impl Participant {
             pending: Some(grant),
             since_version: None,
             redeemed: 0,
-            last: [last_event; 2],
-            arrived: false,
-            taken: [0; 2],
-            begun: None,
+            last_received: [newest_event; 2],
+            confirmed: false,
+            events_taken: [0; 2],
+            partial_message: None,
             groups: GroupSet::default(),
             away: false,
             muted: false,
@@ -77,52 +84,65 @@ impl Participant {
         }
     }
 
+    /// Returns the id of the newest session.
     pub(crate) fn session_id(&self, peer: PeerId) -> SessionId {
         SessionId { peer, session: self.session }
     }
 
-    /// The roster names it.
+    /// Returns whether the roster contains the participant.
     pub(crate) fn is_announced(&self) -> bool {
         self.since_version.is_some()
     }
 
-    /// Its session takes messages.
-    pub(crate) fn is_in(&self) -> bool {
+    /// Returns whether the newest session takes messages.
+    pub(crate) fn is_connected(&self) -> bool {
         self.pending.is_none() && !self.lost
     }
 
-    /// Its ticket of this generation is good. Each session gives one.
-    pub(crate) fn honours(&self, generation: u32) -> bool {
+    /// Returns whether the ticket of this generation may be redeemed. Each session issues one
+    /// ticket.
+    pub(super) fn accepts_ticket(&self, generation: u32) -> bool {
         self.is_announced() && (self.redeemed..=self.session).contains(&generation)
     }
 
-    /// Takes the place for a new session.
-    pub(crate) fn resume(&mut self, generation: u32, last: [u64; 2], grant: LinkGrant) {
+    /// Starts a new session, for which the client redeems the ticket of this generation.
+    pub(super) fn resume(&mut self, generation: u32, last_received: [u64; 2], grant: LinkGrant) {
         self.session += 1;
         self.redeemed = generation;
-        self.last = [self.last[0].max(last[0]), self.last[1].max(last[1])];
+        let [events, bulk] = self.last_received;
+        self.last_received = [events.max(last_received[0]), bulk.max(last_received[1])];
         self.pending = Some(grant);
         self.lost = false;
     }
 
-    /// Counts a piece of the peer's, and says whom it is for: the rest of a message goes where its beginning
-    /// went, or a receiver would join pieces of two. `None`: its message is too large.
-    pub(crate) fn takes_piece(
+    /// Counts an event taken from the peer on a lane.
+    pub(crate) fn count_event(&mut self, lane: usize) {
+        let taken = &mut self.events_taken[lane];
+        *taken = taken.wrapping_add(1);
+        self.confirmed = true;
+    }
+
+    /// Counts a piece from the peer, and returns its recipients. `None`: the message is too large.
+    ///
+    /// All pieces of a message go to the recipients of its first piece. Otherwise a receiver might
+    /// join pieces of two messages.
+    pub(crate) fn take_piece(
         &mut self,
         piece: u8,
         len: usize,
         to: Recipients,
     ) -> Option<Recipients> {
-        let begun = self.begun.take().filter(|_| piece & PIECE_CONTINUES != 0);
-        let Begun { bytes, to } = begun.unwrap_or(Begun { bytes: 0, to });
+        let partial = self.partial_message.take().filter(|_| piece & PIECE_CONTINUES != 0);
+        let PartialMessage { bytes, to } = partial.unwrap_or(PartialMessage { bytes: 0, to });
         let bytes = bytes + len;
         if piece & PIECE_MORE != 0 {
-            self.begun = Some(Begun { bytes, to: to.clone() });
+            self.partial_message = Some(PartialMessage { bytes, to: to.clone() });
         }
         (bytes <= MAX_BULK_MESSAGE).then_some(to)
     }
 
-    pub(crate) fn presence(&self) -> u8 {
+    /// Returns the bits of the presence in the roster.
+    pub(super) fn presence(&self) -> u8 {
         let bits = [
             (self.away, session::AWAY),
             (self.muted, session::MUTED),
@@ -133,12 +153,18 @@ impl Participant {
         set.fold(session::PRESENT, |presence, (_, bit)| presence | bit)
     }
 
-    /// Its voice is dropped.
-    pub(crate) fn is_silent(&self) -> bool {
+    /// Returns whether the peer is present, and not away.
+    pub(crate) fn is_present(&self) -> bool {
+        self.is_announced() && !self.away
+    }
+
+    /// Returns whether the peer's voice is dropped.
+    pub(super) fn is_muted(&self) -> bool {
         self.muted || self.self_muted
     }
 
-    pub(crate) fn wire(&self, peer: PeerId) -> Peer {
+    /// Returns the participant as the roster describes it.
+    pub(super) fn roster_entry(&self, peer: PeerId) -> Peer {
         Peer {
             peer: peer.0,
             slot: self.slot,

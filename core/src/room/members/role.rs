@@ -1,30 +1,31 @@
-//! What a participant may do: by the role and the grants of its token.
+//! Roles and rights: what a participant may do, by the role and the grants of its token.
 
-/// A peer's role in a room: its name as the roster tells it, and what it may do by it.
+/// A participant's role in a room: its name in the roster, and its rights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// As the token names it.
+    /// The name from the token.
     pub name: String,
-    /// With the token's grants.
+    /// The rights of the role and of the token's grants.
     pub rights: Rights,
 }
 
-/// What a peer may change. Without any of these, nothing.
+/// What a participant may change. Without any of these rights, nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// The fields of its own peer.
+    /// May change the fields of its own peer.
     pub own: bool,
-    /// Make objects, and change those that it owns.
+    /// May create objects, and change those that it owns.
     pub objects: bool,
-    /// The room's fields.
+    /// May change the room's fields.
     pub room: bool,
-    /// Everybody's fields; delete and give everybody's objects; choose the host.
+    /// May change the fields of all peers, delete and give away all objects, choose the host, and
+    /// moderate.
     pub moderate: bool,
 }
 
 impl Role {
-    /// The role of that name, with single rights by `grants` on top. A grant that is none of these
-    /// rights is somebody else's.
+    /// Returns the role of that name, plus the rights that `grants` name. Ignores all other
+    /// grants.
     pub fn new(name: String, grants: &[String]) -> Self {
         let mut rights = Rights::of_role(&name);
         for grant in grants {
@@ -46,13 +47,13 @@ impl From<&str> for Role {
 }
 
 impl Rights {
-    /// Not a single one.
+    /// No rights.
     pub const NONE: Self = Self { own: false, objects: false, room: false, moderate: false };
-    /// Of a participant, a technician, and whoever has a role that this server does not know.
+    /// The rights of participants, technicians, and all roles that the server does not know.
     pub const PARTICIPANT: Self = Self { own: true, objects: true, ..Self::NONE };
-    /// Of a presenter.
+    /// The rights of presenters.
     pub const PRESENTER: Self = Self { room: true, ..Self::PARTICIPANT };
-    /// Of a host or an expert.
+    /// The rights of hosts and experts.
     pub const ALL: Self = Self { moderate: true, ..Self::PRESENTER };
 
     fn of_role(name: &str) -> Self {

@@ -1,4 +1,4 @@
-//! Roster changes on their way out: collected for a moment, then one update with one version.
+//! Changes of the roster. They are collected for a moment and sent as one update with one version.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +8,51 @@ use nucleus_protocol::time::Time;
 use crate::ids::PeerId;
 use crate::limits;
 
+/// The version of the roster, and the changes since.
 #[derive(Default)]
-pub(crate) struct RosterLog {
+pub(super) struct RosterLog {
     version: u32,
     joined: Vec<Peer>,
     left: Vec<PeerLeft>,
-    /// The newest presence of each; all of a room may change at once.
+    /// The newest presence of each peer that has changed. All peers of a room may change at once.
     changed: BTreeMap<PeerId, u8>,
     due: Option<Time>,
 }
 
 impl RosterLog {
-    /// The version that everybody has or is about to get.
-    pub(crate) fn version(&self) -> u32 {
+    /// Returns the version of the newest update. Everybody has it or is about to receive it.
+    pub(super) fn version(&self) -> u32 {
         self.version
     }
 
-    /// When the collected changes go out.
-    pub(crate) fn due(&self) -> Option<Time> {
+    /// Returns when the collected changes are sent.
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.due
     }
 
-    pub(crate) fn joined(&mut self, now: Time, peer: Peer) {
+    /// Adds a newcomer.
+    pub(super) fn joined(&mut self, now: Time, peer: Peer) {
         self.joined.push(peer);
         self.arm(now);
     }
 
-    pub(crate) fn left(&mut self, now: Time, peer: PeerId, code: Code) {
-        // Who came and went within one batch was announced to nobody but those who joined in
-        // between, and these read both lists: joined first, then left.
+    /// Adds the leave of a peer.
+    pub(super) fn left(&mut self, now: Time, peer: PeerId, code: Code) {
+        // A peer that joined and left within one batch stands in both lists. Receivers read
+        // `joined` first, then `left`.
         self.changed.remove(&peer);
         self.left.push(PeerLeft { peer: peer.0, code: code as u16 });
         self.arm(now);
     }
 
-    pub(crate) fn presence(&mut self, now: Time, peer: PeerId, presence: u8) {
+    /// Replaces the presence of a peer.
+    pub(super) fn presence(&mut self, now: Time, peer: PeerId, presence: u8) {
         self.changed.insert(peer, presence);
         self.arm(now);
     }
 
-    /// The collected changes, once they are due.
-    pub(crate) fn take_due(&mut self, now: Time) -> Option<RosterUpdate> {
+    /// Returns the collected changes as the next version, once they are due.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<RosterUpdate> {
         self.due.filter(|at| *at <= now)?;
         self.due = None;
         self.version += 1;
@@ -63,6 +67,7 @@ impl RosterLog {
         })
     }
 
+    /// Starts a batch, unless one is being collected.
     fn arm(&mut self, now: Time) {
         self.due.get_or_insert(now + limits::ROSTER_BATCH);
     }
@@ -72,7 +77,8 @@ impl RosterLog {
 mod tests {
     use super::*;
 
-    /// As cheap as it is for one, however many change: a moderator may mute a full room again and again.
+    /// A moderator may mute and unmute a full room again and again; the update stays as large as
+    /// the room.
     #[test]
     fn of_many_changes_each_peer_has_its_newest() {
         let (mut log, now) = (RosterLog::default(), Time::ZERO);

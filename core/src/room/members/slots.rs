@@ -1,5 +1,6 @@
-//! Slots: a peer's small number in its room. One that is given back rests before another peer gets
-//! it, so that late frames and events of its last owner are not taken for the next one's.
+//! Slots: the small numbers of the peers in a room. A slot that is given back rests before another
+//! peer gets it. Otherwise late frames and events of the previous owner would count as the next
+//! owner's.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,25 +10,34 @@ use nucleus_protocol::time::Time;
 
 use crate::limits;
 
-pub(crate) struct Slots {
+/// The slots of a room.
+#[derive(Default)]
+pub(super) struct Slots {
+    /// The smallest slot that was never used.
     next: u16,
+    /// Slots that have rested.
     rested: Vec<u16>,
-    resting: VecDeque<(Time, u16, String)>,
+    /// Slots that are resting, in the order in which they end.
+    resting: VecDeque<RestingSlot>,
+    /// How many slots of each user are resting.
     resting_of: HashMap<String, u16>,
 }
 
-impl Slots {
-    pub(crate) fn new() -> Self {
-        Self { next: 0, rested: Vec::new(), resting: VecDeque::new(), resting_of: HashMap::new() }
-    }
+struct RestingSlot {
+    until: Time,
+    slot: u16,
+    /// The user of the previous owner.
+    user: String,
+}
 
-    /// A slot that nobody had for `SLOT_REST`.
+impl Slots {
+    /// Returns a slot that no peer has had for [`SLOT_REST`].
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`] when all are in use or resting, [`Code::JoinRate`] when too many of this
-    /// user's are resting.
-    pub(crate) fn allocate(&mut self, now: Time, user: &str) -> Result<u16, Code> {
+    /// [`Code::RoomFull`] if all slots are in use or resting, [`Code::JoinRate`] if too many slots
+    /// of this user are resting.
+    pub(super) fn allocate(&mut self, now: Time, user: &str) -> Result<u16, Code> {
         self.end_rests(now);
         if self.resting_of.get(user).is_some_and(|count| *count >= limits::RESTING_SLOTS_OF_USER) {
             return Err(Code::JoinRate);
@@ -43,18 +53,19 @@ impl Slots {
         Ok(slot)
     }
 
-    pub(crate) fn release(&mut self, now: Time, slot: u16, user: String) {
+    /// Gives a slot back.
+    pub(super) fn release(&mut self, now: Time, slot: u16, user: String) {
         *self.resting_of.entry(user.clone()).or_default() += 1;
-        self.resting.push_back((now + SLOT_REST, slot, user));
+        self.resting.push_back(RestingSlot { until: now + SLOT_REST, slot, user });
     }
 
     fn end_rests(&mut self, now: Time) {
-        while let Some((_, slot, user)) = self.resting.pop_front_if(|(until, ..)| *until <= now) {
-            self.rested.push(slot);
-            if let Some(count) = self.resting_of.get_mut(&user) {
+        while let Some(rested) = self.resting.pop_front_if(|resting| resting.until <= now) {
+            self.rested.push(rested.slot);
+            if let Some(count) = self.resting_of.get_mut(&rested.user) {
                 *count -= 1;
                 if *count == 0 {
-                    self.resting_of.remove(&user);
+                    self.resting_of.remove(&rested.user);
                 }
             }
         }
@@ -67,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_slot_rests_before_it_is_used_again() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::default();
         let now = Time::from_millis(5);
         let first = slots.allocate(now, "ada").unwrap();
         slots.release(now, first, "ada".into());
@@ -79,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_user_alone_cannot_use_the_slots_up() {
-        let (mut slots, now) = (Slots::new(), Time::from_millis(5));
+        let (mut slots, now) = (Slots::default(), Time::from_millis(5));
         let mut taken = 0;
         let refused = loop {
             match slots.allocate(now, "eve") {

@@ -1,7 +1,7 @@
-//! Requests: the rules of each operation, and the way back when one of them is refused.
+//! The rules of each operation, and the rollback of a request of which one operation is refused.
 //!
-//! What is wrong is looked for in this order, and the first that is found is told: form, right,
-//! whether the entity or peer is there, owner and version, room for more.
+//! An operation is checked in this order, and the first fault is reported: its form, the
+//! requester's rights, whether the entity or peer exists, the owner and the version, the limits.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OPERATIONS, STATE_RESERVE};
 use nucleus_protocol::session::{
@@ -9,221 +9,227 @@ use nucleus_protocol::session::{
 };
 
 use super::check::is_well_formed;
-use super::store::{EntityId, Record, Stored};
-use super::{Actor, ROOM, Refused, State, changed};
+use super::store::{EntityId, EntityRecord, StoredField};
+use super::{ROOM, RequestRefused, Requester, SharedState, changed};
 use crate::room::members::Rights;
 
-impl State {
-    /// Does all of `operations`, in order, or none.
+impl SharedState {
+    /// Applies all of `operations` in order, or none of them.
     ///
     /// # Errors
     ///
-    /// The first operation that is refused, and why; the state is as it was.
-    pub(crate) fn apply(
+    /// The first operation that is refused, with the reason. The state is then unchanged.
+    pub(super) fn apply(
         &mut self,
-        actor: &Actor<'_>,
+        requester: &Requester<'_>,
         operations: Vec<Operation>,
-    ) -> Result<StateUpdate, Refused> {
+    ) -> Result<StateUpdate, RequestRefused> {
         if !(1..=MAX_STATE_OPERATIONS).contains(&operations.len()) {
-            return Err(Refused { code: Code::BadState, failed: 0 });
+            return Err(RequestRefused { code: Code::BadState, failed: 0 });
         }
-        let mut attempt = Attempt { state: self, actor, done: Vec::new(), changes: Vec::new() };
-        for (failed, asked) in (0..).zip(operations) {
-            if let Err(code) = attempt.step(asked) {
-                attempt.take_back();
-                return Err(Refused { code, failed });
+        let mut transaction =
+            Transaction { state: self, requester, undo: Vec::new(), changes: Vec::new() };
+        for (failed, operation) in (0..).zip(operations) {
+            if let Err(code) = transaction.apply(operation) {
+                transaction.roll_back();
+                return Err(RequestRefused { code, failed });
             }
         }
-        let changes = attempt.changes;
-        Ok(self.next(actor.peer, changes))
+        let changes = transaction.changes;
+        Ok(self.next_version(requester.peer, changes))
     }
 }
 
-/// A request half done.
-struct Attempt<'a> {
-    state: &'a mut State,
-    actor: &'a Actor<'a>,
-    /// How to take back what was done.
-    done: Vec<Undo>,
+/// A request that is being applied.
+struct Transaction<'a> {
+    state: &'a mut SharedState,
+    requester: &'a Requester<'a>,
+    /// How to undo the operations that have been applied.
+    undo: Vec<Undo>,
     changes: Vec<Change>,
 }
 
-/// What was there before.
+/// A value before an operation, which a rollback restores.
 enum Undo {
-    Field(EntityId, Vec<u8>, Option<Stored>),
-    Entity(EntityId, Option<Record>),
-    Owner(EntityId, u32),
-    Host(u32),
+    Field { entity: EntityId, key: Vec<u8>, before: Option<StoredField> },
+    Entity { entity: EntityId, before: Option<EntityRecord> },
+    Owner { object: EntityId, before: u32 },
+    Host { before: u32 },
 }
 
-impl Attempt<'_> {
-    fn step(&mut self, asked: Operation) -> Result<(), Code> {
-        if !is_well_formed(&asked) {
+impl Transaction<'_> {
+    fn apply(&mut self, operation: Operation) -> Result<(), Code> {
+        if !is_well_formed(&operation) {
             return Err(Code::BadState);
         }
-        let id = EntityId { scope: asked.scope, id: asked.id };
-        match asked.kind {
-            operation::SET => self.set(id, asked),
-            operation::CREATE => self.create(id, asked.mode),
+        let id = EntityId { scope: operation.scope, id: operation.id };
+        match operation.kind {
+            operation::SET => self.set(id, operation),
+            operation::CREATE => self.create(id, operation.mode),
             operation::DELETE => self.delete(id),
             operation::CLAIM => self.claim(id),
-            operation::GIVE => self.give(id, asked.peer),
-            operation::HOST => self.host(asked.peer),
+            operation::GIVE => self.give(id, operation.peer),
+            operation::HOST => self.host(operation.peer),
             _ => Err(Code::BadState),
         }
     }
 
-    fn take_back(self) {
-        let State { host, store, .. } = self.state;
-        for undo in self.done.into_iter().rev() {
+    fn roll_back(self) {
+        let SharedState { host, store, .. } = self.state;
+        for undo in self.undo.into_iter().rev() {
             match undo {
-                Undo::Field(id, key, before) => drop(store.set(id, &key, before)),
-                Undo::Entity(id, None) => drop(store.remove(id)),
-                Undo::Entity(id, Some(before)) => store.insert(id, before),
-                Undo::Owner(id, before) => drop(store.set_owner(id, before)),
-                Undo::Host(before) => *host = before,
+                Undo::Field { entity, key, before } => drop(store.set(entity, &key, before)),
+                Undo::Entity { entity, before: None } => drop(store.remove(entity)),
+                Undo::Entity { entity, before: Some(before) } => store.insert(entity, before),
+                Undo::Owner { object, before } => drop(store.set_owner(object, before)),
+                Undo::Host { before } => *host = before,
             }
         }
     }
 
-    fn set(&mut self, id: EntityId, asked: Operation) -> Result<(), Code> {
-        let Operation { key, value, expected, .. } = asked;
+    fn set(&mut self, id: EntityId, operation: Operation) -> Result<(), Code> {
+        let Operation { key, value, expected, .. } = operation;
         self.may_set(id)?;
         let store = &self.state.store;
-        let there = store.field(id, &key).map_or(0, |field| field.version);
-        if expected != ANY_VERSION && expected != there {
+        let current = store.field(id, &key).map_or(0, |field| field.version);
+        if expected != ANY_VERSION && expected != current {
             return Err(Code::Conflict);
         }
-        let fields = store.entity(id).map_or(0, Record::fields);
-        let gone = value.kind == value::NONE;
-        if !gone && there == 0 && fields >= MAX_STATE_FIELDS {
+        let fields = store.entity(id).map_or(0, EntityRecord::fields);
+        let removes = value.kind == value::NONE;
+        if !removes && current == 0 && fields >= MAX_STATE_FIELDS {
             return Err(Code::EntityFields);
         }
         let version = self.state.version + 1;
-        let field = (!gone).then(|| Stored { value: value.clone(), version });
+        let field = (!removes).then(|| StoredField { value: value.clone(), version });
         let bytes = self.state.store.bytes();
         let before = self.state.store.set(id, &key, field);
-        self.done.push(Undo::Field(id, key.clone(), before));
+        self.undo.push(Undo::Field { entity: id, key: key.clone(), before });
         self.changes.push(Change { key, value, ..changed(change::SET, id, 0) });
-        // What only shrinks the state is never refused for its size.
+        // A change that makes the state smaller is allowed at any size.
         if self.state.store.bytes() > bytes { self.within_limits() } else { Ok(()) }
     }
 
     fn may_set(&self, id: EntityId) -> Result<(), Code> {
-        let rights = self.actor.rights;
+        let rights = self.requester.rights;
         match id.scope {
             scope::ROOM => allow(rights.room),
             scope::PEER => {
-                let own = id == EntityId::peer(self.actor.peer);
+                let own = id == EntityId::peer(self.requester.peer);
                 allow(rights.moderate || own && rights.own)?;
                 let peer = u32::try_from(id.id).map_err(|_| Code::NoSuchEntity)?;
-                self.has_place(peer)
+                self.check_inside(peer)
             }
             _ => {
                 allow(rights.objects)?;
-                // One writer an object: a moderator too makes it its own first.
-                self.owned(id, false)
+                // Only the owner writes to an object. A moderator must become the owner first.
+                self.check_owner(id, false)
             }
         }
     }
 
     fn create(&mut self, id: EntityId, mode: u8) -> Result<(), Code> {
-        let maker = (id.id >> 32) as u32;
-        if maker != 0 && maker != self.actor.peer {
+        let creator = (id.id >> 32) as u32;
+        if creator != 0 && creator != self.requester.peer {
             return Err(Code::BadState);
         }
-        allow(self.actor.rights.objects)?;
+        allow(self.requester.rights.objects)?;
         if self.state.store.entity(id).is_some() {
             return Err(Code::NoSuchEntity);
         }
         if self.state.store.objects() >= self.state.limits.room_objects as usize {
             return Err(Code::RoomObjects);
         }
-        let owner = self.actor.peer;
+        let owner = self.requester.peer;
         self.may_own_more(owner)?;
-        self.state.store.insert(id, Record::object(owner, mode));
-        self.done.push(Undo::Entity(id, None));
+        self.state.store.insert(id, EntityRecord::object(owner, mode));
+        self.undo.push(Undo::Entity { entity: id, before: None });
         self.changes.push(Change { mode, ..changed(change::CREATED, id, owner) });
         self.within_limits()
     }
 
     fn delete(&mut self, id: EntityId) -> Result<(), Code> {
-        let rights = self.actor.rights;
+        let rights = self.requester.rights;
         allow(rights.objects || rights.moderate)?;
-        self.owned(id, rights.moderate)?;
+        self.check_owner(id, rights.moderate)?;
         let before = self.state.store.remove(id);
-        self.done.push(Undo::Entity(id, before));
+        self.undo.push(Undo::Entity { entity: id, before });
         self.changes.push(changed(change::DELETED, id, 0));
         Ok(())
     }
 
     fn claim(&mut self, id: EntityId) -> Result<(), Code> {
-        allow(self.actor.rights.objects)?;
+        allow(self.requester.rights.objects)?;
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
-        let at_once = [0, self.actor.peer].contains(&object.owner);
-        let takes = at_once || object.mode & !mode::WITH_ROOM == mode::TAKE;
-        if takes && object.owner != self.actor.peer {
-            self.may_own_more(self.actor.peer)?;
+        let is_free = [0, self.requester.peer].contains(&object.owner);
+        let takes = is_free || object.mode & !mode::WITH_ROOM == mode::TAKE;
+        if takes && object.owner != self.requester.peer {
+            self.may_own_more(self.requester.peer)?;
         }
         match object.mode & !mode::WITH_ROOM {
-            _ if at_once => self.pass(id, self.actor.peer),
-            mode::TAKE => self.pass(id, self.actor.peer),
-            mode::ASK => self.changes.push(changed(change::CLAIMED, id, self.actor.peer)),
+            _ if takes => self.pass(id, self.requester.peer),
+            mode::ASK => self.changes.push(changed(change::CLAIMED, id, self.requester.peer)),
             _ => return Err(Code::Conflict),
         }
         Ok(())
     }
 
     fn give(&mut self, id: EntityId, peer: u32) -> Result<(), Code> {
-        let rights = self.actor.rights;
+        let rights = self.requester.rights;
         allow(rights.objects || rights.moderate)?;
-        self.owned(id, rights.moderate)?;
-        self.has_place(peer)?;
+        self.check_owner(id, rights.moderate)?;
+        self.check_inside(peer)?;
         self.may_own_more(peer)?;
         self.pass(id, peer);
         Ok(())
     }
 
     fn host(&mut self, peer: u32) -> Result<(), Code> {
-        let Actor { peer: actor, rights, members } = *self.actor;
-        let is_host = self.state.host(members) == actor;
-        // An observer may be the host for want of others, and still changes nothing.
+        let Requester { peer: requester, rights, peers } = *self.requester;
+        let is_host = self.state.host(peers) == requester;
+        // An observer with the least number can be the host. It may still not change anything.
         allow(rights.moderate || is_host && rights.own)?;
-        self.has_place(peer)?;
-        self.done.push(Undo::Host(std::mem::replace(&mut self.state.host, peer)));
+        self.check_inside(peer)?;
+        let before = std::mem::replace(&mut self.state.host, peer);
+        self.undo.push(Undo::Host { before });
         self.changes.push(changed(change::HOST, ROOM, peer));
         Ok(())
     }
 
+    /// Makes `owner` the owner of an object.
     fn pass(&mut self, id: EntityId, owner: u32) {
         if let Some(before) = self.state.store.set_owner(id, owner) {
-            self.done.push(Undo::Owner(id, before));
+            self.undo.push(Undo::Owner { object: id, before });
         }
         self.changes.push(changed(change::OWNER, id, owner));
     }
 
-    /// The object is there and the actor's, or anybody's if it is `for_all`.
-    fn owned(&self, id: EntityId, for_all: bool) -> Result<(), Code> {
+    /// Checks that an object exists and belongs to the requester. `any_owner`: it may belong to
+    /// anybody.
+    fn check_owner(&self, id: EntityId, any_owner: bool) -> Result<(), Code> {
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
-        let may = for_all || object.owner == self.actor.peer;
+        let may = any_owner || object.owner == self.requester.peer;
         may.then_some(()).ok_or(Code::Conflict)
     }
 
-    fn has_place(&self, peer: u32) -> Result<(), Code> {
-        self.actor.members.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
+    /// Checks that a peer is in the room.
+    fn check_inside(&self, peer: u32) -> Result<(), Code> {
+        self.requester.peers.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
     }
 
-    /// One peer's objects leave room for those of others, unless it moderates.
+    /// Checks that a peer may own one object more. The limit does not apply to requests of a
+    /// moderator.
     fn may_own_more(&self, owner: u32) -> Result<(), Code> {
         let few = self.state.store.owned(owner) < self.state.limits.peer_objects as usize;
-        (few || self.actor.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
+        (few || self.requester.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
     }
 
-    /// The last part is for those who answer for the room.
+    /// Checks the size of the state. The last part, one in [`STATE_RESERVE`], is for peers that may
+    /// change the room's fields or moderate.
     fn within_limits(&self) -> Result<(), Code> {
-        let Rights { room, moderate, .. } = self.actor.rights;
-        let whole = self.state.limits.room_state_bytes as usize;
-        let limit = if room || moderate { whole } else { whole - whole / STATE_RESERVE };
+        let Rights { room, moderate, .. } = self.requester.rights;
+        let max = self.state.limits.room_state_bytes as usize;
+        let limit = if room || moderate { max } else { max - max / STATE_RESERVE };
         let fits = self.state.store.bytes() <= limit;
         fits.then_some(()).ok_or(Code::StateFull)
     }

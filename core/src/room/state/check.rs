@@ -1,44 +1,47 @@
-//! Whether an operation is one at all, whatever the state: known numbers, lengths, text that is text.
+//! The form of operations: known numbers, lengths, valid UTF-8. It does not depend on the state.
 
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_VALUE};
 use nucleus_protocol::session::{Operation, Value, mode, operation, scope, value};
 
-/// Known, and in the form that the wire's document asks for. Which peers and entities are there is
-/// not asked here.
-pub(super) fn is_well_formed(asked: &Operation) -> bool {
-    match asked.kind {
-        operation::SET => is_entity(asked) && is_key(&asked.key) && is_value(&asked.value),
-        operation::CREATE => is_object(asked) && is_mode(asked.mode),
-        operation::DELETE | operation::CLAIM | operation::GIVE => is_object(asked),
+/// Returns whether an operation has a known kind and the form that docs/PROTOCOL.md requires. Does
+/// not check whether its entities and peers exist.
+pub(super) fn is_well_formed(operation: &Operation) -> bool {
+    match operation.kind {
+        operation::SET => {
+            is_entity(operation) && is_key(&operation.key) && is_value(&operation.value)
+        }
+        operation::CREATE => is_object(operation) && is_mode(operation.mode),
+        operation::DELETE | operation::CLAIM | operation::GIVE => is_object(operation),
         operation::HOST => true,
         _ => false,
     }
 }
 
-fn is_entity(asked: &Operation) -> bool {
-    match asked.scope {
-        scope::ROOM => asked.id == 0,
+fn is_entity(operation: &Operation) -> bool {
+    match operation.scope {
+        scope::ROOM => operation.id == 0,
         scope::PEER | scope::OBJECT => true,
         _ => false,
     }
 }
 
-fn is_object(asked: &Operation) -> bool {
-    asked.scope == scope::OBJECT
+fn is_object(operation: &Operation) -> bool {
+    operation.scope == scope::OBJECT
 }
 
-fn is_mode(of_object: u8) -> bool {
-    matches!(of_object & !mode::WITH_ROOM, mode::FIXED | mode::ASK | mode::TAKE)
+fn is_mode(mode: u8) -> bool {
+    matches!(mode & !mode::WITH_ROOM, mode::FIXED | mode::ASK | mode::TAKE)
 }
 
-/// Whether it may be the key of a field.
+/// Returns whether bytes may be the key of a field.
 pub fn is_key(key: &[u8]) -> bool {
     (1..=MAX_STATE_KEY).contains(&key.len()) && std::str::from_utf8(key).is_ok()
 }
 
-/// One spelling for each value: what its type does not use would be kept and sent on unread.
-pub fn is_value(asked: &Value) -> bool {
-    let Value { kind, bits, bytes } = asked;
+/// Returns whether a value is in its canonical form: members that its kind does not use must be 0
+/// or empty. Otherwise the room would keep and send bytes that nobody reads.
+pub fn is_value(value: &Value) -> bool {
+    let Value { kind, bits, bytes } = value;
     match *kind {
         value::NONE => *bits == 0 && bytes.is_empty(),
         value::BOOL => *bits <= 1 && bytes.is_empty(),

@@ -1,75 +1,79 @@
-//! The state on its way to the sessions: each update encoded once for all, and a snapshot once for
-//! all who come while it is still on its way to somebody.
+//! Encodes the state for the sessions. Each update is encoded once for all sessions. A snapshot is
+//! encoded once for all sessions that connect while it is still being sent to one of them.
 
 use bytes::Bytes;
 use nucleus_protocol::session::{StateSnapshot, StateUpdate, encode};
-
 use nucleus_protocol::time::Time;
 
-use super::State;
+use super::SharedState;
 use crate::limits;
 
-/// What is encoded, and kept for a moment.
+/// Encodes updates and snapshots, and caches the newest snapshot for a moment.
 #[derive(Default)]
-pub(crate) struct Feed {
-    kept: Option<Kept>,
+pub(super) struct StateFeed {
+    cached: Option<CachedSnapshot>,
 }
 
-/// A snapshot, and what has changed since.
-struct Kept {
-    /// When it is to be forgotten, unless somebody is still being sent it.
+/// An encoded snapshot, and the updates since.
+struct CachedSnapshot {
+    /// When the snapshot is dropped, unless it is still being sent to a session.
     until: Time,
     snapshot: Bytes,
     updates: Vec<Bytes>,
-    bytes: usize,
+    /// Bytes of the updates.
+    update_bytes: usize,
 }
 
-impl Feed {
-    /// What a session gets that has the state up to now, if it has any; and keeps it for those who
-    /// come after.
-    pub(crate) fn update(&mut self, update: &StateUpdate) -> Vec<Bytes> {
+impl StateFeed {
+    /// Returns the messages of an update for sessions that have the version before it. Caches the
+    /// update behind the cached snapshot.
+    pub(super) fn update(&mut self, update: &StateUpdate) -> Vec<Bytes> {
         let message = Bytes::from(encode(update));
-        if let Some(kept) = &mut self.kept {
-            kept.updates.push(message.clone());
-            kept.bytes += message.len();
-            if kept.bytes > limits::STATE_FEED_BYTES {
-                self.kept = None;
+        if let Some(cached) = &mut self.cached {
+            cached.updates.push(message.clone());
+            cached.update_bytes += message.len();
+            if cached.update_bytes > limits::STATE_FEED_BYTES {
+                self.cached = None;
             }
         }
-        // A session without a stream has the empty state, and its stream begins with that.
+        // Before version 1 the sessions have no state stream. A stream begins with a snapshot, here
+        // that of the empty state.
         let first = update.version == 1;
         let empty = first.then(|| Bytes::from(encode(&StateSnapshot::default())));
         empty.into_iter().chain([message]).collect()
     }
 
-    /// What a session gets that has nothing yet.
-    pub(crate) fn snapshot(&mut self, now: Time, state: &State) -> Vec<Bytes> {
+    /// Returns the messages for a session that has no state yet: a snapshot and the updates since.
+    /// None if the state is empty.
+    pub(super) fn snapshot(&mut self, now: Time, state: &SharedState) -> Vec<Bytes> {
         if state.version() == 0 {
             return Vec::new();
         }
-        let kept = self.kept.get_or_insert_with(|| Kept {
+        let cached = self.cached.get_or_insert_with(|| CachedSnapshot {
             until: now + limits::ROSTER_BATCH,
             snapshot: encode(&state.snapshot()).into(),
             updates: Vec::new(),
-            bytes: 0,
+            update_bytes: 0,
         });
-        [&kept.snapshot].into_iter().chain(&kept.updates).cloned().collect()
+        [&cached.snapshot].into_iter().chain(&cached.updates).cloned().collect()
     }
 
-    /// Forgets the snapshot when its time has come, for a room's state lies here twice meanwhile. As
-    /// long as a session has not been sent all of it, keeping it costs nothing, and spares whoever
-    /// comes meanwhile one of his own.
-    pub(crate) fn handle_timeout(&mut self, now: Time) {
-        let Some(kept) = self.kept.as_mut().filter(|kept| kept.until <= now) else { return };
-        if kept.snapshot.is_unique() {
-            self.kept = None;
+    /// Drops the cached snapshot at its time, because it is a second copy of the state. While a
+    /// session is still being sent the snapshot, its bytes are in memory anyway: then it stays
+    /// cached and spares the next session an encoding.
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        let Some(cached) = self.cached.as_mut().filter(|cached| cached.until <= now) else {
+            return;
+        };
+        if cached.snapshot.is_unique() {
+            self.cached = None;
         } else {
-            kept.until = now + limits::ROSTER_BATCH;
+            cached.until = now + limits::ROSTER_BATCH;
         }
     }
 
-    /// When [`Self::handle_timeout`] is wanted next.
-    pub(crate) fn due(&self) -> Option<Time> {
-        self.kept.as_ref().map(|kept| kept.until)
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.cached.as_ref().map(|cached| cached.until)
     }
 }

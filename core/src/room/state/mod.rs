@@ -1,13 +1,16 @@
-//! The shared state of a room: the room, its peers and objects, with their fields and owners. Pure:
-//! no clock, no session, no stream; who may do what comes in with the request.
+//! The shared state of a room: the fields of the room, of its peers and of objects, and the owners
+//! of the objects.
 //!
-//! A request is applied as a whole or not at all, and each that is applied makes the next version of
-//! the state. So does the end of one or more places, which is the server's own doing.
+//! A request is applied as a whole or not at all. Each request that is applied makes the next
+//! version of the state. The server makes a version of its own when participants are removed.
+//!
+//! [`SharedState`] has the rules: it knows no time, session or stream, and the rights of a
+//! requester come with the request. [`StateReplication`] connects it with the sessions.
 
 mod apply;
 mod check;
 mod feed;
-mod requests;
+mod replication;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -20,21 +23,22 @@ use nucleus_protocol::session::{
 };
 
 pub use check::{is_key, is_value};
-pub(super) use feed::Feed;
-use store::{EntityId, SNAPSHOT_BYTES, Store, Stored};
+pub(super) use replication::StateReplication;
+use store::{EntityId, SNAPSHOT_BYTES, Store, StoredField};
 
 use super::members::Rights;
 use crate::limits::Limits;
 
-/// Bytes of a `Change` in place, and of a `StateUpdate` around its changes.
+/// Encoded bytes of a `Change` without its key and value.
 const CHANGE_BYTES: usize = 1 + 1 + 8 + 4 + 1 + 8 + (1 + 8 + 8);
+/// Encoded bytes of a `StateUpdate` without its changes.
 const UPDATE_BYTES: usize = 8 + 4 + 8;
 
-// When everybody's places end at once, and with them all objects, that is one update.
+// One update has room for the removal of all participants with all objects.
 const _: () = assert!(
     UPDATE_BYTES + CHANGE_BYTES * (MAX_ROOM_PEERS as usize + MAX_STATE_OBJECTS + 1) < MAX_STATE
 );
-// So is a clear.
+// One update has room for a clear.
 const _: () = assert!(
     UPDATE_BYTES
         + CHANGE_BYTES * MAX_STATE_OBJECTS
@@ -43,76 +47,77 @@ const _: () = assert!(
 );
 const _: () = assert!(SNAPSHOT_BYTES < MAX_STATE);
 
-/// Who else has a place in the room.
-pub(super) trait Members {
-    /// Whether the peer is present; `None`: it has no place.
+/// The peers of a room, as far as the shared state needs them.
+trait RoomPeers {
+    /// Returns whether a peer is present. `None`: it is not in the room.
     fn presence(&self, peer: u32) -> Option<bool>;
-    /// The present peer with the least number, 0 = none.
+    /// Returns the present peer with the least number, 0 if nobody is present.
     fn least_present(&self) -> u32;
 }
 
-/// The peer that asks.
-pub(super) struct Actor<'a> {
-    pub(super) peer: u32,
-    pub(super) rights: Rights,
-    pub(super) members: &'a dyn Members,
+/// The peer that requests changes.
+struct Requester<'a> {
+    peer: u32,
+    rights: Rights,
+    /// All peers of the room.
+    peers: &'a dyn RoomPeers,
 }
 
-/// Why a request was not applied.
+/// The reason why a request was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) code: Code,
-    /// The operation at fault, from 0.
-    pub(super) failed: u16,
+struct RequestRefused {
+    code: Code,
+    /// The index of the operation at fault.
+    failed: u16,
 }
 
 /// The shared state of one room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
+struct SharedState {
     limits: Limits,
+    /// The number of the newest version, 0 until the first change.
     version: u64,
-    /// As chosen, 0 = nobody.
+    /// The chosen host, 0 for none.
     host: u32,
     store: Store,
 }
 
-impl State {
-    /// 0 until the first change.
-    pub(super) fn version(&self) -> u64 {
+impl SharedState {
+    fn version(&self) -> u64 {
         self.version
     }
 
-    /// A new room's, with these fields of the room's set by the server.
-    pub(super) fn new(limits: Limits, fields: &[(Vec<u8>, Value)]) -> Self {
+    /// Creates the state of a new room, with initial fields of the room.
+    fn new(limits: Limits, fields: &[(Vec<u8>, Value)]) -> Self {
         let mut state = Self { limits, ..Self::default() };
         for (key, value) in fields {
-            let field = Stored { value: value.clone(), version: 1 };
+            let field = StoredField { value: value.clone(), version: 1 };
             state.store.set(ROOM, key, Some(field));
             state.version = 1;
         }
         state
     }
 
-    /// A field of the room's.
-    pub(super) fn room_field(&self, key: &[u8]) -> Option<&Value> {
+    /// Returns the value of one of the room's fields.
+    fn room_field(&self, key: &[u8]) -> Option<&Value> {
         self.store.field(ROOM, key).map(|stored| &stored.value)
     }
 
-    /// All of it.
-    pub(super) fn snapshot(&self) -> StateSnapshot {
-        StateSnapshot { version: self.version, host: self.host, entities: self.store.wire() }
+    /// Returns the whole state.
+    fn snapshot(&self) -> StateSnapshot {
+        StateSnapshot { version: self.version, host: self.host, entities: self.store.to_wire() }
     }
 
-    /// The host: as chosen while it is present, else the present peer with the least number; 0 =
-    /// nobody is present.
-    pub(super) fn host(&self, members: &dyn Members) -> u32 {
-        let chosen = Some(self.host).filter(|host| members.presence(*host) == Some(true));
-        chosen.unwrap_or_else(|| members.least_present())
+    /// Returns the host: the chosen one while it is present, otherwise the present peer with the
+    /// least number. 0: nobody is present.
+    fn host(&self, peers: &dyn RoomPeers) -> u32 {
+        let chosen = Some(self.host).filter(|host| peers.presence(*host) == Some(true));
+        chosen.unwrap_or_else(|| peers.least_present())
     }
 
-    /// These peers have no place any more: what was theirs goes with them or is nobody's. `None`:
-    /// nothing was.
-    pub(super) fn forget(&mut self, mut peers: Vec<u32>) -> Option<StateUpdate> {
+    /// Removes peers that have left the room. Deletes their fields and objects; objects with
+    /// [`mode::WITH_ROOM`] stay, without an owner. `None`: nothing has changed.
+    fn remove_peers(&mut self, mut peers: Vec<u32>) -> Option<StateUpdate> {
         peers.sort_unstable();
         let mut changes = Vec::new();
         for peer in &peers {
@@ -134,11 +139,11 @@ impl State {
             self.host = 0;
             changes.push(changed(change::HOST, ROOM, 0));
         }
-        (!changes.is_empty()).then(|| self.next(0, changes))
+        (!changes.is_empty()).then(|| self.next_version(0, changes))
     }
 
-    /// Deletes all objects and the room's fields, as `peer` has it. `None`: there was nothing.
-    pub(super) fn clear(&mut self, peer: u32) -> Option<StateUpdate> {
+    /// Deletes all objects and the room's fields, on behalf of `peer`. `None`: there were none.
+    fn clear(&mut self, peer: u32) -> Option<StateUpdate> {
         let mut changes = Vec::new();
         for key in self.store.keys(ROOM) {
             self.store.set(ROOM, &key, None);
@@ -148,17 +153,17 @@ impl State {
             self.store.remove(id);
             changes.push(changed(change::DELETED, id, 0));
         }
-        (!changes.is_empty()).then(|| self.next(peer, changes))
+        (!changes.is_empty()).then(|| self.next_version(peer, changes))
     }
 
-    /// Makes `host` the chosen host, as `peer` has it.
-    pub(super) fn choose_host(&mut self, peer: u32, host: u32) -> StateUpdate {
+    /// Makes `host` the chosen host, on behalf of `peer`.
+    fn choose_host(&mut self, peer: u32, host: u32) -> StateUpdate {
         self.host = host;
-        self.next(peer, vec![changed(change::HOST, ROOM, host)])
+        self.next_version(peer, vec![changed(change::HOST, ROOM, host)])
     }
 
-    /// The next version, with these changes of `peer`'s.
-    fn next(&mut self, peer: u32, changes: Vec<Change>) -> StateUpdate {
+    /// Makes the next version of these changes. `peer` has made them; 0 is the server.
+    fn next_version(&mut self, peer: u32, changes: Vec<Change>) -> StateUpdate {
         self.version += 1;
         StateUpdate { version: self.version, peer, changes }
     }
@@ -166,7 +171,7 @@ impl State {
 
 const ROOM: EntityId = EntityId { scope: scope::ROOM, id: 0 };
 
-/// A change that has neither mode nor field.
+/// Returns a change without mode and field.
 fn changed(kind: u8, id: EntityId, peer: u32) -> Change {
     let (key, value) = Default::default();
     Change { kind, scope: id.scope, id: id.id, peer, mode: 0, key, value }

@@ -1,4 +1,4 @@
-//! What is no request at all, and what is too much of one.
+//! Operations with a wrong form, and requests beyond the limits.
 
 use nucleus_protocol::limits::{
     MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
@@ -34,13 +34,13 @@ fn values_have_one_spelling() {
         Value { bits: 1, ..bytes(value::BYTES, b"x") },
         bytes(6, b""),
     ];
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     for value in good {
-        assert_eq!(table.does(1, set(scope::PEER, 1, value.clone())), Ok(()), "{value:?}");
-        table.check();
+        assert_eq!(fixture.apply(1, set(scope::PEER, 1, value.clone())), Ok(()), "{value:?}");
+        fixture.check();
     }
     for value in bad {
-        let refused = table.does(1, set(scope::PEER, 1, value.clone()));
+        let refused = fixture.apply(1, set(scope::PEER, 1, value.clone()));
         assert_eq!(refused, Err(Code::BadState), "{value:?}");
     }
 }
@@ -63,113 +63,121 @@ fn what_is_no_operation_is_refused() {
         key(&[b'k'; MAX_STATE_KEY + 1]),
         key(&[0xff]),
     ];
-    let mut table = Table::new();
-    for asked in bad {
-        assert_eq!(table.may(1, Rights::ALL, asked.clone()), Err(Code::BadState), "{asked:?}");
+    let mut fixture = StateFixture::new();
+    for operation in bad {
+        assert_eq!(
+            fixture.apply_as(1, Rights::ALL, operation.clone()),
+            Err(Code::BadState),
+            "{operation:?}"
+        );
     }
-    assert_eq!(table.may(1, Rights::ALL, key(&[b'k'; MAX_STATE_KEY])), Ok(()));
+    assert_eq!(fixture.apply_as(1, Rights::ALL, key(&[b'k'; MAX_STATE_KEY])), Ok(()));
 }
 
 #[test]
 fn an_entity_has_so_many_fields() {
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     let field = |n: usize, value| {
         let key = n.to_string().into_bytes();
         Operation { key, ..set(scope::PEER, 1, value) }
     };
     for n in 0..MAX_STATE_FIELDS {
-        assert_eq!(table.does(1, field(n, number(0))), Ok(()));
+        assert_eq!(fixture.apply(1, field(n, number(0))), Ok(()));
     }
-    assert_eq!(table.does(1, field(MAX_STATE_FIELDS, number(0))), Err(Code::EntityFields));
-    assert_eq!(table.does(1, field(0, number(1))), Ok(()), "one that is there");
-    assert_eq!(table.does(1, field(0, Value::default())), Ok(()));
-    assert_eq!(table.does(1, field(MAX_STATE_FIELDS, number(0))), Ok(()));
-    table.check();
+    assert_eq!(fixture.apply(1, field(MAX_STATE_FIELDS, number(0))), Err(Code::EntityFields));
+    assert_eq!(fixture.apply(1, field(0, number(1))), Ok(()), "a field that exists");
+    assert_eq!(fixture.apply(1, field(0, Value::default())), Ok(()));
+    assert_eq!(fixture.apply(1, field(MAX_STATE_FIELDS, number(0))), Ok(()));
+    fixture.check();
 }
 
 #[test]
 fn a_room_has_so_many_objects() {
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     for id in 0..MAX_STATE_OBJECTS as u64 {
-        assert_eq!(table.may(1, Rights::ALL, create(id, 0)), Ok(()));
+        assert_eq!(fixture.apply_as(1, Rights::ALL, create(id, 0)), Ok(()));
     }
     let one_more = create(MAX_STATE_OBJECTS as u64, 0);
-    assert_eq!(table.does(1, one_more.clone()), Err(Code::RoomObjects));
-    assert_eq!(table.ask(1, Rights::ALL, vec![delete(0), one_more]), Ok(()));
-    table.check();
+    assert_eq!(fixture.apply(1, one_more.clone()), Err(Code::RoomObjects));
+    assert_eq!(fixture.request(1, Rights::ALL, vec![delete(0), one_more]), Ok(()));
+    fixture.check();
 }
 
 #[test]
 fn one_participant_cannot_fill_the_room() {
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     for id in 0..MAX_STATE_OWNED as u64 {
-        assert_eq!(table.does(1, create(id, mode::TAKE)), Ok(()));
+        assert_eq!(fixture.apply(1, create(id, mode::TAKE)), Ok(()));
     }
     let more = MAX_STATE_OWNED as u64;
-    assert_eq!(table.does(1, create(more, 0)), Err(Code::PeerObjects));
-    assert_eq!(table.does(2, create(more, mode::TAKE)), Ok(()));
-    assert_eq!(table.does(1, claim(more)), Err(Code::PeerObjects));
-    assert_eq!(table.does(2, give(more, 1)), Err(Code::PeerObjects));
-    // What it has it may ask for again, and who gives one away may take another.
-    assert_eq!(table.does(1, claim(0)), Ok(()));
-    assert_eq!(table.does(1, give(0, 2)), Ok(()));
-    assert_eq!(table.does(1, claim(more)), Ok(()));
-    assert_eq!(table.may(1, Rights::ALL, claim(0)), Ok(()), "a moderator has no limit of its own");
-    table.check();
+    assert_eq!(fixture.apply(1, create(more, 0)), Err(Code::PeerObjects));
+    assert_eq!(fixture.apply(2, create(more, mode::TAKE)), Ok(()));
+    assert_eq!(fixture.apply(1, claim(more)), Err(Code::PeerObjects));
+    assert_eq!(fixture.apply(2, give(more, 1)), Err(Code::PeerObjects));
+    // A peer may claim its own object again, and claim another after it has given one away.
+    assert_eq!(fixture.apply(1, claim(0)), Ok(()));
+    assert_eq!(fixture.apply(1, give(0, 2)), Ok(()));
+    assert_eq!(fixture.apply(1, claim(more)), Ok(()));
+    assert_eq!(
+        fixture.apply_as(1, Rights::ALL, claim(0)),
+        Ok(()),
+        "a moderator has no limit of its own"
+    );
+    fixture.check();
 }
 
 #[test]
 fn the_last_part_of_the_state_is_for_those_who_answer_for_the_room() {
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     let full = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
     let both = |id| vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
     let mut id = 0;
-    while table.ask(1, Rights::PARTICIPANT, both(id)).is_ok() {
+    while fixture.request(1, Rights::PARTICIPANT, both(id)).is_ok() {
         id += 1;
     }
     let limit = MAX_STATE - MAX_STATE / STATE_RESERVE;
-    assert!((limit - 2 * MAX_STATE_VALUE..=limit).contains(&table.state.store.bytes()));
+    assert!((limit - 2 * MAX_STATE_VALUE..=limit).contains(&fixture.state.store.bytes()));
     let room = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
-    assert_eq!(table.may(2, Rights::PRESENTER, set(scope::ROOM, 0, room)), Ok(()));
-    assert_eq!(table.does(1, set(scope::OBJECT, 0, number(1))), Ok(()), "less than before");
-    table.check();
+    assert_eq!(fixture.apply_as(2, Rights::PRESENTER, set(scope::ROOM, 0, room)), Ok(()));
+    assert_eq!(fixture.apply(1, set(scope::OBJECT, 0, number(1))), Ok(()), "less than before");
+    fixture.check();
 }
 
 #[test]
 fn a_full_state_takes_nothing_but_less() {
-    let mut table = Table::new();
+    let mut fixture = StateFixture::new();
     let full = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
     let mut refused = Ok(());
     let mut id = 0;
     while refused.is_ok() {
         id += 1;
-        let asked = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
-        refused = table.ask(1, Rights::ALL, asked);
+        let operations = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
+        refused = fixture.request(1, Rights::ALL, operations);
     }
-    assert_eq!(refused, Err(Refused { code: Code::StateFull, failed: 1 }));
-    assert!(table.state.store.bytes() > MAX_STATE - 2 * MAX_STATE_VALUE);
-    assert!(encode(&table.state.snapshot()).len() <= MAX_STATE + MESSAGE_HEADER);
-    assert_eq!(table.does(1, set(scope::OBJECT, 1, number(1))), Ok(()));
-    let asked = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
-    assert_eq!(table.ask(1, Rights::ALL, asked), Ok(()));
-    assert_eq!(table.does(1, set(scope::OBJECT, 1, full)), Err(Code::StateFull));
-    table.check();
+    assert_eq!(refused, Err(RequestRefused { code: Code::StateFull, failed: 1 }));
+    assert!(fixture.state.store.bytes() > MAX_STATE - 2 * MAX_STATE_VALUE);
+    assert!(encode(&fixture.state.snapshot()).len() <= MAX_STATE + MESSAGE_HEADER);
+    assert_eq!(fixture.apply(1, set(scope::OBJECT, 1, number(1))), Ok(()));
+    let operations = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
+    assert_eq!(fixture.request(1, Rights::ALL, operations), Ok(()));
+    assert_eq!(fixture.apply(1, set(scope::OBJECT, 1, full)), Err(Code::StateFull));
+    fixture.check();
 }
 
 #[test]
 fn an_operator_may_set_less() {
-    let mut table = Table::new();
-    table.state = State::new(
+    let mut fixture = StateFixture::new();
+    fixture.state = SharedState::new(
         Limits { room_objects: 3, peer_objects: 2, room_state_bytes: 4_000, ..Limits::default() },
         &[],
     );
-    assert_eq!(table.does(1, create(1, 0)), Ok(()));
-    assert_eq!(table.does(1, create(2, 0)), Ok(()));
-    assert_eq!(table.does(1, create(3, 0)), Err(Code::PeerObjects));
-    assert_eq!(table.does(2, create(3, 0)), Ok(()));
-    assert_eq!(table.does(2, create(4, 0)), Err(Code::RoomObjects));
+    assert_eq!(fixture.apply(1, create(1, 0)), Ok(()));
+    assert_eq!(fixture.apply(1, create(2, 0)), Ok(()));
+    assert_eq!(fixture.apply(1, create(3, 0)), Err(Code::PeerObjects));
+    assert_eq!(fixture.apply(2, create(3, 0)), Ok(()));
+    assert_eq!(fixture.apply(2, create(4, 0)), Err(Code::RoomObjects));
     let large = |len| set(scope::OBJECT, 3, bytes(value::BYTES, &vec![7; len]));
-    assert_eq!(table.does(2, large(3_500)), Err(Code::StateFull));
-    assert_eq!(table.does(2, large(2_000)), Ok(()));
-    table.check();
+    assert_eq!(fixture.apply(2, large(3_500)), Err(Code::StateFull));
+    assert_eq!(fixture.apply(2, large(2_000)), Ok(()));
+    fixture.check();
 }

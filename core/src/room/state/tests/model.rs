@@ -1,5 +1,6 @@
-//! The rules once more, written differently: rows in no order, looked for from end to end, and a
-//! request tried on a copy of everything. Slow, and easy to compare with docs/PROTOCOL.md.
+//! A second implementation of the rules, written differently: unsorted lists that are searched from
+//! end to end, and a request that is tried on a copy of the whole state. Slow, but easy to compare
+//! with docs/PROTOCOL.md.
 
 use std::collections::BTreeMap;
 
@@ -10,74 +11,75 @@ use nucleus_protocol::session::{
 
 use super::Rights;
 
-/// The room's peers: number, whether they are present.
-pub(super) type Present = BTreeMap<u32, bool>;
+/// The peers of a room, with whether they are present.
+pub(super) type PresentPeers = BTreeMap<u32, bool>;
 
+/// The model of a shared state.
 #[derive(Clone, Default)]
-pub(super) struct Model {
+pub(super) struct StateModel {
     pub(super) version: u64,
     chosen: u32,
-    objects: Vec<Object>,
-    fields: Vec<Row>,
+    objects: Vec<ModelObject>,
+    fields: Vec<ModelField>,
 }
 
 #[derive(Clone)]
-struct Object {
+struct ModelObject {
     id: u64,
     owner: u32,
     mode: u8,
 }
 
 #[derive(Clone)]
-struct Row {
+struct ModelField {
     entity: (u8, u64),
     key: Vec<u8>,
     value: Value,
     version: u64,
 }
 
-impl Model {
+impl StateModel {
     pub(super) fn request(
         &mut self,
         (actor, rights): (u32, Rights),
-        present: &Present,
+        present: &PresentPeers,
         operations: &[Operation],
     ) -> Result<(), (Code, u16)> {
         let mut copy = self.clone();
         copy.version += 1;
-        for (index, asked) in operations.iter().enumerate() {
-            match copy.refusal(actor, rights, present, asked) {
+        for (index, operation) in operations.iter().enumerate() {
+            match copy.refusal(actor, rights, present, operation) {
                 Some(code) => return Err((code, index as u16)),
-                None => copy.carry_out(actor, asked),
+                None => copy.carry_out(actor, operation),
             }
         }
         *self = copy;
         Ok(())
     }
 
-    /// Whether the end of this peer's place changes anything.
+    /// Removes a peer from the room. Returns whether that changes the state.
     pub(super) fn leave(&mut self, peer: u32) -> bool {
         let before = (self.objects.len(), self.fields.len());
-        let with_room = |o: &Object| o.mode >= mode::WITH_ROOM;
-        let kept = self.objects.iter_mut().filter(|o| o.owner == peer && with_room(o));
-        let handed_on = kept.map(|o| o.owner = 0).count();
+        let with_room = |o: &ModelObject| o.mode >= mode::WITH_ROOM;
+        let stay = self.objects.iter_mut().filter(|o| o.owner == peer && with_room(o));
+        let released = stay.map(|o| o.owner = 0).count();
         self.objects.retain(|o| o.owner != peer);
         let (objects, own) = (self.objects.clone(), (scope::PEER, u64::from(peer)));
         self.fields.retain(|f| {
-            let its_object = objects.iter().any(|o| (scope::OBJECT, o.id) == f.entity);
-            f.entity != own && (f.entity.0 != scope::OBJECT || its_object)
+            let object_exists = objects.iter().any(|o| (scope::OBJECT, o.id) == f.entity);
+            f.entity != own && (f.entity.0 != scope::OBJECT || object_exists)
         });
         let was_host = self.chosen == peer;
         if was_host {
             self.chosen = 0;
         }
         let after = (self.objects.len(), self.fields.len());
-        let changed = before != after || handed_on > 0 || was_host;
+        let changed = before != after || released > 0 || was_host;
         self.version += u64::from(changed);
         changed
     }
 
-    /// All objects and the room's fields are gone.
+    /// Deletes all objects and the room's fields.
     pub(super) fn clear(&mut self) {
         let before = (self.objects.len(), self.fields.len());
         self.objects.clear();
@@ -85,17 +87,17 @@ impl Model {
         self.version += u64::from(before != (self.objects.len(), self.fields.len()));
     }
 
-    /// A moderator makes `peer` the host.
+    /// Makes `peer` the host, as a moderator does.
     pub(super) fn choose(&mut self, peer: u32) {
         self.chosen = peer;
         self.version += 1;
     }
 
-    pub(super) fn host(&self, present: &Present) -> u32 {
+    pub(super) fn host(&self, present: &PresentPeers) -> u32 {
         if present.get(&self.chosen) == Some(&true) {
             return self.chosen;
         }
-        present.iter().filter(|(_, here)| **here).map(|(peer, _)| *peer).min().unwrap_or(0)
+        present.iter().filter(|(_, present)| **present).map(|(peer, _)| *peer).min().unwrap_or(0)
     }
 
     pub(super) fn snapshot(&self) -> StateSnapshot {
@@ -107,7 +109,7 @@ impl Model {
         }
         let mut fields = self.fields.clone();
         fields.sort_by(|a, b| a.key.cmp(&b.key));
-        for Row { entity: id, key, value, version } in fields {
+        for ModelField { entity: id, key, value, version } in fields {
             let entity = entities.entry(id).or_insert_with(|| entity(id, 0, 0));
             entity.fields.push(Field { key, value, version });
         }
@@ -119,41 +121,41 @@ impl Model {
         &self,
         actor: u32,
         rights: Rights,
-        present: &Present,
-        asked: &Operation,
+        present: &PresentPeers,
+        operation: &Operation,
     ) -> Option<Code> {
-        let object = self.objects.iter().find(|o| o.id == asked.id);
-        let mine = object.is_some_and(|o| o.owner == actor);
-        let on_object = asked.scope == scope::OBJECT;
-        let here = present.contains_key(&asked.peer);
-        // (what must hold, else this code), in the order in which it is told.
-        let rules: Vec<(bool, Code)> = match asked.kind {
+        let object = self.objects.iter().find(|o| o.id == operation.id);
+        let owns = object.is_some_and(|o| o.owner == actor);
+        let on_object = operation.scope == scope::OBJECT;
+        let inside = present.contains_key(&operation.peer);
+        // A condition, and the code with which the operation is refused unless it holds.
+        let rules: Vec<(bool, Code)> = match operation.kind {
             operation::SET => {
-                let row = self.row(asked).map_or(0, |row| row.version);
-                let version = asked.expected == ANY_VERSION || asked.expected == row;
-                let own = asked.scope == scope::PEER && asked.id == u64::from(actor);
-                let may = match asked.scope {
+                let row = self.row(operation).map_or(0, |row| row.version);
+                let version = operation.expected == ANY_VERSION || operation.expected == row;
+                let own = operation.scope == scope::PEER && operation.id == u64::from(actor);
+                let may = match operation.scope {
                     scope::ROOM => rights.room,
                     scope::PEER => rights.moderate || (own && rights.own),
                     _ => rights.objects,
                 };
-                let there = match asked.scope {
+                let exists = match operation.scope {
                     scope::ROOM => true,
-                    scope::PEER => present.keys().any(|p| u64::from(*p) == asked.id),
+                    scope::PEER => present.keys().any(|p| u64::from(*p) == operation.id),
                     _ => object.is_some(),
                 };
                 vec![
-                    (asked.scope <= scope::OBJECT, Code::BadState),
-                    (asked.scope != scope::ROOM || asked.id == 0, Code::BadState),
+                    (operation.scope <= scope::OBJECT, Code::BadState),
+                    (operation.scope != scope::ROOM || operation.id == 0, Code::BadState),
                     (may, Code::Forbidden),
-                    (there, Code::NoSuchEntity),
-                    (!on_object || mine, Code::Conflict),
+                    (exists, Code::NoSuchEntity),
+                    (!on_object || owns, Code::Conflict),
                     (version, Code::Conflict),
                 ]
             }
             operation::CREATE => vec![
-                (on_object && asked.mode & 0xef <= mode::TAKE, Code::BadState),
-                ([0, u64::from(actor)].contains(&(asked.id >> 32)), Code::BadState),
+                (on_object && operation.mode & 0xef <= mode::TAKE, Code::BadState),
+                ([0, u64::from(actor)].contains(&(operation.id >> 32)), Code::BadState),
                 (rights.objects, Code::Forbidden),
                 (object.is_none(), Code::NoSuchEntity),
             ],
@@ -161,14 +163,14 @@ impl Model {
                 (on_object, Code::BadState),
                 (rights.objects || rights.moderate, Code::Forbidden),
                 (object.is_some(), Code::NoSuchEntity),
-                (mine || rights.moderate, Code::Conflict),
+                (owns || rights.moderate, Code::Conflict),
             ],
             operation::CLAIM => vec![
                 (on_object, Code::BadState),
                 (rights.objects, Code::Forbidden),
                 (object.is_some(), Code::NoSuchEntity),
                 (
-                    mine || object.is_some_and(|o| o.owner == 0 || o.mode & 0xf != mode::FIXED),
+                    owns || object.is_some_and(|o| o.owner == 0 || o.mode & 0xf != mode::FIXED),
                     Code::Conflict,
                 ),
             ],
@@ -176,44 +178,46 @@ impl Model {
                 (on_object, Code::BadState),
                 (rights.objects || rights.moderate, Code::Forbidden),
                 (object.is_some(), Code::NoSuchEntity),
-                (mine || rights.moderate, Code::Conflict),
-                (here, Code::NoSuchEntity),
+                (owns || rights.moderate, Code::Conflict),
+                (inside, Code::NoSuchEntity),
             ],
             operation::HOST => {
                 let hosts = self.host(present) == actor && rights.own;
-                vec![(rights.moderate || hosts, Code::Forbidden), (here, Code::NoSuchEntity)]
+                vec![(rights.moderate || hosts, Code::Forbidden), (inside, Code::NoSuchEntity)]
             }
             _ => vec![(false, Code::BadState)],
         };
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, code)| code)
     }
 
-    fn row(&self, asked: &Operation) -> Option<&Row> {
-        let entity = (asked.scope, asked.id);
-        self.fields.iter().find(|row| row.entity == entity && row.key == asked.key)
+    fn row(&self, operation: &Operation) -> Option<&ModelField> {
+        let entity = (operation.scope, operation.id);
+        self.fields.iter().find(|row| row.entity == entity && row.key == operation.key)
     }
 
-    fn carry_out(&mut self, actor: u32, asked: &Operation) {
-        let (id, entity) = (asked.id, (asked.scope, asked.id));
-        match asked.kind {
+    fn carry_out(&mut self, actor: u32, operation: &Operation) {
+        let (id, entity) = (operation.id, (operation.scope, operation.id));
+        match operation.kind {
             operation::SET => {
-                self.fields.retain(|f| f.entity != entity || f.key != asked.key);
-                if asked.value.kind != value::NONE {
-                    let (key, value) = (asked.key.clone(), asked.value.clone());
-                    self.fields.push(Row { entity, key, value, version: self.version });
+                self.fields.retain(|f| f.entity != entity || f.key != operation.key);
+                if operation.value.kind != value::NONE {
+                    let (key, value) = (operation.key.clone(), operation.value.clone());
+                    self.fields.push(ModelField { entity, key, value, version: self.version });
                 }
             }
-            operation::CREATE => self.objects.push(Object { id, owner: actor, mode: asked.mode }),
+            operation::CREATE => {
+                self.objects.push(ModelObject { id, owner: actor, mode: operation.mode })
+            }
             operation::DELETE => {
                 self.objects.retain(|o| o.id != id);
                 self.fields.retain(|f| f.entity != entity);
             }
-            operation::HOST => self.chosen = asked.peer,
+            operation::HOST => self.chosen = operation.peer,
             kind => {
                 let object = self.objects.iter_mut().find(|o| o.id == id).expect("checked");
                 let taken = [0, actor].contains(&object.owner) || object.mode & 0xf == mode::TAKE;
                 if kind == operation::GIVE {
-                    object.owner = asked.peer;
+                    object.owner = operation.peer;
                 } else if taken {
                     object.owner = actor;
                 }

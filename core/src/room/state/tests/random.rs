@@ -1,17 +1,19 @@
-//! Requests, leaves, lost and resumed sessions at random: the state and the refusals are the model's.
+//! Random requests, leaves, and changes of presence. The state and the refusals must equal those of
+//! the model.
 
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope};
 
-use super::model::Model;
+use super::model::StateModel;
 use super::*;
 
-/// Thousands of seeds; `NUCLEUS_SEEDS=100000` runs more of them, `NUCLEUS_SEED=17` one.
+/// Runs thousands of seeds. `NUCLEUS_SEEDS=100000` runs that many, `NUCLEUS_SEED=17` that seed
+/// alone.
 #[test]
 fn the_state_is_what_the_model_says() {
-    let asked = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
-    let seeds = match asked("NUCLEUS_SEED") {
+    let variable = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let seeds = match variable("NUCLEUS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..asked("NUCLEUS_SEEDS").unwrap_or(4_000),
+        None => 0..variable("NUCLEUS_SEEDS").unwrap_or(4_000),
     };
     for seed in seeds {
         let run = std::panic::catch_unwind(|| against_the_model(seed));
@@ -21,56 +23,59 @@ fn the_state_is_what_the_model_says() {
 
 fn against_the_model(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut table, mut model) = (Table::new(), Model::default());
+    let (mut fixture, mut model) = (StateFixture::new(), StateModel::default());
     let mut newest = 3;
     for step in 0..60 {
         if step == 30 {
-            // Everybody has come anew.
-            table.replica = Replica::new(table.state.snapshot());
+            // From here on the replica starts from a snapshot.
+            fixture.replica = Replica::new(fixture.state.snapshot());
         }
-        let peers: Vec<u32> = table.present.keys().copied().collect();
+        let peers: Vec<u32> = fixture.present.keys().copied().collect();
         match rng.u32(..22) {
             0 => {
                 newest += 1;
-                table.present.insert(newest, true);
+                fixture.present.insert(newest, true);
             }
             1 if !peers.is_empty() => {
                 let peer = peers[rng.usize(..peers.len())];
-                assert_eq!(table.leave(peer).is_some(), model.leave(peer));
+                assert_eq!(fixture.leave(peer).is_some(), model.leave(peer));
             }
-            // Lost or away, and back: neither costs anybody anything but being the host.
+            // A peer becomes away or present. That may change the host and nothing else.
             2..4 if !peers.is_empty() => {
-                table.present.insert(peers[rng.usize(..peers.len())], rng.bool());
+                fixture.present.insert(peers[rng.usize(..peers.len())], rng.bool());
             }
             20 if !peers.is_empty() => {
                 let by = peers[rng.usize(..peers.len())];
                 model.clear();
-                if let Some(update) = table.state.clear(by) {
-                    table.replica.apply(update);
+                if let Some(update) = fixture.state.clear(by) {
+                    fixture.replica.apply(update);
                 }
             }
             21 if !peers.is_empty() => {
                 let host = peers[rng.usize(..peers.len())];
                 model.choose(host);
-                let update = table.state.choose_host(host, host);
-                table.replica.apply(update);
+                let update = fixture.state.choose_host(host, host);
+                fixture.replica.apply(update);
             }
             _ if !peers.is_empty() => {
                 let actor = peers[rng.usize(..peers.len())];
                 let rights = rights_of(actor);
                 let count = rng.usize(1..5);
-                let asked: Vec<_> = (0..count).map(|_| random(&mut rng, actor, newest)).collect();
-                let present = table.present.clone();
-                let expected = model.request((actor, rights), &present, &asked);
-                let got = table.ask(actor, rights, asked.clone()).map_err(|r| (r.code, r.failed));
-                assert_eq!(got, expected, "{actor} asked for {asked:?}");
+                let operations: Vec<_> =
+                    (0..count).map(|_| random(&mut rng, actor, newest)).collect();
+                let present = fixture.present.clone();
+                let expected = model.request((actor, rights), &present, &operations);
+                let got = fixture
+                    .request(actor, rights, operations.clone())
+                    .map_err(|r| (r.code, r.failed));
+                assert_eq!(got, expected, "{actor} requested {operations:?}");
             }
             _ => {}
         }
-        assert_eq!(table.state.host(&table.present), model.host(&table.present));
+        assert_eq!(fixture.state.host(&fixture.present), model.host(&fixture.present));
     }
-    assert_eq!(table.state.snapshot(), model.snapshot());
-    table.check();
+    assert_eq!(fixture.state.snapshot(), model.snapshot());
+    fixture.check();
 }
 
 fn rights_of(peer: u32) -> Rights {
@@ -79,7 +84,7 @@ fn rights_of(peer: u32) -> Rights {
     all[peer as usize % all.len()]
 }
 
-/// Mostly sensible, of few objects, so that peers get in each other's way.
+/// Returns a random operation. Most are valid, and there are few objects, so that peers conflict.
 fn random(rng: &mut fastrand::Rng, actor: u32, newest: u32) -> Operation {
     let kinds = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4, 5, 5, 6, rng.u8(..9)];
     let kind = kinds[rng.usize(..kinds.len())];

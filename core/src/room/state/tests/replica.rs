@@ -1,4 +1,5 @@
-//! What a client makes of its state stream, as plainly as can be: for tests, here and in `nucleus-sim`.
+//! The simplest replica that a client can make of its state stream. For tests, here and in
+//! `nucleus-sim`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use nucleus_protocol::session::{
     Change, Entity, Field, StateSnapshot, StateUpdate, change, scope, value,
 };
 
-/// A copy of the state, from a snapshot and the updates behind it.
+/// A copy of the state, made of a snapshot and the updates after it.
 #[derive(Default)]
 pub struct Replica {
     version: u64,
@@ -15,14 +16,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// The state as a snapshot has it.
+    /// Creates a replica from a snapshot.
     pub fn new(snapshot: StateSnapshot) -> Self {
         let StateSnapshot { version, host, entities } = snapshot;
         let entities = entities.into_iter().map(|e| ((e.scope, e.id), e)).collect();
         Self { version, host, entities }
     }
 
-    /// What a snapshot of it would say.
+    /// Returns the state as a snapshot.
     pub fn snapshot(&self) -> StateSnapshot {
         let entities = self.entities.values().cloned().collect();
         StateSnapshot { version: self.version, host: self.host, entities }
@@ -51,9 +52,14 @@ impl Replica {
                 assert_eq!(before, None, "created twice");
             }
             change::DELETED => assert!(self.entities.remove(&id).is_some(), "deleted twice"),
-            change::OWNER => self.entities.get_mut(&id).expect("an object").owner = change.peer,
+            change::OWNER => {
+                self.entities.get_mut(&id).expect("an object that exists").owner = change.peer
+            }
             change::CLAIMED => {
-                assert!(self.entities.contains_key(&id), "claimed what is not there")
+                assert!(
+                    self.entities.contains_key(&id),
+                    "an object that does not exist was claimed"
+                )
             }
             change::HOST => self.host = change.peer,
             other => panic!("an unknown change {other}"),
@@ -61,7 +67,7 @@ impl Replica {
     }
 
     fn set(&mut self, id: (u8, u64), change: Change) {
-        let entity = self.entities.get_mut(&id).expect("an object that is there");
+        let entity = self.entities.get_mut(&id).expect("an object that exists");
         entity.fields.retain(|field| field.key != change.key);
         if change.value.kind != value::NONE {
             let at = entity.fields.partition_point(|field| field.key < change.key);

@@ -1,0 +1,68 @@
+//! The inputs of a room.
+
+use nucleus_protocol::session::{Code, Moderate, StateRequest, Subscribe};
+
+use super::events::Event;
+use super::join::JoinRequest;
+use crate::fanout::LinkEvent;
+use crate::ids::{RequestId, SessionId};
+
+/// An input of a room. The room ignores inputs from a session that has been replaced by a resume.
+pub enum RoomInput {
+    /// Time has passed, and nothing else has happened.
+    Timeout,
+    /// Requests to join. The reply is [`RoomOutput::JoinReply`](super::RoomOutput::JoinReply).
+    Join {
+        /// The id for the reply.
+        request: RequestId,
+        /// The newcomer, or the participant that resumes.
+        join: Box<JoinRequest>,
+    },
+    /// Reports an event of the session's link.
+    Link(SessionId, LinkEvent),
+    /// Removes the participant: the client leaves, or broke the rules.
+    Leave(SessionId, Code),
+    /// Reports that the session's connection ended without a leave.
+    SessionLost(SessionId),
+    /// Carries an event, or a piece of a larger message.
+    Event {
+        /// The sender.
+        from: SessionId,
+        /// The event with its target.
+        event: Event,
+    },
+    /// Requests changes of the shared state.
+    State {
+        /// The requester.
+        from: SessionId,
+        /// The operations.
+        request: StateRequest,
+    },
+    /// Sets the groups whose messages a peer receives.
+    Subscribe {
+        /// The peer's session.
+        from: SessionId,
+        /// All groups of the peer from now on.
+        request: Subscribe,
+    },
+    /// Requests an act of moderation.
+    Moderate {
+        /// The requester.
+        from: SessionId,
+        /// The act and its target.
+        request: Moderate,
+    },
+    /// Invites a user into a room by invitation, with a reserved seat if one is left. Or takes an
+    /// invitation back, and the reserved seat with it; the user stays if it has joined. The reply
+    /// is [`RoomOutput::InvitationReply`](super::RoomOutput::InvitationReply).
+    Invite {
+        /// The id for the reply.
+        request: RequestId,
+        /// The user id.
+        user: String,
+        /// Whether the user is invited. False: the invitation is taken back.
+        invited: bool,
+    },
+    /// Ends the room and disconnects everybody with this code.
+    Shutdown(Code),
+}

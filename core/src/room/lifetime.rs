@@ -1,0 +1,84 @@
+//! When a room ends: with its last participant, or later if the room's options say so.
+
+use std::time::Duration;
+
+use nucleus_protocol::time::Time;
+
+use super::config::RoomOptions;
+use crate::limits;
+
+/// The lifetime of a room: whether it has ended, and when it ends because it is empty.
+pub(crate) struct Lifetime {
+    /// How long the room stays open after its last participant has left.
+    empty_ttl: Duration,
+    /// Whether the room stays open after its last participant has left.
+    kept: bool,
+    /// Whether a join created the room.
+    created_by_join: bool,
+    /// Whether anybody has joined yet.
+    joined: bool,
+    /// When the room ends if it is empty then.
+    empty_until: Option<Time>,
+    /// Whether the room has ended.
+    over: bool,
+}
+
+impl Lifetime {
+    pub(crate) fn new(now: Time, options: &RoomOptions) -> Self {
+        Self {
+            empty_ttl: options.empty_ttl,
+            kept: options.kept,
+            created_by_join: options.first_within.is_none(),
+            joined: false,
+            empty_until: Some(now + options.first_within.unwrap_or(limits::FOUNDING_TIME)),
+            over: false,
+        }
+    }
+
+    /// Returns whether the room has ended. Nobody can join it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Returns when the room ends if it is empty then.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.empty_until
+    }
+
+    /// Notes that a newcomer has joined.
+    pub(crate) fn newcomer_joined(&mut self) {
+        self.joined = true;
+        self.empty_until = None;
+    }
+
+    /// Notes that a join was refused. Ends the room if that join created it: nobody else knows the
+    /// room.
+    pub(crate) fn join_refused(&mut self) {
+        if self.created_by_join && !self.joined {
+            self.end();
+        }
+    }
+
+    /// Notes that the room is empty. `reachable`: somebody may still join.
+    pub(crate) fn emptied(&mut self, now: Time, reachable: bool) {
+        if self.over || self.kept {
+            return;
+        }
+        if self.empty_ttl.is_zero() || !reachable {
+            return self.end();
+        }
+        self.empty_until = Some(now + self.empty_ttl);
+    }
+
+    /// Ends an empty room whose time is over.
+    pub(crate) fn handle_timeout(&mut self, now: Time, is_empty: bool) {
+        if is_empty && self.empty_until.is_some_and(|until| until <= now) {
+            self.end();
+        }
+    }
+
+    /// Ends the room for good.
+    pub(crate) fn end(&mut self) {
+        self.over = true;
+    }
+}

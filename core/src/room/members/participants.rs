@@ -1,0 +1,307 @@
+//! All participants of a room, with their sessions, slots and roster entries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::realtime::ConnectionId;
+use nucleus_protocol::session::{Code, LinkGrant, Peer, RosterUpdate};
+use nucleus_protocol::time::Time;
+
+use super::participant::{NewParticipant, Participant};
+use super::roster::RosterLog;
+use super::slots::Slots;
+use crate::ids::{PeerId, SessionId};
+use crate::room::RoomOutput;
+use crate::room::outputs::Outputs;
+
+/// The participants of a room.
+#[derive(Default)]
+pub(crate) struct Participants {
+    by_peer: BTreeMap<PeerId, Participant>,
+    /// When the participants whose session is lost are removed, in the order of these times.
+    expiries: VecDeque<(Time, PeerId)>,
+    /// The number of participants created so far, which is also the newest peer number.
+    created: u32,
+    slots: Slots,
+    roster: RosterLog,
+    /// Announced participants that were removed since the last [`Self::take_removed`].
+    removed: Vec<PeerId>,
+}
+
+/// A session that a resume has started.
+pub(crate) struct ResumedSession {
+    pub(crate) session: SessionId,
+    pub(crate) slot: u16,
+    /// The groups whose messages the peer receives.
+    pub(crate) groups: GroupSet,
+    /// Whether the peer's voice is dropped.
+    pub(crate) muted: bool,
+}
+
+/// A session whose link the shard has opened.
+pub(crate) struct ConnectedSession {
+    pub(crate) session: SessionId,
+    pub(crate) slot: u16,
+    /// The link's grant, with its connection ids.
+    pub(crate) grant: LinkGrant,
+    /// Whether this is the participant's first session.
+    pub(crate) is_first: bool,
+    /// The newest event that the client is known to have, by lane.
+    pub(crate) last_received: [u64; 2],
+    /// The number of events taken from the peer by lane, wrapping.
+    pub(crate) events_taken: [u32; 2],
+}
+
+impl Participants {
+    pub(crate) fn len(&self) -> usize {
+        self.by_peer.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_peer.is_empty()
+    }
+
+    pub(crate) fn get(&self, peer: PeerId) -> Option<&Participant> {
+        self.by_peer.get(&peer)
+    }
+
+    /// Returns a participant, if its session takes messages.
+    pub(crate) fn connected_mut(&mut self, peer: PeerId) -> Option<&mut Participant> {
+        self.by_peer.get_mut(&peer).filter(|participant| participant.is_connected())
+    }
+
+    /// Returns all participants in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Participant)> + Clone {
+        self.by_peer.iter().map(|(peer, participant)| (*peer, participant))
+    }
+
+    /// Returns the numbers of all participants.
+    pub(crate) fn peers(&self) -> Vec<PeerId> {
+        self.by_peer.keys().copied().collect()
+    }
+
+    /// Returns the participants of one user: one for each of its devices.
+    pub(crate) fn devices_of(&self, user: &str) -> impl Iterator<Item = (PeerId, &Participant)> {
+        self.iter().filter(move |(_, participant)| participant.user == user)
+    }
+
+    /// Returns whether a user is in the room.
+    pub(crate) fn has_user(&self, user: &str) -> bool {
+        self.devices_of(user).next().is_some()
+    }
+
+    /// Returns the participant of a session, unless a resume has replaced the session.
+    pub(crate) fn of_newest(&self, session: SessionId) -> Option<&Participant> {
+        self.get(session.peer).filter(|participant| participant.session == session.session)
+    }
+
+    /// Returns the participant whose session sent a request, and notes that its client has received
+    /// `Joined`. `None`: a resume has replaced the session, its link is not open yet, or it is
+    /// lost.
+    pub(crate) fn requester(&mut self, session: SessionId) -> Option<&mut Participant> {
+        let participant = self.connected_mut(session.peer)?;
+        if participant.session != session.session {
+            return None;
+        }
+        participant.confirmed = true;
+        Some(participant)
+    }
+
+    /// Takes a slot for a newcomer.
+    ///
+    /// # Errors
+    ///
+    /// See [`Slots::allocate`].
+    pub(crate) fn allocate_slot(&mut self, now: Time, user: &str) -> Result<u16, Code> {
+        self.slots.allocate(now, user)
+    }
+
+    /// Adds a newcomer, and returns its first session.
+    pub(crate) fn add(&mut self, newcomer: NewParticipant) -> SessionId {
+        self.created += 1;
+        let (peer, participant) = (PeerId(self.created), Participant::new(newcomer));
+        let session = participant.session_id(peer);
+        self.by_peer.insert(peer, participant);
+        session
+    }
+
+    /// Starts a new session of a participant. `None`: the user has no such participant, or the
+    /// ticket of this generation is no longer good.
+    pub(crate) fn resume(
+        &mut self,
+        peer: PeerId,
+        user: &str,
+        generation: u32,
+        last_received: [u64; 2],
+        grant: &LinkGrant,
+    ) -> Option<ResumedSession> {
+        let participant = self.by_peer.get_mut(&peer);
+        let participant = participant.filter(|p| p.user == user && p.accepts_ticket(generation))?;
+        participant.resume(generation, last_received, grant.clone());
+        self.expiries.retain(|(_, lost)| *lost != peer);
+        Some(ResumedSession {
+            session: participant.session_id(peer),
+            slot: participant.slot,
+            groups: participant.groups,
+            muted: participant.is_muted(),
+        })
+    }
+
+    /// Marks a participant's newest session as connected, because the shard has opened its link.
+    /// The first time, announces the participant in the roster. `None`: no session waits for a
+    /// link.
+    pub(crate) fn connect(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        id: ConnectionId,
+        spare: ConnectionId,
+        outputs: &mut Outputs,
+    ) -> Option<ConnectedSession> {
+        let participant = self.by_peer.get_mut(&peer)?;
+        let mut grant = participant.pending.take()?;
+        grant.connection_id = id.0;
+        grant.spare = spare.0;
+        let is_first = !participant.is_announced();
+        if is_first {
+            // The next roster update announces the newcomer, also to the newcomer itself, whose
+            // `Joined` names it already. A repeated announcement is harmless.
+            participant.since_version = Some(self.roster.version() + 1);
+            self.roster.joined(now, participant.roster_entry(peer));
+        }
+        let connected = ConnectedSession {
+            session: participant.session_id(peer),
+            slot: participant.slot,
+            grant,
+            is_first,
+            last_received: participant.last_received,
+            events_taken: participant.events_taken,
+        };
+        self.set_away(now, peer, false, outputs);
+        Some(connected)
+    }
+
+    /// Marks a participant's session as lost and the participant as away. [`Self::take_expired`]
+    /// returns it from `expires` on, unless it resumes.
+    pub(crate) fn session_lost(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        expires: Time,
+        outputs: &mut Outputs,
+    ) {
+        let Some(participant) = self.by_peer.get_mut(&peer).filter(|p| !p.lost) else { return };
+        (participant.lost, participant.pending) = (true, None);
+        let at = self.expiries.partition_point(|(other, _)| *other <= expires);
+        self.expiries.insert(at, (expires, peer));
+        // A peer that can neither receive nor answer events is away, even if its link is active.
+        self.set_away(now, peer, true, outputs);
+    }
+
+    /// Returns a participant whose session has been lost for too long; the caller removes it.
+    pub(crate) fn take_expired(&mut self, now: Time) -> Option<PeerId> {
+        self.expiries.pop_front_if(|(at, _)| *at <= now).map(|(_, peer)| peer)
+    }
+
+    /// Removes a participant and disconnects its session. Returns whether there was one.
+    pub(crate) fn remove(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        code: Code,
+        outputs: &mut Outputs,
+    ) -> bool {
+        let Some(participant) = self.by_peer.remove(&peer) else { return false };
+        self.expiries.retain(|(_, lost)| *lost != peer);
+        if participant.is_announced() {
+            self.roster.left(now, peer, code);
+            self.removed.push(peer);
+        }
+        outputs.push(RoomOutput::CloseLink(peer));
+        outputs.push(RoomOutput::Disconnect(participant.session_id(peer), code));
+        self.slots.release(now, participant.slot, participant.user);
+        true
+    }
+
+    /// Returns the announced participants that were removed since the last call.
+    pub(crate) fn take_removed(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.removed)
+    }
+
+    pub(crate) fn set_away(&mut self, now: Time, peer: PeerId, away: bool, outputs: &mut Outputs) {
+        self.set_flags(now, peer, outputs, |participant| participant.away = away);
+    }
+
+    pub(crate) fn set_moderator(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        moderates: bool,
+        outputs: &mut Outputs,
+    ) {
+        self.set_flags(now, peer, outputs, |p| p.role.rights.moderate = moderates);
+    }
+
+    pub(crate) fn set_muted(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        muted: bool,
+        outputs: &mut Outputs,
+    ) {
+        self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
+    }
+
+    /// Changes flags of a participant. Where the change is visible, notes it for the roster and
+    /// tells the shard.
+    pub(super) fn set_flags(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        outputs: &mut Outputs,
+        set: impl FnOnce(&mut Participant),
+    ) {
+        let Some(participant) = self.by_peer.get_mut(&peer) else { return };
+        let (presence, muted) = (participant.presence(), participant.is_muted());
+        set(participant);
+        if participant.presence() != presence && participant.is_announced() {
+            self.roster.presence(now, peer, participant.presence());
+        }
+        if participant.is_muted() != muted {
+            outputs.push(RoomOutput::Mute(participant.session_id(peer), !muted));
+        }
+    }
+
+    /// Sends an encoded message to every connected session, on its control stream.
+    pub(crate) fn broadcast(&self, message: &Bytes, outputs: &mut Outputs) {
+        self.connected().for_each(|session| outputs.control(session, message.clone()));
+    }
+
+    /// Returns the sessions that take messages.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = SessionId> {
+        self.iter().filter(|(_, p)| p.is_connected()).map(|(peer, p)| p.session_id(peer))
+    }
+
+    /// Returns the roster: all announced participants.
+    pub(crate) fn roster(&self) -> Vec<Peer> {
+        let announced = self.iter().filter(|(_, participant)| participant.is_announced());
+        announced.map(|(peer, participant)| participant.roster_entry(peer)).collect()
+    }
+
+    /// Returns the version of the newest roster update that was sent.
+    pub(crate) fn roster_version(&self) -> u32 {
+        self.roster.version()
+    }
+
+    /// Returns the collected changes of the roster, once they are due.
+    pub(crate) fn take_roster_update(&mut self, now: Time) -> Option<RosterUpdate> {
+        self.roster.take_due(now)
+    }
+
+    /// Returns when a participant expires or a roster update is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let expiry = self.expiries.front().map(|(at, _)| *at);
+        [expiry, self.roster.deadline()].into_iter().flatten().min()
+    }
+}

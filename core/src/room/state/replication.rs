@@ -1,0 +1,141 @@
+//! Replicates the shared state: applies the requests of sessions, and sends the changes to all.
+
+use nucleus_protocol::session::{StateReply, StateRequest, StateSnapshot, StateUpdate, Value};
+use nucleus_protocol::time::Time;
+
+use super::feed::StateFeed;
+use super::{RequestRefused, Requester, RoomPeers, SharedState};
+use crate::ids::{PeerId, SessionId};
+use crate::limits::Limits;
+use crate::room::RoomOutput;
+use crate::room::members::Participants;
+use crate::room::outputs::Outputs;
+
+/// The shared state of a room, and its messages to the sessions.
+pub(crate) struct StateReplication {
+    state: SharedState,
+    feed: StateFeed,
+}
+
+impl StateReplication {
+    /// Creates the state of a new room, with initial fields.
+    pub(crate) fn new(limits: Limits, fields: &[(Vec<u8>, Value)]) -> Self {
+        Self { state: SharedState::new(limits, fields), feed: StateFeed::default() }
+    }
+
+    /// Applies a request for changes. Replies to the requester, and sends the changes to all
+    /// sessions. Drops a request of a session that a resume has replaced, that is lost, or whose
+    /// link is not open yet. Returns whether the state has changed.
+    pub(crate) fn handle_request(
+        &mut self,
+        from: SessionId,
+        request: StateRequest,
+        participants: &mut Participants,
+        outputs: &mut Outputs,
+    ) -> bool {
+        let Some(requester) = participants.requester(from) else { return false };
+        let rights = requester.role.rights;
+        let requester = Requester { peer: from.peer.0, rights, peers: &*participants };
+        let result = self.state.apply(&requester, request.operations);
+        let (code, failed) = match &result {
+            Ok(update) => {
+                self.send_update(update, participants, outputs);
+                (0, 0)
+            }
+            Err(RequestRefused { code, failed }) => (*code as u16, *failed),
+        };
+        let reply =
+            StateReply { request: request.request, code, failed, version: self.state.version() };
+        outputs.reply(from, &reply);
+        result.is_ok()
+    }
+
+    /// Sends the state to a session that has just connected, unless the state is empty.
+    pub(crate) fn send_snapshot(&mut self, now: Time, session: SessionId, outputs: &mut Outputs) {
+        let messages = self.feed.snapshot(now, &self.state).into_iter();
+        outputs.extend(messages.map(|message| RoomOutput::State(session, message)));
+    }
+
+    /// Sends an update to all sessions.
+    pub(crate) fn send_update(
+        &mut self,
+        update: &StateUpdate,
+        participants: &Participants,
+        outputs: &mut Outputs,
+    ) {
+        let messages = self.feed.update(update);
+        for session in participants.connected() {
+            let messages = messages.iter().cloned();
+            outputs.extend(messages.map(|message| RoomOutput::State(session, message)));
+        }
+    }
+
+    /// Deletes or releases what belonged to participants that were removed, and sends one update
+    /// for all of them.
+    pub(crate) fn remove_peers(
+        &mut self,
+        removed: Vec<PeerId>,
+        participants: &Participants,
+        outputs: &mut Outputs,
+    ) {
+        if removed.is_empty() {
+            return;
+        }
+        let removed = removed.into_iter().map(|peer| peer.0).collect();
+        if let Some(update) = self.state.remove_peers(removed) {
+            self.send_update(&update, participants, outputs);
+        }
+    }
+
+    /// See [`SharedState::clear`]. The caller sends the update.
+    pub(crate) fn clear(&mut self, by: PeerId) -> Option<StateUpdate> {
+        self.state.clear(by.0)
+    }
+
+    /// See [`SharedState::choose_host`]. The caller sends the update.
+    pub(crate) fn choose_host(&mut self, by: PeerId, host: PeerId) -> StateUpdate {
+        self.state.choose_host(by.0, host.0)
+    }
+
+    /// Returns the present host, 0 if nobody is present.
+    pub(crate) fn host(&self, participants: &Participants) -> PeerId {
+        PeerId(self.state.host(participants))
+    }
+
+    /// Returns the version of the state.
+    pub(crate) fn version(&self) -> u64 {
+        self.state.version()
+    }
+
+    /// Returns the value of one of the room's fields.
+    pub(crate) fn room_field(&self, key: &[u8]) -> Option<&Value> {
+        self.state.room_field(key)
+    }
+
+    /// Returns the whole state.
+    pub(crate) fn snapshot(&self) -> StateSnapshot {
+        self.state.snapshot()
+    }
+
+    /// Drops the encoded snapshot once it is no longer needed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.feed.handle_timeout(now);
+    }
+
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.feed.deadline()
+    }
+}
+
+impl RoomPeers for Participants {
+    fn presence(&self, peer: u32) -> Option<bool> {
+        let participant = self.get(PeerId(peer)).filter(|p| p.is_announced())?;
+        Some(participant.is_present())
+    }
+
+    fn least_present(&self) -> u32 {
+        let mut present = self.iter().filter(|(_, participant)| participant.is_present());
+        present.next().map_or(0, |(peer, _)| peer.0)
+    }
+}
