@@ -58,13 +58,13 @@ impl HttpAddr {
 }
 
 impl FromStr for HttpAddr {
-    type Err = NotAnAddress;
+    type Err = HttpAddrError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+    fn from_str(text: &str) -> Result<Self, HttpAddrError> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        text.parse().map(Self::At).map_err(|_| NotAnAddress(text.to_owned()))
+        text.parse().map(Self::At).map_err(|_| HttpAddrError(text.to_owned()))
     }
 }
 
@@ -80,10 +80,10 @@ impl<'de> Deserialize<'de> for HttpAddr {
     "`{}` is not an HTTP address: write off, or address:port as in 127.0.0.1:8055",
     printable(.0)
 )]
-pub struct NotAnAddress(String);
+pub struct HttpAddrError(String);
 
 /// Renders all metrics as Prometheus text, version 0.0.4.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Starts [`HttpHandle`]s.
 pub struct Http;
@@ -101,7 +101,7 @@ impl Http {
     /// when its own is taken; [`HttpAddr::At`] fails then (`AddrInUse`).
     pub fn start(
         addr: HttpAddr,
-        metrics: Metrics,
+        metrics: MetricsSource,
         ready: Arc<AtomicBool>,
     ) -> io::Result<HttpHandle> {
         let Some(listener) = bind(addr)? else {
@@ -165,24 +165,24 @@ fn bind_or(wanted: SocketAddr, instead: SocketAddr) -> io::Result<TcpListener> {
 }
 
 #[derive(Clone)]
-struct Shared {
-    metrics: Metrics,
+struct HttpState {
+    metrics: MetricsSource,
     ready: Arc<AtomicBool>,
 }
 
-fn router(metrics: Metrics, ready: Arc<AtomicBool>) -> Router {
+fn router(metrics: MetricsSource, ready: Arc<AtomicBool>) -> Router {
     Router::new()
         .route("/metrics", get(serve_metrics))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(serve_ready))
-        .with_state(Shared { metrics, ready })
+        .with_state(HttpState { metrics, ready })
 }
 
-async fn serve_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+async fn serve_metrics(State(shared): State<HttpState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
 }
 
-async fn serve_ready(State(shared): State<Shared>) -> impl IntoResponse {
+async fn serve_ready(State(shared): State<HttpState>) -> impl IntoResponse {
     if shared.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ready\n")
     } else {

@@ -14,16 +14,16 @@ use crate::shard::ShardHandle;
 pub struct Metrics {
     context: Arc<SessionContext>,
     shards: Vec<Arc<ShardHandle>>,
-    places: usize,
-    unjoined_places: usize,
+    joined_capacity: usize,
+    unjoined_capacity: usize,
 }
 
 impl Metrics {
-    /// Before the first session: the places are all free then.
+    /// Before the first session: the joined_capacity are all free then.
     pub fn new(context: Arc<SessionContext>, shards: Vec<Arc<ShardHandle>>) -> Self {
-        let places = context.joined.available_permits();
-        let unjoined_places = context.unjoined.available_permits();
-        Self { context, shards, places, unjoined_places }
+        let joined_capacity = context.joined.available_permits();
+        let unjoined_capacity = context.unjoined.available_permits();
+        Self { context, shards, joined_capacity, unjoined_capacity }
     }
 
     /// The whole page.
@@ -100,13 +100,18 @@ impl Metrics {
         for (code, count) in c.counters.by_code() {
             page.line(ended, Some(("code", &code)), count);
         }
-        let taken = |places: usize, free: usize| places.saturating_sub(free) as u64;
-        let joined = taken(self.places, c.joined.available_permits());
-        let unjoined = taken(self.unjoined_places, c.unjoined.available_permits());
+        let taken =
+            |joined_capacity: usize, free: usize| joined_capacity.saturating_sub(free) as u64;
+        let joined = taken(self.joined_capacity, c.joined.available_permits());
+        let unjoined = taken(self.unjoined_capacity, c.unjoined.available_permits());
         let gauges = [
             ("nucleus_sessions", "Joined sessions.", joined),
             ("nucleus_sessions_unjoined", "Sessions that have not joined.", unjoined),
-            ("nucleus_halls", "Tenants' halls with somebody in them.", c.socials.count() as u64),
+            (
+                "nucleus_halls",
+                "Tenants' halls with somebody in them.",
+                c.social_directory.count() as u64,
+            ),
             ("nucleus_rooms", "Rooms alive.", c.directory.registry().count() as u64),
         ];
         for (name, help, value) in gauges {

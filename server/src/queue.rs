@@ -8,56 +8,56 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Items whose memory is kept when a queue has run empty.
-const KEPT: usize = 16;
+const RETAINED_ITEMS: usize = 16;
 
 /// The end that pushes; it may be cloned.
-pub struct Sender<T>(Arc<Shared<T>>);
+pub struct Sender<T>(Arc<QueueShared<T>>);
 
 /// The end that takes.
-pub struct Receiver<T>(Arc<Shared<T>>);
+pub struct Receiver<T>(Arc<QueueShared<T>>);
 
 /// What became of an item that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub enum PushOutcome {
     /// It is on its way.
     Queued,
     /// As many items or bytes as may wait already do. The item is dropped.
-    Behind,
+    Full,
     /// The receiver is gone. The item is dropped.
-    Gone,
+    Closed,
 }
 
-struct Shared<T> {
-    state: Mutex<State<T>>,
+struct QueueShared<T> {
+    state: Mutex<QueueState<T>>,
     /// An item came, or the last sender went.
     changed: Notify,
-    most_items: usize,
+    max_items: usize,
     /// Bytes of items that have not been written yet, in the queue or taken from it.
     unwritten: AtomicUsize,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
-struct State<T> {
+struct QueueState<T> {
     items: VecDeque<T>,
     senders: usize,
     receiver: bool,
 }
 
 /// A queue of at most so many items.
-pub fn queue<T>(most_items: usize) -> (Sender<T>, Receiver<T>) {
-    queue_of_bytes(most_items, usize::MAX)
+pub fn queue<T>(max_items: usize) -> (Sender<T>, Receiver<T>) {
+    queue_of_bytes(max_items, usize::MAX)
 }
 
 /// A queue of at most so many items and unwritten bytes.
-pub fn queue_of_bytes<T>(most_items: usize, most_bytes: usize) -> (Sender<T>, Receiver<T>) {
-    let state = Mutex::new(State { items: VecDeque::new(), senders: 1, receiver: true });
+pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (Sender<T>, Receiver<T>) {
+    let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, receiver: true });
     let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
-    let shared = Arc::new(Shared { state, changed, most_items, unwritten, most_bytes });
+    let shared = Arc::new(QueueShared { state, changed, max_items, unwritten, max_bytes });
     (Sender(shared.clone()), Receiver(shared))
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T> QueueShared<T> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         // Nobody panics while holding it, and a queue is whole at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,26 +65,26 @@ impl<T> Shared<T> {
 
 impl<T> Sender<T> {
     /// Appends `item` if there is a place for it.
-    pub fn push(&self, item: T) -> Pushed {
+    pub fn push(&self, item: T) -> PushOutcome {
         let mut state = self.0.lock();
         if !state.receiver {
-            return Pushed::Gone;
+            return PushOutcome::Closed;
         }
-        if state.items.len() >= self.0.most_items {
-            return Pushed::Behind;
+        if state.items.len() >= self.0.max_items {
+            return PushOutcome::Full;
         }
         state.items.push_back(item);
         drop(state);
         self.0.changed.notify_one();
-        Pushed::Queued
+        PushOutcome::Queued
     }
 
     /// Appends an item of `len` bytes. They count until the receiver has called
     /// [`Receiver::written`].
-    pub fn push_bytes(&self, len: usize, item: T) -> Pushed {
+    pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
-        if unwritten.load(Ordering::Relaxed) + len > self.0.most_bytes {
-            return Pushed::Behind;
+        if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {
+            return PushOutcome::Full;
         }
         unwritten.fetch_add(len, Ordering::Relaxed);
         self.push(item)
@@ -114,7 +114,7 @@ impl<T> Receiver<T> {
                 let mut state = self.0.lock();
                 if let Some(item) = state.items.pop_front() {
                     if state.items.is_empty() {
-                        state.items.shrink_to(KEPT);
+                        state.items.shrink_to(RETAINED_ITEMS);
                     }
                     return Some(item);
                 }
@@ -149,10 +149,10 @@ mod tests {
         let (sender, mut receiver) = queue(2);
         assert_eq!(
             [1, 2, 3].map(|item| sender.push(item)),
-            [Pushed::Queued, Pushed::Queued, Pushed::Behind]
+            [PushOutcome::Queued, PushOutcome::Queued, PushOutcome::Full]
         );
         assert_eq!(receiver.pop().await, Some(1));
-        assert_eq!(sender.push(4), Pushed::Queued);
+        assert_eq!(sender.push(4), PushOutcome::Queued);
         drop(sender);
         assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(4)]);
         assert_eq!(receiver.pop().await, None);
@@ -166,7 +166,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(sender);
         tokio::task::yield_now().await;
-        assert_eq!(clone.push(7), Pushed::Queued);
+        assert_eq!(clone.push(7), PushOutcome::Queued);
         drop(clone);
         assert_eq!(waiting.await.unwrap(), (Some(7), None));
     }
@@ -175,9 +175,9 @@ mod tests {
     fn nothing_is_kept_for_a_receiver_that_is_gone() {
         let (sender, receiver) = queue(2);
         let item = Arc::new(());
-        assert_eq!(sender.push(item.clone()), Pushed::Queued);
+        assert_eq!(sender.push(item.clone()), PushOutcome::Queued);
         drop(receiver);
         assert_eq!(Arc::strong_count(&item), 1);
-        assert_eq!(sender.push(item), Pushed::Gone);
+        assert_eq!(sender.push(item), PushOutcome::Closed);
     }
 }

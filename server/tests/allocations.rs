@@ -18,7 +18,7 @@ use nucleus_net::{BindOptions, Clock, RecvBatch, SendBatch, UdpSocket, sleep_unt
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
-use nucleus_server::shard::{Neighbours, Posted, ShardMail, spawn};
+use nucleus_server::shard::{MisdirectedRouter, PostOutcome, ShardMail, spawn};
 use nucleus_sim::link_world::{LinkClient, LinkWorld, open_link};
 
 struct Counting;
@@ -147,9 +147,9 @@ fn thread() {
     let (socket, clock) = (bind(true), Clock::new());
     let server = socket.local_addr().unwrap();
     let tick = Tick::Fixed(Duration::from_millis(5));
-    let (neighbours, mut mailboxes) = Neighbours::new(1).unwrap();
+    let (router, mut mailboxes) = MisdirectedRouter::new(1).unwrap();
     let mailbox = mailboxes.pop().unwrap();
-    let (handle, thread) = spawn(config(tick), socket, clock, neighbours, mailbox, None).unwrap();
+    let (handle, thread) = spawn(config(tick), socket, clock, router, mailbox, None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (events, news) = mpsc::sync_channel(64);
     let mut clients = Vec::new();
@@ -158,7 +158,7 @@ fn thread() {
         let note = move |_session: SessionId, event: LinkEvent| {
             // More than fit nobody wants to know.
             let _full = events.try_send(event);
-            Posted::Done
+            PostOutcome::Accepted
         };
         let opened = runtime.block_on(async {
             handle.post(ShardMail::RoomOpened(open.room, Box::new(note))).await;

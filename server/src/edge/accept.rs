@@ -14,7 +14,7 @@ pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
         // Above half load an address must prove itself first, which costs us nothing to ask.
         let busy = context.unjoined.available_permits() < places / 2;
         if busy && incoming.is_unproven() {
-            incoming.ask_for_proof();
+            incoming.retry();
             continue;
         }
         let Ok(place) = context.unjoined.clone().try_acquire_owned() else {

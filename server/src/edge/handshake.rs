@@ -39,8 +39,8 @@ pub(super) async fn serve(
     context: Arc<SessionContext>,
 ) {
     let deadline = Instant::now() + context.limits.unjoined_timeout;
-    let shaking = incoming.shake_hands(&context.handshakes);
-    let Ok(Some(connection)) = timeout_at(deadline, shaking).await else {
+    let handshake = incoming.handshake(&context.handshakes);
+    let Ok(Some(connection)) = timeout_at(deadline, handshake).await else {
         context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         return;
     };
@@ -72,10 +72,10 @@ async fn join(
     context: &Arc<SessionContext>,
 ) -> Result<NewSession, Refusal> {
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
-    let (mut send, mut receive) = connection.accept_both_ways().await.map_err(broken)?;
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     let mut welcome = None;
     match join_on(connection, context, (&mut send, &mut welcome), &mut receive).await {
-        Ok(Admitted::Room { room, session, queues }) => {
+        Ok(AdmittedJoin::Room { room, session, queues }) => {
             Ok(NewSession::Room(Box::new(PeerSession {
                 connection: connection.clone(),
                 control: (send, receive),
@@ -85,7 +85,7 @@ async fn join(
                 session,
             })))
         }
-        Ok(Admitted::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
+        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
             connection: connection.clone(),
             control: (send, receive),
             welcome,
@@ -96,9 +96,9 @@ async fn join(
 }
 
 /// A place in a room, or outside rooms.
-enum Admitted {
+enum AdmittedJoin {
     Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues },
-    Social(Box<social::SocialPlace>),
+    Social(Box<social::AdmittedDevice>),
 }
 
 async fn join_on(
@@ -106,7 +106,7 @@ async fn join_on(
     context: &Arc<SessionContext>,
     (send, welcome): (&mut SendStream, &mut Option<Bytes>),
     receive: &mut RecvStream,
-) -> Result<Admitted, Refusal> {
+) -> Result<AdmittedJoin, Refusal> {
     let hello = read_hello(receive).await?;
     *welcome = Some(answer(context, &hello));
     let mut reading = std::pin::pin!(read_request(receive));
@@ -125,7 +125,7 @@ async fn join_on(
     let join = match request {
         Request::Join(join) => join,
         Request::Enter(enter) => {
-            return Ok(Admitted::Social(Box::new(social::enter(context, &enter).await?)));
+            return Ok(AdmittedJoin::Social(Box::new(social::enter(context, &enter).await?)));
         }
     };
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
@@ -149,7 +149,7 @@ async fn join_on(
     };
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(Admitted::Room { room, session, queues })
+    Ok(AdmittedJoin::Room { room, session, queues })
 }
 
 /// What every try to get into a room needs anew: keys of a link that was never used, and queues.

@@ -37,7 +37,7 @@ pub(super) async fn broken<T>() -> T {
 
 /// Refuses all streams, until the connection is gone.
 pub(super) async fn refuse_streams(connection: &Connection) {
-    while let Ok(mut stream) = connection.accept().await {
+    while let Ok(mut stream) = connection.accept_uni().await {
         stream.refuse(Code::Malformed);
     }
 }
@@ -50,7 +50,7 @@ pub(super) async fn read_lanes(
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
 ) -> Code {
-    let Ok(first) = connection.accept().await else { return broken().await };
+    let Ok(first) = connection.accept_uni().await else { return broken().await };
     // Many sessions never say anything: what reading takes is on the heap from the first stream on.
     Box::pin(read_from(first, connection, room, from, context, open)).await
 }
@@ -83,7 +83,7 @@ async fn accept(
     loop {
         let stream = match next.take() {
             Some(first) => Ok(first),
-            None => connection.accept().await,
+            None => connection.accept_uni().await,
         };
         let Ok(mut stream) = stream else { return };
         let mut kind = [0];

@@ -22,14 +22,14 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use tokio::sync::Semaphore;
 
-use crate::rooms::{Directory, Socials, TicketKey};
-use crate::token::Verifier;
+use crate::rooms::{Directory, SocialDirectory, TicketKey};
+use crate::token::TokenVerifier;
 use quic::Handshakes;
 
 /// What every session needs to know.
 pub struct SessionContext {
     /// Checks join tokens.
-    pub verifier: Verifier,
+    pub verifier: TokenVerifier,
     /// Seals and opens resume tickets.
     pub tickets: Arc<TicketKey>,
     /// Tells this run of the server from others.
@@ -37,7 +37,7 @@ pub struct SessionContext {
     /// Finds and makes rooms.
     pub directory: Arc<Directory>,
     /// The users outside rooms.
-    pub socials: Arc<Socials>,
+    pub social_directory: Arc<SocialDirectory>,
     /// The one clock.
     pub clock: Clock,
     /// What tokens name as their audience, told in `Welcome`.

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 use super::SessionContext;
 use super::ingress_limits::{IngressLimits, rate};
 use super::lanes::{LaneStreams, broken, read_lanes};
-use super::quic::{Connection, Ended, Gone, RecvStream, SendStream};
-use super::wire::{ReadError, read_message};
+use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::queue::Receiver;
 use crate::rooms::{OutgoingQueues, RoomHandle};
 
@@ -34,13 +34,13 @@ pub(super) struct PeerSession {
 }
 
 /// How a session ends.
-enum End {
+enum SessionEnd {
     /// The room ended it.
     Room(Code),
     /// The client broke the rules.
     Fault(Code),
     /// The connection is gone.
-    Connection(Ended),
+    Connection(ConnectionEnd),
 }
 
 impl PeerSession {
@@ -59,35 +59,37 @@ impl PeerSession {
         let end = tokio::select! {
             // The writing is over as well when the room has ended the session.
             biased;
-            code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, session, &context, lanes_seen) => End::Fault(code),
-            code = read_lanes(&connection, &room, session, &context, lanes) => End::Fault(code),
-            code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
-            code = read_datagrams(&connection, &room, session, &context) => End::Fault(code),
-            code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
-            why = connection.ended() => End::Connection(why),
+            code = ended(queues.end) => SessionEnd::Room(code),
+            code = read_control(receive, &room, session, &context, lanes_seen) => SessionEnd::Fault(code),
+            code = read_lanes(&connection, &room, session, &context, lanes) => SessionEnd::Fault(code),
+            code = &mut writing => SessionEnd::Fault(code.unwrap_or(Code::Internal)),
+            code = read_datagrams(&connection, &room, session, &context) => SessionEnd::Fault(code),
+            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code),
+            why = connection.closed() => SessionEnd::Connection(why),
         };
-        if let End::Room(Code::Kicked | Code::RoomEnded) = end {
+        if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
             // A connection that is closed sends nothing more: whom a moderator puts out hears of it first.
             let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
         }
         writing.abort();
         let code = match end {
-            End::Room(code) => code,
+            SessionEnd::Room(code) => code,
             // It is cut off, and has what it missed when it comes back.
-            End::Fault(Code::SlowConsumer) => {
+            SessionEnd::Fault(Code::SlowConsumer) => {
                 room.post(RoomInput::SessionLost(session)).await;
                 Code::SlowConsumer
             }
-            End::Fault(code) => {
+            SessionEnd::Fault(code) => {
                 room.post(RoomInput::Leave(session, code)).await;
                 code
             }
-            End::Connection(Ended::ByClient(code)) if code == Code::Leaving as u64 => {
+            SessionEnd::Connection(ConnectionEnd::ByClient(code))
+                if code == Code::Leaving as u64 =>
+            {
                 room.post(RoomInput::Leave(session, Code::Left)).await;
                 Code::Left
             }
-            End::Connection(_) => {
+            SessionEnd::Connection(_) => {
                 room.post(RoomInput::SessionLost(session)).await;
                 Code::TimedOut
             }
@@ -267,7 +269,7 @@ async fn write_events(
         // Most sessions wait above for good: what writing takes is on the heap while it lasts.
         match Box::pin(timeout(age, write)).await {
             Ok(Ok(())) => queue.written(len),
-            Ok(Err(Gone)) => return broken().await,
+            Ok(Err(ConnectionClosed)) => return broken().await,
             Err(_) => return Code::SlowConsumer,
         }
         written.fetch_add(1, Ordering::Relaxed);
@@ -284,21 +286,13 @@ async fn write_state(
     while let Some(message) = queue.pop().await {
         // As above.
         match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
-            Written::All => {}
-            Written::Refused => return pass_over(queue).await,
-            Written::TooSlow => return Code::SlowConsumer,
+            WriteOutcome::Written => {}
+            WriteOutcome::Closed => return pass_over(queue).await,
+            WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
     }
     broken().await
-}
-
-/// How far a message of the state came.
-enum Written {
-    All,
-    /// The stream, or the connection, takes no more.
-    Refused,
-    TooSlow,
 }
 
 async fn write_message(
@@ -306,27 +300,27 @@ async fn write_message(
     stream: &mut Option<SendStream>,
     message: &Bytes,
     queue: &Receiver<Bytes>,
-) -> Written {
+) -> WriteOutcome {
     for start in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(start + limits::STATE_PIECE);
         let write = write_piece(connection, stream, message.slice(start..end));
         match timeout(limits::STATE_PIECE_TIME, write).await {
             Ok(Ok(())) => queue.written(end - start),
-            Ok(Err(Gone)) => {
+            Ok(Err(ConnectionClosed)) => {
                 queue.written(message.len() - start);
-                return Written::Refused;
+                return WriteOutcome::Closed;
             }
-            Err(_) => return Written::TooSlow,
+            Err(_) => return WriteOutcome::TooSlow,
         }
     }
-    Written::All
+    WriteOutcome::Written
 }
 
 async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     piece: Bytes,
-) -> Result<(), Gone> {
+) -> Result<(), ConnectionClosed> {
     let stream = match stream {
         Some(open) => open,
         None => {

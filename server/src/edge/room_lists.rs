@@ -1,4 +1,4 @@
-//! The list of rooms for a session outside rooms: what it asks to see, and what there is to tell.
+//! The list of rooms for a session outside rooms: what it room_list_requests to see, and what there is to tell.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::rooms::{Directory, LobbyWatcher};
 
 /// What a session last asked to see: its number for that, and the question.
 #[derive(Clone)]
-pub(super) struct Asked(u32, Query);
+pub(super) struct RoomListRequest(u32, Query);
 
-impl Asked {
+impl RoomListRequest {
     /// As the client wrote it.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ pub(super) struct RoomLists {
     lobby: ProductKey,
     /// The rooms that the token admits to.
     admitted: RoomPattern,
-    asked: watch::Receiver<Option<Asked>>,
+    asked: watch::Receiver<Option<RoomListRequest>>,
     watching: Option<(u32, LobbyWatcher)>,
 }
 
@@ -47,9 +47,9 @@ impl RoomLists {
         directory: Arc<Directory>,
         lobby: ProductKey,
         admitted: RoomPattern,
-    ) -> (watch::Sender<Option<Asked>>, Self) {
-        let (asks, asked) = watch::channel(None);
-        (asks, Self { directory, lobby, admitted, asked, watching: None })
+    ) -> (watch::Sender<Option<RoomListRequest>>, Self) {
+        let (room_list_requests, asked) = watch::channel(None);
+        (room_list_requests, Self { directory, lobby, admitted, asked, watching: None })
     }
 
     /// The next list, encoded. Cancel-safe.
@@ -74,7 +74,7 @@ impl RoomLists {
                 }
             }
             let asked = self.asked.borrow_and_update().clone();
-            self.watching = asked.map(|Asked(request, query)| {
+            self.watching = asked.map(|RoomListRequest(request, query)| {
                 (request, self.directory.watch(&self.lobby, query, self.admitted.clone()))
             });
         }

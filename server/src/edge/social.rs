@@ -21,19 +21,19 @@ use super::SessionContext;
 use super::admission::{display_name, verify};
 use super::lanes::{broken, refuse_streams};
 use super::peer::ended;
-use super::quic::{Connection, Ended, Gone, RecvStream, SendStream};
+use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::refusal::{Refusal, refuse};
-use super::room_lists::{Asked, RoomLists};
-use super::wire::{ReadError, read_message};
+use super::room_lists::{RoomListRequest, RoomLists};
+use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::random::random;
 use crate::rooms::{SessionCount, SocialHandle, SocialQueue, social_outgoing};
 
 /// The place of a device that has entered.
-pub(super) struct SocialPlace {
+pub(super) struct AdmittedDevice {
     social: SocialHandle,
     device: DeviceId,
     queue: SocialQueue,
-    asks: watch::Sender<Option<Asked>>,
+    room_list_requests: watch::Sender<Option<RoomListRequest>>,
     rooms: RoomLists,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct SocialPlace {
 pub(super) async fn enter(
     context: &Arc<SessionContext>,
     enter: &Enter,
-) -> Result<SocialPlace, Refusal> {
+) -> Result<AdmittedDevice, Refusal> {
     if !is_chosen(enter.status) {
         return Err(Refusal::new(Code::Malformed, "there is no such status"));
     }
@@ -51,7 +51,7 @@ pub(super) async fn enter(
     let directory = context.directory.clone();
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &admission.user);
     let counted = Arc::new(counted.map_err(refuse)?);
-    let (asks, rooms) = RoomLists::new(directory, key.clone(), admission.room);
+    let (room_list_requests, rooms) = RoomLists::new(directory, key.clone(), admission.room);
     let visitor =
         Visitor { user: admission.user, name, role: admission.role, status: enter.status };
     let mut queue = None;
@@ -62,11 +62,11 @@ pub(super) async fn enter(
         queue = Some(session_end);
         Ok(outgoing)
     };
-    let entered = context.socials.enter(&key, &visitor, place).await;
+    let entered = context.social_directory.enter(&key, &visitor, place).await;
     let (social, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
     context.counters.enters.fetch_add(1, Ordering::Relaxed);
-    Ok(SocialPlace { social, device, queue, asks, rooms })
+    Ok(AdmittedDevice { social, device, queue, room_list_requests, rooms })
 }
 
 /// Whether a client may choose this status.
@@ -80,22 +80,22 @@ pub(super) struct SocialSession {
     pub(super) control: (SendStream, RecvStream),
     /// To be written in front of the first message, unless the client waited for it.
     pub(super) welcome: Option<Bytes>,
-    pub(super) entered: SocialPlace,
+    pub(super) entered: AdmittedDevice,
 }
 
 impl SocialSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entered } = self;
-        let SocialPlace { social, device, mut queue, asks, rooms } = entered;
+        let AdmittedDevice { social, device, mut queue, room_list_requests, rooms } = entered;
         let end = queue.end.clone();
         // The code, and whether the task of the users knows of the end already.
         let (code, told) = tokio::select! {
             code = ended(end) => (code, true),
-            code = read(receive, &social, device, &asks, &context) => (code, false),
+            code = read(receive, &social, device, &room_list_requests, &context) => (code, false),
             code = write(send, welcome, &mut queue, rooms) => (code, false),
             // A session outside rooms has no other streams.
             () = async { refuse_streams(&connection).await; broken().await } => (Code::Internal, false),
-            ended = connection.ended() => (why(ended), false),
+            ended = connection.closed() => (why(ended), false),
         };
         match code {
             _ if told => {}
@@ -115,9 +115,9 @@ impl SocialSession {
 }
 
 /// The end of a connection, as a code.
-fn why(ended: Ended) -> Code {
+fn why(ended: ConnectionEnd) -> Code {
     match ended {
-        Ended::ByClient(code) if code == Code::Leaving as u64 => Code::Left,
+        ConnectionEnd::ByClient(code) if code == Code::Leaving as u64 => Code::Left,
         _ => Code::TimedOut,
     }
 }
@@ -126,7 +126,7 @@ async fn read(
     mut stream: RecvStream,
     social: &SocialHandle,
     device: DeviceId,
-    asks: &watch::Sender<Option<Asked>>,
+    room_list_requests: &watch::Sender<Option<RoomListRequest>>,
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
@@ -152,8 +152,8 @@ async fn read(
         }
         // The list of rooms comes from the lobby.
         if schema == Schema::WatchRooms {
-            match Asked::read(&body) {
-                Ok(asked) => drop(asks.send_replace(Some(asked))),
+            match RoomListRequest::read(&body) {
+                Ok(asked) => drop(room_list_requests.send_replace(Some(asked))),
                 Err(code) => return code,
             }
             continue;
@@ -167,7 +167,7 @@ fn cost(schema: Schema) -> u64 {
     if matches!(schema, Schema::WatchUsers | Schema::WatchRooms) { limits::WATCH_COST } else { 1 }
 }
 
-/// What a message asks for; `None` for one that does not belong here.
+/// What a message room_list_requests for; `None` for one that does not belong here.
 fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
     match schema {
         Schema::SetStatus => {
@@ -237,33 +237,25 @@ async fn write(
         let len = message.len();
         let start = welcome.take().unwrap_or_default();
         match write_all(&mut stream, start, message).await {
-            Written::All if queued => queue.messages.written(len),
-            Written::All => {}
-            Written::Refused => return broken().await,
-            Written::TooSlow => return Code::SlowConsumer,
+            WriteOutcome::Written if queued => queue.messages.written(len),
+            WriteOutcome::Written => {}
+            WriteOutcome::Closed => return broken().await,
+            WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         entered = true;
     }
 }
 
-/// How far a message came.
-enum Written {
-    All,
-    /// The connection takes no more.
-    Refused,
-    TooSlow,
-}
-
 /// In pieces, each of which has its time: a long list takes a slow network longer than that.
-async fn write_all(stream: &mut SendStream, mut start: Bytes, message: Bytes) -> Written {
+async fn write_all(stream: &mut SendStream, mut start: Bytes, message: Bytes) -> WriteOutcome {
     for at in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(at + limits::STATE_PIECE);
         let write = stream.write_both(std::mem::take(&mut start), message.slice(at..end));
         match timeout(limits::SOCIAL_WRITE_TIME, write).await {
             Ok(Ok(())) => {}
-            Ok(Err(Gone)) => return Written::Refused,
-            Err(_) => return Written::TooSlow,
+            Ok(Err(ConnectionClosed)) => return WriteOutcome::Closed,
+            Err(_) => return WriteOutcome::TooSlow,
         }
     }
-    Written::All
+    WriteOutcome::Written
 }

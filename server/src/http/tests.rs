@@ -7,7 +7,7 @@ const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn start() -> (HttpHandle, SocketAddr, Arc<AtomicBool>) {
     let ready = Arc::new(AtomicBool::new(false));
-    let metrics: Metrics = Arc::new(|| "nucleus_rooms 3\n".to_owned());
+    let metrics: MetricsSource = Arc::new(|| "nucleus_rooms 3\n".to_owned());
     let handle = Http::start(HttpAddr::At(LOCAL), metrics, ready.clone()).unwrap();
     let addr = handle.addr().unwrap();
     (handle, addr, ready)

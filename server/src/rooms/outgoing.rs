@@ -11,7 +11,7 @@ use nucleus_protocol::time::Time;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::queue::{Pushed, Receiver, Sender, queue, queue_of_bytes};
+use crate::queue::{PushOutcome, Receiver, Sender, queue, queue_of_bytes};
 
 /// The room's end. While the room keeps it, the peer counts as a joined session.
 pub struct Outgoing {
@@ -61,18 +61,18 @@ pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, 
 
 impl Outgoing {
     /// Queues a message for the control stream.
-    pub fn control(&self, message: Bytes) -> Pushed {
+    pub fn control(&self, message: Bytes) -> PushOutcome {
         self.control.push(message)
     }
 
     /// Queues a message for the stream of a lane.
-    pub fn event(&self, lane: Lane, message: Bytes) -> Pushed {
+    pub fn event(&self, lane: Lane, message: Bytes) -> PushOutcome {
         let now = Time::from_micros(self.clock.now());
         self.lanes[lane.index()].push_bytes(message.len(), (now, message))
     }
 
     /// Queues a message for the state stream.
-    pub fn state(&self, message: Bytes) -> Pushed {
+    pub fn state(&self, message: Bytes) -> PushOutcome {
         self.state.push_bytes(message.len(), message)
     }
 
@@ -98,20 +98,20 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (outgoing, mut queues) = outgoing(Clock::new(), Arc::new(permit));
         let state = |len| outgoing.state(vec![0; len].into());
-        assert_eq!(state(MAX_STATE), Pushed::Queued);
-        assert_eq!(state(limits::STATE_FEED_BYTES), Pushed::Queued);
-        assert_eq!(state(MAX_STATE), Pushed::Behind);
+        assert_eq!(state(MAX_STATE), PushOutcome::Queued);
+        assert_eq!(state(limits::STATE_FEED_BYTES), PushOutcome::Queued);
+        assert_eq!(state(MAX_STATE), PushOutcome::Full);
         // Each lane has a limit of its own.
         let event = |lane, len| outgoing.event(lane, vec![0; len].into());
-        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
-        assert_eq!(event(Lane::Events, 1), Pushed::Behind);
-        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), Pushed::Queued);
-        assert_eq!(event(Lane::Bulk, 1), Pushed::Behind);
+        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), PushOutcome::Queued);
+        assert_eq!(event(Lane::Events, 1), PushOutcome::Full);
+        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), PushOutcome::Queued);
+        assert_eq!(event(Lane::Bulk, 1), PushOutcome::Full);
         let snapshot = queues.state.pop().await.unwrap();
-        assert_eq!(state(MAX_STATE), Pushed::Behind, "on its way, and not there yet");
+        assert_eq!(state(MAX_STATE), PushOutcome::Full, "on its way, and not there yet");
         queues.state.written(snapshot.len());
-        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        assert_eq!(state(MAX_STATE), PushOutcome::Queued);
         drop(queues);
-        assert_eq!(state(1), Pushed::Gone);
+        assert_eq!(state(1), PushOutcome::Closed);
     }
 }

@@ -16,12 +16,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{Requests, RoomTask};
+use super::room::{PendingReplies, RoomTask};
 use super::room_handle::RoomHandle;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
-use crate::shard::{Posted, ShardHandle, ShardMail};
+use crate::shard::{PostOutcome, ShardHandle, ShardMail};
 
 /// What all rooms have in common.
 pub struct RoomTemplate {
@@ -132,7 +132,7 @@ impl Registry {
             tickets: self.template.tickets.clone(),
             shard,
             lobby,
-            requests: Requests::default(),
+            requests: PendingReplies::default(),
             sessions: HashMap::new(),
         };
         self.runtime.spawn(self.clone().run(room, config, task, receiver));
@@ -191,8 +191,8 @@ impl Registry {
 fn link_events(mailbox: mpsc::Sender<RoomMail>) -> crate::shard::LinkEvents {
     Box::new(move |session, event| {
         match mailbox.try_send(RoomMail::Input(RoomInput::Link(session, event))) {
-            Err(mpsc::error::TrySendError::Full(_)) => Posted::Full,
-            _ => Posted::Done,
+            Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,
+            _ => PostOutcome::Accepted,
         }
     })
 }

@@ -14,7 +14,7 @@ use super::mail::{LobbyMail, RoomMail};
 use super::outgoing::Outgoing;
 use super::task::Task;
 use super::ticket::{Ticket, TicketKey};
-use crate::queue::Pushed;
+use crate::queue::PushOutcome;
 use crate::shard::{ShardHandle, ShardMail};
 
 /// What surrounds a room.
@@ -26,14 +26,14 @@ pub(super) struct RoomTask {
     pub(super) tickets: Arc<TicketKey>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
-    pub(super) requests: Requests,
+    pub(super) requests: PendingReplies,
     /// The newest session of each peer.
-    pub(super) sessions: HashMap<PeerId, Attached>,
+    pub(super) sessions: HashMap<PeerId, AttachedSession>,
 }
 
-/// Requests that the room has not answered yet.
+/// PendingReplies that the room has not answered yet.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(super) struct PendingReplies {
     newest: u64,
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
@@ -47,13 +47,13 @@ struct PendingJoin {
 }
 
 /// A session with its queues.
-pub(super) struct Attached {
+pub(super) struct AttachedSession {
     session: u32,
     user: String,
     outgoing: Outgoing,
 }
 
-impl Requests {
+impl PendingReplies {
     fn id(&mut self) -> RequestId {
         self.newest += 1;
         RequestId(self.newest)
@@ -146,7 +146,7 @@ impl RoomTask {
             self.requests.joins.remove(&request)?;
         match result {
             Ok(SessionId { peer, session }) => {
-                let attached = Attached { session, user, outgoing };
+                let attached = AttachedSession { session, user, outgoing };
                 if let Some(before) = self.sessions.insert(peer, attached) {
                     before.outgoing.disconnect(Code::Replaced);
                 }
@@ -162,7 +162,7 @@ impl RoomTask {
         })
     }
 
-    fn attached(&self, session: SessionId) -> Option<&Attached> {
+    fn attached(&self, session: SessionId) -> Option<&AttachedSession> {
         self.sessions.get(&session.peer).filter(|s| s.session == session.session)
     }
 
@@ -198,15 +198,15 @@ impl RoomTask {
     fn push(
         &mut self,
         session: SessionId,
-        push: impl FnOnce(&Outgoing) -> Pushed,
+        push: impl FnOnce(&Outgoing) -> PushOutcome,
     ) -> Option<RoomInput> {
         match push(&self.attached(session)?.outgoing) {
-            Pushed::Queued => None,
-            Pushed::Behind => {
+            PushOutcome::Queued => None,
+            PushOutcome::Full => {
                 self.disconnect(session, Code::SlowConsumer);
                 Some(RoomInput::SessionLost(session))
             }
-            Pushed::Gone => Some(self.lost(session)),
+            PushOutcome::Closed => Some(self.lost(session)),
         }
     }
 

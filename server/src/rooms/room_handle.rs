@@ -49,7 +49,7 @@ impl RoomHandle {
         outgoing: Outgoing,
     ) -> Result<SessionId, Code> {
         let (reply, answer) = oneshot::channel();
-        // Posted or not: a room that is over drops the reply.
+        // PostOutcome or not: a room that is over drops the reply.
         let _over = self.mailbox.send(RoomMail::Join(join, outgoing, reply)).await;
         answer.await.unwrap_or(Err(Code::ShuttingDown))
     }

@@ -14,15 +14,15 @@ use tokio::time::Instant;
 use crate::queue::Sender;
 
 /// Takes what happens to a room's links to the room, without waiting.
-pub type LinkEvents = Box<dyn Fn(SessionId, LinkEvent) -> Posted + Send>;
+pub type LinkEvents = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
 
 /// What became of an event that was posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Posted {
+pub enum PostOutcome {
     /// The room has it, or is over.
-    Done,
+    Accepted,
     /// The room's mailbox is full.
-    Full,
+    MailboxFull,
 }
 
 /// What the session side posts to a shard's thread.

@@ -23,41 +23,41 @@ pub(super) struct Misdirected {
 }
 
 /// The ids of all shards' links, and a way to each shard.
-pub struct Neighbours {
+pub struct MisdirectedRouter {
     living: DashSet<ConnectionId>,
     mailboxes: Vec<(mpsc::Sender<Misdirected>, Waker)>,
 }
 
 /// What is handed over to one shard, and its waker.
-pub struct Mailbox {
+pub struct MisdirectedMailbox {
     pub(super) misdirected: mpsc::Receiver<Misdirected>,
     pub(super) waker: Waker,
 }
 
 /// What becomes of a datagram that one shard has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Belongs {
-    /// Here, or nowhere: the shard's fan-out says which.
-    Here,
+pub(super) enum Routing {
+    /// Local, or nowhere: the shard's fan-out says which.
+    Local,
     /// To another shard, which has it now.
     HandedOver,
     /// To another shard, or so it says; dropped.
     Dropped,
 }
 
-impl Neighbours {
+impl MisdirectedRouter {
     /// For `shards` threads, with a mailbox for each.
     ///
     /// # Errors
     ///
     /// When the process is out of file descriptors.
-    pub fn new(shards: usize) -> std::io::Result<(Arc<Self>, Vec<Mailbox>)> {
+    pub fn new(shards: usize) -> std::io::Result<(Arc<Self>, Vec<MisdirectedMailbox>)> {
         let (mut senders, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in 0..shards {
             let (sender, misdirected) = mpsc::channel(limits::MISDIRECTED);
             let waker = Waker::new()?;
             senders.push((sender, waker.clone()));
-            mailboxes.push(Mailbox { misdirected, waker });
+            mailboxes.push(MisdirectedMailbox { misdirected, waker });
         }
         Ok((Arc::new(Self { living: DashSet::new(), mailboxes: senders }), mailboxes))
     }
@@ -77,19 +77,19 @@ impl Neighbours {
     }
 
     /// Where a datagram belongs that came to shard `here`; hands it over where that is another.
-    pub(super) fn sort(&self, here: u8, datagram: &Received<'_>) -> Belongs {
+    pub(super) fn route(&self, here: u8, datagram: &Received<'_>) -> Routing {
         let Some(Header { connection_id, .. }) = Header::parse(datagram.data) else {
-            return Belongs::Here;
+            return Routing::Local;
         };
         let shard = connection_id.shard();
         let Some((mailbox, waker)) = self.mailboxes.get(usize::from(shard)) else {
-            return Belongs::Here;
+            return Routing::Local;
         };
         if shard == here {
-            return Belongs::Here;
+            return Routing::Local;
         }
         if !self.living.contains(&connection_id) {
-            return Belongs::Dropped;
+            return Routing::Dropped;
         }
         let misdirected = Misdirected {
             arrived: Time::from_micros(datagram.received),
@@ -98,10 +98,10 @@ impl Neighbours {
             bytes: datagram.data.to_vec(),
         };
         if mailbox.try_send(misdirected).is_err() {
-            return Belongs::Dropped;
+            return Routing::Dropped;
         }
         waker.wake();
-        Belongs::HandedOver
+        Routing::HandedOver
     }
 }
 
@@ -111,34 +111,30 @@ mod tests {
 
     use super::*;
 
-    fn sort(neighbours: &Neighbours, here: u8, id: ConnectionId) -> Belongs {
+    fn route(router: &MisdirectedRouter, here: u8, id: ConnectionId) -> Routing {
         let mut data = [0; 40];
         let header = Header { phase: 0, connection_id: id, number: 7 }.to_bytes();
         data[..header.len()].copy_from_slice(&header);
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let data = &mut data[..];
-        neighbours.sort(here, &Received { remote, local: None, ecn: 1, received: 5, data })
+        router.route(here, &Received { remote, local: None, ecn: 1, received: 5, data })
     }
 
     #[test]
     fn only_what_lives_elsewhere_is_handed_over_and_only_while_there_is_room() {
-        let (neighbours, mut mailboxes) = Neighbours::new(2).unwrap();
+        let (router, mut mailboxes) = MisdirectedRouter::new(2).unwrap();
         let [mine, theirs, dead] =
             [(0, 1), (1, 2), (1, 3)].map(|(shard, n)| ConnectionId::new(shard, n, n));
-        neighbours.born([mine, theirs]);
-        neighbours.born([dead, dead]);
-        neighbours.died([dead, dead]);
-        assert_eq!(sort(&neighbours, 0, mine), Belongs::Here);
-        assert_eq!(sort(&neighbours, 0, dead), Belongs::Dropped);
-        assert_eq!(
-            sort(&neighbours, 0, ConnectionId::new(9, 1, 1)),
-            Belongs::Here,
-            "no such shard"
-        );
+        router.born([mine, theirs]);
+        router.born([dead, dead]);
+        router.died([dead, dead]);
+        assert_eq!(route(&router, 0, mine), Routing::Local);
+        assert_eq!(route(&router, 0, dead), Routing::Dropped);
+        assert_eq!(route(&router, 0, ConnectionId::new(9, 1, 1)), Routing::Local, "no such shard");
         for _ in 0..limits::MISDIRECTED {
-            assert_eq!(sort(&neighbours, 0, theirs), Belongs::HandedOver);
+            assert_eq!(route(&router, 0, theirs), Routing::HandedOver);
         }
-        assert_eq!(sort(&neighbours, 0, theirs), Belongs::Dropped, "the mailbox is full");
+        assert_eq!(route(&router, 0, theirs), Routing::Dropped, "the mailbox is full");
         let misdirected = mailboxes[1].misdirected.try_recv().unwrap();
         assert_eq!(
             (misdirected.ecn, misdirected.arrived, misdirected.bytes.len()),

@@ -5,6 +5,6 @@ mod handle;
 mod misdirected;
 mod thread;
 
-pub use handle::{LinkEvents, Posted, Published, SessionDatagram, ShardHandle, ShardMail};
-pub use misdirected::{Mailbox, Neighbours};
+pub use handle::{LinkEvents, PostOutcome, Published, SessionDatagram, ShardHandle, ShardMail};
+pub use misdirected::{MisdirectedMailbox, MisdirectedRouter};
 pub use thread::spawn;

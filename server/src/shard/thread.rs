@@ -19,20 +19,20 @@ use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::handle::{LinkEvents, Posted, Published, SessionDatagram, ShardHandle, ShardMail};
-use super::misdirected::{Belongs, Mailbox, Misdirected, Neighbours};
-use crate::queue::{Pushed, Sender};
+use super::handle::{LinkEvents, PostOutcome, Published, SessionDatagram, ShardHandle, ShardMail};
+use super::misdirected::{Misdirected, MisdirectedMailbox, MisdirectedRouter, Routing};
+use crate::queue::{PushOutcome, Sender};
 
 /// Starts the thread of one shard on `socket`.
 pub fn spawn(
     config: FanoutConfig,
     socket: UdpSocket,
     clock: Clock,
-    neighbours: Arc<Neighbours>,
-    mailbox: Mailbox,
+    router: Arc<MisdirectedRouter>,
+    mailbox: MisdirectedMailbox,
     core: Option<usize>,
 ) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
-    let Mailbox { misdirected, waker } = mailbox;
+    let MisdirectedMailbox { misdirected, waker } = mailbox;
     let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
     let (datagrams, session_datagrams) = mpsc::channel(limits::SHARD_SESSION_DATAGRAMS);
     let published = Arc::new(Published::default());
@@ -48,7 +48,7 @@ pub fn spawn(
         index: config.index,
         fanout: Fanout::new(config),
         outbox: Outbox::default(),
-        neighbours,
+        router,
         misdirected,
         socket,
         clock,
@@ -99,7 +99,7 @@ struct ShardThread {
     index: u8,
     fanout: Fanout,
     outbox: Outbox,
-    neighbours: Arc<Neighbours>,
+    router: Arc<MisdirectedRouter>,
     misdirected: mpsc::Receiver<Misdirected>,
     socket: UdpSocket,
     clock: Clock,
@@ -146,15 +146,15 @@ impl ShardThread {
 
     /// Empties the socket, within bounds; whether anything was there.
     fn drain(&mut self, batch: &mut RecvBatch) -> bool {
-        let (fanout, neighbours, index) = (&mut self.fanout, &self.neighbours, self.index);
+        let (fanout, router, index) = (&mut self.fanout, &self.router, self.index);
         for turn in 0..limits::DRAINS_PER_TURN {
             match self.socket.recv(batch) {
                 Ok(0) => return turn > 0,
                 Ok(_) => batch.for_each(|datagram| {
-                    match neighbours.sort(index, &datagram) {
-                        Belongs::Here => {}
-                        Belongs::HandedOver => return fanout.counters.handed_over += 1,
-                        Belongs::Dropped => return fanout.counters.strays_dropped += 1,
+                    match router.route(index, &datagram) {
+                        Routing::Local => {}
+                        Routing::HandedOver => return fanout.counters.handed_over += 1,
+                        Routing::Dropped => return fanout.counters.strays_dropped += 1,
                     }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);
@@ -248,7 +248,7 @@ impl ShardThread {
             let session = self.sessions.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
             let datagram = (queued, bytes);
-            if session.is_none_or(|session| session.mailbox.push(datagram) != Pushed::Queued) {
+            if session.is_none_or(|session| session.mailbox.push(datagram) != PushOutcome::Queued) {
                 self.fanout.counters.session_datagrams_dropped += 1;
             }
         }
@@ -269,8 +269,8 @@ impl ShardThread {
     fn carry_out(&mut self) {
         while let Some(output) = self.fanout.poll() {
             match output {
-                FanoutOutput::IdsBorn(ids) => self.neighbours.born(ids),
-                FanoutOutput::IdsDied(ids) => self.neighbours.died(ids),
+                FanoutOutput::IdsBorn(ids) => self.router.born(ids),
+                FanoutOutput::IdsDied(ids) => self.router.died(ids),
                 FanoutOutput::Link { room, session, event } => {
                     if event == LinkEvent::Refused {
                         self.forget_carrier(room, session);
@@ -351,7 +351,7 @@ fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, Link
             return !hint;
         }
         let Some(post) = rooms.get(room) else { return false };
-        let wait = post(*session, *event) == Posted::Full && !hint;
+        let wait = post(*session, *event) == PostOutcome::MailboxFull && !hint;
         if wait {
             full.push(*room);
         }
@@ -377,8 +377,8 @@ mod tests {
     fn a_busy_room_is_told_no_hints() {
         let (sender, mut mailbox) = mpsc::channel(1);
         let post = move |_, event| match sender.try_send(event) {
-            Err(mpsc::error::TrySendError::Full(_)) => Posted::Full,
-            _ => Posted::Done,
+            Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,
+            _ => PostOutcome::Accepted,
         };
         let rooms = HashMap::from([(RoomId(1), Box::new(post) as LinkEvents)]);
         let session = SessionId { peer: PeerId(1), session: 1 };

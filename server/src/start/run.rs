@@ -19,9 +19,9 @@ use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, SessionContext, SessionCounters};
 use crate::http::Http;
 use crate::metrics::Metrics;
-use crate::rooms::{Directory, Registry, RoomTemplate, Socials, Tenants, TicketKey};
-use crate::shard::{self, Neighbours, ShardHandle, ShardMail};
-use crate::token::{TokenKeyError, Verifier};
+use crate::rooms::{Directory, Registry, RoomTemplate, SocialDirectory, Tenants, TicketKey};
+use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
+use crate::token::{TokenKeyError, TokenVerifier};
 
 /// Why the server did not run.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ pub async fn run(
     let social = SocialConfig { limits, clock_epoch: instance };
     let context = Arc::new(SessionContext {
         verifier,
-        socials: Socials::new(social, directory.clone()),
+        social_directory: SocialDirectory::new(social, directory.clone()),
         directory,
         tickets,
         server_instance: instance,
@@ -139,17 +139,17 @@ pub async fn run(
 
 /// What is made of keys and certificates.
 struct Secrets {
-    verifier: Verifier,
+    verifier: TokenVerifier,
     tickets: Arc<TicketKey>,
     quic: quic::ServerConfig,
 }
 
 /// Whatever an operator may have to mend here is found before any thread starts.
 fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
-    let verifier = Verifier::new(config.tokens.as_ref(), &dir.own_key())?;
+    let verifier = TokenVerifier::new(config.tokens.as_ref(), &dir.development_key())?;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let quic = quic::server_config(identity(config, dir)?.quic()?, dir.address_token_key())
-        .map_err(|error| TlsError::Unusable(error.to_string()))?;
+        .map_err(|error| TlsError::Quic(error.to_string()))?;
     Ok(Secrets { verifier, tickets: Arc::new(tickets), quic })
 }
 
@@ -158,7 +158,7 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let told = async {
         // Users outside rooms first: the end of their calls' rooms is no news to anybody then.
-        context.socials.shut_down(code).await;
+        context.social_directory.shut_down(code).await;
         context.directory.registry().shut_down(code).await;
         // Sessions of the ended rooms and of those users close by themselves; whoever had not joined is told here.
         tokio::time::sleep(limits::LAST_WORDS).await;
@@ -192,7 +192,7 @@ fn start_shards(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let several = sockets.len() > 1;
     let mut started = Shards::default();
-    let (neighbours, mailboxes) = Neighbours::new(sockets.len())?;
+    let (router, mailboxes) = MisdirectedRouter::new(sockets.len())?;
     for (index, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
         let fanout = FanoutConfig {
             index: index as u8,
@@ -202,8 +202,7 @@ fn start_shards(
         };
         // The first core is left to sessions; a single shard goes where the kernel finds room.
         let core = several.then_some((index + 1) % cores);
-        let (handle, thread) =
-            shard::spawn(fanout, socket, clock, neighbours.clone(), mailbox, core)?;
+        let (handle, thread) = shard::spawn(fanout, socket, clock, router.clone(), mailbox, core)?;
         started.0.push(handle);
         started.1.push(thread);
     }

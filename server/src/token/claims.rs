@@ -11,10 +11,14 @@ pub(super) const MAX_SHORT: usize = 64;
 /// Longest user, room and display name (bytes).
 pub(super) const MAX_LONG: usize = 128;
 
-pub(super) type Raw = Map<String, Value>;
+pub(super) type RawClaims = Map<String, Value>;
 
 /// Judges every claim at `now` (seconds since 1970).
-pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<VerifiedToken, TokenError> {
+pub(super) fn verify_claims(
+    claims: &RawClaims,
+    audience: &str,
+    now: u64,
+) -> Result<VerifiedToken, TokenError> {
     check_times(claims, now)?;
     check_audience(claims, audience)?;
     let user = required_text(claims, "sub", MAX_LONG)?;
@@ -30,7 +34,7 @@ pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<VerifiedTo
 }
 
 /// A time of the wrong type is an error and never "absent" (CVE-2026-25537).
-fn check_times(claims: &Raw, now: u64) -> Result<(), TokenError> {
+fn check_times(claims: &RawClaims, now: u64) -> Result<(), TokenError> {
     let exp = time(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
     if exp.saturating_add(LEEWAY_S) <= now {
         return Err(TokenError::Expired);
@@ -43,7 +47,7 @@ fn check_times(claims: &Raw, now: u64) -> Result<(), TokenError> {
 }
 
 /// Seconds since 1970; RFC 7519 allows a fraction, which is cut off.
-fn time(claims: &Raw, key: &'static str) -> Result<Option<u64>, TokenError> {
+fn time(claims: &RawClaims, key: &'static str) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(key) else { return Ok(None) };
     let seconds = value.as_u64().or_else(|| {
         // Up to 2^53 a float still holds every whole second.
@@ -53,7 +57,7 @@ fn time(claims: &Raw, key: &'static str) -> Result<Option<u64>, TokenError> {
     seconds.map(Some).ok_or(TokenError::BadClaim(key))
 }
 
-fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
+fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> {
     let named = match claims.get("aud") {
         None => return Err(TokenError::MissingClaim("aud")),
         Some(Value::String(one)) => one == audience,
@@ -64,7 +68,7 @@ fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
 }
 
 /// The claim `product`. Tokens of web servers that were written before it had this name say `app`.
-fn product(claims: &Raw) -> Result<Product, TokenError> {
+fn product(claims: &RawClaims) -> Result<Product, TokenError> {
     const BAD: TokenError = TokenError::BadClaim("product");
     let named = match (claims.get("product"), claims.get("app")) {
         (None, None) => return Err(TokenError::MissingClaim("product")),
@@ -74,14 +78,14 @@ fn product(claims: &Raw) -> Result<Product, TokenError> {
     Product::ALL.into_iter().find(|product| named == Some(product.name())).ok_or(BAD)
 }
 
-fn room(claims: &Raw) -> Result<RoomPattern, TokenError> {
+fn room(claims: &RawClaims) -> Result<RoomPattern, TokenError> {
     match text(claims, "room", MAX_LONG)? {
         None => Ok(RoomPattern::Any),
         Some(room) => RoomPattern::parse(&room).ok_or(TokenError::BadClaim("room")),
     }
 }
 
-fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
+fn grants(claims: &RawClaims) -> Result<Vec<String>, TokenError> {
     const BAD: TokenError = TokenError::BadClaim("grants");
     match claims.get("grants") {
         None => Ok(Vec::new()),
@@ -95,11 +99,11 @@ fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
     }
 }
 
-fn required_text(claims: &Raw, key: &'static str, max: usize) -> Result<String, TokenError> {
+fn required_text(claims: &RawClaims, key: &'static str, max: usize) -> Result<String, TokenError> {
     text(claims, key, max)?.ok_or(TokenError::MissingClaim(key))
 }
 
-fn text(claims: &Raw, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
+fn text(claims: &RawClaims, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
     match claims.get(key) {
         None => Ok(None),
         Some(Value::String(text)) if fits(text, max) => Ok(Some(text.clone())),

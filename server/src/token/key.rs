@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::settings::{OwnKey, TokenAlgorithm, Tokens};
+use super::settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
 
 /// Shortest HS256 secret (bytes): shorter than the hash, it could be guessed (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
@@ -53,20 +53,20 @@ pub enum TokenKeyError {
     Development,
 }
 
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
 }
 
-impl Key {
-    pub(super) fn development(own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
+impl VerificationKey {
+    pub(super) fn development(own: &DevelopmentKey<'_>) -> Result<Self, TokenKeyError> {
         let pair =
             Ed25519KeyPair::from_pkcs8(own.signing_key).map_err(|_| TokenKeyError::Development)?;
         let decoding = DecodingKey::from_ed_der(pair.public_key().as_ref());
         Ok(Self { algorithm: Algorithm::EdDSA, decoding })
     }
 
-    pub(super) fn configured(tokens: &Tokens) -> Result<Self, TokenKeyError> {
+    pub(super) fn configured(tokens: &TokenSettings) -> Result<Self, TokenKeyError> {
         let algorithm = tokens.algorithm;
         let file = match algorithm {
             TokenAlgorithm::HS256 => &tokens.secret_file,
@@ -83,13 +83,13 @@ impl Key {
     }
 }
 
-fn secret(path: &Path, bytes: &[u8]) -> Result<Key, TokenKeyError> {
+fn secret(path: &Path, bytes: &[u8]) -> Result<VerificationKey, TokenKeyError> {
     // Editors and `openssl rand -base64` end the line; the web server's secret has no line end.
     let bytes = bytes.trim_ascii_end();
     if is_weak(bytes) {
         return Err(TokenKeyError::WeakSecret { path: path.to_owned() });
     }
-    Ok(Key { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(bytes) })
+    Ok(VerificationKey { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(bytes) })
 }
 
 fn is_weak(secret: &[u8]) -> bool {
@@ -103,7 +103,11 @@ fn is_weak(secret: &[u8]) -> bool {
         || DEFAULT_SECRETS.iter().any(holds)
 }
 
-fn public_key(path: &Path, pem: &[u8], algorithm: TokenAlgorithm) -> Result<Key, TokenKeyError> {
+fn public_key(
+    path: &Path,
+    pem: &[u8],
+    algorithm: TokenAlgorithm,
+) -> Result<VerificationKey, TokenKeyError> {
     let refused = || TokenKeyError::NotAPublicKey { path: path.to_owned(), algorithm };
     // A private key does not belong on this machine, a certificate is not what was asked for.
     if !pem.trim_ascii_start().starts_with(b"-----BEGIN PUBLIC KEY-----") {
@@ -116,7 +120,7 @@ fn public_key(path: &Path, pem: &[u8], algorithm: TokenAlgorithm) -> Result<Key,
     };
     let decoding = parsed.map_err(|_| refused())?;
     match decoding.try_get_as_bytes() {
-        Ok(point) if point.len() == length => Ok(Key { algorithm, decoding }),
+        Ok(point) if point.len() == length => Ok(VerificationKey { algorithm, decoding }),
         _ => Err(refused()),
     }
 }

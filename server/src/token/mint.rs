@@ -11,7 +11,7 @@ use nucleus_core::limits;
 use thiserror::Error;
 
 use super::claims::{MAX_LONG, MAX_SHORT, fits};
-use super::settings::OwnKey;
+use super::settings::DevelopmentKey;
 use super::{Claims, DEFAULT_ROLE};
 
 /// Longest time to live of a token made here: whoever needs more has a web server.
@@ -75,7 +75,7 @@ pub enum MintError {
 impl Minter {
     /// Signs with a server's own key. `pin` is the SHA-256 of its certificate, base64url.
     #[must_use]
-    pub fn new(own: &OwnKey<'_>, pin: String) -> Self {
+    pub fn new(own: &DevelopmentKey<'_>, pin: String) -> Self {
         let key = EncodingKey::from_ed_der(own.signing_key);
         Self { key, audience: own.server_id.to_owned(), pin }
     }

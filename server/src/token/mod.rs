@@ -17,8 +17,8 @@ mod verify;
 
 pub use key::TokenKeyError;
 pub use mint::{MintError, Minter, TokenRequest};
-pub use settings::{OwnKey, TokenAlgorithm, Tokens};
-pub use verify::Verifier;
+pub use settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
+pub use verify::TokenVerifier;
 
 /// Clocks of web server and relay may differ by this much (seconds).
 pub const LEEWAY_S: u64 = 30;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// `[tokens]`: which signature a join token must bear, and for whom it must be meant.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tokens {
+pub struct TokenSettings {
     /// The one algorithm accepted.
     pub algorithm: TokenAlgorithm,
     /// PEM public key of the web server, for EdDSA and ES256.
@@ -44,7 +44,7 @@ impl fmt::Display for TokenAlgorithm {
 }
 
 /// A server's own signing key, which signs the tokens of development.
-pub struct OwnKey<'a> {
+pub struct DevelopmentKey<'a> {
     /// Ed25519, PKCS #8.
     pub signing_key: &'a [u8],
     /// What the tokens name as their audience.

@@ -7,27 +7,30 @@ use jsonwebtoken::{Algorithm, crypto};
 use nucleus_core::limits;
 use serde_json::Value;
 
-use super::claims::{self, Raw};
-use super::key::{Key, TokenKeyError};
-use super::settings::{OwnKey, Tokens};
+use super::claims::{self, RawClaims};
+use super::key::{TokenKeyError, VerificationKey};
+use super::settings::{DevelopmentKey, TokenSettings};
 use super::{TokenError, VerifiedToken};
 
 /// Checks join tokens against the one key and audience this server trusts.
-pub struct Verifier {
-    key: Key,
+pub struct TokenVerifier {
+    key: VerificationKey,
     audience: String,
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// Trusts what `[tokens]` names, or in development the server's own key.
     ///
     /// # Errors
     ///
     /// The key cannot be read, or is weak.
-    pub fn new(tokens: Option<&Tokens>, own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
+    pub fn new(
+        tokens: Option<&TokenSettings>,
+        own: &DevelopmentKey<'_>,
+    ) -> Result<Self, TokenKeyError> {
         let (key, audience) = match tokens {
-            Some(tokens) => (Key::configured(tokens)?, tokens.audience.clone()),
-            None => (Key::development(own)?, None),
+            Some(tokens) => (VerificationKey::configured(tokens)?, tokens.audience.clone()),
+            None => (VerificationKey::development(own)?, None),
         };
         let audience = audience.unwrap_or_else(|| own.server_id.to_owned());
         Ok(Self { key, audience })
@@ -47,17 +50,17 @@ impl Verifier {
         // Signature only: the library's own claim checks read the clock themselves. The algorithm
         // is ours, whatever the header said.
         match crypto::verify(signature, signed.as_bytes(), &self.key.decoding, self.key.algorithm) {
-            Ok(true) => claims::admit(&object(payload)?, &self.audience, now_unix),
+            Ok(true) => claims::verify_claims(&object(payload)?, &self.audience, now_unix),
             Ok(false) => Err(TokenError::BadSignature),
             Err(_) => Err(TokenError::Malformed),
         }
     }
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithm = &self.key.algorithm;
-        f.debug_struct("Verifier").field("algorithm", algorithm).finish_non_exhaustive()
+        f.debug_struct("TokenVerifier").field("algorithm", algorithm).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +78,7 @@ fn check_header(encoded: &str, algorithm: Algorithm) -> Result<(), TokenError> {
     }
 }
 
-fn object(encoded: &str) -> Result<Raw, TokenError> {
+fn object(encoded: &str) -> Result<RawClaims, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }
