@@ -1,5 +1,6 @@
-//! A bounded queue between a task and a session. Unlike tokio's it has no memory before its
-//! first item, and next to none once it has run empty: five thousand silent peers have three each.
+//! A bounded queue between a task and a session. Unlike tokio's channel, it allocates nothing before its first
+//! item, and next to nothing once it is empty again: five thousand silent peers have several
+//! empty queues each.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,32 +8,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Items whose memory is kept when a queue has run empty.
+/// Number of items whose memory an empty queue retains.
 const RETAINED_ITEMS: usize = 16;
 
-/// The end that pushes; it may be cloned.
+/// The sending end, which can be cloned.
 pub struct Sender<T>(Arc<QueueShared<T>>);
 
-/// The end that takes.
+/// The receiving end.
 pub struct Receiver<T>(Arc<QueueShared<T>>);
 
-/// What became of an item that was pushed.
+/// What happened to a pushed item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushOutcome {
-    /// It is on its way.
+    /// The item is in the queue.
     Queued,
-    /// As many items or bytes as may wait already do. The item is dropped.
+    /// The limit of items or bytes is reached. The item is dropped.
     Full,
-    /// The receiver is gone. The item is dropped.
+    /// The receiver has been dropped. The item is dropped.
     Closed,
 }
 
 struct QueueShared<T> {
     state: Mutex<QueueState<T>>,
-    /// An item came, or the last sender went.
+    /// Notified when an item is pushed and when a sender is dropped.
     changed: Notify,
     max_items: usize,
-    /// Bytes of items that have not been written yet, in the queue or taken from it.
+    /// Bytes that have not been written yet, of items in the queue and of popped ones.
     unwritten: AtomicUsize,
     max_bytes: usize,
 }
@@ -40,17 +41,18 @@ struct QueueShared<T> {
 struct QueueState<T> {
     items: VecDeque<T>,
     senders: usize,
-    receiver: bool,
+    /// Whether the receiver exists.
+    has_receiver: bool,
 }
 
-/// A queue of at most so many items.
+/// Makes a queue of at most `max_items` items.
 pub fn queue<T>(max_items: usize) -> (Sender<T>, Receiver<T>) {
     queue_of_bytes(max_items, usize::MAX)
 }
 
-/// A queue of at most so many items and unwritten bytes.
+/// Makes a queue of at most `max_items` items and `max_bytes` unwritten bytes.
 pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (Sender<T>, Receiver<T>) {
-    let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, receiver: true });
+    let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, has_receiver: true });
     let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
     let shared = Arc::new(QueueShared { state, changed, max_items, unwritten, max_bytes });
     (Sender(shared.clone()), Receiver(shared))
@@ -58,16 +60,16 @@ pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (Sender<T>, Rece
 
 impl<T> QueueShared<T> {
     fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
-        // Nobody panics while holding it, and a queue is whole at every step.
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Sender<T> {
-    /// Appends `item` if there is a place for it.
+    /// Appends `item` unless the queue is full.
     pub fn push(&self, item: T) -> PushOutcome {
         let mut state = self.0.lock();
-        if !state.receiver {
+        if !state.has_receiver {
             return PushOutcome::Closed;
         }
         if state.items.len() >= self.0.max_items {
@@ -79,8 +81,7 @@ impl<T> Sender<T> {
         PushOutcome::Queued
     }
 
-    /// Appends an item of `len` bytes. They count until the receiver has called
-    /// [`Receiver::written`].
+    /// Appends an item of `len` bytes. They count as unwritten until [`Receiver::written`].
     pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
         if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {
@@ -106,8 +107,7 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for the next item; `None` when there are no more and nobody is left to push one.
-    /// Cancel-safe.
+    /// Waits for the next item. `None`: the queue is empty and all senders have been dropped. Cancel-safe.
     pub async fn pop(&mut self) -> Option<T> {
         loop {
             {
@@ -126,7 +126,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// So many bytes have left: they are no longer behind.
+    /// Stops counting `bytes` as unwritten.
     pub fn written(&self, bytes: usize) {
         self.0.unwritten.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -135,7 +135,7 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.receiver = false;
+        state.has_receiver = false;
         state.items = VecDeque::new();
     }
 }

@@ -178,7 +178,7 @@ impl Joining<'_> {
         }
         let resume = Resume { claim: ticket.claim, last: [join.last_event, join.last_bulk] };
         let tenant = &ticket.room.owner.tenant;
-        let counted = SessionCount::take_again(context.directory.tenants(), tenant, &ticket.user);
+        let counted = SessionCount::take_resumed(context.directory.tenants(), tenant, &ticket.user);
         self.counted = Some(Arc::new(counted));
         let newcomer = Newcomer { user: ticket.user, ..Newcomer::default() };
         let (join, outgoing) = self.request(newcomer, Some(resume));

@@ -12,58 +12,68 @@ use tokio::sync::watch;
 
 use crate::rooms::{Directory, LobbyWatcher};
 
-/// What a session last asked to see: its number for that, and the question.
+/// A client's request to watch the list of rooms. A new request replaces the one before.
 #[derive(Clone)]
-pub(super) struct RoomListRequest(u32, Query);
+pub(super) struct RoomListRequest {
+    /// The client's number for the request, which each list repeats.
+    request: u32,
+    query: Query,
+}
 
 impl RoomListRequest {
-    /// As the client wrote it.
+    /// Parses the body of a `WatchRooms` message.
     ///
     /// # Errors
     ///
-    /// What to end the session with.
+    /// The code to end the session with.
     pub(super) fn read(body: &[u8]) -> Result<Self, Code> {
-        let asked = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
+        let message = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
         let version =
-            text::plain(&asked.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
-        Ok(Self(asked.request, Query::new(version, asked.filters)?))
+            text::plain(&message.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
+        Ok(Self { request: message.request, query: Query::new(version, message.filters)? })
     }
 }
 
-/// The source of a session's lists. It pulls: a client that reads slowly is told less often, and nothing
-/// waits for it.
+/// The source of a session's room lists. The session pulls each list when it can write it, so a client that
+/// reads slowly gets fewer lists, and the lobby never waits for a client.
 pub(super) struct RoomLists {
     directory: Arc<Directory>,
     lobby: ProductKey,
     /// The rooms that the token admits to.
     admitted: RoomPattern,
-    asked: watch::Receiver<Option<RoomListRequest>>,
-    watching: Option<(u32, LobbyWatcher)>,
+    requests: watch::Receiver<Option<RoomListRequest>>,
+    watch: Option<ActiveWatch>,
+}
+
+/// The request that is being answered.
+struct ActiveWatch {
+    request: u32,
+    watcher: LobbyWatcher,
 }
 
 impl RoomLists {
-    /// Shows nothing until something is asked by the other end.
+    /// Makes a source without lists. Each request that is sent by the channel starts new lists.
     pub(super) fn new(
         directory: Arc<Directory>,
         lobby: ProductKey,
         admitted: RoomPattern,
     ) -> (watch::Sender<Option<RoomListRequest>>, Self) {
-        let (room_list_requests, asked) = watch::channel(None);
-        (room_list_requests, Self { directory, lobby, admitted, asked, watching: None })
+        let (sender, requests) = watch::channel(None);
+        (sender, Self { directory, lobby, admitted, requests, watch: None })
     }
 
-    /// The next list, encoded. Cancel-safe.
+    /// Waits for the next list and returns it encoded. Cancel-safe.
     pub(super) async fn next(&mut self) -> Bytes {
         loop {
             let list = async {
-                match &mut self.watching {
-                    Some((request, watcher)) => (*request, watcher.next().await),
+                match &mut self.watch {
+                    Some(ActiveWatch { request, watcher }) => (*request, watcher.next().await),
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                changed = self.asked.changed() => {
+                changed = self.requests.changed() => {
                     if changed.is_err() {
                         // The session is about to end.
                         return std::future::pending().await;
@@ -73,9 +83,10 @@ impl RoomLists {
                     return session::encode(&RoomList { request, ..list }).into();
                 }
             }
-            let asked = self.asked.borrow_and_update().clone();
-            self.watching = asked.map(|RoomListRequest(request, query)| {
-                (request, self.directory.watch(&self.lobby, query, self.admitted.clone()))
+            let request = self.requests.borrow_and_update().clone();
+            self.watch = request.map(|RoomListRequest { request, query }| {
+                let watcher = self.directory.watch(&self.lobby, query, self.admitted.clone());
+                ActiveWatch { request, watcher }
             });
         }
     }

@@ -23,7 +23,7 @@ mod ticket;
 
 pub use directory::Directory;
 pub use lobby_watcher::LobbyWatcher;
-pub use outgoing::{Outgoing, OutgoingQueues, outgoing};
+pub use outgoing::{Outgoing, OutgoingQueues, QueuedMessage, outgoing};
 pub use registry::{Registry, RoomTemplate};
 pub use room_handle::RoomHandle;
 pub use social_directory::{SocialDirectory, SocialHandle};

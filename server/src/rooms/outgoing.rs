@@ -1,4 +1,4 @@
-//! What a room has for one session: bounded queues and a way to end it.
+//! The bounded queues from a room to one session.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,36 +9,44 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::queue::{PushOutcome, Receiver, Sender, queue, queue_of_bytes};
+use crate::shard::QueuedDatagram;
 
-/// The room's end. While the room keeps it, the peer counts as a joined session.
+/// The room's end of the queues. The session counts as a joined session until this is dropped.
 pub struct Outgoing {
     _permit: Arc<dyn Any + Send + Sync>,
     control: Sender<Bytes>,
-    lanes: [Sender<(Time, Bytes)>; 2],
+    lanes: [Sender<QueuedMessage>; 2],
     state: Sender<Bytes>,
-    datagrams: Sender<(Instant, Bytes)>,
+    datagrams: Sender<QueuedDatagram>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
 }
 
-/// The session's end.
+/// The session's end of the queues.
 pub struct OutgoingQueues {
     /// Messages for the control stream.
     pub control: Receiver<Bytes>,
-    /// Messages for the streams of the lanes, and when they were queued.
-    pub lanes: [Receiver<(Time, Bytes)>; 2],
-    /// Snapshots and updates of the shared state for their stream.
+    /// Messages for the streams of the lanes, by [`Lane::index`].
+    pub lanes: [Receiver<QueuedMessage>; 2],
+    /// Messages for the state stream: snapshots and updates.
     pub state: Receiver<Bytes>,
-    /// Realtime datagrams of a client on the fallback, and since when they wait.
-    pub datagrams: Receiver<(Instant, Bytes)>,
-    /// Set when the session is to end.
+    /// Realtime datagrams for a client on the fallback.
+    pub datagrams: Receiver<QueuedDatagram>,
+    /// The code to end the session with, once it is set.
     pub end: watch::Receiver<Option<Code>>,
 }
 
-/// Both ends.
+/// A message that waits for the stream of a lane.
+pub struct QueuedMessage {
+    /// When the message was queued, in the server's time.
+    pub queued: Time,
+    /// The encoded message.
+    pub bytes: Bytes,
+}
+
+/// Makes both ends of a session's queues. `permit` is dropped with the room's end.
 pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue_of_bytes(limits::EVENT_QUEUE, limits::EVENT_BACKLOG_BYTES);
@@ -67,8 +75,8 @@ impl Outgoing {
 
     /// Queues a message for the stream of a lane.
     pub fn event(&self, lane: Lane, message: Bytes) -> PushOutcome {
-        let now = Time::from_micros(self.clock.now());
-        self.lanes[lane.index()].push_bytes(message.len(), (now, message))
+        let (len, queued) = (message.len(), Time::from_micros(self.clock.now()));
+        self.lanes[lane.index()].push_bytes(len, QueuedMessage { queued, bytes: message })
     }
 
     /// Queues a message for the state stream.
@@ -76,12 +84,12 @@ impl Outgoing {
         self.state.push_bytes(message.len(), message)
     }
 
-    /// Where the shard puts datagrams while the client is on the fallback.
-    pub fn datagrams(&self) -> Sender<(Instant, Bytes)> {
+    /// Returns the queue for the shard's datagrams to a client on the fallback.
+    pub fn datagrams(&self) -> Sender<QueuedDatagram> {
         self.datagrams.clone()
     }
 
-    /// Ends the session and says why.
+    /// Ends the session with a code.
     pub fn disconnect(self, code: Code) {
         self.end.send_replace(Some(code));
     }
@@ -108,7 +116,11 @@ mod tests {
         assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), PushOutcome::Queued);
         assert_eq!(event(Lane::Bulk, 1), PushOutcome::Full);
         let snapshot = queues.state.pop().await.unwrap();
-        assert_eq!(state(MAX_STATE), PushOutcome::Full, "on its way, and not there yet");
+        assert_eq!(
+            state(MAX_STATE),
+            PushOutcome::Full,
+            "taken from the queue, but not written yet"
+        );
         queues.state.written(snapshot.len());
         assert_eq!(state(MAX_STATE), PushOutcome::Queued);
         drop(queues);
