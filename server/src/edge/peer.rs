@@ -98,7 +98,7 @@ impl PeerSession {
             }
         };
         connection.close(code, code.name());
-        context.counters.ended(code);
+        context.counters.count_end(code);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The list of rooms for a session outside rooms: what it room_list_requests to see, and what there is to tell.
+//! The list of rooms for a session outside rooms: its request, and the lists that answer it.
 
 use std::sync::Arc;
 
