@@ -83,8 +83,8 @@ fn announce(listening: Listening, config: &Config) {
     }
 }
 
-/// Returns a future that resolves at the first SIGTERM or SIGINT. A second signal then ends the process
-/// at once. The signals are caught from this call on, even before the future is polled.
+/// Returns a future that resolves at the first SIGTERM or SIGINT. A second signal then ends the
+/// process at once. The signals are caught from this call on, even before the future is polled.
 #[cfg(unix)]
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -125,7 +125,8 @@ fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::runtime)
 }
 
-/// Writes one line to stderr. A closed stderr is ignored: there is no other channel to report it by.
+/// Writes one line to stderr. A closed stderr is ignored: there is no other channel to report it
+/// by.
 fn report(line: &str) {
     let _closed = writeln!(io::stderr(), "nucleus: {line}");
 }

@@ -1,6 +1,6 @@
-//! A bounded queue between a task and a session. Unlike tokio's channel, it allocates nothing before its first
-//! item, and next to nothing once it is empty again: five thousand silent peers have several
-//! empty queues each.
+//! A bounded queue between a task and a session. Unlike tokio's channel, it allocates nothing
+//! before its first item, and next to nothing once it is empty again: five thousand silent peers
+//! have several empty queues each.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,7 +107,8 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for the next item. `None`: the queue is empty and all senders have been dropped. Cancel-safe.
+    /// Waits for the next item. `None`: the queue is empty and all senders have been dropped.
+    /// Cancel-safe.
     pub async fn pop(&mut self) -> Option<T> {
         loop {
             {

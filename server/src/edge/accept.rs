@@ -11,7 +11,8 @@ pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
     let capacity = context.unjoined.available_permits();
     while let Some(incoming) = endpoint.accept().await {
         context.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        // Above half of the limit, an address must be proven first. The Retry packet costs next to nothing.
+        // Above half of the limit, an address must be proven first. The Retry packet costs next to
+        // nothing.
         let busy = context.unjoined.available_permits() < capacity / 2;
         if busy && incoming.is_unproven() {
             incoming.retry();

@@ -25,8 +25,8 @@ pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedT
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
 
-/// Returns the room that a join names, and its verified token. The name is empty if any matching room will
-/// do.
+/// Returns the room that a join names, and its verified token. The name is empty if any matching
+/// room will do.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! Takes a connection from its first packet to a joined session, in a room or outside rooms.
 //!
-//! Makes nothing for a client before its token has been verified: no room, no roster entry, no link.
+//! Makes nothing for a client before its token has been verified: no room, no roster entry, no
+//! link.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -114,8 +115,8 @@ enum AdmittedJoin {
     Social(Box<social::AdmittedDevice>),
 }
 
-/// Reads `Hello` and the request, answers with `Welcome` where the client waits for it, and carries the
-/// request out.
+/// Reads `Hello` and the request, answers with `Welcome` where the client waits for it, and carries
+/// the request out.
 async fn join_on(
     connection: &Connection,
     context: &Arc<SessionContext>,
@@ -186,9 +187,9 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Resumes the participant that the client's ticket names. `None`: the ticket is not valid, or the
-    /// participant has ended. Does not check the token, because a token that expires during a session must
-    /// not end the session.
+    /// Resumes the participant that the client's ticket names. `None`: the ticket is not valid, or
+    /// the participant has ended. Does not check the token, because a token that expires during a
+    /// session must not end the session.
     async fn resume(&mut self, join: &Join) -> Option<(RoomHandle, SessionId)> {
         let ticket = self.context.tickets.open(&join.ticket)?;
         let context = self.context;
@@ -248,8 +249,8 @@ impl Joining<'_> {
         (Box::new(join), outgoing)
     }
 
-    /// Makes the keys of a new link of random bytes and, if the client supports it, of a key exported from
-    /// this connection. Then the grant alone does not reveal the link's keys.
+    /// Makes the keys of a new link of random bytes and, if the client supports it, of a key
+    /// exported from this connection. Then the grant alone does not reveal the link's keys.
     fn link_keys(&self) -> LinkKeys {
         let (secret, seed) = (Zeroizing::new(random()), random());
         let link_id = self.link_id.to_le_bytes();

@@ -1,5 +1,5 @@
-//! Ingress limits: the rate at which a client's stream is read. Also reports the client's activity to the
-//! shard and its throttling to the room.
+//! Ingress limits: the rate at which a client's stream is read. Also reports the client's activity
+//! to the shard and its throttling to the room.
 
 use nucleus_core::fanout::LinkEvent;
 use nucleus_core::ids::SessionId;
@@ -12,7 +12,8 @@ use tokio::time::sleep;
 
 use crate::rooms::RoomHandle;
 
-/// The ingress limits of one stream. A stream that is not read makes its sender wait by QUIC's flow control.
+/// The ingress limits of one stream. A stream that is not read makes its sender wait by QUIC's flow
+/// control.
 pub(super) struct IngressLimits {
     clock: Clock,
     rate: MessageRate,
@@ -71,8 +72,9 @@ impl IngressLimits {
         }
     }
 
-    /// Takes a message of `len` bytes from the rate. Tells the peer that it is throttled if the message was
-    /// in the stream while the rate did not allow reading, or if it `waited_for_room`, for the room's rate.
+    /// Takes a message of `len` bytes from the rate. Tells the peer that it is throttled if the
+    /// message was in the stream while the rate did not allow reading, or if it `waited_for_room`,
+    /// for the room's rate.
     pub(super) async fn take(
         &mut self,
         len: usize,

@@ -31,7 +31,8 @@ impl LaneStreams {
     }
 }
 
-/// Never returns. For a stream that broke: [`Connection::closed`] then ends the session with the reason.
+/// Never returns. For a stream that broke: [`Connection::closed`] then ends the session with the
+/// reason.
 pub(super) async fn broken<T>() -> T {
     std::future::pending().await
 }
@@ -72,8 +73,9 @@ async fn read_from(
     }
 }
 
-/// Hands the first stream of each lane to its reader and refuses all others, until the connection is closed.
-/// A stream of a type that a later version may define is refused, too, and does not end the session.
+/// Hands the first stream of each lane to its reader and refuses all others, until the connection
+/// is closed. A stream of a type that a later version may define is refused, too, and does not end
+/// the session.
 async fn accept(
     first: RecvStream,
     connection: &Connection,
@@ -120,8 +122,8 @@ async fn relay(
     }
 }
 
-/// Posts the events of a stream to the room, within the rates of peer and room. Returns the code to end the
-/// session with; `None` if the stream has ended.
+/// Posts the events of a stream to the room, within the rates of peer and room. Returns the code to
+/// end the session with; `None` if the stream has ended.
 async fn relay_all(
     lane: Lane,
     mut stream: RecvStream,

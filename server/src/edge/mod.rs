@@ -87,8 +87,8 @@ pub struct SessionCounters {
     pub state_out: AtomicU64,
 }
 
-/// A counter for each code. Needs its own `Default`: the array is longer than the standard library's
-/// implementations go.
+/// A counter for each code. Needs its own `Default`: the array is longer than the standard
+/// library's implementations go.
 struct CodeCounters([AtomicU64; Code::ALL.len()]);
 
 impl Default for CodeCounters {

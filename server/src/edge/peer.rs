@@ -1,4 +1,5 @@
-//! A session in a room: reads and writes its streams and datagrams, and reports its end to the room.
+//! A session in a room: reads and writes its streams and datagrams, and reports its end to the
+//! room.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,7 +50,8 @@ impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, queues, room, session } = self;
         let (lanes, open_lanes) = watch::channel(LaneStreams::default());
-        // The writer wakes often, so it is a task of its own: in `select!` it would have all futures polled.
+        // The writer wakes often, so it is a task of its own: in `select!` it would have all
+        // futures polled.
         let control = write_control(send, welcome, queues.control);
         let mut writing = tokio::spawn(write(
             connection.clone(),
@@ -70,8 +72,8 @@ impl PeerSession {
             reason = connection.closed() => SessionEnd::Connection(reason),
         };
         if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
-            // A closed connection sends nothing more, so the last messages, such as the moderator's act, must
-            // be written first.
+            // A closed connection sends nothing more, so the last messages, such as the moderator's
+            // act, must be written first.
             let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
         }
         writing.abort();
@@ -111,8 +113,8 @@ pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     }
 }
 
-/// Hands the requests of the control stream to the room, within the session's rate. Returns the code to end
-/// the session with.
+/// Hands the requests of the control stream to the room, within the session's rate. Returns the
+/// code to end the session with.
 async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
@@ -132,7 +134,8 @@ async fn read_control(
             // A client may end its half of the control stream and stay in the room.
             Err(ReadError::Stream(_)) => return broken().await,
         };
-        // On the heap: most sessions wait above most of the time, and this state would be part of each.
+        // On the heap: most sessions wait above most of the time, and this state would be part of
+        // each.
         let handled = Box::pin(async {
             if schema == Schema::Leave {
                 return leave(room, session, &mut lanes).await;
@@ -175,7 +178,8 @@ async fn leave<T>(
     broken().await
 }
 
-/// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's rate.
+/// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's
+/// rate.
 async fn read_datagrams(
     connection: &Connection,
     room: &RoomHandle,
@@ -195,8 +199,8 @@ async fn read_datagrams(
 
 /// Sends the shard's datagrams to a client on the fallback, as QUIC datagrams.
 ///
-/// Drops a datagram that has waited longer than [`limits::SESSION_DATAGRAM_AGE`], so that a path that was
-/// slow or dark for a while does not deliver a backlog. QUIC itself buffers only a few.
+/// Drops a datagram that has waited longer than [`limits::SESSION_DATAGRAM_AGE`], so that a path
+/// that was slow or dark for a while does not deliver a backlog. QUIC itself buffers only a few.
 async fn write_datagrams(connection: &Connection, mut queue: Receiver<QueuedDatagram>) -> Code {
     while let Some(QueuedDatagram { queued, bytes }) = queue.pop().await {
         let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
@@ -209,10 +213,11 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<QueuedData
     broken().await
 }
 
-/// Writes the control stream. Returns when the room has dropped the queue and the client has received all
-/// messages.
+/// Writes the control stream. Returns when the room has dropped the queue and the client has
+/// received all messages.
 ///
-/// Writes `Welcome` together with the first message, `Joined`, which saves a packet and its acknowledgement.
+/// Writes `Welcome` together with the first message, `Joined`, which saves a packet and its
+/// acknowledgement.
 async fn write_control(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
@@ -230,8 +235,8 @@ async fn write_control(
 
 /// Writes the session's streams, in this order of precedence: control, events, bulk, state.
 ///
-/// QUIC limits the unsent bytes of all streams together. A snapshot or the bulk lane can use up this limit,
-/// so when there is room again, the streams with small messages are polled first.
+/// QUIC limits the unsent bytes of all streams together. A snapshot or the bulk lane can use up
+/// this limit, so when there is room again, the streams with small messages are polled first.
 async fn write(
     connection: Connection,
     control: impl Future<Output = Code>,
@@ -249,8 +254,8 @@ async fn write(
     }
 }
 
-/// Writes the stream of a lane, which it opens for the first message. Returns `SlowConsumer` if a message is
-/// older than the lane's limit before it is written.
+/// Writes the stream of a lane, which it opens for the first message. Returns `SlowConsumer` if a
+/// message is older than the lane's limit before it is written.
 async fn write_events(
     connection: &Connection,
     lane: Lane,
@@ -278,7 +283,8 @@ async fn write_events(
             };
             stream.write(bytes).await
         };
-        // On the heap: most sessions wait above most of the time, and this state would be part of each.
+        // On the heap: most sessions wait above most of the time, and this state would be part of
+        // each.
         match Box::pin(timeout(max_age, write)).await {
             Ok(Ok(())) => queue.written(len),
             Ok(Err(ConnectionClosed)) => return broken().await,
@@ -308,8 +314,8 @@ async fn write_state(
     broken().await
 }
 
-/// Writes a message in pieces. Each piece has its own time limit, because a large snapshot takes long on a
-/// slow network.
+/// Writes a message in pieces. Each piece has its own time limit, because a large snapshot takes
+/// long on a slow network.
 async fn write_message(
     connection: &Connection,
     stream: &mut Option<SendStream>,
@@ -347,7 +353,8 @@ async fn write_piece(
     stream.write(piece).await
 }
 
-/// Discards all messages: a client that does not know the state stream refuses it and stays in the room.
+/// Discards all messages: a client that does not know the state stream refuses it and stays in the
+/// room.
 async fn discard_state(mut queue: Receiver<Bytes>) -> Code {
     while let Some(message) = queue.pop().await {
         queue.written(message.len());

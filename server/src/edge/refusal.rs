@@ -66,8 +66,8 @@ pub(super) async fn turn_away(
             newest: VERSION,
             endpoints: Vec::new(),
         };
-        // Does not wait longer, because the session occupies a permit of the unjoined sessions. The close
-        // below carries the code once more.
+        // Does not wait longer, because the session occupies a permit of the unjoined sessions. The
+        // close below carries the code once more.
         let _in_time = timeout(limits::REFUSAL_TIME, async {
             let welcome = welcome.unwrap_or_default();
             if stream.write_both(welcome, message.encode().into()).await.is_ok() {

@@ -34,8 +34,8 @@ impl RoomListRequest {
     }
 }
 
-/// The source of a session's room lists. The session pulls each list when it can write it, so a client that
-/// reads slowly gets fewer lists, and the lobby never waits for a client.
+/// The source of a session's room lists. The session pulls each list when it can write it, so a
+/// client that reads slowly gets fewer lists, and the lobby never waits for a client.
 pub(super) struct RoomLists {
     directory: Arc<Directory>,
     lobby: ProductKey,

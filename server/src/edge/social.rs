@@ -1,5 +1,5 @@
-//! A session outside rooms: enters among the users of its tenant's product, hands its requests on and writes
-//! its messages.
+//! A session outside rooms: enters among the users of its tenant's product, hands its requests on
+//! and writes its messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -126,8 +126,8 @@ fn code_of(end: ConnectionEnd) -> Code {
     }
 }
 
-/// Hands the requests of the control stream on, within the session's rate. Returns the code to end the session
-/// with.
+/// Hands the requests of the control stream on, within the session's rate. Returns the code to end
+/// the session with.
 async fn read(
     mut stream: RecvStream,
     social: &SocialHandle,
@@ -197,7 +197,8 @@ fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
     }
 }
 
-/// Returns what a request does to a call. `None`: a name, the text or the number of users is not allowed.
+/// Returns what a request does to a call. `None`: a name, the text or the number of users is not
+/// allowed.
 fn call_act_of(request: &CallRequest) -> Option<CallAct> {
     let call = request.call;
     let names = request.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));
@@ -224,8 +225,8 @@ fn call_act_of(request: &CallRequest) -> Option<CallAct> {
     }
 }
 
-/// Writes the messages of the queue and the room lists to the control stream. Writes `Welcome` together with
-/// the first message, `Entered`. Returns the code to end the session with.
+/// Writes the messages of the queue and the room lists to the control stream. Writes `Welcome`
+/// together with the first message, `Entered`. Returns the code to end the session with.
 async fn write(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
@@ -254,8 +255,8 @@ async fn write(
     }
 }
 
-/// Writes `prefix` and a message, in pieces. Each piece has its own time limit, because a long list takes long
-/// on a slow network.
+/// Writes `prefix` and a message, in pieces. Each piece has its own time limit, because a long list
+/// takes long on a slow network.
 async fn write_all(stream: &mut SendStream, mut prefix: Bytes, message: Bytes) -> WriteOutcome {
     for at in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(at + limits::STATE_PIECE);

@@ -13,7 +13,7 @@ fn start() -> (HttpHandle, SocketAddr, Arc<AtomicBool>) {
     (handle, addr, ready)
 }
 
-fn ask(addr: SocketAddr, request: &str) -> String {
+fn exchange(addr: SocketAddr, request: &str) -> String {
     let mut client = Client::connect(addr).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     client.write_all(request.as_bytes()).unwrap();
@@ -23,7 +23,7 @@ fn ask(addr: SocketAddr, request: &str) -> String {
 }
 
 fn fetch(addr: SocketAddr, path: &str) -> String {
-    ask(addr, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+    exchange(addr, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
 }
 
 #[test]
@@ -51,7 +51,9 @@ fn anything_else_is_not_there() {
     for path in ["/", "/metrics/x", "/health", "/../etc/passwd"] {
         assert!(fetch(addr, path).starts_with("HTTP/1.1 404"), "{path}");
     }
-    assert!(ask(addr, "POST /metrics HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405"));
+    assert!(
+        exchange(addr, "POST /metrics HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405")
+    );
 }
 
 #[test]

@@ -38,11 +38,11 @@ impl Directory {
         &self.registry.tenants
     }
 
-    /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty if any
-    /// matching room will do; a room that is made then is named by `random`.
+    /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty
+    /// if any matching room will do; a room that is made then is named by `random`.
     ///
-    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if it refuses
-    /// although the lobby took it for a match.
+    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if it
+    /// refuses although the lobby took it for a match.
     ///
     /// # Errors
     ///
@@ -98,8 +98,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Code::RoomExists`]; [`Code::RoomFull`] if there are more invited users than the room's capacity or
-    /// than [`limits::INVITED_USERS`]; or the code of a limit.
+    /// [`Code::RoomExists`]; [`Code::RoomFull`] if there are more invited users than the room's
+    /// capacity or than [`limits::INVITED_USERS`]; or the code of a limit.
     pub(super) async fn open_private(
         &self,
         key: &RoomKey,
@@ -115,13 +115,13 @@ impl Directory {
         room.ok_or(Code::ShuttingDown)
     }
 
-    /// Invites a user to a room, or takes the invitation back if `invited` is false. A user who has joined
-    /// already stays in the room.
+    /// Invites a user to a room, or takes the invitation back if `invited` is false. A user who has
+    /// joined already stays in the room.
     ///
     /// # Errors
     ///
-    /// [`Code::NoSuchRoom`]; [`Code::ShuttingDown`] if the room is about to end; or [`Code::RoomFull`] if the
-    /// room has [`limits::INVITED_USERS`] already.
+    /// [`Code::NoSuchRoom`]; [`Code::ShuttingDown`] if the room is about to end; or
+    /// [`Code::RoomFull`] if the room has [`limits::INVITED_USERS`] already.
     pub(super) async fn invite(
         &self,
         key: &RoomKey,
@@ -145,7 +145,8 @@ impl Directory {
         random: [u8; 16],
         refused_by: &[RoomId],
     ) -> Result<JoinTarget, Code> {
-        // An instance that has ended may stay in the registry for a moment, where it occupies the name.
+        // An instance that has ended may stay in the registry for a moment, where it occupies the
+        // name.
         if let Some(room) = self.registry.room(key).filter(|room| room.mailbox.is_closed()) {
             self.forget(key, room.id).await;
         }
@@ -180,8 +181,8 @@ mod tests {
     use super::*;
     use crate::rooms::{RoomTemplate, TicketKey};
 
-    /// As many joins as the limit of unjoined sessions look for an absent room. Meanwhile the lobby ends
-    /// again and again, because it has no room.
+    /// As many joins as the limit of unjoined sessions look for an absent room. Meanwhile the lobby
+    /// ends again and again, because it has no room.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_storm_for_an_absent_room_is_told_that_there_is_none() {
         let limits = Limits::default();

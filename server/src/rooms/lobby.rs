@@ -1,5 +1,5 @@
-//! The task of one lobby, which opens rooms for the lobby and delivers its replies to joins and watchers.
-//! Also the map of all lobbies, by tenant and product.
+//! The task of one lobby, which opens rooms for the lobby and delivers its replies to joins and
+//! watchers. Also the map of all lobbies, by tenant and product.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ struct LobbyHandle {
     changed: watch::Sender<u64>,
 }
 
-/// The map of all lobbies. A lobby is made when it is first needed, and ends when it has no room and no
-/// watcher.
+/// The map of all lobbies. A lobby is made when it is first needed, and ends when it has no room
+/// and no watcher.
 pub(super) struct Lobbies {
     lobbies: DashMap<ProductKey, LobbyHandle>,
     registry: Arc<Registry>,
@@ -51,8 +51,8 @@ impl Lobbies {
         }
     }
 
-    /// Returns the address of a lobby, and the number of its newest change. Makes the lobby if it does not
-    /// exist. The lobby does not end while the receiver exists.
+    /// Returns the address of a lobby, and the number of its newest change. Makes the lobby if it
+    /// does not exist. The lobby does not end while the receiver exists.
     pub(super) fn watch(
         self: &Arc<Self>,
         key: &ProductKey,

@@ -32,8 +32,9 @@ impl LobbyAddress {
         make_mail: impl FnOnce(Requester<T>) -> LobbyMail,
     ) -> oneshot::Receiver<T> {
         let (reply, receiver) = oneshot::channel();
-        // Tries without waiting first: an `await` may pause even when a permit is free. A caller that is
-        // dropped in such a pause would leave a new lobby without any mail, and such a lobby never ends.
+        // Tries without waiting first: an `await` may pause even when a permit is free. A caller
+        // that is dropped in such a pause would leave a new lobby without any mail, and such a
+        // lobby never ends.
         let permit = match self.requests.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => match self.requests.clone().acquire_owned().await {
@@ -59,7 +60,8 @@ mod tests {
 
     use super::*;
 
-    /// Abandoned joins fill their half of the mailbox of a busy lobby. Its rooms can still post to it.
+    /// Abandoned joins fill their half of the mailbox of a busy lobby. Its rooms can still post to
+    /// it.
     #[tokio::test]
     async fn rooms_have_half_of_the_mailbox() {
         let (mailbox, mut lobby) = mpsc::channel(limits::LOBBY_MAILBOX);

@@ -39,11 +39,13 @@ impl LobbyWatcher {
         }
     }
 
-    /// Waits for the next list: first the whole list, then the changes since the last one. Cancel-safe.
+    /// Waits for the next list: first the whole list, then the changes since the last one.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> RoomList {
         loop {
             let news = self.news().await;
-            // Applies even if the view did not change, because looking through the news is what costs.
+            // Applies even if the view did not change, because looking through the news is what
+            // costs.
             self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
             if let Some(update) = news.and_then(|news| self.view.update(news)) {
                 return update;
@@ -78,8 +80,8 @@ impl LobbyWatcher {
 impl Drop for LobbyWatcher {
     fn drop(&mut self) {
         self.changed = None;
-        // This may have been the last watcher, so the lobby must check whether it is over. A lobby with a
-        // full mailbox checks anyway.
+        // This may have been the last watcher, so the lobby must check whether it is over. A lobby
+        // with a full mailbox checks anyway.
         let _full = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
     }
 }
@@ -95,7 +97,8 @@ mod tests {
 
     use super::*;
 
-    /// The other rooms of a tenant may change a thousand times a second. A watcher looks at its own rate.
+    /// The other rooms of a tenant may change a thousand times a second. A watcher looks at its own
+    /// rate.
     #[tokio::test]
     async fn it_looks_no_more_often_for_seeing_nothing() {
         let (mailbox, mut lobby) = mpsc::channel(8);

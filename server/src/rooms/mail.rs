@@ -12,7 +12,8 @@ use super::social_outgoing::SocialOutgoing;
 
 /// A message for a room's task.
 pub(super) enum RoomMail {
-    /// A session asks to join. The reply comes by the channel, all later messages by the session's queues.
+    /// A session asks to join. The reply comes by the channel, all later messages by the session's
+    /// queues.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<SessionId, Code>>),
     /// Invites a user, or takes the invitation back.
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
@@ -43,8 +44,8 @@ pub(super) struct JoinTarget {
     pub(super) arrival: PendingArrival,
 }
 
-/// The seats of a join that has not arrived at its room yet. The lobby counts them as taken until this is
-/// dropped.
+/// The seats of a join that has not arrived at its room yet. The lobby counts them as taken until
+/// this is dropped.
 pub(super) struct PendingArrival {
     pub(super) lobby: mpsc::Sender<LobbyMail>,
     pub(super) room: RoomId,
@@ -64,7 +65,8 @@ impl Drop for PendingArrival {
 
 /// A message for the task of the users outside rooms.
 pub(super) enum SocialMail {
-    /// A session asks to enter. The reply comes by the channel, all later messages by the session's queue.
+    /// A session asks to enter. The reply comes by the channel, all later messages by the session's
+    /// queue.
     Enter(Visitor, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
     /// An input for the machine, unchanged.
     Input(SocialInput),

@@ -1,9 +1,9 @@
-//! The tasks of rooms, lobbies and users outside rooms, the directories that find them, and the counts of
-//! each tenant.
+//! The tasks of rooms, lobbies and users outside rooms, the directories that find them, and the
+//! counts of each tenant.
 //!
-//! Each task drives one machine of [`nucleus_core`]. All tasks run the same loop (`task`). A task takes
-//! requests from its mailbox (`mail`). The outputs of the machines are carried out in `room`, `lobby` and
-//! `social`.
+//! Each task drives one machine of [`nucleus_core`]. All tasks run the same loop (`task`). A task
+//! takes requests from its mailbox (`mail`). The outputs of the machines are carried out in `room`,
+//! `lobby` and `social`.
 
 mod directory;
 mod lobby;

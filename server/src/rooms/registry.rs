@@ -91,7 +91,8 @@ impl Registry {
         self.rooms.get(key).map(|room| room.clone())
     }
 
-    /// Opens a room. The caller has checked that no live room has its name; an ended one is replaced.
+    /// Opens a room. The caller has checked that no live room has its name; an ended one is
+    /// replaced.
     ///
     /// # Errors
     ///

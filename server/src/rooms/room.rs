@@ -193,12 +193,12 @@ impl RoomTask {
         self.push(session, |out| out.control(message))
     }
 
-    /// Queues a message for a session. Ends the session of a recipient that cannot keep up, because no
-    /// reliable message may be skipped. Its participant stays in the room, and gets the missed messages when
-    /// it resumes.
+    /// Queues a message for a session. Ends the session of a recipient that cannot keep up, because
+    /// no reliable message may be skipped. Its participant stays in the room, and gets the missed
+    /// messages when it resumes.
     ///
-    /// A session that has ended reports this by its own mail, except for a join that was given up at the
-    /// moment of its success. So a closed queue counts as a lost session, too.
+    /// A session that has ended reports this by its own mail, except for a join that was given up
+    /// at the moment of its success. So a closed queue counts as a lost session, too.
     fn push(
         &mut self,
         session: SessionId,
@@ -214,8 +214,8 @@ impl RoomTask {
         }
     }
 
-    /// Removes a lost session. This gives its seat among the server's sessions back, which the peer may need
-    /// to resume.
+    /// Removes a lost session. This gives its seat among the server's sessions back, which the peer
+    /// may need to resume.
     fn lost(&mut self, session: SessionId) -> RoomInput {
         if self.attached(session).is_some() {
             self.sessions.remove(&session.peer);
@@ -223,8 +223,8 @@ impl RoomTask {
         RoomInput::SessionLost(session)
     }
 
-    /// Logs an act of moderation. A refused act is logged at debug level only, because refusals could fill
-    /// the log.
+    /// Logs an act of moderation. A refused act is logged at debug level only, because refusals
+    /// could fill the log.
     fn log(&self, moderated: &Moderated) {
         let (tenant, room) = (&self.key.owner.tenant, &self.key.name);
         let Moderated { by, act, peer, user, seconds, result } = moderated;

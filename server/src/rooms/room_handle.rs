@@ -61,8 +61,8 @@ impl RoomHandle {
         receiver.await.unwrap_or(Err(Code::NoSuchRoom))
     }
 
-    /// Waits until the room's rate allows a reliable message of `len` bytes, and takes the message from the
-    /// rate. Returns whether it had to wait.
+    /// Waits until the room's rate allows a reliable message of `len` bytes, and takes the message
+    /// from the rate. Returns whether it had to wait.
     pub async fn admit_message(&self, len: usize) -> bool {
         let mut waited = false;
         while let Err(wait) = self.rate.take(Time::from_micros(self.clock.now()), len) {
@@ -72,7 +72,8 @@ impl RoomHandle {
         waited
     }
 
-    /// Posts an input to the room; waits while the mailbox is full. Returns false if the room has ended.
+    /// Posts an input to the room; waits while the mailbox is full. Returns false if the room has
+    /// ended.
     pub async fn post(&self, input: RoomInput) -> bool {
         self.mailbox.send(RoomMail::Input(input)).await.is_ok()
     }
@@ -87,7 +88,8 @@ impl RoomHandle {
         self.datagram(session, Bytes::new());
     }
 
-    /// Hands a realtime datagram of the session to the room's shard. Drops it if the shard is too far behind.
+    /// Hands a realtime datagram of the session to the room's shard. Drops it if the shard is too
+    /// far behind.
     pub fn datagram(&self, session: SessionId, bytes: Bytes) {
         self.shard.datagram(SessionDatagram { room: self.id, session, bytes });
     }
@@ -95,8 +97,9 @@ impl RoomHandle {
 
 /// Limits the rate of reliable messages of all peers of a room together; the sessions wait for it.
 ///
-/// Each message goes to all other peers. Without this limit, many senders within their own rates would
-/// exceed what a peer with a slow network can receive, and the server would end that peer's session.
+/// Each message goes to all other peers. Without this limit, many senders within their own rates
+/// would exceed what a peer with a slow network can receive, and the server would end that peer's
+/// session.
 struct RoomRate(Mutex<MessageRate>);
 
 impl RoomRate {

@@ -1,4 +1,5 @@
-//! The task of the users outside rooms of one tenant's product: carries out the outputs of their machine.
+//! The task of the users outside rooms of one tenant's product: carries out the outputs of their
+//! machine.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ impl Task for SocialTask {
                 match self.sessions.get(&device).map(|out| out.push(message))? {
                     PushOutcome::Queued => {}
                     PushOutcome::Full => return Some(self.end_slow(device)),
-                    // A session reports its own end, except one that gave up at the moment it entered.
+                    // A session reports its own end, except one that gave up at the moment it
+                    // entered.
                     PushOutcome::Closed => return Some(self.lost(device)),
                 }
             }
@@ -102,7 +104,8 @@ impl SocialTask {
             Err(_) => drop(outgoing),
         }
         let Err(Ok(device)) = reply.send(result) else { return None };
-        // The session gave up while it waited. Counts it as lost, not as left: its user may be in a call.
+        // The session gave up while it waited. Counts it as lost, not as left: its user may be in a
+        // call.
         Some(self.lost(device))
     }
 
@@ -124,8 +127,8 @@ impl SocialTask {
         Ok(())
     }
 
-    /// Ends a session that cannot keep up, because no message may be skipped. The client enters again and
-    /// receives the whole state.
+    /// Ends a session that cannot keep up, because no message may be skipped. The client enters
+    /// again and receives the whole state.
     fn end_slow(&mut self, device: DeviceId) -> SocialInput {
         if let Some(outgoing) = self.sessions.remove(&device) {
             outgoing.disconnect(Code::SlowConsumer);

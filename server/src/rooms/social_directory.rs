@@ -1,5 +1,5 @@
-//! The directory of the users outside rooms: finds or makes their task, by tenant and product. Used when a
-//! session enters, never for a message.
+//! The directory of the users outside rooms: finds or makes their task, by tenant and product. Used
+//! when a session enters, never for a message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl SocialHandle {
     }
 }
 
-/// The tasks of the users outside rooms. A task is made when the first session of its tenant's product
-/// enters, and ends with the last one.
+/// The tasks of the users outside rooms. A task is made when the first session of its tenant's
+/// product enters, and ends with the last one.
 pub struct SocialDirectory {
     tasks: DashMap<ProductKey, SocialHandle>,
     config: SocialConfig,
@@ -66,8 +66,8 @@ impl SocialDirectory {
         self.tasks.len()
     }
 
-    /// Enters a session among the users of `key`. Calls `outgoing` for each try, and tries again if the task
-    /// has ended meanwhile.
+    /// Enters a session among the users of `key`. Calls `outgoing` for each try, and tries again if
+    /// the task has ended meanwhile.
     ///
     /// # Errors
     ///

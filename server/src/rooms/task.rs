@@ -27,8 +27,8 @@ pub(super) trait Task {
     }
 }
 
-/// Runs a machine until it is over and its mailbox is empty. Mail that arrives at the moment of the end is
-/// dropped; its sender, if it waits for a reply, tries a new task.
+/// Runs a machine until it is over and its mailbox is empty. Mail that arrives at the moment of the
+/// end is dropped; its sender, if it waits for a reply, tries a new task.
 pub(super) async fn run<T: Task>(
     mut machine: T::Machine,
     task: T,
@@ -37,8 +37,9 @@ pub(super) async fn run<T: Task>(
 ) {
     let mut shell = MailboxShell { task, clock, mailbox, mails: Vec::new() };
     drive(&mut machine, &mut shell).await;
-    // A sender may have reserved a slot already. If the mailbox were dropped without this, it would keep
-    // that sender's mail as long as any sender exists, and the sender would wait for its reply for ever.
+    // A sender may have reserved a slot already. If the mailbox were dropped without this, it would
+    // keep that sender's mail as long as any sender exists, and the sender would wait for its reply
+    // for ever.
     shell.mailbox.close();
     while shell.mailbox.recv().await.is_some() {}
 }
@@ -82,8 +83,8 @@ impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
     }
 
     fn may_end(&mut self) -> bool {
-        // Requests that are in the mailbox are still answered. Otherwise each of a thousand joins that find no
-        // room could meet another lobby that has just ended.
+        // Requests that are in the mailbox are still answered. Otherwise each of a thousand joins
+        // that find no room could meet another lobby that has just ended.
         self.mailbox.is_empty() && self.task.may_end()
     }
 }

@@ -1,5 +1,5 @@
-//! Counts the rooms and sessions of each tenant and user, and enforces their limits. The counts change when
-//! a session joins or ends and when a room opens or ends, never for a packet.
+//! Counts the rooms and sessions of each tenant and user, and enforces their limits. The counts
+//! change when a session joins or ends and when a room opens or ends, never for a packet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,8 +51,8 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// [`Code::TenantRooms`] if the tenant has all its rooms or kept rooms; [`Code::UserSessions`] if the maker
-    /// has as many rooms as a user may have sessions.
+    /// [`Code::TenantRooms`] if the tenant has all its rooms or kept rooms; [`Code::UserSessions`]
+    /// if the maker has as many rooms as a user may have sessions.
     pub(super) fn open_room(&self, tenant: &str, room: &CountedRoom) -> Result<(), Code> {
         self.with(tenant, |tenant| {
             tenant.check_room(&self.limits, room)?;
@@ -131,8 +131,8 @@ impl SessionCount {
         Ok(Self::of(tenants, tenant, user))
     }
 
-    /// Counts a session that resumes a lost one. Ignores the limits, because the session it replaces is still
-    /// counted until this one has joined.
+    /// Counts a session that resumes a lost one. Ignores the limits, because the session it
+    /// replaces is still counted until this one has joined.
     pub fn take_resumed(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
         tenants.with(tenant, |counts| counts.add_session(user));
         Self::of(tenants, tenant, user)

@@ -1,5 +1,5 @@
-//! Resume tickets: a participant's identity, encrypted by the server and kept by the client. The ticket, not
-//! the token, tells a client that resumes from a second device of the same user.
+//! Resume tickets: a participant's identity, encrypted by the server and kept by the client. The
+//! ticket, not the token, tells a client that resumes from a second device of the same user.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
@@ -46,7 +46,8 @@ impl TicketKey {
         Ok(Self(RandomizedNonceKey::new(&AES_256_GCM, &*bytes)?))
     }
 
-    /// Encrypts a ticket for its client. Returns an empty ticket if the cryptographic library fails.
+    /// Encrypts a ticket for its client. Returns an empty ticket if the cryptographic library
+    /// fails.
     pub fn seal(&self, ticket: &Ticket) -> Vec<u8> {
         let mut bytes = ticket.encode();
         match self.0.seal_in_place_append_tag(Aad::empty(), &mut bytes) {

@@ -53,8 +53,8 @@ pub struct SessionDatagram {
     pub room: RoomId,
     /// The session.
     pub session: SessionId,
-    /// The link's id and the body. Empty: not a datagram, but a notice that the session has received another
-    /// message of its peer.
+    /// The link's id and the body. Empty: not a datagram, but a notice that the session has
+    /// received another message of its peer.
     pub bytes: Bytes,
 }
 
@@ -100,8 +100,8 @@ impl ShardHandle {
         self.post(ShardMail::Command(command)).await;
     }
 
-    /// Hands over a datagram that was received inside a session. Drops it if the mailbox is full, because it
-    /// is worthless later. A bare notice of activity does not wake the shard.
+    /// Hands over a datagram that was received inside a session. Drops it if the mailbox is full,
+    /// because it is worthless later. A bare notice of activity does not wake the shard.
     pub fn datagram(&self, datagram: SessionDatagram) {
         let urgent = datagram.bytes.len() > LINK_ID;
         match self.datagrams.try_send(datagram) {

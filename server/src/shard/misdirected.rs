@@ -1,8 +1,8 @@
-//! Misdirected datagrams: those that the kernel delivers to the wrong shard. This happens where the steering
-//! program is missing, and at the moment a group of sockets changes.
+//! Misdirected datagrams: those that the kernel delivers to the wrong shard. This happens where the
+//! steering program is missing, and at the moment a group of sockets changes.
 //!
-//! Handing a datagram over costs a copy and a wake-up. So a shard hands over only datagrams of live links:
-//! a flood of invented connection ids cannot fill a mailbox.
+//! Handing a datagram over costs a copy and a wake-up. So a shard hands over only datagrams of live
+//! links: a flood of invented connection ids cannot fill a mailbox.
 
 use std::sync::Arc;
 
@@ -83,8 +83,8 @@ impl MisdirectedRouter {
         }
     }
 
-    /// Hands a datagram that shard `receiver` has received over to the shard that its connection id names,
-    /// if this is another shard and the id is a live link's.
+    /// Hands a datagram that shard `receiver` has received over to the shard that its connection id
+    /// names, if this is another shard and the id is a live link's.
     pub(super) fn route(&self, receiver: u8, datagram: &Received<'_>) -> Routing {
         let Some(Header { connection_id, .. }) = Header::parse(datagram.data) else {
             return Routing::Local;

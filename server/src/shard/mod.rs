@@ -1,5 +1,5 @@
-//! The realtime plane: one thread per shard, its socket and its mailboxes. [`nucleus_core::fanout::Fanout`]
-//! decides what the thread sends.
+//! The realtime plane: one thread per shard, its socket and its mailboxes.
+//! [`nucleus_core::fanout::Fanout`] decides what the thread sends.
 
 mod handle;
 mod misdirected;

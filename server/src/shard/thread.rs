@@ -152,7 +152,8 @@ impl ShardThread {
         Time::from_micros(self.clock.now())
     }
 
-    /// Reads the socket, at most [`limits::DRAINS_PER_TURN`] batches. Returns whether anything was read.
+    /// Reads the socket, at most [`limits::DRAINS_PER_TURN`] batches. Returns whether anything was
+    /// read.
     fn read_socket(&mut self, batch: &mut RecvBatch) -> bool {
         let (fanout, router, index) = (&mut self.fanout, &self.router, self.index);
         for turn in 0..limits::DRAINS_PER_TURN {
@@ -180,8 +181,8 @@ impl ShardThread {
         true
     }
 
-    /// Handles the datagrams that other shards handed over, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns
-    /// their number.
+    /// Handles the datagrams that other shards handed over, at most
+    /// [`limits::SHARD_MAIL_PER_TURN`]. Returns their number.
     fn read_misdirected(&mut self) -> usize {
         for count in 0..limits::SHARD_MAIL_PER_TURN {
             let Ok(Misdirected { arrived, path, ecn, mut bytes }) = self.misdirected.try_recv()
@@ -193,8 +194,8 @@ impl ShardThread {
         limits::SHARD_MAIL_PER_TURN
     }
 
-    /// Handles the messages of the mailbox, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their number;
-    /// `None` if the thread must end.
+    /// Handles the messages of the mailbox, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their
+    /// number; `None` if the thread must end.
     fn read_mail(&mut self) -> Option<usize> {
         for count in 0..limits::SHARD_MAIL_PER_TURN {
             match self.mailbox.try_recv() {
@@ -234,7 +235,8 @@ impl ShardThread {
         self.fanout.handle(now, FanoutInput::OpenLink(open));
     }
 
-    /// Handles the datagrams of sessions, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their number.
+    /// Handles the datagrams of sessions, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their
+    /// number.
     fn read_session_datagrams(&mut self) -> usize {
         let now = self.now();
         for count in 0..limits::SHARD_MAIL_PER_TURN {
@@ -275,7 +277,8 @@ impl ShardThread {
         self.outbox.clear();
     }
 
-    /// Carries out the outputs of the fan-out: connection ids for the router, and link events for rooms.
+    /// Carries out the outputs of the fan-out: connection ids for the router, and link events for
+    /// rooms.
     fn carry_out(&mut self) {
         while let Some(output) = self.fanout.poll() {
             match output {
@@ -329,9 +332,9 @@ impl ShardThread {
         }
     }
 
-    /// Waits for the next turn. While messages may wait for a tick, the thread sleeps and then handles all
-    /// datagrams that have arrived: waking for each would cost about a tenth of a core more. Otherwise the
-    /// thread waits for the socket or the mailboxes.
+    /// Waits for the next turn. While messages may wait for a tick, the thread sleeps and then
+    /// handles all datagrams that have arrived: waking for each would cost about a tenth of a core
+    /// more. Otherwise the thread waits for the socket or the mailboxes.
     fn wait(&mut self, began: Time, busy: bool) {
         let due = self.fanout.deadline().unwrap_or(Time::MAX);
         let drain = began + limits::DRAIN_INTERVAL;
@@ -351,8 +354,8 @@ impl ShardThread {
     }
 }
 
-/// Posts link events to the rooms. An event whose room has a full mailbox stays in `undelivered`, except a
-/// hint, which is dropped.
+/// Posts link events to the rooms. An event whose room has a full mailbox stays in `undelivered`,
+/// except a hint, which is dropped.
 fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, LinkEvents>) {
     let mut full = Vec::new();
     undelivered.retain(|Undelivered { room, session, event }| {

@@ -44,13 +44,15 @@ pub struct ServeArgs {
     /// UDP address of the realtime plane; port 0 picks a free port [default: [::]:5056]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub realtime: Option<SocketAddr>,
-    /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port when taken]
+    /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port when
+    /// taken]
     #[arg(long, value_name = "ADDR:PORT|off")]
     pub http: Option<HttpAddr>,
     /// Number of realtime threads, 1 to 64 [default: one less than the cores]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
-    /// How long a realtime thread gathers messages before it sends them: auto, or 1ms to 50ms [default: auto]
+    /// How long a realtime thread gathers messages before it sends them: auto, or 1ms to 50ms
+    /// [default: auto]
     #[arg(long, value_name = "auto|5ms", value_parser = parse_tick)]
     pub tick: Option<Tick>,
     /// Directory of the certificate and the keys; made if it does not exist [default: ./data]
@@ -73,15 +75,16 @@ pub struct TokenArgs {
     /// User the token is for
     #[arg(long)]
     pub user: String,
-    /// Room that the token admits to, or a prefix of room names that ends with * [default: every room of
-    /// the tenant]
+    /// Room that the token admits to, or a prefix of room names that ends with * [default: every
+    /// room of the tenant]
     #[arg(long)]
     pub room: Option<String>,
-    /// Role in the room: host, presenter, participant, observer, expert or technician; any other name has
-    /// the rights of a participant
+    /// Role in the room: host, presenter, participant, observer, expert or technician; any other
+    /// name has the rights of a participant
     #[arg(long, default_value = DEFAULT_ROLE)]
     pub role: String,
-    /// Right in addition to the role's: state.room, state.objects or moderate; may be given several times
+    /// Right in addition to the role's: state.room, state.objects or moderate; may be given several
+    /// times
     #[arg(long = "grant", value_name = "GRANT")]
     pub grants: Vec<String>,
     /// Name that others see [default: the value of --user]

@@ -1,7 +1,8 @@
-//! The server's settings, with their defaults, ranges and units. Those of the limits are in [`Limits`].
+//! The server's settings, with their defaults, ranges and units. Those of the limits are in
+//! [`Limits`].
 //!
-//! A flag wins over the file, and the file over the default. Reads no file but the configuration: the
-//! files that a setting names are read by the code that uses them.
+//! A flag wins over the file, and the file over the default. Reads no file but the configuration:
+//! the files that a setting names are read by the code that uses them.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -54,7 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// The certificate and its key; absent: the development certificate of the data directory.
     pub tls: Option<TlsFiles>,
-    /// Which join tokens are accepted; absent: development mode, those signed with the data directory's key.
+    /// Which join tokens are accepted; absent: development mode, those signed with the data
+    /// directory's key.
     pub tokens: Option<TokenSettings>,
 }
 
@@ -219,8 +221,8 @@ fn check_tokens(tokens: &TokenSettings) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. It replaces
-/// `addr` on a machine without IPv6.
+/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. It
+/// replaces `addr` on a machine without IPv6.
 #[must_use]
 pub fn without_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();
@@ -241,8 +243,8 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Returns the key whose value is at `offset`, with its table in front. `None` if `offset` is not in a value:
-/// then the parser's message names the key itself.
+/// Returns the key whose value is at `offset`, with its table in front. `None` if `offset` is not
+/// in a value: then the parser's message names the key itself.
 fn key_at(text: &str, offset: usize) -> Option<String> {
     let before = text.get(..offset)?;
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);

@@ -1,4 +1,5 @@
-//! The data directory: the server's identity and keys. They are made on the first run and never replaced.
+//! The data directory: the server's identity and keys. They are made on the first run and never
+//! replaced.
 
 use std::fs;
 use std::io::{self, Write};
@@ -86,8 +87,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens the directory, and makes it and the files that are missing in it. Two processes that do this
-    /// at the same time end up with the same files.
+    /// Opens the directory, and makes it and the files that are missing in it. Two processes that
+    /// do this at the same time end up with the same files.
     ///
     /// # Errors
     ///
@@ -135,7 +136,8 @@ impl DataDir {
         DevelopmentKey { signing_key: &self.token_key, server_id: &self.server_id }
     }
 
-    /// Returns a signer of join tokens that the server of this directory accepts in development mode.
+    /// Returns a signer of join tokens that the server of this directory accepts in development
+    /// mode.
     pub fn minter(&self) -> Minter {
         Minter::new(&self.development_key(), self.pin.to_base64url())
     }
@@ -155,8 +157,8 @@ impl DataDir {
         &self.key_pem
     }
 
-    /// Returns the key of QUIC's stateless resets. The key must survive a restart: otherwise the clients
-    /// of a restarted server notice only by their idle time-out.
+    /// Returns the key of QUIC's stateless resets. The key must survive a restart: otherwise the
+    /// clients of a restarted server notice only by their idle time-out.
     pub fn reset_key(&self) -> &[u8; 64] {
         &self.reset_key
     }
@@ -239,7 +241,8 @@ fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8
     Ok(Zeroizing::new(pair.serialize_der()))
 }
 
-/// Makes a self-signed certificate and its key, PEM. Keeps rcgen's default dates, which never expire in
+/// Makes a self-signed certificate and its key, PEM. Keeps rcgen's default dates, which never
+/// expire in
 /// practice: clients pin the digest, so an expiry would only break a server years after its set-up.
 fn make_certificate() -> Result<Vec<u8>, DataDirError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make_failed)?;

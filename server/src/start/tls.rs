@@ -1,5 +1,5 @@
-//! The TLS configuration of the session plane. It is built by hand because quinn's shortcut enables early
-//! data, which can be replayed.
+//! The TLS configuration of the session plane. It is built by hand because quinn's shortcut enables
+//! early data, which can be replayed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,7 +128,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// The key does not belong to the certificate, or one of them is of a kind that is not supported.
+    /// The key does not belong to the certificate, or one of them is of a kind that is not
+    /// supported.
     pub fn quic(self) -> Result<rustls::ServerConfig, TlsError> {
         let Self { chain, key, cert_file: cert, key_file } = self;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -141,7 +142,8 @@ impl Identity {
             })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0;
-        // Clients resume by our own tickets. TLS tickets would make the server keep state for lost peers.
+        // Clients resume by our own tickets. TLS tickets would make the server keep state for lost
+        // peers.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(config)

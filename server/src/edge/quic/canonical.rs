@@ -1,7 +1,7 @@
 //! A socket that shows IPv4 addresses to quinn as IPv4: never `::ffff:192.0.2.1` for 192.0.2.1.
 //!
-//! When a client's address changes, quinn keeps the congestion state if only the port differs. This check
-//! fails on the mapped form, so each new binding of a NAT would reset the congestion state.
+//! When a client's address changes, quinn keeps the congestion state if only the port differs. This
+//! check fails on the mapped form, so each new binding of a NAT would reset the congestion state.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};

@@ -1,4 +1,5 @@
-//! The QUIC endpoints, one per shard. Sets every limit of quinn, whose defaults are made for few peers.
+//! The QUIC endpoints, one per shard. Sets every limit of quinn, whose defaults are made for few
+//! peers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,9 @@ use super::connection::Connection;
 use super::runtime::{Handshakes, SessionRuntime};
 use crate::random::random;
 
-/// Shortest time between two stateless resets: after a restart, two thousand clients get theirs within half
-/// a second. A reset is shorter than the packet it answers, so resets cannot be used for amplification. See
-/// docs/decisions/reset-interval.md.
+/// Shortest time between two stateless resets: after a restart, two thousand clients get theirs
+/// within half a second. A reset is shorter than the packet it answers, so resets cannot be used
+/// for amplification. See docs/decisions/reset-interval.md.
 const RESET_INTERVAL: Duration = Duration::from_micros(250);
 
 /// Makes the server's QUIC configuration.
@@ -47,8 +48,8 @@ pub fn server_config(
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        // The control stream, and one stream for each of the two lanes. The third unidirectional stream lets
-        // the server refuse a surplus one with a code.
+        // The control stream, and one stream for each of the two lanes. The third unidirectional
+        // stream lets the server refuse a surplus one with a code.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(3))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
@@ -62,7 +63,8 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(None)
         // A peer could fill this buffer with pieces that arrive out of order.
         .crypto_buffer_size(limits::CRYPTO_BUFFER)
-        // A session sends little data, so a larger MTU gains nothing, and probing for one costs 2 KiB.
+        // A session sends little data, so a larger MTU gains nothing, and probing for one costs 2
+        // KiB.
         .mtu_discovery_config(None)
         .initial_rtt(Duration::from_millis(100))
         .congestion_controller_factory(Arc::new(SparseCubic::default()));
@@ -74,8 +76,8 @@ fn transport() -> TransportConfig {
 pub struct Endpoint(quinn::Endpoint);
 
 impl Endpoint {
-    /// Opens the endpoint of shard `index` on `socket`. Must be called in a tokio runtime, which then drives
-    /// the endpoint. `reset_key` is the key of stateless resets.
+    /// Opens the endpoint of shard `index` on `socket`. Must be called in a tokio runtime, which
+    /// then drives the endpoint. `reset_key` is the key of stateless resets.
     ///
     /// # Errors
     ///
@@ -88,8 +90,8 @@ impl Endpoint {
     ) -> std::io::Result<Self> {
         let reset_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
         let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
-        // Keeps QUIC's first byte distinct from that of a realtime datagram, so that both planes can share a
-        // socket later.
+        // Keeps QUIC's first byte distinct from that of a realtime datagram, so that both planes
+        // can share a socket later.
         endpoint.grease_quic_bit(false).min_reset_interval(RESET_INTERVAL);
         endpoint.cid_generator(move || Box::new(ShardIds(index)));
         let runtime = Arc::new(SessionRuntime(Handle::current()));
@@ -134,16 +136,17 @@ impl Incoming {
         self.0.refuse();
     }
 
-    /// Completes the TLS handshake. The threads of `handshakes` compute the server's answer. `None`: the
-    /// handshake failed.
+    /// Completes the TLS handshake. The threads of `handshakes` compute the server's answer.
+    /// `None`: the handshake failed.
     pub(crate) async fn handshake(self, handshakes: &Handshakes) -> Option<Connection> {
         let answered = handshakes.run(|| self.0.accept()).await?;
         answered.ok()?.await.ok().map(Connection)
     }
 }
 
-/// Generates connection ids whose first byte is the shard's number. The kernel's steering reads this byte,
-/// so the packets of a client whose address changes still reach the endpoint of its connection.
+/// Generates connection ids whose first byte is the shard's number. The kernel's steering reads
+/// this byte, so the packets of a client whose address changes still reach the endpoint of its
+/// connection.
 struct ShardIds(u8);
 
 /// Length of a connection id in bytes: the shard's number and seven random bytes.

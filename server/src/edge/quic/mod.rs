@@ -1,5 +1,5 @@
-//! QUIC, which carries sessions: endpoints, connections and their streams. Only this module names quinn, so
-//! that sessions can use another transport later.
+//! QUIC, which carries sessions: endpoints, connections and their streams. Only this module names
+//! quinn, so that sessions can use another transport later.
 
 mod canonical;
 mod connection;
