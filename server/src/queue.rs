@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 const RETAINED_ITEMS: usize = 16;
 
 /// The sending end, which can be cloned.
-pub struct Sender<T>(Arc<QueueShared<T>>);
+pub struct QueueSender<T>(Arc<QueueShared<T>>);
 
 /// The receiving end.
-pub struct Receiver<T>(Arc<QueueShared<T>>);
+pub struct QueueReceiver<T>(Arc<QueueShared<T>>);
 
 /// What happened to a pushed item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,16 @@ struct QueueState<T> {
 }
 
 /// Makes a queue of at most `max_items` items.
-pub fn queue<T>(max_items: usize) -> (Sender<T>, Receiver<T>) {
+pub fn queue<T>(max_items: usize) -> (QueueSender<T>, QueueReceiver<T>) {
     queue_of_bytes(max_items, usize::MAX)
 }
 
 /// Makes a queue of at most `max_items` items and `max_bytes` unwritten bytes.
-pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (Sender<T>, Receiver<T>) {
+pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (QueueSender<T>, QueueReceiver<T>) {
     let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, has_receiver: true });
     let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
     let shared = Arc::new(QueueShared { state, changed, max_items, unwritten, max_bytes });
-    (Sender(shared.clone()), Receiver(shared))
+    (QueueSender(shared.clone()), QueueReceiver(shared))
 }
 
 impl<T> QueueShared<T> {
@@ -65,7 +65,7 @@ impl<T> QueueShared<T> {
     }
 }
 
-impl<T> Sender<T> {
+impl<T> QueueSender<T> {
     /// Appends `item` unless the queue is full.
     pub fn push(&self, item: T) -> PushOutcome {
         let mut state = self.0.lock();
@@ -81,7 +81,7 @@ impl<T> Sender<T> {
         PushOutcome::Queued
     }
 
-    /// Appends an item of `len` bytes. They count as unwritten until [`Receiver::written`].
+    /// Appends an item of `len` bytes. They count as unwritten until [`QueueReceiver::written`].
     pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
         if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {
@@ -92,21 +92,21 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Clone for Sender<T> {
+impl<T> Clone for QueueSender<T> {
     fn clone(&self) -> Self {
         self.0.lock().senders += 1;
         Self(self.0.clone())
     }
 }
 
-impl<T> Drop for Sender<T> {
+impl<T> Drop for QueueSender<T> {
     fn drop(&mut self) {
         self.0.lock().senders -= 1;
         self.0.changed.notify_one();
     }
 }
 
-impl<T> Receiver<T> {
+impl<T> QueueReceiver<T> {
     /// Waits for the next item. `None`: the queue is empty and all senders have been dropped.
     /// Cancel-safe.
     pub async fn pop(&mut self) -> Option<T> {
@@ -133,7 +133,7 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> Drop for Receiver<T> {
+impl<T> Drop for QueueReceiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.has_receiver = false;

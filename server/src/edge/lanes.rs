@@ -31,9 +31,9 @@ impl LaneStreams {
     }
 }
 
-/// Never returns. For a stream that broke: [`Connection::closed`] then ends the session with the
-/// reason.
-pub(super) async fn broken<T>() -> T {
+/// Never returns. A reader or writer whose stream has broken waits here: [`Connection::closed`]
+/// gives the reason and ends the session.
+pub(super) async fn until_connection_ends<T>() -> T {
     std::future::pending().await
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn read_lanes(
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
 ) -> Code {
-    let Ok(first) = connection.accept_uni().await else { return broken().await };
+    let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
     // On the heap from the first stream on: many sessions never open one.
     Box::pin(read_from(first, connection, room, from, context, open)).await
 }
@@ -69,7 +69,7 @@ async fn read_from(
     tokio::select! {
         code = relay(Lane::Events, take_events, room, from, context, &open) => code,
         code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
-        () = accept(first, connection, [Some(events), Some(bulk)], &open) => broken().await,
+        () = accept(first, connection, [Some(events), Some(bulk)], &open) => until_connection_ends().await,
     }
 }
 
@@ -112,12 +112,12 @@ async fn relay(
     context: &SessionContext,
     open: &watch::Sender<LaneStreams>,
 ) -> Code {
-    let Ok(stream) = stream.await else { return broken().await };
+    let Ok(stream) = stream.await else { return until_connection_ends().await };
     match relay_all(lane, stream, room, from, context).await {
         Some(code) => code,
         None => {
             open.send_modify(|open| open.0[lane.index()] = false);
-            broken().await
+            until_connection_ends().await
         }
     }
 }

@@ -22,7 +22,7 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use tokio::sync::Semaphore;
 
-use crate::rooms::{Directory, SocialDirectory, TicketKey};
+use crate::rooms::{RoomDirectory, SocialDirectory, TicketKey};
 use crate::token::TokenVerifier;
 use quic::Handshakes;
 
@@ -35,7 +35,7 @@ pub struct SessionContext {
     /// The server instance id.
     pub server_instance: u32,
     /// Finds and makes rooms.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<RoomDirectory>,
     /// Finds and makes the tasks of the users outside rooms.
     pub social_directory: Arc<SocialDirectory>,
     /// The server's clock.

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use super::SessionContext;
 use super::ingress_limits::{IngressLimits, rate};
-use super::lanes::{LaneStreams, broken, read_lanes};
+use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
 use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::wire::{ReadError, WriteOutcome, read_message};
-use crate::queue::Receiver;
+use crate::queue::QueueReceiver;
 use crate::rooms::{OutgoingQueues, QueuedMessage, RoomHandle};
 use crate::shard::QueuedDatagram;
 
@@ -132,7 +132,7 @@ async fn read_control(
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
             // A client may end its half of the control stream and stay in the room.
-            Err(ReadError::Stream(_)) => return broken().await,
+            Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
         // On the heap: most sessions wait above most of the time, and this state would be part of
         // each.
@@ -175,7 +175,7 @@ async fn leave<T>(
     let _in_time = timeout(limits::LEAVE_TIME, all_read).await;
     room.post(RoomInput::Leave(session, Code::Left)).await;
     // The room ends the session in reply.
-    broken().await
+    until_connection_ends().await
 }
 
 /// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's
@@ -194,14 +194,17 @@ async fn read_datagrams(
             room.datagram(session, datagram);
         }
     }
-    broken().await
+    until_connection_ends().await
 }
 
 /// Sends the shard's datagrams to a client on the fallback, as QUIC datagrams.
 ///
 /// Drops a datagram that has waited longer than [`limits::SESSION_DATAGRAM_AGE`], so that a path
 /// that was slow or dark for a while does not deliver a backlog. QUIC itself buffers only a few.
-async fn write_datagrams(connection: &Connection, mut queue: Receiver<QueuedDatagram>) -> Code {
+async fn write_datagrams(
+    connection: &Connection,
+    mut queue: QueueReceiver<QueuedDatagram>,
+) -> Code {
     while let Some(QueuedDatagram { queued, bytes }) = queue.pop().await {
         let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
         if left.is_zero() {
@@ -210,7 +213,7 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<QueuedData
         // A datagram that becomes too old here is lost, as any datagram may be.
         let _in_time = Box::pin(timeout(left, connection.send_datagram(bytes))).await;
     }
-    broken().await
+    until_connection_ends().await
 }
 
 /// Writes the control stream. Returns when the room has dropped the queue and the client has
@@ -221,12 +224,12 @@ async fn write_datagrams(connection: &Connection, mut queue: Receiver<QueuedData
 async fn write_control(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
-    mut queue: Receiver<Bytes>,
+    mut queue: QueueReceiver<Bytes>,
 ) -> Code {
     while let Some(message) = queue.pop().await {
         let welcome = welcome.take().unwrap_or_default();
         if stream.write_both(welcome, message).await.is_err() {
-            return broken().await;
+            return until_connection_ends().await;
         }
     }
     stream.finish().await;
@@ -240,8 +243,8 @@ async fn write_control(
 async fn write(
     connection: Connection,
     control: impl Future<Output = Code>,
-    lanes: [Receiver<QueuedMessage>; 2],
-    state: Receiver<Bytes>,
+    lanes: [QueueReceiver<QueuedMessage>; 2],
+    state: QueueReceiver<Bytes>,
     context: Arc<SessionContext>,
 ) -> Code {
     let [events, bulk] = lanes;
@@ -259,7 +262,7 @@ async fn write(
 async fn write_events(
     connection: &Connection,
     lane: Lane,
-    mut queue: Receiver<QueuedMessage>,
+    mut queue: QueueReceiver<QueuedMessage>,
     context: &SessionContext,
 ) -> Code {
     let (max_age, priority, written) = match lane {
@@ -287,18 +290,18 @@ async fn write_events(
         // each.
         match Box::pin(timeout(max_age, write)).await {
             Ok(Ok(())) => queue.written(len),
-            Ok(Err(ConnectionClosed)) => return broken().await,
+            Ok(Err(ConnectionClosed)) => return until_connection_ends().await,
             Err(_) => return Code::SlowConsumer,
         }
         written.fetch_add(1, Ordering::Relaxed);
     }
-    broken().await
+    until_connection_ends().await
 }
 
 /// Writes the state stream, which it opens for the first message.
 async fn write_state(
     connection: &Connection,
-    mut queue: Receiver<Bytes>,
+    mut queue: QueueReceiver<Bytes>,
     context: &SessionContext,
 ) -> Code {
     let mut stream = None;
@@ -311,7 +314,7 @@ async fn write_state(
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
     }
-    broken().await
+    until_connection_ends().await
 }
 
 /// Writes a message in pieces. Each piece has its own time limit, because a large snapshot takes
@@ -320,7 +323,7 @@ async fn write_message(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     message: &Bytes,
-    queue: &Receiver<Bytes>,
+    queue: &QueueReceiver<Bytes>,
 ) -> WriteOutcome {
     for start in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(start + limits::STATE_PIECE);
@@ -355,11 +358,11 @@ async fn write_piece(
 
 /// Discards all messages: a client that does not know the state stream refuses it and stays in the
 /// room.
-async fn discard_state(mut queue: Receiver<Bytes>) -> Code {
+async fn discard_state(mut queue: QueueReceiver<Bytes>) -> Code {
     while let Some(message) = queue.pop().await {
         queue.written(message.len());
     }
-    broken().await
+    until_connection_ends().await
 }
 
 /// Priority of the bulk stream: below control and events, which have 0.

@@ -10,7 +10,7 @@ use nucleus_protocol::limits::MAX_APPLICATION_VERSION;
 use nucleus_protocol::session::{self, Code, RoomList, WatchRooms};
 use tokio::sync::watch;
 
-use crate::rooms::{Directory, LobbyWatcher};
+use crate::rooms::{LobbyWatcher, RoomDirectory};
 
 /// A client's request to watch the list of rooms. A new request replaces the one before.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl RoomListRequest {
 /// The source of a session's room lists. The session pulls each list when it can write it, so a
 /// client that reads slowly gets fewer lists, and the lobby never waits for a client.
 pub(super) struct RoomLists {
-    directory: Arc<Directory>,
+    directory: Arc<RoomDirectory>,
     lobby: ProductKey,
     /// The rooms that the token admits to.
     admitted: RoomPattern,
@@ -54,7 +54,7 @@ struct ActiveWatch {
 impl RoomLists {
     /// Makes a source without lists. Each request that is sent by the channel starts new lists.
     pub(super) fn new(
-        directory: Arc<Directory>,
+        directory: Arc<RoomDirectory>,
         lobby: ProductKey,
         admitted: RoomPattern,
     ) -> (watch::Sender<Option<RoomListRequest>>, Self) {

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::{display_name, verify};
-use super::lanes::{broken, refuse_streams};
+use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::ended;
 use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::refusal::{Refusal, refuse};
@@ -98,7 +98,7 @@ impl SocialSession {
             code = read(receive, &social, device, &room_list_requests, &context) => (code, false),
             code = write(send, welcome, &mut queue, room_lists) => (code, false),
             // A session outside rooms has only its control stream.
-            () = async { refuse_streams(&connection).await; broken().await } => (Code::Internal, false),
+            () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal, false),
             end = connection.closed() => (code_of(end), false),
         };
         match code {
@@ -144,7 +144,7 @@ async fn read(
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
             // A client may end its half of the control stream and stay.
-            Err(ReadError::Stream(_)) => return broken().await,
+            Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
         // A stream that is not read makes its sender wait by QUIC's flow control.
         sleep(rate.wait_for(now(), cost(schema))).await;
@@ -154,7 +154,7 @@ async fn read(
         if schema == Schema::Leave {
             social.post(SocialInput::Leave(device, Code::Left)).await;
             // The task of the users ends the session in reply.
-            return broken().await;
+            return until_connection_ends().await;
         }
         // The lobby, not the task of the users, answers this request.
         if schema == Schema::WatchRooms {
@@ -239,7 +239,7 @@ async fn write(
             biased;
             message = queue.messages.pop() => match message {
                 Some(message) => (message, true),
-                None => return broken().await,
+                None => return until_connection_ends().await,
             },
             list = room_lists.next(), if entered => (list, false),
         };
@@ -248,7 +248,7 @@ async fn write(
         match write_all(&mut stream, prefix, message).await {
             WriteOutcome::Written if queued => queue.messages.written(len),
             WriteOutcome::Written => {}
-            WriteOutcome::Closed => return broken().await,
+            WriteOutcome::Closed => return until_connection_ends().await,
             WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         entered = true;

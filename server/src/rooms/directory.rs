@@ -8,28 +8,28 @@ use nucleus_core::lobby::{Find, Query, RoomSelection};
 use nucleus_core::room::{JoinRequest, RoomOptions};
 use nucleus_protocol::session::Code;
 
-use super::lobby::Lobbies;
+use super::lobby::LobbyDirectory;
 use super::lobby_watcher::LobbyWatcher;
 use super::mail::{JoinTarget, LobbyMail};
 use super::outgoing::Outgoing;
-use super::registry::Registry;
+use super::registry::RoomRegistry;
 use super::room_handle::RoomHandle;
 use super::tenants::Tenants;
 
 /// Finds rooms for joins and resumes. The packet path does not use it.
-pub struct Directory {
-    registry: Arc<Registry>,
-    lobbies: Arc<Lobbies>,
+pub struct RoomDirectory {
+    registry: Arc<RoomRegistry>,
+    lobbies: Arc<LobbyDirectory>,
 }
 
-impl Directory {
+impl RoomDirectory {
     /// Makes the directory of a registry's rooms.
-    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Self { lobbies: Lobbies::new(registry.clone()), registry })
+    pub fn new(registry: Arc<RoomRegistry>) -> Arc<Self> {
+        Arc::new(Self { lobbies: LobbyDirectory::new(registry.clone()), registry })
     }
 
     /// Returns the registry of live rooms.
-    pub fn registry(&self) -> &Arc<Registry> {
+    pub fn registry(&self) -> &Arc<RoomRegistry> {
         &self.registry
     }
 
@@ -193,8 +193,8 @@ mod tests {
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
         };
         let tenants = Tenants::new(limits);
-        let registry = Registry::new(Vec::new(), Clock::new(), template, tenants);
-        let directory = Directory::new(registry);
+        let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);
+        let directory = RoomDirectory::new(registry);
         let owner = ProductKey { tenant: "acme".to_owned(), product: Product::Atom };
         let any = RoomSelection::by_server(RoomOptions::default());
         let selection = Arc::new(RoomSelection { mode: JoinMode::Join, ..any });

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::lobby_address::LobbyAddress;
 use super::mail::{JoinTarget, LobbyMail, PendingArrival, Requester};
-use super::registry::{NewRoom, Registry};
+use super::registry::{NewRoom, RoomRegistry};
 use super::task::{self, Task};
 
 /// A live lobby.
@@ -27,14 +27,14 @@ struct LobbyHandle {
 
 /// The map of all lobbies. A lobby is made when it is first needed, and ends when it has no room
 /// and no watcher.
-pub(super) struct Lobbies {
+pub(super) struct LobbyDirectory {
     lobbies: DashMap<ProductKey, LobbyHandle>,
-    registry: Arc<Registry>,
+    registry: Arc<RoomRegistry>,
     next_id: AtomicU64,
 }
 
-impl Lobbies {
-    pub(super) fn new(registry: Arc<Registry>) -> Arc<Self> {
+impl LobbyDirectory {
+    pub(super) fn new(registry: Arc<RoomRegistry>) -> Arc<Self> {
         Arc::new(Self { lobbies: DashMap::new(), registry, next_id: AtomicU64::new(1) })
     }
 
@@ -87,7 +87,7 @@ impl Lobbies {
 struct LobbyTask {
     id: u64,
     key: ProductKey,
-    lobbies: Arc<Lobbies>,
+    lobbies: Arc<LobbyDirectory>,
     /// The mailbox of this task, for the lobby's rooms.
     mailbox: mpsc::Sender<LobbyMail>,
     changed: watch::Sender<u64>,

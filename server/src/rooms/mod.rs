@@ -21,10 +21,10 @@ mod task;
 mod tenants;
 mod ticket;
 
-pub use directory::Directory;
+pub use directory::RoomDirectory;
 pub use lobby_watcher::LobbyWatcher;
 pub use outgoing::{Outgoing, OutgoingQueues, QueuedMessage, outgoing};
-pub use registry::{Registry, RoomTemplate};
+pub use registry::{RoomRegistry, RoomTemplate};
 pub use room_handle::RoomHandle;
 pub use social_directory::{SocialDirectory, SocialHandle};
 pub use social_outgoing::{SocialOutgoing, SocialQueue, social_outgoing};

@@ -10,16 +10,16 @@ use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
 
-use crate::queue::{PushOutcome, Receiver, Sender, queue, queue_of_bytes};
+use crate::queue::{PushOutcome, QueueReceiver, QueueSender, queue, queue_of_bytes};
 use crate::shard::QueuedDatagram;
 
 /// The room's end of the queues. The session counts as a joined session until this is dropped.
 pub struct Outgoing {
     _permit: Arc<dyn Any + Send + Sync>,
-    control: Sender<Bytes>,
-    lanes: [Sender<QueuedMessage>; 2],
-    state: Sender<Bytes>,
-    datagrams: Sender<QueuedDatagram>,
+    control: QueueSender<Bytes>,
+    lanes: [QueueSender<QueuedMessage>; 2],
+    state: QueueSender<Bytes>,
+    datagrams: QueueSender<QueuedDatagram>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
 }
@@ -27,13 +27,13 @@ pub struct Outgoing {
 /// The session's end of the queues.
 pub struct OutgoingQueues {
     /// Messages for the control stream.
-    pub control: Receiver<Bytes>,
+    pub control: QueueReceiver<Bytes>,
     /// Messages for the streams of the lanes, by [`Lane::index`].
-    pub lanes: [Receiver<QueuedMessage>; 2],
+    pub lanes: [QueueReceiver<QueuedMessage>; 2],
     /// Messages for the state stream: snapshots and updates.
-    pub state: Receiver<Bytes>,
+    pub state: QueueReceiver<Bytes>,
     /// Realtime datagrams for a client on the fallback.
-    pub datagrams: Receiver<QueuedDatagram>,
+    pub datagrams: QueueReceiver<QueuedDatagram>,
     /// The code to end the session with, once it is set.
     pub end: watch::Receiver<Option<Code>>,
 }
@@ -85,7 +85,7 @@ impl Outgoing {
     }
 
     /// Returns the queue for the shard's datagrams to a client on the fallback.
-    pub fn datagrams(&self) -> Sender<QueuedDatagram> {
+    pub fn datagrams(&self) -> QueueSender<QueuedDatagram> {
         self.datagrams.clone()
     }
 

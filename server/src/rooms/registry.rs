@@ -47,7 +47,7 @@ pub(super) struct NewRoom {
 }
 
 /// The live rooms.
-pub struct Registry {
+pub struct RoomRegistry {
     rooms: DashMap<RoomKey, RoomHandle>,
     shards: Vec<Arc<ShardHandle>>,
     pub(super) clock: Clock,
@@ -60,7 +60,7 @@ pub struct Registry {
     closing: AtomicBool,
 }
 
-impl Registry {
+impl RoomRegistry {
     /// Makes an empty registry. Must be called in a tokio runtime, which then runs the tasks.
     pub fn new(
         shards: Vec<Arc<ShardHandle>>,
@@ -91,8 +91,8 @@ impl Registry {
         self.rooms.get(key).map(|room| room.clone())
     }
 
-    /// Opens a room. The caller has checked that no live room has its name; an ended one is
-    /// replaced.
+    /// Opens a room. The lobby has checked that no live room has this name. Replaces a room that
+    /// has ended.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl Registry {
 }
 
 /// Makes the function by which a shard posts link events to a room.
-fn link_events(mailbox: mpsc::Sender<RoomMail>) -> crate::shard::LinkEvents {
+fn link_events(mailbox: mpsc::Sender<RoomMail>) -> crate::shard::PostLinkEvent {
     Box::new(move |session, event| {
         match mailbox.try_send(RoomMail::Input(RoomInput::Link(session, event))) {
             Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,

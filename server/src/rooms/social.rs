@@ -11,7 +11,7 @@ use nucleus_core::social::{Social, SocialInput, SocialOutput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::Directory;
+use super::directory::RoomDirectory;
 use super::mail::SocialMail;
 use super::social_outgoing::SocialOutgoing;
 use super::task::Task;
@@ -20,7 +20,7 @@ use crate::queue::PushOutcome;
 /// The shell of the users outside rooms.
 pub(super) struct SocialTask {
     pub(super) key: ProductKey,
-    pub(super) rooms: Arc<Directory>,
+    pub(super) rooms: Arc<RoomDirectory>,
     /// The mailbox of this task, by which it learns that the room of a call has ended.
     pub(super) mailbox: mpsc::Sender<SocialMail>,
     pub(super) sessions: HashMap<DeviceId, SocialOutgoing>,

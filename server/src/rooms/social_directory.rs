@@ -12,7 +12,7 @@ use nucleus_core::social::{Social, SocialConfig, SocialInput, Visitor};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::Directory;
+use super::directory::RoomDirectory;
 use super::mail::SocialMail;
 use super::social::SocialTask;
 use super::social_outgoing::SocialOutgoing;
@@ -44,14 +44,14 @@ pub struct SocialDirectory {
     tasks: DashMap<ProductKey, SocialHandle>,
     config: SocialConfig,
     /// Makes the rooms of calls.
-    rooms: Arc<Directory>,
+    rooms: Arc<RoomDirectory>,
     next_id: AtomicU64,
     closing: AtomicBool,
 }
 
 impl SocialDirectory {
     /// Makes an empty directory. There are at most as many tasks as joined sessions.
-    pub fn new(config: SocialConfig, rooms: Arc<Directory>) -> Arc<Self> {
+    pub fn new(config: SocialConfig, rooms: Arc<RoomDirectory>) -> Arc<Self> {
         Arc::new(Self {
             tasks: DashMap::new(),
             config,

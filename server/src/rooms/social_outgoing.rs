@@ -7,19 +7,19 @@ use nucleus_core::limits;
 use nucleus_protocol::session::Code;
 use tokio::sync::watch;
 
-use crate::queue::{PushOutcome, Receiver, Sender, queue_of_bytes};
+use crate::queue::{PushOutcome, QueueReceiver, QueueSender, queue_of_bytes};
 
 /// The task's end of the queue. The session counts as a joined session until this is dropped.
 pub struct SocialOutgoing {
     _permit: Box<dyn Any + Send + Sync>,
-    messages: Sender<Bytes>,
+    messages: QueueSender<Bytes>,
     end: watch::Sender<Option<Code>>,
 }
 
 /// The session's end of the queue.
 pub struct SocialQueue {
     /// Messages for the control stream.
-    pub messages: Receiver<Bytes>,
+    pub messages: QueueReceiver<Bytes>,
     /// The code to end the session with, once it is set.
     pub end: watch::Receiver<Option<Code>>,
 }

@@ -1,5 +1,7 @@
-//! Resume tickets: a participant's identity, encrypted by the server and kept by the client. The
-//! ticket, not the token, tells a client that resumes from a second device of the same user.
+//! Resume tickets: a participant's identity, encrypted by the server and kept by the client.
+//!
+//! A client with a ticket resumes its participant. A client of the same user without one is a
+//! second device. The token cannot distinguish the two.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;

@@ -11,10 +11,10 @@ use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::queue::Sender;
+use crate::queue::QueueSender;
 
 /// Posts an event of a room's link to the room, without waiting.
-pub type LinkEvents = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
+pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
 
 /// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,11 @@ pub enum PostOutcome {
 /// A message for a shard's thread.
 pub enum ShardMail {
     /// A room begins. The shard posts the events of the room's links by this function.
-    RoomOpened(RoomId, LinkEvents),
+    RoomOpened(RoomId, PostLinkEvent),
     /// A room has ended.
     RoomClosed(RoomId),
     /// Open a link. The queue takes the link's datagrams while its client is on the fallback.
-    OpenLink(Box<OpenLink>, Option<Sender<QueuedDatagram>>),
+    OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
     /// An input for the fan-out.
     Command(FanoutInput),
     /// End the thread.

@@ -6,7 +6,7 @@ mod misdirected;
 mod thread;
 
 pub use handle::{
-    LinkEvents, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
+    PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
 };
 pub use misdirected::{MisdirectedMailbox, MisdirectedRouter};
 pub use thread::spawn;

@@ -21,10 +21,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::handle::{
-    LinkEvents, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
+    PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
 };
 use super::misdirected::{Misdirected, MisdirectedMailbox, MisdirectedRouter, Routing};
-use crate::queue::{PushOutcome, Sender};
+use crate::queue::{PushOutcome, QueueSender};
 
 /// Starts the thread of one shard on `socket`, pinned to `core` if there is one.
 ///
@@ -91,7 +91,7 @@ const IDLE_WAIT: Duration = PUBLISH_INTERVAL;
 struct Carrier {
     /// The number of the session among those of its participant.
     session: u32,
-    queue: Sender<QueuedDatagram>,
+    queue: QueueSender<QueuedDatagram>,
 }
 
 /// A link event that waits for space in its room's mailbox.
@@ -114,7 +114,7 @@ struct ShardThread {
     session_datagrams: mpsc::Receiver<SessionDatagram>,
     waker: Waker,
     published: Arc<Published>,
-    rooms: HashMap<RoomId, LinkEvents>,
+    rooms: HashMap<RoomId, PostLinkEvent>,
     /// The session of each link, for clients on the fallback.
     carriers: HashMap<(RoomId, PeerId), Carrier>,
     /// At most a few per link.
@@ -222,7 +222,7 @@ impl ShardThread {
         Some(limits::SHARD_MAIL_PER_TURN)
     }
 
-    fn open_link(&mut self, open: Box<OpenLink>, datagrams: Option<Sender<QueuedDatagram>>) {
+    fn open_link(&mut self, open: Box<OpenLink>, datagrams: Option<QueueSender<QueuedDatagram>>) {
         let link = (open.room, open.session.peer);
         match datagrams {
             Some(queue) => {
@@ -356,7 +356,7 @@ impl ShardThread {
 
 /// Posts link events to the rooms. An event whose room has a full mailbox stays in `undelivered`,
 /// except a hint, which is dropped.
-fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, LinkEvents>) {
+fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, PostLinkEvent>) {
     let mut full = Vec::new();
     undelivered.retain(|Undelivered { room, session, event }| {
         // A link can cause one hint a second for any length of time, so hints must not pile up.
@@ -395,7 +395,7 @@ mod tests {
             Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,
             _ => PostOutcome::Accepted,
         };
-        let rooms = HashMap::from([(RoomId(1), Box::new(post) as LinkEvents)]);
+        let rooms = HashMap::from([(RoomId(1), Box::new(post) as PostLinkEvent)]);
         let session = SessionId { peer: PeerId(1), session: 1 };
         let undelivered = |event| Undelivered { room: RoomId(1), session, event };
         let mut waiting = VecDeque::from([LinkEvent::Active, LinkEvent::Idle].map(undelivered));

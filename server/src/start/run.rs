@@ -19,7 +19,9 @@ use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, SessionContext, SessionCounters};
 use crate::http::Http;
 use crate::metrics::Metrics;
-use crate::rooms::{Directory, Registry, RoomTemplate, SocialDirectory, Tenants, TicketKey};
+use crate::rooms::{
+    RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
+};
 use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
 use crate::token::{TokenKeyError, TokenVerifier};
 
@@ -104,8 +106,8 @@ pub async fn run(
         server_instance: instance,
         tickets: tickets.clone(),
     };
-    let registry = Registry::new(shards.clone(), clock, template, Tenants::new(limits));
-    let directory = Directory::new(registry);
+    let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
+    let directory = RoomDirectory::new(registry);
     let social = SocialConfig { limits, clock_epoch: instance };
     let context = Arc::new(SessionContext {
         verifier,
