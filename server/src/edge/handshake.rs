@@ -105,7 +105,7 @@ async fn join(
 struct ControlStream<'a> {
     send: &'a mut SendStream,
     receive: &'a mut RecvStream,
-    /// `Welcome`, while it is still to be written.
+    /// `Welcome`, until it is written.
     welcome: &'a mut Option<Bytes>,
 }
 
@@ -249,8 +249,9 @@ impl Joining<'_> {
         (Box::new(join), outgoing)
     }
 
-    /// Makes the keys of a new link of random bytes and, if the client supports it, of a key
-    /// exported from this connection. Then the grant alone does not reveal the link's keys.
+    /// Derives the keys of a new link from random bytes and, if the client supports this, from a key
+    /// exported from the TLS connection. With the exported key, the grant alone does not reveal the
+    /// link's keys.
     fn link_keys(&self) -> LinkKeys {
         let (secret, seed) = (Zeroizing::new(random()), random());
         let link_id = self.link_id.to_le_bytes();

@@ -28,7 +28,7 @@ use crate::shard::QueuedDatagram;
 pub(super) struct PeerSession {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
-    /// `Welcome`, if it is still to be written: in front of the first message.
+    /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,

@@ -18,7 +18,7 @@ pub(super) struct Refusal {
     pub(super) text: String,
     /// The control stream, if the client has opened it.
     pub(super) stream: Option<SendStream>,
-    /// `Welcome`, if it is still to be written: in front of the refusal.
+    /// `Welcome`, unless it has been written. It is written in front of the refusal.
     pub(super) welcome: Option<Bytes>,
 }
 

@@ -82,7 +82,7 @@ fn may_choose(status: u8) -> bool {
 pub(super) struct SocialSession {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
-    /// `Welcome`, if it is still to be written: in front of the first message.
+    /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
     pub(super) entered: AdmittedDevice,
 }

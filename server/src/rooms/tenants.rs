@@ -173,20 +173,21 @@ mod tests {
             user_sessions: 1,
             ..Limits::default()
         });
-        let of = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
-        let (kept, plain, own) = (of(true, "ada"), of(false, "grace"), CountedRoom::default());
+        let made_by = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
+        let (kept, plain, by_server) =
+            (made_by(true, "ada"), made_by(false, "grace"), CountedRoom::default());
         assert_eq!(tenants.open_room("a", &kept), Ok(()));
-        assert_eq!(tenants.open_room("a", &of(true, "grace")), Err(Code::TenantRooms));
-        assert_eq!(tenants.open_room("a", &of(false, "ada")), Err(Code::UserSessions));
+        assert_eq!(tenants.open_room("a", &made_by(true, "grace")), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("a", &made_by(false, "ada")), Err(Code::UserSessions));
         assert_eq!(tenants.open_room("a", &plain), Ok(()));
-        assert_eq!(tenants.open_room("a", &own), Ok(()));
-        assert_eq!(tenants.open_room("a", &own), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("a", &by_server), Ok(()));
+        assert_eq!(tenants.open_room("a", &by_server), Err(Code::TenantRooms));
         assert_eq!(tenants.open_room("b", &kept), Ok(()));
         tenants.close_room("b", &kept);
         assert_eq!(tenants.tenants.len(), 1);
         tenants.close_room("a", &kept);
-        assert_eq!(tenants.open_room("a", &of(false, "ada")), Ok(()));
-        for room in [&of(false, "ada"), &plain, &own] {
+        assert_eq!(tenants.open_room("a", &made_by(false, "ada")), Ok(()));
+        for room in [&made_by(false, "ada"), &plain, &by_server] {
             tenants.close_room("a", room);
         }
         assert!(tenants.tenants.is_empty());

@@ -8,7 +8,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use nucleus_core::text::parse_duration;
 
-use super::config::{HttpAddr, LogFormat, Overrides, Tick, parse_socket_addr, parse_tick};
+use super::config::{
+    HttpAddr, LogFormat, Overrides, Tick, parse_shards, parse_socket_addr, parse_tick,
+};
 use crate::token::{DEFAULT_ROLE, Product, TokenRequest};
 
 /// Relay server for shared XR rooms: sessions on UDP 5055, poses and voice on UDP 5056.
@@ -38,10 +40,12 @@ pub struct ServeArgs {
     /// Configuration file, TOML (see `nucleus config`)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// UDP address of the session plane; port 0 picks a free port [default: [::]:5055]
+    /// UDP address of the session plane; port 0 picks a free port [default: all addresses, port
+    /// 5055]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub session: Option<SocketAddr>,
-    /// UDP address of the realtime plane; port 0 picks a free port [default: [::]:5056]
+    /// UDP address of the realtime plane; port 0 picks a free port [default: all addresses, port
+    /// 5056]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub realtime: Option<SocketAddr>,
     /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port when
@@ -49,7 +53,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT|off")]
     pub http: Option<HttpAddr>,
     /// Number of realtime threads, 1 to 64 [default: one less than the cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_shards)]
     pub shards: Option<u16>,
     /// How long a realtime thread gathers messages before it sends them: auto, or 1ms to 50ms
     /// [default: auto]
@@ -219,7 +223,7 @@ mod tests {
             ("nucleus --session here", "--session"),
             ("nucleus --session [::]:70000", "0 to 65535"),
             ("nucleus serve --shards many", "--shards"),
-            ("nucleus serve --shards 70000", "65535"),
+            ("nucleus serve --shards 70000", "`70000` is not a number of threads: write 1 to 64"),
             ("nucleus --log-format xml", "--log-format"),
             ("nucleus --what", "--what"),
             ("nucleus fly", "fly"),

@@ -18,7 +18,7 @@ pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
 use nucleus_core::limits::{CONFIG_FILE_BYTES, MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
-pub use value::{LogFormat, ValueError, parse_socket_addr, parse_tick};
+pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 
 pub use crate::http::HttpAddr;
 pub use crate::token::{TokenAlgorithm, TokenSettings};
@@ -98,19 +98,19 @@ fn default_shards() -> u16 {
 /// The values of the command line. `None` keeps the file's value or the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// See [`Config::session`].
+    /// Overrides [`Config::session`].
     pub session: Option<SocketAddr>,
-    /// See [`Config::realtime`].
+    /// Overrides [`Config::realtime`].
     pub realtime: Option<SocketAddr>,
-    /// See [`Config::http`].
+    /// Overrides [`Config::http`].
     pub http: Option<HttpAddr>,
-    /// See [`Config::shards`].
+    /// Overrides [`Config::shards`].
     pub shards: Option<u16>,
-    /// See [`Config::tick`].
+    /// Overrides [`Config::tick`].
     pub tick: Option<Tick>,
-    /// See [`Config::data_dir`].
+    /// Overrides [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
-    /// See [`Config::log_format`].
+    /// Overrides [`Config::log_format`].
     pub log_format: Option<LogFormat>,
 }
 
@@ -160,7 +160,7 @@ impl Config {
         toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            let message = with_ranges(&message);
+            let message = without_rust_types(&message);
             ConfigError::Parse {
                 path: path.to_owned(),
                 line: line_of(text, offset),
@@ -255,15 +255,15 @@ fn key_at(text: &str, offset: usize) -> Option<String> {
     Some(table.map_or_else(|| key.to_owned(), |table| format!("{}.{key}", table.trim())))
 }
 
-/// Replaces the Rust type that the parser expects by the numbers that the type holds.
-fn with_ranges(message: &str) -> String {
-    let types = [("u8", u64::from(u8::MAX)), ("u16", u16::MAX.into()), ("u32", u32::MAX.into())];
-    for (name, most) in types {
-        if let Some(start) = message.strip_suffix(&format!("expected {name}")) {
-            return format!("{start}expected a whole number of 0 to {most}");
+/// Replaces the Rust type that the parser expects by a description for operators.
+fn without_rust_types(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((start, "u8" | "u16" | "u32" | "u64")) => {
+            format!("{start}, expected a whole number (nucleus config shows the range)")
         }
+        Some((start, name)) if name.starts_with("struct ") => format!("{start}, expected a table"),
+        _ => message.to_owned(),
     }
-    message.to_owned()
 }
 
 #[cfg(test)]

@@ -79,9 +79,9 @@ impl Minter {
     /// Makes a minter that signs with a server's key. `pin` is the SHA-256 digest of the server's
     /// certificate, base64url.
     #[must_use]
-    pub fn new(own: &DevelopmentKey<'_>, pin: String) -> Self {
-        let key = EncodingKey::from_ed_der(own.signing_key);
-        Self { key, audience: own.server_id.to_owned(), pin }
+    pub fn new(development: &DevelopmentKey<'_>, pin: String) -> Self {
+        let key = EncodingKey::from_ed_der(development.signing_key);
+        Self { key, audience: development.server_id.to_owned(), pin }
     }
 
     /// Signs a token that is valid from `now_unix`, in seconds since 1970.

@@ -154,8 +154,8 @@ fn times_have_thirty_seconds_of_leeway() {
 #[test]
 fn the_audience_must_name_this_server() {
     let f = fixture();
-    let own = f.data.server_id();
-    assert!(f.verify_with("aud", json!(["other", own])).is_ok());
+    let server_id = f.data.server_id();
+    assert!(f.verify_with("aud", json!(["other", server_id])).is_ok());
     for aud in [json!("other"), json!([]), json!(["other"]), json!("")] {
         assert_eq!(f.verify_with("aud", aud), Err(TokenError::WrongAudience));
     }
@@ -223,8 +223,8 @@ fn strangers_and_changed_tokens_are_refused() {
     let (f, stranger) = (fixture(), fixture());
     let foreign = stranger.sign(&f.claims());
     assert_eq!(f.verifier.verify(&foreign, NOW), Err(TokenError::BadSignature));
-    let own = f.sign(&f.claims());
-    let signature = own.rsplit('.').next().unwrap();
+    let valid = f.sign(&f.claims());
+    let signature = valid.rsplit('.').next().unwrap();
     let mut claims = f.claims();
     claims["sub"] = json!("admin");
     let changed = forge(&json!({ "alg": "EdDSA", "typ": "JWT" }), &claims, signature);
@@ -234,12 +234,12 @@ fn strangers_and_changed_tokens_are_refused() {
 #[test]
 fn what_is_no_jwt_is_malformed() {
     let f = fixture();
-    let own = f.sign(&f.claims());
+    let valid = f.sign(&f.claims());
     let critical = forge(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &f.claims(), "AA");
-    let long = format!("{own}{}", "A".repeat(limits::TOKEN_BYTES));
+    let long = format!("{valid}{}", "A".repeat(limits::TOKEN_BYTES));
     let no_alg = forge(&json!({}), &f.claims(), "AA");
     let no_object = f.sign(&json!([1, 2]));
-    let dots = format!("{own}.AA");
+    let dots = format!("{valid}.AA");
     for token in ["", ".", "..", "a.b.c", "ü", &critical, &long, &no_alg, &no_object, &dots] {
         assert_eq!(f.verifier.verify(token, NOW), Err(TokenError::Malformed), "{token}");
     }

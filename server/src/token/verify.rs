@@ -26,13 +26,13 @@ impl TokenVerifier {
     /// The key cannot be read, is of another kind, or is weak.
     pub fn new(
         tokens: Option<&TokenSettings>,
-        own: &DevelopmentKey<'_>,
+        development: &DevelopmentKey<'_>,
     ) -> Result<Self, TokenKeyError> {
         let (key, audience) = match tokens {
             Some(tokens) => (VerificationKey::configured(tokens)?, tokens.audience.clone()),
-            None => (VerificationKey::development(own)?, None),
+            None => (VerificationKey::development(development)?, None),
         };
-        let audience = audience.unwrap_or_else(|| own.server_id.to_owned());
+        let audience = audience.unwrap_or_else(|| development.server_id.to_owned());
         Ok(Self { key, audience })
     }
 

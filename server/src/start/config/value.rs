@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nucleus_core::fanout::Tick;
-use nucleus_core::limits::OutOfRange;
+use nucleus_core::limits::{MAX_SHARDS, OutOfRange};
 use nucleus_core::text::{parse_duration, printable};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
@@ -55,6 +55,18 @@ pub(super) fn tick<'de, D: Deserializer<'de>>(from: D) -> Result<Tick, D::Error>
 
 fn refused_tick(text: &str) -> ValueError {
     ValueError::new(format!("`{}` is not a tick: write auto, or 1ms to 50ms", printable(text)))
+}
+
+/// Reads a number of realtime threads. [`Config::load`](super::Config::load) checks its range.
+///
+/// # Errors
+///
+/// The text is not a number of 0 to 65535.
+pub fn parse_shards(text: &str) -> Result<u16, ValueError> {
+    text.parse().map_err(|_| {
+        let text = printable(text);
+        ValueError::new(format!("`{text}` is not a number of threads: write 1 to {MAX_SHARDS}"))
+    })
 }
 
 /// Reads `address:port`. Refuses a host name, because a server listens on addresses.
