@@ -57,7 +57,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::init(config.log_format).map_err(Failure::usage)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
-    let runtime = quic::sessions(config.shards).map_err(Failure::runtime)?;
+    let runtime = quic::sessions(config.shards)
+        .map_err(|error| Failure::runtime(format!("cannot start the session threads: {error}")))?;
     let announce = |listening| announce(listening, &config);
     let serving = async {
         let stop = stop_signal()?;
@@ -122,7 +123,9 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
 /// Writes a command's output to stdout.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::runtime)
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::runtime(format!("cannot write to stdout: {error}")))
 }
 
 /// Writes one line to stderr. A closed stderr is ignored: there is no other channel to report it

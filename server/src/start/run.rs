@@ -54,7 +54,7 @@ pub enum RunError {
     #[error("the key of resume tickets cannot be used")]
     TicketKey,
     /// The system refuses a socket or a thread.
-    #[error("{0}")]
+    #[error("cannot start the server: {0}")]
     Io(#[from] std::io::Error),
 }
 
