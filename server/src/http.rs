@@ -1,7 +1,7 @@
-//! Health and metrics over HTTP/1.1, on a thread and runtime of its own.
+//! Health and metrics over HTTP/1.1, on their own thread and runtime.
 //!
-//! Nothing here runs on the packet path, and no client can hold much: few connections, small
-//! heads, one response each, and a time limit over all of it.
+//! Nothing here runs on the packet path. The use of resources is bounded: few connections, small
+//! request heads, one response per connection, and a time limit for each connection.
 
 use std::fmt;
 use std::io;
@@ -27,18 +27,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-/// Pause after a failed accept: without one, running out of files would spin.
+/// Pause after a failed accept. Without it, the loop would spin while the process has no free file
+/// descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where health and metrics are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpAddr {
-    /// Nobody asked for an address: [`HttpAddr::DEFAULT`], or a free port beside it when taken.
+    /// No address is configured: [`HttpAddr::DEFAULT`], or a free port if that one is taken.
     #[default]
     Default,
-    /// This one or none; port 0 picks a free one.
+    /// This address only; port 0 picks a free port.
     At(SocketAddr),
-    /// Not at all.
+    /// HTTP is not served.
     Off,
 }
 
@@ -53,18 +54,19 @@ impl fmt::Display for HttpAddr {
 }
 
 impl HttpAddr {
-    /// Loopback only: metrics are for the machine's own agent until somebody decides otherwise.
+    /// The default address. Loopback, so that metrics are not public unless the operator chooses
+    /// it.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8055);
 }
 
 impl FromStr for HttpAddr {
-    type Err = NotAnAddress;
+    type Err = HttpAddrError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+    fn from_str(text: &str) -> Result<Self, HttpAddrError> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        text.parse().map(Self::At).map_err(|_| NotAnAddress(text.to_owned()))
+        text.parse().map(Self::At).map_err(|_| HttpAddrError(text.to_owned()))
     }
 }
 
@@ -74,21 +76,21 @@ impl<'de> Deserialize<'de> for HttpAddr {
     }
 }
 
-/// Not an address to serve HTTP on; says what would be.
+/// A text that is not an HTTP address. The error names the text and says what is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is not an HTTP address: write off, or address:port as in 127.0.0.1:8055",
+    "`{}` is not an HTTP address: write off, or address:port as in 127.0.0.1:8055, with port 0 to 65535",
     printable(.0)
 )]
-pub struct NotAnAddress(String);
+pub struct HttpAddrError(String);
 
-/// Renders all metrics as Prometheus text, version 0.0.4.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// A function that renders all metrics as Prometheus text, version 0.0.4.
+pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Starts [`HttpHandle`]s.
+/// The HTTP server, which runs until its [`HttpHandle`] is dropped.
 pub struct Http;
 
-/// A running HTTP thread; it ends when this is dropped.
+/// A handle of the HTTP thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct HttpHandle {
     addr: Option<SocketAddr>,
@@ -97,11 +99,15 @@ pub struct HttpHandle {
 }
 
 impl Http {
-    /// Serves `metrics`, and `ready` as 200 or 503. [`HttpAddr::Default`] moves to a free port
-    /// when its own is taken; [`HttpAddr::At`] fails then (`AddrInUse`).
+    /// Starts the thread. It serves `metrics`, and `ready` as 200 or 503.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound, or the system refuses the thread. If the port of
+    /// [`HttpAddr::Default`] is taken, a free port is used instead.
     pub fn start(
         addr: HttpAddr,
-        metrics: Metrics,
+        metrics: MetricsSource,
         ready: Arc<AtomicBool>,
     ) -> io::Result<HttpHandle> {
         let Some(listener) = bind(addr)? else {
@@ -120,13 +126,13 @@ impl Http {
 }
 
 impl HttpHandle {
-    /// Where it listens; `None` when HTTP is off.
+    /// Returns the address that the thread listens on; `None` if HTTP is off.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// Closes the port and every connection, and waits for the thread.
+    /// Closes the port and all connections, and waits for the end of the thread.
     pub fn stop(mut self) {
         self.close();
     }
@@ -136,7 +142,7 @@ impl HttpHandle {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the HTTP thread had panicked");
+            tracing::error!("the HTTP thread has panicked");
         }
     }
 }
@@ -157,32 +163,34 @@ fn bind(addr: HttpAddr) -> io::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-fn bind_or(wanted: SocketAddr, instead: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(wanted) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => TcpListener::bind(instead),
+/// Binds `preferred`, or `fallback` if `preferred` is taken.
+fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(preferred) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => TcpListener::bind(fallback),
         result => result,
     }
 }
 
+/// What the request handlers share.
 #[derive(Clone)]
-struct Shared {
-    metrics: Metrics,
+struct HttpState {
+    metrics: MetricsSource,
     ready: Arc<AtomicBool>,
 }
 
-fn router(metrics: Metrics, ready: Arc<AtomicBool>) -> Router {
+fn router(metrics: MetricsSource, ready: Arc<AtomicBool>) -> Router {
     Router::new()
         .route("/metrics", get(serve_metrics))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(serve_ready))
-        .with_state(Shared { metrics, ready })
+        .with_state(HttpState { metrics, ready })
 }
 
-async fn serve_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+async fn serve_metrics(State(shared): State<HttpState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
 }
 
-async fn serve_ready(State(shared): State<Shared>) -> impl IntoResponse {
+async fn serve_ready(State(shared): State<HttpState>) -> impl IntoResponse {
     if shared.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ready\n")
     } else {
@@ -193,7 +201,7 @@ async fn serve_ready(State(shared): State<Shared>) -> impl IntoResponse {
 async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
     tokio::select! {
         () = accept_all(listener, router) => {}
-        // The handle was stopped or dropped; both ways end every connection here.
+        // The handle was stopped or dropped. Dropping `accept_all` closes all connections.
         _ = stopped => {}
     }
 }
@@ -201,17 +209,17 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
 async fn accept_all(listener: TcpListener, router: Router) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "HTTP is not served"),
+        Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    let seats = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
     let mut connections = JoinSet::new();
-    while let Ok(seat) = seats.clone().acquire_owned().await {
+    while let Ok(permit) = permits.clone().acquire_owned().await {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
                 let router = router.clone();
                 connections.spawn(async move {
-                    let _seat = seat;
+                    let _permit = permit;
                     serve_connection(stream, router).await;
                 });
             }
@@ -220,7 +228,7 @@ async fn accept_all(listener: TcpListener, router: Router) {
     }
 }
 
-/// How a connection ends is its client's business: nothing of it is logged.
+/// Serves one connection. Its errors are not logged, because only its client can cause them.
 async fn serve_connection(stream: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -228,7 +236,7 @@ async fn serve_connection(stream: TcpStream, router: Router) {
         .max_buf_size(limits::HTTP_HEAD_BYTES)
         .keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let _ended = tokio::time::timeout(limits::HTTP_CONNECTION_TIME, connection).await;
+    let _served = tokio::time::timeout(limits::HTTP_CONNECTION_TIME, connection).await;
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The Nucleus server: shells of threads, tasks and sockets around the rules of [`nucleus_core`]. `main`
-//! parses and calls [`start::run::run`]; tests drive the same.
+//! The Nucleus server: threads, tasks and sockets around the rules of [`nucleus_core`].
+//!
+//! `main` parses the command line and calls [`start::run::run`]. Tests call the same function.
 
 pub mod edge;
 pub mod http;

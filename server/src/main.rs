@@ -1,4 +1,4 @@
-//! `nucleus`: reads the command line, starts what it asks for and maps failures to exit codes.
+//! `nucleus`: reads the command line, runs its command and maps failures to exit codes.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use nucleus_server::edge::quic;
-use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs};
+use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::logging;
@@ -15,29 +15,32 @@ use nucleus_server::start::run::{self, Listening};
 use nucleus_server::start::sockets::Sockets;
 use nucleus_server::token::MintError;
 
-/// A failure as the shell sees it: one line on stderr and a code.
+/// Why the process fails: one line for stderr and the exit code.
 struct Failure {
     code: u8,
     line: String,
 }
 
 impl Failure {
-    /// Whoever started the server must change something: flags, file, ports, data directory.
+    /// A failure that the operator can mend: a flag, a file, a port or the data directory.
     fn usage(error: impl Display) -> Self {
         Self { code: 2, line: error.to_string() }
     }
 
-    /// It started and then broke.
+    /// A failure of the running server or of the system.
     fn runtime(error: impl Display) -> Self {
         Self { code: 1, line: error.to_string() }
     }
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().into_command() {
-        Command::Serve(args) => serve(args),
-        Command::Token(args) => token(args),
-        Command::Config => answer(DEFAULT_TOML),
+    let result = match Cli::try_parse().map(Cli::into_command) {
+        Ok(Command::Serve(args)) => serve(args),
+        Ok(Command::Token(args)) => token(args),
+        Ok(Command::Config) => print(DEFAULT_TOML),
+        // The text of --help or --version.
+        Err(text) if !text.use_stderr() => text.exit(),
+        Err(error) => Err(Failure::usage(usage_line(&error))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +57,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::init(config.log_format).map_err(Failure::usage)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
-    let runtime = quic::sessions(config.shards).map_err(Failure::runtime)?;
+    let runtime = quic::sessions(config.shards)
+        .map_err(|error| Failure::runtime(format!("cannot start the session threads: {error}")))?;
     let announce = |listening| announce(listening, &config);
     let serving = async {
         let stop = stop_signal()?;
@@ -66,21 +70,22 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     })
 }
 
-/// The line that scripts wait for, and for a person the way to a first join.
-fn announce(on: Listening, config: &Config) {
-    let http = on.http.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
-    tracing::info!(session = %on.session, realtime = %on.realtime, http, "ready");
+/// Logs `ready`, which scripts wait for. In development mode also logs how to get a join token.
+fn announce(listening: Listening, config: &Config) {
+    let Listening { session, realtime, http } = listening;
+    let http = http.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
+    tracing::info!(%session, %realtime, http, "ready");
     if config.tokens.is_none() {
         let dir = config.data_dir.display();
         tracing::info!(
-            "development mode; a first join token: \
+            "development mode; to get a join token: \
              cargo run --release -- token --product atom --tenant demo --user ada --data-dir {dir}"
         );
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT; from then on a second one ends the process at once.
-/// Signals count from the moment of this call.
+/// Returns a future that resolves at the first SIGTERM or SIGINT. A second signal then ends the
+/// process at once. The signals are caught from this call on, even before the future is polled.
 #[cfg(unix)]
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -88,7 +93,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut int = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        tracing::info!("stopping: every peer is told; a second signal stops at once");
+        tracing::info!("stopping: telling every client; a second signal stops the process at once");
         tokio::spawn(async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             std::process::exit(130);
@@ -112,16 +117,19 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
         MintError::Refused(_) => Failure::usage(error),
         MintError::Signing => Failure::runtime(error),
     })?;
-    answer(&format!("{token}\n"))
+    print(&format!("{token}\n"))
 }
 
-/// A command's own answer, alone on stdout.
-fn answer(text: &str) -> Result<(), Failure> {
+/// Writes a command's output to stdout.
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::runtime)
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::runtime(format!("cannot write to stdout: {error}")))
 }
 
-/// Nobody is left to tell when stderr is closed too.
+/// Writes one line to stderr. A closed stderr is ignored: there is no other channel to report it
+/// by.
 fn report(line: &str) {
     let _closed = writeln!(io::stderr(), "nucleus: {line}");
 }

@@ -1,5 +1,5 @@
-//! The Prometheus text of `/metrics`. Every label is a shard's number or a code's name: nothing a
-//! peer sent ever becomes one.
+//! Renders the Prometheus text of `/metrics`. Each label is a shard's number or a code's name,
+//! never text from a peer.
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
@@ -10,23 +10,26 @@ use nucleus_core::fanout::FanoutCounters;
 use crate::edge::SessionContext;
 use crate::shard::ShardHandle;
 
-/// Where the figures come from.
+/// Reads the server's counters and renders them.
 pub struct Metrics {
     context: Arc<SessionContext>,
     shards: Vec<Arc<ShardHandle>>,
-    places: usize,
-    unjoined_places: usize,
+    /// Number of sessions that may be joined at a time.
+    joined_capacity: usize,
+    /// Number of sessions that may be unjoined at a time.
+    unjoined_capacity: usize,
 }
 
 impl Metrics {
-    /// Before the first session: the places are all free then.
+    /// Makes the source of the metrics. Must be called before the first session, while all permits
+    /// are free: their number is the capacity.
     pub fn new(context: Arc<SessionContext>, shards: Vec<Arc<ShardHandle>>) -> Self {
-        let places = context.joined.available_permits();
-        let unjoined_places = context.unjoined.available_permits();
-        Self { context, shards, places, unjoined_places }
+        let joined_capacity = context.joined.available_permits();
+        let unjoined_capacity = context.unjoined.available_permits();
+        Self { context, shards, joined_capacity, unjoined_capacity }
     }
 
-    /// The whole page.
+    /// Renders all metrics.
     pub fn render(&self) -> String {
         let mut page = Page(String::with_capacity(8 << 10));
         self.shard_counters(&mut page);
@@ -49,22 +52,23 @@ impl Metrics {
                 page.line(name, Some(("shard", &shard)), read(handle).load(Ordering::Relaxed));
             }
         };
-        let drops = "Datagrams the kernel dropped because the receive buffer was full.";
+        let drops = "Datagrams dropped by the kernel because the receive buffer was full.";
         gauge("nucleus_realtime_kernel_drops_total", "counter", drops, |s| {
             &s.published.kernel_drops
         });
-        let failures = "Datagrams the kernel did not take.";
+        let failures = "Datagrams that could not be sent: the send buffer stayed full, or the address was refused.";
         gauge("nucleus_realtime_send_failures_total", "counter", failures, |s| {
             &s.published.send_failures
         });
-        let overflow = "Datagrams of sessions the shard had no room for.";
+        let overflow = "Datagrams of clients on the fallback that were dropped because the shard's mailbox was full.";
         gauge("nucleus_realtime_session_overflow_total", "counter", overflow, |s| {
             &s.published.session_overflow
         });
-        let tick = "Longest time that a message waits for others.";
+        let tick =
+            "Current tick: the longest time that a message waits to share a datagram with others.";
         gauge("nucleus_realtime_tick_microseconds", "gauge", tick, |s| &s.published.tick_micros);
-        gauge("nucleus_realtime_links", "gauge", "Links alive.", |s| &s.published.links);
-        let fallback = "Links whose client has fallen back to QUIC datagrams.";
+        gauge("nucleus_realtime_links", "gauge", "Live links.", |s| &s.published.links);
+        let fallback = "Live links whose client is on the fallback, QUIC datagrams.";
         gauge("nucleus_realtime_links_on_fallback", "gauge", fallback, |s| {
             &s.published.on_fallback
         });
@@ -76,19 +80,27 @@ impl Metrics {
             ("attempts", "Connection attempts.", &c.counters.attempts),
             (
                 "turned_away",
-                "Attempts over the limit of unjoined sessions.",
+                "Connection attempts refused because of the limit of unjoined sessions.",
                 &c.counters.turned_away,
             ),
             ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
-            ("joins", "Joins, resumes among them.", &c.counters.joins),
-            ("resumes", "Peers that came back with their ticket.", &c.counters.resumes),
-            ("enters", "Sessions that entered without a room.", &c.counters.enters),
-            ("events_in", "Reliable events taken from peers.", &c.counters.events_in),
+            ("joins", "Sessions that joined a room, including resumes.", &c.counters.joins),
+            ("resumes", "Sessions that resumed a participant with a ticket.", &c.counters.resumes),
+            ("enters", "Sessions that entered outside rooms.", &c.counters.enters),
+            ("events_in", "Reliable events received from peers.", &c.counters.events_in),
             ("events_out", "Reliable events written to peers.", &c.counters.events_out),
-            ("bulk_in", "Pieces of the bulk lane taken from peers.", &c.counters.bulk_in),
+            ("bulk_in", "Pieces of the bulk lane received from peers.", &c.counters.bulk_in),
             ("bulk_out", "Pieces of the bulk lane written to peers.", &c.counters.bulk_out),
-            ("state_in", "Requests for changes of shared state.", &c.counters.state_in),
-            ("state_out", "Snapshots and updates of it written.", &c.counters.state_out),
+            (
+                "state_in",
+                "Requests for changes of the shared state received from peers.",
+                &c.counters.state_in,
+            ),
+            (
+                "state_out",
+                "Snapshots and updates of the shared state written to peers.",
+                &c.counters.state_out,
+            ),
         ];
         for (name, help, value) in counters {
             let name = format!("nucleus_session_{name}_total");
@@ -96,18 +108,22 @@ impl Metrics {
             page.line(&name, None, value.load(Ordering::Relaxed));
         }
         let ended = "nucleus_session_ended_total";
-        page.head(ended, "counter", "Sessions refused or ended, by code.");
+        page.head(ended, "counter", "Sessions that were refused or have ended, by code.");
         for (code, count) in c.counters.by_code() {
             page.line(ended, Some(("code", &code)), count);
         }
-        let taken = |places: usize, free: usize| places.saturating_sub(free) as u64;
-        let joined = taken(self.places, c.joined.available_permits());
-        let unjoined = taken(self.unjoined_places, c.unjoined.available_permits());
+        let in_use = |capacity: usize, free: usize| capacity.saturating_sub(free) as u64;
+        let joined = in_use(self.joined_capacity, c.joined.available_permits());
+        let unjoined = in_use(self.unjoined_capacity, c.unjoined.available_permits());
         let gauges = [
             ("nucleus_sessions", "Joined sessions.", joined),
-            ("nucleus_sessions_unjoined", "Sessions that have not joined.", unjoined),
-            ("nucleus_halls", "Tenants' halls with somebody in them.", c.socials.count() as u64),
-            ("nucleus_rooms", "Rooms alive.", c.directory.registry().count() as u64),
+            ("nucleus_sessions_unjoined", "Sessions that have not joined yet.", unjoined),
+            (
+                "nucleus_halls",
+                "Products of tenants with a user outside rooms.",
+                c.social_directory.count() as u64,
+            ),
+            ("nucleus_rooms", "Live rooms.", c.directory.registry().count() as u64),
         ];
         for (name, help, value) in gauges {
             page.head(name, "gauge", help);
@@ -116,9 +132,9 @@ impl Metrics {
     }
 }
 
+/// The text of the page. Writing to a `String` cannot fail, so the results are dropped.
 struct Page(String);
 
-// Writing into a String cannot fail, so the results below are dropped.
 impl Page {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _written = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");

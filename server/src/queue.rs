@@ -1,5 +1,6 @@
-//! A bounded queue between a task and a session. Unlike tokio's it has no memory before its
-//! first item, and next to none once it has run empty: five thousand silent peers have three each.
+//! A bounded queue between a task and a session. Unlike tokio's channel, it allocates nothing
+//! before its first item, and next to nothing once it is empty again: five thousand silent peers
+//! have several empty queues each.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,106 +8,106 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Items whose memory is kept when a queue has run empty.
-const KEPT: usize = 16;
+/// Number of items whose memory an empty queue retains.
+const RETAINED_ITEMS: usize = 16;
 
-/// The end that pushes; it may be cloned.
-pub struct Sender<T>(Arc<Shared<T>>);
+/// The sending end, which can be cloned.
+pub struct QueueSender<T>(Arc<QueueShared<T>>);
 
-/// The end that takes.
-pub struct Receiver<T>(Arc<Shared<T>>);
+/// The receiving end.
+pub struct QueueReceiver<T>(Arc<QueueShared<T>>);
 
-/// What became of an item that was pushed.
+/// What happened to a pushed item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
-    /// It is on its way.
+pub enum PushOutcome {
+    /// The item is in the queue.
     Queued,
-    /// As many items or bytes as may wait already do. The item is dropped.
-    Behind,
-    /// The receiver is gone. The item is dropped.
-    Gone,
+    /// The limit of items or bytes is reached. The item is dropped.
+    Full,
+    /// The receiver has been dropped. The item is dropped.
+    Closed,
 }
 
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    /// An item came, or the last sender went.
+struct QueueShared<T> {
+    state: Mutex<QueueState<T>>,
+    /// Notified when an item is pushed and when a sender is dropped.
     changed: Notify,
-    most_items: usize,
-    /// Bytes of items that have not been written yet, in the queue or taken from it.
+    max_items: usize,
+    /// Bytes that have not been written yet, of items in the queue and of popped ones.
     unwritten: AtomicUsize,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
-struct State<T> {
+struct QueueState<T> {
     items: VecDeque<T>,
     senders: usize,
-    receiver: bool,
+    /// Whether the receiver exists.
+    has_receiver: bool,
 }
 
-/// A queue of at most so many items.
-pub fn queue<T>(most_items: usize) -> (Sender<T>, Receiver<T>) {
-    queue_of_bytes(most_items, usize::MAX)
+/// Makes a queue of at most `max_items` items.
+pub fn queue<T>(max_items: usize) -> (QueueSender<T>, QueueReceiver<T>) {
+    queue_of_bytes(max_items, usize::MAX)
 }
 
-/// A queue of at most so many items and unwritten bytes.
-pub fn queue_of_bytes<T>(most_items: usize, most_bytes: usize) -> (Sender<T>, Receiver<T>) {
-    let state = Mutex::new(State { items: VecDeque::new(), senders: 1, receiver: true });
+/// Makes a queue of at most `max_items` items and `max_bytes` unwritten bytes.
+pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (QueueSender<T>, QueueReceiver<T>) {
+    let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, has_receiver: true });
     let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
-    let shared = Arc::new(Shared { state, changed, most_items, unwritten, most_bytes });
-    (Sender(shared.clone()), Receiver(shared))
+    let shared = Arc::new(QueueShared { state, changed, max_items, unwritten, max_bytes });
+    (QueueSender(shared.clone()), QueueReceiver(shared))
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nobody panics while holding it, and a queue is whole at every step.
+impl<T> QueueShared<T> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Sender<T> {
-    /// Appends `item` if there is a place for it.
-    pub fn push(&self, item: T) -> Pushed {
+impl<T> QueueSender<T> {
+    /// Appends `item` unless the queue is full.
+    pub fn push(&self, item: T) -> PushOutcome {
         let mut state = self.0.lock();
-        if !state.receiver {
-            return Pushed::Gone;
+        if !state.has_receiver {
+            return PushOutcome::Closed;
         }
-        if state.items.len() >= self.0.most_items {
-            return Pushed::Behind;
+        if state.items.len() >= self.0.max_items {
+            return PushOutcome::Full;
         }
         state.items.push_back(item);
         drop(state);
         self.0.changed.notify_one();
-        Pushed::Queued
+        PushOutcome::Queued
     }
 
-    /// Appends an item of `len` bytes. They count until the receiver has called
-    /// [`Receiver::written`].
-    pub fn push_bytes(&self, len: usize, item: T) -> Pushed {
+    /// Appends an item of `len` bytes. They count as unwritten until [`QueueReceiver::written`].
+    pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
-        if unwritten.load(Ordering::Relaxed) + len > self.0.most_bytes {
-            return Pushed::Behind;
+        if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {
+            return PushOutcome::Full;
         }
         unwritten.fetch_add(len, Ordering::Relaxed);
         self.push(item)
     }
 }
 
-impl<T> Clone for Sender<T> {
+impl<T> Clone for QueueSender<T> {
     fn clone(&self) -> Self {
         self.0.lock().senders += 1;
         Self(self.0.clone())
     }
 }
 
-impl<T> Drop for Sender<T> {
+impl<T> Drop for QueueSender<T> {
     fn drop(&mut self) {
         self.0.lock().senders -= 1;
         self.0.changed.notify_one();
     }
 }
 
-impl<T> Receiver<T> {
-    /// Waits for the next item; `None` when there are no more and nobody is left to push one.
+impl<T> QueueReceiver<T> {
+    /// Waits for the next item. `None`: the queue is empty and all senders have been dropped.
     /// Cancel-safe.
     pub async fn pop(&mut self) -> Option<T> {
         loop {
@@ -114,7 +115,7 @@ impl<T> Receiver<T> {
                 let mut state = self.0.lock();
                 if let Some(item) = state.items.pop_front() {
                     if state.items.is_empty() {
-                        state.items.shrink_to(KEPT);
+                        state.items.shrink_to(RETAINED_ITEMS);
                     }
                     return Some(item);
                 }
@@ -126,16 +127,16 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// So many bytes have left: they are no longer behind.
+    /// Stops counting `bytes` as unwritten.
     pub fn written(&self, bytes: usize) {
         self.0.unwritten.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-impl<T> Drop for Receiver<T> {
+impl<T> Drop for QueueReceiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.receiver = false;
+        state.has_receiver = false;
         state.items = VecDeque::new();
     }
 }
@@ -149,10 +150,10 @@ mod tests {
         let (sender, mut receiver) = queue(2);
         assert_eq!(
             [1, 2, 3].map(|item| sender.push(item)),
-            [Pushed::Queued, Pushed::Queued, Pushed::Behind]
+            [PushOutcome::Queued, PushOutcome::Queued, PushOutcome::Full]
         );
         assert_eq!(receiver.pop().await, Some(1));
-        assert_eq!(sender.push(4), Pushed::Queued);
+        assert_eq!(sender.push(4), PushOutcome::Queued);
         drop(sender);
         assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(4)]);
         assert_eq!(receiver.pop().await, None);
@@ -166,7 +167,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(sender);
         tokio::task::yield_now().await;
-        assert_eq!(clone.push(7), Pushed::Queued);
+        assert_eq!(clone.push(7), PushOutcome::Queued);
         drop(clone);
         assert_eq!(waiting.await.unwrap(), (Some(7), None));
     }
@@ -175,9 +176,9 @@ mod tests {
     fn nothing_is_kept_for_a_receiver_that_is_gone() {
         let (sender, receiver) = queue(2);
         let item = Arc::new(());
-        assert_eq!(sender.push(item.clone()), Pushed::Queued);
+        assert_eq!(sender.push(item.clone()), PushOutcome::Queued);
         drop(receiver);
         assert_eq!(Arc::strong_count(&item), 1);
-        assert_eq!(sender.push(item), Pushed::Gone);
+        assert_eq!(sender.push(item), PushOutcome::Closed);
     }
 }

@@ -1,5 +1,5 @@
-//! In the steady state a datagram costs no heap allocation: neither in the fan-out nor in the
-//! thread around it, from the socket and back to it.
+//! In the steady state a datagram costs no heap allocation, neither in the fan-out nor in the
+//! shard's thread between the socket and the fan-out.
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
@@ -18,45 +18,47 @@ use nucleus_net::{BindOptions, Clock, RecvBatch, SendBatch, UdpSocket, sleep_unt
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS, target_of_group};
 use nucleus_protocol::time::Time;
-use nucleus_server::shard::{Neighbours, Posted, ShardMail, spawn};
+use nucleus_server::shard::{MisdirectedRouter, PostOutcome, ShardMail, spawn};
 use nucleus_sim::link_world::{LinkClient, LinkWorld, open_link};
 
-struct Counting;
+/// The system's allocator, with counters of the allocations.
+struct CountingAllocator;
 
-/// Of all threads, and of each.
+/// Allocations of all threads.
 static ALL: AtomicU64 = AtomicU64::new(0);
 thread_local! {
+    /// Allocations of this thread.
     static OURS: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count() {
     ALL.fetch_add(1, Relaxed);
-    // A thread that is ending counts for itself no more.
+    // Fails in a thread that is ending.
     let _ended = OURS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: everything is the system's allocator's doing; beside it a number is counted.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: all calls are passed to the system's allocator. Counting does not allocate.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on as they are.
+        // SAFETY: the arguments are passed on unchanged.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
+        unsafe { System.dealloc(block, layout) }
     }
 
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
         // SAFETY: as above.
-        unsafe { System.realloc(place, layout, size) }
+        unsafe { System.realloc(block, layout, size) }
     }
 }
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn allocations_of(work: impl FnOnce()) -> u64 {
     let before = OURS.get();
@@ -69,24 +71,25 @@ fn allocations_of_others() -> u64 {
 }
 
 const ROOM_SIZE: u32 = 10;
-/// Two of three hear it.
+/// Two of three clients subscribe to this group.
 const GROUP: Group = Group::new(200).unwrap();
-/// What a pose holds.
+/// The payload of a pose.
 const POSE: [u8; 35] = [7; 35];
 
 fn config(tick: Tick) -> FanoutConfig {
     FanoutConfig { index: 0, tick, limits: Limits::default(), clock_epoch: 1 }
 }
 
-/// Whether a client sends a pose in a millisecond, some 60 a second and each client at its own moments,
-/// and to whom. Every fourth is for those who hear a group.
+/// Returns the target of the pose that a client sends in a millisecond, if it sends one. Each
+/// client sends some 60 a second, at its own times. Every fourth pose is for the group.
 fn pose_target(millis: u64, client: usize) -> Option<u16> {
     let turn = millis + client as u64;
     let to_group = (turn / 16).is_multiple_of(4);
     turn.is_multiple_of(16).then_some(if to_group { target_of_group(GROUP) } else { TARGET_OTHERS })
 }
 
-/// A fan-out with rooms of ten; the clients with a number that three does not divide hear a group.
+/// Makes a fan-out with rooms of ten. The clients whose number is not a multiple of three subscribe
+/// to the group.
 fn world(tick: Tick, clients: u32) -> LinkWorld {
     let mut world = LinkWorld::new(config(tick), clients, ROOM_SIZE);
     for number in (0..clients).filter(|number| number % 3 > 0) {
@@ -95,8 +98,8 @@ fn world(tick: Tick, clients: u32) -> LinkWorld {
     world
 }
 
-/// A millisecond: some clients send a pose, the fan-out does what is due, clients take what came.
-/// Gives the fan-out's allocations.
+/// Simulates a millisecond: some clients send a pose, the fan-out handles and flushes what is due,
+/// and the clients receive. Returns the fan-out's allocations.
 fn step(world: &mut LinkWorld) -> u64 {
     world.pass(Duration::from_millis(1));
     let millis = world.now.as_micros() / 1_000;
@@ -114,25 +117,36 @@ fn step(world: &mut LinkWorld) -> u64 {
     allocations
 }
 
-/// Datagrams in and out, and messages out.
-fn traffic(counters: &FanoutCounters) -> [u64; 3] {
-    [counters.datagrams_in, counters.datagrams_out, counters.messages_out]
+/// What the fan-out received and sent.
+#[derive(Clone, Copy)]
+struct Traffic {
+    datagrams_in: u64,
+    datagrams_out: u64,
+    messages_out: u64,
+}
+
+fn traffic(counters: &FanoutCounters) -> Traffic {
+    let FanoutCounters { datagrams_in, datagrams_out, messages_out, .. } = *counters;
+    Traffic { datagrams_in, datagrams_out, messages_out }
 }
 
 fn core() {
     for tick in [Tick::Auto, Tick::Fixed(Duration::from_millis(5))] {
         let mut world = world(tick, 40);
-        // Paths are proven, clocks settle, buffers and queues find their size.
+        // In the first 20 s paths are validated, clocks settle, and buffers and queues reach their
+        // size.
         let settling: u64 = (0..20_000).map(|_| step(&mut world)).sum();
-        assert!(settling > 0, "nothing is counted");
+        assert!(settling > 0, "no allocations are counted");
         let before = traffic(&world.fanout.counters);
         let allocations: u64 = (0..10_000).map(|_| step(&mut world)).sum();
         let after = traffic(&world.fanout.counters);
-        let [received, sent, messages] = [0, 1, 2].map(|at| after[at] - before[at]);
+        let received = after.datagrams_in - before.datagrams_in;
+        let sent = after.datagrams_out - before.datagrams_out;
+        let messages = after.messages_out - before.messages_out;
         assert!(received > 24_000 && sent > 10_000, "{received} in, {sent} out");
-        // Nine hear one for all, six at least one of the group.
-        let least = received / 4 * 3 * 9 + received / 4 * 5;
-        assert!(messages > least * 9 / 10, "{messages} messages of {received}");
+        // A pose for all has nine recipients; one for the group has at least five.
+        let expected = received / 4 * 3 * 9 + received / 4 * 5;
+        assert!(messages > expected * 9 / 10, "{messages} messages of {received}");
         assert_eq!(allocations, 0, "in {received} datagrams in and {sent} out");
     }
 }
@@ -142,28 +156,28 @@ fn bind(gro: bool) -> UdpSocket {
     UdpSocket::bind(&BindOptions { addr, gro, ..BindOptions::default() }).unwrap()
 }
 
-/// The thread with its socket, its clock and its mailboxes, over loopback.
+/// Runs a shard's thread with its socket, clock and mailboxes, over loopback.
 fn thread() {
     let (socket, clock) = (bind(true), Clock::new());
     let server = socket.local_addr().unwrap();
     let tick = Tick::Fixed(Duration::from_millis(5));
-    let (neighbours, mut mailboxes) = Neighbours::new(1).unwrap();
+    let (router, mut mailboxes) = MisdirectedRouter::new(1).unwrap();
     let mailbox = mailboxes.pop().unwrap();
-    let (handle, thread) = spawn(config(tick), socket, clock, neighbours, mailbox, None).unwrap();
+    let (handle, thread) = spawn(config(tick), socket, clock, router, mailbox, None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (events, news) = mpsc::sync_channel(64);
+    let (events, link_events) = mpsc::sync_channel(64);
     let mut clients = Vec::new();
     for number in 0..20 {
         let (open, events) = (open_link(number, ROOM_SIZE), events.clone());
-        let note = move |_session: SessionId, event: LinkEvent| {
-            // More than fit nobody wants to know.
+        let post = move |_session: SessionId, event: LinkEvent| {
+            // Only the first event of each link is needed. The others may be dropped.
             let _full = events.try_send(event);
-            Posted::Done
+            PostOutcome::Accepted
         };
         let opened = runtime.block_on(async {
-            handle.post(ShardMail::RoomOpened(open.room, Box::new(note))).await;
+            handle.post(ShardMail::RoomOpened(open.room, Box::new(post))).await;
             handle.post(ShardMail::OpenLink(Box::new(open), None)).await;
-            news.recv().unwrap()
+            link_events.recv().unwrap()
         });
         let now = Time::from_micros(clock.now());
         clients.push((LinkClient::new(now, number, opened, server), bind(false)));
@@ -202,18 +216,18 @@ fn thread() {
     };
     run(2_000);
     let before = allocations_of_others();
-    assert!(before > 0, "nothing is counted");
+    assert!(before > 0, "no allocations are counted");
     let received = run(2_000);
     let allocations = allocations_of_others() - before;
     assert!(received > 3_000, "only {received} datagrams");
-    // A stall of the machine may still make a buffer grow, which is a step for ever. Whatever is paid
-    // for a datagram or a turn of the loop would be there by the thousand.
+    // A stall of the machine can make a buffer grow, once. An allocation for each datagram or each
+    // turn of the loop would count in the thousands.
     assert!(allocations < 16, "{allocations} in {received} datagrams out");
     runtime.block_on(handle.post(ShardMail::Stop));
     thread.join().unwrap();
 }
 
-/// One test, because it counts what all threads do.
+/// One test, because it counts the allocations of all threads.
 #[test]
 fn the_steady_state_allocates_nothing() {
     core();

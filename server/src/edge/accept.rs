@@ -1,4 +1,4 @@
-//! Takes connections in, within the places for sessions that have not joined.
+//! Accepts connections, within the limit of unjoined sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,20 +8,21 @@ use super::{SessionContext, handshake};
 
 /// Accepts connections until the endpoint is closed.
 pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
-    let places = context.unjoined.available_permits();
+    let capacity = context.unjoined.available_permits();
     while let Some(incoming) = endpoint.accept().await {
         context.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        // Above half load an address must prove itself first, which costs us nothing to ask.
-        let busy = context.unjoined.available_permits() < places / 2;
+        // Above half of the limit, an address must be proven first. The Retry packet costs next to
+        // nothing.
+        let busy = context.unjoined.available_permits() < capacity / 2;
         if busy && incoming.is_unproven() {
-            incoming.ask_for_proof();
+            incoming.retry();
             continue;
         }
-        let Ok(place) = context.unjoined.clone().try_acquire_owned() else {
+        let Ok(unjoined_permit) = context.unjoined.clone().try_acquire_owned() else {
             context.counters.turned_away.fetch_add(1, Ordering::Relaxed);
             incoming.refuse();
             continue;
         };
-        tokio::spawn(handshake::serve(incoming, place, context.clone()));
+        tokio::spawn(handshake::serve(incoming, unjoined_permit, context.clone()));
     }
 }

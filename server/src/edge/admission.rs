@@ -1,4 +1,4 @@
-//! Whether a client is let in, by its token and the names that it gives.
+//! Checks whether a client is admitted: its token, the room's name and the display name.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,11 @@ use super::SessionContext;
 use super::refusal::Refusal;
 use crate::token::{TokenError, VerifiedToken};
 
-/// What a token admits to, or why it is refused.
+/// Checks a join token at the current time, and returns what it admits to.
+///
+/// # Errors
+///
+/// The refusal for an invalid token.
 pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedToken, Refusal> {
     let token = std::str::from_utf8(token)
         .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
@@ -21,18 +25,23 @@ pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedT
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
 
-/// The room that a join names, and what its token admits to.
+/// Returns the room that a join names, and its verified token. The name is empty if any matching
+/// room will do.
+///
+/// # Errors
+///
+/// The refusal for an invalid token, a bad name, or a room that the token does not admit to.
 pub(super) fn admit(
     context: &SessionContext,
     join: &Join,
 ) -> Result<(RoomKey, VerifiedToken), Refusal> {
     let token = verify(context, &join.token)?;
-    // Where any room will do, the server finds a name.
-    let least = usize::from(!JoinMode::from_wire(join.mode).is_some_and(JoinMode::matches));
-    let room = text::plain(&join.room, least, wire_limits::MAX_ROOM_NAME).ok_or_else(|| {
+    // A join that matches any room may leave the name empty.
+    let min_len = usize::from(!JoinMode::from_wire(join.mode).is_some_and(JoinMode::matches));
+    let room = text::plain(&join.room, min_len, wire_limits::MAX_ROOM_NAME).ok_or_else(|| {
         Refusal::new(
             Code::BadName,
-            "a room's name has 1 to 128 bytes of text without control characters",
+            "the room's name must be 1 to 128 bytes of text without control characters",
         )
     })?;
     if !room.is_empty() && !token.room.admits(&room) {
@@ -42,7 +51,11 @@ pub(super) fn admit(
     Ok((owner.room(room), token))
 }
 
-/// How others see a user: as the client says, else as the token does.
+/// Returns the client's choice of a display name, or the token's if the client has chosen none.
+///
+/// # Errors
+///
+/// The refusal for a bad name.
 pub(super) fn display_name(name: &[u8], token: &VerifiedToken) -> Result<String, Refusal> {
     if name.is_empty() {
         return Ok(token.name.clone());
@@ -50,7 +63,7 @@ pub(super) fn display_name(name: &[u8], token: &VerifiedToken) -> Result<String,
     text::plain(name, 1, wire_limits::MAX_NAME).ok_or_else(|| {
         Refusal::new(
             Code::BadName,
-            "a name has at most 128 bytes of text without control characters",
+            "the display name must be at most 128 bytes of text without control characters",
         )
     })
 }

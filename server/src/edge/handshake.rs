@@ -1,5 +1,7 @@
-//! From the first packet to a place in a room. Nothing exists for a peer before its token has been
-//! verified: no room, no roster entry, no link.
+//! Takes a connection from its first packet to a joined session, in a room or outside rooms.
+//!
+//! Makes nothing for a client before its token has been verified: no room, no roster entry, no
+//! link.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,18 +31,20 @@ use crate::random::random;
 use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, outgoing};
 use crate::token::VerifiedToken;
 
-/// What the server calls itself in `Welcome`.
+/// The server's name and version in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
 
-/// Takes one connection from its first packet into a room, where it goes on by itself.
+/// Completes the handshake and the join of one connection, and starts the task of its session.
+///
+/// Holds `unjoined_permit` until the session has joined or is refused.
 pub(super) async fn serve(
     incoming: Incoming,
-    place: OwnedSemaphorePermit,
+    unjoined_permit: OwnedSemaphorePermit,
     context: Arc<SessionContext>,
 ) {
     let deadline = Instant::now() + context.limits.unjoined_timeout;
-    let shaking = incoming.shake_hands(&context.handshakes);
-    let Ok(Some(connection)) = timeout_at(deadline, shaking).await else {
+    let handshake = incoming.handshake(&context.handshakes);
+    let Ok(Some(connection)) = timeout_at(deadline, handshake).await else {
         context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         return;
     };
@@ -48,34 +52,36 @@ pub(super) async fn serve(
         Ok(Ok(joined)) => joined,
         Ok(Err(refusal)) => return turn_away(&connection, refusal, &context.counters).await,
         Err(_) => {
-            drop(place);
+            drop(unjoined_permit);
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
-            return context.counters.ended(Code::JoinTimeout);
+            return context.counters.count_end(Code::JoinTimeout);
         }
     };
-    drop(place);
-    // A task of its own: this one holds what a join alone needs.
+    drop(unjoined_permit);
+    // In a new task, because the memory of this one holds the state of a join.
     match joined {
         NewSession::Room(session) => drop(tokio::spawn(session.run(context))),
         NewSession::Social(session) => drop(tokio::spawn(session.run(context))),
     }
 }
 
-/// A session that is in.
+/// A session that has joined a room or entered outside rooms.
 enum NewSession {
     Room(Box<PeerSession>),
     Social(Box<SocialSession>),
 }
 
+/// Accepts the control stream and performs the join on it.
 async fn join(
     connection: &Connection,
     context: &Arc<SessionContext>,
 ) -> Result<NewSession, Refusal> {
     let broken = |_| Refusal::new(Code::Malformed, "no control stream");
-    let (mut send, mut receive) = connection.accept_both_ways().await.map_err(broken)?;
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     let mut welcome = None;
-    match join_on(connection, context, (&mut send, &mut welcome), &mut receive).await {
-        Ok(Admitted::Room { room, session, queues }) => {
+    let control = ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome };
+    match join_on(connection, context, control).await {
+        Ok(AdmittedJoin::Room { room, session, queues }) => {
             Ok(NewSession::Room(Box::new(PeerSession {
                 connection: connection.clone(),
                 control: (send, receive),
@@ -85,7 +91,7 @@ async fn join(
                 session,
             })))
         }
-        Ok(Admitted::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
+        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
             connection: connection.clone(),
             control: (send, receive),
             welcome,
@@ -95,25 +101,35 @@ async fn join(
     }
 }
 
-/// A place in a room, or outside rooms.
-enum Admitted {
-    Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues },
-    Social(Box<social::SocialPlace>),
+/// The control stream during a join.
+struct ControlStream<'a> {
+    send: &'a mut SendStream,
+    receive: &'a mut RecvStream,
+    /// `Welcome`, until it is written.
+    welcome: &'a mut Option<Bytes>,
 }
 
+/// The result of a join: a session in a room, or a device outside rooms.
+enum AdmittedJoin {
+    Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues },
+    Social(Box<social::AdmittedDevice>),
+}
+
+/// Reads `Hello` and the request, answers with `Welcome` where the client waits for it, and carries
+/// the request out.
 async fn join_on(
     connection: &Connection,
     context: &Arc<SessionContext>,
-    (send, welcome): (&mut SendStream, &mut Option<Bytes>),
-    receive: &mut RecvStream,
-) -> Result<Admitted, Refusal> {
+    control: ControlStream<'_>,
+) -> Result<AdmittedJoin, Refusal> {
+    let ControlStream { send, receive, welcome } = control;
     let hello = read_hello(receive).await?;
-    *welcome = Some(answer(context, &hello));
+    *welcome = Some(encode_welcome(context, &hello));
     let mut reading = std::pin::pin!(read_request(receive));
     let request = tokio::select! {
         biased;
         request = &mut reading => request?,
-        // It waits for our answer, or its join is still on the way.
+        // The request has not arrived: the client may be waiting for `Welcome`.
         () = std::future::ready(()) => {
             if let Some(welcome) = welcome.take() {
                 let broken = |_| Refusal::new(Code::Malformed, "the stream broke");
@@ -123,13 +139,15 @@ async fn join_on(
         }
     };
     let join = match request {
-        Request::Join(join) => join,
-        Request::Enter(enter) => {
-            return Ok(Admitted::Social(Box::new(social::enter(context, &enter).await?)));
+        FirstRequest::Join(join) => join,
+        FirstRequest::Enter(enter) => {
+            return Ok(AdmittedJoin::Social(Box::new(social::enter(context, &enter).await?)));
         }
     };
     let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
-    let suite = suite.ok_or_else(|| Refusal::new(Code::Suite, "no AEAD suite in common"))?;
+    let suite = suite.ok_or_else(|| {
+        Refusal::new(Code::Suite, "the server supports none of the client's AEAD suites")
+    })?;
     let permit = context.joined.clone().try_acquire_owned();
     let full = |_| Refusal::new(Code::ServerFull, "the server is full");
     let mut joining = Joining {
@@ -145,40 +163,43 @@ async fn join_on(
     let resumed = joining.resume(&join).await;
     let (room, session) = match resumed {
         Some(joined) => joined,
-        None => joining.enter(&join).await?,
+        None => joining.join_new(&join).await?,
     };
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(Admitted::Room { room, session, queues })
+    Ok(AdmittedJoin::Room { room, session, queues })
 }
 
-/// What every try to get into a room needs anew: keys of a link that was never used, and queues.
+/// A join in progress. Makes new queues and link keys for each try, so that no key is used twice.
 struct Joining<'a> {
     connection: &'a Connection,
     context: &'a Arc<SessionContext>,
+    /// Whether the client can export keys of the TLS connection.
     exporter: bool,
     suite: Suite,
+    /// Counts the session among the joined ones.
     permit: Arc<OwnedSemaphorePermit>,
-    /// Among the sessions of its tenant.
+    /// Counts the session among those of its tenant and user.
     counted: Option<Arc<SessionCount>>,
     link_id: u32,
-    /// The session's end of the newest try's queues.
+    /// The session's end of the queues of the newest try.
     queues: Option<OutgoingQueues>,
 }
 
 impl Joining<'_> {
-    /// The place that the client's ticket names, if it is still there. The token is not asked: its
-    /// expiry in mid-session ends nothing.
+    /// Resumes the participant that the client's ticket names. `None`: the ticket is not valid, or
+    /// the participant has ended. Does not check the token, because a token that expires during a
+    /// session must not end the session.
     async fn resume(&mut self, join: &Join) -> Option<(RoomHandle, SessionId)> {
         let ticket = self.context.tickets.open(&join.ticket)?;
         let context = self.context;
-        let known = ticket.server_instance == context.server_instance;
-        if !known || ticket.room.name.as_bytes() != join.room {
+        let of_this_instance = ticket.server_instance == context.server_instance;
+        if !of_this_instance || ticket.room.name.as_bytes() != join.room {
             return None;
         }
         let resume = Resume { claim: ticket.claim, last: [join.last_event, join.last_bulk] };
         let tenant = &ticket.room.owner.tenant;
-        let counted = SessionCount::take_again(context.directory.tenants(), tenant, &ticket.user);
+        let counted = SessionCount::take_resumed(context.directory.tenants(), tenant, &ticket.user);
         self.counted = Some(Arc::new(counted));
         let newcomer = Newcomer { user: ticket.user, ..Newcomer::default() };
         let (join, outgoing) = self.request(newcomer, Some(resume));
@@ -191,8 +212,8 @@ impl Joining<'_> {
         Some(joined)
     }
 
-    /// A place of its own, which the token admits to.
-    async fn enter(&mut self, join: &Join) -> Result<(RoomHandle, SessionId), Refusal> {
+    /// Joins as a new participant, in a room that the token admits to.
+    async fn join_new(&mut self, join: &Join) -> Result<(RoomHandle, SessionId), Refusal> {
         let context = self.context;
         let (key, token) = admit(context, join)?;
         let name = display_name(&join.name, &token)?;
@@ -211,25 +232,27 @@ impl Joining<'_> {
         joining.await.map_err(refuse)
     }
 
+    /// Makes the join request of one try, with new queues and link keys.
     fn request(
         &mut self,
         newcomer: Newcomer,
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
-        let places = (self.permit.clone(), self.counted.clone());
-        let (outgoing, session_end) = outgoing(self.context.clock, Arc::new(places));
+        let counts = (self.permit.clone(), self.counted.clone());
+        let (outgoing, session_end) = outgoing(self.context.clock, Arc::new(counts));
         self.queues = Some(session_end);
         self.link_id += 1;
-        let Keys { grant, root, seed } = self.keys();
+        let LinkKeys { grant, root, seed } = self.link_keys();
         let suite = self.suite;
         let Newcomer { user, name, role, conditions } = newcomer;
         let join = JoinRequest { user, name, role, resume, conditions, grant, suite, root, seed };
         (Box::new(join), outgoing)
     }
 
-    /// Keys of a new link: fresh randomness, and the exporter of this very connection where the
-    /// client has one, so that who reads the grant elsewhere still has no key.
-    fn keys(&self) -> Keys {
+    /// Derives the keys of a new link from random bytes and, if the client supports this, from a key
+    /// exported from the TLS connection. With the exported key, the grant alone does not reveal the
+    /// link's keys.
+    fn link_keys(&self) -> LinkKeys {
         let (secret, seed) = (Zeroizing::new(random()), random());
         let link_id = self.link_id.to_le_bytes();
         let exported = match self.exporter {
@@ -246,11 +269,11 @@ impl Joining<'_> {
             flags: if exported.is_some() { GRANT_EXPORTER } else { 0 },
             endpoints: vec![RealtimeEndpoint { ip: Vec::new(), port: self.context.realtime_port }],
         };
-        Keys { grant, root, seed }
+        LinkKeys { grant, root, seed }
     }
 }
 
-/// Who joins, and what the room wants to know.
+/// The user that joins, and the conditions of the join.
 #[derive(Clone, Default)]
 struct Newcomer {
     user: String,
@@ -259,12 +282,14 @@ struct Newcomer {
     conditions: JoinConditions,
 }
 
-struct Keys {
+/// The keys of a link: the client's grant, and the server's secrets.
+struct LinkKeys {
     grant: LinkGrant,
     root: RootSecret,
     seed: [u8; 32],
 }
 
+/// Reads the type of the control stream and `Hello`, and checks the version.
 async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
     let mut kind = [0];
     let malformed = |text: &str| Refusal::new(Code::Malformed, text);
@@ -284,7 +309,7 @@ async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
     Ok(hello)
 }
 
-fn answer(context: &SessionContext, hello: &Hello) -> Bytes {
+fn encode_welcome(context: &SessionContext, hello: &Hello) -> Bytes {
     let welcome = Welcome {
         version: hello.newest.min(VERSION),
         flags: 0,
@@ -294,18 +319,22 @@ fn answer(context: &SessionContext, hello: &Hello) -> Bytes {
     welcome.encode().into()
 }
 
-/// Where a client wants to be.
-enum Request {
+/// The request that follows `Hello`.
+enum FirstRequest {
     Join(Box<Join>),
     Enter(Enter),
 }
 
-async fn read_request(receive: &mut RecvStream) -> Result<Request, Refusal> {
+async fn read_request(receive: &mut RecvStream) -> Result<FirstRequest, Refusal> {
     let (schema, body) = read_message(receive, limits::MAX_CLIENT_CONTROL_MESSAGE).await?;
     let request = match schema {
-        Schema::Join => session::owned::<Join>(&body).map(|join| Request::Join(Box::new(join))),
-        Schema::Enter => session::owned::<Enter>(&body).map(Request::Enter),
+        Schema::Join => {
+            session::owned::<Join>(&body).map(|join| FirstRequest::Join(Box::new(join)))
+        }
+        Schema::Enter => session::owned::<Enter>(&body).map(FirstRequest::Enter),
         _ => return Err(Refusal::new(Code::Malformed, "Join or Enter must follow Hello")),
     };
-    request.map_err(|_| Refusal::new(Code::Malformed, "not a valid archive"))
+    request.map_err(|_| {
+        Refusal::new(Code::Malformed, "the body of Join or Enter is not a valid archive")
+    })
 }

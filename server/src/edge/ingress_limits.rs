@@ -1,4 +1,5 @@
-//! Ingress limits: how fast a stream of a client's is read, and that the shard hears of it.
+//! Ingress limits: the rate at which a client's stream is read. Also reports the client's activity
+//! to the shard and its throttling to the room.
 
 use nucleus_core::fanout::LinkEvent;
 use nucleus_core::ids::SessionId;
@@ -11,44 +12,54 @@ use tokio::time::sleep;
 
 use crate::rooms::RoomHandle;
 
-/// Not reading is what tells the sender, by QUIC's flow control.
+/// The ingress limits of one stream. A stream that is not read makes its sender wait by QUIC's flow
+/// control.
 pub(super) struct IngressLimits {
     clock: Clock,
     rate: MessageRate,
-    /// Bytes of the largest message.
+    /// Size of the largest message in bytes.
     largest: u64,
-    /// When the shard, which alone knows who is away, is to hear of the next message.
-    tell_at: Time,
-    /// What its peer is told that it is throttled in, and when at the soonest again.
-    what: u8,
-    tell_throttled_at: Time,
-    /// Until when reading had to wait for the next message.
-    waited: Option<Time>,
+    /// When the shard must be told of the next message, because only the shard decides who is away.
+    report_active_at: Time,
+    /// The kind of messages, one of [`nucleus_protocol::session::throttled`].
+    kind: u8,
+    /// Until when the peer is not told again that it is throttled.
+    report_throttled_at: Time,
+    /// When the last wait for the rate ended, if no message has been taken since.
+    waited_until: Option<Time>,
 }
 
-/// So many a second on average, so many at once.
+/// Makes a rate of `per_second` on average and `burst` at once.
 pub(super) fn rate(per_second: u32, burst: u32) -> Rate {
     Rate { per_second: per_second.into(), burst: burst.into() }
 }
 
 impl IngressLimits {
-    /// The bursts are kept between one second's and four seconds' worth, and are never less than one
-    /// message, whose largest has `largest` bytes. `what` is one of
+    /// Makes the limits of a stream whose largest message has `largest` bytes. `kind` is one of
     /// [`nucleus_protocol::session::throttled`].
-    pub(super) fn new(clock: Clock, what: u8, messages: Rate, bytes: Rate, largest: usize) -> Self {
+    ///
+    /// Limits each burst to between one and four seconds of its rate, and to at least one message.
+    pub(super) fn new(clock: Clock, kind: u8, messages: Rate, bytes: Rate, largest: usize) -> Self {
         let now = Time::from_micros(clock.now());
         let largest = largest as u64;
         let bounded = |Rate { per_second, burst }, least| {
-            // Who may say little may not say much of it at once.
+            // A peer with a low rate must not send a large burst.
             let burst = burst.min(per_second.saturating_mul(4)).max(per_second).max(least);
             Rate { per_second, burst }
         };
         let rate = MessageRate::new(now, bounded(messages, 1), bounded(bytes, largest));
-        let (tell_at, tell_throttled_at, waited) = (Time::ZERO, Time::ZERO, None);
-        Self { clock, rate, largest, tell_at, what, tell_throttled_at, waited }
+        Self {
+            clock,
+            rate,
+            largest,
+            report_active_at: Time::ZERO,
+            kind,
+            report_throttled_at: Time::ZERO,
+            waited_until: None,
+        }
     }
 
-    /// Waits until the next message may come, whatever its size.
+    /// Waits until the rate allows a message of the largest size.
     pub(super) async fn ready(&mut self) {
         loop {
             let now = self.now();
@@ -57,29 +68,31 @@ impl IngressLimits {
                 return;
             }
             sleep(wait).await;
-            self.waited = Some(self.now());
+            self.waited_until = Some(self.now());
         }
     }
 
-    /// One has come, of this session. Its peer is told when it stood here and was not read, or
-    /// `waited` for others of its room.
-    pub(super) async fn took(
+    /// Takes a message of `len` bytes from the rate. Tells the peer that it is throttled if the
+    /// message was in the stream while the rate did not allow reading, or if it `waited_for_room`,
+    /// for the room's rate.
+    pub(super) async fn take(
         &mut self,
         len: usize,
-        waited: bool,
+        waited_for_room: bool,
         room: &RoomHandle,
         session: SessionId,
     ) {
         self.rate.take(len as u64);
         let now = self.now();
-        if now >= self.tell_at {
-            self.tell_at = now + limits::ALIVE_INTERVAL;
-            room.alive(session);
+        if now >= self.report_active_at {
+            self.report_active_at = now + limits::ALIVE_INTERVAL;
+            room.active(session);
         }
-        let stood = self.waited.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING);
-        if (stood || waited) && now >= self.tell_throttled_at {
-            self.tell_throttled_at = now + limits::THROTTLED_INTERVAL;
-            room.post(RoomInput::Link(session, LinkEvent::Throttled(self.what))).await;
+        // A message that is read so soon after the wait was in the stream during the wait.
+        let waited = self.waited_until.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING);
+        if (waited || waited_for_room) && now >= self.report_throttled_at {
+            self.report_throttled_at = now + limits::THROTTLED_INTERVAL;
+            room.post(RoomInput::Link(session, LinkEvent::Throttled(self.kind))).await;
         }
     }
 

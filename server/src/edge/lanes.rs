@@ -1,4 +1,4 @@
-//! The streams that a client opens: its events and its bulk lane, one of each.
+//! Reads the streams of a client's two lanes, events and bulk: one stream for each.
 
 use std::sync::atomic::Ordering;
 
@@ -20,29 +20,31 @@ use super::quic::{Connection, RecvStream};
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
 
-/// Which of the client's lanes are open: begun and not at their end.
+/// Which of the client's lanes are open, by [`Lane::index`]: their stream has begun and not ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LaneStreams([bool; 2]);
 
 impl LaneStreams {
+    /// Whether at least one lane is open.
     pub(super) fn any_open(self) -> bool {
         self.0 != [false; 2]
     }
 }
 
-/// Waits for the connection to say itself why a stream broke.
-pub(super) async fn broken<T>() -> T {
+/// Never returns. A reader or writer whose stream has broken waits here: [`Connection::closed`]
+/// gives the reason and ends the session.
+pub(super) async fn until_connection_ends<T>() -> T {
     std::future::pending().await
 }
 
-/// Refuses all streams, until the connection is gone.
+/// Refuses all streams until the connection is closed.
 pub(super) async fn refuse_streams(connection: &Connection) {
-    while let Ok(mut stream) = connection.accept().await {
+    while let Ok(mut stream) = connection.accept_uni().await {
         stream.refuse(Code::Malformed);
     }
 }
 
-/// Takes what the client says on both lanes.
+/// Reads both lanes and posts their events to the room. Returns the code to end the session with.
 pub(super) async fn read_lanes(
     connection: &Connection,
     room: &RoomHandle,
@@ -50,8 +52,8 @@ pub(super) async fn read_lanes(
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
 ) -> Code {
-    let Ok(first) = connection.accept().await else { return broken().await };
-    // Many sessions never say anything: what reading takes is on the heap from the first stream on.
+    let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
+    // On the heap from the first stream on: many sessions never open one.
     Box::pin(read_from(first, connection, room, from, context, open)).await
 }
 
@@ -67,39 +69,41 @@ async fn read_from(
     tokio::select! {
         code = relay(Lane::Events, take_events, room, from, context, &open) => code,
         code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
-        () = accept(first, connection, [Some(events), Some(bulk)], &open) => broken().await,
+        () = accept(first, connection, [Some(events), Some(bulk)], &open) => until_connection_ends().await,
     }
 }
 
-/// Hands the first stream of each lane on and refuses all others, until the connection is gone. One of
-/// a type that a later version may know is refused as well, and the session goes on without it.
+/// Hands the first stream of each lane to its reader and refuses all others, until the connection
+/// is closed. A stream of a type that a later version may define is refused, too, and does not end
+/// the session.
 async fn accept(
     first: RecvStream,
     connection: &Connection,
-    mut takers: [Option<oneshot::Sender<RecvStream>>; 2],
+    mut readers: [Option<oneshot::Sender<RecvStream>>; 2],
     open: &watch::Sender<LaneStreams>,
 ) {
     let mut next = Some(first);
     loop {
         let stream = match next.take() {
             Some(first) => Ok(first),
-            None => connection.accept().await,
+            None => connection.accept_uni().await,
         };
         let Ok(mut stream) = stream else { return };
         let mut kind = [0];
         let read = timeout(limits::STREAM_TYPE_TIME, stream.read(&mut kind)).await;
         let lane = matches!(read, Ok(Ok(()))).then(|| Lane::of_stream(kind[0])).flatten();
-        let taker = lane.and_then(|lane| Some((lane, takers[lane.index()].take()?)));
-        let Some((lane, taker)) = taker else {
+        let reader = lane.and_then(|lane| Some((lane, readers[lane.index()].take()?)));
+        let Some((lane, reader)) = reader else {
             stream.refuse(Code::Malformed);
             continue;
         };
         open.send_modify(|open| open.0[lane.index()] = true);
-        // Its reader waits as long as this loop runs.
-        let _taken = taker.send(stream);
+        // The reader exists as long as this loop runs.
+        let _received = reader.send(stream);
     }
 }
 
+/// Waits for the stream of a lane and relays its events.
 async fn relay(
     lane: Lane,
     stream: oneshot::Receiver<RecvStream>,
@@ -108,17 +112,18 @@ async fn relay(
     context: &SessionContext,
     open: &watch::Sender<LaneStreams>,
 ) -> Code {
-    let Ok(stream) = stream.await else { return broken().await };
+    let Ok(stream) = stream.await else { return until_connection_ends().await };
     match relay_all(lane, stream, room, from, context).await {
         Some(code) => code,
         None => {
             open.send_modify(|open| open.0[lane.index()] = false);
-            broken().await
+            until_connection_ends().await
         }
     }
 }
 
-/// `None`: the stream has ended.
+/// Posts the events of a stream to the room, within the rates of peer and room. Returns the code to
+/// end the session with; `None` if the stream has ended.
 async fn relay_all(
     lane: Lane,
     mut stream: RecvStream,
@@ -126,7 +131,7 @@ async fn relay_all(
     from: SessionId,
     context: &SessionContext,
 ) -> Option<Code> {
-    let (mut ingress, taken) = match lane {
+    let (mut ingress, received) = match lane {
         Lane::Events => (event_limits(context), &context.counters.events_in),
         Lane::Bulk => (bulk_limits(context), &context.counters.bulk_in),
     };
@@ -140,11 +145,11 @@ async fn relay_all(
             Err(ReadError::Header(_)) => return Some(Code::Malformed),
             Err(ReadError::Stream(_)) => return None,
         };
-        let waited = room.has_room_for(body.len()).await;
-        ingress.took(body.len(), waited, room, from).await;
+        let waited = room.admit_message(body.len()).await;
+        ingress.take(body.len(), waited, room, from).await;
         let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
         let Some(event) = event else { return Some(Code::Malformed) };
-        taken.fetch_add(1, Ordering::Relaxed);
+        received.fetch_add(1, Ordering::Relaxed);
         room.post(RoomInput::Event { from, event }).await;
     }
 }
@@ -163,6 +168,7 @@ fn bulk_limits(context: &SessionContext) -> IngressLimits {
     IngressLimits::new(context.clock, throttled::BULK, pieces, bytes, largest)
 }
 
+/// Parses an event. `None`: its archive, target or piece is not valid on this lane.
 fn event(lane: Lane, body: &[u8]) -> Option<Event> {
     let event = session::access::<EventUp>(body).ok()?;
     let pieces = if lane == Lane::Bulk { PIECE_MORE | PIECE_CONTINUES } else { 0 };

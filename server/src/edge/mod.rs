@@ -1,4 +1,4 @@
-//! The session plane: QUIC on UDP 5055, from the first packet to a joined peer and its end.
+//! The session plane: QUIC on UDP 5055. Handles a session from its first packet to its end.
 
 mod accept;
 mod admission;
@@ -22,89 +22,90 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::Code;
 use tokio::sync::Semaphore;
 
-use crate::rooms::{Directory, Socials, TicketKey};
-use crate::token::Verifier;
+use crate::rooms::{RoomDirectory, SocialDirectory, TicketKey};
+use crate::token::TokenVerifier;
 use quic::Handshakes;
 
-/// What every session needs to know.
+/// What all sessions share.
 pub struct SessionContext {
     /// Checks join tokens.
-    pub verifier: Verifier,
+    pub verifier: TokenVerifier,
     /// Seals and opens resume tickets.
     pub tickets: Arc<TicketKey>,
-    /// Tells this run of the server from others.
+    /// The server instance id.
     pub server_instance: u32,
     /// Finds and makes rooms.
-    pub directory: Arc<Directory>,
-    /// The users outside rooms.
-    pub socials: Arc<Socials>,
-    /// The one clock.
+    pub directory: Arc<RoomDirectory>,
+    /// Finds and makes the tasks of the users outside rooms.
+    pub social_directory: Arc<SocialDirectory>,
+    /// The server's clock.
     pub clock: Clock,
-    /// What tokens name as their audience, told in `Welcome`.
+    /// The server id, which tokens name as their audience and `Welcome` carries.
     pub server_id: String,
     /// Port of the realtime plane.
     pub realtime_port: u16,
-    /// The server's bounds.
+    /// The server's limits.
     pub limits: Limits,
-    /// Places for sessions that have not joined.
+    /// One permit for each session that has not joined.
     pub unjoined: Arc<Semaphore>,
-    /// Places for joined ones.
+    /// One permit for each joined session.
     pub joined: Arc<Semaphore>,
-    /// Where TLS is worked out.
+    /// The threads that compute TLS handshakes.
     pub handshakes: Handshakes,
-    /// What is counted.
+    /// The counters for `/metrics`.
     pub counters: SessionCounters,
 }
 
-/// What the session plane counts.
+/// The counters of the session plane.
 #[derive(Default)]
 pub struct SessionCounters {
     /// Connection attempts.
     pub attempts: AtomicU64,
-    /// Attempts turned away before any work because too many sessions were unjoined.
+    /// Attempts refused before any work, because there were too many unjoined sessions.
     pub turned_away: AtomicU64,
     /// TLS handshakes that failed.
     pub failed_handshakes: AtomicU64,
-    /// Joins, resumes among them.
+    /// Joins, including resumes.
     pub joins: AtomicU64,
     /// Resumes.
     pub resumes: AtomicU64,
-    /// Sessions that entered without joining a room.
+    /// Sessions that entered outside rooms.
     pub enters: AtomicU64,
-    /// Refusals and ends, by the position of their code in [`Code::ALL`].
-    ended: ByCode,
-    /// Events taken from clients.
+    /// Refused and ended sessions, by the position of their code in [`Code::ALL`].
+    ended: CodeCounters,
+    /// Events received from clients.
     pub events_in: AtomicU64,
     /// Events written to clients.
     pub events_out: AtomicU64,
-    /// Pieces of the bulk lane taken from clients.
+    /// Pieces of the bulk lane received from clients.
     pub bulk_in: AtomicU64,
-    /// Pieces written to clients.
+    /// Pieces of the bulk lane written to clients.
     pub bulk_out: AtomicU64,
-    /// Requests for changes of a room's shared state taken from clients.
+    /// Requests for changes of a room's shared state received from clients.
     pub state_in: AtomicU64,
-    /// Snapshots and updates of it written to clients.
+    /// Snapshots and updates of the shared state written to clients.
     pub state_out: AtomicU64,
 }
 
-/// A count for each code. There are more of them than the standard library's arrays have defaults for.
-struct ByCode([AtomicU64; Code::ALL.len()]);
+/// A counter for each code. Needs its own `Default`: the array is longer than the standard
+/// library's implementations go.
+struct CodeCounters([AtomicU64; Code::ALL.len()]);
 
-impl Default for ByCode {
+impl Default for CodeCounters {
     fn default() -> Self {
         Self([const { AtomicU64::new(0) }; Code::ALL.len()])
     }
 }
 
 impl SessionCounters {
-    /// A session was refused or ended.
-    pub fn ended(&self, code: Code) {
+    /// Counts a session that was refused or has ended with `code`.
+    pub fn count_end(&self, code: Code) {
         if let Some(at) = Code::ALL.iter().position(|c| *c == code) {
             self.ended.0[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How often each code was given.
+    /// Returns how many sessions were refused or ended with each code.
     pub fn by_code(&self) -> impl Iterator<Item = (Code, u64)> {
         let counts = self.ended.0.iter().map(|count| count.load(Ordering::Relaxed));
         Code::ALL.iter().copied().zip(counts)

@@ -1,4 +1,5 @@
-//! A joined peer's session: its streams, its datagrams, its end.
+//! A session in a room: reads and writes its streams and datagrams, and reports its end to the
+//! room.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,42 +13,45 @@ use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{self, Code, Lane, Schema, stream, throttled};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::SessionContext;
 use super::ingress_limits::{IngressLimits, rate};
-use super::lanes::{LaneStreams, broken, read_lanes};
-use super::quic::{Connection, Ended, Gone, RecvStream, SendStream};
-use super::wire::{ReadError, read_message};
-use crate::queue::Receiver;
-use crate::rooms::{OutgoingQueues, RoomHandle};
+use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
+use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::wire::{ReadError, WriteOutcome, read_message};
+use crate::queue::QueueReceiver;
+use crate::rooms::{OutgoingQueues, QueuedMessage, RoomHandle};
+use crate::shard::QueuedDatagram;
 
-/// A peer with a place in a room.
+/// A session that has joined a room.
 pub(super) struct PeerSession {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
-    /// To be written in front of the first message, unless the client waited for it.
+    /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,
     pub(super) session: SessionId,
 }
 
-/// How a session ends.
-enum End {
-    /// The room ended it.
+/// Why a session ends.
+enum SessionEnd {
+    /// The room has ended the session.
     Room(Code),
-    /// The client broke the rules.
+    /// The client has broken a rule, or is too slow.
     Fault(Code),
-    /// The connection is gone.
-    Connection(Ended),
+    /// The connection has ended.
+    Connection(ConnectionEnd),
 }
 
 impl PeerSession {
+    /// Runs the session until its end, which it reports to the room.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, queues, room, session } = self;
-        let (lanes, lanes_seen) = watch::channel(LaneStreams::default());
-        // What wakes often is a task of its own: it would make all of the others below look too.
+        let (lanes, open_lanes) = watch::channel(LaneStreams::default());
+        // The writer wakes often, so it is a task of its own: in `select!` it would have all
+        // futures polled.
         let control = write_control(send, welcome, queues.control);
         let mut writing = tokio::spawn(write(
             connection.clone(),
@@ -57,54 +61,60 @@ impl PeerSession {
             context.clone(),
         ));
         let end = tokio::select! {
-            // The writing is over as well when the room has ended the session.
+            // First, because the writer ends, too, when the room has ended the session.
             biased;
-            code = ended(queues.end) => End::Room(code),
-            code = read_control(receive, &room, session, &context, lanes_seen) => End::Fault(code),
-            code = read_lanes(&connection, &room, session, &context, lanes) => End::Fault(code),
-            code = &mut writing => End::Fault(code.unwrap_or(Code::Internal)),
-            code = read_datagrams(&connection, &room, session, &context) => End::Fault(code),
-            code = write_datagrams(&connection, queues.datagrams) => End::Fault(code),
-            why = connection.ended() => End::Connection(why),
+            code = ended(queues.end) => SessionEnd::Room(code),
+            code = read_control(receive, &room, session, &context, open_lanes) => SessionEnd::Fault(code),
+            code = read_lanes(&connection, &room, session, &context, lanes) => SessionEnd::Fault(code),
+            code = &mut writing => SessionEnd::Fault(code.unwrap_or(Code::Internal)),
+            code = read_datagrams(&connection, &room, session, &context) => SessionEnd::Fault(code),
+            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code),
+            reason = connection.closed() => SessionEnd::Connection(reason),
         };
-        if let End::Room(Code::Kicked | Code::RoomEnded) = end {
-            // A connection that is closed sends nothing more: whom a moderator puts out hears of it first.
+        if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
+            // A closed connection sends nothing more, so the last messages, such as the moderator's
+            // act, must be written first.
             let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
         }
         writing.abort();
         let code = match end {
-            End::Room(code) => code,
-            // It is cut off, and has what it missed when it comes back.
-            End::Fault(Code::SlowConsumer) => {
+            SessionEnd::Room(code) => code,
+            // Counts as lost, so that the client can resume and gets the messages that it missed.
+            SessionEnd::Fault(Code::SlowConsumer) => {
                 room.post(RoomInput::SessionLost(session)).await;
                 Code::SlowConsumer
             }
-            End::Fault(code) => {
+            SessionEnd::Fault(code) => {
                 room.post(RoomInput::Leave(session, code)).await;
                 code
             }
-            End::Connection(Ended::ByClient(code)) if code == Code::Leaving as u64 => {
+            SessionEnd::Connection(ConnectionEnd::ByClient(code))
+                if code == Code::Leaving as u64 =>
+            {
                 room.post(RoomInput::Leave(session, Code::Left)).await;
                 Code::Left
             }
-            End::Connection(_) => {
+            SessionEnd::Connection(_) => {
                 room.post(RoomInput::SessionLost(session)).await;
                 Code::TimedOut
             }
         };
         connection.close(code, code.name());
-        context.counters.ended(code);
+        context.counters.count_end(code);
     }
 }
 
+/// Waits until the session must end, and returns the code.
 pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     match end.wait_for(Option::is_some).await {
         Ok(code) => code.unwrap_or(Code::Internal),
-        // The room dropped the queues without a word: it is gone.
+        // The room's task ended without a code for this session.
         Err(_) => Code::Internal,
     }
 }
 
+/// Hands the requests of the control stream to the room, within the session's rate. Returns the
+/// code to end the session with.
 async fn read_control(
     mut stream: RecvStream,
     room: &RoomHandle,
@@ -114,35 +124,36 @@ async fn read_control(
 ) -> Code {
     let requests = rate(context.limits.peer_requests_per_s, limits::STATE_REQUESTS_BURST);
     let bytes = rate(limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
-    let (what, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
-    let mut ingress = IngressLimits::new(context.clock, what, requests, bytes, largest);
+    let (kind, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
+    let mut ingress = IngressLimits::new(context.clock, kind, requests, bytes, largest);
     loop {
         ingress.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
-            // A client may close its half and stay.
-            Err(ReadError::Stream(_)) => return broken().await,
+            // A client may end its half of the control stream and stay in the room.
+            Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
-        // Most sessions wait above for good: what taking a message needs is on the heap while it lasts.
-        let taken = Box::pin(async {
+        // On the heap: most sessions wait above most of the time, and this state would be part of
+        // each.
+        let handled = Box::pin(async {
             if schema == Schema::Leave {
                 return leave(room, session, &mut lanes).await;
             }
-            ingress.took(body.len(), false, room, session).await;
+            ingress.take(body.len(), false, room, session).await;
             let input = request(session, schema, &body).ok_or(Code::Malformed)?;
             let state = matches!(input, RoomInput::State { .. });
             context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
             room.post(input).await;
             Ok(())
         });
-        if let Err(code) = taken.await {
+        if let Err(code) = handled.await {
             return code;
         }
     }
 }
 
-/// What a message asks of the room; `None` for one that is no request.
+/// Makes the room's input of a request. `None`: the message is malformed or not a request.
 fn request(from: SessionId, schema: Schema, body: &[u8]) -> Option<RoomInput> {
     Some(match schema {
         Schema::StateRequest => RoomInput::State { from, request: session::owned(body).ok()? },
@@ -152,22 +163,23 @@ fn request(from: SessionId, schema: Schema, body: &[u8]) -> Option<RoomInput> {
     })
 }
 
-/// What the peer said before it left still reaches the others.
+/// Leaves the room, once the messages that the client sent before `Leave` have been read.
 async fn leave<T>(
     room: &RoomHandle,
     session: SessionId,
     lanes: &mut watch::Receiver<LaneStreams>,
 ) -> T {
-    // A stream that is here already is seen by the other reader in between.
+    // Lets the reader of the lanes take a stream that has already arrived.
     tokio::task::yield_now().await;
-    let said = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
-    let _in_time = timeout(limits::LEAVE_TIME, said).await;
+    let all_read = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
+    let _in_time = timeout(limits::LEAVE_TIME, all_read).await;
     room.post(RoomInput::Leave(session, Code::Left)).await;
-    // The room answers by ending the session.
-    broken().await
+    // The room ends the session in reply.
+    until_connection_ends().await
 }
 
-/// Takes the realtime datagrams of a client on the fallback to the room's shard.
+/// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's
+/// rate.
 async fn read_datagrams(
     connection: &Connection,
     room: &RoomHandle,
@@ -175,56 +187,64 @@ async fn read_datagrams(
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
-    let most = context.limits.peer_messages_per_s.into();
-    let mut rate = Bucket::new(now(), most, most);
+    let per_second = context.limits.peer_messages_per_s.into();
+    let mut rate = Bucket::new(now(), per_second, per_second);
     while let Ok(datagram) = connection.read_datagram().await {
         if rate.try_take(now()) {
             room.datagram(session, datagram);
         }
     }
-    broken().await
+    until_connection_ends().await
 }
 
-/// Puts the shard's datagrams for a client on the fallback into QUIC.
+/// Sends the shard's datagrams to a client on the fallback, as QUIC datagrams.
 ///
-/// QUIC holds few of them itself; what waits for it longer than a datagram is worth is dropped, so
-/// that a path which is slow or dark for a while does not deliver a backlog.
-async fn write_datagrams(connection: &Connection, mut queue: Receiver<(Instant, Bytes)>) -> Code {
-    while let Some((queued, datagram)) = queue.pop().await {
+/// Drops a datagram that has waited longer than [`limits::SESSION_DATAGRAM_AGE`], so that a path
+/// that was slow or dark for a while does not deliver a backlog. QUIC itself buffers only a few.
+async fn write_datagrams(
+    connection: &Connection,
+    mut queue: QueueReceiver<QueuedDatagram>,
+) -> Code {
+    while let Some(QueuedDatagram { queued, bytes }) = queue.pop().await {
         let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
         if left.is_zero() {
             continue;
         }
-        // Too old by now: it is lost, as any datagram may be.
-        let _sent = Box::pin(timeout(left, connection.send_datagram(datagram))).await;
+        // A datagram that becomes too old here is lost, as any datagram may be.
+        let _in_time = Box::pin(timeout(left, connection.send_datagram(bytes))).await;
     }
-    broken().await
+    until_connection_ends().await
 }
 
-/// `Welcome` waits for the first message, which is `Joined`: a datagram and its acknowledgement less.
-/// Returns when the room has said its last and the client has it.
+/// Writes the control stream. Returns when the room has dropped the queue and the client has
+/// received all messages.
+///
+/// Writes `Welcome` together with the first message, `Joined`, which saves a packet and its
+/// acknowledgement.
 async fn write_control(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
-    mut queue: Receiver<Bytes>,
+    mut queue: QueueReceiver<Bytes>,
 ) -> Code {
     while let Some(message) = queue.pop().await {
         let welcome = welcome.take().unwrap_or_default();
         if stream.write_both(welcome, message).await.is_err() {
-            return broken().await;
+            return until_connection_ends().await;
         }
     }
     stream.finish().await;
     Code::Internal
 }
 
-/// Writes the session's streams. A large snapshot fills what QUIC takes at once, for all of them
-/// together, and so does the bulk lane: whenever there is room again, what is never large is asked first.
+/// Writes the session's streams, in this order of precedence: control, events, bulk, state.
+///
+/// QUIC limits the unsent bytes of all streams together. A snapshot or the bulk lane can use up
+/// this limit, so when there is room again, the streams with small messages are polled first.
 async fn write(
     connection: Connection,
     control: impl Future<Output = Code>,
-    lanes: [Receiver<(Time, Bytes)>; 2],
-    state: Receiver<Bytes>,
+    lanes: [QueueReceiver<QueuedMessage>; 2],
+    state: QueueReceiver<Bytes>,
     context: Arc<SessionContext>,
 ) -> Code {
     let [events, bulk] = lanes;
@@ -237,22 +257,24 @@ async fn write(
     }
 }
 
+/// Writes the stream of a lane, which it opens for the first message. Returns `SlowConsumer` if a
+/// message is older than the lane's limit before it is written.
 async fn write_events(
     connection: &Connection,
     lane: Lane,
-    mut queue: Receiver<(Time, Bytes)>,
+    mut queue: QueueReceiver<QueuedMessage>,
     context: &SessionContext,
 ) -> Code {
-    let (age, priority, written) = match lane {
+    let (max_age, priority, written) = match lane {
         Lane::Events => (limits::EVENT_BACKLOG_AGE, 0, &context.counters.events_out),
         Lane::Bulk => (limits::BULK_BACKLOG_AGE, BULK_PRIORITY, &context.counters.bulk_out),
     };
     let mut stream: Option<SendStream> = None;
-    while let Some((queued, message)) = queue.pop().await {
-        if Time::from_micros(context.clock.now()).since(queued) > age {
+    while let Some(QueuedMessage { queued, bytes }) = queue.pop().await {
+        if Time::from_micros(context.clock.now()).since(queued) > max_age {
             return Code::SlowConsumer;
         }
-        let len = message.len();
+        let len = bytes.len();
         let write = async {
             let stream = match &mut stream {
                 Some(open) => open,
@@ -262,71 +284,67 @@ async fn write_events(
                     stream.insert(opened)
                 }
             };
-            stream.write(message).await
+            stream.write(bytes).await
         };
-        // Most sessions wait above for good: what writing takes is on the heap while it lasts.
-        match Box::pin(timeout(age, write)).await {
+        // On the heap: most sessions wait above most of the time, and this state would be part of
+        // each.
+        match Box::pin(timeout(max_age, write)).await {
             Ok(Ok(())) => queue.written(len),
-            Ok(Err(Gone)) => return broken().await,
+            Ok(Err(ConnectionClosed)) => return until_connection_ends().await,
             Err(_) => return Code::SlowConsumer,
         }
         written.fetch_add(1, Ordering::Relaxed);
     }
-    broken().await
+    until_connection_ends().await
 }
 
+/// Writes the state stream, which it opens for the first message.
 async fn write_state(
     connection: &Connection,
-    mut queue: Receiver<Bytes>,
+    mut queue: QueueReceiver<Bytes>,
     context: &SessionContext,
 ) -> Code {
     let mut stream = None;
     while let Some(message) = queue.pop().await {
-        // As above.
+        // On the heap, as in `write_events`.
         match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
-            Written::All => {}
-            Written::Refused => return pass_over(queue).await,
-            Written::TooSlow => return Code::SlowConsumer,
+            WriteOutcome::Written => {}
+            WriteOutcome::Closed => return discard_state(queue).await,
+            WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
     }
-    broken().await
+    until_connection_ends().await
 }
 
-/// How far a message of the state came.
-enum Written {
-    All,
-    /// The stream, or the connection, takes no more.
-    Refused,
-    TooSlow,
-}
-
+/// Writes a message in pieces. Each piece has its own time limit, because a large snapshot takes
+/// long on a slow network.
 async fn write_message(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     message: &Bytes,
-    queue: &Receiver<Bytes>,
-) -> Written {
+    queue: &QueueReceiver<Bytes>,
+) -> WriteOutcome {
     for start in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(start + limits::STATE_PIECE);
         let write = write_piece(connection, stream, message.slice(start..end));
         match timeout(limits::STATE_PIECE_TIME, write).await {
             Ok(Ok(())) => queue.written(end - start),
-            Ok(Err(Gone)) => {
+            Ok(Err(ConnectionClosed)) => {
                 queue.written(message.len() - start);
-                return Written::Refused;
+                return WriteOutcome::Closed;
             }
-            Err(_) => return Written::TooSlow,
+            Err(_) => return WriteOutcome::TooSlow,
         }
     }
-    Written::All
+    WriteOutcome::Written
 }
 
 async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     piece: Bytes,
-) -> Result<(), Gone> {
+) -> Result<(), ConnectionClosed> {
     let stream = match stream {
         Some(open) => open,
         None => {
@@ -338,15 +356,16 @@ async fn write_piece(
     stream.write(piece).await
 }
 
-/// A client that does not know the stream refuses it and stays, without the state.
-async fn pass_over(mut queue: Receiver<Bytes>) -> Code {
+/// Discards all messages: a client that does not know the state stream refuses it and stays in the
+/// room.
+async fn discard_state(mut queue: QueueReceiver<Bytes>) -> Code {
     while let Some(message) = queue.pop().await {
         queue.written(message.len());
     }
-    broken().await
+    until_connection_ends().await
 }
 
-/// Control and events, at 0, go before it.
+/// Priority of the bulk stream: below control and events, which have 0.
 const BULK_PRIORITY: i32 = -1;
-/// And before this goes all the rest.
+/// Priority of the state stream: below all others.
 const STATE_PRIORITY: i32 = -2;

@@ -1,4 +1,4 @@
-//! How a client is refused: with a code, and a text for whoever reads a log.
+//! Refuses a client: with a code, and with a text for the client's log.
 
 use bytes::Bytes;
 use nucleus_core::limits;
@@ -9,15 +9,16 @@ use super::SessionCounters;
 use super::quic::{Connection, SendStream};
 use super::wire::ReadError;
 
-/// A full server asks to be tried again after this long.
+/// How long a client should wait before it tries again, for refusals that may pass.
 const RETRY_AFTER_MS: u32 = 2_000;
 
-/// Why a client is not let in.
+/// Why a client is refused, and what is needed to tell it.
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) text: String,
+    /// The control stream, if the client has opened it.
     pub(super) stream: Option<SendStream>,
-    /// Still to be written in front of it.
+    /// `Welcome`, unless it has been written. It is written in front of the refusal.
     pub(super) welcome: Option<Bytes>,
 }
 
@@ -27,7 +28,7 @@ impl Refusal {
     }
 }
 
-/// A refusal with a code, and the text for it.
+/// Makes a refusal with the usual text for `code`.
 pub(super) fn refuse(code: Code) -> Refusal {
     Refusal::new(code, text_of(code))
 }
@@ -65,9 +66,9 @@ pub(super) async fn turn_away(
             newest: VERSION,
             endpoints: Vec::new(),
         };
-        // Whether the client takes it or not: the close behind it says the code again, and the
-        // place of an unjoined session is not for keeping.
-        let _read = timeout(limits::REFUSAL_TIME, async {
+        // Does not wait longer, because the session occupies a permit of the unjoined sessions. The
+        // close below carries the code once more.
+        let _in_time = timeout(limits::REFUSAL_TIME, async {
             let welcome = welcome.unwrap_or_default();
             if stream.write_both(welcome, message.encode().into()).await.is_ok() {
                 stream.finish().await;
@@ -76,29 +77,27 @@ pub(super) async fn turn_away(
         .await;
     }
     connection.close(code, &text);
-    counters.ended(code);
+    counters.count_end(code);
 }
 
 fn text_of(code: Code) -> &'static str {
     match code {
         Code::RoomFull => "the room is full",
         Code::RoomLocked => "a moderator has locked the room",
-        Code::Kicked => "a moderator has put the user out of the room for a time",
-        Code::ServerFull => "the server takes no more sessions or rooms",
-        Code::RoomExists => "there is a room of this name already",
+        Code::Kicked => "a moderator has banned the user from the room for some time",
+        Code::ServerFull => "the server has reached its limit of sessions or of rooms",
+        Code::RoomExists => "a room of this name exists already",
         Code::NoSuchRoom => "there is no such room",
         Code::Incompatible => "the room is for another version of the application",
-        Code::WrongPassword => "the room has another password",
-        Code::NotInvited => "the room is by invitation, and the user is not invited",
-        Code::TenantFull => "the tenant has all the sessions that it may have",
-        Code::TenantRooms => "the tenant has all the rooms that it may have",
-        Code::UserSessions => {
-            "the user has all the sessions, or has made all the rooms, that one may have"
-        }
-        Code::Forbidden => "to keep or lock a room needs the right to moderate",
-        Code::BadState => "a filter, field, option or mode of the join breaks the rules",
-        Code::BadName => "a name or version has too many bytes, or control characters",
-        Code::AlreadyJoined => "the user is in this room with another device",
+        Code::WrongPassword => "the password of the room is wrong",
+        Code::NotInvited => "the room is by invitation and the user is not invited",
+        Code::TenantFull => "the tenant has reached its limit of sessions",
+        Code::TenantRooms => "the tenant has reached its limit of rooms",
+        Code::UserSessions => "the user has reached the limit of sessions or of rooms",
+        Code::Forbidden => "only a moderator may make a room that is kept or locked",
+        Code::BadState => "a filter, field, option or mode of the join is invalid",
+        Code::BadName => "a name or version is too long or has control characters",
+        Code::AlreadyJoined => "the user is already in this room with another device",
         Code::JoinRate => {
             "the user has joined and left this room, or guessed its password, too often"
         }

@@ -1,4 +1,4 @@
-//! The list of rooms for a session outside rooms: what it asks to see, and what there is to tell.
+//! The list of rooms for a session outside rooms: its request, and the lists that answer it.
 
 use std::sync::Arc;
 
@@ -10,60 +10,70 @@ use nucleus_protocol::limits::MAX_APPLICATION_VERSION;
 use nucleus_protocol::session::{self, Code, RoomList, WatchRooms};
 use tokio::sync::watch;
 
-use crate::rooms::{Directory, LobbyWatcher};
+use crate::rooms::{LobbyWatcher, RoomDirectory};
 
-/// What a session last asked to see: its number for that, and the question.
+/// A client's request to watch the list of rooms. A new request replaces the one before.
 #[derive(Clone)]
-pub(super) struct Asked(u32, Query);
+pub(super) struct RoomListRequest {
+    /// The client's number for the request, which each list repeats.
+    request: u32,
+    query: Query,
+}
 
-impl Asked {
-    /// As the client wrote it.
+impl RoomListRequest {
+    /// Parses the body of a `WatchRooms` message.
     ///
     /// # Errors
     ///
-    /// What to end the session with.
+    /// The code to end the session with.
     pub(super) fn read(body: &[u8]) -> Result<Self, Code> {
-        let asked = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
+        let message = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
         let version =
-            text::plain(&asked.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
-        Ok(Self(asked.request, Query::new(version, asked.filters)?))
+            text::plain(&message.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
+        Ok(Self { request: message.request, query: Query::new(version, message.filters)? })
     }
 }
 
-/// The source of a session's lists. It pulls: a client that reads slowly is told less often, and nothing
-/// waits for it.
+/// The source of a session's room lists. The session pulls each list when it can write it, so a
+/// client that reads slowly gets fewer lists, and the lobby never waits for a client.
 pub(super) struct RoomLists {
-    directory: Arc<Directory>,
+    directory: Arc<RoomDirectory>,
     lobby: ProductKey,
     /// The rooms that the token admits to.
     admitted: RoomPattern,
-    asked: watch::Receiver<Option<Asked>>,
-    watching: Option<(u32, LobbyWatcher)>,
+    requests: watch::Receiver<Option<RoomListRequest>>,
+    watch: Option<ActiveWatch>,
+}
+
+/// The request that is being answered.
+struct ActiveWatch {
+    request: u32,
+    watcher: LobbyWatcher,
 }
 
 impl RoomLists {
-    /// Shows nothing until something is asked by the other end.
+    /// Makes a source without lists. Each request that is sent by the channel starts new lists.
     pub(super) fn new(
-        directory: Arc<Directory>,
+        directory: Arc<RoomDirectory>,
         lobby: ProductKey,
         admitted: RoomPattern,
-    ) -> (watch::Sender<Option<Asked>>, Self) {
-        let (asks, asked) = watch::channel(None);
-        (asks, Self { directory, lobby, admitted, asked, watching: None })
+    ) -> (watch::Sender<Option<RoomListRequest>>, Self) {
+        let (sender, requests) = watch::channel(None);
+        (sender, Self { directory, lobby, admitted, requests, watch: None })
     }
 
-    /// The next list, encoded. Cancel-safe.
+    /// Waits for the next list and returns it encoded. Cancel-safe.
     pub(super) async fn next(&mut self) -> Bytes {
         loop {
             let list = async {
-                match &mut self.watching {
-                    Some((request, watcher)) => (*request, watcher.next().await),
+                match &mut self.watch {
+                    Some(ActiveWatch { request, watcher }) => (*request, watcher.next().await),
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                changed = self.asked.changed() => {
+                changed = self.requests.changed() => {
                     if changed.is_err() {
                         // The session is about to end.
                         return std::future::pending().await;
@@ -73,9 +83,10 @@ impl RoomLists {
                     return session::encode(&RoomList { request, ..list }).into();
                 }
             }
-            let asked = self.asked.borrow_and_update().clone();
-            self.watching = asked.map(|Asked(request, query)| {
-                (request, self.directory.watch(&self.lobby, query, self.admitted.clone()))
+            let request = self.requests.borrow_and_update().clone();
+            self.watch = request.map(|RoomListRequest { request, query }| {
+                let watcher = self.directory.watch(&self.lobby, query, self.admitted.clone());
+                ActiveWatch { request, watcher }
             });
         }
     }

@@ -1,4 +1,5 @@
-//! A session outside rooms: from its token among the users of its tenant, its requests, its end.
+//! A session outside rooms: enters among the users of its tenant's product, hands its requests on
+//! and writes its messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,87 +20,90 @@ use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::{display_name, verify};
-use super::lanes::{broken, refuse_streams};
+use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::ended;
-use super::quic::{Connection, Ended, Gone, RecvStream, SendStream};
+use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::refusal::{Refusal, refuse};
-use super::room_lists::{Asked, RoomLists};
-use super::wire::{ReadError, read_message};
+use super::room_lists::{RoomListRequest, RoomLists};
+use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::random::random;
 use crate::rooms::{SessionCount, SocialHandle, SocialQueue, social_outgoing};
 
-/// The place of a device that has entered.
-pub(super) struct SocialPlace {
+/// A device that has entered among the users of its tenant's product.
+pub(super) struct AdmittedDevice {
     social: SocialHandle,
     device: DeviceId,
     queue: SocialQueue,
-    asks: watch::Sender<Option<Asked>>,
-    rooms: RoomLists,
+    room_list_requests: watch::Sender<Option<RoomListRequest>>,
+    room_lists: RoomLists,
 }
 
-/// Lets a client in among the users of its tenant's product, where its token is good.
+/// Checks a client's token and enters its device among the users of its tenant's product.
+///
+/// # Errors
+///
+/// The refusal for an invalid token, name or status, or for a limit.
 pub(super) async fn enter(
     context: &Arc<SessionContext>,
     enter: &Enter,
-) -> Result<SocialPlace, Refusal> {
-    if !is_chosen(enter.status) {
-        return Err(Refusal::new(Code::Malformed, "there is no such status"));
+) -> Result<AdmittedDevice, Refusal> {
+    if !may_choose(enter.status) {
+        return Err(Refusal::new(Code::Malformed, "the status is invalid"));
     }
-    let admission = verify(context, &enter.token)?;
-    let name = display_name(&enter.name, &admission)?;
-    let key = ProductKey { tenant: admission.tenant, product: admission.product };
+    let token = verify(context, &enter.token)?;
+    let name = display_name(&enter.name, &token)?;
+    let key = ProductKey { tenant: token.tenant, product: token.product };
     let directory = context.directory.clone();
-    let counted = SessionCount::take(directory.tenants(), &key.tenant, &admission.user);
+    let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
     let counted = Arc::new(counted.map_err(refuse)?);
-    let (asks, rooms) = RoomLists::new(directory, key.clone(), admission.room);
-    let visitor =
-        Visitor { user: admission.user, name, role: admission.role, status: enter.status };
+    let (room_list_requests, room_lists) = RoomLists::new(directory, key.clone(), token.room);
+    let visitor = Visitor { user: token.user, name, role: token.role, status: enter.status };
     let mut queue = None;
-    let place = || {
+    let make_queue = || {
         let permit = Semaphore::try_acquire_owned(context.joined.clone());
         let permit = permit.map_err(|_| Code::ServerFull)?;
         let (outgoing, session_end) = social_outgoing((permit, counted.clone()));
         queue = Some(session_end);
         Ok(outgoing)
     };
-    let entered = context.socials.enter(&key, &visitor, place).await;
+    let entered = context.social_directory.enter(&key, &visitor, make_queue).await;
     let (social, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
     context.counters.enters.fetch_add(1, Ordering::Relaxed);
-    Ok(SocialPlace { social, device, queue, asks, rooms })
+    Ok(AdmittedDevice { social, device, queue, room_list_requests, room_lists })
 }
 
 /// Whether a client may choose this status.
-fn is_chosen(chosen: u8) -> bool {
-    matches!(chosen, status::ONLINE | status::BUSY | status::AWAY)
+fn may_choose(status: u8) -> bool {
+    matches!(status, status::ONLINE | status::BUSY | status::AWAY)
 }
 
-/// A session that has entered.
+/// A session outside rooms that has entered.
 pub(super) struct SocialSession {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
-    /// To be written in front of the first message, unless the client waited for it.
+    /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
-    pub(super) entered: SocialPlace,
+    pub(super) entered: AdmittedDevice,
 }
 
 impl SocialSession {
+    /// Runs the session until its end, which it reports to the task of the users.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entered } = self;
-        let SocialPlace { social, device, mut queue, asks, rooms } = entered;
+        let AdmittedDevice { social, device, mut queue, room_list_requests, room_lists } = entered;
         let end = queue.end.clone();
-        // The code, and whether the task of the users knows of the end already.
-        let (code, told) = tokio::select! {
+        let (code, ended_by_task) = tokio::select! {
             code = ended(end) => (code, true),
-            code = read(receive, &social, device, &asks, &context) => (code, false),
-            code = write(send, welcome, &mut queue, rooms) => (code, false),
-            // A session outside rooms has no other streams.
-            () = async { refuse_streams(&connection).await; broken().await } => (Code::Internal, false),
-            ended = connection.ended() => (why(ended), false),
+            code = read(receive, &social, device, &room_list_requests, &context) => (code, false),
+            code = write(send, welcome, &mut queue, room_lists) => (code, false),
+            // A session outside rooms has only its control stream.
+            () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal, false),
+            end = connection.closed() => (code_of(end), false),
         };
         match code {
-            _ if told => {}
-            // It is told everything anew when it comes back.
+            _ if ended_by_task => {}
+            // Counts as lost: the client enters again and receives the whole state.
             Code::TimedOut | Code::SlowConsumer => {
                 social.post(SocialInput::Lost(device)).await;
             }
@@ -110,23 +114,25 @@ impl SocialSession {
         // Drop the queue only after posting `Leave`; otherwise the session counts as lost.
         drop(queue);
         connection.close(code, code.name());
-        context.counters.ended(code);
+        context.counters.count_end(code);
     }
 }
 
-/// The end of a connection, as a code.
-fn why(ended: Ended) -> Code {
-    match ended {
-        Ended::ByClient(code) if code == Code::Leaving as u64 => Code::Left,
+/// Returns the code for the end of a connection.
+fn code_of(end: ConnectionEnd) -> Code {
+    match end {
+        ConnectionEnd::ByClient(code) if code == Code::Leaving as u64 => Code::Left,
         _ => Code::TimedOut,
     }
 }
 
+/// Hands the requests of the control stream on, within the session's rate. Returns the code to end
+/// the session with.
 async fn read(
     mut stream: RecvStream,
     social: &SocialHandle,
     device: DeviceId,
-    asks: &watch::Sender<Option<Asked>>,
+    room_list_requests: &watch::Sender<Option<RoomListRequest>>,
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
@@ -137,23 +143,23 @@ async fn read(
         {
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
-            // A client may close its half and stay.
-            Err(ReadError::Stream(_)) => return broken().await,
+            // A client may end its half of the control stream and stay.
+            Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
-        // Not reading on is what tells the sender, by QUIC's flow control.
+        // A stream that is not read makes its sender wait by QUIC's flow control.
         sleep(rate.wait_for(now(), cost(schema))).await;
-        // What has come in while it waited is there to be taken, and not once more.
+        // Adds the tokens of the time that was waited.
         rate.available(now());
         rate.take(cost(schema));
         if schema == Schema::Leave {
             social.post(SocialInput::Leave(device, Code::Left)).await;
-            // The answer is the end of the session.
-            return broken().await;
+            // The task of the users ends the session in reply.
+            return until_connection_ends().await;
         }
-        // The list of rooms comes from the lobby.
+        // The lobby, not the task of the users, answers this request.
         if schema == Schema::WatchRooms {
-            match Asked::read(&body) {
-                Ok(asked) => drop(asks.send_replace(Some(asked))),
+            match RoomListRequest::read(&body) {
+                Ok(request) => drop(room_list_requests.send_replace(Some(request))),
                 Err(code) => return code,
             }
             continue;
@@ -163,37 +169,39 @@ async fn read(
     }
 }
 
+/// Returns how many requests a message counts as, for the session's rate.
 fn cost(schema: Schema) -> u64 {
     if matches!(schema, Schema::WatchUsers | Schema::WatchRooms) { limits::WATCH_COST } else { 1 }
 }
 
-/// What a message asks for; `None` for one that does not belong here.
+/// Makes a device's request of a message. `None`: the message is malformed or not a request.
 fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
     match schema {
         Schema::SetStatus => {
             let SetStatus { status } = session::owned(body).ok()?;
-            is_chosen(status).then_some(DeviceRequest::SetStatus(status))
+            may_choose(status).then_some(DeviceRequest::SetStatus(status))
         }
         Schema::WatchUsers => {
-            let asked: WatchUsers = session::owned(body).ok()?;
-            Some(DeviceRequest::Watch(asked.request, UserFilter::new(&asked)))
+            let watch: WatchUsers = session::owned(body).ok()?;
+            Some(DeviceRequest::Watch(watch.request, UserFilter::new(&watch)))
         }
         Schema::CallRequest => {
-            let asked: CallRequest = session::owned(body).ok()?;
+            let call: CallRequest = session::owned(body).ok()?;
             let seed = CallSeed {
                 call: u64::from_le_bytes(random()).max(1),
                 room: u128::from_le_bytes(random()),
             };
-            Some(DeviceRequest::Call(asked.request, act(&asked), seed))
+            Some(DeviceRequest::Call(call.request, call_act_of(&call), seed))
         }
         _ => None,
     }
 }
 
-/// What a request does to a call; `None` where it breaks the limits.
-fn act(asked: &CallRequest) -> Option<CallAct> {
-    let call = asked.call;
-    let names = asked.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));
+/// Returns what a request does to a call. `None`: a name, the text or the number of users is not
+/// allowed.
+fn call_act_of(request: &CallRequest) -> Option<CallAct> {
+    let call = request.call;
+    let names = request.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));
     let mut users = Vec::new();
     for user in names.take(wire_limits::MAX_CALL_USERS + 1) {
         let user = user?;
@@ -201,12 +209,12 @@ fn act(asked: &CallRequest) -> Option<CallAct> {
             users.push(user);
         }
     }
-    if asked.act == call_act::START {
-        let about = text::plain(&asked.text, 0, wire_limits::MAX_CALL_TEXT)?;
-        let some = (1..=wire_limits::MAX_CALL_USERS).contains(&asked.users.len());
-        return some.then_some(CallAct::Start(users, about));
+    if request.act == call_act::START {
+        let subject = text::plain(&request.text, 0, wire_limits::MAX_CALL_TEXT)?;
+        let valid = (1..=wire_limits::MAX_CALL_USERS).contains(&request.users.len());
+        return valid.then_some(CallAct::Start(users, subject));
     }
-    match (asked.act, users.pop()) {
+    match (request.act, users.pop()) {
         (call_act::ADD, Some(user)) if users.is_empty() => Some(CallAct::Add(call, user)),
         (_, Some(_)) => None,
         (call_act::ACCEPT, None) => Some(CallAct::Accept(call)),
@@ -217,12 +225,13 @@ fn act(asked: &CallRequest) -> Option<CallAct> {
     }
 }
 
-/// `Welcome` waits for the first message, which is `Entered`.
+/// Writes the messages of the queue and the room lists to the control stream. Writes `Welcome`
+/// together with the first message, `Entered`. Returns the code to end the session with.
 async fn write(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
     queue: &mut SocialQueue,
-    mut rooms: RoomLists,
+    mut room_lists: RoomLists,
 ) -> Code {
     let mut entered = false;
     loop {
@@ -230,40 +239,33 @@ async fn write(
             biased;
             message = queue.messages.pop() => match message {
                 Some(message) => (message, true),
-                None => return broken().await,
+                None => return until_connection_ends().await,
             },
-            list = rooms.next(), if entered => (list, false),
+            list = room_lists.next(), if entered => (list, false),
         };
         let len = message.len();
-        let start = welcome.take().unwrap_or_default();
-        match write_all(&mut stream, start, message).await {
-            Written::All if queued => queue.messages.written(len),
-            Written::All => {}
-            Written::Refused => return broken().await,
-            Written::TooSlow => return Code::SlowConsumer,
+        let prefix = welcome.take().unwrap_or_default();
+        match write_all(&mut stream, prefix, message).await {
+            WriteOutcome::Written if queued => queue.messages.written(len),
+            WriteOutcome::Written => {}
+            WriteOutcome::Closed => return until_connection_ends().await,
+            WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         entered = true;
     }
 }
 
-/// How far a message came.
-enum Written {
-    All,
-    /// The connection takes no more.
-    Refused,
-    TooSlow,
-}
-
-/// In pieces, each of which has its time: a long list takes a slow network longer than that.
-async fn write_all(stream: &mut SendStream, mut start: Bytes, message: Bytes) -> Written {
+/// Writes `prefix` and a message, in pieces. Each piece has its own time limit, because a long list
+/// takes long on a slow network.
+async fn write_all(stream: &mut SendStream, mut prefix: Bytes, message: Bytes) -> WriteOutcome {
     for at in (0..message.len()).step_by(limits::STATE_PIECE) {
         let end = message.len().min(at + limits::STATE_PIECE);
-        let write = stream.write_both(std::mem::take(&mut start), message.slice(at..end));
+        let write = stream.write_both(std::mem::take(&mut prefix), message.slice(at..end));
         match timeout(limits::SOCIAL_WRITE_TIME, write).await {
             Ok(Ok(())) => {}
-            Ok(Err(Gone)) => return Written::Refused,
-            Err(_) => return Written::TooSlow,
+            Ok(Err(ConnectionClosed)) => return WriteOutcome::Closed,
+            Err(_) => return WriteOutcome::TooSlow,
         }
     }
-    Written::All
+    WriteOutcome::Written
 }

@@ -1,21 +1,35 @@
-//! Reading session messages from streams, bounded.
+//! Session messages on a stream: reads one within a size limit, and says how writing one ended.
 
 use nucleus_protocol::session::{BadHeader, MESSAGE_HEADER, MessageHeader, Schema};
 
 use super::quic::{self, RecvStream};
 
-/// Why a stream gave no message.
+/// Why no message could be read from a stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
-    /// The stream is over: between two messages, or within one.
+    /// The stream has ended, between two messages or within one.
     #[error(transparent)]
     Stream(#[from] quic::StreamError),
-    /// The header is not one of ours.
+    /// The header is invalid.
     #[error(transparent)]
     Header(#[from] BadHeader),
 }
 
-/// Reads one message whose body has at most `limit` bytes.
+/// How writing a message ended.
+pub(super) enum WriteOutcome {
+    /// QUIC has taken all of the message.
+    Written,
+    /// The client has refused the stream, or the connection is closed.
+    Closed,
+    /// The client did not take the message in time.
+    TooSlow,
+}
+
+/// Reads one message, whose body has at most `limit` bytes.
+///
+/// # Errors
+///
+/// The stream has ended, or the header is invalid or announces a longer body.
 pub(super) async fn read_message(
     stream: &mut RecvStream,
     limit: usize,

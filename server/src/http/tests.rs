@@ -7,13 +7,13 @@ const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn start() -> (HttpHandle, SocketAddr, Arc<AtomicBool>) {
     let ready = Arc::new(AtomicBool::new(false));
-    let metrics: Metrics = Arc::new(|| "nucleus_rooms 3\n".to_owned());
+    let metrics: MetricsSource = Arc::new(|| "nucleus_rooms 3\n".to_owned());
     let handle = Http::start(HttpAddr::At(LOCAL), metrics, ready.clone()).unwrap();
     let addr = handle.addr().unwrap();
     (handle, addr, ready)
 }
 
-fn ask(addr: SocketAddr, request: &str) -> String {
+fn exchange(addr: SocketAddr, request: &str) -> String {
     let mut client = Client::connect(addr).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     client.write_all(request.as_bytes()).unwrap();
@@ -23,7 +23,7 @@ fn ask(addr: SocketAddr, request: &str) -> String {
 }
 
 fn fetch(addr: SocketAddr, path: &str) -> String {
-    ask(addr, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+    exchange(addr, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
 }
 
 #[test]
@@ -51,7 +51,9 @@ fn anything_else_is_not_there() {
     for path in ["/", "/metrics/x", "/health", "/../etc/passwd"] {
         assert!(fetch(addr, path).starts_with("HTTP/1.1 404"), "{path}");
     }
-    assert!(ask(addr, "POST /metrics HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405"));
+    assert!(
+        exchange(addr, "POST /metrics HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405")
+    );
 }
 
 #[test]

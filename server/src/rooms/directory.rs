@@ -1,4 +1,4 @@
-//! How a room is found: by its lobby for a join, by its name for whoever comes back.
+//! The directory of rooms: a join finds its room by the lobby, a resume by the room's name.
 
 use std::sync::Arc;
 
@@ -8,43 +8,45 @@ use nucleus_core::lobby::{Find, Query, RoomSelection};
 use nucleus_core::room::{JoinRequest, RoomOptions};
 use nucleus_protocol::session::Code;
 
-use super::lobby::Lobbies;
+use super::lobby::LobbyDirectory;
 use super::lobby_watcher::LobbyWatcher;
-use super::mail::{FoundRoom, LobbyMail};
+use super::mail::{JoinTarget, LobbyMail};
 use super::outgoing::Outgoing;
-use super::registry::Registry;
+use super::registry::RoomRegistry;
 use super::room_handle::RoomHandle;
 use super::tenants::Tenants;
 
-/// Finds rooms. Asked when somebody joins, never for a packet.
-pub struct Directory {
-    registry: Arc<Registry>,
-    lobbies: Arc<Lobbies>,
+/// Finds rooms for joins and resumes. The packet path does not use it.
+pub struct RoomDirectory {
+    registry: Arc<RoomRegistry>,
+    lobbies: Arc<LobbyDirectory>,
 }
 
-impl Directory {
-    /// Finds the rooms of a registry.
-    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Self { lobbies: Lobbies::new(registry.clone()), registry })
+impl RoomDirectory {
+    /// Makes the directory of a registry's rooms.
+    pub fn new(registry: Arc<RoomRegistry>) -> Arc<Self> {
+        Arc::new(Self { lobbies: LobbyDirectory::new(registry.clone()), registry })
     }
 
-    /// The rooms that are alive.
-    pub fn registry(&self) -> &Arc<Registry> {
+    /// Returns the registry of live rooms.
+    pub fn registry(&self) -> &Arc<RoomRegistry> {
         &self.registry
     }
 
-    /// What each tenant has.
+    /// Returns the counts of each tenant.
     pub fn tenants(&self) -> &Arc<Tenants> {
         &self.registry.tenants
     }
 
-    /// Joins the room that `selection` finds or makes under `key`, whose name may be empty for a match;
-    /// `random` names a room that nobody has named. `join` is called again when the instance ended
-    /// meanwhile, or refused a join that the lobby took to fit.
+    /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty
+    /// if any matching room will do; a room that is made then is named by `random`.
+    ///
+    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if it
+    /// refuses although the lobby took it for a match.
     ///
     /// # Errors
     ///
-    /// The code to refuse with.
+    /// The code to refuse the client with.
     pub async fn join(
         &self,
         key: &RoomKey,
@@ -52,10 +54,10 @@ impl Directory {
         random: [u8; 16],
         mut join: impl FnMut() -> (Box<JoinRequest>, Outgoing),
     ) -> Result<(RoomHandle, SessionId), Code> {
-        let (selection, mut passed) = (Arc::new(selection), Vec::new());
+        let (selection, mut refused_by) = (Arc::new(selection), Vec::new());
         for _ in 0..limits::JOIN_TRIES + limits::MATCH_TRIES {
-            let FoundRoom { found, under_way } =
-                self.find(key, &selection, random, &passed).await?;
+            let JoinTarget { found, arrival } =
+                self.find(key, &selection, random, &refused_by).await?;
             let room_key = key.owner.room(found.name);
             let room = self.registry.room(&room_key).filter(|room| room.id == found.room);
             let Some(room) = room else {
@@ -63,25 +65,25 @@ impl Directory {
                 continue;
             };
             let (request, outgoing) = join();
-            let answer = room.join(request, outgoing).await;
-            drop(under_way);
-            match answer {
+            let reply = room.join(request, outgoing).await;
+            drop(arrival);
+            match reply {
                 Ok(session) => return Ok((room, session)),
-                // The instance is over or about to be, and takes nobody: the next try makes one.
+                // The instance has ended or is about to. The next try makes a new one.
                 Err(Code::ShuttingDown) => self.forget(&room_key, found.room).await,
-                // It has filled up or closed since the lobby heard of it.
-                Err(_) if found.matched => passed.push(found.room),
+                // The room has filled up or closed since its last listing.
+                Err(_) if found.matched => refused_by.push(found.room),
                 Err(code) => return Err(code),
             }
         }
         Err(Code::Internal)
     }
 
-    /// Takes a participant's place again, where room and place are still there.
+    /// Resumes a participant in its room.
     ///
     /// # Errors
     ///
-    /// [`Code::TimedOut`]: they are not; or what the room refuses with.
+    /// [`Code::TimedOut`] if the room has ended; otherwise the code that the room refuses with.
     pub async fn resume(
         &self,
         key: &RoomKey,
@@ -92,12 +94,12 @@ impl Directory {
         room.join(join, outgoing).await.map(|session| (room, session))
     }
 
-    /// Makes a room that is by invitation and hidden, with a seat reserved for each invited user.
+    /// Makes a hidden room by invitation, with a seat reserved for each invited user.
     ///
     /// # Errors
     ///
-    /// [`Code::RoomExists`], [`Code::RoomFull`] (more invited users than a room takes or may have), or the
-    /// code of a limit.
+    /// [`Code::RoomExists`]; [`Code::RoomFull`] if there are more invited users than the room's
+    /// capacity or than [`limits::INVITED_USERS`]; or the code of a limit.
     pub(super) async fn open_private(
         &self,
         key: &RoomKey,
@@ -113,12 +115,13 @@ impl Directory {
         room.ok_or(Code::ShuttingDown)
     }
 
-    /// Lets a user into a room that is by invitation, from now on (`invited`), or no more. Who is in the
-    /// room already stays.
+    /// Invites a user to a room, or takes the invitation back if `invited` is false. A user who has
+    /// joined already stays in the room.
     ///
     /// # Errors
     ///
-    /// [`Code::NoSuchRoom`], or [`Code::RoomFull`]: it has all the invited users that a room may have.
+    /// [`Code::NoSuchRoom`]; [`Code::ShuttingDown`] if the room is about to end; or
+    /// [`Code::RoomFull`] if the room has [`limits::INVITED_USERS`] already.
     pub(super) async fn invite(
         &self,
         key: &RoomKey,
@@ -128,36 +131,38 @@ impl Directory {
         self.registry.room(key).ok_or(Code::NoSuchRoom)?.invite(user, invited).await
     }
 
-    /// Watches the rooms of a lobby that fit `query` and that `admitted` admits to.
+    /// Watches the rooms of a lobby that match `query` and whose names `admitted` admits to.
     pub fn watch(&self, key: &ProductKey, query: Query, admitted: RoomPattern) -> LobbyWatcher {
         let (lobby, changed) = self.lobbies.watch(key);
         LobbyWatcher::new(lobby, changed, query, admitted)
     }
 
-    /// Asks the lobby; again, where it ended meanwhile.
+    /// Has the lobby find a room. Tries again if the lobby has ended meanwhile.
     async fn find(
         &self,
         key: &RoomKey,
         selection: &Arc<RoomSelection>,
         random: [u8; 16],
-        passed: &[RoomId],
-    ) -> Result<FoundRoom, Code> {
-        // An instance that is over may still stand there for a moment, and keep its name.
+        refused_by: &[RoomId],
+    ) -> Result<JoinTarget, Code> {
+        // An instance that has ended may stay in the registry for a moment, where it occupies the
+        // name.
         if let Some(room) = self.registry.room(key).filter(|room| room.mailbox.is_closed()) {
             self.forget(key, room.id).await;
         }
         for _ in 0..limits::LOBBY_TRIES {
-            let (selection, passed) = (selection.clone(), passed.to_vec());
+            let (selection, passed) = (selection.clone(), refused_by.to_vec());
             let find = Find { name: key.name.clone(), selection, random, passed };
             let lobby = self.lobbies.address(&key.owner);
-            if let Ok(found) = lobby.ask(|asker| LobbyMail::Find(find, asker)).await.await {
-                return found;
+            let mail = |requester| LobbyMail::Find(find, requester);
+            if let Ok(target) = lobby.request(mail).await.await {
+                return target;
             }
         }
         Err(Code::Internal)
     }
 
-    /// An instance is over, and may not have said so yet.
+    /// Removes an instance that has ended, which may not have removed itself yet.
     async fn forget(&self, key: &RoomKey, room: RoomId) {
         self.lobbies.room_over(&key.owner, room).await;
         self.registry.forget(key, room);
@@ -176,8 +181,8 @@ mod tests {
     use super::*;
     use crate::rooms::{RoomTemplate, TicketKey};
 
-    /// As many as may be joining at a time look for a room that is not there. The lobby ends again and
-    /// again, for it has no room.
+    /// As many joins as the limit of unjoined sessions look for an absent room. Meanwhile the lobby
+    /// ends again and again, because it has no room.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_storm_for_an_absent_room_is_told_that_there_is_none() {
         let limits = Limits::default();
@@ -188,8 +193,8 @@ mod tests {
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
         };
         let tenants = Tenants::new(limits);
-        let registry = Registry::new(Vec::new(), Clock::new(), template, tenants);
-        let directory = Directory::new(registry);
+        let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);
+        let directory = RoomDirectory::new(registry);
         let owner = ProductKey { tenant: "acme".to_owned(), product: Product::Atom };
         let any = RoomSelection::by_server(RoomOptions::default());
         let selection = Arc::new(RoomSelection { mode: JoinMode::Join, ..any });

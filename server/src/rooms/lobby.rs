@@ -1,5 +1,5 @@
-//! The task of one lobby: opens rooms for it, and tells joins and watchers what it says. And all lobbies,
-//! by whose they are.
+//! The task of one lobby, which opens rooms for the lobby and delivers its replies to joins and
+//! watchers. Also the map of all lobbies, by tenant and product.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,50 +13,51 @@ use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::lobby_address::LobbyAddress;
-use super::mail::{Asker, FoundRoom, LobbyMail, UnderWay};
-use super::registry::{NewRoom, Registry};
+use super::mail::{JoinTarget, LobbyMail, PendingArrival, Requester};
+use super::registry::{NewRoom, RoomRegistry};
 use super::task::{self, Task};
 
 /// A live lobby.
 struct LobbyHandle {
     id: u64,
     address: LobbyAddress,
-    /// The number of the newest change.
+    /// The number of the newest change that watchers can see.
     changed: watch::Sender<u64>,
 }
 
-/// All lobbies. One is made by whoever needs it first, and goes when it has no room and no watcher.
-pub(super) struct Lobbies {
+/// The map of all lobbies. A lobby is made when it is first needed, and ends when it has no room
+/// and no watcher.
+pub(super) struct LobbyDirectory {
     lobbies: DashMap<ProductKey, LobbyHandle>,
-    registry: Arc<Registry>,
+    registry: Arc<RoomRegistry>,
     next_id: AtomicU64,
 }
 
-impl Lobbies {
-    pub(super) fn new(registry: Arc<Registry>) -> Arc<Self> {
+impl LobbyDirectory {
+    pub(super) fn new(registry: Arc<RoomRegistry>) -> Arc<Self> {
         Arc::new(Self { lobbies: DashMap::new(), registry, next_id: AtomicU64::new(1) })
     }
 
-    /// Where a lobby is reached.
+    /// Returns the address of a lobby. Makes the lobby if it does not exist.
     pub(super) fn address(self: &Arc<Self>, key: &ProductKey) -> LobbyAddress {
         self.lobbies.entry(key.clone()).or_insert_with(|| self.open(key)).address.clone()
     }
 
-    /// Tells a lobby that a room is over, where there is such a lobby.
+    /// Tells a lobby, if it exists, that a room has ended.
     pub(super) async fn room_over(&self, key: &ProductKey, room: RoomId) {
         let lobby = self.lobbies.get(key).map(|lobby| lobby.address.clone());
         if let Some(lobby) = lobby {
-            let _over = lobby.mailbox().send(LobbyMail::Input(LobbyInput::RoomOver(room))).await;
+            let _ended = lobby.mailbox().send(LobbyMail::Input(LobbyInput::RoomOver(room))).await;
         }
     }
 
-    /// Where a lobby is reached, and the number of its newest change. The lobby does not end while this
-    /// receiver exists.
+    /// Returns the address of a lobby, and the number of its newest change. Makes the lobby if it
+    /// does not exist. The lobby does not end while the receiver exists.
     pub(super) fn watch(
         self: &Arc<Self>,
         key: &ProductKey,
     ) -> (LobbyAddress, watch::Receiver<u64>) {
-        // The entry is locked meanwhile, so the lobby does not end between the two.
+        // The entry stays locked until this returns, so the lobby cannot end in between.
         let lobby = self.lobbies.entry(key.clone()).or_insert_with(|| self.open(key));
         (lobby.address.clone(), lobby.changed.subscribe())
     }
@@ -82,16 +83,16 @@ impl Lobbies {
     }
 }
 
-/// What surrounds a lobby.
+/// The shell of one lobby.
 struct LobbyTask {
     id: u64,
     key: ProductKey,
-    lobbies: Arc<Lobbies>,
-    /// The lobby's own, for its rooms.
+    lobbies: Arc<LobbyDirectory>,
+    /// The mailbox of this task, for the lobby's rooms.
     mailbox: mpsc::Sender<LobbyMail>,
     changed: watch::Sender<u64>,
     newest_request: u64,
-    finds: HashMap<RequestId, oneshot::Sender<Result<FoundRoom, Code>>>,
+    finds: HashMap<RequestId, oneshot::Sender<Result<JoinTarget, Code>>>,
     news: HashMap<RequestId, oneshot::Sender<News>>,
 }
 
@@ -104,17 +105,17 @@ impl Task for LobbyTask {
         let request = RequestId(self.newest_request);
         match mail {
             LobbyMail::Input(input) => input,
-            LobbyMail::Find(find, Asker { reply, place }) => {
-                drop(place);
+            LobbyMail::Find(find, Requester { reply, permit }) => {
+                drop(permit);
                 if reply.is_closed() {
-                    // The join was given up: no room is made for nobody.
+                    // The join was abandoned, so no room must be made for it.
                     return LobbyInput::Timeout;
                 }
                 self.finds.insert(request, reply);
                 LobbyInput::Find { request, find }
             }
-            LobbyMail::News(seen, Asker { reply, place }) => {
-                drop(place);
+            LobbyMail::News(seen, Requester { reply, permit }) => {
+                drop(permit);
                 self.news.insert(request, reply);
                 LobbyInput::News { request, seen }
             }
@@ -131,7 +132,7 @@ impl Task for LobbyTask {
             LobbyOutput::Found { request, result } => self.found(request, result),
             LobbyOutput::News { request, news } => {
                 if let Some(reply) = self.news.remove(&request) {
-                    // Whoever does not wait any more does not want to know.
+                    // Fails if the watcher was dropped.
                     let _ = reply.send(news);
                 }
             }
@@ -154,10 +155,10 @@ impl LobbyTask {
         let Some(reply) = self.finds.remove(&request) else { return };
         let found = result.map(|found| {
             let (room, seats) = (found.room, found.seats);
-            let under_way = UnderWay { lobby: self.mailbox.clone(), room, seats };
-            FoundRoom { found, under_way }
+            let arrival = PendingArrival { lobby: self.mailbox.clone(), room, seats };
+            JoinTarget { found, arrival }
         });
-        // A join that was given up drops what it was sent, and its seats are counted no more.
+        // Fails if the join was abandoned. The target is dropped then, which gives its seats back.
         let _ = reply.send(found);
     }
 }

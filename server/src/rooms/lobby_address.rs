@@ -1,4 +1,4 @@
-//! Where a lobby is reached by those who ask it something.
+//! The address of a lobby for joins and watchers.
 
 use std::sync::Arc;
 
@@ -6,46 +6,47 @@ use nucleus_core::limits;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::mail::{Asker, LobbyMail};
+use super::mail::{LobbyMail, Requester};
 
-/// Where joins and watchers ask a lobby. Their questions have half of its mailbox
-/// ([`limits::LOBBY_QUESTIONS`]), so a room that tells it something waits behind no more of them.
+/// The address of a lobby for requests of joins and watchers. These may fill half of the mailbox
+/// ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
 #[derive(Clone)]
 pub(super) struct LobbyAddress {
     mailbox: mpsc::Sender<LobbyMail>,
-    places: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
 }
 
 impl LobbyAddress {
     pub(super) fn new(mailbox: mpsc::Sender<LobbyMail>) -> Self {
-        Self { mailbox, places: Arc::new(Semaphore::new(limits::LOBBY_QUESTIONS)) }
+        Self { mailbox, requests: Arc::new(Semaphore::new(limits::LOBBY_QUESTIONS)) }
     }
 
-    /// For what is no question.
+    /// Returns the mailbox, for messages that are not requests of joins or watchers.
     pub(super) fn mailbox(&self) -> &mpsc::Sender<LobbyMail> {
         &self.mailbox
     }
 
-    /// Asks; the answer does not come where the lobby is over.
-    pub(super) async fn ask<T>(
+    /// Posts a request. The channel that is returned closes without a reply if the lobby has ended.
+    pub(super) async fn request<T>(
         &self,
-        question: impl FnOnce(Asker<T>) -> LobbyMail,
+        make_mail: impl FnOnce(Requester<T>) -> LobbyMail,
     ) -> oneshot::Receiver<T> {
-        let (reply, answer) = oneshot::channel();
-        // Waiting may pause even where there is a place. Whoever gave up in that pause would leave a new
-        // lobby behind that nothing wakes, and that so never ends.
-        let place = match self.places.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => match self.places.clone().acquire_owned().await {
-                Ok(place) => place,
-                Err(_closed) => return answer,
+        let (reply, receiver) = oneshot::channel();
+        // Tries without waiting first: an `await` may pause even when a permit is free. A caller
+        // that is dropped in such a pause would leave a new lobby without any mail, and such a
+        // lobby never ends.
+        let permit = match self.requests.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => match self.requests.clone().acquire_owned().await {
+                Ok(permit) => permit,
+                Err(_closed) => return receiver,
             },
         };
-        let asked = self.mailbox.try_send(question(Asker { reply, place }));
-        if let Err(TrySendError::Full(mail)) = asked {
-            let _over = self.mailbox.send(mail).await;
+        let sent = self.mailbox.try_send(make_mail(Requester { reply, permit }));
+        if let Err(TrySendError::Full(mail)) = sent {
+            let _ended = self.mailbox.send(mail).await;
         }
-        answer
+        receiver
     }
 }
 
@@ -59,23 +60,23 @@ mod tests {
 
     use super::*;
 
-    /// A thousand joins that nobody waits for any more, at a lobby that is busy elsewhere: its rooms can
-    /// tell it how they are all the same.
+    /// Abandoned joins fill their half of the mailbox of a busy lobby. Its rooms can still post to
+    /// it.
     #[tokio::test]
     async fn rooms_have_half_of_the_mailbox() {
         let (mailbox, mut lobby) = mpsc::channel(limits::LOBBY_MAILBOX);
         let address = LobbyAddress::new(mailbox);
         let short = Duration::from_millis(1);
-        for asked in 0..limits::LOBBY_QUESTIONS + 8 {
-            let question = address.ask(|asker| LobbyMail::News(None, asker));
-            let in_time = timeout(short, question).await.is_ok();
-            assert_eq!(in_time, asked < limits::LOBBY_QUESTIONS, "question {asked}");
+        for number in 0..limits::LOBBY_QUESTIONS + 8 {
+            let posting = address.request(|requester| LobbyMail::News(None, requester));
+            let in_time = timeout(short, posting).await.is_ok();
+            assert_eq!(in_time, number < limits::LOBBY_QUESTIONS, "request {number}");
         }
         for taken in limits::LOBBY_QUESTIONS..limits::LOBBY_MAILBOX {
-            let told = LobbyMail::Input(LobbyInput::Seats(RoomId(1), taken));
-            assert!(address.mailbox().try_send(told).is_ok(), "{taken}");
+            let mail = LobbyMail::Input(LobbyInput::Seats(RoomId(1), taken));
+            assert!(address.mailbox().try_send(mail).is_ok(), "{taken}");
         }
-        assert!(lobby.recv().await.is_some(), "a question is taken");
-        assert!(timeout(short, address.places.acquire()).await.is_ok(), "the next may ask");
+        assert!(lobby.recv().await.is_some(), "the lobby takes a request");
+        assert!(timeout(short, address.requests.acquire()).await.is_ok(), "the next is let in");
     }
 }

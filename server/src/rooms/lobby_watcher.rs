@@ -1,4 +1,4 @@
-//! Somebody who watches a lobby: pulls what has changed, at most so often.
+//! The watcher of a lobby, which pulls the changes at a limited rate.
 
 use nucleus_core::ids::RoomPattern;
 use nucleus_core::limits;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, sleep_until};
 use super::lobby_address::LobbyAddress;
 use super::mail::LobbyMail;
 
-/// A watcher of one lobby.
+/// Watches the rooms of one lobby for one session.
 pub struct LobbyWatcher {
     lobby: LobbyAddress,
-    /// Empty while this is being dropped.
+    /// The number of the lobby's newest change. `None` only while the watcher is being dropped.
     changed: Option<watch::Receiver<u64>>,
     view: RoomListView,
-    /// An answer that is on its way.
-    asked: Option<oneshot::Receiver<News>>,
-    /// Not asked before.
-    next: Instant,
+    /// The reply to a request that the lobby has not answered yet.
+    pending_reply: Option<oneshot::Receiver<News>>,
+    /// When the next request may be made.
+    next_request: Instant,
 }
 
 impl LobbyWatcher {
@@ -30,19 +30,27 @@ impl LobbyWatcher {
         admitted: RoomPattern,
     ) -> Self {
         let view = RoomListView::new(query, admitted);
-        Self { lobby, changed: Some(changed), view, asked: None, next: Instant::now() }
+        Self {
+            lobby,
+            changed: Some(changed),
+            view,
+            pending_reply: None,
+            next_request: Instant::now(),
+        }
     }
 
-    /// The whole list at first, then what has changed since. Cancel-safe.
+    /// Waits for the next list: first the whole list, then the changes since the last one.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> RoomList {
         loop {
             let news = self.news().await;
-            // Whether there is anything to tell or not: looking is what costs.
-            self.next = Instant::now() + limits::LOBBY_INTERVAL;
+            // Applies even if the view did not change, because looking through the news is what
+            // costs.
+            self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
             if let Some(update) = news.and_then(|news| self.view.update(news)) {
                 return update;
             }
-            // The lobby lives as long as somebody watches.
+            // The lobby does not end before its watchers, so `changed` does not fail.
             let Some(changed) = &mut self.changed else { return std::future::pending().await };
             if changed.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -51,19 +59,20 @@ impl LobbyWatcher {
     }
 
     async fn news(&mut self) -> Option<News> {
-        let asked = match &mut self.asked {
-            Some(asked) => asked,
+        let reply = match &mut self.pending_reply {
+            Some(reply) => reply,
             None => {
-                sleep_until(self.next).await;
+                sleep_until(self.next_request).await;
                 if let Some(changed) = &mut self.changed {
                     changed.mark_unchanged();
                 }
                 let seen = self.view.seen();
-                self.asked.insert(self.lobby.ask(|asker| LobbyMail::News(seen, asker)).await)
+                let mail = |requester| LobbyMail::News(seen, requester);
+                self.pending_reply.insert(self.lobby.request(mail).await)
             }
         };
-        let news = asked.await.ok();
-        self.asked = None;
+        let news = reply.await.ok();
+        self.pending_reply = None;
         news
     }
 }
@@ -71,9 +80,9 @@ impl LobbyWatcher {
 impl Drop for LobbyWatcher {
     fn drop(&mut self) {
         self.changed = None;
-        // This watcher may have been all that kept the lobby alive, so the lobby must check whether it is
-        // over. With a full mailbox it will anyway.
-        let _busy = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
+        // This may have been the last watcher, so the lobby must check whether it is over. A lobby
+        // with a full mailbox checks anyway.
+        let _full = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
     }
 }
 
@@ -88,7 +97,8 @@ mod tests {
 
     use super::*;
 
-    /// A tenant's other rooms may change a thousand times a second: nobody looks as often as that.
+    /// The other rooms of a tenant may change a thousand times a second. A watcher looks at its own
+    /// rate.
     #[tokio::test]
     async fn it_looks_no_more_often_for_seeing_nothing() {
         let (mailbox, mut lobby) = mpsc::channel(8);
@@ -100,8 +110,8 @@ mod tests {
             RoomPattern::Any,
         );
         let start = Instant::now();
-        // A lobby of one room, hidden at first and then not.
-        let asked = tokio::spawn(async move {
+        // A lobby of one room, which is hidden for the first 600 ms.
+        let lobby_task = tokio::spawn(async move {
             use nucleus_core::lobby::{Lobby, LobbyOutput, RoomSelection};
             use nucleus_core::{Machine, ids::RequestId, room::RoomOptions};
             use nucleus_protocol::time::Time;
@@ -116,7 +126,7 @@ mod tests {
             machine.handle(Time::ZERO, LobbyInput::Find { request: RequestId(0), find });
             machine.handle(Time::ZERO, LobbyInput::RoomOpened(Ok(RoomId(1))));
             let (mut looks, mut peers) = (0, 0);
-            while let Some(LobbyMail::News(seen, asker)) = lobby.recv().await {
+            while let Some(LobbyMail::News(seen, requester)) = lobby.recv().await {
                 looks += 1;
                 peers += 1;
                 let hidden = start.elapsed() < Duration::from_millis(600);
@@ -126,7 +136,7 @@ mod tests {
                 machine.handle(Time::ZERO, LobbyInput::News { request, seen });
                 while let Some(output) = machine.poll() {
                     if let LobbyOutput::News { news, .. } = output {
-                        return_news(asker.reply, news);
+                        return_news(requester.reply, news);
                         break;
                     }
                 }
@@ -147,7 +157,7 @@ mod tests {
         assert_eq!(list.total, 1);
         let elapsed = start.elapsed();
         drop(watcher);
-        let looks = asked.await.unwrap();
+        let looks = lobby_task.await.unwrap();
         let most = elapsed.as_millis() / limits::LOBBY_INTERVAL.as_millis() + 2;
         assert!(u128::from(looks) <= most, "{looks} looks in {elapsed:?}");
     }

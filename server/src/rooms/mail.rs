@@ -1,4 +1,4 @@
-//! What the mailboxes of the tasks take.
+//! The messages that the mailboxes of the tasks take.
 
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, LobbyInput, News};
@@ -10,61 +10,64 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::outgoing::Outgoing;
 use super::social_outgoing::SocialOutgoing;
 
-/// For a room.
+/// A message for a room's task.
 pub(super) enum RoomMail {
-    /// A session wants in. What follows the answer comes by the session's queues.
+    /// A session asks to join. The reply comes by the channel, all later messages by the session's
+    /// queues.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<SessionId, Code>>),
-    /// Let a user in from now on, or no more.
+    /// Invites a user, or takes the invitation back.
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
-    /// An input as it is.
+    /// An input for the machine, unchanged.
     Input(RoomInput),
 }
 
-/// Who waits for an answer of a lobby.
-pub(super) struct Asker<T> {
+/// The return address of a request to a lobby.
+pub(super) struct Requester<T> {
     pub(super) reply: oneshot::Sender<T>,
-    /// Among the questions in the lobby's mailbox; given back when the lobby takes this one.
-    pub(super) place: OwnedSemaphorePermit,
+    /// Counts the request among those in the lobby's mailbox, until the lobby takes the request.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// For a lobby.
+/// A message for a lobby's task.
 pub(super) enum LobbyMail {
-    /// A join looks for a room.
-    Find(Find, Asker<Result<FoundRoom, Code>>),
-    /// A watcher who has seen the changes up to this number wants the news.
-    News(Option<u64>, Asker<News>),
-    /// An input as it is.
+    /// Find a room for a join.
+    Find(Find, Requester<Result<JoinTarget, Code>>),
+    /// Tell a watcher the changes after this number; `None`: the watcher has seen none.
+    News(Option<u64>, Requester<News>),
+    /// An input for the machine, unchanged.
     Input(LobbyInput),
 }
 
-/// A room that a join is on its way to.
-pub(super) struct FoundRoom {
+/// The room that a lobby has found for a join.
+pub(super) struct JoinTarget {
     pub(super) found: Found,
-    pub(super) under_way: UnderWay,
+    pub(super) arrival: PendingArrival,
 }
 
-/// Seats that a join is on its way to. The lobby counts them until this is dropped.
-pub(super) struct UnderWay {
+/// The seats of a join that has not arrived at its room yet. The lobby counts them as taken until
+/// this is dropped.
+pub(super) struct PendingArrival {
     pub(super) lobby: mpsc::Sender<LobbyMail>,
     pub(super) room: RoomId,
     pub(super) seats: usize,
 }
 
-impl Drop for UnderWay {
+impl Drop for PendingArrival {
     fn drop(&mut self) {
         let arrived = LobbyMail::Input(LobbyInput::Arrived(self.room, self.seats));
         if let Err(mpsc::error::TrySendError::Full(arrived)) = self.lobby.try_send(arrived) {
-            // No more than there are unjoined sessions.
+            // There are at most as many of these tasks as unjoined sessions.
             let lobby = self.lobby.clone();
             tokio::spawn(async move { lobby.send(arrived).await });
         }
     }
 }
 
-/// For the users outside rooms.
+/// A message for the task of the users outside rooms.
 pub(super) enum SocialMail {
-    /// A session wants in. What follows the answer comes by its queue.
+    /// A session asks to enter. The reply comes by the channel, all later messages by the session's
+    /// queue.
     Enter(Visitor, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
-    /// An input as it is.
+    /// An input for the machine, unchanged.
     Input(SocialInput),
 }

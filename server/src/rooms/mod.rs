@@ -1,7 +1,9 @@
-//! The tasks of rooms, lobbies and users outside rooms, how they are found, and what a tenant has.
+//! The tasks of rooms, lobbies and users outside rooms, the directories that find them, and the
+//! counts of each tenant.
 //!
-//! Each task drives one machine of [`nucleus_core`] by the same loop (`task`). Requests for a task come
-//! by its mailbox (`mail`); what a machine wants done is carried out in `room`, `lobby` and `social`.
+//! Each task drives one machine of [`nucleus_core`]. All tasks run the same loop (`task`). A task
+//! takes requests from its mailbox (`mail`). The outputs of the machines are carried out in `room`,
+//! `lobby` and `social`.
 
 mod directory;
 mod lobby;
@@ -13,18 +15,18 @@ mod registry;
 mod room;
 mod room_handle;
 mod social;
+mod social_directory;
 mod social_outgoing;
-mod socials;
 mod task;
 mod tenants;
 mod ticket;
 
-pub use directory::Directory;
+pub use directory::RoomDirectory;
 pub use lobby_watcher::LobbyWatcher;
-pub use outgoing::{Outgoing, OutgoingQueues, outgoing};
-pub use registry::{Registry, RoomTemplate};
+pub use outgoing::{Outgoing, OutgoingQueues, QueuedMessage, outgoing};
+pub use registry::{RoomRegistry, RoomTemplate};
 pub use room_handle::RoomHandle;
+pub use social_directory::{SocialDirectory, SocialHandle};
 pub use social_outgoing::{SocialOutgoing, SocialQueue, social_outgoing};
-pub use socials::{SocialHandle, Socials};
 pub use tenants::{SessionCount, Tenants};
 pub use ticket::{Ticket, TicketKey};

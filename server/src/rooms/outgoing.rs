@@ -1,4 +1,4 @@
-//! What a room has for one session: bounded queues and a way to end it.
+//! The bounded queues from a room to one session.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,36 +9,44 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use crate::queue::{Pushed, Receiver, Sender, queue, queue_of_bytes};
+use crate::queue::{PushOutcome, QueueReceiver, QueueSender, queue, queue_of_bytes};
+use crate::shard::QueuedDatagram;
 
-/// The room's end. While the room keeps it, the peer counts as a joined session.
+/// The room's end of the queues. The session counts as a joined session until this is dropped.
 pub struct Outgoing {
     _permit: Arc<dyn Any + Send + Sync>,
-    control: Sender<Bytes>,
-    lanes: [Sender<(Time, Bytes)>; 2],
-    state: Sender<Bytes>,
-    datagrams: Sender<(Instant, Bytes)>,
+    control: QueueSender<Bytes>,
+    lanes: [QueueSender<QueuedMessage>; 2],
+    state: QueueSender<Bytes>,
+    datagrams: QueueSender<QueuedDatagram>,
     end: watch::Sender<Option<Code>>,
     clock: Clock,
 }
 
-/// The session's end.
+/// The session's end of the queues.
 pub struct OutgoingQueues {
     /// Messages for the control stream.
-    pub control: Receiver<Bytes>,
-    /// Messages for the streams of the lanes, and when they were queued.
-    pub lanes: [Receiver<(Time, Bytes)>; 2],
-    /// Snapshots and updates of the shared state for their stream.
-    pub state: Receiver<Bytes>,
-    /// Realtime datagrams of a client on the fallback, and since when they wait.
-    pub datagrams: Receiver<(Instant, Bytes)>,
-    /// Set when the session is to end.
+    pub control: QueueReceiver<Bytes>,
+    /// Messages for the streams of the lanes, by [`Lane::index`].
+    pub lanes: [QueueReceiver<QueuedMessage>; 2],
+    /// Messages for the state stream: snapshots and updates.
+    pub state: QueueReceiver<Bytes>,
+    /// Realtime datagrams for a client on the fallback.
+    pub datagrams: QueueReceiver<QueuedDatagram>,
+    /// The code to end the session with, once it is set.
     pub end: watch::Receiver<Option<Code>>,
 }
 
-/// Both ends.
+/// A message that waits for the stream of a lane.
+pub struct QueuedMessage {
+    /// When the message was queued, in the server's time.
+    pub queued: Time,
+    /// The encoded message.
+    pub bytes: Bytes,
+}
+
+/// Makes both ends of a session's queues. `permit` is dropped with the room's end.
 pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue_of_bytes(limits::EVENT_QUEUE, limits::EVENT_BACKLOG_BYTES);
@@ -61,27 +69,27 @@ pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, 
 
 impl Outgoing {
     /// Queues a message for the control stream.
-    pub fn control(&self, message: Bytes) -> Pushed {
+    pub fn control(&self, message: Bytes) -> PushOutcome {
         self.control.push(message)
     }
 
     /// Queues a message for the stream of a lane.
-    pub fn event(&self, lane: Lane, message: Bytes) -> Pushed {
-        let now = Time::from_micros(self.clock.now());
-        self.lanes[lane.index()].push_bytes(message.len(), (now, message))
+    pub fn event(&self, lane: Lane, message: Bytes) -> PushOutcome {
+        let (len, queued) = (message.len(), Time::from_micros(self.clock.now()));
+        self.lanes[lane.index()].push_bytes(len, QueuedMessage { queued, bytes: message })
     }
 
     /// Queues a message for the state stream.
-    pub fn state(&self, message: Bytes) -> Pushed {
+    pub fn state(&self, message: Bytes) -> PushOutcome {
         self.state.push_bytes(message.len(), message)
     }
 
-    /// Where the shard puts datagrams while the client is on the fallback.
-    pub fn datagrams(&self) -> Sender<(Instant, Bytes)> {
+    /// Returns the queue for the shard's datagrams to a client on the fallback.
+    pub fn datagrams(&self) -> QueueSender<QueuedDatagram> {
         self.datagrams.clone()
     }
 
-    /// Ends the session and says why.
+    /// Ends the session with a code.
     pub fn disconnect(self, code: Code) {
         self.end.send_replace(Some(code));
     }
@@ -98,20 +106,24 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (outgoing, mut queues) = outgoing(Clock::new(), Arc::new(permit));
         let state = |len| outgoing.state(vec![0; len].into());
-        assert_eq!(state(MAX_STATE), Pushed::Queued);
-        assert_eq!(state(limits::STATE_FEED_BYTES), Pushed::Queued);
-        assert_eq!(state(MAX_STATE), Pushed::Behind);
+        assert_eq!(state(MAX_STATE), PushOutcome::Queued);
+        assert_eq!(state(limits::STATE_FEED_BYTES), PushOutcome::Queued);
+        assert_eq!(state(MAX_STATE), PushOutcome::Full);
         // Each lane has a limit of its own.
         let event = |lane, len| outgoing.event(lane, vec![0; len].into());
-        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), Pushed::Queued);
-        assert_eq!(event(Lane::Events, 1), Pushed::Behind);
-        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), Pushed::Queued);
-        assert_eq!(event(Lane::Bulk, 1), Pushed::Behind);
+        assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), PushOutcome::Queued);
+        assert_eq!(event(Lane::Events, 1), PushOutcome::Full);
+        assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), PushOutcome::Queued);
+        assert_eq!(event(Lane::Bulk, 1), PushOutcome::Full);
         let snapshot = queues.state.pop().await.unwrap();
-        assert_eq!(state(MAX_STATE), Pushed::Behind, "on its way, and not there yet");
+        assert_eq!(
+            state(MAX_STATE),
+            PushOutcome::Full,
+            "taken from the queue, but not written yet"
+        );
         queues.state.written(snapshot.len());
-        assert_eq!(state(MAX_STATE), Pushed::Queued);
+        assert_eq!(state(MAX_STATE), PushOutcome::Queued);
         drop(queues);
-        assert_eq!(state(1), Pushed::Gone);
+        assert_eq!(state(1), PushOutcome::Closed);
     }
 }

@@ -1,4 +1,4 @@
-//! The rooms that are alive, by name, and how one is opened.
+//! The registry of live rooms, by name. Opens rooms and removes the ended ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{Requests, RoomTask};
+use super::room::{PendingReplies, RoomTask};
 use super::room_handle::RoomHandle;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
-use crate::shard::{Posted, ShardHandle, ShardMail};
+use crate::shard::{PostOutcome, ShardHandle, ShardMail};
 
-/// What all rooms have in common.
+/// The settings that all rooms share.
 pub struct RoomTemplate {
-    /// The server's bounds.
+    /// The server's limits.
     pub limits: Limits,
-    /// What becomes of a user's second device.
+    /// What happens when a user joins a room with a second device.
     pub second_device: SecondDevice,
-    /// Tells this run of the server from others. The instance ids of rooms count on from it.
+    /// The server instance id. The room instance ids count up from it.
     pub server_instance: u32,
-    /// Seals what brings a participant back.
+    /// Seals resume tickets.
     pub tickets: Arc<TicketKey>,
 }
 
@@ -39,29 +39,29 @@ pub struct RoomTemplate {
 pub(super) struct NewRoom {
     pub(super) key: RoomKey,
     pub(super) capacity: u16,
-    /// The user who makes it, if it is one.
+    /// The user who makes the room; `None` if the server makes it.
     pub(super) maker: Option<String>,
     pub(super) options: RoomOptions,
-    /// The lobby that knows it.
+    /// The mailbox of the lobby that lists the room.
     pub(super) lobby: mpsc::Sender<LobbyMail>,
 }
 
-/// The rooms that are alive.
-pub struct Registry {
+/// The live rooms.
+pub struct RoomRegistry {
     rooms: DashMap<RoomKey, RoomHandle>,
     shards: Vec<Arc<ShardHandle>>,
     pub(super) clock: Clock,
     pub(super) template: RoomTemplate,
     pub(super) tenants: Arc<Tenants>,
-    /// Where rooms, lobbies and users outside rooms run.
+    /// The runtime of the tasks of rooms, lobbies and users outside rooms.
     pub(super) runtime: Handle,
     next_id: AtomicU64,
     next_instance: AtomicU32,
     closing: AtomicBool,
 }
 
-impl Registry {
-    /// No rooms; they will run in the runtime that this is called in.
+impl RoomRegistry {
+    /// Makes an empty registry. Must be called in a tokio runtime, which then runs the tasks.
     pub fn new(
         shards: Vec<Arc<ShardHandle>>,
         clock: Clock,
@@ -81,21 +81,22 @@ impl Registry {
         })
     }
 
-    /// Rooms alive.
+    /// Returns the number of live rooms.
     pub fn count(&self) -> usize {
         self.rooms.len()
     }
 
-    /// The room of that name.
+    /// Returns the room of this name.
     pub(super) fn room(&self, key: &RoomKey) -> Option<RoomHandle> {
         self.rooms.get(key).map(|room| room.clone())
     }
 
-    /// Opens a room where none is, or one that is over.
+    /// Opens a room. The lobby has checked that no live room has this name. Replaces a room that
+    /// has ended.
     ///
     /// # Errors
     ///
-    /// The code of a limit.
+    /// [`Code::ShuttingDown`], or the code of a limit.
     pub(super) fn open(self: &Arc<Self>, new: NewRoom) -> Result<RoomId, Code> {
         if self.closing.load(Ordering::SeqCst) {
             return Err(Code::ShuttingDown);
@@ -120,10 +121,10 @@ impl Registry {
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let shard = self.emptiest_shard();
         let room = RoomHandle::new(id, mailbox, shard.clone(), counted, self.clock, &limits);
-        if let Some(over) = self.rooms.insert(key.clone(), room.clone()) {
-            self.tenants.close_room(&key.owner.tenant, &over.counted);
+        if let Some(ended) = self.rooms.insert(key.clone(), room.clone()) {
+            self.tenants.close_room(&key.owner.tenant, &ended.counted);
         }
-        // At once: the next room looks for the emptiest shard.
+        // Counted here and not in the task, because the next room looks for the emptiest shard.
         shard.rooms.fetch_add(1, Ordering::Relaxed);
         let task = RoomTask {
             id,
@@ -132,7 +133,7 @@ impl Registry {
             tickets: self.template.tickets.clone(),
             shard,
             lobby,
-            requests: Requests::default(),
+            requests: PendingReplies::default(),
             sessions: HashMap::new(),
         };
         self.runtime.spawn(self.clone().run(room, config, task, receiver));
@@ -151,24 +152,24 @@ impl Registry {
         shard.post(ShardMail::RoomOpened(id, link_events(mailbox))).await;
         let machine = Room::new(Time::from_micros(self.clock.now()), config);
         task::run(machine, task, self.clock, receiver).await;
-        // The lobby first: as long as the room stands in the registry, a join sees that it is over.
-        let _gone = lobby.send(LobbyMail::Input(LobbyInput::RoomOver(id))).await;
+        // The lobby first: while the room is in the registry, a join can see that it has ended.
+        let _ended = lobby.send(LobbyMail::Input(LobbyInput::RoomOver(id))).await;
         self.forget(&key, id);
         shard.post(ShardMail::RoomClosed(id)).await;
         shard.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The instance is over, or about to be.
+    /// Removes a room instance that has ended or is about to.
     pub(super) fn forget(&self, key: &RoomKey, id: RoomId) {
         if let Some((_, room)) = self.rooms.remove_if(key, |_, room| room.id == id) {
             self.tenants.close_room(&key.owner.tenant, &room.counted);
         }
     }
 
-    /// Ends every room and opens no more; returns when all are gone.
+    /// Ends all rooms with `code` and opens no more. Returns when all rooms have ended.
     pub async fn shut_down(&self, code: Code) {
         self.closing.store(true, Ordering::SeqCst);
-        // Again and again: a join that was under way may have opened one more.
+        // Repeats, because a join that was in progress may have opened another room.
         while !self.rooms.is_empty() {
             let rooms: Vec<RoomHandle> = self.rooms.iter().map(|r| r.value().clone()).collect();
             for room in rooms {
@@ -182,17 +183,17 @@ impl Registry {
         let load = |s: &&Arc<ShardHandle>| {
             (s.published.links.load(Ordering::Relaxed), s.rooms.load(Ordering::Relaxed))
         };
-        // There is at least one shard: the configuration says so.
+        // The configuration ensures that there is at least one shard.
         self.shards.iter().min_by_key(load).unwrap_or(&self.shards[0]).clone()
     }
 }
 
-/// How a shard tells a room of its links.
-fn link_events(mailbox: mpsc::Sender<RoomMail>) -> crate::shard::LinkEvents {
+/// Makes the function by which a shard posts link events to a room.
+fn link_events(mailbox: mpsc::Sender<RoomMail>) -> crate::shard::PostLinkEvent {
     Box::new(move |session, event| {
         match mailbox.try_send(RoomMail::Input(RoomInput::Link(session, event))) {
-            Err(mpsc::error::TrySendError::Full(_)) => Posted::Full,
-            _ => Posted::Done,
+            Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,
+            _ => PostOutcome::Accepted,
         }
     })
 }

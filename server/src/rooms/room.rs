@@ -1,4 +1,4 @@
-//! The task of one room: carries out what the room wants done, to sessions, shard and lobby.
+//! The task of one room: carries out the room's outputs to sessions, shard and lobby.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,31 +14,32 @@ use super::mail::{LobbyMail, RoomMail};
 use super::outgoing::Outgoing;
 use super::task::Task;
 use super::ticket::{Ticket, TicketKey};
-use crate::queue::Pushed;
+use crate::queue::PushOutcome;
 use crate::shard::{ShardHandle, ShardMail};
 
-/// What surrounds a room.
+/// The shell of one room.
 pub(super) struct RoomTask {
     pub(super) id: RoomId,
     pub(super) key: RoomKey,
-    /// Tells this run of the server from others.
+    /// The server instance id.
     pub(super) server_instance: u32,
     pub(super) tickets: Arc<TicketKey>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
-    pub(super) requests: Requests,
+    pub(super) requests: PendingReplies,
     /// The newest session of each peer.
-    pub(super) sessions: HashMap<PeerId, Attached>,
+    pub(super) sessions: HashMap<PeerId, AttachedSession>,
 }
 
-/// Requests that the room has not answered yet.
+/// The reply channels of requests that the room has not answered yet.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(super) struct PendingReplies {
     newest: u64,
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
 }
 
+/// A join that the room has not answered yet.
 struct PendingJoin {
     user: String,
     resumes: bool,
@@ -46,15 +47,15 @@ struct PendingJoin {
     reply: oneshot::Sender<Result<SessionId, Code>>,
 }
 
-/// A session with its queues.
-pub(super) struct Attached {
+/// A joined session and the room's end of its queues.
+pub(super) struct AttachedSession {
     session: u32,
     user: String,
     outgoing: Outgoing,
 }
 
-impl Requests {
-    fn id(&mut self) -> RequestId {
+impl PendingReplies {
+    fn next_id(&mut self) -> RequestId {
         self.newest += 1;
         RequestId(self.newest)
     }
@@ -68,14 +69,14 @@ impl Task for RoomTask {
         match mail {
             RoomMail::Input(input) => input,
             RoomMail::Join(join, outgoing, reply) => {
-                let request = self.requests.id();
+                let request = self.requests.next_id();
                 let (user, resumes) = (join.user.clone(), join.resume.is_some());
                 let pending = PendingJoin { user, resumes, outgoing, reply };
                 self.requests.joins.insert(request, pending);
                 RoomInput::Join { request, join }
             }
             RoomMail::Invite { user, invited, reply } => {
-                let request = self.requests.id();
+                let request = self.requests.next_id();
                 self.requests.invited.insert(request, reply);
                 RoomInput::Invite { request, user, invited }
             }
@@ -91,7 +92,7 @@ impl Task for RoomTask {
             RoomOutput::JoinReply { request, result } => return self.join_reply(request, result),
             RoomOutput::InvitationReply { request, result } => {
                 if let Some(reply) = self.requests.invited.remove(&request) {
-                    // Whoever does not wait any more does not want to know.
+                    // Fails if the inviting task has given up.
                     let _ = reply.send(result);
                 }
             }
@@ -132,9 +133,9 @@ impl Task for RoomTask {
 }
 
 impl RoomTask {
-    /// A lobby that is gone needs no news.
+    /// Posts an input to the lobby. A lobby that has ended needs none.
     async fn tell_lobby(&self, input: LobbyInput) {
-        let _gone = self.lobby.send(LobbyMail::Input(input)).await;
+        let _ended = self.lobby.send(LobbyMail::Input(input)).await;
     }
 
     fn join_reply(
@@ -146,23 +147,23 @@ impl RoomTask {
             self.requests.joins.remove(&request)?;
         match result {
             Ok(SessionId { peer, session }) => {
-                let attached = Attached { session, user, outgoing };
-                if let Some(before) = self.sessions.insert(peer, attached) {
-                    before.outgoing.disconnect(Code::Replaced);
+                let attached = AttachedSession { session, user, outgoing };
+                if let Some(replaced) = self.sessions.insert(peer, attached) {
+                    replaced.outgoing.disconnect(Code::Replaced);
                 }
             }
-            // Before the answer: whoever is refused has given its place back by then.
+            // Dropped before the reply: a refused client must not count as a session any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(session)) = reply.send(result) else { return None };
-        // The session gave up while it waited. Who was here before may try again.
+        // The client gave up while it waited. A participant that resumed may try again.
         Some(match resumes {
             true => self.lost(session),
             false => RoomInput::Leave(session, Code::JoinTimeout),
         })
     }
 
-    fn attached(&self, session: SessionId) -> Option<&Attached> {
+    fn attached(&self, session: SessionId) -> Option<&AttachedSession> {
         self.sessions.get(&session.peer).filter(|s| s.session == session.session)
     }
 
@@ -192,26 +193,29 @@ impl RoomTask {
         self.push(session, |out| out.control(message))
     }
 
-    /// A recipient that cannot keep up is cut: reliable means reliable. It keeps its place, and has
-    /// what it missed when it comes back. One whose session has ended says so itself, but for a join
-    /// that was given up in the moment of its success.
+    /// Queues a message for a session. Ends the session of a recipient that cannot keep up, because
+    /// no reliable message may be skipped. Its participant stays in the room, and gets the missed
+    /// messages when it resumes.
+    ///
+    /// A session that has ended reports this by its own mail, except for a join that was given up
+    /// at the moment of its success. So a closed queue counts as a lost session, too.
     fn push(
         &mut self,
         session: SessionId,
-        push: impl FnOnce(&Outgoing) -> Pushed,
+        push: impl FnOnce(&Outgoing) -> PushOutcome,
     ) -> Option<RoomInput> {
         match push(&self.attached(session)?.outgoing) {
-            Pushed::Queued => None,
-            Pushed::Behind => {
+            PushOutcome::Queued => None,
+            PushOutcome::Full => {
                 self.disconnect(session, Code::SlowConsumer);
                 Some(RoomInput::SessionLost(session))
             }
-            Pushed::Gone => Some(self.lost(session)),
+            PushOutcome::Closed => Some(self.lost(session)),
         }
     }
 
-    /// The session is gone, and with it its place among the server's sessions: the peer may need
-    /// that to come back.
+    /// Removes a lost session. This gives its seat among the server's sessions back, which the peer
+    /// may need to resume.
     fn lost(&mut self, session: SessionId) -> RoomInput {
         if self.attached(session).is_some() {
             self.sessions.remove(&session.peer);
@@ -219,7 +223,8 @@ impl RoomTask {
         RoomInput::SessionLost(session)
     }
 
-    /// Every act that is done is told to the log; one that is refused could fill it.
+    /// Logs an act of moderation. A refused act is logged at debug level only, because refusals
+    /// could fill the log.
     fn log(&self, moderated: &Moderated) {
         let (tenant, room) = (&self.key.owner.tenant, &self.key.name);
         let Moderated { by, act, peer, user, seconds, result } = moderated;

@@ -1,4 +1,4 @@
-//! A live room as others see it.
+//! The handle of a live room, and the room's limit for reliable messages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::outgoing::Outgoing;
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
 
-/// A live room instance.
+/// A handle of a live room instance.
 #[derive(Clone)]
 pub struct RoomHandle {
     pub(super) id: RoomId,
@@ -48,21 +48,22 @@ impl RoomHandle {
         join: Box<JoinRequest>,
         outgoing: Outgoing,
     ) -> Result<SessionId, Code> {
-        let (reply, answer) = oneshot::channel();
-        // Posted or not: a room that is over drops the reply.
-        let _over = self.mailbox.send(RoomMail::Join(join, outgoing, reply)).await;
-        answer.await.unwrap_or(Err(Code::ShuttingDown))
+        let (reply, receiver) = oneshot::channel();
+        // A room that has ended drops the mail and with it the reply channel.
+        let _ended = self.mailbox.send(RoomMail::Join(join, outgoing, reply)).await;
+        receiver.await.unwrap_or(Err(Code::ShuttingDown))
     }
 
     pub(super) async fn invite(&self, user: &str, invited: bool) -> Result<(), Code> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let mail = RoomMail::Invite { user: user.to_owned(), invited, reply };
-        let _over = self.mailbox.send(mail).await;
-        answer.await.unwrap_or(Err(Code::NoSuchRoom))
+        let _ended = self.mailbox.send(mail).await;
+        receiver.await.unwrap_or(Err(Code::NoSuchRoom))
     }
 
-    /// Waits until the room takes a reliable message of `len` bytes. Whether it had to.
-    pub async fn has_room_for(&self, len: usize) -> bool {
+    /// Waits until the room's rate allows a reliable message of `len` bytes, and takes the message
+    /// from the rate. Returns whether it had to wait.
+    pub async fn admit_message(&self, len: usize) -> bool {
         let mut waited = false;
         while let Err(wait) = self.rate.take(Time::from_micros(self.clock.now()), len) {
             waited = true;
@@ -71,30 +72,34 @@ impl RoomHandle {
         waited
     }
 
-    /// Posts to the room; waits while its mailbox is full. False when the instance is over.
+    /// Posts an input to the room; waits while the mailbox is full. Returns false if the room has
+    /// ended.
     pub async fn post(&self, input: RoomInput) -> bool {
         self.mailbox.send(RoomMail::Input(input)).await.is_ok()
     }
 
-    /// Waits until the instance is over.
+    /// Waits until the room instance has ended.
     pub(super) async fn closed(&self) {
         self.mailbox.closed().await;
     }
 
-    /// Tells the shard that the session has heard its peer; may be lost.
-    pub fn alive(&self, session: SessionId) {
+    /// Tells the shard that the session has received a message of its peer. The notice may be lost.
+    pub fn active(&self, session: SessionId) {
         self.datagram(session, Bytes::new());
     }
 
-    /// Hands a realtime datagram of the session to the room's shard, or drops it.
+    /// Hands a realtime datagram of the session to the room's shard. Drops it if the shard is too
+    /// far behind.
     pub fn datagram(&self, session: SessionId, bytes: Bytes) {
         self.shard.datagram(SessionDatagram { room: self.id, session, bytes });
     }
 }
 
-/// How fast a room takes reliable messages, of all its peers together: what each of them sends goes to all
-/// others, and a crowd of senders within their own rates would cut off whoever has a slow network. The
-/// sessions of the room wait in front of it.
+/// Limits the rate of reliable messages of all peers of a room together; the sessions wait for it.
+///
+/// Each message goes to all other peers. Without this limit, many senders within their own rates
+/// would exceed what a peer with a slow network can receive, and the server would end that peer's
+/// session.
 struct RoomRate(Mutex<MessageRate>);
 
 impl RoomRate {
@@ -107,13 +112,13 @@ impl RoomRate {
         Self(Mutex::new(MessageRate::new(now, events, bytes)))
     }
 
-    /// Takes a message of `len` bytes, of at most [`MAX_EVENT_MESSAGE`].
+    /// Takes a message of `len` bytes, at most [`MAX_EVENT_MESSAGE`], from the rate.
     ///
     /// # Errors
     ///
-    /// How long to wait before it is tried again.
+    /// The rate does not allow the message yet: the time to wait before the next try.
     fn take(&self, now: Time, len: usize) -> Result<(), Duration> {
-        // Nobody panics while holding it, and a bucket is whole at every step.
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
         let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = rate.wait_for(now, len as u64);
         if !wait.is_zero() {

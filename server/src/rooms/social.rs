@@ -1,4 +1,5 @@
-//! The task of the users outside rooms: carries out what their machine wants done, to sessions and rooms.
+//! The task of the users outside rooms of one tenant's product: carries out the outputs of their
+//! machine.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,24 +11,24 @@ use nucleus_core::social::{Social, SocialInput, SocialOutput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::Directory;
+use super::directory::RoomDirectory;
 use super::mail::SocialMail;
 use super::social_outgoing::SocialOutgoing;
 use super::task::Task;
-use crate::queue::Pushed;
+use crate::queue::PushOutcome;
 
-/// What surrounds the users outside rooms.
+/// The shell of the users outside rooms.
 pub(super) struct SocialTask {
     pub(super) key: ProductKey,
-    pub(super) rooms: Arc<Directory>,
-    /// Its own, for rooms to say that they are over.
+    pub(super) rooms: Arc<RoomDirectory>,
+    /// The mailbox of this task, by which it learns that the room of a call has ended.
     pub(super) mailbox: mpsc::Sender<SocialMail>,
     pub(super) sessions: HashMap<DeviceId, SocialOutgoing>,
     pub(super) newest_request: u64,
     pub(super) enters: HashMap<RequestId, PendingEnter>,
 }
 
-/// A session that wants in.
+/// A session whose request to enter has no reply yet.
 pub(super) struct PendingEnter {
     outgoing: SocialOutgoing,
     reply: oneshot::Sender<Result<DeviceId, Code>>,
@@ -56,10 +57,11 @@ impl Task for SocialTask {
             }
             SocialOutput::Send(device, message) => {
                 match self.sessions.get(&device).map(|out| out.push(message))? {
-                    Pushed::Queued => {}
-                    Pushed::Behind => return Some(self.cut(device)),
-                    // A session reports its own end, but one that gave up just as it entered cannot.
-                    Pushed::Gone => return Some(self.lost(device)),
+                    PushOutcome::Queued => {}
+                    PushOutcome::Full => return Some(self.end_slow(device)),
+                    // A session reports its own end, except one that gave up at the moment it
+                    // entered.
+                    PushOutcome::Closed => return Some(self.lost(device)),
                 }
             }
             SocialOutput::Disconnect(device, code) => {
@@ -71,9 +73,9 @@ impl Task for SocialTask {
                 let result = self.open_room(call, room, users).await;
                 return Some(SocialInput::RoomOpened { call, result });
             }
-            // A room that is over says so itself, and so ends the call.
+            // Fails if the room has ended: its end ends the call anyway.
             SocialOutput::Invite { room, user, invited } => {
-                let _over = self.rooms.invite(&self.key.room(room), &user, invited).await;
+                let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
             SocialOutput::Audit { call, users, ended } => {
                 let tenant = &self.key.tenant;
@@ -98,11 +100,12 @@ impl SocialTask {
         let PendingEnter { outgoing, reply } = self.enters.remove(&request)?;
         match result {
             Ok(device) => drop(self.sessions.insert(device, outgoing)),
-            // Before the answer: whoever is refused has given its place back by then.
+            // Dropped before the reply: a refused client must not count as a session any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(device)) = reply.send(result) else { return None };
-        // The session gave up while it waited. Its user has not: it may be in a call, and tries again.
+        // The session gave up while it waited. Counts it as lost, not as left: its user may be in a
+        // call.
         Some(self.lost(device))
     }
 
@@ -118,21 +121,22 @@ impl SocialTask {
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move {
             room.closed().await;
-            // Nobody is left where it is gone.
-            let _gone = mailbox.send(SocialMail::Input(SocialInput::RoomOver(call))).await;
+            // Fails if the task has ended, which has no calls then.
+            let _ended = mailbox.send(SocialMail::Input(SocialInput::RoomOver(call))).await;
         });
         Ok(())
     }
 
-    /// A session that cannot keep up is cut: what it is told is reliable. It comes again and is told
-    /// everything anew.
-    fn cut(&mut self, device: DeviceId) -> SocialInput {
+    /// Ends a session that cannot keep up, because no message may be skipped. The client enters
+    /// again and receives the whole state.
+    fn end_slow(&mut self, device: DeviceId) -> SocialInput {
         if let Some(outgoing) = self.sessions.remove(&device) {
             outgoing.disconnect(Code::SlowConsumer);
         }
         SocialInput::Lost(device)
     }
 
+    /// Removes a session that has ended, and gives its seat among the server's sessions back.
     fn lost(&mut self, device: DeviceId) -> SocialInput {
         self.sessions.remove(&device);
         SocialInput::Lost(device)

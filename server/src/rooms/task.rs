@@ -1,57 +1,58 @@
-//! A task that drives a machine: takes mail for it, and has its outputs carried out.
+//! The loop of a task that drives a machine: takes mail from a mailbox and carries out the outputs.
 
 use nucleus_core::{Machine, Shell, drive, limits};
 use nucleus_net::Clock;
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 
-/// What surrounds a machine in a task of its own.
+/// The shell of a machine that runs in a task.
 pub(super) trait Task {
-    /// What is driven.
+    /// The machine.
     type Machine: Machine;
-    /// What its mailbox takes: inputs, some with what only the shell needs.
+    /// A message of the mailbox: an input, and what only the shell needs, such as a reply channel.
     type Mail;
 
-    /// Makes an input of a mail, and keeps what the outputs will need.
+    /// Makes an input of a message, and keeps what the outputs will need.
     fn accept(&mut self, mail: Self::Mail) -> <Self::Machine as Machine>::Input;
 
-    /// See [`Shell::carry_out`].
+    /// Carries out an output, as [`Shell::carry_out`] does.
     async fn carry_out(
         &mut self,
         output: <Self::Machine as Machine>::Output,
     ) -> Option<<Self::Machine as Machine>::Input>;
 
-    /// See [`Shell::may_end`]. Called only while the mailbox is empty.
+    /// Whether the task may end, as [`Shell::may_end`]. Called only while the mailbox is empty.
     fn may_end(&mut self) -> bool {
         true
     }
 }
 
-/// Runs a machine until it is over and has taken all its mail. Mail that comes in the very moment of the
-/// end is dropped, and whoever waits for its answer tries a new task.
+/// Runs a machine until it is over and its mailbox is empty. Mail that arrives at the moment of the
+/// end is dropped; its sender, if it waits for a reply, tries a new task.
 pub(super) async fn run<T: Task>(
     mut machine: T::Machine,
     task: T,
     clock: Clock,
     mailbox: mpsc::Receiver<T::Mail>,
 ) {
-    let mut shell = Mailboxed { task, clock, mailbox, mails: Vec::new() };
+    let mut shell = MailboxShell { task, clock, mailbox, mails: Vec::new() };
     drive(&mut machine, &mut shell).await;
-    // A sender may have reserved its place already. Dropped as it is, the mailbox would keep what that
-    // sender posts for as long as any sender lives, and the one that waits for an answer would wait for
-    // ever.
+    // A sender may have reserved a slot already. If the mailbox were dropped without this, it would
+    // keep that sender's mail as long as any sender exists, and the sender would wait for its reply
+    // for ever.
     shell.mailbox.close();
     while shell.mailbox.recv().await.is_some() {}
 }
 
-struct Mailboxed<T: Task> {
+/// A task's shell with its clock and mailbox.
+struct MailboxShell<T: Task> {
     task: T,
     clock: Clock,
     mailbox: mpsc::Receiver<T::Mail>,
     mails: Vec<T::Mail>,
 }
 
-impl<T: Task> Shell<T::Machine> for Mailboxed<T> {
+impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
     fn now(&self) -> Time {
         Time::from_micros(self.clock.now())
     }
@@ -82,8 +83,8 @@ impl<T: Task> Shell<T::Machine> for Mailboxed<T> {
     }
 
     fn may_end(&mut self) -> bool {
-        // Whoever has asked already is answered: else a thousand joins that find no room would meet one
-        // ended lobby after the other.
+        // Requests that are in the mailbox are still answered. Otherwise each of a thousand joins
+        // that find no room could meet another lobby that has just ended.
         self.mailbox.is_empty() && self.task.may_end()
     }
 }
@@ -96,10 +97,10 @@ mod tests {
 
     use super::*;
 
-    /// Ends with its first input but time.
-    struct Once(bool);
+    /// Is over after its first input other than the time-out.
+    struct OneShot(bool);
 
-    impl Machine for Once {
+    impl Machine for OneShot {
         type Input = bool;
         type Output = ();
         const TIMEOUT: bool = false;
@@ -121,10 +122,10 @@ mod tests {
         }
     }
 
-    struct OnceTask;
+    struct OneShotTask;
 
-    impl Task for OnceTask {
-        type Machine = Once;
+    impl Task for OneShotTask {
+        type Machine = OneShot;
         type Mail = oneshot::Sender<()>;
 
         fn accept(&mut self, reply: oneshot::Sender<()>) -> bool {
@@ -139,16 +140,16 @@ mod tests {
     #[tokio::test]
     async fn who_is_about_to_post_when_the_machine_ends_is_answered() {
         let (mailbox, receiver) = mpsc::channel(4);
-        let running = tokio::spawn(run(Once(false), OnceTask, Clock::new(), receiver));
-        let about_to = mailbox.reserve().await.unwrap();
+        let running = tokio::spawn(run(OneShot(false), OneShotTask, Clock::new(), receiver));
+        let reserved = mailbox.reserve().await.unwrap();
         let (first, answered) = oneshot::channel();
         assert!(mailbox.send(first).await.is_ok());
         assert!(answered.await.is_ok());
         mailbox.closed().await;
         let (late, answer) = oneshot::channel();
-        about_to.send(late);
+        reserved.send(late);
         let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
-        assert!(answer.expect("it waits for ever").is_err(), "the machine is over");
+        assert!(answer.expect("the sender waits for ever").is_err(), "the machine is over");
         running.await.unwrap();
     }
 }

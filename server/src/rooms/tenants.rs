@@ -1,5 +1,5 @@
-//! What each tenant has: rooms and sessions. Touched when somebody joins or leaves and when a room
-//! begins or ends, never for a packet.
+//! Counts the rooms and sessions of each tenant and user, and enforces their limits. The counts
+//! change when a session joins or ends and when a room opens or ends, never for a packet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,52 +8,54 @@ use dashmap::DashMap;
 use nucleus_core::limits::Limits;
 use nucleus_protocol::session::Code;
 
-/// What all tenants have.
+/// The counts of all tenants.
 pub struct Tenants {
-    tenants: DashMap<String, Tenant>,
+    tenants: DashMap<String, TenantCounts>,
     limits: Limits,
 }
 
-/// What a room counts for.
+/// How a room is counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CountedRoom {
-    /// It does not end because it is empty.
+    /// Whether the room stays when it is empty.
     pub(super) kept: bool,
-    /// The user who made it, if it was one.
+    /// The user who made the room; `None` if the server made it.
     pub(super) maker: Option<Arc<str>>,
 }
 
-/// What one tenant has; gone when that is nothing.
+/// The counts of one tenant. Removed when the tenant has neither rooms nor sessions.
 #[derive(Default)]
-struct Tenant {
+struct TenantCounts {
     rooms: u32,
     kept_rooms: u32,
-    /// Rooms by who made them.
+    /// Number of rooms by the user who made them.
     makers: HashMap<Arc<str>, u32>,
     sessions: u32,
+    /// Number of sessions by user.
     users: HashMap<String, u32>,
 }
 
 impl Tenants {
-    /// Nobody has anything yet.
+    /// Makes empty counts with these limits.
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { tenants: DashMap::new(), limits })
     }
 
-    fn with<R>(&self, tenant: &str, act: impl FnOnce(&mut Tenant) -> R) -> R {
+    fn with<R>(&self, tenant: &str, act: impl FnOnce(&mut TenantCounts) -> R) -> R {
         let result = act(&mut self.tenants.entry(tenant.to_owned()).or_default());
         self.tenants.remove_if(tenant, |_, tenant| tenant.rooms == 0 && tenant.sessions == 0);
         result
     }
 
-    /// Counts one room more.
+    /// Counts a new room.
     ///
     /// # Errors
     ///
-    /// [`Code::TenantRooms`] or [`Code::UserSessions`].
+    /// [`Code::TenantRooms`] if the tenant has all its rooms or kept rooms; [`Code::UserSessions`]
+    /// if the maker has as many rooms as a user may have sessions.
     pub(super) fn open_room(&self, tenant: &str, room: &CountedRoom) -> Result<(), Code> {
         self.with(tenant, |tenant| {
-            tenant.may_open(&self.limits, room)?;
+            tenant.check_room(&self.limits, room)?;
             tenant.rooms += 1;
             tenant.kept_rooms += u32::from(room.kept);
             if let Some(maker) = &room.maker {
@@ -63,7 +65,7 @@ impl Tenants {
         })
     }
 
-    /// Counts one room less.
+    /// Stops counting a room that has ended.
     pub(super) fn close_room(&self, tenant: &str, room: &CountedRoom) {
         self.with(tenant, |tenant| {
             tenant.rooms = tenant.rooms.saturating_sub(1);
@@ -75,8 +77,8 @@ impl Tenants {
     }
 }
 
-impl Tenant {
-    fn may_open(&self, limits: &Limits, room: &CountedRoom) -> Result<(), Code> {
+impl TenantCounts {
+    fn check_room(&self, limits: &Limits, room: &CountedRoom) -> Result<(), Code> {
         let kept_full = room.kept && self.kept_rooms >= limits.kept_rooms;
         if self.rooms >= limits.tenant_rooms || kept_full {
             return Err(Code::TenantRooms);
@@ -89,7 +91,7 @@ impl Tenant {
     }
 }
 
-/// One less for `name`; forgotten at zero.
+/// Decrements the count of `name`, and removes a count of zero.
 fn count_down<K>(counts: &mut HashMap<K, u32>, name: &str)
 where
     K: std::borrow::Borrow<str> + Eq + std::hash::Hash,
@@ -101,7 +103,7 @@ where
     }
 }
 
-/// One session among those of its tenant and its user; counted until this is dropped.
+/// Counts one session of a tenant and a user until it is dropped.
 pub struct SessionCount {
     tenants: Arc<Tenants>,
     tenant: String,
@@ -113,7 +115,7 @@ impl SessionCount {
     ///
     /// # Errors
     ///
-    /// [`Code::UserSessions`] or [`Code::TenantFull`].
+    /// [`Code::UserSessions`] or [`Code::TenantFull`]: the user or the tenant has all its sessions.
     pub fn take(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Result<Self, Code> {
         let Limits { user_sessions, tenant_sessions, .. } = tenants.limits;
         tenants.with(tenant, |counts| {
@@ -129,9 +131,9 @@ impl SessionCount {
         Ok(Self::of(tenants, tenant, user))
     }
 
-    /// Counts a session that takes up a lost one. Ignores the limits: the session it replaces is still
-    /// counted until this one has joined.
-    pub fn take_again(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
+    /// Counts a session that resumes a lost one. Ignores the limits, because the session it
+    /// replaces is still counted until this one has joined.
+    pub fn take_resumed(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
         tenants.with(tenant, |counts| counts.add_session(user));
         Self::of(tenants, tenant, user)
     }
@@ -142,7 +144,7 @@ impl SessionCount {
     }
 }
 
-impl Tenant {
+impl TenantCounts {
     fn add_session(&mut self, user: &str) {
         self.sessions += 1;
         *self.users.entry(user.to_owned()).or_default() += 1;
@@ -171,20 +173,21 @@ mod tests {
             user_sessions: 1,
             ..Limits::default()
         });
-        let of = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
-        let (kept, plain, own) = (of(true, "ada"), of(false, "grace"), CountedRoom::default());
+        let made_by = |kept, maker: &str| CountedRoom { kept, maker: Some(maker.into()) };
+        let (kept, plain, by_server) =
+            (made_by(true, "ada"), made_by(false, "grace"), CountedRoom::default());
         assert_eq!(tenants.open_room("a", &kept), Ok(()));
-        assert_eq!(tenants.open_room("a", &of(true, "grace")), Err(Code::TenantRooms));
-        assert_eq!(tenants.open_room("a", &of(false, "ada")), Err(Code::UserSessions));
+        assert_eq!(tenants.open_room("a", &made_by(true, "grace")), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("a", &made_by(false, "ada")), Err(Code::UserSessions));
         assert_eq!(tenants.open_room("a", &plain), Ok(()));
-        assert_eq!(tenants.open_room("a", &own), Ok(()));
-        assert_eq!(tenants.open_room("a", &own), Err(Code::TenantRooms));
+        assert_eq!(tenants.open_room("a", &by_server), Ok(()));
+        assert_eq!(tenants.open_room("a", &by_server), Err(Code::TenantRooms));
         assert_eq!(tenants.open_room("b", &kept), Ok(()));
         tenants.close_room("b", &kept);
         assert_eq!(tenants.tenants.len(), 1);
         tenants.close_room("a", &kept);
-        assert_eq!(tenants.open_room("a", &of(false, "ada")), Ok(()));
-        for room in [&of(false, "ada"), &plain, &own] {
+        assert_eq!(tenants.open_room("a", &made_by(false, "ada")), Ok(()));
+        for room in [&made_by(false, "ada"), &plain, &by_server] {
             tenants.close_room("a", room);
         }
         assert!(tenants.tenants.is_empty());
@@ -202,10 +205,10 @@ mod tests {
         let admit = |tenant, user| SessionCount::take(&tenants, tenant, user);
         let (one, two) = (admit("a", "ada").unwrap(), admit("a", "ada").unwrap());
         assert_eq!(admit("a", "ada").err(), Some(Code::UserSessions));
-        let again = SessionCount::take_again(&tenants, "a", "ada");
+        let resumed = SessionCount::take_resumed(&tenants, "a", "ada");
         assert_eq!(admit("a", "grace").err(), Some(Code::TenantFull));
         assert!(admit("b", "grace").is_ok());
-        drop((one, again));
+        drop((one, resumed));
         let three = admit("a", "grace").unwrap();
         drop((two, three));
         assert!(tenants.tenants.is_empty());

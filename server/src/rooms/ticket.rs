@@ -1,5 +1,7 @@
-//! Resume tickets: what a peer was, sealed for its own keeping. A ticket, not the token, tells a
-//! peer that comes back from a second device of its user.
+//! Resume tickets: a participant's identity, encrypted by the server and kept by the client.
+//!
+//! A client with a ticket resumes its participant. A client of the same user without one is a
+//! second device. The token cannot distinguish the two.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
@@ -10,21 +12,23 @@ use nucleus_core::room::TicketClaim;
 use nucleus_protocol::codec::{Reader, put_string};
 use zeroize::Zeroizing;
 
-/// Layout of a ticket's content; another one is another version's, and no ticket.
+/// Version of the layout of a ticket's content. A ticket of another version is invalid.
 const VERSION: u8 = 1;
+/// Length of the AES-GCM nonce in bytes.
 const NONCE: usize = 12;
+/// Length of the AES-GCM tag in bytes.
 const TAG: usize = 16;
 
-/// What a ticket says.
+/// The content of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The room.
     pub room: RoomKey,
-    /// User id, as the token gave it.
+    /// User id, from the token of the join.
     pub user: String,
-    /// Differs between runs of the server, whose rooms and peers have nothing in common.
+    /// The server instance id. Rooms and participants do not survive their server instance.
     pub server_instance: u32,
-    /// The place in the room.
+    /// The participant in the room.
     pub claim: TicketClaim,
 }
 
@@ -32,7 +36,11 @@ pub struct Ticket {
 pub struct TicketKey(RandomizedNonceKey);
 
 impl TicketKey {
-    /// From the data directory's key; fails where the system's cryptography does.
+    /// Derives the key from the data directory's ticket key.
+    ///
+    /// # Errors
+    ///
+    /// The cryptographic library fails.
     pub fn new(key: &[u8; 64]) -> Result<Self, Unspecified> {
         let mut bytes = Zeroizing::new([0; 32]);
         let derived = Salt::new(HKDF_SHA256, b"nucleus resume ticket").extract(key);
@@ -40,7 +48,8 @@ impl TicketKey {
         Ok(Self(RandomizedNonceKey::new(&AES_256_GCM, &*bytes)?))
     }
 
-    /// The ticket as its peer gets it; empty when the system refuses to encrypt.
+    /// Encrypts a ticket for its client. Returns an empty ticket if the cryptographic library
+    /// fails.
     pub fn seal(&self, ticket: &Ticket) -> Vec<u8> {
         let mut bytes = ticket.encode();
         match self.0.seal_in_place_append_tag(Aad::empty(), &mut bytes) {
@@ -49,7 +58,7 @@ impl TicketKey {
         }
     }
 
-    /// What a peer brought; `None` when it is not a ticket of this server's.
+    /// Decrypts a client's ticket. Returns `None` if this server's key has not sealed it.
     pub fn open(&self, sealed: &[u8]) -> Option<Ticket> {
         if !(NONCE + TAG..=limits::TICKET_BYTES).contains(&sealed.len()) {
             return None;
@@ -62,6 +71,7 @@ impl TicketKey {
     }
 }
 
+/// The length of an AES-256 key.
 struct KeyLen;
 
 impl KeyType for KeyLen {
@@ -120,7 +130,7 @@ mod tests {
         let sealed = key.seal(&ticket());
         assert!(sealed.len() <= limits::TICKET_BYTES);
         assert_eq!(key.open(&sealed), Some(ticket()));
-        assert_ne!(sealed, key.seal(&ticket()), "two tickets tell nothing about each other");
+        assert_ne!(sealed, key.seal(&ticket()), "each ticket has a nonce of its own");
         assert_eq!(TicketKey::new(&[8; 64]).unwrap().open(&sealed), None);
     }
 

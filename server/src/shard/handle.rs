@@ -1,4 +1,4 @@
-//! A shard as the session side sees it: its mailboxes and its figures.
+//! The handle of a shard for sessions and rooms: its mailboxes and its published figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,67 +11,75 @@ use nucleus_protocol::limits::LINK_ID;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::queue::Sender;
+use crate::queue::QueueSender;
 
-/// Takes what happens to a room's links to the room, without waiting.
-pub type LinkEvents = Box<dyn Fn(SessionId, LinkEvent) -> Posted + Send>;
+/// Posts an event of a room's link to the room, without waiting.
+pub type PostLinkEvent = Box<dyn Fn(SessionId, LinkEvent) -> PostOutcome + Send>;
 
-/// What became of an event that was posted.
+/// What happened to a posted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Posted {
-    /// The room has it, or is over.
-    Done,
-    /// The room's mailbox is full.
-    Full,
+pub enum PostOutcome {
+    /// The room has taken the event, or has ended and needs none.
+    Accepted,
+    /// The room's mailbox is full. The event must be posted again.
+    MailboxFull,
 }
 
-/// What the session side posts to a shard's thread.
+/// A message for a shard's thread.
 pub enum ShardMail {
-    /// A room begins, and hears of its links by this.
-    RoomOpened(RoomId, LinkEvents),
-    /// A room is over.
+    /// A room begins. The shard posts the events of the room's links by this function.
+    RoomOpened(RoomId, PostLinkEvent),
+    /// A room has ended.
     RoomClosed(RoomId),
-    /// A link for a session, with the mailbox that takes its datagrams while the session carries
-    /// them.
-    OpenLink(Box<OpenLink>, Option<Sender<(Instant, Bytes)>>),
-    /// For the fan-out.
+    /// Open a link. The queue takes the link's datagrams while its client is on the fallback.
+    OpenLink(Box<OpenLink>, Option<QueueSender<QueuedDatagram>>),
+    /// An input for the fan-out.
     Command(FanoutInput),
     /// End the thread.
     Stop,
 }
 
-/// A datagram that came inside a session.
-pub struct SessionDatagram {
-    /// The peer's room.
-    pub room: RoomId,
-    /// Whose session.
-    pub session: SessionId,
-    /// The link's id and the body; nothing: the session has heard the peer otherwise.
+/// A realtime datagram that waits to be sent inside its session.
+pub struct QueuedDatagram {
+    /// When the datagram was queued.
+    pub queued: Instant,
+    /// The datagram.
     pub bytes: Bytes,
 }
 
-/// A shard as the session side sees it.
+/// A realtime datagram that was received inside a session.
+pub struct SessionDatagram {
+    /// The session's room.
+    pub room: RoomId,
+    /// The session.
+    pub session: SessionId,
+    /// The link's id and the body. Empty: not a datagram, but a notice that the session has
+    /// received another message of its peer.
+    pub bytes: Bytes,
+}
+
+/// A handle of a shard.
 pub struct ShardHandle {
     pub(super) mail: mpsc::Sender<ShardMail>,
     pub(super) datagrams: mpsc::Sender<SessionDatagram>,
     pub(super) waker: Waker,
-    /// Rooms placed on it, for choosing the emptiest.
+    /// Number of rooms on this shard, by which the emptiest shard is chosen.
     pub rooms: AtomicUsize,
-    /// What its thread published last.
+    /// The figures that the thread published last.
     pub published: Arc<Published>,
 }
 
-/// A shard's figures, published by its thread a few times a second.
+/// A shard's figures. Its thread publishes them four times a second.
 #[derive(Default)]
 pub struct Published {
     pub(super) counters: [AtomicU64; FanoutCounters::NAMES.len()],
-    /// Links alive.
+    /// Number of live links.
     pub links: AtomicU64,
-    /// Links whose client has fallen back to QUIC datagrams.
+    /// Number of links whose client is on the fallback.
     pub on_fallback: AtomicU64,
-    /// The tick in use, us.
+    /// The current tick, us.
     pub tick_micros: AtomicU64,
-    /// Datagrams of sessions that the shard had no room for.
+    /// Datagrams of sessions that were dropped because the shard's mailbox was full.
     pub session_overflow: AtomicU64,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: AtomicU64,
@@ -80,20 +88,20 @@ pub struct Published {
 }
 
 impl Published {
-    /// Values in the order of [`FanoutCounters::NAMES`].
+    /// Returns the values of the fan-out's counters, in the order of [`FanoutCounters::NAMES`].
     pub fn counters(&self) -> impl Iterator<Item = u64> {
         self.counters.iter().map(|c| c.load(Ordering::Relaxed))
     }
 }
 
 impl ShardHandle {
-    /// Posts a command; waits while the mailbox is full.
+    /// Posts an input for the fan-out; waits while the mailbox is full.
     pub async fn send(&self, command: FanoutInput) {
         self.post(ShardMail::Command(command)).await;
     }
 
-    /// Hands over a datagram that came inside a session, unless the shard is too far behind: it is
-    /// worth nothing later. A mere sign of life may wait until the shard wakes for something else.
+    /// Hands over a datagram that was received inside a session. Drops it if the mailbox is full,
+    /// because it is worthless later. A bare notice of activity does not wake the shard.
     pub fn datagram(&self, datagram: SessionDatagram) {
         let urgent = datagram.bytes.len() > LINK_ID;
         match self.datagrams.try_send(datagram) {
@@ -106,9 +114,9 @@ impl ShardHandle {
         }
     }
 
-    /// Posts anything; waits while the mailbox is full.
+    /// Posts a message; waits while the mailbox is full.
     pub async fn post(&self, mail: ShardMail) {
-        // A closed mailbox is a thread that has ended: the server is stopping.
+        // Fails if the thread has ended, which happens only when the server stops.
         if self.mail.send(mail).await.is_ok() {
             self.waker.wake();
         }

@@ -1,8 +1,8 @@
-//! Misdirected datagrams: the kernel delivers some to the wrong shard where the steering program is missing,
-//! and in the moment in which a group of sockets changes.
+//! Misdirected datagrams: those that the kernel delivers to the wrong shard. This happens where the
+//! steering program is missing, and at the moment a group of sockets changes.
 //!
-//! Handing one over costs a copy and a wake-up, so it is done only for the id of a living link: a flood
-//! of invented ids fills nobody's mailbox.
+//! Handing a datagram over costs a copy and a wake-up. So a shard hands over only datagrams of live
+//! links: a flood of invented connection ids cannot fill a mailbox.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 
-/// A datagram on its way to the shard that its connection id names.
+/// A datagram for the shard that its connection id names, with what its receiver knows of it.
 pub(super) struct Misdirected {
     pub(super) arrived: Time,
     pub(super) path: Path,
@@ -22,74 +22,82 @@ pub(super) struct Misdirected {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The ids of all shards' links, and a way to each shard.
-pub struct Neighbours {
-    living: DashSet<ConnectionId>,
-    mailboxes: Vec<(mpsc::Sender<Misdirected>, Waker)>,
+/// Hands misdirected datagrams over to the right shard. Shared by all shards.
+pub struct MisdirectedRouter {
+    /// The connection ids of all live links.
+    live: DashSet<ConnectionId>,
+    shards: Vec<ShardAddress>,
 }
 
-/// What is handed over to one shard, and its waker.
-pub struct Mailbox {
+/// Where one shard is reached.
+struct ShardAddress {
+    mailbox: mpsc::Sender<Misdirected>,
+    waker: Waker,
+}
+
+/// One shard's end: the datagrams that other shards hand over, and the waker of its thread.
+pub struct MisdirectedMailbox {
     pub(super) misdirected: mpsc::Receiver<Misdirected>,
     pub(super) waker: Waker,
 }
 
-/// What becomes of a datagram that one shard has received.
+/// What happened to a datagram that a shard has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Belongs {
-    /// Here, or nowhere: the shard's fan-out says which.
-    Here,
-    /// To another shard, which has it now.
+pub(super) enum Routing {
+    /// Nothing: the shard's own fan-out must handle it, or reject it.
+    Local,
+    /// It is in the mailbox of the shard that its connection id names.
     HandedOver,
-    /// To another shard, or so it says; dropped.
+    /// Dropped: it names another shard, but no live link of that shard, or the mailbox is full.
     Dropped,
 }
 
-impl Neighbours {
-    /// For `shards` threads, with a mailbox for each.
+impl MisdirectedRouter {
+    /// Makes the router of `count` shards, and the mailbox of each.
     ///
     /// # Errors
     ///
-    /// When the process is out of file descriptors.
-    pub fn new(shards: usize) -> std::io::Result<(Arc<Self>, Vec<Mailbox>)> {
-        let (mut senders, mut mailboxes) = (Vec::new(), Vec::new());
-        for _ in 0..shards {
-            let (sender, misdirected) = mpsc::channel(limits::MISDIRECTED);
+    /// The process is out of file descriptors.
+    pub fn new(count: usize) -> std::io::Result<(Arc<Self>, Vec<MisdirectedMailbox>)> {
+        let (mut shards, mut mailboxes) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (mailbox, misdirected) = mpsc::channel(limits::MISDIRECTED);
             let waker = Waker::new()?;
-            senders.push((sender, waker.clone()));
-            mailboxes.push(Mailbox { misdirected, waker });
+            shards.push(ShardAddress { mailbox, waker: waker.clone() });
+            mailboxes.push(MisdirectedMailbox { misdirected, waker });
         }
-        Ok((Arc::new(Self { living: DashSet::new(), mailboxes: senders }), mailboxes))
+        Ok((Arc::new(Self { live: DashSet::new(), shards }), mailboxes))
     }
 
-    /// Ids that lead to a link from now on.
-    pub(super) fn born(&self, ids: [ConnectionId; 2]) {
+    /// Adds the connection ids of a new link.
+    pub(super) fn add_link(&self, ids: [ConnectionId; 2]) {
         for id in ids {
-            self.living.insert(id);
+            self.live.insert(id);
         }
     }
 
-    /// Ids that lead nowhere any more.
-    pub(super) fn died(&self, ids: [ConnectionId; 2]) {
+    /// Removes the connection ids of a link that has ended.
+    pub(super) fn remove_link(&self, ids: [ConnectionId; 2]) {
         for id in ids {
-            self.living.remove(&id);
+            self.live.remove(&id);
         }
     }
 
-    /// Where a datagram belongs that came to shard `here`; hands it over where that is another.
-    pub(super) fn sort(&self, here: u8, datagram: &Received<'_>) -> Belongs {
+    /// Hands a datagram that shard `receiver` has received over to the shard that its connection id
+    /// names, if this is another shard and the id is a live link's.
+    pub(super) fn route(&self, receiver: u8, datagram: &Received<'_>) -> Routing {
         let Some(Header { connection_id, .. }) = Header::parse(datagram.data) else {
-            return Belongs::Here;
+            return Routing::Local;
         };
         let shard = connection_id.shard();
-        let Some((mailbox, waker)) = self.mailboxes.get(usize::from(shard)) else {
-            return Belongs::Here;
+        let Some(ShardAddress { mailbox, waker }) = self.shards.get(usize::from(shard)) else {
+            return Routing::Local;
         };
-        if shard == here {
-            return Belongs::Here;
+        if shard == receiver {
+            return Routing::Local;
         }
-        if !self.living.contains(&connection_id) {
-            return Belongs::Dropped;
+        if !self.live.contains(&connection_id) {
+            return Routing::Dropped;
         }
         let misdirected = Misdirected {
             arrived: Time::from_micros(datagram.received),
@@ -98,10 +106,10 @@ impl Neighbours {
             bytes: datagram.data.to_vec(),
         };
         if mailbox.try_send(misdirected).is_err() {
-            return Belongs::Dropped;
+            return Routing::Dropped;
         }
         waker.wake();
-        Belongs::HandedOver
+        Routing::HandedOver
     }
 }
 
@@ -111,34 +119,30 @@ mod tests {
 
     use super::*;
 
-    fn sort(neighbours: &Neighbours, here: u8, id: ConnectionId) -> Belongs {
+    fn route(router: &MisdirectedRouter, receiver: u8, id: ConnectionId) -> Routing {
         let mut data = [0; 40];
         let header = Header { phase: 0, connection_id: id, number: 7 }.to_bytes();
         data[..header.len()].copy_from_slice(&header);
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let data = &mut data[..];
-        neighbours.sort(here, &Received { remote, local: None, ecn: 1, received: 5, data })
+        router.route(receiver, &Received { remote, local: None, ecn: 1, received: 5, data })
     }
 
     #[test]
     fn only_what_lives_elsewhere_is_handed_over_and_only_while_there_is_room() {
-        let (neighbours, mut mailboxes) = Neighbours::new(2).unwrap();
-        let [mine, theirs, dead] =
+        let (router, mut mailboxes) = MisdirectedRouter::new(2).unwrap();
+        let [local, remote, ended] =
             [(0, 1), (1, 2), (1, 3)].map(|(shard, n)| ConnectionId::new(shard, n, n));
-        neighbours.born([mine, theirs]);
-        neighbours.born([dead, dead]);
-        neighbours.died([dead, dead]);
-        assert_eq!(sort(&neighbours, 0, mine), Belongs::Here);
-        assert_eq!(sort(&neighbours, 0, dead), Belongs::Dropped);
-        assert_eq!(
-            sort(&neighbours, 0, ConnectionId::new(9, 1, 1)),
-            Belongs::Here,
-            "no such shard"
-        );
+        router.add_link([local, remote]);
+        router.add_link([ended, ended]);
+        router.remove_link([ended, ended]);
+        assert_eq!(route(&router, 0, local), Routing::Local);
+        assert_eq!(route(&router, 0, ended), Routing::Dropped);
+        assert_eq!(route(&router, 0, ConnectionId::new(9, 1, 1)), Routing::Local, "no such shard");
         for _ in 0..limits::MISDIRECTED {
-            assert_eq!(sort(&neighbours, 0, theirs), Belongs::HandedOver);
+            assert_eq!(route(&router, 0, remote), Routing::HandedOver);
         }
-        assert_eq!(sort(&neighbours, 0, theirs), Belongs::Dropped, "the mailbox is full");
+        assert_eq!(route(&router, 0, remote), Routing::Dropped, "the mailbox is full");
         let misdirected = mailboxes[1].misdirected.try_recv().unwrap();
         assert_eq!(
             (misdirected.ecn, misdirected.arrived, misdirected.bytes.len()),

@@ -1,10 +1,12 @@
-//! The realtime plane: one thread a shard with its socket, and the mailboxes around it. What it does is
-//! decided by [`nucleus_core::fanout::Fanout`].
+//! The realtime plane: one thread per shard, its socket and its mailboxes.
+//! [`nucleus_core::fanout::Fanout`] decides what the thread sends.
 
 mod handle;
 mod misdirected;
 mod thread;
 
-pub use handle::{LinkEvents, Posted, Published, SessionDatagram, ShardHandle, ShardMail};
-pub use misdirected::{Mailbox, Neighbours};
+pub use handle::{
+    PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
+};
+pub use misdirected::{MisdirectedMailbox, MisdirectedRouter};
 pub use thread::spawn;

@@ -1,5 +1,6 @@
-//! The thread that drives one shard: socket in, fan-out, socket out. No lock, no await, no allocation
-//! on the way of a pose over the realtime port.
+//! The thread that drives one shard: reads the socket, runs the fan-out and writes the socket.
+//!
+//! A pose over the realtime port costs no lock, no await and no allocation.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -19,20 +20,26 @@ use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::handle::{LinkEvents, Posted, Published, SessionDatagram, ShardHandle, ShardMail};
-use super::misdirected::{Belongs, Mailbox, Misdirected, Neighbours};
-use crate::queue::{Pushed, Sender};
+use super::handle::{
+    PostLinkEvent, PostOutcome, Published, QueuedDatagram, SessionDatagram, ShardHandle, ShardMail,
+};
+use super::misdirected::{Misdirected, MisdirectedMailbox, MisdirectedRouter, Routing};
+use crate::queue::{PushOutcome, QueueSender};
 
-/// Starts the thread of one shard on `socket`.
+/// Starts the thread of one shard on `socket`, pinned to `core` if there is one.
+///
+/// # Errors
+///
+/// The system refuses the thread.
 pub fn spawn(
     config: FanoutConfig,
     socket: UdpSocket,
     clock: Clock,
-    neighbours: Arc<Neighbours>,
-    mailbox: Mailbox,
+    router: Arc<MisdirectedRouter>,
+    mailbox: MisdirectedMailbox,
     core: Option<usize>,
 ) -> std::io::Result<(Arc<ShardHandle>, std::thread::JoinHandle<()>)> {
-    let Mailbox { misdirected, waker } = mailbox;
+    let MisdirectedMailbox { misdirected, waker } = mailbox;
     let (mail, mailbox) = mpsc::channel(limits::SHARD_MAILBOX);
     let (datagrams, session_datagrams) = mpsc::channel(limits::SHARD_SESSION_DATAGRAMS);
     let published = Arc::new(Published::default());
@@ -48,7 +55,7 @@ pub fn spawn(
         index: config.index,
         fanout: Fanout::new(config),
         outbox: Outbox::default(),
-        neighbours,
+        router,
         misdirected,
         socket,
         clock,
@@ -57,7 +64,7 @@ pub fn spawn(
         waker,
         published,
         rooms: HashMap::new(),
-        sessions: HashMap::new(),
+        carriers: HashMap::new(),
         undelivered: VecDeque::new(),
         send_failures: 0,
         publish_at: Time::ZERO,
@@ -80,14 +87,14 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest wait of a shard with nothing to do, so that its figures stay fresh.
 const IDLE_WAIT: Duration = PUBLISH_INTERVAL;
 
-/// The session that carries a link's datagrams while the realtime port does not.
+/// The session that carries a link's datagrams while the client is on the fallback.
 struct Carrier {
-    /// Which of the peer's.
+    /// The number of the session among those of its participant.
     session: u32,
-    mailbox: Sender<(Instant, Bytes)>,
+    queue: QueueSender<QueuedDatagram>,
 }
 
-/// An event that its room had no place for yet.
+/// A link event that waits for space in its room's mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Undelivered {
     room: RoomId,
@@ -99,7 +106,7 @@ struct ShardThread {
     index: u8,
     fanout: Fanout,
     outbox: Outbox,
-    neighbours: Arc<Neighbours>,
+    router: Arc<MisdirectedRouter>,
     misdirected: mpsc::Receiver<Misdirected>,
     socket: UdpSocket,
     clock: Clock,
@@ -107,15 +114,16 @@ struct ShardThread {
     session_datagrams: mpsc::Receiver<SessionDatagram>,
     waker: Waker,
     published: Arc<Published>,
-    rooms: HashMap<RoomId, LinkEvents>,
-    /// Where datagrams go whose client has fallen back, one for each link.
-    sessions: HashMap<(RoomId, PeerId), Carrier>,
-    /// At most a few a link.
+    rooms: HashMap<RoomId, PostLinkEvent>,
+    /// The session of each link, for clients on the fallback.
+    carriers: HashMap<(RoomId, PeerId), Carrier>,
+    /// At most a few per link.
     undelivered: VecDeque<Undelivered>,
     send_failures: u64,
     publish_at: Time,
-    /// When the load was reported last, and the thread's CPU time then, us.
+    /// When the load was reported last.
     load_since: Time,
+    /// The thread's CPU time at `load_since`, us.
     cpu_used: u64,
 }
 
@@ -124,7 +132,7 @@ impl ShardThread {
         let mut received = RecvBatch::new(true);
         let mut to_send = SendBatch::new(1 << 20, 1 << 14);
         loop {
-            let received_any = self.drain(&mut received);
+            let received_any = self.read_socket(&mut received);
             let Some(commands) = self.read_mail() else { return };
             let handed_in = [commands, self.read_misdirected(), self.read_session_datagrams()];
             let now = self.now();
@@ -133,7 +141,7 @@ impl ShardThread {
             self.carry_out();
             self.report_load(now);
             self.publish(now);
-            // What was left over has had its wake-up.
+            // A mailbox that still has messages does not wake the thread again for them.
             if handed_in.iter().all(|count| *count < limits::SHARD_MAIL_PER_TURN) {
                 self.wait(now, received_any || handed_in != [0; 3]);
             }
@@ -144,17 +152,18 @@ impl ShardThread {
         Time::from_micros(self.clock.now())
     }
 
-    /// Empties the socket, within bounds; whether anything was there.
-    fn drain(&mut self, batch: &mut RecvBatch) -> bool {
-        let (fanout, neighbours, index) = (&mut self.fanout, &self.neighbours, self.index);
+    /// Reads the socket, at most [`limits::DRAINS_PER_TURN`] batches. Returns whether anything was
+    /// read.
+    fn read_socket(&mut self, batch: &mut RecvBatch) -> bool {
+        let (fanout, router, index) = (&mut self.fanout, &self.router, self.index);
         for turn in 0..limits::DRAINS_PER_TURN {
             match self.socket.recv(batch) {
                 Ok(0) => return turn > 0,
                 Ok(_) => batch.for_each(|datagram| {
-                    match neighbours.sort(index, &datagram) {
-                        Belongs::Here => {}
-                        Belongs::HandedOver => return fanout.counters.handed_over += 1,
-                        Belongs::Dropped => return fanout.counters.strays_dropped += 1,
+                    match router.route(index, &datagram) {
+                        Routing::Local => {}
+                        Routing::HandedOver => return fanout.counters.handed_over += 1,
+                        Routing::Dropped => return fanout.counters.strays_dropped += 1,
                     }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);
@@ -172,7 +181,8 @@ impl ShardThread {
         true
     }
 
-    /// How many there were, within bounds.
+    /// Handles the datagrams that other shards handed over, at most
+    /// [`limits::SHARD_MAIL_PER_TURN`]. Returns their number.
     fn read_misdirected(&mut self) -> usize {
         for count in 0..limits::SHARD_MAIL_PER_TURN {
             let Ok(Misdirected { arrived, path, ecn, mut bytes }) = self.misdirected.try_recv()
@@ -184,14 +194,15 @@ impl ShardThread {
         limits::SHARD_MAIL_PER_TURN
     }
 
-    /// How much there was, within bounds; `None` when the thread is to end.
+    /// Handles the messages of the mailbox, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their
+    /// number; `None` if the thread must end.
     fn read_mail(&mut self) -> Option<usize> {
         for count in 0..limits::SHARD_MAIL_PER_TURN {
             match self.mailbox.try_recv() {
                 Ok(ShardMail::OpenLink(open, session)) => self.open_link(open, session),
                 Ok(ShardMail::Command(command)) => {
                     if let FanoutInput::CloseLink { room, peer } = command {
-                        self.sessions.remove(&(room, peer));
+                        self.carriers.remove(&(room, peer));
                     }
                     let now = self.now();
                     self.fanout.handle(now, command);
@@ -211,20 +222,21 @@ impl ShardThread {
         Some(limits::SHARD_MAIL_PER_TURN)
     }
 
-    fn open_link(&mut self, open: Box<OpenLink>, session: Option<Sender<(Instant, Bytes)>>) {
-        let whose = (open.room, open.session.peer);
-        match session {
-            Some(mailbox) => {
-                let carrier = Carrier { session: open.session.session, mailbox };
-                self.sessions.insert(whose, carrier);
+    fn open_link(&mut self, open: Box<OpenLink>, datagrams: Option<QueueSender<QueuedDatagram>>) {
+        let link = (open.room, open.session.peer);
+        match datagrams {
+            Some(queue) => {
+                let carrier = Carrier { session: open.session.session, queue };
+                self.carriers.insert(link, carrier);
             }
-            None => drop(self.sessions.remove(&whose)),
+            None => drop(self.carriers.remove(&link)),
         }
         let now = self.now();
         self.fanout.handle(now, FanoutInput::OpenLink(open));
     }
 
-    /// How many there were, within bounds.
+    /// Handles the datagrams of sessions, at most [`limits::SHARD_MAIL_PER_TURN`]. Returns their
+    /// number.
     fn read_session_datagrams(&mut self) -> usize {
         let now = self.now();
         for count in 0..limits::SHARD_MAIL_PER_TURN {
@@ -245,10 +257,10 @@ impl ShardThread {
         let outbox = &self.outbox;
         let queued = Instant::now();
         for t in &outbox.session_transmits {
-            let session = self.sessions.get(&(t.room, t.peer));
+            let carrier = self.carriers.get(&(t.room, t.peer));
             let bytes = Bytes::copy_from_slice(&outbox.bytes[t.start..t.end]);
-            let datagram = (queued, bytes);
-            if session.is_none_or(|session| session.mailbox.push(datagram) != Pushed::Queued) {
+            let datagram = QueuedDatagram { queued, bytes };
+            if carrier.is_none_or(|carrier| carrier.queue.push(datagram) != PushOutcome::Queued) {
                 self.fanout.counters.session_datagrams_dropped += 1;
             }
         }
@@ -265,12 +277,13 @@ impl ShardThread {
         self.outbox.clear();
     }
 
-    /// Carries out what the fan-out wants others to know.
+    /// Carries out the outputs of the fan-out: connection ids for the router, and link events for
+    /// rooms.
     fn carry_out(&mut self) {
         while let Some(output) = self.fanout.poll() {
             match output {
-                FanoutOutput::IdsBorn(ids) => self.neighbours.born(ids),
-                FanoutOutput::IdsDied(ids) => self.neighbours.died(ids),
+                FanoutOutput::IdsBorn(ids) => self.router.add_link(ids),
+                FanoutOutput::IdsDied(ids) => self.router.remove_link(ids),
                 FanoutOutput::Link { room, session, event } => {
                     if event == LinkEvent::Refused {
                         self.forget_carrier(room, session);
@@ -283,9 +296,9 @@ impl ShardThread {
     }
 
     fn forget_carrier(&mut self, room: RoomId, session: SessionId) {
-        let whose = (room, session.peer);
-        if self.sessions.get(&whose).is_some_and(|carrier| carrier.session == session.session) {
-            self.sessions.remove(&whose);
+        let link = (room, session.peer);
+        if self.carriers.get(&link).is_some_and(|carrier| carrier.session == session.session) {
+            self.carriers.remove(&link);
         }
     }
 
@@ -319,8 +332,9 @@ impl ShardThread {
         }
     }
 
-    /// With traffic that may wait the thread sleeps and takes what has gathered: waking for each
-    /// datagram costs about a tenth of a core more. Otherwise it waits for the socket or the mailbox.
+    /// Waits for the next turn. While messages may wait for a tick, the thread sleeps and then
+    /// handles all datagrams that have arrived: waking for each would cost about a tenth of a core
+    /// more. Otherwise the thread waits for the socket or the mailboxes.
     fn wait(&mut self, began: Time, busy: bool) {
         let due = self.fanout.deadline().unwrap_or(Time::MAX);
         let drain = began + limits::DRAIN_INTERVAL;
@@ -340,18 +354,19 @@ impl ShardThread {
     }
 }
 
-/// Posts what the rooms have a place for; the rest waits, but for hints.
-fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, LinkEvents>) {
+/// Posts link events to the rooms. An event whose room has a full mailbox stays in `undelivered`,
+/// except a hint, which is dropped.
+fn deliver(undelivered: &mut VecDeque<Undelivered>, rooms: &HashMap<RoomId, PostLinkEvent>) {
     let mut full = Vec::new();
     undelivered.retain(|Undelivered { room, session, event }| {
-        // Each link gives one a second, for as long as its peer likes.
+        // A link can cause one hint a second for any length of time, so hints must not pile up.
         let hint = matches!(event, LinkEvent::Throttled(_));
-        // A room's events stay in order: behind one that must wait, all of them do.
+        // The events of a room stay in order: after one that must wait, all later ones wait.
         if full.contains(room) {
             return !hint;
         }
         let Some(post) = rooms.get(room) else { return false };
-        let wait = post(*session, *event) == Posted::Full && !hint;
+        let wait = post(*session, *event) == PostOutcome::MailboxFull && !hint;
         if wait {
             full.push(*room);
         }
@@ -372,15 +387,15 @@ fn send_batch(socket: &mut UdpSocket, batch: &mut SendBatch) -> u64 {
 mod tests {
     use super::*;
 
-    /// However long a room is busy: what it will be told stays a few for each link.
+    /// However long a room is busy, only a few events per link wait for it.
     #[test]
-    fn a_busy_room_is_told_no_hints() {
+    fn a_busy_room_gets_no_hints() {
         let (sender, mut mailbox) = mpsc::channel(1);
         let post = move |_, event| match sender.try_send(event) {
-            Err(mpsc::error::TrySendError::Full(_)) => Posted::Full,
-            _ => Posted::Done,
+            Err(mpsc::error::TrySendError::Full(_)) => PostOutcome::MailboxFull,
+            _ => PostOutcome::Accepted,
         };
-        let rooms = HashMap::from([(RoomId(1), Box::new(post) as LinkEvents)]);
+        let rooms = HashMap::from([(RoomId(1), Box::new(post) as PostLinkEvent)]);
         let session = SessionId { peer: PeerId(1), session: 1 };
         let undelivered = |event| Undelivered { room: RoomId(1), session, event };
         let mut waiting = VecDeque::from([LinkEvent::Active, LinkEvent::Idle].map(undelivered));

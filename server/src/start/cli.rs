@@ -1,4 +1,4 @@
-//! The command line: what may be written, not what it does.
+//! The command line: its syntax, and the text of a usage error. `main` carries the commands out.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use nucleus_core::text::parse_duration;
 
-use super::config::{HttpAddr, LogFormat, Overrides, Tick, parse_socket_addr, parse_tick};
+use super::config::{
+    HttpAddr, LogFormat, Overrides, Tick, parse_shards, parse_socket_addr, parse_tick,
+};
 use crate::token::{DEFAULT_ROLE, Product, TokenRequest};
 
 /// Relay server for shared XR rooms: sessions on UDP 5055, poses and voice on UDP 5056.
@@ -21,10 +23,10 @@ pub struct Cli {
     serve: ServeArgs,
 }
 
-/// What the process shall do.
+/// A command of `nucleus`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the server (also without any command)
+    /// Run the server; the default command
     Serve(ServeArgs),
     /// Print a join token signed with the data directory's key
     Token(TokenArgs),
@@ -32,31 +34,35 @@ pub enum Command {
     Config,
 }
 
-/// Flags of `nucleus serve`; they win over the file.
+/// Flags of `nucleus serve`. A flag wins over the configuration file.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Configuration file (see `nucleus config`)
+    /// Configuration file, TOML (see `nucleus config`)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// UDP address of the session plane; port 0 picks a free one (default: all addresses, port 5055)
+    /// UDP address of the session plane; port 0 picks a free port [default: all addresses, port
+    /// 5055]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub session: Option<SocketAddr>,
-    /// UDP address of the realtime plane; port 0 picks a free one (default: all addresses, port 5056)
+    /// UDP address of the realtime plane; port 0 picks a free port [default: all addresses, port
+    /// 5056]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_socket_addr)]
     pub realtime: Option<SocketAddr>,
-    /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port]
+    /// TCP address of health and metrics, or off [default: 127.0.0.1:8055, or a free port when
+    /// taken]
     #[arg(long, value_name = "ADDR:PORT|off")]
     pub http: Option<HttpAddr>,
-    /// Realtime threads, 1 to 64 [default: the cores less one]
-    #[arg(long, value_name = "N")]
+    /// Number of realtime threads, 1 to 64 [default: one less than the cores]
+    #[arg(long, value_name = "N", value_parser = parse_shards)]
     pub shards: Option<u16>,
-    /// How long a shard gathers frames: auto, or 1ms to 50ms [default: auto]
+    /// How long a realtime thread gathers messages before it sends them: auto, or 1ms to 50ms
+    /// [default: auto]
     #[arg(long, value_name = "auto|5ms", value_parser = parse_tick)]
     pub tick: Option<Tick>,
-    /// Directory of certificate and keys, made when missing [default: ./data]
+    /// Directory of the certificate and the keys; made if it does not exist [default: ./data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Shape of the log on stderr [default: pretty]
+    /// Format of the log on stderr [default: pretty]
     #[arg(long, value_name = "pretty|json")]
     pub log_format: Option<LogFormat>,
 }
@@ -64,50 +70,52 @@ pub struct ServeArgs {
 /// Flags of `nucleus token`.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
-    /// Product whose rooms the token is for
+    /// Product that the token is for
     #[arg(long, alias = "app", value_parser = product())]
     pub product: Product,
-    /// Customer whose rooms they are
+    /// Customer that the user belongs to
     #[arg(long)]
     pub tenant: String,
     /// User the token is for
     #[arg(long)]
     pub user: String,
-    /// Room, or a prefix with * at its end [default: every room of the tenant]
+    /// Room that the token admits to, or a prefix of room names that ends with * [default: every
+    /// room of the tenant]
     #[arg(long)]
     pub room: Option<String>,
-    /// Role in the room: host, presenter, participant, observer, expert or technician; any other is a
-    /// participant of that name
+    /// Role in the room: host, presenter, participant, observer, expert or technician; any other
+    /// name has the rights of a participant
     #[arg(long, default_value = DEFAULT_ROLE)]
     pub role: String,
-    /// Right beyond the role: state.room, state.objects or moderate; may be given several times
+    /// Right in addition to the role's: state.room, state.objects or moderate; may be given several
+    /// times
     #[arg(long = "grant", value_name = "GRANT")]
     pub grants: Vec<String>,
-    /// How others see the user [default: the user]
+    /// Name that others see [default: the value of --user]
     #[arg(long)]
     pub name: Option<String>,
     /// How long the token is valid, 1s to 366d
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     pub ttl: Duration,
-    /// Directory whose key signs; made when missing
+    /// Directory of the signing key; made if it does not exist
     #[arg(long, value_name = "DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 }
 
 fn product() -> impl TypedValueParser<Value = Product> {
     let named = |name: String| Product::ALL.into_iter().find(|product| product.name() == name);
-    let shown = |product: Product| {
+    let value = |product: Product| {
         PossibleValue::new(product.name()).help(match product {
             Product::Atom => "Immersive meetings and training",
             Product::Assist => "Remote assistance",
         })
     };
-    PossibleValuesParser::new(Product::ALL.map(shown))
+    PossibleValuesParser::new(Product::ALL.map(value))
         .try_map(move |name| named(name).ok_or("no such product"))
 }
 
 impl Cli {
-    /// The command asked for; without any it is [`Command::Serve`].
+    /// Returns the command, which is [`Command::Serve`] if the command line names none.
     #[must_use]
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
@@ -115,7 +123,7 @@ impl Cli {
 }
 
 impl ServeArgs {
-    /// The configuration file, and what the flags say over it.
+    /// Splits the flags into the path of the configuration file and the values that override it.
     #[must_use]
     pub fn into_overrides(self) -> (Option<PathBuf>, Overrides) {
         let overrides = Overrides {
@@ -129,6 +137,17 @@ impl ServeArgs {
         };
         (self.config, overrides)
     }
+}
+
+/// Returns the text of a usage error as one line. clap's own text has three to five.
+#[must_use]
+pub fn usage_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    // The first paragraph is the mistake; tips and the usage follow.
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let mistake = lines.collect::<Vec<_>>().join(" ");
+    let mistake = mistake.strip_prefix("error: ").unwrap_or(&mistake);
+    format!("{} (see nucleus --help)", mistake.replace(char::is_control, "?"))
 }
 
 impl From<TokenArgs> for TokenRequest {
@@ -199,15 +218,22 @@ mod tests {
 
     #[test]
     fn bad_values_end_with_code_2() {
-        for line in [
-            "nucleus --tick 60ms",
-            "nucleus --session here",
-            "nucleus serve --shards many",
-            "nucleus --log-format xml",
-            "nucleus --what",
-            "nucleus fly",
+        for (line, named) in [
+            ("nucleus --tick 60ms", "--tick"),
+            ("nucleus --session here", "--session"),
+            ("nucleus --session [::]:70000", "0 to 65535"),
+            ("nucleus serve --shards many", "--shards"),
+            ("nucleus serve --shards 70000", "`70000` is not a number of threads: write 1 to 64"),
+            ("nucleus --log-format xml", "--log-format"),
+            ("nucleus --what", "--what"),
+            ("nucleus fly", "fly"),
+            ("nucleus token --product other --tenant t --user u", "atom, assist"),
+            ("nucleus token --product atom", "--tenant <TENANT> --user <USER>"),
         ] {
-            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let text = usage_line(&error);
+            assert!(!text.contains('\n') && text.contains(named), "{line}: {text}");
         }
     }
 }

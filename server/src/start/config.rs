@@ -1,7 +1,8 @@
-//! The server's settings: every default, range and unit stands here and in [`Limits`], once.
+//! The server's settings, with their defaults, ranges and units. Those of the limits are in
+//! [`Limits`].
 //!
-//! A flag wins over the file, the file over the default. What the values are used for is not
-//! decided here, and no file but the configuration itself is read.
+//! A flag wins over the file, and the file over the default. Reads no file but the configuration:
+//! the files that a setting names are read by the code that uses them.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,54 +18,55 @@ pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
 use nucleus_core::limits::{CONFIG_FILE_BYTES, MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
-pub use value::{LogFormat, ValueError, parse_socket_addr, parse_tick};
+pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 
 pub use crate::http::HttpAddr;
-pub use crate::token::{TokenAlgorithm, Tokens};
+pub use crate::token::{TokenAlgorithm, TokenSettings};
 
-/// The documented default configuration, as `nucleus config` prints it.
+/// The documented default configuration, which `nucleus config` prints.
 pub const DEFAULT_TOML: &str = include_str!("config/default.toml");
 
-/// All settings of one server, within their ranges once [`Config::load`] returned them.
+/// All settings of one server. [`Config::load`] returns only values within their ranges.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// UDP address of the session plane; port 0 picks a free one.
+    /// UDP address of the session plane; port 0 picks a free port.
     #[serde(deserialize_with = "value::socket_addr")]
     pub session: SocketAddr,
-    /// UDP address of the realtime plane; port 0 picks a free one.
+    /// UDP address of the realtime plane; port 0 picks a free port.
     #[serde(deserialize_with = "value::socket_addr")]
     pub realtime: SocketAddr,
     /// TCP address of health and metrics.
     pub http: HttpAddr,
-    /// Realtime threads, 1 to 64; by default the cores less one.
+    /// Number of realtime threads, 1 to 64; by default one less than the cores.
     pub shards: u16,
     /// How long a shard gathers frames before it sends them.
     #[serde(deserialize_with = "value::tick")]
     pub tick: Tick,
     /// Directory of certificate, keys and the server's id.
     pub data_dir: PathBuf,
-    /// Shape of the log on stderr.
+    /// Format of the log on stderr.
     pub log_format: LogFormat,
     /// Differentiated services code point of realtime datagrams, 0 to 63.
     pub dscp: u8,
-    /// What becomes of a user who joins a room twice.
+    /// What happens when a user joins a room a second time without a ticket.
     pub second_device: SecondDevice,
-    /// Bounds of server, rooms and peers.
+    /// Limits of the server, of rooms and of peers.
     pub limits: Limits,
-    /// The certificate to show; absent: the development certificate of the data directory.
+    /// The certificate and its key; absent: the development certificate of the data directory.
     pub tls: Option<TlsFiles>,
-    /// Whose join tokens count; absent: development mode, the data directory's own key.
-    pub tokens: Option<Tokens>,
+    /// Which join tokens are accepted; absent: development mode, those signed with the data
+    /// directory's key.
+    pub tokens: Option<TokenSettings>,
 }
 
-/// `[tls]`: a certificate from outside, both files PEM.
+/// `[tls]`: the operator's certificate and its private key, both PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The chain, the server's own certificate first.
+    /// The certificate chain, which starts with the server's certificate.
     pub cert_file: PathBuf,
-    /// Its private key.
+    /// The private key of the server's certificate.
     pub key_file: PathBuf,
 }
 
@@ -87,59 +89,63 @@ impl Default for Config {
     }
 }
 
-/// One core is left to sessions and rooms.
+/// Returns one less than the cores, because sessions and rooms need one.
 fn default_shards() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u16::try_from(cores.saturating_sub(1)).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS)
 }
 
-/// What the command line said; `None` leaves the file's value or the default.
+/// The values of the command line. `None` keeps the file's value or the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// See [`Config::session`].
+    /// Overrides [`Config::session`].
     pub session: Option<SocketAddr>,
-    /// See [`Config::realtime`].
+    /// Overrides [`Config::realtime`].
     pub realtime: Option<SocketAddr>,
-    /// See [`Config::http`].
+    /// Overrides [`Config::http`].
     pub http: Option<HttpAddr>,
-    /// See [`Config::shards`].
+    /// Overrides [`Config::shards`].
     pub shards: Option<u16>,
-    /// See [`Config::tick`].
+    /// Overrides [`Config::tick`].
     pub tick: Option<Tick>,
-    /// See [`Config::data_dir`].
+    /// Overrides [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
-    /// See [`Config::log_format`].
+    /// Overrides [`Config::log_format`].
     pub log_format: Option<LogFormat>,
 }
 
-/// Why there is no configuration; one line each, for exit code 2.
+/// Why the configuration cannot be used. Each text is one line; the process ends with exit code 2.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file could not be read.
+    /// The file cannot be read.
     #[error("cannot read the configuration file {path}: {source}", path = path.display())]
     Read {
         /// The file named by `--config`.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file is no TOML, has an unknown key or a value of the wrong kind.
+    /// The file is not TOML, or has an unknown key or a value of the wrong type.
     #[error("{path}:{line}: {message}", path = path.display())]
     Parse {
         /// The file named by `--config`.
         path: PathBuf,
         /// Line of the mistake, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong in this line, with the key.
         message: String,
     },
-    /// A value out of its range, or two that contradict each other.
+    /// A value is out of its range, or two values contradict each other.
     #[error("configuration: {0}")]
     Value(#[from] ValueError),
 }
 
 impl Config {
-    /// Reads `file` over the defaults and lays `flags` over both.
+    /// Starts with the defaults, overrides them with `file` and then with `flags`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or parsed, or a value is out of its range.
     pub fn load(file: Option<&Path>, flags: Overrides) -> Result<Self, ConfigError> {
         let mut config = match file {
             Some(path) => Self::parse(&read(path)?, path)?,
@@ -151,10 +157,18 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::Parse {
-            path: path.to_owned(),
-            line: line_of(text, error.span().map_or(0, |span| span.start)),
-            message: error.message().lines().collect::<Vec<_>>().join(", "),
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            let message = without_rust_types(&message);
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: line_of(text, offset),
+                message: match key_at(text, offset) {
+                    Some(key) => format!("{key}: {message}"),
+                    None => message,
+                },
+            }
         })
     }
 
@@ -187,8 +201,9 @@ impl Config {
     }
 }
 
-fn check_tokens(tokens: &Tokens) -> Result<(), ValueError> {
-    let Tokens { algorithm, public_key_file, secret_file, audience } = tokens;
+/// Checks that `[tokens]` names the key file of its algorithm, and no other.
+fn check_tokens(tokens: &TokenSettings) -> Result<(), ValueError> {
+    let TokenSettings { algorithm, public_key_file, secret_file, audience } = tokens;
     let (needs, refuses, present, absent) = match algorithm {
         TokenAlgorithm::HS256 => ("secret_file", "public_key_file", secret_file, public_key_file),
         TokenAlgorithm::EdDSA | TokenAlgorithm::ES256 => {
@@ -206,7 +221,8 @@ fn check_tokens(tokens: &Tokens) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// The IPv4 stand-in for a wildcard IPv6 address on a machine that has no IPv6.
+/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. It
+/// replaces `addr` on a machine without IPv6.
 #[must_use]
 pub fn without_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();
@@ -222,8 +238,32 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(failed)
 }
 
+/// Returns the number of the line at `offset`, counted from 1.
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// Returns the key whose value is at `offset`, with its table in front. `None` if `offset` is not
+/// in a value: then the parser's message names the key itself.
+fn key_at(text: &str, offset: usize) -> Option<String> {
+    let before = text.get(..offset)?;
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let (key, _) = before[line_start..].split_once('=')?;
+    let tables = before[..line_start].lines().map(str::trim);
+    let table = tables.filter_map(|line| line.strip_prefix('[')?.split(']').next()).next_back();
+    let key = key.trim();
+    Some(table.map_or_else(|| key.to_owned(), |table| format!("{}.{key}", table.trim())))
+}
+
+/// Replaces the Rust type that the parser expects by a description for operators.
+fn without_rust_types(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((start, "u8" | "u16" | "u32" | "u64")) => {
+            format!("{start}, expected a whole number (nucleus config shows the range)")
+        }
+        Some((start, name)) if name.starts_with("struct ") => format!("{start}, expected a table"),
+        _ => message.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The data directory: the server's identity and keys, made on the first run, kept for good.
+//! The data directory: the server's identity and keys. They are made on the first run and never
+//! replaced.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,38 +13,43 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-use crate::token::{Minter, OwnKey};
+use crate::token::{DevelopmentKey, Minter};
 
-/// The directory could not be used.
+/// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
+    /// The path names something that is not a directory.
+    #[error("{0} is not a directory: give --data-dir (data_dir in the configuration) a directory")]
+    NotADirectory(String),
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("data directory: cannot {action} {path}: {source}")]
     Io {
-        /// Which file.
+        /// What was attempted: a verb.
+        action: &'static str,
+        /// The file or directory.
         path: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file is there but is not what it should be. It is never overwritten.
+    /// A file exists and its content is wrong. The server never overwrites such a file.
     #[error("{path}: {what}; restore it, or remove it to have a new one made")]
     Corrupt {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What is wrong.
+        /// What is wrong with its content.
         what: &'static str,
     },
-    /// No key or certificate could be made.
-    #[error("could not make a key or certificate: {0}")]
+    /// A key or a certificate could not be generated.
+    #[error("data directory: cannot generate a key or certificate: {0}")]
     Make(String),
 }
 
-/// SHA-256 of a certificate.
+/// The SHA-256 digest of a certificate, DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    /// The digest.
+    /// Returns the digest.
     pub fn bytes(self) -> [u8; 32] {
         self.0
     }
@@ -54,7 +60,7 @@ impl Pin {
         <[u8; 32]>::try_from(digest.as_ref()).ok().map(Self)
     }
 
-    /// As tokens carry it.
+    /// Returns the digest as tokens carry it: base64url without padding.
     pub fn to_base64url(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -66,7 +72,7 @@ impl std::fmt::Display for Pin {
     }
 }
 
-/// What a server keeps between its runs.
+/// The keys and the identity that a server keeps over restarts.
 pub struct DataDir {
     path: PathBuf,
     server_id: String,
@@ -81,8 +87,12 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens the directory, making it and whatever is missing in it. Two processes that do so at
-    /// once agree on what the first of them made.
+    /// Opens the directory, and makes it and the files that are missing in it. Two processes that
+    /// do this at the same time end up with the same files.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read or written, or a file in it has the wrong content.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         make_dir(path)?;
         let id = read_or_make(path, "server-id", || Ok(hex(&random::<16>()?).into_bytes()))?;
@@ -111,64 +121,69 @@ impl DataDir {
         })
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What tokens name as their audience: 32 hexadecimal digits.
+    /// Returns the server id, 32 hexadecimal digits. Tokens name it as their audience.
     pub fn server_id(&self) -> &str {
         &self.server_id
     }
 
-    /// The key that development tokens are signed with.
-    pub fn own_key(&self) -> OwnKey<'_> {
-        OwnKey { signing_key: &self.token_key, server_id: &self.server_id }
+    /// Returns the key that signs join tokens in development mode.
+    pub fn development_key(&self) -> DevelopmentKey<'_> {
+        DevelopmentKey { signing_key: &self.token_key, server_id: &self.server_id }
     }
 
-    /// Signs join tokens that the server of this directory accepts in development mode.
+    /// Returns a signer of join tokens that the server of this directory accepts in development
+    /// mode.
     pub fn minter(&self) -> Minter {
-        Minter::new(&self.own_key(), self.pin.to_base64url())
+        Minter::new(&self.development_key(), self.pin.to_base64url())
     }
 
-    /// The development certificate, PEM.
+    /// Returns the development certificate, PEM.
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
     }
 
-    /// What clients of the development certificate are to trust.
+    /// Returns the digest by which clients trust the development certificate.
     pub fn certificate_pin(&self) -> Pin {
         self.pin
     }
 
-    /// Its private key, PEM.
+    /// Returns the private key of the development certificate, PEM.
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
-    /// Key of QUIC's stateless resets: it must outlive the process, or clients of a restarted
-    /// server wait for their time-out.
+    /// Returns the key of QUIC's stateless resets. The key must survive a restart: otherwise the
+    /// clients of a restarted server notice only by their idle time-out.
     pub fn reset_key(&self) -> &[u8; 64] {
         &self.reset_key
     }
 
-    /// Key of QUIC's address validation tokens.
+    /// Returns the key of QUIC's address validation tokens.
     pub fn address_token_key(&self) -> &[u8; 64] {
         &self.address_token_key
     }
 
-    /// Key that seals resume tickets.
+    /// Returns the key that seals resume tickets.
     pub fn ticket_key(&self) -> &[u8; 64] {
         &self.ticket_key
     }
 }
 
 fn make_dir(path: &Path) -> Result<(), DataDirError> {
+    // `create` would say "File exists".
+    if path.exists() && !path.is_dir() {
+        return Err(DataDirError::NotADirectory(path.display().to_string()));
+    }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|e| failed(path, e))
+    builder.create(path).map_err(|e| failed("make", path, e))
 }
 
 fn read_or_make(
@@ -180,21 +195,21 @@ fn read_or_make(
     match fs::read(&path) {
         Ok(bytes) => return Ok(Zeroizing::new(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(&path, error)),
+        Err(error) => return Err(failed("read", &path, error)),
     }
     let made = Zeroizing::new(make()?);
     let draft = dir.join(format!(".{name}.{}", hex(&random::<8>()?)));
     let result = write_private(&draft, &made).and_then(|()| {
-        // Linking fails where the name is taken: then the other process was first, and wins.
+        // `AlreadyExists`: another process has made the file meanwhile, and its content is used.
         match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
     });
-    // A draft that cannot be removed harms nobody.
+    // A draft that cannot be removed does no harm.
     let _removed = fs::remove_file(&draft);
-    result.map_err(|e| failed(&path, e))?;
-    fs::read(&path).map(Zeroizing::new).map_err(|e| failed(&path, e))
+    result.map_err(|e| failed("write", &path, e))?;
+    fs::read(&path).map(Zeroizing::new).map_err(|e| failed("read", &path, e))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -226,8 +241,9 @@ fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8
     Ok(Zeroizing::new(pair.serialize_der()))
 }
 
-/// A self-signed certificate. Clients pin its digest, so its dates protect nobody: rcgen's default,
-/// which never ends in practice, keeps a server from failing years after it was set up.
+/// Makes a self-signed certificate and its key, PEM. Keeps rcgen's default dates, which never
+/// expire in
+/// practice: clients pin the digest, so an expiry would only break a server years after its set-up.
 fn make_certificate() -> Result<Vec<u8>, DataDirError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make_failed)?;
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
@@ -255,8 +271,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn failed(path: &Path, source: io::Error) -> DataDirError {
-    DataDirError::Io { path: path.display().to_string(), source }
+fn failed(action: &'static str, path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io { action, path: path.display().to_string(), source }
 }
 
 fn corrupt(dir: &Path, name: &str, what: &'static str) -> DataDirError {
@@ -302,6 +318,18 @@ mod tests {
         for file in fs::read_dir(&dir).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_directory_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("data");
+        fs::write(&file, b"").unwrap();
+        let error = DataDir::open(&file).err().unwrap().to_string();
+        let expected = format!("{} is not a directory: give --data-dir", file.display());
+        assert!(error.starts_with(&expected), "{error}");
+        let below = DataDir::open(&file.join("below")).err().unwrap().to_string();
+        assert!(below.starts_with("data directory: cannot make "), "{below}");
     }
 
     #[test]

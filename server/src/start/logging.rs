@@ -1,8 +1,8 @@
-//! The log: one line an event on stderr, for people or as JSON.
+//! The log on stderr: one line per event, as text for people or as JSON.
 //!
-//! A line can hold words of a peer. tracing-subscriber escapes control characters in the message
-//! but not in fields written with `%` (CVE-2025-58160 and what its fix leaves out), so every
-//! line passes an escaping writer; that is also why the log has no colours.
+//! A line can contain text of a peer. tracing-subscriber escapes control characters in the message,
+//! but not in fields written with `%` (CVE-2025-58160, whose fix leaves these out). So every line
+//! passes through a writer that escapes them. This is also why the log has no colours.
 
 use std::io::{self, Write};
 
@@ -13,21 +13,28 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::config::LogFormat;
 
-/// The environment variable with the level, as in `info` or `nucleus_server=debug,quinn=warn`.
+/// The environment variable that sets the level, for example `info` or
+/// `nucleus_server=debug,quinn=warn`.
 pub const LEVEL_VARIABLE: &str = "NUCLEUS_LOG";
 
-/// Why there is no log.
+/// Why the log could not be set up.
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    /// The variable does not read as a filter.
-    #[error("{LEVEL_VARIABLE} is not a log filter: write a level as in info, or target=level,...")]
+    /// The value of [`LEVEL_VARIABLE`] is not a filter.
+    #[error(
+        "{LEVEL_VARIABLE} is not a log filter: write a level such as info, or target=level,..."
+    )]
     Filter,
-    /// Called twice, or somebody else set up a log.
+    /// The process has a log already.
     #[error("the log is already set up")]
     AlreadySet,
 }
 
-/// Sets up the log of this process, once; the level is info unless [`LEVEL_VARIABLE`] says more.
+/// Sets up the log of this process. The level is info unless [`LEVEL_VARIABLE`] sets another.
+///
+/// # Errors
+///
+/// [`LEVEL_VARIABLE`] is not a filter, or the process has a log already.
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let directives = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
     let subscriber = subscriber(format, &directives, io::stderr)?;
@@ -55,7 +62,7 @@ where
     })
 }
 
-/// Makes writers that let no control character through but the end of the line.
+/// Makes writers that escape all control characters except the line end.
 struct Escaped<W>(W);
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaped<W> {
@@ -66,7 +73,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaped<W> {
     }
 }
 
-/// The subscriber hands over one whole line a call.
+/// Writes one line, escaped. The subscriber writes a whole line with each call.
 struct EscapedLine<W>(W);
 
 impl<W: Write> Write for EscapedLine<W> {
@@ -88,8 +95,8 @@ impl<W: Write> Write for EscapedLine<W> {
     }
 }
 
-/// In JSON's own notation, so that a JSON line stays JSON. Besides control characters these are
-/// the ones that turn the direction of text or end a line in some viewers.
+/// Appends a character, escaped if it is a control character, changes the direction of text, or
+/// ends a line in some viewers. Escapes as JSON does, so that a JSON line stays valid.
 fn push_escaped(safe: &mut String, c: char) {
     match c {
         c if c.is_control() => safe.push_str(&format!("\\u{:04x}", u32::from(c))),

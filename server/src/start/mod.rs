@@ -1,4 +1,4 @@
-//! How the server starts: command line, configuration, data directory, sockets, log, and [`run`].
+//! The start of the server: command line, configuration, data directory, sockets, log and [`run`].
 
 pub mod cli;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The running server: sockets and configuration in, until it is told to stop.
+//! Runs the server with a configuration and bound sockets until it is told to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,56 +19,70 @@ use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, SessionContext, SessionCounters};
 use crate::http::Http;
 use crate::metrics::Metrics;
-use crate::rooms::{Directory, Registry, RoomTemplate, Socials, Tenants, TicketKey};
-use crate::shard::{self, Neighbours, ShardHandle, ShardMail};
-use crate::token::{TokenKeyError, Verifier};
+use crate::rooms::{
+    RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
+};
+use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
+use crate::token::{TokenKeyError, TokenVerifier};
 
-/// Why the server did not run.
+/// Why the server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A port could not be had.
+    /// A UDP port cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The HTTP port could not be had.
-    #[error("cannot bind the http address {0}: {1}; choose another with --http, or turn it off")]
-    Http(String, std::io::Error),
+    /// The HTTP address cannot be bound.
+    #[error(
+        "cannot bind the HTTP address {addr}: {source}; choose another with --http, or --http off"
+    )]
+    Http {
+        /// The configured address.
+        addr: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The token keys cannot be used.
+    /// The verification key of join tokens cannot be used.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
-    /// The system's cryptography refused the key of resume tickets.
+    /// The cryptographic library refuses the key of resume tickets.
     #[error("the key of resume tickets cannot be used")]
     TicketKey,
-    /// The system refused something.
-    #[error("{0}")]
+    /// The system refuses a socket or a thread.
+    #[error("cannot start the server: {0}")]
     Io(#[from] std::io::Error),
 }
 
 impl RunError {
-    /// Whether the operator must change a setting: exit code 2.
+    /// Whether the operator can mend the error by changing a setting. The exit code is 2 then.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, RunError::Io(_))
     }
 }
 
-/// Where a started server listens.
+/// The addresses that a running server listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
-    /// QUIC.
+    /// The UDP address of the session plane.
     pub session: SocketAddr,
-    /// Realtime.
+    /// The UDP address of the realtime plane.
     pub realtime: SocketAddr,
-    /// HTTP, unless it is off.
+    /// The TCP address of health and metrics; `None` if HTTP is off.
     pub http: Option<SocketAddr>,
 }
 
-/// Runs the server, its sessions in the runtime that this is called in, until `shutdown` resolves and
-/// everybody has been told. `ready` is called once, when it accepts sessions.
+/// Runs the server until `shutdown` resolves and all clients have been told. Must be called in a
+/// tokio runtime, which then runs the sessions. Calls `ready` once, when the server accepts
+/// sessions.
+///
+/// # Errors
+///
+/// A key, a certificate or an address cannot be used, or the system refuses a socket or a thread.
 pub async fn run(
     config: Config,
     dir: &DataDir,
@@ -83,7 +97,8 @@ pub async fn run(
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
     let Secrets { verifier, tickets, quic } = secrets(&config, dir)?;
     let instance = server_instance();
-    let (shards, threads) = start_shards(&config, clock, instance, sockets.realtime)?;
+    let StartedShards { handles: shards, threads } =
+        start_shards(&config, clock, instance, sockets.realtime)?;
     let limits = config.limits;
     let template = RoomTemplate {
         limits,
@@ -91,12 +106,12 @@ pub async fn run(
         server_instance: instance,
         tickets: tickets.clone(),
     };
-    let registry = Registry::new(shards.clone(), clock, template, Tenants::new(limits));
-    let directory = Directory::new(registry);
+    let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
+    let directory = RoomDirectory::new(registry);
     let social = SocialConfig { limits, clock_epoch: instance };
     let context = Arc::new(SessionContext {
         verifier,
-        socials: Socials::new(social, directory.clone()),
+        social_directory: SocialDirectory::new(social, directory.clone()),
         directory,
         tickets,
         server_instance: instance,
@@ -112,7 +127,7 @@ pub async fn run(
     let metrics = Metrics::new(context.clone(), shards.clone());
     let is_ready = Arc::new(AtomicBool::new(false));
     let http = Http::start(config.http, Arc::new(move || metrics.render()), is_ready.clone())
-        .map_err(|e| RunError::Http(config.http.to_string(), e))?;
+        .map_err(|source| RunError::Http { addr: config.http.to_string(), source })?;
     let open = |(index, socket)| Endpoint::open(index, socket, quic.clone(), dir.reset_key());
     let endpoints =
         (0u8..).zip(sockets.session).map(open).collect::<Result<Vec<_>, std::io::Error>>()?;
@@ -123,7 +138,7 @@ pub async fn run(
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
-    // Those who are just joining go on: they are told with everybody else.
+    // Joins in progress continue: their clients are told with all others.
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     drain(&endpoints, &context).await;
     for shard in &shards {
@@ -131,36 +146,39 @@ pub async fn run(
     }
     for thread in threads {
         if thread.join().is_err() {
-            tracing::error!("a shard's thread had panicked");
+            tracing::error!("a shard's thread has panicked");
         }
     }
     Ok(())
 }
 
-/// What is made of keys and certificates.
+/// What the server makes of its keys and its certificate.
 struct Secrets {
-    verifier: Verifier,
+    verifier: TokenVerifier,
     tickets: Arc<TicketKey>,
     quic: quic::ServerConfig,
 }
 
-/// Whatever an operator may have to mend here is found before any thread starts.
+/// Reads the keys and the certificate. Called before any thread starts, so that an operator's
+/// mistake is reported first.
 fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
-    let verifier = Verifier::new(config.tokens.as_ref(), &dir.own_key())?;
+    let verifier = TokenVerifier::new(config.tokens.as_ref(), &dir.development_key())?;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let quic = quic::server_config(identity(config, dir)?.quic()?, dir.address_token_key())
-        .map_err(|error| TlsError::Unusable(error.to_string()))?;
+        .map_err(|error| TlsError::Quic(error.to_string()))?;
     Ok(Secrets { verifier, tickets: Arc::new(tickets), quic })
 }
 
-/// Tells everybody why, and waits until they know or a moment has passed.
+/// Tells all clients that the server shuts down. Waits until they have confirmed it, at most
+/// [`limits::DRAIN_TIME`].
 async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
-    let told = async {
-        // Users outside rooms first: the end of their calls' rooms is no news to anybody then.
-        context.socials.shut_down(code).await;
+    let closing = async {
+        // Users outside rooms first, so that they are not told that the rooms of their calls end.
+        context.social_directory.shut_down(code).await;
         context.directory.registry().shut_down(code).await;
-        // Sessions of the ended rooms and of those users close by themselves; whoever had not joined is told here.
+        // The sessions of users and of rooms have time to close by themselves. The endpoints then
+        // close all others, which have not joined.
         tokio::time::sleep(limits::LAST_WORDS).await;
         for endpoint in endpoints {
             endpoint.close(code);
@@ -169,8 +187,8 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
             endpoint.wait_idle().await;
         }
     };
-    if tokio::time::timeout(limits::DRAIN_TIME, told).await.is_err() {
-        tracing::warn!("some sessions did not confirm the end in time");
+    if tokio::time::timeout(limits::DRAIN_TIME, closing).await.is_err() {
+        tracing::warn!("some clients did not confirm the shutdown in time");
     }
 }
 
@@ -181,18 +199,23 @@ fn identity(config: &Config, dir: &DataDir) -> Result<Identity, TlsError> {
     }
 }
 
-type Shards = (Vec<Arc<ShardHandle>>, Vec<std::thread::JoinHandle<()>>);
+/// The started shards.
+#[derive(Default)]
+struct StartedShards {
+    handles: Vec<Arc<ShardHandle>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
 
 fn start_shards(
     config: &Config,
     clock: Clock,
     server_instance: u32,
     sockets: Vec<nucleus_net::UdpSocket>,
-) -> std::io::Result<Shards> {
+) -> std::io::Result<StartedShards> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let several = sockets.len() > 1;
-    let mut started = Shards::default();
-    let (neighbours, mailboxes) = Neighbours::new(sockets.len())?;
+    let pinned = sockets.len() > 1;
+    let mut started = StartedShards::default();
+    let (router, mailboxes) = MisdirectedRouter::new(sockets.len())?;
     for (index, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
         let fanout = FanoutConfig {
             index: index as u8,
@@ -200,17 +223,16 @@ fn start_shards(
             limits: config.limits,
             clock_epoch: server_instance,
         };
-        // The first core is left to sessions; a single shard goes where the kernel finds room.
-        let core = several.then_some((index + 1) % cores);
-        let (handle, thread) =
-            shard::spawn(fanout, socket, clock, neighbours.clone(), mailbox, core)?;
-        started.0.push(handle);
-        started.1.push(thread);
+        // Leaves the first core to sessions. A single shard is not pinned.
+        let core = pinned.then_some((index + 1) % cores);
+        let (handle, thread) = shard::spawn(fanout, socket, clock, router.clone(), mailbox, core)?;
+        started.handles.push(handle);
+        started.threads.push(thread);
     }
     Ok(started)
 }
 
-/// Tells this run of the server from the one before: seconds since 1970.
+/// Returns a server instance id, which differs from the one before: the seconds since 1970.
 fn server_instance() -> u32 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |s| s.as_secs() as u32)

@@ -1,4 +1,5 @@
-//! The server's UDP sockets, bound before anything else so that a taken port is one clear line.
+//! The server's UDP sockets. They are bound before the server starts, so that a taken port is
+//! reported first.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +8,19 @@ use nucleus_net::{BindOptions, Steering, UdpSocket, attach_steering, probe_port_
 
 use super::config::{Config, without_ipv6};
 
-/// Receive buffer asked of the kernel, bytes: a second of 10,000 small datagrams (a small one takes
-/// about 700 bytes there). Forced where the process may.
+/// Requested size of the receive buffer in bytes: room for a second of 10,000 small datagrams, each
+/// of which takes about 700 bytes. Exceeds the kernel's limit if the process is privileged.
 const RECV_BUFFER: usize = 8 << 20;
-/// Send buffer, bytes: a flush to a thousand recipients.
+/// Requested size of the send buffer in bytes: room for a flush to a thousand recipients.
 const SEND_BUFFER: usize = 4 << 20;
-/// Below this the buffer holds less than a drain interval of a busy shard, and the operator is told.
+/// Size in bytes below which the operator is warned: such a receive buffer holds less than a busy
+/// shard receives between two reads.
 const SMALL_BUFFER: usize = 1 << 20;
 
-/// A socket could not be bound.
+/// Why a socket could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The port belongs to somebody else, maybe another nucleus of the same user.
+    /// Another process uses the port, possibly another nucleus of the same user.
     #[error("{plane} port {addr} is taken: stop the other server or choose another with --{plane}")]
     Taken {
         /// `session` or `realtime`.
@@ -26,29 +28,34 @@ pub enum BindError {
         /// The address.
         addr: SocketAddr,
     },
-    /// Anything else.
-    #[error("cannot bind the {plane} port {addr}: {source}")]
+    /// The system refuses the address for another reason.
+    #[error("cannot bind the {plane} port {addr}: {source}; choose another with --{plane}")]
     Failed {
         /// `session` or `realtime`.
         plane: &'static str,
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 /// The bound sockets.
 pub struct Sockets {
-    /// QUIC: one a shard, in the order of their steering.
+    /// The sockets of the session plane, one per shard, in the order that the steering numbers
+    /// them.
     pub session: Vec<UdpSocket>,
-    /// One a shard, likewise.
+    /// The sockets of the realtime plane, in the same order.
     pub realtime: Vec<UdpSocket>,
 }
 
 impl Sockets {
-    /// Binds both planes as configured; a wildcard IPv6 address becomes IPv4's on a machine
-    /// without IPv6.
+    /// Binds the sockets of both planes. Binds the IPv4 wildcard address instead of the IPv6 one on
+    /// a machine without IPv6.
+    ///
+    /// # Errors
+    ///
+    /// A port is taken, or the system refuses an address.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let session = with_fallback("session", config.session, |addr| {
             probe_port_free(addr)?;
@@ -61,29 +68,39 @@ impl Sockets {
         Ok(Self { session, realtime })
     }
 
-    /// Address of the session plane.
+    /// Returns the address of the session plane.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to name it.
     pub fn session_addr(&self) -> io::Result<SocketAddr> {
         self.session.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    /// Address of the realtime plane.
+    /// Returns the address of the realtime plane.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to name it.
     pub fn realtime_addr(&self) -> io::Result<SocketAddr> {
         self.realtime.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    /// The line to tell the operator when the kernel granted too small receive buffers.
+    /// Returns a warning for the operator if the kernel has granted receive buffers that are too
+    /// small.
     pub fn buffer_warning(&self) -> Option<String> {
         let sockets = self.session.iter().chain(&self.realtime);
         let granted = sockets.filter_map(|socket| socket.recv_buffer_size().ok()).min()?;
         (granted < SMALL_BUFFER).then(|| {
             format!(
-                "the receive buffers are only {granted} bytes and bursts will be lost: \
+                "the receive buffers have only {granted} bytes, so bursts will be lost; to enlarge them: \
                  sysctl -w net.core.rmem_max={RECV_BUFFER}"
             )
         })
     }
 }
 
+/// Binds `addr`, or its IPv4 replacement if the machine has no IPv6.
 fn with_fallback<T>(
     plane: &'static str,
     addr: SocketAddr,
@@ -99,6 +116,7 @@ fn with_fallback<T>(
     })
 }
 
+/// Binds one socket per shard to the same address, and attaches the steering.
 fn bind_group(
     steering: Steering,
     addr: SocketAddr,
@@ -112,14 +130,14 @@ fn bind_group(
         group.push(bind(steering, addr, dscp)?);
     }
     if shards > 1 {
-        // The kernel delivers each datagram to the shard that its connection id names.
+        // From now on the kernel delivers each datagram to the shard that its connection id names.
         attach_steering(&group[0], steering, shards.into())?;
     }
     Ok(group)
 }
 
 fn bind(steering: Steering, addr: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
-    // Of the session's sockets quinn asks for these itself.
+    // quinn sets these options on the session plane's sockets itself.
     let realtime = matches!(steering, Steering::Realtime);
     UdpSocket::bind(&BindOptions {
         addr,

@@ -1,70 +1,200 @@
-//! The TLS configuration of the session plane, built by hand: the QUIC library's shortcut turns early
-//! data on, which can be replayed.
+//! The TLS configuration of the session plane. It is built by hand because quinn's shortcut enables
+//! early data, which can be replayed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nucleus_protocol::session::ALPN;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::data_dir::DataDir;
 
-/// The certificate or key could not be used.
+/// Why the certificate or its private key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file could not be read or holds no such thing.
-    #[error("{0}: {1}")]
-    Pem(String, rustls::pki_types::pem::Error),
-    /// Key and certificate do not go together, or are of a kind that is not supported.
-    #[error("the TLS certificate or key cannot be used: {0}")]
-    Unusable(String),
+    /// A file cannot be read, or is damaged PEM.
+    #[error("tls: cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system or of the PEM parser.
+        source: pem::Error,
+    },
+    /// The certificate file has no certificate in it.
+    #[error(
+        "tls: no certificate in {path}: a PEM file with BEGIN CERTIFICATE is expected",
+        path = path.display()
+    )]
+    NoCertificate {
+        /// The certificate file.
+        path: PathBuf,
+    },
+    /// The key file has no private key in it.
+    #[error(
+        "tls: no private key in {path}: a PEM file with BEGIN PRIVATE KEY is expected",
+        path = path.display()
+    )]
+    NoKey {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The private key belongs to another certificate.
+    #[error(
+        "tls: the private key in {key} does not belong to the certificate in {cert}",
+        key = key.display(),
+        cert = cert.display()
+    )]
+    Mismatch {
+        /// The certificate file.
+        cert: PathBuf,
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The certificate or the key is of a kind that is not supported.
+    #[error(
+        "tls: cannot use the certificate in {cert} with the key in {key}: {reason}",
+        cert = cert.display(),
+        key = key.display()
+    )]
+    Unusable {
+        /// The certificate file.
+        cert: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// The TLS library lacks the cipher suite that QUIC begins with.
+    #[error("tls: {0}")]
+    Quic(String),
 }
 
-/// A certificate chain with its key.
+impl TlsError {
+    /// Tells a file without any PEM block of the wanted kind from one that cannot be read.
+    fn of_key(path: &Path, source: pem::Error) -> Self {
+        let path = path.to_owned();
+        match source {
+            pem::Error::NoItemsFound => Self::NoKey { path },
+            source => Self::Read { path, source },
+        }
+    }
+}
+
+/// A certificate chain with its private key.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    /// The file that the chain was read from, for errors.
+    cert_file: PathBuf,
+    /// The file that the key was read from, for errors.
+    key_file: PathBuf,
 }
 
 impl Identity {
-    /// The development certificate of a data directory.
+    /// Takes the development certificate of a data directory.
+    ///
+    /// # Errors
+    ///
+    /// The directory's `tls.pem` is damaged.
     pub fn development(dir: &DataDir) -> Result<Self, TlsError> {
-        let in_dir = |e| TlsError::Pem(dir.path().join("tls.pem").display().to_string(), e);
-        Self::from_pem(dir.cert_pem().as_bytes(), dir.key_pem().as_bytes()).map_err(in_dir)
+        let file = dir.path().join("tls.pem");
+        let chain = CertificateDer::pem_slice_iter(dir.cert_pem().as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|source| TlsError::Read { path: file.clone(), source })?;
+        let key = PrivateKeyDer::from_pem_slice(dir.key_pem().as_bytes())
+            .map_err(|source| TlsError::of_key(&file, source))?;
+        Ok(Self { chain, key, cert_file: file.clone(), key_file: file })
     }
 
-    /// A certificate chain and its key from PEM files.
-    pub fn from_files(cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        let failed = |path: &Path| {
-            let name = path.display().to_string();
-            move |e| TlsError::Pem(name, e)
-        };
-        let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+    /// Reads a certificate chain and its private key from PEM files.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or has no certificate or no private key in it.
+    pub fn from_files(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let chain: Vec<_> = CertificateDer::pem_file_iter(cert_file)
             .and_then(Iterator::collect)
-            .map_err(failed(cert))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-        Ok(Self { chain, key })
+            .map_err(|source| TlsError::Read { path: cert_file.to_owned(), source })?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate { path: cert_file.to_owned() });
+        }
+        let key = PrivateKeyDer::from_pem_file(key_file)
+            .map_err(|source| TlsError::of_key(key_file, source))?;
+        Ok(Self { chain, key, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
     }
 
-    fn from_pem(cert: &[u8], key: &[u8]) -> Result<Self, rustls::pki_types::pem::Error> {
-        let chain = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>()?;
-        Ok(Self { chain, key: PrivateKeyDer::from_pem_slice(key)? })
-    }
-
-    /// The server's TLS configuration for QUIC: TLS 1.3, our ALPN, no early data.
+    /// Makes the server's TLS configuration for QUIC: TLS 1.3, our ALPN, no early data.
+    ///
+    /// # Errors
+    ///
+    /// The key does not belong to the certificate, or one of them is of a kind that is not
+    /// supported.
     pub fn quic(self) -> Result<rustls::ServerConfig, TlsError> {
-        let unusable = |e: &dyn std::fmt::Display| TlsError::Unusable(e.to_string());
+        let Self { chain, key, cert_file: cert, key_file } = self;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|b| b.with_no_client_auth().with_single_cert(self.chain, self.key))
-            .map_err(|e| unusable(&e))?;
+            .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { cert, key: key_file },
+                error => TlsError::Unusable { cert, key: key_file, reason: error.to_string() },
+            })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_early_data_size = 0;
-        // Clients resume by our own ticket, not by TLS's: nothing to keep for a peer that is gone.
+        // Clients resume by our own tickets. TLS tickets would make the server keep state for lost
+        // peers.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What an operator reads who configures these two files.
+    fn refusal(cert: &str, key: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        fs::write(&cert_file, cert).unwrap();
+        fs::write(&key_file, key).unwrap();
+        let result = Identity::from_files(&cert_file, &key_file).and_then(Identity::quic);
+        let text = result.unwrap_err().to_string();
+        assert!(!text.contains('\n'), "one line: {text}");
+        text.replace(&format!("{}/", dir.path().display()), "")
+    }
+
+    fn identity() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_refused_certificate_or_key_is_named_with_its_file() {
+        let ((cert, key), (_, other_key)) = (identity(), identity());
+        for empty in ["", "no PEM", &key] {
+            let text = refusal(empty, &key);
+            assert!(text.starts_with("tls: no certificate in cert.pem: "), "{text}");
+        }
+        for empty in ["", "no PEM", &cert] {
+            let text = refusal(&cert, empty);
+            assert!(text.starts_with("tls: no private key in key.pem: "), "{text}");
+        }
+        let mismatch = "the private key in key.pem does not belong to the certificate in cert.pem";
+        assert_eq!(refusal(&cert, &other_key), format!("tls: {mismatch}"));
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let text = refusal(garbage, &key);
+        assert!(text.starts_with("tls: cannot use the certificate in cert.pem with"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let missing = Path::new("/nowhere/cert.pem");
+        let text = Identity::from_files(missing, missing).err().unwrap().to_string();
+        assert!(text.starts_with("tls: cannot read /nowhere/cert.pem: "), "{text}");
     }
 }

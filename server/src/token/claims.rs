@@ -1,4 +1,4 @@
-//! Reading claims that a valid signature covers but nobody has checked yet.
+//! Checks the claims of a token whose signature is valid.
 
 use nucleus_core::ids::{Product, RoomPattern};
 use nucleus_core::limits;
@@ -6,15 +6,24 @@ use serde_json::{Map, Value};
 
 use super::{DEFAULT_ROLE, LEEWAY_S, TokenError, VerifiedToken};
 
-/// Longest tenant, role and grant (bytes).
+/// Maximum length of a tenant, a role and a grant, in bytes.
 pub(super) const MAX_SHORT: usize = 64;
-/// Longest user, room and display name (bytes).
+/// Maximum length of a user, a room and a display name, in bytes.
 pub(super) const MAX_LONG: usize = 128;
 
-pub(super) type Raw = Map<String, Value>;
+/// The claims of a token before any of them is checked.
+pub(super) type RawClaims = Map<String, Value>;
 
-/// Judges every claim at `now` (seconds since 1970).
-pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<VerifiedToken, TokenError> {
+/// Checks all claims at `now`, in seconds since 1970.
+///
+/// # Errors
+///
+/// A claim is missing or invalid, or the token is not valid at `now` or for `audience`.
+pub(super) fn verify_claims(
+    claims: &RawClaims,
+    audience: &str,
+    now: u64,
+) -> Result<VerifiedToken, TokenError> {
     check_times(claims, now)?;
     check_audience(claims, audience)?;
     let user = required_text(claims, "sub", MAX_LONG)?;
@@ -29,42 +38,44 @@ pub(super) fn admit(claims: &Raw, audience: &str, now: u64) -> Result<VerifiedTo
     })
 }
 
-/// A time of the wrong type is an error and never "absent" (CVE-2026-25537).
-fn check_times(claims: &Raw, now: u64) -> Result<(), TokenError> {
+/// Checks `exp`, `nbf` and `iat`. A time of a wrong type is an error; it must not count as absent
+/// (CVE-2026-25537).
+fn check_times(claims: &RawClaims, now: u64) -> Result<(), TokenError> {
     let exp = time(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
     if exp.saturating_add(LEEWAY_S) <= now {
         return Err(TokenError::Expired);
     }
-    let soon = now.saturating_add(LEEWAY_S);
-    if time(claims, "nbf")?.is_some_and(|nbf| nbf > soon) {
+    let latest_start = now.saturating_add(LEEWAY_S);
+    if time(claims, "nbf")?.is_some_and(|nbf| nbf > latest_start) {
         return Err(TokenError::NotYetValid);
     }
     time(claims, "iat").map(|_| ())
 }
 
-/// Seconds since 1970; RFC 7519 allows a fraction, which is cut off.
-fn time(claims: &Raw, key: &'static str) -> Result<Option<u64>, TokenError> {
+/// Reads a time in seconds since 1970. RFC 7519 allows a fraction, which is cut off.
+fn time(claims: &RawClaims, key: &'static str) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(key) else { return Ok(None) };
     let seconds = value.as_u64().or_else(|| {
-        // Up to 2^53 a float still holds every whole second.
+        // A float represents every whole number up to 2^53, which is just above 9.0e15.
         let float = value.as_f64().filter(|float| (0.0..9.0e15).contains(float))?;
         Some(float as u64)
     });
     seconds.map(Some).ok_or(TokenError::BadClaim(key))
 }
 
-fn check_audience(claims: &Raw, audience: &str) -> Result<(), TokenError> {
+fn check_audience(claims: &RawClaims, audience: &str) -> Result<(), TokenError> {
     let named = match claims.get("aud") {
         None => return Err(TokenError::MissingClaim("aud")),
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
+        Some(Value::String(name)) => name == audience,
+        Some(Value::Array(names)) => names.iter().any(|name| name.as_str() == Some(audience)),
         Some(_) => return Err(TokenError::BadClaim("aud")),
     };
     if named { Ok(()) } else { Err(TokenError::WrongAudience) }
 }
 
-/// The claim `product`. Tokens of web servers that were written before it had this name say `app`.
-fn product(claims: &Raw) -> Result<Product, TokenError> {
+/// Reads the claim `product`, or `app`, which is its older name. If a token has both, they must be
+/// equal.
+fn product(claims: &RawClaims) -> Result<Product, TokenError> {
     const BAD: TokenError = TokenError::BadClaim("product");
     let named = match (claims.get("product"), claims.get("app")) {
         (None, None) => return Err(TokenError::MissingClaim("product")),
@@ -74,14 +85,14 @@ fn product(claims: &Raw) -> Result<Product, TokenError> {
     Product::ALL.into_iter().find(|product| named == Some(product.name())).ok_or(BAD)
 }
 
-fn room(claims: &Raw) -> Result<RoomPattern, TokenError> {
+fn room(claims: &RawClaims) -> Result<RoomPattern, TokenError> {
     match text(claims, "room", MAX_LONG)? {
         None => Ok(RoomPattern::Any),
         Some(room) => RoomPattern::parse(&room).ok_or(TokenError::BadClaim("room")),
     }
 }
 
-fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
+fn grants(claims: &RawClaims) -> Result<Vec<String>, TokenError> {
     const BAD: TokenError = TokenError::BadClaim("grants");
     match claims.get("grants") {
         None => Ok(Vec::new()),
@@ -95,11 +106,11 @@ fn grants(claims: &Raw) -> Result<Vec<String>, TokenError> {
     }
 }
 
-fn required_text(claims: &Raw, key: &'static str, max: usize) -> Result<String, TokenError> {
+fn required_text(claims: &RawClaims, key: &'static str, max: usize) -> Result<String, TokenError> {
     text(claims, key, max)?.ok_or(TokenError::MissingClaim(key))
 }
 
-fn text(claims: &Raw, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
+fn text(claims: &RawClaims, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
     match claims.get(key) {
         None => Ok(None),
         Some(Value::String(text)) if fits(text, max) => Ok(Some(text.clone())),
@@ -107,7 +118,8 @@ fn text(claims: &Raw, key: &'static str, max: usize) -> Result<Option<String>, T
     }
 }
 
-/// Names end up in rosters and logs: never empty, never with a control character.
+/// Whether a text has 1 to `max` bytes and no control character, because it appears in rosters and
+/// logs.
 pub(super) fn fits(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
 }

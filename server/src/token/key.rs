@@ -1,4 +1,4 @@
-//! The key that join tokens are checked with, read once and refused when it is weak.
+//! The key that verifies join tokens. It is read once, at the start, and refused if it is weak.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,65 +8,72 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::settings::{OwnKey, TokenAlgorithm, Tokens};
+use super::settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
 
-/// Shortest HS256 secret (bytes): shorter than the hash, it could be guessed (RFC 7518, 3.2).
+/// Minimum length of an HS256 secret in bytes: the length of the hash (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
-/// Words of documentation and default installations.
+/// Words of documentation and default installations. A secret that contains one is refused.
 const DEFAULT_SECRETS: [&str; 5] = ["secret", "changeme", "change-me", "password", "example"];
-/// Random bytes repeat themselves less than this.
+/// Minimum number of distinct bytes in a secret. Random secrets have more.
 const MIN_DISTINCT_BYTES: usize = 12;
 
-/// Why there is no key to check tokens with; one line each.
+/// Why the verification key cannot be used. Each text is one line.
 #[derive(Debug, Error)]
 pub enum TokenKeyError {
-    /// The key file can't be read.
+    /// The key file cannot be read.
     #[error("tokens: cannot read {path}: {source}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// No file is configured; the configuration is refused for that before.
+    /// No key file is configured. [`Config::load`](crate::start::config::Config::load) refuses this
+    /// before.
     #[error("tokens: no key file is configured for {0}")]
     Missing(TokenAlgorithm),
-    /// The file holds something else.
-    #[error("tokens: {path} is not a public key for {algorithm} (PEM, BEGIN PUBLIC KEY)", path = path.display())]
+    /// The file does not contain a public key of the algorithm.
+    #[error(
+        "tokens: {path} is not a public key for {algorithm}: a PEM file with BEGIN PUBLIC KEY is expected",
+        path = path.display()
+    )]
     NotAPublicKey {
         /// The file.
         path: PathBuf,
-        /// What it should be for.
+        /// The configured algorithm.
         algorithm: TokenAlgorithm,
     },
-    /// A secret that can be guessed.
+    /// The secret can be guessed.
     #[error(
-        "tokens: {path} is too short or a known default: write at least 32 random bytes to it, as openssl rand -base64 48 does",
+        "tokens: the secret in {path} is too short or easy to guess: at least 32 random bytes are expected, as openssl rand -base64 48 prints",
         path = path.display()
     )]
     WeakSecret {
         /// The file.
         path: PathBuf,
     },
-    /// The data directory's own key, which is refused for that before.
+    /// The data directory's key is not an Ed25519 key. `DataDir::open` refuses this before.
     #[error("tokens: the data directory's signing key is not an Ed25519 key")]
     Development,
 }
 
-pub(super) struct Key {
+/// The key that verifies join tokens, and its algorithm.
+pub(super) struct VerificationKey {
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
 }
 
-impl Key {
-    pub(super) fn development(own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
+impl VerificationKey {
+    /// Makes the key of development mode.
+    pub(super) fn development(key: &DevelopmentKey<'_>) -> Result<Self, TokenKeyError> {
         let pair =
-            Ed25519KeyPair::from_pkcs8(own.signing_key).map_err(|_| TokenKeyError::Development)?;
+            Ed25519KeyPair::from_pkcs8(key.signing_key).map_err(|_| TokenKeyError::Development)?;
         let decoding = DecodingKey::from_ed_der(pair.public_key().as_ref());
         Ok(Self { algorithm: Algorithm::EdDSA, decoding })
     }
 
-    pub(super) fn configured(tokens: &Tokens) -> Result<Self, TokenKeyError> {
+    /// Reads the key file that `[tokens]` names.
+    pub(super) fn configured(tokens: &TokenSettings) -> Result<Self, TokenKeyError> {
         let algorithm = tokens.algorithm;
         let file = match algorithm {
             TokenAlgorithm::HS256 => &tokens.secret_file,
@@ -83,13 +90,13 @@ impl Key {
     }
 }
 
-fn secret(path: &Path, bytes: &[u8]) -> Result<Key, TokenKeyError> {
-    // Editors and `openssl rand -base64` end the line; the web server's secret has no line end.
+fn secret(path: &Path, bytes: &[u8]) -> Result<VerificationKey, TokenKeyError> {
+    // Editors and `openssl rand -base64` add a line end, which is not part of the secret.
     let bytes = bytes.trim_ascii_end();
     if is_weak(bytes) {
         return Err(TokenKeyError::WeakSecret { path: path.to_owned() });
     }
-    Ok(Key { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(bytes) })
+    Ok(VerificationKey { algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(bytes) })
 }
 
 fn is_weak(secret: &[u8]) -> bool {
@@ -97,26 +104,30 @@ fn is_weak(secret: &[u8]) -> bool {
     secret.iter().for_each(|byte| seen[usize::from(*byte)] = true);
     let distinct = seen.iter().filter(|seen| **seen).count();
     let lower = Zeroizing::new(secret.to_ascii_lowercase());
-    let holds = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
+    let contains = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
     secret.len() < MIN_SECRET_BYTES
         || distinct < MIN_DISTINCT_BYTES
-        || DEFAULT_SECRETS.iter().any(holds)
+        || DEFAULT_SECRETS.iter().any(contains)
 }
 
-fn public_key(path: &Path, pem: &[u8], algorithm: TokenAlgorithm) -> Result<Key, TokenKeyError> {
+fn public_key(
+    path: &Path,
+    pem: &[u8],
+    algorithm: TokenAlgorithm,
+) -> Result<VerificationKey, TokenKeyError> {
     let refused = || TokenKeyError::NotAPublicKey { path: path.to_owned(), algorithm };
-    // A private key does not belong on this machine, a certificate is not what was asked for.
+    // Refuses a private key, which must not be on this machine, and a certificate.
     if !pem.trim_ascii_start().starts_with(b"-----BEGIN PUBLIC KEY-----") {
         return Err(refused());
     }
-    // An Ed25519 point, or an uncompressed point of P-256.
+    // The length of an Ed25519 key is 32 bytes; of an uncompressed P-256 point, 65.
     let (parsed, algorithm, length) = match algorithm {
         TokenAlgorithm::ES256 => (DecodingKey::from_ec_pem(pem), Algorithm::ES256, 65),
         _ => (DecodingKey::from_ed_pem(pem), Algorithm::EdDSA, 32),
     };
     let decoding = parsed.map_err(|_| refused())?;
     match decoding.try_get_as_bytes() {
-        Ok(point) if point.len() == length => Ok(Key { algorithm, decoding }),
+        Ok(point) if point.len() == length => Ok(VerificationKey { algorithm, decoding }),
         _ => Err(refused()),
     }
 }

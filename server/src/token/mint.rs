@@ -1,4 +1,4 @@
-//! Making join tokens with the data directory's own key, for development and tests.
+//! Signs join tokens with the data directory's key, for development and tests.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use nucleus_core::limits;
 use thiserror::Error;
 
 use super::claims::{MAX_LONG, MAX_SHORT, fits};
-use super::settings::OwnKey;
+use super::settings::DevelopmentKey;
 use super::{Claims, DEFAULT_ROLE};
 
-/// Longest time to live of a token made here: whoever needs more has a web server.
+/// Longest validity of a token from a [`Minter`].
 const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 
 /// Signs join tokens that the server of the same data directory accepts in development mode.
@@ -24,7 +24,8 @@ pub struct Minter {
     pin: String,
 }
 
-/// What a join token shall say; the minter adds audience, times, name of the token and pin.
+/// The content of a join token to sign. The minter adds the audience, the times, the token's id and
+/// the pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The product.
@@ -33,20 +34,22 @@ pub struct TokenRequest {
     pub tenant: String,
     /// The user, 1 to 128 bytes.
     pub user: String,
-    /// How the user is shown, 1 to 128 bytes; absent: as `user`.
+    /// The display name, 1 to 128 bytes; absent: the user.
     pub name: Option<String>,
-    /// A room or a prefix with `*`, 1 to 128 bytes; absent: every room of the tenant.
+    /// A room's name, or a prefix of names that ends with `*`, 1 to 128 bytes; absent: every room
+    /// of the tenant.
     pub room: Option<String>,
     /// The role, 1 to 64 bytes.
     pub role: String,
-    /// Single rights beyond the role.
+    /// Rights in addition to the role's.
     pub grants: Vec<String>,
-    /// How long it is valid, 1 s to 366 days.
+    /// The token's validity, 1 s to 366 days.
     pub ttl: Duration,
 }
 
 impl TokenRequest {
-    /// A plain member of every room of `tenant`, for an hour.
+    /// Makes a request for a token with the default role for every room of `tenant`, valid for an
+    /// hour.
     pub fn new(product: Product, tenant: impl Into<String>, user: impl Into<String>) -> Self {
         Self {
             product,
@@ -61,33 +64,38 @@ impl TokenRequest {
     }
 }
 
-/// Why no token was made.
+/// Why a token could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MintError {
-    /// The server would refuse it.
+    /// The server would refuse the token.
     #[error("token: {0}")]
     Refused(&'static str),
     /// The cryptographic library failed.
-    #[error("token: it could not be signed")]
+    #[error("token: the token could not be signed")]
     Signing,
 }
 
 impl Minter {
-    /// Signs with a server's own key. `pin` is the SHA-256 of its certificate, base64url.
+    /// Makes a minter that signs with a server's key. `pin` is the SHA-256 digest of the server's
+    /// certificate, base64url.
     #[must_use]
-    pub fn new(own: &OwnKey<'_>, pin: String) -> Self {
-        let key = EncodingKey::from_ed_der(own.signing_key);
-        Self { key, audience: own.server_id.to_owned(), pin }
+    pub fn new(development: &DevelopmentKey<'_>, pin: String) -> Self {
+        let key = EncodingKey::from_ed_der(development.signing_key);
+        Self { key, audience: development.server_id.to_owned(), pin }
     }
 
-    /// A signed token, valid from `now_unix` (seconds since 1970) for the time asked for.
+    /// Signs a token that is valid from `now_unix`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The server would refuse the token, or the cryptographic library fails.
     pub fn mint(&self, request: TokenRequest, now_unix: u64) -> Result<String, MintError> {
         check(&request)?;
         let claims = Claims {
             exp: now_unix.saturating_add(request.ttl.as_secs()),
             iat: now_unix,
             aud: self.audience.clone(),
-            jti: random_name()?,
+            jti: random_id()?,
             pin: Some(self.pin.clone()),
             sub: request.user,
             tenant: request.tenant,
@@ -101,7 +109,7 @@ impl Minter {
             .map_err(|_| MintError::Signing)?;
         ensure(
             token.len() <= limits::TOKEN_BYTES,
-            "it would be longer than 4096 bytes: grant less",
+            "the token would be longer than 4096 bytes: give fewer --grant",
         )?;
         Ok(token)
     }
@@ -117,23 +125,32 @@ fn check(request: &TokenRequest) -> Result<(), MintError> {
     let all_fit = |texts: &[String]| texts.iter().all(|text| fits(text, MAX_SHORT));
     let optional = |text: &Option<String>| text.as_ref().is_none_or(|text| fits(text, MAX_LONG));
     let pattern = |room: &String| RoomPattern::parse(room).is_some();
-    ensure(fits(&request.tenant, MAX_SHORT), "--tenant takes 1 to 64 bytes")?;
-    ensure(fits(&request.user, MAX_LONG), "--user takes 1 to 128 bytes")?;
-    ensure(fits(&request.role, MAX_SHORT), "--role takes 1 to 64 bytes")?;
-    ensure(optional(&request.name), "--name takes 1 to 128 bytes")?;
-    ensure(optional(&request.room), "--room takes 1 to 128 bytes")?;
-    ensure(request.room.as_ref().is_none_or(pattern), "--room takes a `*` only at its end")?;
-    ensure(request.grants.len() <= limits::TOKEN_GRANTS, "--grant may be given 32 times at most")?;
-    ensure(all_fit(&request.grants), "--grant takes 1 to 64 bytes")?;
+    ensure(
+        fits(&request.tenant, MAX_SHORT),
+        "--tenant must be 1 to 64 bytes without control characters",
+    )?;
+    ensure(
+        fits(&request.user, MAX_LONG),
+        "--user must be 1 to 128 bytes without control characters",
+    )?;
+    ensure(
+        fits(&request.role, MAX_SHORT),
+        "--role must be 1 to 64 bytes without control characters",
+    )?;
+    ensure(optional(&request.name), "--name must be 1 to 128 bytes without control characters")?;
+    ensure(optional(&request.room), "--room must be 1 to 128 bytes without control characters")?;
+    ensure(request.room.as_ref().is_none_or(pattern), "--room may have a `*` only at its end")?;
+    ensure(request.grants.len() <= limits::TOKEN_GRANTS, "--grant may be given at most 32 times")?;
+    ensure(all_fit(&request.grants), "--grant must be 1 to 64 bytes without control characters")?;
     let ttl = Duration::from_secs(1)..=MAX_TTL;
-    ensure(ttl.contains(&request.ttl), "--ttl takes 1s to 366d")
+    ensure(ttl.contains(&request.ttl), "--ttl must be 1s to 366d")
 }
 
 fn ensure(holds: bool, refusal: &'static str) -> Result<(), MintError> {
     if holds { Ok(()) } else { Err(MintError::Refused(refusal)) }
 }
 
-fn random_name() -> Result<String, MintError> {
+fn random_id() -> Result<String, MintError> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| MintError::Signing)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

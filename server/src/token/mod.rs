@@ -1,8 +1,8 @@
 //! Join tokens: JWTs from the web server, or from `nucleus token` in development.
 //!
-//! The algorithm comes from the configuration and never from a token; the claims are checked
-//! here, one by one, against a time that the caller passes in. A token only admits: what it
-//! grants in a room is the room's business. No token and no key is ever logged.
+//! The algorithm comes from the configuration, never from a token. Each claim is checked here,
+//! against a time that the caller passes in. Roles and grants are only read here: the room enforces
+//! them. Tokens and keys are never logged.
 
 pub use nucleus_core::ids::Product;
 use nucleus_core::ids::RoomPattern;
@@ -17,87 +17,90 @@ mod verify;
 
 pub use key::TokenKeyError;
 pub use mint::{MintError, Minter, TokenRequest};
-pub use settings::{OwnKey, TokenAlgorithm, Tokens};
-pub use verify::Verifier;
+pub use settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
+pub use verify::TokenVerifier;
 
-/// Clocks of web server and relay may differ by this much (seconds).
+/// How much the clocks of the web server and this server may differ, in seconds.
 pub const LEEWAY_S: u64 = 30;
-/// What a token without a `role` gets.
+/// The role of a token without the claim `role`.
 pub const DEFAULT_ROLE: &str = "member";
 
-/// What a join token says, as it is signed.
+/// The claims of a join token, as they are signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// The user, 1 to 128 bytes.
     pub sub: String,
-    /// The customer whose rooms these are, 1 to 64 bytes.
+    /// The customer that the user belongs to, 1 to 64 bytes.
     pub tenant: String,
     /// The product.
     pub product: Product,
-    /// A room, a prefix with `*` at its end, or absent for every room of the tenant.
+    /// A room's name, or a prefix of names that ends with `*`; absent: every room of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
     /// Name of the user's role, 1 to 64 bytes.
     pub role: String,
-    /// Single rights beyond the role, each 1 to 64 bytes, at most [`nucleus_core::limits::TOKEN_GRANTS`].
+    /// Rights in addition to the role's, each 1 to 64 bytes, at most
+    /// [`nucleus_core::limits::TOKEN_GRANTS`].
     pub grants: Vec<String>,
     /// End of validity, seconds since 1970.
     pub exp: u64,
     /// Time of signing, seconds since 1970.
     pub iat: u64,
-    /// The server this is for.
+    /// The audience: the server that the token is for.
     pub aud: String,
-    /// Random name of this token.
+    /// A random id of this token.
     pub jti: String,
-    /// How the user is shown to others, 1 to 128 bytes.
+    /// The display name, 1 to 128 bytes; absent: the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Development only: base64url SHA-256 of the certificate, handed over with the token.
+    /// Development only: the SHA-256 digest of the server's certificate, base64url.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
 }
 
-/// What an accepted token admits to.
+/// The content of an accepted token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// The token's subject.
     pub user: String,
-    /// How to show the user: the token's `name`, or else the subject.
+    /// The display name: the token's `name`, or the subject if there is none.
     pub name: String,
-    /// Whose rooms.
+    /// The tenant.
     pub tenant: String,
-    /// Which product's rooms.
+    /// The product.
     pub product: Product,
-    /// Which of them.
+    /// Which rooms of the tenant's product the token admits to.
     pub room: RoomPattern,
-    /// The user's role in them.
+    /// The user's role in these rooms.
     pub role: String,
-    /// Single rights beyond the role.
+    /// Rights in addition to the role's.
     pub grants: Vec<String>,
 }
 
-/// Why a token was refused; nothing in it repeats what the token said.
+/// Why a token is refused. No text repeats a value of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// Longer than [`nucleus_core::limits::TOKEN_BYTES`], or no JWT at all.
+    /// The token is longer than [`nucleus_core::limits::TOKEN_BYTES`], or not a JWT.
     #[error("the join token is not a JWT of at most 4096 bytes: fetch a new one")]
     Malformed,
-    /// Signed, or claiming to be, with another algorithm than the configured one.
-    #[error("the join token is signed with another algorithm than this server is configured for")]
+    /// The token names another algorithm than the configured one.
+    #[error("the join token is signed with another algorithm than the server's configuration says")]
     WrongAlgorithm,
-    /// Signed by somebody else, or changed since.
-    #[error("the join token's signature is not by the key this server trusts")]
+    /// The token is signed with another key, or was changed after it was signed.
+    #[error("the join token is not signed with the key that this server trusts")]
     BadSignature,
-    /// Its time is over.
+    /// The token's validity has ended.
     #[error("the join token has expired: fetch a new one")]
     Expired,
-    /// Its time has not come.
-    #[error("the join token is not valid yet: compare the clocks of web server and relay")]
+    /// The token's validity has not begun.
+    #[error(
+        "the join token is not valid yet: compare the clocks of the web server and this server"
+    )]
     NotYetValid,
-    /// For another server.
-    #[error("the join token is for another server: its `aud` is not this server's")]
+    /// The token is for another server.
+    #[error("the join token is for another server: the claim `aud` does not name this server")]
     WrongAudience,
-    /// A required claim is not there.
+    /// A required claim is missing.
     #[error("the join token lacks the claim `{0}`")]
     MissingClaim(&'static str),
     /// A claim has the wrong type, length or characters.

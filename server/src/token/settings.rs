@@ -1,35 +1,35 @@
-//! `[tokens]` of the configuration, and what stands in for it in development.
+//! `[tokens]` of the configuration, and the key that replaces it in development mode.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// `[tokens]`: which signature a join token must bear, and for whom it must be meant.
+/// `[tokens]`: the signature and the audience that a join token must have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tokens {
-    /// The one algorithm accepted.
+pub struct TokenSettings {
+    /// The only algorithm that is accepted.
     pub algorithm: TokenAlgorithm,
-    /// PEM public key of the web server, for EdDSA and ES256.
+    /// The file of the web server's public key, PEM; for EdDSA and ES256.
     #[serde(default)]
     pub public_key_file: Option<PathBuf>,
-    /// File of at least 32 random bytes, for HS256.
+    /// The file of the secret, at least 32 random bytes; for HS256.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
-    /// What `aud` must name, 1 to 128 bytes; absent: the server's id.
+    /// The audience that `aud` must name, 1 to 128 bytes; absent: the server id.
     #[serde(default)]
     pub audience: Option<String>,
 }
 
-/// How join tokens are signed. Configured, never taken from a token's own header.
+/// The signature algorithm of join tokens. It is configured and never taken from a token's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum TokenAlgorithm {
-    /// Ed25519; what the development key uses.
+    /// Ed25519; also the algorithm of development mode.
     EdDSA,
     /// ECDSA on P-256 with SHA-256.
     ES256,
-    /// HMAC with SHA-256: whoever can check a token can also make one.
+    /// HMAC with SHA-256. The secret that verifies tokens can also sign them.
     HS256,
 }
 
@@ -43,10 +43,10 @@ impl fmt::Display for TokenAlgorithm {
     }
 }
 
-/// A server's own signing key, which signs the tokens of development.
-pub struct OwnKey<'a> {
+/// The data directory's key, which signs the tokens of development mode.
+pub struct DevelopmentKey<'a> {
     /// Ed25519, PKCS #8.
     pub signing_key: &'a [u8],
-    /// What the tokens name as their audience.
+    /// The server id, which the tokens name as their audience.
     pub server_id: &'a str,
 }

@@ -16,13 +16,13 @@ const NOW: u64 = 1_800_000_000;
 struct Fixture {
     _temp: tempfile::TempDir,
     data: DataDir,
-    verifier: Verifier,
+    verifier: TokenVerifier,
 }
 
 fn fixture() -> Fixture {
     let temp = tempfile::tempdir().unwrap();
     let data = DataDir::open(&temp.path().join("data")).unwrap();
-    let verifier = Verifier::new(None, &data.own_key()).unwrap();
+    let verifier = TokenVerifier::new(None, &data.development_key()).unwrap();
     Fixture { _temp: temp, data, verifier }
 }
 
@@ -35,7 +35,7 @@ impl Fixture {
     }
 
     fn sign(&self, claims: &Value) -> String {
-        let key = EncodingKey::from_ed_der(self.data.own_key().signing_key);
+        let key = EncodingKey::from_ed_der(self.data.development_key().signing_key);
         encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
     }
 
@@ -154,8 +154,8 @@ fn times_have_thirty_seconds_of_leeway() {
 #[test]
 fn the_audience_must_name_this_server() {
     let f = fixture();
-    let own = f.data.server_id();
-    assert!(f.verify_with("aud", json!(["other", own])).is_ok());
+    let server_id = f.data.server_id();
+    assert!(f.verify_with("aud", json!(["other", server_id])).is_ok());
     for aud in [json!("other"), json!([]), json!(["other"]), json!("")] {
         assert_eq!(f.verify_with("aud", aud), Err(TokenError::WrongAudience));
     }
@@ -205,7 +205,7 @@ fn alg_none_is_refused() {
 fn a_public_key_is_no_shared_secret() {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
     let f = fixture();
-    let pair = Ed25519KeyPair::from_pkcs8(f.data.own_key().signing_key).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(f.data.development_key().signing_key).unwrap();
     let key = EncodingKey::from_secret(pair.public_key().as_ref());
     let token = encode(&Header::new(Algorithm::HS256), &f.claims(), &key).unwrap();
     assert_eq!(f.verifier.verify(&token, NOW), Err(TokenError::WrongAlgorithm));
@@ -223,8 +223,8 @@ fn strangers_and_changed_tokens_are_refused() {
     let (f, stranger) = (fixture(), fixture());
     let foreign = stranger.sign(&f.claims());
     assert_eq!(f.verifier.verify(&foreign, NOW), Err(TokenError::BadSignature));
-    let own = f.sign(&f.claims());
-    let signature = own.rsplit('.').next().unwrap();
+    let valid = f.sign(&f.claims());
+    let signature = valid.rsplit('.').next().unwrap();
     let mut claims = f.claims();
     claims["sub"] = json!("admin");
     let changed = forge(&json!({ "alg": "EdDSA", "typ": "JWT" }), &claims, signature);
@@ -234,22 +234,22 @@ fn strangers_and_changed_tokens_are_refused() {
 #[test]
 fn what_is_no_jwt_is_malformed() {
     let f = fixture();
-    let own = f.sign(&f.claims());
+    let valid = f.sign(&f.claims());
     let critical = forge(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &f.claims(), "AA");
-    let long = format!("{own}{}", "A".repeat(limits::TOKEN_BYTES));
+    let long = format!("{valid}{}", "A".repeat(limits::TOKEN_BYTES));
     let no_alg = forge(&json!({}), &f.claims(), "AA");
     let no_object = f.sign(&json!([1, 2]));
-    let dots = format!("{own}.AA");
+    let dots = format!("{valid}.AA");
     for token in ["", ".", "..", "a.b.c", "ü", &critical, &long, &no_alg, &no_object, &dots] {
         assert_eq!(f.verifier.verify(token, NOW), Err(TokenError::Malformed), "{token}");
     }
 }
 
-fn configured(dir: &Path, algorithm: TokenAlgorithm, key: &[u8]) -> Tokens {
+fn configured(dir: &Path, algorithm: TokenAlgorithm, key: &[u8]) -> TokenSettings {
     let path = dir.join("key");
     fs::write(&path, key).unwrap();
     let secret = algorithm == TokenAlgorithm::HS256;
-    Tokens {
+    TokenSettings {
         algorithm,
         public_key_file: (!secret).then(|| path.clone()),
         secret_file: secret.then_some(path),
@@ -267,7 +267,7 @@ fn a_configured_key_replaces_the_development_key() {
     ] {
         let pair = rcgen::KeyPair::generate_for(kind).unwrap();
         let tokens = configured(dir.path(), algorithm, pair.public_key_pem().as_bytes());
-        let verifier = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap();
+        let verifier = TokenVerifier::new(Some(&tokens), &f.data.development_key()).unwrap();
         let key = match jwt {
             Algorithm::ES256 => EncodingKey::from_ec_der(pair.serialized_der()),
             _ => EncodingKey::from_ed_der(pair.serialized_der()),
@@ -294,7 +294,7 @@ fn a_key_of_another_kind_is_refused() {
         (TokenAlgorithm::EdDSA, "no key".to_owned()),
     ] {
         let tokens = configured(dir.path(), algorithm, pem.as_bytes());
-        let error = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap_err();
+        let error = TokenVerifier::new(Some(&tokens), &f.data.development_key()).unwrap_err();
         assert!(matches!(error, TokenKeyError::NotAPublicKey { .. }), "{error}");
     }
 }
@@ -305,7 +305,7 @@ fn guessable_secrets_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let good = "k9X2vB7mQ4tL1zR8wN5cJ3hF6sD0pGyA\n";
     let tokens = configured(dir.path(), TokenAlgorithm::HS256, good.as_bytes());
-    let verifier = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap();
+    let verifier = TokenVerifier::new(Some(&tokens), &f.data.development_key()).unwrap();
     let mut claims = f.claims();
     claims["aud"] = json!("relay.example");
     let key = EncodingKey::from_secret(good.trim_end().as_bytes());
@@ -319,7 +319,7 @@ fn guessable_secrets_are_refused() {
         "00000000000000000000000000000000",
     ] {
         let tokens = configured(dir.path(), TokenAlgorithm::HS256, weak.as_bytes());
-        let error = Verifier::new(Some(&tokens), &f.data.own_key()).unwrap_err();
+        let error = TokenVerifier::new(Some(&tokens), &f.data.development_key()).unwrap_err();
         assert!(matches!(error, TokenKeyError::WeakSecret { .. }), "{weak}");
     }
 }
@@ -345,7 +345,7 @@ fn the_minter_makes_nothing_the_server_would_refuse() {
 #[test]
 fn debug_shows_no_key() {
     let f = fixture();
-    assert_eq!(format!("{:?}", f.verifier), "Verifier { algorithm: EdDSA, .. }");
+    assert_eq!(format!("{:?}", f.verifier), "TokenVerifier { algorithm: EdDSA, .. }");
     assert!(format!("{:?}", f.data.minter()).len() < 80);
 }
 

@@ -1,4 +1,4 @@
-//! Checking a join token: algorithm, signature, then the claims.
+//! Verifies a join token: first the algorithm, then the signature, then the claims.
 
 use std::fmt;
 
@@ -7,33 +7,40 @@ use jsonwebtoken::{Algorithm, crypto};
 use nucleus_core::limits;
 use serde_json::Value;
 
-use super::claims::{self, Raw};
-use super::key::{Key, TokenKeyError};
-use super::settings::{OwnKey, Tokens};
+use super::claims::{self, RawClaims};
+use super::key::{TokenKeyError, VerificationKey};
+use super::settings::{DevelopmentKey, TokenSettings};
 use super::{TokenError, VerifiedToken};
 
-/// Checks join tokens against the one key and audience this server trusts.
-pub struct Verifier {
-    key: Key,
+/// Verifies join tokens with the key and the audience of this server.
+pub struct TokenVerifier {
+    key: VerificationKey,
     audience: String,
 }
 
-impl Verifier {
-    /// Trusts what `[tokens]` names, or in development the server's own key.
+impl TokenVerifier {
+    /// Makes a verifier with the key of `[tokens]`; without it, with the development key.
     ///
     /// # Errors
     ///
-    /// The key cannot be read, or is weak.
-    pub fn new(tokens: Option<&Tokens>, own: &OwnKey<'_>) -> Result<Self, TokenKeyError> {
+    /// The key cannot be read, is of another kind, or is weak.
+    pub fn new(
+        tokens: Option<&TokenSettings>,
+        development: &DevelopmentKey<'_>,
+    ) -> Result<Self, TokenKeyError> {
         let (key, audience) = match tokens {
-            Some(tokens) => (Key::configured(tokens)?, tokens.audience.clone()),
-            None => (Key::development(own)?, None),
+            Some(tokens) => (VerificationKey::configured(tokens)?, tokens.audience.clone()),
+            None => (VerificationKey::development(development)?, None),
         };
-        let audience = audience.unwrap_or_else(|| own.server_id.to_owned());
+        let audience = audience.unwrap_or_else(|| development.server_id.to_owned());
         Ok(Self { key, audience })
     }
 
-    /// What `token` admits to at `now_unix` (seconds since 1970).
+    /// Verifies `token` at `now_unix`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The token is malformed, its signature is wrong, or a claim is missing or invalid.
     pub fn verify(&self, token: &str, now_unix: u64) -> Result<VerifiedToken, TokenError> {
         if token.len() > limits::TOKEN_BYTES {
             return Err(TokenError::Malformed);
@@ -44,25 +51,25 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         check_header(header, self.key.algorithm)?;
-        // Signature only: the library's own claim checks read the clock themselves. The algorithm
-        // is ours, whatever the header said.
+        // Verifies only the signature, because the library's checks of claims read the clock. Uses
+        // the configured algorithm, whatever the header names.
         match crypto::verify(signature, signed.as_bytes(), &self.key.decoding, self.key.algorithm) {
-            Ok(true) => claims::admit(&object(payload)?, &self.audience, now_unix),
+            Ok(true) => claims::verify_claims(&object(payload)?, &self.audience, now_unix),
             Ok(false) => Err(TokenError::BadSignature),
             Err(_) => Err(TokenError::Malformed),
         }
     }
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithm = &self.key.algorithm;
-        f.debug_struct("Verifier").field("algorithm", algorithm).finish_non_exhaustive()
+        f.debug_struct("TokenVerifier").field("algorithm", algorithm).finish_non_exhaustive()
     }
 }
 
-/// Names the reason of a refusal, and refuses extensions nobody here knows (`crit`, RFC 7515,
-/// 4.1.11).
+/// Checks that the header names the configured algorithm. Refuses critical extensions, of which
+/// this server knows none (`crit`, RFC 7515, 4.1.11).
 fn check_header(encoded: &str, algorithm: Algorithm) -> Result<(), TokenError> {
     let header = object(encoded)?;
     if header.contains_key("crit") {
@@ -75,7 +82,8 @@ fn check_header(encoded: &str, algorithm: Algorithm) -> Result<(), TokenError> {
     }
 }
 
-fn object(encoded: &str) -> Result<Raw, TokenError> {
+/// Decodes a part of a token: a JSON object, base64url.
+fn object(encoded: &str) -> Result<RawClaims, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }

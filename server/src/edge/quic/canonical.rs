@@ -1,6 +1,7 @@
-//! One address, one spelling: quinn never sees `::ffff:192.0.2.1` where it is 192.0.2.1. Its test for a
-//! peer that has only changed its port would fail on the mapped form and reset the congestion state
-//! at every new binding of a NAT.
+//! A socket that shows IPv4 addresses to quinn as IPv4: never `::ffff:192.0.2.1` for 192.0.2.1.
+//!
+//! When a client's address changes, quinn keeps the congestion state if only the port differs. This
+//! check fails on the mapped form, so each new binding of a NAT would reset the congestion state.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -12,10 +13,10 @@ use std::task::{Context, Poll};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-/// A socket of either family that speaks of IPv4 peers as such.
+/// An IPv4 or IPv6 socket that reports and takes the addresses of IPv4 peers as IPv4.
 pub(super) struct CanonicalSocket {
     inner: Arc<dyn AsyncUdpSocket>,
-    /// It is an IPv6 socket, which takes IPv4 destinations only in the mapped form.
+    /// Whether `inner` is an IPv6 socket, which takes IPv4 destinations only in the mapped form.
     mapped: bool,
 }
 
@@ -35,7 +36,7 @@ impl AsyncUdpSocket for CanonicalSocket {
         if !self.mapped || transmit.destination.is_ipv6() {
             return self.inner.try_send(transmit);
         }
-        let destination = map(transmit.destination);
+        let destination = to_mapped(transmit.destination);
         self.inner.try_send(&Transmit { destination, ..transmit.clone() })
     }
 
@@ -77,7 +78,7 @@ impl fmt::Debug for CanonicalSocket {
     }
 }
 
-fn map(address: SocketAddr) -> SocketAddr {
+fn to_mapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), address.port()),
         IpAddr::V6(_) => address,

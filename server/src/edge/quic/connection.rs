@@ -6,120 +6,125 @@ use bytes::Bytes;
 use nucleus_protocol::session::Code;
 use zeroize::Zeroizing;
 
-/// A stream or a connection that is over. Why, the connection says: see [`Connection::ended`].
+/// The error of an operation whose stream or connection is closed. [`Connection::closed`] has the
+/// reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone;
+pub(crate) struct ConnectionClosed;
 
-/// Why a connection is over.
+/// Why a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ConnectionEnd {
     /// The client closed it with this code.
     ByClient(u64),
-    /// Anything else.
+    /// The connection was lost, or the server closed it.
     Lost,
 }
 
-/// Why a stream gave no more bytes.
+/// Why no more bytes could be read from a stream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
-    /// The peer ended it, in front of the bytes that were asked for.
+    /// The client ended the stream before the first of the bytes to read.
     #[error("the stream ended")]
     Ended,
-    /// The peer ended it within them, or the connection is gone.
+    /// The client ended the stream within the bytes to read, or the connection is closed.
     #[error("the stream broke: {0}")]
     Broken(quinn::ReadExactError),
 }
 
-/// A connection whose TLS handshake is done.
+/// A connection that has completed its TLS handshake.
 #[derive(Clone)]
 pub(crate) struct Connection(pub(super) quinn::Connection);
 
-/// The server's end of a stream that it writes.
+/// A stream that the server writes.
 pub(crate) struct SendStream(quinn::SendStream);
 
-/// The server's end of a stream that it reads.
+/// A stream that the server reads.
 pub(crate) struct RecvStream(quinn::RecvStream);
 
 impl Connection {
-    /// The next stream that the client opens for both ways.
-    pub(crate) async fn accept_both_ways(&self) -> Result<(SendStream, RecvStream), Gone> {
-        let (send, receive) = self.0.accept_bi().await.map_err(|_| Gone)?;
+    /// Waits for the next bidirectional stream that the client opens.
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionClosed> {
+        let (send, receive) = self.0.accept_bi().await.map_err(|_| ConnectionClosed)?;
         Ok((SendStream(send), RecvStream(receive)))
     }
 
-    /// The next stream that the client opens for its own way.
-    pub(crate) async fn accept(&self) -> Result<RecvStream, Gone> {
-        self.0.accept_uni().await.map(RecvStream).map_err(|_| Gone)
+    /// Waits for the next unidirectional stream that the client opens.
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionClosed> {
+        self.0.accept_uni().await.map(RecvStream).map_err(|_| ConnectionClosed)
     }
 
-    /// Opens a stream. What has a higher priority is sent first; the control stream has 0.
-    pub(crate) async fn open(&self, priority: i32) -> Result<SendStream, Gone> {
-        let stream = self.0.open_uni().await.map_err(|_| Gone)?;
-        stream.set_priority(priority).map_err(|_| Gone)?;
+    /// Opens a stream. Streams of a higher priority are sent first; the control stream has 0.
+    pub(crate) async fn open(&self, priority: i32) -> Result<SendStream, ConnectionClosed> {
+        let stream = self.0.open_uni().await.map_err(|_| ConnectionClosed)?;
+        stream.set_priority(priority).map_err(|_| ConnectionClosed)?;
         Ok(SendStream(stream))
     }
 
-    /// The next datagram.
-    pub(crate) async fn read_datagram(&self) -> Result<Bytes, Gone> {
-        self.0.read_datagram().await.map_err(|_| Gone)
+    /// Waits for the next datagram.
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionClosed> {
+        self.0.read_datagram().await.map_err(|_| ConnectionClosed)
     }
 
-    /// Waits until there is room for a datagram. It may be lost all the same: the client may not support
-    /// it, or its path be too small for it.
+    /// Sends a datagram; waits while QUIC has no room for it. The datagram is lost if the client
+    /// does not support datagrams or if its path does not take one of this size.
     pub(crate) async fn send_datagram(&self, datagram: Bytes) {
-        // A connection that is gone says so itself.
+        // `closed` reports a closed connection.
         let _sent = self.0.send_datagram_wait(datagram).await;
     }
 
-    /// Waits until the connection is over.
-    pub(crate) async fn ended(&self) -> Ended {
+    /// Waits until the connection is closed.
+    pub(crate) async fn closed(&self) -> ConnectionEnd {
         match self.0.closed().await {
             quinn::ConnectionError::ApplicationClosed(close) => {
-                Ended::ByClient(close.error_code.into_inner())
+                ConnectionEnd::ByClient(close.error_code.into_inner())
             }
-            _ => Ended::Lost,
+            _ => ConnectionEnd::Lost,
         }
     }
 
-    /// Closes it with a code and a text.
+    /// Closes the connection with a code and a text.
     pub(crate) fn close(&self, code: Code, text: &str) {
         self.0.close((code as u32).into(), text.as_bytes());
     }
 
-    /// Key material that only the two ends of this very connection have (RFC 8446, 7.5).
+    /// Derives key material that only the two ends of this connection can derive (RFC 8446, 7.5).
     pub(crate) fn export_key(&self, label: &[u8], context: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let mut key = Zeroizing::new([0; 32]);
         self.0.export_keying_material(&mut *key, label, context).ok()?;
         Some(key)
     }
 
-    /// Where the client is.
+    /// Returns the client's address.
     pub(crate) fn remote(&self) -> SocketAddr {
         self.0.remote_address()
     }
 }
 
 impl SendStream {
-    /// Writes all of it.
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
-        self.0.write_chunk(bytes).await.map_err(|_| Gone)
+    /// Writes `bytes` completely.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), ConnectionClosed> {
+        self.0.write_chunk(bytes).await.map_err(|_| ConnectionClosed)
     }
 
-    /// Writes all of both, one behind the other.
-    pub(crate) async fn write_both(&mut self, first: Bytes, second: Bytes) -> Result<(), Gone> {
-        self.0.write_all_chunks(&mut [first, second]).await.map_err(|_| Gone)
+    /// Writes `first` and then `second` completely.
+    pub(crate) async fn write_both(
+        &mut self,
+        first: Bytes,
+        second: Bytes,
+    ) -> Result<(), ConnectionClosed> {
+        self.0.write_all_chunks(&mut [first, second]).await.map_err(|_| ConnectionClosed)
     }
 
-    /// Ends the stream, and waits until the client has all of it or takes no more.
+    /// Ends the stream. Waits until the client has received all of it or has refused it.
     pub(crate) async fn finish(&mut self) {
-        // Fails only for a stream that is over already.
+        // Fails only for a stream that has already ended.
         let _finished = self.0.finish();
-        let _had = self.0.stopped().await;
+        let _received = self.0.stopped().await;
     }
 }
 
 impl RecvStream {
-    /// Fills `bytes`.
+    /// Reads until `bytes` is full.
     pub(crate) async fn read(&mut self, bytes: &mut [u8]) -> Result<(), StreamError> {
         self.0.read_exact(bytes).await.map_err(|error| match error {
             quinn::ReadExactError::FinishedEarly(0) => StreamError::Ended,
@@ -127,9 +132,9 @@ impl RecvStream {
         })
     }
 
-    /// Takes no more of it.
+    /// Asks the client to send no more on this stream.
     pub(crate) fn refuse(&mut self, code: Code) {
-        // Fails only for a stream that has ended by itself.
+        // Fails only for a stream that has already ended.
         let _stopped = self.0.stop((code as u32).into());
     }
 }

@@ -1,4 +1,4 @@
-//! The QUIC endpoints, one a shard: every limit of quinn's set, because its defaults are made for few
+//! The QUIC endpoints, one per shard. Sets every limit of quinn, whose defaults are made for few
 //! peers.
 
 use std::sync::Arc;
@@ -16,18 +16,19 @@ use tokio::runtime::Handle;
 
 use super::canonical::CanonicalSocket;
 use super::connection::Connection;
-use super::runtime::{Handshakes, OnSessions};
+use super::runtime::{Handshakes, SessionRuntime};
 use crate::random::random;
 
-/// Stateless resets go out this far apart: after a restart two thousand clients are told within half a
-/// second. Each is shorter than what it answers, so it amplifies nothing. See
-/// docs/decisions/reset-interval.md.
+/// Shortest time between two stateless resets: after a restart, two thousand clients get theirs
+/// within half a second. A reset is shorter than the packet it answers, so resets cannot be used
+/// for amplification. See docs/decisions/reset-interval.md.
 const RESET_INTERVAL: Duration = Duration::from_micros(250);
-/// The server's QUIC configuration.
+
+/// Makes the server's QUIC configuration.
 ///
 /// # Errors
 ///
-/// The TLS configuration lacks the cipher suite that QUIC begins with.
+/// The TLS configuration lacks the cipher suite of QUIC's first packets.
 pub fn server_config(
     tls: rustls::ServerConfig,
     token_key: &[u8; 64],
@@ -47,21 +48,23 @@ pub fn server_config(
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        // One control stream; one a lane, and one more that is refused with a reason.
+        // The control stream, and one stream for each of the two lanes. The third unidirectional
+        // stream lets the server refuse a surplus one with a code.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(3))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
         .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW))
         .send_window(limits::SEND_WINDOW)
-        // For clients whose realtime port is blocked.
+        // Datagrams carry the realtime plane of clients whose realtime port is blocked.
         .datagram_receive_buffer_size(Some(limits::SESSION_DATAGRAM_INBOX))
         .datagram_send_buffer_size(limits::SESSION_DATAGRAM_BYTES)
         .max_idle_timeout(Some(VarInt::from_u32(limits::SESSION_IDLE.as_millis() as u32).into()))
-        // Clients keep the path alive; the server never opens one.
+        // The clients keep the path alive.
         .keep_alive_interval(None)
-        // A memory of out-of-order pieces a peer could make us keep.
+        // A peer could fill this buffer with pieces that arrive out of order.
         .crypto_buffer_size(limits::CRYPTO_BUFFER)
-        // XR traffic of a session is small; probing for a larger MTU costs 2 KiB and gains nothing.
+        // A session sends little data, so a larger MTU gains nothing, and probing for one costs 2
+        // KiB.
         .mtu_discovery_config(None)
         .initial_rtt(Duration::from_millis(100))
         .congestion_controller_factory(Arc::new(SparseCubic::default()));
@@ -73,12 +76,12 @@ fn transport() -> TransportConfig {
 pub struct Endpoint(quinn::Endpoint);
 
 impl Endpoint {
-    /// Opens the endpoint of shard `index` on `socket`. The runtime in which this is called drives it.
-    /// `reset_key` makes stateless resets.
+    /// Opens the endpoint of shard `index` on `socket`. Must be called in a tokio runtime, which
+    /// then drives the endpoint. `reset_key` is the key of stateless resets.
     ///
     /// # Errors
     ///
-    /// When the system refuses the socket.
+    /// The system refuses the socket.
     pub fn open(
         index: u8,
         socket: nucleus_net::UdpSocket,
@@ -87,64 +90,66 @@ impl Endpoint {
     ) -> std::io::Result<Self> {
         let reset_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
         let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
-        // 5056 tells QUIC from its own datagrams by the first byte, one day on one socket.
+        // Keeps QUIC's first byte distinct from that of a realtime datagram, so that both planes
+        // can share a socket later.
         endpoint.grease_quic_bit(false).min_reset_interval(RESET_INTERVAL);
         endpoint.cid_generator(move || Box::new(ShardIds(index)));
-        let runtime = Arc::new(OnSessions(Handle::current()));
+        let runtime = Arc::new(SessionRuntime(Handle::current()));
         let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;
         let (config, socket) = (Some(config), Arc::new(socket));
         quinn::Endpoint::new_with_abstract_socket(endpoint, config, socket, runtime).map(Self)
     }
 
-    /// The next client; `None` when the endpoint is closed.
+    /// Waits for the next client. `None`: the endpoint is closed.
     pub(crate) async fn accept(&self) -> Option<Incoming> {
         self.0.accept().await.map(Incoming)
     }
 
-    /// Closes every connection and takes no more.
+    /// Closes every connection and accepts no more.
     pub fn close(&self, code: Code) {
         self.0.close((code as u32).into(), code.name().as_bytes());
     }
 
-    /// Waits until every connection is gone.
+    /// Waits until all connections are closed.
     pub async fn wait_idle(&self) {
         self.0.wait_idle().await;
     }
 }
 
-/// A client that has said its first word.
+/// A client whose first packet has arrived.
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// The client has not proven its address, and may be asked to.
+    /// Whether the client has not proven its address yet and may be asked to.
     pub(crate) fn is_unproven(&self) -> bool {
         !self.0.remote_address_validated() && self.0.may_retry()
     }
 
-    /// Has the client prove its address, and come again.
-    pub(crate) fn ask_for_proof(self) {
-        // Fails only where `may_retry` says no.
+    /// Sends a Retry packet: the client must connect again with a proof of its address.
+    pub(crate) fn retry(self) {
+        // Fails only where `may_retry` is false.
         let _retried = self.0.retry();
     }
 
-    /// Turns the client away.
+    /// Refuses the connection.
     pub(crate) fn refuse(self) {
         self.0.refuse();
     }
 
-    /// Goes through the TLS handshake, the server's answer being worked out by `handshakes`. `None`: it
-    /// failed.
-    pub(crate) async fn shake_hands(self, handshakes: &Handshakes) -> Option<Connection> {
+    /// Completes the TLS handshake. The threads of `handshakes` compute the server's answer.
+    /// `None`: the handshake failed.
+    pub(crate) async fn handshake(self, handshakes: &Handshakes) -> Option<Connection> {
         let answered = handshakes.run(|| self.0.accept()).await?;
         answered.ok()?.await.ok().map(Connection)
     }
 }
 
-/// Connection ids that name their shard in the first byte, where the kernel's steering looks: a
-/// client that changes its address still lands on the endpoint that knows it.
+/// Generates connection ids whose first byte is the shard's number. The kernel's steering reads
+/// this byte, so the packets of a client whose address changes still reach the endpoint of its
+/// connection.
 struct ShardIds(u8);
 
-/// Bytes of a connection id: the shard, and seven that nobody can guess.
+/// Length of a connection id in bytes: the shard's number and seven random bytes.
 const ID_LEN: usize = 8;
 
 impl ConnectionIdGenerator for ShardIds {

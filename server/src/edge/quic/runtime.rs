@@ -1,13 +1,13 @@
-//! Which threads do a session's work.
+//! The threads that run sessions and TLS handshakes.
 //!
-//! The server's answer to a ClientHello costs a few hundred microseconds of CPU, and a thousand of
-//! them at once must not stand in the way of poses. So that alone is worked out on threads of low
-//! priority; all else of a session, its join too, runs where its connection is driven, without a hop.
+//! The server's answer to a ClientHello costs a few hundred microseconds of CPU time. A thousand
+//! answers at once must not delay poses, so they are computed on threads of low priority. The rest
+//! of a session, its join included, runs on the threads that drive its connection, without a hop.
 //!
-//! Two limits of this: quinn works out the server's first flight under its endpoint's lock, so on a
-//! machine without an idle core a session may wait for a handshake that waits for its turn; and a
-//! ClientHello that comes in pieces is worked out where connections are driven. Places for unjoined
-//! sessions and Retry bound both.
+//! Two cases remain. quinn computes the server's first flight under the lock of its endpoint: on a
+//! machine without an idle core, a session may wait for a handshake thread that waits for the CPU.
+//! And a ClientHello that arrives in pieces is answered on the threads that drive connections. The
+//! limit of unjoined sessions and Retry bound both.
 
 use std::io;
 use std::pin::Pin;
@@ -18,16 +18,18 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
-/// Going there needs no privilege, and a core that has nothing else to do works just as fast. A tenth
-/// of an ordinary thread's share, against whatever else is busy on the machine: at 19, a seventieth,
-/// joins beside two compilers took 2 to 8 s, and some ran out of their time.
+/// Nice value of the handshake threads: a tenth of an ordinary thread's share of a busy core. On an
+/// idle core the threads are not slower. Raising a nice value needs no privilege. At 19, a
+/// seventieth of the share, joins beside two compilers took 2 to 8 s, and some ran into the time
+/// limit of a join.
 const HANDSHAKE_NICE: i32 = 10;
 
-/// The runtime of joined sessions, with as many threads as there are shards. More only wake each
-/// other: with a second thread five thousand idle sessions cost a half more.
+/// Makes the runtime of sessions, with one thread per shard. More threads only wake each other:
+/// with a second thread, five thousand idle sessions cost half as much again.
 ///
 /// # Errors
-/// When the system gives no threads.
+///
+/// The system refuses a thread.
 pub fn sessions(shards: u16) -> io::Result<tokio::runtime::Runtime> {
     Builder::new_multi_thread()
         .worker_threads(shards.into())
@@ -36,15 +38,16 @@ pub fn sessions(shards: u16) -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// The threads of handshakes; they may use every core that nobody else wants. What is under way when
-/// they are dropped is given up.
+/// The threads that compute TLS handshakes, one per core. Dropping this abandons unfinished
+/// handshakes.
 pub struct Handshakes(Option<tokio::runtime::Runtime>);
 
 impl Handshakes {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system gives none.
+    ///
+    /// The system refuses a thread.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .thread_name("handshake")
@@ -57,20 +60,21 @@ impl Handshakes {
         Ok(Self(Some(runtime)))
     }
 
-    /// What `work` gives, once a thread had time for it; `None` where it was given up. Work that nobody
-    /// waits for any more is not begun: else a queue that is longer than a join's time would hold
-    /// nothing but dead ones, for ever.
+    /// Runs `work` on one of the threads and returns its result. `None`: the threads were stopped.
+    ///
+    /// Dropping the future before a thread has begun `work` cancels it. Otherwise a queue longer
+    /// than the time limit of a join would for ever hold only handshakes that have timed out.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let working = self.0.as_ref()?.spawn(async move { work() });
-        let _given_up = AbortOnDrop(working.abort_handle());
-        working.await.ok()
+        let task = self.0.as_ref()?.spawn(async move { work() });
+        let _abort = AbortOnDrop(task.abort_handle());
+        task.await.ok()
     }
 }
 
-/// Gives a task up that has not begun when nobody waits for it any more.
+/// Aborts a task when dropped. Has no effect on a task whose work has begun, which never yields.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -81,18 +85,18 @@ impl Drop for AbortOnDrop {
 
 impl Drop for Handshakes {
     fn drop(&mut self) {
-        // A runtime must not wait for its threads inside another one.
+        // Dropping a runtime inside another runtime panics, because it waits for its threads.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Tells quinn to drive its connections on the sessions' runtime, whoever accepts them.
+/// Makes quinn drive its connections on the runtime of sessions, whatever thread accepts them.
 #[derive(Debug)]
-pub(super) struct OnSessions(pub(super) Handle);
+pub(super) struct SessionRuntime(pub(super) Handle);
 
-impl Runtime for OnSessions {
+impl Runtime for SessionRuntime {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
         let _entered = self.0.enter();
         TokioRuntime.new_timer(at)

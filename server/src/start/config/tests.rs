@@ -57,6 +57,24 @@ fn unknown_keys_are_named_with_their_line() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_is_named_with_its_key() {
+    for (text, expected) in [
+        ("tick = 5", "nucleus.toml:1: tick: invalid type: integer `5`, expected a string"),
+        ("dscp = 1\nshards = \"a\"", ":2: shards: "),
+        ("shards = 70000", ":1: shards: invalid value: integer `70000`, expected a whole number"),
+        ("[limits]\nrooms = -1", ":2: limits.rooms: "),
+        ("[limits]\nrooms = -1", "expected a whole number (nucleus config shows"),
+        ("limits = 5", ":1: limits: invalid type: integer `5`, expected a table"),
+        ("[tls]\n[limits]\nring_time = 5", ":3: limits.ring_time: "),
+        ("session = \"[::]:70000\"", ":1: session: `[::]:70000` is not an address: "),
+        ("session = \"[::]:70000\"", "port 0 to 65535"),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+}
+
+#[test]
 fn ranges_are_checked_in_file_and_flags() {
     for (text, key) in [
         ("shards = 0", "shards"),

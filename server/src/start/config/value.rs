@@ -1,16 +1,16 @@
-//! Values that flags and the configuration file write the same way, and their parsers.
+//! Parsers of values that have the same syntax in flags and in the configuration file.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use nucleus_core::fanout::Tick;
-use nucleus_core::limits::OutOfRange;
+use nucleus_core::limits::{MAX_SHARDS, OutOfRange};
 use nucleus_core::text::{parse_duration, printable};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// Why a value was refused; the text says what would be accepted.
+/// Why a value is refused. The text names the value and says what would be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct ValueError(String);
@@ -27,16 +27,16 @@ impl ValueError {
     }
 }
 
-/// The shortest fixed tick; below it a shard does nothing but wake.
+/// The shortest fixed tick. With a shorter one a shard would spend its time waking up.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
-/// The longest fixed tick; beyond it poses visibly stutter.
+/// The longest fixed tick. With a longer one poses visibly stutter.
 const LONGEST_TICK: Duration = Duration::from_millis(50);
 
 /// Reads `auto`, or a duration of 1 ms to 50 ms.
 ///
 /// # Errors
 ///
-/// The text is neither.
+/// The text is something else.
 pub fn parse_tick(text: &str) -> Result<Tick, ValueError> {
     if text == "auto" {
         return Ok(Tick::Auto);
@@ -57,11 +57,27 @@ fn refused_tick(text: &str) -> ValueError {
     ValueError::new(format!("`{}` is not a tick: write auto, or 1ms to 50ms", printable(text)))
 }
 
-/// Reads `address:port`; a name is refused, because a server listens on addresses.
+/// Reads a number of realtime threads. [`Config::load`](super::Config::load) checks its range.
+///
+/// # Errors
+///
+/// The text is not a number of 0 to 65535.
+pub fn parse_shards(text: &str) -> Result<u16, ValueError> {
+    text.parse().map_err(|_| {
+        let text = printable(text);
+        ValueError::new(format!("`{text}` is not a number of threads: write 1 to {MAX_SHARDS}"))
+    })
+}
+
+/// Reads `address:port`. Refuses a host name, because a server listens on addresses.
+///
+/// # Errors
+///
+/// The text is something else.
 pub fn parse_socket_addr(text: &str) -> Result<SocketAddr, ValueError> {
     text.parse().map_err(|_| {
         ValueError::new(format!(
-            "`{}` is not an address: write address:port as in 0.0.0.0:5055 or [::]:5055",
+            "`{}` is not an address: write address:port as in 0.0.0.0:5055 or [::]:5055, with port 0 to 65535",
             printable(text)
         ))
     })
@@ -71,13 +87,13 @@ pub(super) fn socket_addr<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAd
     parse_socket_addr(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
-/// The shape of log lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// One short line an event, for people.
+    /// One short line per event, for people.
     #[default]
     Pretty,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 

@@ -1,4 +1,5 @@
-//! The users outside rooms, by whose they are. Read when somebody enters, never for a message.
+//! The directory of the users outside rooms: finds or makes their task, by tenant and product. Used
+//! when a session enters, never for a message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use nucleus_core::social::{Social, SocialConfig, SocialInput, Visitor};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::Directory;
+use super::directory::RoomDirectory;
 use super::mail::SocialMail;
 use super::social::SocialTask;
 use super::social_outgoing::SocialOutgoing;
 use super::task;
 
-/// The users outside rooms of one tenant's product.
+/// A handle of the task of the users outside rooms of one tenant's product.
 #[derive(Clone)]
 pub struct SocialHandle {
     id: u64,
@@ -26,33 +27,33 @@ pub struct SocialHandle {
 
 impl SocialHandle {
     async fn enter(&self, visitor: Visitor, outgoing: SocialOutgoing) -> Result<DeviceId, Code> {
-        let (reply, answer) = oneshot::channel();
-        let _over = self.mailbox.send(SocialMail::Enter(visitor, outgoing, reply)).await;
-        answer.await.unwrap_or(Err(Code::ShuttingDown))
+        let (reply, receiver) = oneshot::channel();
+        let _ended = self.mailbox.send(SocialMail::Enter(visitor, outgoing, reply)).await;
+        receiver.await.unwrap_or(Err(Code::ShuttingDown))
     }
 
-    /// Posts an input; waits while the mailbox is full. False when it is over.
+    /// Posts an input; waits while the mailbox is full. Returns false if the task has ended.
     pub async fn post(&self, input: SocialInput) -> bool {
         self.mailbox.send(SocialMail::Input(input)).await.is_ok()
     }
 }
 
-/// The users outside rooms of all tenants. A machine is made for whoever enters first and goes with the
-/// last one.
-pub struct Socials {
-    socials: DashMap<ProductKey, SocialHandle>,
+/// The tasks of the users outside rooms. A task is made when the first session of its tenant's
+/// product enters, and ends with the last one.
+pub struct SocialDirectory {
+    tasks: DashMap<ProductKey, SocialHandle>,
     config: SocialConfig,
-    /// Where the rooms of calls are made.
-    rooms: Arc<Directory>,
+    /// Makes the rooms of calls.
+    rooms: Arc<RoomDirectory>,
     next_id: AtomicU64,
     closing: AtomicBool,
 }
 
-impl Socials {
-    /// Nobody is there. There are never more than joined sessions.
-    pub fn new(config: SocialConfig, rooms: Arc<Directory>) -> Arc<Self> {
+impl SocialDirectory {
+    /// Makes an empty directory. There are at most as many tasks as joined sessions.
+    pub fn new(config: SocialConfig, rooms: Arc<RoomDirectory>) -> Arc<Self> {
         Arc::new(Self {
-            socials: DashMap::new(),
+            tasks: DashMap::new(),
             config,
             rooms,
             next_id: AtomicU64::new(1),
@@ -60,16 +61,17 @@ impl Socials {
         })
     }
 
-    /// Products of tenants with somebody outside rooms.
+    /// Returns the number of tasks: of tenants' products with a user outside rooms.
     pub fn count(&self) -> usize {
-        self.socials.len()
+        self.tasks.len()
     }
 
-    /// Enters. `outgoing` is called again when a task ended meanwhile.
+    /// Enters a session among the users of `key`. Calls `outgoing` for each try, and tries again if
+    /// the task has ended meanwhile.
     ///
     /// # Errors
     ///
-    /// The code to refuse with.
+    /// The code to refuse the client with.
     pub async fn enter(
         self: &Arc<Self>,
         key: &ProductKey,
@@ -81,7 +83,7 @@ impl Socials {
                 return Err(Code::ShuttingDown);
             }
             let outgoing = outgoing()?;
-            let social = self.socials.entry(key.clone()).or_insert_with(|| self.open(key)).clone();
+            let social = self.tasks.entry(key.clone()).or_insert_with(|| self.open(key)).clone();
             match social.enter(visitor.clone(), outgoing).await {
                 Ok(device) => return Ok((social, device)),
                 Err(Code::ShuttingDown) => self.forget(key, social.id),
@@ -91,12 +93,12 @@ impl Socials {
         Err(Code::Internal)
     }
 
-    /// Puts everybody out and lets nobody in; returns when all are gone.
+    /// Ends all sessions with `code` and refuses new ones. Returns when all tasks have ended.
     pub async fn shut_down(&self, code: Code) {
         self.closing.store(true, Ordering::SeqCst);
-        // Again and again: somebody who was entering may have opened one more.
-        while !self.socials.is_empty() {
-            let all: Vec<SocialHandle> = self.socials.iter().map(|s| s.value().clone()).collect();
+        // Repeats, because a session that was entering may have made another task.
+        while !self.tasks.is_empty() {
+            let all: Vec<SocialHandle> = self.tasks.iter().map(|s| s.value().clone()).collect();
             for social in all {
                 social.post(SocialInput::Shutdown(code)).await;
             }
@@ -115,17 +117,18 @@ impl Socials {
             newest_request: 0,
             enters: HashMap::new(),
         };
-        let (socials, key, machine) = (self.clone(), key.clone(), Social::new(self.config.clone()));
+        let (directory, key, machine) =
+            (self.clone(), key.clone(), Social::new(self.config.clone()));
         let registry = self.rooms.registry();
         let clock = registry.clock;
         registry.runtime.spawn(async move {
             task::run(machine, task, clock, receiver).await;
-            socials.forget(&key, id);
+            directory.forget(&key, id);
         });
         SocialHandle { id, mailbox }
     }
 
     fn forget(&self, key: &ProductKey, id: u64) {
-        self.socials.remove_if(key, |_, social| social.id == id);
+        self.tasks.remove_if(key, |_, social| social.id == id);
     }
 }
