@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use nucleus_client::{
-    Batch, ConnectOptions, DEFAULT_SERVER, Entity, PeerId, Pose, Presence, Room, RoomEvent,
+    Batch, ConnectOptions, DEFAULT_SERVER, EntityId, PeerId, Pose, Presence, Room, RoomEvent,
     SendError, StateChange, To, Transform, Trust,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -197,7 +197,7 @@ async fn hear(
 
 fn hear_change(room: &Room, change: StateChange) {
     match change {
-        StateChange::Field { entity: Entity::Peer(peer), key, value: Some(value), .. }
+        StateChange::Field { entity: EntityId::Peer(peer), key, value: Some(value), .. }
             if key == HEADSET =>
         {
             let headset = value.as_text().unwrap_or("something else than text");

@@ -8,7 +8,7 @@ use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::session::{Code, EventDown, throttled};
 
 use crate::moderation::Audit;
-use crate::realtime::Received;
+use crate::realtime::ReceivedMessage;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
@@ -241,8 +241,8 @@ impl From<EventDown> for RoomEvent {
 }
 
 /// `None` when a peer sent a pose or voice packet that is none.
-pub(crate) fn realtime_event(received: Received) -> Option<RoomEvent> {
-    let Received { from, kind, channel, key, sequence, age, payload } = received;
+pub(crate) fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
+    let ReceivedMessage { from, kind, channel, key, sequence, age, payload } = received;
     Some(match kind {
         MessageKind::Pose => {
             let (pose, rest) = Pose::parse(&payload).ok()?;

@@ -191,7 +191,7 @@ impl RoomSelection {
 
     /// To come back to a room that this client was in, by its name. Where the room is gone it is made
     /// again, by whoever is back first; but not by a client that joined a room of this name alone.
-    pub(crate) fn to_return(&self) -> Self {
+    pub(crate) fn for_rejoin(&self) -> Self {
         let mode = match self.mode {
             join_mode::JOIN => join_mode::JOIN,
             _ => join_mode::JOIN_OR_CREATE,
@@ -273,13 +273,13 @@ mod tests {
             options: RoomOptions::new().capacity(3),
             query: Query::new().equals("k", 1),
         };
-        let back = selection.to_return();
+        let back = selection.for_rejoin();
         assert_eq!((back.mode, back.matches()), (join_mode::JOIN_OR_CREATE, false));
         assert!(back.expected.is_empty() && back.query == Query::new());
         assert!(back.version == selection.version && back.options == selection.options);
         assert!(back.password == selection.password);
         let visitor = RoomSelection { mode: join_mode::JOIN, ..selection };
-        assert_eq!(visitor.to_return().mode, join_mode::JOIN);
+        assert_eq!(visitor.for_rejoin().mode, join_mode::JOIN);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nucleus_protocol::limits;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Claims {
+struct UnverifiedClaims {
     pin: Option<String>,
     room: Option<String>,
 }
@@ -28,7 +28,7 @@ pub fn room_in(token: &str) -> Option<String> {
     claims(token)?.room.filter(|room| !room.ends_with('*'))
 }
 
-fn claims(token: &str) -> Option<Claims> {
+fn claims(token: &str) -> Option<UnverifiedClaims> {
     if token.len() > limits::MAX_TOKEN {
         return None;
     }

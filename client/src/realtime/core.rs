@@ -13,7 +13,7 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
-use super::recent::Recent;
+use super::recent::RecentMap;
 use crate::roster::{PeerId, Slot};
 
 /// Messages that wait for the next datagrams: eight full ones of poses. Beyond, the oldest goes.
@@ -29,7 +29,7 @@ const KEY_MEMORY: Duration = Duration::from_secs(5);
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     /// What it is.
     pub kind: MessageKind,
     /// The newest of (kind, channel, key) makes older ones worthless.
@@ -44,16 +44,16 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
 }
 
-impl Outgoing {
-    fn makes_worthless(&self, older: &Outgoing) -> bool {
-        let stream = |m: &Outgoing| (m.newest_wins, m.kind, m.target, m.channel, m.key);
+impl OutgoingMessage {
+    fn makes_worthless(&self, older: &OutgoingMessage) -> bool {
+        let stream = |m: &OutgoingMessage| (m.newest_wins, m.kind, m.target, m.channel, m.key);
         self.newest_wins && stream(self) == stream(older)
     }
 }
 
 /// A message that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedMessage {
     /// Who sent it.
     pub from: PeerId,
     /// What it is.
@@ -73,9 +73,9 @@ pub struct Received {
 /// What became of messages that were not given to the application, or never sent. Cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RealtimeCounters {
-    /// Received after a newer one of its key, or twice.
+    /// ReceivedMessage after a newer one of its key, or twice.
     pub superseded: u64,
-    /// Received from a sender that the roster did not name in time.
+    /// ReceivedMessage from a sender that the roster did not name in time.
     pub unknown_sender: u64,
     /// Replaced by a newer one before it was sent, or over the queue's limit.
     pub unsent: u64,
@@ -86,25 +86,25 @@ pub struct RealtimeCounters {
 /// One room's realtime plane, without socket and clock.
 pub struct Realtime {
     link: Link,
-    senders: HashMap<Slot, Sender>,
-    sequences: Recent<Key, u16>,
-    queue: VecDeque<Outgoing>,
-    held: VecDeque<Held>,
-    received: VecDeque<Received>,
+    senders: HashMap<Slot, SenderHistory>,
+    sequences: RecentMap<StreamKey, u16>,
+    queue: VecDeque<OutgoingMessage>,
+    held: VecDeque<HeldMessage>,
+    received: VecDeque<ReceivedMessage>,
     counters: RealtimeCounters,
     /// By the links before this one.
     earlier_rejected: u64,
 }
 
-type Key = (MessageKind, u8, u16);
+type StreamKey = (MessageKind, u8, u16);
 
-struct Sender {
+struct SenderHistory {
     peer: PeerId,
-    newest: Recent<Key, Option<Newest>>,
+    newest: RecentMap<StreamKey, Option<NewestSequence>>,
 }
 
 #[derive(Clone, Copy)]
-struct Newest {
+struct NewestSequence {
     sequence: u16,
     at: Time,
     /// Which of the 64 numbers up to `sequence` have come, the newest in the lowest bit.
@@ -112,12 +112,12 @@ struct Newest {
 }
 
 /// A message whose sender is not known yet.
-struct Held {
+struct HeldMessage {
     slot: Slot,
     until: Time,
     newest_wins: bool,
     /// `from` means nothing yet.
-    message: Received,
+    message: ReceivedMessage,
 }
 
 impl Realtime {
@@ -126,7 +126,7 @@ impl Realtime {
         Self {
             link,
             senders: HashMap::new(),
-            sequences: Recent::new(OWN_KEYS),
+            sequences: RecentMap::new(OWN_KEYS),
             queue: VecDeque::new(),
             held: VecDeque::new(),
             received: VecDeque::new(),
@@ -156,11 +156,11 @@ impl Realtime {
 
     /// The roster names a peer: what waited for it is received now.
     pub fn add_peer(&mut self, now: Time, slot: Slot, peer: PeerId) {
-        self.senders.insert(slot, Sender { peer, newest: Recent::new(KEYS_PER_SENDER) });
+        self.senders.insert(slot, SenderHistory { peer, newest: RecentMap::new(KEYS_PER_SENDER) });
         self.drop_overdue(now);
         let (known, rest) = self.held.drain(..).partition(|held| held.slot == slot);
         self.held = rest;
-        let known: VecDeque<Held> = known;
+        let known: VecDeque<HeldMessage> = known;
         for held in known {
             self.receive(now, held.slot, held.newest_wins, held.message);
         }
@@ -175,7 +175,7 @@ impl Realtime {
 
     /// Queues a message for the next datagrams, where it takes the place of an older one that it
     /// makes worthless.
-    pub fn send(&mut self, message: Outgoing) {
+    pub fn send(&mut self, message: OutgoingMessage) {
         if message.payload.len() > limits::MAX_PAYLOAD {
             self.counters.unsent += 1;
             return;
@@ -216,7 +216,7 @@ impl Realtime {
         }
     }
 
-    fn take_all(&mut self, now: Time, arrived: Vec<(u16, u8, Received)>) {
+    fn take_all(&mut self, now: Time, arrived: Vec<(u16, u8, ReceivedMessage)>) {
         for (slot, flags, message) in arrived {
             self.take(now, Slot(slot), flags & NEWEST_WINS != 0, message);
         }
@@ -247,7 +247,7 @@ impl Realtime {
     }
 
     /// The next received message.
-    pub fn poll_received(&mut self) -> Option<Received> {
+    pub fn poll_received(&mut self) -> Option<ReceivedMessage> {
         self.received.pop_front()
     }
 
@@ -293,7 +293,7 @@ impl Realtime {
     }
 
     /// A message that is allowed to wait: its sender may be a roster update ahead of us.
-    fn take(&mut self, now: Time, slot: Slot, newest_wins: bool, message: Received) {
+    fn take(&mut self, now: Time, slot: Slot, newest_wins: bool, message: ReceivedMessage) {
         if self.senders.contains_key(&slot) {
             return self.receive(now, slot, newest_wins, message);
         }
@@ -302,12 +302,12 @@ impl Realtime {
             self.counters.unknown_sender += 1;
         }
         let until = now + limits::UNKNOWN_SLOT_HOLD;
-        self.held.push_back(Held { slot, until, newest_wins, message });
+        self.held.push_back(HeldMessage { slot, until, newest_wins, message });
     }
 
-    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: Received) {
+    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: ReceivedMessage) {
         let Some(sender) = self.senders.get_mut(&slot) else { return };
-        if !sender.is_news(now, newest_wins, &message) {
+        if !sender.is_fresh(now, newest_wins, &message) {
             self.counters.superseded += 1;
             return;
         }
@@ -323,12 +323,12 @@ impl Realtime {
     }
 }
 
-impl Sender {
+impl SenderHistory {
     /// Was not had before; and with `newest_wins`, nothing newer of its key was.
-    fn is_news(&mut self, now: Time, newest_wins: bool, message: &Received) -> bool {
+    fn is_fresh(&mut self, now: Time, newest_wins: bool, message: &ReceivedMessage) -> bool {
         let key = (message.kind, message.channel, message.key);
         let slot = self.newest.get_or(key, || None);
-        let first = Newest { sequence: message.sequence, at: now, seen: 1 };
+        let first = NewestSequence { sequence: message.sequence, at: now, seen: 1 };
         let Some(newest) = slot.as_mut().filter(|n| now.since(n.at) < KEY_MEMORY) else {
             *slot = Some(first);
             return true;
@@ -337,7 +337,7 @@ impl Sender {
         let ahead = message.sequence.wrapping_sub(newest.sequence) as i16;
         if ahead > 0 {
             let shifted = newest.seen.checked_shl(ahead.unsigned_abs().into()).unwrap_or(0);
-            *newest = Newest { seen: shifted | 1, ..first };
+            *newest = NewestSequence { seen: shifted | 1, ..first };
             return true;
         }
         // Further back than the bits reach it is too late to be of use.
@@ -348,13 +348,13 @@ impl Sender {
     }
 }
 
-fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<(u16, u8, Received)> {
+fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<(u16, u8, ReceivedMessage)> {
     let take = |m: Message<'_>| (m.peer, m.flags, received(&m, server_time));
     messages.map(take).collect()
 }
 
-fn received(message: &Message<'_>, server_time: Option<Time>) -> Received {
-    Received {
+fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage {
+    ReceivedMessage {
         from: PeerId(0),
         kind: message.kind,
         channel: message.channel,

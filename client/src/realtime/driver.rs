@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::speaking::{Speaking, SpeakingChange};
-use super::{Outgoing, Realtime, RealtimeCounters, Received};
+use super::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
 
@@ -34,7 +34,7 @@ const NETWORK_CHECK: Duration = Duration::from_secs(2);
 const SPEAKING_CHANGES: usize = 512;
 
 /// What the session tells the driver.
-pub(crate) enum Command {
+pub(crate) enum DriverCommand {
     /// The roster names a peer.
     Joined(Slot, PeerId),
     /// A peer is gone.
@@ -45,9 +45,9 @@ pub(crate) enum Command {
 
 /// The one place that reads the clock for a room.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct DriverClock(Instant);
 
-impl Clock {
+impl DriverClock {
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
@@ -63,7 +63,7 @@ impl Clock {
 
 /// What the application may ask about the link.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Status {
+pub(crate) struct LinkStatus {
     /// When this was written.
     pub(crate) at: Time,
     pub(crate) server_time: Option<Time>,
@@ -73,32 +73,40 @@ pub(crate) struct Status {
 }
 
 /// What driver and application share.
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    pub(crate) outgoing: Queue<Outgoing>,
-    pub(crate) incoming: Queue<Received>,
+pub(crate) struct DriverShared {
+    pub(crate) clock: DriverClock,
+    pub(crate) outgoing: Queue<OutgoingMessage>,
+    pub(crate) incoming: Queue<ReceivedMessage>,
     /// The realtime port does not answer, and the session carries its datagrams.
     pub(crate) on_fallback: watch::Sender<bool>,
     /// Who speaks; written by the driver alone.
     speaking: Mutex<Speaking>,
     /// What has changed of it.
-    pub(crate) spoke: Queue<SpeakingChange>,
-    status: Mutex<Status>,
+    pub(crate) speaking_changes: Queue<SpeakingChange>,
+    status: Mutex<LinkStatus>,
 }
 
-impl Shared {
-    pub(crate) fn new(clock: Clock, outgoing: usize, incoming: usize) -> Self {
+impl DriverShared {
+    pub(crate) fn new(clock: DriverClock, outgoing: usize, incoming: usize) -> Self {
         let (outgoing, incoming) = (Queue::new(outgoing), Queue::new(incoming));
         let on_fallback = watch::Sender::new(false);
-        let (speaking, spoke) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
-        Self { clock, outgoing, incoming, on_fallback, speaking, spoke, status: Mutex::default() }
+        let (speaking, speaking_changes) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
+        Self {
+            clock,
+            outgoing,
+            incoming,
+            on_fallback,
+            speaking,
+            speaking_changes,
+            status: Mutex::default(),
+        }
     }
 
     pub(crate) fn speaking(&self) -> MutexGuard<'_, Speaking> {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> LinkStatus {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,7 +133,7 @@ pub(crate) struct Driver {
     socket: UdpSocket,
     endpoint: quinn::Endpoint,
     connection: quinn::Connection,
-    shared: Arc<Shared>,
+    shared: Arc<DriverShared>,
     remote: SocketAddr,
     local: Option<IpAddr>,
     buffer: Vec<u8>,
@@ -137,7 +145,7 @@ impl Driver {
         config: LinkConfig,
         endpoint: quinn::Endpoint,
         connection: quinn::Connection,
-        shared: Arc<Shared>,
+        shared: Arc<DriverShared>,
     ) -> io::Result<Self> {
         let remote = config.path.map_or(connection.remote_address(), |path| path.remote);
         let realtime = Realtime::new(Link::new(shared.clock.now(), config));
@@ -147,7 +155,7 @@ impl Driver {
     }
 
     /// Runs until the other end of `commands` is dropped.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<DriverCommand>) {
         let mut checks = interval(NETWORK_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A connection that is gone gives no datagrams until the next one takes its place.
@@ -179,15 +187,15 @@ impl Driver {
     }
 
     /// Whether there is another connection now.
-    async fn take(&mut self, command: Command) -> bool {
+    async fn take(&mut self, command: DriverCommand) -> bool {
         let now = self.shared.clock.now();
         match command {
-            Command::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
-            Command::Left(slot, peer) => {
+            DriverCommand::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
+            DriverCommand::Left(slot, peer) => {
                 self.realtime.remove_peer(slot, peer);
                 self.shared.speaking().forget(peer);
             }
-            Command::Relink(config, connection, same_room) => {
+            DriverCommand::Relink(config, connection, same_room) => {
                 self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
                 self.connection = connection;
                 self.realtime.relink(Link::new(now, *config), same_room);
@@ -255,29 +263,29 @@ impl Driver {
             }
         }
         while let Some(received) = self.realtime.poll_received() {
-            self.note_voice(&received);
+            self.update_speaking(&received);
             self.shared.incoming.push(received);
         }
         let now = self.shared.clock.now();
         let stopped = self.shared.speaking().handle_timeout(now).collect::<Vec<_>>();
-        stopped.into_iter().for_each(|change| self.shared.spoke.push(change));
+        stopped.into_iter().for_each(|change| self.shared.speaking_changes.push(change));
         let connected = self.connection.close_reason().is_none();
         publish(&self.realtime, &self.shared, connected);
     }
 
-    fn note_voice(&self, received: &Received) {
+    fn update_speaking(&self, received: &ReceivedMessage) {
         if received.kind != MessageKind::Voice {
             return;
         }
         let Some(Voice { level, speaking, .. }) = Voice::parse(&received.payload) else { return };
         let now = self.shared.clock.now();
-        if let Some(change) = self.shared.speaking().hear(now, received.from, level, speaking) {
-            self.shared.spoke.push(change);
+        if let Some(change) = self.shared.speaking().on_voice(now, received.from, level, speaking) {
+            self.shared.speaking_changes.push(change);
         }
     }
 }
 
-fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
+fn wake_at(realtime: &Realtime, shared: &DriverShared) -> Instant {
     let (clock, latest) = (&shared.clock, Instant::now() + LONGEST_SLEEP);
     let due = [realtime.deadline(), shared.speaking().deadline()];
     due.into_iter()
@@ -287,7 +295,7 @@ fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
 }
 
 /// What has arrived, at most [`READ_BATCH`].
-fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
+fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &DriverShared) {
     // One byte more than the largest, so that a longer one is seen to be longer.
     let mut datagram = [0; limits::MAX_DATAGRAM + 1];
     for _ in 0..READ_BATCH {
@@ -304,11 +312,11 @@ fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-fn publish(realtime: &Realtime, shared: &Shared, connected: bool) {
+fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {
     let at = shared.clock.now();
     let link = realtime.link();
     let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
-    let status = Status { at, server_time, rtt, fallbacks, counters: realtime.counters() };
+    let status = LinkStatus { at, server_time, rtt, fallbacks, counters: realtime.counters() };
     *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     // A link that is still asking says nothing of the port, nor does one whose session is gone.
     if !connected || link.is_undecided(at) {

@@ -8,4 +8,4 @@ pub mod speaking;
 #[cfg(test)]
 mod tests;
 
-pub use core::{Outgoing, Realtime, RealtimeCounters, Received};
+pub use core::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};

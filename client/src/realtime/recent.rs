@@ -6,13 +6,13 @@ use std::hash::Hash;
 /// Two generations: when the newer one is full it becomes the older one, and what nobody asked for
 /// since is gone. Keeps at least the `limit` most recently used keys, at most twice as many.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(super) struct RecentMap<K, V> {
     newer: HashMap<K, V>,
     older: HashMap<K, V>,
     limit: usize,
 }
 
-impl<K: Eq + Hash + Copy, V> Recent<K, V> {
+impl<K: Eq + Hash + Copy, V> RecentMap<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { newer: HashMap::new(), older: HashMap::new(), limit }
     }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn bounded_and_the_recent_stay() {
-        let mut recent = Recent::new(8);
+        let mut recent = RecentMap::new(8);
         for key in 0..1_000u32 {
             *recent.get_or(key, || 0) += 1;
             *recent.get_or(7_777, || 0) += 1;

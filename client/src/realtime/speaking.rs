@@ -8,10 +8,10 @@ use crate::roster::PeerId;
 
 /// Without a packet in which the encoder hears a voice for so long, a speaker has stopped: longer than the
 /// gap between two words, shorter than the pause that others take for their turn.
-const HANG: Duration = Duration::from_millis(300);
-/// Speakers at a time. A server lets at most so many be heard by its own setting (128); one more is heard,
+const SILENCE_BEFORE_END: Duration = Duration::from_millis(300);
+/// Speakers at a time. A server lets at most so many be last_voice by its own setting (128); one more is last_voice,
 /// and not shown.
-const MOST: usize = 256;
+const MAX_SPEAKERS: usize = 256;
 
 /// A peer begins to speak or has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ struct Speaker {
     peer: PeerId,
     level: u8,
     /// When a voice was last in it.
-    heard: Time,
+    last_voice: Time,
 }
 
 /// See the module.
@@ -37,8 +37,8 @@ struct Speaker {
 pub struct Speaking(Vec<Speaker>);
 
 impl Speaking {
-    /// Takes the head of a voice packet: its level, and whether the encoder heard a voice.
-    pub fn hear(
+    /// Takes the head of a voice packet: its level, and whether the encoder last_voice a voice.
+    pub fn on_voice(
         &mut self,
         now: Time,
         peer: PeerId,
@@ -48,26 +48,27 @@ impl Speaking {
         if let Some(speaker) = self.0.iter_mut().find(|speaker| speaker.peer == peer) {
             speaker.level = level;
             if voice {
-                speaker.heard = speaker.heard.max(now);
+                speaker.last_voice = speaker.last_voice.max(now);
             }
             return None;
         }
-        if !voice || self.0.len() >= MOST {
+        if !voice || self.0.len() >= MAX_SPEAKERS {
             return None;
         }
-        self.0.push(Speaker { peer, level, heard: now });
+        self.0.push(Speaker { peer, level, last_voice: now });
         Some(SpeakingChange { peer, speaking: true, level })
     }
 
     /// Those who have stopped by `now`.
     pub fn handle_timeout(&mut self, now: Time) -> impl Iterator<Item = SpeakingChange> {
-        let stopped = self.0.extract_if(.., move |speaker| speaker.heard + HANG <= now);
+        let stopped =
+            self.0.extract_if(.., move |speaker| speaker.last_voice + SILENCE_BEFORE_END <= now);
         stopped.map(|Speaker { peer, level, .. }| SpeakingChange { peer, speaking: false, level })
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
     pub fn deadline(&self) -> Option<Time> {
-        self.0.iter().map(|speaker| speaker.heard + HANG).min()
+        self.0.iter().map(|speaker| speaker.last_voice + SILENCE_BEFORE_END).min()
     }
 
     /// The peer is gone: it says nothing any more, and nothing is said of it.
@@ -76,7 +77,7 @@ impl Speaking {
     }
 
     /// All who speak, with their levels, who began first first.
-    pub fn now(&self) -> impl Iterator<Item = (PeerId, u8)> {
+    pub fn speakers(&self) -> impl Iterator<Item = (PeerId, u8)> {
         self.0.iter().map(|speaker| (speaker.peer, speaker.level))
     }
 }
@@ -98,18 +99,18 @@ mod tests {
     #[test]
     fn a_speaker_is_one_from_the_first_voice_to_a_pause() {
         let mut speaking = Speaking::default();
-        assert_eq!(speaking.hear(ms(0), ADA, 60, false), None, "noise is no voice");
-        assert_eq!(speaking.hear(ms(20), ADA, 30, true), Some(change(true, 30)));
-        assert_eq!(speaking.hear(ms(40), ADA, 20, true), None);
-        assert_eq!(speaking.hear(ms(60), ADA, 90, false), None);
-        assert_eq!(speaking.now().collect::<Vec<_>>(), [(ADA, 90)]);
+        assert_eq!(speaking.on_voice(ms(0), ADA, 60, false), None, "noise is no voice");
+        assert_eq!(speaking.on_voice(ms(20), ADA, 30, true), Some(change(true, 30)));
+        assert_eq!(speaking.on_voice(ms(40), ADA, 20, true), None);
+        assert_eq!(speaking.on_voice(ms(60), ADA, 90, false), None);
+        assert_eq!(speaking.speakers().collect::<Vec<_>>(), [(ADA, 90)]);
         assert_eq!(speaking.deadline(), Some(ms(340)));
         assert_eq!(speaking.handle_timeout(ms(339)).count(), 0);
-        assert_eq!(speaking.hear(ms(339), ADA, 25, true), None, "between two words");
+        assert_eq!(speaking.on_voice(ms(339), ADA, 25, true), None, "between two words");
         assert_eq!(speaking.handle_timeout(ms(340)).count(), 0);
         assert_eq!(speaking.handle_timeout(ms(639)).collect::<Vec<_>>(), [change(false, 25)]);
-        assert_eq!((speaking.now().count(), speaking.deadline()), (0, None));
-        assert_eq!(speaking.hear(ms(700), ADA, 30, true), Some(change(true, 30)));
+        assert_eq!((speaking.speakers().count(), speaking.deadline()), (0, None));
+        assert_eq!(speaking.on_voice(ms(700), ADA, 30, true), Some(change(true, 30)));
         speaking.forget(ADA);
         assert_eq!(speaking.handle_timeout(ms(9_000)).count(), 0);
     }
@@ -117,8 +118,8 @@ mod tests {
     #[test]
     fn speakers_are_bounded() {
         let mut speaking = Speaking::default();
-        let began = (0..1_000).filter_map(|n| speaking.hear(ms(0), PeerId(n), 9, true)).count();
-        assert_eq!((began, speaking.now().count()), (MOST, MOST));
-        assert_eq!(speaking.handle_timeout(ms(300)).count(), MOST);
+        let began = (0..1_000).filter_map(|n| speaking.on_voice(ms(0), PeerId(n), 9, true)).count();
+        assert_eq!((began, speaking.speakers().count()), (MAX_SPEAKERS, MAX_SPEAKERS));
+        assert_eq!(speaking.handle_timeout(ms(300)).count(), MAX_SPEAKERS);
     }
 }

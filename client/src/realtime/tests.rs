@@ -8,7 +8,7 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use super::{Outgoing, Realtime, Received};
+use super::{OutgoingMessage, Realtime, ReceivedMessage};
 use crate::roster::{PeerId, Slot};
 
 const ADA: (Slot, PeerId) = (Slot(3), PeerId(30));
@@ -54,10 +54,17 @@ fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
     }
 }
 
-fn pose(payload: &[u8]) -> Outgoing {
+fn pose(payload: &[u8]) -> OutgoingMessage {
     let target = TARGET_OTHERS;
     let payload = payload.to_vec();
-    Outgoing { kind: MessageKind::Pose, newest_wins: true, target, channel: 0, key: 0, payload }
+    OutgoingMessage {
+        kind: MessageKind::Pose,
+        newest_wins: true,
+        target,
+        channel: 0,
+        key: 0,
+        payload,
+    }
 }
 
 impl Pair {
@@ -110,25 +117,26 @@ impl Pair {
     }
 
     /// One datagram from the server; what the application hears of it.
-    fn hear(&mut self, messages: &[Message<'_>]) -> Vec<Received> {
+    fn hear(&mut self, messages: &[Message<'_>]) -> Vec<ReceivedMessage> {
         let mut datagram = self.sealed(messages);
         self.client.handle_input(self.now, path(5056), 0, &mut datagram);
         self.received()
     }
 
-    fn received(&mut self) -> Vec<Received> {
+    fn received(&mut self) -> Vec<ReceivedMessage> {
         std::iter::from_fn(|| self.client.poll_received()).collect()
     }
 }
 
-fn sequences(received: &[Received]) -> Vec<u16> {
+fn sequences(received: &[ReceivedMessage]) -> Vec<u16> {
     received.iter().map(|received| received.sequence).collect()
 }
 
 #[test]
 fn what_is_queued_travels_together() {
     let mut pair = Pair::new();
-    let voice = |n: u8| Outgoing { kind: MessageKind::Voice, newest_wins: false, ..pose(&[n; 75]) };
+    let voice =
+        |n: u8| OutgoingMessage { kind: MessageKind::Voice, newest_wins: false, ..pose(&[n; 75]) };
     (0..10).for_each(|n| pair.client.send(voice(n)));
     pair.client.send(pose(b"p"));
     let arrived = pair.exchange();
@@ -155,7 +163,7 @@ fn the_largest_payloads_fit_one_datagram_each() {
     let mut pair = Pair::new();
     for n in 0..3 {
         let largest = vec![n; limits::MAX_PAYLOAD];
-        pair.client.send(Outgoing { newest_wins: false, ..pose(&largest) });
+        pair.client.send(OutgoingMessage { newest_wins: false, ..pose(&largest) });
     }
     assert_eq!(pair.exchange().len(), 3);
     pair.client.send(pose(&[0; limits::MAX_PAYLOAD + 1]));
@@ -166,7 +174,7 @@ fn the_largest_payloads_fit_one_datagram_each() {
 #[test]
 fn the_queue_is_bounded() {
     let mut pair = Pair::new();
-    (0..300).for_each(|_| pair.client.send(Outgoing { newest_wins: false, ..pose(b"x") }));
+    (0..300).for_each(|_| pair.client.send(OutgoingMessage { newest_wins: false, ..pose(b"x") }));
     assert_eq!(pair.exchange().concat().len(), 256);
     assert_eq!(pair.client.counters().unsent, 300 - 256);
 }
@@ -176,7 +184,8 @@ fn newest_wins_over_duplicates_and_older_ones() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let order = [65_534, 65_535, 65_535, 1, 0, 65_534, 2, 2];
-    let heard: Vec<Received> = order.iter().flat_map(|n| pair.hear(&[message(*n, b"p")])).collect();
+    let heard: Vec<ReceivedMessage> =
+        order.iter().flat_map(|n| pair.hear(&[message(*n, b"p")])).collect();
     assert_eq!(sequences(&heard), [65_534, 65_535, 1, 2]);
     assert!(heard.iter().all(|received| received.from == ADA.1));
     assert_eq!(pair.client.counters().superseded, 4);

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
 use crate::event::RoomEvent;
-use crate::realtime::driver::Command;
+use crate::realtime::driver::DriverCommand;
 
 /// Bytes that wait for the application before the session is not read any further, and QUIC's flow
 /// control stops the senders: a second of the events of the largest rooms.
@@ -17,46 +17,49 @@ const LIMIT: usize = 256 << 10;
 /// What an event costs beside its payload.
 const OVERHEAD: usize = 64;
 
-enum Item {
-    Tell(RoomEvent),
-    Command(Command),
+enum BacklogItem {
+    Event(RoomEvent),
+    Command(DriverCommand),
 }
 
 /// Nobody listens any more, or there is nothing left to hear.
-pub(super) struct Over;
+pub(super) struct RoomEnded;
 
 /// The queue of what the application and the realtime task are to hear.
 pub(super) struct Backlog {
     /// With what each costs.
-    items: VecDeque<(Item, usize)>,
+    items: VecDeque<(BacklogItem, usize)>,
     cost: usize,
     events: mpsc::Sender<RoomEvent>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<DriverCommand>,
 }
 
 impl Backlog {
-    pub(super) fn new(events: mpsc::Sender<RoomEvent>, commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<RoomEvent>,
+        commands: mpsc::Sender<DriverCommand>,
+    ) -> Self {
         Self { items: VecDeque::new(), cost: 0, events, commands }
     }
 
     /// An event that comes for itself.
-    pub(super) fn tell(&mut self, event: RoomEvent) {
+    pub(super) fn push_event(&mut self, event: RoomEvent) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
             RoomEvent::State(change) => change.len(),
             _ => 0,
         };
-        self.push(Item::Tell(event), len + OVERHEAD);
+        self.push(BacklogItem::Event(event), len + OVERHEAD);
     }
 
     /// One of many that come once a session: as many as a room has peers, objects and fields. They do
     /// not count, or a newcomer to a large room would not hear the answer to its first request.
-    pub(super) fn tell_part(&mut self, event: RoomEvent) {
-        self.push(Item::Tell(event), 0);
+    pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
+        self.push(BacklogItem::Event(event), 0);
     }
 
-    pub(super) fn command(&mut self, command: Command) {
-        self.push(Item::Command(command), 0);
+    pub(super) fn push_command(&mut self, command: DriverCommand) {
+        self.push(BacklogItem::Command(command), 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -68,18 +71,18 @@ impl Backlog {
     }
 
     /// Hands the first one on when there is a place for it. Cancel-safe.
-    pub(super) async fn hand_on(&mut self) -> Result<(), Over> {
+    pub(super) async fn deliver_next(&mut self) -> Result<(), RoomEnded> {
         match self.items.front() {
-            Some((Item::Tell(_), _)) => {
-                let place = self.events.reserve().await.map_err(|_| Over)?;
-                if let Some((Item::Tell(event), cost)) = self.items.pop_front() {
+            Some((BacklogItem::Event(_), _)) => {
+                let place = self.events.reserve().await.map_err(|_| RoomEnded)?;
+                if let Some((BacklogItem::Event(event), cost)) = self.items.pop_front() {
                     self.cost -= cost;
                     place.send(event);
                 }
             }
-            Some((Item::Command(_), _)) => {
-                let place = self.commands.reserve().await.map_err(|_| Over)?;
-                if let Some((Item::Command(command), _)) = self.items.pop_front() {
+            Some((BacklogItem::Command(_), _)) => {
+                let place = self.commands.reserve().await.map_err(|_| RoomEnded)?;
+                if let Some((BacklogItem::Command(command), _)) = self.items.pop_front() {
                     place.send(command);
                 }
             }
@@ -89,19 +92,19 @@ impl Backlog {
     }
 
     /// Hands everything on, however long the application takes.
-    pub(super) async fn flush(&mut self) -> Result<(), Over> {
+    pub(super) async fn flush(&mut self) -> Result<(), RoomEnded> {
         while !self.is_empty() {
-            self.hand_on().await?;
+            self.deliver_next().await?;
         }
         Ok(())
     }
 
     /// Until nobody listens any more.
-    pub(super) fn listener(&self) -> mpsc::Sender<RoomEvent> {
+    pub(super) fn event_sender(&self) -> mpsc::Sender<RoomEvent> {
         self.events.clone()
     }
 
-    fn push(&mut self, item: Item, cost: usize) {
+    fn push(&mut self, item: BacklogItem, cost: usize) {
         self.cost += cost;
         self.items.push_back((item, cost));
     }

@@ -1,4 +1,4 @@
-//! Requests for changes of the state that are under way: each ends exactly once, with the server's
+//! RoomRequests for changes of the state that are under way: each ends exactly once, with the server's
 //! answer or with the word that there will be none.
 
 use std::collections::HashMap;
@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::session::{SendError, SessionSender};
 use crate::state::BatchError;
 
-/// Requests under way: of the largest (16 KiB) as many as QUIC keeps unacknowledged for a client.
+/// RoomRequests under way: of the largest (16 KiB) as many as QUIC keeps unacknowledged for a client.
 /// Further ones wait for their turn.
-const UNDER_WAY: usize = 16;
+const MAX_PENDING: usize = 16;
 
 /// A change of the room's state did not take place, or it is not known whether it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,76 +59,76 @@ fn name(code: Option<Code>, number: u16) -> String {
     code.map_or_else(|| format!("code {number}"), |code| code.to_string())
 }
 
-type Outcome = Result<u64, StateError>;
+type RequestResult = Result<u64, StateError>;
 
 /// See the module.
-pub(super) struct Requests {
-    books: Mutex<Books>,
-    places: Semaphore,
+pub(super) struct RoomRequests {
+    pending: Mutex<PendingRequests>,
+    permits: Semaphore,
 }
 
 #[derive(Default)]
-struct Books {
+struct PendingRequests {
     /// Of the session in use.
     sender: Option<SessionSender>,
     next: u32,
-    under_way: HashMap<u32, UnderWay>,
+    requests: HashMap<u32, PendingRequest>,
     /// What stands in the way of new ones.
     behind: bool,
     closed: bool,
 }
 
-struct UnderWay {
-    done: oneshot::Sender<Outcome>,
+struct PendingRequest {
+    done: oneshot::Sender<RequestResult>,
     /// The answer, where the replica has not come as far.
     reply: Option<StateReply>,
 }
 
 /// Forgets a request whose caller does not wait any more.
-struct Forget<'a>(&'a Requests, u32);
+struct PendingGuard<'a>(&'a RoomRequests, u32);
 
-impl Drop for Forget<'_> {
+impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
-        self.0.books().under_way.remove(&self.1);
+        self.0.pending().requests.remove(&self.1);
     }
 }
 
-impl Requests {
+impl RoomRequests {
     pub(super) fn new() -> Self {
-        Self { books: Mutex::default(), places: Semaphore::new(UNDER_WAY) }
+        Self { pending: Mutex::default(), permits: Semaphore::new(MAX_PENDING) }
     }
 
     /// Asks for it and waits until the replica shows what the answer speaks of.
-    pub(super) async fn ask(&self, operations: Vec<Operation>) -> Outcome {
+    pub(super) async fn ask(&self, operations: Vec<Operation>) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.request_state(&StateRequest { request, operations }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
     /// Acts as a moderator, and waits for the answer.
-    pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> Outcome {
+    pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.moderate(&Moderate { request, act, peer, seconds }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
     /// Says which groups are heard from now on, and waits for the answer.
-    pub(super) async fn subscribe(&self, groups: GroupSet) -> Outcome {
+    pub(super) async fn subscribe(&self, groups: GroupSet) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.subscribe(&Subscribe { request, groups: groups.0 }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
-    async fn answer_to(
+    async fn request(
         &self,
         send: impl AsyncFnOnce(SessionSender, u32) -> Result<(), SendError>,
-    ) -> Outcome {
-        let _place = self.places.acquire().await.map_err(|_| StateError::Closed)?;
-        let (sender, request, outcome) = self.books().begin()?;
-        let _forget = Forget(self, request);
+    ) -> RequestResult {
+        let _permit = self.permits.acquire().await.map_err(|_| StateError::Closed)?;
+        let (sender, request, outcome) = self.pending().begin()?;
+        let _forget = PendingGuard(self, request);
         match send(sender, request).await {
             Ok(()) => {}
             Err(SendError::TooLarge { len, limit }) => {
@@ -143,57 +143,59 @@ impl Requests {
 
     /// A session is there.
     pub(super) fn attach(&self, sender: SessionSender) {
-        self.books().sender = Some(sender);
+        self.pending().sender = Some(sender);
     }
 
     /// The server has answered; `version` is the replica's.
-    pub(super) fn answered(&self, reply: StateReply, version: u64) {
-        let mut books = self.books();
+    pub(super) fn on_reply(&self, reply: StateReply, version: u64) {
+        let mut pending = self.pending();
         // One that is not under way was given up by its caller.
-        if let Some(under_way) = books.under_way.get_mut(&reply.request) {
-            under_way.reply = Some(reply);
+        if let Some(requests) = pending.requests.get_mut(&reply.request) {
+            requests.reply = Some(reply);
         }
-        books.settle(version);
+        pending.settle(version);
     }
 
     /// The replica has come to `version`.
-    pub(super) fn reached(&self, version: u64) {
-        self.books().settle(version);
+    pub(super) fn on_version(&self, version: u64) {
+        self.pending().settle(version);
     }
 
     /// The session is lost.
     pub(super) fn interrupt(&self) {
-        let mut books = self.books();
-        books.sender = None;
-        books.end();
+        let mut pending = self.pending();
+        pending.sender = None;
+        pending.end();
     }
 
     /// Whether answers cannot be heard because the application does not take its events.
     pub(super) fn set_behind(&self, behind: bool) {
-        let mut books = self.books();
-        if behind && !books.behind {
-            books.end();
+        let mut pending = self.pending();
+        if behind && !pending.behind {
+            pending.end();
         }
-        books.behind = behind;
+        pending.behind = behind;
     }
 
     /// Nothing more will come of it.
     pub(super) fn close(&self) {
-        self.places.close();
-        let mut books = self.books();
-        books.closed = true;
-        books.sender = None;
-        books.end();
+        self.permits.close();
+        let mut pending = self.pending();
+        pending.closed = true;
+        pending.sender = None;
+        pending.end();
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        // Nobody panics while holding it, and the books are whole at every step.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingRequests> {
+        // Nobody panics while holding it, and the pending are whole at every step.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
-    fn begin(&mut self) -> Result<(SessionSender, u32, oneshot::Receiver<Outcome>), StateError> {
+impl PendingRequests {
+    fn begin(
+        &mut self,
+    ) -> Result<(SessionSender, u32, oneshot::Receiver<RequestResult>), StateError> {
         if self.closed {
             return Err(StateError::Closed);
         }
@@ -204,28 +206,28 @@ impl Books {
         let request = self.next;
         self.next = self.next.wrapping_add(1);
         let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done, reply: None });
+        self.requests.insert(request, PendingRequest { done, reply: None });
         Ok((sender, request, outcome))
     }
 
     /// Ends those whose answer speaks of a version that is there.
     fn settle(&mut self, version: u64) {
-        let there = |_: &u32, under_way: &mut UnderWay| {
-            under_way.reply.as_ref().is_some_and(|reply| reply.version <= version)
+        let there = |_: &u32, requests: &mut PendingRequest| {
+            requests.reply.as_ref().is_some_and(|reply| reply.version <= version)
         };
-        for (_, under_way) in self.under_way.extract_if(there) {
-            under_way.end();
+        for (_, requests) in self.requests.extract_if(there) {
+            requests.end();
         }
     }
 
     fn end(&mut self) {
-        for (_, under_way) in self.under_way.drain() {
-            under_way.end();
+        for (_, requests) in self.requests.drain() {
+            requests.end();
         }
     }
 }
 
-impl UnderWay {
+impl PendingRequest {
     fn end(self) {
         let outcome = match self.reply {
             None => Err(StateError::Interrupted),

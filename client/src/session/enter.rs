@@ -13,9 +13,9 @@ use nucleus_protocol::session::{
 use quinn::ConnectionError;
 use tokio::time::timeout;
 
-use super::join::{Failure, expect, hello, open, problem_of, welcome};
+use super::join::{HandshakeFailure, expect, hello, open, problem_of, welcome};
 use super::receiver::closed;
-use super::sender::{LEAVE_TIMEOUT, Shared};
+use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, ProtocolError, SendError};
 
@@ -52,7 +52,7 @@ impl fmt::Debug for SocialSessionOptions {
 /// A session that has entered.
 pub struct SocialSession {
     entered: Entered,
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     answers: MessageReader,
 }
 
@@ -99,7 +99,7 @@ impl SocialSession {
         let connecting = endpoint.connect_with(config, server, &name)?;
         let (connection, control, mut answers) = open(connecting, server, &opening).await?;
         let entered = entered(&mut answers).await.map_err(|failure| failure.of(server))?;
-        let shared = Arc::new(Shared::new(connection, control, 0));
+        let shared = Arc::new(SessionShared::new(connection, control, 0));
         Ok(SocialSession { entered, shared, answers })
     }
 
@@ -117,7 +117,7 @@ impl SocialSession {
 
 /// The sending half; clones send on the same stream, in the order of their calls.
 #[derive(Clone)]
-pub struct SocialSender(Arc<Shared>);
+pub struct SocialSender(Arc<SessionShared>);
 
 impl SocialSender {
     /// Sends a whole message, as [`encode`] makes it.
@@ -151,7 +151,7 @@ impl SocialSender {
 
 /// The receiving half.
 pub struct SocialReceiver {
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     answers: Option<MessageReader>,
 }
 
@@ -213,7 +213,7 @@ fn opening(options: SocialSessionOptions) -> Vec<u8> {
     [hello, encode(&enter)].concat()
 }
 
-async fn entered(answers: &mut MessageReader) -> Result<Entered, Failure> {
+async fn entered(answers: &mut MessageReader) -> Result<Entered, HandshakeFailure> {
     welcome(answers).await?;
     let body = expect(answers, Schema::Entered, limits::MAX_CONTROL_MESSAGE).await?;
     Ok(owned::<Entered>(&body).map_err(ProtocolError::from)?)

@@ -16,7 +16,7 @@ use nucleus_protocol::session::{
 };
 use zeroize::Zeroizing;
 
-use super::sender::Shared;
+use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
 use crate::rooms::RoomSelection;
@@ -55,9 +55,9 @@ pub struct SessionOptions {
 
 impl SessionOptions {
     /// To come back to the room that `joined` names.
-    pub(crate) fn settle(&mut self, joined: &Joined) {
+    pub(crate) fn rejoin_room_of(&mut self, joined: &Joined) {
         self.room = String::from_utf8_lossy(&joined.room).into_owned();
-        self.selection = self.selection.to_return();
+        self.selection = self.selection.for_rejoin();
     }
 }
 
@@ -220,7 +220,7 @@ impl Session {
 
     /// The two halves, for two tasks.
     pub fn split(self) -> (SessionSender, SessionReceiver) {
-        let shared = Shared::new(self.connection, self.control, self.joined.max_event);
+        let shared = SessionShared::new(self.connection, self.control, self.joined.max_event);
         let shared = Arc::new(shared);
         let version = self.joined.roster_version;
         let receiver = SessionReceiver::new(shared.clone(), self.answers, version, self.last);
@@ -322,35 +322,37 @@ pub(super) async fn open(
     Ok((connection, control, MessageReader::new(answers)))
 }
 
-pub(super) enum Failure {
+pub(super) enum HandshakeFailure {
     Join(JoinError),
     Lost(quinn::ReadError),
 }
 
-impl Failure {
+impl HandshakeFailure {
     pub(super) fn of(self, server: SocketAddr) -> JoinError {
         match self {
-            Failure::Join(error) => error,
-            Failure::Lost(quinn::ReadError::ConnectionLost(e)) => JoinError::lost(e, server),
-            Failure::Lost(_) => ProtocolError::Ended.into(),
+            HandshakeFailure::Join(error) => error,
+            HandshakeFailure::Lost(quinn::ReadError::ConnectionLost(e)) => {
+                JoinError::lost(e, server)
+            }
+            HandshakeFailure::Lost(_) => ProtocolError::Ended.into(),
         }
     }
 }
 
-impl<E: Into<JoinError>> From<E> for Failure {
+impl<E: Into<JoinError>> From<E> for HandshakeFailure {
     fn from(error: E) -> Self {
-        Failure::Join(error.into())
+        HandshakeFailure::Join(error.into())
     }
 }
 
-async fn joined(answers: &mut MessageReader) -> Result<Joined, Failure> {
+async fn joined(answers: &mut MessageReader) -> Result<Joined, HandshakeFailure> {
     welcome(answers).await?;
     let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
     Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
 }
 
 /// The server agrees to a version of ours.
-pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), Failure> {
+pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), HandshakeFailure> {
     let body = expect(answers, Schema::Welcome, limits::MAX_HANDSHAKE_MESSAGE).await?;
     let welcome = Welcome::parse(&body).map_err(ProtocolError::from)?;
     if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
@@ -364,11 +366,11 @@ pub(super) async fn expect(
     answers: &mut MessageReader,
     due: Schema,
     limit: usize,
-) -> Result<Bytes, Failure> {
+) -> Result<Bytes, HandshakeFailure> {
     let (schema, body) = match answers.next(limit).await {
         Ok(message) => message.ok_or(ProtocolError::Ended)?,
         Err(ReadFailure::Protocol(error)) => return Err(error.into()),
-        Err(ReadFailure::Gone(error)) => return Err(Failure::Lost(error)),
+        Err(ReadFailure::Gone(error)) => return Err(HandshakeFailure::Lost(error)),
     };
     match schema {
         Schema::Refuse => Err(refused(&body).into()),

@@ -21,6 +21,6 @@ pub use error::{ConnectError, JoinError, LinkError, ProtocolError, SendError};
 pub use join::{ResumeFrom, Session, SessionOptions};
 pub use outbox::EventOutbox;
 pub use receiver::{SessionEvent, SessionReceiver};
-pub use reconnect::{Backoff, may_return};
+pub use reconnect::{Backoff, may_reconnect};
 pub use sender::{SessionSender, To};
 pub use tls::{Trust, client_config};

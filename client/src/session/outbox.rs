@@ -22,7 +22,7 @@ const OVERHEAD: usize = 64;
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
-struct Event {
+struct QueuedEvent {
     to: To,
     channel: u8,
     /// Of the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
@@ -30,7 +30,7 @@ struct Event {
     payload: Arc<[u8]>,
 }
 
-impl Event {
+impl QueuedEvent {
     fn cost(&self) -> usize {
         let listed = if let To::Peers(peers) = &self.to { 4 * peers.len() } else { 0 };
         self.payload.len() + listed + OVERHEAD
@@ -39,9 +39,9 @@ impl Event {
 
 /// What goes out on one lane.
 #[derive(Default)]
-struct Book {
+struct LaneBacklog {
     /// From `first` on, in order; numbered as the server counts what it takes from this peer.
-    events: VecDeque<Event>,
+    events: VecDeque<QueuedEvent>,
     first: u32,
     /// How many of `events` have been written to the session in use.
     written: usize,
@@ -50,10 +50,10 @@ struct Book {
 }
 
 #[derive(Default)]
-struct State {
-    books: [Book; 2],
+struct OutboxState {
+    lanes: [LaneBacklog; 2],
     sender: Option<SessionSender>,
-    /// Counts sessions: a writer of an earlier one must not touch the books.
+    /// Counts sessions: a writer of an earlier one must not touch the lanes.
     session: u32,
     max_event: usize,
     closed: bool,
@@ -61,11 +61,11 @@ struct State {
 
 /// The events of one peer over all of its sessions; see the module. Clones share it.
 #[derive(Clone, Default)]
-pub struct EventOutbox(Arc<Shared>);
+pub struct EventOutbox(Arc<OutboxShared>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct OutboxShared {
+    state: Mutex<OutboxState>,
     changed: Notify,
 }
 
@@ -97,7 +97,7 @@ impl EventOutbox {
     /// session, but not of the peer's place.
     pub async fn send(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         to.check(payload.len(), self.largest_piece())?;
-        let event = Event { to, channel, piece: 0, payload: payload.into() };
+        let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
         self.queue(Lane::Events, vec![event]).await
     }
 
@@ -112,7 +112,7 @@ impl EventOutbox {
         let pieces = pieces(payload, self.largest_piece());
         let event = |(piece, payload): (u8, &[u8])| {
             let (to, payload) = (to.clone(), payload.into());
-            Event { to, channel, piece, payload }
+            QueuedEvent { to, channel, piece, payload }
         };
         self.queue(Lane::Bulk, pieces.map(event).collect()).await
     }
@@ -125,7 +125,7 @@ impl EventOutbox {
     }
 
     /// Waits until there is room, and takes all of them or, when the future is dropped, none.
-    async fn queue(&self, lane: Lane, events: Vec<Event>) -> Result<(), SendError> {
+    async fn queue(&self, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
         let mut events = Some(events);
         loop {
             let changed = self.0.changed.notified();
@@ -149,7 +149,8 @@ impl EventOutbox {
                 changed.as_mut().enable();
                 {
                     let state = self.state();
-                    let waiting = state.books.iter().any(|book| book.waiting_bytes > 0);
+                    let waiting =
+                        state.lanes.iter().any(|lane_backlog| lane_backlog.waiting_bytes > 0);
                     if !waiting || state.sender.is_none() {
                         return;
                     }
@@ -171,7 +172,7 @@ impl EventOutbox {
         let sender = {
             let mut state = self.state();
             state.closed = true;
-            state.books.iter_mut().for_each(Book::clear);
+            state.lanes.iter_mut().for_each(LaneBacklog::clear);
             state.sender.take()
         };
         self.0.changed.notify_waiters();
@@ -193,40 +194,44 @@ impl EventOutbox {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it, and the books are whole at every step.
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
+        // Nobody panics while holding it, and the lanes are whole at every step.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl OutboxState {
     fn attach(&mut self, sender: SessionSender, joined: &Joined, same_room: bool) {
         self.session = self.session.wrapping_add(1);
         self.max_event = limits::MAX_EVENT_PAYLOAD.min(joined.max_event as usize);
         let taken = [joined.events_taken, joined.bulk_taken];
-        for (book, taken) in self.books.iter_mut().zip(taken) {
-            book.attach(taken, joined.resumed == NEW_PEER, same_room);
+        for (lane_backlog, taken) in self.lanes.iter_mut().zip(taken) {
+            lane_backlog.attach(taken, joined.resumed == NEW_PEER, same_room);
         }
         self.sender = Some(sender);
     }
 
     /// Takes the events when there is room for them; whether there was.
-    fn offer(&mut self, lane: Lane, events: &mut Option<Vec<Event>>) -> Result<bool, SendError> {
+    fn offer(
+        &mut self,
+        lane: Lane,
+        events: &mut Option<Vec<QueuedEvent>>,
+    ) -> Result<bool, SendError> {
         if self.closed {
             return Err(SendError::Closed);
         }
-        let book = &mut self.books[lane.index()];
-        if book.waiting_bytes >= WAITING {
+        let lane_backlog = &mut self.lanes[lane.index()];
+        if lane_backlog.waiting_bytes >= WAITING {
             return Ok(false);
         }
         let events = events.take().unwrap_or_default();
-        book.waiting_bytes += events.iter().map(Event::cost).sum::<usize>();
-        book.events.extend(events);
+        lane_backlog.waiting_bytes += events.iter().map(QueuedEvent::cost).sum::<usize>();
+        lane_backlog.events.extend(events);
         Ok(true)
     }
 }
 
-impl Book {
+impl LaneBacklog {
     /// Goes on at what the server has `taken`, or begins anew as somebody else.
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
         let gone = if new_peer {
@@ -247,7 +252,7 @@ impl Book {
         self.first = taken;
         self.written = 0;
         self.written_bytes = 0;
-        self.waiting_bytes = self.events.iter().map(Event::cost).sum();
+        self.waiting_bytes = self.events.iter().map(QueuedEvent::cost).sum();
     }
 
     fn clear(&mut self) {
@@ -255,12 +260,12 @@ impl Book {
         (self.written, self.written_bytes, self.waiting_bytes) = (0, 0, 0);
     }
 
-    fn next(&self) -> Option<Event> {
+    fn next(&self) -> Option<QueuedEvent> {
         self.events.get(self.written).cloned()
     }
 
     /// The event behind the written ones has been written; the oldest are forgotten.
-    fn written(&mut self) {
+    fn mark_written(&mut self) {
         let Some(event) = self.events.get(self.written) else { return };
         let cost = event.cost();
         self.waiting_bytes -= cost;
@@ -298,9 +303,9 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
             if state.session != session || state.sender.is_none() {
                 return;
             }
-            state.books[lane.index()].next()
+            state.lanes[lane.index()].next()
         };
-        let Some(Event { to, channel, piece, payload }) = next else {
+        let Some(QueuedEvent { to, channel, piece, payload }) = next else {
             tokio::select! {
                 () = changed => continue,
                 () = sender.closed() => return,
@@ -314,7 +319,7 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
             if state.session != session || state.closed {
                 return;
             }
-            state.books[lane.index()].written();
+            state.lanes[lane.index()].mark_written();
         }
         outbox.0.changed.notify_waiters();
     }
@@ -324,18 +329,24 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
 mod tests {
     use super::*;
 
-    fn event(n: u8, piece: u8) -> Event {
-        Event { to: To::All, channel: 0, piece, payload: [n].into() }
+    fn event(n: u8, piece: u8) -> QueuedEvent {
+        QueuedEvent { to: To::All, channel: 0, piece, payload: [n].into() }
     }
 
-    fn book(pieces: impl IntoIterator<Item = u8>) -> Book {
-        let events: VecDeque<Event> = (0..).zip(pieces).map(|(n, piece)| event(n, piece)).collect();
-        let waiting_bytes = events.iter().map(Event::cost).sum();
-        Book { events, waiting_bytes, ..Book::default() }
+    fn lane_backlog(pieces: impl IntoIterator<Item = u8>) -> LaneBacklog {
+        let events: VecDeque<QueuedEvent> =
+            (0..).zip(pieces).map(|(n, piece)| event(n, piece)).collect();
+        let waiting_bytes = events.iter().map(QueuedEvent::cost).sum();
+        LaneBacklog { events, waiting_bytes, ..LaneBacklog::default() }
     }
 
-    fn waiting(book: &Book) -> Vec<u8> {
-        book.events.iter().skip(book.written).map(|event| event.payload[0]).collect()
+    fn waiting(lane_backlog: &LaneBacklog) -> Vec<u8> {
+        lane_backlog
+            .events
+            .iter()
+            .skip(lane_backlog.written)
+            .map(|event| event.payload[0])
+            .collect()
     }
 
     #[test]
@@ -360,24 +371,25 @@ mod tests {
 
     #[test]
     fn a_resume_goes_on_behind_what_was_taken() {
-        let mut book = book([0; 6]);
-        (0..4).for_each(|_| book.written());
-        book.attach(3, false, true);
-        assert_eq!(waiting(&book), [3, 4, 5]);
-        book.written();
-        book.attach(2, false, true);
-        assert_eq!(waiting(&book), [3, 4, 5], "less than nothing was taken");
+        let mut lane_backlog = lane_backlog([0; 6]);
+        (0..4).for_each(|_| lane_backlog.mark_written());
+        lane_backlog.attach(3, false, true);
+        assert_eq!(waiting(&lane_backlog), [3, 4, 5]);
+        lane_backlog.mark_written();
+        lane_backlog.attach(2, false, true);
+        assert_eq!(waiting(&lane_backlog), [3, 4, 5], "less than nothing was taken");
     }
 
     /// The end of a message whose beginning went to another place means nothing to anybody.
     #[test]
     fn half_a_message_is_not_sent_by_somebody_new() {
         let more = PIECE_MORE | PIECE_CONTINUES;
-        let mut book = book([PIECE_MORE, more, PIECE_CONTINUES, PIECE_MORE, PIECE_CONTINUES]);
-        book.written();
-        book.attach(0, true, true);
-        assert_eq!(waiting(&book), [3, 4]);
-        book.attach(0, true, true);
-        assert_eq!(waiting(&book), [3, 4], "what has not begun may be sent");
+        let mut lane_backlog =
+            lane_backlog([PIECE_MORE, more, PIECE_CONTINUES, PIECE_MORE, PIECE_CONTINUES]);
+        lane_backlog.mark_written();
+        lane_backlog.attach(0, true, true);
+        assert_eq!(waiting(&lane_backlog), [3, 4]);
+        lane_backlog.attach(0, true, true);
+        assert_eq!(waiting(&lane_backlog), [3, 4], "what has not begun may be sent");
     }
 }

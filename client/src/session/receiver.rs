@@ -11,7 +11,7 @@ use nucleus_protocol::session::{
 use quinn::{ConnectionError, VarInt};
 
 use super::ProtocolError;
-use super::sender::Shared;
+use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use crate::state::StateFault;
 
@@ -53,7 +53,7 @@ pub enum SessionEvent {
 /// The receiving half of a session. What is not taken from it stays at the server: QUIC's flow
 /// control makes the senders wait.
 pub struct SessionReceiver {
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     control: Option<MessageReader>,
     /// A stream whose first byte has not come yet.
     opening: Option<MessageReader>,
@@ -84,18 +84,18 @@ enum StateStream {
 
 type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
 
-enum Step {
+enum ReceiverInput {
     Control(Read),
     Lane(Lane, Read),
     State(Read),
-    MessageKind(Result<Option<u8>, ReadFailure>),
+    StreamKind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
     Lost(ConnectionError),
 }
 
 impl SessionReceiver {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SessionShared>,
         control: MessageReader,
         roster_version: u32,
         last: [u64; 2],
@@ -146,26 +146,26 @@ impl SessionReceiver {
     }
 
     /// Streams before the connection's end: what had arrived when it closed is still given out.
-    async fn step(&mut self) -> Step {
+    async fn step(&mut self) -> ReceiverInput {
         let accept = self.opening.is_none();
         let [events, bulk] = &mut self.lanes;
         tokio::select! {
             biased;
-            read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => Step::Control(read),
+            read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => ReceiverInput::Control(read),
             // Before the events, which may well be about it.
-            read = self.state.next() => Step::State(read),
-            read = events.next() => Step::Lane(Lane::Events, read),
-            kind = kind(&mut self.opening) => Step::MessageKind(kind),
+            read = self.state.next() => ReceiverInput::State(read),
+            read = events.next() => ReceiverInput::Lane(Lane::Events, read),
+            kind = kind(&mut self.opening) => ReceiverInput::StreamKind(kind),
             // Why there are no more, the connection's end says, behind what has come of the bulk lane.
-            Ok(stream) = self.shared.connection.accept_uni(), if accept => Step::Opened(stream),
-            read = bulk.next() => Step::Lane(Lane::Bulk, read),
-            error = self.shared.connection.closed() => Step::Lost(error),
+            Ok(stream) = self.shared.connection.accept_uni(), if accept => ReceiverInput::Opened(stream),
+            read = bulk.next() => ReceiverInput::Lane(Lane::Bulk, read),
+            error = self.shared.connection.closed() => ReceiverInput::Lost(error),
         }
     }
 
-    fn take(&mut self, step: Step) -> Result<Option<SessionEvent>, ProtocolError> {
+    fn take(&mut self, step: ReceiverInput) -> Result<Option<SessionEvent>, ProtocolError> {
         match step {
-            Step::Control(read) => match message(read)? {
+            ReceiverInput::Control(read) => match message(read)? {
                 Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
                 Some((Schema::StateReply, body)) => {
                     return Ok(Some(SessionEvent::StateReply(owned(&body)?)));
@@ -179,7 +179,7 @@ impl SessionReceiver {
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,
             },
-            Step::Lane(lane, read) => {
+            ReceiverInput::Lane(lane, read) => {
                 let lane = &mut self.lanes[lane.index()];
                 match message(read)? {
                     Some((Schema::EventDown, body)) => lane.early = Some(owned(&body)?),
@@ -187,10 +187,10 @@ impl SessionReceiver {
                     None => lane.reader = None,
                 }
             }
-            Step::State(read) => return self.state.take(message(read)?),
-            Step::MessageKind(kind) => self.opened(kind)?,
-            Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
-            Step::Lost(error) => {
+            ReceiverInput::State(read) => return self.state.take(message(read)?),
+            ReceiverInput::StreamKind(kind) => self.opened(kind)?,
+            ReceiverInput::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
+            ReceiverInput::Lost(error) => {
                 let (code, text) = closed(error);
                 return Ok(Some(SessionEvent::Closed { code, text }));
             }

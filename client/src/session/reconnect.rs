@@ -37,7 +37,7 @@ impl Backoff {
 
 /// Whether a session that ended with `code` (`None`: it was lost, or the code is a later version's) is
 /// worth another try. One that was replaced is not: whoever took its place would be thrown out next.
-pub fn may_return(code: Option<Code>) -> bool {
+pub fn may_reconnect(code: Option<Code>) -> bool {
     code.is_none_or(|code| {
         matches!(
             code,
@@ -53,11 +53,11 @@ pub fn may_return(code: Option<Code>) -> bool {
 
 impl JoinError {
     /// Whether the same join may succeed later, and if so, after how long at the soonest.
-    pub fn may_retry(&self) -> Option<Duration> {
+    pub fn retry_delay(&self) -> Option<Duration> {
         match self {
             JoinError::Refused { code, retry_after, .. } => {
                 // A later version's code is as good as a lost session.
-                let returns = may_return(*code) || retry_after.is_some();
+                let returns = may_reconnect(*code) || retry_after.is_some();
                 returns.then(|| retry_after.unwrap_or_default())
             }
             JoinError::Connect(_) | JoinError::Connection(_) | JoinError::TimedOut { .. } => {
@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn ends_that_are_meant_are_final() {
         for code in [Code::Left, Code::Replaced, Code::Kicked, Code::TokenExpired] {
-            assert!(!may_return(Some(code)), "{code}");
+            assert!(!may_reconnect(Some(code)), "{code}");
         }
-        assert!(may_return(None) && may_return(Some(Code::ShuttingDown)));
+        assert!(may_reconnect(None) && may_reconnect(Some(Code::ShuttingDown)));
     }
 }

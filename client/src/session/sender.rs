@@ -45,14 +45,14 @@ pub enum To {
 /// What both halves of a session keep alive. When the last of them is dropped the connection closes,
 /// which the server takes for a lost session: only [`SessionSender::leave`] and
 /// [`SessionSender::close`] give the peer's place up.
-pub(super) struct Shared {
+pub(super) struct SessionShared {
     pub(super) connection: quinn::Connection,
     control: Mutex<MessageWriter>,
     lanes: [Mutex<MessageWriter>; 2],
     max_event: usize,
 }
 
-impl Shared {
+impl SessionShared {
     pub(super) fn new(
         connection: quinn::Connection,
         control: quinn::SendStream,
@@ -91,7 +91,7 @@ impl Shared {
 
 /// The sending half of a session; clones send on the same stream, in the order of their calls.
 #[derive(Clone)]
-pub struct SessionSender(pub(super) Arc<Shared>);
+pub struct SessionSender(pub(super) Arc<SessionShared>);
 
 impl SessionSender {
     /// Sends a reliable, ordered event; waits while the server or the network is slower than the
@@ -133,15 +133,15 @@ impl SessionSender {
     }
 
     /// Acts as a moderator; answered like [`Self::request_state`].
-    pub async fn moderate(&self, asked: &Moderate) -> Result<(), SendError> {
+    pub async fn moderate(&self, request: &Moderate) -> Result<(), SendError> {
         let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
     }
 
     /// Says which groups this peer hears; answered like [`Self::request_state`].
-    pub async fn subscribe(&self, asked: &Subscribe) -> Result<(), SendError> {
+    pub async fn subscribe(&self, request: &Subscribe) -> Result<(), SendError> {
         let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
     }
 
     /// Leaves the room: events already sent arrive first, everybody is told at once, and the

@@ -98,9 +98,9 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
         .map_err(|error| ConnectError::Trust(error.to_string()))?;
     let mut config = match trust {
         Trust::Roots(roots) => builder.with_root_certificates(roots.clone()).with_no_client_auth(),
-        Trust::Pin(pin) => custom(builder, Verifier::new(&provider, Some(*pin))),
+        Trust::Pin(pin) => custom(builder, CertificateVerifier::new(&provider, Some(*pin))),
         #[cfg(feature = "insecure-dev")]
-        Trust::InsecureDev => custom(builder, Verifier::new(&provider, None)),
+        Trust::InsecureDev => custom(builder, CertificateVerifier::new(&provider, None)),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A join in early data could be replayed; and without it a resumed handshake saves no round
@@ -125,7 +125,7 @@ fn provider() -> CryptoProvider {
 
 fn custom(
     builder: rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>,
-    verifier: Verifier,
+    verifier: CertificateVerifier,
 ) -> rustls::ClientConfig {
     builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
 }
@@ -161,19 +161,19 @@ fn transport() -> TransportConfig {
 /// Believes one certificate by its hash, whatever name and dates stand in it. The handshake's
 /// signature is still checked: a pin alone would admit anyone who copied the public certificate.
 #[derive(Debug)]
-struct Verifier {
+struct CertificateVerifier {
     /// `None` believes every certificate.
     pin: Option<[u8; 32]>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
+impl CertificateVerifier {
     fn new(provider: &CryptoProvider, pin: Option<[u8; 32]>) -> Self {
         Self { pin, algorithms: provider.signature_verification_algorithms }
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

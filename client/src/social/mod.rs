@@ -1,11 +1,11 @@
 //! The hall as an application sees it: being reachable without a room, who else is, and calls.
 
 mod event;
-mod follow;
 mod options;
 mod requests;
 mod rooms;
 mod state;
+mod task;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use tokio::sync::{Mutex, mpsc};
 use crate::rooms::Query;
 use crate::session::SocialSession;
 pub use event::{CallId, SocialEvent, Status, UserInfo};
-use follow::{Follower, SocialEntry};
 pub use options::{EnterOptions, enter};
-use requests::Requests;
+use requests::SocialRequests;
 pub use rooms::RoomInfo;
 pub use state::SocialError;
+use task::{SocialConnector, SocialTask};
 
 /// Events handed over to the application before it takes them; more wait in the hall's task.
 const EVENTS: usize = 64;
@@ -35,22 +35,22 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// A lost session is taken up again by itself, see [`SocialEvent::Interrupted`].
 pub struct Social {
     endpoint: quinn::Endpoint,
-    requests: Arc<Requests>,
+    requests: Arc<SocialRequests>,
     events: Mutex<mpsc::Receiver<SocialEvent>>,
     entered: Entered,
 }
 
 impl Social {
-    fn open(way: SocialEntry, session: SocialSession) -> Social {
-        let (entered, endpoint) = (session.entered().clone(), way.endpoint.clone());
+    fn open(connector: SocialConnector, session: SocialSession) -> Social {
+        let (entered, endpoint) = (session.entered().clone(), connector.endpoint.clone());
         let (sender, receiver) = session.split();
-        let requests = Arc::new(Requests::new(Status::from_wire(way.options.status)));
+        let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
         // Nothing was known before the first session.
         let _ = requests.state().attach(sender, &entered);
         let (events, taken) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
-        let follower = Follower { way, requests: requests.clone(), receiver, events, backlog };
-        tokio::spawn(follower.run());
+        let task = SocialTask { connector, requests: requests.clone(), receiver, events, backlog };
+        tokio::spawn(task.run());
         Social { endpoint, requests, events: Mutex::new(taken), entered }
     }
 
@@ -136,7 +136,7 @@ impl Social {
     pub async fn accept(&self, call: CallId) -> Result<(), SocialError> {
         match self.act(call, call_act::ACCEPT, Vec::new()).await {
             Err(SocialError::Refused { code: Some(Code::Answered), .. })
-                if self.requests.took(call) =>
+                if self.requests.is_own_call(call) =>
             {
                 Ok(())
             }

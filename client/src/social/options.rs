@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::follow::SocialEntry;
+use super::task::SocialConnector;
 use super::{Social, Status};
 use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, trusted, unresolved};
 use crate::realtime::driver::unspecified;
@@ -105,8 +105,9 @@ pub async fn enter(options: EnterOptions) -> Result<Social, ConnectError> {
         let at = options.at(address, host);
         match SocialSession::enter(&endpoint, config.clone(), at.clone()).await {
             Ok(session) => {
-                let way = SocialEntry { endpoint, config, options: at, patience: options.patience };
-                return Ok(Social::open(way, session));
+                let connector =
+                    SocialConnector { endpoint, config, options: at, patience: options.patience };
+                return Ok(Social::open(connector, session));
             }
             // Another address of the same server may be reachable; it would not answer otherwise.
             Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),

@@ -1,4 +1,4 @@
-//! Requests under way: asking, waiting for the answer, and what happens when none comes.
+//! SocialRequests under way: asking, waiting for the answer, and what happens when none comes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,30 +6,30 @@ use nucleus_protocol::session::{CallRequest, WatchRooms, WatchUsers, encode};
 use tokio::sync::{Notify, Semaphore};
 
 use super::event::UserInfo;
-use super::state::{Outcome, SocialError, SocialState};
+use super::state::{CallResult, SocialError, SocialState};
 use super::{CallId, Status};
 use crate::session::SocialSender;
 
-/// Requests under way; further ones wait for their turn.
-const UNDER_WAY: usize = 16;
+/// SocialRequests under way; further ones wait for their turn.
+const MAX_PENDING: usize = 16;
 
 /// Asks the server and waits for its answers. Shared by the application and the hall's task.
-pub(super) struct Requests {
+pub(super) struct SocialRequests {
     state: Mutex<SocialState>,
-    places: Semaphore,
+    permits: Semaphore,
     /// Wakes the hall's task when the application has closed the hall.
     closing: Notify,
 }
 
 /// Forgets a request whose caller does not wait any more, where it was not sent. The answer to one that
 /// was says what this device has done all the same.
-pub(super) struct Forget<'a> {
-    pub(super) requests: &'a Requests,
+pub(super) struct PendingSocialGuard<'a> {
+    pub(super) requests: &'a SocialRequests,
     pub(super) request: u32,
     pub(super) sent: bool,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for PendingSocialGuard<'_> {
     fn drop(&mut self) {
         if !self.sent {
             self.requests.state().forget(self.request);
@@ -37,14 +37,14 @@ impl Drop for Forget<'_> {
     }
 }
 
-impl Requests {
+impl SocialRequests {
     pub(super) fn new(status: Status) -> Self {
         let state = Mutex::new(SocialState::new(status));
-        Self { state, places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
+        Self { state, permits: Semaphore::new(MAX_PENDING), closing: Notify::new() }
     }
 
     /// Acts on a call and waits for the answer.
-    pub(super) async fn call(&self, mut asked: CallRequest) -> Outcome {
+    pub(super) async fn call(&self, mut asked: CallRequest) -> CallResult {
         self.ask(asked.act, |request| {
             asked.request = request;
             encode(&asked)
@@ -94,23 +94,23 @@ impl Requests {
 
     /// Tells a new session what the application wants, as it is by then: it may want something else at
     /// this very moment, and what goes out last must be what it wanted last.
-    pub(super) async fn say_again(&self, sender: &SocialSender, status: u8) {
+    pub(super) async fn restore_watches(&self, sender: &SocialSender, status: u8) {
         if self.state().status.to_wire() != status {
             // A session that is lost again says so itself, here and below.
             let _ = sender.send_with(|| self.state().status_message()).await;
         }
         let users = || self.state().watched.as_ref().map(encode).unwrap_or_default();
         let _ = sender.send_with(users).await;
-        let rooms = || self.state().rooms.question().unwrap_or_default();
+        let rooms = || self.state().rooms.watch_message().unwrap_or_default();
         let _ = sender.send_with(rooms).await;
     }
 
     /// Sends the message that `message` makes for a request number, and waits for the answer. `act`: one
     /// of [`call_act`](nucleus_protocol::session::call_act), or 0 for what is not about a call.
-    async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
-        let _place = self.places.acquire().await.map_err(|_| SocialError::Closed)?;
+    async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> CallResult {
+        let _permit = self.permits.acquire().await.map_err(|_| SocialError::Closed)?;
         let (sender, request, outcome) = self.state().begin(act)?;
-        let mut forget = Forget { requests: self, request, sent: false };
+        let mut forget = PendingSocialGuard { requests: self, request, sent: false };
         let message = || {
             forget.sent = true;
             message(request)
@@ -141,14 +141,14 @@ impl Requests {
 
     /// Nothing more will come of it.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.permits.close();
         self.state().close();
         self.closing.notify_one();
     }
 
     /// This device started or took the call.
-    pub(super) fn took(&self, call: CallId) -> bool {
-        self.state().took(call)
+    pub(super) fn is_own_call(&self, call: CallId) -> bool {
+        self.state().is_own_call(call)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SocialState> {

@@ -51,7 +51,7 @@ pub(super) struct RoomsView {
 
 impl RoomsView {
     /// To be asked of a new session.
-    pub(super) fn question(&self) -> Option<Vec<u8>> {
+    pub(super) fn watch_message(&self) -> Option<Vec<u8>> {
         self.watched.as_ref().map(encode)
     }
 
@@ -64,7 +64,7 @@ impl RoomsView {
         self.rooms.values().cloned().collect()
     }
 
-    /// Takes a list in, unless it answers an older question.
+    /// Takes a list in, unless it answers an older watch_message.
     pub(super) fn take(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.watched.as_ref().filter(|watched| watched.request == list.request)?;
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
@@ -110,7 +110,7 @@ mod tests {
         let rooms = |view: &RoomsView| {
             view.rooms().iter().map(|room| (room.name.clone(), room.peers)).collect::<Vec<_>>()
         };
-        assert_eq!(view.take(list(2, 1, &[("x", 1)], &[])), None, "an older question's");
+        assert_eq!(view.take(list(2, 1, &[("x", 1)], &[])), None, "an older watch_message's");
         view.take(list(3, 1, &[("a", 1), ("b", 2)], &[]));
         let event = view.take(list(3, 0, &[("b", 0), ("c", 3)], &["a", "b"]));
         let (changed, gone) = (vec!["b".to_owned(), "c".into()], vec!["a".to_owned()]);

@@ -42,13 +42,13 @@ pub enum SocialError {
     Closed,
 }
 
-pub(super) type Outcome = Result<CallId, SocialError>;
+pub(super) type CallResult = Result<CallId, SocialError>;
 
 /// What the client keeps. It lasts as long as the hall, over all of its sessions.
 pub(super) struct SocialState {
     sender: Option<SocialSender>,
     next: u32,
-    under_way: HashMap<u32, UnderWay>,
+    pending: HashMap<u32, PendingSocialRequest>,
     behind: bool,
     closed: bool,
     /// As the application set them last.
@@ -64,9 +64,9 @@ pub(super) struct SocialState {
     unsure: bool,
 }
 
-struct UnderWay {
+struct PendingSocialRequest {
     /// Whoever waits, if anybody still does.
-    done: Option<oneshot::Sender<Outcome>>,
+    done: Option<oneshot::Sender<CallResult>>,
     /// One of [`call_act`]; 0 for what is not about a call.
     act: u8,
 }
@@ -76,7 +76,7 @@ impl SocialState {
         Self {
             sender: None,
             next: 1,
-            under_way: HashMap::new(),
+            pending: HashMap::new(),
             behind: false,
             closed: false,
             status,
@@ -93,7 +93,7 @@ impl SocialState {
     pub(super) fn begin(
         &mut self,
         act: u8,
-    ) -> Result<(SocialSender, u32, oneshot::Receiver<Outcome>), SocialError> {
+    ) -> Result<(SocialSender, u32, oneshot::Receiver<CallResult>), SocialError> {
         if self.closed {
             return Err(SocialError::Closed);
         }
@@ -104,7 +104,7 @@ impl SocialState {
         let request = self.next;
         self.next = self.next.wrapping_add(1);
         let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done: Some(done), act });
+        self.pending.insert(request, PendingSocialRequest { done: Some(done), act });
         Ok((sender, request, outcome))
     }
 
@@ -146,9 +146,11 @@ impl SocialState {
     }
 
     /// The server has answered.
-    pub(super) fn answered(&mut self, reply: &CallReply) {
+    pub(super) fn on_reply(&mut self, reply: &CallReply) {
         // One that is not under way is none of this session's.
-        let Some(UnderWay { done, act }) = self.under_way.remove(&reply.request) else { return };
+        let Some(PendingSocialRequest { done, act }) = self.pending.remove(&reply.request) else {
+            return;
+        };
         match act {
             _ if reply.code != 0 => {}
             call_act::START | call_act::ACCEPT => {
@@ -164,14 +166,14 @@ impl SocialState {
 
     /// A request has been answered well.
     pub(super) fn succeeded(&mut self, request: u32) {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
+        if let Some(PendingSocialRequest { done, .. }) = self.pending.remove(&request) {
             tell(done, outcome(0, 0));
         }
     }
 
     /// Takes what the server says of the people.
     pub(super) fn users(&mut self, told: UserList) -> Option<SocialEvent> {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
+        if let Some(PendingSocialRequest { done, .. }) = self.pending.remove(&told.request) {
             tell(done, outcome(told.code, 0));
         }
         let current = self.watched.as_ref().is_some_and(|watch| watch.request == told.request);
@@ -230,13 +232,13 @@ impl SocialState {
     }
 
     /// This device started or took the call.
-    pub(super) fn took(&self, call: CallId) -> bool {
+    pub(super) fn is_own_call(&self, call: CallId) -> bool {
         self.here == Some(call.0)
     }
 
     /// The request was not sent.
     pub(super) fn forget(&mut self, request: u32) {
-        self.under_way.remove(&request);
+        self.pending.remove(&request);
     }
 
     /// Whether answers cannot be heard because the application does not take its events.
@@ -264,25 +266,25 @@ impl SocialState {
 
     /// Nobody is to wait for an answer any more.
     fn give_up(&mut self) {
-        for under_way in self.under_way.values_mut() {
-            tell(under_way.done.take(), Err(SocialError::Interrupted));
+        for pending in self.pending.values_mut() {
+            tell(pending.done.take(), Err(SocialError::Interrupted));
         }
     }
 
     /// No answer will come.
     fn end(&mut self) {
         self.give_up();
-        let mut acts = self.under_way.drain().map(|(_, under_way)| under_way.act);
+        let mut acts = self.pending.drain().map(|(_, pending)| pending.act);
         self.unsure |= acts.any(|act| matches!(act, call_act::START | call_act::ACCEPT));
     }
 }
 
 /// Whoever does not wait any more does not want to know.
-fn tell(done: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+fn tell(done: Option<oneshot::Sender<CallResult>>, outcome: CallResult) {
     let _ = done.map(|done| done.send(outcome));
 }
 
-fn outcome(number: u16, call: u64) -> Outcome {
+fn outcome(number: u16, call: u64) -> CallResult {
     match number {
         0 => Ok(CallId(call)),
         number => Err(SocialError::Refused { code: Code::from_number(number.into()), number }),
@@ -291,17 +293,17 @@ fn outcome(number: u16, call: u64) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requests::{Forget, Requests};
+    use super::super::requests::{PendingSocialGuard, SocialRequests};
     use super::*;
 
     #[test]
     fn a_call_is_known_until_it_is_over_for_this_device() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         let mut state = requests.state();
         let answer = |state: &mut SocialState, act, code| {
             let (done, _outcome) = oneshot::channel();
-            state.under_way.insert(1, UnderWay { done: Some(done), act });
-            state.answered(&CallReply { request: 1, code, call: 7 });
+            state.pending.insert(1, PendingSocialRequest { done: Some(done), act });
+            state.on_reply(&CallReply { request: 1, code, call: 7 });
             state.known
         };
         let update = |kind| CallUpdate { call: 7, kind, ..CallUpdate::default() };
@@ -320,21 +322,21 @@ mod tests {
     }
 
     /// A request that was sent.
-    fn sent(requests: &Requests, act: u8) -> oneshot::Receiver<Outcome> {
+    fn sent(requests: &SocialRequests, act: u8) -> oneshot::Receiver<CallResult> {
         let (done, outcome) = oneshot::channel();
-        requests.state().under_way.insert(1, UnderWay { done: Some(done), act });
+        requests.state().pending.insert(1, PendingSocialRequest { done: Some(done), act });
         outcome
     }
 
-    fn reply(requests: &Requests) {
-        requests.state().answered(&CallReply { request: 1, code: 0, call: 7 });
+    fn reply(requests: &SocialRequests) {
+        requests.state().on_reply(&CallReply { request: 1, code: 0, call: 7 });
     }
 
     #[test]
     fn what_this_device_has_done_counts_though_nobody_waits_for_the_answer() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         drop(sent(&requests, call_act::ACCEPT));
-        drop(Forget { requests: &requests, request: 1, sent: true });
+        drop(PendingSocialGuard { requests: &requests, request: 1, sent: true });
         reply(&requests);
         assert_eq!(requests.state().known, Some((7, false)));
         let heard: Vec<_> = requests.state().call(update(call_update::ACCEPTED)).collect();
@@ -348,13 +350,13 @@ mod tests {
         assert_eq!(requests.state().known, None);
 
         let _outcome = sent(&requests, call_act::HANG_UP);
-        drop(Forget { requests: &requests, request: 1, sent: false });
-        assert!(requests.state().under_way.is_empty());
+        drop(PendingSocialGuard { requests: &requests, request: 1, sent: false });
+        assert!(requests.state().pending.is_empty());
     }
 
     #[test]
     fn a_call_is_this_devices_also_where_the_answer_was_lost() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::START);
         requests.interrupt();
         let heard = |kind| requests.state().call(update(kind)).collect::<Vec<_>>();
@@ -363,7 +365,7 @@ mod tests {
         assert!(matches!(accepted[..], [SocialEvent::Accepted { here: true, .. }]), "{accepted:?}");
 
         // The accept never arrived: it still rings, and somebody else takes it.
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::ACCEPT);
         requests.interrupt();
         let heard = |kind| requests.state().call(update(kind)).collect::<Vec<_>>();
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn who_has_gone_and_come_again_is_not_gone() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         requests.state().watched =
             Some(WatchUsers { request: 2, roles: Vec::new(), users: Vec::new() });
         let user = nucleus_protocol::session::UserInfo {

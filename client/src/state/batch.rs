@@ -4,7 +4,7 @@
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{self, ANY_VERSION, Operation, operation};
 
-use super::{Entity, ObjectId, ObjectMode, Value};
+use super::{EntityId, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
 /// Changes that take place together, in this order, or not at all. 1 to 64 operations, 16 KiB in
@@ -15,13 +15,13 @@ use crate::roster::PeerId;
 /// grants `state.objects`, `state.room` and `moderate`.
 ///
 /// ```
-/// use nucleus_client::state::{Batch, Entity, Mode, ObjectId};
+/// use nucleus_client::state::{Batch, EntityId, ObjectMode, ObjectId};
 /// # let me = nucleus_client::PeerId(1);
 /// let cup = ObjectId::new(me, 1);
 /// let batch = Batch::new()
-///     .set(Entity::Room, "topic", "fire drill")
-///     .compare_and_set(Entity::Room, "round", 0, 1)
-///     .create(cup, Mode::TAKE.with_room())
+///     .set(EntityId::Room, "topic", "fire drill")
+///     .compare_and_set(EntityId::Room, "round", 0, 1)
+///     .create(cup, ObjectMode::TAKE.with_room())
 ///     .set(cup, "color", "red");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,12 +78,12 @@ impl Batch {
     }
 
     /// Sets a field, whatever it was. Of an object only its owner may; `key` has 1 to 64 bytes.
-    pub fn set(self, entity: impl Into<Entity>, key: &str, value: impl Into<Value>) -> Self {
+    pub fn set(self, entity: impl Into<EntityId>, key: &str, value: impl Into<Value>) -> Self {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
 
     /// Removes a field, also one that is not there.
-    pub fn remove(self, entity: impl Into<Entity>, key: &str) -> Self {
+    pub fn remove(self, entity: impl Into<EntityId>, key: &str) -> Self {
         self.field(entity.into(), key, None, ANY_VERSION)
     }
 
@@ -91,7 +91,7 @@ impl Batch {
     /// else the whole batch is refused with [`crate::Code::Conflict`].
     pub fn compare_and_set(
         self,
-        entity: impl Into<Entity>,
+        entity: impl Into<EntityId>,
         key: &str,
         version: u64,
         value: impl Into<Value>,
@@ -100,7 +100,7 @@ impl Batch {
     }
 
     /// Removes a field if it still has `version`, as [`Self::compare_and_set`].
-    pub fn compare_and_remove(self, entity: impl Into<Entity>, key: &str, version: u64) -> Self {
+    pub fn compare_and_remove(self, entity: impl Into<EntityId>, key: &str, version: u64) -> Self {
         self.field(entity.into(), key, None, version)
     }
 
@@ -127,7 +127,7 @@ impl Batch {
 
     /// Makes `peer` the host.
     pub fn host(self, peer: PeerId) -> Self {
-        self.push(Operation { peer: peer.0, ..blank(operation::HOST, Entity::Room) })
+        self.push(Operation { peer: peer.0, ..blank(operation::HOST, EntityId::Room) })
     }
 
     /// The operations as they travel, or what is wrong with them.
@@ -141,7 +141,7 @@ impl Batch {
         }
     }
 
-    fn field(mut self, entity: Entity, key: &str, value: Option<Value>, expected: u64) -> Self {
+    fn field(mut self, entity: EntityId, key: &str, value: Option<Value>, expected: u64) -> Self {
         self.check(key, value.as_ref());
         let value = value.map_or_else(session::Value::default, session::Value::from);
         let key = key.as_bytes().to_vec();
@@ -173,7 +173,7 @@ impl Batch {
 }
 
 /// An operation that needs nothing but its entity.
-fn blank(kind: u8, entity: Entity) -> Operation {
+fn blank(kind: u8, entity: EntityId) -> Operation {
     let (scope, id) = entity.parts();
     let (key, value) = (Vec::new(), session::Value::default());
     Operation { kind, scope, id, mode: 0, peer: 0, key, value, expected: 0 }

@@ -1,6 +1,6 @@
 //! What an application hears of the state.
 
-use super::{Entity, ObjectId, ObjectMode, Value};
+use super::{EntityId, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
 /// The state has changed. `by` is the peer that asked for it, this client too; `None`: the server's
@@ -11,7 +11,7 @@ pub enum StateChange {
     /// A field was set or removed.
     Field {
         /// Whose.
-        entity: Entity,
+        entity: EntityId,
         /// Which.
         key: String,
         /// What it is now; `None`: it is gone.
@@ -33,7 +33,7 @@ pub enum StateChange {
     /// An object, or what the room knew of a peer, is gone with its fields.
     Deleted {
         /// Which.
-        entity: Entity,
+        entity: EntityId,
         /// See above.
         by: Option<PeerId>,
     },

@@ -9,7 +9,7 @@ use crate::roster::PeerId;
 
 /// Something that has fields. In the order in which a digest goes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Entity {
+pub enum EntityId {
     /// The room itself.
     Room,
     /// A peer; its fields go with its place.
@@ -18,12 +18,12 @@ pub enum Entity {
     Object(ObjectId),
 }
 
-impl Entity {
+impl EntityId {
     pub(super) fn from_wire(scope: u8, id: u64) -> Result<Self, StateFault> {
         match (scope, u32::try_from(id)) {
-            (scope::ROOM, Ok(0)) => Ok(Entity::Room),
-            (scope::PEER, Ok(peer @ 1..)) => Ok(Entity::Peer(PeerId(peer))),
-            (scope::OBJECT, _) => Ok(Entity::Object(ObjectId(id))),
+            (scope::ROOM, Ok(0)) => Ok(EntityId::Room),
+            (scope::PEER, Ok(peer @ 1..)) => Ok(EntityId::Peer(PeerId(peer))),
+            (scope::OBJECT, _) => Ok(EntityId::Object(ObjectId(id))),
             _ => Err(StateFault::Entity { scope, id }),
         }
     }
@@ -31,22 +31,22 @@ impl Entity {
     /// Scope and number, as they travel.
     pub(super) fn parts(self) -> (u8, u64) {
         match self {
-            Entity::Room => (scope::ROOM, 0),
-            Entity::Peer(peer) => (scope::PEER, peer.0.into()),
-            Entity::Object(object) => (scope::OBJECT, object.0),
+            EntityId::Room => (scope::ROOM, 0),
+            EntityId::Peer(peer) => (scope::PEER, peer.0.into()),
+            EntityId::Object(object) => (scope::OBJECT, object.0),
         }
     }
 }
 
-impl From<PeerId> for Entity {
+impl From<PeerId> for EntityId {
     fn from(peer: PeerId) -> Self {
-        Entity::Peer(peer)
+        EntityId::Peer(peer)
     }
 }
 
-impl From<ObjectId> for Entity {
+impl From<ObjectId> for EntityId {
     fn from(object: ObjectId) -> Self {
-        Entity::Object(object)
+        EntityId::Object(object)
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 
 pub use batch::{Batch, BatchError};
 pub use change::StateChange;
-pub use entity::{Entity, ObjectId, ObjectMode, Ownership};
+pub use entity::{EntityId, ObjectId, ObjectMode, Ownership};
 pub use replica::{Field, Object, Replica};
 pub use value::Value;
 
@@ -46,7 +46,7 @@ pub enum StateFault {
     Missing(ObjectId),
     /// An entity, or a field of one, is there twice.
     #[error("an entity or a field of it is there twice")]
-    Twice,
+    Duplicate,
     /// A key that is empty, longer than 64 bytes or not UTF-8.
     #[error("a field's key is empty, too long or not UTF-8")]
     Key,

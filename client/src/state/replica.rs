@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS};
 use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
 
-use super::{Entity, ObjectId, ObjectMode, StateChange, StateFault, Value};
+use super::{EntityId, ObjectId, ObjectMode, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
 /// What a field costs beside its key and value: what it takes in a snapshot, whose size has a limit.
@@ -43,7 +43,7 @@ pub struct Replica {
     host: Option<PeerId>,
     objects: BTreeMap<ObjectId, Object>,
     /// Of entities that have any; those of an object only while it is in `objects`.
-    fields: BTreeMap<Entity, Fields>,
+    fields: BTreeMap<EntityId, Fields>,
     /// Of all fields; see [`cost`].
     cost: usize,
 }
@@ -60,12 +60,12 @@ impl Replica {
     }
 
     /// A field, if it is there.
-    pub fn field(&self, entity: Entity, key: &str) -> Option<&Field> {
+    pub fn field(&self, entity: EntityId, key: &str) -> Option<&Field> {
         self.fields.get(&entity)?.get(key)
     }
 
     /// An entity's fields, in the order of their keys.
-    pub fn fields(&self, entity: Entity) -> impl Iterator<Item = (&str, &Field)> {
+    pub fn fields(&self, entity: EntityId) -> impl Iterator<Item = (&str, &Field)> {
         let fields = self.fields.get(&entity).into_iter().flatten();
         fields.map(|(key, field)| (key.as_str(), field))
     }
@@ -132,7 +132,7 @@ impl Replica {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.version.to_le_bytes());
         context.update(&number(self.host).to_le_bytes());
-        let room_and_peers = self.fields.keys().filter(|e| !matches!(e, Entity::Object(_)));
+        let room_and_peers = self.fields.keys().filter(|e| !matches!(e, EntityId::Object(_)));
         for entity in room_and_peers {
             self.digest_entity(&mut context, *entity, None);
         }
@@ -147,7 +147,7 @@ impl Replica {
     fn digest_entity(
         &self,
         context: &mut digest::Context,
-        entity: Entity,
+        entity: EntityId,
         object: Option<&Object>,
     ) {
         let (scope, id) = entity.parts();
@@ -173,12 +173,12 @@ impl Replica {
         let mut state = Replica { version: snapshot.version, ..Self::default() };
         state.host = PeerId::from_wire(snapshot.host);
         for wire in snapshot.entities {
-            let entity = Entity::from_wire(wire.scope, wire.id)?;
-            if let Entity::Object(id) = entity {
+            let entity = EntityId::from_wire(wire.scope, wire.id)?;
+            if let EntityId::Object(id) = entity {
                 let mode = ObjectMode::from_wire(wire.mode)?;
                 state.create(Object { id, owner: PeerId::from_wire(wire.owner), mode })?;
             } else if state.fields.contains_key(&entity) {
-                return Err(StateFault::Twice);
+                return Err(StateFault::Duplicate);
             }
             for field in wire.fields {
                 if field.version > state.version {
@@ -188,7 +188,7 @@ impl Replica {
                 let (kind, key) = (field.value.kind, key(field.key)?);
                 let value = Value::from_wire(field.value)?.ok_or(StateFault::Value(kind))?;
                 if state.field(entity, &key).is_some() {
-                    return Err(StateFault::Twice);
+                    return Err(StateFault::Duplicate);
                 }
                 state.set(entity, key, Field { value, version: field.version })?;
             }
@@ -207,7 +207,7 @@ impl Replica {
             self.host = PeerId::from_wire(wire.peer);
             return Ok(None);
         }
-        let entity = Entity::from_wire(wire.scope, wire.id)?;
+        let entity = EntityId::from_wire(wire.scope, wire.id)?;
         let who = PeerId::from_wire(wire.peer);
         Ok(Some(match (wire.kind, entity) {
             (change::SET, _) => {
@@ -219,20 +219,20 @@ impl Replica {
                 }
                 StateChange::Field { entity, key, value, by }
             }
-            (change::CREATED, Entity::Object(object)) => {
+            (change::CREATED, EntityId::Object(object)) => {
                 let mode = ObjectMode::from_wire(wire.mode)?;
                 self.create(Object { id: object, owner: who, mode })?;
                 StateChange::Created { object, owner: who, mode, by }
             }
-            (change::DELETED, Entity::Object(_) | Entity::Peer(_)) => {
+            (change::DELETED, EntityId::Object(_) | EntityId::Peer(_)) => {
                 self.delete(entity)?;
                 StateChange::Deleted { entity, by }
             }
-            (change::OWNER, Entity::Object(object)) => {
+            (change::OWNER, EntityId::Object(object)) => {
                 self.object_mut(object)?.owner = who;
                 StateChange::Owner { object, owner: who, by }
             }
-            (change::CLAIMED, Entity::Object(object)) => {
+            (change::CLAIMED, EntityId::Object(object)) => {
                 self.object_mut(object)?;
                 let nobody = StateFault::Entity { scope: wire.scope, id: wire.id };
                 StateChange::Claimed { object, by: who.ok_or(nobody)? }
@@ -246,11 +246,11 @@ impl Replica {
 
     fn create(&mut self, object: Object) -> Result<(), StateFault> {
         let before = self.objects.insert(object.id, object);
-        if before.is_some() { Err(StateFault::Twice) } else { Ok(()) }
+        if before.is_some() { Err(StateFault::Duplicate) } else { Ok(()) }
     }
 
-    fn delete(&mut self, entity: Entity) -> Result<(), StateFault> {
-        if let Entity::Object(id) = entity {
+    fn delete(&mut self, entity: EntityId) -> Result<(), StateFault> {
+        if let EntityId::Object(id) = entity {
             self.objects.remove(&id).ok_or(StateFault::Missing(id))?;
         }
         // A peer is there without fields, too.
@@ -259,7 +259,7 @@ impl Replica {
         Ok(())
     }
 
-    fn set(&mut self, entity: Entity, key: String, field: Field) -> Result<(), StateFault> {
+    fn set(&mut self, entity: EntityId, key: String, field: Field) -> Result<(), StateFault> {
         self.check_there(entity)?;
         let fields = self.fields.entry(entity).or_default();
         self.cost += cost(&key, &field);
@@ -270,7 +270,7 @@ impl Replica {
         if fields.len() > MAX_STATE_FIELDS { Err(StateFault::Full("fields")) } else { Ok(()) }
     }
 
-    fn unset(&mut self, entity: Entity, key: &str) -> Result<(), StateFault> {
+    fn unset(&mut self, entity: EntityId, key: &str) -> Result<(), StateFault> {
         self.check_there(entity)?;
         let Some(fields) = self.fields.get_mut(&entity) else { return Ok(()) };
         if let Some(before) = fields.remove(key) {
@@ -282,9 +282,9 @@ impl Replica {
         Ok(())
     }
 
-    fn check_there(&self, entity: Entity) -> Result<(), StateFault> {
+    fn check_there(&self, entity: EntityId) -> Result<(), StateFault> {
         match entity {
-            Entity::Object(id) if !self.objects.contains_key(&id) => Err(StateFault::Missing(id)),
+            EntityId::Object(id) if !self.objects.contains_key(&id) => Err(StateFault::Missing(id)),
             _ => Ok(()),
         }
     }
@@ -313,12 +313,12 @@ impl Replica {
         for object in self.objects.values().filter(|object| !stays(object)) {
             changes.push(StateChange::Deleted { entity: object.id.into(), by: None });
         }
-        let gone = |e: &&Entity| matches!(e, Entity::Peer(_)) && !newer.fields.contains_key(e);
+        let gone = |e: &&EntityId| matches!(e, EntityId::Peer(_)) && !newer.fields.contains_key(e);
         for entity in self.fields.keys().filter(gone) {
             changes.push(StateChange::Deleted { entity: *entity, by: None });
         }
-        self.field_changes(newer, Entity::Room, &mut changes);
-        for entity in newer.fields.keys().filter(|e| matches!(e, Entity::Peer(_))) {
+        self.field_changes(newer, EntityId::Room, &mut changes);
+        for entity in newer.fields.keys().filter(|e| matches!(e, EntityId::Peer(_))) {
             self.field_changes(newer, *entity, &mut changes);
         }
         for Object { id, owner, mode } in newer.objects.values().copied() {
@@ -339,7 +339,7 @@ impl Replica {
         changes
     }
 
-    fn field_changes(&self, newer: &Replica, entity: Entity, changes: &mut Vec<StateChange>) {
+    fn field_changes(&self, newer: &Replica, entity: EntityId, changes: &mut Vec<StateChange>) {
         let mut changed = |key: &str, value: Option<Value>| {
             changes.push(StateChange::Field { entity, key: key.to_owned(), value, by: None });
         };

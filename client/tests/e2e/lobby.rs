@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, ConnectError, ConnectOptions, Entity, JoinError, Query, Room, RoomEvent, RoomInfo,
-    RoomOptions, Social, SocialError, StateError, connect,
+    Batch, Code, ConnectError, ConnectOptions, EntityId, JoinError, Query, Room, RoomEvent,
+    RoomInfo, RoomOptions, Social, SocialError, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -95,12 +95,12 @@ async fn matches_fill_rooms_by_capacity_and_ask_for_fields() {
     assert_eq!(first.name(), second.name());
     assert_ne!(first.name(), third.name(), "it is full");
     assert_ne!(first.name(), elsewhere.name());
-    let map = first.field(Entity::Room, "map");
+    let map = first.field(EntityId::Room, "map");
     assert_eq!(map.as_ref().and_then(|map| map.value.as_text()), Some("shipyard"));
 
     // A field that changes is soon asked for as it is.
     let chief = try_join(host(&server, "h").room(elsewhere.name())).await.unwrap();
-    chief.change(Batch::new().set(Entity::Room, "level", 6)).await.unwrap();
+    chief.change(Batch::new().set(EntityId::Room, "level", 6)).await.unwrap();
     chief.leave().await;
     let only = |user: &str| options(&server, user).match_room(query("social"));
     let gone = async {
@@ -188,10 +188,10 @@ async fn friends_have_their_seats_and_a_room_outlives_a_break() {
     friend.leave().await;
     let back = try_join(options(&server, "b").room("den").join_only()).await.unwrap();
     // The state comes behind the join.
-    if back.field(Entity::Room, "round").is_none() {
+    if back.field(EntityId::Room, "round").is_none() {
         until(&back, |event| matches!(event, RoomEvent::State(_)).then_some(())).await;
     }
-    let round = back.field(Entity::Room, "round");
+    let round = back.field(EntityId::Room, "round");
     assert_eq!(round.and_then(|round| round.value.as_integer()), Some(3));
 }
 
@@ -317,7 +317,7 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     shows(&all, &[("early", 2, false, 1), ("late", 1, false, 5)]).await;
     shows(&high, &[("late", 1, false, 5)]).await;
     early.lock(true).await.unwrap();
-    early.change(Batch::new().set(Entity::Room, "level", 3)).await.unwrap();
+    early.change(Batch::new().set(EntityId::Room, "level", 3)).await.unwrap();
     shows(&all, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
     shows(&high, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
     late.hide(true).await.unwrap();

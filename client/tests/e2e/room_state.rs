@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_client::state::{Object, StateChange};
 use nucleus_client::{
-    Batch, Code, Entity, ObjectId, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
+    Batch, Code, EntityId, ObjectId, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -37,10 +37,10 @@ async fn count(room: &Room, times: usize) -> usize {
     let mut conflicts = 0;
     for _ in 0..times {
         loop {
-            let field = room.field(Entity::Room, "count");
+            let field = room.field(EntityId::Room, "count");
             let version = field.as_ref().map_or(0, |field| field.version);
             let count = field.and_then(|field| field.value.as_integer()).unwrap_or(0);
-            let next = Batch::new().compare_and_set(Entity::Room, "count", version, count + 1);
+            let next = Batch::new().compare_and_set(EntityId::Room, "count", version, count + 1);
             match room.change(next).await {
                 Ok(_) => break,
                 Err(StateError::Refused { code: Some(Code::Conflict), .. }) => conflicts += 1,
@@ -64,11 +64,11 @@ async fn counters_count_and_everybody_has_the_same_state() {
     let late = join_as(&server, "late", "observer").await;
     for room in [&a, &b, &c, &late] {
         version(room, 30).await;
-        let field = room.field(Entity::Room, "count").unwrap();
+        let field = room.field(EntityId::Room, "count").unwrap();
         assert_eq!((field.value.as_integer(), field.version), (Some(30), 30));
         assert_eq!(room.state_digest(), a.state_digest());
     }
-    let outcome = late.change(Batch::new().set(Entity::Room, "count", 0)).await;
+    let outcome = late.change(Batch::new().set(EntityId::Room, "count", 0)).await;
     assert_eq!(refused(outcome), (Code::Forbidden, 0));
 }
 
@@ -114,7 +114,7 @@ async fn objects_change_hands_and_go_with_their_owners() {
     gone.await;
     let owner_of = |id| teacher.object(id).map(|object: Object| object.owner);
     assert_eq!([cup, lamp, key].map(owner_of), [None, Some(Some(me)), Some(None)]);
-    assert!(teacher.fields(Entity::Peer(other)).is_empty());
+    assert!(teacher.fields(EntityId::Peer(other)).is_empty());
     let hosted = until(&teacher, |event| match event {
         RoomEvent::State(StateChange::Host { host }) => (host != Some(other)).then_some(host),
         _ => None,

@@ -13,13 +13,13 @@ use nucleus_client::{Code, PeerId};
 use nucleus_protocol::session::{
     EventDown, EventUp, Leave, Refuse, RosterUpdate, TO_LISTED, encode, owned, stream,
 };
-use support::{Server, endpoint, join, message};
+use support::{ScriptedServer, endpoint, join, message};
 
 #[tokio::test]
 async fn joins_sends_and_leaves() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut events = server.connection.accept_uni().await.unwrap();
         let mut kind = [0];
         events.read_exact(&mut kind).await.unwrap();
@@ -58,7 +58,7 @@ async fn joins_sends_and_leaves() {
 async fn what_had_arrived_before_the_end_is_given_out() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         for kind in [stream::BULK, stream::EVENTS] {
             let mut lane = server.connection.open_uni().await.unwrap();
             lane.write_all(&[kind]).await.unwrap();
@@ -96,7 +96,7 @@ fn event(roster_version: u32) -> EventDown {
 async fn events_wait_for_their_roster() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut unknown = server.connection.open_uni().await.unwrap();
         unknown.write_all(&[77]).await.unwrap();
         assert!(unknown.stopped().await.unwrap().is_some(), "an unknown stream is refused");
@@ -106,9 +106,9 @@ async fn events_wait_for_their_roster() {
             events.write_all(&encode(&event(version))).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        server.say(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
+        server.send(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
         // A gap: the client goes.
-        server.say(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
+        server.send(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
         server.connection.closed().await
     };
     let live = async {
@@ -135,7 +135,7 @@ async fn events_wait_for_their_roster() {
 async fn a_refusal_says_what_to_do() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::accept(endpoint.clone()).await;
+        let mut server = ScriptedServer::accept(endpoint.clone()).await;
         let refuse = Refuse {
             code: Code::TokenExpired as u16,
             text: b"expired an hour ago".to_vec(),
@@ -144,7 +144,7 @@ async fn a_refusal_says_what_to_do() {
             newest: 1,
             endpoints: vec![],
         };
-        server.say(&refuse.encode()).await;
+        server.send(&refuse.encode()).await;
         server.connection.closed().await;
     };
     let (refused, ()) = tokio::join!(join(&endpoint, pin), serve);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_client::state::{Entity, StateChange};
+use nucleus_client::state::{EntityId, StateChange};
 use nucleus_client::{
     Batch, Code, ConnectOptions, ObjectMode, PeerId, Room, RoomEvent, StateError, Trust, Value,
     connect,
@@ -13,7 +13,7 @@ use nucleus_protocol::session::{
 };
 
 use super::state::{empty, topic, update};
-use super::support::{Server, endpoint, joined};
+use super::support::{ScriptedServer, endpoint, joined};
 
 fn peer(peer: u32) -> Peer {
     let (user, name, role) = (vec![], vec![], vec![]);
@@ -34,11 +34,11 @@ fn done(request: u32, version: u64) -> Vec<u8> {
 }
 
 fn set_topic() -> Batch {
-    Batch::new().set(Entity::Room, "topic", "x")
+    Batch::new().set(EntityId::Room, "topic", "x")
 }
 
 fn topic_of(room: &Room) -> Option<Value> {
-    room.field(Entity::Room, "topic").map(|field| field.value)
+    room.field(EntityId::Room, "topic").map(|field| field.value)
 }
 
 /// The next event that is about the state.
@@ -52,18 +52,18 @@ async fn next_change(room: &Room) -> StateChange {
 
 fn heard_topic(text: Option<&str>, by: Option<u32>) -> StateChange {
     let (key, value) = ("topic".to_owned(), text.map(Value::from));
-    StateChange::Field { entity: Entity::Room, key, value, by: by.map(PeerId) }
+    StateChange::Field { entity: EntityId::Room, key, value, by: by.map(PeerId) }
 }
 
 #[tokio::test]
 async fn a_change_can_be_read_once_it_is_answered() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1, 2])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1, 2])).await;
         let request = server.request().await;
         assert_eq!(request.operations[0].kind, operation::SET);
         // The answer overtakes the state by far.
-        server.say(&done(request.request, 4)).await;
+        server.send(&done(request.request, 4)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut state = server.open_state(&encode(&empty(3))).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -72,7 +72,7 @@ async fn a_change_can_be_read_once_it_is_answered() {
         let request = server.request().await;
         let (code, failed) = (Code::Conflict as u16, 1);
         let refusal = StateReply { request: request.request, code, failed, version: 5 };
-        server.say(&encode(&refusal)).await;
+        server.send(&encode(&refusal)).await;
         state.write_all(&encode(&update(5))).await.unwrap();
 
         let request = server.request().await;
@@ -82,7 +82,7 @@ async fn a_change_can_be_read_once_it_is_answered() {
         let host = Change { peer: 2, ..change_of(change::HOST, 0) };
         let update = StateUpdate { version: 6, peer: 1, changes: vec![by_1, to_2, host] };
         state.write_all(&encode(&update)).await.unwrap();
-        server.say(&done(request.request, 6)).await;
+        server.send(&done(request.request, 6)).await;
         server.connection.closed().await;
     };
     let live = async {
@@ -94,7 +94,7 @@ async fn a_change_can_be_read_once_it_is_answered() {
         assert_eq!(room.change(set_topic()).await, Ok(4));
         assert_eq!(topic_of(&room), Some("topic 4".into()));
 
-        let refused = room.change(set_topic().compare_and_set(Entity::Room, "a", 1, 2)).await;
+        let refused = room.change(set_topic().compare_and_set(EntityId::Room, "a", 1, 2)).await;
         let code = Some(Code::Conflict);
         assert_eq!(
             refused,
@@ -136,17 +136,17 @@ fn change_of(kind: u8, id: u64) -> Change {
 async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let _state = server.open_state(&encode(&empty(3))).await;
         // One is answered, but its update is lost with the session; one is not.
         let first = server.request().await;
         server.request().await;
-        server.say(&done(first.request, 4)).await;
+        server.send(&done(first.request, 4)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.connection.close((Code::Internal as u32).into(), b"on purpose");
 
         let again = Joined { resumed: RESUMED, ..with_roster(&[1]) };
-        let server = Server::admit_as(endpoint.clone(), again).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), again).await;
         let mut state = server.open_state(&encode(&empty(8))).await;
         state.write_all(&encode(&update(9))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -154,7 +154,7 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
 
         // Another instance, whose state is empty.
         let again = Joined { resumed: NEW_PEER, peer: 5, room_instance: 2, ..with_roster(&[5]) };
-        let server = Server::admit_as(endpoint.clone(), again).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), again).await;
         server.connection.closed().await;
     };
     let live = async {
@@ -183,7 +183,7 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
 async fn a_state_that_makes_no_sense_closes_the_room() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let mut state = server.open_state(&encode(&empty(3))).await;
         let nowhere = StateUpdate {
             version: 4,
@@ -216,7 +216,7 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
         encode(&EventDown { peer: 1, roster_version: 4, sequence, channel: 0, piece: 0, payload })
     };
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let mut events = server.connection.open_uni().await.unwrap();
         events.write_all(&[stream::EVENTS]).await.unwrap();
         // More than the application's queue holds, then the answer.
@@ -225,14 +225,14 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
             events.write_all(&event(sequence)).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        server.say(&done(request.request, 0)).await;
+        server.send(&done(request.request, 0)).await;
         // And now more than is kept for it.
         server.request().await;
         for sequence in 201..=600 {
             events.write_all(&event(sequence)).await.unwrap();
         }
         let last = RosterUpdate { version: 5, joined: vec![peer(2)], ..Default::default() };
-        server.say(&encode(&last)).await;
+        server.send(&encode(&last)).await;
         server.connection.closed().await;
     };
     let live = async {

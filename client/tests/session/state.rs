@@ -1,7 +1,7 @@
 //! The shared state as a session carries it.
 
 use nucleus_client::session::{SendError, SessionEvent, SessionReceiver};
-use nucleus_client::state::{Batch, Entity};
+use nucleus_client::state::{Batch, EntityId};
 use nucleus_client::{Code, PeerId};
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
@@ -9,7 +9,7 @@ use nucleus_protocol::session::{
     encode, scope, value,
 };
 
-use super::support::{Server, endpoint, join};
+use super::support::{ScriptedServer, endpoint, join};
 
 /// The room's topic.
 pub(crate) fn topic(text: &str) -> Change {
@@ -30,7 +30,7 @@ pub(crate) fn empty(version: u64) -> StateSnapshot {
 async fn heard(messages: Vec<Vec<u8>>) -> Vec<SessionEvent> {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut state = server.open_state(&[]).await;
         for message in messages {
             // A client that has heard enough does not listen to the rest.
@@ -65,14 +65,14 @@ async fn a_request_is_answered_and_its_update_follows() {
     let (endpoint, pin) = endpoint();
     let asked = StateRequest {
         request: 7,
-        operations: Batch::new().set(Entity::Room, "topic", "x").into_operations().unwrap(),
+        operations: Batch::new().set(EntityId::Room, "topic", "x").into_operations().unwrap(),
     };
     let reply = StateReply { request: 7, code: 0, failed: 0, version: 5 };
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut state = server.open_state(&encode(&empty(4))).await;
         assert_eq!(server.request().await, asked);
-        server.say(&encode(&reply)).await;
+        server.send(&encode(&reply)).await;
         state.write_all(&encode(&update(5))).await.unwrap();
         server.connection.closed().await;
     };
@@ -134,7 +134,7 @@ async fn only_a_snapshot_opens_a_state_stream_and_only_updates_follow() {
 async fn a_session_has_one_state_stream() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut first = server.open_state(&encode(&empty(1))).await;
         first.finish().unwrap();
         let _second = server.open_state(&encode(&empty(1))).await;
@@ -157,7 +157,7 @@ async fn a_dropped_request_does_not_spoil_the_next_one() {
     let operations = batch.into_operations().unwrap();
     let request = |request| StateRequest { request, operations: operations.clone() };
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let mut last = None;
         loop {

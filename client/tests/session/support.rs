@@ -13,7 +13,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
 
 /// The server's end of a session, after the opening was read.
-pub(crate) struct Server {
+pub(crate) struct ScriptedServer {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: quinn::SendStream,
     pub(crate) recv: quinn::RecvStream,
@@ -45,8 +45,8 @@ pub(crate) async fn message(recv: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
     (header.schema, body)
 }
 
-impl Server {
-    pub(crate) async fn accept(endpoint: quinn::Endpoint) -> Server {
+impl ScriptedServer {
+    pub(crate) async fn accept(endpoint: quinn::Endpoint) -> ScriptedServer {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (send, mut recv) = connection.accept_bi().await.unwrap();
         let mut kind = [0];
@@ -56,22 +56,22 @@ impl Server {
         assert!(schema == Schema::Hello && Hello::parse(&body).unwrap().has_exporter());
         let (_, body) = message(&mut recv).await;
         assert_eq!(owned::<Join>(&body).unwrap().room, b"lobby");
-        Server { connection, send, recv }
+        ScriptedServer { connection, send, recv }
     }
 
-    pub(crate) async fn say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.send.write_all(bytes).await.unwrap();
     }
 
-    pub(crate) async fn admit(endpoint: quinn::Endpoint) -> Server {
-        Server::admit_as(endpoint, joined()).await
+    pub(crate) async fn admit(endpoint: quinn::Endpoint) -> ScriptedServer {
+        ScriptedServer::admit_as(endpoint, joined()).await
     }
 
-    pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> Server {
-        let mut server = Server::accept(endpoint).await;
+    pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> ScriptedServer {
+        let mut server = ScriptedServer::accept(endpoint).await;
         let welcome = Welcome { version: 1, flags: 0, server_id: vec![], agent: vec![] };
-        server.say(&welcome.encode()).await;
-        server.say(&encode(&joined)).await;
+        server.send(&welcome.encode()).await;
+        server.send(&encode(&joined)).await;
         server
     }
 

@@ -9,20 +9,20 @@ use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LO
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::State;
+use super::RoomShared;
 use super::assembly::Assembly;
-use super::backlog::{Backlog, Over};
+use super::backlog::{Backlog, RoomEnded};
 use crate::event::{RoomEvent, Throttle};
-use crate::realtime::driver::{Command, unspecified};
+use crate::realtime::driver::{DriverCommand, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{
     Backoff, JoinError, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
-    may_return,
+    may_reconnect,
 };
 use crate::state::{Replica, StateChange};
 
 /// How the room is reached.
-pub(crate) struct Way {
+pub(crate) struct RoomConnector {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) config: quinn::ClientConfig,
     pub(crate) options: SessionOptions,
@@ -31,13 +31,13 @@ pub(crate) struct Way {
 }
 
 /// See the module.
-pub(super) struct Follower {
-    way: Way,
-    state: Arc<State>,
+pub(super) struct RoomTask {
+    connector: RoomConnector,
+    shared: Arc<RoomShared>,
     backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
-    instance: Instance,
+    instance: RoomInstance,
     bulk: Assembly,
     /// As the application was last told.
     host: Option<PeerId>,
@@ -45,102 +45,102 @@ pub(super) struct Follower {
 
 /// Tells a room instance from others, also those of other runs of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Instance {
+struct RoomInstance {
     run: u32,
     room: u32,
 }
 
-impl Instance {
+impl RoomInstance {
     fn of(joined: &Joined) -> Self {
         Self { run: joined.clock_epoch, room: joined.room_instance }
     }
 }
 
-/// [`Backlog::tell`] or [`Backlog::tell_part`].
-type Tell = fn(&mut Backlog, RoomEvent);
+/// [`Backlog::push_event`] or [`Backlog::push_uncounted`].
+type Push = fn(&mut Backlog, RoomEvent);
 
-impl Follower {
+impl RoomTask {
     pub(super) fn new(
-        way: Way,
-        state: Arc<State>,
-        commands: mpsc::Sender<Command>,
+        connector: RoomConnector,
+        shared: Arc<RoomShared>,
+        commands: mpsc::Sender<DriverCommand>,
         events: mpsc::Sender<RoomEvent>,
         session: Session,
     ) -> Self {
         let joined = session.joined().clone();
         let (sender, receiver) = session.split();
-        state.requests.attach(sender.clone());
-        state.events.attach(sender, &joined, true);
-        let (instance, host) = (Instance::of(&joined), state.host());
+        shared.requests.attach(sender.clone());
+        shared.events.attach(sender, &joined, true);
+        let (instance, host) = (RoomInstance::of(&joined), shared.host());
         let backlog = Backlog::new(events, commands);
         let (ticket, bulk) = (joined.ticket, Assembly::default());
-        Self { way, state, backlog, receiver, ticket, instance, bulk, host }
+        Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
     }
 
     /// Until the session is over for good, or nobody listens. It waits for a slow application, and
     /// QUIC's flow control then makes the senders wait.
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
-        self.state.closed.store(true, Ordering::Relaxed);
-        self.state.requests.close();
-        self.state.events.close();
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.requests.close();
+        self.shared.events.close();
     }
 
-    async fn step(&mut self) -> Result<(), Over> {
+    async fn step(&mut self) -> Result<(), RoomEnded> {
         let full = self.backlog.is_full();
-        self.state.requests.set_behind(full);
+        self.shared.requests.set_behind(full);
         tokio::select! {
             biased;
-            handed_on = self.backlog.hand_on(), if !self.backlog.is_empty() => handed_on,
+            delivered = self.backlog.deliver_next(), if !self.backlog.is_empty() => delivered,
             event = self.receiver.next(), if !full => self.take(event).await,
         }
     }
 
-    async fn take(&mut self, event: SessionEvent) -> Result<(), Over> {
+    async fn take(&mut self, event: SessionEvent) -> Result<(), RoomEnded> {
         let applied = match event {
             SessionEvent::Roster(update) => {
-                let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
+                let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
                 // The receiver has checked the version already.
                 let changes = roster.apply(update).unwrap_or_default();
                 drop(roster);
-                self.tell_roster(changes, None, Backlog::tell);
-                self.tell_host();
+                self.report_roster(changes, None, Backlog::push_event);
+                self.report_host();
                 return Ok(());
             }
             SessionEvent::Event(event) => {
-                self.backlog.tell(event.into());
+                self.backlog.push_event(event.into());
                 return Ok(());
             }
             SessionEvent::Bulk(piece) => {
                 if let Some(message) = self.bulk.take(piece) {
-                    self.backlog.tell(message);
+                    self.backlog.push_event(message);
                 }
-                self.state.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
+                self.shared.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
                 return Ok(());
             }
             SessionEvent::Audit(audit) => {
-                self.backlog.tell(RoomEvent::Moderated(audit.into()));
+                self.backlog.push_event(RoomEvent::Moderated(audit.into()));
                 return Ok(());
             }
             SessionEvent::Throttled(what) => {
                 if let Some(throttle) = Throttle::from_wire(what) {
-                    self.backlog.tell(RoomEvent::Throttled(throttle));
+                    self.backlog.push_event(RoomEvent::Throttled(throttle));
                 }
                 return Ok(());
             }
             SessionEvent::StateReply(reply) => {
-                let version = self.state.replica().version();
-                self.state.requests.answered(reply, version);
+                let version = self.shared.replica().version();
+                self.shared.requests.on_reply(reply, version);
                 return Ok(());
             }
             SessionEvent::Closed { code, text } => return self.interrupted(code, text).await,
             SessionEvent::StateSnapshot(snapshot) => {
                 let changes = self.replica().apply_snapshot(snapshot);
-                changes.map(|changes| self.tell_state(changes, Backlog::tell_part))
+                changes.map(|changes| self.report_state(changes, Backlog::push_uncounted))
             }
             SessionEvent::StateUpdate(update) => {
                 let changes = self.replica().apply_update(update);
-                changes.map(|changes| self.tell_state(changes, Backlog::tell))
+                changes.map(|changes| self.report_state(changes, Backlog::push_event))
             }
         };
         if let Err(fault) = applied
@@ -152,44 +152,44 @@ impl Follower {
     }
 
     fn replica(&self) -> RwLockWriteGuard<'_, Replica> {
-        self.state.replica.write().unwrap_or_else(PoisonError::into_inner)
+        self.shared.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the application, then whoever waits for the answer to a request.
-    fn tell_state(&mut self, changes: Vec<StateChange>, tell: Tell) {
+    fn report_state(&mut self, changes: Vec<StateChange>, push: Push) {
         for change in changes {
-            tell(&mut self.backlog, RoomEvent::State(change));
+            push(&mut self.backlog, RoomEvent::State(change));
         }
-        self.tell_host();
-        let version = self.state.replica().version();
-        self.state.requests.reached(version);
+        self.report_host();
+        let version = self.shared.replica().version();
+        self.shared.requests.on_version(version);
     }
 
-    fn tell_host(&mut self) {
-        let host = self.state.host();
+    fn report_host(&mut self) {
+        let host = self.shared.host();
         if host != self.host {
             self.host = host;
-            self.backlog.tell(RoomEvent::State(StateChange::Host { host }));
+            self.backlog.push_event(RoomEvent::State(StateChange::Host { host }));
         }
     }
 
     /// The application hears of a newcomer before the realtime plane does, and so before it hears
     /// the newcomer. Of itself (`me`, before and now) it hears otherwise.
-    fn tell_roster(
+    fn report_roster(
         &mut self,
         changes: Vec<RosterChange>,
         me: Option<(PeerId, PeerId)>,
-        tell: Tell,
+        push: Push,
     ) {
         for change in changes {
             let (mine, command) = match &change {
                 RosterChange::Joined(peer) => (
                     me.is_some_and(|(_, now)| now == peer.id),
-                    Some(Command::Joined(peer.slot, peer.id)),
+                    Some(DriverCommand::Joined(peer.slot, peer.id)),
                 ),
                 RosterChange::Left { peer, .. } => (
                     me.is_some_and(|(before, _)| before == peer.id),
-                    Some(Command::Left(peer.slot, peer.id)),
+                    Some(DriverCommand::Left(peer.slot, peer.id)),
                 ),
                 RosterChange::Changed(_) => (false, None),
                 RosterChange::Presence { peer, .. } => {
@@ -197,31 +197,31 @@ impl Follower {
                 }
             };
             if !mine {
-                tell(&mut self.backlog, change.into());
+                push(&mut self.backlog, change.into());
             }
             if let Some(command) = command {
-                self.backlog.command(command);
+                self.backlog.push_command(command);
             }
         }
     }
 
-    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
-        self.state.requests.interrupt();
-        if !may_return(code) || self.way.patience.is_zero() {
+    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
+        self.shared.requests.interrupt();
+        if !may_reconnect(code) || self.connector.patience.is_zero() {
             return self.close(code, text).await;
         }
-        self.backlog.tell(RoomEvent::Interrupted { code, text });
+        self.backlog.push_event(RoomEvent::Interrupted { code, text });
         self.backlog.flush().await?;
-        let (events, outbox) = (self.backlog.listener(), self.state.events.clone());
+        let (events, outbox) = (self.backlog.event_sender(), self.shared.events.clone());
         let session = tokio::select! {
-            session = self.join_again() => session,
-            () = events.closed() => return Err(Over),
+            session = self.rejoin() => session,
+            () = events.closed() => return Err(RoomEnded),
             () = outbox.closed() => {
                 return self.close(Some(Code::Left), "closed by this client".into()).await;
             }
         };
         match session {
-            Ok(session) => self.go_on(session).await,
+            Ok(session) => self.resume_with(session).await,
             Err(error) => {
                 let code = if let JoinError::Refused { code, .. } = error { code } else { None };
                 self.close(code, error.to_string()).await
@@ -230,29 +230,30 @@ impl Follower {
     }
 
     /// Tries until it succeeds, patience is over, or trying again cannot help.
-    async fn join_again(&mut self) -> Result<Session, JoinError> {
-        let deadline = Instant::now() + self.way.patience;
+    async fn rejoin(&mut self) -> Result<Session, JoinError> {
+        let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
         let mut asked = None;
         loop {
             sleep(backoff.pause(asked)).await;
-            let server = self.way.options.server;
+            let server = self.connector.options.server;
             // What sleeps for long may wake up to a socket that its system has closed.
             if let Ok(socket) = std::net::UdpSocket::bind(unspecified(server)) {
                 // The old socket has to do where this one does not.
-                let _ = self.way.endpoint.rebind(socket);
+                let _ = self.connector.endpoint.rebind(socket);
             }
             let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
-            let mut options = self.way.options.clone();
+            let mut options = self.connector.options.clone();
             options.resume =
                 Some(ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk });
-            let joining = Session::join(&self.way.endpoint, self.way.config.clone(), options);
+            let joining =
+                Session::join(&self.connector.endpoint, self.connector.config.clone(), options);
             let error = match joining.await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not back yet");
-            asked = error.may_retry();
+            asked = error.retry_delay();
             if asked.is_none() || Instant::now() >= deadline {
                 return Err(error);
             }
@@ -260,7 +261,7 @@ impl Follower {
     }
 
     /// Takes the new session in place of the lost one.
-    async fn go_on(&mut self, session: Session) -> Result<(), Over> {
+    async fn resume_with(&mut self, session: Session) -> Result<(), RoomEnded> {
         let joined = session.joined().clone();
         let config = match session.link_config() {
             Ok(config) => config,
@@ -269,55 +270,55 @@ impl Follower {
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        let instance = Instance::of(&joined);
+        let instance = RoomInstance::of(&joined);
         let same_room = instance == self.instance;
-        let relink = Command::Relink(Box::new(config), connection, same_room);
-        self.backlog.command(relink);
+        let relink = DriverCommand::Relink(Box::new(config), connection, same_room);
+        self.backlog.push_command(relink);
         self.backlog.flush().await?;
         let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let changes = {
-            let mut roster = self.state.roster.write().unwrap_or_else(PoisonError::into_inner);
+            let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
         // In the same instance the state only grows older, and its snapshot will tell how; one that
         // has none to tell was empty before, too. Of another one nothing may be asked by what was
         // read of the first.
         let gone = if same_room { Vec::new() } else { self.replica().clear() };
-        let before = self.state.me.swap(joined.peer, Ordering::Relaxed);
-        self.state.requests.attach(sender.clone());
-        self.state.events.attach(sender, &joined, same_room);
-        if joined.resumed == NEW_PEER && self.state.silent.load(Ordering::Relaxed) {
-            self.say_muted();
+        let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
+        self.shared.requests.attach(sender.clone());
+        self.shared.events.attach(sender, &joined, same_room);
+        if joined.resumed == NEW_PEER && self.shared.self_muted.load(Ordering::Relaxed) {
+            self.repeat_own_mute();
         }
         self.instance = instance;
         self.ticket.clone_from(&joined.ticket);
         if joined.resumed != RESUMED {
             self.bulk.clear();
         }
-        self.backlog.tell(match joined.resumed {
+        self.backlog.push_event(match joined.resumed {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
             how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
         });
         let me = (PeerId(before), PeerId(joined.peer));
-        self.tell_roster(changes, Some(me), Backlog::tell_part);
-        self.tell_state(gone, Backlog::tell_part);
+        self.report_roster(changes, Some(me), Backlog::push_uncounted);
+        self.report_state(gone, Backlog::push_uncounted);
         Ok(())
     }
 
     /// Somebody new has not muted himself yet. The answer comes by this very task.
-    fn say_muted(&self) {
-        let state = self.state.clone();
+    fn repeat_own_mute(&self) {
+        let state = self.shared.clone();
         tokio::spawn(async move {
             // Nothing is sent meanwhile all the same.
             let _ = state.requests.moderate(act::MUTE_SELF, 0, 0).await;
         });
     }
 
-    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
-        // Nothing is under way any more, whether anybody hears of the end or not.
-        self.state.requests.close();
-        self.backlog.tell(RoomEvent::Closed { code, text });
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
+        // Nothing is under connector any more, whether anybody hears of the end or not.
+        self.shared.requests.close();
+        self.backlog.push_event(RoomEvent::Closed { code, text });
         self.backlog.flush().await?;
-        Err(Over)
+        Err(RoomEnded)
     }
 }

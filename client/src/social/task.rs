@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::event::SocialEvent;
-use super::requests::Requests;
+use super::requests::SocialRequests;
 use crate::realtime::driver::unspecified;
 use crate::session::{
     Backoff, JoinError, SocialMessage, SocialReceiver, SocialSession, SocialSessionOptions,
-    may_return,
+    may_reconnect,
 };
 
 /// Events that wait for the application before the session is not read any further: a minute of a busy
@@ -21,7 +21,7 @@ use crate::session::{
 const BACKLOG: usize = 1_024;
 
 /// How the hall is reached.
-pub(super) struct SocialEntry {
+pub(super) struct SocialConnector {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,
     pub(super) options: SocialSessionOptions,
@@ -30,31 +30,31 @@ pub(super) struct SocialEntry {
 }
 
 /// See the module.
-pub(super) struct Follower {
-    pub(super) way: SocialEntry,
-    pub(super) requests: Arc<Requests>,
+pub(super) struct SocialTask {
+    pub(super) connector: SocialConnector,
+    pub(super) requests: Arc<SocialRequests>,
     pub(super) receiver: SocialReceiver,
     pub(super) events: mpsc::Sender<SocialEvent>,
     pub(super) backlog: VecDeque<SocialEvent>,
 }
 
 /// Nobody listens any more, or there is nothing left to hear.
-struct Over;
+struct SocialEnded;
 
-impl Follower {
+impl SocialTask {
     /// Until the session is over for good, or nobody listens.
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.requests.close();
     }
 
-    async fn step(&mut self) -> Result<(), Over> {
+    async fn step(&mut self) -> Result<(), SocialEnded> {
         let full = self.backlog.len() >= BACKLOG;
         self.requests.set_behind(full);
         let message = tokio::select! {
             biased;
             place = self.events.reserve(), if !self.backlog.is_empty() => {
-                let place = place.map_err(|_| Over)?;
+                let place = place.map_err(|_| SocialEnded)?;
                 if let Some(event) = self.backlog.pop_front() {
                     place.send(event);
                 }
@@ -65,10 +65,10 @@ impl Follower {
         self.take(message).await
     }
 
-    async fn take(&mut self, message: SocialMessage) -> Result<(), Over> {
+    async fn take(&mut self, message: SocialMessage) -> Result<(), SocialEnded> {
         let event = match message {
             SocialMessage::CallReply(reply) => {
-                self.requests.state().answered(&reply);
+                self.requests.state().on_reply(&reply);
                 None
             }
             SocialMessage::UserList(users) => self.requests.state().users(users),
@@ -83,21 +83,21 @@ impl Follower {
         Ok(())
     }
 
-    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
+    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), SocialEnded> {
         self.requests.interrupt();
         let closed = self.requests.state().is_closed();
-        if closed || !may_return(code) || self.way.patience.is_zero() {
+        if closed || !may_reconnect(code) || self.connector.patience.is_zero() {
             return self.close(code, text).await;
         }
-        self.tell(SocialEvent::Interrupted { code, text }).await?;
+        self.deliver(SocialEvent::Interrupted { code, text }).await?;
         let (events, requests) = (self.events.clone(), self.requests.clone());
         let session = tokio::select! {
-            session = self.enter_again() => session,
-            () = events.closed() => return Err(Over),
+            session = self.reenter() => session,
+            () = events.closed() => return Err(SocialEnded),
             () = requests.closing() => return self.left().await,
         };
         match session {
-            Ok((session, status)) => self.go_on(session, status).await,
+            Ok((session, status)) => self.resume_with(session, status).await,
             Err(error) => {
                 let code = if let JoinError::Refused { code, .. } = error { code } else { None };
                 self.close(code, error.to_string()).await
@@ -107,28 +107,33 @@ impl Follower {
 
     /// Tries until it succeeds, patience is over, or trying again cannot help. With the status that the
     /// session began with.
-    async fn enter_again(&mut self) -> Result<(SocialSession, u8), JoinError> {
-        let deadline = Instant::now() + self.way.patience;
+    async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
+        let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
         let mut asked = None;
         loop {
             sleep(backoff.pause(asked)).await;
             // What sleeps for long may wake up to a socket that its system has closed.
-            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(self.way.options.server)) {
+            if let Ok(socket) =
+                std::net::UdpSocket::bind(unspecified(self.connector.options.server))
+            {
                 // The old socket has to do where this one does not.
-                let _ = self.way.endpoint.rebind(socket);
+                let _ = self.connector.endpoint.rebind(socket);
             }
-            let mut options = self.way.options.clone();
+            let mut options = self.connector.options.clone();
             let status = self.requests.state().status.to_wire();
             options.status = status;
-            let entering =
-                SocialSession::enter(&self.way.endpoint, self.way.config.clone(), options);
+            let entering = SocialSession::enter(
+                &self.connector.endpoint,
+                self.connector.config.clone(),
+                options,
+            );
             let error = match entering.await {
                 Ok(session) => return Ok((session, status)),
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not back yet");
-            asked = error.may_retry();
+            asked = error.retry_delay();
             if asked.is_none() || Instant::now() >= deadline {
                 return Err(error);
             }
@@ -136,7 +141,7 @@ impl Follower {
     }
 
     /// Takes the new session in place of the lost one.
-    async fn go_on(&mut self, session: SocialSession, status: u8) -> Result<(), Over> {
+    async fn resume_with(&mut self, session: SocialSession, status: u8) -> Result<(), SocialEnded> {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
@@ -144,30 +149,30 @@ impl Follower {
         if self.requests.state().is_closed() {
             return self.left().await;
         }
-        self.requests.say_again(&sender, status).await;
-        self.tell(SocialEvent::Returned).await?;
+        self.requests.restore_watches(&sender, status).await;
+        self.deliver(SocialEvent::Returned).await?;
         self.backlog.extend(ended);
         Ok(())
     }
 
     /// Tells the application, however long it takes.
-    async fn tell(&mut self, event: SocialEvent) -> Result<(), Over> {
+    async fn deliver(&mut self, event: SocialEvent) -> Result<(), SocialEnded> {
         self.backlog.push_back(event);
         for event in self.backlog.drain(..) {
-            self.events.send(event).await.map_err(|_| Over)?;
+            self.events.send(event).await.map_err(|_| SocialEnded)?;
         }
         Ok(())
     }
 
     /// The application has closed the hall while there was no session.
-    async fn left(&mut self) -> Result<(), Over> {
+    async fn left(&mut self) -> Result<(), SocialEnded> {
         self.close(Some(Code::Left), "closed by this client".into()).await
     }
 
-    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), Over> {
-        // Nothing is under way any more, whether anybody hears of the end or not.
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), SocialEnded> {
+        // Nothing is under connector any more, whether anybody hears of the end or not.
         self.requests.close();
-        self.tell(SocialEvent::Closed { code, text }).await?;
-        Err(Over)
+        self.deliver(SocialEvent::Closed { code, text }).await?;
+        Err(SocialEnded)
     }
 }
