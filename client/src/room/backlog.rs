@@ -1,8 +1,11 @@
-//! What the room's task has for the application and the realtime task, in one order: a newcomer is
-//! announced to the application, then to the realtime plane, and only then heard.
+//! The queue from the room's task to the application and to the realtime task.
 //!
-//! The session is read on while the application is behind, up to a bound: among what comes may be the
-//! answer that the application waits for before it takes the next event.
+//! Both share one queue, so that their order is kept: a new peer is first reported to the application
+//! and then to the realtime task, which only then delivers the peer's messages.
+//!
+//! While the application is behind, the room's task continues to read the session, up to a limit. The
+//! application may be waiting for a reply before it takes the next event, and that reply may be behind
+//! other events.
 
 use std::collections::VecDeque;
 
@@ -11,10 +14,10 @@ use tokio::sync::mpsc;
 use crate::event::RoomEvent;
 use crate::realtime::driver::DriverCommand;
 
-/// Bytes that wait for the application before the session is not read any further, and QUIC's flow
-/// control stops the senders: a second of the events of the largest rooms.
+/// Size of the queued events, in bytes, at which the room's task stops reading the session. QUIC's flow
+/// control then stops the senders. The limit is one second of events in the largest rooms.
 const LIMIT: usize = 256 << 10;
-/// What an event costs beside its payload.
+/// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
 
 enum BacklogItem {
@@ -22,12 +25,12 @@ enum BacklogItem {
     Command(DriverCommand),
 }
 
-/// Nobody listens any more, or there is nothing left to hear.
+/// The room's task must end: the application dropped its room, or the session is closed for good.
 pub(super) struct RoomEnded;
 
-/// The queue of what the application and the realtime task are to hear.
+/// Events for the application and commands for the realtime task, in one order.
 pub(super) struct Backlog {
-    /// With what each costs.
+    /// Each item with its cost in bytes.
     items: VecDeque<(BacklogItem, usize)>,
     cost: usize,
     events: mpsc::Sender<RoomEvent>,
@@ -42,7 +45,7 @@ impl Backlog {
         Self { items: VecDeque::new(), cost: 0, events, commands }
     }
 
-    /// An event that comes for itself.
+    /// Appends an event.
     pub(super) fn push_event(&mut self, event: RoomEvent) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
@@ -52,8 +55,11 @@ impl Backlog {
         self.push(BacklogItem::Event(event), len + OVERHEAD);
     }
 
-    /// One of many that come once a session: as many as a room has peers, objects and fields. They do
-    /// not count, or a newcomer to a large room would not hear the answer to its first request.
+    /// Appends an event that does not count towards the limit.
+    ///
+    /// For events that describe a whole roster or state. They come once a session, and their number is
+    /// bounded by the room's peers, objects and fields. If they counted, a client that joins a large
+    /// room would not receive the reply to its first request.
     pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
         self.push(BacklogItem::Event(event), 0);
     }
@@ -70,20 +76,20 @@ impl Backlog {
         self.cost >= LIMIT
     }
 
-    /// Hands the first one on when there is a place for it. Cancel-safe.
+    /// Delivers the first item as soon as its channel has capacity. Cancel-safe.
     pub(super) async fn deliver_next(&mut self) -> Result<(), RoomEnded> {
         match self.items.front() {
             Some((BacklogItem::Event(_), _)) => {
-                let place = self.events.reserve().await.map_err(|_| RoomEnded)?;
+                let permit = self.events.reserve().await.map_err(|_| RoomEnded)?;
                 if let Some((BacklogItem::Event(event), cost)) = self.items.pop_front() {
                     self.cost -= cost;
-                    place.send(event);
+                    permit.send(event);
                 }
             }
             Some((BacklogItem::Command(_), _)) => {
-                let place = self.commands.reserve().await.map_err(|_| RoomEnded)?;
+                let permit = self.commands.reserve().await.map_err(|_| RoomEnded)?;
                 if let Some((BacklogItem::Command(command), _)) = self.items.pop_front() {
-                    place.send(command);
+                    permit.send(command);
                 }
             }
             None => {}
@@ -91,7 +97,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Hands everything on, however long the application takes.
+    /// Delivers all items, however long the application takes.
     pub(super) async fn flush(&mut self) -> Result<(), RoomEnded> {
         while !self.is_empty() {
             self.deliver_next().await?;
@@ -99,7 +105,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Until nobody listens any more.
+    /// Returns the channel to the application. It closes when the application drops its room.
     pub(super) fn event_sender(&self) -> mpsc::Sender<RoomEvent> {
         self.events.clone()
     }

@@ -1,5 +1,5 @@
-//! The room's task: keeps roster and state, hands on what is reliable, and takes a lost session up
-//! again.
+//! The room's task: updates the roster and the shared state, passes reliable events to the application,
+//! and resumes a lost session.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::RoomShared;
-use super::assembly::Assembly;
+use super::assembly::BulkAssembly;
 use super::backlog::{Backlog, RoomEnded};
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{DriverCommand, unspecified};
@@ -21,16 +21,16 @@ use crate::session::{
 };
 use crate::state::{Replica, StateChange};
 
-/// How the room is reached.
+/// What the client needs to join the room, and to join it again after a lost session.
 pub(crate) struct RoomConnector {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) config: quinn::ClientConfig,
     pub(crate) options: SessionOptions,
-    /// How long a lost session is tried again.
+    /// How long the client tries to resume a lost session.
     pub(crate) patience: Duration,
 }
 
-/// See the module.
+/// The state of the room's task.
 pub(super) struct RoomTask {
     connector: RoomConnector,
     shared: Arc<RoomShared>,
@@ -38,22 +38,28 @@ pub(super) struct RoomTask {
     receiver: SessionReceiver,
     ticket: Vec<u8>,
     instance: RoomInstance,
-    bulk: Assembly,
-    /// As the application was last told.
+    bulk: BulkAssembly,
+    /// The host as last reported to the application.
     host: Option<PeerId>,
 }
 
-/// Tells a room instance from others, also those of other runs of the server.
+/// Identifies a room instance, also across restarts of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RoomInstance {
-    run: u32,
-    room: u32,
+    clock_epoch: u32,
+    room_instance: u32,
 }
 
 impl RoomInstance {
     fn of(joined: &Joined) -> Self {
-        Self { run: joined.clock_epoch, room: joined.room_instance }
+        Self { clock_epoch: joined.clock_epoch, room_instance: joined.room_instance }
     }
+}
+
+/// This client's peer id before and after a resume or rejoin.
+struct OwnPeer {
+    before: PeerId,
+    now: PeerId,
 }
 
 /// [`Backlog::push_event`] or [`Backlog::push_uncounted`].
@@ -73,12 +79,12 @@ impl RoomTask {
         shared.events.attach(sender, &joined, true);
         let (instance, host) = (RoomInstance::of(&joined), shared.host());
         let backlog = Backlog::new(events, commands);
-        let (ticket, bulk) = (joined.ticket, Assembly::default());
+        let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
         Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
     }
 
-    /// Until the session is over for good, or nobody listens. It waits for a slow application, and
-    /// QUIC's flow control then makes the senders wait.
+    /// Runs until the session is closed for good or the application drops the room. Waits for a slow
+    /// application; QUIC's flow control then makes the senders wait.
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -92,15 +98,15 @@ impl RoomTask {
         tokio::select! {
             biased;
             delivered = self.backlog.deliver_next(), if !self.backlog.is_empty() => delivered,
-            event = self.receiver.next(), if !full => self.take(event).await,
+            event = self.receiver.next(), if !full => self.handle(event).await,
         }
     }
 
-    async fn take(&mut self, event: SessionEvent) -> Result<(), RoomEnded> {
+    async fn handle(&mut self, event: SessionEvent) -> Result<(), RoomEnded> {
         let applied = match event {
             SessionEvent::Roster(update) => {
                 let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
-                // The receiver has checked the version already.
+                // The receiver has already checked the version.
                 let changes = roster.apply(update).unwrap_or_default();
                 drop(roster);
                 self.report_roster(changes, None, Backlog::push_event);
@@ -155,7 +161,7 @@ impl RoomTask {
         self.shared.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the application, then whoever waits for the answer to a request.
+    /// Reports the changes to the application, then completes the requests that waited for them.
     fn report_state(&mut self, changes: Vec<StateChange>, push: Push) {
         for change in changes {
             push(&mut self.backlog, RoomEvent::State(change));
@@ -173,30 +179,26 @@ impl RoomTask {
         }
     }
 
-    /// The application hears of a newcomer before the realtime plane does, and so before it hears
-    /// the newcomer. Of itself (`me`, before and now) it hears otherwise.
-    fn report_roster(
-        &mut self,
-        changes: Vec<RosterChange>,
-        me: Option<(PeerId, PeerId)>,
-        push: Push,
-    ) {
+    /// Reports the changes to the application and then to the realtime task, so that the application
+    /// learns of a new peer before it receives the peer's messages. Changes of this client itself
+    /// (`own`) are not reported here: [`RoomEvent::Rejoined`] and `Resumed` report them.
+    fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, push: Push) {
         for change in changes {
-            let (mine, command) = match &change {
+            let (is_own, command) = match &change {
                 RosterChange::Joined(peer) => (
-                    me.is_some_and(|(_, now)| now == peer.id),
+                    own.as_ref().is_some_and(|own| own.now == peer.id),
                     Some(DriverCommand::Joined(peer.slot, peer.id)),
                 ),
                 RosterChange::Left { peer, .. } => (
-                    me.is_some_and(|(before, _)| before == peer.id),
+                    own.as_ref().is_some_and(|own| own.before == peer.id),
                     Some(DriverCommand::Left(peer.slot, peer.id)),
                 ),
                 RosterChange::Changed(_) => (false, None),
                 RosterChange::Presence { peer, .. } => {
-                    (me.is_some_and(|(_, now)| now == *peer), None)
+                    (own.as_ref().is_some_and(|own| own.now == *peer), None)
                 }
             };
-            if !mine {
+            if !is_own {
                 push(&mut self.backlog, change.into());
             }
             if let Some(command) = command {
@@ -229,17 +231,17 @@ impl RoomTask {
         }
     }
 
-    /// Tries until it succeeds, patience is over, or trying again cannot help.
+    /// Joins again until a join succeeds, the patience is over, or another attempt cannot help.
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
-        let mut asked = None;
+        let mut retry_after = None;
         loop {
-            sleep(backoff.pause(asked)).await;
+            sleep(backoff.pause(retry_after)).await;
             let server = self.connector.options.server;
-            // What sleeps for long may wake up to a socket that its system has closed.
+            // While a device sleeps, its operating system may close the socket.
             if let Ok(socket) = std::net::UdpSocket::bind(unspecified(server)) {
-                // The old socket has to do where this one does not.
+                // If this fails, the old socket stays in use.
                 let _ = self.connector.endpoint.rebind(socket);
             }
             let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
@@ -252,15 +254,15 @@ impl RoomTask {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            tracing::debug!(%error, "the session is not back yet");
-            asked = error.retry_delay();
-            if asked.is_none() || Instant::now() >= deadline {
+            tracing::debug!(%error, "the session is not resumed yet");
+            retry_after = error.retry_delay();
+            if retry_after.is_none() || Instant::now() >= deadline {
                 return Err(error);
             }
         }
     }
 
-    /// Takes the new session in place of the lost one.
+    /// Continues with a new session in place of the lost one.
     async fn resume_with(&mut self, session: Session) -> Result<(), RoomEnded> {
         let joined = session.joined().clone();
         let config = match session.link_config() {
@@ -272,7 +274,8 @@ impl RoomTask {
         self.receiver = receiver;
         let instance = RoomInstance::of(&joined);
         let same_room = instance == self.instance;
-        let relink = DriverCommand::Relink(Box::new(config), connection, same_room);
+        let config = Box::new(config);
+        let relink = DriverCommand::Relink { config, connection, same_room };
         self.backlog.push_command(relink);
         self.backlog.flush().await?;
         let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
@@ -280,10 +283,10 @@ impl RoomTask {
             let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
-        // In the same instance the state only grows older, and its snapshot will tell how; one that
-        // has none to tell was empty before, too. Of another one nothing may be asked by what was
-        // read of the first.
-        let gone = if same_room { Vec::new() } else { self.replica().clear() };
+        // In the same instance, the next snapshot brings the replica up to date; without a snapshot,
+        // the state is still empty. In another instance the old state is invalid, and requests must
+        // not be based on it.
+        let deleted = if same_room { Vec::new() } else { self.replica().clear() };
         let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
         self.shared.requests.attach(sender.clone());
         self.shared.events.attach(sender, &joined, same_room);
@@ -299,23 +302,24 @@ impl RoomTask {
             NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
             how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
         });
-        let me = (PeerId(before), PeerId(joined.peer));
-        self.report_roster(changes, Some(me), Backlog::push_uncounted);
-        self.report_state(gone, Backlog::push_uncounted);
+        let own = OwnPeer { before: PeerId(before), now: PeerId(joined.peer) };
+        self.report_roster(changes, Some(own), Backlog::push_uncounted);
+        self.report_state(deleted, Backlog::push_uncounted);
         Ok(())
     }
 
-    /// Somebody new has not muted himself yet. The answer comes by this very task.
+    /// Mutes this client again after it joined as a new peer. Runs in its own task, because the room's
+    /// task must read the reply.
     fn repeat_own_mute(&self) {
         let state = self.shared.clone();
         tokio::spawn(async move {
-            // Nothing is sent meanwhile all the same.
+            // The client sends no voice while it is muted, even if this request fails.
             let _ = state.requests.moderate(act::MUTE_SELF, 0, 0).await;
         });
     }
 
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
-        // Nothing is under connector any more, whether anybody hears of the end or not.
+        // End the pending requests first: the application may never take the last event.
         self.shared.requests.close();
         self.backlog.push_event(RoomEvent::Closed { code, text });
         self.backlog.flush().await?;

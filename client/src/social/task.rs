@@ -1,4 +1,4 @@
-//! The hall's task: hands on what the server says, and takes a lost session up again.
+//! The task of the social session: passes events to the application, and resumes a lost session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use crate::session::{
     may_reconnect,
 };
 
-/// Events that wait for the application before the session is not read any further: a minute of a busy
-/// view of people.
-const BACKLOG: usize = 1_024;
+/// Number of waiting events at which the task stops reading the session. About a minute of changes of
+/// many watched users.
+const MAX_BACKLOG: usize = 1_024;
 
-/// How the hall is reached.
+/// What the client needs to open the social session, and to open it again after it was lost.
 pub(super) struct SocialConnector {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,
     pub(super) options: SocialSessionOptions,
-    /// How long a lost session is tried again.
+    /// How long the client tries to resume a lost session.
     pub(super) patience: Duration,
 }
 
-/// See the module.
+/// The state of the task.
 pub(super) struct SocialTask {
     pub(super) connector: SocialConnector,
     pub(super) requests: Arc<SocialRequests>,
@@ -38,43 +38,44 @@ pub(super) struct SocialTask {
     pub(super) backlog: VecDeque<SocialEvent>,
 }
 
-/// Nobody listens any more, or there is nothing left to hear.
+/// The task must end: the application dropped its [`Social`](super::Social), or the session is closed for
+/// good.
 struct SocialEnded;
 
 impl SocialTask {
-    /// Until the session is over for good, or nobody listens.
+    /// Runs until the session is closed for good or the application drops its [`Social`](super::Social).
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.requests.close();
     }
 
     async fn step(&mut self) -> Result<(), SocialEnded> {
-        let full = self.backlog.len() >= BACKLOG;
+        let full = self.backlog.len() >= MAX_BACKLOG;
         self.requests.set_behind(full);
         let message = tokio::select! {
             biased;
-            place = self.events.reserve(), if !self.backlog.is_empty() => {
-                let place = place.map_err(|_| SocialEnded)?;
+            permit = self.events.reserve(), if !self.backlog.is_empty() => {
+                let permit = permit.map_err(|_| SocialEnded)?;
                 if let Some(event) = self.backlog.pop_front() {
-                    place.send(event);
+                    permit.send(event);
                 }
                 return Ok(());
             }
             message = self.receiver.next(), if !full => message,
         };
-        self.take(message).await
+        self.handle(message).await
     }
 
-    async fn take(&mut self, message: SocialMessage) -> Result<(), SocialEnded> {
+    async fn handle(&mut self, message: SocialMessage) -> Result<(), SocialEnded> {
         let event = match message {
             SocialMessage::CallReply(reply) => {
                 self.requests.state().on_reply(&reply);
                 None
             }
-            SocialMessage::UserList(users) => self.requests.state().users(users),
-            SocialMessage::Rooms(list) => self.requests.state().room_list(list),
+            SocialMessage::UserList(users) => self.requests.state().on_user_list(users),
+            SocialMessage::Rooms(list) => self.requests.state().on_room_list(list),
             SocialMessage::CallUpdate(update) => {
-                self.backlog.extend(self.requests.state().call(update));
+                self.backlog.extend(self.requests.state().on_call_update(update));
                 return Ok(());
             }
             SocialMessage::Closed { code, text } => return self.interrupted(code, text).await,
@@ -105,19 +106,19 @@ impl SocialTask {
         }
     }
 
-    /// Tries until it succeeds, patience is over, or trying again cannot help. With the status that the
-    /// session began with.
+    /// Opens a session again until that succeeds, the patience is over, or another attempt cannot help.
+    /// Returns the session with the status that it was opened with.
     async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
-        let mut asked = None;
+        let mut retry_after = None;
         loop {
-            sleep(backoff.pause(asked)).await;
-            // What sleeps for long may wake up to a socket that its system has closed.
+            sleep(backoff.pause(retry_after)).await;
+            // While a device sleeps, its operating system may close the socket.
             if let Ok(socket) =
                 std::net::UdpSocket::bind(unspecified(self.connector.options.server))
             {
-                // The old socket has to do where this one does not.
+                // If this fails, the old socket stays in use.
                 let _ = self.connector.endpoint.rebind(socket);
             }
             let mut options = self.connector.options.clone();
@@ -132,15 +133,15 @@ impl SocialTask {
                 Ok(session) => return Ok((session, status)),
                 Err(error) => error,
             };
-            tracing::debug!(%error, "the session is not back yet");
-            asked = error.retry_delay();
-            if asked.is_none() || Instant::now() >= deadline {
+            tracing::debug!(%error, "the session is not resumed yet");
+            retry_after = error.retry_delay();
+            if retry_after.is_none() || Instant::now() >= deadline {
                 return Err(error);
             }
         }
     }
 
-    /// Takes the new session in place of the lost one.
+    /// Continues with a new session in place of the lost one.
     async fn resume_with(&mut self, session: SocialSession, status: u8) -> Result<(), SocialEnded> {
         let entered = session.entered().clone();
         let (sender, receiver) = session.split();
@@ -149,13 +150,13 @@ impl SocialTask {
         if self.requests.state().is_closed() {
             return self.left().await;
         }
-        self.requests.restore_watches(&sender, status).await;
+        self.requests.restore(&sender, status).await;
         self.deliver(SocialEvent::Returned).await?;
         self.backlog.extend(ended);
         Ok(())
     }
 
-    /// Tells the application, however long it takes.
+    /// Delivers all waiting events and this one, however long the application takes.
     async fn deliver(&mut self, event: SocialEvent) -> Result<(), SocialEnded> {
         self.backlog.push_back(event);
         for event in self.backlog.drain(..) {
@@ -164,13 +165,13 @@ impl SocialTask {
         Ok(())
     }
 
-    /// The application has closed the hall while there was no session.
+    /// Ends the task after the application has closed the social session while there was no session.
     async fn left(&mut self) -> Result<(), SocialEnded> {
         self.close(Some(Code::Left), "closed by this client".into()).await
     }
 
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), SocialEnded> {
-        // Nothing is under connector any more, whether anybody hears of the end or not.
+        // End the pending requests first: the application may never take the last event.
         self.requests.close();
         self.deliver(SocialEvent::Closed { code, text }).await?;
         Err(SocialEnded)
