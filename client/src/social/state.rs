@@ -165,7 +165,7 @@ impl SocialState {
 
     /// Takes the reply to a request.
     pub(super) fn on_reply(&mut self, reply: &CallReply) {
-        // An unknown number is a request of an earlier session.
+        // An unknown number belongs to no pending request.
         let Some(PendingSocialRequest { result, act }) = self.pending.remove(&reply.request) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! The server of a few lines.
+//! The scripted server.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use nucleus_protocol::session::{
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
 
-/// The server's end of a session, after the opening was read.
+/// The server's end of a session, after the client's opening was read. Sends what the test tells it to.
 pub(crate) struct ScriptedServer {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: quinn::SendStream,
@@ -20,15 +20,15 @@ pub(crate) struct ScriptedServer {
 }
 
 pub(crate) fn endpoint() -> (quinn::Endpoint, [u8; 32]) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let pin = digest::digest(&digest::SHA256, made.cert.der()).as_ref().try_into().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+    let pin = digest::digest(&digest::SHA256, certificate.cert.der()).as_ref().try_into().unwrap();
     let provider = Arc::new(quinn::rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = quinn::rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&quinn::rustls::version::TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
         .unwrap();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicServerConfig::try_from(tls).unwrap();
@@ -75,7 +75,7 @@ impl ScriptedServer {
         server
     }
 
-    /// A state stream with its first message.
+    /// Opens a state stream and sends its first message.
     pub(crate) async fn open_state(&self, first: &[u8]) -> quinn::SendStream {
         let mut state = self.connection.open_uni().await.unwrap();
         state.write_all(&[stream::STATE]).await.unwrap();
@@ -83,7 +83,7 @@ impl ScriptedServer {
         state
     }
 
-    /// The client's next request.
+    /// Reads the client's next request.
     pub(crate) async fn request(&mut self) -> StateRequest {
         let (schema, body) = message(&mut self.recv).await;
         assert_eq!(schema, Schema::StateRequest);
