@@ -45,8 +45,8 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Creates options for `server` with a join token.
     ///
-    /// `server` is `host:port`; without a port, 5055 is used (see [`DEFAULT_SERVER`]). `token` comes
-    /// from the application's backend or from `nucleus token`.
+    /// `server` is `host:port`; without a port, 5055 is used (see [`DEFAULT_SERVER`]). `token`
+    /// comes from the application's backend or from `nucleus token`.
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -72,7 +72,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets the room's capacity in peers, used if this join creates the room. Default: the server's.
+    /// Sets the room's capacity in peers, used if this join creates the room. Default: the
+    /// server's.
     pub fn capacity(mut self, capacity: u16) -> Self {
         self.selection.options = self.selection.options.capacity(capacity);
         self
@@ -84,8 +85,8 @@ impl ConnectOptions {
         self.mode(join_mode::CREATE, Query::new())
     }
 
-    /// Joins an existing room and never creates one. If the room does not exist, the join is refused
-    /// with [`Code::NoSuchRoom`]. The same holds when a lost session is resumed.
+    /// Joins an existing room and never creates one. If the room does not exist, the join is
+    /// refused with [`Code::NoSuchRoom`]. The same holds when a lost session is resumed.
     pub fn join_only(self) -> Self {
         self.mode(join_mode::JOIN, Query::new())
     }
@@ -144,15 +145,15 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pin in the token. Development
-    /// servers put a pin into their tokens.
+    /// Sets which server certificate to trust. Default: the certificate pin in the token.
+    /// Development servers put a pin into their tokens.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = Some(trust);
         self
     }
 
-    /// Sets how long the client tries to resume a lost session before it closes the room. Zero closes
-    /// the room as soon as the session is lost. Default: two minutes.
+    /// Sets how long the client tries to resume a lost session before it closes the room. Zero
+    /// closes the room as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -14,9 +14,9 @@ use crate::state::StateChange;
 
 /// An event in a room, returned by [`Room::next`](crate::Room::next).
 ///
-/// The `age` of a realtime message is the time from its capture at the sender to its arrival at this
-/// client, in steps of 1 ms. It is `None` until the clocks are synchronized, about one round trip
-/// after the join.
+/// The `age` of a realtime message is the time from its capture at the sender to its arrival at
+/// this client, in steps of 1 ms. It is `None` until the clocks are synchronized, about one round
+/// trip after the join.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
     /// A peer joined. The peers that were in the room before this client are not reported: see
@@ -58,8 +58,8 @@ pub enum RoomEvent {
         /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
     },
-    /// A voice packet. Packets are returned in the order of arrival; the application's jitter buffer
-    /// sorts them by `sequence`.
+    /// A voice packet. Packets are returned in the order of arrival; the application's jitter
+    /// buffer sorts them by `sequence`.
     Voice {
         /// The sender.
         from: PeerId,
@@ -107,8 +107,8 @@ pub enum RoomEvent {
         /// The application's data.
         payload: Vec<u8>,
     },
-    /// A complete message of the bulk lane. Bulk messages are returned in the order in which the server
-    /// took their last pieces. An event may overtake a bulk message.
+    /// A complete message of the bulk lane. Bulk messages are returned in the order in which the
+    /// server took their last pieces. An event may overtake a bulk message.
     Bulk {
         /// The sender.
         from: PeerId,
@@ -129,37 +129,40 @@ pub enum RoomEvent {
     /// change, put the version that [`Room::change`](crate::Room::change) returned into the event,
     /// and let the receiver wait for that version.
     State(StateChange),
-    /// The session was lost, and the client tries to resume it. Events that are sent in the meantime
-    /// are queued. [`RoomEvent::Resumed`], [`RoomEvent::Rejoined`] or [`RoomEvent::Closed`] follows.
+    /// The session was lost, and the client tries to resume it. Events that are sent in the
+    /// meantime are queued. [`RoomEvent::Resumed`], [`RoomEvent::Rejoined`] or
+    /// [`RoomEvent::Closed`] follows.
     Interrupted {
         /// The reason that the server gave; `None` if the connection was lost without one.
         code: Option<Code>,
         /// The reason as text for a person.
         text: String,
     },
-    /// The session was resumed, and this client is the same peer as before. The changes of the roster,
-    /// the missed events and the changes of the shared state follow.
+    /// The session was resumed, and this client is the same peer as before. The changes of the
+    /// roster, the missed events and the changes of the shared state follow.
     Resumed {
-        /// Whether some of the oldest missed events are lost, because the server no longer has them.
+        /// Whether some of the oldest missed events are lost, because the server no longer has
+        /// them.
         missed_events: bool,
     },
-    /// The room was joined again as a new peer, because the server no longer had this participant: the
-    /// client came back too late, or the server had restarted. The changes of the roster follow.
+    /// The room was joined again as a new peer, because the server no longer had this participant:
+    /// the client came back too late, or the server had restarted. The changes of the roster
+    /// follow.
     ///
-    /// If the room is a new instance (after a restart of the server, for example), all peers have new
-    /// ids: each earlier peer is reported as left without a code. The old shared state is reported
-    /// as deleted, and the state of the new instance follows.
+    /// If the room is a new instance (after a restart of the server, for example), all peers have
+    /// new ids: each earlier peer is reported as left without a code. The old shared state is
+    /// reported as deleted, and the state of the new instance follows.
     Rejoined {
         /// The new peer id of this client.
         me: PeerId,
     },
-    /// The realtime port stopped answering, and realtime messages travel inside the session (`true`);
-    /// or the realtime port answers again (`false`).
+    /// The realtime port stopped answering, and realtime messages travel inside the session
+    /// (`true`); or the realtime port answers again (`false`).
     Fallback(bool),
     /// The room is closed. This is the last event.
     Closed {
-        /// The reason that the server or this client gave; `None` if the connection was lost without
-        /// one.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
         /// The reason as text for a person.
         text: String,
@@ -169,8 +172,8 @@ pub enum RoomEvent {
 /// A kind of message that the server delays or drops because this client exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
-    /// Events are delayed. Default limits, on average: 200 events and 64 KiB a second from one peer,
-    /// 1,000 events and 512 KiB a second from all peers of the room.
+    /// Events are delayed. Default limits, on average: 200 events and 64 KiB a second from one
+    /// peer, 1,000 events and 512 KiB a second from all peers of the room.
     Events,
     /// Bulk messages are delayed. Default limit: 64 KiB a second on average.
     Bulk,

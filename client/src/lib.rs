@@ -23,7 +23,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`session`] | the QUIC session of a room or of the social session, without the realtime plane |
+//! | [`session`] | the QUIC sessions in rooms and outside, without the realtime plane |
 //! | [`realtime`] | the rules of the realtime plane, without a socket |
 //! | [`roster`] | the peers of a room |
 //! | [`mod@state`] | a room's shared state |

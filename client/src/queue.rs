@@ -1,5 +1,6 @@
-//! A bounded queue between the application and the realtime task. Pushing never blocks: when the queue is
-//! full, the oldest item is dropped, because the newest realtime message is the most valuable.
+//! A bounded queue between the application and the realtime task. Pushing never blocks: when the
+//! queue is full, the oldest item is dropped, because the newest realtime message is the most
+//! valuable.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

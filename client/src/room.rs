@@ -30,8 +30,8 @@ pub use requests::StateError;
 pub(crate) use task::RoomConnector;
 use task::RoomTask;
 
-/// Realtime messages that may wait for the realtime task: more than an application sends in one frame
-/// at 30 Hz. When the queue is full, the oldest message is dropped.
+/// Realtime messages that may wait for the realtime task: more than an application sends in one
+/// frame at 30 Hz. When the queue is full, the oldest message is dropped.
 const OUTGOING: usize = 256;
 /// Received realtime messages that may wait for the application: 170 ms of the fullest room
 /// (12,000 messages a second). When the queue is full, the oldest message is dropped.
@@ -65,13 +65,13 @@ pub struct RoomStats {
     pub realtime: RealtimeCounters,
     /// Received messages dropped because the application did not take them in time.
     pub not_taken: u64,
-    /// Messages dropped before they were sent, because the application sent faster than the realtime
-    /// task runs.
+    /// Messages dropped before they were sent, because the application sent faster than the
+    /// realtime task runs.
     pub not_sent: u64,
     /// Whether the realtime port does not answer and realtime messages travel inside the session.
     pub on_fallback: bool,
-    /// Messages of the bulk lane that could not be assembled, because their first piece was sent before
-    /// the join or was lost with a session.
+    /// Messages of the bulk lane that could not be assembled, because their first piece was sent
+    /// before the join or was lost with a session.
     pub bulk_dropped: u64,
     /// How often the realtime port stopped answering since the last join or resume.
     pub fallbacks: u64,
@@ -82,8 +82,8 @@ pub struct RoomStats {
 /// Share the room by reference or in an [`Arc`]. Any number of tasks may send at the same time; one
 /// task at a time receives with [`Room::next`].
 ///
-/// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room leaves
-/// too, but waits for nothing: events that are not sent yet are lost.
+/// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room
+/// leaves too, but waits for nothing: events that are not sent yet are lost.
 ///
 /// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
@@ -134,13 +134,15 @@ impl RoomShared {
     }
 
     fn host(&self) -> Option<PeerId> {
-        // Only this function holds both locks. The room's task, the only writer, holds one at a time.
+        // Only this function holds both locks. The room's task, the only writer, holds one at a
+        // time.
         self.replica().host(&self.roster())
     }
 }
 
 impl Room {
-    /// Opens the realtime plane of a joined session, and starts the room's task and the realtime task.
+    /// Opens the realtime plane of a joined session, and starts the room's task and the realtime
+    /// task.
     pub(crate) async fn open(
         mut connector: RoomConnector,
         session: Session,
@@ -268,8 +270,8 @@ impl Room {
     }
 
     /// Sends an unreliable message of at most 1,100 bytes that replaces earlier ones of the same
-    /// `channel` and `key` (for example an object's number). Never blocks. An older message is never
-    /// delivered after a newer one.
+    /// `channel` and `key` (for example an object's number). Never blocks. An older message is
+    /// never delivered after a newer one.
     ///
     /// # Errors
     /// As [`Room::send_pointer`].
@@ -291,8 +293,8 @@ impl Room {
     /// rejoins as a new peer ([`RoomEvent::Rejoined`]) after the event was written.
     ///
     /// # Errors
-    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], or [`SendError::Closed`] if the room is
-    /// closed.
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], or [`SendError::Closed`] if the room
+    /// is closed.
     pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         self.shared.events.send(to, channel, payload).await
     }
@@ -300,8 +302,8 @@ impl Room {
     /// Sends a reliable message of at most 64 KiB on the bulk lane.
     ///
     /// Bulk messages are in order among themselves. Bulk messages and events do not wait for each
-    /// other. Waits while the room takes bulk messages more slowly than they are sent (64 KiB a second
-    /// on average). A lost session is handled as in [`Room::send_event`].
+    /// other. Waits while the room takes bulk messages more slowly than they are sent (64 KiB a
+    /// second on average). A lost session is handled as in [`Room::send_event`].
     ///
     /// # Errors
     /// As [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
@@ -309,8 +311,8 @@ impl Room {
         self.shared.events.send_bulk(to, channel, payload).await
     }
 
-    /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the group's
-    /// events and realtime messages.
+    /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the
+    /// group's events and realtime messages.
     ///
     /// A new peer has no subscriptions. A resumed session keeps them; after [`RoomEvent::Rejoined`]
     /// the client must subscribe again.
@@ -328,9 +330,9 @@ impl Room {
 
     /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.
     ///
-    /// Roster changes and reliable events are returned before realtime events, so a peer's join comes
-    /// before its first pose. If the application is slow, the oldest realtime events are dropped and
-    /// counted in [`Room::stats`]. Reliable events are never dropped.
+    /// Roster changes and reliable events are returned before realtime events, so a peer's join
+    /// comes before its first pose. If the application is slow, the oldest realtime events are
+    /// dropped and counted in [`Room::stats`]. Reliable events are never dropped.
     pub async fn next(&self) -> Option<RoomEvent> {
         let mut inbox = self.inbox.lock().await;
         let Inbox { reliable, on_fallback } = &mut *inbox;
@@ -358,8 +360,8 @@ impl Room {
         }
     }
 
-    /// Leaves the room. Events that were sent before still arrive, and the other peers see the leave at
-    /// once. Takes at most 2.2 s.
+    /// Leaves the room. Events that were sent before still arrive, and the other peers see the
+    /// leave at once. Takes at most 2.2 s.
     pub async fn leave(&self) {
         self.shared.events.leave().await;
         // The process may end right after this call, so let the last packets go out first.

@@ -10,8 +10,8 @@ use crate::state::Value;
 
 /// A query for rooms: at most 8 conditions on the fields that rooms [list](RoomOptions::listed).
 ///
-/// A room matches if all conditions hold. A condition on a field that the room does not list does not
-/// hold.
+/// A room matches if all conditions hold. A condition on a field that the room does not list does
+/// not hold.
 ///
 /// ```
 /// use nucleus_client::Query;
@@ -69,9 +69,7 @@ impl Query {
         if self.filters.len() > limits::MAX_FILTERS {
             Err("a query must have at most 8 conditions")
         } else if !self.filters.iter().all(is_valid) {
-            Err(
-                "a condition must have a key of 1 to 64 bytes and 1 to 16 values; a range needs numbers",
-            )
+            Err("a condition has a key of 1 to 64 bytes and 1 to 16 values; a range has numbers")
         } else if self.bytes() > MAX_BYTES {
             Err("a query must have at most 8 KiB")
         } else {
@@ -109,8 +107,8 @@ pub struct RoomOptions {
 }
 
 impl RoomOptions {
-    /// Creates options with the server's defaults: the room is open to all users and ends with its last
-    /// peer.
+    /// Creates options with the server's defaults: the room is open to all users and ends with its
+    /// last peer.
     pub fn new() -> Self {
         Self::default()
     }
@@ -121,8 +119,8 @@ impl RoomOptions {
         self
     }
 
-    /// Hides the room from the lobby: the room is neither listed nor matched, and can only be joined by
-    /// its name.
+    /// Hides the room from the lobby: the room is neither listed nor matched, and can only be
+    /// joined by its name.
     pub fn hidden(self) -> Self {
         self.flag(room_flag::HIDDEN)
     }
@@ -132,8 +130,8 @@ impl RoomOptions {
         self.flag(room_flag::LOCKED)
     }
 
-    /// Keeps the room when it is empty, until a moderator ends the room or the server stops. Needs the
-    /// right to moderate.
+    /// Keeps the room when it is empty, until a moderator ends the room or the server stops. Needs
+    /// the right to moderate.
     pub fn kept(self) -> Self {
         self.flag(room_flag::KEPT)
     }
@@ -144,15 +142,15 @@ impl RoomOptions {
         self.flag(room_flag::BY_INVITATION)
     }
 
-    /// Sets how long the room and its state stay after the last peer has left. The server has a maximum
-    /// (5 min by default).
+    /// Sets how long the room and its state stay after the last peer has left. The server has a
+    /// maximum (5 min by default).
     pub fn empty_ttl(mut self, ttl: Duration) -> Self {
         self.wire.empty_ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Adds keys of the room's fields that the lobby lists and that a [`Query`] can use; at most 8. A
-    /// text or byte string of more than 256 bytes is not listed.
+    /// Adds keys of the room's fields that the lobby lists and that a [`Query`] can use; at most 8.
+    /// A text or byte string of more than 256 bytes is not listed.
     pub fn listed<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
         self.wire.listed.extend(keys.into_iter().map(|key| key.as_bytes().to_vec()));
         self
@@ -171,8 +169,8 @@ impl RoomOptions {
     }
 }
 
-/// How a join selects its room, apart from the name. The default joins the named room and creates it
-/// if it does not exist.
+/// How a join selects its room, apart from the name. The default joins the named room and creates
+/// it if it does not exist.
 #[derive(Clone, Default, PartialEq)]
 pub struct RoomSelection {
     pub(crate) mode: u8,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub use nucleus_protocol::ids::PeerId;
 use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate, SELF_MUTED};
 
-/// A peer's number on the realtime plane. The server may give it to another peer 60 s after the peer
-/// left.
+/// A peer's number on the realtime plane. The server may give it to another peer 60 s after the
+/// peer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
 
@@ -15,8 +15,8 @@ pub struct Slot(pub u16);
 pub enum Presence {
     /// The peer is reachable.
     Present,
-    /// The server received nothing from the peer for 10 s: the headset is off or out of reach, and may
-    /// become present again.
+    /// The server received nothing from the peer for 10 s: the headset is off or out of reach, and
+    /// may become present again.
     Away,
 }
 
@@ -127,8 +127,8 @@ impl Roster {
 
     /// Applies the next update and returns the changes.
     ///
-    /// A peer that joined and left within the same update is not reported, nor is an unknown peer that
-    /// left.
+    /// A peer that joined and left within the same update is not reported, nor is an unknown peer
+    /// that left.
     ///
     /// # Errors
     /// [`RosterGap`] if the update's version is not the next one. The roster is then unchanged.

@@ -1,9 +1,9 @@
 //! Reads the certificate pin and the room from this client's own join token.
 //!
-//! The token is **not verified** here, and need not be. The application received it over a channel that
-//! it trusts (its own backend, or a user's terminal). An attacker who can forge a token there can also
-//! replace the server's address. A forged `pin` cannot come from the network that the pin protects. The
-//! server verifies the signature.
+//! The token is **not verified** here, and need not be. The application received it over a channel
+//! that it trusts (its own backend, or a user's terminal). An attacker who can forge a token there
+//! can also replace the server's address. A forged `pin` cannot come from the network that the pin
+//! protects. The server verifies the signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,14 +17,15 @@ struct UnverifiedClaims {
 }
 
 /// Returns the SHA-256 digest of the server's certificate, if the token contains it (claim `pin`,
-/// base64url without padding). Development servers put the pin into their tokens, so that a client needs
-/// only the token to join.
+/// base64url without padding). Development servers put the pin into their tokens, so that a client
+/// needs only the token to join.
 pub fn pin_in(token: &str) -> Option<[u8; 32]> {
     let pin = URL_SAFE_NO_PAD.decode(claims(token)?.pin?).ok()?;
     pin.try_into().ok()
 }
 
-/// Returns the room that the token names (claim `room`). Returns `None` for a pattern such as `class-*`.
+/// Returns the room that the token names (claim `room`). Returns `None` for a pattern such as
+/// `class-*`.
 pub fn room_in(token: &str) -> Option<String> {
     claims(token)?.room.filter(|room| !room.ends_with('*'))
 }

@@ -1,8 +1,8 @@
 //! The client's rules for realtime messages, on top of the protocol's [`Link`].
 //!
 //! Sent messages get sequence numbers. Received messages are dropped if they are duplicates, or if
-//! they are older than one that replaces them. A message is delivered only when the roster names its
-//! sender.
+//! they are older than one that replaces them. A message is delivered only when the roster names
+//! its sender.
 //!
 //! The caller drives [`Realtime`] with `handle_input`, `handle_timeout` and `deadline`, then calls
 //! `poll_output` and [`Realtime::poll_received`] until they return `None`.
@@ -19,17 +19,17 @@ use nucleus_protocol::time::Time;
 use super::recent::RecentMap;
 use crate::roster::{PeerId, Slot};
 
-/// Messages that may wait to be sent: poses for eight full datagrams. When the queue is full, the oldest
-/// message is dropped.
+/// Messages that may wait to be sent: poses for eight full datagrams. When the queue is full, the
+/// oldest message is dropped.
 const MAX_QUEUED: usize = 256;
-/// Number of keys of one sender whose newest sequence is kept at least. More than the objects that a
-/// user moves within [`KEY_MEMORY`].
+/// Number of keys of one sender whose newest sequence is kept at least. More than the objects that
+/// a user moves within [`KEY_MEMORY`].
 const KEYS_PER_SENDER: usize = 256;
 /// Number of keys of this client whose next sequence is kept at least.
 const OWN_KEYS: usize = 16_384;
-/// How long the newest sequence of a key is compared with later messages. The server relays no message
-/// that is as old as this, so none can still arrive late. Without the limit, a sender whose messages
-/// were not relayed for minutes, and whose sequence wrapped meanwhile, would look old.
+/// How long the newest sequence of a key is compared with later messages. The server relays no
+/// message that is as old as this, so none can still arrive late. Without the limit, a sender whose
+/// messages were not relayed for minutes, and whose sequence wrapped meanwhile, would look old.
 const KEY_MEMORY: Duration = Duration::from_secs(5);
 
 /// A message to send.
@@ -45,8 +45,8 @@ pub struct OutgoingMessage {
     pub channel: u8,
     /// The application's key within the channel.
     pub key: u16,
-    /// At most [`limits::MAX_PAYLOAD`] bytes. Callers check the size; a larger message is dropped and
-    /// counted.
+    /// At most [`limits::MAX_PAYLOAD`] bytes. Callers check the size; a larger message is dropped
+    /// and counted.
     pub payload: Vec<u8>,
 }
 
@@ -121,7 +121,8 @@ struct SenderHistory {
 struct NewestSequence {
     sequence: u16,
     at: Time,
-    /// Which of the 64 sequence numbers up to `sequence` were received; `sequence` is the lowest bit.
+    /// Which of the 64 sequence numbers up to `sequence` were received; `sequence` is the lowest
+    /// bit.
     received: u64,
 }
 
@@ -151,9 +152,9 @@ impl Realtime {
 
     /// Continues over another link, after the session was resumed or the room was joined again.
     ///
-    /// The sequence numbers of sent messages continue, so that recipients do not drop the messages as
-    /// old. If the room instance is another one (`same_room` is false), the slots belong to other
-    /// peers, so everything that contains a slot is dropped.
+    /// The sequence numbers of sent messages continue, so that recipients do not drop the messages
+    /// as old. If the room instance is another one (`same_room` is false), the slots belong to
+    /// other peers, so everything that contains a slot is dropped.
     pub fn relink(&mut self, link: Link, same_room: bool) {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
@@ -165,8 +166,8 @@ impl Realtime {
         }
     }
 
-    /// Tells the link that this machine's network has changed. The link then sends at once, with its spare
-    /// connection id.
+    /// Tells the link that this machine's network has changed. The link then sends at once, with
+    /// its spare connection id.
     pub fn network_changed(&mut self) {
         self.link.use_spare();
     }
@@ -190,8 +191,8 @@ impl Realtime {
         }
     }
 
-    /// Queues a message for the next datagram. The message takes the position of a queued one that it
-    /// replaces.
+    /// Queues a message for the next datagram. The message takes the position of a queued one that
+    /// it replaces.
     pub fn send(&mut self, message: OutgoingMessage) {
         if message.payload.len() > limits::MAX_PAYLOAD {
             self.counters.unsent += 1;
@@ -251,8 +252,8 @@ impl Realtime {
         self.link.deadline().into_iter().chain(held).min()
     }
 
-    /// Appends one datagram to `out` and returns its route, which decides the part of the datagram that
-    /// is sent. Returns `None` if there is nothing to send.
+    /// Appends one datagram to `out` and returns its route, which decides the part of the datagram
+    /// that is sent. Returns `None` if there is nothing to send.
     pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         // Application messages come first, because the link's control messages fit into the same
         // datagram.
@@ -311,8 +312,8 @@ impl Realtime {
         self.link.finish(now, out, start).ok().map(|()| route)
     }
 
-    /// Takes a message. If its sender is unknown, the message waits: the roster update that names the
-    /// sender may still be on its way.
+    /// Takes a message. If its sender is unknown, the message waits: the roster update that names
+    /// the sender may still be on its way.
     fn take(&mut self, now: Time, arrived: ArrivedMessage) {
         let ArrivedMessage { slot, newest_wins, message } = arrived;
         if self.senders.contains_key(&slot) {
@@ -345,8 +346,8 @@ impl Realtime {
 }
 
 impl SenderHistory {
-    /// Returns whether the message is to be delivered: it is no duplicate, and, with `newest_wins`, not
-    /// older than the newest message of its key.
+    /// Returns whether the message is to be delivered: it is no duplicate, and, with `newest_wins`,
+    /// not older than the newest message of its key.
     fn is_fresh(&mut self, now: Time, newest_wins: bool, message: &ReceivedMessage) -> bool {
         let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
         let slot = self.newest.get_or(key, || None);
@@ -399,8 +400,8 @@ fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage
     }
 }
 
-/// Returns the age of a message with the wire time stamp `captured`, in ms. Time stamps wrap after 65 s.
-/// A time stamp in the future, because the clocks differ a little, gives the age zero.
+/// Returns the age of a message with the wire time stamp `captured`, in ms. Time stamps wrap after
+/// 65 s. A time stamp in the future, because the clocks differ a little, gives the age zero.
 fn age(now: Time, captured: u16) -> Duration {
     let ms = now.as_wire_millis().wrapping_sub(captured) as i16;
     Duration::from_millis(ms.max(0) as u64)

@@ -30,7 +30,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// headset sends from its new address at once.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
 
-/// Speaking changes that may wait for the application. When the queue is full, the oldest is dropped.
+/// Speaking changes that may wait for the application. When the queue is full, the oldest is
+/// dropped.
 const SPEAKING_CHANGES: usize = 512;
 
 /// A command of the room's task to the realtime task.
@@ -182,8 +183,8 @@ impl Driver {
                 },
                 _ = checks.tick() => self.check_network().await,
                 () = sleep => {
-                    // Read the socket before timers expire: this process may have been suspended, and
-                    // waiting datagrams show that the other side is alive.
+                    // Read the socket before timers expire: this process may have been suspended,
+                    // and waiting datagrams show that the other side is alive.
                     receive(&mut self.realtime, &self.socket, &self.shared);
                     self.realtime.handle_timeout(self.shared.clock.now());
                 }
@@ -241,8 +242,8 @@ impl Driver {
         }
     }
 
-    /// Sends everything that is ready, in as few datagrams as possible. Then hands received messages to
-    /// the application and updates the status.
+    /// Sends everything that is ready, in as few datagrams as possible. Then hands received
+    /// messages to the application and updates the status.
     async fn flush(&mut self) {
         while let Some(message) = self.shared.outgoing.try_pop() {
             self.realtime.send(message);
@@ -323,7 +324,8 @@ fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {
     let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
     let status = LinkStatus { at, server_time, rtt, fallbacks, counters: realtime.counters() };
     *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    // While the link is undecided or the session is lost, the state of the realtime port is unknown.
+    // While the link is undecided or the session is lost, the state of the realtime port is
+    // unknown.
     if !connected || link.is_undecided(at) {
         return;
     }

@@ -5,8 +5,8 @@ use std::hash::Hash;
 
 /// Keeps at least the `limit` most recently used keys and at most twice as many.
 ///
-/// The map has two generations. When the newer one is full, it becomes the older one, and the keys of
-/// the former older one, which were not used since, are dropped.
+/// The map has two generations. When the newer one is full, it becomes the older one, and the keys
+/// of the former older one, which were not used since, are dropped.
 #[derive(Debug)]
 pub(super) struct RecentMap<K, V> {
     newer: HashMap<K, V>,

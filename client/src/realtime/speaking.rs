@@ -1,5 +1,5 @@
-//! Finds out which peers speak, from the header of each voice packet. Reads no clock: the caller passes
-//! the time.
+//! Finds out which peers speak, from the header of each voice packet. Reads no clock: the caller
+//! passes the time.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use nucleus_protocol::time::Time;
 
 use crate::roster::PeerId;
 
-/// A speaker has stopped after so long without a packet in which its encoder detected a voice. Longer
-/// than the gap between two words, shorter than the pause after which another person starts to talk.
+/// A speaker has stopped after so long without a packet in which its encoder detected a voice.
+/// Longer than the gap between two words, shorter than the pause after which another person starts
+/// to talk.
 const SILENCE_BEFORE_END: Duration = Duration::from_millis(300);
-/// Speakers that are reported at the same time. The server's setting for speakers goes up to 128. The
-/// voice of a further speaker is delivered, but the speaker is not reported.
+/// Speakers that are reported at the same time. The server's setting for speakers goes up to 128.
+/// The voice of a further speaker is delivered, but the speaker is not reported.
 const MAX_SPEAKERS: usize = 256;
 
 /// A peer started or stopped speaking.
@@ -38,8 +39,8 @@ struct Speaker {
 pub struct Speaking(Vec<Speaker>);
 
 impl Speaking {
-    /// Takes the header of a voice packet: its level, and whether the encoder detected a voice. Returns a
-    /// change if the peer started speaking.
+    /// Takes the header of a voice packet: its level, and whether the encoder detected a voice.
+    /// Returns a change if the peer started speaking.
     pub fn on_voice(
         &mut self,
         now: Time,

@@ -1,8 +1,8 @@
 //! Assembles messages of the bulk lane from their pieces. Reads no clock and does no I/O.
 //!
-//! The pieces of one sender arrive in order; the pieces of several senders interleave. A message whose
-//! first piece is missing is dropped: that piece was sent before this client joined, or was lost with
-//! a session.
+//! The pieces of one sender arrive in order; the pieces of several senders interleave. A message
+//! whose first piece is missing is dropped: that piece was sent before this client joined, or was
+//! lost with a session.
 
 use std::collections::HashMap;
 
@@ -38,8 +38,8 @@ impl BulkAssembly {
         let last = piece.piece & PIECE_MORE == 0;
         let previous = self.incomplete.remove(&from);
         let mut message = if piece.piece & PIECE_CONTINUES == 0 {
-            // The sender started a new message without finishing the previous one. This client never
-            // does that.
+            // The sender started a new message without finishing the previous one. This client
+            // never does that.
             self.dropped += u64::from(previous.is_some());
             self.started += 1;
             IncompleteMessage { number: self.started, payload: Vec::new() }

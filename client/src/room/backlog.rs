@@ -1,11 +1,11 @@
 //! The queue from the room's task to the application and to the realtime task.
 //!
-//! Both share one queue, so that their order is kept: a new peer is first reported to the application
-//! and then to the realtime task, which only then delivers the peer's messages.
+//! Both share one queue, so that their order is kept: a new peer is first reported to the
+//! application and then to the realtime task, which only then delivers the peer's messages.
 //!
-//! While the application is behind, the room's task continues to read the session, up to a limit. The
-//! application may be waiting for a reply before it takes the next event, and that reply may be behind
-//! other events.
+//! While the application is behind, the room's task continues to read the session, up to a limit.
+//! The application may be waiting for a reply before it takes the next event, and that reply may be
+//! behind other events.
 
 use std::collections::VecDeque;
 
@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use crate::event::RoomEvent;
 use crate::realtime::driver::DriverCommand;
 
-/// Size of the queued events, in bytes, at which the room's task stops reading the session. QUIC's flow
-/// control then stops the senders. The limit is one second of events in the largest rooms.
+/// Size of the queued events, in bytes, at which the room's task stops reading the session. QUIC's
+/// flow control then stops the senders. The limit is one second of events in the largest rooms.
 const LIMIT: usize = 256 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
@@ -57,9 +57,9 @@ impl Backlog {
 
     /// Appends an event that does not count towards the limit.
     ///
-    /// For events that describe a whole roster or state. They come once a session, and their number is
-    /// bounded by the room's peers, objects and fields. If they counted, a client that joins a large
-    /// room would not receive the reply to its first request.
+    /// For events that describe a whole roster or state. They come once a session, and their number
+    /// is bounded by the room's peers, objects and fields. If they counted, a client that joins a
+    /// large room would not receive the reply to its first request.
     pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
         self.push(BacklogItem::Event(event), 0);
     }

@@ -11,11 +11,12 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::session::{SendError, SessionSender};
 use crate::state::BatchError;
 
-/// Requests that may be pending at the same time; further ones wait. So many requests of the largest
-/// size (16 KiB) fill the send window of the session.
+/// Requests that may be pending at the same time; further ones wait. So many requests of the
+/// largest size (16 KiB) fill the send window of the session.
 const MAX_PENDING: usize = 16;
 
-/// The error of a request to a room: a change of the state, an act of moderation, or a subscription.
+/// The error of a request to a room: a change of the state, an act of moderation, or a
+/// subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The batch violates a limit. Nothing was sent.
@@ -37,9 +38,9 @@ pub enum StateError {
         /// version, so the application can read the field again and retry.
         version: u64,
     },
-    /// No reply came, because the session was lost, or because the application was too far behind with
-    /// its events and the session was not read. **It is unknown whether the change was applied.**
-    /// After [`crate::RoomEvent::Resumed`] the state shows it.
+    /// No reply came, because the session was lost, or because the application was too far behind
+    /// with its events and the session was not read. **It is unknown whether the change was
+    /// applied.** After [`crate::RoomEvent::Resumed`] the state shows it.
     #[error("no reply came: it is unknown whether the change was applied")]
     Interrupted,
     /// The session is lost and the client is trying to resume it. Nothing was sent. Try again after
@@ -109,7 +110,8 @@ impl RoomRequests {
         Self { pending: Mutex::default(), permits: Semaphore::new(MAX_PENDING) }
     }
 
-    /// Requests changes of the state. Waits until the replica has the version in the server's reply.
+    /// Requests changes of the state. Waits until the replica has the version in the server's
+    /// reply.
     pub(super) async fn change(&self, operations: Vec<Operation>) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.request_state(&StateRequest { request, operations }).await
@@ -181,8 +183,8 @@ impl RoomRequests {
         pending.end_all();
     }
 
-    /// Sets whether the application is too far behind with its events. The session is then not read,
-    /// so replies do not arrive either.
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
     pub(super) fn set_behind(&self, behind: bool) {
         let mut pending = self.pending();
         if behind && !pending.behind {

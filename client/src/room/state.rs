@@ -11,8 +11,9 @@ use crate::state::{Batch, EntityId, Field, Object, ObjectId};
 
 /// The room's shared state.
 ///
-/// Reading never waits for the network. The state that is read may be newer than the events that the
-/// application has taken: a change can be read before its [`crate::RoomEvent::State`] is returned.
+/// Reading never waits for the network. The state that is read may be newer than the events that
+/// the application has taken: a change can be read before its [`crate::RoomEvent::State`] is
+/// returned.
 ///
 /// ```no_run
 /// use nucleus_client::{Batch, Code, EntityId, ObjectMode, Room, StateError};
@@ -57,16 +58,16 @@ impl Room {
         self.shared.replica().objects().copied().collect()
     }
 
-    /// Returns the host: the chosen host ([`Batch::host`]) while it is present, or else the present peer
-    /// with the smallest id. `None` while no peer is present.
+    /// Returns the host: the chosen host ([`Batch::host`]) while it is present, or else the present
+    /// peer with the smallest id. `None` while no peer is present.
     ///
     /// All clients that have received the same roster and state agree on the host.
     pub fn host(&self) -> Option<PeerId> {
         self.shared.host()
     }
 
-    /// Returns the version of the state. It is 0 until the first snapshot arrives, soon after the join,
-    /// and in a room whose state was never changed.
+    /// Returns the version of the state. It is 0 until the first snapshot arrives, soon after the
+    /// join, and in a room whose state was never changed.
     pub fn state_version(&self) -> u64 {
         self.shared.replica().version()
     }
@@ -76,24 +77,25 @@ impl Room {
         self.shared.replica().digest()
     }
 
-    /// Returns a new id for an object that this client will create. The id consists of this client's
-    /// peer id and a counter. Do not use an id from before a [`crate::RoomEvent::Rejoined`]: it
-    /// contains the earlier peer id.
+    /// Returns a new id for an object that this client will create. The id consists of this
+    /// client's peer id and a counter. Do not use an id from before a
+    /// [`crate::RoomEvent::Rejoined`]: it contains the earlier peer id.
     pub fn new_object_id(&self) -> ObjectId {
         ObjectId::new(self.me(), self.shared.next_object.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Requests the changes of `batch`, which the server applies all together or not at all. Returns
-    /// the version of the state that contains them.
+    /// Requests the changes of `batch`, which the server applies all together or not at all.
+    /// Returns the version of the state that contains them.
     ///
     /// When this method returns, this client's copy of the state contains the changes, or, after a
     /// refusal, the state on which the server decided. The exception: if the session was lost right
     /// after the reply, the copy is up to date after the resume.
     ///
-    /// Unlike an event, a request is not repeated after a lost session, because a late change may be
-    /// wrong: see [`StateError::Interrupted`]. If the returned future is dropped, the change may still
-    /// be applied. At most 16 requests are pending at the same time, and further ones wait. The server
-    /// takes 30 requests a second on average. May be awaited in the task that calls [`Room::next`].
+    /// Unlike an event, a request is not repeated after a lost session, because a late change may
+    /// be wrong: see [`StateError::Interrupted`]. If the returned future is dropped, the change may
+    /// still be applied. At most 16 requests are pending at the same time, and further ones wait.
+    /// The server takes 30 requests a second on average. May be awaited in the task that calls
+    /// [`Room::next`].
     ///
     /// # Errors
     /// See [`StateError`].
@@ -109,12 +111,13 @@ impl Room {
 /// [`StateError`].
 impl Room {
     /// Removes a peer from the room. The other peers receive
-    /// [`RoomEvent::PeerLeft`](crate::RoomEvent::PeerLeft) with [`Code::Kicked`](crate::Code::Kicked).
+    /// [`RoomEvent::PeerLeft`](crate::RoomEvent::PeerLeft) with
+    /// [`Code::Kicked`](crate::Code::Kicked).
     ///
-    /// With a `ban` (rounded up to seconds, at most a day), the other sessions of the same user in this
-    /// room are removed too, and the user cannot join again until the ban ends. Without a ban, a peer
-    /// whose session is lost at that moment does not learn of the kick, and its client joins again as
-    /// a new peer.
+    /// With a `ban` (rounded up to seconds, at most a day), the other sessions of the same user in
+    /// this room are removed too, and the user cannot join again until the ban ends. Without a ban,
+    /// a peer whose session is lost at that moment does not learn of the kick, and its client joins
+    /// again as a new peer.
     pub async fn kick(&self, peer: PeerId, ban: Option<Duration>) -> Result<(), StateError> {
         let seconds = |ban: Duration| ban.as_secs() + u64::from(ban.subsec_nanos() > 0);
         let seconds = ban.map_or(0, |ban| u32::try_from(seconds(ban)).unwrap_or(u32::MAX));
@@ -127,14 +130,14 @@ impl Room {
     }
 
     /// Hands the right to moderate to another peer, which also becomes the chosen host. This client
-    /// loses the right to moderate and keeps its other rights. This holds for each of the two until it
-    /// leaves the room.
+    /// loses the right to moderate and keeps its other rights. This holds for each of the two until
+    /// it leaves the room.
     pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
         self.shared.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
     }
 
-    /// Mutes a peer: the server drops its voice. The mute stays when the user joins again as a new peer,
-    /// and does not depend on whether the peer mutes or unmutes itself.
+    /// Mutes a peer: the server drops its voice. The mute stays when the user joins again as a new
+    /// peer, and does not depend on whether the peer mutes or unmutes itself.
     pub async fn mute(&self, peer: PeerId) -> Result<(), StateError> {
         self.shared.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
     }
@@ -144,21 +147,23 @@ impl Room {
         self.shared.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
     }
 
-    /// With `true`, mutes all peers that may not moderate, including peers that join later; single peers
-    /// can be unmuted afterwards. With `false`, ends all mutes, including those of single peers.
+    /// With `true`, mutes all peers that may not moderate, including peers that join later; single
+    /// peers can be unmuted afterwards. With `false`, ends all mutes, including those of single
+    /// peers.
     pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
         let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
         self.shared.requests.moderate(act, 0, 0).await.map(drop)
     }
 
-    /// Locks or unlocks the room. Only moderators can join a locked room. The peers in the room stay,
-    /// and can resume a lost session.
+    /// Locks or unlocks the room. Only moderators can join a locked room. The peers in the room
+    /// stay, and can resume a lost session.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };
         self.shared.requests.moderate(act, 0, 0).await.map(|_| ())
     }
 
-    /// Hides the room from the lobby or shows it again. A hidden room is neither listed nor matched.
+    /// Hides the room from the lobby or shows it again. A hidden room is neither listed nor
+    /// matched.
     pub async fn hide(&self, hidden: bool) -> Result<(), StateError> {
         let act = if hidden { act::HIDE } else { act::SHOW };
         self.shared.requests.moderate(act, 0, 0).await.map(|_| ())

@@ -1,5 +1,5 @@
-//! The room's task: updates the roster and the shared state, passes reliable events to the application,
-//! and resumes a lost session.
+//! The room's task: updates the roster and the shared state, passes reliable events to the
+//! application, and resumes a lost session.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
@@ -83,8 +83,8 @@ impl RoomTask {
         Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
     }
 
-    /// Runs until the session is closed for good or the application drops the room. Waits for a slow
-    /// application; QUIC's flow control then makes the senders wait.
+    /// Runs until the session is closed for good or the application drops the room. Waits for a
+    /// slow application; QUIC's flow control then makes the senders wait.
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.shared.closed.store(true, Ordering::Relaxed);
@@ -179,9 +179,10 @@ impl RoomTask {
         }
     }
 
-    /// Reports the changes to the application and then to the realtime task, so that the application
-    /// learns of a new peer before it receives the peer's messages. Changes of this client itself
-    /// (`own`) are not reported here: [`RoomEvent::Rejoined`] and `Resumed` report them.
+    /// Reports the changes to the application and then to the realtime task, so that the
+    /// application learns of a new peer before it receives the peer's messages. Changes of this
+    /// client itself (`own`) are not reported here: [`RoomEvent::Rejoined`] and `Resumed` report
+    /// them.
     fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, push: Push) {
         for change in changes {
             let (is_own, command) = match &change {
@@ -283,9 +284,9 @@ impl RoomTask {
             let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
             roster.replace(same_room, newer)
         };
-        // In the same instance, the next snapshot brings the replica up to date; without a snapshot,
-        // the state is still empty. In another instance the old state is invalid, and requests must
-        // not be based on it.
+        // In the same instance, the next snapshot brings the replica up to date; without a
+        // snapshot, the state is still empty. In another instance the old state is invalid, and
+        // requests must not be based on it.
         let deleted = if same_room { Vec::new() } else { self.replica().clear() };
         let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
         self.shared.requests.attach(sender.clone());
@@ -308,8 +309,8 @@ impl RoomTask {
         Ok(())
     }
 
-    /// Mutes this client again after it joined as a new peer. Runs in its own task, because the room's
-    /// task must read the reply.
+    /// Mutes this client again after it joined as a new peer. Runs in its own task, because the
+    /// room's task must read the reply.
     fn repeat_own_mute(&self) {
         let state = self.shared.clone();
         tokio::spawn(async move {

@@ -11,8 +11,8 @@ use crate::roster::PeerId;
 use crate::session::SendError;
 
 impl Room {
-    /// Sends an Opus packet to all other peers. Never blocks. Does nothing while this client has muted
-    /// itself ([`Room::set_muted`]).
+    /// Sends an Opus packet to all other peers. Never blocks. Does nothing while this client has
+    /// muted itself ([`Room::set_muted`]).
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if the packet has more than 1,100 bytes, or [`SendError::Closed`].

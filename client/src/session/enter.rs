@@ -1,5 +1,5 @@
-//! The social session: a session outside rooms. It sends `Enter` instead of `Join` and uses the control
-//! stream only.
+//! The social session: a session outside rooms. It sends `Enter` instead of `Join` and uses the
+//! control stream only.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -69,8 +69,8 @@ pub enum SocialMessage {
     CallUpdate(CallUpdate),
     /// The session is closed. This is the last message.
     Closed {
-        /// The reason that the server or this client gave; `None` if the connection was lost without
-        /// one.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
         /// The reason as text for a person.
         text: String,
@@ -120,7 +120,8 @@ impl SocialSession {
     }
 }
 
-/// The sending half of a social session. Clones send on the same stream, in the order of their calls.
+/// The sending half of a social session. Clones send on the same stream, in the order of their
+/// calls.
 #[derive(Clone)]
 pub struct SocialSender(Arc<SessionShared>);
 
@@ -133,9 +134,9 @@ impl SocialSender {
         self.0.send(message).await
     }
 
-    /// Calls `message` when all earlier messages are written, and sends the message that it returns.
-    /// Sends nothing if that is empty. Once `message` has been called, its result is sent even if the
-    /// future is dropped.
+    /// Calls `message` when all earlier messages are written, and sends the message that it
+    /// returns. Sends nothing if that is empty. Once `message` has been called, its result is sent
+    /// even if the future is dropped.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the session is closed.
@@ -208,8 +209,8 @@ fn end(error: ConnectionError) -> SocialMessage {
     SocialMessage::Closed { code, text }
 }
 
-/// Encodes everything that the client sends before the server's first answer: type byte, `Hello` and
-/// `Enter`.
+/// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
+/// and `Enter`.
 fn opening(options: SocialSessionOptions) -> Vec<u8> {
     let hello = hello(options.agent);
     let enter = Enter {

@@ -212,10 +212,11 @@ pub enum SendError {
         /// Largest allowed number.
         limit: usize,
     },
-    /// [`To::OthersAndLater`](crate::To::OthersAndLater) is not allowed for messages of the bulk lane.
+    /// [`To::OthersAndLater`](crate::To::OthersAndLater) is not allowed for messages of the bulk
+    /// lane.
     #[error(
-        "messages of the bulk lane are not kept for peers that join later: use the shared state for \
-         lasting data"
+        "messages of the bulk lane are not kept for peers that join later: put lasting data into \
+         the shared state"
     )]
     NotKept,
     /// The recipient is not in the room.

@@ -21,12 +21,13 @@ use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
 use crate::rooms::RoomSelection;
 
-/// Longest time from the first packet to `Joined`. Allows for several lost packets on a bad network, and
-/// ends before a user gives up.
+/// Longest time from the first packet to `Joined`. Allows for several lost packets on a bad
+/// network, and ends before a user gives up.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time of one attempt to join. If a NAT changes the client's address before the QUIC handshake
-/// is confirmed, the connection cannot continue; the next attempt starts from the new address.
+/// Longest time of one attempt to join. If a NAT changes the client's address before the QUIC
+/// handshake is confirmed, the connection cannot continue; the next attempt starts from the new
+/// address.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Pause before the next attempt if the server still counts the abandoned one.
@@ -95,8 +96,8 @@ pub struct Session {
 
 /// Returns whether the server closed the connection because the join took too long.
 ///
-/// The server then closes with [`Code::JoinTimeout`], or, if the QUIC handshake was not complete, with
-/// the only code that QUIC allows at that point (RFC 9000, section 10.2.3).
+/// The server then closes with [`Code::JoinTimeout`], or, if the QUIC handshake was not complete,
+/// with the only code that QUIC allows at that point (RFC 9000, section 10.2.3).
 fn is_join_timeout(error: &quinn::ConnectionError) -> bool {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => {
@@ -114,8 +115,8 @@ impl Session {
     /// server. Takes at most 10 s.
     ///
     /// # Errors
-    /// [`JoinError`] says whether the options, the network, the certificate, the server's answer or a
-    /// refusal was the reason.
+    /// [`JoinError`] says whether the options, the network, the certificate, the server's answer or
+    /// a refusal was the reason.
     pub async fn join(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
@@ -170,7 +171,8 @@ impl Session {
         Ok(Session { joined, last_sequences, connection, control, answers })
     }
 
-    /// Returns the server's answer: this client's peer id, the roster, and the grant of a realtime link.
+    /// Returns the server's answer: this client's peer id, the roster, and the grant of a realtime
+    /// link.
     pub fn joined(&self) -> &Joined {
         &self.joined
     }
@@ -182,8 +184,8 @@ impl Session {
 
     /// Returns the configuration of the realtime link that the server granted.
     ///
-    /// Use it for one link only: two links with the same grant would use the same packet numbers with
-    /// the same key.
+    /// Use it for one link only: two links with the same grant would use the same packet numbers
+    /// with the same key.
     ///
     /// # Errors
     /// [`LinkError`] if the grant is unusable, or if no key material can be exported.
@@ -277,8 +279,8 @@ pub(super) fn hello(agent: String) -> Vec<u8> {
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
-/// Encodes everything that the client sends before the server's first answer: type byte, `Hello` and
-/// `Join`.
+/// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
+/// and `Join`.
 fn opening(options: SessionOptions) -> Vec<u8> {
     let hello = hello(options.agent);
     let nothing = || ResumeFrom { ticket: Vec::new(), last_event: 0, last_bulk: 0 };
@@ -405,8 +407,8 @@ fn refused(body: &[u8]) -> JoinError {
     }
 }
 
-/// Returns the address of the realtime plane. An endpoint without an IP address has the address of the
-/// session, including the zone that a link-local address needs.
+/// Returns the address of the realtime plane. An endpoint without an IP address has the address of
+/// the session, including the zone that a link-local address needs.
 fn realtime_address(
     endpoint: &RealtimeEndpoint,
     session: SocketAddr,

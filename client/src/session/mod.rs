@@ -1,11 +1,11 @@
 //! The session plane without the realtime plane: one QUIC connection that joins one room.
 //!
 //! [`Session::join`] does the handshake. The session is then split into a [`SessionSender`] and a
-//! [`SessionReceiver`]. [`Session::link_config`] returns the configuration of the realtime link, which
-//! the caller drives with its own sockets, as the load generator does.
+//! [`SessionReceiver`]. [`Session::link_config`] returns the configuration of the realtime link,
+//! which the caller drives with its own sockets, as the load generator does.
 //!
-//! A lost session is resumed by a join with its ticket ([`ResumeFrom`]), at the pace of [`Backoff`]. An
-//! [`EventOutbox`] keeps the events that the lost session did not deliver.
+//! A lost session is resumed by a join with its ticket ([`ResumeFrom`]), at the pace of
+//! [`Backoff`]. An [`EventOutbox`] keeps the events that the lost session did not deliver.
 //!
 //! A [`SocialSession`] is a session outside rooms.
 

@@ -1,5 +1,5 @@
-//! The queue of outgoing events. It keeps events until the server has certainly taken them. Events that a
-//! lost session did not deliver are sent over the next session, exactly once.
+//! The queue of outgoing events. It keeps events until the server has certainly taken them. Events
+//! that a lost session did not deliver are sent over the next session, exactly once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,9 @@ use super::{SendError, SessionSender, To};
 
 /// Bytes of each lane that may wait to be written. Beyond the limit, [`EventOutbox::send`] waits.
 const MAX_WAITING: usize = 64 << 10;
-/// Bytes of written events that are kept for each lane. The server may not have taken at most QUIC's
-/// unacknowledged bytes (256 KiB), the bytes that the server has not read (64 KiB), and one event.
+/// Bytes of written events that are kept for each lane. The server may not have taken at most
+/// QUIC's unacknowledged bytes (256 KiB), the bytes that the server has not read (64 KiB), and one
+/// event.
 const MAX_WRITTEN: usize = 512 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
@@ -41,8 +42,8 @@ impl QueuedEvent {
 #[derive(Default)]
 struct LaneBacklog {
     events: VecDeque<QueuedEvent>,
-    /// Number of the first event in `events`. Events are numbered as the server counts the events that
-    /// it takes from this peer.
+    /// Number of the first event in `events`. Events are numbered as the server counts the events
+    /// that it takes from this peer.
     first: u32,
     /// How many of `events` have been written to the current session.
     written: usize,
@@ -54,7 +55,8 @@ struct LaneBacklog {
 struct OutboxState {
     lanes: [LaneBacklog; 2],
     sender: Option<SessionSender>,
-    /// Number of the current session. A writer task of an earlier session must not change the lanes.
+    /// Number of the current session. A writer task of an earlier session must not change the
+    /// lanes.
     session: u32,
     max_event: usize,
     closed: bool,
@@ -71,12 +73,12 @@ struct OutboxShared {
 }
 
 impl EventOutbox {
-    /// Starts sending over a new session. Events that the server has not taken are sent first. Must be
-    /// called inside a tokio runtime.
+    /// Starts sending over a new session. Events that the server has not taken are sent first. Must
+    /// be called inside a tokio runtime.
     ///
-    /// `same_room` says that the room instance is the one of the session before. In another instance,
-    /// peer ids mean other peers, so events for named peers are dropped. If the outbox is closed, the
-    /// session is closed too.
+    /// `same_room` says that the room instance is the one of the session before. In another
+    /// instance, peer ids mean other peers, so events for named peers are dropped. If the outbox is
+    /// closed, the session is closed too.
     pub fn attach(&self, sender: SessionSender, joined: &Joined, same_room: bool) {
         let session = {
             let mut state = self.state();
@@ -96,8 +98,8 @@ impl EventOutbox {
     /// Sends a reliable, ordered event. Waits while the server or the network is slower than the
     /// application, or while there is no session.
     ///
-    /// After this method has returned, the event is not lost with the session. A written event is lost
-    /// if the client joins again as a new peer.
+    /// After this method has returned, the event is not lost with the session. A written event is
+    /// lost if the client joins again as a new peer.
     ///
     /// # Errors
     /// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::Closed`].
@@ -109,8 +111,8 @@ impl EventOutbox {
 
     /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces.
     ///
-    /// The message is as reliable as an event, and bulk messages are in order among themselves. No event
-    /// waits for a bulk message. Otherwise the same as [`Self::send`].
+    /// The message is as reliable as an event, and bulk messages are in order among themselves. No
+    /// event waits for a bulk message. Otherwise the same as [`Self::send`].
     ///
     /// # Errors
     /// As [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
@@ -134,8 +136,8 @@ impl EventOutbox {
         }
     }
 
-    /// Waits until the lane has capacity, then queues all events. If the future is dropped, no event is
-    /// queued.
+    /// Waits until the lane has capacity, then queues all events. If the future is dropped, no
+    /// event is queued.
     async fn queue(&self, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
         let mut events = Some(events);
         loop {
@@ -245,8 +247,8 @@ impl LaneBacklog {
     /// Continues behind the `taken` events of the server, or starts again as a new peer.
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
         let dropped = if new_peer {
-            // Events that the earlier peer wrote are lost, and so are the remaining pieces of a message
-            // that it had started.
+            // Events that the earlier peer wrote are lost, and so are the remaining pieces of a
+            // message that it had started.
             let rest = self.events.iter().skip(self.written);
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
             self.written + started
@@ -274,7 +276,8 @@ impl LaneBacklog {
         self.events.get(self.written).cloned()
     }
 
-    /// Counts the next event as written, and drops the oldest written events beyond [`MAX_WRITTEN`].
+    /// Counts the next event as written, and drops the oldest written events beyond
+    /// [`MAX_WRITTEN`].
     fn mark_written(&mut self) {
         let Some(event) = self.events.get(self.written) else { return };
         let cost = event.cost();
@@ -291,7 +294,8 @@ impl LaneBacklog {
     }
 }
 
-/// Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its flags.
+/// Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its
+/// flags.
 fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
     let count = payload.len().div_ceil(size.max(1)).max(1);
     (0..count).map(move |n| {

@@ -15,8 +15,8 @@ use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use crate::state::StateFault;
 
-/// Largest message on the state stream, in bytes: the largest snapshot. The largest update, which removes
-/// all peers and objects, is smaller.
+/// Largest message on the state stream, in bytes: the largest snapshot. The largest update, which
+/// removes all peers and objects, is smaller.
 const MAX_STATE_MESSAGE: usize = limits::MAX_STATE;
 
 /// A message that a session receives, or its end.
@@ -26,10 +26,11 @@ pub enum SessionEvent {
     Roster(RosterUpdate),
     /// A reliable event. The roster is at least as new as when the sender sent the event.
     Event(EventDown),
-    /// A piece of a message on the bulk lane. The roster is at least as new as when the sender sent it.
+    /// A piece of a message on the bulk lane. The roster is at least as new as when the sender sent
+    /// it.
     Bulk(EventDown),
-    /// The reply to a request ([`super::SessionSender::request_state`]). The changes themselves come in a
-    /// separate [`SessionEvent::StateUpdate`], before or after the reply.
+    /// The reply to a request ([`super::SessionSender::request_state`]). The changes themselves
+    /// come in a separate [`SessionEvent::StateUpdate`], before or after the reply.
     StateReply(StateReply),
     /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
@@ -43,16 +44,16 @@ pub enum SessionEvent {
     StateUpdate(StateUpdate),
     /// The session is closed. From now on, [`SessionReceiver::next`] returns this event only.
     Closed {
-        /// The reason that the server or this client gave; `None` if the connection was lost without
-        /// one.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
         /// The reason as text for a person.
         text: String,
     },
 }
 
-/// The receiving half of a session. Messages that the caller does not take stay at the server, and QUIC's
-/// flow control makes the senders wait.
+/// The receiving half of a session. Messages that the caller does not take stay at the server, and
+/// QUIC's flow control makes the senders wait.
 pub struct SessionReceiver {
     shared: Arc<SessionShared>,
     control: Option<MessageReader>,
@@ -109,8 +110,8 @@ impl SessionReceiver {
         Self { shared, control, opening, lanes, roster_version, state }
     }
 
-    /// Returns the largest sequence of an event that [`Self::next`] has returned, in this session or in
-    /// earlier ones. A resume continues behind it.
+    /// Returns the largest sequence of an event that [`Self::next`] has returned, in this session
+    /// or in earlier ones. A resume continues behind it.
     pub fn last_event(&self) -> u64 {
         self.lanes[Lane::Events.index()].last_sequence
     }
@@ -152,8 +153,8 @@ impl SessionReceiver {
         None
     }
 
-    /// Waits for the next input. Streams come before the end of the connection, so that everything that
-    /// arrived before the end is still returned.
+    /// Waits for the next input. Streams come before the end of the connection, so that everything
+    /// that arrived before the end is still returned.
     async fn next_input(&mut self) -> ReceiverInput {
         let accept = self.opening.is_none();
         let [events, bulk] = &mut self.lanes;
@@ -216,8 +217,8 @@ impl SessionReceiver {
         Ok(SessionEvent::Roster(update))
     }
 
-    /// Takes a stream whose type is known. A second stream of a lane is refused like an unknown type,
-    /// because the order between two streams is undefined.
+    /// Takes a stream whose type is known. A second stream of a lane is refused like an unknown
+    /// type, because the order between two streams is undefined.
     fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) -> Result<(), ProtocolError> {
         let Some(reader) = self.opening.take() else { return Ok(()) };
         let lane = kind.as_ref().ok().copied().flatten().and_then(Lane::of_stream);
@@ -234,8 +235,8 @@ impl SessionReceiver {
         Ok(())
     }
 
-    /// Closes the session because the server broke the protocol, and returns the last event. The fault may
-    /// be found here or by the caller that applies the messages.
+    /// Closes the session because the server broke the protocol, and returns the last event. The
+    /// fault may be found here or by the caller that applies the messages.
     pub fn fail(&self, error: ProtocolError) -> SessionEvent {
         let text = error.to_string();
         self.shared.close(Code::Malformed, &text);

@@ -8,8 +8,8 @@ use super::JoinError;
 
 /// Pauses before the attempts, in ms; the last one repeats. LiveKit uses the same schedule.
 const PAUSES_MS: [u64; 5] = [0, 300, 1_200, 2_700, 4_800];
-/// Largest random addition to each pause. Spreads out the clients that lost the same server at the same
-/// time.
+/// Largest random addition to each pause. Spreads out the clients that lost the same server at the
+/// same time.
 const JITTER: Duration = Duration::from_secs(1);
 
 /// The pauses between a client's attempts to resume its session.
@@ -20,14 +20,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Creates a backoff before its first attempt. `seed` determines the jitter and must differ between
-    /// clients.
+    /// Creates a backoff before its first attempt. `seed` determines the jitter and must differ
+    /// between clients.
     pub fn new(seed: u64) -> Self {
         Self { attempts: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Returns how long to wait between the last failure and the next attempt; at least `retry_after`,
-    /// which the server may have requested.
+    /// Returns how long to wait between the last failure and the next attempt; at least
+    /// `retry_after`, which the server may have requested.
     pub fn pause(&mut self, retry_after: Option<Duration>) -> Duration {
         let pause = PAUSES_MS[self.attempts.min(PAUSES_MS.len() - 1)];
         self.attempts += 1;
@@ -36,8 +36,8 @@ impl Backoff {
     }
 }
 
-/// Returns whether a client should try to resume a session that ended with `code`. `None` means that the
-/// connection was lost, or that this version does not know the code.
+/// Returns whether a client should try to resume a session that ended with `code`. `None` means
+/// that the connection was lost, or that this version does not know the code.
 ///
 /// Returns false for a session that was replaced by another one of the same user: resuming it would
 /// end the other session.
@@ -56,7 +56,8 @@ pub fn may_reconnect(code: Option<Code>) -> bool {
 }
 
 impl JoinError {
-    /// Returns the shortest pause after which the same join may succeed; `None` if it cannot succeed.
+    /// Returns the shortest pause after which the same join may succeed; `None` if it cannot
+    /// succeed.
     pub fn retry_delay(&self) -> Option<Duration> {
         match self {
             JoinError::Refused { code, retry_after, .. } => {

@@ -30,21 +30,22 @@ pub enum To {
     Others,
     /// The named peers, at most 1,024. Peers that are not in the room are ignored.
     Peers(Vec<PeerId>),
-    /// The host at the moment when the server takes the event. Without a host, the event is dropped.
+    /// The host at the moment when the server takes the event. Without a host, the event is
+    /// dropped.
     Host,
-    /// All peers that are subscribed to the group ([`crate::Room::subscribe`]) when the server takes the
-    /// event, except the sender. The sender need not be subscribed.
+    /// All peers that are subscribed to the group ([`crate::Room::subscribe`]) when the server
+    /// takes the event, except the sender. The sender need not be subscribed.
     Group(Group),
-    /// All peers except the sender, and peers that join later. The server keeps the newest 256 of these
-    /// events, at most 64 KiB, for peers that join later. If the sender's role may not create objects,
-    /// the event is not kept. Not allowed on the bulk lane.
+    /// All peers except the sender, and peers that join later. The server keeps the newest 256 of
+    /// these events, at most 64 KiB, for peers that join later. If the sender's role may not create
+    /// objects, the event is not kept. Not allowed on the bulk lane.
     OthersAndLater,
 }
 
 /// Data that both halves of a session share.
 ///
-/// When both halves are dropped, the connection closes, and the server treats the session as lost. Only
-/// [`SessionSender::leave`] and [`SessionSender::close`] make the participant leave the room.
+/// When both halves are dropped, the connection closes, and the server treats the session as lost.
+/// Only [`SessionSender::leave`] and [`SessionSender::close`] make the participant leave the room.
 pub(super) struct SessionShared {
     pub(super) connection: quinn::Connection,
     control: Mutex<MessageWriter>,
@@ -75,8 +76,8 @@ impl SessionShared {
         control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// Sends the message that `message` returns on the control stream. Calls `message` after all earlier
-    /// messages are written.
+    /// Sends the message that `message` returns on the control stream. Calls `message` after all
+    /// earlier messages are written.
     pub(super) async fn send_with(
         &self,
         message: impl FnOnce() -> Vec<u8>,
@@ -107,8 +108,8 @@ impl SessionSender {
         self.send_piece(Lane::Events, to, channel, 0, payload).await
     }
 
-    /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an event;
-    /// `piece` is [`EventUp::piece`]. Otherwise the same as [`Self::send_event`].
+    /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an
+    /// event; `piece` is [`EventUp::piece`]. Otherwise the same as [`Self::send_event`].
     ///
     /// # Errors
     /// As [`Self::send_event`].
@@ -125,8 +126,9 @@ impl SessionSender {
         lane.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// Requests changes of the room's state. The result comes as a [`super::SessionEvent::StateReply`]
-    /// with the number of `request`. [`crate::state::Batch`] creates operations within the limits.
+    /// Requests changes of the room's state. The result comes as a
+    /// [`super::SessionEvent::StateReply`] with the number of `request`. [`crate::state::Batch`]
+    /// creates operations within the limits.
     ///
     /// A dropped future has the same effect as in [`Self::send_event`].
     ///
@@ -160,8 +162,8 @@ impl SessionSender {
         control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
     }
 
-    /// Leaves the room. Events that were sent before still arrive, the other peers see the leave at once,
-    /// and the connection closes. Takes at most 1 s.
+    /// Leaves the room. Events that were sent before still arrive, the other peers see the leave at
+    /// once, and the connection closes. Takes at most 1 s.
     pub async fn leave(&self) {
         let left = async {
             // Each step fails only if the connection is closed, which is the purpose of this call.

@@ -42,8 +42,8 @@ impl MessageReader {
         Ok(if self.fill(1).await? { Some(self.buffer.split_to(1)[0]) } else { None })
     }
 
-    /// Reads the next message, whose body may have at most `limit` bytes. Returns `None` at the end of the
-    /// stream.
+    /// Reads the next message, whose body may have at most `limit` bytes. Returns `None` at the end
+    /// of the stream.
     pub(super) async fn next(
         &mut self,
         limit: usize,
@@ -86,8 +86,8 @@ impl MessageReader {
 
 /// Writes messages to a stream. The first message opens the stream.
 ///
-/// If the future of [`MessageWriter::write`] is dropped half-way, the rest of that message is written
-/// before the next one, so a stream never carries a partial message.
+/// If the future of [`MessageWriter::write`] is dropped half-way, the rest of that message is
+/// written before the next one, so a stream never carries a partial message.
 pub(super) struct MessageWriter {
     kind: u8,
     priority: i32,
@@ -96,8 +96,8 @@ pub(super) struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// Creates a writer whose stream is not opened yet. `kind` is the type byte of the stream, `priority`
-    /// its priority among the streams of the connection.
+    /// Creates a writer whose stream is not opened yet. `kind` is the type byte of the stream,
+    /// `priority` its priority among the streams of the connection.
     pub(super) fn new(kind: u8, priority: i32) -> Self {
         Self { kind, priority, stream: None, unsent: Bytes::new() }
     }
@@ -115,10 +115,11 @@ impl MessageWriter {
         self.write_with(connection, || message).await
     }
 
-    /// Calls `message` after all earlier messages are written, and writes the message that it returns.
+    /// Calls `message` after all earlier messages are written, and writes the message that it
+    /// returns.
     ///
-    /// Once `message` has been called, its result is written even if the future is dropped. So the side
-    /// effects of `message` take place in the order of the stream.
+    /// Once `message` has been called, its result is written even if the future is dropped. So the
+    /// side effects of `message` take place in the order of the stream.
     pub(super) async fn write_with(
         &mut self,
         connection: &quinn::Connection,

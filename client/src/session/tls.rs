@@ -24,33 +24,34 @@ use super::join::best_suite;
 use nucleus_protocol::congestion::SparseCubic;
 
 /// Interval of QUIC keep-alives. Normally the realtime link keeps the session alive
-/// (`limits::KEEP_ALIVE`). This interval is for a link that cannot, and is shorter than the server's
-/// idle timeout.
+/// (`limits::KEEP_ALIVE`). This interval is for a link that cannot, and is shorter than the
+/// server's idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(17);
 /// The same as the server's idle timeout. After it, the client resumes the session with its ticket.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// Receive window of a stream, in bytes: one control message of the largest size. Data that the
 /// application has not taken stays at the server.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Receive window of the connection, in bytes, for the control, event, bulk and state streams together. A
-/// full backlog of the application stops all of them.
+/// Receive window of the connection, in bytes, for the control, event, bulk and state streams
+/// together. A full backlog of the application stops all of them.
 const CONNECTION_WINDOW: u32 = 2 << 20;
 /// Unacknowledged bytes that this client sends. Events are small; more than this means that the
 /// connection is stalled.
 const SEND_WINDOW: u64 = 256 << 10;
-/// Streams that the server may open: events, bulk, state, and two of unknown types, which are refused.
+/// Streams that the server may open: events, bulk, state, and two of unknown types, which are
+/// refused.
 const SERVER_STREAMS: u32 = 5;
 /// Bytes of datagrams that may wait to be read: about 50 datagrams of the largest size.
 const DATAGRAM_INBOX: usize = 64 << 10;
-/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. Datagrams that a slow
-/// path delays further are stale.
+/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. Datagrams that a
+/// slow path delays further are stale.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
 /// Which server certificate the client trusts.
 #[derive(Clone)]
 pub enum Trust {
-    /// A certificate with this SHA-256 digest of its DER encoding. Development servers create their own
-    /// certificate and put this pin into their join tokens.
+    /// A certificate with this SHA-256 digest of its DER encoding. Development servers create their
+    /// own certificate and put this pin into their join tokens.
     Pin([u8; 32]),
     /// A certificate for the server's name, with a chain to one of these roots.
     Roots(RootCertStore),
@@ -115,18 +116,18 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
         Trust::InsecureDev => custom(builder, CertificateVerifier::new(&provider, None)),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // A join in early data could be replayed. Without early data, TLS resumption saves no round trip,
-    // and its tickets would let an observer link a user's sessions.
+    // A join in early data could be replayed. Without early data, TLS resumption saves no round
+    // trip, and its tickets would let an observer link a user's sessions.
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
-/// Returns the cryptography provider. It is explicit, so that a process-wide provider of another crate has
-/// no effect here.
+/// Returns the cryptography provider. It is explicit, so that a process-wide provider of another
+/// crate has no effect here.
 ///
-/// The first cipher suite is the fastest one for this machine. It uses SHA-256, which most machines have
-/// in hardware, unlike SHA-384.
+/// The first cipher suite is the fastest one for this machine. It uses SHA-256, which most machines
+/// have in hardware, unlike SHA-384.
 fn provider() -> CryptoProvider {
     let first = match best_suite() {
         Suite::Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -146,18 +147,18 @@ fn custom(
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // A client sends rarely. If the server acknowledges at once, that costs one datagram. If it waits for
-    // more packets, that costs a timer too.
+    // A client sends rarely. If the server acknowledges at once, that costs one datagram. If it
+    // waits for more packets, that costs a timer too.
     let mut at_once = AckFrequencyConfig::default();
     at_once.ack_eliciting_threshold(VarInt::from_u32(0));
     transport
-        // The first retransmission comes after 0.3 s instead of 1 s. The server allows five seconds for
-        // a join, and on bad Wi-Fi two or three flights are lost in a row.
+        // The first retransmission comes after 0.3 s instead of 1 s. The server allows five seconds
+        // for a join, and on bad Wi-Fi two or three flights are lost in a row.
         .initial_rtt(Duration::from_millis(100))
         .ack_frequency_config(Some(at_once))
         .congestion_controller_factory(Arc::new(SparseCubic::default()))
-        // A session's packets fit the smallest MTU. The five probes and their acknowledgements were half
-        // of all datagrams of a join.
+        // A session's packets fit the smallest MTU. The five probes and their acknowledgements were
+        // half of all datagrams of a join.
         .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))
@@ -172,8 +173,8 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Trusts one certificate by its hash, and ignores its name and dates. Still checks the signature of the
-/// handshake: otherwise an attacker could use a copy of the public certificate.
+/// Trusts one certificate by its hash, and ignores its name and dates. Still checks the signature
+/// of the handshake: otherwise an attacker could use a copy of the public certificate.
 #[derive(Debug)]
 struct CertificateVerifier {
     /// `None` trusts every certificate.

@@ -62,8 +62,8 @@ impl From<nucleus_protocol::session::UserInfo> for UserInfo {
 
 /// An event of the social session, returned by [`Social::next`](crate::Social::next).
 ///
-/// A call belongs to a user, not to a device: every device of the user receives the call's events. A
-/// `code` is `None` if this version does not know its number.
+/// A call belongs to a user, not to a device: every device of the user receives the call's events.
+/// A `code` is `None` if this version does not know its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocialEvent {
     /// The watched rooms changed. [`Social::rooms`](crate::Social::rooms) returns all of them.
@@ -90,12 +90,13 @@ pub enum SocialEvent {
     RingingEnded {
         /// The call.
         call: CallId,
-        /// The reason: [`Code::Answered`] or [`Code::Declined`] on another device, [`Code::Cancelled`] or
-        /// [`Code::NoAnswer`]. `None` also if the call ended while the session was lost.
+        /// The reason: [`Code::Answered`] or [`Code::Declined`] on another device,
+        /// [`Code::Cancelled`] or [`Code::NoAnswer`]. `None` also if the call ended while the
+        /// session was lost.
         code: Option<Code>,
     },
-    /// This user has started a call, on another device, or on this one if the session was lost before
-    /// the reply to the request came.
+    /// This user has started a call, on another device, or on this one if the session was lost
+    /// before the reply to the request came.
     Calling {
         /// The call.
         call: CallId,
@@ -103,8 +104,8 @@ pub enum SocialEvent {
         users: Vec<String>,
     },
     /// The call was accepted. Its members meet in `room`: join that room with
-    /// [`connect`](crate::connect). Reported again after [`SocialEvent::Returned`], with the current
-    /// members.
+    /// [`connect`](crate::connect). Reported again after [`SocialEvent::Returned`], with the
+    /// current members.
     Accepted {
         /// The call.
         call: CallId,
@@ -112,8 +113,8 @@ pub enum SocialEvent {
         room: String,
         /// User ids of the members.
         members: Vec<String>,
-        /// Whether this device started or accepted the call, including the case that the session was lost
-        /// before the reply came. If false, another device of this user did.
+        /// Whether this device started or accepted the call, including the case that the session
+        /// was lost before the reply came. If false, another device of this user did.
         this_device: bool,
     },
     /// A user joined the call.
@@ -134,8 +135,8 @@ pub enum SocialEvent {
         /// The reason.
         code: Option<Code>,
     },
-    /// A called user did not join: [`Code::Declined`], [`Code::NoAnswer`] or [`Code::Unreachable`]. The
-    /// call continues.
+    /// A called user did not join: [`Code::Declined`], [`Code::NoAnswer`] or [`Code::Unreachable`].
+    /// The call continues.
     Passed {
         /// The call.
         call: CallId,
@@ -148,8 +149,8 @@ pub enum SocialEvent {
     Ended {
         /// The call.
         call: CallId,
-        /// The reason: [`Code::Left`] if the other members hung up, or why no user accepted. `None` also if
-        /// the call ended while the session was lost.
+        /// The reason: [`Code::Left`] if the other members hung up, or why no user accepted. `None`
+        /// also if the call ended while the session was lost.
         code: Option<Code>,
     },
     /// The watched users changed. [`Social::users`](crate::Social::users) returns all of them.
@@ -174,7 +175,8 @@ pub enum SocialEvent {
     Returned,
     /// The session is closed. This is the last event.
     Closed {
-        /// The reason that the server or this client gave; `None` if the connection was lost without one.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
         /// The reason as text for a person.
         text: String,

@@ -29,14 +29,14 @@ const EVENTS: usize = 64;
 /// How long [`Social::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// The social session of a user's device, returned by [`enter`]. It is independent of the sessions in
-/// rooms, and connects the users of the same tenant and product.
+/// The social session of a user's device, returned by [`enter`]. It is independent of the sessions
+/// in rooms, and connects the users of the same tenant and product.
 ///
 /// With it a device can be called, can call other users, and can watch users and rooms.
 ///
-/// Share it by reference or in an [`Arc`]. Any number of tasks may send requests at the same time; one
-/// task at a time receives with [`Social::next`]. [`Social::leave`] leaves and waits for the server's
-/// confirmation; dropping the value leaves without waiting.
+/// Share it by reference or in an [`Arc`]. Any number of tasks may send requests at the same time;
+/// one task at a time receives with [`Social::next`]. [`Social::leave`] leaves and waits for the
+/// server's confirmation; dropping the value leaves without waiting.
 ///
 /// The client resumes a lost session by itself, see [`SocialEvent::Interrupted`].
 pub struct Social {
@@ -72,8 +72,8 @@ impl Social {
 
     /// Waits for the next event. Returns `None` after [`SocialEvent::Closed`]. Cancel-safe.
     ///
-    /// An application must call this method in a loop, even if it uses only [`Self::users`]. When 1,024
-    /// events wait, the client stops reading the session, requests fail with
+    /// An application must call this method in a loop, even if it uses only [`Self::users`]. When
+    /// 1,024 events wait, the client stops reading the session, requests fail with
     /// [`SocialError::Interrupted`], and the server finally closes the session.
     pub async fn next(&self) -> Option<SocialEvent> {
         self.events.lock().await.recv().await
@@ -81,17 +81,17 @@ impl Social {
 
     /// Sets this device's status.
     ///
-    /// Other users see the status of the user: busy if any device is busy or the user is in a call or
-    /// called, otherwise online if any device is online, otherwise away.
+    /// Other users see the status of the user: busy if any device is busy or the user is in a call
+    /// or called, otherwise online if any device is online, otherwise away.
     pub async fn set_status(&self, status: Status) {
         self.requests.set_status(status).await;
     }
 
-    /// Watches the users that have one of `roles` or are one of `users`, together at most 64 names. If both
-    /// are empty, watches all users of the tenant and product.
+    /// Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
+    /// If both are empty, watches all users of the tenant and product.
     ///
-    /// Replaces the users that were watched before. The users that are online already are reported by a
-    /// [`SocialEvent::Users`]. Observers may not watch users.
+    /// Replaces the users that were watched before. The users that are online already are reported
+    /// by a [`SocialEvent::Users`]. Observers may not watch users.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -111,8 +111,8 @@ impl Social {
     /// Watches the rooms of the lobby that match `query` and have this version of the application.
     ///
     /// Replaces the rooms that were watched before. The first list is reported by a
-    /// [`SocialEvent::Rooms`]. Locked rooms and rooms with a password are listed, hidden rooms are not.
-    /// If more than 500 rooms match, the oldest 500 are listed.
+    /// [`SocialEvent::Rooms`]. Locked rooms and rooms with a password are listed, hidden rooms are
+    /// not. If more than 500 rooms match, the oldest 500 are listed.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -133,8 +133,8 @@ impl Social {
     /// Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them.
     /// [`SocialEvent::Accepted`] or [`SocialEvent::Ended`] follows.
     ///
-    /// If two users call each other at the same moment, they are connected. The returned call is then
-    /// the one that the other user started.
+    /// If two users call each other at the same moment, they are connected. The returned call is
+    /// then the one that the other user started.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -151,8 +151,8 @@ impl Social {
         self.requests.call(request).await
     }
 
-    /// Accepts an incoming call. Succeeds too if this device already has the call, because both users called
-    /// each other at the same moment.
+    /// Accepts an incoming call. Succeeds too if this device already has the call, because both
+    /// users called each other at the same moment.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -178,8 +178,8 @@ impl Social {
     /// Cancels a call that no user has accepted yet.
     ///
     /// # Errors
-    /// [`SocialError::Refused`] with [`Code::Answered`](crate::Code::Answered) if a user has already
-    /// accepted; the call continues. For others see [`SocialError`].
+    /// [`SocialError::Refused`] with [`Code::Answered`](crate::Code::Answered) if a user has
+    /// already accepted; the call continues. For others see [`SocialError`].
     pub async fn cancel(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::CANCEL, Vec::new()).await
     }
@@ -192,7 +192,8 @@ impl Social {
         self.act(call, call_act::HANG_UP, Vec::new()).await
     }
 
-    /// Calls another user into a call. [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`] follows.
+    /// Calls another user into a call. [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`]
+    /// follows.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -200,8 +201,8 @@ impl Social {
         self.act(call, call_act::ADD, names(&[user])?).await
     }
 
-    /// Leaves the social session. Watchers see this at once, and the device leaves its call. Takes at most
-    /// 1.2 s.
+    /// Leaves the social session. Watchers see this at once, and the device leaves its call. Takes
+    /// at most 1.2 s.
     pub async fn leave(&self) {
         if let Some(sender) = self.requests.sender() {
             sender.leave().await;

@@ -60,15 +60,15 @@ impl EnterOptions {
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pin in the token. Development
-    /// servers put a pin into their tokens.
+    /// Sets which server certificate to trust. Default: the certificate pin in the token.
+    /// Development servers put a pin into their tokens.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = Some(trust);
         self
     }
 
-    /// Sets how long the client tries to resume a lost session before it closes the social session. Zero
-    /// closes it as soon as the session is lost. Default: two minutes.
+    /// Sets how long the client tries to resume a lost session before it closes the social session.
+    /// Zero closes it as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

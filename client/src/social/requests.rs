@@ -95,8 +95,8 @@ impl SocialRequests {
 
     /// Sends the status, unless it is `entered_status`, and the watches over a new session.
     ///
-    /// Each message is made at the moment when it is written. The application may change the status or
-    /// a watch at the same time, and the last message must contain the last change.
+    /// Each message is made at the moment when it is written. The application may change the status
+    /// or a watch at the same time, and the last message must contain the last change.
     pub(super) async fn restore(&self, sender: &SocialSender, entered_status: u8) {
         if self.state().status.to_wire() != entered_status {
             // If the session is lost again, the task notices that itself.
@@ -108,8 +108,9 @@ impl SocialRequests {
         let _ = sender.send_with(rooms).await;
     }
 
-    /// Sends the message that `message` makes for a request number, and waits for the reply. `act` is one
-    /// of [`call_act`](nucleus_protocol::session::call_act), or 0 for a request that is not about a call.
+    /// Sends the message that `message` makes for a request number, and waits for the reply. `act`
+    /// is one of [`call_act`](nucleus_protocol::session::call_act), or 0 for a request that is not
+    /// about a call.
     async fn request(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> CallResult {
         let _permit = self.permits.acquire().await.map_err(|_| SocialError::Closed)?;
         let StartedSocialRequest { sender, number, result } = self.state().start(act)?;
@@ -132,8 +133,8 @@ impl SocialRequests {
         self.state().sender()
     }
 
-    /// Sets whether the application is too far behind with its events. The session is then not read, so
-    /// replies do not arrive either.
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
     pub(super) fn set_behind(&self, behind: bool) {
         self.state().set_behind(behind);
     }

@@ -1,5 +1,5 @@
-//! The state that the client keeps over its social sessions: status, watched users and rooms, the current
-//! call, and pending requests.
+//! The state that the client keeps over its social sessions: status, watched users and rooms, the
+//! current call, and pending requests.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,10 +17,10 @@ use crate::session::SocialSender;
 /// The error of a request in a social session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SocialError {
-    /// The server refused the request: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (another
-    /// device or user was faster), [`Code::NoSuchEntity`] (there is no such call), [`Code::RoomFull`],
-    /// [`Code::Forbidden`], [`Code::JoinRate`] (too many calls were started in a short time) or
-    /// [`Code::TenantCalls`].
+    /// The server refused the request: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`]
+    /// (another device or user was faster), [`Code::NoSuchEntity`] (there is no such call),
+    /// [`Code::RoomFull`], [`Code::Forbidden`], [`Code::JoinRate`] (too many calls were started in
+    /// a short time) or [`Code::TenantCalls`].
     #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
     Refused {
         /// The reason; `None` if this version does not know the number.
@@ -31,9 +31,9 @@ pub enum SocialError {
     /// The request violates a limit. Nothing was sent.
     #[error("{0}")]
     Limit(&'static str),
-    /// No reply came, because the session was lost, or because the application was too far behind with
-    /// its events and the session was not read. It is unknown whether the request succeeded. After
-    /// [`SocialEvent::Returned`] a call that continues is reported again.
+    /// No reply came, because the session was lost, or because the application was too far behind
+    /// with its events and the session was not read. It is unknown whether the request succeeded.
+    /// After [`SocialEvent::Returned`] a call that continues is reported again.
     #[error("no reply came: it is unknown whether the request succeeded")]
     Interrupted,
     /// The session is lost and the client is trying to resume it. Nothing was sent.
@@ -268,7 +268,8 @@ impl SocialState {
         self.pending.remove(&request);
     }
 
-    /// Sets whether the application is too far behind with its events, so that replies are not read.
+    /// Sets whether the application is too far behind with its events, so that replies are not
+    /// read.
     pub(super) fn set_behind(&mut self, behind: bool) {
         if behind && !self.behind {
             self.interrupt_callers();
@@ -291,8 +292,8 @@ impl SocialState {
         self.end_all();
     }
 
-    /// Completes all callers with [`SocialError::Interrupted`]. The requests stay, because their replies
-    /// still say what this device has done.
+    /// Completes all callers with [`SocialError::Interrupted`]. The requests stay, because their
+    /// replies still say what this device has done.
     fn interrupt_callers(&mut self) {
         for pending in self.pending.values_mut() {
             complete(pending.result.take(), Err(SocialError::Interrupted));
@@ -377,11 +378,11 @@ mod tests {
         drop(PendingSocialGuard { requests: &requests, number: 1, sent: true });
         reply(&requests);
         assert_eq!(requests.state().current, Some(CurrentCall { call: 7, rings: false }));
-        let heard: Vec<_> =
+        let events: Vec<_> =
             requests.state().on_call_update(update(call_update::ACCEPTED)).collect();
         assert!(
-            matches!(heard[..], [SocialEvent::Accepted { this_device: true, .. }]),
-            "{heard:?}"
+            matches!(events[..], [SocialEvent::Accepted { this_device: true, .. }]),
+            "{events:?}"
         );
 
         // The application is behind, and the reply is read later.
@@ -401,9 +402,9 @@ mod tests {
         let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::START);
         requests.interrupt();
-        let heard = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
-        heard(call_update::CALLING);
-        let accepted = heard(call_update::ACCEPTED);
+        let handle = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
+        handle(call_update::CALLING);
+        let accepted = handle(call_update::ACCEPTED);
         assert!(
             matches!(accepted[..], [SocialEvent::Accepted { this_device: true, .. }]),
             "{accepted:?}"
@@ -413,9 +414,9 @@ mod tests {
         let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::ACCEPT);
         requests.interrupt();
-        let heard = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
-        heard(call_update::INCOMING);
-        let accepted = heard(call_update::ACCEPTED);
+        let handle = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
+        handle(call_update::INCOMING);
+        let accepted = handle(call_update::ACCEPTED);
         let (call, code) = (CallId(7), Some(Code::Answered));
         assert_eq!(
             accepted[0],

@@ -16,8 +16,8 @@ use crate::session::{
     may_reconnect,
 };
 
-/// Number of waiting events at which the task stops reading the session. About a minute of changes of
-/// many watched users.
+/// Number of waiting events at which the task stops reading the session. About a minute of changes
+/// of many watched users.
 const MAX_BACKLOG: usize = 1_024;
 
 /// What the client needs to open the social session, and to open it again after it was lost.
@@ -38,12 +38,13 @@ pub(super) struct SocialTask {
     pub(super) backlog: VecDeque<SocialEvent>,
 }
 
-/// The task must end: the application dropped its [`Social`](super::Social), or the session is closed for
-/// good.
+/// The task must end: the application dropped its [`Social`](super::Social), or the session is
+/// closed for good.
 struct SocialEnded;
 
 impl SocialTask {
-    /// Runs until the session is closed for good or the application drops its [`Social`](super::Social).
+    /// Runs until the session is closed for good or the application drops its
+    /// [`Social`](super::Social).
     pub(super) async fn run(mut self) {
         while self.step().await.is_ok() {}
         self.requests.close();
@@ -106,8 +107,8 @@ impl SocialTask {
         }
     }
 
-    /// Opens a session again until that succeeds, the patience is over, or another attempt cannot help.
-    /// Returns the session with the status that it was opened with.
+    /// Opens a session again until that succeeds, the patience is over, or another attempt cannot
+    /// help. Returns the session with the status that it was opened with.
     async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
@@ -165,7 +166,8 @@ impl SocialTask {
         Ok(())
     }
 
-    /// Ends the task after the application has closed the social session while there was no session.
+    /// Ends the task after the application has closed the social session while there was no
+    /// session.
     async fn left(&mut self) -> Result<(), SocialEnded> {
         self.close(Some(Code::Left), "closed by this client".into()).await
     }

@@ -1,5 +1,5 @@
-//! Requests for changes of the state. A [`Batch`] checks the limits while it is built, so that a mistake
-//! is found at its operation, before the request is sent.
+//! Requests for changes of the state. A [`Batch`] checks the limits while it is built, so that a
+//! mistake is found at its operation, before the request is sent.
 
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{self, ANY_VERSION, Operation, operation};
@@ -7,8 +7,8 @@ use nucleus_protocol::session::{self, ANY_VERSION, Operation, operation};
 use super::{EntityId, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
-/// Operations that the server applies together and in this order, or not at all. A batch has 1 to 64
-/// operations and at most 16 KiB.
+/// Operations that the server applies together and in this order, or not at all. A batch has 1 to
+/// 64 operations and at most 16 KiB.
 ///
 /// The role in the join token decides which operations are allowed:
 ///
@@ -84,8 +84,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Sets a field, whatever its current value. `key` has 1 to 64 bytes. Only the owner of an object may
-    /// set the object's fields.
+    /// Sets a field, whatever its current value. `key` has 1 to 64 bytes. Only the owner of an
+    /// object may set the object's fields.
     pub fn set(self, entity: impl Into<EntityId>, key: &str, value: impl Into<Value>) -> Self {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
@@ -95,8 +95,9 @@ impl Batch {
         self.field(entity.into(), key, None, ANY_VERSION)
     }
 
-    /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that the
-    /// field does not exist. Otherwise the whole batch is refused with [`crate::Code::Conflict`].
+    /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that
+    /// the field does not exist. Otherwise the whole batch is refused with
+    /// [`crate::Code::Conflict`].
     pub fn compare_and_set(
         self,
         entity: impl Into<EntityId>,

@@ -5,11 +5,11 @@ use crate::roster::PeerId;
 
 /// A change of the state.
 ///
-/// `by` is the peer that requested the change, which may be this client. It is `None` if the server made
-/// the change itself, or if the change comes from a snapshot.
+/// `by` is the peer that requested the change, which may be this client. It is `None` if the server
+/// made the change itself, or if the change comes from a snapshot.
 ///
-/// A change and the roster are not synchronized: for about 0.1 s, a change may name a peer that has not
-/// joined yet, or that has already left.
+/// A change and the roster are not synchronized: for about 0.1 s, a change may name a peer that has
+/// not joined yet, or that has already left.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateChange {
     /// A field was set or removed.
@@ -50,8 +50,8 @@ pub enum StateChange {
         /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
-    /// A peer asks for an object. The owner may give it to the peer with [`super::Batch::give`]. Claims are
-    /// not stored: a client without a session at that moment never receives the claim.
+    /// A peer asks for an object. The owner may give it to the peer with [`super::Batch::give`].
+    /// Claims are not stored: a client without a session at that moment never receives the claim.
     Claimed {
         /// The object.
         object: ObjectId,

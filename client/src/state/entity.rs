@@ -7,7 +7,8 @@ use nucleus_protocol::session::{mode, scope};
 use super::StateFault;
 use crate::roster::PeerId;
 
-/// Names an entity of the state, which has fields. The order is the one of [`super::Replica::digest`].
+/// Names an entity of the state, which has fields. The order is the one of
+/// [`super::Replica::digest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntityId {
     /// The room itself.
@@ -61,8 +62,8 @@ impl ObjectId {
         Self(u64::from(maker.0) << 32 | u64::from(number))
     }
 
-    /// Returns the id of an object that belongs to the scene. All clients that load the scene know the
-    /// object by this number; the first client creates it.
+    /// Returns the id of an object that belongs to the scene. All clients that load the scene know
+    /// the object by this number; the first client creates it.
     pub fn scene(number: u32) -> Self {
         Self(number.into())
     }
@@ -79,8 +80,8 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// The effect of a claim by a peer that does not own the object. An object without an owner goes to the
-/// first peer that claims it.
+/// The effect of a claim by a peer that does not own the object. An object without an owner goes to
+/// the first peer that claims it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// The claim has no effect. Only the owner can give the object to another peer.
@@ -91,13 +92,14 @@ pub enum Ownership {
     Take,
 }
 
-/// How an object is owned, and how long it exists. Chosen when the object is created, and never changed.
+/// How an object is owned, and how long it exists. Chosen when the object is created, and never
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectMode {
     /// The effect of a claim.
     pub ownership: Ownership,
-    /// Whether the object stays when its owner leaves the room. It then has no owner until a peer claims
-    /// it. If false, the object is deleted when its owner leaves.
+    /// Whether the object stays when its owner leaves the room. It then has no owner until a peer
+    /// claims it. If false, the object is deleted when its owner leaves.
     pub with_room: bool,
 }
 

@@ -1,10 +1,11 @@
 //! The shared state of a room. All peers can change it, and a new peer receives all of it.
 //!
-//! The state consists of entities: the room, its peers, and objects. Each entity has fields. A field
-//! has a key, a typed [`Value`], and the version of the state that set it. An object also has an owner.
+//! The state consists of entities: the room, its peers, and objects. Each entity has fields. A
+//! field has a key, a typed [`Value`], and the version of the state that set it. An object also has
+//! an owner.
 //!
-//! An application reads the state with [`crate::Room::field`] and similar methods, and requests changes
-//! with a [`Batch`], which the server applies completely or not at all.
+//! An application reads the state with [`crate::Room::field`] and similar methods, and requests
+//! changes with a [`Batch`], which the server applies completely or not at all.
 //!
 //! This module does no I/O: [`Replica`] takes the server's messages and returns the changes.
 

@@ -9,7 +9,8 @@ use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
 use super::{EntityId, ObjectId, ObjectMode, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
-/// Bytes of a field in a snapshot in addition to its key and value. The size of a snapshot has a limit.
+/// Bytes of a field in a snapshot in addition to its key and value. The size of a snapshot has a
+/// limit.
 const FIELD_COST: usize = 33;
 
 /// A field of an entity.
@@ -36,13 +37,15 @@ type Fields = BTreeMap<String, Field>;
 
 /// A client's copy of the state. Empty and of version 0 until a snapshot arrives.
 ///
-/// Holds at most 4,096 objects and 1 MiB of fields. A message that exceeds these limits is an error.
+/// Holds at most 4,096 objects and 1 MiB of fields. A message that exceeds these limits is an
+/// error.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replica {
     version: u64,
     host: Option<PeerId>,
     objects: BTreeMap<ObjectId, Object>,
-    /// Fields by entity, without entities that have no fields. An object with fields is also in `objects`.
+    /// Fields by entity, without entities that have no fields. An object with fields is also in
+    /// `objects`.
     fields: BTreeMap<EntityId, Fields>,
     /// Cost of all fields together, see [`cost`].
     cost: usize,
@@ -80,8 +83,8 @@ impl Replica {
         self.objects.get(&id)
     }
 
-    /// Returns the host: the chosen host while it is present, or else the present peer with the smallest
-    /// id.
+    /// Returns the host: the chosen host while it is present, or else the present peer with the
+    /// smallest id.
     pub fn host(&self, roster: &Roster) -> Option<PeerId> {
         let present =
             |id: &PeerId| roster.peer(*id).is_some_and(|peer| peer.presence == Presence::Present);
@@ -101,12 +104,12 @@ impl Replica {
         Ok(std::mem::replace(self, newer).difference(self))
     }
 
-    /// Applies the next update and returns the changes in their order. The choice of another host is not
-    /// among them; call [`Self::host`] instead.
+    /// Applies the next update and returns the changes in their order. The choice of another host
+    /// is not among them; call [`Self::host`] instead.
     ///
     /// # Errors
-    /// [`StateFault`] if the update is invalid. The replica is then inconsistent, and the session must
-    /// be closed.
+    /// [`StateFault`] if the update is invalid. The replica is then inconsistent, and the session
+    /// must be closed.
     pub fn apply_update(&mut self, update: StateUpdate) -> Result<Vec<StateChange>, StateFault> {
         let expected = self.version.wrapping_add(1);
         if update.version != expected {
@@ -127,14 +130,15 @@ impl Replica {
         std::mem::take(self).difference(self)
     }
 
-    /// Returns the SHA-256 digest of the whole state. All clients at the same version have the same digest.
+    /// Returns the SHA-256 digest of the whole state. All clients at the same version have the same
+    /// digest.
     ///
     /// The digest covers these values, in little-endian:
     /// * version (u64) and chosen host (u32);
-    /// * for each object and each other entity with fields, in the order of scope and number: scope (u8),
-    ///   number (u64), owner (u32), mode (u8), number of fields (u32);
-    /// * for each field of that entity, in the order of keys: length of the key (u32), key, type (u8),
-    ///   bits (u64), length of the bytes (u32), bytes, version (u64).
+    /// * for each object and each other entity with fields, in the order of scope and number: scope
+    ///   (u8), number (u64), owner (u32), mode (u8), number of fields (u32);
+    /// * for each field of that entity, in the order of keys: length of the key (u32), key, type
+    ///   (u8), bits (u64), length of the bytes (u32), bytes, version (u64).
     pub fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.version.to_le_bytes());
@@ -300,8 +304,8 @@ impl Replica {
         self.objects.get_mut(&id).ok_or(StateFault::Missing(id))
     }
 
-    /// Checks the limits. Called at the end of a message, because the server chooses the order of the
-    /// changes in it.
+    /// Checks the limits. Called at the end of a message, because the server chooses the order of
+    /// the changes in it.
     fn check_bounds(&self) -> Result<(), StateFault> {
         if self.objects.len() > MAX_STATE_OBJECTS {
             Err(StateFault::Full("objects"))

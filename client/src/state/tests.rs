@@ -1,4 +1,4 @@
-//! Replica and batches, against a well-behaved server and a hostile one.
+//! Tests of replica and batches, with valid and invalid messages of a server.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{
@@ -55,7 +55,7 @@ fn empty(version: u64) -> Replica {
     replica
 }
 
-/// A room with a topic, a peer's hand and a red cup.
+/// Returns the state of a room with a topic, a peer's field and an object.
 fn example() -> Replica {
     let mut replica = Replica::new();
     let changes = vec![
@@ -68,7 +68,7 @@ fn example() -> Replica {
     replica
 }
 
-/// What the server would send of `replica` as a whole.
+/// Returns the snapshot that the server would send for `replica`.
 fn as_snapshot(replica: &Replica) -> StateSnapshot {
     let fields = |of: EntityId| {
         let fields = replica.fields(of);
@@ -154,11 +154,11 @@ fn updates_apply_in_order() {
         by(change::OWNER, CUP, 2),
         by(change::CLAIMED, CUP, 3),
         set(EntityId::Room, "topic", session::Value::default()),
-        // Removing what is not there is no fault.
+        // Removing a field that does not exist is valid.
         set(EntityId::Room, "topic", session::Value::default()),
         changed(change::DELETED, PeerId(2)),
     ];
-    let heard = replica.apply_update(update(2, changes)).unwrap();
+    let reported = replica.apply_update(update(2, changes)).unwrap();
     let asked = Some(PeerId(1));
     let topic = || StateChange::Field {
         entity: EntityId::Room,
@@ -167,7 +167,7 @@ fn updates_apply_in_order() {
         by: asked,
     };
     assert_eq!(
-        heard,
+        reported,
         [
             StateChange::Owner { object: CUP, owner: Some(PeerId(2)), by: asked },
             StateChange::Claimed { object: CUP, by: PeerId(3) },
@@ -296,7 +296,7 @@ fn a_snapshot_tells_what_changed_meanwhile() {
         changed(change::DELETED, PeerId(2)),
     ];
     later.apply_update(update(2, changes)).unwrap();
-    let heard = replica.apply_snapshot(as_snapshot(&later)).unwrap();
+    let reported = replica.apply_snapshot(as_snapshot(&later)).unwrap();
     let field = |entity: EntityId, key: &str, value: Option<Value>| StateChange::Field {
         entity,
         key: key.to_owned(),
@@ -306,7 +306,7 @@ fn a_snapshot_tells_what_changed_meanwhile() {
     let created =
         |object, owner| StateChange::Created { object, owner, mode: ObjectMode::TAKE, by: None };
     assert_eq!(
-        heard,
+        reported,
         [
             StateChange::Deleted { entity: PeerId(2).into(), by: None },
             field(EntityId::Room, "topic", None),
@@ -349,8 +349,8 @@ fn digests_tell_states_apart() {
     }
 }
 
-/// Sense and nonsense, mostly about what is there.
-fn anything(rng: &mut fastrand::Rng) -> Change {
+/// Returns a random change, valid or not, mostly of existing entities.
+fn random_change(rng: &mut fastrand::Rng) -> Change {
     let pick = |rng: &mut fastrand::Rng, of: &[u8]| of[rng.usize(..of.len())];
     let entities: [EntityId; 4] =
         [EntityId::Room, PeerId(2).into(), CUP.into(), ObjectId(rng.u64(0..3)).into()];
@@ -374,7 +374,7 @@ fn whatever_comes_copies_agree_or_refuse_it_alike() {
         let (mut replica, mut late) = (Replica::new(), Replica::new());
         let (mut version, mut host) = (0, 0);
         for _ in 0..200 {
-            let update = update(version + 1, vec![anything(&mut rng)]);
+            let update = update(version + 1, vec![random_change(&mut rng)]);
             let mut next = replica.clone();
             let applied = next.apply_update(update.clone());
             assert_eq!(late.clone().apply_update(update.clone()), applied, "seed {seed}");
@@ -389,7 +389,7 @@ fn whatever_comes_copies_agree_or_refuse_it_alike() {
                 late = Replica::new();
                 late.apply_snapshot(StateSnapshot { host, ..as_snapshot(&replica) }).unwrap();
             }
-            // Costs and all.
+            // The comparison includes the costs.
             assert_eq!(late, replica, "seed {seed}");
             assert_eq!(late.digest(), replica.digest(), "seed {seed}");
         }

@@ -55,7 +55,8 @@ impl Value {
         }
     }
 
-    /// Converts a value of the wire. Returns `None` for a value without a type, which removes a field.
+    /// Converts a value of the wire. Returns `None` for a value without a type, which removes a
+    /// field.
     pub(crate) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
         let session::Value { kind, bits, bytes } = wire;
         let invalid = StateFault::Value(kind);

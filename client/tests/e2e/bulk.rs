@@ -56,8 +56,8 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     assert_eq!(b.stats().bulk_dropped, 0);
 }
 
-/// While one participant's session is replaced again and again, everything that it sends on both lanes
-/// arrives once, in order and complete.
+/// While one participant's session is replaced again and again, everything that it sends on both
+/// lanes arrives once, in order and complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_lanes_deliver_exactly_once_over_resumes() {
     let server = TestServer::start().await;
@@ -105,12 +105,12 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
     let listening = async {
         let (mut events, mut large) = (0, 0);
         while events < 12 || large < 12 {
-            let heard = until(&watcher, |event| match event {
+            let received = until(&watcher, |event| match event {
                 RoomEvent::Bulk { payload, .. } => Some(Err(payload)),
                 RoomEvent::Event { payload, .. } => Some(Ok(payload)),
                 _ => None,
             });
-            match heard.await {
+            match received.await {
                 Ok(event) => {
                     assert_eq!(event, [events]);
                     events += 1;
@@ -185,6 +185,7 @@ async fn voice_goes_on_beside_large_messages() {
         () = talking => 0,
         voices = listening => voices,
     };
-    // The last two messages wait one second each for the rate limit. Most voice packets arrive meanwhile.
+    // The last two messages wait one second each for the rate limit. Most voice packets arrive
+    // meanwhile.
     assert!(sent.get() > 20 && voices * 10 > sent.get() * 8, "{voices} of {}", sent.get());
 }

@@ -147,7 +147,8 @@ async fn who_call_each_other_at_the_same_moment_are_connected() {
         let (a, b) = tokio::join!(ada.start(&["bo"], ""), bo.start(&["ada"], ""));
         let call = a.unwrap();
         assert_eq!(b.unwrap(), call);
-        // A user whose device rang before its own call was sent may accept the call that it already has.
+        // A user whose device rang before its own call was sent may accept the call that it already
+        // has.
         let (a, b) = tokio::join!(ada.accept(call), bo.accept(call));
         a.unwrap();
         b.unwrap();
@@ -237,7 +238,8 @@ async fn what_was_watched_and_called_survives_or_is_told() {
     next_incoming(&bo).await;
     let _server = server.restart().await;
     wait_for(&bo, |event| (event == SocialEvent::Returned).then_some(())).await;
-    // The old server reports the end of the call. If that is lost, the client reports it at the return.
+    // The old server reports the end of the call. If that is lost, the client reports it at the
+    // return.
     let (mut end, mut returned) = (None, false);
     while end.is_none() || !returned {
         match wait_for(&ada, Some).await {

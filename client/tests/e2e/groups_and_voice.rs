@@ -68,7 +68,7 @@ async fn voice_to_a_group_is_heard_there_alone() {
     let server = TestServer::start().await;
     let (a, b, c) = (server.join("a").await, server.join("b").await, server.join("c").await);
     b.subscribe([group(9)]).await.unwrap();
-    let heard = |room| {
+    let next_voice = |room| {
         until(room, |event| match event {
             RoomEvent::Voice { voice, .. } => Some(voice.opus[0]),
             _ => None,
@@ -85,9 +85,9 @@ async fn voice_to_a_group_is_heard_there_alone() {
         }
     };
     let listen = async {
-        while heard(&b).await != 1 {}
+        while next_voice(&b).await != 1 {}
         for _ in 0..10 {
-            assert_eq!(heard(&c).await, 2);
+            assert_eq!(next_voice(&c).await, 2);
         }
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Configured rate limits: no event is lost, senders wait, and a sender that waits is told.
+//! Configured rate limits: no event is lost, senders wait, and a sender that waits is notified.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use nucleus_client::{Room, RoomEvent, Target, Throttle};
 
 use crate::support::{TestServer, until};
 
-/// Waits until `wanted` events have arrived. Returns whether the client was told that it is throttled.
+/// Waits until `wanted` events have arrived. Returns whether the client was notified that it is
+/// throttled.
 async fn receive_events(room: &Room, wanted: usize) -> bool {
     let (mut received, mut throttled) = (0, false);
     until(room, |event| {
@@ -32,7 +33,7 @@ async fn a_room_has_one_rate_for_all_who_speak_in_it() {
     let (.., a_throttled, b_throttled) =
         tokio::join!(send(&a), send(&b), receive_events(&a, 40), receive_events(&b, 40));
     assert!(start.elapsed().as_millis() >= 1_900, "20 at once, and 20 more at 10 a second");
-    assert!(a_throttled || b_throttled, "a sender had to wait and was not told");
+    assert!(a_throttled || b_throttled, "a sender had to wait and was not notified");
     // Another room has its own limit.
     let other = server.options(server.token("c")).room("other");
     let c = nucleus_client::connect(other).await.unwrap();

@@ -69,16 +69,16 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     outbox.send(To::Others, 0, b"up 1").await.unwrap();
     watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
     assert_eq!(next_event(&mut first_receiver).await, b"down 1");
-    let heard = |event| match event {
+    let event_payload = |event| match event {
         RoomEvent::Event { payload, .. } => Some(payload),
         _ => None,
     };
-    assert_eq!(until(&watcher, heard).await, b"up 1");
+    assert_eq!(until(&watcher, event_payload).await, b"up 1");
     let last_event = first_receiver.last_event();
     // From here on, the client does not read the first session.
     watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
     watcher.send_event(To::All, 0, b"down 3").await.unwrap();
-    assert_eq!(until(&watcher, heard).await, b"down 3");
+    assert_eq!(until(&watcher, event_payload).await, b"down 3");
 
     // With a valid ticket, the server does not check the token.
     let resume = ResumeFrom { ticket: before.ticket.clone(), last_event, last_bulk: 0 };
@@ -96,7 +96,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert_eq!(next_event(&mut receiver).await, b"down 2");
     assert_eq!(next_event(&mut receiver).await, b"down 3");
     outbox.send(To::Others, 0, b"up 2").await.unwrap();
-    assert_eq!(until(&watcher, heard).await, b"up 2", "'up 1' must not arrive again");
+    assert_eq!(until(&watcher, event_payload).await, b"up 2", "'up 1' must not arrive again");
     let closed = loop {
         if let SessionEvent::Closed { code, .. } = first_receiver.next().await {
             break code;
@@ -167,8 +167,8 @@ async fn a_ticket_whose_place_is_gone_needs_a_token() {
     assert_eq!(again.joined().resumed, NEW_PEER);
 }
 
-/// Each shard has its own QUIC endpoint on the same port. After a change of its address, a client must
-/// still reach the endpoint that has its connection.
+/// Each shard has its own QUIC endpoint on the same port. After a change of its address, a client
+/// must still reach the endpoint that has its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_every_shard_follow_their_clients_to_new_ports() {
     let server = TestServer::with(|config| config.shards = 4).await;

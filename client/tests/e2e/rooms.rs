@@ -14,7 +14,8 @@ fn pose(x: f32) -> Pose {
     Pose { head, left: None, right: None }
 }
 
-/// Sends poses until the other client receives one. The first ones may be lost, before the path is known.
+/// Sends poses until the other client receives one. The first ones may be lost, before the path is
+/// known.
 async fn exchange_pose(mover: &Room, watcher: &Room) {
     let from = mover.me();
     let send = async {
@@ -51,11 +52,11 @@ async fn two_peers_meet_move_speak_and_part() {
 
     let voice = Voice { level: 30, speaking: true, flags: 1, opus: &[1, 2, 3] };
     ada.send_voice(&voice).unwrap();
-    let heard = until(&grace, |event| match event {
+    let received = until(&grace, |event| match event {
         RoomEvent::Voice { voice, .. } => Some(voice),
         _ => None,
     });
-    assert_eq!(heard.await.opus, [1, 2, 3]);
+    assert_eq!(received.await.opus, [1, 2, 3]);
 
     ada.send_unreliable(Target::Peer(grace.me()), 7, 9, b"hint").unwrap();
     let message = until(&grace, |event| match event {
@@ -155,11 +156,11 @@ async fn what_was_said_before_leaving_arrives() {
         }
         leaver.leave().await;
         for n in 0..20u8 {
-            let heard = until(&watcher, |event| match event {
+            let received = until(&watcher, |event| match event {
                 RoomEvent::Event { payload, .. } => Some(payload[0]),
                 _ => None,
             });
-            assert_eq!(heard.await, n);
+            assert_eq!(received.await, n);
         }
     }
 }
@@ -245,7 +246,8 @@ async fn a_peer_that_falls_silent_is_away() {
     })
     .await;
     let watcher = server.join("watcher").await;
-    // Run the client in its own runtime and stop that, which is like a headset with an empty battery.
+    // Run the client in its own runtime and stop that, which is like a headset with an empty
+    // battery.
     let options = server.options(server.token("sleeper"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let sleeper = runtime.spawn(nucleus_client::connect(options)).await.unwrap().unwrap();

@@ -231,9 +231,9 @@ async fn who_does_not_read_the_state_is_cut() {
     let _unread = slow.stream(stream::STATE).await;
     let mut events = builders[0].connection.open_uni().await.unwrap();
     events.write_all(&[&[stream::EVENTS][..], &event(0, 9_000)].concat()).await.unwrap();
-    let heard = async { message(&mut slow.stream(stream::EVENTS).await).await };
-    let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
-    assert_eq!(heard.expect("the event is delayed").0, Schema::EventDown);
+    let received = async { message(&mut slow.stream(stream::EVENTS).await).await };
+    let received = tokio::time::timeout(Duration::from_secs(1), received).await;
+    assert_eq!(received.expect("the event is delayed").0, Schema::EventDown);
     let cut = tokio::time::timeout(Duration::from_secs(9), slow.connection.closed()).await;
     let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("still there") else {
         panic!("lost");
@@ -241,8 +241,8 @@ async fn who_does_not_read_the_state_is_cut() {
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));
 }
 
-/// Returns an address from which datagrams reach the server over a simulated path. The path to the client
-/// has 1 Mbit/s and a buffer of 0.2 s.
+/// Returns an address from which datagrams reach the server over a simulated path. The path to the
+/// client has 1 Mbit/s and a buffer of 0.2 s.
 async fn slow_path(server: SocketAddr) -> SocketAddr {
     let bind = async || Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let (front, back) = (bind().await, bind().await);
@@ -276,7 +276,8 @@ async fn slow_path(server: SocketAddr) -> SocketAddr {
     address
 }
 
-/// A peer joins a room with a large state over a slow path. Events and replies overtake the snapshot.
+/// A peer joins a room with a large state over a slow path. Events and replies overtake the
+/// snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_snapshot_does_not_hold_up_the_rest() {
     let server = TestServer::start().await;

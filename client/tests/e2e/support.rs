@@ -119,7 +119,8 @@ impl TestServer {
     }
 }
 
-/// Binds the sockets. Retries, because a server that has just stopped may hold its ports for a moment.
+/// Binds the sockets. Retries, because a server that has just stopped may hold its ports for a
+/// moment.
 async fn bind(config: &Config) -> Sockets {
     for _ in 0..100 {
         match Sockets::bind(config) {

@@ -138,7 +138,8 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
     let serve = async {
         let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let _state = server.open_state(&encode(&empty(3))).await;
-        // The first request gets a reply, but its update is lost with the session. The second gets none.
+        // The first request gets a reply, but its update is lost with the session. The second gets
+        // none.
         let first = server.request().await;
         server.request().await;
         server.send(&success(first.request, 4)).await;

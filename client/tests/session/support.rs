@@ -12,7 +12,8 @@ use nucleus_protocol::session::{
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
 
-/// The server's end of a session, after the client's opening was read. Sends what the test tells it to.
+/// The server's end of a session, after the client's opening was read. Sends what the test tells it
+/// to.
 pub(crate) struct ScriptedServer {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: quinn::SendStream,
