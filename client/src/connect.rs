@@ -23,8 +23,8 @@ const DEFAULT_ROOM: &str = "demo";
 /// How long the client tries to resume a lost session, unless the application sets another limit.
 /// Covers a restart of the server, or a walk through a building without Wi-Fi.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
-/// How many addresses of the server's name are tried. Each may take 10 s, and users do not wait
-/// longer.
+/// How many addresses of the server's name are tried. Each may take 10 s, and a
+/// user does not wait longer than for two.
 const MAX_ADDRESSES: usize = 2;
 
 /// Options of [`connect`]: the server, the token, and which room to join.
@@ -86,7 +86,8 @@ impl ConnectOptions {
     }
 
     /// Joins an existing room and never creates one. If the room does not exist, the join is
-    /// refused with [`Code::NoSuchRoom`]. The same holds when a lost session is resumed.
+    /// refused with [`Code::NoSuchRoom`]. The same holds when the client joins again after a lost
+    /// session.
     pub fn join_only(self) -> Self {
         self.mode(join_mode::JOIN, Query::new())
     }
@@ -120,8 +121,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Reserves seats in the room for these users, at most 16, for one minute. The users must still
-    /// join by themselves.
+    /// Reserves seats in the room for these users, at most 16, for one minute. Each user must still
+    /// join.
     pub fn expect_users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
         self.selection.expected = users.into_iter().map(Into::into).collect();
         self

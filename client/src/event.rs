@@ -117,7 +117,7 @@ pub enum RoomEvent {
         /// The application's data, at most 64 KiB.
         payload: Vec<u8>,
     },
-    /// A moderator acted. A peer that is kicked receives this event before its session ends.
+    /// A moderator has acted. A peer that is kicked receives this event before its session ends.
     Moderated(Audit),
     /// The server delays or drops messages of this client. Reported at most once a second for each
     /// kind. Drops in this client's own queues are counted in [`crate::Room::stats`].

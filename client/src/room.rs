@@ -47,7 +47,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// The recipients of a realtime message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Everybody else in the room.
+    /// All other peers of the room.
     Others,
     /// One peer.
     Peer(PeerId),
@@ -57,8 +57,8 @@ pub enum Target {
     Group(Group),
 }
 
-/// Counters of a room since the join. Only unreliable messages are ever dropped, except for
-/// `bulk_dropped`.
+/// Counters of a room since the join. Reliable messages are never dropped, except those that
+/// `bulk_dropped` counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
     /// Messages dropped by the rules of the realtime plane.
@@ -157,7 +157,7 @@ impl Room {
         let driver = Driver::open(config, endpoint.clone(), connection, realtime.clone()).await?;
         let (commands, driven) = mpsc::channel(COMMANDS);
         tokio::spawn(driver.run(driven));
-        // The roster may be longer than the channel, so the driver must already be running.
+        // The roster may be longer than the channel, so the realtime task must already be running.
         for peer in roster.iter() {
             let _ = commands.send(DriverCommand::Joined(peer.slot, peer.id)).await;
         }
@@ -289,8 +289,9 @@ impl Room {
     /// Sends a reliable, ordered event of at most 16 KiB. Waits while the room takes events more
     /// slowly than they are sent.
     ///
-    /// If the session is lost, the event is sent after the resume. It is lost only if the client
-    /// rejoins as a new peer ([`RoomEvent::Rejoined`]) after the event was written.
+    /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
+    /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
+    /// are events for named peers of an earlier room instance.
     ///
     /// # Errors
     /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], or [`SendError::Closed`] if the room

@@ -11,7 +11,7 @@ use crate::roster::PeerId;
 /// Longer than the gap between two words, shorter than the pause after which another person starts
 /// to talk.
 const SILENCE_BEFORE_END: Duration = Duration::from_millis(300);
-/// Speakers that are reported at the same time. The server's setting for speakers goes up to 128.
+/// Speakers that are reported at the same time. By default, a server lets at most 128 peers speak.
 /// The voice of a further speaker is delivered, but the speaker is not reported.
 const MAX_SPEAKERS: usize = 256;
 

@@ -13,7 +13,7 @@ use nucleus_protocol::session::{
 use quinn::ConnectionError;
 use tokio::time::timeout;
 
-use super::join::{HandshakeFailure, check_opening, expect, hello, open, welcome};
+use super::join::{HandshakeFailure, OpenConnection, check_opening, expect, hello, open, welcome};
 use super::receiver::closed;
 use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
@@ -101,7 +101,8 @@ impl SocialSession {
         let server = options.server;
         let (name, opening) = (options.server_name.clone(), opening(options));
         let connecting = endpoint.connect_with(config, server, &name)?;
-        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
+        let OpenConnection { connection, control, mut answers } =
+            open(connecting, server, &opening).await?;
         let entered =
             entered(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
         let shared = Arc::new(SessionShared::new(connection, control, 0));

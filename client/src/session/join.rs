@@ -163,7 +163,8 @@ impl Session {
         let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
         let (name, opening) = (options.server_name.clone(), opening(options));
         let connecting = endpoint.connect_with(config, server, &name)?;
-        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
+        let OpenConnection { connection, control, mut answers } =
+            open(connecting, server, &opening).await?;
         let joined =
             joined(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
         // A new peer receives no earlier events.
@@ -320,18 +321,26 @@ fn has_aes() -> bool {
     return false;
 }
 
+/// A connection whose control stream is open.
+pub(super) struct OpenConnection {
+    pub(super) connection: quinn::Connection,
+    pub(super) control: quinn::SendStream,
+    /// Reads the server's messages on the control stream.
+    pub(super) answers: MessageReader,
+}
+
 /// Connects, opens the control stream, and sends `opening` on it.
 pub(super) async fn open(
     connecting: quinn::Connecting,
     server: SocketAddr,
     opening: &[u8],
-) -> Result<(quinn::Connection, quinn::SendStream, MessageReader), JoinError> {
+) -> Result<OpenConnection, JoinError> {
     let lost = |error| JoinError::lost(error, server);
     let connection = connecting.await.map_err(lost)?;
     let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
     // A server that refuses may stop reading early. Its answer then says why.
     let _ = control.write_all(opening).await;
-    Ok((connection, control, MessageReader::new(answers)))
+    Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
 }
 
 /// Why the server's answer could not be read.

@@ -13,9 +13,9 @@ use super::{SendError, SessionSender, To};
 
 /// Bytes of each lane that may wait to be written. Beyond the limit, [`EventOutbox::send`] waits.
 const MAX_WAITING: usize = 64 << 10;
-/// Bytes of written events that are kept for each lane. The server may not have taken at most
-/// QUIC's unacknowledged bytes (256 KiB), the bytes that the server has not read (64 KiB), and one
-/// event.
+/// Bytes of written events that are kept for each lane. More than a written event can be ahead of
+/// the server: QUIC's unacknowledged bytes (256 KiB), the bytes that the server has not read (64
+/// KiB), and one event.
 const MAX_WRITTEN: usize = 512 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
@@ -244,7 +244,7 @@ impl OutboxState {
 }
 
 impl LaneBacklog {
-    /// Continues behind the `taken` events of the server, or starts again as a new peer.
+    /// Continues behind the events that the server has `taken`, or starts again as a new peer.
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
         let dropped = if new_peer {
             // Events that the earlier peer wrote are lost, and so are the remaining pieces of a
@@ -253,7 +253,7 @@ impl LaneBacklog {
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
             self.written + started
         } else {
-            // If the server's count is behind our first event, treat it as no event taken.
+            // If the server's count is behind `first`, treat it as no event taken.
             let taken = taken.wrapping_sub(self.first) as i32;
             usize::try_from(taken).unwrap_or(0)
         };

@@ -35,7 +35,7 @@ pub enum SessionEvent {
     /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
-    /// A moderator acted.
+    /// A moderator has acted.
     Audit(Audit),
     /// The whole state of the room. Comes at most once a session and before all updates. Without a
     /// snapshot, the state is empty and has version 0.

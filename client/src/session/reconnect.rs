@@ -90,8 +90,8 @@ mod tests {
             }
         }
         assert_ne!(pauses(1), pauses(2));
-        let asked = Backoff::new(1).pause(Some(Duration::from_secs(9)));
-        assert!(asked >= Duration::from_secs(9));
+        let pause = Backoff::new(1).pause(Some(Duration::from_secs(9)));
+        assert!(pause >= Duration::from_secs(9));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl SessionShared {
     ) -> Self {
         Self {
             connection,
-            control: Mutex::new(MessageWriter::over(stream::CONTROL, control)),
+            control: Mutex::new(MessageWriter::for_open_stream(stream::CONTROL, control)),
             lanes: [Lane::Events, Lane::Bulk].map(|lane| {
                 let priority = if lane == Lane::Bulk { BULK_PRIORITY } else { 0 };
                 Mutex::new(MessageWriter::new(lane.stream(), priority))

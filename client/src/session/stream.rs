@@ -57,11 +57,11 @@ impl MessageReader {
         }
         let bytes = self.buffer.first_chunk().copied().unwrap_or_default();
         let header = MessageHeader::parse(bytes, limit)?;
-        let whole = MESSAGE_HEADER + header.len as usize;
-        if !self.fill(whole).await? {
+        let message_len = MESSAGE_HEADER + header.len as usize;
+        if !self.fill(message_len).await? {
             return Err(ProtocolError::Ended.into());
         }
-        let message = self.buffer.split_to(whole).freeze();
+        let message = self.buffer.split_to(message_len).freeze();
         Ok(Some((header.schema, message.slice(MESSAGE_HEADER..))))
     }
 
@@ -103,7 +103,7 @@ impl MessageWriter {
     }
 
     /// Creates a writer for an open stream whose type byte is already written.
-    pub(super) fn over(kind: u8, stream: SendStream) -> Self {
+    pub(super) fn for_open_stream(kind: u8, stream: SendStream) -> Self {
         Self { kind, priority: 0, stream: Some(stream), unsent: Bytes::new() }
     }
 

@@ -157,7 +157,7 @@ pub enum SocialEvent {
     Users {
         /// Users that are new or have changed.
         changed: Vec<UserInfo>,
-        /// User ids of users that have gone offline.
+        /// User ids of users that are no longer connected or watched.
         gone: Vec<String>,
         /// Number of users that match, including those beyond the 1,000 that are listed.
         total: u32,

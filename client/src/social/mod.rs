@@ -53,11 +53,11 @@ impl Social {
         let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
         // There is no earlier call that could have ended.
         let _ = requests.state().attach(sender, &entered);
-        let (events, taken) = mpsc::channel(EVENTS);
+        let (events, receiver_of_events) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
         let task = SocialTask { connector, requests: requests.clone(), receiver, events, backlog };
         tokio::spawn(task.run());
-        Social { endpoint, requests, events: Mutex::new(taken), entered }
+        Social { endpoint, requests, events: Mutex::new(receiver_of_events), entered }
     }
 
     /// Returns this client's user id from the token.
@@ -90,8 +90,8 @@ impl Social {
     /// Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
     /// If both are empty, watches all users of the tenant and product.
     ///
-    /// Replaces the users that were watched before. The users that are online already are reported
-    /// by a [`SocialEvent::Users`]. Observers may not watch users.
+    /// Replaces the users that were watched before. The watched users that are connected already
+    /// are reported by a [`SocialEvent::Users`]. Observers may not watch users.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -103,7 +103,7 @@ impl Social {
         self.requests.watch_users(watch).await
     }
 
-    /// Returns the watched users that are there, in the order of their ids.
+    /// Returns the watched users that are connected, in the order of their ids.
     pub fn users(&self) -> Vec<UserInfo> {
         self.requests.users()
     }
@@ -133,8 +133,8 @@ impl Social {
     /// Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them.
     /// [`SocialEvent::Accepted`] or [`SocialEvent::Ended`] follows.
     ///
-    /// If two users call each other at the same moment, they are connected. The returned call is
-    /// then the one that the other user started.
+    /// If two users call each other at the same moment, their two calls become one call, which both
+    /// users receive.
     ///
     /// # Errors
     /// See [`SocialError`].
@@ -212,6 +212,7 @@ impl Social {
         let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
     }
 
+    /// Sends a request about an existing call.
     async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), SocialError> {
         let request = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
         self.requests.call(request).await.map(drop)

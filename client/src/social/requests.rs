@@ -124,7 +124,7 @@ impl SocialRequests {
         result.await.unwrap_or(Err(SocialError::Interrupted))
     }
 
-    /// Returns the watched users that are there.
+    /// Returns the watched users that are connected.
     pub(super) fn users(&self) -> Vec<UserInfo> {
         self.state().users()
     }

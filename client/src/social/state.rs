@@ -61,7 +61,7 @@ pub(super) struct SocialState {
     /// The application's last request to watch users.
     pub(super) watched_users: Option<WatchUsers>,
     pub(super) rooms: RoomWatch,
-    /// The watched users that are there, by user id.
+    /// The watched users that are connected, by user id.
     users: BTreeMap<String, UserInfo>,
     /// The call that was reported to the application.
     current: Option<CurrentCall>,
@@ -209,7 +209,7 @@ impl SocialState {
         for user in &changed {
             self.users.insert(user.user.clone(), user.clone());
         }
-        // A user that went offline and came back is not gone.
+        // A user that left and came back is not gone.
         gone.retain(|user| !self.users.contains_key(user));
         Some(SocialEvent::Users { changed, gone, total: list.total })
     }
@@ -253,7 +253,7 @@ impl SocialState {
         ringing_ended.into_iter().chain(call_event(update, self.own_call == Some(call)))
     }
 
-    /// Returns the watched users that are there.
+    /// Returns the watched users that are connected.
     pub(super) fn users(&self) -> Vec<UserInfo> {
         self.users.values().cloned().collect()
     }
@@ -347,8 +347,8 @@ mod tests {
             answer(&mut state, call_act::START, 0),
             Some(CurrentCall { call: 7, rings: false })
         );
-        let here = state.on_call_update(update(call_update::ACCEPTED)).next();
-        assert!(matches!(here, Some(SocialEvent::Accepted { this_device: true, .. })));
+        let accepted = state.on_call_update(update(call_update::ACCEPTED)).next();
+        assert!(matches!(accepted, Some(SocialEvent::Accepted { this_device: true, .. })));
         assert_eq!(
             answer(&mut state, call_act::ADD, 0),
             Some(CurrentCall { call: 7, rings: false })

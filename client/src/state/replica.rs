@@ -325,8 +325,9 @@ impl Replica {
         for object in self.objects.values().filter(|object| !stays(object)) {
             changes.push(StateChange::Deleted { entity: object.id.into(), by: None });
         }
-        let gone = |e: &&EntityId| matches!(e, EntityId::Peer(_)) && !newer.fields.contains_key(e);
-        for entity in self.fields.keys().filter(gone) {
+        let is_gone =
+            |e: &&EntityId| matches!(e, EntityId::Peer(_)) && !newer.fields.contains_key(e);
+        for entity in self.fields.keys().filter(is_gone) {
             changes.push(StateChange::Deleted { entity: *entity, by: None });
         }
         self.field_changes(newer, EntityId::Room, &mut changes);

@@ -159,21 +159,21 @@ fn updates_apply_in_order() {
         changed(change::DELETED, PeerId(2)),
     ];
     let reported = replica.apply_update(update(2, changes)).unwrap();
-    let asked = Some(PeerId(1));
+    let requester = Some(PeerId(1));
     let topic = || StateChange::Field {
         entity: EntityId::Room,
         key: "topic".to_owned(),
         value: None,
-        by: asked,
+        by: requester,
     };
     assert_eq!(
         reported,
         [
-            StateChange::Owner { object: CUP, owner: Some(PeerId(2)), by: asked },
+            StateChange::Owner { object: CUP, owner: Some(PeerId(2)), by: requester },
             StateChange::Claimed { object: CUP, by: PeerId(3) },
             topic(),
             topic(),
-            StateChange::Deleted { entity: PeerId(2).into(), by: asked },
+            StateChange::Deleted { entity: PeerId(2).into(), by: requester },
         ]
     );
     assert_eq!(replica.field(EntityId::Room, "topic"), None);
@@ -319,10 +319,10 @@ fn a_snapshot_tells_what_changed_meanwhile() {
     );
     assert_eq!(replica, later);
 
-    let gone = replica.clear();
+    let changes = replica.clear();
     assert_eq!(replica, Replica::new());
     let deleted = |change: &StateChange| matches!(change, StateChange::Deleted { .. });
-    assert!(gone.len() == 3 && gone.iter().all(deleted));
+    assert!(changes.len() == 3 && changes.iter().all(deleted));
 }
 
 #[test]

@@ -105,12 +105,14 @@ async fn matches_fill_rooms_by_capacity_and_ask_for_fields() {
     chief.change(Batch::new().set(EntityId::Room, "level", 6)).await.unwrap();
     chief.leave().await;
     let only = |user: &str| options(&server, user).match_room(query("social"));
-    let gone = async {
+    let stops_matching = async {
         while let Ok(room) = try_join(only("e")).await {
             room.leave().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the room must stop matching");
+    tokio::time::timeout(Duration::from_secs(5), stops_matching)
+        .await
+        .expect("the room must stop matching");
     assert_eq!(refused(only("e")).await, Code::NoSuchRoom);
 }
 
@@ -259,8 +261,8 @@ async fn one_user_does_not_make_all_the_rooms() {
         config.limits.user_sessions = 2;
     })
     .await;
-    let stays = RoomOptions::new().empty_ttl(Duration::from_secs(60));
-    let at = |user: &str, room: &str| options(&server, user).room(room).options(stays.clone());
+    let long_lived = RoomOptions::new().empty_ttl(Duration::from_secs(60));
+    let at = |user: &str, room: &str| options(&server, user).room(room).options(long_lived.clone());
     for room in ["one", "two"] {
         try_join(at("eve", room)).await.unwrap().leave().await;
     }
@@ -281,13 +283,27 @@ async fn one_user_does_not_make_all_the_rooms() {
     assert_eq!(refused(at("ada", "four")).await, Code::TenantRooms);
 }
 
-/// Waits until the watched rooms are these: name, peers, locked, level.
-async fn wait_for_rooms(social: &Social, wanted: &[(&str, u16, bool, i64)]) {
+/// The parts of a listed room that the test compares.
+#[derive(Debug, PartialEq)]
+struct ListedRoom<'a> {
+    name: &'a str,
+    peers: u16,
+    locked: bool,
+    level: i64,
+}
+
+/// Waits until the watched rooms are these.
+async fn wait_for_rooms(social: &Social, wanted: &[ListedRoom<'_>]) {
     let level = |room: &RoomInfo| room.fields[0].1.as_integer().unwrap();
     let found = async {
         loop {
             let rooms = social.rooms();
-            let list = rooms.iter().map(|r| (r.name.as_str(), r.peers, r.locked, level(r)));
+            let list = rooms.iter().map(|room| ListedRoom {
+                name: &room.name,
+                peers: room.peers,
+                locked: room.locked,
+                level: level(room),
+            });
             if list.collect::<Vec<_>>() == wanted {
                 return;
             }
@@ -311,26 +327,47 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     all.watch_rooms("1", Query::new()).await.unwrap();
     let high = enter_as(&server, "picky").await;
     high.watch_rooms("1", Query::new().at_least("level", 2)).await.unwrap();
-    wait_for_rooms(&all, &[("early", 1, false, 1)]).await;
+    wait_for_rooms(&all, &[ListedRoom { name: "early", peers: 1, locked: false, level: 1 }]).await;
     wait_for_rooms(&high, &[]).await;
 
     let late = try_join(make("h", "late", 5)).await.unwrap();
     let guest = try_join(options(&server, "guest").version("1").room("early")).await.unwrap();
-    wait_for_rooms(&all, &[("early", 2, false, 1), ("late", 1, false, 5)]).await;
-    wait_for_rooms(&high, &[("late", 1, false, 5)]).await;
+    wait_for_rooms(
+        &all,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: false, level: 1 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
+    wait_for_rooms(&high, &[ListedRoom { name: "late", peers: 1, locked: false, level: 5 }]).await;
     early.lock(true).await.unwrap();
     early.change(Batch::new().set(EntityId::Room, "level", 3)).await.unwrap();
-    wait_for_rooms(&all, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
-    wait_for_rooms(&high, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
+    wait_for_rooms(
+        &all,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: true, level: 3 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
+    wait_for_rooms(
+        &high,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: true, level: 3 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
     late.hide(true).await.unwrap();
-    wait_for_rooms(&high, &[("early", 2, true, 3)]).await;
+    wait_for_rooms(&high, &[ListedRoom { name: "early", peers: 2, locked: true, level: 3 }]).await;
     late.hide(false).await.unwrap();
     early.leave().await;
     guest.leave().await;
-    wait_for_rooms(&all, &[("late", 1, false, 5)]).await;
+    wait_for_rooms(&all, &[ListedRoom { name: "late", peers: 1, locked: false, level: 5 }]).await;
     // Another query replaces the first one.
     all.watch_rooms("2", Query::new()).await.unwrap();
-    wait_for_rooms(&all, &[("other", 1, false, 1)]).await;
+    wait_for_rooms(&all, &[ListedRoom { name: "other", peers: 1, locked: false, level: 1 }]).await;
     drop((late, other));
 
     let request = TokenRequest::new(Product::Atom, "stranger", "watcher");
@@ -343,7 +380,7 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     let _seen = try_join(make("h2", "lab", 7)).await.unwrap();
     let _unseen = try_join(make("h2", "den", 7)).await.unwrap();
     some.watch_rooms("1", Query::new().equals("level", 7)).await.unwrap();
-    wait_for_rooms(&some, &[("lab", 1, false, 7)]).await;
+    wait_for_rooms(&some, &[ListedRoom { name: "lab", peers: 1, locked: false, level: 7 }]).await;
     let many = (0..9).fold(Query::new(), |query, _| query.equals("k", 1));
     assert!(matches!(some.watch_rooms("1", many).await, Err(SocialError::Limit(_))));
 }

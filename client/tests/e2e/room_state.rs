@@ -109,11 +109,11 @@ async fn objects_change_hands_and_go_with_their_owners() {
     pupil.change(Batch::new().set(cup, "color", "blue").set(other, "hand", true)).await.unwrap();
 
     pupil.leave().await;
-    let gone = until(&teacher, |event| match event {
+    let deleted = until(&teacher, |event| match event {
         RoomEvent::State(StateChange::Deleted { entity, .. }) if entity == cup.into() => Some(()),
         _ => None,
     });
-    gone.await;
+    deleted.await;
     let owner_of = |id| teacher.object(id).map(|object: Object| object.owner);
     assert_eq!([cup, lamp, key].map(owner_of), [None, Some(Some(me)), Some(None)]);
     assert!(teacher.fields(EntityId::Peer(other)).is_empty());

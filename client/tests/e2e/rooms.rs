@@ -128,7 +128,7 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
 async fn rooms_and_tenants_do_not_hear_each_other() {
     use nucleus_server::token::{Product, TokenRequest};
     let server = TestServer::start().await;
-    let here = server.join("here").await;
+    let listener = server.join("listener").await;
     let other_room =
         nucleus_client::connect(server.options(server.token("x")).room("elsewhere")).await.unwrap();
     let stranger = server.token_with(TokenRequest::new(Product::Atom, "other", "y"));
@@ -140,7 +140,7 @@ async fn rooms_and_tenants_do_not_hear_each_other() {
         outsider.send_event(To::All, 0, b"psst").await.unwrap();
         outsider.send_pose(&pose(1.0)).unwrap();
     }
-    let event = tokio::time::timeout(Duration::from_millis(700), here.next()).await;
+    let event = tokio::time::timeout(Duration::from_millis(700), listener.next()).await;
     assert!(event.is_err(), "received {event:?}");
 }
 

@@ -12,6 +12,12 @@ use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+/// The rights in a join token.
+struct TokenRights<'a> {
+    role: &'a str,
+    grants: &'a [&'a str],
+}
+
 /// A joined session without the client's state handling.
 struct RawSession {
     connection: quinn::Connection,
@@ -23,14 +29,14 @@ struct RawSession {
 impl RawSession {
     /// Joins with a small receive window.
     async fn join(server: &TestServer, role: &str, grants: &[&str]) -> Self {
-        Self::join_at(server, server.on.session, 64 << 10, (role, grants)).await
+        Self::join_at(server, server.on.session, 64 << 10, TokenRights { role, grants }).await
     }
 
     async fn join_at(
         server: &TestServer,
         address: SocketAddr,
         window: u32,
-        (role, grants): (&str, &[&str]),
+        TokenRights { role, grants }: TokenRights<'_>,
     ) -> Self {
         let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let pin = Trust::Pin(server.data().certificate_pin().bytes());
@@ -156,9 +162,9 @@ async fn a_change_reaches_everybody_and_who_comes_later() {
     assert_eq!((whole.version, &entities[..]), (2, &[(0, 0, 0), (2, 7, 1)][..]));
 
     host.connection.close(VarInt::from_u32(Code::Leaving as u32), b"");
-    let gone = update(&mut copy).await;
-    assert_eq!((gone.version, gone.peer), (3, 0));
-    assert_eq!(gone.changes[0].kind, change::DELETED);
+    let last = update(&mut copy).await;
+    assert_eq!((last.version, last.peer), (3, 0));
+    assert_eq!(last.changes[0].kind, change::DELETED);
 
     // A session that refuses the stream stays joined.
     copy.stop(VarInt::from_u32(0)).unwrap();
@@ -283,7 +289,8 @@ async fn a_large_snapshot_does_not_hold_up_the_rest() {
     let server = TestServer::start().await;
     let builders = build_large_state(&server).await;
     let path = slow_path(server.on.session).await;
-    let mut late = RawSession::join_at(&server, path, 4 << 20, ("host", &[])).await;
+    let rights = TokenRights { role: "host", grants: &[] };
+    let mut late = RawSession::join_at(&server, path, 4 << 20, rights).await;
     let started = Instant::now();
     let mut state = late.stream(stream::STATE).await;
     let whole = tokio::spawn(async move {
