@@ -182,7 +182,7 @@ pub enum Throttle {
     /// Realtime messages were dropped. Limits: 1,000 messages and 256 KiB a second.
     Realtime,
     /// Voice was dropped because as many peers were speaking as the room allows at the same time.
-    Floor,
+    SpeakerLimit,
     /// Voice was dropped because this client is muted.
     Muted,
 }
@@ -195,7 +195,7 @@ impl Throttle {
             throttled::BULK => Throttle::Bulk,
             throttled::REQUESTS => Throttle::Requests,
             throttled::REALTIME => Throttle::Realtime,
-            throttled::FLOOR => Throttle::Floor,
+            throttled::FLOOR => Throttle::SpeakerLimit,
             throttled::MUTED => Throttle::Muted,
             _ => return None,
         })

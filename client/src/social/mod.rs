@@ -53,11 +53,11 @@ impl Social {
         let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
         // There is no earlier call that could have ended.
         let _ = requests.state().attach(sender, &entered);
-        let (events, receiver_of_events) = mpsc::channel(EVENTS);
+        let (events, event_receiver) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
         let task = SocialTask { connector, requests: requests.clone(), receiver, events, backlog };
         tokio::spawn(task.run());
-        Social { endpoint, requests, events: Mutex::new(receiver_of_events), entered }
+        Social { endpoint, requests, events: Mutex::new(event_receiver), entered }
     }
 
     /// Returns this client's user id from the token.

@@ -331,7 +331,7 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     wait_for_rooms(&high, &[]).await;
 
     let late = try_join(make("h", "late", 5)).await.unwrap();
-    let guest = try_join(options(&server, "guest").version("1").room("early")).await.unwrap();
+    let visitor = try_join(options(&server, "visitor").version("1").room("early")).await.unwrap();
     wait_for_rooms(
         &all,
         &[
@@ -363,7 +363,7 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     wait_for_rooms(&high, &[ListedRoom { name: "early", peers: 2, locked: true, level: 3 }]).await;
     late.hide(false).await.unwrap();
     early.leave().await;
-    guest.leave().await;
+    visitor.leave().await;
     wait_for_rooms(&all, &[ListedRoom { name: "late", peers: 1, locked: false, level: 5 }]).await;
     // Another query replaces the first one.
     all.watch_rooms("2", Query::new()).await.unwrap();
