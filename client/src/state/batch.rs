@@ -17,7 +17,7 @@ use crate::roster::PeerId;
 /// | `observer` | nothing |
 /// | `participant`, `technician` or any other | the own peer's fields, and objects |
 /// | `presenter` | also the room's fields |
-/// | `host`, `expert` | also moderation, which includes the fields of all peers and objects |
+/// | `host`, `expert` | also moderation: the fields of all peers, and deleting or giving any object |
 ///
 /// The grants `state.objects`, `state.room` and `moderate` in the token add rights to the role.
 ///
