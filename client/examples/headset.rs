@@ -1,5 +1,5 @@
-//! A headset without a headset: joins a room, moves its head on a circle, and tells what it sees of
-//! the others. Run it twice, in two terminals, with a token each:
+//! A simulated headset. It joins a room, moves its head on a circle, and prints the positions of
+//! the other peers. Run it twice, in two terminals, each with its own token:
 //!
 //! ```text
 //! cargo run --release                                                            # the server
@@ -7,7 +7,7 @@
 //! cargo run -p nucleus-client --example headset -- --name Bob --token "$(cargo run --release -- token --product atom --tenant acme --user bob)"
 //! ```
 
-#![expect(clippy::print_stdout, reason = "the terminal is this program's whole purpose")]
+#![expect(clippy::print_stdout, reason = "this program writes to the terminal")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,18 +16,18 @@ use std::time::Duration;
 
 use clap::Parser;
 use nucleus_client::{
-    Batch, ConnectOptions, DEFAULT_SERVER, Entity, PeerId, Pose, Presence, Room, RoomEvent,
+    Batch, ConnectOptions, DEFAULT_SERVER, EntityId, PeerId, Pose, Presence, Room, RoomEvent,
     SendError, StateChange, To, Transform, Trust,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Poses a second.
+/// Poses sent per second.
 const POSE_RATE: u32 = 30;
-/// How often the others' positions are printed.
+/// How often the positions of the other peers are printed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// The application's channel for greetings; what channels mean is for the application to say.
+/// The channel for greetings. The application defines what its channels mean.
 const GREETINGS: u8 = 1;
-/// A field of each peer: what it wears.
+/// Key of a field of each peer: the headset that it wears.
 const HEADSET: &str = "headset";
 
 /// Joins a room and walks in circles.
@@ -39,10 +39,10 @@ struct Options {
     /// Server, host:port
     #[arg(long, default_value = DEFAULT_SERVER)]
     server: String,
-    /// Room; default: the one the token names, else "demo"
+    /// Room; default: the room that the token names, else "demo"
     #[arg(long)]
     room: Option<String>,
-    /// Name that the others see; default: the token's
+    /// Name that the other peers see; default: the name in the token
     #[arg(long)]
     name: Option<String>,
     /// Leave after this long (20s, 5m, 500ms); default: at Ctrl-C
@@ -61,15 +61,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter("warn").init();
     let options = Options::parse();
     let duration = options.duration;
-    // A failed join says in one line what to do about it.
+    // The text of the error says in one line what to do.
     let room = match nucleus_client::connect(connect_options(options)?).await {
         Ok(room) => room,
         Err(error) => return Err(error.to_string().into()),
     };
-    greet_the_present(&room);
-    // Part of the room's shared state: whoever joins later finds it there, too.
+    print_present_peers(&room);
+    // The field is part of the room's shared state, so peers that join later receive it too.
     if let Err(error) = room.change(Batch::new().set(room.me(), HEADSET, "simulated")).await {
-        println!("the room did not take what headset this is: {error}");
+        println!("the room refused the headset field: {error}");
     }
     let end = async {
         match duration {
@@ -78,11 +78,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     tokio::select! {
-        result = live(&room) => result?,
+        result = run_in_room(&room) => result?,
         _ = tokio::signal::ctrl_c() => {}
         () = end => {}
     }
-    // Everybody is told at once, instead of after the silence of a timeout.
+    // The other peers see the leave at once, instead of after a timeout.
     room.leave().await;
     println!("left");
     Ok(())
@@ -96,7 +96,7 @@ fn connect_options(options: Options) -> Result<ConnectOptions, Box<dyn Error>> {
     if let Some(name) = options.name {
         connect = connect.name(name);
     }
-    // Without either, the pin in a development server's token is used.
+    // Without a pin or a CA, the pin in a development server's token is used.
     if let Some(pin) = options.pin {
         connect = connect.trust(Trust::Pin(pin));
     }
@@ -106,111 +106,111 @@ fn connect_options(options: Options) -> Result<ConnectOptions, Box<dyn Error>> {
     Ok(connect)
 }
 
-fn greet_the_present(room: &Room) {
+fn print_present_peers(room: &Room) {
     println!("joined as {}", name(room, room.me()));
     for peer in room.peers() {
         println!("{} is here", name(room, peer.id));
     }
 }
 
-/// The application's loop: what it does by the clock, and what it hears.
-async fn live(room: &Room) -> Result<(), Box<dyn Error>> {
-    let begin = Instant::now();
+/// Sends poses and prints reports at fixed intervals, and handles the room's events.
+async fn run_in_room(room: &Room) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
     let mut frame = interval(Duration::from_secs(1) / POSE_RATE);
-    // A late frame is late; sending two poses at once would help nobody.
+    // Skip late frames: two poses at once are useless.
     frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut report = interval(REPORT_EVERY);
-    // After a sleep there is one report to print, not one for every second of it.
+    // After the machine slept, print one report instead of all missed ones.
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = BTreeMap::new();
+    let mut poses = BTreeMap::new();
     loop {
         tokio::select! {
-            _ = frame.tick() => match room.send_pose(&circle(begin.elapsed())) {
-                // The room says why it closed, in its last event.
+            _ = frame.tick() => match room.send_pose(&circle(start.elapsed())) {
+                // The room's last event says why it closed.
                 Ok(()) | Err(SendError::Closed) => {}
                 Err(error) => return Err(error.into()),
             },
-            _ = report.tick() => print_seen(room, &seen),
+            _ = report.tick() => print_poses(room, &poses),
             event = room.next() => match event {
-                Some(event) => hear(room, event, &mut seen).await?,
+                Some(event) => handle_event(room, event, &mut poses).await?,
                 None => return Ok(()),
             },
         }
     }
 }
 
-/// The last pose of a peer, and how old it was on arrival.
-struct Seen {
+/// The last pose of a peer, with its age on arrival.
+struct LastPose {
     pose: Pose,
     age: Option<Duration>,
     arrived: Instant,
 }
 
-async fn hear(
+async fn handle_event(
     room: &Room,
     event: RoomEvent,
-    seen: &mut BTreeMap<PeerId, Seen>,
+    poses: &mut BTreeMap<PeerId, LastPose>,
 ) -> Result<(), Box<dyn Error>> {
     match event {
         RoomEvent::PeerJoined(peer) => {
             println!("{} joined", name(room, peer.id));
-            // Reliable: it arrives, and in order. Addressed: only the newcomer gets it.
+            // A reliable event, in order, for the new peer alone.
             let hello = format!("welcome, {}!", peer.name);
             room.send_event(To::Peers(vec![peer.id]), GREETINGS, hello.as_bytes()).await?;
         }
         RoomEvent::PeerLeft { peer, code } => {
-            seen.remove(&peer.id);
+            poses.remove(&peer.id);
             let why = code.map_or("unknown reason", |code| code.name());
             println!("{} {} left ({why})", peer.id, peer.name);
         }
         RoomEvent::PresenceChanged { peer, presence } => match presence {
             Presence::Away => {
-                seen.remove(&peer);
+                poses.remove(&peer);
                 println!("{} is away", name(room, peer));
             }
             Presence::Present => println!("{} is back", name(room, peer)),
         },
         RoomEvent::Pose { from, pose, age, .. } => {
-            seen.insert(from, Seen { pose, age, arrived: Instant::now() });
+            poses.insert(from, LastPose { pose, age, arrived: Instant::now() });
         }
         RoomEvent::Event { from, channel: GREETINGS, payload } => {
             println!("{} says: {}", name(room, from), String::from_utf8_lossy(&payload));
         }
-        RoomEvent::State(change) => hear_change(room, change),
-        RoomEvent::Interrupted { text, .. } => println!("interrupted ({text}), coming back"),
-        RoomEvent::Resumed { .. } => println!("back as the same peer"),
+        RoomEvent::State(change) => handle_change(room, change),
+        RoomEvent::Interrupted { text, .. } => println!("session lost ({text}), reconnecting"),
+        RoomEvent::Resumed { .. } => println!("resumed as the same peer"),
         RoomEvent::Rejoined { me } => {
-            seen.clear();
-            println!("back as {}", name(room, me));
+            poses.clear();
+            println!("rejoined as {}", name(room, me));
         }
-        RoomEvent::Fallback(true) => println!("realtime port silent, going on inside the session"),
-        RoomEvent::Fallback(false) => println!("realtime port open again"),
+        RoomEvent::Fallback(true) => println!("realtime port does not answer, using the session"),
+        RoomEvent::Fallback(false) => println!("realtime port answers again"),
         RoomEvent::Closed { code, text } => {
             let why = code.map_or("connection lost", |code| code.name());
             return Err(format!("the room closed ({why}): {text}").into());
         }
-        // Voice, pointers and messages: this headset neither speaks nor points.
+        // This example ignores voice, pointers and messages.
         _ => {}
     }
     Ok(())
 }
 
-fn hear_change(room: &Room, change: StateChange) {
+fn handle_change(room: &Room, change: StateChange) {
     match change {
-        StateChange::Field { entity: Entity::Peer(peer), key, value: Some(value), .. }
+        StateChange::Field { entity: EntityId::Peer(peer), key, value: Some(value), .. }
             if key == HEADSET =>
         {
-            let headset = value.as_text().unwrap_or("something else than text");
+            let headset = value.as_text().unwrap_or("an unknown headset");
             println!("{} wears: {headset}", name(room, peer));
         }
         StateChange::Host { host: Some(host) } => println!("{} is the host", name(room, host)),
-        // Objects: there are none in this room.
+        // This example uses no objects.
         _ => {}
     }
 }
 
-fn print_seen(room: &Room, seen: &BTreeMap<PeerId, Seen>) {
-    for (peer, Seen { pose, age, arrived }) in seen {
+fn print_poses(room: &Room, poses: &BTreeMap<PeerId, LastPose>) {
+    for (peer, LastPose { pose, age, arrived }) in poses {
         let [x, y, z] = pose.head.position;
         let age = age.map_or("unknown".to_owned(), |age| {
             format!("{} ms", (age + arrived.elapsed()).as_millis())
@@ -226,7 +226,8 @@ fn name(room: &Room, peer: PeerId) -> String {
     }
 }
 
-/// A metre around the middle of the room in eight seconds, at eye height, looking ahead.
+/// Returns the pose on a circle of 1 m radius around the middle of the room, at eye height. One
+/// round takes eight seconds.
 fn circle(elapsed: Duration) -> Pose {
     let angle = elapsed.as_secs_f32() * std::f32::consts::TAU / 8.0;
     let half = -angle / 2.0;
@@ -248,6 +249,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn pin(text: &str) -> Result<[u8; 32], String> {
     let byte = |i: usize| text.get(2 * i..2 * i + 2).and_then(|b| u8::from_str_radix(b, 16).ok());
     let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-    let whole = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
-    whole.ok_or_else(|| "a pin is 64 hexadecimal digits".to_owned())
+    let pin = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+    pin.ok_or_else(|| "a pin is 64 hexadecimal digits".to_owned())
 }

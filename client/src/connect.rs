@@ -1,4 +1,4 @@
-//! From a server's name and a token to a room.
+//! Connecting to a server and joining a room.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,24 +9,27 @@ use nucleus_protocol::session::Code;
 use nucleus_protocol::session::join_mode;
 
 use crate::realtime::driver::unspecified;
-use crate::room::{Room, Way};
+use crate::room::{Room, RoomConnector};
 use crate::rooms::{Query, RoomOptions, RoomSelection};
 use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
 use crate::token;
 
-/// Where a server on this machine listens.
+/// Address of a server on this machine.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:5055";
-/// The session plane's port when none is named.
+/// Port of the session plane if the address names none.
 const DEFAULT_PORT: u16 = 5055;
-/// The room when neither the options nor the token name one.
+/// The room to join if neither the options nor the token name one.
 const DEFAULT_ROOM: &str = "demo";
-/// How long a lost session is tried again where the application says nothing: a server's restart, or
-/// the way through a building without Wi-Fi.
+/// How long the client tries to resume a lost session, unless the application sets another limit.
+/// Covers a restart of the server, or a walk through a building without Wi-Fi.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
-/// Addresses tried of one name: with 10 s each, more would keep a person waiting for nothing.
+/// How many addresses of the server's name are tried. Each may take 10 s, and a
+/// user does not wait longer than for two.
 const MAX_ADDRESSES: usize = 2;
 
-/// What [`connect`] needs to know.
+/// Options of [`connect`]: the server, the token, and which room to join.
+///
+/// By default the client joins the named room, and creates it if it does not exist.
 #[derive(Clone)]
 pub struct ConnectOptions {
     server: String,
@@ -40,8 +43,10 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// `server` is `host:port` (port 5055 when left out; see [`DEFAULT_SERVER`]), `token` the join
-    /// token from the application's backend or from `nucleus token`.
+    /// Creates options for `server` with a join token.
+    ///
+    /// `server` is `host:port`; without a port, 5055 is used (see [`DEFAULT_SERVER`]). `token`
+    /// comes from the application's backend or from `nucleus token`.
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -55,67 +60,75 @@ impl ConnectOptions {
         }
     }
 
-    /// The room, 1 to 128 bytes. Default: the one the token names, else "demo".
+    /// Sets the room's name, 1 to 128 bytes. Default: the room that the token names, else "demo".
     pub fn room(mut self, room: impl Into<String>) -> Self {
         self.room = Some(room.into());
         self
     }
 
-    /// The name the others see, at most 128 bytes. Default: the token's.
+    /// Sets the display name, at most 128 bytes. Default: the name in the token.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Peers the room shall take if this join makes it. Default: the server's.
+    /// Sets the room's capacity in peers, used if this join creates the room. Default: the
+    /// server's.
     pub fn capacity(mut self, capacity: u16) -> Self {
         self.selection.options = self.selection.options.capacity(capacity);
         self
     }
 
-    /// Makes the room; where there is one of that name, the join is refused ([`Code::RoomExists`]).
+    /// Creates the room. If a room of that name exists, the join is refused with
+    /// [`Code::RoomExists`].
     pub fn create(self) -> Self {
         self.mode(join_mode::CREATE, Query::new())
     }
 
-    /// Joins the room and never makes it: where there is none, the join is refused
-    /// ([`Code::NoSuchRoom`]), also when a lost session comes back.
+    /// Joins an existing room and never creates one. If the room does not exist, the join is
+    /// refused with [`Code::NoSuchRoom`]. The same holds when the client joins again after a lost
+    /// session.
     pub fn join_only(self) -> Self {
         self.mode(join_mode::JOIN, Query::new())
     }
 
-    /// Joins any room that fits, the fullest first; where there is none, the join is refused
-    /// ([`Code::NoSuchRoom`]). [`Room::name`] says which it is.
+    /// Joins the fullest room that matches `query`. If none matches, the join is refused with
+    /// [`Code::NoSuchRoom`]. [`Room::name`] returns the name of the room that was found.
     pub fn match_room(self, query: Query) -> Self {
         self.mode(join_mode::MATCH, query)
     }
 
-    /// The same; where no room fits, makes one of the name that the options give, or of one that
-    /// nobody guesses. Give it the fields that the query asks for, so that the next one finds it.
+    /// Joins the fullest room that matches `query`, or creates one if none matches.
+    ///
+    /// The new room has the name from [`Self::room`], or a random name. Set the fields that `query`
+    /// asks for in [`Self::options`]; otherwise the next client does not find the new room.
     pub fn match_or_create(self, query: Query) -> Self {
         self.mode(join_mode::MATCH_OR_CREATE, query)
     }
 
-    /// The application's version, at most 32 bytes: clients of two versions never meet, and a room of
-    /// another one refuses the join ([`Code::Incompatible`]). Default: none, which is one, too.
+    /// Sets the application's version, at most 32 bytes. Clients with different versions are never
+    /// in the same room: a room created with another version refuses the join with
+    /// [`Code::Incompatible`]. Default: the empty version, which differs from every other.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.selection.version = version.into();
         self
     }
 
-    /// Of the room to join or to make, at most 64 bytes. A room with a password is never matched.
+    /// Sets the password of the room to join or create, at most 64 bytes. Rooms with a password are
+    /// never matched.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.selection.password = password.into();
         self
     }
 
-    /// Holds seats for these users for a minute, at most 16; they still have to join.
+    /// Reserves seats in the room for these users, at most 16, for one minute. Each user must still
+    /// join.
     pub fn expect_users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
         self.selection.expected = users.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What the room is made with, if this join makes it.
+    /// Sets the options of the room, used if this join creates the room.
     pub fn options(mut self, options: RoomOptions) -> Self {
         self.selection.options = options;
         self
@@ -126,33 +139,34 @@ impl ConnectOptions {
         self
     }
 
-    /// Name and version of the application, for the server's operator; at most 128 bytes.
+    /// Sets the name and version of the application as the server's operator sees them, at most
+    /// 128 bytes. Default: the name and version of this crate.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
         self
     }
 
-    /// Which certificate to believe. Default: the pin in the token, which development servers put
-    /// there.
+    /// Sets which server certificate to trust. Default: the certificate pin in the token.
+    /// Development servers put a pin into their tokens.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = Some(trust);
         self
     }
 
-    /// How long a lost session is tried again before the room is closed; zero closes it at once.
-    /// Default: two minutes.
+    /// Sets how long the client tries to resume a lost session before it closes the room. Zero
+    /// closes the room as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    fn at(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
+    fn session_options(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
         let named = self.room.clone();
         let room = if self.selection.matches() {
             named.unwrap_or_default()
         } else {
-            let of_token = || token::room_in(&self.token);
-            named.or_else(of_token).unwrap_or_else(|| DEFAULT_ROOM.to_owned())
+            let from_token = || token::room_in(&self.token);
+            named.or_else(from_token).unwrap_or_else(|| DEFAULT_ROOM.to_owned())
         };
         SessionOptions {
             server,
@@ -169,7 +183,7 @@ impl ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A token is as good as a password: it reaches no log.
+        // The token is as secret as a password and must not reach a log.
         f.debug_struct("ConnectOptions")
             .field("server", &self.server)
             .field("room", &self.room)
@@ -179,20 +193,31 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-/// Joins a room; at most 10 s for each address of the server's name. Must run inside tokio.
+/// Connects to a server and joins a room.
+///
+/// Tries at most two addresses of the server's name, each for at most 10 s. Must be called inside a
+/// tokio runtime.
+///
+/// # Errors
+/// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
+/// * [`ConnectError::Resolve`] if the server's name has no address.
+/// * [`ConnectError::Socket`] if a local UDP socket cannot be opened.
+/// * [`ConnectError::Join`] if the server did not answer or refused the join.
+/// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
 pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
     let (host, port) = host_and_port(&options.server);
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
-        let at = options.at(address, host);
-        match Session::join(&endpoint, config.clone(), at.clone()).await {
+        let session_options = options.session_options(address, host);
+        match Session::join(&endpoint, config.clone(), session_options.clone()).await {
             Ok(session) => {
-                let way = Way { endpoint, config, options: at, patience: options.patience };
-                return Room::open(way, session).await;
+                let (options, patience) = (session_options, options.patience);
+                let connector = RoomConnector { endpoint, config, options, patience };
+                return Room::open(connector, session).await;
             }
-            // Another address of the same server may be reachable; it would not answer otherwise.
+            // Another address may be reachable. Any other error would be the same at each address.
             Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
             Err(error) => return Err(error.into()),
         }
@@ -200,12 +225,13 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
 }
 
-/// As the application says, else the pin in the token.
+/// Returns the trust that the application chose, or else the pin in the token.
 pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, ConnectError> {
     let pinned = || token::pin_in(token).map(Trust::Pin);
     trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
 }
 
+/// Returns at most [`MAX_ADDRESSES`] addresses of `host`. `server` is for the error.
 pub(crate) async fn resolve(
     server: &str,
     host: &str,
@@ -216,12 +242,14 @@ pub(crate) async fn resolve(
     Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
 }
 
+/// Returns the error for a server whose name has no address.
 pub(crate) fn unresolved(server: &str, why: &str) -> ConnectError {
     let source = std::io::Error::new(std::io::ErrorKind::NotFound, why.to_owned());
     ConnectError::Resolve { server: server.to_owned(), source }
 }
 
-/// `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port`.
+/// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into
+/// host and port.
 pub(crate) fn host_and_port(server: &str) -> (&str, u16) {
     let bare = server.parse::<IpAddr>().is_ok();
     let split = server.rsplit_once(':').filter(|_| !bare);
@@ -253,7 +281,8 @@ mod tests {
     fn no_token_in_a_log() {
         let options = ConnectOptions::new("h", "s3cret").room("r");
         assert!(
-            !format!("{options:?}{:?}", options.at(([0; 4], 1).into(), "h")).contains("s3cret")
+            !format!("{options:?}{:?}", options.session_options(([0; 4], 1).into(), "h"))
+                .contains("s3cret")
         );
     }
 }

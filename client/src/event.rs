@@ -1,4 +1,4 @@
-//! What an application hears from its room.
+//! The events that a room delivers to the application.
 
 use std::time::Duration;
 
@@ -8,203 +8,212 @@ use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::session::{Code, EventDown, throttled};
 
 use crate::moderation::Audit;
-use crate::realtime::Received;
+use crate::realtime::ReceivedMessage;
 use crate::roster::{PeerId, PeerInfo, Presence, RosterChange};
 use crate::state::StateChange;
 
-/// Something happened in the room.
+/// An event in a room, returned by [`Room::next`](crate::Room::next).
 ///
-/// Ages run from a message's capture at its sender to its arrival here, in steps of 1 ms; `None`
-/// until the clocks are in step, about one round trip after the join.
+/// The `age` of a realtime message is the time from its capture at the sender to its arrival at
+/// this client, in steps of 1 ms. It is `None` until the clocks are synchronized, about one round
+/// trip after the join.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
-    /// A peer is new. Who was there before is in [`crate::Room::peers`].
+    /// A peer joined. The peers that were in the room before this client are not reported: see
+    /// [`crate::Room::peers`].
     PeerJoined(PeerInfo),
-    /// A peer is gone.
+    /// A peer left.
     PeerLeft {
-        /// Who it was.
+        /// The peer as it was last known.
         peer: PeerInfo,
-        /// Why, when this version knows the code.
+        /// The reason; `None` if this version does not know the code.
         code: Option<Code>,
     },
-    /// A peer is away, or back.
+    /// A peer became away or present.
     PresenceChanged {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// What it is now.
+        /// Its new presence.
         presence: Presence,
     },
-    /// A peer was muted, has muted itself, or may moderate now; or not any more. This client hears it of
-    /// itself, too.
+    /// A peer's mute, self-mute or right to moderate changed. Also reported for this client itself.
     PeerChanged(PeerInfo),
-    /// A peer begins to speak, or has stopped: from the level in front of its voice packets.
+    /// A peer started or stopped speaking, as derived from the headers of its voice packets.
     Speaking {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// It speaks.
+        /// Whether the peer speaks now.
         speaking: bool,
-        /// Loudness of the newest packet in -dBov: 0 is loudest, 127 silence.
+        /// Level of the newest packet in -dBov: 0 is loudest, 127 is silence.
         level: u8,
     },
-    /// A peer moved; older poses never follow newer ones.
+    /// A peer's pose. An older pose is never returned after a newer one.
     Pose {
-        /// Who.
+        /// The sender.
         from: PeerId,
         /// Head and hands.
         pose: Pose,
-        /// What the sender put behind the pose: buttons, fingers.
+        /// Bytes that the sender added after the pose, for example buttons and fingers.
         rest: Vec<u8>,
-        /// See above.
+        /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
     },
-    /// A peer speaks. Packets come as the network brings them: a jitter buffer sorts them by
-    /// `sequence`.
+    /// A voice packet. Packets are returned in the order of arrival; the application's jitter
+    /// buffer sorts them by `sequence`.
     Voice {
-        /// Who.
+        /// The sender.
         from: PeerId,
         /// The packet.
         voice: VoicePacket,
-        /// Counts the sender's packets, wrapping.
+        /// Sequence number of the sender's voice packets; wraps.
         sequence: u16,
-        /// See above.
+        /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
     },
-    /// A peer's pointer moved.
+    /// A peer's pointer.
     Pointer {
-        /// Who.
+        /// The sender.
         from: PeerId,
-        /// The application's channel.
+        /// The channel, chosen by the application.
         channel: u8,
-        /// Which pointer.
+        /// The pointer's number within the channel.
         key: u16,
-        /// The application's own.
+        /// The application's data.
         payload: Vec<u8>,
-        /// See above.
+        /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
     },
     /// An unreliable message.
     Message {
-        /// Who sent it.
+        /// The sender.
         from: PeerId,
-        /// The application's channel.
+        /// The channel, chosen by the application.
         channel: u8,
-        /// The application's key within the channel.
+        /// The key within the channel, chosen by the application.
         key: u16,
-        /// The application's own.
+        /// The application's data.
         payload: Vec<u8>,
-        /// Counts the sender's messages of this channel and key, wrapping.
+        /// Sequence number of the sender's messages of this channel and key; wraps.
         sequence: u16,
-        /// See above.
+        /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
     },
-    /// A reliable event, in the order in which the room's server took them.
+    /// A reliable event. Events are returned in the order in which the server took them.
     Event {
-        /// Who sent it.
+        /// The sender.
         from: PeerId,
-        /// The application's channel.
+        /// The channel, chosen by the application.
         channel: u8,
-        /// The application's own.
+        /// The application's data.
         payload: Vec<u8>,
     },
-    /// A message of the bulk lane, whole, in the order in which the room's server took their ends. An
-    /// event may overtake it.
+    /// A complete message of the bulk lane. Bulk messages are returned in the order in which the
+    /// server took their last pieces. An event may overtake a bulk message.
     Bulk {
-        /// Who sent it.
+        /// The sender.
         from: PeerId,
-        /// The application's channel.
+        /// The channel, chosen by the application.
         channel: u8,
-        /// The application's own, at most 64 KiB.
+        /// The application's data, at most 64 KiB.
         payload: Vec<u8>,
     },
-    /// A moderator has done something; whom it puts out hears of it first.
+    /// A moderator has acted. A peer that is kicked receives this event before its session ends.
     Moderated(Audit),
-    /// The server holds back or drops some of what this client says; told at most once a second for
-    /// each. What this client's own queues dropped is in [`crate::Room::stats`].
+    /// The server delays or drops messages of this client. Reported at most once a second for each
+    /// kind. Drops in this client's own queues are counted in [`crate::Room::stats`].
     Throttled(Throttle),
-    /// The room's shared state changed, in the order in which its server took the changes. After the
-    /// join what is there comes as if it had just been made.
+    /// The room's shared state changed. Changes are returned in the order in which the server took
+    /// them. After the join, the existing state is reported as if it had just been created.
     ///
-    /// An event may come before a change that was made before it: name the version that
-    /// [`Room::change`](crate::Room::change) gave in the event, and wait for it, where that matters.
+    /// State changes and reliable events are not ordered among each other. If an event depends on a
+    /// change, put the version that [`Room::change`](crate::Room::change) returned into the event,
+    /// and let the receiver wait for that version.
     State(StateChange),
-    /// The session was lost; it is being taken up again. Events sent meanwhile go out afterwards.
+    /// The session was lost, and the client tries to resume it. Events that are sent in the
+    /// meantime are queued. [`RoomEvent::Resumed`], [`RoomEvent::Rejoined`] or
+    /// [`RoomEvent::Closed`] follows.
     Interrupted {
-        /// Why, when the server said so; `None` when the connection was lost.
+        /// The reason that the server gave; `None` if the connection was lost without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
-    /// The session is back, as the same peer. What changed in the roster follows, and the events that
-    /// were missed; and, once the server has told the state anew, what changed in it.
+    /// The session was resumed, and this client is the same peer as before. The changes of the
+    /// roster, the missed events and the changes of the shared state follow.
     Resumed {
-        /// The oldest of the missed events are not to be had any more.
+        /// Whether some of the oldest missed events are lost, because the server no longer has
+        /// them.
         missed_events: bool,
     },
-    /// The room was joined anew, as another peer, because the place was gone: too late, or the
-    /// server had restarted. What changed in the roster follows: in another instance of the room
-    /// everybody is somebody new, and who was there before has left without a code; its state is
-    /// gone, and the new one's follows.
+    /// The room was joined again as a new peer, because the server no longer had this participant:
+    /// the client came back too late, or the server had restarted. The changes of the roster
+    /// follow.
+    ///
+    /// If the room is a new instance (after a restart of the server, for example), all peers have
+    /// new ids: each earlier peer is reported as left without a code. The old shared state is
+    /// reported as deleted, and the state of the new instance follows.
     Rejoined {
-        /// This client's new number.
+        /// The new peer id of this client.
         me: PeerId,
     },
-    /// The realtime port does not answer and its messages travel inside the session (`true`), or it
-    /// answers again.
+    /// The realtime port stopped answering, and realtime messages travel inside the session
+    /// (`true`); or the realtime port answers again (`false`).
     Fallback(bool),
-    /// The session is over; nothing follows.
+    /// The room is closed. This is the last event.
     Closed {
-        /// Why, when the server or this client said so; `None` when the connection was lost.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
 }
 
-/// What the server takes less of than this client sends.
+/// A kind of message that the server delays or drops because this client exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttle {
-    /// Events are read more slowly than they come: where the operator has not set it otherwise, 200 a
-    /// second and 64 KiB on average, and 1,000 and 512 KiB from everybody in the room.
+    /// Events are delayed. Default limits, on average: 200 events and 64 KiB a second from one
+    /// peer, 1,000 events and 512 KiB a second from all peers of the room.
     Events,
-    /// So are the pieces of the bulk lane: 64 KiB a second on average.
+    /// Bulk messages are delayed. Default limit: 64 KiB a second on average.
     Bulk,
-    /// So are requests: 30 a second on average.
+    /// Requests are delayed. Limit: 30 a second on average.
     Requests,
-    /// Realtime messages were dropped: over 1,000 a second, or 256 KiB.
+    /// Realtime messages were dropped. Limits: 1,000 messages and 256 KiB a second.
     Realtime,
-    /// Voice was dropped: as many as may speak at once did.
-    Floor,
-    /// Voice was dropped: this peer is muted.
+    /// Voice was dropped because as many peers were speaking as the room allows at the same time.
+    SpeakerLimit,
+    /// Voice was dropped because this client is muted.
     Muted,
 }
 
 impl Throttle {
-    /// `None` for one that a later version may know.
+    /// Returns `None` for a number that this version does not know.
     pub(crate) fn from_wire(what: u8) -> Option<Self> {
         Some(match what {
             throttled::EVENTS => Throttle::Events,
             throttled::BULK => Throttle::Bulk,
             throttled::REQUESTS => Throttle::Requests,
             throttled::REALTIME => Throttle::Realtime,
-            throttled::FLOOR => Throttle::Floor,
+            throttled::FLOOR => Throttle::SpeakerLimit,
             throttled::MUTED => Throttle::Muted,
             _ => return None,
         })
     }
 }
 
-/// An Opus packet with what can be known of it without decoding.
+/// An Opus packet with the properties that are known without decoding it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoicePacket {
-    /// Loudness in -dBov: 0 is loudest, 127 silence (RFC 6464).
+    /// Level in -dBov (RFC 6464): 0 is loudest, 127 is silence.
     pub level: u8,
-    /// The encoder hears a voice.
+    /// Whether the sender's encoder detected a voice.
     pub speaking: bool,
-    /// The first packet of a talk spurt.
+    /// Whether this is the first packet of a talk spurt.
     pub spurt_start: bool,
-    /// The Opus packet is encrypted end to end.
+    /// Whether the Opus packet is encrypted end to end.
     pub end_to_end: bool,
-    /// The Opus packet.
+    /// The Opus packet itself.
     pub opus: Vec<u8>,
 }
 
@@ -240,9 +249,9 @@ impl From<EventDown> for RoomEvent {
     }
 }
 
-/// `None` when a peer sent a pose or voice packet that is none.
-pub(crate) fn realtime_event(received: Received) -> Option<RoomEvent> {
-    let Received { from, kind, channel, key, sequence, age, payload } = received;
+/// Converts a received message. Returns `None` for an invalid pose or voice packet.
+pub(crate) fn realtime_event(received: ReceivedMessage) -> Option<RoomEvent> {
+    let ReceivedMessage { from, kind, channel, key, sequence, age, payload } = received;
     Some(match kind {
         MessageKind::Pose => {
             let (pose, rest) = Pose::parse(&payload).ok()?;

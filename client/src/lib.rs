@@ -1,5 +1,5 @@
-//! A Nucleus client: join a room, send poses, voice, events and large messages, hear the others, and
-//! change the room's state together.
+//! A Nucleus client. It joins a room, sends and receives poses, voice, events and large messages,
+//! and reads and changes the room's shared state.
 //!
 //! ```no_run
 //! use nucleus_client::{ConnectOptions, RoomEvent, To};
@@ -16,14 +16,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`connect`] and [`Room`] are all that an application needs in a room; [`enter`] and [`Social`] make it
-//! reachable outside of rooms, and call others. Below them, each usable alone:
-//! [`session`] is the QUIC plane without a realtime one, [`realtime`] the realtime plane without a
-//! socket, [`roster`] who is there, [`mod@state`] what they share, [`token`] what a join token says of
-//! its server.
+//! An application in a room needs only [`connect`] and [`Room`]. With [`enter`] and [`Social`] an
+//! application can be called outside of rooms, and can call others.
 //!
-//! Nothing here is tied to one platform: the same code builds for Windows, Android, macOS and
-//! Linux.
+//! Both are built on these modules, each of which can be used alone:
+//!
+//! | module | content |
+//! |---|---|
+//! | [`session`] | the QUIC sessions in rooms and outside, without the realtime plane |
+//! | [`realtime`] | the rules of the realtime plane, without a socket |
+//! | [`roster`] | the peers of a room |
+//! | [`mod@state`] | a room's shared state |
+//! | [`token`] | what a client may read from its own join token |
+//!
+//! The crate contains no platform-specific code: it builds for Windows, Android, macOS and Linux.
 
 mod connect;
 mod event;
@@ -53,4 +59,4 @@ pub use session::{ConnectError, JoinError, SendError, To, Trust};
 pub use social::{
     CallId, EnterOptions, RoomInfo, Social, SocialError, SocialEvent, Status, UserInfo, enter,
 };
-pub use state::{Batch, Entity, ObjectId, ObjectMode, StateChange, Value};
+pub use state::{Batch, EntityId, ObjectId, ObjectMode, StateChange, Value};

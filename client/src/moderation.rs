@@ -1,4 +1,4 @@
-//! What moderators do, as everybody in the room hears of it.
+//! Acts of moderation as they are reported to all peers of the room.
 
 use std::time::Duration;
 
@@ -7,51 +7,51 @@ use nucleus_protocol::time::Time;
 
 use crate::roster::PeerId;
 
-/// An act of moderation that has been done. It stands in the server's log as well.
+/// A completed act of moderation. The server also writes it to its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// What.
+    /// The act.
     pub act: ModerationAct,
-    /// Who did it.
+    /// The moderator.
     pub by: PeerId,
-    /// To whom, where it was to one.
+    /// The affected peer, if the act affects a single peer.
     pub peer: Option<PeerId>,
-    /// The user id of that peer; empty without one.
+    /// The user id of the affected peer; empty if there is none.
     pub user: String,
-    /// How long the user is banned, in whole seconds; zero where it is not.
+    /// How long the user is banned, in whole seconds; zero without a ban.
     pub ban: Duration,
-    /// When, on the server's clock.
+    /// Time of the act on the server's clock.
     pub at: Time,
 }
 
-/// What a moderator may do.
+/// An act of moderation, named after the method of [`Room`](crate::Room) that requests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModerationAct {
-    /// [`crate::Room::kick`]
+    /// Removes a peer from the room ([`crate::Room::kick`]).
     Kick,
-    /// [`crate::Room::lock`]
+    /// Locks the room ([`crate::Room::lock`]).
     Lock,
-    /// The same, undone.
+    /// Unlocks the room.
     Unlock,
-    /// [`crate::Room::hide`]
+    /// Removes the room from the lobby's list ([`crate::Room::hide`]).
     Hide,
-    /// The same, undone.
+    /// Puts the room back into the lobby's list.
     Show,
-    /// [`crate::Room::mute`]
+    /// Mutes a peer ([`crate::Room::mute`]).
     Mute,
-    /// [`crate::Room::unmute`]
+    /// Unmutes a peer ([`crate::Room::unmute`]).
     Unmute,
-    /// [`crate::Room::mute_all`]
+    /// Mutes all peers that may not moderate ([`crate::Room::mute_all`]).
     MuteAll,
-    /// The same, undone.
+    /// Unmutes all peers.
     UnmuteAll,
-    /// [`crate::Room::clear`]
+    /// Deletes all objects and the room's fields ([`crate::Room::clear`]).
     Clear,
-    /// [`crate::Room::hand_over`]
+    /// Hands the right to moderate to another peer ([`crate::Room::hand_over`]).
     HandOver,
-    /// [`crate::Room::end`]
+    /// Ends the room ([`crate::Room::end`]).
     End,
-    /// One that this version does not know, by its number.
+    /// An act that this version does not know, by its number on the wire.
     Other(u8),
 }
 

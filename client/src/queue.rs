@@ -1,12 +1,13 @@
-//! A bounded queue between the application and the realtime task that never blocks: when it is
-//! full, the oldest goes, for on this plane the newest is worth most.
+//! A bounded queue between the application and the realtime task. Pushing never blocks: when the
+//! queue is full, the oldest item is dropped, because the newest realtime message is the most
+//! valuable.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Many may push, one pops.
+/// A queue with any number of pushing tasks and one popping task.
 pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     filled: Notify,
@@ -24,7 +25,7 @@ impl<T> Queue<T> {
         Self { inner, filled: Notify::new(), limit }
     }
 
-    /// Appends; drops the oldest when full.
+    /// Appends an item. Drops the oldest item if the queue is full.
     pub(crate) fn push(&self, item: T) {
         {
             let mut inner = self.lock();
@@ -37,12 +38,12 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
-    /// The oldest, if there is one.
+    /// Removes and returns the oldest item, if there is one.
     pub(crate) fn try_pop(&self) -> Option<T> {
         self.lock().items.pop_front()
     }
 
-    /// Waits for the oldest. Cancel-safe.
+    /// Removes and returns the oldest item; waits while the queue is empty. Cancel-safe.
     pub(crate) async fn pop(&self) -> T {
         loop {
             if let Some(item) = self.try_pop() {
@@ -52,13 +53,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How many were dropped because the queue was full.
+    /// Returns how many items were dropped because the queue was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        // Nobody panics while holding it, and a queue is whole at every step.
+        // No code panics while it holds the lock, and each step leaves the queue consistent.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
-//! The room as an application sees it.
+//! [`Room`]: a joined room as an application uses it.
 
 mod assembly;
 mod backlog;
-mod follow;
 mod requests;
 mod state;
-mod talk;
+mod task;
+mod voice;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,87 +19,104 @@ use nucleus_protocol::time::Time;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::event::{RoomEvent, realtime_event};
-use crate::realtime::driver::{Clock, Command, Driver, Shared};
+use crate::realtime::driver::{Driver, DriverClock, DriverCommand, DriverShared};
 use crate::realtime::speaking::SpeakingChange;
-use crate::realtime::{Outgoing, RealtimeCounters};
+use crate::realtime::{OutgoingMessage, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
 use crate::state::Replica;
-use follow::Follower;
-pub(crate) use follow::Way;
-use requests::Requests;
+use requests::RoomRequests;
 pub use requests::StateError;
+pub(crate) use task::RoomConnector;
+use task::RoomTask;
 
-/// Messages the application may be ahead of the realtime task: more than a frame's worth of work
-/// at 30 Hz. Beyond, the oldest goes.
+/// Realtime messages that may wait for the realtime task: more than an application sends in one
+/// frame at 30 Hz. When the queue is full, the oldest message is dropped.
 const OUTGOING: usize = 256;
-/// Messages the application may be behind: 170 ms of the fullest room (12,000 a second). Beyond,
-/// the oldest goes.
+/// Received realtime messages that may wait for the application: 170 ms of the fullest room
+/// (12,000 messages a second). When the queue is full, the oldest message is dropped.
 const INCOMING: usize = 2_048;
-/// Reliable events the application may be behind before QUIC's flow control stops the senders.
+/// Reliable events in the channel to the application. Further events wait in the backlog of the
+/// room's task.
 const RELIABLE: usize = 64;
-/// Commands on their way to the realtime task, which never keeps them waiting.
+/// Commands in the channel to the realtime task, which reads them without delay.
 const COMMANDS: usize = 16;
-/// How long a leave waits for its last packets to go out.
+/// How long [`Room::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Whom a realtime message is for.
+/// The recipients of a realtime message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Everybody else in the room.
+    /// All other peers of the room.
     Others,
-    /// This peer.
+    /// One peer.
     Peer(PeerId),
-    /// The host ([`Room::host`]) as this client sees it.
+    /// The host of the room ([`Room::host`]), as this client knows it.
     Host,
-    /// Whoever hears this group ([`Room::subscribe`]).
+    /// All peers that have subscribed to this group ([`Room::subscribe`]).
     Group(Group),
 }
 
-/// What was dropped since the join. On the realtime plane none of it was reliable.
+/// Counters of a room since the join. Reliable messages are never dropped, except those that
+/// `bulk_dropped` counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
-    /// Dropped by the rules of the plane.
+    /// Messages dropped by the rules of the realtime plane.
     pub realtime: RealtimeCounters,
-    /// Received, but the application did not take it in time.
+    /// Received messages dropped because the application did not take them in time.
     pub not_taken: u64,
-    /// Given to send faster than the realtime task ran.
+    /// Messages dropped before they were sent, because the application sent faster than the
+    /// realtime task runs.
     pub not_sent: u64,
-    /// The realtime port does not answer, and its messages travel inside the session.
+    /// Whether the realtime port does not answer and realtime messages travel inside the session.
     pub on_fallback: bool,
-    /// Messages of the bulk lane that could not be put together: their beginning was sent before the
-    /// join, or lost with the session.
+    /// Messages of the bulk lane that could not be assembled, because their first piece was sent
+    /// before the join or was lost with a session.
     pub bulk_dropped: u64,
-    /// How often the port went silent since the session was last joined or resumed.
+    /// How often the realtime port stopped answering since the last join or resume.
     pub fallbacks: u64,
 }
 
-/// A room this client is in. Share it by reference or in an [`Arc`]: any task may send, one at a
-/// time receives. Dropping it leaves without ceremony; [`Room::leave`] waits for the server.
+/// A room that this client has joined, returned by [`connect`](crate::connect).
 ///
-/// A lost session is taken up again by itself, see [`RoomEvent::Interrupted`].
+/// Share the room by reference or in an [`Arc`]. Any number of tasks may send at the same time; one
+/// task at a time receives with [`Room::next`].
+///
+/// [`Room::leave`] leaves the room and waits for the server's confirmation. Dropping the room
+/// leaves too, but waits for nothing: events that are not sent yet are lost.
+///
+/// The client resumes a lost session by itself, see [`RoomEvent::Interrupted`].
 pub struct Room {
     name: String,
     endpoint: quinn::Endpoint,
-    state: Arc<State>,
-    realtime: Arc<Shared>,
+    shared: Arc<RoomShared>,
+    realtime: Arc<DriverShared>,
     inbox: Mutex<Inbox>,
 }
 
-/// What the room's task and the application share.
-struct State {
+/// Data that the room's task and the application share.
+struct RoomShared {
+    /// Peer id of this client.
     me: AtomicU32,
-    /// Written by the room's task alone, never held over an await.
+    /// Written by the room's task alone. The lock is never held over an await.
     roster: RwLock<Roster>,
-    /// The room's shared state; the same holds.
+    /// The room's shared state. Written and locked like `roster`.
     replica: RwLock<Replica>,
     events: EventOutbox,
-    requests: Requests,
-    objects_made: AtomicU32,
+    requests: RoomRequests,
+    /// Number of the next object that this client creates.
+    next_object: AtomicU32,
     bulk_dropped: AtomicU64,
-    /// This client has muted itself.
-    silent: AtomicBool,
+    /// Whether this client has muted itself.
+    self_muted: AtomicBool,
     closed: AtomicBool,
+}
+
+/// Channel and key of a realtime message, both chosen by the application.
+#[derive(Clone, Copy, Default)]
+struct ApplicationKey {
+    channel: u8,
+    key: u16,
 }
 
 struct Inbox {
@@ -107,7 +124,7 @@ struct Inbox {
     on_fallback: watch::Receiver<bool>,
 }
 
-impl State {
+impl RoomShared {
     fn roster(&self) -> std::sync::RwLockReadGuard<'_, Roster> {
         self.roster.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,101 +134,114 @@ impl State {
     }
 
     fn host(&self) -> Option<PeerId> {
-        // The one place that holds both; the room's task, who writes, holds one at a time.
+        // Only this function holds both locks. The room's task, the only writer, holds one at a
+        // time.
         self.replica().host(&self.roster())
     }
 }
 
 impl Room {
-    /// Opens the realtime plane of a joined session and starts the room's two tasks.
-    pub(crate) async fn open(mut way: Way, session: Session) -> Result<Room, ConnectError> {
+    /// Opens the realtime plane of a joined session, and starts the room's task and the realtime
+    /// task.
+    pub(crate) async fn open(
+        mut connector: RoomConnector,
+        session: Session,
+    ) -> Result<Room, ConnectError> {
         let joined = session.joined();
-        way.options.settle(joined);
-        let name = way.options.room.clone();
+        connector.options.rejoin_room_of(joined);
+        let name = connector.options.room.clone();
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let config = session.link_config()?;
-        let realtime = Arc::new(Shared::new(Clock::start(), OUTGOING, INCOMING));
-        let (endpoint, connection) = (way.endpoint.clone(), session.connection().clone());
+        let realtime = Arc::new(DriverShared::new(DriverClock::start(), OUTGOING, INCOMING));
+        let (endpoint, connection) = (connector.endpoint.clone(), session.connection().clone());
         let driver = Driver::open(config, endpoint.clone(), connection, realtime.clone()).await?;
         let (commands, driven) = mpsc::channel(COMMANDS);
         tokio::spawn(driver.run(driven));
-        // A full room's roster is longer than the queue, so the driver must run by now.
+        // The roster may be longer than the channel, so the realtime task must already be running.
         for peer in roster.iter() {
-            let _ = commands.send(Command::Joined(peer.slot, peer.id)).await;
+            let _ = commands.send(DriverCommand::Joined(peer.slot, peer.id)).await;
         }
 
-        let state = Arc::new(State {
+        let shared = Arc::new(RoomShared {
             me: AtomicU32::new(joined.peer),
             roster: RwLock::new(roster),
             replica: RwLock::default(),
             events: EventOutbox::default(),
-            requests: Requests::new(),
-            objects_made: AtomicU32::new(1),
+            requests: RoomRequests::new(),
+            next_object: AtomicU32::new(1),
             bulk_dropped: AtomicU64::new(0),
-            silent: AtomicBool::new(false),
+            self_muted: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
         let (events, reliable) = mpsc::channel(RELIABLE);
-        let follower = Follower::new(way, state.clone(), commands, events, session);
-        tokio::spawn(follower.run());
+        let task = RoomTask::new(connector, shared.clone(), commands, events, session);
+        tokio::spawn(task.run());
         let inbox = Mutex::new(Inbox { reliable, on_fallback: realtime.on_fallback.subscribe() });
-        Ok(Room { name, endpoint, state, realtime, inbox })
+        Ok(Room { name, endpoint, shared, realtime, inbox })
     }
 
-    /// The room's name, which the server may have chosen.
+    /// Returns the room's name. The server may have chosen it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// This client's own number; another one after [`RoomEvent::Rejoined`].
+    /// Returns the peer id of this client. It changes with [`RoomEvent::Rejoined`].
     pub fn me(&self) -> PeerId {
-        PeerId(self.state.me.load(Ordering::Relaxed))
+        PeerId(self.shared.me.load(Ordering::Relaxed))
     }
 
-    /// Everybody else in the room, in the order of joining.
+    /// Returns all other peers of the room, in the order in which they joined.
     pub fn peers(&self) -> Vec<PeerInfo> {
         let me = self.me();
-        self.state.roster().iter().filter(|peer| peer.id != me).cloned().collect()
+        self.shared.roster().iter().filter(|peer| peer.id != me).cloned().collect()
     }
 
-    /// A peer of the room, this client included.
+    /// Returns the peer with this id, if it is in the room. Also finds this client itself.
     pub fn peer(&self, id: PeerId) -> Option<PeerInfo> {
-        self.state.roster().peer(id).cloned()
+        self.shared.roster().peer(id).cloned()
     }
 
-    /// The server's clock, the same for everybody in the room; `None` until it is known, about one
-    /// round trip after the join.
+    /// Returns the time of the server's clock, which is the same for all peers of the room. `None`
+    /// until the clocks are synchronized, about one round trip after the join.
     pub fn server_time(&self) -> Option<Time> {
         let status = self.realtime.status();
         Some(status.server_time? + self.realtime.clock.now().since(status.at))
     }
 
-    /// Round trip of the realtime plane; `None` until it is known.
+    /// Returns the round-trip time of the realtime plane. `None` until it is measured.
     pub fn rtt(&self) -> Option<Duration> {
         self.realtime.status().rtt
     }
 
-    /// What was dropped so far.
+    /// Returns the counters of dropped messages.
     pub fn stats(&self) -> RoomStats {
         RoomStats {
             realtime: self.realtime.status().counters,
             not_taken: self.realtime.incoming.dropped(),
             not_sent: self.realtime.outgoing.dropped(),
             on_fallback: *self.realtime.on_fallback.borrow(),
-            bulk_dropped: self.state.bulk_dropped.load(Ordering::Relaxed),
+            bulk_dropped: self.shared.bulk_dropped.load(Ordering::Relaxed),
             fallbacks: self.realtime.status().fallbacks,
         }
     }
 
-    /// Sends head and hands to the others; the newest pose wins. Never blocks.
+    /// Sends the pose of head and hands to all other peers. Never blocks. Only the newest pose is
+    /// delivered: an older one that arrives later is dropped.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the room is closed.
     pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
         let mut payload = Vec::with_capacity(40);
         pose.encode(&mut payload);
-        self.send(MessageKind::Pose, true, Target::Others, (0, 0), payload)
+        self.send(MessageKind::Pose, true, Target::Others, ApplicationKey::default(), payload)
     }
 
-    /// Sends a pointer or cursor, at most 1,100 bytes; the newest of `channel` and `key` wins.
-    /// Never blocks.
+    /// Sends a pointer or cursor, at most 1,100 bytes. Never blocks. Only the newest one of each
+    /// `channel` and `key` is delivered.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::UnknownPeer`] if the target is not in the room, or
+    /// [`SendError::Closed`].
     pub fn send_pointer(
         &self,
         target: Target,
@@ -219,11 +249,15 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(MessageKind::Pointer, true, target, (channel, key), payload.to_vec())
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Pointer, true, target, key, payload.to_vec())
     }
 
-    /// Sends at most 1,100 bytes that may be lost or overtaken; each message stands for itself.
-    /// Never blocks.
+    /// Sends an unreliable message of at most 1,100 bytes. Never blocks. The message may be lost or
+    /// arrive out of order, and does not replace earlier ones.
+    ///
+    /// # Errors
+    /// As [`Room::send_pointer`].
     pub fn send_unreliable(
         &self,
         target: Target,
@@ -231,11 +265,16 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(MessageKind::Unreliable, false, target, (channel, key), payload.to_vec())
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Unreliable, false, target, key, payload.to_vec())
     }
 
-    /// Sends at most 1,100 bytes of state, where the newest of `channel` and `key` (an object's
-    /// number, say) wins: older ones are not delivered after it. Never blocks.
+    /// Sends an unreliable message of at most 1,100 bytes that replaces earlier ones of the same
+    /// `channel` and `key` (for example an object's number). Never blocks. An older message is
+    /// never delivered after a newer one.
+    ///
+    /// # Errors
+    /// As [`Room::send_pointer`].
     pub fn send_newest(
         &self,
         target: Target,
@@ -243,20 +282,58 @@ impl Room {
         key: u16,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        self.send(MessageKind::Unreliable, true, target, (channel, key), payload.to_vec())
+        let key = ApplicationKey { channel, key };
+        self.send(MessageKind::Unreliable, true, target, key, payload.to_vec())
     }
 
-    /// Sends a reliable, ordered event of at most 16 KiB; waits while the room takes events more
-    /// slowly than they are sent. An event outlives a lost session as long as the peer's place does.
-    pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        self.state.events.send(to, channel, payload).await
-    }
-
-    /// Waits for what happens next; `None` after [`RoomEvent::Closed`]. Cancel-safe.
+    /// Sends a reliable, ordered event of at most 16 KiB. Waits while the room takes events more
+    /// slowly than they are sent.
     ///
-    /// Roster and reliable events come before realtime ones, so that a peer has joined before its
-    /// first pose. An application that is slow loses realtime events, oldest first, counted in
-    /// [`Room::stats`]; never a reliable one.
+    /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
+    /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so
+    /// are events for named peers of an earlier room instance.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], or [`SendError::Closed`] if the room
+    /// is closed.
+    pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        self.shared.events.send(to, channel, payload).await
+    }
+
+    /// Sends a reliable message of at most 64 KiB on the bulk lane.
+    ///
+    /// Bulk messages are in order among themselves. Bulk messages and events do not wait for each
+    /// other. Waits while the room takes bulk messages more slowly than they are sent (64 KiB a
+    /// second on average). A lost session is handled as in [`Room::send_event`].
+    ///
+    /// # Errors
+    /// As [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
+    pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
+        self.shared.events.send_bulk(to, channel, payload).await
+    }
+
+    /// Subscribes to these groups and unsubscribes from all others. A subscriber receives the
+    /// group's events and realtime messages.
+    ///
+    /// A new peer has no subscriptions. A resumed session keeps them; after [`RoomEvent::Rejoined`]
+    /// the client must subscribe again.
+    ///
+    /// Returns when the server has answered. Counts as a request, see [`Room::change`].
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn subscribe(
+        &self,
+        groups: impl IntoIterator<Item = Group>,
+    ) -> Result<(), StateError> {
+        self.shared.requests.subscribe(groups.into_iter().collect()).await.map(drop)
+    }
+
+    /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.
+    ///
+    /// Roster changes and reliable events are returned before realtime events, so a peer's join
+    /// comes before its first pose. If the application is slow, the oldest realtime events are
+    /// dropped and counted in [`Room::stats`]. Reliable events are never dropped.
     pub async fn next(&self) -> Option<RoomEvent> {
         let mut inbox = self.inbox.lock().await;
         let Inbox { reliable, on_fallback } = &mut *inbox;
@@ -267,15 +344,15 @@ impl Room {
                 Ok(()) = on_fallback.changed() => {
                     return Some(RoomEvent::Fallback(*on_fallback.borrow_and_update()));
                 }
-                change = self.realtime.spoke.pop() => {
+                change = self.realtime.speaking_changes.pop() => {
                     let SpeakingChange { peer, speaking, level } = change;
-                    if self.state.roster().peer(peer).is_some() {
+                    if self.shared.roster().peer(peer).is_some() {
                         return Some(RoomEvent::Speaking { peer, speaking, level });
                     }
                 }
                 received = self.realtime.incoming.pop() => {
-                    // Who has left is not heard any more.
-                    let known = self.state.roster().peer(received.from).is_some();
+                    // Drop messages of peers that have left.
+                    let known = self.shared.roster().peer(received.from).is_some();
                     if let Some(event) = realtime_event(received).filter(|_| known) {
                         return Some(event);
                     }
@@ -284,10 +361,11 @@ impl Room {
         }
     }
 
-    /// Leaves: events already sent arrive first, everybody is told at once. At most 2.2 s.
+    /// Leaves the room. Events that were sent before still arrive, and the other peers see the
+    /// leave at once. Takes at most 2.2 s.
     pub async fn leave(&self) {
-        self.state.events.leave().await;
-        // Only so that a process which ends now has sent its last packet.
+        self.shared.events.leave().await;
+        // The process may end right after this call, so let the last packets go out first.
         let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
     }
 
@@ -296,32 +374,39 @@ impl Room {
         kind: MessageKind,
         newest_wins: bool,
         target: Target,
-        (channel, key): (u8, u16),
+        ApplicationKey { channel, key }: ApplicationKey,
         payload: Vec<u8>,
     ) -> Result<(), SendError> {
         if payload.len() > limits::MAX_PAYLOAD {
             return Err(SendError::TooLarge { len: payload.len(), limit: limits::MAX_PAYLOAD });
         }
-        if self.state.closed.load(Ordering::Relaxed) {
+        if self.shared.closed.load(Ordering::Relaxed) {
             return Err(SendError::Closed);
         }
         let target = match target {
             Target::Others => TARGET_OTHERS,
             Target::Peer(id) => self.slot(id)?,
-            Target::Host => self.slot(self.state.host().ok_or(SendError::UnknownPeer)?)?,
+            Target::Host => self.slot(self.shared.host().ok_or(SendError::UnknownPeer)?)?,
             Target::Group(group) => target_of_group(group),
         };
-        self.realtime.outgoing.push(Outgoing { kind, newest_wins, target, channel, key, payload });
+        self.realtime.outgoing.push(OutgoingMessage {
+            kind,
+            newest_wins,
+            target,
+            channel,
+            key,
+            payload,
+        });
         Ok(())
     }
 
     fn slot(&self, id: PeerId) -> Result<u16, SendError> {
-        self.state.roster().peer(id).map(|peer| peer.slot.0).ok_or(SendError::UnknownPeer)
+        self.shared.roster().peer(id).map(|peer| peer.slot.0).ok_or(SendError::UnknownPeer)
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.state.events.close();
+        self.shared.events.close();
     }
 }

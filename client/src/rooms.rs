@@ -1,4 +1,5 @@
-//! Which room to join, and how one is made: what the options of a join say of rooms.
+//! Room selection: the options of a join that decide which room it finds, and how a new room is
+//! created.
 
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use nucleus_protocol::session::{self, Join, RoomField, filter, join_mode, room_f
 
 use crate::state::Value;
 
-/// Which rooms fit: conditions on the fields that rooms [list](RoomOptions::listed), all of which must
-/// hold. A room without such a field does not fit. At most 8 conditions.
+/// A query for rooms: at most 8 conditions on the fields that rooms [list](RoomOptions::listed).
+///
+/// A room matches if all conditions hold. A condition on a field that the room does not list does
+/// not hold.
 ///
 /// ```
 /// use nucleus_client::Query;
@@ -20,33 +23,33 @@ pub struct Query {
 }
 
 impl Query {
-    /// Any room.
+    /// Creates a query that every room matches.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The field has this value, of the same type: 1 is not 1.0.
+    /// Requires that the field has this value and type: 1 does not equal 1.0.
     pub fn equals(self, key: &str, value: impl Into<Value>) -> Self {
         self.one_of(key, [value.into()])
     }
 
-    /// The field has one of these values, at most 16.
+    /// Requires that the field has one of these values, at most 16.
     pub fn one_of<V: Into<Value>>(self, key: &str, values: impl IntoIterator<Item = V>) -> Self {
         let values = values.into_iter().map(|value| value.into().into()).collect();
         self.filter(key, filter::ONE_OF, values)
     }
 
-    /// The field is a number between these, both included, whether integer or float.
+    /// Requires that the field is a number, integer or float, from `low` to `high`, both included.
     pub fn between(self, key: &str, low: impl Into<Value>, high: impl Into<Value>) -> Self {
         self.filter(key, filter::RANGE, vec![low.into().into(), high.into().into()])
     }
 
-    /// The field is a number that is not less.
+    /// Requires that the field is a number not less than `low`.
     pub fn at_least(self, key: &str, low: impl Into<Value>) -> Self {
         self.filter(key, filter::RANGE, vec![low.into().into(), session::Value::default()])
     }
 
-    /// The field is a number that is not more.
+    /// Requires that the field is a number not greater than `high`.
     pub fn at_most(self, key: &str, high: impl Into<Value>) -> Self {
         self.filter(key, filter::RANGE, vec![session::Value::default(), high.into().into()])
     }
@@ -56,21 +59,21 @@ impl Query {
         self
     }
 
-    /// What the server would refuse anyway.
-    pub(crate) fn problem(&self) -> Option<&'static str> {
-        let is_fine = |filter: &session::Filter| {
+    /// Checks the limits that the server enforces too. Returns a message about the first violation.
+    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+        let is_valid = |filter: &session::Filter| {
             (1..=limits::MAX_STATE_KEY).contains(&filter.key.len())
                 && (1..=limits::MAX_FILTER_VALUES).contains(&filter.values.len())
-                && filter.values.iter().all(|value| is_fine_for(filter.kind, value))
+                && filter.values.iter().all(|value| is_valid_for(filter.kind, value))
         };
         if self.filters.len() > limits::MAX_FILTERS {
-            Some("a query has at most 8 conditions")
-        } else if !self.filters.iter().all(is_fine) {
-            Some("a condition has a key of 1 to 64 bytes and 1 to 16 values; a range has numbers")
-        } else if self.bytes() > MOST_BYTES {
-            Some("a query must have at most 8 KiB")
+            Err("a query must have at most 8 conditions")
+        } else if !self.filters.iter().all(is_valid) {
+            Err("a condition has a key of 1 to 64 bytes and 1 to 16 values; a range has numbers")
+        } else if self.bytes() > MAX_BYTES {
+            Err("a query must have at most 8 KiB")
         } else {
-            None
+            Ok(())
         }
     }
 
@@ -81,13 +84,13 @@ impl Query {
         filters.sum()
     }
 
-    /// As it travels.
+    /// Returns the conditions in the form of the wire.
     pub fn into_filters(self) -> Vec<session::Filter> {
         self.filters
     }
 }
 
-/// What a room is made with, if this join makes it; of no account for a room that is there.
+/// Options of a new room. Used if the join creates the room, ignored if the room exists.
 ///
 /// ```
 /// use std::time::Duration;
@@ -104,53 +107,56 @@ pub struct RoomOptions {
 }
 
 impl RoomOptions {
-    /// The server's defaults: open to everybody, and over with its last peer.
+    /// Creates options with the server's defaults: the room is open to all users and ends with its
+    /// last peer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Peers that it takes; at most the server's limit, which is also the default.
+    /// Sets the capacity in peers. Default and maximum: the server's limit.
     pub fn capacity(mut self, capacity: u16) -> Self {
         self.wire.capacity = capacity;
         self
     }
 
-    /// Neither listed nor matched: who knows its name joins it.
+    /// Hides the room from the lobby: the room is neither listed nor matched, and can only be
+    /// joined by its name.
     pub fn hidden(self) -> Self {
         self.flag(room_flag::HIDDEN)
     }
 
-    /// Locked from the start; needs the right to moderate.
+    /// Locks the room from the start. Needs the right to moderate.
     pub fn locked(self) -> Self {
         self.flag(room_flag::LOCKED)
     }
 
-    /// It stays when it is empty, until a moderator ends it or the server stops; needs the right to
-    /// moderate.
+    /// Keeps the room when it is empty, until a moderator ends the room or the server stops. Needs
+    /// the right to moderate.
     pub fn kept(self) -> Self {
         self.flag(room_flag::KEPT)
     }
 
-    /// It lets in this user and those that the join [expects](crate::ConnectOptions::expect_users),
-    /// nobody else.
+    /// Admits only this user and the users that the join
+    /// [expects](crate::ConnectOptions::expect_users).
     pub fn by_invitation(self) -> Self {
         self.flag(room_flag::BY_INVITATION)
     }
 
-    /// How long it outlives its last peer, with its state; the server has a maximum (5 min by default).
+    /// Sets how long the room and its state stay after the last peer has left. The server has a
+    /// maximum (5 min by default).
     pub fn empty_ttl(mut self, ttl: Duration) -> Self {
         self.wire.empty_ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Keys of the room's fields that the lobby shows and that a [`Query`] asks for; at most 8. A text
-    /// or byte string of more than 256 bytes is not shown.
+    /// Adds keys of the room's fields that the lobby lists and that a [`Query`] can use; at most 8.
+    /// A text or byte string of more than 256 bytes is not listed.
     pub fn listed<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
         self.wire.listed.extend(keys.into_iter().map(|key| key.as_bytes().to_vec()));
         self
     }
 
-    /// A field that the room has from the first moment; at most 16.
+    /// Adds a field that the room has from the start; at most 16.
     pub fn field(mut self, key: &str, value: impl Into<Value>) -> Self {
         let field = RoomField { key: key.as_bytes().to_vec(), value: value.into().into() };
         self.wire.fields.push(field);
@@ -163,8 +169,8 @@ impl RoomOptions {
     }
 }
 
-/// All that a join says of rooms beside the name. The default joins the named room and makes it if
-/// there is none.
+/// How a join selects its room, apart from the name. The default joins the named room and creates
+/// it if it does not exist.
 #[derive(Clone, Default, PartialEq)]
 pub struct RoomSelection {
     pub(crate) mode: u8,
@@ -175,23 +181,25 @@ pub struct RoomSelection {
     pub(crate) query: Query,
 }
 
-/// Bytes that options, filters and expected users may come to together.
-const MOST_BYTES: usize = 8 << 10;
+/// Largest size of fields, conditions and expected users together, in bytes.
+const MAX_BYTES: usize = 8 << 10;
 
 impl RoomSelection {
-    /// The default, with a capacity for the room if this join makes it; 0 = the server's.
+    /// Returns the default selection with a capacity for a new room; 0 means the server's default.
     pub fn capacity(capacity: u16) -> Self {
         Self { options: RoomOptions::new().capacity(capacity), ..Self::default() }
     }
 
-    /// Any room that fits will do.
+    /// Returns whether the join looks for any matching room instead of a named one.
     pub(crate) fn matches(&self) -> bool {
         matches!(self.mode, join_mode::MATCH | join_mode::MATCH_OR_CREATE)
     }
 
-    /// To come back to a room that this client was in, by its name. Where the room is gone it is made
-    /// again, by whoever is back first; but not by a client that joined a room of this name alone.
-    pub(crate) fn to_return(&self) -> Self {
+    /// Returns the selection for joining again by name a room that this client was in.
+    ///
+    /// If the room no longer exists, the first client that comes back creates it again, unless that
+    /// client joined with [`join_only`](crate::ConnectOptions::join_only).
+    pub(crate) fn for_rejoin(&self) -> Self {
         let mode = match self.mode {
             join_mode::JOIN => join_mode::JOIN,
             _ => join_mode::JOIN_OR_CREATE,
@@ -201,25 +209,26 @@ impl RoomSelection {
         Self { mode, expected, query: Query::new(), ..self.clone() }
     }
 
-    /// What the server would refuse anyway.
-    pub(crate) fn problem(&self) -> Option<&'static str> {
+    /// Checks the limits that the server enforces too. Returns a message about the first violation.
+    pub(crate) fn validate(&self) -> Result<(), &'static str> {
         let options = &self.options.wire;
         if self.version.len() > limits::MAX_APPLICATION_VERSION {
-            Some("the version must have at most 32 bytes")
+            Err("the version must have at most 32 bytes")
         } else if self.password.len() > limits::MAX_PASSWORD {
-            Some("the password must have at most 64 bytes")
+            Err("the password must have at most 64 bytes")
         } else if self.expected.len() > limits::MAX_EXPECTED {
-            Some("at most 16 users can be expected")
+            Err("at most 16 users can be expected")
         } else if options.listed.len() > limits::MAX_LISTED {
-            Some("at most 8 fields can be listed")
+            Err("at most 8 fields can be listed")
         } else if options.fields.len() > limits::MAX_FIRST_FIELDS {
-            Some("a room can be made with at most 16 fields")
-        } else if let Some(problem) = self.query.problem() {
-            Some(problem)
-        } else if self.bytes() > MOST_BYTES {
-            Some("fields, conditions and expected users must have at most 8 KiB together")
+            Err("a room can be created with at most 16 fields")
         } else {
-            None
+            self.query.validate()?;
+            if self.bytes() > MAX_BYTES {
+                Err("fields, conditions and expected users must have at most 8 KiB together")
+            } else {
+                Ok(())
+            }
         }
     }
 
@@ -231,8 +240,8 @@ impl RoomSelection {
         names.chain(keys).chain(fields).sum::<usize>() + self.query.bytes()
     }
 
-    /// Its part of the message.
-    pub(crate) fn join(self) -> Join {
+    /// Returns a `Join` message with the fields that this selection sets.
+    pub(crate) fn into_join(self) -> Join {
         Join {
             mode: self.mode,
             version: self.version.into_bytes(),
@@ -249,7 +258,7 @@ fn value_bytes(value: &session::Value) -> usize {
     17 + value.bytes.len()
 }
 
-fn is_fine_for(kind: u8, value: &session::Value) -> bool {
+fn is_valid_for(kind: u8, value: &session::Value) -> bool {
     let is_number = match value.kind {
         value::NONE | value::INTEGER => true,
         value::FLOAT => !f64::from_bits(value.bits).is_nan(),
@@ -273,26 +282,26 @@ mod tests {
             options: RoomOptions::new().capacity(3),
             query: Query::new().equals("k", 1),
         };
-        let back = selection.to_return();
+        let back = selection.for_rejoin();
         assert_eq!((back.mode, back.matches()), (join_mode::JOIN_OR_CREATE, false));
         assert!(back.expected.is_empty() && back.query == Query::new());
         assert!(back.version == selection.version && back.options == selection.options);
         assert!(back.password == selection.password);
         let visitor = RoomSelection { mode: join_mode::JOIN, ..selection };
-        assert_eq!(visitor.to_return().mode, join_mode::JOIN);
+        assert_eq!(visitor.for_rejoin().mode, join_mode::JOIN);
     }
 
     #[test]
     fn what_is_too_much_is_not_sent() {
         let of = |options| RoomSelection { options, ..RoomSelection::default() };
         let keys = ["k"; 9];
-        assert!(of(RoomOptions::new().listed(keys[..8].iter().copied())).problem().is_none());
-        assert!(of(RoomOptions::new().listed(keys)).problem().is_some());
+        assert!(of(RoomOptions::new().listed(keys[..8].iter().copied())).validate().is_ok());
+        assert!(of(RoomOptions::new().listed(keys)).validate().is_err());
         let text = "x".repeat(4_000);
         let two = RoomOptions::new().field("a", text.as_str()).field("b", text.as_str());
-        assert!(of(two.clone()).problem().is_none());
-        assert!(of(two.field("c", text.as_str())).problem().is_some());
+        assert!(of(two.clone()).validate().is_ok());
+        assert!(of(two.field("c", text.as_str())).validate().is_err());
         let version = "x".repeat(33);
-        assert!(RoomSelection { version, ..RoomSelection::default() }.problem().is_some());
+        assert!(RoomSelection { version, ..RoomSelection::default() }.validate().is_err());
     }
 }

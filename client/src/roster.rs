@@ -1,20 +1,22 @@
-//! Who is in the room, as the server tells it. Pure: updates in, changes out.
+//! The peers of a room. Applies the server's updates and returns the changes; does no I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub use nucleus_protocol::ids::PeerId;
 use nucleus_protocol::session::{self, AWAY, Code, MODERATOR, MUTED, RosterUpdate, SELF_MUTED};
 
-/// A peer's number on the realtime plane; another peer may have it 60 s after its owner left.
+/// A peer's number on the realtime plane. The server may give it to another peer 60 s after the
+/// peer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
 
-/// Is a peer reachable?
+/// Whether a peer is reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Yes.
+    /// The peer is reachable.
     Present,
-    /// Nothing was heard of it for 10 s: the headset is off or out of reach, and may come back.
+    /// The server received nothing from the peer for 10 s: the headset is off or out of reach, and
+    /// may become present again.
     Away,
 }
 
@@ -27,17 +29,17 @@ impl Presence {
 /// A peer of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Who.
+    /// Its peer id.
     pub id: PeerId,
     /// Its number on the realtime plane.
     pub slot: Slot,
-    /// Is it reachable?
+    /// Whether it is reachable.
     pub presence: Presence,
-    /// A moderator has muted it: its voice is not heard.
+    /// Whether a moderator has muted it. The server then drops its voice.
     pub muted: bool,
-    /// It has muted itself.
+    /// Whether it has muted itself.
     pub self_muted: bool,
-    /// It may moderate.
+    /// Whether it may moderate.
     pub moderator: bool,
     /// User id from its token, at most 128 bytes.
     pub user: String,
@@ -48,7 +50,7 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// Takes the bit set of the wire.
+    /// Sets presence and flags from the bit set on the wire.
     fn set_presence(&mut self, presence: u8) {
         self.presence = Presence::from_wire(presence);
         self.muted = presence & MUTED != 0;
@@ -74,40 +76,40 @@ impl From<session::Peer> for PeerInfo {
     }
 }
 
-/// One change of the roster, in the order in which the application should hear of them.
+/// A change of the roster. The variants are in the order in which one update reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RosterChange {
-    /// A peer is gone.
+    /// A peer left.
     Left {
-        /// Who it was.
+        /// The peer as it was last known.
         peer: PeerInfo,
-        /// Why, when this version knows the code.
+        /// The reason; `None` if this version does not know the code.
         code: Option<Code>,
     },
-    /// A peer is new.
+    /// A peer joined.
     Joined(PeerInfo),
     /// A peer's presence changed.
     Presence {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
-        /// To what.
+        /// Its new presence.
         presence: Presence,
     },
-    /// A peer was muted, or muted itself, or may moderate now; or not any more. As it is now.
+    /// A peer's mute, self-mute or right to moderate changed. Holds the new values.
     Changed(PeerInfo),
 }
 
-/// An update that does not follow the roster's version: an earlier one was lost.
+/// An update whose version does not follow the roster's version: an update in between is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("roster version {found} came where {expected} was due")]
+#[error("received roster version {found}, expected {expected}")]
 pub struct RosterGap {
-    /// One more than the roster's version.
+    /// The roster's version plus one.
     pub expected: u32,
     /// The update's version.
     pub found: u32,
 }
 
-/// Everybody in the room, this client included.
+/// All peers of a room, including this client.
 #[derive(Clone, Debug)]
 pub struct Roster {
     version: u32,
@@ -116,17 +118,20 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The roster of a `Joined`.
+    /// Creates the roster that a `Joined` message contains.
     pub fn new(version: u32, peers: impl IntoIterator<Item = session::Peer>) -> Self {
         let mut roster = Self { version, peers: BTreeMap::new(), slots: HashMap::new() };
         peers.into_iter().for_each(|peer| roster.insert(peer.into()));
         roster
     }
 
-    /// Applies the next update and says what changed.
+    /// Applies the next update and returns the changes.
     ///
-    /// Who came and went within one update is not mentioned; who left without having been known,
-    /// neither.
+    /// A peer that joined and left within the same update is not reported, nor is an unknown peer
+    /// that left.
+    ///
+    /// # Errors
+    /// [`RosterGap`] if the update's version is not the next one. The roster is then unchanged.
     pub fn apply(&mut self, update: RosterUpdate) -> Result<Vec<RosterChange>, RosterGap> {
         let expected = self.version.wrapping_add(1);
         if update.version != expected {
@@ -143,8 +148,8 @@ impl Roster {
         }
         for peer in update.joined.into_iter().filter(|peer| !gone.contains(&peer.peer)) {
             let peer = PeerInfo::from(peer);
-            // A roster handed over at a join is ahead of the updates behind it: this client itself
-            // is announced to everybody, and so are those who joined in the same moment.
+            // The roster in `Joined` may already contain peers that a later update announces: this
+            // client itself, and peers that joined at the same moment.
             if self.peers.contains_key(&peer.id) {
                 continue;
             }
@@ -161,8 +166,9 @@ impl Roster {
         Ok(changes)
     }
 
-    /// Takes the roster of another `Joined` in place of this one and says what changed. `same_room`:
-    /// it is of the same room instance, where a number means the same peer as before.
+    /// Replaces this roster by the one of another `Joined` message and returns the changes.
+    /// `same_room` says that both belong to the same room instance; in another instance, a peer id
+    /// means another peer.
     pub fn replace(&mut self, same_room: bool, newer: Roster) -> Vec<RosterChange> {
         let stays = |peer: &PeerInfo| same_room && newer.peers.contains_key(&peer.id);
         let left = self.peers.values().filter(|peer| !stays(peer));
@@ -178,22 +184,23 @@ impl Roster {
         changes
     }
 
-    /// The peer of that number.
+    /// Returns the peer with this id.
     pub fn peer(&self, id: PeerId) -> Option<&PeerInfo> {
         self.peers.get(&id)
     }
 
-    /// The peer with that number on the realtime plane.
+    /// Returns the peer with this slot.
     pub fn by_slot(&self, slot: Slot) -> Option<&PeerInfo> {
         self.peers.get(self.slots.get(&slot)?)
     }
 
-    /// Everybody, in the order of joining.
+    /// Iterates over all peers in the order in which they joined.
     pub fn iter(&self) -> impl Iterator<Item = &PeerInfo> {
         self.peers.values()
     }
 
-    /// How many updates this roster has seen, from wherever the server began to count.
+    /// Returns the version of the roster. Each update increases it by one; the first value is the
+    /// server's choice.
     pub fn version(&self) -> u32 {
         self.version
     }
@@ -206,7 +213,7 @@ impl Roster {
 
     fn remove(&mut self, id: PeerId) -> Option<PeerInfo> {
         let peer = self.peers.remove(&id)?;
-        // The slot may belong to a successor already.
+        // The slot may already belong to another peer.
         if self.slots.get(&peer.slot) == Some(&id) {
             self.slots.remove(&peer.slot);
         }
@@ -214,14 +221,14 @@ impl Roster {
     }
 }
 
-/// What has changed of a peer that stays.
+/// Returns the changes between two versions of the same peer.
 fn changes_between(before: &PeerInfo, peer: &PeerInfo) -> impl Iterator<Item = RosterChange> {
     let PeerInfo { id, presence, .. } = *peer;
-    let moved = before.presence != presence;
+    let presence_changed = before.presence != presence;
     let flags = |peer: &PeerInfo| (peer.muted, peer.self_muted, peer.moderator);
     let changed = flags(before) != flags(peer);
-    let moved = moved.then_some(RosterChange::Presence { peer: id, presence });
-    moved.into_iter().chain(changed.then(|| RosterChange::Changed(peer.clone())))
+    let presence = presence_changed.then_some(RosterChange::Presence { peer: id, presence });
+    presence.into_iter().chain(changed.then(|| RosterChange::Changed(peer.clone())))
 }
 
 #[cfg(test)]
@@ -286,7 +293,7 @@ mod tests {
         let left = RosterChange::Left { peer: peer(2, 11).into(), code: None };
         assert_eq!(changes, [left, presence, RosterChange::Joined(peer(4, 13).into())]);
         assert_eq!((roster.version(), roster.iter().count()), (9, 3));
-        // In another instance nobody is who he was.
+        // In another instance, all peers are other peers.
         assert_eq!(roster.replace(false, newer()).len(), 6);
     }
 

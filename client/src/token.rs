@@ -1,9 +1,9 @@
-//! What a client may read from its own join token.
+//! Reads the certificate pin and the room from this client's own join token.
 //!
-//! The token is **not verified** here, and need not be: it reached the application over the channel
-//! it trusts for its join information (its own backend, a person's terminal), and whoever could
-//! forge the token there could as well hand over another server's address. A forged `pin` never
-//! reaches the client over the network that the pin protects. The server verifies the signature.
+//! The token is **not verified** here, and need not be. The application received it over a channel
+//! that it trusts (its own backend, or a user's terminal). An attacker who can forge a token there
+//! can also replace the server's address. A forged `pin` cannot come from the network that the pin
+//! protects. The server verifies the signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,24 +11,26 @@ use nucleus_protocol::limits;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Claims {
+struct UnverifiedClaims {
     pin: Option<String>,
     room: Option<String>,
 }
 
-/// SHA-256 of the server's certificate, when the token carries it (claim `pin`, base64url without
-/// padding): development servers put it there, so that the token alone suffices to join.
+/// Returns the SHA-256 digest of the server's certificate, if the token contains it (claim `pin`,
+/// base64url without padding). Development servers put the pin into their tokens, so that a client
+/// needs only the token to join.
 pub fn pin_in(token: &str) -> Option<[u8; 32]> {
     let pin = URL_SAFE_NO_PAD.decode(claims(token)?.pin?).ok()?;
     pin.try_into().ok()
 }
 
-/// The room the token admits to, when it names one (claim `room`); a pattern, as `class-*`, names none.
+/// Returns the room that the token names (claim `room`). Returns `None` for a pattern such as
+/// `class-*`.
 pub fn room_in(token: &str) -> Option<String> {
     claims(token)?.room.filter(|room| !room.ends_with('*'))
 }
 
-fn claims(token: &str) -> Option<Claims> {
+fn claims(token: &str) -> Option<UnverifiedClaims> {
     if token.len() > limits::MAX_TOKEN {
         return None;
     }

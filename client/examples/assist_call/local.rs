@@ -1,4 +1,4 @@
-//! A server of this process's own on loopback, for a machine on which none runs.
+//! A server on loopback in this process, for a machine without a running server.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,10 +12,10 @@ use nucleus_server::token::{Product, TokenRequest};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Runs until it is stopped.
+/// A server that runs until [`Self::stop`].
 pub(crate) struct LocalServer {
     pub(crate) address: String,
-    /// Certificate and keys, gone with it.
+    /// Holds certificate and keys. Deleted with this value.
     dir: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
@@ -36,7 +36,7 @@ impl LocalServer {
         let (ready, listening) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            // Nobody waits for it any more only when this process is ending.
+            // Fails only if the process is ending.
             let announce = |listening| {
                 let _ = ready.send(listening);
             };
@@ -46,7 +46,7 @@ impl LocalServer {
         Ok(Self { address, dir, stop, running })
     }
 
-    /// A join token for an hour, as `nucleus token` makes them.
+    /// Returns a join token that is valid for one hour, like `nucleus token`.
     pub(crate) fn token(&self, user: &str, role: &str) -> Result<String, Box<dyn Error>> {
         let mut request = TokenRequest::new(Product::Assist, "demo", user);
         role.clone_into(&mut request.role);
@@ -55,7 +55,7 @@ impl LocalServer {
     }
 
     pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {
-        // It may have ended by itself; then it says why.
+        // If the server has already ended by itself, its result says why.
         let _ = self.stop.send(());
         Ok(self.running.await??)
     }

@@ -1,11 +1,13 @@
-//! A technician calls an expert: who is there, ringing, a room for the two, a pointer, a voice packet and
-//! a stroke, an answer, hanging up. Without any argument it plays both sides, on a server of its own:
+//! A technician calls an expert. The example watches users, rings, joins the room of the call,
+//! sends a pointer, voice, a stroke and an answer, and hangs up. Without arguments it plays both
+//! sides, on its own server:
 //!
 //! ```text
 //! cargo run -p nucleus-client --example assist_call
 //! ```
 //!
-//! On a running server, each side with a token that names no room, so that it admits to the call's:
+//! On a running server, give each side a token without a room, so that it admits to the call's
+//! room:
 //!
 //! ```text
 //! TECHNICIAN=$(cargo run --release -- token --product assist --tenant acme --user tess --role technician)
@@ -14,7 +16,7 @@
 //! cargo run -p nucleus-client --example assist_call -- --technician-token "$TECHNICIAN" --as technician
 //! ```
 
-#![expect(clippy::print_stdout, reason = "the terminal is this program's whole purpose")]
+#![expect(clippy::print_stdout, reason = "this program writes to the terminal")]
 
 mod local;
 
@@ -30,7 +32,7 @@ use tokio::time::interval;
 
 use local::LocalServer;
 
-/// The application's channels; what they mean is for the application to say.
+// The channels of this example. The application defines what its channels mean.
 const STROKES: u8 = 1;
 const ANSWERS: u8 = 2;
 const POINTERS: u8 = 3;
@@ -38,7 +40,7 @@ const POINTERS: u8 = 3;
 /// Plays a technician who calls an expert, or the expert, or both.
 #[derive(Parser)]
 struct Options {
-    /// Server, host:port; without tokens the program starts one of its own
+    /// Server, host:port; without tokens the program starts its own server
     #[arg(long, default_value = DEFAULT_SERVER)]
     server: String,
     /// Join token of the technician
@@ -47,7 +49,7 @@ struct Options {
     /// Join token of the expert
     #[arg(long)]
     expert_token: Option<String>,
-    /// Play one side alone, against a person or another machine
+    /// Play one side only
     #[arg(long = "as")]
     side: Option<Side>,
 }
@@ -58,41 +60,42 @@ enum Side {
     Expert,
 }
 
-type Outcome = Result<(), Box<dyn Error>>;
+type ExampleResult = Result<(), Box<dyn Error>>;
 
 #[tokio::main]
-async fn main() -> Outcome {
+async fn main() -> ExampleResult {
     tracing_subscriber::fmt().with_env_filter("warn").init();
     let Options { server, technician_token, expert_token, side } = Options::parse();
     match (side, technician_token, expert_token) {
         (None, None, None) => {
             let local = LocalServer::start().await?;
             println!("server: on {}", local.address);
-            let tokens = (local.token("tess", "technician")?, local.token("ed", "expert")?);
-            both(&local.address, tokens).await?;
+            let technician = local.token("tess", "technician")?;
+            let expert = local.token("ed", "expert")?;
+            both(&local.address, technician, expert).await?;
             local.stop().await
         }
-        (None, Some(technician), Some(expert)) => both(&server, (technician, expert)).await,
+        (None, Some(technician), Some(expert)) => both(&server, technician, expert).await,
         (Some(Side::Technician), Some(token), _) => technician(&server, token).await,
         (Some(Side::Expert), _, Some(token)) => expert(&server, token).await,
         _ => Err("give a token for each side that is played".into()),
     }
 }
 
-async fn both(server: &str, (technician_token, expert_token): (String, String)) -> Outcome {
+async fn both(server: &str, technician_token: String, expert_token: String) -> ExampleResult {
     tokio::try_join!(expert(server, expert_token), technician(server, technician_token))?;
     Ok(())
 }
 
-async fn technician(server: &str, token: String) -> Outcome {
+async fn technician(server: &str, token: String) -> ExampleResult {
     let social = enter(EnterOptions::new(server, token.clone())).await?;
     social.watch_users(&["expert"], &[]).await?;
     println!("technician: looks for an expert");
     let expert = free_expert(&social).await?;
     println!("technician: {expert} is online, calls");
     let call = social.start(&[&expert], "pump 3 leaks").await?;
-    let room = meet(&social, call, "technician", server, token).await?;
-    show(&room).await?;
+    let room = join_call_room(&social, call, "technician", server, token).await?;
+    send_until_answer(&room).await?;
     println!("technician: hangs up");
     social.hang_up(call).await?;
     room.leave().await;
@@ -100,22 +103,22 @@ async fn technician(server: &str, token: String) -> Outcome {
     Ok(())
 }
 
-/// The first expert who can be called.
+/// Waits until an expert can be called, and returns the user id.
 async fn free_expert(social: &Social) -> Result<String, Box<dyn Error>> {
     loop {
         let free = social.users().into_iter().find(|user| user.status == Status::Online);
         if let Some(expert) = free {
             return Ok(expert.user);
         }
-        next(social).await?;
+        next_event(social).await?;
     }
 }
 
-/// Shows the expert what it is about, until he answers: pointer and voice may be lost and are repeated, as
-/// they would be in life; the stroke is reliable.
-async fn show(room: &Room) -> Outcome {
+/// Sends a stroke, and then pointers and voice until the expert answers. The stroke is reliable.
+/// Pointers and voice may be lost, and are sent repeatedly, as a real application does.
+async fn send_until_answer(room: &Room) -> ExampleResult {
     while room.peers().is_empty() {
-        next_in(room).await?;
+        next_room_event(room).await?;
     }
     room.send_event(To::Others, STROKES, b"a circle around the valve").await?;
     let mut frame = interval(Duration::from_millis(33));
@@ -125,7 +128,7 @@ async fn show(room: &Room) -> Outcome {
                 room.send_pointer(Target::Others, POINTERS, 0, &[0; 24])?;
                 room.send_voice(&Voice { level: 30, speaking: true, flags: 0, opus: &[0xf8; 75] })?;
             }
-            event = next_in(room) => {
+            event = next_room_event(room) => {
                 if let RoomEvent::Event { channel: ANSWERS, payload, .. } = event? {
                     println!("technician: hears \"{}\"", String::from_utf8_lossy(&payload));
                     return Ok(());
@@ -135,22 +138,22 @@ async fn show(room: &Room) -> Outcome {
     }
 }
 
-async fn expert(server: &str, token: String) -> Outcome {
+async fn expert(server: &str, token: String) -> ExampleResult {
     let social = enter(EnterOptions::new(server, token.clone())).await?;
     println!("expert: waits for a call");
     let call = loop {
-        if let SocialEvent::Incoming { call, name, text, .. } = next(&social).await? {
+        if let SocialEvent::Incoming { call, name, text, .. } = next_event(&social).await? {
             println!("expert: {name} calls, \"{text}\"");
             break call;
         }
     };
     social.accept(call).await?;
-    let room = meet(&social, call, "expert", server, token).await?;
-    look(&room).await?;
-    // The room stays open for what is still to be said; the call's end says that it was all.
+    let room = join_call_room(&social, call, "expert", server, token).await?;
+    receive_and_answer(&room).await?;
+    // Stay in the room until the call ends.
     loop {
-        match next(&social).await? {
-            SocialEvent::Ended { call: over, .. } if over == call => break,
+        match next_event(&social).await? {
+            SocialEvent::Ended { call: ended, .. } if ended == call => break,
             _ => {}
         }
     }
@@ -160,11 +163,11 @@ async fn expert(server: &str, token: String) -> Outcome {
     Ok(())
 }
 
-/// Looks and listens until everything has been there, then answers.
-async fn look(room: &Room) -> Outcome {
+/// Waits until a pointer, a voice packet and a stroke have arrived, then answers.
+async fn receive_and_answer(room: &Room) -> ExampleResult {
     let (mut pointer, mut voice, mut stroke) = (false, false, false);
     while !(pointer && voice && stroke) {
-        match next_in(room).await? {
+        match next_room_event(room).await? {
             RoomEvent::Pointer { payload, .. } if !pointer => {
                 pointer = true;
                 println!("expert: sees the pointer, {} bytes", payload.len());
@@ -185,40 +188,42 @@ async fn look(room: &Room) -> Outcome {
     Ok(())
 }
 
-/// Waits until the call is taken and joins its room, as any other.
-async fn meet(
+/// Waits until the call is accepted, and joins its room.
+async fn join_call_room(
     social: &Social,
     call: CallId,
-    who: &str,
+    side: &str,
     server: &str,
     token: String,
 ) -> Result<Room, Box<dyn Error>> {
     loop {
-        match next(social).await? {
-            SocialEvent::Accepted { call: taken, room, members, .. } if taken == call => {
-                println!("{who}: the call is taken, {} meet in {room}", members.join(" and "));
+        match next_event(social).await? {
+            SocialEvent::Accepted { call: accepted, room, members, .. } if accepted == call => {
+                println!("{side}: the call is accepted, {} meet in {room}", members.join(" and "));
                 let room = connect(ConnectOptions::new(server, token).room(room)).await?;
-                println!("{who}: is in the room");
+                println!("{side}: is in the room");
                 return Ok(room);
             }
-            SocialEvent::Ended { call: over, code } if over == call => {
+            SocialEvent::Ended { call: ended, code } if ended == call => {
                 let why = code.map_or("unknown reason", |code| code.name());
-                return Err(format!("the call ended before it began: {why}").into());
+                return Err(format!("the call was not accepted: {why}").into());
             }
             _ => {}
         }
     }
 }
 
-async fn next(social: &Social) -> Result<SocialEvent, Box<dyn Error>> {
+async fn next_event(social: &Social) -> Result<SocialEvent, Box<dyn Error>> {
     match social.next().await {
-        Some(SocialEvent::Closed { text, .. }) => Err(format!("the social closed: {text}").into()),
+        Some(SocialEvent::Closed { text, .. }) => {
+            Err(format!("the social session closed: {text}").into())
+        }
         Some(event) => Ok(event),
         None => Err("the social session is closed".into()),
     }
 }
 
-async fn next_in(room: &Room) -> Result<RoomEvent, Box<dyn Error>> {
+async fn next_room_event(room: &Room) -> Result<RoomEvent, Box<dyn Error>> {
     match room.next().await {
         Some(RoomEvent::Closed { text, .. }) => Err(format!("the room closed: {text}").into()),
         Some(event) => Ok(event),

@@ -1,8 +1,11 @@
-//! The client's rules for realtime messages, over the protocol's [`Link`]: sequence numbers
-//! outwards; inwards, newest wins, and nobody is heard before the roster names him.
+//! The client's rules for realtime messages, on top of the protocol's [`Link`].
 //!
-//! Driven like everything here: `handle_input`, `handle_timeout` and `deadline`, `poll_output`
-//! until `None`, then [`Realtime::poll_received`] until `None`.
+//! Sent messages get sequence numbers. Received messages are dropped if they are duplicates, or if
+//! they are older than one that replaces them. A message is delivered only when the roster names
+//! its sender.
+//!
+//! The caller drives [`Realtime`] with `handle_input`, `handle_timeout` and `deadline`, then calls
+//! `poll_output` and [`Realtime::poll_received`] until they return `None`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,120 +16,132 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
-use super::recent::Recent;
+use super::recent::RecentMap;
 use crate::roster::{PeerId, Slot};
 
-/// Messages that wait for the next datagrams: eight full ones of poses. Beyond, the oldest goes.
-const QUEUE: usize = 256;
-/// Keys of one sender whose newest sequence is remembered at least: more objects than two hands
-/// move within [`KEY_MEMORY`].
+/// Messages that may wait to be sent: poses for eight full datagrams. When the queue is full, the
+/// oldest message is dropped.
+const MAX_QUEUED: usize = 256;
+/// Number of keys of one sender whose newest sequence is kept at least. More than the objects that
+/// a user moves within [`KEY_MEMORY`].
 const KEYS_PER_SENDER: usize = 256;
-/// Own keys whose next sequence is remembered at least.
+/// Number of keys of this client whose next sequence is kept at least.
 const OWN_KEYS: usize = 16_384;
-/// What is newest is remembered this long. The server relays nothing so old, so nothing late is
-/// left to refuse; and a sender that was out of interest for minutes may have wrapped its sequence.
+/// How long the newest sequence of a key is compared with later messages. The server relays no
+/// message that is as old as this, so none can still arrive late. Without the limit, a sender whose
+/// messages were not relayed for minutes, and whose sequence wrapped meanwhile, would look old.
 const KEY_MEMORY: Duration = Duration::from_secs(5);
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// What it is.
+pub struct OutgoingMessage {
+    /// Kind of the message.
     pub kind: MessageKind,
-    /// The newest of (kind, channel, key) makes older ones worthless.
+    /// Whether the message replaces older ones of the same kind, channel and key.
     pub newest_wins: bool,
-    /// A slot, or [`nucleus_protocol::realtime::TARGET_OTHERS`].
+    /// The recipient's slot, or [`nucleus_protocol::realtime::TARGET_OTHERS`].
     pub target: u16,
     /// The application's channel.
     pub channel: u8,
     /// The application's key within the channel.
     pub key: u16,
-    /// At most [`limits::MAX_PAYLOAD`] bytes; more is dropped and counted, callers check before.
+    /// At most [`limits::MAX_PAYLOAD`] bytes. Callers check the size; a larger message is dropped
+    /// and counted.
     pub payload: Vec<u8>,
 }
 
-impl Outgoing {
-    fn makes_worthless(&self, older: &Outgoing) -> bool {
-        let stream = |m: &Outgoing| (m.newest_wins, m.kind, m.target, m.channel, m.key);
+impl OutgoingMessage {
+    fn replaces(&self, older: &OutgoingMessage) -> bool {
+        let stream = |m: &OutgoingMessage| (m.newest_wins, m.kind, m.target, m.channel, m.key);
         self.newest_wins && stream(self) == stream(older)
     }
 }
 
-/// A message that arrived.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Who sent it.
+pub struct ReceivedMessage {
+    /// The sender.
     pub from: PeerId,
-    /// What it is.
+    /// Kind of the message.
     pub kind: MessageKind,
     /// The application's channel.
     pub channel: u8,
     /// The application's key within the channel.
     pub key: u16,
-    /// Counts the sender's messages of this kind, channel and key; wraps.
+    /// Sequence number of the sender's messages of this kind, channel and key; wraps.
     pub sequence: u16,
-    /// From its capture to its arrival here, 1 ms steps; `None` until the clocks are in step.
+    /// Time from capture to arrival, in steps of 1 ms; `None` until the clocks are synchronized.
     pub age: Option<Duration>,
-    /// Opaque.
+    /// The application's data.
     pub payload: Vec<u8>,
 }
 
-/// What became of messages that were not given to the application, or never sent. Cumulative.
+/// Counters of messages that were not delivered to the application or not sent, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RealtimeCounters {
-    /// Received after a newer one of its key, or twice.
+    /// Received messages that were duplicates, or older than one that replaced them.
     pub superseded: u64,
-    /// Received from a sender that the roster did not name in time.
+    /// Received messages whose sender the roster did not name in time.
     pub unknown_sender: u64,
-    /// Replaced by a newer one before it was sent, or over the queue's limit.
+    /// Messages that were replaced by a newer one before they were sent, that did not fit into the
+    /// queue, or that were too large.
     pub unsent: u64,
-    /// Datagrams that were not genuine, or came twice.
+    /// Received datagrams that were forged or duplicates.
     pub rejected: u64,
 }
 
-/// One room's realtime plane, without socket and clock.
+/// The realtime plane of one room, without socket and clock.
 pub struct Realtime {
     link: Link,
-    senders: HashMap<Slot, Sender>,
-    sequences: Recent<Key, u16>,
-    queue: VecDeque<Outgoing>,
-    held: VecDeque<Held>,
-    received: VecDeque<Received>,
+    senders: HashMap<Slot, SenderHistory>,
+    sequences: RecentMap<StreamKey, u16>,
+    queue: VecDeque<OutgoingMessage>,
+    held: VecDeque<HeldMessage>,
+    received: VecDeque<ReceivedMessage>,
     counters: RealtimeCounters,
-    /// By the links before this one.
+    /// Datagrams that earlier links rejected.
     earlier_rejected: u64,
 }
 
-type Key = (MessageKind, u8, u16);
+/// Messages with the same key share one sequence of numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct StreamKey {
+    kind: MessageKind,
+    channel: u8,
+    key: u16,
+}
 
-struct Sender {
+/// What was received from one peer.
+struct SenderHistory {
     peer: PeerId,
-    newest: Recent<Key, Option<Newest>>,
+    newest: RecentMap<StreamKey, Option<NewestSequence>>,
 }
 
 #[derive(Clone, Copy)]
-struct Newest {
+struct NewestSequence {
     sequence: u16,
     at: Time,
-    /// Which of the 64 numbers up to `sequence` have come, the newest in the lowest bit.
-    seen: u64,
+    /// Which of the 64 sequence numbers up to `sequence` were received; `sequence` is the lowest
+    /// bit.
+    received: u64,
 }
 
-/// A message whose sender is not known yet.
-struct Held {
+/// A message that waits until the roster names its sender.
+struct HeldMessage {
     slot: Slot,
     until: Time,
     newest_wins: bool,
-    /// `from` means nothing yet.
-    message: Received,
+    /// `from` is not set yet.
+    message: ReceivedMessage,
 }
 
 impl Realtime {
-    /// Over a fresh link; no sender is known yet.
+    /// Creates the realtime plane over a new link, without any known peers.
     pub fn new(link: Link) -> Self {
         Self {
             link,
             senders: HashMap::new(),
-            sequences: Recent::new(OWN_KEYS),
+            sequences: RecentMap::new(OWN_KEYS),
             queue: VecDeque::new(),
             held: VecDeque::new(),
             received: VecDeque::new(),
@@ -135,9 +150,11 @@ impl Realtime {
         }
     }
 
-    /// Goes on over another link: the session was resumed, or the room joined anew. Own messages count
-    /// on, so that nobody takes them for old ones. In another instance of the room (not `same_room`)
-    /// slots are other peers', so everything that names one is forgotten.
+    /// Continues over another link, after the session was resumed or the room was joined again.
+    ///
+    /// The sequence numbers of sent messages continue, so that recipients do not drop the messages
+    /// as old. If the room instance is another one (`same_room` is false), the slots belong to
+    /// other peers, so everything that contains a slot is dropped.
     pub fn relink(&mut self, link: Link, same_room: bool) {
         self.earlier_rejected += self.link.counters().rejected.iter().sum::<u64>();
         self.link = link;
@@ -149,50 +166,51 @@ impl Realtime {
         }
     }
 
-    /// The network has changed: the link speaks at once, under its spare id.
+    /// Tells the link that this machine's network has changed. The link then sends at once, with
+    /// its spare connection id.
     pub fn network_changed(&mut self) {
         self.link.use_spare();
     }
 
-    /// The roster names a peer: what waited for it is received now.
+    /// Adds a peer of the roster and delivers the messages that waited for it.
     pub fn add_peer(&mut self, now: Time, slot: Slot, peer: PeerId) {
-        self.senders.insert(slot, Sender { peer, newest: Recent::new(KEYS_PER_SENDER) });
+        self.senders.insert(slot, SenderHistory { peer, newest: RecentMap::new(KEYS_PER_SENDER) });
         self.drop_overdue(now);
         let (known, rest) = self.held.drain(..).partition(|held| held.slot == slot);
         self.held = rest;
-        let known: VecDeque<Held> = known;
+        let known: VecDeque<HeldMessage> = known;
         for held in known {
             self.receive(now, held.slot, held.newest_wins, held.message);
         }
     }
 
-    /// The roster says that a peer is gone; unless its slot is another's by now.
+    /// Removes a peer that left, unless its slot already belongs to another peer.
     pub fn remove_peer(&mut self, slot: Slot, peer: PeerId) {
         if self.senders.get(&slot).is_some_and(|sender| sender.peer == peer) {
             self.senders.remove(&slot);
         }
     }
 
-    /// Queues a message for the next datagrams, where it takes the place of an older one that it
-    /// makes worthless.
-    pub fn send(&mut self, message: Outgoing) {
+    /// Queues a message for the next datagram. The message takes the position of a queued one that
+    /// it replaces.
+    pub fn send(&mut self, message: OutgoingMessage) {
         if message.payload.len() > limits::MAX_PAYLOAD {
             self.counters.unsent += 1;
             return;
         }
-        if let Some(older) = self.queue.iter_mut().find(|older| message.makes_worthless(older)) {
+        if let Some(older) = self.queue.iter_mut().find(|older| message.replaces(older)) {
             *older = message;
             self.counters.unsent += 1;
             return;
         }
-        if self.queue.len() >= QUEUE {
+        if self.queue.len() >= MAX_QUEUED {
             self.queue.pop_front();
             self.counters.unsent += 1;
         }
         self.queue.push_back(message);
     }
 
-    /// Takes a datagram, which is decrypted in place.
+    /// Takes a received datagram and decrypts it in place.
     pub fn handle_input(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         let server_time = self.link.server_time(now);
         match self.link.handle_input(now, path, ecn, datagram) {
@@ -204,7 +222,7 @@ impl Realtime {
         }
     }
 
-    /// Takes a datagram that came inside the session.
+    /// Takes a datagram that was received inside the session.
     pub fn handle_session_input(&mut self, now: Time, datagram: &[u8]) {
         let server_time = self.link.server_time(now);
         match self.link.handle_session_input(now, datagram) {
@@ -216,28 +234,29 @@ impl Realtime {
         }
     }
 
-    fn take_all(&mut self, now: Time, arrived: Vec<(u16, u8, Received)>) {
-        for (slot, flags, message) in arrived {
-            self.take(now, Slot(slot), flags & NEWEST_WINS != 0, message);
+    fn take_all(&mut self, now: Time, arrived: Vec<ArrivedMessage>) {
+        for message in arrived {
+            self.take(now, message);
         }
     }
 
-    /// Does what has become due.
+    /// Does the work that is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.drop_overdue(now);
         self.link.handle_timeout(now);
     }
 
-    /// When [`Realtime::handle_timeout`] wants to be called.
+    /// Returns when [`Realtime::handle_timeout`] must be called next.
     pub fn deadline(&self) -> Option<Time> {
         let held = self.held.front().map(|held| held.until);
         self.link.deadline().into_iter().chain(held).min()
     }
 
-    /// Appends one datagram and says where it goes (and so which part of it goes on the wire);
-    /// `None` when there is nothing to send.
+    /// Appends one datagram to `out` and returns its route, which decides the part of the datagram
+    /// that is sent. Returns `None` if there is nothing to send.
     pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
-        // The application's first: what the link has to say travels along with it.
+        // Application messages come first, because the link's control messages fit into the same
+        // datagram.
         if !self.queue.is_empty()
             && let Some(route) = self.flush(now, out)
         {
@@ -246,23 +265,23 @@ impl Realtime {
         self.link.poll_output(now, out)
     }
 
-    /// The next received message.
-    pub fn poll_received(&mut self) -> Option<Received> {
+    /// Returns the next received message.
+    pub fn poll_received(&mut self) -> Option<ReceivedMessage> {
         self.received.pop_front()
     }
 
-    /// What was dropped so far.
+    /// Returns the counters of dropped messages.
     pub fn counters(&self) -> RealtimeCounters {
         let rejected: u64 = self.link.counters().rejected.iter().sum();
         RealtimeCounters { rejected: self.earlier_rejected + rejected, ..self.counters }
     }
 
-    /// The link underneath: clock, round trip, reports.
+    /// Returns the link, for its clock, round-trip time and reports.
     pub fn link(&self) -> &Link {
         &self.link
     }
 
-    /// As many queued messages as fit one datagram, oldest first.
+    /// Appends a datagram with as many queued messages as fit, oldest first.
     fn flush(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         let (route, _) = self.link.route()?;
         let time = self.link.server_time(now).map_or(0, Time::as_wire_millis);
@@ -282,18 +301,21 @@ impl Realtime {
             if out.len() - body + frame.encoded_len() > limits::MAX_BODY {
                 break;
             }
-            let next = self.sequences.get_or((message.kind, message.channel, message.key), || 0);
+            let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
+            let next = self.sequences.get_or(key, || 0);
             frame.sequence = *next;
             *next = next.wrapping_add(1);
             frame.encode(out);
             self.queue.pop_front();
         }
-        // A link without packet numbers left sends nothing more until the peer joins again.
+        // A link that has used all packet numbers sends nothing until the client joins again.
         self.link.finish(now, out, start).ok().map(|()| route)
     }
 
-    /// A message that is allowed to wait: its sender may be a roster update ahead of us.
-    fn take(&mut self, now: Time, slot: Slot, newest_wins: bool, message: Received) {
+    /// Takes a message. If its sender is unknown, the message waits: the roster update that names
+    /// the sender may still be on its way.
+    fn take(&mut self, now: Time, arrived: ArrivedMessage) {
+        let ArrivedMessage { slot, newest_wins, message } = arrived;
         if self.senders.contains_key(&slot) {
             return self.receive(now, slot, newest_wins, message);
         }
@@ -302,12 +324,12 @@ impl Realtime {
             self.counters.unknown_sender += 1;
         }
         let until = now + limits::UNKNOWN_SLOT_HOLD;
-        self.held.push_back(Held { slot, until, newest_wins, message });
+        self.held.push_back(HeldMessage { slot, until, newest_wins, message });
     }
 
-    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: Received) {
+    fn receive(&mut self, now: Time, slot: Slot, newest_wins: bool, mut message: ReceivedMessage) {
         let Some(sender) = self.senders.get_mut(&slot) else { return };
-        if !sender.is_news(now, newest_wins, &message) {
+        if !sender.is_fresh(now, newest_wins, &message) {
             self.counters.superseded += 1;
             return;
         }
@@ -316,45 +338,58 @@ impl Realtime {
     }
 
     fn drop_overdue(&mut self, now: Time) {
-        // In the order of their deadlines, for all wait equally long.
+        // All messages wait equally long, so they are in the order of their deadlines.
         let overdue = self.held.iter().take_while(|held| held.until <= now).count();
         self.held.drain(..overdue);
         self.counters.unknown_sender += overdue as u64;
     }
 }
 
-impl Sender {
-    /// Was not had before; and with `newest_wins`, nothing newer of its key was.
-    fn is_news(&mut self, now: Time, newest_wins: bool, message: &Received) -> bool {
-        let key = (message.kind, message.channel, message.key);
+impl SenderHistory {
+    /// Returns whether the message is to be delivered: it is no duplicate, and, with `newest_wins`,
+    /// not older than the newest message of its key.
+    fn is_fresh(&mut self, now: Time, newest_wins: bool, message: &ReceivedMessage) -> bool {
+        let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
         let slot = self.newest.get_or(key, || None);
-        let first = Newest { sequence: message.sequence, at: now, seen: 1 };
+        let first = NewestSequence { sequence: message.sequence, at: now, received: 1 };
         let Some(newest) = slot.as_mut().filter(|n| now.since(n.at) < KEY_MEMORY) else {
             *slot = Some(first);
             return true;
         };
-        // Half of the numbers are ahead, half behind: RFC 1982.
+        // Serial number arithmetic, RFC 1982: half of the numbers are ahead, half are behind.
         let ahead = message.sequence.wrapping_sub(newest.sequence) as i16;
         if ahead > 0 {
-            let shifted = newest.seen.checked_shl(ahead.unsigned_abs().into()).unwrap_or(0);
-            *newest = Newest { seen: shifted | 1, ..first };
+            let shifted = newest.received.checked_shl(ahead.unsigned_abs().into()).unwrap_or(0);
+            *newest = NewestSequence { received: shifted | 1, ..first };
             return true;
         }
-        // Further back than the bits reach it is too late to be of use.
+        // Messages more than 63 numbers behind are too late to be useful and count as duplicates.
         let bit = 1u64.checked_shl(ahead.unsigned_abs().into()).unwrap_or(u64::MAX);
-        let repeated = newest.seen & bit != 0;
-        newest.seen |= bit;
+        let repeated = newest.received & bit != 0;
+        newest.received |= bit;
         !newest_wins && !repeated
     }
 }
 
-fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<(u16, u8, Received)> {
-    let take = |m: Message<'_>| (m.peer, m.flags, received(&m, server_time));
+/// A message of a datagram, before its sender is looked up.
+struct ArrivedMessage {
+    slot: Slot,
+    newest_wins: bool,
+    /// `from` is not set yet.
+    message: ReceivedMessage,
+}
+
+fn arrived(messages: Messages<'_>, server_time: Option<Time>) -> Vec<ArrivedMessage> {
+    let take = |message: Message<'_>| ArrivedMessage {
+        slot: Slot(message.peer),
+        newest_wins: message.flags & NEWEST_WINS != 0,
+        message: received(&message, server_time),
+    };
     messages.map(take).collect()
 }
 
-fn received(message: &Message<'_>, server_time: Option<Time>) -> Received {
-    Received {
+fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage {
+    ReceivedMessage {
         from: PeerId(0),
         kind: message.kind,
         channel: message.channel,
@@ -365,8 +400,8 @@ fn received(message: &Message<'_>, server_time: Option<Time>) -> Received {
     }
 }
 
-/// Time stamps wrap after 65 s, and clocks that are a little apart put some in the future: those
-/// are new.
+/// Returns the age of a message with the wire time stamp `captured`, in ms. Time stamps wrap after
+/// 65 s. A time stamp in the future, because the clocks differ a little, gives the age zero.
 fn age(now: Time, captured: u16) -> Duration {
     let ms = now.as_wire_millis().wrapping_sub(captured) as i16;
     Duration::from_millis(ms.max(0) as u64)

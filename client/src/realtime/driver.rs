@@ -1,4 +1,4 @@
-//! The task that moves the realtime plane's bytes: a UDP socket, the session's QUIC datagrams, one
+//! The realtime task: drives [`Realtime`] with a UDP socket, the session's QUIC datagrams, and the
 //! clock.
 
 use std::io;
@@ -17,37 +17,43 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::speaking::{Speaking, SpeakingChange};
-use super::{Outgoing, Realtime, RealtimeCounters, Received};
+use super::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};
 use crate::queue::Queue;
 use crate::roster::{PeerId, Slot};
 
-/// Datagrams read before other work gets its turn.
+/// Datagrams that are read before other work continues.
 const READ_BATCH: usize = 64;
-/// "Nothing to do" still looks at the clock this often, which costs nothing.
+/// Longest time that the task sleeps when there is nothing to do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether this machine's address has changed: a roaming headset is found
-/// under its new one at once where its own stack knows.
+/// How often the task checks whether this machine's address has changed. After a change, a roaming
+/// headset sends from its new address at once.
 const NETWORK_CHECK: Duration = Duration::from_secs(2);
 
-/// Beginnings and ends of speech that the application may be behind. Beyond, the oldest goes.
+/// Speaking changes that may wait for the application. When the queue is full, the oldest is
+/// dropped.
 const SPEAKING_CHANGES: usize = 512;
 
-/// What the session tells the driver.
-pub(crate) enum Command {
+/// A command of the room's task to the realtime task.
+pub(crate) enum DriverCommand {
     /// The roster names a peer.
     Joined(Slot, PeerId),
-    /// A peer is gone.
+    /// A peer left.
     Left(Slot, PeerId),
-    /// The session was resumed, or another one begun, in the same room instance or another.
-    Relink(Box<LinkConfig>, quinn::Connection, bool),
+    /// There is a new session, and with it a new link.
+    Relink {
+        config: Box<LinkConfig>,
+        connection: quinn::Connection,
+        /// Whether the room instance is the same as before.
+        same_room: bool,
+    },
 }
 
-/// The one place that reads the clock for a room.
+/// The clock of a room. Only this type reads the system's clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct DriverClock(Instant);
 
-impl Clock {
+impl DriverClock {
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
@@ -61,10 +67,10 @@ impl Clock {
     }
 }
 
-/// What the application may ask about the link.
+/// The state of the link as the application can query it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Status {
-    /// When this was written.
+pub(crate) struct LinkStatus {
+    /// When this status was written.
     pub(crate) at: Time,
     pub(crate) server_time: Option<Time>,
     pub(crate) rtt: Option<Duration>,
@@ -72,38 +78,46 @@ pub(crate) struct Status {
     pub(crate) counters: RealtimeCounters,
 }
 
-/// What driver and application share.
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    pub(crate) outgoing: Queue<Outgoing>,
-    pub(crate) incoming: Queue<Received>,
-    /// The realtime port does not answer, and the session carries its datagrams.
+/// Data that the realtime task and the application share.
+pub(crate) struct DriverShared {
+    pub(crate) clock: DriverClock,
+    pub(crate) outgoing: Queue<OutgoingMessage>,
+    pub(crate) incoming: Queue<ReceivedMessage>,
+    /// Whether the realtime port does not answer and the session carries the realtime datagrams.
     pub(crate) on_fallback: watch::Sender<bool>,
-    /// Who speaks; written by the driver alone.
+    /// The peers that are speaking. Written by the realtime task alone.
     speaking: Mutex<Speaking>,
-    /// What has changed of it.
-    pub(crate) spoke: Queue<SpeakingChange>,
-    status: Mutex<Status>,
+    /// Changes of `speaking` for the application.
+    pub(crate) speaking_changes: Queue<SpeakingChange>,
+    status: Mutex<LinkStatus>,
 }
 
-impl Shared {
-    pub(crate) fn new(clock: Clock, outgoing: usize, incoming: usize) -> Self {
+impl DriverShared {
+    pub(crate) fn new(clock: DriverClock, outgoing: usize, incoming: usize) -> Self {
         let (outgoing, incoming) = (Queue::new(outgoing), Queue::new(incoming));
         let on_fallback = watch::Sender::new(false);
-        let (speaking, spoke) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
-        Self { clock, outgoing, incoming, on_fallback, speaking, spoke, status: Mutex::default() }
+        let (speaking, speaking_changes) = (Mutex::default(), Queue::new(SPEAKING_CHANGES));
+        Self {
+            clock,
+            outgoing,
+            incoming,
+            on_fallback,
+            speaking,
+            speaking_changes,
+            status: Mutex::default(),
+        }
     }
 
     pub(crate) fn speaking(&self) -> MutexGuard<'_, Speaking> {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> LinkStatus {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Any local address of the family of `remote`, any port.
+/// Returns the unspecified local address of the same address family as `remote`, with port 0.
 pub(crate) fn unspecified(remote: SocketAddr) -> SocketAddr {
     let ip = match remote.ip() {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -112,32 +126,32 @@ pub(crate) fn unspecified(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// The address that this machine reaches `remote` from; nothing is sent.
+/// Returns the local address from which this machine reaches `remote`. Sends nothing.
 fn local_address(remote: SocketAddr) -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind(unspecified(remote)).ok()?;
     socket.connect(remote).ok()?;
     socket.local_addr().ok().map(|local| local.ip())
 }
 
-/// See the module.
+/// The state of the realtime task.
 pub(crate) struct Driver {
     realtime: Realtime,
     socket: UdpSocket,
     endpoint: quinn::Endpoint,
     connection: quinn::Connection,
-    shared: Arc<Shared>,
+    shared: Arc<DriverShared>,
     remote: SocketAddr,
     local: Option<IpAddr>,
     buffer: Vec<u8>,
 }
 
 impl Driver {
-    /// Opens a socket for the link.
+    /// Opens a socket and creates the link.
     pub(crate) async fn open(
         config: LinkConfig,
         endpoint: quinn::Endpoint,
         connection: quinn::Connection,
-        shared: Arc<Shared>,
+        shared: Arc<DriverShared>,
     ) -> io::Result<Self> {
         let remote = config.path.map_or(connection.remote_address(), |path| path.remote);
         let realtime = Realtime::new(Link::new(shared.clock.now(), config));
@@ -146,11 +160,11 @@ impl Driver {
         Ok(Self { realtime, socket, endpoint, connection, shared, remote, local, buffer })
     }
 
-    /// Runs until the other end of `commands` is dropped.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    /// Runs until the sender of `commands` is dropped.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<DriverCommand>) {
         let mut checks = interval(NETWORK_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A connection that is gone gives no datagrams until the next one takes its place.
+        // False from the loss of the connection until the next `Relink`.
         let mut connected = true;
         loop {
             self.flush().await;
@@ -161,7 +175,7 @@ impl Driver {
                     None => return,
                 },
                 message = self.shared.outgoing.pop() => self.realtime.send(message),
-                // An error here has its say at the next read.
+                // An error shows again at the next read.
                 _ = self.socket.readable() => receive(&mut self.realtime, &self.socket, &self.shared),
                 datagram = self.connection.read_datagram(), if connected => match datagram {
                     Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
@@ -169,8 +183,8 @@ impl Driver {
                 },
                 _ = checks.tick() => self.check_network().await,
                 () = sleep => {
-                    // Nobody is silent whose words are waiting at the socket: this process may have
-                    // been stopped for a while.
+                    // Read the socket before timers expire: this process may have been suspended,
+                    // and waiting datagrams show that the other side is alive.
                     receive(&mut self.realtime, &self.socket, &self.shared);
                     self.realtime.handle_timeout(self.shared.clock.now());
                 }
@@ -178,26 +192,26 @@ impl Driver {
         }
     }
 
-    /// Whether there is another connection now.
-    async fn take(&mut self, command: Command) -> bool {
+    /// Carries out a command. Returns whether there is a new connection.
+    async fn take(&mut self, command: DriverCommand) -> bool {
         let now = self.shared.clock.now();
         match command {
-            Command::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
-            Command::Left(slot, peer) => {
+            DriverCommand::Joined(slot, peer) => self.realtime.add_peer(now, slot, peer),
+            DriverCommand::Left(slot, peer) => {
                 self.realtime.remove_peer(slot, peer);
                 self.shared.speaking().forget(peer);
             }
-            Command::Relink(config, connection, same_room) => {
+            DriverCommand::Relink { config, connection, same_room } => {
                 self.remote = config.path.map_or(connection.remote_address(), |path| path.remote);
                 self.connection = connection;
                 self.realtime.relink(Link::new(now, *config), same_room);
                 if !same_room {
                     *self.shared.speaking() = Speaking::default();
-                    // It names peers by what they were in the other instance.
+                    // The queued messages name peers of the other instance.
                     while self.shared.incoming.try_pop().is_some() {}
                     while self.shared.outgoing.try_pop().is_some() {}
                 }
-                // What sleeps for long may wake up to a socket that its system has closed.
+                // While a device sleeps, its operating system may close the socket.
                 self.renew_socket().await;
                 return true;
             }
@@ -205,7 +219,7 @@ impl Driver {
         false
     }
 
-    /// Moves both planes to this machine's address when that has changed.
+    /// Moves both planes to new sockets if this machine's address has changed.
     async fn check_network(&mut self) {
         let local = local_address(self.remote);
         if local.is_none() || local == self.local {
@@ -222,14 +236,14 @@ impl Driver {
     }
 
     async fn renew_socket(&mut self) {
-        // Without a new one the old one has to do.
+        // If this fails, the old socket stays in use.
         if let Ok(socket) = UdpSocket::bind(unspecified(self.remote)).await {
             self.socket = socket;
         }
     }
 
-    /// Everything that is ready goes out, in as few datagrams as hold it; then what came in is
-    /// handed over and the status renewed.
+    /// Sends everything that is ready, in as few datagrams as possible. Then hands received
+    /// messages to the application and updates the status.
     async fn flush(&mut self) {
         while let Some(message) = self.shared.outgoing.try_pop() {
             self.realtime.send(message);
@@ -240,13 +254,13 @@ impl Driver {
             let Some(route) = self.realtime.poll_output(now, &mut self.buffer) else { break };
             let bytes = route.wire(&self.buffer);
             match route {
-                // A network that is gone for a moment is a loss like any other.
+                // A failed send counts as a lost datagram.
                 Route::Realtime(path) => {
                     if let Err(error) = self.socket.send_to(bytes, path.remote).await {
                         tracing::debug!(%error, remote = %path.remote, "realtime send");
                     }
                 }
-                // So is a session that is just being lost, or does not keep up.
+                // The same holds if the session is lost or too slow.
                 Route::Session => {
                     if self.connection.datagram_send_buffer_space() >= bytes.len() {
                         let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
@@ -255,29 +269,29 @@ impl Driver {
             }
         }
         while let Some(received) = self.realtime.poll_received() {
-            self.note_voice(&received);
+            self.update_speaking(&received);
             self.shared.incoming.push(received);
         }
         let now = self.shared.clock.now();
         let stopped = self.shared.speaking().handle_timeout(now).collect::<Vec<_>>();
-        stopped.into_iter().for_each(|change| self.shared.spoke.push(change));
+        stopped.into_iter().for_each(|change| self.shared.speaking_changes.push(change));
         let connected = self.connection.close_reason().is_none();
         publish(&self.realtime, &self.shared, connected);
     }
 
-    fn note_voice(&self, received: &Received) {
+    fn update_speaking(&self, received: &ReceivedMessage) {
         if received.kind != MessageKind::Voice {
             return;
         }
         let Some(Voice { level, speaking, .. }) = Voice::parse(&received.payload) else { return };
         let now = self.shared.clock.now();
-        if let Some(change) = self.shared.speaking().hear(now, received.from, level, speaking) {
-            self.shared.spoke.push(change);
+        if let Some(change) = self.shared.speaking().on_voice(now, received.from, level, speaking) {
+            self.shared.speaking_changes.push(change);
         }
     }
 }
 
-fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
+fn wake_at(realtime: &Realtime, shared: &DriverShared) -> Instant {
     let (clock, latest) = (&shared.clock, Instant::now() + LONGEST_SLEEP);
     let due = [realtime.deadline(), shared.speaking().deadline()];
     due.into_iter()
@@ -286,9 +300,9 @@ fn wake_at(realtime: &Realtime, shared: &Shared) -> Instant {
         .map_or(latest, |due| clock.instant(due.min(clock.now() + LONGEST_SLEEP)))
 }
 
-/// What has arrived, at most [`READ_BATCH`].
-fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
-    // One byte more than the largest, so that a longer one is seen to be longer.
+/// Reads waiting datagrams, at most [`READ_BATCH`].
+fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &DriverShared) {
+    // One byte more than the largest datagram, so that a longer datagram is recognized.
     let mut datagram = [0; limits::MAX_DATAGRAM + 1];
     for _ in 0..READ_BATCH {
         match socket.try_recv_from(&mut datagram) {
@@ -297,20 +311,21 @@ fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &Shared) {
                 realtime.handle_input(shared.clock.now(), path, 0, &mut datagram[..len]);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // ICMP answers to what we sent (Windows reports them here) say nothing that the
-            // link's own probes do not find out.
+            // For example ICMP errors, which Windows reports here. The link's own probes find the
+            // same problems.
             Err(error) => tracing::debug!(%error, "realtime receive"),
         }
     }
 }
 
-fn publish(realtime: &Realtime, shared: &Shared, connected: bool) {
+fn publish(realtime: &Realtime, shared: &DriverShared, connected: bool) {
     let at = shared.clock.now();
     let link = realtime.link();
     let (server_time, rtt, fallbacks) = (link.server_time(at), link.rtt(), link.fallbacks());
-    let status = Status { at, server_time, rtt, fallbacks, counters: realtime.counters() };
+    let status = LinkStatus { at, server_time, rtt, fallbacks, counters: realtime.counters() };
     *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    // A link that is still asking says nothing of the port, nor does one whose session is gone.
+    // While the link is undecided or the session is lost, the state of the realtime port is
+    // unknown.
     if !connected || link.is_undecided(at) {
         return;
     }

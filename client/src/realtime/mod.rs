@@ -1,5 +1,5 @@
-//! The realtime plane of one room: a pure core over the protocol's link, and the task that drives
-//! it with one UDP socket.
+//! The realtime plane of one room: [`Realtime`], which contains the rules and does no I/O, and the
+//! realtime task, which drives it with one UDP socket.
 
 mod core;
 pub(crate) mod driver;
@@ -8,4 +8,4 @@ pub mod speaking;
 #[cfg(test)]
 mod tests;
 
-pub use core::{Outgoing, Realtime, RealtimeCounters, Received};
+pub use core::{OutgoingMessage, Realtime, RealtimeCounters, ReceivedMessage};

@@ -1,23 +1,25 @@
-//! A map that forgets what was not used for longest, in constant time and with a fixed bound.
+//! A map of bounded size that drops the least recently used keys, in constant time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Two generations: when the newer one is full it becomes the older one, and what nobody asked for
-/// since is gone. Keeps at least the `limit` most recently used keys, at most twice as many.
+/// Keeps at least the `limit` most recently used keys and at most twice as many.
+///
+/// The map has two generations. When the newer one is full, it becomes the older one, and the keys
+/// of the former older one, which were not used since, are dropped.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(super) struct RecentMap<K, V> {
     newer: HashMap<K, V>,
     older: HashMap<K, V>,
     limit: usize,
 }
 
-impl<K: Eq + Hash + Copy, V> Recent<K, V> {
+impl<K: Eq + Hash + Copy, V> RecentMap<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { newer: HashMap::new(), older: HashMap::new(), limit }
     }
 
-    /// The key's value, which starts as what `first` gives.
+    /// Returns the value of the key. A new key gets the value that `first` returns.
     pub(super) fn get_or(&mut self, key: K, first: impl FnOnce() -> V) -> &mut V {
         if !self.newer.contains_key(&key) {
             let value = self.older.remove(&key).unwrap_or_else(first);
@@ -41,7 +43,7 @@ mod tests {
 
     #[test]
     fn bounded_and_the_recent_stay() {
-        let mut recent = Recent::new(8);
+        let mut recent = RecentMap::new(8);
         for key in 0..1_000u32 {
             *recent.get_or(key, || 0) += 1;
             *recent.get_or(7_777, || 0) += 1;

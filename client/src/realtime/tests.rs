@@ -1,4 +1,4 @@
-//! The core against a server's link in the same process.
+//! Tests of [`Realtime`] against a server's link in the same process.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{ConnectionId, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
 
-use super::{Outgoing, Realtime, Received};
+use super::{OutgoingMessage, Realtime, ReceivedMessage};
 use crate::roster::{PeerId, Slot};
 
 const ADA: (Slot, PeerId) = (Slot(3), PeerId(30));
 const MS: Duration = Duration::from_millis(1);
 
-/// A client's core and its server, with a network that loses nothing and takes no time.
+/// A client and a server's link, with a network that loses nothing and has no delay.
 struct Pair {
     now: Time,
     client: Realtime,
@@ -54,14 +54,21 @@ fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
     }
 }
 
-fn pose(payload: &[u8]) -> Outgoing {
+fn pose(payload: &[u8]) -> OutgoingMessage {
     let target = TARGET_OTHERS;
     let payload = payload.to_vec();
-    Outgoing { kind: MessageKind::Pose, newest_wins: true, target, channel: 0, key: 0, payload }
+    OutgoingMessage {
+        kind: MessageKind::Pose,
+        newest_wins: true,
+        target,
+        channel: 0,
+        key: 0,
+        payload,
+    }
 }
 
 impl Pair {
-    /// Both have spoken, and the client knows the time.
+    /// Returns a pair whose link is established, and whose client knows the server's time.
     fn new() -> Self {
         let now = Time::from_millis(100_000);
         let client = Realtime::new(link(now, LinkSide::Client));
@@ -80,7 +87,8 @@ impl Pair {
         self.server.handle_timeout(self.now);
     }
 
-    /// Until both are silent; the messages the server got, one list for each datagram.
+    /// Exchanges datagrams until neither side sends. Returns the messages that the server received,
+    /// one list for each datagram.
     fn exchange(&mut self) -> Vec<Vec<(u16, Vec<u8>)>> {
         let mut arrived = Vec::new();
         for _ in 0..10 {
@@ -109,26 +117,27 @@ impl Pair {
         datagram
     }
 
-    /// One datagram from the server; what the application hears of it.
-    fn hear(&mut self, messages: &[Message<'_>]) -> Vec<Received> {
+    /// Delivers one datagram of the server to the client. Returns the messages for the application.
+    fn deliver(&mut self, messages: &[Message<'_>]) -> Vec<ReceivedMessage> {
         let mut datagram = self.sealed(messages);
         self.client.handle_input(self.now, path(5056), 0, &mut datagram);
         self.received()
     }
 
-    fn received(&mut self) -> Vec<Received> {
+    fn received(&mut self) -> Vec<ReceivedMessage> {
         std::iter::from_fn(|| self.client.poll_received()).collect()
     }
 }
 
-fn sequences(received: &[Received]) -> Vec<u16> {
+fn sequences(received: &[ReceivedMessage]) -> Vec<u16> {
     received.iter().map(|received| received.sequence).collect()
 }
 
 #[test]
 fn what_is_queued_travels_together() {
     let mut pair = Pair::new();
-    let voice = |n: u8| Outgoing { kind: MessageKind::Voice, newest_wins: false, ..pose(&[n; 75]) };
+    let voice =
+        |n: u8| OutgoingMessage { kind: MessageKind::Voice, newest_wins: false, ..pose(&[n; 75]) };
     (0..10).for_each(|n| pair.client.send(voice(n)));
     pair.client.send(pose(b"p"));
     let arrived = pair.exchange();
@@ -155,7 +164,7 @@ fn the_largest_payloads_fit_one_datagram_each() {
     let mut pair = Pair::new();
     for n in 0..3 {
         let largest = vec![n; limits::MAX_PAYLOAD];
-        pair.client.send(Outgoing { newest_wins: false, ..pose(&largest) });
+        pair.client.send(OutgoingMessage { newest_wins: false, ..pose(&largest) });
     }
     assert_eq!(pair.exchange().len(), 3);
     pair.client.send(pose(&[0; limits::MAX_PAYLOAD + 1]));
@@ -166,7 +175,7 @@ fn the_largest_payloads_fit_one_datagram_each() {
 #[test]
 fn the_queue_is_bounded() {
     let mut pair = Pair::new();
-    (0..300).for_each(|_| pair.client.send(Outgoing { newest_wins: false, ..pose(b"x") }));
+    (0..300).for_each(|_| pair.client.send(OutgoingMessage { newest_wins: false, ..pose(b"x") }));
     assert_eq!(pair.exchange().concat().len(), 256);
     assert_eq!(pair.client.counters().unsent, 300 - 256);
 }
@@ -176,9 +185,10 @@ fn newest_wins_over_duplicates_and_older_ones() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let order = [65_534, 65_535, 65_535, 1, 0, 65_534, 2, 2];
-    let heard: Vec<Received> = order.iter().flat_map(|n| pair.hear(&[message(*n, b"p")])).collect();
-    assert_eq!(sequences(&heard), [65_534, 65_535, 1, 2]);
-    assert!(heard.iter().all(|received| received.from == ADA.1));
+    let received: Vec<ReceivedMessage> =
+        order.iter().flat_map(|n| pair.deliver(&[message(*n, b"p")])).collect();
+    assert_eq!(sequences(&received), [65_534, 65_535, 1, 2]);
+    assert!(received.iter().all(|received| received.from == ADA.1));
     assert_eq!(pair.client.counters().superseded, 4);
 }
 
@@ -206,8 +216,8 @@ fn every_key_and_every_sender_has_its_own_newest() {
         Message { kind: MessageKind::Pointer, sequence: 1, ..first },
         Message { peer: 4, sequence: 1, ..first },
     ];
-    assert_eq!(pair.hear(&[first]).len(), 1);
-    assert_eq!(pair.hear(&others).len(), 4);
+    assert_eq!(pair.deliver(&[first]).len(), 1);
+    assert_eq!(pair.deliver(&others).len(), 4);
 }
 
 #[test]
@@ -216,48 +226,48 @@ fn without_newest_wins_everything_is_heard() {
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let voice =
         |sequence| Message { flags: 0, kind: MessageKind::Voice, ..message(sequence, b"v") };
-    assert_eq!(sequences(&pair.hear(&[voice(5), voice(4), voice(6)])), [5, 4, 6]);
+    assert_eq!(sequences(&pair.deliver(&[voice(5), voice(4), voice(6)])), [5, 4, 6]);
 }
 
 #[test]
 fn a_wrapped_sequence_is_believed_after_a_pause() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
-    assert_eq!(pair.hear(&[message(40_000, b"p")]).len(), 1);
+    assert_eq!(pair.deliver(&[message(40_000, b"p")]).len(), 1);
     pair.advance(4_999 * MS);
-    assert_eq!(pair.hear(&[message(30_000, b"p")]).len(), 0);
+    assert_eq!(pair.deliver(&[message(30_000, b"p")]).len(), 0);
     pair.advance(MS);
-    assert_eq!(pair.hear(&[message(30_000, b"p")]).len(), 1);
+    assert_eq!(pair.deliver(&[message(30_000, b"p")]).len(), 1);
 }
 
 #[test]
 fn a_new_owner_of_a_slot_starts_anew() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
-    pair.hear(&[message(9, b"p")]);
+    pair.deliver(&[message(9, b"p")]);
     pair.client.remove_peer(ADA.0, PeerId(99));
-    assert_eq!(pair.hear(&[message(10, b"p")]).len(), 1);
+    assert_eq!(pair.deliver(&[message(10, b"p")]).len(), 1);
     pair.client.remove_peer(ADA.0, ADA.1);
     pair.client.add_peer(pair.now, ADA.0, PeerId(31));
-    assert_eq!(pair.hear(&[message(0, b"p")])[0].from, PeerId(31));
+    assert_eq!(pair.deliver(&[message(0, b"p")])[0].from, PeerId(31));
 }
 
 #[test]
 fn an_unknown_sender_is_heard_once_the_roster_names_it() {
     let mut pair = Pair::new();
-    assert_eq!(pair.hear(&[message(1, b"p"), message(0, b"late")]), []);
+    assert_eq!(pair.deliver(&[message(1, b"p"), message(0, b"late")]), []);
     pair.advance(199 * MS);
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
-    let heard = pair.received();
-    assert_eq!(sequences(&heard), [1]);
-    assert_eq!(heard[0].from, ADA.1);
+    let received = pair.received();
+    assert_eq!(sequences(&received), [1]);
+    assert_eq!(received[0].from, ADA.1);
     assert_eq!(pair.client.counters().unknown_sender, 0);
 }
 
 #[test]
 fn an_unknown_sender_waits_200_ms_and_no_longer() {
     let mut pair = Pair::new();
-    assert_eq!(pair.hear(&[message(1, b"p")]), []);
+    assert_eq!(pair.deliver(&[message(1, b"p")]), []);
     assert!(pair.client.deadline() <= Some(pair.now + limits::UNKNOWN_SLOT_HOLD));
     pair.advance(limits::UNKNOWN_SLOT_HOLD);
     assert_eq!(pair.client.counters().unknown_sender, 1);
@@ -269,7 +279,7 @@ fn an_unknown_sender_waits_200_ms_and_no_longer() {
 fn only_so_many_wait_and_the_oldest_goes() {
     let mut pair = Pair::new();
     for sequence in 0..100 {
-        assert_eq!(pair.hear(&[message(sequence, b"p")]), []);
+        assert_eq!(pair.deliver(&[message(sequence, b"p")]), []);
     }
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let expected: Vec<u16> = (100 - limits::UNKNOWN_SLOT_FRAMES as u16..100).collect();
@@ -282,9 +292,9 @@ fn ages_are_on_the_server_clock() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let captured = (pair.now - 30 * MS).as_wire_millis();
-    let heard = pair.hear(&[Message { time: captured, ..message(0, b"p") }]);
-    let age = heard[0].age.unwrap();
+    let received = pair.deliver(&[Message { time: captured, ..message(0, b"p") }]);
+    let age = received[0].age.unwrap();
     assert!((29 * MS..=31 * MS).contains(&age), "{age:?}");
     let ahead = Message { time: (pair.now + 5 * MS).as_wire_millis(), ..message(1, b"p") };
-    assert_eq!(pair.hear(&[ahead])[0].age, Some(Duration::ZERO));
+    assert_eq!(pair.deliver(&[ahead])[0].age, Some(Duration::ZERO));
 }

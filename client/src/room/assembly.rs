@@ -1,7 +1,8 @@
-//! Messages of the bulk lane, put together from the pieces in which they come. Pure.
+//! Assembles messages of the bulk lane from their pieces. Reads no clock and does no I/O.
 //!
-//! Pieces of one sender come in order; those of several in any. A message of which the beginning was not
-//! heard is dropped: it was sent before this client joined, or lost with its session.
+//! The pieces of one sender arrive in order; the pieces of several senders interleave. A message
+//! whose first piece is missing is dropped: that piece was sent before this client joined, or was
+//! lost with a session.
 
 use std::collections::HashMap;
 
@@ -11,74 +12,77 @@ use nucleus_protocol::session::{EventDown, PIECE_CONTINUES, PIECE_MORE};
 use crate::event::RoomEvent;
 use crate::roster::PeerId;
 
-/// Senders of whom a message may be half there, 4 MiB together. A sender may leave in the middle of one,
-/// while the rest of what another said is still on its way; so what was begun longest ago goes first.
-const OPEN: usize = 64;
+/// Senders with an incomplete message, together at most 4 MiB. Beyond the limit, the message that
+/// started first is dropped: its sender has most likely left in the middle of it.
+const MAX_INCOMPLETE: usize = 64;
 
-/// See the module.
+/// The incomplete messages of all senders.
 #[derive(Default)]
-pub(super) struct Assembly {
-    open: HashMap<PeerId, Partial>,
-    /// Messages begun.
-    begun: u64,
+pub(super) struct BulkAssembly {
+    incomplete: HashMap<PeerId, IncompleteMessage>,
+    /// Number of messages started so far.
+    started: u64,
     dropped: u64,
 }
 
-struct Partial {
-    begun: u64,
+struct IncompleteMessage {
+    /// Position of this message in the order of all started messages.
+    number: u64,
     payload: Vec<u8>,
 }
 
-impl Assembly {
-    /// Takes a piece; the message, when that was its last one.
+impl BulkAssembly {
+    /// Takes a piece. Returns the message if the piece was its last one.
     pub(super) fn take(&mut self, piece: EventDown) -> Option<RoomEvent> {
         let from = PeerId(piece.peer);
         let last = piece.piece & PIECE_MORE == 0;
-        let before = self.open.remove(&from);
-        let mut partial = if piece.piece & PIECE_CONTINUES == 0 {
-            // One that begins anew has no end of the one before: none of ours does so.
-            self.dropped += u64::from(before.is_some());
-            self.begun += 1;
-            Partial { begun: self.begun, payload: Vec::new() }
+        let previous = self.incomplete.remove(&from);
+        let mut message = if piece.piece & PIECE_CONTINUES == 0 {
+            // The sender started a new message without finishing the previous one. This client
+            // never does that.
+            self.dropped += u64::from(previous.is_some());
+            self.started += 1;
+            IncompleteMessage { number: self.started, payload: Vec::new() }
         } else {
-            let Some(before) = before else {
+            let Some(previous) = previous else {
                 self.dropped += u64::from(last);
                 return None;
             };
-            before
+            previous
         };
-        if partial.payload.len() + piece.payload.len() > MAX_BULK_MESSAGE {
-            // What follows of it has no beginning any more, and its last piece counts it.
+        if message.payload.len() + piece.payload.len() > MAX_BULK_MESSAGE {
+            // The following pieces now lack a beginning. The last of them counts the drop.
             self.dropped += u64::from(last);
             return None;
         }
-        partial.payload.extend(piece.payload);
+        message.payload.extend(piece.payload);
         if last {
             return Some(RoomEvent::Bulk {
                 from,
                 channel: piece.channel,
-                payload: partial.payload,
+                payload: message.payload,
             });
         }
-        self.keep(from, partial);
+        self.insert(from, message);
         None
     }
 
-    fn keep(&mut self, from: PeerId, partial: Partial) {
-        if self.open.len() >= OPEN
-            && let Some(oldest) = self.open.iter().min_by_key(|(_, p)| p.begun).map(|(id, _)| *id)
+    fn insert(&mut self, from: PeerId, message: IncompleteMessage) {
+        if self.incomplete.len() >= MAX_INCOMPLETE
+            && let Some((oldest, _)) = self.incomplete.iter().min_by_key(|(_, m)| m.number)
         {
-            self.open.remove(&oldest);
+            let oldest = *oldest;
+            self.incomplete.remove(&oldest);
         }
-        self.open.insert(from, partial);
+        self.incomplete.insert(from, message);
     }
 
-    /// Pieces have been lost, or what comes from now on is of other peers.
+    /// Forgets all incomplete messages: pieces were lost, or peer ids now mean other peers.
     pub(super) fn clear(&mut self) {
-        self.open.clear();
+        self.incomplete.clear();
     }
 
-    /// Messages that were not put together.
+    /// Returns how many messages could not be assembled.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -101,23 +105,23 @@ mod tests {
 
     #[test]
     fn pieces_of_several_senders_interleave() {
-        let mut assembly = Assembly::default();
+        let mut assembly = BulkAssembly::default();
         assert_eq!(assembly.take(piece(1, PIECE_MORE, b"a")), None);
         assert_eq!(assembly.take(piece(2, PIECE_MORE, b"x")), None);
         assert_eq!(assembly.take(piece(1, BOTH, b"b")), None);
         assert_eq!(assembly.take(piece(2, PIECE_CONTINUES, b"y")), message(2, b"xy"));
         assert_eq!(assembly.take(piece(3, 0, b"whole")), message(3, b"whole"));
         assert_eq!(assembly.take(piece(1, PIECE_CONTINUES, b"c")), message(1, b"abc"));
-        assert_eq!((assembly.dropped(), assembly.open.len()), (0, 0));
+        assert_eq!((assembly.dropped(), assembly.incomplete.len()), (0, 0));
     }
 
     #[test]
     fn a_message_without_its_beginning_is_dropped_and_counted_once() {
-        let mut assembly = Assembly::default();
+        let mut assembly = BulkAssembly::default();
         assert_eq!(assembly.take(piece(1, BOTH, b"b")), None);
         assert_eq!(assembly.take(piece(1, PIECE_CONTINUES, b"c")), None);
         assert_eq!(assembly.take(piece(1, 0, b"next")), message(1, b"next"));
-        // What was there is not joined to what came after a loss.
+        // Pieces before a loss are not joined with pieces after it.
         assembly.take(piece(2, PIECE_MORE, b"a"));
         assembly.clear();
         assert_eq!(assembly.take(piece(2, PIECE_CONTINUES, b"c")), None);
@@ -126,18 +130,26 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut assembly = Assembly::default();
+        let mut assembly = BulkAssembly::default();
         let full = vec![0; MAX_BULK_MESSAGE / 4];
         let mut send = |kind| assembly.take(piece(1, kind, &full));
         assert_eq!([PIECE_MORE, BOTH, BOTH, BOTH, BOTH].map(&mut send), [const { None }; 5]);
         assert_eq!(send(PIECE_CONTINUES), None);
-        assert_eq!((assembly.dropped(), assembly.open.len()), (1, 0), "one byte is too much");
-        for peer in 0..2 * OPEN as u32 {
+        assert_eq!(
+            (assembly.dropped(), assembly.incomplete.len()),
+            (1, 0),
+            "the message is one byte too long"
+        );
+        for peer in 0..2 * MAX_INCOMPLETE as u32 {
             assembly.take(piece(peer, PIECE_MORE, b"a"));
         }
-        assert_eq!(assembly.open.len(), OPEN);
-        assert_eq!(assembly.take(piece(0, PIECE_CONTINUES, b"b")), None, "the oldest went");
-        let newest = 2 * OPEN as u32 - 1;
+        assert_eq!(assembly.incomplete.len(), MAX_INCOMPLETE);
+        assert_eq!(
+            assembly.take(piece(0, PIECE_CONTINUES, b"b")),
+            None,
+            "the oldest message was dropped"
+        );
+        let newest = 2 * MAX_INCOMPLETE as u32 - 1;
         assert_eq!(assembly.take(piece(newest, PIECE_CONTINUES, b"b")), message(newest, b"ab"));
     }
 }

@@ -1,62 +1,71 @@
-//! What the room's task has for the application and the realtime task, in one order: a newcomer is
-//! announced to the application, then to the realtime plane, and only then heard.
+//! The queue from the room's task to the application and to the realtime task.
 //!
-//! The session is read on while the application is behind, up to a bound: among what comes may be the
-//! answer that the application waits for before it takes the next event.
+//! Both share one queue, so that their order is kept: a new peer is first reported to the
+//! application and then to the realtime task, which only then delivers the peer's messages.
+//!
+//! While the application is behind, the room's task continues to read the session, up to a limit.
+//! The application may be waiting for a reply before it takes the next event, and that reply may be
+//! behind other events.
 
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
 use crate::event::RoomEvent;
-use crate::realtime::driver::Command;
+use crate::realtime::driver::DriverCommand;
 
-/// Bytes that wait for the application before the session is not read any further, and QUIC's flow
-/// control stops the senders: a second of the events of the largest rooms.
+/// Size of the queued events, in bytes, at which the room's task stops reading the session. QUIC's
+/// flow control then stops the senders. The limit is one second of events in the largest rooms.
 const LIMIT: usize = 256 << 10;
-/// What an event costs beside its payload.
+/// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
 
-enum Item {
-    Tell(RoomEvent),
-    Command(Command),
+enum BacklogItem {
+    Event(RoomEvent),
+    Command(DriverCommand),
 }
 
-/// Nobody listens any more, or there is nothing left to hear.
-pub(super) struct Over;
+/// The room's task must end: the application dropped its room, or the session is closed for good.
+pub(super) struct RoomEnded;
 
-/// The queue of what the application and the realtime task are to hear.
+/// Events for the application and commands for the realtime task, in one order.
 pub(super) struct Backlog {
-    /// With what each costs.
-    items: VecDeque<(Item, usize)>,
+    /// Each item with its cost in bytes.
+    items: VecDeque<(BacklogItem, usize)>,
     cost: usize,
     events: mpsc::Sender<RoomEvent>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<DriverCommand>,
 }
 
 impl Backlog {
-    pub(super) fn new(events: mpsc::Sender<RoomEvent>, commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<RoomEvent>,
+        commands: mpsc::Sender<DriverCommand>,
+    ) -> Self {
         Self { items: VecDeque::new(), cost: 0, events, commands }
     }
 
-    /// An event that comes for itself.
-    pub(super) fn tell(&mut self, event: RoomEvent) {
+    /// Appends an event.
+    pub(super) fn push_event(&mut self, event: RoomEvent) {
         let len = match &event {
             RoomEvent::Event { payload, .. } | RoomEvent::Bulk { payload, .. } => payload.len(),
             RoomEvent::State(change) => change.len(),
             _ => 0,
         };
-        self.push(Item::Tell(event), len + OVERHEAD);
+        self.push(BacklogItem::Event(event), len + OVERHEAD);
     }
 
-    /// One of many that come once a session: as many as a room has peers, objects and fields. They do
-    /// not count, or a newcomer to a large room would not hear the answer to its first request.
-    pub(super) fn tell_part(&mut self, event: RoomEvent) {
-        self.push(Item::Tell(event), 0);
+    /// Appends an event that does not count towards the limit.
+    ///
+    /// For events that describe a whole roster or state. They come once a session, and their number
+    /// is bounded by the room's peers, objects and fields. If they counted, a client that joins a
+    /// large room would not receive the reply to its first request.
+    pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
+        self.push(BacklogItem::Event(event), 0);
     }
 
-    pub(super) fn command(&mut self, command: Command) {
-        self.push(Item::Command(command), 0);
+    pub(super) fn push_command(&mut self, command: DriverCommand) {
+        self.push(BacklogItem::Command(command), 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,20 +76,20 @@ impl Backlog {
         self.cost >= LIMIT
     }
 
-    /// Hands the first one on when there is a place for it. Cancel-safe.
-    pub(super) async fn hand_on(&mut self) -> Result<(), Over> {
+    /// Delivers the first item as soon as its channel has capacity. Cancel-safe.
+    pub(super) async fn deliver_next(&mut self) -> Result<(), RoomEnded> {
         match self.items.front() {
-            Some((Item::Tell(_), _)) => {
-                let place = self.events.reserve().await.map_err(|_| Over)?;
-                if let Some((Item::Tell(event), cost)) = self.items.pop_front() {
+            Some((BacklogItem::Event(_), _)) => {
+                let permit = self.events.reserve().await.map_err(|_| RoomEnded)?;
+                if let Some((BacklogItem::Event(event), cost)) = self.items.pop_front() {
                     self.cost -= cost;
-                    place.send(event);
+                    permit.send(event);
                 }
             }
-            Some((Item::Command(_), _)) => {
-                let place = self.commands.reserve().await.map_err(|_| Over)?;
-                if let Some((Item::Command(command), _)) = self.items.pop_front() {
-                    place.send(command);
+            Some((BacklogItem::Command(_), _)) => {
+                let permit = self.commands.reserve().await.map_err(|_| RoomEnded)?;
+                if let Some((BacklogItem::Command(command), _)) = self.items.pop_front() {
+                    permit.send(command);
                 }
             }
             None => {}
@@ -88,20 +97,20 @@ impl Backlog {
         Ok(())
     }
 
-    /// Hands everything on, however long the application takes.
-    pub(super) async fn flush(&mut self) -> Result<(), Over> {
+    /// Delivers all items, however long the application takes.
+    pub(super) async fn flush(&mut self) -> Result<(), RoomEnded> {
         while !self.is_empty() {
-            self.hand_on().await?;
+            self.deliver_next().await?;
         }
         Ok(())
     }
 
-    /// Until nobody listens any more.
-    pub(super) fn listener(&self) -> mpsc::Sender<RoomEvent> {
+    /// Returns the channel to the application. It closes when the application drops its room.
+    pub(super) fn event_sender(&self) -> mpsc::Sender<RoomEvent> {
         self.events.clone()
     }
 
-    fn push(&mut self, item: Item, cost: usize) {
+    fn push(&mut self, item: BacklogItem, cost: usize) {
         self.cost += cost;
         self.items.push_back((item, cost));
     }

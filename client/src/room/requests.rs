@@ -1,5 +1,5 @@
-//! Requests for changes of the state that are under way: each ends exactly once, with the server's
-//! answer or with the word that there will be none.
+//! Requests of a room that wait for the server's reply. Each request gets exactly one result: the
+//! server's reply, or the error that no reply will come.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,46 +11,47 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::session::{SendError, SessionSender};
 use crate::state::BatchError;
 
-/// Requests under way: of the largest (16 KiB) as many as QUIC keeps unacknowledged for a client.
-/// Further ones wait for their turn.
-const UNDER_WAY: usize = 16;
+/// Requests that may be pending at the same time; further ones wait. So many requests of the
+/// largest size (16 KiB) fill the send window of the session.
+const MAX_PENDING: usize = 16;
 
-/// A change of the room's state did not take place, or it is not known whether it did.
+/// The error of a request to a room: a change of the state, an act of moderation, or a
+/// subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// The batch breaks a limit; nothing was sent.
+    /// The batch violates a limit. Nothing was sent.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The server refused it; nothing of the batch took place.
+    /// The server refused the request. No operation of the batch was applied.
     #[error("the server refused operation {operation}: {}", name(*.code, *.number))]
     Refused {
-        /// Why, when this version knows the number: [`Code::Conflict`], where the field or the
-        /// object is not as expected any more, [`Code::Forbidden`], [`Code::NoSuchEntity`],
+        /// The reason; `None` if this version does not know the number. [`Code::Conflict`] if the
+        /// field or object is no longer as expected, [`Code::Forbidden`], [`Code::NoSuchEntity`],
         /// [`Code::BadState`], or a limit: [`Code::StateFull`], [`Code::RoomObjects`],
         /// [`Code::PeerObjects`], [`Code::EntityFields`].
         code: Option<Code>,
-        /// The code's number.
+        /// The reason's number on the wire.
         number: u16,
-        /// The operation of the batch that was refused, from 0.
+        /// Index of the refused operation in the batch, from 0.
         operation: usize,
-        /// The state's version that it was judged by. The room shows it already: reading the field
-        /// again and trying once more is sound.
+        /// Version of the state on which the server decided. This client has already received that
+        /// version, so the application can read the field again and retry.
         version: u64,
     },
-    /// No answer came: the session was lost with the request under way, or the application was too
-    /// far behind with its events for the answer to be heard. **It is not known whether the change
-    /// took place**; after [`crate::RoomEvent::Resumed`] the state itself will tell.
-    #[error("no answer came: it is not known whether the change took place")]
+    /// No reply came, because the session was lost, or because the application was too far behind
+    /// with its events and the session was not read. **It is unknown whether the change was
+    /// applied.** After [`crate::RoomEvent::Resumed`] the state shows it.
+    #[error("no reply came: it is unknown whether the change was applied")]
     Interrupted,
-    /// The session is lost and being taken up again; nothing was sent. Try again after
+    /// The session is lost and the client is trying to resume it. Nothing was sent. Try again after
     /// [`crate::RoomEvent::Resumed`] or `Rejoined`.
-    #[error("the session is being taken up again; nothing was sent")]
+    #[error("the session is lost and not resumed yet; nothing was sent")]
     NotConnected,
-    /// The application is too far behind with its events for an answer to be heard; nothing was
-    /// sent. Take them ([`crate::Room::next`]) first.
-    #[error("too many events wait to be taken; nothing was sent")]
+    /// The application is too far behind with its events, so a reply could not be read. Nothing was
+    /// sent. Take the waiting events with [`crate::Room::next`] first.
+    #[error("too many events wait for the application; nothing was sent")]
     Behind,
-    /// The room is closed; nothing was sent.
+    /// The room is closed. Nothing was sent.
     #[error("the room is closed")]
     Closed,
 }
@@ -59,141 +60,156 @@ fn name(code: Option<Code>, number: u16) -> String {
     code.map_or_else(|| format!("code {number}"), |code| code.to_string())
 }
 
-type Outcome = Result<u64, StateError>;
+type RequestResult = Result<u64, StateError>;
 
-/// See the module.
-pub(super) struct Requests {
-    books: Mutex<Books>,
-    places: Semaphore,
+/// The requests of a room to its server.
+pub(super) struct RoomRequests {
+    pending: Mutex<PendingRequests>,
+    permits: Semaphore,
 }
 
 #[derive(Default)]
-struct Books {
-    /// Of the session in use.
+struct PendingRequests {
+    /// Sends on the current session; `None` while there is no session.
     sender: Option<SessionSender>,
-    next: u32,
-    under_way: HashMap<u32, UnderWay>,
-    /// What stands in the way of new ones.
+    next_number: u32,
+    /// Requests without a result, by number.
+    requests: HashMap<u32, PendingRequest>,
+    /// Whether the application is too far behind with its events; new requests are then refused.
     behind: bool,
     closed: bool,
 }
 
-struct UnderWay {
-    done: oneshot::Sender<Outcome>,
-    /// The answer, where the replica has not come as far.
+struct PendingRequest {
+    result: oneshot::Sender<RequestResult>,
+    /// The server's reply, while the replica has not reached the version in it.
     reply: Option<StateReply>,
 }
 
-/// Forgets a request whose caller does not wait any more.
-struct Forget<'a>(&'a Requests, u32);
+/// A request with a number, ready to be sent.
+struct StartedRequest {
+    sender: SessionSender,
+    number: u32,
+    result: oneshot::Receiver<RequestResult>,
+}
 
-impl Drop for Forget<'_> {
+/// Removes a pending request when its caller stops waiting.
+struct PendingGuard<'a> {
+    requests: &'a RoomRequests,
+    number: u32,
+}
+
+impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
-        self.0.books().under_way.remove(&self.1);
+        self.requests.pending().requests.remove(&self.number);
     }
 }
 
-impl Requests {
+impl RoomRequests {
     pub(super) fn new() -> Self {
-        Self { books: Mutex::default(), places: Semaphore::new(UNDER_WAY) }
+        Self { pending: Mutex::default(), permits: Semaphore::new(MAX_PENDING) }
     }
 
-    /// Asks for it and waits until the replica shows what the answer speaks of.
-    pub(super) async fn ask(&self, operations: Vec<Operation>) -> Outcome {
+    /// Requests changes of the state. Waits until the replica has the version in the server's
+    /// reply.
+    pub(super) async fn change(&self, operations: Vec<Operation>) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.request_state(&StateRequest { request, operations }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
-    /// Acts as a moderator, and waits for the answer.
-    pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> Outcome {
+    /// Requests an act of moderation and waits for the reply.
+    pub(super) async fn moderate(&self, act: u8, peer: u32, seconds: u32) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.moderate(&Moderate { request, act, peer, seconds }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
-    /// Says which groups are heard from now on, and waits for the answer.
-    pub(super) async fn subscribe(&self, groups: GroupSet) -> Outcome {
+    /// Replaces the set of subscribed groups and waits for the reply.
+    pub(super) async fn subscribe(&self, groups: GroupSet) -> RequestResult {
         let send = async |sender: SessionSender, request| {
             sender.subscribe(&Subscribe { request, groups: groups.0 }).await
         };
-        self.answer_to(send).await
+        self.request(send).await
     }
 
-    async fn answer_to(
+    /// Sends a request with `send`, which receives the request's number, and waits for the result.
+    async fn request(
         &self,
         send: impl AsyncFnOnce(SessionSender, u32) -> Result<(), SendError>,
-    ) -> Outcome {
-        let _place = self.places.acquire().await.map_err(|_| StateError::Closed)?;
-        let (sender, request, outcome) = self.books().begin()?;
-        let _forget = Forget(self, request);
-        match send(sender, request).await {
+    ) -> RequestResult {
+        let _permit = self.permits.acquire().await.map_err(|_| StateError::Closed)?;
+        let StartedRequest { sender, number, result } = self.pending().start()?;
+        let _guard = PendingGuard { requests: self, number };
+        match send(sender, number).await {
             Ok(()) => {}
             Err(SendError::TooLarge { len, limit }) => {
                 return Err(BatchError::TooLarge { len, limit }.into());
             }
-            // The session's end is known here before the room's task has seen it.
+            // The session has ended, and the room's task has not noticed yet.
             Err(_) => return Err(StateError::Interrupted),
         }
-        // A sender that is dropped without a word would be a fault of ours; this is what it means.
-        outcome.await.unwrap_or(Err(StateError::Interrupted))
+        // The result's sender is never dropped without a result. If it were, the outcome would be
+        // unknown too.
+        result.await.unwrap_or(Err(StateError::Interrupted))
     }
 
-    /// A session is there.
+    /// Uses a new session for further requests.
     pub(super) fn attach(&self, sender: SessionSender) {
-        self.books().sender = Some(sender);
+        self.pending().sender = Some(sender);
     }
 
-    /// The server has answered; `version` is the replica's.
-    pub(super) fn answered(&self, reply: StateReply, version: u64) {
-        let mut books = self.books();
-        // One that is not under way was given up by its caller.
-        if let Some(under_way) = books.under_way.get_mut(&reply.request) {
-            under_way.reply = Some(reply);
+    /// Takes a reply of the server. `version` is the replica's current version.
+    pub(super) fn on_reply(&self, reply: StateReply, version: u64) {
+        let mut pending = self.pending();
+        // An unknown number belongs to a request whose caller has stopped waiting.
+        if let Some(request) = pending.requests.get_mut(&reply.request) {
+            request.reply = Some(reply);
         }
-        books.settle(version);
+        pending.complete_up_to(version);
     }
 
-    /// The replica has come to `version`.
-    pub(super) fn reached(&self, version: u64) {
-        self.books().settle(version);
+    /// Completes the requests that waited for the replica to reach `version`.
+    pub(super) fn on_version(&self, version: u64) {
+        self.pending().complete_up_to(version);
     }
 
-    /// The session is lost.
+    /// Ends all pending requests because the session is lost.
     pub(super) fn interrupt(&self) {
-        let mut books = self.books();
-        books.sender = None;
-        books.end();
+        let mut pending = self.pending();
+        pending.sender = None;
+        pending.end_all();
     }
 
-    /// Whether answers cannot be heard because the application does not take its events.
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
     pub(super) fn set_behind(&self, behind: bool) {
-        let mut books = self.books();
-        if behind && !books.behind {
-            books.end();
+        let mut pending = self.pending();
+        if behind && !pending.behind {
+            pending.end_all();
         }
-        books.behind = behind;
+        pending.behind = behind;
     }
 
-    /// Nothing more will come of it.
+    /// Ends all pending requests and refuses new ones.
     pub(super) fn close(&self) {
-        self.places.close();
-        let mut books = self.books();
-        books.closed = true;
-        books.sender = None;
-        books.end();
+        self.permits.close();
+        let mut pending = self.pending();
+        pending.closed = true;
+        pending.sender = None;
+        pending.end_all();
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        // Nobody panics while holding it, and the books are whole at every step.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingRequests> {
+        // No code panics while it holds the lock, and each step leaves the data consistent.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
-    fn begin(&mut self) -> Result<(SessionSender, u32, oneshot::Receiver<Outcome>), StateError> {
+impl PendingRequests {
+    fn start(&mut self) -> Result<StartedRequest, StateError> {
         if self.closed {
             return Err(StateError::Closed);
         }
@@ -201,33 +217,34 @@ impl Books {
         if self.behind {
             return Err(StateError::Behind);
         }
-        let request = self.next;
-        self.next = self.next.wrapping_add(1);
-        let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done, reply: None });
-        Ok((sender, request, outcome))
+        let number = self.next_number;
+        self.next_number = self.next_number.wrapping_add(1);
+        let (sends_result, result) = oneshot::channel();
+        self.requests.insert(number, PendingRequest { result: sends_result, reply: None });
+        Ok(StartedRequest { sender, number, result })
     }
 
-    /// Ends those whose answer speaks of a version that is there.
-    fn settle(&mut self, version: u64) {
-        let there = |_: &u32, under_way: &mut UnderWay| {
-            under_way.reply.as_ref().is_some_and(|reply| reply.version <= version)
+    /// Completes the requests whose reply names a version that the replica has reached.
+    fn complete_up_to(&mut self, version: u64) {
+        let is_reached = |_: &u32, request: &mut PendingRequest| {
+            request.reply.as_ref().is_some_and(|reply| reply.version <= version)
         };
-        for (_, under_way) in self.under_way.extract_if(there) {
-            under_way.end();
+        for (_, request) in self.requests.extract_if(is_reached) {
+            request.complete();
         }
     }
 
-    fn end(&mut self) {
-        for (_, under_way) in self.under_way.drain() {
-            under_way.end();
+    fn end_all(&mut self) {
+        for (_, request) in self.requests.drain() {
+            request.complete();
         }
     }
 }
 
-impl UnderWay {
-    fn end(self) {
-        let outcome = match self.reply {
+impl PendingRequest {
+    /// Hands the caller the server's reply, or [`StateError::Interrupted`] without one.
+    fn complete(self) {
+        let result = match self.reply {
             None => Err(StateError::Interrupted),
             Some(StateReply { code: 0, version, .. }) => Ok(version),
             Some(StateReply { code: number, failed, version, .. }) => Err(StateError::Refused {
@@ -237,7 +254,7 @@ impl UnderWay {
                 version,
             }),
         };
-        // Whoever does not wait any more does not want to know.
-        let _ = self.done.send(outcome);
+        // Fails only if the caller has stopped waiting.
+        let _ = self.result.send(result);
     }
 }

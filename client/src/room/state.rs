@@ -1,4 +1,4 @@
-//! The room's shared state, as an application reads and changes it.
+//! Reading and changing the room's shared state, and moderation.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,149 +7,175 @@ use nucleus_protocol::session::act;
 
 use super::{Room, StateError};
 use crate::roster::PeerId;
-use crate::state::{Batch, Entity, Field, Object, ObjectId};
+use crate::state::{Batch, EntityId, Field, Object, ObjectId};
 
-/// The shared state: reading never waits and never blocks for long. What is read may be ahead of the
-/// events: a change that can be read already is told by a [`crate::RoomEvent::State`] later.
+/// The room's shared state.
+///
+/// Reading never waits for the network. The state that is read may be newer than the events that
+/// the application has taken: a change can be read before its [`crate::RoomEvent::State`] is
+/// returned.
 ///
 /// ```no_run
-/// use nucleus_client::{Batch, Code, Entity, Mode, Room, StateError};
+/// use nucleus_client::{Batch, Code, EntityId, ObjectMode, Room, StateError};
 ///
 /// # async fn run(room: &Room) -> Result<(), StateError> {
 /// let cup = room.new_object_id();
-/// let batch = Batch::new().create(cup, Mode::TAKE).set(cup, "color", "red");
+/// let batch = Batch::new().create(cup, ObjectMode::TAKE).set(cup, "color", "red");
 /// room.change(batch).await?;
 ///
-/// // Counts up, whoever else does at the same time.
+/// // Increments a counter, even if other peers increment it at the same time.
 /// loop {
-///     let field = room.field(Entity::Room, "round");
+///     let field = room.field(EntityId::Room, "round");
 ///     let version = field.as_ref().map_or(0, |field| field.version);
 ///     let round = field.and_then(|field| field.value.as_integer()).unwrap_or(0);
-///     let next = Batch::new().compare_and_set(Entity::Room, "round", version, round + 1);
+///     let next = Batch::new().compare_and_set(EntityId::Room, "round", version, round + 1);
 ///     match room.change(next).await {
 ///         Err(StateError::Refused { code: Some(Code::Conflict), .. }) => {}
-///         done => break done.map(|_| ()),
+///         result => break result.map(|_| ()),
 ///     }
 /// }
 /// # }
 /// ```
 impl Room {
-    /// A field of the room, a peer or an object, if it is there.
-    pub fn field(&self, entity: impl Into<Entity>, key: &str) -> Option<Field> {
-        self.state.replica().field(entity.into(), key).cloned()
+    /// Returns a field of the room, a peer or an object, if it exists.
+    pub fn field(&self, entity: impl Into<EntityId>, key: &str) -> Option<Field> {
+        self.shared.replica().field(entity.into(), key).cloned()
     }
 
-    /// All fields of an entity, in the order of their keys; at most 64.
-    pub fn fields(&self, entity: impl Into<Entity>) -> Vec<(String, Field)> {
-        let replica = self.state.replica();
+    /// Returns all fields of an entity in the order of their keys; at most 64.
+    pub fn fields(&self, entity: impl Into<EntityId>) -> Vec<(String, Field)> {
+        let replica = self.shared.replica();
         replica.fields(entity.into()).map(|(key, field)| (key.to_owned(), field.clone())).collect()
     }
 
-    /// An object, if it is there.
+    /// Returns an object, if it exists.
     pub fn object(&self, id: ObjectId) -> Option<Object> {
-        self.state.replica().object(id).copied()
+        self.shared.replica().object(id).copied()
     }
 
-    /// All objects, in the order of their numbers; at most 4,096.
+    /// Returns all objects in the order of their ids; at most 4,096.
     pub fn objects(&self) -> Vec<Object> {
-        self.state.replica().objects().copied().collect()
+        self.shared.replica().objects().copied().collect()
     }
 
-    /// Who leads the room: the chosen host ([`Batch::host`]) while it is present, else the present
-    /// peer with the least number. The same for everybody who has heard the same; `None` while
-    /// nobody is present.
-    pub fn host(&self) -> Option<PeerId> {
-        self.state.host()
-    }
-
-    /// The state's version: 0 until its snapshot has come, soon after the join, and for as long as
-    /// nothing was ever changed.
-    pub fn state_version(&self) -> u64 {
-        self.state.replica().version()
-    }
-
-    /// SHA-256 over the whole state, see [`crate::state::Replica::digest`].
-    pub fn state_digest(&self) -> [u8; 32] {
-        self.state.replica().digest()
-    }
-
-    /// A number for an object that this client is going to make: its own peer number and a count. A
-    /// number from before a [`crate::RoomEvent::Rejoined`] is another peer's.
-    pub fn new_object_id(&self) -> ObjectId {
-        ObjectId::new(self.me(), self.state.objects_made.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Asks for the changes of `batch`, all of them or none, and returns the version that the state
-    /// has with them. By then they can be read here, and so can, after a refusal, the state that the
-    /// server judged by; only where the session was lost right behind the answer, when it is back.
+    /// Returns the host: the chosen host ([`Batch::host`]) while it is present, or else the present
+    /// peer with the smallest id. `None` while no peer is present.
     ///
-    /// Unlike an event a request does not outlive its session, because a change that comes late may
-    /// be wrong: see [`StateError::Interrupted`]. When the returned future is dropped the change may
-    /// still take place. At most 16 are under way, others wait for their turn; the server takes 30 a
-    /// second on average. May be awaited in the task that calls [`Room::next`].
+    /// All clients that have received the same roster and state agree on the host.
+    pub fn host(&self) -> Option<PeerId> {
+        self.shared.host()
+    }
+
+    /// Returns the version of the state. It is 0 until the first snapshot arrives, soon after the
+    /// join, and in a room whose state was never changed.
+    pub fn state_version(&self) -> u64 {
+        self.shared.replica().version()
+    }
+
+    /// Returns the SHA-256 digest of the whole state, see [`crate::state::Replica::digest`].
+    pub fn state_digest(&self) -> [u8; 32] {
+        self.shared.replica().digest()
+    }
+
+    /// Returns a new id for an object that this client will create. The id consists of this
+    /// client's peer id and a counter. Do not use an id from before a
+    /// [`crate::RoomEvent::Rejoined`]: it contains the earlier peer id.
+    pub fn new_object_id(&self) -> ObjectId {
+        ObjectId::new(self.me(), self.shared.next_object.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Requests the changes of `batch`, which the server applies all together or not at all.
+    /// Returns the version of the state that contains them.
+    ///
+    /// When this method returns, this client's copy of the state contains the changes, or, after a
+    /// refusal, the state on which the server decided. The exception: if the session was lost right
+    /// after the reply, the copy is up to date after the resume.
+    ///
+    /// Unlike an event, a request is not repeated after a lost session, because a late change may
+    /// be wrong: see [`StateError::Interrupted`]. If the returned future is dropped, the change may
+    /// still be applied. At most 16 requests are pending at the same time, and further ones wait.
+    /// The server takes 30 requests a second on average. May be awaited in the task that calls
+    /// [`Room::next`].
+    ///
+    /// # Errors
+    /// See [`StateError`].
     pub async fn change(&self, batch: Batch) -> Result<u64, StateError> {
-        self.state.requests.ask(batch.into_operations()?).await
+        self.shared.requests.change(batch.into_operations()?).await
     }
 }
 
-/// Moderation, for roles and grants that allow it; refused otherwise with
-/// [`Code::Forbidden`](crate::Code::Forbidden). Every act stands in the server's log.
+/// Moderation.
+///
+/// Needs a role or grant that allows it; otherwise the server refuses with
+/// [`Code::Forbidden`](crate::Code::Forbidden). The server logs each act. For errors see
+/// [`StateError`].
 impl Room {
-    /// Puts a peer out of the room. With a `ban` (rounded up to seconds, at most a day) its user's other
-    /// devices go too, and nobody of that user gets in again for so long. Without one a peer whose session
-    /// is just lost does not hear of it, and comes back by itself as a new peer. The others hear
-    /// [`RosterChange::Left`](crate::roster::RosterChange::Left) with [`Code::Kicked`](crate::Code::Kicked).
+    /// Removes a peer from the room. The other peers receive
+    /// [`RoomEvent::PeerLeft`](crate::RoomEvent::PeerLeft) with
+    /// [`Code::Kicked`](crate::Code::Kicked).
+    ///
+    /// With a `ban` (rounded up to seconds, at most a day), the other sessions of the same user in
+    /// this room are removed too, and the user cannot join again until the ban ends. Without a ban,
+    /// a peer whose session is lost at that moment does not learn of the kick, and its client joins
+    /// again as a new peer.
     pub async fn kick(&self, peer: PeerId, ban: Option<Duration>) -> Result<(), StateError> {
         let seconds = |ban: Duration| ban.as_secs() + u64::from(ban.subsec_nanos() > 0);
         let seconds = ban.map_or(0, |ban| u32::try_from(seconds(ban)).unwrap_or(u32::MAX));
-        self.state.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
+        self.shared.requests.moderate(act::KICK, peer.0, seconds).await.map(|_| ())
     }
 
-    /// Deletes all objects and the room's fields, in one change. What peers say of themselves stays.
+    /// Deletes all objects and the room's fields in one change. The fields of peers stay.
     pub async fn clear(&self) -> Result<(), StateError> {
-        self.state.requests.moderate(act::CLEAR, 0, 0).await.map(drop)
+        self.shared.requests.moderate(act::CLEAR, 0, 0).await.map(drop)
     }
 
-    /// Hands the right to moderate over: the peer has it from now on and is the chosen host, and this client
-    /// has it no more; its other rights stay. Both hold as long as their places.
+    /// Hands the right to moderate to another peer, which also becomes the chosen host. This client
+    /// loses the right to moderate and keeps its other rights. This holds for each of the two until
+    /// it leaves the room.
     pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
-        self.state.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
+        self.shared.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
     }
 
-    /// Drops a peer's voice at the server, also when its user comes back as a new peer. Outlives what the
-    /// peer says of itself.
+    /// Mutes a peer: the server drops its voice. The mute stays when the user joins again as a new
+    /// peer, and does not depend on whether the peer mutes or unmutes itself.
     pub async fn mute(&self, peer: PeerId) -> Result<(), StateError> {
-        self.state.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
+        self.shared.requests.moderate(act::MUTE, peer.0, 0).await.map(drop)
     }
 
-    /// Lets a peer be heard again that a moderator has muted.
+    /// Ends the mute of a peer that a moderator has muted.
     pub async fn unmute(&self, peer: PeerId) -> Result<(), StateError> {
-        self.state.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
+        self.shared.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
     }
 
-    /// Drops the voice of everybody who may not moderate, newcomers too; single peers may be unmuted
-    /// meanwhile. `false` lets everybody be heard again, also those who were muted one by one.
+    /// With `true`, mutes all peers that may not moderate, including peers that join later; single
+    /// peers can be unmuted afterwards. With `false`, ends all mutes, including those of single
+    /// peers.
     pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
         let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
-        self.state.requests.moderate(act, 0, 0).await.map(drop)
+        self.shared.requests.moderate(act, 0, 0).await.map(drop)
     }
 
-    /// Lets nobody new in but moderators, or everybody again. Who is in stays, and comes back when its session is lost.
+    /// Locks or unlocks the room. Only moderators can join a locked room. The peers in the room
+    /// stay, and can resume a lost session.
     pub async fn lock(&self, locked: bool) -> Result<(), StateError> {
         let act = if locked { act::LOCK } else { act::UNLOCK };
-        self.state.requests.moderate(act, 0, 0).await.map(|_| ())
+        self.shared.requests.moderate(act, 0, 0).await.map(|_| ())
     }
 
-    /// Takes the room out of the lobby, or puts it there again: whether it is listed and matched.
+    /// Hides the room from the lobby or shows it again. A hidden room is neither listed nor
+    /// matched.
     pub async fn hide(&self, hidden: bool) -> Result<(), StateError> {
         let act = if hidden { act::HIDE } else { act::SHOW };
-        self.state.requests.moderate(act, 0, 0).await.map(|_| ())
+        self.shared.requests.moderate(act, 0, 0).await.map(|_| ())
     }
 
-    /// Ends the room for everybody, also one that is kept: all hear
-    /// [`RoomEvent::Closed`](crate::RoomEvent::Closed) with [`Code::RoomEnded`](crate::Code::RoomEnded),
-    /// this client too, and often before the answer, which is [`StateError::Interrupted`] then.
+    /// Ends the room for all peers, even if it was created with
+    /// [`RoomOptions::kept`](crate::RoomOptions::kept).
+    ///
+    /// All clients receive [`RoomEvent::Closed`](crate::RoomEvent::Closed) with
+    /// [`Code::RoomEnded`](crate::Code::RoomEnded). This client often receives it before the reply;
+    /// this method then returns [`StateError::Interrupted`].
     pub async fn end(&self) -> Result<(), StateError> {
-        self.state.requests.moderate(act::END, 0, 0).await.map(|_| ())
+        self.shared.requests.moderate(act::END, 0, 0).await.map(|_| ())
     }
 }

@@ -1,5 +1,5 @@
-//! A session outside rooms: it enters its tenant's hall instead of joining a room, and has the control
-//! stream alone.
+//! The social session: a session outside rooms. It sends `Enter` instead of `Join` and uses the
+//! control stream only.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,35 +13,35 @@ use nucleus_protocol::session::{
 use quinn::ConnectionError;
 use tokio::time::timeout;
 
-use super::join::{Failure, expect, hello, open, problem_of, welcome};
+use super::join::{HandshakeFailure, OpenConnection, check_opening, expect, hello, open, welcome};
 use super::receiver::closed;
-use super::sender::{LEAVE_TIMEOUT, Shared};
+use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, ProtocolError, SendError};
 
-/// From the first packet to `Entered`, as for a join.
+/// Longest time from the first packet to `Entered`; the same as for a join.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which server to enter, and as whom.
+/// Options of a social session.
 #[derive(Clone)]
 pub struct SocialSessionOptions {
-    /// The server's session plane.
+    /// Address of the server's session plane.
     pub server: SocketAddr,
-    /// The name in the server's certificate; of no account with a pin.
+    /// The name in the server's certificate; ignored with a pin.
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
-    /// Display name, 0 to 128 bytes; empty takes the token's.
+    /// Display name, at most 128 bytes. If empty, the name in the token is used.
     pub name: String,
-    /// One of [`nucleus_protocol::session::status`], but not offline.
+    /// Initial status: one of [`nucleus_protocol::session::status`] except offline.
     pub status: u8,
-    /// Name and version of this software, for the operator.
+    /// Name and version of the application, for the server's operator.
     pub agent: String,
 }
 
 impl fmt::Debug for SocialSessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A token is as good as a password: it reaches no log.
+        // The token is as secret as a password and must not reach a log.
         f.debug_struct("SocialSessionOptions")
             .field("server", &self.server)
             .field("name", &self.name)
@@ -49,41 +49,45 @@ impl fmt::Debug for SocialSessionOptions {
     }
 }
 
-/// A session that has entered.
+/// A social session after `Entered`.
 pub struct SocialSession {
     entered: Entered,
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     answers: MessageReader,
 }
 
-/// What happens in a session outside rooms.
+/// A message that a social session receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocialMessage {
-    /// Who is there, or what changed.
+    /// The watched users, or changes of them.
     UserList(UserList),
-    /// The lobby's rooms, or what changed.
+    /// The watched rooms of the lobby, or changes of them.
     Rooms(RoomList),
-    /// What became of a request.
+    /// The reply to a request.
     CallReply(CallReply),
-    /// Something happened to a call.
+    /// A change of a call.
     CallUpdate(CallUpdate),
-    /// The session is over.
+    /// The session is closed. This is the last message.
     Closed {
-        /// Why, when the server or this client said so; `None` when the connection was lost.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
 }
 
 impl SocialSession {
-    /// Connects and enters; at most 10 s.
+    /// Connects to the server and opens a social session. Takes at most 10 s.
+    ///
+    /// # Errors
+    /// As [`Session::join`](super::Session::join).
     pub async fn enter(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
         options: SocialSessionOptions,
     ) -> Result<SocialSession, JoinError> {
-        check(&options)?;
+        check_opening(&options.token, &options.name, &options.agent)?;
         let server = options.server;
         let entering = Self::handshake(endpoint, config, options);
         timeout(ENTER_TIMEOUT, entering).await.unwrap_or(Err(JoinError::TimedOut { server }))
@@ -97,44 +101,54 @@ impl SocialSession {
         let server = options.server;
         let (name, opening) = (options.server_name.clone(), opening(options));
         let connecting = endpoint.connect_with(config, server, &name)?;
-        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
-        let entered = entered(&mut answers).await.map_err(|failure| failure.of(server))?;
-        let shared = Arc::new(Shared::new(connection, control, 0));
+        let OpenConnection { connection, control, mut answers } =
+            open(connecting, server, &opening).await?;
+        let entered =
+            entered(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
+        let shared = Arc::new(SessionShared::new(connection, control, 0));
         Ok(SocialSession { entered, shared, answers })
     }
 
-    /// The server's answer.
+    /// Returns the server's answer.
     pub fn entered(&self) -> &Entered {
         &self.entered
     }
 
-    /// The two halves, for two tasks.
+    /// Splits the session into two halves, which two tasks can use.
     pub fn split(self) -> (SocialSender, SocialReceiver) {
         let receiver = SocialReceiver { shared: self.shared.clone(), answers: Some(self.answers) };
         (SocialSender(self.shared), receiver)
     }
 }
 
-/// The sending half; clones send on the same stream, in the order of their calls.
+/// The sending half of a social session. Clones send on the same stream, in the order of their
+/// calls.
 #[derive(Clone)]
-pub struct SocialSender(Arc<Shared>);
+pub struct SocialSender(Arc<SessionShared>);
 
 impl SocialSender {
-    /// Sends a whole message, as [`encode`] makes it.
+    /// Sends a complete message that [`encode`] has made.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the session is closed.
     pub async fn send(&self, message: Vec<u8>) -> Result<(), SendError> {
         self.0.send(message).await
     }
 
-    /// Sends what `message` gives when it is its turn, nothing where that is empty. Once it has been
-    /// called the message goes out, also when the future is dropped.
+    /// Calls `message` when all earlier messages are written, and sends the message that it
+    /// returns. Sends nothing if that is empty. Once `message` has been called, its result is sent
+    /// even if the future is dropped.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the session is closed.
     pub async fn send_with(&self, message: impl FnOnce() -> Vec<u8>) -> Result<(), SendError> {
         self.0.send_with(message).await
     }
 
-    /// Leaves: whoever watches is told at once, and the connection closes; at most 1 s.
+    /// Leaves: watchers see this at once, and the connection closes. Takes at most 1 s.
     pub async fn leave(&self) {
         let left = async {
-            // Fails only when the connection is gone, which is where this leads.
+            // Fails only if the connection is closed, which is the purpose of this call.
             let _ = self.0.send(encode(&Leave { code: Code::Left as u16 })).await;
             self.0.connection.closed().await;
         };
@@ -149,9 +163,9 @@ impl SocialSender {
     }
 }
 
-/// The receiving half.
+/// The receiving half of a social session.
 pub struct SocialReceiver {
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     answers: Option<MessageReader>,
 }
 
@@ -165,7 +179,7 @@ impl SocialReceiver {
                 self.shared.close(Code::Malformed, &text);
                 SocialMessage::Closed { code: Some(Code::Malformed), text }
             }
-            // Why, the connection's own end says.
+            // The connection's close reason says why.
             Err(ReadFailure::Gone(_)) => {
                 self.answers = None;
                 end(self.shared.connection.closed().await)
@@ -196,13 +210,8 @@ fn end(error: ConnectionError) -> SocialMessage {
     SocialMessage::Closed { code, text }
 }
 
-/// What the server would refuse anyway is not sent at all.
-fn check(options: &SocialSessionOptions) -> Result<(), JoinError> {
-    let problem = problem_of(&options.token, &options.name, &options.agent);
-    problem.map_or(Ok(()), |problem| Err(JoinError::Options(problem)))
-}
-
-/// Everything the client says before it hears anything: type byte, `Hello`, `Enter`.
+/// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
+/// and `Enter`.
 fn opening(options: SocialSessionOptions) -> Vec<u8> {
     let hello = hello(options.agent);
     let enter = Enter {
@@ -213,7 +222,7 @@ fn opening(options: SocialSessionOptions) -> Vec<u8> {
     [hello, encode(&enter)].concat()
 }
 
-async fn entered(answers: &mut MessageReader) -> Result<Entered, Failure> {
+async fn entered(answers: &mut MessageReader) -> Result<Entered, HandshakeFailure> {
     welcome(answers).await?;
     let body = expect(answers, Schema::Entered, limits::MAX_CONTROL_MESSAGE).await?;
     Ok(owned::<Entered>(&body).map_err(ProtocolError::from)?)

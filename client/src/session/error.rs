@@ -1,4 +1,4 @@
-//! What can go wrong, one small enum per operation; the texts say what to do about it.
+//! Errors, one enum per operation. The error texts say what to do.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,83 +8,83 @@ use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Schema};
 
 use crate::state::StateFault;
 
-/// Connecting failed.
+/// The error of [`connect`](crate::connect) and [`enter`](crate::enter).
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The server's name has no address.
     #[error("{server:?} is not a reachable host:port: {source}")]
     Resolve {
-        /// As it was given.
+        /// The server's address as the application gave it.
         server: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         source: std::io::Error,
     },
     /// A local socket could not be opened.
     #[error("no local UDP socket: {0}")]
     Socket(#[from] std::io::Error),
-    /// Nothing says which certificate to trust.
+    /// Neither the options nor the token say which certificate to trust.
     #[error(
-        "nothing says which server certificate to trust: use a token that carries a pin \
-         (`nucleus token` of a development server makes one), a pin or a CA file"
+        "no server certificate is trusted: use a token that contains a pin \
+         (`nucleus token` of a development server creates one), a pin or a CA file"
     )]
     NoTrust,
-    /// The trust that was given is unusable.
+    /// The given [`Trust`](crate::Trust) is unusable.
     #[error("the trusted certificates are unusable: {0}")]
     Trust(String),
-    /// The server was not reached, or said no.
+    /// The server was not reached, or refused the join.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The grant in the server's answer is unusable.
+    /// The server's parameters for the realtime plane are unusable.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
 
-/// Joining failed.
+/// The error of a join: of a room, or of the social session.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// The server understood and said no.
+    /// The server refused the join.
     #[error("{}", refusal(*.code, *.number, .text, *.retry_after))]
     Refused {
-        /// Why, when this version knows the number.
+        /// The reason; `None` if this version does not know the number.
         code: Option<Code>,
-        /// The code's number.
+        /// The reason's number on the wire.
         number: u16,
-        /// The server's own words.
+        /// The server's explanation.
         text: String,
-        /// Try again after this; `None`: trying again does not help.
+        /// The shortest pause before another attempt; `None` if the server named none.
         retry_after: Option<Duration>,
     },
-    /// An option is outside its limits; nothing was sent.
+    /// An option is outside its limits. Nothing was sent.
     #[error("{0}")]
     Options(&'static str),
-    /// The server's name or address cannot be connected to.
+    /// QUIC cannot connect to the server's name or address.
     #[error("cannot connect: {0}")]
     Connect(#[from] quinn::ConnectError),
-    /// TLS failed: the certificate is not the trusted one, or this is not a Nucleus server.
+    /// TLS failed: the certificate is not trusted, or the other end is not a Nucleus server.
     #[error(
         "the secure connection failed: {0}. If the server's certificate was renewed, get a new \
          token or pin"
     )]
     Tls(quinn::ConnectionError),
-    /// The connection broke before the server had answered.
+    /// The connection broke before the server answered.
     #[error("the connection was lost while joining: {0}. Try again")]
     Connection(quinn::ConnectionError),
     /// The server broke the protocol.
-    #[error("the server's answer is not understood: {0}. Do client and server versions fit?")]
+    #[error("the server's answer is invalid: {0}. Are client and server versions compatible?")]
     Protocol(#[from] ProtocolError),
-    /// No answer.
+    /// The server did not answer in time.
     #[error(
         "no answer from {server}: is the server running, and UDP port {} open on the way to it?",
         .server.port()
     )]
     TimedOut {
-        /// Where the client knocked.
+        /// The address that did not answer.
         server: SocketAddr,
     },
 }
 
 impl JoinError {
-    /// A connection that ended during the join, seen from there.
+    /// Converts the error of a connection that ended during the join.
     pub(super) fn lost(error: quinn::ConnectionError, server: SocketAddr) -> Self {
         match error {
             quinn::ConnectionError::TransportError(ref local) if is_tls(local.code) => {
@@ -105,7 +105,7 @@ impl JoinError {
     }
 }
 
-/// RFC 9001, section 4.8: a TLS alert travels as 0x100 and its number.
+/// Returns whether the code is a TLS alert: 0x100 plus the alert's number (RFC 9001, section 4.8).
 fn is_tls(code: quinn::TransportErrorCode) -> bool {
     (0x100..0x200).contains(&u64::from(code))
 }
@@ -120,21 +120,23 @@ fn refusal(code: Option<Code>, number: u16, text: &str, retry: Option<Duration>)
 
 fn advice(code: Code) -> &'static str {
     match code {
-        Code::Version => " Update the older of client and server.",
-        Code::TokenMalformed => " Give the token whole, as `nucleus token` printed it.",
+        Code::Version => " Update the client or the server, whichever is older.",
+        Code::TokenMalformed => " Use the complete token, as `nucleus token` printed it.",
         Code::TokenExpired => " Get a new token.",
         Code::TokenNotYetValid => " Check the clocks of both machines.",
         Code::TokenAlgorithm | Code::TokenSignature | Code::TokenAudience => {
-            " Get a token that was made for this server."
+            " Get a token for this server."
         }
-        Code::RoomNotAllowed => " Get a token for this room, or join the token's own.",
+        Code::RoomNotAllowed => {
+            " Get a token for this room, or join the room that the token names."
+        }
         Code::RoomFull => " Choose another room.",
-        Code::RoomExists => " Choose another name, or join it.",
-        Code::NoSuchRoom => " Make one, or look for less.",
-        Code::Incompatible => " Update the older of the applications.",
-        Code::WrongPassword => " Ask whoever made the room.",
-        Code::NotInvited => " Ask to be invited.",
-        Code::AlreadyJoined => " Leave with the other device first.",
+        Code::RoomExists => " Choose another name, or join the room.",
+        Code::NoSuchRoom => " Create a room, or use fewer conditions.",
+        Code::Incompatible => " Update the older application.",
+        Code::WrongPassword => " Ask the creator of the room.",
+        Code::NotInvited => " Ask for an invitation.",
+        Code::AlreadyJoined => " Leave the room on the other device first.",
         Code::ServerFull | Code::ShuttingDown => " Try again later or on another server.",
         _ => "",
     }
@@ -143,47 +145,47 @@ fn advice(code: Code) -> &'static str {
 /// The other end broke the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A message's header is none, or announces too much.
+    /// A message's header is invalid or announces too many bytes.
     #[error(transparent)]
     Header(#[from] BadHeader),
-    /// A message's body is not what its header says.
+    /// A message's body does not match its schema.
     #[error(transparent)]
     Archive(#[from] InvalidArchive),
-    /// A hand-laid message ends too soon.
+    /// A handshake message ends too early.
     #[error(transparent)]
     Handshake(#[from] Truncated),
-    /// A message in the wrong place.
+    /// A message came on a stream, or at a time, where it is not allowed.
     #[error("a {0:?} message does not belong there")]
     Unexpected(Schema),
-    /// A version was chosen that was not offered.
+    /// The server chose a version that this client did not offer.
     #[error("version {0} of the session protocol was not offered")]
     Version(u8),
-    /// The roster's versions have a gap.
-    #[error("roster version {found} came where {expected} was due")]
+    /// A version of the roster is missing.
+    #[error("received roster version {found}, expected {expected}")]
     RosterVersion {
-        /// One more than the version before.
+        /// The previous version plus one.
         expected: u32,
-        /// As received.
+        /// The received version.
         found: u32,
     },
-    /// The room's state makes no sense.
+    /// A message about the room's state is invalid.
     #[error(transparent)]
     State(#[from] StateFault),
-    /// A second state stream in one session.
+    /// The server opened a second state stream.
     #[error("a session has one state stream, this is a second")]
     SecondState,
-    /// A stream ended where a message was due.
-    #[error("the stream ended in the middle")]
+    /// A stream ended although a message was expected.
+    #[error("the stream ended in the middle of a message")]
     Ended,
 }
 
-/// A grant cannot be made into a link.
+/// The server's grant of a realtime link is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// The AEAD suite was not offered.
+    /// The server chose an AEAD suite that this client did not offer.
     #[error("the server chose AEAD suite {0}, which was not offered")]
     Suite(u8),
-    /// There is no usable realtime address.
+    /// The server named no usable realtime address.
     #[error("the server named no usable address of its realtime plane")]
     Endpoint,
     /// TLS could not export keying material, or there was no randomness.
@@ -191,34 +193,36 @@ pub enum LinkError {
     Keys,
 }
 
-/// Sending failed; nothing of the message was sent.
+/// The error of sending a message. No part of the message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The payload is too large.
     #[error("a payload of {len} bytes is over the limit of {limit}")]
     TooLarge {
-        /// Bytes of the payload.
+        /// Size of the payload in bytes.
         len: usize,
-        /// Bytes allowed.
+        /// Largest allowed size in bytes.
         limit: usize,
     },
     /// The event names too many peers.
-    #[error("{count} peers are more than the {limit} one event may name")]
+    #[error("the event names {count} peers; at most {limit} are allowed")]
     TooManyPeers {
-        /// Peers named.
+        /// Number of named peers.
         count: usize,
-        /// Peers allowed.
+        /// Largest allowed number.
         limit: usize,
     },
-    /// A message of the bulk lane is not kept for whoever comes later.
+    /// [`To::OthersAndLater`](crate::To::OthersAndLater) is not allowed for messages of the bulk
+    /// lane.
     #[error(
-        "a large message is not kept for whoever comes later: put what is to last into the state"
+        "messages of the bulk lane are not kept for peers that join later: put lasting data into \
+         the shared state"
     )]
     NotKept,
-    /// The target is not in the room.
-    #[error("the addressed peer is not in the room")]
+    /// The recipient is not in the room.
+    #[error("the recipient is not in the room")]
     UnknownPeer,
-    /// The session is over.
-    #[error("the session is over")]
+    /// The session is closed.
+    #[error("the session is closed")]
     Closed,
 }

@@ -1,4 +1,4 @@
-//! The handshake: `Hello` and `Join` go out together, which saves a round trip.
+//! Joining a room. `Hello` and `Join` are sent together, which saves a round trip.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,65 +16,66 @@ use nucleus_protocol::session::{
 };
 use zeroize::Zeroizing;
 
-use super::sender::Shared;
+use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
 use crate::rooms::RoomSelection;
 
-/// From the first packet to `Joined`: several losses on a bad network, and still before a person
-/// gives up.
+/// Longest time from the first packet to `Joined`. Allows for several lost packets on a bad
+/// network, and ends before a user gives up.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One attempt of a join. QUIC does not follow a client whose address changes before the handshake is
-/// confirmed, as a NAT may make it; another attempt then begins from the address that it has now.
+/// Longest time of one attempt to join. If a NAT changes the client's address before the QUIC
+/// handshake is confirmed, the connection cannot continue; the next attempt starts from the new
+/// address.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Between two attempts where the one before may stand in the way of the next.
-const OWN_GHOST_PAUSE: Duration = Duration::from_millis(500);
+/// Pause before the next attempt if the server still counts the abandoned one.
+const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Whom to join, and as whom.
+/// Options of a session in a room.
 #[derive(Clone)]
 pub struct SessionOptions {
-    /// The server's session plane.
+    /// Address of the server's session plane.
     pub server: SocketAddr,
-    /// The name in the server's certificate; of no account with a pin.
+    /// The name in the server's certificate; ignored with a pin.
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
-    /// The room, 1 to 128 bytes; may be empty where any room that fits will do.
+    /// The room's name, 1 to 128 bytes. May be empty if `selection` looks for any matching room.
     pub room: String,
-    /// Display name, 0 to 128 bytes; empty takes the token's.
+    /// Display name, at most 128 bytes. If empty, the name in the token is used.
     pub name: String,
-    /// How the room is found, and what it is made with if this join makes it.
+    /// How the room is selected, and its options if this join creates it.
     pub selection: RoomSelection,
-    /// Name and version of this software, for the operator.
+    /// Name and version of the application, for the server's operator.
     pub agent: String,
-    /// The place that this peer had before its session was lost.
+    /// The lost session to resume, if any.
     pub resume: Option<ResumeFrom>,
 }
 
 impl SessionOptions {
-    /// To come back to the room that `joined` names.
-    pub(crate) fn settle(&mut self, joined: &Joined) {
+    /// Changes the options so that the next join returns to the room that `joined` names.
+    pub(crate) fn rejoin_room_of(&mut self, joined: &Joined) {
         self.room = String::from_utf8_lossy(&joined.room).into_owned();
-        self.selection = self.selection.to_return();
+        self.selection = self.selection.for_rejoin();
     }
 }
 
-/// Where an earlier session of the same peer ended.
+/// What a join needs in order to resume an earlier session of the same participant.
 #[derive(Clone)]
 pub struct ResumeFrom {
-    /// From the newest `Joined`: as good as a password.
+    /// The ticket from the newest `Joined` message. It is as secret as a password.
     pub ticket: Vec<u8>,
-    /// [`SessionReceiver::last_event`].
+    /// The value of [`SessionReceiver::last_event`].
     pub last_event: u64,
-    /// [`SessionReceiver::last_bulk`].
+    /// The value of [`SessionReceiver::last_bulk`].
     pub last_bulk: u64,
 }
 
 impl fmt::Debug for SessionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A token is as good as a password: it reaches no log.
+        // The token is as secret as a password and must not reach a log.
         f.debug_struct("SessionOptions")
             .field("server", &self.server)
             .field("room", &self.room)
@@ -86,16 +87,18 @@ impl fmt::Debug for SessionOptions {
 /// A session that has joined its room.
 pub struct Session {
     joined: Joined,
-    /// Events up to here were had before, by lane.
-    last: [u64; 2],
+    /// Largest sequence received in earlier sessions, by lane.
+    last_sequences: [u64; 2],
     connection: quinn::Connection,
     control: quinn::SendStream,
     answers: MessageReader,
 }
 
-/// The server closed the connection because the join did not come in time: with our code, or, where
-/// the handshake itself was late, with the only one that QUIC allows then (RFC 9000, section 10.2.3).
-fn ran_out_of_time(error: &quinn::ConnectionError) -> bool {
+/// Returns whether the server closed the connection because the join took too long.
+///
+/// The server then closes with [`Code::JoinTimeout`], or, if the QUIC handshake was not complete,
+/// with the only code that QUIC allows at that point (RFC 9000, section 10.2.3).
+fn is_join_timeout(error: &quinn::ConnectionError) -> bool {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => {
             close.error_code == (Code::JoinTimeout as u32).into()
@@ -108,7 +111,12 @@ fn ran_out_of_time(error: &quinn::ConnectionError) -> bool {
 }
 
 impl Session {
-    /// Connects and joins, again where an attempt or the server's time for it ran out; at most 10 s.
+    /// Connects to the server and joins the room. Repeats an attempt that timed out, here or at the
+    /// server. Takes at most 10 s.
+    ///
+    /// # Errors
+    /// [`JoinError`] says whether the options, the network, the certificate, the server's answer or
+    /// a refusal was the reason.
     pub async fn join(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
@@ -121,17 +129,17 @@ impl Session {
             loop {
                 let attempt = Session::handshake(endpoint, config.clone(), options.clone());
                 match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
-                    // On a bad network the five seconds that a server gives a join can pass without
-                    // anybody's fault; the time-out around this loop bounds the attempts.
+                    // On a bad network a join can take longer than the five seconds that the server
+                    // allows. The timeout around this loop limits the number of attempts.
                     Err(_) => abandoned = true,
-                    Ok(Err(JoinError::Connection(error))) if ran_out_of_time(&error) => {}
-                    // Our own place of the attempt before, which the server has not given up yet.
+                    Ok(Err(JoinError::Connection(error))) if is_join_timeout(&error) => {}
+                    // The server still counts the abandoned attempt as a participant.
                     Ok(Err(JoinError::Refused { code: Some(code), .. }))
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
                     {
-                        tokio::time::sleep(OWN_GHOST_PAUSE).await;
+                        tokio::time::sleep(ABANDONED_JOIN_PAUSE).await;
                     }
-                    // The room that an attempt before has made, most likely: its place is ours to join.
+                    // Most likely the abandoned attempt created the room, so join that room.
                     Ok(Err(JoinError::Refused { code: Some(Code::RoomExists), .. }))
                         if abandoned && options.selection.mode == join_mode::CREATE =>
                     {
@@ -152,28 +160,36 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Session, JoinError> {
         let server = options.server;
-        let asked = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
+        let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
         let (name, opening) = (options.server_name.clone(), opening(options));
         let connecting = endpoint.connect_with(config, server, &name)?;
-        let (connection, control, mut answers) = open(connecting, server, &opening).await?;
-        let joined = joined(&mut answers).await.map_err(|failure| failure.of(server))?;
-        // A new peer is told only what happens from now on.
-        let last = if joined.resumed == NEW_PEER { [0; 2] } else { asked };
-        Ok(Session { joined, last, connection, control, answers })
+        let OpenConnection { connection, control, mut answers } =
+            open(connecting, server, &opening).await?;
+        let joined =
+            joined(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
+        // A new peer receives no earlier events.
+        let last_sequences = if joined.resumed == NEW_PEER { [0; 2] } else { resumed_from };
+        Ok(Session { joined, last_sequences, connection, control, answers })
     }
 
-    /// The server's answer: who we are, who is there, the link's grant.
+    /// Returns the server's answer: this client's peer id, the roster, and the grant of a realtime
+    /// link.
     pub fn joined(&self) -> &Joined {
         &self.joined
     }
 
-    /// The QUIC connection underneath.
+    /// Returns the QUIC connection of the session.
     pub fn connection(&self) -> &quinn::Connection {
         &self.connection
     }
 
-    /// How to open the realtime link that the server granted. For one link only: two with the same
-    /// grant would repeat packet numbers under one key.
+    /// Returns the configuration of the realtime link that the server granted.
+    ///
+    /// Use it for one link only: two links with the same grant would use the same packet numbers
+    /// with the same key.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the grant is unusable, or if no key material can be exported.
     pub fn link_config(&self) -> Result<LinkConfig, LinkError> {
         let grant = &self.joined.grant;
         let endpoint = grant.endpoints.first().ok_or(LinkError::Endpoint)?;
@@ -195,13 +211,13 @@ impl Session {
         })
     }
 
-    /// Whether the realtime plane's datagrams fit into QUIC's, where its own port is blocked.
+    /// Returns whether realtime datagrams fit into QUIC datagrams, as the fallback requires.
     fn carries_datagrams(&self) -> bool {
         let largest = limits::LINK_ID + limits::MAX_BODY;
         self.connection.max_datagram_size().is_some_and(|size| size >= largest)
     }
 
-    /// Keying material that only the two ends of this TLS session have, when the grant asks for it.
+    /// Exports the keying material of this TLS session, if the grant asks for it.
     fn exported(&self) -> Result<Option<Zeroizing<[u8; 32]>>, LinkError> {
         let grant = &self.joined.grant;
         if grant.flags & GRANT_EXPORTER == 0 {
@@ -218,46 +234,42 @@ impl Session {
         Ok(Some(out))
     }
 
-    /// The two halves, for two tasks.
+    /// Splits the session into two halves, which two tasks can use.
     pub fn split(self) -> (SessionSender, SessionReceiver) {
-        let shared = Shared::new(self.connection, self.control, self.joined.max_event);
+        let shared = SessionShared::new(self.connection, self.control, self.joined.max_event);
         let shared = Arc::new(shared);
         let version = self.joined.roster_version;
-        let receiver = SessionReceiver::new(shared.clone(), self.answers, version, self.last);
+        let receiver =
+            SessionReceiver::new(shared.clone(), self.answers, version, self.last_sequences);
         (SessionSender(shared), receiver)
     }
 }
 
-/// What the server would refuse anyway is not sent at all.
+/// Checks the limits that the server enforces too.
 fn check(options: &SessionOptions) -> Result<(), JoinError> {
-    let problem = if let Some(problem) = problem_of(&options.token, &options.name, &options.agent) {
-        problem
-    } else if options.room.is_empty() && !options.selection.matches()
+    check_opening(&options.token, &options.name, &options.agent)?;
+    if options.room.is_empty() && !options.selection.matches()
         || options.room.len() > limits::MAX_ROOM_NAME
     {
-        "the room's name must have 1 to 128 bytes"
-    } else if let Some(problem) = options.selection.problem() {
-        problem
-    } else {
-        return Ok(());
-    };
-    Err(JoinError::Options(problem))
+        return Err(JoinError::Options("the room's name must have 1 to 128 bytes"));
+    }
+    options.selection.validate().map_err(JoinError::Options)
 }
 
-/// What is wrong with that which every session begins with.
-pub(super) fn problem_of(token: &str, name: &str, agent: &str) -> Option<&'static str> {
+/// Checks the limits of the options that sessions in a room and social sessions have in common.
+pub(super) fn check_opening(token: &str, name: &str, agent: &str) -> Result<(), JoinError> {
     if token.is_empty() || token.len() > limits::MAX_TOKEN {
-        Some("the join token must have 1 to 4,096 bytes")
+        Err(JoinError::Options("the join token must have 1 to 4,096 bytes"))
     } else if name.len() > limits::MAX_NAME {
-        Some("the display name must have at most 128 bytes")
+        Err(JoinError::Options("the display name must have at most 128 bytes"))
     } else if agent.len() > limits::MAX_NAME {
-        Some("the agent must have at most 128 bytes")
+        Err(JoinError::Options("the agent must have at most 128 bytes"))
     } else {
-        None
+        Ok(())
     }
 }
 
-/// Type byte and `Hello`, with which every control stream begins.
+/// Encodes the type byte and `Hello`, with which every control stream begins.
 pub(super) fn hello(agent: String) -> Vec<u8> {
     let hello = Hello {
         oldest: OLDEST_VERSION,
@@ -268,7 +280,8 @@ pub(super) fn hello(agent: String) -> Vec<u8> {
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
-/// Everything the client says before it hears anything: type byte, `Hello`, `Join`.
+/// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
+/// and `Join`.
 fn opening(options: SessionOptions) -> Vec<u8> {
     let hello = hello(options.agent);
     let nothing = || ResumeFrom { ticket: Vec::new(), last_event: 0, last_bulk: 0 };
@@ -281,7 +294,7 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
         suites: offered_suites().map(|suite| suite as u8).to_vec(),
-        ..options.selection.join()
+        ..options.selection.into_join()
     };
     [hello, encode(&join)].concat()
 }
@@ -293,8 +306,8 @@ fn offered_suites() -> [Suite; 2] {
     }
 }
 
-/// AES where the processor has instructions for it; without them it is slower than ChaCha20, and leaks
-/// its key through the cache.
+/// Returns AES if the processor has instructions for it, and ChaCha20 otherwise. Without the
+/// instructions, AES is slower than ChaCha20 and can leak its key through the cache.
 pub(super) fn best_suite() -> Suite {
     if has_aes() { Suite::Aes128Gcm } else { Suite::ChaCha20Poly1305 }
 }
@@ -308,49 +321,61 @@ fn has_aes() -> bool {
     return false;
 }
 
-/// Connects, opens the control stream and says all that comes before the server's answer.
+/// A connection whose control stream is open.
+pub(super) struct OpenConnection {
+    pub(super) connection: quinn::Connection,
+    pub(super) control: quinn::SendStream,
+    /// Reads the server's messages on the control stream.
+    pub(super) answers: MessageReader,
+}
+
+/// Connects, opens the control stream, and sends `opening` on it.
 pub(super) async fn open(
     connecting: quinn::Connecting,
     server: SocketAddr,
     opening: &[u8],
-) -> Result<(quinn::Connection, quinn::SendStream, MessageReader), JoinError> {
+) -> Result<OpenConnection, JoinError> {
     let lost = |error| JoinError::lost(error, server);
     let connection = connecting.await.map_err(lost)?;
     let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
-    // A server that refuses may stop reading before it has everything: its answer tells why.
+    // A server that refuses may stop reading early. Its answer then says why.
     let _ = control.write_all(opening).await;
-    Ok((connection, control, MessageReader::new(answers)))
+    Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
 }
 
-pub(super) enum Failure {
+/// Why the server's answer could not be read.
+pub(super) enum HandshakeFailure {
     Join(JoinError),
+    /// The stream or the connection broke.
     Lost(quinn::ReadError),
 }
 
-impl Failure {
-    pub(super) fn of(self, server: SocketAddr) -> JoinError {
+impl HandshakeFailure {
+    pub(super) fn into_join_error(self, server: SocketAddr) -> JoinError {
         match self {
-            Failure::Join(error) => error,
-            Failure::Lost(quinn::ReadError::ConnectionLost(e)) => JoinError::lost(e, server),
-            Failure::Lost(_) => ProtocolError::Ended.into(),
+            HandshakeFailure::Join(error) => error,
+            HandshakeFailure::Lost(quinn::ReadError::ConnectionLost(e)) => {
+                JoinError::lost(e, server)
+            }
+            HandshakeFailure::Lost(_) => ProtocolError::Ended.into(),
         }
     }
 }
 
-impl<E: Into<JoinError>> From<E> for Failure {
+impl<E: Into<JoinError>> From<E> for HandshakeFailure {
     fn from(error: E) -> Self {
-        Failure::Join(error.into())
+        HandshakeFailure::Join(error.into())
     }
 }
 
-async fn joined(answers: &mut MessageReader) -> Result<Joined, Failure> {
+async fn joined(answers: &mut MessageReader) -> Result<Joined, HandshakeFailure> {
     welcome(answers).await?;
     let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
     Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
 }
 
-/// The server agrees to a version of ours.
-pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), Failure> {
+/// Reads the server's `Welcome` and checks the version that it chose.
+pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), HandshakeFailure> {
     let body = expect(answers, Schema::Welcome, limits::MAX_HANDSHAKE_MESSAGE).await?;
     let welcome = Welcome::parse(&body).map_err(ProtocolError::from)?;
     if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
@@ -359,16 +384,17 @@ pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The body of the message that is due, unless the server refuses.
+/// Reads the next message, which must have the schema `due`, and returns its body. Converts a
+/// `Refuse` message into an error.
 pub(super) async fn expect(
     answers: &mut MessageReader,
     due: Schema,
     limit: usize,
-) -> Result<Bytes, Failure> {
+) -> Result<Bytes, HandshakeFailure> {
     let (schema, body) = match answers.next(limit).await {
         Ok(message) => message.ok_or(ProtocolError::Ended)?,
         Err(ReadFailure::Protocol(error)) => return Err(error.into()),
-        Err(ReadFailure::Gone(error)) => return Err(Failure::Lost(error)),
+        Err(ReadFailure::Gone(error)) => return Err(HandshakeFailure::Lost(error)),
     };
     match schema {
         Schema::Refuse => Err(refused(&body).into()),
@@ -390,7 +416,8 @@ fn refused(body: &[u8]) -> JoinError {
     }
 }
 
-/// An empty address is the session's own, with the zone that a link-local one needs.
+/// Returns the address of the realtime plane. An endpoint without an IP address has the address of
+/// the session, including the zone that a link-local address needs.
 fn realtime_address(
     endpoint: &RealtimeEndpoint,
     session: SocketAddr,
@@ -401,7 +428,7 @@ fn realtime_address(
         let v6 = <[u8; 16]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
         address = SocketAddr::new(v4.or(v6).map_err(|_| LinkError::Endpoint)?, 0);
     }
-    // One address, one spelling: ::ffff:192.0.2.1 is 192.0.2.1.
+    // Write ::ffff:192.0.2.1 as 192.0.2.1.
     address.set_ip(address.ip().to_canonical());
     address.set_port(endpoint.port);
     if endpoint.port == 0 { Err(LinkError::Endpoint) } else { Ok(address) }

@@ -1,10 +1,13 @@
-//! The session plane alone: one QUIC connection that joins one room.
+//! The session plane without the realtime plane: one QUIC connection that joins one room.
 //!
-//! [`Session::join`] does the handshake; what it returns is split into a [`SessionSender`] and a
-//! [`SessionReceiver`]. The realtime plane is not here: [`Session::link_config`] says how to open
-//! it, with whatever sockets the caller drives (the load generator has its own). A session that was
-//! lost is taken up again by a join with its ticket ([`ResumeFrom`]) at the pace of [`Backoff`];
-//! an [`EventOutbox`] keeps what it had not delivered. A [`SocialSession`] is one outside rooms.
+//! [`Session::join`] does the handshake. The session is then split into a [`SessionSender`] and a
+//! [`SessionReceiver`]. [`Session::link_config`] returns the configuration of the realtime link,
+//! which the caller drives with its own sockets, as the load generator does.
+//!
+//! A lost session is resumed by a join with its ticket ([`ResumeFrom`]), at the pace of
+//! [`Backoff`]. An [`EventOutbox`] keeps the events that the lost session did not deliver.
+//!
+//! A [`SocialSession`] is a session outside rooms.
 
 mod enter;
 mod error;
@@ -21,6 +24,6 @@ pub use error::{ConnectError, JoinError, LinkError, ProtocolError, SendError};
 pub use join::{ResumeFrom, Session, SessionOptions};
 pub use outbox::EventOutbox;
 pub use receiver::{SessionEvent, SessionReceiver};
-pub use reconnect::{Backoff, may_return};
+pub use reconnect::{Backoff, may_reconnect};
 pub use sender::{SessionSender, To};
 pub use tls::{Trust, client_config};

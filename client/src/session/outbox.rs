@@ -1,5 +1,5 @@
-//! Events on their way out, kept until the server must have them: what a lost session did not
-//! deliver goes out over the next one, once.
+//! The queue of outgoing events. It keeps events until the server has certainly taken them. Events
+//! that a lost session did not deliver are sent over the next session, exactly once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,71 +11,74 @@ use tokio::sync::Notify;
 
 use super::{SendError, SessionSender, To};
 
-/// Bytes of each lane that may wait for a session to write them; a sender waits beyond it.
-const WAITING: usize = 64 << 10;
-/// Bytes of written events that are kept, of each lane. Written but not taken by the server are at most QUIC's
-/// unacknowledged bytes (256 KiB), what the server has not read (64 KiB) and one event.
-const KEPT: usize = 512 << 10;
-/// What an event costs beside its payload.
+/// Bytes of each lane that may wait to be written. Beyond the limit, [`EventOutbox::send`] waits.
+const MAX_WAITING: usize = 64 << 10;
+/// Bytes of written events that are kept for each lane. More than a written event can be ahead of
+/// the server: QUIC's unacknowledged bytes (256 KiB), the bytes that the server has not read (64
+/// KiB), and one event.
+const MAX_WRITTEN: usize = 512 << 10;
+/// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
-/// How long a leave waits for the last events to be written.
+/// How long a leave waits until the last events are written.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
-struct Event {
+struct QueuedEvent {
     to: To,
     channel: u8,
-    /// Of the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
+    /// Flags of a piece on the bulk lane, see [`nucleus_protocol::session::EventUp::piece`].
     piece: u8,
     payload: Arc<[u8]>,
 }
 
-impl Event {
+impl QueuedEvent {
     fn cost(&self) -> usize {
         let listed = if let To::Peers(peers) = &self.to { 4 * peers.len() } else { 0 };
         self.payload.len() + listed + OVERHEAD
     }
 }
 
-/// What goes out on one lane.
+/// The kept events of one lane: those already written, then those that wait.
 #[derive(Default)]
-struct Book {
-    /// From `first` on, in order; numbered as the server counts what it takes from this peer.
-    events: VecDeque<Event>,
+struct LaneBacklog {
+    events: VecDeque<QueuedEvent>,
+    /// Number of the first event in `events`. Events are numbered as the server counts the events
+    /// that it takes from this peer.
     first: u32,
-    /// How many of `events` have been written to the session in use.
+    /// How many of `events` have been written to the current session.
     written: usize,
     waiting_bytes: usize,
     written_bytes: usize,
 }
 
 #[derive(Default)]
-struct State {
-    books: [Book; 2],
+struct OutboxState {
+    lanes: [LaneBacklog; 2],
     sender: Option<SessionSender>,
-    /// Counts sessions: a writer of an earlier one must not touch the books.
+    /// Number of the current session. A writer task of an earlier session must not change the
+    /// lanes.
     session: u32,
     max_event: usize,
     closed: bool,
 }
 
-/// The events of one peer over all of its sessions; see the module. Clones share it.
+/// The outgoing events of one participant over all of its sessions. Clones share the same queue.
 #[derive(Clone, Default)]
-pub struct EventOutbox(Arc<Shared>);
+pub struct EventOutbox(Arc<OutboxShared>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct OutboxShared {
+    state: Mutex<OutboxState>,
     changed: Notify,
 }
 
 impl EventOutbox {
-    /// Begins or goes on with a session: what the server has not taken goes out first. Must run
-    /// inside tokio.
+    /// Starts sending over a new session. Events that the server has not taken are sent first. Must
+    /// be called inside a tokio runtime.
     ///
-    /// `same_room`: the room instance is the one of the session before. In another one events for
-    /// named peers are dropped, because their numbers mean somebody else there. An outbox that has
-    /// been closed closes the session.
+    /// `same_room` says that the room instance is the one of the session before. In another
+    /// instance, peer ids mean other peers, so events for named peers are dropped. If the outbox is
+    /// closed, the session is closed too.
     pub fn attach(&self, sender: SessionSender, joined: &Joined, same_room: bool) {
         let session = {
             let mut state = self.state();
@@ -88,22 +91,31 @@ impl EventOutbox {
         };
         self.0.changed.notify_waiters();
         for lane in Lane::ALL {
-            tokio::spawn(write(self.clone(), lane, sender.clone(), session));
+            tokio::spawn(write_lane(self.clone(), lane, sender.clone(), session));
         }
     }
 
-    /// Sends a reliable, ordered event; waits while the server or the network is slower than the
-    /// application, or gone for a moment. Once it returns, the event survives the loss of the
-    /// session, but not of the peer's place.
+    /// Sends a reliable, ordered event. Waits while the server or the network is slower than the
+    /// application, or while there is no session.
+    ///
+    /// After this method has returned, the event is not lost with the session. A written event is
+    /// lost if the client joins again as a new peer.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::Closed`].
     pub async fn send(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         to.check(payload.len(), self.largest_piece())?;
-        let event = Event { to, channel, piece: 0, payload: payload.into() };
+        let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
         self.queue(Lane::Events, vec![event]).await
     }
 
-    /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces: it is as
-    /// reliable as an event and in order with others of its kind, and no event waits for it. Else as
-    /// [`Self::send`].
+    /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces.
+    ///
+    /// The message is as reliable as an event, and bulk messages are in order among themselves. No
+    /// event waits for a bulk message. Otherwise the same as [`Self::send`].
+    ///
+    /// # Errors
+    /// As [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
     pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         to.check(payload.len(), limits::MAX_BULK_MESSAGE)?;
         if to == To::OthersAndLater {
@@ -112,7 +124,7 @@ impl EventOutbox {
         let pieces = pieces(payload, self.largest_piece());
         let event = |(piece, payload): (u8, &[u8])| {
             let (to, payload) = (to.clone(), payload.into());
-            Event { to, channel, piece, payload }
+            QueuedEvent { to, channel, piece, payload }
         };
         self.queue(Lane::Bulk, pieces.map(event).collect()).await
     }
@@ -124,13 +136,14 @@ impl EventOutbox {
         }
     }
 
-    /// Waits until there is room, and takes all of them or, when the future is dropped, none.
-    async fn queue(&self, lane: Lane, events: Vec<Event>) -> Result<(), SendError> {
+    /// Waits until the lane has capacity, then queues all events. If the future is dropped, no
+    /// event is queued.
+    async fn queue(&self, lane: Lane, events: Vec<QueuedEvent>) -> Result<(), SendError> {
         let mut events = Some(events);
         loop {
             let changed = self.0.changed.notified();
             let mut changed = std::pin::pin!(changed);
-            // Before looking, so that a change after the look is not missed.
+            // Register before checking the state, so that no change after the check is missed.
             changed.as_mut().enable();
             if self.state().offer(lane, &mut events)? {
                 self.0.changed.notify_waiters();
@@ -140,7 +153,7 @@ impl EventOutbox {
         }
     }
 
-    /// Leaves the room when everything sent so far is written; at most 2 s.
+    /// Writes the queued events, then leaves the room. Takes at most 2 s.
     pub async fn leave(&self) {
         let flushed = async {
             loop {
@@ -149,7 +162,7 @@ impl EventOutbox {
                 changed.as_mut().enable();
                 {
                     let state = self.state();
-                    let waiting = state.books.iter().any(|book| book.waiting_bytes > 0);
+                    let waiting = state.lanes.iter().any(|backlog| backlog.waiting_bytes > 0);
                     if !waiting || state.sender.is_none() {
                         return;
                     }
@@ -157,7 +170,7 @@ impl EventOutbox {
                 changed.await;
             }
         };
-        // What is not written by then stays behind: the session is not what it was.
+        // After the timeout the session is too slow or lost, and the remaining events are dropped.
         let _ = tokio::time::timeout(FLUSH_TIME, flushed).await;
         let sender = self.state().sender.take();
         self.close();
@@ -166,12 +179,12 @@ impl EventOutbox {
         }
     }
 
-    /// Ends it: nothing more is sent, and the session is closed at once.
+    /// Closes the outbox and the session at once. Events that are not written are dropped.
     pub fn close(&self) {
         let sender = {
             let mut state = self.state();
             state.closed = true;
-            state.books.iter_mut().for_each(Book::clear);
+            state.lanes.iter_mut().for_each(LaneBacklog::clear);
             state.sender.take()
         };
         self.0.changed.notify_waiters();
@@ -180,7 +193,7 @@ impl EventOutbox {
         }
     }
 
-    /// Waits until it is closed.
+    /// Waits until the outbox is closed.
     pub(crate) async fn closed(&self) {
         loop {
             let changed = self.0.changed.notified();
@@ -193,61 +206,65 @@ impl EventOutbox {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it, and the books are whole at every step.
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
+        // No code panics while it holds the lock, and each step leaves the data consistent.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl OutboxState {
     fn attach(&mut self, sender: SessionSender, joined: &Joined, same_room: bool) {
         self.session = self.session.wrapping_add(1);
         self.max_event = limits::MAX_EVENT_PAYLOAD.min(joined.max_event as usize);
         let taken = [joined.events_taken, joined.bulk_taken];
-        for (book, taken) in self.books.iter_mut().zip(taken) {
-            book.attach(taken, joined.resumed == NEW_PEER, same_room);
+        for (backlog, taken) in self.lanes.iter_mut().zip(taken) {
+            backlog.attach(taken, joined.resumed == NEW_PEER, same_room);
         }
         self.sender = Some(sender);
     }
 
-    /// Takes the events when there is room for them; whether there was.
-    fn offer(&mut self, lane: Lane, events: &mut Option<Vec<Event>>) -> Result<bool, SendError> {
+    /// Queues the events if the lane has capacity. Returns whether it had.
+    fn offer(
+        &mut self,
+        lane: Lane,
+        events: &mut Option<Vec<QueuedEvent>>,
+    ) -> Result<bool, SendError> {
         if self.closed {
             return Err(SendError::Closed);
         }
-        let book = &mut self.books[lane.index()];
-        if book.waiting_bytes >= WAITING {
+        let backlog = &mut self.lanes[lane.index()];
+        if backlog.waiting_bytes >= MAX_WAITING {
             return Ok(false);
         }
         let events = events.take().unwrap_or_default();
-        book.waiting_bytes += events.iter().map(Event::cost).sum::<usize>();
-        book.events.extend(events);
+        backlog.waiting_bytes += events.iter().map(QueuedEvent::cost).sum::<usize>();
+        backlog.events.extend(events);
         Ok(true)
     }
 }
 
-impl Book {
-    /// Goes on at what the server has `taken`, or begins anew as somebody else.
+impl LaneBacklog {
+    /// Continues behind the events that the server has `taken`, or starts again as a new peer.
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
-        let gone = if new_peer {
-            // What went to the place that is lost is lost with it, and so is the rest of a message of
-            // which a part went there.
+        let dropped = if new_peer {
+            // Events that the earlier peer wrote are lost, and so are the remaining pieces of a
+            // message that it had started.
             let rest = self.events.iter().skip(self.written);
-            let begun = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
-            self.written + begun
+            let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
+            self.written + started
         } else {
-            // A server that claims to have had less than nothing has had nothing.
+            // If the server's count is behind `first`, treat it as no event taken.
             let taken = taken.wrapping_sub(self.first) as i32;
             usize::try_from(taken).unwrap_or(0)
         };
-        self.events.drain(..gone.min(self.events.len()));
+        self.events.drain(..dropped.min(self.events.len()));
         if !same_room {
             self.events.retain(|event| !matches!(event.to, To::Peers(_)));
         }
         self.first = taken;
         self.written = 0;
         self.written_bytes = 0;
-        self.waiting_bytes = self.events.iter().map(Event::cost).sum();
+        self.waiting_bytes = self.events.iter().map(QueuedEvent::cost).sum();
     }
 
     fn clear(&mut self) {
@@ -255,18 +272,19 @@ impl Book {
         (self.written, self.written_bytes, self.waiting_bytes) = (0, 0, 0);
     }
 
-    fn next(&self) -> Option<Event> {
+    fn next_unwritten(&self) -> Option<QueuedEvent> {
         self.events.get(self.written).cloned()
     }
 
-    /// The event behind the written ones has been written; the oldest are forgotten.
-    fn written(&mut self) {
+    /// Counts the next event as written, and drops the oldest written events beyond
+    /// [`MAX_WRITTEN`].
+    fn mark_written(&mut self) {
         let Some(event) = self.events.get(self.written) else { return };
         let cost = event.cost();
         self.waiting_bytes -= cost;
         self.written_bytes += cost;
         self.written += 1;
-        while self.written_bytes > KEPT
+        while self.written_bytes > MAX_WRITTEN
             && let Some(oldest) = self.events.pop_front()
         {
             self.written_bytes -= oldest.cost();
@@ -276,7 +294,8 @@ impl Book {
     }
 }
 
-/// A message in parts of at most `size` bytes, at least one, each with what it says of the others.
+/// Cuts a message into at least one piece of at most `size` bytes. Returns each piece with its
+/// flags.
 fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
     let count = payload.len().div_ceil(size.max(1)).max(1);
     (0..count).map(move |n| {
@@ -287,8 +306,8 @@ fn pieces(payload: &[u8], size: usize) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Writes what waits, for as long as `session` is the one in use.
-async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: u32) {
+/// Writes the waiting events of a lane while `session` is the current session.
+async fn write_lane(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: u32) {
     loop {
         let changed = outbox.0.changed.notified();
         let mut changed = std::pin::pin!(changed);
@@ -298,9 +317,9 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
             if state.session != session || state.sender.is_none() {
                 return;
             }
-            state.books[lane.index()].next()
+            state.lanes[lane.index()].next_unwritten()
         };
-        let Some(Event { to, channel, piece, payload }) = next else {
+        let Some(QueuedEvent { to, channel, piece, payload }) = next else {
             tokio::select! {
                 () = changed => continue,
                 () = sender.closed() => return,
@@ -314,7 +333,7 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
             if state.session != session || state.closed {
                 return;
             }
-            state.books[lane.index()].written();
+            state.lanes[lane.index()].mark_written();
         }
         outbox.0.changed.notify_waiters();
     }
@@ -324,18 +343,19 @@ async fn write(outbox: EventOutbox, lane: Lane, sender: SessionSender, session: 
 mod tests {
     use super::*;
 
-    fn event(n: u8, piece: u8) -> Event {
-        Event { to: To::All, channel: 0, piece, payload: [n].into() }
+    fn event(n: u8, piece: u8) -> QueuedEvent {
+        QueuedEvent { to: To::All, channel: 0, piece, payload: [n].into() }
     }
 
-    fn book(pieces: impl IntoIterator<Item = u8>) -> Book {
-        let events: VecDeque<Event> = (0..).zip(pieces).map(|(n, piece)| event(n, piece)).collect();
-        let waiting_bytes = events.iter().map(Event::cost).sum();
-        Book { events, waiting_bytes, ..Book::default() }
+    fn backlog(pieces: impl IntoIterator<Item = u8>) -> LaneBacklog {
+        let events: VecDeque<QueuedEvent> =
+            (0..).zip(pieces).map(|(n, piece)| event(n, piece)).collect();
+        let waiting_bytes = events.iter().map(QueuedEvent::cost).sum();
+        LaneBacklog { events, waiting_bytes, ..LaneBacklog::default() }
     }
 
-    fn waiting(book: &Book) -> Vec<u8> {
-        book.events.iter().skip(book.written).map(|event| event.payload[0]).collect()
+    fn waiting(backlog: &LaneBacklog) -> Vec<u8> {
+        backlog.events.iter().skip(backlog.written).map(|event| event.payload[0]).collect()
     }
 
     #[test]
@@ -360,24 +380,24 @@ mod tests {
 
     #[test]
     fn a_resume_goes_on_behind_what_was_taken() {
-        let mut book = book([0; 6]);
-        (0..4).for_each(|_| book.written());
-        book.attach(3, false, true);
-        assert_eq!(waiting(&book), [3, 4, 5]);
-        book.written();
-        book.attach(2, false, true);
-        assert_eq!(waiting(&book), [3, 4, 5], "less than nothing was taken");
+        let mut backlog = backlog([0; 6]);
+        (0..4).for_each(|_| backlog.mark_written());
+        backlog.attach(3, false, true);
+        assert_eq!(waiting(&backlog), [3, 4, 5]);
+        backlog.mark_written();
+        backlog.attach(2, false, true);
+        assert_eq!(waiting(&backlog), [3, 4, 5], "the count is behind the first event");
     }
 
-    /// The end of a message whose beginning went to another place means nothing to anybody.
+    /// The remaining pieces are useless, because the first piece was sent as another peer.
     #[test]
     fn half_a_message_is_not_sent_by_somebody_new() {
         let more = PIECE_MORE | PIECE_CONTINUES;
-        let mut book = book([PIECE_MORE, more, PIECE_CONTINUES, PIECE_MORE, PIECE_CONTINUES]);
-        book.written();
-        book.attach(0, true, true);
-        assert_eq!(waiting(&book), [3, 4]);
-        book.attach(0, true, true);
-        assert_eq!(waiting(&book), [3, 4], "what has not begun may be sent");
+        let mut backlog = backlog([PIECE_MORE, more, PIECE_CONTINUES, PIECE_MORE, PIECE_CONTINUES]);
+        backlog.mark_written();
+        backlog.attach(0, true, true);
+        assert_eq!(waiting(&backlog), [3, 4]);
+        backlog.attach(0, true, true);
+        assert_eq!(waiting(&backlog), [3, 4], "a message that was not started may be sent");
     }
 }

@@ -1,4 +1,4 @@
-//! What a joined client receives on the session plane: roster, events, the room's state, the end.
+//! The receiving half of a session: roster, events, the room's state, and the end of the session.
 
 use std::sync::Arc;
 
@@ -11,51 +11,53 @@ use nucleus_protocol::session::{
 use quinn::{ConnectionError, VarInt};
 
 use super::ProtocolError;
-use super::sender::Shared;
+use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
 use crate::state::StateFault;
 
-/// Largest message on the state stream in bytes: the largest snapshot. The largest update, everybody's
-/// end with all objects, is smaller.
+/// Largest message on the state stream, in bytes: the largest snapshot. The largest update, which
+/// removes all peers and objects, is smaller.
 const MAX_STATE_MESSAGE: usize = limits::MAX_STATE;
 
-/// What happens in a session.
+/// A message that a session receives, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// The roster changed; versions follow each other without a gap.
+    /// A change of the roster. Versions have no gaps.
     Roster(RosterUpdate),
-    /// A reliable event; the roster is at least as new as when its sender sent it.
+    /// A reliable event. The roster is at least as new as when the sender sent the event.
     Event(EventDown),
-    /// A piece of a message of the bulk lane; the same holds.
+    /// A piece of a message on the bulk lane. The roster is at least as new as when the sender sent
+    /// it.
     Bulk(EventDown),
-    /// What became of a request ([`super::SessionSender::request_state`]). Its changes come by a
-    /// [`SessionEvent::StateUpdate`] of their own, earlier or later.
+    /// The reply to a request ([`super::SessionSender::request_state`]). The changes themselves
+    /// come in a separate [`SessionEvent::StateUpdate`], before or after the reply.
     StateReply(StateReply),
-    /// The server holds back or drops what this client says: one of
+    /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
-    /// A moderator has done something.
+    /// A moderator has acted.
     Audit(Audit),
-    /// The room's whole state, once a session and before every update. A session without it has an
-    /// empty state of version 0.
+    /// The whole state of the room. Comes at most once a session and before all updates. Without a
+    /// snapshot, the state is empty and has version 0.
     StateSnapshot(StateSnapshot),
-    /// The state's next version; they follow each other without a gap.
+    /// The next version of the state. Versions have no gaps.
     StateUpdate(StateUpdate),
-    /// The session is over, and this is all that [`SessionReceiver::next`] will say from now on.
+    /// The session is closed. From now on, [`SessionReceiver::next`] returns this event only.
     Closed {
-        /// Why, when the server or this client said so; `None` when the connection was lost.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
 }
 
-/// The receiving half of a session. What is not taken from it stays at the server: QUIC's flow
-/// control makes the senders wait.
+/// The receiving half of a session. Messages that the caller does not take stay at the server, and
+/// QUIC's flow control makes the senders wait.
 pub struct SessionReceiver {
-    shared: Arc<Shared>,
+    shared: Arc<SessionShared>,
     control: Option<MessageReader>,
-    /// A stream whose first byte has not come yet.
+    /// A stream whose type byte has not arrived yet.
     opening: Option<MessageReader>,
     lanes: [LaneStream; 2],
     roster_version: u32,
@@ -65,65 +67,69 @@ pub struct SessionReceiver {
 #[derive(Default)]
 struct LaneStream {
     reader: Option<MessageReader>,
-    /// Waits for a roster; until then the stream is not read.
-    early: Option<EventDown>,
-    /// Largest sequence of an event that was given out.
-    last: u64,
+    /// An event that waits for a newer roster. Until then the stream is not read.
+    waiting: Option<EventDown>,
+    /// Largest sequence of a returned event.
+    last_sequence: u64,
 }
 
-/// The server opens it when there is a state to tell, at most once.
+/// The stream of the shared state. The server opens it at most once, when the state is not empty.
 enum StateStream {
+    /// The server has not opened the stream.
     None,
-    /// The snapshot has not come yet.
+    /// The snapshot has not arrived yet.
     Opened(MessageReader),
-    /// The version that was given out last stands beside it.
+    /// The snapshot has arrived. The number is the version that was returned last.
     Following(MessageReader, u64),
-    /// Why, the connection's own end will say.
+    /// The stream has ended. The connection's close reason says why.
     Ended,
 }
 
 type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
 
-enum Step {
+/// What arrived on one of the session's streams.
+enum ReceiverInput {
     Control(Read),
     Lane(Lane, Read),
     State(Read),
-    MessageKind(Result<Option<u8>, ReadFailure>),
+    StreamKind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
     Lost(ConnectionError),
 }
 
 impl SessionReceiver {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SessionShared>,
         control: MessageReader,
         roster_version: u32,
-        last: [u64; 2],
+        last_sequences: [u64; 2],
     ) -> Self {
         let (control, opening, state) = (Some(control), None, StateStream::None);
-        let lanes = last.map(|last| LaneStream { last, ..LaneStream::default() });
+        let lanes = last_sequences
+            .map(|last_sequence| LaneStream { last_sequence, ..LaneStream::default() });
         Self { shared, control, opening, lanes, roster_version, state }
     }
 
-    /// Largest sequence of an event that [`Self::next`] has given out, in this session or the ones
-    /// before it: what a resume goes on from.
+    /// Returns the largest sequence of an event that [`Self::next`] has returned, in this session
+    /// or in earlier ones. A resume continues behind it.
     pub fn last_event(&self) -> u64 {
-        self.lanes[Lane::Events.index()].last
+        self.lanes[Lane::Events.index()].last_sequence
     }
 
-    /// The same of the bulk lane.
+    /// Returns the largest sequence of a bulk piece that [`Self::next`] has returned, like
+    /// [`Self::last_event`].
     pub fn last_bulk(&self) -> u64 {
-        self.lanes[Lane::Bulk.index()].last
+        self.lanes[Lane::Bulk.index()].last_sequence
     }
 
-    /// Waits for the next event. Cancel-safe: a dropped future loses nothing.
+    /// Waits for the next event. Cancel-safe: dropping the future loses no event.
     pub async fn next(&mut self) -> SessionEvent {
         loop {
-            if let Some(event) = self.take_reached() {
+            if let Some(event) = self.take_waiting_event() {
                 return event;
             }
-            let step = self.step().await;
-            match self.take(step) {
+            let input = self.next_input().await;
+            match self.handle(input) {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
                 Err(error) => return self.fail(error),
@@ -131,11 +137,13 @@ impl SessionReceiver {
         }
     }
 
-    /// An event for which the roster is new enough.
-    fn take_reached(&mut self) -> Option<SessionEvent> {
+    /// Takes a waiting event if the roster is new enough for it.
+    fn take_waiting_event(&mut self) -> Option<SessionEvent> {
         for (kind, lane) in Lane::ALL.into_iter().zip(&mut self.lanes) {
-            if let Some(event) = lane.early.take_if(|e| reached(self.roster_version, e)) {
-                lane.last = lane.last.max(event.sequence);
+            if let Some(event) =
+                lane.waiting.take_if(|e| is_roster_new_enough(self.roster_version, e))
+            {
+                lane.last_sequence = lane.last_sequence.max(event.sequence);
                 return Some(match kind {
                     Lane::Events => SessionEvent::Event(event),
                     Lane::Bulk => SessionEvent::Bulk(event),
@@ -145,27 +153,28 @@ impl SessionReceiver {
         None
     }
 
-    /// Streams before the connection's end: what had arrived when it closed is still given out.
-    async fn step(&mut self) -> Step {
+    /// Waits for the next input. Streams come before the end of the connection, so that everything
+    /// that arrived before the end is still returned.
+    async fn next_input(&mut self) -> ReceiverInput {
         let accept = self.opening.is_none();
         let [events, bulk] = &mut self.lanes;
         tokio::select! {
             biased;
-            read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => Step::Control(read),
-            // Before the events, which may well be about it.
-            read = self.state.next() => Step::State(read),
-            read = events.next() => Step::Lane(Lane::Events, read),
-            kind = kind(&mut self.opening) => Step::MessageKind(kind),
-            // Why there are no more, the connection's end says, behind what has come of the bulk lane.
-            Ok(stream) = self.shared.connection.accept_uni(), if accept => Step::Opened(stream),
-            read = bulk.next() => Step::Lane(Lane::Bulk, read),
-            error = self.shared.connection.closed() => Step::Lost(error),
+            read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => ReceiverInput::Control(read),
+            // Before the events, which often refer to the state.
+            read = self.state.next() => ReceiverInput::State(read),
+            read = events.next() => ReceiverInput::Lane(Lane::Events, read),
+            kind = stream_kind(&mut self.opening) => ReceiverInput::StreamKind(kind),
+            // On an error, continue with the bulk lane. The connection's close reason says why.
+            Ok(stream) = self.shared.connection.accept_uni(), if accept => ReceiverInput::Opened(stream),
+            read = bulk.next() => ReceiverInput::Lane(Lane::Bulk, read),
+            error = self.shared.connection.closed() => ReceiverInput::Lost(error),
         }
     }
 
-    fn take(&mut self, step: Step) -> Result<Option<SessionEvent>, ProtocolError> {
-        match step {
-            Step::Control(read) => match message(read)? {
+    fn handle(&mut self, input: ReceiverInput) -> Result<Option<SessionEvent>, ProtocolError> {
+        match input {
+            ReceiverInput::Control(read) => match message(read)? {
                 Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
                 Some((Schema::StateReply, body)) => {
                     return Ok(Some(SessionEvent::StateReply(owned(&body)?)));
@@ -179,18 +188,18 @@ impl SessionReceiver {
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,
             },
-            Step::Lane(lane, read) => {
+            ReceiverInput::Lane(lane, read) => {
                 let lane = &mut self.lanes[lane.index()];
                 match message(read)? {
-                    Some((Schema::EventDown, body)) => lane.early = Some(owned(&body)?),
+                    Some((Schema::EventDown, body)) => lane.waiting = Some(owned(&body)?),
                     Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                     None => lane.reader = None,
                 }
             }
-            Step::State(read) => return self.state.take(message(read)?),
-            Step::MessageKind(kind) => self.opened(kind)?,
-            Step::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
-            Step::Lost(error) => {
+            ReceiverInput::State(read) => return self.state.take(message(read)?),
+            ReceiverInput::StreamKind(kind) => self.opened(kind)?,
+            ReceiverInput::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
+            ReceiverInput::Lost(error) => {
                 let (code, text) = closed(error);
                 return Ok(Some(SessionEvent::Closed { code, text }));
             }
@@ -208,8 +217,8 @@ impl SessionReceiver {
         Ok(SessionEvent::Roster(update))
     }
 
-    /// A stream has shown its type. A second one of a lane is refused like an unknown type: order
-    /// between two would be a guess.
+    /// Takes a stream whose type is known. A second stream of a lane is refused like an unknown
+    /// type, because the order between two streams is undefined.
     fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) -> Result<(), ProtocolError> {
         let Some(reader) = self.opening.take() else { return Ok(()) };
         let lane = kind.as_ref().ok().copied().flatten().and_then(Lane::of_stream);
@@ -219,15 +228,15 @@ impl SessionReceiver {
             Ok(Some(stream::STATE)) if matches!(self.state, StateStream::None) => {
                 self.state = StateStream::Opened(reader);
             }
-            // Two histories of one state: neither can be believed.
+            // Two streams could contradict each other.
             Ok(Some(stream::STATE)) => return Err(ProtocolError::SecondState),
             _ => reader.refuse(VarInt::from_u32(Code::Malformed as u32)),
         }
         Ok(())
     }
 
-    /// Ends the session because what it says makes no sense, which is found here or by whoever
-    /// applies it; returns what is left to say of it.
+    /// Closes the session because the server broke the protocol, and returns the last event. The
+    /// fault may be found here or by the caller that applies the messages.
     pub fn fail(&self, error: ProtocolError) -> SessionEvent {
         let text = error.to_string();
         self.shared.close(Code::Malformed, &text);
@@ -239,7 +248,7 @@ impl LaneStream {
     /// Cancel-safe.
     async fn next(&mut self) -> Read {
         match &mut self.reader {
-            Some(reader) if self.early.is_none() => reader.next(limits::MAX_EVENT_MESSAGE).await,
+            Some(reader) if self.waiting.is_none() => reader.next(limits::MAX_EVENT_MESSAGE).await,
             _ => std::future::pending().await,
         }
     }
@@ -282,8 +291,8 @@ impl StateStream {
     }
 }
 
-/// The roster of `version` names everybody that `event` may speak of.
-fn reached(version: u32, event: &EventDown) -> bool {
+/// Returns whether a roster of `version` names all peers that `event` may refer to.
+fn is_roster_new_enough(version: u32, event: &EventDown) -> bool {
     event.roster_version.wrapping_sub(version) as i32 <= 0
 }
 
@@ -294,14 +303,14 @@ async fn next(reader: &mut Option<MessageReader>, limit: usize) -> Read {
     }
 }
 
-async fn kind(reader: &mut Option<MessageReader>) -> Result<Option<u8>, ReadFailure> {
+async fn stream_kind(reader: &mut Option<MessageReader>) -> Result<Option<u8>, ReadFailure> {
     match reader {
         Some(reader) => reader.kind().await,
         None => std::future::pending().await,
     }
 }
 
-/// A stream that is gone is one that has ended: why, the connection's own end will say.
+/// Returns the message. A broken stream counts as ended; the connection's close reason says why.
 fn message(read: Read) -> Result<Option<(Schema, Bytes)>, ProtocolError> {
     match read {
         Ok(message) => Ok(message),
@@ -310,7 +319,7 @@ fn message(read: Read) -> Result<Option<(Schema, Bytes)>, ProtocolError> {
     }
 }
 
-/// Why a connection is over, as a code and for a person.
+/// Returns why a connection has ended, as a code and as text for a person.
 pub(super) fn closed(error: ConnectionError) -> (Option<Code>, String) {
     match error {
         ConnectionError::ApplicationClosed(close) => {

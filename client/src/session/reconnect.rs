@@ -1,4 +1,4 @@
-//! When a session that was lost is tried again.
+//! When, and whether, the client tries to resume a lost session.
 
 use std::time::Duration;
 
@@ -6,38 +6,42 @@ use nucleus_protocol::session::Code;
 
 use super::JoinError;
 
-/// Pauses before the first tries, then the last one again and again: LiveKit's schedule.
+/// Pauses before the attempts, in ms; the last one repeats. LiveKit uses the same schedule.
 const PAUSES_MS: [u64; 5] = [0, 300, 1_200, 2_700, 4_800];
-/// Added to each pause at random, so that thousands that lost a server together do not come back
-/// together.
+/// Largest random addition to each pause. Spreads out the clients that lost the same server at the
+/// same time.
 const JITTER: Duration = Duration::from_secs(1);
 
-/// The pauses of one client that lost its session; an endless iterator.
+/// The pauses between a client's attempts to resume its session.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    tries: usize,
+    attempts: usize,
     rng: fastrand::Rng,
 }
 
 impl Backoff {
-    /// `seed` decides the jitter; it must differ between clients.
+    /// Creates a backoff before its first attempt. `seed` determines the jitter and must differ
+    /// between clients.
     pub fn new(seed: u64) -> Self {
-        Self { tries: 0, rng: fastrand::Rng::with_seed(seed) }
+        Self { attempts: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// How long to wait before the next try, from the failure of the one before; at least what the
-    /// server asked for.
+    /// Returns how long to wait between the last failure and the next attempt; at least
+    /// `retry_after`, which the server may have requested.
     pub fn pause(&mut self, retry_after: Option<Duration>) -> Duration {
-        let pause = PAUSES_MS[self.tries.min(PAUSES_MS.len() - 1)];
-        self.tries += 1;
+        let pause = PAUSES_MS[self.attempts.min(PAUSES_MS.len() - 1)];
+        self.attempts += 1;
         let jitter = JITTER.mul_f64(self.rng.f64());
         Duration::from_millis(pause).max(retry_after.unwrap_or_default()) + jitter
     }
 }
 
-/// Whether a session that ended with `code` (`None`: it was lost, or the code is a later version's) is
-/// worth another try. One that was replaced is not: whoever took its place would be thrown out next.
-pub fn may_return(code: Option<Code>) -> bool {
+/// Returns whether a client should try to resume a session that ended with `code`. `None` means
+/// that the connection was lost, or that this version does not know the code.
+///
+/// Returns false for a session that was replaced by another one of the same user: resuming it would
+/// end the other session.
+pub fn may_reconnect(code: Option<Code>) -> bool {
     code.is_none_or(|code| {
         matches!(
             code,
@@ -52,13 +56,14 @@ pub fn may_return(code: Option<Code>) -> bool {
 }
 
 impl JoinError {
-    /// Whether the same join may succeed later, and if so, after how long at the soonest.
-    pub fn may_retry(&self) -> Option<Duration> {
+    /// Returns the shortest pause after which the same join may succeed; `None` if it cannot
+    /// succeed.
+    pub fn retry_delay(&self) -> Option<Duration> {
         match self {
             JoinError::Refused { code, retry_after, .. } => {
-                // A later version's code is as good as a lost session.
-                let returns = may_return(*code) || retry_after.is_some();
-                returns.then(|| retry_after.unwrap_or_default())
+                // An unknown code is treated like a lost session.
+                let may_succeed = may_reconnect(*code) || retry_after.is_some();
+                may_succeed.then(|| retry_after.unwrap_or_default())
             }
             JoinError::Connect(_) | JoinError::Connection(_) | JoinError::TimedOut { .. } => {
                 Some(Duration::ZERO)
@@ -85,15 +90,15 @@ mod tests {
             }
         }
         assert_ne!(pauses(1), pauses(2));
-        let asked = Backoff::new(1).pause(Some(Duration::from_secs(9)));
-        assert!(asked >= Duration::from_secs(9));
+        let pause = Backoff::new(1).pause(Some(Duration::from_secs(9)));
+        assert!(pause >= Duration::from_secs(9));
     }
 
     #[test]
     fn ends_that_are_meant_are_final() {
         for code in [Code::Left, Code::Replaced, Code::Kicked, Code::TokenExpired] {
-            assert!(!may_return(Some(code)), "{code}");
+            assert!(!may_reconnect(Some(code)), "{code}");
         }
-        assert!(may_return(None) && may_return(Some(Code::ShuttingDown)));
+        assert!(may_reconnect(None) && may_reconnect(Some(Code::ShuttingDown)));
     }
 }

@@ -1,5 +1,4 @@
-//! What a joined client sends on the session plane: events, requests for changes of the state, and its
-//! leave.
+//! The sending half of a session: events, requests, and the leave.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,42 +16,44 @@ use super::SendError;
 use super::stream::MessageWriter;
 use crate::roster::PeerId;
 
-/// Events and requests, at 0, go before it.
+/// Priority of the bulk stream, below events and requests, which have priority 0.
 const BULK_PRIORITY: i32 = -1;
-/// How long a leave waits for the server to confirm it.
+/// How long a leave waits for the server's confirmation.
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who gets an event.
+/// The recipients of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
-    /// Everybody in the room, the sender included.
+    /// All peers of the room, including the sender.
     All,
-    /// Everybody but the sender.
+    /// All peers except the sender.
     Others,
-    /// These, as far as they are in the room; at most 1,024.
+    /// The named peers, at most 1,024. Peers that are not in the room are ignored.
     Peers(Vec<PeerId>),
-    /// The host, as the server sees it when it takes the event; nobody while there is none.
+    /// The host at the moment when the server takes the event. Without a host, the event is
+    /// dropped.
     Host,
-    /// Whoever hears this group ([`crate::Room::subscribe`]) when the server takes the event, but for the
-    /// sender, who need not be one of them.
+    /// All peers that are subscribed to the group ([`crate::Room::subscribe`]) when the server
+    /// takes the event, except the sender. The sender need not be subscribed.
     Group(Group),
-    /// Everybody but the sender, and whoever comes later: newcomers are told the newest 256 of these
-    /// events, and at most 64 KiB of them, by the server. Of a peer whose role may not make objects it is
-    /// for the others alone. Not on the bulk lane.
+    /// All peers except the sender, and peers that join later. The server keeps the newest 256 of
+    /// these events, at most 64 KiB, for peers that join later. If the sender's role may not create
+    /// objects, the event is not kept. Not allowed on the bulk lane.
     OthersAndLater,
 }
 
-/// What both halves of a session keep alive. When the last of them is dropped the connection closes,
-/// which the server takes for a lost session: only [`SessionSender::leave`] and
-/// [`SessionSender::close`] give the peer's place up.
-pub(super) struct Shared {
+/// Data that both halves of a session share.
+///
+/// When both halves are dropped, the connection closes, and the server treats the session as lost.
+/// Only [`SessionSender::leave`] and [`SessionSender::close`] make the participant leave the room.
+pub(super) struct SessionShared {
     pub(super) connection: quinn::Connection,
     control: Mutex<MessageWriter>,
     lanes: [Mutex<MessageWriter>; 2],
     max_event: usize,
 }
 
-impl Shared {
+impl SessionShared {
     pub(super) fn new(
         connection: quinn::Connection,
         control: quinn::SendStream,
@@ -60,7 +61,7 @@ impl Shared {
     ) -> Self {
         Self {
             connection,
-            control: Mutex::new(MessageWriter::over(stream::CONTROL, control)),
+            control: Mutex::new(MessageWriter::for_open_stream(stream::CONTROL, control)),
             lanes: [Lane::Events, Lane::Bulk].map(|lane| {
                 let priority = if lane == Lane::Bulk { BULK_PRIORITY } else { 0 };
                 Mutex::new(MessageWriter::new(lane.stream(), priority))
@@ -75,7 +76,8 @@ impl Shared {
         control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// The same with a message that is made when it is its turn.
+    /// Sends the message that `message` returns on the control stream. Calls `message` after all
+    /// earlier messages are written.
     pub(super) async fn send_with(
         &self,
         message: impl FnOnce() -> Vec<u8>,
@@ -89,22 +91,28 @@ impl Shared {
     }
 }
 
-/// The sending half of a session; clones send on the same stream, in the order of their calls.
+/// The sending half of a session. Clones send on the same streams, in the order of their calls.
 #[derive(Clone)]
-pub struct SessionSender(pub(super) Arc<Shared>);
+pub struct SessionSender(pub(super) Arc<SessionShared>);
 
 impl SessionSender {
-    /// Sends a reliable, ordered event; waits while the server or the network is slower than the
+    /// Sends a reliable, ordered event. Waits while the server or the network is slower than the
     /// application.
     ///
-    /// When the returned future is dropped after the first byte went out, the rest follows with the
-    /// next event or the leave; before that, nothing is sent.
+    /// If the returned future is dropped before the first byte was sent, nothing is sent. If it is
+    /// dropped later, the rest of the event is sent with the next event or the leave.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::Closed`].
     pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         self.send_piece(Lane::Events, to, channel, 0, payload).await
     }
 
-    /// Sends an event, or a piece of a larger message on the bulk lane, of at most the size of an event;
-    /// `piece` as [`EventUp::piece`] has it. Else as [`Self::send_event`].
+    /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an
+    /// event; `piece` is [`EventUp::piece`]. Otherwise the same as [`Self::send_event`].
+    ///
+    /// # Errors
+    /// As [`Self::send_event`].
     pub async fn send_piece(
         &self,
         lane: Lane,
@@ -118,10 +126,14 @@ impl SessionSender {
         lane.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// Asks for changes of the room's state; [`super::SessionEvent::StateReply`] tells what became of
-    /// it, by `request`'s number. [`crate::state::Batch`] makes operations that keep the limits.
+    /// Requests changes of the room's state. The result comes as a
+    /// [`super::SessionEvent::StateReply`] with the number of `request`. [`crate::state::Batch`]
+    /// creates operations within the limits.
     ///
-    /// When the returned future is dropped, as with [`Self::send_event`].
+    /// A dropped future has the same effect as in [`Self::send_event`].
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`] or [`SendError::Closed`].
     pub async fn request_state(&self, request: &StateRequest) -> Result<(), SendError> {
         let message = encode(request);
         let (len, limit) = (message.len() - MESSAGE_HEADER, limits::MAX_STATE_REQUEST);
@@ -132,23 +144,29 @@ impl SessionSender {
         control.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// Acts as a moderator; answered like [`Self::request_state`].
-    pub async fn moderate(&self, asked: &Moderate) -> Result<(), SendError> {
+    /// Requests an act of moderation. The reply comes as in [`Self::request_state`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn moderate(&self, request: &Moderate) -> Result<(), SendError> {
         let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
     }
 
-    /// Says which groups this peer hears; answered like [`Self::request_state`].
-    pub async fn subscribe(&self, asked: &Subscribe) -> Result<(), SendError> {
+    /// Replaces the set of subscribed groups. The reply comes as in [`Self::request_state`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn subscribe(&self, request: &Subscribe) -> Result<(), SendError> {
         let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(asked)).await.map_err(|_| SendError::Closed)
+        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
     }
 
-    /// Leaves the room: events already sent arrive first, everybody is told at once, and the
-    /// connection closes; at most 1 s.
+    /// Leaves the room. Events that were sent before still arrive, the other peers see the leave at
+    /// once, and the connection closes. Takes at most 1 s.
     pub async fn leave(&self) {
         let left = async {
-            // Each step fails only when the connection is gone, which is where all this leads.
+            // Each step fails only if the connection is closed, which is the purpose of this call.
             for lane in &self.0.lanes {
                 let _ = lane.lock().await.finish().await;
             }
@@ -163,19 +181,19 @@ impl SessionSender {
         }
     }
 
-    /// Waits until the connection is gone.
+    /// Waits until the connection is closed.
     pub async fn closed(&self) {
         self.0.connection.closed().await;
     }
 
-    /// Gives the place up and closes the connection at once, without waiting for an answer.
+    /// Leaves the room by closing the connection at once, without waiting for an answer.
     pub fn close(&self) {
         self.0.close(Code::Leaving, "");
     }
 }
 
 impl To {
-    /// Whether an event with a payload of `len` bytes may go there.
+    /// Checks the number of recipients, and that a payload of `len` bytes is within `limit`.
     pub(super) fn check(&self, len: usize, limit: usize) -> Result<(), SendError> {
         if len > limit {
             return Err(SendError::TooLarge { len, limit });

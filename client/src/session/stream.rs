@@ -1,4 +1,4 @@
-//! Messages out of a QUIC stream, and into one, so that a dropped future loses nothing.
+//! Reads messages from a QUIC stream and writes messages to one. A dropped future loses no bytes.
 
 use bytes::{Bytes, BytesMut};
 use nucleus_protocol::session::{MESSAGE_HEADER, MessageHeader, Schema};
@@ -6,15 +6,15 @@ use quinn::{RecvStream, SendStream};
 
 use super::ProtocolError;
 
-/// Bytes asked for at once: small messages come several to a read.
+/// Bytes to read at once, so that one read returns several small messages.
 const READ_AHEAD: usize = 16 << 10;
 
-/// Why no message was read.
+/// Why a message could not be read.
 #[derive(Debug)]
 pub(super) enum ReadFailure {
-    /// The stream or its connection is gone.
+    /// The stream or its connection broke.
     Gone(quinn::ReadError),
-    /// What came is not a message.
+    /// The received bytes are not a valid message.
     Protocol(ProtocolError),
 }
 
@@ -24,9 +24,9 @@ impl<E: Into<ProtocolError>> From<E> for ReadFailure {
     }
 }
 
-/// Cuts a stream into messages. Holds at most one message and one read of [`READ_AHEAD`] bytes.
+/// Reads messages from a stream. Buffers at most one message and one read of [`READ_AHEAD`] bytes.
 ///
-/// Both reading methods are cancel-safe: received bytes stay in the buffer.
+/// [`Self::kind`] and [`Self::next`] are cancel-safe: received bytes stay in the buffer.
 pub(super) struct MessageReader {
     stream: RecvStream,
     buffer: BytesMut,
@@ -37,12 +37,13 @@ impl MessageReader {
         Self { stream, buffer: BytesMut::new() }
     }
 
-    /// The byte that opens a stream; `None` when the stream ended without it.
+    /// Reads the type byte at the start of a stream. Returns `None` if the stream ends without it.
     pub(super) async fn kind(&mut self) -> Result<Option<u8>, ReadFailure> {
         Ok(if self.fill(1).await? { Some(self.buffer.split_to(1)[0]) } else { None })
     }
 
-    /// The next message with a body of at most `limit` bytes; `None` at the end of the stream.
+    /// Reads the next message, whose body may have at most `limit` bytes. Returns `None` at the end
+    /// of the stream.
     pub(super) async fn next(
         &mut self,
         limit: usize,
@@ -56,15 +57,15 @@ impl MessageReader {
         }
         let bytes = self.buffer.first_chunk().copied().unwrap_or_default();
         let header = MessageHeader::parse(bytes, limit)?;
-        let whole = MESSAGE_HEADER + header.len as usize;
-        if !self.fill(whole).await? {
+        let message_len = MESSAGE_HEADER + header.len as usize;
+        if !self.fill(message_len).await? {
             return Err(ProtocolError::Ended.into());
         }
-        let message = self.buffer.split_to(whole).freeze();
+        let message = self.buffer.split_to(message_len).freeze();
         Ok(Some((header.schema, message.slice(MESSAGE_HEADER..))))
     }
 
-    /// Reads until `len` bytes are there; false when the stream ends before.
+    /// Reads until the buffer has `len` bytes. Returns false if the stream ends before.
     async fn fill(&mut self, len: usize) -> Result<bool, ReadFailure> {
         while self.buffer.len() < len {
             let most = READ_AHEAD.max(len - self.buffer.len());
@@ -76,17 +77,17 @@ impl MessageReader {
         Ok(true)
     }
 
-    /// Tells the sender that nobody listens.
+    /// Stops the stream, so that the sender knows that it is not read.
     pub(super) fn refuse(mut self, code: quinn::VarInt) {
-        // Fails only on a stream that is over already.
+        // Fails only on a stream that has already ended.
         let _ = self.stream.stop(code);
     }
 }
 
-/// Messages into a stream that is opened with the first of them.
+/// Writes messages to a stream. The first message opens the stream.
 ///
-/// When the future of [`MessageWriter::write`] is dropped half-way, the rest of that message stays
-/// here and goes out before the next one: a stream never carries half a message.
+/// If the future of [`MessageWriter::write`] is dropped half-way, the rest of that message is
+/// written before the next one, so a stream never carries a partial message.
 pub(super) struct MessageWriter {
     kind: u8,
     priority: i32,
@@ -95,14 +96,14 @@ pub(super) struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// Nothing is opened yet; `kind` is the byte that will open the stream, `priority` what it has of
-    /// the connection beside others.
+    /// Creates a writer whose stream is not opened yet. `kind` is the type byte of the stream,
+    /// `priority` its priority among the streams of the connection.
     pub(super) fn new(kind: u8, priority: i32) -> Self {
         Self { kind, priority, stream: None, unsent: Bytes::new() }
     }
 
-    /// For a stream that is open already and has said what it is.
-    pub(super) fn over(kind: u8, stream: SendStream) -> Self {
+    /// Creates a writer for an open stream whose type byte is already written.
+    pub(super) fn for_open_stream(kind: u8, stream: SendStream) -> Self {
         Self { kind, priority: 0, stream: Some(stream), unsent: Bytes::new() }
     }
 
@@ -114,8 +115,11 @@ impl MessageWriter {
         self.write_with(connection, || message).await
     }
 
-    /// Writes what `message` gives. It is called once all before it is out, and what it gives goes out
-    /// then, also when the future is dropped: what it notes down is so in the order of the stream.
+    /// Calls `message` after all earlier messages are written, and writes the message that it
+    /// returns.
+    ///
+    /// Once `message` has been called, its result is written even if the future is dropped. So the
+    /// side effects of `message` take place in the order of the stream.
     pub(super) async fn write_with(
         &mut self,
         connection: &quinn::Connection,
@@ -123,7 +127,7 @@ impl MessageWriter {
     ) -> Result<(), quinn::WriteError> {
         if self.stream.is_none() {
             let stream = self.stream.insert(connection.open_uni().await?);
-            // Fails only for a stream that is over; the write says so.
+            // Fails only for a stream that has ended; the write then fails too.
             let _ = stream.set_priority(self.priority);
             self.unsent = Bytes::copy_from_slice(&[self.kind]);
         }
@@ -141,7 +145,7 @@ impl MessageWriter {
         Ok(())
     }
 
-    /// Sends what is left, ends the stream and waits until the other end has it all.
+    /// Writes the rest, ends the stream, and waits until the other end has received everything.
     pub(super) async fn finish(&mut self) -> Result<(), quinn::WriteError> {
         self.flush().await?;
         let Some(mut stream) = self.stream.take() else { return Ok(()) };

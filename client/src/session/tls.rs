@@ -1,4 +1,4 @@
-//! TLS and transport parameters of the session plane.
+//! TLS configuration and QUIC transport parameters of the session plane.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,39 +23,49 @@ use super::ConnectError;
 use super::join::best_suite;
 use nucleus_protocol::congestion::SparseCubic;
 
-/// The link keeps its session alive (`limits::KEEP_ALIVE`); this is for a link that cannot, and in time
-/// for the server's idle timeout.
+/// Interval of QUIC keep-alives. Normally the realtime link keeps the session alive
+/// (`limits::KEEP_ALIVE`). This interval is for a link that cannot, and is shorter than the
+/// server's idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(17);
-/// As long as the server's: from then on a ticket brings the peer back.
+/// The same as the server's idle timeout. After it, the client resumes the session with its ticket.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
-/// One largest control message in flight; what the application has not taken stays at the server.
+/// Receive window of a stream, in bytes: one control message of the largest size. Data that the
+/// application has not taken stays at the server.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Control, events, bulk and state together: the application's backlog stops them all at once.
+/// Receive window of the connection, in bytes, for the control, event, bulk and state streams
+/// together. A full backlog of the application stops all of them.
 const CONNECTION_WINDOW: u32 = 2 << 20;
-/// Unacknowledged bytes of our own: events are small, more than this is a stalled connection.
+/// Unacknowledged bytes that this client sends. Events are small; more than this means that the
+/// connection is stalled.
 const SEND_WINDOW: u64 = 256 << 10;
-/// Events, bulk, a snapshot, and two of types this version refuses.
+/// Streams that the server may open: events, bulk, state, and two of unknown types, which are
+/// refused.
 const SERVER_STREAMS: u32 = 5;
-/// Datagrams that wait to be read: about 50 of the largest.
+/// Bytes of datagrams that may wait to be read: about 50 datagrams of the largest size.
 const DATAGRAM_INBOX: usize = 64 << 10;
-/// Datagrams that wait to be sent: two of the largest. What a slow or dark path holds back is stale.
+/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. Datagrams that a
+/// slow path delays further are stale.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
-/// Which server certificate is believed.
+/// Which server certificate the client trusts.
 #[derive(Clone)]
 pub enum Trust {
-    /// SHA-256 of the certificate's DER: development servers make their own and hand the pin over
-    /// with the join token.
+    /// A certificate with this SHA-256 digest of its DER encoding. Development servers create their
+    /// own certificate and put this pin into their join tokens.
     Pin([u8; 32]),
-    /// A certificate chain up to one of these, and the server's name.
+    /// A certificate for the server's name, with a chain to one of these roots.
     Roots(RootCertStore),
-    /// Any certificate: no protection against anyone on the way. For the load generator's flag.
+    /// Any certificate. Gives no protection against an attacker on the network. Only for the load
+    /// generator's flag.
     #[cfg(feature = "insecure-dev")]
     InsecureDev,
 }
 
 impl Trust {
-    /// Trusts the CA certificates of a PEM file's content; at least one must be in it.
+    /// Trusts the CA certificates in the content of a PEM file.
+    ///
+    /// # Errors
+    /// [`ConnectError::Trust`] if a certificate is invalid or there is none.
     pub fn ca_pem(pem: &[u8]) -> Result<Trust, ConnectError> {
         let unusable = |error: &dyn fmt::Display| ConnectError::Trust(error.to_string());
         let mut roots = RootCertStore::empty();
@@ -82,7 +92,10 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// The QUIC configuration of a client: TLS 1.3, no early data, small windows.
+/// Returns the QUIC configuration of a client: TLS 1.3, no early data, small windows.
+///
+/// # Errors
+/// [`ConnectError::Trust`] if rustls cannot use the trust.
 pub fn client_config(trust: &Trust) -> Result<quinn::ClientConfig, ConnectError> {
     let unusable = |error: &dyn fmt::Display| ConnectError::Trust(error.to_string());
     let quic = QuicClientConfig::try_from(tls_config(trust)?).map_err(|e| unusable(&e))?;
@@ -98,21 +111,23 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
         .map_err(|error| ConnectError::Trust(error.to_string()))?;
     let mut config = match trust {
         Trust::Roots(roots) => builder.with_root_certificates(roots.clone()).with_no_client_auth(),
-        Trust::Pin(pin) => custom(builder, Verifier::new(&provider, Some(*pin))),
+        Trust::Pin(pin) => custom(builder, CertificateVerifier::new(&provider, Some(*pin))),
         #[cfg(feature = "insecure-dev")]
-        Trust::InsecureDev => custom(builder, Verifier::new(&provider, None)),
+        Trust::InsecureDev => custom(builder, CertificateVerifier::new(&provider, None)),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // A join in early data could be replayed; and without it a resumed handshake saves no round
-    // trip, while its ticket would tie a user's sessions together.
+    // A join in early data could be replayed. Without early data, TLS resumption saves no round
+    // trip, and its tickets would let an observer link a user's sessions.
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
-/// Explicit, so that another crate's choice of a process-wide provider changes nothing here. First
-/// comes the suite that suits this machine, with SHA-256: most machines have that in hardware and SHA-384
-/// not.
+/// Returns the cryptography provider. It is explicit, so that a process-wide provider of another
+/// crate has no effect here.
+///
+/// The first cipher suite is the fastest one for this machine. It uses SHA-256, which most machines
+/// have in hardware, unlike SHA-384.
 fn provider() -> CryptoProvider {
     let first = match best_suite() {
         Suite::Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -125,32 +140,32 @@ fn provider() -> CryptoProvider {
 
 fn custom(
     builder: rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>,
-    verifier: Verifier,
+    verifier: CertificateVerifier,
 ) -> rustls::ClientConfig {
     builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
 }
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // What a client sends is sparse: an acknowledgement at once costs the server one datagram, one that
-    // waits for others costs it a timer as well.
+    // A client sends rarely. If the server acknowledges at once, that costs one datagram. If it
+    // waits for more packets, that costs a timer too.
     let mut at_once = AckFrequencyConfig::default();
     at_once.ack_eliciting_threshold(VarInt::from_u32(0));
     transport
-        // First retransmission after 0.3 s instead of 1 s: a server gives a join five seconds in
-        // all, and on bad Wi-Fi two or three flights are lost in a row.
+        // The first retransmission comes after 0.3 s instead of 1 s. The server allows five seconds
+        // for a join, and on bad Wi-Fi two or three flights are lost in a row.
         .initial_rtt(Duration::from_millis(100))
         .ack_frequency_config(Some(at_once))
         .congestion_controller_factory(Arc::new(SparseCubic::default()))
-        // What a session sends fits the least MTU. Five probes, each acknowledged, were half of all
-        // datagrams of a join.
+        // A session's packets fit the smallest MTU. The five probes and their acknowledgements were
+        // half of all datagrams of a join.
         .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
-        // The server opens no stream in both directions.
+        // The server opens no bidirectional streams.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(SERVER_STREAMS))
         .datagram_receive_buffer_size(Some(DATAGRAM_INBOX))
@@ -158,22 +173,22 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Believes one certificate by its hash, whatever name and dates stand in it. The handshake's
-/// signature is still checked: a pin alone would admit anyone who copied the public certificate.
+/// Trusts one certificate by its hash, and ignores its name and dates. Still checks the signature
+/// of the handshake: otherwise an attacker could use a copy of the public certificate.
 #[derive(Debug)]
-struct Verifier {
-    /// `None` believes every certificate.
+struct CertificateVerifier {
+    /// `None` trusts every certificate.
     pin: Option<[u8; 32]>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
+impl CertificateVerifier {
     fn new(provider: &CryptoProvider, pin: Option<[u8; 32]>) -> Self {
         Self { pin, algorithms: provider.signature_verification_algorithms }
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -222,7 +237,7 @@ struct PinMismatch {
     found: Vec<u8>,
 }
 
-/// rustls and quinn show an error from here by `Debug` alone.
+/// Formats like `Display`, because rustls and quinn print this error with `Debug`.
 impl fmt::Debug for PinMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,19 +1,19 @@
-//! What an application hears outside of rooms.
+//! The events that a social session delivers to the application.
 
 use nucleus_protocol::session::{CallUpdate, Code, call_update, status};
 
-/// A call, unique on its server.
+/// The number of a call, unique on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// Whether somebody can be called.
+/// Whether a user can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Can be called.
+    /// The user can be called.
     Online,
-    /// Wants no calls, or is in one.
+    /// The user does not want to be called, or is in a call.
     Busy,
-    /// Can be called, but may not be there.
+    /// The user can be called, but may not answer.
     Away,
 }
 
@@ -26,7 +26,7 @@ impl Status {
         }
     }
 
-    /// A later version's status is that of somebody who may not be there.
+    /// Converts a number of the wire. A number that this version does not know means away.
     pub(super) fn from_wire(number: u8) -> Status {
         match number {
             status::ONLINE => Status::Online,
@@ -36,7 +36,7 @@ impl Status {
     }
 }
 
-/// Somebody who is there.
+/// A user with at least one social session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserInfo {
     /// User id from the token.
@@ -45,7 +45,7 @@ pub struct UserInfo {
     pub name: String,
     /// Role from the token.
     pub role: String,
-    /// Whether they can be called.
+    /// Whether the user can be called.
     pub status: Status,
 }
 
@@ -60,126 +60,131 @@ impl From<nucleus_protocol::session::UserInfo> for UserInfo {
     }
 }
 
-/// Something happened outside of rooms.
+/// An event of the social session, returned by [`Social::next`](crate::Social::next).
 ///
-/// Calls are the user's, not the device's: every device of a user hears of them. A code is `None` where
-/// this version does not know its number.
+/// A call belongs to a user, not to a device: every device of the user receives the call's events.
+/// A `code` is `None` if this version does not know its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocialEvent {
-    /// Rooms that are watched have come, changed or gone: [`Social::rooms`](crate::Social::rooms) has them.
+    /// The watched rooms changed. [`Social::rooms`](crate::Social::rooms) returns all of them.
     Rooms {
-        /// Names of those that are new or have changed.
+        /// Names of the rooms that are new or have changed.
         changed: Vec<String>,
-        /// Names of those that are gone, or do not fit any more.
+        /// Names of the rooms that have ended or no longer match.
         gone: Vec<String>,
-        /// Rooms that fit, also those beyond the 500 that are shown.
+        /// Number of rooms that match, including those beyond the 500 that are listed.
         total: u32,
     },
-    /// Somebody calls: ring.
+    /// A user calls this user. The device should ring.
     Incoming {
         /// The call.
         call: CallId,
-        /// User id of who calls.
+        /// User id of the caller.
         from: String,
-        /// Display name of who calls.
+        /// Display name of the caller.
         name: String,
-        /// What it is about.
+        /// Text of the caller about the call.
         text: String,
     },
-    /// Ring no more.
+    /// The call no longer rings on this device. The device should stop ringing.
     RingingEnded {
         /// The call.
         call: CallId,
-        /// [`Code::Answered`] elsewhere, [`Code::Cancelled`], [`Code::NoAnswer`] or, on another device,
-        /// [`Code::Declined`]; `None` also where it ended while the session was lost.
+        /// The reason: [`Code::Answered`] or [`Code::Declined`] on another device,
+        /// [`Code::Cancelled`] or [`Code::NoAnswer`]. `None` also if the call ended while the
+        /// session was lost.
         code: Option<Code>,
     },
-    /// This user calls, with another device, or with this one where the session was lost before it heard
-    /// the answer.
+    /// This user has started a call, on another device, or on this one if the session was lost
+    /// before the reply to the request came.
     Calling {
         /// The call.
         call: CallId,
-        /// Whom.
+        /// User ids of the called users.
         users: Vec<String>,
     },
-    /// The call is taken, and its members meet in `room`: [`connect`](crate::connect) with it. Comes
-    /// again after [`SocialEvent::Returned`], with the members as they are then.
+    /// The call was accepted. Its members meet in `room`: join that room with
+    /// [`connect`](crate::connect). Reported again after [`SocialEvent::Returned`], with the
+    /// current members.
     Accepted {
         /// The call.
         call: CallId,
         /// The room's name.
         room: String,
-        /// User ids.
+        /// User ids of the members.
         members: Vec<String>,
-        /// This device called or took the call, also where it was lost before it heard the answer; else
-        /// another one of this user's did.
-        here: bool,
+        /// Whether this device started or accepted the call, including the case that the session
+        /// was lost before the reply came. If false, another device of this user did.
+        this_device: bool,
     },
-    /// Somebody was added to the call.
+    /// A user joined the call.
     MemberJoined {
         /// The call.
         call: CallId,
-        /// User id.
+        /// User id of the new member.
         user: String,
-        /// Display name.
+        /// Display name of the new member.
         name: String,
     },
-    /// Somebody left the call, which goes on.
+    /// A member left the call. The call continues.
     MemberLeft {
         /// The call.
         call: CallId,
-        /// User id.
+        /// User id of the user.
         user: String,
-        /// Why.
+        /// The reason.
         code: Option<Code>,
     },
-    /// Somebody who was called does not come: [`Code::Declined`], [`Code::NoAnswer`] or
-    /// [`Code::Unreachable`]. The call goes on.
+    /// A called user did not join: [`Code::Declined`], [`Code::NoAnswer`] or [`Code::Unreachable`].
+    /// The call continues.
     Passed {
         /// The call.
         call: CallId,
-        /// User id.
+        /// User id of the user.
         user: String,
-        /// Why.
+        /// The reason.
         code: Option<Code>,
     },
-    /// The call is over: [`Code::Left`] when the others hung up, or why it was never taken.
+    /// The call has ended.
     Ended {
         /// The call.
         call: CallId,
-        /// Why; `None` also where it ended while the session was lost.
+        /// The reason: [`Code::Left`] if the other members hung up, or why no user accepted. `None`
+        /// also if the call ended while the session was lost.
         code: Option<Code>,
     },
-    /// What changed of the people that are watched, see [`crate::Social::users`].
+    /// The watched users changed. [`Social::users`](crate::Social::users) returns all of them.
     Users {
-        /// Newcomers, and whose status changed.
+        /// Users that are new or have changed.
         changed: Vec<UserInfo>,
-        /// User ids of those who are there no more.
+        /// User ids of users that are no longer connected or watched.
         gone: Vec<String>,
-        /// How many there are; a view shows at most 1,000.
+        /// Number of users that match, including those beyond the 1,000 that are listed.
         total: u32,
     },
-    /// The session was lost; it is being taken up again.
+    /// The session was lost, and the client tries to resume it. [`SocialEvent::Returned`] or
+    /// [`SocialEvent::Closed`] follows.
     Interrupted {
-        /// Why, when the server said so; `None` when the connection was lost.
+        /// The reason that the server gave; `None` if the connection was lost without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
-    /// The session is back, with the status and the view of people as before. A call that goes on is
-    /// told again.
+    /// The session is back. The status and the watched users and rooms are as before. A call that
+    /// continues is reported again.
     Returned,
-    /// The session is over; nothing follows.
+    /// The session is closed. This is the last event.
     Closed {
-        /// Why, when the server or this client said so; `None` when the connection was lost.
+        /// The reason that the server or this client gave; `None` if the connection was lost
+        /// without one.
         code: Option<Code>,
-        /// The same for a person.
+        /// The reason as text for a person.
         text: String,
     },
 }
 
-/// `None`: a kind of a later version's.
-pub(super) fn call_event(update: CallUpdate, here: bool) -> Option<SocialEvent> {
+/// Converts an update of a call. Returns `None` for a kind that this version does not know.
+pub(super) fn call_event(update: CallUpdate, this_device: bool) -> Option<SocialEvent> {
     let call = CallId(update.call);
     let (user, name) = (text(&update.user), text(&update.name));
     let code = Code::from_number(update.code.into());
@@ -190,9 +195,12 @@ pub(super) fn call_event(update: CallUpdate, here: bool) -> Option<SocialEvent> 
         }
         call_update::RINGING_ENDED => SocialEvent::RingingEnded { call, code },
         call_update::CALLING => SocialEvent::Calling { call, users: members() },
-        call_update::ACCEPTED => {
-            SocialEvent::Accepted { call, room: text(&update.room), members: members(), here }
-        }
+        call_update::ACCEPTED => SocialEvent::Accepted {
+            call,
+            room: text(&update.room),
+            members: members(),
+            this_device,
+        },
         call_update::JOINED => SocialEvent::MemberJoined { call, user, name },
         call_update::LEFT => SocialEvent::MemberLeft { call, user, code },
         call_update::PASSED => SocialEvent::Passed { call, user, code },

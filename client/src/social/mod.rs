@@ -1,11 +1,11 @@
-//! The hall as an application sees it: being reachable without a room, who else is, and calls.
+//! [`Social`]: the social session, in which users can be reached outside rooms and call each other.
 
 mod event;
-mod follow;
 mod options;
 mod requests;
 mod rooms;
 mod state;
+mod task;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,106 +18,126 @@ use tokio::sync::{Mutex, mpsc};
 use crate::rooms::Query;
 use crate::session::SocialSession;
 pub use event::{CallId, SocialEvent, Status, UserInfo};
-use follow::{Follower, SocialEntry};
 pub use options::{EnterOptions, enter};
-use requests::Requests;
+use requests::SocialRequests;
 pub use rooms::RoomInfo;
 pub use state::SocialError;
+use task::{SocialConnector, SocialTask};
 
-/// Events handed over to the application before it takes them; more wait in the hall's task.
+/// Events in the channel to the application; further events wait in the task of the social session.
 const EVENTS: usize = 64;
-/// How long a leave waits for its last packets to go out.
+/// How long [`Social::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// The hall of a tenant's product, a session of its own beside that of a room. Share it by reference or in
-/// an [`Arc`]: any task may act, one at a time receives. Dropping it leaves without ceremony.
+/// The social session of a user's device, returned by [`enter`]. It is independent of the sessions
+/// in rooms, and connects the users of the same tenant and product.
 ///
-/// A lost session is taken up again by itself, see [`SocialEvent::Interrupted`].
+/// With it a device can be called, can call other users, and can watch users and rooms.
+///
+/// Share it by reference or in an [`Arc`]. Any number of tasks may send requests at the same time;
+/// one task at a time receives with [`Social::next`]. [`Social::leave`] leaves and waits for the
+/// server's confirmation; dropping the value leaves without waiting.
+///
+/// The client resumes a lost session by itself, see [`SocialEvent::Interrupted`].
 pub struct Social {
     endpoint: quinn::Endpoint,
-    requests: Arc<Requests>,
+    requests: Arc<SocialRequests>,
     events: Mutex<mpsc::Receiver<SocialEvent>>,
     entered: Entered,
 }
 
 impl Social {
-    fn open(way: SocialEntry, session: SocialSession) -> Social {
-        let (entered, endpoint) = (session.entered().clone(), way.endpoint.clone());
+    fn open(connector: SocialConnector, session: SocialSession) -> Social {
+        let (entered, endpoint) = (session.entered().clone(), connector.endpoint.clone());
         let (sender, receiver) = session.split();
-        let requests = Arc::new(Requests::new(Status::from_wire(way.options.status)));
-        // Nothing was known before the first session.
+        let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
+        // There is no earlier call that could have ended.
         let _ = requests.state().attach(sender, &entered);
-        let (events, taken) = mpsc::channel(EVENTS);
+        let (events, event_receiver) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
-        let follower = Follower { way, requests: requests.clone(), receiver, events, backlog };
-        tokio::spawn(follower.run());
-        Social { endpoint, requests, events: Mutex::new(taken), entered }
+        let task = SocialTask { connector, requests: requests.clone(), receiver, events, backlog };
+        tokio::spawn(task.run());
+        Social { endpoint, requests, events: Mutex::new(event_receiver), entered }
     }
 
-    /// This client's user id, as the token says.
+    /// Returns this client's user id from the token.
     pub fn user(&self) -> String {
         event::text(&self.entered.user)
     }
 
-    /// How long a call rings before it ends with [`Code::NoAnswer`](crate::Code::NoAnswer).
+    /// Returns how long a call rings before it ends with [`Code::NoAnswer`](crate::Code::NoAnswer).
     pub fn ring_time(&self) -> Duration {
         Duration::from_millis(self.entered.ring_ms.into())
     }
 
-    /// Waits for what happens next; `None` after [`SocialEvent::Closed`]. Cancel-safe.
+    /// Waits for the next event. Returns `None` after [`SocialEvent::Closed`]. Cancel-safe.
     ///
-    /// An application has to call it again and again, even one that only wants [`Self::users`]: a
-    /// thousand events behind, nothing more is read, requests fail with [`SocialError::Interrupted`], and
-    /// the server cuts the session in the end.
+    /// An application must call this method in a loop, even if it uses only [`Self::users`]. When
+    /// 1,024 events wait, the client stops reading the session, requests fail with
+    /// [`SocialError::Interrupted`], and the server finally closes the session.
     pub async fn next(&self) -> Option<SocialEvent> {
         self.events.lock().await.recv().await
     }
 
-    /// Chooses this device's status. The user is busy if any of his devices says so, or while in a call or
-    /// called; else online if any device is.
+    /// Sets this device's status.
+    ///
+    /// Other users see the status of the user: busy if any device is busy or the user is in a call
+    /// or called, otherwise online if any device is online, otherwise away.
     pub async fn set_status(&self, status: Status) {
-        self.requests.tell_status(status).await;
+        self.requests.set_status(status).await;
     }
 
-    /// Watches everybody who has one of `roles` or is one of `users`, together at most 64 names; both
-    /// empty: everybody. In place of what was watched before; who is there already comes as a
-    /// [`SocialEvent::Users`] too. Not for observers.
+    /// Watches the users that have one of `roles` or are one of `users`, together at most 64 names.
+    /// If both are empty, watches all users of the tenant and product.
+    ///
+    /// Replaces the users that were watched before. The watched users that are connected already
+    /// are reported by a [`SocialEvent::Users`]. Observers may not watch users.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn watch_users(&self, roles: &[&str], users: &[&str]) -> Result<(), SocialError> {
         if roles.len() + users.len() > limits::MAX_WATCH_NAMES {
-            return Err(SocialError::Limit("a view of people names at most 64 roles and users"));
+            return Err(SocialError::Limit("at most 64 roles and users can be watched"));
         }
         let watch = WatchUsers { request: 0, roles: names(roles)?, users: names(users)? };
-        self.requests.watch(watch).await
+        self.requests.watch_users(watch).await
     }
 
-    /// Those who are watched, as far as they are there, in the order of their ids.
+    /// Returns the watched users that are connected, in the order of their ids.
     pub fn users(&self) -> Vec<UserInfo> {
         self.requests.users()
     }
 
-    /// Watches the rooms of the lobby that fit, of this version of the application, in place of what was
-    /// watched before; the first list comes as a [`SocialEvent::Rooms`] too. Locked rooms and those with a
-    /// password are shown, hidden ones are not; of more than 500 the oldest.
+    /// Watches the rooms of the lobby that match `query` and have this version of the application.
+    ///
+    /// Replaces the rooms that were watched before. The first list is reported by a
+    /// [`SocialEvent::Rooms`]. Locked rooms and rooms with a password are listed, hidden rooms are
+    /// not. If more than 500 rooms match, the oldest 500 are listed.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn watch_rooms(&self, version: &str, query: Query) -> Result<(), SocialError> {
         if version.len() > limits::MAX_APPLICATION_VERSION {
             return Err(SocialError::Limit("the version must have at most 32 bytes"));
         }
-        if let Some(problem) = query.problem() {
-            return Err(SocialError::Limit(problem));
-        }
+        query.validate().map_err(SocialError::Limit)?;
         let (version, filters) = (version.as_bytes().to_vec(), query.into_filters());
         self.requests.watch_rooms(WatchRooms { request: 0, version, filters }).await
     }
 
-    /// The rooms that are watched, in the order of their names.
+    /// Returns the watched rooms in the order of their names.
     pub fn rooms(&self) -> Vec<RoomInfo> {
         self.requests.state().rooms.rooms()
     }
 
-    /// Calls 1 to 16 users on all of their devices; whoever takes it first has the call. `text`, at most
-    /// 256 bytes, tells them what it is about. [`SocialEvent::Accepted`] or [`SocialEvent::Ended`] follows.
+    /// Calls 1 to 16 users on all of their devices. `text`, at most 256 bytes, is shown to them.
+    /// [`SocialEvent::Accepted`] or [`SocialEvent::Ended`] follows.
     ///
-    /// Two who call each other at the same moment are connected: the call is then the other one's.
+    /// If two users call each other at the same moment, their two calls become one call, which both
+    /// users receive.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn start(&self, users: &[&str], text: &str) -> Result<CallId, SocialError> {
         if users.is_empty() || users.len() > limits::MAX_CALL_USERS {
             return Err(SocialError::Limit("a call is for 1 to 16 users"));
@@ -127,16 +147,19 @@ impl Social {
         }
         let users = names(users)?;
         let text = text.as_bytes().to_vec();
-        let asked = CallRequest { request: 0, act: call_act::START, call: 0, users, text };
-        self.requests.call(asked).await
+        let request = CallRequest { request: 0, act: call_act::START, call: 0, users, text };
+        self.requests.call(request).await
     }
 
-    /// Takes an incoming call. One that this device has taken already, because both called each other at
-    /// the same moment, is taken.
+    /// Accepts an incoming call. Succeeds too if this device already has the call, because both
+    /// users called each other at the same moment.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn accept(&self, call: CallId) -> Result<(), SocialError> {
         match self.act(call, call_act::ACCEPT, Vec::new()).await {
             Err(SocialError::Refused { code: Some(Code::Answered), .. })
-                if self.requests.took(call) =>
+                if self.requests.is_own_call(call) =>
             {
                 Ok(())
             }
@@ -144,40 +167,55 @@ impl Social {
         }
     }
 
-    /// Does not take an incoming call, on no device.
+    /// Rejects an incoming call for all devices of this user.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn reject(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::REJECT, Vec::new()).await
     }
 
-    /// Takes back a call that nobody has taken yet. Too late:
-    /// [`Code::Answered`](crate::Code::Answered), and the call goes on.
+    /// Cancels a call that no user has accepted yet.
+    ///
+    /// # Errors
+    /// [`SocialError::Refused`] with [`Code::Answered`](crate::Code::Answered) if a user has
+    /// already accepted; the call continues. For others see [`SocialError`].
     pub async fn cancel(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::CANCEL, Vec::new()).await
     }
 
-    /// Leaves a call, whether it was taken or not; with fewer than two members it ends for the rest too.
+    /// Leaves a call, accepted or not. If fewer than two members remain, the call ends for all.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn hang_up(&self, call: CallId) -> Result<(), SocialError> {
         self.act(call, call_act::HANG_UP, Vec::new()).await
     }
 
-    /// Calls one more into a call; [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`] follows.
+    /// Calls another user into a call. [`SocialEvent::MemberJoined`] or [`SocialEvent::Passed`]
+    /// follows.
+    ///
+    /// # Errors
+    /// See [`SocialError`].
     pub async fn add(&self, call: CallId, user: &str) -> Result<(), SocialError> {
         self.act(call, call_act::ADD, names(&[user])?).await
     }
 
-    /// Leaves: whoever watches is told at once, and a call is hung up. At most 1.2 s.
+    /// Leaves the social session. Watchers see this at once, and the device leaves its call. Takes
+    /// at most 1.2 s.
     pub async fn leave(&self) {
         if let Some(sender) = self.requests.sender() {
             sender.leave().await;
         }
         self.requests.close();
-        // Only so that a process which ends now has sent its last packet.
+        // The process may end right after this call, so let the last packets go out first.
         let _ = tokio::time::timeout(DRAIN, self.endpoint.wait_idle()).await;
     }
 
+    /// Sends a request about an existing call.
     async fn act(&self, call: CallId, act: u8, users: Vec<Vec<u8>>) -> Result<(), SocialError> {
-        let asked = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
-        self.requests.call(asked).await.map(drop)
+        let request = CallRequest { request: 0, act, call: call.0, users, text: Vec::new() };
+        self.requests.call(request).await.map(drop)
     }
 }
 
@@ -189,7 +227,7 @@ impl Drop for Social {
 
 fn names(names: &[&str]) -> Result<Vec<Vec<u8>>, SocialError> {
     if names.iter().any(|name| name.is_empty() || name.len() > limits::MAX_NAME) {
-        return Err(SocialError::Limit("a user or role has 1 to 128 bytes"));
+        return Err(SocialError::Limit("a user or role must have 1 to 128 bytes"));
     }
     Ok(names.iter().map(|name| name.as_bytes().to_vec()).collect())
 }

@@ -1,10 +1,10 @@
-//! From a server's name and a token into the hall.
+//! Connecting to a server and opening a social session.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::follow::SocialEntry;
+use super::task::SocialConnector;
 use super::{Social, Status};
 use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, trusted, unresolved};
 use crate::realtime::driver::unspecified;
@@ -12,7 +12,7 @@ use crate::session::{
     ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config,
 };
 
-/// What [`enter`] needs to know.
+/// Options of [`enter`]: the server, the token, and how other users see this device.
 #[derive(Clone)]
 pub struct EnterOptions {
     server: String,
@@ -25,8 +25,10 @@ pub struct EnterOptions {
 }
 
 impl EnterOptions {
-    /// `server` is `host:port` (port 5055 when left out), `token` the join token from the
-    /// application's backend or from `nucleus token`. Which rooms it admits to does not matter here.
+    /// Creates options for `server` with a join token.
+    ///
+    /// `server` is `host:port`; without a port, 5055 is used. `token` comes from the application's
+    /// backend or from `nucleus token`. The room in the token has no effect here.
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -39,39 +41,40 @@ impl EnterOptions {
         }
     }
 
-    /// The name the others see, at most 128 bytes. Default: the token's.
+    /// Sets the display name, at most 128 bytes. Default: the name in the token.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The status to begin with. Default: online.
+    /// Sets the initial status. Default: online.
     pub fn status(mut self, status: Status) -> Self {
         self.status = status;
         self
     }
 
-    /// Name and version of the application, for the server's operator; at most 128 bytes.
+    /// Sets the name and version of the application as the server's operator sees them, at most
+    /// 128 bytes. Default: the name and version of this crate.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
         self
     }
 
-    /// Which certificate to believe. Default: the pin in the token, which development servers put
-    /// there.
+    /// Sets which server certificate to trust. Default: the certificate pin in the token.
+    /// Development servers put a pin into their tokens.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = Some(trust);
         self
     }
 
-    /// How long a lost session is tried again before the hall is closed; zero closes it at once.
-    /// Default: two minutes.
+    /// Sets how long the client tries to resume a lost session before it closes the social session.
+    /// Zero closes it as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    fn at(&self, server: SocketAddr, server_name: &str) -> SocialSessionOptions {
+    fn session_options(&self, server: SocketAddr, server_name: &str) -> SocialSessionOptions {
         SocialSessionOptions {
             server,
             server_name: server_name.to_owned(),
@@ -85,7 +88,7 @@ impl EnterOptions {
 
 impl fmt::Debug for EnterOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A token is as good as a password: it reaches no log.
+        // The token is as secret as a password and must not reach a log.
         f.debug_struct("EnterOptions")
             .field("server", &self.server)
             .field("name", &self.name)
@@ -94,21 +97,30 @@ impl fmt::Debug for EnterOptions {
     }
 }
 
-/// Enters the hall of the token's tenant and product; at most 10 s for each address of the server's name.
-/// Must run inside tokio.
+/// Connects to a server and opens a social session for the tenant, product and user of the token.
+///
+/// Tries at most two addresses of the server's name, each for at most 10 s. Must be called inside a
+/// tokio runtime.
+///
+/// # Errors
+/// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
+/// * [`ConnectError::Resolve`] if the server's name has no address.
+/// * [`ConnectError::Socket`] if a local UDP socket cannot be opened.
+/// * [`ConnectError::Join`] if the server did not answer or refused the session.
 pub async fn enter(options: EnterOptions) -> Result<Social, ConnectError> {
     let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
     let (host, port) = host_and_port(&options.server);
     let mut last = None;
     for address in resolve(&options.server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
-        let at = options.at(address, host);
-        match SocialSession::enter(&endpoint, config.clone(), at.clone()).await {
+        let session_options = options.session_options(address, host);
+        match SocialSession::enter(&endpoint, config.clone(), session_options.clone()).await {
             Ok(session) => {
-                let way = SocialEntry { endpoint, config, options: at, patience: options.patience };
-                return Ok(Social::open(way, session));
+                let (options, patience) = (session_options, options.patience);
+                let connector = SocialConnector { endpoint, config, options, patience };
+                return Ok(Social::open(connector, session));
             }
-            // Another address of the same server may be reachable; it would not answer otherwise.
+            // Another address may be reachable. Any other error would be the same at each address.
             Err(error @ (JoinError::TimedOut { .. } | JoinError::Connect(_))) => last = Some(error),
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Requests under way: asking, waiting for the answer, and what happens when none comes.
+//! Sends the requests of a social session and waits for the replies.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,153 +6,158 @@ use nucleus_protocol::session::{CallRequest, WatchRooms, WatchUsers, encode};
 use tokio::sync::{Notify, Semaphore};
 
 use super::event::UserInfo;
-use super::state::{Outcome, SocialError, SocialState};
+use super::state::{CallResult, SocialError, SocialState, StartedSocialRequest};
 use super::{CallId, Status};
 use crate::session::SocialSender;
 
-/// Requests under way; further ones wait for their turn.
-const UNDER_WAY: usize = 16;
+/// Requests that may be pending at the same time; further ones wait.
+const MAX_PENDING: usize = 16;
 
-/// Asks the server and waits for its answers. Shared by the application and the hall's task.
-pub(super) struct Requests {
+/// The requests of a social session. Shared by the application and the task of the social session.
+pub(super) struct SocialRequests {
     state: Mutex<SocialState>,
-    places: Semaphore,
-    /// Wakes the hall's task when the application has closed the hall.
+    permits: Semaphore,
+    /// Wakes the task when the application has closed the social session.
     closing: Notify,
 }
 
-/// Forgets a request whose caller does not wait any more, where it was not sent. The answer to one that
-/// was says what this device has done all the same.
-pub(super) struct Forget<'a> {
-    pub(super) requests: &'a Requests,
-    pub(super) request: u32,
+/// Removes a pending request that was not sent when its caller stops waiting.
+///
+/// A request that was sent stays: its reply changes what the client knows about this device's call.
+pub(super) struct PendingSocialGuard<'a> {
+    pub(super) requests: &'a SocialRequests,
+    pub(super) number: u32,
     pub(super) sent: bool,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for PendingSocialGuard<'_> {
     fn drop(&mut self) {
         if !self.sent {
-            self.requests.state().forget(self.request);
+            self.requests.state().remove_unsent(self.number);
         }
     }
 }
 
-impl Requests {
+impl SocialRequests {
     pub(super) fn new(status: Status) -> Self {
         let state = Mutex::new(SocialState::new(status));
-        Self { state, places: Semaphore::new(UNDER_WAY), closing: Notify::new() }
+        Self { state, permits: Semaphore::new(MAX_PENDING), closing: Notify::new() }
     }
 
-    /// Acts on a call and waits for the answer.
-    pub(super) async fn call(&self, mut asked: CallRequest) -> Outcome {
-        self.ask(asked.act, |request| {
-            asked.request = request;
-            encode(&asked)
+    /// Sends a request about a call and waits for the reply.
+    pub(super) async fn call(&self, mut request: CallRequest) -> CallResult {
+        self.request(request.act, |number| {
+            request.request = number;
+            encode(&request)
         })
         .await
     }
 
-    /// Watches users in place of what was watched before, and waits for the first list.
-    pub(super) async fn watch(&self, mut watch: WatchUsers) -> Result<(), SocialError> {
-        let asked = self.ask(0, |request| {
-            watch.request = request;
+    /// Replaces the watched users, and waits for the first list.
+    pub(super) async fn watch_users(&self, mut watch: WatchUsers) -> Result<(), SocialError> {
+        let result = self.request(0, |number| {
+            watch.request = number;
             let message = encode(&watch);
-            self.state().watched = Some(watch);
+            self.state().watched_users = Some(watch);
             message
         });
-        asked.await.map(drop)
+        result.await.map(drop)
     }
 
-    /// Watches rooms in place of what was watched before, and waits for the first list.
+    /// Replaces the watched rooms, and waits for the first list.
     pub(super) async fn watch_rooms(&self, mut watch: WatchRooms) -> Result<(), SocialError> {
-        let asked = self.ask(0, |request| {
-            watch.request = request;
+        let result = self.request(0, |number| {
+            watch.request = number;
             let message = encode(&watch);
             self.state().rooms.watch(watch);
             message
         });
-        asked.await.map(drop)
+        result.await.map(drop)
     }
 
-    /// Tells the status; one that cannot be told now goes with the next session.
-    pub(super) async fn tell_status(&self, status: Status) {
+    /// Sets the status and sends it. Without a session, the status is sent with the next one.
+    pub(super) async fn set_status(&self, status: Status) {
         let sender = {
             let mut state = self.state();
             state.status = status;
             state.sender()
         };
         if let Some(sender) = sender {
-            // A session that is lost says so itself.
+            // If the session is lost, the task notices that itself.
             let _ = sender.send_with(|| self.state().status_message()).await;
         }
     }
 
-    /// Waits until the application has closed the hall.
+    /// Waits until the application has closed the social session.
     pub(super) async fn closing(&self) {
         self.closing.notified().await;
     }
 
-    /// Tells a new session what the application wants, as it is by then: it may want something else at
-    /// this very moment, and what goes out last must be what it wanted last.
-    pub(super) async fn say_again(&self, sender: &SocialSender, status: u8) {
-        if self.state().status.to_wire() != status {
-            // A session that is lost again says so itself, here and below.
+    /// Sends the status, unless it is `entered_status`, and the watches over a new session.
+    ///
+    /// Each message is made at the moment when it is written. The application may change the status
+    /// or a watch at the same time, and the last message must contain the last change.
+    pub(super) async fn restore(&self, sender: &SocialSender, entered_status: u8) {
+        if self.state().status.to_wire() != entered_status {
+            // If the session is lost again, the task notices that itself.
             let _ = sender.send_with(|| self.state().status_message()).await;
         }
-        let users = || self.state().watched.as_ref().map(encode).unwrap_or_default();
+        let users = || self.state().watched_users.as_ref().map(encode).unwrap_or_default();
         let _ = sender.send_with(users).await;
-        let rooms = || self.state().rooms.question().unwrap_or_default();
+        let rooms = || self.state().rooms.watch_message().unwrap_or_default();
         let _ = sender.send_with(rooms).await;
     }
 
-    /// Sends the message that `message` makes for a request number, and waits for the answer. `act`: one
-    /// of [`call_act`](nucleus_protocol::session::call_act), or 0 for what is not about a call.
-    async fn ask(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> Outcome {
-        let _place = self.places.acquire().await.map_err(|_| SocialError::Closed)?;
-        let (sender, request, outcome) = self.state().begin(act)?;
-        let mut forget = Forget { requests: self, request, sent: false };
+    /// Sends the message that `message` makes for a request number, and waits for the reply. `act`
+    /// is one of [`call_act`](nucleus_protocol::session::call_act), or 0 for a request that is not
+    /// about a call.
+    async fn request(&self, act: u8, message: impl FnOnce(u32) -> Vec<u8>) -> CallResult {
+        let _permit = self.permits.acquire().await.map_err(|_| SocialError::Closed)?;
+        let StartedSocialRequest { sender, number, result } = self.state().start(act)?;
+        let mut guard = PendingSocialGuard { requests: self, number, sent: false };
         let message = || {
-            forget.sent = true;
-            message(request)
+            guard.sent = true;
+            message(number)
         };
-        // The session's end is known here before the hall's task has seen it.
+        // On an error the session has ended, and the task has not noticed yet.
         sender.send_with(message).await.map_err(|_| SocialError::Interrupted)?;
-        outcome.await.unwrap_or(Err(SocialError::Interrupted))
+        result.await.unwrap_or(Err(SocialError::Interrupted))
     }
 
-    /// Those who are watched, as far as they are there.
+    /// Returns the watched users that are connected.
     pub(super) fn users(&self) -> Vec<UserInfo> {
-        self.state().everybody()
+        self.state().users()
     }
 
     pub(super) fn sender(&self) -> Option<SocialSender> {
         self.state().sender()
     }
 
-    /// Whether answers cannot be heard because the application does not take its events.
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
     pub(super) fn set_behind(&self, behind: bool) {
         self.state().set_behind(behind);
     }
 
-    /// The session is lost.
+    /// Ends all pending requests because the session is lost.
     pub(super) fn interrupt(&self) {
         self.state().interrupt();
     }
 
-    /// Nothing more will come of it.
+    /// Closes the session, ends all pending requests, and refuses new ones.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.permits.close();
         self.state().close();
         self.closing.notify_one();
     }
 
-    /// This device started or took the call.
-    pub(super) fn took(&self, call: CallId) -> bool {
-        self.state().took(call)
+    /// Returns whether this device started or accepted the call.
+    pub(super) fn is_own_call(&self, call: CallId) -> bool {
+        self.state().is_own_call(call)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SocialState> {
-        // Nobody panics while holding it, and the state is whole at every step.
+        // No code panics while it holds the lock, and each step leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The lobby's rooms, as the hall's session is told of them.
+//! The watched rooms of the lobby.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use nucleus_protocol::session::{self, ROOM_LOCKED, ROOM_PASSWORD, RoomList, Watc
 use super::event::{SocialEvent, text};
 use crate::state::Value;
 
-/// A room as the lobby shows it.
+/// A room as the lobby lists it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoomInfo {
-    /// Its name, to [`connect`](crate::connect) with.
+    /// The room's name, for [`ConnectOptions::room`](crate::ConnectOptions::room).
     pub name: String,
-    /// Places taken.
+    /// Number of taken seats.
     pub peers: u16,
-    /// Peers that it takes.
+    /// Capacity in peers.
     pub capacity: u16,
-    /// A moderator has locked it.
+    /// Whether a moderator has locked the room.
     pub locked: bool,
-    /// It has a password.
+    /// Whether the room has a password.
     pub password: bool,
-    /// The fields that it lists, in the order of their keys.
+    /// The fields that the room lists, in the order of their keys.
     pub fields: Vec<(String, Value)>,
 }
 
 impl From<session::RoomInfo> for RoomInfo {
     fn from(room: session::RoomInfo) -> Self {
-        // A value of a later version's type is none to this one.
+        // Skip values of types that this version does not know.
         let field = |field: session::RoomField| {
             let value = Value::from_wire(field.value).ok().flatten()?;
             Some((text(&field.key), value))
@@ -42,20 +42,20 @@ impl From<session::RoomInfo> for RoomInfo {
     }
 }
 
-/// What is watched, over all sessions, and what there is.
+/// The request for rooms, which is kept over all sessions, and the current list.
 #[derive(Default)]
-pub(super) struct RoomsView {
+pub(super) struct RoomWatch {
     watched: Option<WatchRooms>,
     rooms: BTreeMap<String, RoomInfo>,
 }
 
-impl RoomsView {
-    /// To be asked of a new session.
-    pub(super) fn question(&self) -> Option<Vec<u8>> {
+impl RoomWatch {
+    /// Returns the request as a message, to be sent in a new session.
+    pub(super) fn watch_message(&self) -> Option<Vec<u8>> {
         self.watched.as_ref().map(encode)
     }
 
-    /// Watches these in place of what was watched before.
+    /// Replaces the request.
     pub(super) fn watch(&mut self, watch: WatchRooms) {
         self.watched = Some(watch);
     }
@@ -64,19 +64,19 @@ impl RoomsView {
         self.rooms.values().cloned().collect()
     }
 
-    /// Takes a list in, unless it answers an older question.
+    /// Takes a list or changes of it, unless they belong to an earlier request.
     pub(super) fn take(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.watched.as_ref().filter(|watched| watched.request == list.request)?;
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();
         let mut gone: Vec<String> = list.gone.iter().map(|name| text(name)).collect();
         if list.whole != 0 {
-            let there = |name: &&String| !changed.iter().any(|room| room.name == **name);
-            gone = self.rooms.keys().filter(there).cloned().collect();
+            let is_gone = |name: &&String| !changed.iter().any(|room| room.name == **name);
+            gone = self.rooms.keys().filter(is_gone).cloned().collect();
         }
         gone.iter().for_each(|name| drop(self.rooms.remove(name)));
         let names = changed.iter().map(|room| room.name.clone()).collect();
         self.rooms.extend(changed.into_iter().map(|room| (room.name.clone(), room)));
-        // What is there under the same name is another room, not gone.
+        // A room of the same name that was created in the meantime is not gone.
         gone.retain(|name| !self.rooms.contains_key(name));
         Some(SocialEvent::Rooms { changed: names, gone, total: list.total })
     }
@@ -106,17 +106,17 @@ mod tests {
     #[test]
     fn lists_and_changes_add_up() {
         let watch = WatchRooms { request: 3, version: Vec::new(), filters: Vec::new() };
-        let mut view = RoomsView { watched: Some(watch), ..RoomsView::default() };
-        let rooms = |view: &RoomsView| {
+        let mut view = RoomWatch { watched: Some(watch), ..RoomWatch::default() };
+        let rooms = |view: &RoomWatch| {
             view.rooms().iter().map(|room| (room.name.clone(), room.peers)).collect::<Vec<_>>()
         };
-        assert_eq!(view.take(list(2, 1, &[("x", 1)], &[])), None, "an older question's");
+        assert_eq!(view.take(list(2, 1, &[("x", 1)], &[])), None, "the list of an earlier request");
         view.take(list(3, 1, &[("a", 1), ("b", 2)], &[]));
         let event = view.take(list(3, 0, &[("b", 0), ("c", 3)], &["a", "b"]));
         let (changed, gone) = (vec!["b".to_owned(), "c".into()], vec!["a".to_owned()]);
         assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));
         assert_eq!(rooms(&view), [("b".to_owned(), 0), ("c".to_owned(), 3)]);
-        // After a lost session it is told everything anew.
+        // After a lost session, the server sends the whole list again.
         let event = view.take(list(3, 1, &[("c", 4)], &[]));
         let (changed, gone) = (vec!["c".to_owned()], vec!["b".to_owned()]);
         assert_eq!(event, Some(SocialEvent::Rooms { changed, gone, total: 7 }));

@@ -1,4 +1,5 @@
-//! What the client keeps over its sessions: status, views, the call it is in, and requests under way.
+//! The state that the client keeps over its social sessions: status, watched users and rooms, the
+//! current call, and pending requests.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,65 +10,85 @@ use nucleus_protocol::session::{
 use tokio::sync::oneshot;
 
 use super::event::{SocialEvent, UserInfo, call_event, text};
-use super::rooms::RoomsView;
+use super::rooms::RoomWatch;
 use super::{CallId, Status};
 use crate::session::SocialSender;
 
-/// A request did not succeed, or it is not known whether it did.
+/// The error of a request in a social session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SocialError {
-    /// The server refused it: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`] (somebody was
-    /// faster), [`Code::NoSuchEntity`] (no such call), [`Code::RoomFull`], [`Code::Forbidden`],
-    /// [`Code::JoinRate`] (too many calls started in a short time) or [`Code::TenantCalls`].
+    /// The server refused the request: [`Code::Busy`], [`Code::Unreachable`], [`Code::Answered`]
+    /// (another device or user was faster), [`Code::NoSuchEntity`] (there is no such call),
+    /// [`Code::RoomFull`], [`Code::Forbidden`], [`Code::JoinRate`] (too many calls were started in
+    /// a short time) or [`Code::TenantCalls`].
     #[error("the server refused: {}", .code.map_or_else(|| format!("code {number}"), |c| c.to_string()))]
     Refused {
-        /// Why, when this version knows the number.
+        /// The reason; `None` if this version does not know the number.
         code: Option<Code>,
-        /// The code's number.
+        /// The reason's number on the wire.
         number: u16,
     },
-    /// It breaks a limit; nothing was sent.
+    /// The request violates a limit. Nothing was sent.
     #[error("{0}")]
     Limit(&'static str),
-    /// No answer came: the session was lost with the request under way, or the application was too far
-    /// behind with its events for the answer to be heard. It is not known whether it succeeded; after
-    /// [`SocialEvent::Returned`] a call that goes on is told again.
-    #[error("no answer came: it is not known whether the request succeeded")]
+    /// No reply came, because the session was lost, or because the application was too far behind
+    /// with its events and the session was not read. It is unknown whether the request succeeded.
+    /// After [`SocialEvent::Returned`] a call that continues is reported again.
+    #[error("no reply came: it is unknown whether the request succeeded")]
     Interrupted,
-    /// The session is lost and being taken up again; nothing was sent.
-    #[error("the session is being taken up again; nothing was sent")]
+    /// The session is lost and the client is trying to resume it. Nothing was sent.
+    #[error("the session is lost and not resumed yet; nothing was sent")]
     NotConnected,
-    /// The hall is closed; nothing was sent.
+    /// The social session is closed. Nothing was sent.
     #[error("the social session is closed")]
     Closed,
 }
 
-pub(super) type Outcome = Result<CallId, SocialError>;
+pub(super) type CallResult = Result<CallId, SocialError>;
 
-/// What the client keeps. It lasts as long as the hall, over all of its sessions.
+/// The state of a [`Social`](super::Social) over all of its sessions.
 pub(super) struct SocialState {
+    /// Sends on the current session; `None` while there is no session.
     sender: Option<SocialSender>,
-    next: u32,
-    under_way: HashMap<u32, UnderWay>,
+    next_number: u32,
+    /// Requests without a reply, by number.
+    pending: HashMap<u32, PendingSocialRequest>,
+    /// Whether the application is too far behind with its events.
     behind: bool,
     closed: bool,
-    /// As the application set them last.
+    /// Status of this device as the application set it last.
     pub(super) status: Status,
-    pub(super) watched: Option<WatchUsers>,
-    pub(super) rooms: RoomsView,
+    /// The application's last request to watch users.
+    pub(super) watched_users: Option<WatchUsers>,
+    pub(super) rooms: RoomWatch,
+    /// The watched users that are connected, by user id.
     users: BTreeMap<String, UserInfo>,
-    /// The call that the application knows of, and whether it still rings here.
-    known: Option<(u64, bool)>,
-    /// The call that this device started or took.
-    here: Option<u64>,
-    /// The session was lost before it was known whether this device had started or taken one.
-    unsure: bool,
+    /// The call that was reported to the application.
+    current: Option<CurrentCall>,
+    /// The call that this device started or accepted.
+    own_call: Option<u64>,
+    /// Whether the session was lost before the reply to a request that starts or accepts a call.
+    own_call_unknown: bool,
 }
 
-struct UnderWay {
-    /// Whoever waits, if anybody still does.
-    done: Option<oneshot::Sender<Outcome>>,
-    /// One of [`call_act`]; 0 for what is not about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CurrentCall {
+    call: u64,
+    /// Whether the call still rings on this device.
+    rings: bool,
+}
+
+/// A request with a number, ready to be sent.
+pub(super) struct StartedSocialRequest {
+    pub(super) sender: SocialSender,
+    pub(super) number: u32,
+    pub(super) result: oneshot::Receiver<CallResult>,
+}
+
+struct PendingSocialRequest {
+    /// Takes the result; `None` if the caller already has one.
+    result: Option<oneshot::Sender<CallResult>>,
+    /// One of [`call_act`], or 0 for a request that is not about a call.
     act: u8,
 }
 
@@ -75,25 +96,22 @@ impl SocialState {
     pub(super) fn new(status: Status) -> Self {
         Self {
             sender: None,
-            next: 1,
-            under_way: HashMap::new(),
+            next_number: 1,
+            pending: HashMap::new(),
             behind: false,
             closed: false,
             status,
-            watched: None,
-            rooms: RoomsView::default(),
+            watched_users: None,
+            rooms: RoomWatch::default(),
             users: BTreeMap::new(),
-            known: None,
-            here: None,
-            unsure: false,
+            current: None,
+            own_call: None,
+            own_call_unknown: false,
         }
     }
 
-    /// A request begins: whom to send it through, its number, and where its outcome will come.
-    pub(super) fn begin(
-        &mut self,
-        act: u8,
-    ) -> Result<(SocialSender, u32, oneshot::Receiver<Outcome>), SocialError> {
+    /// Starts a request.
+    pub(super) fn start(&mut self, act: u8) -> Result<StartedSocialRequest, SocialError> {
         if self.closed {
             return Err(SocialError::Closed);
         }
@@ -101,14 +119,14 @@ impl SocialState {
         if self.behind {
             return Err(SocialError::Interrupted);
         }
-        let request = self.next;
-        self.next = self.next.wrapping_add(1);
-        let (done, outcome) = oneshot::channel();
-        self.under_way.insert(request, UnderWay { done: Some(done), act });
-        Ok((sender, request, outcome))
+        let number = self.next_number;
+        self.next_number = self.next_number.wrapping_add(1);
+        let (sends_result, result) = oneshot::channel();
+        self.pending.insert(number, PendingSocialRequest { result: Some(sends_result), act });
+        Ok(StartedSocialRequest { sender, number, result })
     }
 
-    /// A session is there; what the application is to hear of the call that it knew.
+    /// Uses a new session. Returns the end of the current call, if that call no longer exists.
     pub(super) fn attach(
         &mut self,
         sender: SocialSender,
@@ -119,9 +137,9 @@ impl SocialState {
             return None;
         }
         self.sender = Some(sender);
-        self.unsure &= entered.call != 0;
-        let ended = self.known.take_if(|(call, _)| *call != entered.call);
-        ended.map(|(call, rings)| {
+        self.own_call_unknown &= entered.call != 0;
+        let ended = self.current.take_if(|current| current.call != entered.call);
+        ended.map(|CurrentCall { call, rings }| {
             let (call, code) = (CallId(call), None);
             if rings {
                 SocialEvent::RingingEnded { call, code }
@@ -131,12 +149,12 @@ impl SocialState {
         })
     }
 
-    /// The session that is there.
+    /// Returns the sender of the current session, if there is one.
     pub(super) fn sender(&self) -> Option<SocialSender> {
         self.sender.clone()
     }
 
-    /// The message that tells the status.
+    /// Returns the message that sets the status.
     pub(super) fn status_message(&self) -> Vec<u8> {
         encode(&SetStatus { status: self.status.to_wire() })
     }
@@ -145,144 +163,157 @@ impl SocialState {
         self.closed
     }
 
-    /// The server has answered.
-    pub(super) fn answered(&mut self, reply: &CallReply) {
-        // One that is not under way is none of this session's.
-        let Some(UnderWay { done, act }) = self.under_way.remove(&reply.request) else { return };
+    /// Takes the reply to a request.
+    pub(super) fn on_reply(&mut self, reply: &CallReply) {
+        // An unknown number belongs to no pending request.
+        let Some(PendingSocialRequest { result, act }) = self.pending.remove(&reply.request) else {
+            return;
+        };
         match act {
             _ if reply.code != 0 => {}
             call_act::START | call_act::ACCEPT => {
-                self.here = Some(reply.call);
-                self.known = Some((reply.call, false));
+                self.own_call = Some(reply.call);
+                self.current = Some(CurrentCall { call: reply.call, rings: false });
             }
-            // This device is told no more of it.
-            call_act::REJECT | call_act::CANCEL | call_act::HANG_UP => self.known = None,
+            // This device receives no more events of the call.
+            call_act::REJECT | call_act::CANCEL | call_act::HANG_UP => self.current = None,
             _ => {}
         }
-        tell(done, outcome(reply.code, reply.call));
+        complete(result, call_result(reply.code, reply.call));
     }
 
-    /// A request has been answered well.
-    pub(super) fn succeeded(&mut self, request: u32) {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&request) {
-            tell(done, outcome(0, 0));
+    /// Completes a request successfully.
+    fn succeed(&mut self, request: u32) {
+        if let Some(PendingSocialRequest { result, .. }) = self.pending.remove(&request) {
+            complete(result, call_result(0, 0));
         }
     }
 
-    /// Takes what the server says of the people.
-    pub(super) fn users(&mut self, told: UserList) -> Option<SocialEvent> {
-        if let Some(UnderWay { done, .. }) = self.under_way.remove(&told.request) {
-            tell(done, outcome(told.code, 0));
+    /// Takes a list of the watched users, or changes of it.
+    pub(super) fn on_user_list(&mut self, list: UserList) -> Option<SocialEvent> {
+        if let Some(PendingSocialRequest { result, .. }) = self.pending.remove(&list.request) {
+            complete(result, call_result(list.code, 0));
         }
-        let current = self.watched.as_ref().is_some_and(|watch| watch.request == told.request);
-        if !current || told.code != 0 {
+        let current =
+            self.watched_users.as_ref().is_some_and(|watch| watch.request == list.request);
+        if !current || list.code != 0 {
             return None;
         }
-        let changed: Vec<UserInfo> = told.users.into_iter().map(UserInfo::from).collect();
-        let mut gone: Vec<String> = told.gone.iter().map(|user| text(user)).collect();
-        if told.whole != 0 {
-            let there = |user: &String| changed.iter().any(|other| other.user == *user);
-            gone = self.users.keys().filter(|user| !there(user)).cloned().collect();
+        let changed: Vec<UserInfo> = list.users.into_iter().map(UserInfo::from).collect();
+        let mut gone: Vec<String> = list.gone.iter().map(|user| text(user)).collect();
+        if list.whole != 0 {
+            let is_listed = |user: &String| changed.iter().any(|other| other.user == *user);
+            gone = self.users.keys().filter(|user| !is_listed(user)).cloned().collect();
         }
         gone.iter().for_each(|user| drop(self.users.remove(user)));
         for user in &changed {
             self.users.insert(user.user.clone(), user.clone());
         }
-        // Who has come again is there.
+        // A user that left and came back is not gone.
         gone.retain(|user| !self.users.contains_key(user));
-        Some(SocialEvent::Users { changed, gone, total: told.total })
+        Some(SocialEvent::Users { changed, gone, total: list.total })
     }
 
-    /// Takes what the server says of the rooms.
-    pub(super) fn room_list(&mut self, list: RoomList) -> Option<SocialEvent> {
-        self.succeeded(list.request);
+    /// Takes a list of the watched rooms, or changes of it.
+    pub(super) fn on_room_list(&mut self, list: RoomList) -> Option<SocialEvent> {
+        self.succeed(list.request);
         self.rooms.take(list)
     }
 
-    /// Takes what the server says of a call.
-    pub(super) fn call(&mut self, update: CallUpdate) -> impl Iterator<Item = SocialEvent> + use<> {
+    /// Takes an update of a call and returns the events for the application.
+    pub(super) fn on_call_update(
+        &mut self,
+        update: CallUpdate,
+    ) -> impl Iterator<Item = SocialEvent> + use<> {
         let call = update.call;
-        let mut quiet = None;
+        let mut ringing_ended = None;
         match update.kind {
-            call_update::INCOMING => (self.known, self.unsure) = (Some((call, true)), false),
+            call_update::INCOMING => {
+                self.current = Some(CurrentCall { call, rings: true });
+                self.own_call_unknown = false;
+            }
             call_update::CALLING | call_update::ACCEPTED => {
-                if std::mem::take(&mut self.unsure) {
-                    self.here = Some(call);
+                if std::mem::take(&mut self.own_call_unknown) {
+                    self.own_call = Some(call);
                 }
-                // It was taken while the session was lost.
-                if self.known == Some((call, true)) && self.here != Some(call) {
+                // Another device accepted the call while the session was lost.
+                if self.current == Some(CurrentCall { call, rings: true })
+                    && self.own_call != Some(call)
+                {
                     let code = Some(Code::Answered);
-                    quiet = Some(SocialEvent::RingingEnded { call: CallId(call), code });
+                    ringing_ended = Some(SocialEvent::RingingEnded { call: CallId(call), code });
                 }
-                self.known = Some((call, false));
+                self.current = Some(CurrentCall { call, rings: false });
             }
             call_update::RINGING_ENDED | call_update::ENDED => {
-                self.known.take_if(|(known, _)| *known == call);
+                self.current.take_if(|current| current.call == call);
             }
             _ => {}
         }
-        quiet.into_iter().chain(call_event(update, self.here == Some(call)))
+        ringing_ended.into_iter().chain(call_event(update, self.own_call == Some(call)))
     }
 
-    /// The people who are watched, as far as they are there.
-    pub(super) fn everybody(&self) -> Vec<UserInfo> {
+    /// Returns the watched users that are connected.
+    pub(super) fn users(&self) -> Vec<UserInfo> {
         self.users.values().cloned().collect()
     }
 
-    /// This device started or took the call.
-    pub(super) fn took(&self, call: CallId) -> bool {
-        self.here == Some(call.0)
+    /// Returns whether this device started or accepted the call.
+    pub(super) fn is_own_call(&self, call: CallId) -> bool {
+        self.own_call == Some(call.0)
     }
 
-    /// The request was not sent.
-    pub(super) fn forget(&mut self, request: u32) {
-        self.under_way.remove(&request);
+    /// Removes a request that was not sent.
+    pub(super) fn remove_unsent(&mut self, request: u32) {
+        self.pending.remove(&request);
     }
 
-    /// Whether answers cannot be heard because the application does not take its events.
+    /// Sets whether the application is too far behind with its events, so that replies are not
+    /// read.
     pub(super) fn set_behind(&mut self, behind: bool) {
         if behind && !self.behind {
-            self.give_up();
+            self.interrupt_callers();
         }
         self.behind = behind;
     }
 
-    /// The session is lost.
+    /// Ends all pending requests because the session is lost.
     pub(super) fn interrupt(&mut self) {
         self.sender = None;
-        self.end();
+        self.end_all();
     }
 
-    /// The application has closed the hall.
+    /// Closes the session because the application has closed it.
     pub(super) fn close(&mut self) {
         self.closed = true;
         if let Some(sender) = self.sender.take() {
             sender.close();
         }
-        self.end();
+        self.end_all();
     }
 
-    /// Nobody is to wait for an answer any more.
-    fn give_up(&mut self) {
-        for under_way in self.under_way.values_mut() {
-            tell(under_way.done.take(), Err(SocialError::Interrupted));
+    /// Completes all callers with [`SocialError::Interrupted`]. The requests stay, because their
+    /// replies still say what this device has done.
+    fn interrupt_callers(&mut self) {
+        for pending in self.pending.values_mut() {
+            complete(pending.result.take(), Err(SocialError::Interrupted));
         }
     }
 
-    /// No answer will come.
-    fn end(&mut self) {
-        self.give_up();
-        let mut acts = self.under_way.drain().map(|(_, under_way)| under_way.act);
-        self.unsure |= acts.any(|act| matches!(act, call_act::START | call_act::ACCEPT));
+    /// Ends all pending requests, because no replies will come.
+    fn end_all(&mut self) {
+        self.interrupt_callers();
+        let mut acts = self.pending.drain().map(|(_, pending)| pending.act);
+        self.own_call_unknown |= acts.any(|act| matches!(act, call_act::START | call_act::ACCEPT));
     }
 }
 
-/// Whoever does not wait any more does not want to know.
-fn tell(done: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
-    let _ = done.map(|done| done.send(outcome));
+/// Hands the result to the caller, if the caller still waits.
+fn complete(caller: Option<oneshot::Sender<CallResult>>, result: CallResult) {
+    let _ = caller.map(|caller| caller.send(result));
 }
 
-fn outcome(number: u16, call: u64) -> Outcome {
+fn call_result(number: u16, call: u64) -> CallResult {
     match number {
         0 => Ok(CallId(call)),
         number => Err(SocialError::Refused { code: Code::from_number(number.into()), number }),
@@ -291,27 +322,37 @@ fn outcome(number: u16, call: u64) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requests::{Forget, Requests};
+    use super::super::requests::{PendingSocialGuard, SocialRequests};
     use super::*;
 
     #[test]
     fn a_call_is_known_until_it_is_over_for_this_device() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         let mut state = requests.state();
         let answer = |state: &mut SocialState, act, code| {
-            let (done, _outcome) = oneshot::channel();
-            state.under_way.insert(1, UnderWay { done: Some(done), act });
-            state.answered(&CallReply { request: 1, code, call: 7 });
-            state.known
+            let (result, _outcome) = oneshot::channel();
+            state.pending.insert(1, PendingSocialRequest { result: Some(result), act });
+            state.on_reply(&CallReply { request: 1, code, call: 7 });
+            state.current
         };
         let update = |kind| CallUpdate { call: 7, kind, ..CallUpdate::default() };
-        state.call(update(call_update::INCOMING)).next();
-        assert_eq!(answer(&mut state, call_act::ACCEPT, 75), Some((7, true)), "refused");
+        state.on_call_update(update(call_update::INCOMING)).next();
+        assert_eq!(
+            answer(&mut state, call_act::ACCEPT, 75),
+            Some(CurrentCall { call: 7, rings: true }),
+            "refused"
+        );
         assert_eq!(answer(&mut state, call_act::REJECT, 0), None);
-        assert_eq!(answer(&mut state, call_act::START, 0), Some((7, false)));
-        let here = state.call(update(call_update::ACCEPTED)).next();
-        assert!(matches!(here, Some(SocialEvent::Accepted { here: true, .. })));
-        assert_eq!(answer(&mut state, call_act::ADD, 0), Some((7, false)));
+        assert_eq!(
+            answer(&mut state, call_act::START, 0),
+            Some(CurrentCall { call: 7, rings: false })
+        );
+        let accepted = state.on_call_update(update(call_update::ACCEPTED)).next();
+        assert!(matches!(accepted, Some(SocialEvent::Accepted { this_device: true, .. })));
+        assert_eq!(
+            answer(&mut state, call_act::ADD, 0),
+            Some(CurrentCall { call: 7, rings: false })
+        );
         assert_eq!(answer(&mut state, call_act::HANG_UP, 0), None);
     }
 
@@ -320,64 +361,75 @@ mod tests {
     }
 
     /// A request that was sent.
-    fn sent(requests: &Requests, act: u8) -> oneshot::Receiver<Outcome> {
-        let (done, outcome) = oneshot::channel();
-        requests.state().under_way.insert(1, UnderWay { done: Some(done), act });
+    fn sent(requests: &SocialRequests, act: u8) -> oneshot::Receiver<CallResult> {
+        let (result, outcome) = oneshot::channel();
+        requests.state().pending.insert(1, PendingSocialRequest { result: Some(result), act });
         outcome
     }
 
-    fn reply(requests: &Requests) {
-        requests.state().answered(&CallReply { request: 1, code: 0, call: 7 });
+    fn reply(requests: &SocialRequests) {
+        requests.state().on_reply(&CallReply { request: 1, code: 0, call: 7 });
     }
 
     #[test]
     fn what_this_device_has_done_counts_though_nobody_waits_for_the_answer() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         drop(sent(&requests, call_act::ACCEPT));
-        drop(Forget { requests: &requests, request: 1, sent: true });
+        drop(PendingSocialGuard { requests: &requests, number: 1, sent: true });
         reply(&requests);
-        assert_eq!(requests.state().known, Some((7, false)));
-        let heard: Vec<_> = requests.state().call(update(call_update::ACCEPTED)).collect();
-        assert!(matches!(heard[..], [SocialEvent::Accepted { here: true, .. }]), "{heard:?}");
+        assert_eq!(requests.state().current, Some(CurrentCall { call: 7, rings: false }));
+        let events: Vec<_> =
+            requests.state().on_call_update(update(call_update::ACCEPTED)).collect();
+        assert!(
+            matches!(events[..], [SocialEvent::Accepted { this_device: true, .. }]),
+            "{events:?}"
+        );
 
-        // The application is behind, and hears it later.
+        // The application is behind, and the reply is read later.
         let mut outcome = sent(&requests, call_act::HANG_UP);
         requests.set_behind(true);
         assert_eq!(outcome.try_recv(), Ok(Err(SocialError::Interrupted)));
         reply(&requests);
-        assert_eq!(requests.state().known, None);
+        assert_eq!(requests.state().current, None);
 
         let _outcome = sent(&requests, call_act::HANG_UP);
-        drop(Forget { requests: &requests, request: 1, sent: false });
-        assert!(requests.state().under_way.is_empty());
+        drop(PendingSocialGuard { requests: &requests, number: 1, sent: false });
+        assert!(requests.state().pending.is_empty());
     }
 
     #[test]
     fn a_call_is_this_devices_also_where_the_answer_was_lost() {
-        let requests = Requests::new(Status::Online);
+        let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::START);
         requests.interrupt();
-        let heard = |kind| requests.state().call(update(kind)).collect::<Vec<_>>();
-        heard(call_update::CALLING);
-        let accepted = heard(call_update::ACCEPTED);
-        assert!(matches!(accepted[..], [SocialEvent::Accepted { here: true, .. }]), "{accepted:?}");
+        let handle = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
+        handle(call_update::CALLING);
+        let accepted = handle(call_update::ACCEPTED);
+        assert!(
+            matches!(accepted[..], [SocialEvent::Accepted { this_device: true, .. }]),
+            "{accepted:?}"
+        );
 
-        // The accept never arrived: it still rings, and somebody else takes it.
-        let requests = Requests::new(Status::Online);
+        // The accept never arrived: the call still rings, and another device accepts it.
+        let requests = SocialRequests::new(Status::Online);
         let _outcome = sent(&requests, call_act::ACCEPT);
         requests.interrupt();
-        let heard = |kind| requests.state().call(update(kind)).collect::<Vec<_>>();
-        heard(call_update::INCOMING);
-        let accepted = heard(call_update::ACCEPTED);
+        let handle = |kind| requests.state().on_call_update(update(kind)).collect::<Vec<_>>();
+        handle(call_update::INCOMING);
+        let accepted = handle(call_update::ACCEPTED);
         let (call, code) = (CallId(7), Some(Code::Answered));
-        assert_eq!(accepted[0], SocialEvent::RingingEnded { call, code }, "it must not ring on");
-        assert!(matches!(accepted[1], SocialEvent::Accepted { here: false, .. }));
+        assert_eq!(
+            accepted[0],
+            SocialEvent::RingingEnded { call, code },
+            "the device must stop ringing"
+        );
+        assert!(matches!(accepted[1], SocialEvent::Accepted { this_device: false, .. }));
     }
 
     #[test]
     fn who_has_gone_and_come_again_is_not_gone() {
-        let requests = Requests::new(Status::Online);
-        requests.state().watched =
+        let requests = SocialRequests::new(Status::Online);
+        requests.state().watched_users =
             Some(WatchUsers { request: 2, roles: Vec::new(), users: Vec::new() });
         let user = nucleus_protocol::session::UserInfo {
             user: b"a".to_vec(),
@@ -386,8 +438,8 @@ mod tests {
             status: 1,
         };
         let gone = vec![b"a".to_vec(), b"b".to_vec()];
-        let told = UserList { request: 2, users: vec![user], gone, ..UserList::default() };
-        match requests.state().users(told) {
+        let list = UserList { request: 2, users: vec![user], gone, ..UserList::default() };
+        match requests.state().on_user_list(list) {
             Some(SocialEvent::Users { gone, .. }) => assert_eq!(gone, ["b"]),
             other => panic!("{other:?}"),
         }

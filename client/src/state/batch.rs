@@ -1,97 +1,106 @@
-//! What a client asks for: checked while it is put together, so that a mistake is told where it was
-//! made and not by the server.
+//! Requests for changes of the state. A [`Batch`] checks the limits while it is built, so that a
+//! mistake is found at its operation, before the request is sent.
 
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{self, ANY_VERSION, Operation, operation};
 
-use super::{Entity, ObjectId, ObjectMode, Value};
+use super::{EntityId, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
-/// Changes that take place together, in this order, or not at all. 1 to 64 operations, 16 KiB in
-/// all.
+/// Operations that the server applies together and in this order, or not at all. A batch has 1 to
+/// 64 operations and at most 16 KiB.
 ///
-/// What is allowed follows from the join token: by its role to everybody but an observer the fields of
-/// its own peer and objects, to a presenter the room's fields as well, to a host everything; and by its
-/// grants `state.objects`, `state.room` and `moderate`.
+/// The role in the join token decides which operations are allowed:
+///
+/// | role | allows |
+/// |---|---|
+/// | `observer` | nothing |
+/// | `participant`, `technician` or any other | the own peer's fields, and objects |
+/// | `presenter` | also the room's fields |
+/// | `host`, `expert` | also moderation: the fields of all peers, and deleting or giving any object |
+///
+/// The grants `state.objects`, `state.room` and `moderate` in the token add rights to the role.
 ///
 /// ```
-/// use nucleus_client::state::{Batch, Entity, Mode, ObjectId};
+/// use nucleus_client::state::{Batch, EntityId, ObjectMode, ObjectId};
 /// # let me = nucleus_client::PeerId(1);
 /// let cup = ObjectId::new(me, 1);
 /// let batch = Batch::new()
-///     .set(Entity::Room, "topic", "fire drill")
-///     .compare_and_set(Entity::Room, "round", 0, 1)
-///     .create(cup, Mode::TAKE.with_room())
+///     .set(EntityId::Room, "topic", "fire drill")
+///     .compare_and_set(EntityId::Room, "round", 0, 1)
+///     .create(cup, ObjectMode::TAKE.with_room())
 ///     .set(cup, "color", "red");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     operations: Vec<Operation>,
-    /// How many were asked for; those past the limit are not kept.
+    /// Number of requested operations. Operations beyond the limit are counted, but not stored.
     count: usize,
-    /// The first mistake.
+    /// The first violated limit.
     error: Option<BatchError>,
 }
 
-/// A batch breaks a limit; nothing of it was sent. Operations count from 0.
+/// A batch violates a limit. Nothing was sent. Operations are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// None or too many.
-    #[error("a batch has 1 to {MAX_STATE_OPERATIONS} operations, not {0}")]
+    /// The batch has no operations or too many.
+    #[error("a batch must have 1 to {MAX_STATE_OPERATIONS} operations, not {0}")]
     Count(usize),
-    /// The key is empty or too long.
-    #[error("operation {operation}: a key has 1 to {MAX_STATE_KEY} bytes, not {len}")]
+    /// A key is empty or too long.
+    #[error("operation {operation}: a key must have 1 to {MAX_STATE_KEY} bytes, not {len}")]
     Key {
-        /// Which operation.
+        /// Index of the operation.
         operation: usize,
-        /// Bytes of the key.
+        /// Size of the key in bytes.
         len: usize,
     },
-    /// The text or byte string is too long.
-    #[error("operation {operation}: a value has at most {MAX_STATE_VALUE} bytes, not {len}")]
+    /// A text or byte string is too long.
+    #[error("operation {operation}: a value must have at most {MAX_STATE_VALUE} bytes, not {len}")]
     Value {
-        /// Which operation.
+        /// Index of the operation.
         operation: usize,
-        /// Bytes of the value.
+        /// Size of the value in bytes.
         len: usize,
     },
-    /// A float that is not a number, which would not equal itself.
-    #[error("operation {operation}: the float is not a number")]
+    /// A float is NaN, which would not equal itself.
+    #[error("operation {operation}: the float is NaN")]
     NotANumber {
-        /// Which operation.
+        /// Index of the operation.
         operation: usize,
     },
     /// The operations together are too large.
     #[error("a batch of {len} bytes is over the limit of {limit}")]
     TooLarge {
-        /// Bytes of the whole request.
+        /// Size of the request in bytes.
         len: usize,
-        /// Bytes allowed.
+        /// Largest allowed size in bytes.
         limit: usize,
     },
 }
 
 impl Batch {
-    /// An empty one.
+    /// Creates an empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets a field, whatever it was. Of an object only its owner may; `key` has 1 to 64 bytes.
-    pub fn set(self, entity: impl Into<Entity>, key: &str, value: impl Into<Value>) -> Self {
+    /// Sets a field, whatever its current value. `key` has 1 to 64 bytes. Only the owner of an
+    /// object may set the object's fields.
+    pub fn set(self, entity: impl Into<EntityId>, key: &str, value: impl Into<Value>) -> Self {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
 
-    /// Removes a field, also one that is not there.
-    pub fn remove(self, entity: impl Into<Entity>, key: &str) -> Self {
+    /// Removes a field. Succeeds if the field does not exist.
+    pub fn remove(self, entity: impl Into<EntityId>, key: &str) -> Self {
         self.field(entity.into(), key, None, ANY_VERSION)
     }
 
-    /// Sets a field if it still has `version` ([`super::Field::version`]; 0: if it is not there),
-    /// else the whole batch is refused with [`crate::Code::Conflict`].
+    /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that
+    /// the field does not exist. Otherwise the whole batch is refused with
+    /// [`crate::Code::Conflict`].
     pub fn compare_and_set(
         self,
-        entity: impl Into<Entity>,
+        entity: impl Into<EntityId>,
         key: &str,
         version: u64,
         value: impl Into<Value>,
@@ -99,38 +108,42 @@ impl Batch {
         self.field(entity.into(), key, Some(value.into()), version)
     }
 
-    /// Removes a field if it still has `version`, as [`Self::compare_and_set`].
-    pub fn compare_and_remove(self, entity: impl Into<Entity>, key: &str, version: u64) -> Self {
+    /// Removes a field if it still has `version`. Otherwise the whole batch is refused, as in
+    /// [`Self::compare_and_set`].
+    pub fn compare_and_remove(self, entity: impl Into<EntityId>, key: &str, version: u64) -> Self {
         self.field(entity.into(), key, None, version)
     }
 
-    /// Makes an object, which then belongs to this client.
+    /// Creates an object, which this client then owns.
     pub fn create(self, object: ObjectId, mode: ObjectMode) -> Self {
-        let create = blank(operation::CREATE, object.into());
+        let create = bare_operation(operation::CREATE, object.into());
         self.push(Operation { mode: mode.to_wire(), ..create })
     }
 
-    /// Removes an object with its fields.
+    /// Deletes an object and its fields.
     pub fn delete(self, object: ObjectId) -> Self {
-        self.push(blank(operation::DELETE, object.into()))
+        self.push(bare_operation(operation::DELETE, object.into()))
     }
 
-    /// Asks for an object's ownership, see [`super::Ownership`].
+    /// Claims the ownership of an object. The object's [`super::Ownership`] decides the effect.
     pub fn claim(self, object: ObjectId) -> Self {
-        self.push(blank(operation::CLAIM, object.into()))
+        self.push(bare_operation(operation::CLAIM, object.into()))
     }
 
-    /// Gives an object to `peer`.
+    /// Makes `peer` the owner of an object.
     pub fn give(self, object: ObjectId, peer: PeerId) -> Self {
-        self.push(Operation { peer: peer.0, ..blank(operation::GIVE, object.into()) })
+        self.push(Operation { peer: peer.0, ..bare_operation(operation::GIVE, object.into()) })
     }
 
-    /// Makes `peer` the host.
+    /// Makes `peer` the chosen host.
     pub fn host(self, peer: PeerId) -> Self {
-        self.push(Operation { peer: peer.0, ..blank(operation::HOST, Entity::Room) })
+        self.push(Operation { peer: peer.0, ..bare_operation(operation::HOST, EntityId::Room) })
     }
 
-    /// The operations as they travel, or what is wrong with them.
+    /// Returns the operations in the form of the wire.
+    ///
+    /// # Errors
+    /// The first limit that the batch violates.
     pub fn into_operations(self) -> Result<Vec<Operation>, BatchError> {
         match self.error {
             Some(error) => Err(error),
@@ -141,11 +154,11 @@ impl Batch {
         }
     }
 
-    fn field(mut self, entity: Entity, key: &str, value: Option<Value>, expected: u64) -> Self {
+    fn field(mut self, entity: EntityId, key: &str, value: Option<Value>, expected: u64) -> Self {
         self.check(key, value.as_ref());
         let value = value.map_or_else(session::Value::default, session::Value::from);
         let key = key.as_bytes().to_vec();
-        self.push(Operation { key, value, expected, ..blank(operation::SET, entity) })
+        self.push(Operation { key, value, expected, ..bare_operation(operation::SET, entity) })
     }
 
     fn check(&mut self, key: &str, value: Option<&Value>) {
@@ -172,8 +185,8 @@ impl Batch {
     }
 }
 
-/// An operation that needs nothing but its entity.
-fn blank(kind: u8, entity: Entity) -> Operation {
+/// Returns an operation on an entity, without further parameters.
+fn bare_operation(kind: u8, entity: EntityId) -> Operation {
     let (scope, id) = entity.parts();
     let (key, value) = (Vec::new(), session::Value::default());
     Operation { kind, scope, id, mode: 0, peer: 0, key, value, expected: 0 }

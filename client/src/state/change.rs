@@ -1,68 +1,72 @@
-//! What an application hears of the state.
+//! The changes of the state that are reported to the application.
 
-use super::{Entity, ObjectId, ObjectMode, Value};
+use super::{EntityId, ObjectId, ObjectMode, Value};
 use crate::roster::PeerId;
 
-/// The state has changed. `by` is the peer that asked for it, this client too; `None`: the server's
-/// own doing, or what a snapshot brought. The peers it names may be ahead of the roster by a tenth of a
-/// second, or behind it.
+/// A change of the state.
+///
+/// `by` is the peer that requested the change, which may be this client. It is `None` if the server
+/// made the change itself, or if the change comes from a snapshot.
+///
+/// A change and the roster are not synchronized: for about 0.1 s, a change may name a peer that has
+/// not joined yet, or that has already left.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateChange {
     /// A field was set or removed.
     Field {
-        /// Whose.
-        entity: Entity,
-        /// Which.
+        /// The entity that has the field.
+        entity: EntityId,
+        /// The field's key.
         key: String,
-        /// What it is now; `None`: it is gone.
+        /// The new value; `None` if the field was removed.
         value: Option<Value>,
-        /// See above.
+        /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
-    /// An object is new; its fields follow.
+    /// An object was created. Its fields follow as [`StateChange::Field`].
     Created {
-        /// Which.
+        /// The object.
         object: ObjectId,
-        /// Whose it is; `None`: nobody's.
+        /// Its owner, if it has one.
         owner: Option<PeerId>,
-        /// How it is owned.
+        /// Its ownership and lifetime.
         mode: ObjectMode,
-        /// See above.
+        /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
-    /// An object, or what the room knew of a peer, is gone with its fields.
+    /// An object was deleted with its fields, or all fields of a peer were deleted.
     Deleted {
-        /// Which.
-        entity: Entity,
-        /// See above.
+        /// The object or peer.
+        entity: EntityId,
+        /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
-    /// An object has another owner.
+    /// The owner of an object changed.
     Owner {
-        /// Which.
+        /// The object.
         object: ObjectId,
-        /// Whose it is now; `None`: nobody's.
+        /// The new owner, if there is one.
         owner: Option<PeerId>,
-        /// See above.
+        /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
-    /// A peer asks for an object, whose owner may give it ([`super::Batch::give`]). Nothing is
-    /// remembered of it: a client that was away does not hear of it later.
+    /// A peer asks for an object. The owner may give it to the peer with [`super::Batch::give`].
+    /// Claims are not stored: a client without a session at that moment never receives the claim.
     Claimed {
-        /// Which.
+        /// The object.
         object: ObjectId,
-        /// Who asks.
+        /// The peer that asks.
         by: PeerId,
     },
-    /// The room has another host, because one was chosen or because peers came, went or fell silent.
+    /// The host changed, because a peer was chosen, joined, left, or became away or present.
     Host {
-        /// Who it is now.
+        /// The new host, if there is one.
         host: Option<PeerId>,
     },
 }
 
 impl StateChange {
-    /// Bytes that it takes beside its own size.
+    /// Returns the bytes that the change holds on the heap.
     pub(crate) fn len(&self) -> usize {
         match self {
             StateChange::Field { key, value, .. } => {

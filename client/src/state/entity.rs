@@ -1,4 +1,4 @@
-//! What has fields, and how objects are owned.
+//! Ids of entities, and how objects are owned.
 
 use std::fmt;
 
@@ -7,66 +7,68 @@ use nucleus_protocol::session::{mode, scope};
 use super::StateFault;
 use crate::roster::PeerId;
 
-/// Something that has fields. In the order in which a digest goes through them.
+/// Names an entity of the state, which has fields. The order is the one of
+/// [`super::Replica::digest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Entity {
+pub enum EntityId {
     /// The room itself.
     Room,
-    /// A peer; its fields go with its place.
+    /// A peer. Its fields are deleted when the participant leaves the room.
     Peer(PeerId),
     /// An object.
     Object(ObjectId),
 }
 
-impl Entity {
+impl EntityId {
     pub(super) fn from_wire(scope: u8, id: u64) -> Result<Self, StateFault> {
         match (scope, u32::try_from(id)) {
-            (scope::ROOM, Ok(0)) => Ok(Entity::Room),
-            (scope::PEER, Ok(peer @ 1..)) => Ok(Entity::Peer(PeerId(peer))),
-            (scope::OBJECT, _) => Ok(Entity::Object(ObjectId(id))),
+            (scope::ROOM, Ok(0)) => Ok(EntityId::Room),
+            (scope::PEER, Ok(peer @ 1..)) => Ok(EntityId::Peer(PeerId(peer))),
+            (scope::OBJECT, _) => Ok(EntityId::Object(ObjectId(id))),
             _ => Err(StateFault::Entity { scope, id }),
         }
     }
 
-    /// Scope and number, as they travel.
+    /// Returns scope and number in the form of the wire.
     pub(super) fn parts(self) -> (u8, u64) {
         match self {
-            Entity::Room => (scope::ROOM, 0),
-            Entity::Peer(peer) => (scope::PEER, peer.0.into()),
-            Entity::Object(object) => (scope::OBJECT, object.0),
+            EntityId::Room => (scope::ROOM, 0),
+            EntityId::Peer(peer) => (scope::PEER, peer.0.into()),
+            EntityId::Object(object) => (scope::OBJECT, object.0),
         }
     }
 }
 
-impl From<PeerId> for Entity {
+impl From<PeerId> for EntityId {
     fn from(peer: PeerId) -> Self {
-        Entity::Peer(peer)
+        EntityId::Peer(peer)
     }
 }
 
-impl From<ObjectId> for Entity {
+impl From<ObjectId> for EntityId {
     fn from(object: ObjectId) -> Self {
-        Entity::Object(object)
+        EntityId::Object(object)
     }
 }
 
-/// Names an object of the room; its maker chooses it, see [`crate::Room::new_object_id`].
+/// Names an object of the room. The creator of the object chooses the id, see
+/// [`crate::Room::new_object_id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
 
 impl ObjectId {
-    /// An object that `maker` makes; `number` is the maker's to choose.
+    /// Returns the id of an object that `maker` creates. The maker chooses `number`.
     pub fn new(maker: PeerId, number: u32) -> Self {
         Self(u64::from(maker.0) << 32 | u64::from(number))
     }
 
-    /// An object of the scene, which every application that loads it knows under this number:
-    /// whoever comes first makes it.
+    /// Returns the id of an object that belongs to the scene. All clients that load the scene know
+    /// the object by this number; the first client creates it.
     pub fn scene(number: u32) -> Self {
         Self(number.into())
     }
 
-    /// Who made it; `None` for one of the scene.
+    /// Returns the peer that created the object; `None` for an object of the scene.
     pub fn maker(self) -> Option<PeerId> {
         PeerId::from_wire((self.0 >> 32) as u32)
     }
@@ -78,36 +80,38 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// What somebody else's claim of an owned object does. One that nobody owns is had by whoever asks.
+/// The effect of a claim by a peer that does not own the object. An object without an owner goes to
+/// the first peer that claims it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Nothing: its owner alone gives it away.
+    /// The claim has no effect. Only the owner can give the object to another peer.
     Fixed,
-    /// Its owner hears of it ([`super::StateChange::Claimed`]) and may give it.
+    /// The owner receives [`super::StateChange::Claimed`] and may give the object to the peer.
     Ask,
-    /// Whoever asks has it.
+    /// The peer becomes the owner at once.
     Take,
 }
 
-/// How an object is owned, and how long it lives. Chosen when it is made, for good.
+/// How an object is owned, and how long it exists. Chosen when the object is created, and never
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectMode {
-    /// What a claim does.
+    /// The effect of a claim.
     pub ownership: Ownership,
-    /// It outlives its owner, and then belongs to nobody until somebody claims it; otherwise it
-    /// goes with its owner.
+    /// Whether the object stays when its owner leaves the room. It then has no owner until a peer
+    /// claims it. If false, the object is deleted when its owner leaves.
     pub with_room: bool,
 }
 
 impl ObjectMode {
-    /// [`Ownership::Fixed`], goes with its owner.
+    /// [`Ownership::Fixed`]; deleted when the owner leaves.
     pub const FIXED: ObjectMode = ObjectMode { ownership: Ownership::Fixed, with_room: false };
-    /// [`Ownership::Ask`], goes with its owner.
+    /// [`Ownership::Ask`]; deleted when the owner leaves.
     pub const ASK: ObjectMode = ObjectMode { ownership: Ownership::Ask, with_room: false };
-    /// [`Ownership::Take`], goes with its owner.
+    /// [`Ownership::Take`]; deleted when the owner leaves.
     pub const TAKE: ObjectMode = ObjectMode { ownership: Ownership::Take, with_room: false };
 
-    /// The same, but it outlives its owner.
+    /// Returns the same mode, but the object stays when its owner leaves.
     pub const fn with_room(self) -> ObjectMode {
         ObjectMode { with_room: true, ..self }
     }

@@ -1,11 +1,13 @@
-//! The shared state of a room: what its peers change together and a newcomer gets as a whole.
+//! The shared state of a room. All peers can change it, and a new peer receives all of it.
 //!
-//! It is made of entities: the room, its peers, and objects. Each has fields, a key and a typed
-//! [`Value`] with the version of the state that set it; an object also has an owner. An application
-//! reads its [`Replica`] through [`crate::Room::field`] and the methods beside it, and asks for
-//! changes by a [`Batch`], which the server takes as a whole or not at all.
+//! The state consists of entities: the room, its peers, and objects. Each entity has fields. A
+//! field has a key, a typed [`Value`], and the version of the state that set it. An object also has
+//! an owner.
 //!
-//! Nothing here knows a session or a task: updates in, changes out.
+//! An application reads the state with [`crate::Room::field`] and similar methods, and requests
+//! changes with a [`Batch`], which the server applies completely or not at all.
+//!
+//! This module does no I/O: [`Replica`] takes the server's messages and returns the changes.
 
 mod batch;
 mod change;
@@ -18,48 +20,48 @@ mod tests;
 
 pub use batch::{Batch, BatchError};
 pub use change::StateChange;
-pub use entity::{Entity, ObjectId, ObjectMode, Ownership};
+pub use entity::{EntityId, ObjectId, ObjectMode, Ownership};
 pub use replica::{Field, Object, Replica};
 pub use value::Value;
 
-/// What the server says of the state makes no sense.
+/// A message of the server about the state is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateFault {
-    /// No version, or not the next one.
-    #[error("state version {found} came where {expected} was due")]
+    /// The version is not the expected one.
+    #[error("received state version {found}, expected {expected}")]
     Version {
-        /// One more than the version before.
+        /// The expected version, usually the previous one plus one.
         expected: u64,
-        /// As received.
+        /// The received version.
         found: u64,
     },
-    /// A scope that this version does not know, or a number that its scope does not have.
+    /// The scope is unknown, or the number is not valid in its scope.
     #[error("there is no entity of scope {scope} with number {id}")]
     Entity {
-        /// As received.
+        /// The received scope.
         scope: u8,
-        /// As received.
+        /// The received number.
         id: u64,
     },
-    /// An object changed that is not there.
-    #[error("object {0} changed, but is not there")]
+    /// A change of an object that does not exist.
+    #[error("object {0} changed, but does not exist")]
     Missing(ObjectId),
-    /// An entity, or a field of one, is there twice.
-    #[error("an entity or a field of it is there twice")]
-    Twice,
-    /// A key that is empty, longer than 64 bytes or not UTF-8.
+    /// An entity, or a field of an entity, occurs twice.
+    #[error("an entity, or a field of an entity, occurs twice")]
+    Duplicate,
+    /// A field's key is empty, longer than 64 bytes or not UTF-8.
     #[error("a field's key is empty, too long or not UTF-8")]
     Key,
-    /// A value of an unknown type, or one that its type does not have.
-    #[error("a value of type {0} is none")]
+    /// A value has an unknown type, or is not valid for its type.
+    #[error("a value of type {0} is invalid")]
     Value(u8),
-    /// A mode that this version does not know.
+    /// An object has a mode that this version does not know.
     #[error("an object has the unknown mode {0}")]
     ObjectMode(u8),
-    /// A change that this version does not know.
-    #[error("a change is of the unknown kind {0}")]
+    /// A change has a kind that this version does not know.
+    #[error("a change has the unknown kind {0}")]
     Change(u8),
-    /// More of something than a room's state may have.
-    #[error("the state has more {0} than it may")]
+    /// The state exceeds a limit. Names the limited quantity.
+    #[error("the state has more {0} than allowed")]
     Full(&'static str),
 }

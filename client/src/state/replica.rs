@@ -6,90 +6,96 @@ use aws_lc_rs::digest;
 use nucleus_protocol::limits::{MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS};
 use nucleus_protocol::session::{Change, StateSnapshot, StateUpdate, change};
 
-use super::{Entity, ObjectId, ObjectMode, StateChange, StateFault, Value};
+use super::{EntityId, ObjectId, ObjectMode, StateChange, StateFault, Value};
 use crate::roster::{PeerId, Presence, Roster};
 
-/// What a field costs beside its key and value: what it takes in a snapshot, whose size has a limit.
+/// Bytes of a field in a snapshot in addition to its key and value. The size of a snapshot has a
+/// limit.
 const FIELD_COST: usize = 33;
 
 /// A field of an entity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
-    /// What it holds.
+    /// The value.
     pub value: Value,
-    /// The state's version that set it, for [`super::Batch::compare_and_set`].
+    /// The version of the state that set the field, for [`super::Batch::compare_and_set`].
     pub version: u64,
 }
 
-/// An object of the room; its fields are read as every entity's.
+/// An object of the room. Its fields are read like those of other entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Which.
+    /// Id of the object.
     pub id: ObjectId,
-    /// Whose it is; `None`: nobody's, until somebody claims it.
+    /// The owner; `None` until a peer claims the object.
     pub owner: Option<PeerId>,
-    /// How it is owned.
+    /// Ownership and lifetime.
     pub mode: ObjectMode,
 }
 
 type Fields = BTreeMap<String, Field>;
 
-/// The state as the server tells it. Empty and of version 0 until a snapshot comes.
+/// A client's copy of the state. Empty and of version 0 until a snapshot arrives.
 ///
-/// Holds at most 4,096 objects and 1 MiB of fields, whatever the server says.
+/// Holds at most 4,096 objects and 1 MiB of fields. A message that exceeds these limits is an
+/// error.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replica {
     version: u64,
     host: Option<PeerId>,
     objects: BTreeMap<ObjectId, Object>,
-    /// Of entities that have any; those of an object only while it is in `objects`.
-    fields: BTreeMap<Entity, Fields>,
-    /// Of all fields; see [`cost`].
+    /// Fields by entity, without entities that have no fields. An object with fields is also in
+    /// `objects`.
+    fields: BTreeMap<EntityId, Fields>,
+    /// Cost of all fields together, see [`cost`].
     cost: usize,
 }
 
 impl Replica {
-    /// An empty state.
+    /// Creates an empty state.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The state's version; counts its updates.
+    /// Returns the version of the state. Each update increases it by one.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// A field, if it is there.
-    pub fn field(&self, entity: Entity, key: &str) -> Option<&Field> {
+    /// Returns a field, if it exists.
+    pub fn field(&self, entity: EntityId, key: &str) -> Option<&Field> {
         self.fields.get(&entity)?.get(key)
     }
 
-    /// An entity's fields, in the order of their keys.
-    pub fn fields(&self, entity: Entity) -> impl Iterator<Item = (&str, &Field)> {
+    /// Iterates over an entity's fields in the order of their keys.
+    pub fn fields(&self, entity: EntityId) -> impl Iterator<Item = (&str, &Field)> {
         let fields = self.fields.get(&entity).into_iter().flatten();
         fields.map(|(key, field)| (key.as_str(), field))
     }
 
-    /// All objects, in the order of their numbers.
+    /// Iterates over all objects in the order of their ids.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
         self.objects.values()
     }
 
-    /// An object, if it is there.
+    /// Returns an object, if it exists.
     pub fn object(&self, id: ObjectId) -> Option<&Object> {
         self.objects.get(&id)
     }
 
-    /// Who leads the room: the chosen host while it is present, else the present peer with the least
-    /// number.
+    /// Returns the host: the chosen host while it is present, or else the present peer with the
+    /// smallest id.
     pub fn host(&self, roster: &Roster) -> Option<PeerId> {
         let present =
             |id: &PeerId| roster.peer(*id).is_some_and(|peer| peer.presence == Presence::Present);
-        let least = || roster.iter().map(|peer| peer.id).find(present);
-        self.host.filter(present).or_else(least)
+        let smallest = || roster.iter().map(|peer| peer.id).find(present);
+        self.host.filter(present).or_else(smallest)
     }
 
-    /// Takes a snapshot in place of this state and says what is different.
+    /// Replaces this state by a snapshot and returns the differences.
+    ///
+    /// # Errors
+    /// [`StateFault`] if the snapshot is invalid. The state is then unchanged.
     pub fn apply_snapshot(
         &mut self,
         snapshot: StateSnapshot,
@@ -98,10 +104,12 @@ impl Replica {
         Ok(std::mem::replace(self, newer).difference(self))
     }
 
-    /// Takes the next update and says what it changed, in its order. A new choice of host is not
-    /// among it: who that makes host, [`Self::host`] tells.
+    /// Applies the next update and returns the changes in their order. The choice of another host
+    /// is not among them; call [`Self::host`] instead.
     ///
-    /// After an error the replica is of no use, and the session is to be closed.
+    /// # Errors
+    /// [`StateFault`] if the update is invalid. The replica is then inconsistent, and the session
+    /// must be closed.
     pub fn apply_update(&mut self, update: StateUpdate) -> Result<Vec<StateChange>, StateFault> {
         let expected = self.version.wrapping_add(1);
         if update.version != expected {
@@ -117,22 +125,25 @@ impl Replica {
         Ok(changes)
     }
 
-    /// Forgets everything, as when the room instance is another, and says what is gone.
+    /// Clears the state, for another room instance, and returns the changes.
     pub fn clear(&mut self) -> Vec<StateChange> {
         std::mem::take(self).difference(self)
     }
 
-    /// SHA-256 over the whole state: the same for everybody who is at the same version.
+    /// Returns the SHA-256 digest of the whole state. All clients at the same version have the same
+    /// digest.
     ///
-    /// Over version (u64) and chosen host (u32); of each entity that has fields, and each object,
-    /// in the order of scope and number: scope (u8), number (u64), owner (u32), mode (u8), count of
-    /// fields (u32); of each field in the order of keys: length of the key (u32), key, type (u8),
-    /// bits (u64), length of the bytes (u32), bytes, version (u64). Little-endian.
+    /// The digest covers these values, in little-endian:
+    /// * version (u64) and chosen host (u32);
+    /// * for each object and each other entity with fields, in the order of scope and number: scope
+    ///   (u8), number (u64), owner (u32), mode (u8), number of fields (u32);
+    /// * for each field of that entity, in the order of keys: length of the key (u32), key, type
+    ///   (u8), bits (u64), length of the bytes (u32), bytes, version (u64).
     pub fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.version.to_le_bytes());
         context.update(&number(self.host).to_le_bytes());
-        let room_and_peers = self.fields.keys().filter(|e| !matches!(e, Entity::Object(_)));
+        let room_and_peers = self.fields.keys().filter(|e| !matches!(e, EntityId::Object(_)));
         for entity in room_and_peers {
             self.digest_entity(&mut context, *entity, None);
         }
@@ -147,7 +158,7 @@ impl Replica {
     fn digest_entity(
         &self,
         context: &mut digest::Context,
-        entity: Entity,
+        entity: EntityId,
         object: Option<&Object>,
     ) {
         let (scope, id) = entity.parts();
@@ -173,12 +184,12 @@ impl Replica {
         let mut state = Replica { version: snapshot.version, ..Self::default() };
         state.host = PeerId::from_wire(snapshot.host);
         for wire in snapshot.entities {
-            let entity = Entity::from_wire(wire.scope, wire.id)?;
-            if let Entity::Object(id) = entity {
+            let entity = EntityId::from_wire(wire.scope, wire.id)?;
+            if let EntityId::Object(id) = entity {
                 let mode = ObjectMode::from_wire(wire.mode)?;
                 state.create(Object { id, owner: PeerId::from_wire(wire.owner), mode })?;
             } else if state.fields.contains_key(&entity) {
-                return Err(StateFault::Twice);
+                return Err(StateFault::Duplicate);
             }
             for field in wire.fields {
                 if field.version > state.version {
@@ -188,7 +199,7 @@ impl Replica {
                 let (kind, key) = (field.value.kind, key(field.key)?);
                 let value = Value::from_wire(field.value)?.ok_or(StateFault::Value(kind))?;
                 if state.field(entity, &key).is_some() {
-                    return Err(StateFault::Twice);
+                    return Err(StateFault::Duplicate);
                 }
                 state.set(entity, key, Field { value, version: field.version })?;
             }
@@ -197,7 +208,7 @@ impl Replica {
         Ok(state)
     }
 
-    /// What the application hears of it; nothing of a choice of host.
+    /// Applies a change and returns it for the application; `None` for the choice of a host.
     fn apply(
         &mut self,
         wire: Change,
@@ -207,8 +218,8 @@ impl Replica {
             self.host = PeerId::from_wire(wire.peer);
             return Ok(None);
         }
-        let entity = Entity::from_wire(wire.scope, wire.id)?;
-        let who = PeerId::from_wire(wire.peer);
+        let entity = EntityId::from_wire(wire.scope, wire.id)?;
+        let peer = PeerId::from_wire(wire.peer);
         Ok(Some(match (wire.kind, entity) {
             (change::SET, _) => {
                 let (key, value) = (key(wire.key)?, Value::from_wire(wire.value)?);
@@ -219,23 +230,23 @@ impl Replica {
                 }
                 StateChange::Field { entity, key, value, by }
             }
-            (change::CREATED, Entity::Object(object)) => {
+            (change::CREATED, EntityId::Object(object)) => {
                 let mode = ObjectMode::from_wire(wire.mode)?;
-                self.create(Object { id: object, owner: who, mode })?;
-                StateChange::Created { object, owner: who, mode, by }
+                self.create(Object { id: object, owner: peer, mode })?;
+                StateChange::Created { object, owner: peer, mode, by }
             }
-            (change::DELETED, Entity::Object(_) | Entity::Peer(_)) => {
+            (change::DELETED, EntityId::Object(_) | EntityId::Peer(_)) => {
                 self.delete(entity)?;
                 StateChange::Deleted { entity, by }
             }
-            (change::OWNER, Entity::Object(object)) => {
-                self.object_mut(object)?.owner = who;
-                StateChange::Owner { object, owner: who, by }
+            (change::OWNER, EntityId::Object(object)) => {
+                self.object_mut(object)?.owner = peer;
+                StateChange::Owner { object, owner: peer, by }
             }
-            (change::CLAIMED, Entity::Object(object)) => {
+            (change::CLAIMED, EntityId::Object(object)) => {
                 self.object_mut(object)?;
-                let nobody = StateFault::Entity { scope: wire.scope, id: wire.id };
-                StateChange::Claimed { object, by: who.ok_or(nobody)? }
+                let no_peer = StateFault::Entity { scope: wire.scope, id: wire.id };
+                StateChange::Claimed { object, by: peer.ok_or(no_peer)? }
             }
             (change::CREATED | change::DELETED | change::OWNER | change::CLAIMED, _) => {
                 return Err(StateFault::Entity { scope: wire.scope, id: wire.id });
@@ -246,21 +257,21 @@ impl Replica {
 
     fn create(&mut self, object: Object) -> Result<(), StateFault> {
         let before = self.objects.insert(object.id, object);
-        if before.is_some() { Err(StateFault::Twice) } else { Ok(()) }
+        if before.is_some() { Err(StateFault::Duplicate) } else { Ok(()) }
     }
 
-    fn delete(&mut self, entity: Entity) -> Result<(), StateFault> {
-        if let Entity::Object(id) = entity {
+    fn delete(&mut self, entity: EntityId) -> Result<(), StateFault> {
+        if let EntityId::Object(id) = entity {
             self.objects.remove(&id).ok_or(StateFault::Missing(id))?;
         }
-        // A peer is there without fields, too.
+        // A peer without fields is valid too.
         let fields = self.fields.remove(&entity).unwrap_or_default();
         self.cost -= fields.iter().map(|(key, field)| cost(key, field)).sum::<usize>();
         Ok(())
     }
 
-    fn set(&mut self, entity: Entity, key: String, field: Field) -> Result<(), StateFault> {
-        self.check_there(entity)?;
+    fn set(&mut self, entity: EntityId, key: String, field: Field) -> Result<(), StateFault> {
+        self.check_exists(entity)?;
         let fields = self.fields.entry(entity).or_default();
         self.cost += cost(&key, &field);
         let key_cost = key.len();
@@ -270,8 +281,8 @@ impl Replica {
         if fields.len() > MAX_STATE_FIELDS { Err(StateFault::Full("fields")) } else { Ok(()) }
     }
 
-    fn unset(&mut self, entity: Entity, key: &str) -> Result<(), StateFault> {
-        self.check_there(entity)?;
+    fn unset(&mut self, entity: EntityId, key: &str) -> Result<(), StateFault> {
+        self.check_exists(entity)?;
         let Some(fields) = self.fields.get_mut(&entity) else { return Ok(()) };
         if let Some(before) = fields.remove(key) {
             self.cost -= cost(key, &before);
@@ -282,9 +293,9 @@ impl Replica {
         Ok(())
     }
 
-    fn check_there(&self, entity: Entity) -> Result<(), StateFault> {
+    fn check_exists(&self, entity: EntityId) -> Result<(), StateFault> {
         match entity {
-            Entity::Object(id) if !self.objects.contains_key(&id) => Err(StateFault::Missing(id)),
+            EntityId::Object(id) if !self.objects.contains_key(&id) => Err(StateFault::Missing(id)),
             _ => Ok(()),
         }
     }
@@ -293,7 +304,8 @@ impl Replica {
         self.objects.get_mut(&id).ok_or(StateFault::Missing(id))
     }
 
-    /// At the end of a message: the order within it is the server's.
+    /// Checks the limits. Called at the end of a message, because the server chooses the order of
+    /// the changes in it.
     fn check_bounds(&self) -> Result<(), StateFault> {
         if self.objects.len() > MAX_STATE_OBJECTS {
             Err(StateFault::Full("objects"))
@@ -304,21 +316,22 @@ impl Replica {
         }
     }
 
-    /// What leads from here to `newer`.
+    /// Returns the changes that lead from this state to `newer`.
     fn difference(&self, newer: &Replica) -> Vec<StateChange> {
         let mut changes = Vec::new();
-        // One of the same number in another mode has been made anew.
+        // The mode of an object never changes, so an object with another mode is a new one.
         let stays =
             |object: &Object| newer.object(object.id).is_some_and(|now| now.mode == object.mode);
         for object in self.objects.values().filter(|object| !stays(object)) {
             changes.push(StateChange::Deleted { entity: object.id.into(), by: None });
         }
-        let gone = |e: &&Entity| matches!(e, Entity::Peer(_)) && !newer.fields.contains_key(e);
-        for entity in self.fields.keys().filter(gone) {
+        let is_gone =
+            |e: &&EntityId| matches!(e, EntityId::Peer(_)) && !newer.fields.contains_key(e);
+        for entity in self.fields.keys().filter(is_gone) {
             changes.push(StateChange::Deleted { entity: *entity, by: None });
         }
-        self.field_changes(newer, Entity::Room, &mut changes);
-        for entity in newer.fields.keys().filter(|e| matches!(e, Entity::Peer(_))) {
+        self.field_changes(newer, EntityId::Room, &mut changes);
+        for entity in newer.fields.keys().filter(|e| matches!(e, EntityId::Peer(_))) {
             self.field_changes(newer, *entity, &mut changes);
         }
         for Object { id, owner, mode } in newer.objects.values().copied() {
@@ -339,7 +352,7 @@ impl Replica {
         changes
     }
 
-    fn field_changes(&self, newer: &Replica, entity: Entity, changes: &mut Vec<StateChange>) {
+    fn field_changes(&self, newer: &Replica, entity: EntityId, changes: &mut Vec<StateChange>) {
         let mut changed = |key: &str, value: Option<Value>| {
             changes.push(StateChange::Field { entity, key: key.to_owned(), value, by: None });
         };
@@ -354,6 +367,7 @@ impl Replica {
     }
 }
 
+/// Returns the bytes of a field in a snapshot.
 fn cost(key: &str, field: &Field) -> usize {
     key.len() + field.value.len() + FIELD_COST
 }

@@ -1,4 +1,4 @@
-//! Replica and batches, against a well-behaved server and a hostile one.
+//! Tests of replica and batches, with valid and invalid messages of a server.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{
@@ -19,12 +19,12 @@ fn text(text: &str) -> session::Value {
     wire(value::TEXT, 0, text.as_bytes())
 }
 
-fn changed(kind: u8, entity: impl Into<Entity>) -> Change {
+fn changed(kind: u8, entity: impl Into<EntityId>) -> Change {
     let (scope, id) = entity.into().parts();
     Change { kind, scope, id, peer: 0, mode: 0, key: vec![], value: session::Value::default() }
 }
 
-fn set(entity: impl Into<Entity>, key: &str, value: session::Value) -> Change {
+fn set(entity: impl Into<EntityId>, key: &str, value: session::Value) -> Change {
     Change { key: key.as_bytes().to_vec(), value, ..changed(change::SET, entity) }
 }
 
@@ -40,7 +40,7 @@ fn field(key: &str, value: session::Value, version: u64) -> session::Field {
     session::Field { key: key.as_bytes().to_vec(), value, version }
 }
 
-fn entity(of: impl Into<Entity>, fields: Vec<session::Field>) -> session::Entity {
+fn entity(of: impl Into<EntityId>, fields: Vec<session::Field>) -> session::Entity {
     let (scope, id) = of.into().parts();
     session::Entity { scope, id, owner: 0, mode: 0, fields }
 }
@@ -55,11 +55,11 @@ fn empty(version: u64) -> Replica {
     replica
 }
 
-/// A room with a topic, a peer's hand and a red cup.
+/// Returns the state of a room with a topic, a peer's field and an object.
 fn example() -> Replica {
     let mut replica = Replica::new();
     let changes = vec![
-        set(Entity::Room, "topic", text("drill")),
+        set(EntityId::Room, "topic", text("drill")),
         set(PeerId(2), "hand", wire(value::BOOL, 1, &[])),
         by(change::CREATED, CUP, 1),
         set(CUP, "color", text("red")),
@@ -68,14 +68,14 @@ fn example() -> Replica {
     replica
 }
 
-/// What the server would send of `replica` as a whole.
+/// Returns the snapshot that the server would send for `replica`.
 fn as_snapshot(replica: &Replica) -> StateSnapshot {
-    let fields = |of: Entity| {
+    let fields = |of: EntityId| {
         let fields = replica.fields(of);
         fields.map(|(key, f)| field(key, f.value.clone().into(), f.version)).collect()
     };
     let mut entities = vec![
-        entity(Entity::Room, fields(Entity::Room)),
+        entity(EntityId::Room, fields(EntityId::Room)),
         entity(PeerId(2), fields(PeerId(2).into())),
     ];
     entities.extend(replica.objects().map(|object| session::Entity {
@@ -131,12 +131,12 @@ fn modes_and_entities_travel() {
     for unknown in [3, 0x20, 0x13, 0xff] {
         assert_eq!(ObjectMode::from_wire(unknown), Err(StateFault::ObjectMode(unknown)));
     }
-    for of in [Entity::Room, PeerId(9).into(), CUP.into(), ObjectId::scene(1).into()] {
+    for of in [EntityId::Room, PeerId(9).into(), CUP.into(), ObjectId::scene(1).into()] {
         let (scope, id) = of.parts();
-        assert_eq!(Entity::from_wire(scope, id), Ok(of));
+        assert_eq!(EntityId::from_wire(scope, id), Ok(of));
     }
     for (scope, id) in [(scope::ROOM, 1), (scope::PEER, 0), (scope::PEER, 1 << 32), (3, 0)] {
-        assert_eq!(Entity::from_wire(scope, id), Err(StateFault::Entity { scope, id }));
+        assert_eq!(EntityId::from_wire(scope, id), Err(StateFault::Entity { scope, id }));
     }
     assert_eq!((CUP.maker(), CUP.to_string()), (Some(PeerId(1)), "1.7".to_owned()));
     assert_eq!(ObjectId::scene(7).maker(), None);
@@ -153,30 +153,30 @@ fn updates_apply_in_order() {
     let changes = vec![
         by(change::OWNER, CUP, 2),
         by(change::CLAIMED, CUP, 3),
-        set(Entity::Room, "topic", session::Value::default()),
-        // Removing what is not there is no fault.
-        set(Entity::Room, "topic", session::Value::default()),
+        set(EntityId::Room, "topic", session::Value::default()),
+        // Removing a field that does not exist is valid.
+        set(EntityId::Room, "topic", session::Value::default()),
         changed(change::DELETED, PeerId(2)),
     ];
-    let heard = replica.apply_update(update(2, changes)).unwrap();
-    let asked = Some(PeerId(1));
+    let reported = replica.apply_update(update(2, changes)).unwrap();
+    let requester = Some(PeerId(1));
     let topic = || StateChange::Field {
-        entity: Entity::Room,
+        entity: EntityId::Room,
         key: "topic".to_owned(),
         value: None,
-        by: asked,
+        by: requester,
     };
     assert_eq!(
-        heard,
+        reported,
         [
-            StateChange::Owner { object: CUP, owner: Some(PeerId(2)), by: asked },
+            StateChange::Owner { object: CUP, owner: Some(PeerId(2)), by: requester },
             StateChange::Claimed { object: CUP, by: PeerId(3) },
             topic(),
             topic(),
-            StateChange::Deleted { entity: PeerId(2).into(), by: asked },
+            StateChange::Deleted { entity: PeerId(2).into(), by: requester },
         ]
     );
-    assert_eq!(replica.field(Entity::Room, "topic"), None);
+    assert_eq!(replica.field(EntityId::Room, "topic"), None);
     let deleted = update(3, vec![changed(change::DELETED, CUP)]);
     replica.apply_update(deleted).unwrap();
     assert_eq!(replica, empty(3));
@@ -185,7 +185,7 @@ fn updates_apply_in_order() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let nowhere = ObjectId(99);
-    let bad_key = |key: &[u8]| Change { key: key.to_vec(), ..set(Entity::Room, "", text("")) };
+    let bad_key = |key: &[u8]| Change { key: key.to_vec(), ..set(EntityId::Room, "", text("")) };
     let no_room = |kind| StateFault::Entity { scope: kind, id: 0 };
     for (bad, fault) in [
         (set(nowhere, "k", text("")), StateFault::Missing(nowhere)),
@@ -193,14 +193,14 @@ fn what_makes_no_sense_is_refused() {
         (by(change::OWNER, nowhere, 1), StateFault::Missing(nowhere)),
         (by(change::CLAIMED, nowhere, 1), StateFault::Missing(nowhere)),
         (changed(change::DELETED, nowhere), StateFault::Missing(nowhere)),
-        (by(change::CREATED, CUP, 1), StateFault::Twice),
+        (by(change::CREATED, CUP, 1), StateFault::Duplicate),
         (Change { mode: 9, ..by(change::CREATED, nowhere, 1) }, StateFault::ObjectMode(9)),
-        (changed(change::CREATED, Entity::Room), no_room(scope::ROOM)),
-        (changed(change::DELETED, Entity::Room), no_room(scope::ROOM)),
-        (changed(77, Entity::Room), StateFault::Change(77)),
-        (changed(0, Entity::Room), StateFault::Change(0)),
-        (Change { scope: 9, ..set(Entity::Room, "k", text("")) }, no_room(9)),
-        (set(Entity::Room, "k", wire(8, 0, &[])), StateFault::Value(8)),
+        (changed(change::CREATED, EntityId::Room), no_room(scope::ROOM)),
+        (changed(change::DELETED, EntityId::Room), no_room(scope::ROOM)),
+        (changed(77, EntityId::Room), StateFault::Change(77)),
+        (changed(0, EntityId::Room), StateFault::Change(0)),
+        (Change { scope: 9, ..set(EntityId::Room, "k", text("")) }, no_room(9)),
+        (set(EntityId::Room, "k", wire(8, 0, &[])), StateFault::Value(8)),
         (bad_key(&[]), StateFault::Key),
         (bad_key(&[0xff]), StateFault::Key),
         (bad_key(&[b'k'; 65]), StateFault::Key),
@@ -219,16 +219,16 @@ fn what_makes_no_sense_is_refused() {
 fn snapshots_that_make_no_sense_are_refused() {
     let topic = || field("topic", text("x"), 1);
     let untyped = field("topic", session::Value::default(), 1);
-    let room = || entity(Entity::Room, vec![topic()]);
+    let room = || entity(EntityId::Room, vec![topic()]);
     let strange = session::Entity { scope: 5, ..room() };
     for (entities, fault) in [
-        (vec![room(), room()], StateFault::Twice),
-        (vec![entity(CUP, vec![]), entity(CUP, vec![])], StateFault::Twice),
-        (vec![entity(Entity::Room, vec![topic(), topic()])], StateFault::Twice),
-        (vec![entity(Entity::Room, vec![untyped])], StateFault::Value(0)),
+        (vec![room(), room()], StateFault::Duplicate),
+        (vec![entity(CUP, vec![]), entity(CUP, vec![])], StateFault::Duplicate),
+        (vec![entity(EntityId::Room, vec![topic(), topic()])], StateFault::Duplicate),
+        (vec![entity(EntityId::Room, vec![untyped])], StateFault::Value(0)),
         (vec![strange], StateFault::Entity { scope: 5, id: 0 }),
         (
-            vec![entity(Entity::Room, vec![field("k", text(""), 2)])],
+            vec![entity(EntityId::Room, vec![field("k", text(""), 2)])],
             StateFault::Version { expected: 1, found: 2 },
         ),
     ] {
@@ -241,7 +241,7 @@ fn snapshots_that_make_no_sense_are_refused() {
 #[test]
 fn what_is_kept_has_bounds() {
     let mut replica = Replica::new();
-    let fields = |n| (0..n).map(|i| set(Entity::Room, &i.to_string(), text(""))).collect();
+    let fields = |n| (0..n).map(|i| set(EntityId::Room, &i.to_string(), text(""))).collect();
     assert!(replica.apply_update(update(1, fields(MAX_STATE_FIELDS))).is_ok());
     let refused = replica.apply_update(update(2, fields(MAX_STATE_FIELDS + 1)));
     assert_eq!(refused, Err(StateFault::Full("fields")));
@@ -272,7 +272,7 @@ fn costs_add_up() {
         set(CUP, "color", session::Value::default()),
         set(CUP, "size", wire(value::INTEGER, 3, &[])),
         set(PeerId(2), "hand", session::Value::default()),
-        set(Entity::Room, "topic", session::Value::default()),
+        set(EntityId::Room, "topic", session::Value::default()),
         changed(change::DELETED, CUP),
     ];
     replica.apply_update(update(2, changes)).unwrap();
@@ -292,12 +292,12 @@ fn a_snapshot_tells_what_changed_meanwhile() {
         by(change::CREATED, box_, 2),
         by(change::OWNER, CUP, 0),
         set(CUP, "color", text("blue")),
-        set(Entity::Room, "topic", session::Value::default()),
+        set(EntityId::Room, "topic", session::Value::default()),
         changed(change::DELETED, PeerId(2)),
     ];
     later.apply_update(update(2, changes)).unwrap();
-    let heard = replica.apply_snapshot(as_snapshot(&later)).unwrap();
-    let field = |entity: Entity, key: &str, value: Option<Value>| StateChange::Field {
+    let reported = replica.apply_snapshot(as_snapshot(&later)).unwrap();
+    let field = |entity: EntityId, key: &str, value: Option<Value>| StateChange::Field {
         entity,
         key: key.to_owned(),
         value,
@@ -306,10 +306,10 @@ fn a_snapshot_tells_what_changed_meanwhile() {
     let created =
         |object, owner| StateChange::Created { object, owner, mode: ObjectMode::TAKE, by: None };
     assert_eq!(
-        heard,
+        reported,
         [
             StateChange::Deleted { entity: PeerId(2).into(), by: None },
-            field(Entity::Room, "topic", None),
+            field(EntityId::Room, "topic", None),
             created(ball, None),
             field(ball.into(), "size", Some(Value::Integer(3))),
             StateChange::Owner { object: CUP, owner: None, by: None },
@@ -319,10 +319,10 @@ fn a_snapshot_tells_what_changed_meanwhile() {
     );
     assert_eq!(replica, later);
 
-    let gone = replica.clear();
+    let changes = replica.clear();
     assert_eq!(replica, Replica::new());
     let deleted = |change: &StateChange| matches!(change, StateChange::Deleted { .. });
-    assert!(gone.len() == 3 && gone.iter().all(deleted));
+    assert!(changes.len() == 3 && changes.iter().all(deleted));
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn digests_tell_states_apart() {
         set(CUP, "color", wire(value::BYTES, 0, b"red")),
         set(PeerId(2), "hand", wire(value::BOOL, 0, &[])),
         by(change::OWNER, CUP, 2),
-        Change { peer: 1, ..changed(change::HOST, Entity::Room) },
+        Change { peer: 1, ..changed(change::HOST, EntityId::Room) },
         by(change::CLAIMED, CUP, 2),
     ] {
         let mut other = example();
@@ -349,11 +349,11 @@ fn digests_tell_states_apart() {
     }
 }
 
-/// Sense and nonsense, mostly about what is there.
-fn anything(rng: &mut fastrand::Rng) -> Change {
+/// Returns a random change, valid or not, mostly of existing entities.
+fn random_change(rng: &mut fastrand::Rng) -> Change {
     let pick = |rng: &mut fastrand::Rng, of: &[u8]| of[rng.usize(..of.len())];
-    let entities: [Entity; 4] =
-        [Entity::Room, PeerId(2).into(), CUP.into(), ObjectId(rng.u64(0..3)).into()];
+    let entities: [EntityId; 4] =
+        [EntityId::Room, PeerId(2).into(), CUP.into(), ObjectId(rng.u64(0..3)).into()];
     let (scope, id) = entities[rng.usize(..4)].parts();
     let bytes = (0..rng.usize(..3)).map(|_| rng.u8(b'a'..b'd')).collect();
     Change {
@@ -374,7 +374,7 @@ fn whatever_comes_copies_agree_or_refuse_it_alike() {
         let (mut replica, mut late) = (Replica::new(), Replica::new());
         let (mut version, mut host) = (0, 0);
         for _ in 0..200 {
-            let update = update(version + 1, vec![anything(&mut rng)]);
+            let update = update(version + 1, vec![random_change(&mut rng)]);
             let mut next = replica.clone();
             let applied = next.apply_update(update.clone());
             assert_eq!(late.clone().apply_update(update.clone()), applied, "seed {seed}");
@@ -389,7 +389,7 @@ fn whatever_comes_copies_agree_or_refuse_it_alike() {
                 late = Replica::new();
                 late.apply_snapshot(StateSnapshot { host, ..as_snapshot(&replica) }).unwrap();
             }
-            // Costs and all.
+            // The comparison includes the costs.
             assert_eq!(late, replica, "seed {seed}");
             assert_eq!(late.digest(), replica.digest(), "seed {seed}");
         }
@@ -410,7 +410,7 @@ fn the_chosen_host_leads_while_it_is_present() {
     let mut replica = Replica::new();
     let roster = Roster::new(0, [peer(1, AWAY), peer(2, PRESENT), peer(3, PRESENT)]);
     assert_eq!(replica.host(&roster), Some(PeerId(2)));
-    let host = |peer| Change { peer, ..changed(change::HOST, Entity::Room) };
+    let host = |peer| Change { peer, ..changed(change::HOST, EntityId::Room) };
     for (version, (chosen, host_now)) in (1..).zip([(3, 3), (1, 2), (9, 2), (3, 3), (0, 2)]) {
         assert_eq!(replica.apply_update(update(version, vec![host(chosen)])), Ok(vec![]));
         assert_eq!(replica.host(&roster), Some(PeerId(host_now)), "{chosen}");
@@ -421,7 +421,7 @@ fn the_chosen_host_leads_while_it_is_present() {
 #[test]
 fn batches_become_operations() {
     let batch = Batch::new()
-        .set(Entity::Room, "topic", "drill")
+        .set(EntityId::Room, "topic", "drill")
         .compare_and_set(PeerId(2), "hand", 4, true)
         .remove(CUP, "color")
         .compare_and_remove(CUP, "size", 0)
@@ -444,7 +444,7 @@ fn batches_become_operations() {
 
 #[test]
 fn a_mistake_is_told_at_its_operation() {
-    let room = Entity::Room;
+    let room = EntityId::Room;
     let ok = || Batch::new().set(room, "k", 1);
     let full = (0..64).fold(Batch::new(), |batch, _| batch.set(room, "k", 1));
     let long = "x".repeat(MAX_STATE_VALUE + 1);

@@ -1,52 +1,52 @@
-//! What a field holds.
+//! The typed values of fields.
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{self, value};
 
 use super::StateFault;
 
-/// A typed value of at most 4 KiB; more belongs into a storage server, and its address here.
+/// A typed value of at most 4 KiB. Put larger data on a storage server, and its address here.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// False or true.
     Bool(bool),
     /// A signed integer.
     Integer(i64),
-    /// A double, also an infinite one; not a number is refused.
+    /// A double. Infinity is allowed, NaN is refused.
     Float(f64),
     /// Text, at most 4 KiB of UTF-8.
     Text(String),
-    /// Anything, at most 4 KiB.
+    /// A byte string, at most 4 KiB.
     Bytes(Vec<u8>),
 }
 
 impl Value {
-    /// The boolean, if it is one.
+    /// Returns the boolean, if the value is one.
     pub fn as_bool(&self) -> Option<bool> {
         if let Value::Bool(value) = self { Some(*value) } else { None }
     }
 
-    /// The integer, if it is one.
+    /// Returns the integer, if the value is one.
     pub fn as_integer(&self) -> Option<i64> {
         if let Value::Integer(value) = self { Some(*value) } else { None }
     }
 
-    /// The float, if it is one.
+    /// Returns the float, if the value is one.
     pub fn as_float(&self) -> Option<f64> {
         if let Value::Float(value) = self { Some(*value) } else { None }
     }
 
-    /// The text, if it is one.
+    /// Returns the text, if the value is one.
     pub fn as_text(&self) -> Option<&str> {
         if let Value::Text(text) = self { Some(text) } else { None }
     }
 
-    /// The bytes, if they are some.
+    /// Returns the byte string, if the value is one.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
-    /// Bytes of text and bytes; a number has none.
+    /// Returns the size of a text or byte string in bytes; 0 for other types.
     pub(super) fn len(&self) -> usize {
         match self {
             Value::Text(text) => text.len(),
@@ -55,7 +55,8 @@ impl Value {
         }
     }
 
-    /// `None` is a value without a type, which removes a field.
+    /// Converts a value of the wire. Returns `None` for a value without a type, which removes a
+    /// field.
     pub(crate) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
         let session::Value { kind, bits, bytes } = wire;
         let invalid = StateFault::Value(kind);
@@ -75,7 +76,7 @@ impl Value {
         }))
     }
 
-    /// Its type, bits and bytes, as they travel.
+    /// Returns type, bits and bytes in the form of the wire.
     pub(super) fn parts(&self) -> (u8, u64, &[u8]) {
         match self {
             Value::Bool(value) => (value::BOOL, u64::from(*value), &[]),

@@ -1,4 +1,4 @@
-//! Large messages beside events, through the client's own API.
+//! Messages of the bulk lane, beside events, through the client's API.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use nucleus_client::session::{EventOutbox, ResumeFrom, SessionEvent, To};
 use nucleus_client::{Code, Room, RoomEvent, SendError, Voice};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
 
-use crate::returns::session;
+use crate::reconnect::session;
 use crate::support::{TestServer, until};
 
 const LARGEST: usize = 64 << 10;
@@ -29,7 +29,7 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     let (a, b) = (server.join("a").await, server.join("b").await);
     let too_large = a.send_bulk(To::All, 0, &vec![0; LARGEST + 1]).await;
     assert_eq!(too_large, Err(SendError::TooLarge { len: LARGEST + 1, limit: LARGEST }));
-    // The rate lets four through at once, and the rest at one a second: events overtake them.
+    // The rate limit admits four messages at once and then one a second, so events overtake them.
     for n in 0..6 {
         a.send_bulk(To::Others, 5, &pattern(n)).await.unwrap();
     }
@@ -43,7 +43,7 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
         });
         match event.await {
             (5, payload) => {
-                assert!(payload == pattern(large), "message {large} is another");
+                assert!(payload == pattern(large), "message {large} differs");
                 large += 1;
             }
             (channel, payload) => {
@@ -56,8 +56,8 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     assert_eq!(b.stats().bulk_dropped, 0);
 }
 
-/// Both lanes of one peer over sessions that are taken from under it again and again: everything
-/// arrives once, in order, whole.
+/// While one participant's session is replaced again and again, everything that it sends on both
+/// lanes arrives once, in order and complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_lanes_deliver_exactly_once_over_resumes() {
     let server = TestServer::start().await;
@@ -97,7 +97,7 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
             receiver = next;
             outbox.attach(sender, &joined, true);
         }
-        // The last session stays until everything is through.
+        // The last session stays until everything has arrived.
         loop {
             receiver.next().await;
         }
@@ -105,18 +105,18 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
     let listening = async {
         let (mut events, mut large) = (0, 0);
         while events < 12 || large < 12 {
-            let heard = until(&watcher, |event| match event {
+            let received = until(&watcher, |event| match event {
                 RoomEvent::Bulk { payload, .. } => Some(Err(payload)),
                 RoomEvent::Event { payload, .. } => Some(Ok(payload)),
                 _ => None,
             });
-            match heard.await {
+            match received.await {
                 Ok(event) => {
                     assert_eq!(event, [events]);
                     events += 1;
                 }
                 Err(payload) => {
-                    assert!(payload == pattern(large)[..40_000], "message {large} is another");
+                    assert!(payload == pattern(large)[..40_000], "message {large} differs");
                     large += 1;
                 }
             }
@@ -130,12 +130,12 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
     assert_eq!(watcher.stats().bulk_dropped, 0);
 }
 
-/// Who joins in the middle of a message does not get its end.
+/// A peer that joins in the middle of a message does not receive the rest of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
     let server = TestServer::start().await;
     let a = server.join("a").await;
-    // The budget is used up by whole ones, so that the next comes in pieces with pauses.
+    // The first messages use up the rate limit, so that the next one comes in pieces with pauses.
     let sending = async {
         for n in 0..6 {
             a.send_bulk(To::All, 0, &pattern(n)).await.unwrap();
@@ -150,7 +150,7 @@ async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
     assert!((4..6).any(|n| first == pattern(n)), "half a message");
 }
 
-/// Voice does not stop for large messages that are on their way to the same peer.
+/// Voice is not delayed by large messages to the same peer.
 #[tokio::test(flavor = "multi_thread")]
 async fn voice_goes_on_beside_large_messages() {
     let server = TestServer::start().await;
@@ -185,6 +185,7 @@ async fn voice_goes_on_beside_large_messages() {
         () = talking => 0,
         voices = listening => voices,
     };
-    // The last two messages wait a second each for the sender's rate; all but the newest words are there.
+    // The last two messages wait one second each for the rate limit. Most voice packets arrive
+    // meanwhile.
     assert!(sent.get() > 20 && voices * 10 > sent.get() * 8, "{voices} of {}", sent.get());
 }

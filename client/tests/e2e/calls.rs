@@ -1,8 +1,8 @@
-//! Calls through the client's own API.
+//! Calls through the client's API.
 
 use std::time::Duration;
 
-use crate::social::{enter_with, enters, hears};
+use crate::social::{enter_as, enter_with, wait_for};
 use crate::support::TestServer;
 use nucleus_client::{
     CallId, Code, ConnectError, JoinError, Room, Social, SocialError, SocialEvent, Status,
@@ -10,37 +10,51 @@ use nucleus_client::{
 };
 use nucleus_server::token::{Product, TokenRequest};
 
-async fn rings(social: &Social) -> (CallId, String, String) {
-    hears(social, |event| match event {
-        SocialEvent::Incoming { call, from, text, .. } => Some((call, from, text)),
+struct IncomingCall {
+    call: CallId,
+    from: String,
+    text: String,
+}
+
+/// Waits for an incoming call.
+async fn next_incoming(social: &Social) -> IncomingCall {
+    wait_for(social, |event| match event {
+        SocialEvent::Incoming { call, from, text, .. } => Some(IncomingCall { call, from, text }),
         _ => None,
     })
     .await
 }
 
-/// The room's name, who is in the call, and whether this device is.
-async fn accepted(social: &Social, wanted: CallId) -> (String, Vec<String>, bool) {
-    let heard = hears(social, |event| match event {
-        SocialEvent::Accepted { call, room, members, here } if call == wanted => {
-            Some((room, members, here))
+/// The fields of [`SocialEvent::Accepted`], with the members in alphabetical order.
+#[derive(Debug, PartialEq)]
+struct AcceptedCall {
+    room: String,
+    members: Vec<String>,
+    this_device: bool,
+}
+
+async fn accepted(social: &Social, wanted: CallId) -> AcceptedCall {
+    let mut accepted = wait_for(social, |event| match event {
+        SocialEvent::Accepted { call, room, members, this_device } if call == wanted => {
+            Some(AcceptedCall { room, members, this_device })
         }
         _ => None,
-    });
-    let (room, mut members, here) = heard.await;
-    members.sort();
-    (room, members, here)
+    })
+    .await;
+    accepted.members.sort();
+    accepted
 }
 
 async fn ended(social: &Social, wanted: CallId) -> Option<Code> {
-    hears(social, |event| match event {
+    wait_for(social, |event| match event {
         SocialEvent::Ended { call, code } if call == wanted => Some(code),
         _ => None,
     })
     .await
 }
 
-async fn quiet(social: &Social, wanted: CallId) -> Option<Code> {
-    hears(social, |event| match event {
+async fn ringing_ended(social: &Social, wanted: CallId) -> Option<Code> {
+    wait_for(social, |event| match event {
         SocialEvent::RingingEnded { call, code } if call == wanted => Some(code),
         _ => None,
     })
@@ -64,14 +78,17 @@ async fn join(server: &TestServer, user: &str, room: &str) -> Result<Room, Optio
 #[tokio::test(flavor = "multi_thread")]
 async fn ring_accept_meet_and_hang_up() {
     let server = TestServer::start().await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
     let call = ada.start(&["bo"], "pump 3 leaks").await.unwrap();
-    assert_eq!(rings(&bo).await, (call, "ada".to_owned(), "pump 3 leaks".to_owned()));
+    let incoming = next_incoming(&bo).await;
+    assert_eq!((incoming.call, incoming.from.as_str()), (call, "ada"));
+    assert_eq!(incoming.text, "pump 3 leaks");
     bo.accept(call).await.unwrap();
-    let (room, members, here) = accepted(&ada, call).await;
-    assert!(room.starts_with("call-") && room.len() == 37 && here, "{room}");
-    assert_eq!(members, ["ada", "bo"]);
-    assert_eq!(accepted(&bo, call).await, (room.clone(), members, true));
+    let at_ada = accepted(&ada, call).await;
+    let room = at_ada.room.clone();
+    assert!(room.starts_with("call-") && room.len() == 37 && at_ada.this_device, "{room}");
+    assert_eq!(at_ada.members, ["ada", "bo"]);
+    assert_eq!(accepted(&bo, call).await, at_ada);
 
     let (a, b) =
         (join(&server, "ada", &room).await.unwrap(), join(&server, "bo", &room).await.unwrap());
@@ -80,29 +97,33 @@ async fn ring_accept_meet_and_hang_up() {
     bo.hang_up(call).await.unwrap();
     assert_eq!(ended(&ada, call).await, Some(Code::Left));
     b.leave().await;
-    assert_eq!(join(&server, "bo", &room).await.err(), Some(Some(Code::NotInvited)), "no way back");
+    assert_eq!(
+        join(&server, "bo", &room).await.err(),
+        Some(Some(Code::NotInvited)),
+        "who has left the call is not invited"
+    );
     a.leave().await;
-    // Both are free again.
+    // Both users can be called again.
     ada.start(&["bo"], "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reject_busy_cancel_and_nobody_there() {
     let server = TestServer::start().await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
     let call = ada.start(&["bo"], "").await.unwrap();
-    let cy = enters(&server, "cy").await;
+    let cy = enter_as(&server, "cy").await;
     assert_eq!(refused(cy.start(&["bo"], "").await), Some(Code::Busy));
-    bo.reject(rings(&bo).await.0).await.unwrap();
+    bo.reject(next_incoming(&bo).await.call).await.unwrap();
     assert_eq!(ended(&ada, call).await, Some(Code::Declined));
 
     let call = ada.start(&["bo"], "").await.unwrap();
     ada.cancel(call).await.unwrap();
-    assert_eq!(quiet(&bo, call).await, Some(Code::Cancelled));
+    assert_eq!(ringing_ended(&bo, call).await, Some(Code::Cancelled));
     assert_eq!(refused(bo.accept(call).await), Some(Code::NoSuchEntity));
     assert_eq!(refused(ada.start(&["nobody"], "").await), Some(Code::Unreachable));
     bo.set_status(Status::Busy).await;
-    // The status has no answer: on one stream it is there before the next request.
+    // Setting the status has no reply. The next request on the same stream comes after it.
     assert_eq!(refused(bo.accept(call).await), Some(Code::NoSuchEntity));
     assert_eq!(refused(ada.start(&["bo"], "").await), Some(Code::Busy));
     assert_eq!(ada.start(&[], "").await, Err(SocialError::Limit("a call is for 1 to 16 users")));
@@ -112,26 +133,27 @@ async fn reject_busy_cancel_and_nobody_there() {
 async fn nobody_answers() {
     let server =
         TestServer::with(|config| config.limits.ring_time = Duration::from_millis(600)).await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
     let call = ada.start(&["bo"], "").await.unwrap();
     assert_eq!(ended(&ada, call).await, Some(Code::NoAnswer));
-    assert_eq!(quiet(&bo, call).await, Some(Code::NoAnswer));
+    assert_eq!(ringing_ended(&bo, call).await, Some(Code::NoAnswer));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_call_each_other_at_the_same_moment_are_connected() {
     let server = TestServer::start().await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
     for _ in 0..20 {
         let (a, b) = tokio::join!(ada.start(&["bo"], ""), bo.start(&["ada"], ""));
         let call = a.unwrap();
         assert_eq!(b.unwrap(), call);
-        // Whoever was rung before its own call went out may take what it has already.
+        // A user whose device rang before its own call was sent may accept the call that it already
+        // has.
         let (a, b) = tokio::join!(ada.accept(call), bo.accept(call));
         a.unwrap();
         b.unwrap();
         let (a, b) = (accepted(&ada, call).await, accepted(&bo, call).await);
-        assert!(a == b && a.2, "{a:?} {b:?}");
+        assert!(a == b && a.this_device, "{a:?} {b:?}");
         ada.hang_up(call).await.unwrap();
         assert_eq!(ended(&bo, call).await, Some(Code::Left));
     }
@@ -140,42 +162,45 @@ async fn who_call_each_other_at_the_same_moment_are_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_third_party_and_a_second_device() {
     let server = TestServer::start().await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
-    let (desk, phone) = (enters(&server, "cy").await, enters(&server, "cy").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
+    let (desk, phone) = (enter_as(&server, "cy").await, enter_as(&server, "cy").await);
     let call = ada.start(&["bo"], "").await.unwrap();
-    bo.accept(rings(&bo).await.0).await.unwrap();
-    let (room, ..) = accepted(&ada, call).await;
+    bo.accept(next_incoming(&bo).await.call).await.unwrap();
+    let room = accepted(&ada, call).await.room;
     assert_eq!(join(&server, "cy", &room).await.err(), Some(Some(Code::NotInvited)));
     bo.add(call, "cy").await.unwrap();
-    assert_eq!((rings(&desk).await.1, rings(&phone).await.1), ("bo".into(), "bo".into()));
+    for device in [&desk, &phone] {
+        assert_eq!(next_incoming(device).await.from, "bo");
+    }
     phone.accept(call).await.unwrap();
-    assert_eq!(quiet(&desk, call).await, Some(Code::Answered));
-    assert!(!accepted(&desk, call).await.2, "it goes on on the phone");
-    assert_eq!(
-        accepted(&phone, call).await,
-        (room.clone(), ["ada", "bo", "cy"].map(String::from).to_vec(), true)
-    );
-    let joined = hears(&ada, |event| match event {
+    assert_eq!(ringing_ended(&desk, call).await, Some(Code::Answered));
+    assert!(!accepted(&desk, call).await.this_device, "the phone has the call");
+    let at_phone = accepted(&phone, call).await;
+    assert_eq!((&at_phone.room, at_phone.this_device), (&room, true));
+    assert_eq!(at_phone.members, ["ada", "bo", "cy"]);
+    let joined = wait_for(&ada, |event| match event {
         SocialEvent::MemberJoined { user, .. } => Some(user),
         _ => None,
     });
     assert_eq!(joined.await, "cy");
     join(&server, "cy", &room).await.unwrap();
     ada.hang_up(call).await.unwrap();
-    let left = hears(&bo, |event| match event {
+    let left = wait_for(&bo, |event| match event {
         SocialEvent::MemberLeft { user, .. } => Some(user),
         _ => None,
     });
     assert_eq!(left.await, "ada");
-    // A device that comes later is told of the call.
-    let tablet = enters(&server, "cy").await;
-    assert_eq!(accepted(&tablet, call).await, (room, vec!["bo".into(), "cy".into()], false));
+    // A device that connects later learns of the call.
+    let tablet = enter_as(&server, "cy").await;
+    let members = ["bo", "cy"].map(String::from).to_vec();
+    let expected = AcceptedCall { room, members, this_device: false };
+    assert_eq!(accepted(&tablet, call).await, expected);
 }
 
-/// Whom a hall sees, once somebody wanted is as wanted.
-async fn sees(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -> Vec<String> {
+/// Waits until the watched users satisfy `wanted`, and returns their ids.
+async fn wait_for_users(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -> Vec<String> {
     while !wanted(&social.users()) {
-        hears(social, |event| matches!(event, SocialEvent::Users { .. }).then_some(())).await;
+        wait_for(social, |event| matches!(event, SocialEvent::Users { .. }).then_some(())).await;
     }
     social.users().into_iter().map(|user| user.user).collect()
 }
@@ -183,47 +208,48 @@ async fn sees(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -> Vec<Stri
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_seen_and_other_tenants_not() {
     let server = TestServer::start().await;
-    let of = |tenant: &str, user: &str, role: &str| {
+    let token = |tenant: &str, user: &str, role: &str| {
         let request =
             TokenRequest { role: role.into(), ..TokenRequest::new(Product::Assist, tenant, user) };
         server.token_with(request)
     };
-    let ada = enter_with(&server, of("acme", "ada", "technician")).await;
+    let ada = enter_with(&server, token("acme", "ada", "technician")).await;
     ada.watch_users(&["expert"], &[]).await.unwrap();
     assert!(ada.users().is_empty());
-    let _other = enter_with(&server, of("other", "eve", "expert")).await;
-    let expert = enter_with(&server, of("acme", "ed", "expert")).await;
-    assert_eq!(sees(&ada, |people| !people.is_empty()).await, ["ed"]);
+    let _other = enter_with(&server, token("other", "eve", "expert")).await;
+    let expert = enter_with(&server, token("acme", "ed", "expert")).await;
+    assert_eq!(wait_for_users(&ada, |people| !people.is_empty()).await, ["ed"]);
     assert_eq!(refused(ada.start(&["eve"], "").await), Some(Code::Unreachable));
     expert.set_status(Status::Away).await;
-    sees(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
+    wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     expert.leave().await;
-    sees(&ada, <[_]>::is_empty).await;
-    let observer = enter_with(&server, of("acme", "ob", "observer")).await;
+    wait_for_users(&ada, <[_]>::is_empty).await;
+    let observer = enter_with(&server, token("acme", "ob", "observer")).await;
     assert_eq!(refused(observer.watch_users(&[], &[]).await), Some(Code::Forbidden));
 }
 
-/// After a restart the view is asked for again, and a call that went with the server is over.
+/// After a restart the client watches the users again, and a call of the old server has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_watched_and_called_survives_or_is_told() {
     let server = TestServer::start().await;
-    let (ada, bo) = (enters(&server, "ada").await, enters(&server, "bo").await);
+    let (ada, bo) = (enter_as(&server, "ada").await, enter_as(&server, "bo").await);
     ada.watch_users(&[], &["bo"]).await.unwrap();
     let call = ada.start(&["bo"], "").await.unwrap();
-    rings(&bo).await;
+    next_incoming(&bo).await;
     let _server = server.restart().await;
-    hears(&bo, |event| (event == SocialEvent::Returned).then_some(())).await;
-    // Where the last words did not get through, the return says that the call is over.
-    let (mut over, mut returned) = (None, false);
-    while over.is_none() || !returned {
-        match hears(&ada, Some).await {
-            SocialEvent::Ended { call: of, code } if of == call => over = Some(code),
+    wait_for(&bo, |event| (event == SocialEvent::Returned).then_some(())).await;
+    // The old server reports the end of the call. If that is lost, the client reports it at the
+    // return.
+    let (mut end, mut returned) = (None, false);
+    while end.is_none() || !returned {
+        match wait_for(&ada, Some).await {
+            SocialEvent::Ended { call: ended, code } if ended == call => end = Some(code),
             SocialEvent::Returned => returned = true,
             _ => {}
         }
     }
-    assert!(matches!(over, Some(None | Some(Code::ShuttingDown))), "{over:?}");
+    assert!(matches!(end, Some(None | Some(Code::ShuttingDown))), "{end:?}");
     bo.set_status(Status::Away).await;
-    sees(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
+    wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
     ada.start(&["bo"], "").await.unwrap();
 }

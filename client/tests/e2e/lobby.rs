@@ -1,14 +1,14 @@
-//! Finding and making rooms through the client's own API.
+//! Creating, finding and matching rooms through the client's API.
 
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, ConnectError, ConnectOptions, Entity, JoinError, Query, Room, RoomEvent, RoomInfo,
-    RoomOptions, Social, SocialError, StateError, connect,
+    Batch, Code, ConnectError, ConnectOptions, EntityId, JoinError, Query, Room, RoomEvent,
+    RoomInfo, RoomOptions, Social, SocialError, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
-use crate::social::{enter_with, enters};
+use crate::social::{enter_as, enter_with};
 use crate::support::{TestServer, until};
 
 async fn try_join(options: ConnectOptions) -> Result<Room, Option<Code>> {
@@ -20,7 +20,7 @@ async fn try_join(options: ConnectOptions) -> Result<Room, Option<Code>> {
 
 async fn refused(options: ConnectOptions) -> Code {
     match try_join(options).await {
-        Ok(room) => panic!("it is in {}", room.name()),
+        Ok(room) => panic!("the client joined {}", room.name()),
         Err(code) => code.unwrap(),
     }
 }
@@ -51,7 +51,9 @@ async fn a_room_is_made_once_and_joined_only_where_it_is() {
             assert_eq!(code, Some(Code::RoomExists));
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), again).await.expect("the name is free again");
+    tokio::time::timeout(Duration::from_secs(5), again)
+        .await
+        .expect("the name must become free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,22 +95,24 @@ async fn matches_fill_rooms_by_capacity_and_ask_for_fields() {
     let elsewhere = try_join(find("c", "social")).await.unwrap();
     let third = try_join(find("d", "shipyard")).await.unwrap();
     assert_eq!(first.name(), second.name());
-    assert_ne!(first.name(), third.name(), "it is full");
+    assert_ne!(first.name(), third.name(), "the first room is full");
     assert_ne!(first.name(), elsewhere.name());
-    let map = first.field(Entity::Room, "map");
+    let map = first.field(EntityId::Room, "map");
     assert_eq!(map.as_ref().and_then(|map| map.value.as_text()), Some("shipyard"));
 
-    // A field that changes is soon asked for as it is.
+    // Matching soon uses the new value of a changed field.
     let chief = try_join(host(&server, "h").room(elsewhere.name())).await.unwrap();
-    chief.change(Batch::new().set(Entity::Room, "level", 6)).await.unwrap();
+    chief.change(Batch::new().set(EntityId::Room, "level", 6)).await.unwrap();
     chief.leave().await;
     let only = |user: &str| options(&server, user).match_room(query("social"));
-    let gone = async {
+    let stops_matching = async {
         while let Ok(room) = try_join(only("e")).await {
             room.leave().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("it does not fit any more");
+    tokio::time::timeout(Duration::from_secs(5), stops_matching)
+        .await
+        .expect("the room must stop matching");
     assert_eq!(refused(only("e")).await, Code::NoSuchRoom);
 }
 
@@ -140,7 +144,7 @@ async fn hidden_locked_and_other_peoples_rooms_are_not_matched() {
     assert!(try_join(at("ada", "secret").password("sesame")).await.is_ok());
     assert_eq!(refused(at("eve", "private")).await, Code::NotInvited);
     assert!(try_join(at("ada", "private")).await.is_ok());
-    assert!(try_join(at("ada", "hidden")).await.is_ok(), "who knows its name");
+    assert!(try_join(at("ada", "hidden")).await.is_ok(), "joining by name is possible");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,11 +191,11 @@ async fn friends_have_their_seats_and_a_room_outlives_a_break() {
     maker.leave().await;
     friend.leave().await;
     let back = try_join(options(&server, "b").room("den").join_only()).await.unwrap();
-    // The state comes behind the join.
-    if back.field(Entity::Room, "round").is_none() {
+    // The state arrives after the join.
+    if back.field(EntityId::Room, "round").is_none() {
         until(&back, |event| matches!(event, RoomEvent::State(_)).then_some(())).await;
     }
-    let round = back.field(Entity::Room, "round");
+    let round = back.field(EntityId::Room, "round");
     assert_eq!(round.and_then(|round| round.value.as_integer()), Some(3));
 }
 
@@ -210,7 +214,7 @@ async fn a_kept_room_stays_until_it_is_ended() {
     let visitor = try_join(options(&server, "a").match_room(Query::new())).await.unwrap();
     let chief = try_join(host(&server, "h").room("den")).await.unwrap();
     chief.hide(true).await.unwrap();
-    // The end itself may come in front of the answer.
+    // The session may end before the reply.
     let ended = chief.end().await;
     assert!(matches!(ended, Ok(()) | Err(StateError::Interrupted)), "{ended:?}");
     for room in [&visitor, &chief] {
@@ -247,7 +251,7 @@ async fn tenants_and_users_have_their_limits() {
             assert_eq!(code, Some(Code::TenantFull));
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), again).await.expect("its place is free");
+    tokio::time::timeout(Duration::from_secs(5), again).await.expect("the seat must become free");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,14 +261,14 @@ async fn one_user_does_not_make_all_the_rooms() {
         config.limits.user_sessions = 2;
     })
     .await;
-    let stays = RoomOptions::new().empty_ttl(Duration::from_secs(60));
-    let at = |user: &str, room: &str| options(&server, user).room(room).options(stays.clone());
+    let long_lived = RoomOptions::new().empty_ttl(Duration::from_secs(60));
+    let at = |user: &str, room: &str| options(&server, user).room(room).options(long_lived.clone());
     for room in ["one", "two"] {
         try_join(at("eve", room)).await.unwrap().leave().await;
     }
     let refused_to_eve = async {
         loop {
-            // Her sessions end a moment after their leaves.
+            // Sessions end a moment after their leaves.
             match try_join(at("eve", "one")).await {
                 Ok(room) => break room.leave().await,
                 Err(code) => assert_eq!(code, Some(Code::UserSessions)),
@@ -273,19 +277,33 @@ async fn one_user_does_not_make_all_the_rooms() {
         refused(at("eve", "three")).await
     };
     let code = tokio::time::timeout(Duration::from_secs(5), refused_to_eve).await;
-    assert_eq!(code.expect("she gets in where a room is"), Code::UserSessions);
+    assert_eq!(code.expect("joining an existing room must work"), Code::UserSessions);
     let _third = try_join(at("ada", "three")).await.unwrap();
-    // The tenant's limit is told before the server's.
+    // The tenant's limit is checked before the server's.
     assert_eq!(refused(at("ada", "four")).await, Code::TenantRooms);
 }
 
-/// Waits until the watcher's list is this: name, peers, locked, level.
-async fn shows(social: &Social, wanted: &[(&str, u16, bool, i64)]) {
+/// The parts of a listed room that the test compares.
+#[derive(Debug, PartialEq)]
+struct ListedRoom<'a> {
+    name: &'a str,
+    peers: u16,
+    locked: bool,
+    level: i64,
+}
+
+/// Waits until the watched rooms are these.
+async fn wait_for_rooms(social: &Social, wanted: &[ListedRoom<'_>]) {
     let level = |room: &RoomInfo| room.fields[0].1.as_integer().unwrap();
     let found = async {
         loop {
             let rooms = social.rooms();
-            let list = rooms.iter().map(|r| (r.name.as_str(), r.peers, r.locked, level(r)));
+            let list = rooms.iter().map(|room| ListedRoom {
+                name: &room.name,
+                peers: room.peers,
+                locked: room.locked,
+                level: level(room),
+            });
             if list.collect::<Vec<_>>() == wanted {
                 return;
             }
@@ -305,30 +323,51 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     };
     let early = try_join(make("host", "early", 1)).await.unwrap();
     let other = try_join(make("host", "other", 1).version("2")).await.unwrap();
-    let all = enters(&server, "watcher").await;
+    let all = enter_as(&server, "watcher").await;
     all.watch_rooms("1", Query::new()).await.unwrap();
-    let high = enters(&server, "picky").await;
+    let high = enter_as(&server, "picky").await;
     high.watch_rooms("1", Query::new().at_least("level", 2)).await.unwrap();
-    shows(&all, &[("early", 1, false, 1)]).await;
-    shows(&high, &[]).await;
+    wait_for_rooms(&all, &[ListedRoom { name: "early", peers: 1, locked: false, level: 1 }]).await;
+    wait_for_rooms(&high, &[]).await;
 
     let late = try_join(make("h", "late", 5)).await.unwrap();
-    let guest = try_join(options(&server, "guest").version("1").room("early")).await.unwrap();
-    shows(&all, &[("early", 2, false, 1), ("late", 1, false, 5)]).await;
-    shows(&high, &[("late", 1, false, 5)]).await;
+    let visitor = try_join(options(&server, "visitor").version("1").room("early")).await.unwrap();
+    wait_for_rooms(
+        &all,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: false, level: 1 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
+    wait_for_rooms(&high, &[ListedRoom { name: "late", peers: 1, locked: false, level: 5 }]).await;
     early.lock(true).await.unwrap();
-    early.change(Batch::new().set(Entity::Room, "level", 3)).await.unwrap();
-    shows(&all, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
-    shows(&high, &[("early", 2, true, 3), ("late", 1, false, 5)]).await;
+    early.change(Batch::new().set(EntityId::Room, "level", 3)).await.unwrap();
+    wait_for_rooms(
+        &all,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: true, level: 3 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
+    wait_for_rooms(
+        &high,
+        &[
+            ListedRoom { name: "early", peers: 2, locked: true, level: 3 },
+            ListedRoom { name: "late", peers: 1, locked: false, level: 5 },
+        ],
+    )
+    .await;
     late.hide(true).await.unwrap();
-    shows(&high, &[("early", 2, true, 3)]).await;
+    wait_for_rooms(&high, &[ListedRoom { name: "early", peers: 2, locked: true, level: 3 }]).await;
     late.hide(false).await.unwrap();
     early.leave().await;
-    guest.leave().await;
-    shows(&all, &[("late", 1, false, 5)]).await;
-    // Another question takes the place of the first.
+    visitor.leave().await;
+    wait_for_rooms(&all, &[ListedRoom { name: "late", peers: 1, locked: false, level: 5 }]).await;
+    // Another query replaces the first one.
     all.watch_rooms("2", Query::new()).await.unwrap();
-    shows(&all, &[("other", 1, false, 1)]).await;
+    wait_for_rooms(&all, &[ListedRoom { name: "other", peers: 1, locked: false, level: 1 }]).await;
     drop((late, other));
 
     let request = TokenRequest::new(Product::Atom, "stranger", "watcher");
@@ -341,7 +380,7 @@ async fn watchers_see_rooms_come_fill_lock_change_and_go() {
     let _seen = try_join(make("h2", "lab", 7)).await.unwrap();
     let _unseen = try_join(make("h2", "den", 7)).await.unwrap();
     some.watch_rooms("1", Query::new().equals("level", 7)).await.unwrap();
-    shows(&some, &[("lab", 1, false, 7)]).await;
+    wait_for_rooms(&some, &[ListedRoom { name: "lab", peers: 1, locked: false, level: 7 }]).await;
     let many = (0..9).fold(Query::new(), |query, _| query.equals("k", 1));
     assert!(matches!(some.watch_rooms("1", many).await, Err(SocialError::Limit(_))));
 }

@@ -1,17 +1,17 @@
-//! The real server over loopback sockets, met by the real client.
+//! End-to-end tests: a real server and real clients over loopback sockets.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
 mod bulk;
 mod calls;
+mod groups_and_voice;
 mod lobby;
 mod moderation;
 mod rates;
+mod reconnect;
 mod refusals;
-mod returns;
 mod room_state;
 mod rooms;
 mod social;
 mod state;
 mod support;
-mod talk;

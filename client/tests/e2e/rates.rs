@@ -1,4 +1,4 @@
-//! What an operator may set of rates: nothing is lost, everybody waits, and who waits is told.
+//! Configured rate limits: no event is lost, senders wait, and a sender that waits is notified.
 
 use std::time::{Duration, Instant};
 
@@ -7,37 +7,39 @@ use nucleus_client::{Room, RoomEvent, Target, Throttle};
 
 use crate::support::{TestServer, until};
 
-/// Until the payloads of so many events have come; whether the client was told that it is throttled.
-async fn hear(room: &Room, wanted: usize) -> bool {
-    let (mut heard, mut told) = (0, false);
+/// Waits until `wanted` events have arrived. Returns whether the client was notified that it is
+/// throttled.
+async fn receive_events(room: &Room, wanted: usize) -> bool {
+    let (mut received, mut throttled) = (0, false);
     until(room, |event| {
-        heard += usize::from(matches!(event, RoomEvent::Event { .. }));
-        told |= event == RoomEvent::Throttled(Throttle::Events);
-        (heard == wanted).then_some(())
+        received += usize::from(matches!(event, RoomEvent::Event { .. }));
+        throttled |= event == RoomEvent::Throttled(Throttle::Events);
+        (received == wanted).then_some(())
     })
     .await;
-    told
+    throttled
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_has_one_rate_for_all_who_speak_in_it() {
     let server = TestServer::with(|config| config.limits.room_events_per_s = 10).await;
     let (a, b) = (server.join("a").await, server.join("b").await);
-    let begun = Instant::now();
-    let say = async |room: &Room| {
+    let start = Instant::now();
+    let send = async |room: &Room| {
         for n in 0..20_u8 {
             room.send_event(To::All, 0, &[n]).await.unwrap();
         }
     };
-    let (.., a_told, b_told) = tokio::join!(say(&a), say(&b), hear(&a, 40), hear(&b, 40));
-    assert!(begun.elapsed().as_millis() >= 1_900, "20 at once, and 20 more at 10 a second");
-    assert!(a_told || b_told, "somebody had to wait, and was not told");
-    // Another room has its own.
+    let (.., a_throttled, b_throttled) =
+        tokio::join!(send(&a), send(&b), receive_events(&a, 40), receive_events(&b, 40));
+    assert!(start.elapsed().as_millis() >= 1_900, "20 at once, and 20 more at 10 a second");
+    assert!(a_throttled || b_throttled, "a sender had to wait and was not notified");
+    // Another room has its own limit.
     let other = server.options(server.token("c")).room("other");
     let c = nucleus_client::connect(other).await.unwrap();
-    let begun = Instant::now();
-    tokio::join!(say(&c), hear(&c, 20));
-    assert!(begun.elapsed().as_millis() < 1_500);
+    let start = Instant::now();
+    tokio::join!(send(&c), receive_events(&c, 20));
+    assert!(start.elapsed().as_millis() < 1_500);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,17 +50,18 @@ async fn a_peer_has_the_rate_that_is_set() {
     })
     .await;
     let (a, b) = (server.join("a").await, server.join("b").await);
-    let begun = Instant::now();
-    let say = async {
+    let start = Instant::now();
+    let send = async {
         for _ in 0..12 {
             a.send_event(To::Others, 0, &[7; 16 << 10]).await.unwrap();
         }
     };
-    let ((), told) = tokio::join!(say, hear(&b, 12));
-    // 128 KiB at once, the next 64 at 32 a second.
-    assert!(begun.elapsed().as_millis() >= 1_900 && !told);
-    // Half a thousand at once, and no more for a while.
-    let told = until(&a, |event| (event == RoomEvent::Throttled(Throttle::Realtime)).then_some(()));
+    let ((), throttled) = tokio::join!(send, receive_events(&b, 12));
+    // 128 KiB at once, then 64 KiB at 32 KiB a second.
+    assert!(start.elapsed().as_millis() >= 1_900 && !throttled);
+    // The limit admits a burst, then realtime messages are dropped.
+    let throttled =
+        until(&a, |event| (event == RoomEvent::Throttled(Throttle::Realtime)).then_some(()));
     let tick = async {
         loop {
             a.send_unreliable(Target::Others, 0, 0, b"x").unwrap();
@@ -66,7 +69,7 @@ async fn a_peer_has_the_rate_that_is_set() {
         }
     };
     tokio::select! {
-        () = told => {}
+        () = throttled => {}
         () = tick => {}
     }
 }

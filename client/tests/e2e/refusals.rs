@@ -1,4 +1,4 @@
-//! What must be refused, with which code, and that nobody else notices.
+//! Refused joins and invalid input: each has its code, and does not affect other sessions.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use nucleus_server::start::sockets::{BindError, Sockets};
 use nucleus_server::token::{Product, TokenRequest};
 
 async fn refused(server: &TestServer, token: String) -> Option<Code> {
-    // A token for another server pins another certificate: here only the token is on trial.
+    // A token for another server contains another pin. Use the right pin, to test the token alone.
     let pin = Trust::Pin(server.data().certificate_pin().bytes());
     match connect(server.options(token).trust(pin)).await {
         Err(ConnectError::Join(JoinError::Refused { code, .. })) => code,
-        Err(other) => panic!("refused otherwise: {other}"),
-        Ok(_) => panic!("let in"),
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("the join succeeded"),
     }
 }
 
@@ -51,7 +51,7 @@ async fn each_bad_token_has_its_code() {
 
     assert_eq!(refused(&server, "garbage".into()).await, Some(Code::TokenMalformed));
 
-    // A server that took over the key but has an id of its own.
+    // Another server with the same key but another id.
     let twin = tempfile::tempdir().unwrap();
     for file in ["token-key.pem", "tls.pem"] {
         std::fs::copy(server.dir.path().join(file), twin.path().join(file)).unwrap();
@@ -74,7 +74,7 @@ async fn a_full_room_and_a_full_server_say_so() {
     assert_eq!(refused(&server, server.token("e")).await, Some(Code::ServerFull));
 }
 
-/// A connection that speaks the protocol by hand.
+/// Opens a connection on which the test sends the protocol's bytes itself.
 async fn raw(server: &TestServer) -> quinn::Connection {
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let pin = Trust::Pin(server.data().certificate_pin().bytes());
@@ -143,7 +143,7 @@ async fn garbage_on_both_ports_gets_no_answer_but_a_counter() {
     let mut sent = 0;
     for len in [0, 1, 12, 13, 30, 31, 600, 1_200, 1_201, 1_473, 9_000, 65_507] {
         for to in [server.on.session, server.on.realtime] {
-            // The first bit clear: to QUIC a short header of nobody's connection.
+            // With the first bit clear, QUIC reads a short header of an unknown connection.
             let mut bytes: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
             bytes.iter_mut().take(1).for_each(|form| *form = 0x08);
             socket.send_to(&bytes, to).unwrap();
@@ -155,7 +155,7 @@ async fn garbage_on_both_ports_gets_no_answer_but_a_counter() {
     let mut buffer = [0; 2_048];
     while let Ok((len, from)) = socket.recv_from(&mut buffer) {
         assert_eq!(from, server.on.session, "the realtime port answered");
-        // QUIC may answer a lost connection by a stateless reset, which is never longer.
+        // QUIC may answer an unknown connection with a stateless reset, which is shorter.
         assert!(len < 1_200);
         answered += 1;
     }
@@ -164,7 +164,7 @@ async fn garbage_on_both_ports_gets_no_answer_but_a_counter() {
         .map(|name| server.metric(&format!("nucleus_realtime_{name}_total")))
         .iter()
         .sum();
-    // Datagrams over the receive buffer are discarded by the socket before they are counted here.
+    // The socket discards datagrams that exceed its receive buffer, so they are not counted.
     assert!(counted >= (sent - 3) as f64, "{counted} of {sent} counted");
     witness.send_event(nucleus_client::session::To::All, 0, b"alive").await.unwrap();
     until(&witness, |event| matches!(event, RoomEvent::Event { .. }).then_some(())).await;

@@ -1,10 +1,10 @@
-//! The shared state through the client's own API.
+//! The shared state through the client's API.
 
 use std::time::Duration;
 
 use nucleus_client::state::{Object, StateChange};
 use nucleus_client::{
-    Batch, Code, Entity, ObjectId, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
+    Batch, Code, EntityId, ObjectId, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -16,13 +16,15 @@ async fn join_as(server: &TestServer, user: &str, role: &str) -> Room {
     connect(server.options(server.token_with(request))).await.unwrap()
 }
 
-async fn version(room: &Room, version: u64) {
+async fn wait_for_version(room: &Room, version: u64) {
     let reached = async {
         while room.state_version() < version {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reached).await.expect("the state does not come");
+    tokio::time::timeout(Duration::from_secs(10), reached)
+        .await
+        .expect("the version did not arrive in 10 s");
 }
 
 fn refused(outcome: Result<u64, StateError>) -> (Code, usize) {
@@ -32,15 +34,15 @@ fn refused(outcome: Result<u64, StateError>) -> (Code, usize) {
     }
 }
 
-/// Counts a field of the room up, whatever the others do.
-async fn count(room: &Room, times: usize) -> usize {
+/// Increments a field of the room, while others do the same. Returns the number of conflicts.
+async fn increment(room: &Room, times: usize) -> usize {
     let mut conflicts = 0;
     for _ in 0..times {
         loop {
-            let field = room.field(Entity::Room, "count");
+            let field = room.field(EntityId::Room, "count");
             let version = field.as_ref().map_or(0, |field| field.version);
             let count = field.and_then(|field| field.value.as_integer()).unwrap_or(0);
-            let next = Batch::new().compare_and_set(Entity::Room, "count", version, count + 1);
+            let next = Batch::new().compare_and_set(EntityId::Room, "count", version, count + 1);
             match room.change(next).await {
                 Ok(_) => break,
                 Err(StateError::Refused { code: Some(Code::Conflict), .. }) => conflicts += 1,
@@ -59,16 +61,16 @@ async fn counters_count_and_everybody_has_the_same_state() {
         join_as(&server, "b", "presenter"),
         join_as(&server, "c", "presenter")
     );
-    let (x, y, z) = tokio::join!(count(&a, 10), count(&b, 10), count(&c, 10));
-    assert!(x + y + z > 0, "nobody was ever in another's way");
+    let (x, y, z) = tokio::join!(increment(&a, 10), increment(&b, 10), increment(&c, 10));
+    assert!(x + y + z > 0, "there was no conflict");
     let late = join_as(&server, "late", "observer").await;
     for room in [&a, &b, &c, &late] {
-        version(room, 30).await;
-        let field = room.field(Entity::Room, "count").unwrap();
+        wait_for_version(room, 30).await;
+        let field = room.field(EntityId::Room, "count").unwrap();
         assert_eq!((field.value.as_integer(), field.version), (Some(30), 30));
         assert_eq!(room.state_digest(), a.state_digest());
     }
-    let outcome = late.change(Batch::new().set(Entity::Room, "count", 0)).await;
+    let outcome = late.change(Batch::new().set(EntityId::Room, "count", 0)).await;
     assert_eq!(refused(outcome), (Code::Forbidden, 0));
 }
 
@@ -78,7 +80,7 @@ async fn objects_change_hands_and_go_with_their_owners() {
     let teacher = join_as(&server, "teacher", "host").await;
     let pupil = join_as(&server, "pupil", "participant").await;
     let (me, other) = (teacher.me(), pupil.me());
-    // Who is host depends on the roster, which is told a little later.
+    // The host depends on the roster, which arrives a little later.
     until(&teacher, |event| matches!(event, RoomEvent::PeerJoined(_)).then_some(())).await;
     let (cup, lamp) = (teacher.new_object_id(), teacher.new_object_id());
     let key = ObjectId::scene(7);
@@ -88,33 +90,33 @@ async fn objects_change_hands_and_go_with_their_owners() {
         .create(lamp, ObjectMode::FIXED)
         .create(key, ObjectMode::TAKE.with_room())
         .host(other);
-    let made = teacher.change(batch).await.unwrap();
-    version(&pupil, made).await;
+    let created = teacher.change(batch).await.unwrap();
+    wait_for_version(&pupil, created).await;
     assert_eq!((teacher.host(), pupil.host()), (Some(other), Some(other)));
 
-    // All or nothing.
+    // The server applies a batch completely or not at all.
     let both = Batch::new().claim(key).claim(lamp);
     assert_eq!(refused(pupil.change(both).await), (Code::Conflict, 1));
     assert_eq!(pupil.object(key).unwrap().owner, Some(me));
     pupil.change(Batch::new().claim(key).claim(cup)).await.unwrap();
-    let asked = until(&teacher, |event| match event {
+    let claim = until(&teacher, |event| match event {
         RoomEvent::State(StateChange::Claimed { object, by }) => Some((object, by)),
         _ => None,
     });
-    assert_eq!(asked.await, (cup, other));
+    assert_eq!(claim.await, (cup, other));
     let given = teacher.change(Batch::new().give(cup, other)).await.unwrap();
-    version(&pupil, given).await;
+    wait_for_version(&pupil, given).await;
     pupil.change(Batch::new().set(cup, "color", "blue").set(other, "hand", true)).await.unwrap();
 
     pupil.leave().await;
-    let gone = until(&teacher, |event| match event {
+    let deleted = until(&teacher, |event| match event {
         RoomEvent::State(StateChange::Deleted { entity, .. }) if entity == cup.into() => Some(()),
         _ => None,
     });
-    gone.await;
+    deleted.await;
     let owner_of = |id| teacher.object(id).map(|object: Object| object.owner);
     assert_eq!([cup, lamp, key].map(owner_of), [None, Some(Some(me)), Some(None)]);
-    assert!(teacher.fields(Entity::Peer(other)).is_empty());
+    assert!(teacher.fields(EntityId::Peer(other)).is_empty());
     let hosted = until(&teacher, |event| match event {
         RoomEvent::State(StateChange::Host { host }) => (host != Some(other)).then_some(host),
         _ => None,

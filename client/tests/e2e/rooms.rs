@@ -1,4 +1,4 @@
-//! From client to client through a real server over loopback sockets.
+//! Poses, voice, messages and events from client to client.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ fn pose(x: f32) -> Pose {
     Pose { head, left: None, right: None }
 }
 
-/// Sends poses until the other side has one: the first may find no path yet.
-async fn sees_move(mover: &Room, watcher: &Room) {
+/// Sends poses until the other client receives one. The first ones may be lost, before the path is
+/// known.
+async fn exchange_pose(mover: &Room, watcher: &Room) {
     let from = mover.me();
     let send = async {
         for step in 0.. {
@@ -24,7 +25,7 @@ async fn sees_move(mover: &Room, watcher: &Room) {
         }
     };
     let seen = until(watcher, |event| match event {
-        RoomEvent::Pose { from: who, pose, .. } if who == from => Some(pose.head.position[1]),
+        RoomEvent::Pose { from: sender, pose, .. } if sender == from => Some(pose.head.position[1]),
         _ => None,
     });
     tokio::select! {
@@ -46,16 +47,16 @@ async fn two_peers_meet_move_speak_and_part() {
     assert_eq!((joined.id, joined.user.as_str()), (grace.me(), "grace"));
     assert_eq!(grace.peers().iter().map(|p| p.id).collect::<Vec<_>>(), [ada.me()]);
 
-    sees_move(&ada, &grace).await;
-    sees_move(&grace, &ada).await;
+    exchange_pose(&ada, &grace).await;
+    exchange_pose(&grace, &ada).await;
 
     let voice = Voice { level: 30, speaking: true, flags: 1, opus: &[1, 2, 3] };
     ada.send_voice(&voice).unwrap();
-    let heard = until(&grace, |event| match event {
+    let received = until(&grace, |event| match event {
         RoomEvent::Voice { voice, .. } => Some(voice),
         _ => None,
     });
-    assert_eq!(heard.await.opus, [1, 2, 3]);
+    assert_eq!(received.await.opus, [1, 2, 3]);
 
     ada.send_unreliable(Target::Peer(grace.me()), 7, 9, b"hint").unwrap();
     let message = until(&grace, |event| match event {
@@ -70,8 +71,8 @@ async fn two_peers_meet_move_speak_and_part() {
         RoomEvent::PeerLeft { peer, code } => Some((peer.id, code)),
         _ => None,
     });
-    let told = tokio::time::timeout(Duration::from_secs(1), left).await;
-    assert_eq!(told.expect("a clean leave is told at once"), (ada_id, Some(Code::Left)));
+    let left = tokio::time::timeout(Duration::from_secs(1), left).await;
+    assert_eq!(left.expect("a leave is reported at once"), (ada_id, Some(Code::Left)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,9 +85,9 @@ async fn events_reach_whom_they_are_for_in_order_and_once() {
         a.send_event(To::All, 3, &[n]).await.unwrap();
     }
     let collect = async |room: &Room, count: usize| {
-        let mut got = Vec::new();
-        while got.len() < count {
-            got.push(
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(
                 until(room, |event| match event {
                     RoomEvent::Event { from, channel, payload } => {
                         Some((from, channel, payload[0]))
@@ -96,7 +97,7 @@ async fn events_reach_whom_they_are_for_in_order_and_once() {
                 .await,
             );
         }
-        got
+        events
     };
     let expect = |channels: &[u8]| {
         let me = a.me();
@@ -114,7 +115,7 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
     let room = server.join("a").await;
     assert!(room.send_event(To::All, 0, &vec![0; 16 * 1024 + 1]).await.is_err());
     assert!(room.send_unreliable(Target::Others, 0, 0, &[0; 1_101]).is_err());
-    // And neither has hurt the session.
+    // The session still works.
     room.send_event(To::All, 0, &vec![7; 16 * 1024]).await.unwrap();
     let echo = until(&room, |event| match event {
         RoomEvent::Event { payload, .. } => Some(payload.len()),
@@ -127,7 +128,7 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
 async fn rooms_and_tenants_do_not_hear_each_other() {
     use nucleus_server::token::{Product, TokenRequest};
     let server = TestServer::start().await;
-    let here = server.join("here").await;
+    let listener = server.join("listener").await;
     let other_room =
         nucleus_client::connect(server.options(server.token("x")).room("elsewhere")).await.unwrap();
     let stranger = server.token_with(TokenRequest::new(Product::Atom, "other", "y"));
@@ -139,27 +140,27 @@ async fn rooms_and_tenants_do_not_hear_each_other() {
         outsider.send_event(To::All, 0, b"psst").await.unwrap();
         outsider.send_pose(&pose(1.0)).unwrap();
     }
-    let heard = tokio::time::timeout(Duration::from_millis(700), here.next()).await;
-    assert!(heard.is_err(), "heard {heard:?}");
+    let event = tokio::time::timeout(Duration::from_millis(700), listener.next()).await;
+    assert!(event.is_err(), "received {event:?}");
 }
 
-/// The last words are heard, although they and the leave travel on different streams.
+/// The last events arrive, although they and the leave are sent on different streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_before_leaving_arrives() {
     let server = TestServer::start().await;
-    let stays = server.join("stays").await;
+    let watcher = server.join("watcher").await;
     for _ in 0..5 {
-        let goes = server.join("goes").await;
+        let leaver = server.join("leaver").await;
         for n in 0..20u8 {
-            goes.send_event(To::Others, 0, &[n; 3_000]).await.unwrap();
+            leaver.send_event(To::Others, 0, &[n; 3_000]).await.unwrap();
         }
-        goes.leave().await;
+        leaver.leave().await;
         for n in 0..20u8 {
-            let heard = until(&stays, |event| match event {
+            let received = until(&watcher, |event| match event {
                 RoomEvent::Event { payload, .. } => Some(payload[0]),
                 _ => None,
             });
-            assert_eq!(heard.await, n);
+            assert_eq!(received.await, n);
         }
     }
 }
@@ -170,21 +171,22 @@ async fn rejoining_makes_a_new_link() {
     let watcher = server.join("watcher").await;
     for _ in 0..3 {
         let again = server.join("again").await;
-        sees_move(&again, &watcher).await;
-        sees_move(&watcher, &again).await;
+        exchange_pose(&again, &watcher).await;
+        exchange_pose(&watcher, &again).await;
         again.leave().await;
     }
     assert_eq!(server.metric("nucleus_session_joins_total"), 4.0);
 }
 
-/// Each datagram comes to the shard that its connection id names, by the kernel's hand.
+/// The kernel delivers each datagram to the shard that its connection id names.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_shards_carry_their_rooms() {
     for shards in [1, 2, 4] {
         let server = TestServer::with(|config| config.shards = shards).await;
         let _rooms = talk_in_six_rooms(&server).await;
-        for stray in ["handed_over", "strays_dropped", "unknown_id"] {
-            assert_eq!(server.metric(&format!("nucleus_realtime_{stray}_total")), 0.0, "{stray}");
+        for counter in ["handed_over", "strays_dropped", "unknown_id"] {
+            let metric = format!("nucleus_realtime_{counter}_total");
+            assert_eq!(server.metric(&metric), 0.0, "{metric}");
         }
         let page = server.http("/metrics");
         let links = page.lines().filter(|l| l.starts_with("nucleus_realtime_links{"));
@@ -193,7 +195,7 @@ async fn several_shards_carry_their_rooms() {
     }
 }
 
-/// Without the steering a shard hands over what is another's, and nobody notices.
+/// Without steering by the kernel, a shard hands misdirected datagrams over to the right shard.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_to_the_wrong_shard_is_handed_over() {
     let server = TestServer::with_all_on_one_shard().await;
@@ -213,10 +215,10 @@ async fn talk_in_six_rooms(server: &TestServer) -> Vec<(Room, Room)> {
         rooms.push((join("a").await, join("b").await));
     }
     for (a, b) in &rooms {
-        sees_move(a, b).await;
-        sees_move(b, a).await;
+        exchange_pose(a, b).await;
+        exchange_pose(b, a).await;
     }
-    // The shards publish their figures four times a second.
+    // The shards publish their metrics four times a second.
     tokio::time::sleep(Duration::from_millis(600)).await;
     rooms
 }
@@ -244,7 +246,8 @@ async fn a_peer_that_falls_silent_is_away() {
     })
     .await;
     let watcher = server.join("watcher").await;
-    // A runtime of its own that is stopped without a word is as good as a dead battery.
+    // Run the client in its own runtime and stop that, which is like a headset with an empty
+    // battery.
     let options = server.options(server.token("sleeper"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let sleeper = runtime.spawn(nucleus_client::connect(options)).await.unwrap().unwrap();
@@ -252,7 +255,7 @@ async fn a_peer_that_falls_silent_is_away() {
     std::mem::forget(sleeper);
     runtime.shutdown_background();
     let away = until(&watcher, |event| match event {
-        // With so short a time the watcher itself, who says nothing either, may be away as well.
+        // The watcher sends nothing either, so it may become away too.
         RoomEvent::PresenceChanged { peer, presence: Presence::Away } if peer == id => Some(()),
         _ => None,
     });

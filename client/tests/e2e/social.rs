@@ -1,4 +1,4 @@
-//! Sessions outside rooms, through the client's own API.
+//! Social sessions through the client's API.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub(crate) async fn enter_with(server: &TestServer, token: String) -> Social {
     enter(EnterOptions::new(server.on.session.to_string(), token)).await.unwrap()
 }
 
-pub(crate) async fn enters(server: &TestServer, user: &str) -> Social {
+pub(crate) async fn enter_as(server: &TestServer, user: &str) -> Social {
     enter_with(server, server.token(user)).await
 }
 
-/// The first event that `wanted` takes; fails when none comes in ten seconds.
-pub(crate) async fn hears<T>(
+/// Waits for the first event that `wanted` accepts. Panics after ten seconds.
+pub(crate) async fn wait_for<T>(
     social: &Social,
     mut wanted: impl FnMut(SocialEvent) -> Option<T>,
 ) -> T {
@@ -29,11 +29,11 @@ pub(crate) async fn hears<T>(
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
+    tokio::time::timeout(Duration::from_secs(10), found).await.expect("no such event in 10 s")
 }
 
 async fn closed(social: &Social) -> Option<Code> {
-    hears(social, |event| match event {
+    wait_for(social, |event| match event {
         SocialEvent::Closed { code, .. } => Some(code),
         _ => None,
     })
@@ -41,26 +41,26 @@ async fn closed(social: &Social) -> Option<Code> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hall_lives_from_the_first_session_to_the_last() {
+async fn a_products_users_are_known_from_the_first_session_to_the_last() {
     let server = TestServer::start().await;
-    let ada = enters(&server, "ada").await;
+    let ada = enter_as(&server, "ada").await;
     assert_eq!((ada.user().as_str(), ada.ring_time()), ("ada", Duration::from_secs(30)));
     let other = TokenRequest::new(Product::Assist, "tenant", "bo");
     let bo = enter_with(&server, server.token_with(other)).await;
     let counts = || (server.metric("nucleus_sessions"), server.metric("nucleus_halls"));
-    assert_eq!(counts(), (2.0, 2.0), "a social session is of one product");
+    assert_eq!(counts(), (2.0, 2.0), "users of two products");
     ada.leave().await;
     assert_eq!(closed(&ada).await, Some(Code::Left));
     drop(bo);
     for _ in 0..100 {
         if counts() == (0.0, 0.0) {
-            // A new one is made for whoever comes next.
-            enters(&server, "ada").await.leave().await;
+            // The next session works as the first one did.
+            enter_as(&server, "ada").await.leave().await;
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("sessions and halls are left: {:?}", counts());
+    panic!("sessions are left: {:?}", counts());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn who_has_no_good_token_does_not_enter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_takes_no_more() {
     let server = TestServer::with(|config| config.limits.sessions = 1).await;
-    let _ada = enters(&server, "ada").await;
+    let _ada = enter_as(&server, "ada").await;
     let second = enter(EnterOptions::new(server.on.session.to_string(), server.token("bo"))).await;
     match second {
         Err(ConnectError::Join(JoinError::Refused { code, retry_after, .. })) => {
@@ -93,21 +93,21 @@ async fn a_full_server_takes_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_told_and_the_session_comes_back() {
     let server = TestServer::start().await;
-    let ada = enters(&server, "ada").await;
+    let ada = enter_as(&server, "ada").await;
     let server = server.restart().await;
-    let code = hears(&ada, |event| match event {
+    let code = wait_for(&ada, |event| match event {
         SocialEvent::Interrupted { code, .. } => Some(code),
         _ => None,
     });
     assert_eq!(code.await, Some(Code::ShuttingDown));
-    hears(&ada, |event| (event == SocialEvent::Returned).then_some(())).await;
+    wait_for(&ada, |event| (event == SocialEvent::Returned).then_some(())).await;
     assert_eq!(server.metric("nucleus_halls"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_requests_are_read_at_once() {
     let server = TestServer::start().await;
-    let ada = enters(&server, "ada").await;
+    let ada = enter_as(&server, "ada").await;
     let start = tokio::time::Instant::now();
     for _ in 0..20 {
         assert!(ada.accept(CallId(1)).await.is_err());
@@ -122,9 +122,9 @@ async fn twenty_requests_are_read_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_while_the_session_is_lost_has_left() {
     let mut server = TestServer::start().await;
-    let ada = enters(&server, "ada").await;
+    let ada = enter_as(&server, "ada").await;
     server.stop().await.unwrap();
-    hears(&ada, |event| matches!(event, SocialEvent::Interrupted { .. }).then_some(())).await;
+    wait_for(&ada, |event| matches!(event, SocialEvent::Interrupted { .. }).then_some(())).await;
     let start = tokio::time::Instant::now();
     ada.leave().await;
     assert_eq!(closed(&ada).await, Some(Code::Left));

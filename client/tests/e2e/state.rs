@@ -1,4 +1,4 @@
-//! The shared state through a real server, by sessions that speak the protocol by hand.
+//! The shared state, by sessions that send and read the protocol's messages themselves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,25 +12,31 @@ use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-/// A joined session.
-struct Raw {
+/// The rights in a join token.
+struct TokenRights<'a> {
+    role: &'a str,
+    grants: &'a [&'a str],
+}
+
+/// A joined session without the client's state handling.
+struct RawSession {
     connection: quinn::Connection,
     control: SendStream,
     answers: RecvStream,
-    asked: u32,
+    last_request: u32,
 }
 
-impl Raw {
-    /// One that does not take more than it has read.
+impl RawSession {
+    /// Joins with a small receive window.
     async fn join(server: &TestServer, role: &str, grants: &[&str]) -> Self {
-        Self::join_at(server, server.on.session, 64 << 10, (role, grants)).await
+        Self::join_at(server, server.on.session, 64 << 10, TokenRights { role, grants }).await
     }
 
     async fn join_at(
         server: &TestServer,
         address: SocketAddr,
         window: u32,
-        (role, grants): (&str, &[&str]),
+        TokenRights { role, grants }: TokenRights<'_>,
     ) -> Self {
         let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let pin = Trust::Pin(server.data().certificate_pin().bytes());
@@ -57,12 +63,12 @@ impl Raw {
         control.write_all(&opening).await.unwrap();
         assert_eq!(message(&mut answers).await.0, Schema::Welcome);
         assert_eq!(message(&mut answers).await.0, Schema::Joined);
-        Self { connection, control, answers, asked: 0 }
+        Self { connection, control, answers, last_request: 0 }
     }
 
     async fn send(&mut self, operations: Vec<Operation>) {
-        self.asked += 1;
-        let request = StateRequest { request: self.asked, operations };
+        self.last_request += 1;
+        let request = StateRequest { request: self.last_request, operations };
         self.control.write_all(&encode(&request)).await.unwrap();
     }
 
@@ -70,22 +76,22 @@ impl Raw {
         loop {
             match message(&mut self.answers).await {
                 (Schema::StateReply, body) => return owned(&body).unwrap(),
-                // Who asks for more than its rate is told so.
+                // `Throttled` says that the requests exceed their rate.
                 (Schema::RosterUpdate | Schema::Throttled, _) => {}
                 (other, _) => panic!("{other:?}"),
             }
         }
     }
 
-    /// (code, failed, version)
-    async fn ask(&mut self, operations: Vec<Operation>) -> (u16, u16, u64) {
+    /// Sends a request and returns code, failed operation and version of the reply.
+    async fn request(&mut self, operations: Vec<Operation>) -> (u16, u16, u64) {
         self.send(operations).await;
         let reply = self.reply().await;
-        assert_eq!(reply.request, self.asked);
+        assert_eq!(reply.request, self.last_request);
         (reply.code, reply.failed, reply.version)
     }
 
-    /// The next stream that the server opens, which must be of this type.
+    /// Accepts the next stream of the server, which must have this type.
     async fn stream(&self, wanted: u8) -> RecvStream {
         let mut stream = self.connection.accept_uni().await.unwrap();
         let mut kind = [0];
@@ -134,37 +140,37 @@ fn set(scope: u8, id: u64, key: &str, bytes: &[u8]) -> Operation {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_reaches_everybody_and_who_comes_later() {
     let server = TestServer::start().await;
-    let mut host = Raw::join(&server, "host", &[]).await;
-    let mut observer = Raw::join(&server, "observer", &["state.room"]).await;
+    let mut host = RawSession::join(&server, "host", &[]).await;
+    let mut observer = RawSession::join(&server, "observer", &["state.room"]).await;
     let forbidden = Code::Forbidden as u16;
-    assert_eq!(observer.ask(vec![create(1)]).await, (forbidden, 0, 0));
+    assert_eq!(observer.request(vec![create(1)]).await, (forbidden, 0, 0));
     let both = vec![set(scope::ROOM, 0, "scene", b"lab"), create(1)];
-    assert_eq!(observer.ask(both).await, (forbidden, 1, 0));
-    assert_eq!(observer.ask(vec![set(scope::ROOM, 0, "scene", b"lab")]).await, (0, 0, 1));
+    assert_eq!(observer.request(both).await, (forbidden, 1, 0));
+    assert_eq!(observer.request(vec![set(scope::ROOM, 0, "scene", b"lab")]).await, (0, 0, 1));
 
     let mut state = host.stream(stream::STATE).await;
     assert_eq!(snapshot(&mut state).await, StateSnapshot::default());
     let first = update(&mut state).await;
     assert_eq!((first.version, first.peer, first.changes.len()), (1, 2, 1));
-    assert_eq!(host.ask(vec![create(7)]).await, (0, 0, 2));
+    assert_eq!(host.request(vec![create(7)]).await, (0, 0, 2));
     assert_eq!(update(&mut state).await.version, 2);
 
-    let mut late = Raw::join(&server, "participant", &[]).await;
+    let mut late = RawSession::join(&server, "participant", &[]).await;
     let mut copy = late.stream(stream::STATE).await;
     let whole = snapshot(&mut copy).await;
     let entities: Vec<_> = whole.entities.iter().map(|e| (e.scope, e.id, e.owner)).collect();
     assert_eq!((whole.version, &entities[..]), (2, &[(0, 0, 0), (2, 7, 1)][..]));
 
     host.connection.close(VarInt::from_u32(Code::Leaving as u32), b"");
-    let gone = update(&mut copy).await;
-    assert_eq!((gone.version, gone.peer), (3, 0));
-    assert_eq!(gone.changes[0].kind, change::DELETED);
+    let last = update(&mut copy).await;
+    assert_eq!((last.version, last.peer), (3, 0));
+    assert_eq!(last.changes[0].kind, change::DELETED);
 
-    // Who refuses the stream stays all the same.
+    // A session that refuses the stream stays joined.
     copy.stop(VarInt::from_u32(0)).unwrap();
     for version in 4..30 {
         let change = vec![set(scope::PEER, 3, "hand", b"up")];
-        assert_eq!(late.ask(change).await, (0, 0, version));
+        assert_eq!(late.request(change).await, (0, 0, version));
     }
 }
 
@@ -175,7 +181,7 @@ async fn what_is_no_request_ends_its_session() {
     let too_large = vec![1, 0x40, 0, 0, 1, 48, 0, 1];
     let reply = encode(&StateReply { request: 1, code: 0, failed: 0, version: 1 });
     for bytes in [garbage, too_large, reply] {
-        let mut session = Raw::join(&server, "host", &[]).await;
+        let mut session = RawSession::join(&server, "host", &[]).await;
         session.control.write_all(&bytes).await.unwrap();
         let quinn::ConnectionError::ApplicationClosed(close) = session.connection.closed().await
         else {
@@ -188,7 +194,7 @@ async fn what_is_no_request_ends_its_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_the_rate_wait_and_are_answered_all() {
     let server = TestServer::start().await;
-    let mut session = Raw::join(&server, "host", &[]).await;
+    let mut session = RawSession::join(&server, "host", &[]).await;
     let started = Instant::now();
     for _ in 0..80 {
         session.send(vec![set(scope::ROOM, 0, "n", b"")]).await;
@@ -201,16 +207,16 @@ async fn requests_beyond_the_rate_wait_and_are_answered_all() {
     assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
 }
 
-/// Sessions that have made 290 KiB of state.
-async fn build(server: &TestServer) -> Vec<Raw> {
+/// Joins three sessions, which create 290 KiB of state.
+async fn build_large_state(server: &TestServer) -> Vec<RawSession> {
     let mut builders = Vec::new();
     for n in 0..3_u64 {
-        let mut builder = Raw::join(server, "host", &[]).await;
+        let mut builder = RawSession::join(server, "host", &[]).await;
         for part in 0..8 {
             let id = n * 8 + part;
             let fields = ["a", "b", "c"].map(|key| set(scope::OBJECT, id, key, &[7; 4_096]));
             let all = [vec![create(id)], fields.to_vec()].concat();
-            assert_eq!(builder.ask(all).await.0, 0);
+            assert_eq!(builder.request(all).await.0, 0);
         }
         builders.push(builder);
     }
@@ -222,18 +228,18 @@ fn event(number: u8, len: usize) -> Vec<u8> {
     encode(&EventUp { target, channel, piece: 0, peers, payload })
 }
 
-/// Who does not read the state hears the events all the same, and is cut in the end.
+/// A session that does not read the state still receives events, and is closed in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_the_state_is_cut() {
     let server = TestServer::start().await;
-    let builders = build(&server).await;
-    let slow = Raw::join(&server, "host", &[]).await;
+    let builders = build_large_state(&server).await;
+    let slow = RawSession::join(&server, "host", &[]).await;
     let _unread = slow.stream(stream::STATE).await;
     let mut events = builders[0].connection.open_uni().await.unwrap();
     events.write_all(&[&[stream::EVENTS][..], &event(0, 9_000)].concat()).await.unwrap();
-    let heard = async { message(&mut slow.stream(stream::EVENTS).await).await };
-    let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
-    assert_eq!(heard.expect("the event is held up").0, Schema::EventDown);
+    let received = async { message(&mut slow.stream(stream::EVENTS).await).await };
+    let received = tokio::time::timeout(Duration::from_secs(1), received).await;
+    assert_eq!(received.expect("the event is delayed").0, Schema::EventDown);
     let cut = tokio::time::timeout(Duration::from_secs(9), slow.connection.closed()).await;
     let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("still there") else {
         panic!("lost");
@@ -241,8 +247,8 @@ async fn who_does_not_read_the_state_is_cut() {
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));
 }
 
-/// An address where the server is reached by a path of 1 Mbit/s downwards, with a buffer of a
-/// fifth of a second.
+/// Returns an address from which datagrams reach the server over a simulated path. The path to the
+/// client has 1 Mbit/s and a buffer of 0.2 s.
 async fn slow_path(server: SocketAddr) -> SocketAddr {
     let bind = async || Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let (front, back) = (bind().await, bind().await);
@@ -260,14 +266,14 @@ async fn slow_path(server: SocketAddr) -> SocketAddr {
         let mut client = None;
         loop {
             tokio::select! {
-                got = front.recv_from(&mut up) => {
-                    let (len, from) = got.unwrap();
+                received = front.recv_from(&mut up) => {
+                    let (len, from) = received.unwrap();
                     client = Some(from);
                     back.send_to(&up[..len], server).await.unwrap();
                 }
-                got = back.recv_from(&mut down) => {
-                    let (len, _) = got.unwrap();
-                    // A full buffer drops.
+                received = back.recv_from(&mut down) => {
+                    let (len, _) = received.unwrap();
+                    // A full buffer drops the datagram.
                     let _lost = push.try_send((down[..len].to_vec(), client.unwrap()));
                 }
             }
@@ -276,13 +282,15 @@ async fn slow_path(server: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Somebody comes by a slow path into a room with a large state: events and replies go past it.
+/// A peer joins a room with a large state over a slow path. Events and replies overtake the
+/// snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_snapshot_does_not_hold_up_the_rest() {
     let server = TestServer::start().await;
-    let builders = build(&server).await;
+    let builders = build_large_state(&server).await;
     let path = slow_path(server.on.session).await;
-    let mut late = Raw::join_at(&server, path, 4 << 20, ("host", &[])).await;
+    let rights = TokenRights { role: "host", grants: &[] };
+    let mut late = RawSession::join_at(&server, path, 4 << 20, rights).await;
     let started = Instant::now();
     let mut state = late.stream(stream::STATE).await;
     let whole = tokio::spawn(async move {
@@ -302,12 +310,12 @@ async fn a_large_snapshot_does_not_hold_up_the_rest() {
         message(stream).await;
         longest = longest.max(sent.elapsed());
         let sent = Instant::now();
-        assert_eq!(late.ask(vec![create(1_000 + u64::from(n))]).await.0, 0);
+        assert_eq!(late.request(vec![create(1_000 + u64::from(n))]).await.0, 0);
         longest = longest.max(sent.elapsed());
     }
     let (entities, took) = whole.await.unwrap();
     assert_eq!(entities, 24);
-    // 290 KiB are 2.4 s; what goes past them waits for the buffer of the path and little else.
-    assert!(took > Duration::from_secs(2), "{took:?} is no slow path");
-    assert!(longest < took / 2, "held up for {longest:?} by a snapshot of {took:?}");
+    // 290 KiB take 2.4 s. Events and replies wait for little more than the buffer of the path.
+    assert!(took > Duration::from_secs(2), "the snapshot took only {took:?}");
+    assert!(longest < took / 2, "delayed by {longest:?} during a snapshot of {took:?}");
 }

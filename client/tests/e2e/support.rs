@@ -1,4 +1,4 @@
-//! A real server on loopback sockets, in this process, for one test.
+//! A real server on loopback sockets in the process of the test.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use nucleus_server::token::{Product, TokenRequest};
 use tokio::sync::oneshot;
 
 pub(crate) struct TestServer {
+    /// The addresses on which the server listens.
     pub(crate) on: Listening,
     pub(crate) dir: tempfile::TempDir,
     config: Config,
@@ -38,14 +39,14 @@ impl TestServer {
         Self::run(tempfile::tempdir().unwrap(), config, sockets).await
     }
 
-    /// One of two shards that gets every realtime datagram, also those of the other's links.
+    /// Starts a server with two shards, of which one receives the realtime datagrams of both.
     pub(crate) async fn with_all_on_one_shard() -> Self {
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let http = HttpAddr::At(loopback);
         let config =
             Config { session: loopback, realtime: loopback, http, shards: 2, ..Config::default() };
         let sockets = bind(&config).await;
-        // In place of the program that steers by the connection id.
+        // Replaces the kernel program that steers by the connection id.
         nucleus_net::attach_steering(&sockets.realtime[0], Steering::Realtime, 1).unwrap();
         Self::run(tempfile::tempdir().unwrap(), config, sockets).await
     }
@@ -64,7 +65,7 @@ impl TestServer {
         Self { on, dir, config, stop: Some(stop), task }
     }
 
-    /// Ends it and starts it again on the same ports with the same data directory.
+    /// Stops the server and starts another one on the same ports with the same data directory.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await.unwrap();
         let Listening { session, realtime, .. } = self.on;
@@ -102,7 +103,7 @@ impl TestServer {
         answer
     }
 
-    /// Sum of a metric over its labels; shards publish a few times a second.
+    /// Returns the sum of a metric over its labels. Shards publish metrics a few times a second.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.http("/metrics");
         let lines = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(name));
@@ -118,7 +119,8 @@ impl TestServer {
     }
 }
 
-/// A server that has just ended in this process may hold its ports for a moment.
+/// Binds the sockets. Retries, because a server that has just stopped may hold its ports for a
+/// moment.
 async fn bind(config: &Config) -> Sockets {
     for _ in 0..100 {
         match Sockets::bind(config) {
@@ -126,14 +128,14 @@ async fn bind(config: &Config) -> Sockets {
             bound => return bound.unwrap(),
         }
     }
-    panic!("the ports stay taken");
+    panic!("the ports stayed in use");
 }
 
 pub(crate) fn now_unix() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The first event that `wanted` takes; fails when none comes in ten seconds.
+/// Waits for the first event that `wanted` accepts. Panics after ten seconds.
 pub(crate) async fn until<T>(room: &Room, mut wanted: impl FnMut(RoomEvent) -> Option<T>) -> T {
     let found = async {
         loop {
@@ -143,5 +145,5 @@ pub(crate) async fn until<T>(room: &Room, mut wanted: impl FnMut(RoomEvent) -> O
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing came in 10 s")
+    tokio::time::timeout(Duration::from_secs(10), found).await.expect("no such event in 10 s")
 }

@@ -1,4 +1,4 @@
-//! A session against a server of a few lines, which says what the test wants it to say.
+//! A client's session against a scripted server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -13,13 +13,13 @@ use nucleus_client::{Code, PeerId};
 use nucleus_protocol::session::{
     EventDown, EventUp, Leave, Refuse, RosterUpdate, TO_LISTED, encode, owned, stream,
 };
-use support::{Server, endpoint, join, message};
+use support::{ScriptedServer, endpoint, join, message};
 
 #[tokio::test]
 async fn joins_sends_and_leaves() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut events = server.connection.accept_uni().await.unwrap();
         let mut kind = [0];
         events.read_exact(&mut kind).await.unwrap();
@@ -33,7 +33,7 @@ async fn joins_sends_and_leaves() {
         assert_eq!(owned::<Leave>(&body).unwrap().code, 0);
         server.connection.close(0u32.into(), b"bye");
     };
-    let live = async {
+    let client = async {
         let session = join(&endpoint, pin).await.unwrap();
         let link = session.link_config().unwrap();
         assert_eq!(link.path.unwrap().remote.to_string(), "127.0.0.1:5056");
@@ -50,15 +50,15 @@ async fn joins_sends_and_leaves() {
         assert_eq!(receiver.next().await, closed);
         assert_eq!(sender.send_event(To::All, 0, &[]).await, Err(SendError::Closed));
     };
-    tokio::join!(serve, live);
+    tokio::join!(serve, client);
 }
 
-/// Also on the bulk lane, which is read last.
+/// The bulk lane is included, which is read last.
 #[tokio::test]
 async fn what_had_arrived_before_the_end_is_given_out() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         for kind in [stream::BULK, stream::EVENTS] {
             let mut lane = server.connection.open_uni().await.unwrap();
             lane.write_all(&[kind]).await.unwrap();
@@ -66,25 +66,25 @@ async fn what_had_arrived_before_the_end_is_given_out() {
                 lane.write_all(&encode(&event(4))).await.unwrap();
             }
             lane.finish().unwrap();
-            // The client has it all.
+            // Wait until the client has received everything.
             lane.stopped().await.unwrap();
         }
         server.connection.close(0u32.into(), b"bye");
     };
-    let live = async {
+    let client = async {
         let (sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
         sender.closed().await;
-        let mut had = [0; 2];
+        let mut received = [0; 2];
         loop {
             match receiver.next().await {
-                SessionEvent::Event(_) => had[0] += 1,
-                SessionEvent::Bulk(_) => had[1] += 1,
+                SessionEvent::Event(_) => received[0] += 1,
+                SessionEvent::Bulk(_) => received[1] += 1,
                 other => break assert!(matches!(other, SessionEvent::Closed { .. })),
             }
         }
-        assert_eq!(had, [3, 3]);
+        assert_eq!(received, [3, 3]);
     };
-    tokio::join!(serve, live);
+    tokio::join!(serve, client);
 }
 
 fn event(roster_version: u32) -> EventDown {
@@ -96,7 +96,7 @@ fn event(roster_version: u32) -> EventDown {
 async fn events_wait_for_their_roster() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut unknown = server.connection.open_uni().await.unwrap();
         unknown.write_all(&[77]).await.unwrap();
         assert!(unknown.stopped().await.unwrap().is_some(), "an unknown stream is refused");
@@ -106,25 +106,25 @@ async fn events_wait_for_their_roster() {
             events.write_all(&encode(&event(version))).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        server.say(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
-        // A gap: the client goes.
-        server.say(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
+        server.send(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
+        // A gap: the client closes the session.
+        server.send(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
         server.connection.closed().await
     };
-    let live = async {
+    let client = async {
         let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
         // Dropped futures lose nothing.
-        let mut heard = Vec::new();
-        while heard.len() < 4 {
+        let mut events = Vec::new();
+        while events.len() < 4 {
             let wait = tokio::time::timeout(Duration::from_millis(1), receiver.next());
-            heard.extend(wait.await.ok());
+            events.extend(wait.await.ok());
         }
-        assert_eq!(heard[0], SessionEvent::Event(event(4)));
-        assert!(matches!(&heard[1], SessionEvent::Roster(update) if update.version == 5));
-        assert_eq!(heard[2], SessionEvent::Event(event(5)));
-        assert!(matches!(&heard[3], SessionEvent::Closed { code: Some(Code::Malformed), .. }));
+        assert_eq!(events[0], SessionEvent::Event(event(4)));
+        assert!(matches!(&events[1], SessionEvent::Roster(update) if update.version == 5));
+        assert_eq!(events[2], SessionEvent::Event(event(5)));
+        assert!(matches!(&events[3], SessionEvent::Closed { code: Some(Code::Malformed), .. }));
     };
-    let (closed, ()) = tokio::join!(serve, live);
+    let (closed, ()) = tokio::join!(serve, client);
     let code = Code::Malformed as u32;
     assert!(
         matches!(closed, quinn::ConnectionError::ApplicationClosed(c) if c.error_code == code.into())
@@ -135,7 +135,7 @@ async fn events_wait_for_their_roster() {
 async fn a_refusal_says_what_to_do() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::accept(endpoint.clone()).await;
+        let mut server = ScriptedServer::accept(endpoint.clone()).await;
         let refuse = Refuse {
             code: Code::TokenExpired as u16,
             text: b"expired an hour ago".to_vec(),
@@ -144,7 +144,7 @@ async fn a_refusal_says_what_to_do() {
             newest: 1,
             endpoints: vec![],
         };
-        server.say(&refuse.encode()).await;
+        server.send(&refuse.encode()).await;
         server.connection.closed().await;
     };
     let (refused, ()) = tokio::join!(join(&endpoint, pin), serve);

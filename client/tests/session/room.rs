@@ -1,8 +1,8 @@
-//! The shared state as an application sees it, by [`Room`].
+//! The shared state through [`Room`], against a scripted server.
 
 use std::time::Duration;
 
-use nucleus_client::state::{Entity, StateChange};
+use nucleus_client::state::{EntityId, StateChange};
 use nucleus_client::{
     Batch, Code, ConnectOptions, ObjectMode, PeerId, Room, RoomEvent, StateError, Trust, Value,
     connect,
@@ -13,7 +13,7 @@ use nucleus_protocol::session::{
 };
 
 use super::state::{empty, topic, update};
-use super::support::{Server, endpoint, joined};
+use super::support::{ScriptedServer, endpoint, joined};
 
 fn peer(peer: u32) -> Peer {
     let (user, name, role) = (vec![], vec![], vec![]);
@@ -29,19 +29,19 @@ async fn enter(server: &quinn::Endpoint, pin: [u8; 32]) -> Room {
     connect(options.room("lobby").trust(Trust::Pin(pin))).await.unwrap()
 }
 
-fn done(request: u32, version: u64) -> Vec<u8> {
+fn success(request: u32, version: u64) -> Vec<u8> {
     encode(&StateReply { request, code: 0, failed: 0, version })
 }
 
 fn set_topic() -> Batch {
-    Batch::new().set(Entity::Room, "topic", "x")
+    Batch::new().set(EntityId::Room, "topic", "x")
 }
 
 fn topic_of(room: &Room) -> Option<Value> {
-    room.field(Entity::Room, "topic").map(|field| field.value)
+    room.field(EntityId::Room, "topic").map(|field| field.value)
 }
 
-/// The next event that is about the state.
+/// Waits for the next change of the state.
 async fn next_change(room: &Room) -> StateChange {
     loop {
         if let RoomEvent::State(change) = room.next().await.unwrap() {
@@ -50,20 +50,20 @@ async fn next_change(room: &Room) -> StateChange {
     }
 }
 
-fn heard_topic(text: Option<&str>, by: Option<u32>) -> StateChange {
+fn topic_change(text: Option<&str>, by: Option<u32>) -> StateChange {
     let (key, value) = ("topic".to_owned(), text.map(Value::from));
-    StateChange::Field { entity: Entity::Room, key, value, by: by.map(PeerId) }
+    StateChange::Field { entity: EntityId::Room, key, value, by: by.map(PeerId) }
 }
 
 #[tokio::test]
 async fn a_change_can_be_read_once_it_is_answered() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1, 2])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1, 2])).await;
         let request = server.request().await;
         assert_eq!(request.operations[0].kind, operation::SET);
-        // The answer overtakes the state by far.
-        server.say(&done(request.request, 4)).await;
+        // The reply comes long before the state.
+        server.send(&success(request.request, 4)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut state = server.open_state(&encode(&empty(3))).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -72,20 +72,20 @@ async fn a_change_can_be_read_once_it_is_answered() {
         let request = server.request().await;
         let (code, failed) = (Code::Conflict as u16, 1);
         let refusal = StateReply { request: request.request, code, failed, version: 5 };
-        server.say(&encode(&refusal)).await;
+        server.send(&encode(&refusal)).await;
         state.write_all(&encode(&update(5))).await.unwrap();
 
         let request = server.request().await;
-        let made = &request.operations[0];
-        let by_1 = Change { peer: 1, ..change_of(change::CREATED, made.id) };
-        let to_2 = Change { peer: 2, ..change_of(change::OWNER, made.id) };
+        let created = &request.operations[0];
+        let by_1 = Change { peer: 1, ..change_of(change::CREATED, created.id) };
+        let to_2 = Change { peer: 2, ..change_of(change::OWNER, created.id) };
         let host = Change { peer: 2, ..change_of(change::HOST, 0) };
         let update = StateUpdate { version: 6, peer: 1, changes: vec![by_1, to_2, host] };
         state.write_all(&encode(&update)).await.unwrap();
-        server.say(&done(request.request, 6)).await;
+        server.send(&success(request.request, 6)).await;
         server.connection.closed().await;
     };
-    let live = async {
+    let client = async {
         let room = enter(&endpoint, pin).await;
         assert_eq!(
             (topic_of(&room), room.state_version(), room.host()),
@@ -94,7 +94,7 @@ async fn a_change_can_be_read_once_it_is_answered() {
         assert_eq!(room.change(set_topic()).await, Ok(4));
         assert_eq!(topic_of(&room), Some("topic 4".into()));
 
-        let refused = room.change(set_topic().compare_and_set(Entity::Room, "a", 1, 2)).await;
+        let refused = room.change(set_topic().compare_and_set(EntityId::Room, "a", 1, 2)).await;
         let code = Some(Code::Conflict);
         assert_eq!(
             refused,
@@ -113,8 +113,8 @@ async fn a_change_can_be_read_once_it_is_answered() {
         let by = Some(PeerId(1));
         let (owner, mode) = (by, ObjectMode::TAKE.with_room());
         for expected in [
-            heard_topic(Some("topic 4"), Some(1)),
-            heard_topic(Some("topic 5"), Some(1)),
+            topic_change(Some("topic 4"), Some(1)),
+            topic_change(Some("topic 5"), Some(1)),
             StateChange::Created { object: id, owner, mode, by },
             StateChange::Owner { object: id, owner: Some(PeerId(2)), by },
             StateChange::Host { host: Some(PeerId(2)) },
@@ -124,7 +124,7 @@ async fn a_change_can_be_read_once_it_is_answered() {
         room.leave().await;
         assert_eq!(room.change(set_topic()).await, Err(StateError::Closed));
     };
-    tokio::join!(serve, live);
+    tokio::join!(serve, client);
 }
 
 fn change_of(kind: u8, id: u64) -> Change {
@@ -136,33 +136,34 @@ fn change_of(kind: u8, id: u64) -> Change {
 async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let _state = server.open_state(&encode(&empty(3))).await;
-        // One is answered, but its update is lost with the session; one is not.
+        // The first request gets a reply, but its update is lost with the session. The second gets
+        // none.
         let first = server.request().await;
         server.request().await;
-        server.say(&done(first.request, 4)).await;
+        server.send(&success(first.request, 4)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.connection.close((Code::Internal as u32).into(), b"on purpose");
 
         let again = Joined { resumed: RESUMED, ..with_roster(&[1]) };
-        let server = Server::admit_as(endpoint.clone(), again).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), again).await;
         let mut state = server.open_state(&encode(&empty(8))).await;
         state.write_all(&encode(&update(9))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.connection.close((Code::Internal as u32).into(), b"on purpose");
 
-        // Another instance, whose state is empty.
+        // Another room instance, whose state is empty.
         let again = Joined { resumed: NEW_PEER, peer: 5, room_instance: 2, ..with_roster(&[5]) };
-        let server = Server::admit_as(endpoint.clone(), again).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), again).await;
         server.connection.closed().await;
     };
-    let live = async {
+    let client = async {
         let room = enter(&endpoint, pin).await;
         let (first, second) = tokio::join!(room.change(set_topic()), room.change(set_topic()));
         assert_eq!((first, second), (Ok(4), Err(StateError::Interrupted)));
         assert_eq!(room.change(set_topic()).await, Err(StateError::NotConnected));
-        assert_eq!(next_change(&room).await, heard_topic(Some("topic 9"), Some(1)));
+        assert_eq!(next_change(&room).await, topic_change(Some("topic 9"), Some(1)));
         assert_eq!(topic_of(&room), Some("topic 9".into()));
         loop {
             match room.next().await.unwrap() {
@@ -171,19 +172,19 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(next_change(&room).await, heard_topic(None, None));
+        assert_eq!(next_change(&room).await, topic_change(None, None));
         assert_eq!(next_change(&room).await, StateChange::Host { host: Some(PeerId(5)) });
         assert_eq!((topic_of(&room), room.state_version()), (None, 0));
         room.leave().await;
     };
-    tokio::join!(serve, live);
+    tokio::join!(serve, client);
 }
 
 #[tokio::test]
 async fn a_state_that_makes_no_sense_closes_the_room() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let mut state = server.open_state(&encode(&empty(3))).await;
         let nowhere = StateUpdate {
             version: 4,
@@ -193,7 +194,7 @@ async fn a_state_that_makes_no_sense_closes_the_room() {
         state.write_all(&encode(&nowhere)).await.unwrap();
         server.connection.closed().await
     };
-    let live = async {
+    let client = async {
         let room = enter(&endpoint, pin).await;
         let closed = room.next().await.unwrap();
         assert!(
@@ -203,7 +204,7 @@ async fn a_state_that_makes_no_sense_closes_the_room() {
         );
         assert_eq!(room.next().await, None);
     };
-    let (closed, ()) = tokio::join!(serve, live);
+    let (closed, ()) = tokio::join!(serve, client);
     assert!(matches!(closed, quinn::ConnectionError::ApplicationClosed(_)));
 }
 
@@ -216,31 +217,31 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
         encode(&EventDown { peer: 1, roster_version: 4, sequence, channel: 0, piece: 0, payload })
     };
     let serve = async {
-        let mut server = Server::admit_as(endpoint.clone(), with_roster(&[1])).await;
+        let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let mut events = server.connection.open_uni().await.unwrap();
         events.write_all(&[stream::EVENTS]).await.unwrap();
-        // More than the application's queue holds, then the answer.
+        // More events than the application's channel holds, then the reply.
         let request = server.request().await;
         for sequence in 1..=200 {
             events.write_all(&event(sequence)).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        server.say(&done(request.request, 0)).await;
-        // And now more than is kept for it.
+        server.send(&success(request.request, 0)).await;
+        // Now more events than the backlog takes.
         server.request().await;
         for sequence in 201..=600 {
             events.write_all(&event(sequence)).await.unwrap();
         }
         let last = RosterUpdate { version: 5, joined: vec![peer(2)], ..Default::default() };
-        server.say(&encode(&last)).await;
+        server.send(&encode(&last)).await;
         server.connection.closed().await;
     };
-    let live = async {
+    let client = async {
         let room = enter(&endpoint, pin).await;
         assert_eq!(room.change(set_topic()).await, Ok(0));
         assert_eq!(room.change(set_topic()).await, Err(StateError::Interrupted));
         assert_eq!(room.change(set_topic()).await, Err(StateError::Behind));
-        // Nothing of what is reliable is lost by that.
+        // No reliable event is lost.
         let (mut events, mut joined) = (0, false);
         while events < 600 || !joined {
             match room.next().await.unwrap() {
@@ -251,5 +252,5 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
         }
         room.leave().await;
     };
-    tokio::join!(serve, live);
+    tokio::join!(serve, client);
 }

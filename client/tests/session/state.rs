@@ -1,7 +1,7 @@
-//! The shared state as a session carries it.
+//! The shared state in a session, against a scripted server.
 
 use nucleus_client::session::{SendError, SessionEvent, SessionReceiver};
-use nucleus_client::state::{Batch, Entity};
+use nucleus_client::state::{Batch, EntityId};
 use nucleus_client::{Code, PeerId};
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
@@ -9,9 +9,9 @@ use nucleus_protocol::session::{
     encode, scope, value,
 };
 
-use super::support::{Server, endpoint, join};
+use super::support::{ScriptedServer, endpoint, join};
 
-/// The room's topic.
+/// A change of the room's topic.
 pub(crate) fn topic(text: &str) -> Change {
     let value = Value { kind: value::TEXT, bits: 0, bytes: text.into() };
     let (kind, scope, key) = (change::SET, scope::ROOM, b"topic".to_vec());
@@ -26,31 +26,31 @@ pub(crate) fn empty(version: u64) -> StateSnapshot {
     StateSnapshot { version, ..Default::default() }
 }
 
-/// Says all of it on one state stream and returns what a client makes of it.
-async fn heard(messages: Vec<Vec<u8>>) -> Vec<SessionEvent> {
+/// Sends the messages on one state stream and returns the events of a client.
+async fn events_of(messages: Vec<Vec<u8>>) -> Vec<SessionEvent> {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut state = server.open_state(&[]).await;
         for message in messages {
-            // A client that has heard enough does not listen to the rest.
+            // A client that has found a fault does not read the rest.
             let _ = state.write_all(&message).await;
         }
         server.connection.closed().await;
     };
     let listen = async {
         let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        to_the_end(&mut receiver).await
+        events_until_closed(&mut receiver).await
     };
     tokio::join!(serve, listen).1
 }
 
-async fn to_the_end(receiver: &mut SessionReceiver) -> Vec<SessionEvent> {
-    let mut heard = Vec::new();
-    while !matches!(heard.last(), Some(SessionEvent::Closed { .. })) {
-        heard.push(receiver.next().await);
+async fn events_until_closed(receiver: &mut SessionReceiver) -> Vec<SessionEvent> {
+    let mut events = Vec::new();
+    while !matches!(events.last(), Some(SessionEvent::Closed { .. })) {
+        events.push(receiver.next().await);
     }
-    heard
+    events
 }
 
 fn is_malformed(event: &SessionEvent, why: &str) -> bool {
@@ -63,38 +63,38 @@ fn is_malformed(event: &SessionEvent, why: &str) -> bool {
 #[tokio::test]
 async fn a_request_is_answered_and_its_update_follows() {
     let (endpoint, pin) = endpoint();
-    let asked = StateRequest {
+    let request = StateRequest {
         request: 7,
-        operations: Batch::new().set(Entity::Room, "topic", "x").into_operations().unwrap(),
+        operations: Batch::new().set(EntityId::Room, "topic", "x").into_operations().unwrap(),
     };
     let reply = StateReply { request: 7, code: 0, failed: 0, version: 5 };
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         let mut state = server.open_state(&encode(&empty(4))).await;
-        assert_eq!(server.request().await, asked);
-        server.say(&encode(&reply)).await;
+        assert_eq!(server.request().await, request);
+        server.send(&encode(&reply)).await;
         state.write_all(&encode(&update(5))).await.unwrap();
         server.connection.closed().await;
     };
     let live = async {
         let (sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        sender.request_state(&asked).await.unwrap();
+        sender.request_state(&request).await.unwrap();
         let value = Value { kind: value::BYTES, bits: 0, bytes: vec![0; 17_000] };
-        let mut large = asked.clone();
+        let mut large = request.clone();
         large.operations[0].value = value;
         let refused = sender.request_state(&large).await;
         let limit = limits::MAX_STATE_REQUEST;
         assert!(matches!(refused, Err(SendError::TooLarge { limit: l, .. }) if l == limit));
-        let mut heard = Vec::new();
+        let mut events = Vec::new();
         for _ in 0..3 {
-            heard.push(receiver.next().await);
+            events.push(receiver.next().await);
         }
-        // Two streams: in between them any order.
-        assert!(heard.contains(&SessionEvent::StateReply(reply.clone())));
-        heard.retain(|event| !matches!(event, SessionEvent::StateReply(_)));
+        // The reply and the state come on two streams, in any order.
+        assert!(events.contains(&SessionEvent::StateReply(reply.clone())));
+        events.retain(|event| !matches!(event, SessionEvent::StateReply(_)));
         let in_order =
             [SessionEvent::StateSnapshot(empty(4)), SessionEvent::StateUpdate(update(5))];
-        assert_eq!(heard, in_order);
+        assert_eq!(events, in_order);
         sender.close();
     };
     tokio::join!(serve, live);
@@ -104,10 +104,10 @@ async fn a_request_is_answered_and_its_update_follows() {
 async fn versions_follow_each_other() {
     for found in [4, 6, u64::MAX] {
         let messages = vec![encode(&empty(3)), encode(&update(4)), encode(&update(found))];
-        let heard = heard(messages).await;
-        assert_eq!(heard.len(), 3);
-        assert_eq!(heard[1], SessionEvent::StateUpdate(update(4)));
-        assert!(is_malformed(&heard[2], "where 5 was due"), "{heard:?}");
+        let events = events_of(messages).await;
+        assert_eq!(events.len(), 3);
+        assert_eq!(events[1], SessionEvent::StateUpdate(update(4)));
+        assert!(is_malformed(&events[2], "expected 5"), "{events:?}");
     }
 }
 
@@ -118,23 +118,23 @@ async fn only_a_snapshot_opens_a_state_stream_and_only_updates_follow() {
         vec![encode(&RosterUpdate::default())],
         vec![encode(&empty(3)), encode(&empty(4))],
     ] {
-        let heard = heard(messages).await;
-        assert!(is_malformed(heard.last().unwrap(), "does not belong there"), "{heard:?}");
+        let events = events_of(messages).await;
+        assert!(is_malformed(events.last().unwrap(), "does not belong there"), "{events:?}");
     }
     let mut garbage = encode(&empty(3));
     let end = garbage.len();
     garbage[end - 4..].fill(0xff);
-    assert!(is_malformed(&heard(vec![garbage]).await[0], "invalid archive"));
+    assert!(is_malformed(&events_of(vec![garbage]).await[0], "invalid archive"));
     let mut long = encode(&empty(3));
     long[..4].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert!(is_malformed(&heard(vec![long]).await[0], "over the limit"));
+    assert!(is_malformed(&events_of(vec![long]).await[0], "over the limit"));
 }
 
 #[tokio::test]
 async fn a_session_has_one_state_stream() {
     let (endpoint, pin) = endpoint();
     let serve = async {
-        let server = Server::admit(endpoint.clone()).await;
+        let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut first = server.open_state(&encode(&empty(1))).await;
         first.finish().unwrap();
         let _second = server.open_state(&encode(&empty(1))).await;
@@ -142,9 +142,9 @@ async fn a_session_has_one_state_stream() {
     };
     let listen = async {
         let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        let heard = to_the_end(&mut receiver).await;
-        assert_eq!(heard[0], SessionEvent::StateSnapshot(empty(1)));
-        assert!(is_malformed(&heard[1], "a second"), "{heard:?}");
+        let events = events_until_closed(&mut receiver).await;
+        assert_eq!(events[0], SessionEvent::StateSnapshot(empty(1)));
+        assert!(is_malformed(&events[1], "a second"), "{events:?}");
     };
     tokio::join!(serve, listen);
 }
@@ -157,7 +157,7 @@ async fn a_dropped_request_does_not_spoil_the_next_one() {
     let operations = batch.into_operations().unwrap();
     let request = |request| StateRequest { request, operations: operations.clone() };
     let serve = async {
-        let mut server = Server::admit(endpoint.clone()).await;
+        let mut server = ScriptedServer::admit(endpoint.clone()).await;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let mut last = None;
         loop {
@@ -171,7 +171,7 @@ async fn a_dropped_request_does_not_spoil_the_next_one() {
     };
     let live = async {
         let (sender, _receiver) = join(&endpoint, pin).await.unwrap().split();
-        // More than QUIC takes at once: some are dropped half-way.
+        // More than QUIC takes at once, so that some futures are dropped half-way.
         for n in 0..200 {
             let wait = std::time::Duration::from_millis(1);
             let request = request(n);

@@ -1,4 +1,4 @@
-//! The server of a few lines.
+//! The scripted server.
 
 use std::sync::Arc;
 
@@ -12,23 +12,24 @@ use nucleus_protocol::session::{
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
 
-/// The server's end of a session, after the opening was read.
-pub(crate) struct Server {
+/// The server's end of a session, after the client's opening was read. Sends what the test tells it
+/// to.
+pub(crate) struct ScriptedServer {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: quinn::SendStream,
     pub(crate) recv: quinn::RecvStream,
 }
 
 pub(crate) fn endpoint() -> (quinn::Endpoint, [u8; 32]) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let pin = digest::digest(&digest::SHA256, made.cert.der()).as_ref().try_into().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+    let pin = digest::digest(&digest::SHA256, certificate.cert.der()).as_ref().try_into().unwrap();
     let provider = Arc::new(quinn::rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = quinn::rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&quinn::rustls::version::TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
         .unwrap();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicServerConfig::try_from(tls).unwrap();
@@ -45,8 +46,8 @@ pub(crate) async fn message(recv: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
     (header.schema, body)
 }
 
-impl Server {
-    pub(crate) async fn accept(endpoint: quinn::Endpoint) -> Server {
+impl ScriptedServer {
+    pub(crate) async fn accept(endpoint: quinn::Endpoint) -> ScriptedServer {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (send, mut recv) = connection.accept_bi().await.unwrap();
         let mut kind = [0];
@@ -56,26 +57,26 @@ impl Server {
         assert!(schema == Schema::Hello && Hello::parse(&body).unwrap().has_exporter());
         let (_, body) = message(&mut recv).await;
         assert_eq!(owned::<Join>(&body).unwrap().room, b"lobby");
-        Server { connection, send, recv }
+        ScriptedServer { connection, send, recv }
     }
 
-    pub(crate) async fn say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.send.write_all(bytes).await.unwrap();
     }
 
-    pub(crate) async fn admit(endpoint: quinn::Endpoint) -> Server {
-        Server::admit_as(endpoint, joined()).await
+    pub(crate) async fn admit(endpoint: quinn::Endpoint) -> ScriptedServer {
+        ScriptedServer::admit_as(endpoint, joined()).await
     }
 
-    pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> Server {
-        let mut server = Server::accept(endpoint).await;
+    pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> ScriptedServer {
+        let mut server = ScriptedServer::accept(endpoint).await;
         let welcome = Welcome { version: 1, flags: 0, server_id: vec![], agent: vec![] };
-        server.say(&welcome.encode()).await;
-        server.say(&encode(&joined)).await;
+        server.send(&welcome.encode()).await;
+        server.send(&encode(&joined)).await;
         server
     }
 
-    /// A state stream with its first message.
+    /// Opens a state stream and sends its first message.
     pub(crate) async fn open_state(&self, first: &[u8]) -> quinn::SendStream {
         let mut state = self.connection.open_uni().await.unwrap();
         state.write_all(&[stream::STATE]).await.unwrap();
@@ -83,7 +84,7 @@ impl Server {
         state
     }
 
-    /// The client's next request.
+    /// Reads the client's next request.
     pub(crate) async fn request(&mut self) -> StateRequest {
         let (schema, body) = message(&mut self.recv).await;
         assert_eq!(schema, Schema::StateRequest);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nucleus_client::roster::{PeerId, Presence, Roster};
 use nucleus_client::session::{
     Backoff, EventOutbox, ResumeFrom, Session, SessionEvent, SessionReceiver, SessionSender, To,
-    may_return,
+    may_reconnect,
 };
 use nucleus_protocol::session::{Code, Joined, NEW_PEER};
 use quinn::Endpoint;
@@ -130,7 +130,7 @@ impl Member {
                 End::Closed(code, text) => {
                     let named = code.map_or_else(|| "no code".into(), |code| code.to_string());
                     self.crew.log.trouble(format!("session lost ({named}): {text}"));
-                    if may_return(code) { self.come_back().await } else { None }
+                    if may_reconnect(code) { self.come_back().await } else { None }
                 }
             };
             let went_on = returned.map(|session| self.go_on(session));
@@ -253,7 +253,7 @@ impl Member {
         };
         joined.map_err(|error| {
             self.crew.log.trouble(format!("could not come back: {error}"));
-            error.may_retry()
+            error.retry_delay()
         })
     }
 

@@ -2,7 +2,7 @@
 
 use nucleus_client::roster::PeerId;
 use nucleus_client::session::SessionEvent;
-use nucleus_client::state::{Batch, Entity, ObjectId, ObjectMode, Replica, StateFault};
+use nucleus_client::state::{Batch, EntityId, ObjectId, ObjectMode, Replica, StateFault};
 use nucleus_protocol::session::{Code, StateReply, StateRequest};
 
 use super::crew::Crew;
@@ -133,10 +133,10 @@ impl StateCopy {
     /// Only if nobody else has set it meanwhile.
     fn set_property(&self, number: u32) -> Batch {
         let key = format!("property {}", number % PROPERTIES);
-        let version = self.replica.field(Entity::Room, &key).map_or(0, |field| field.version);
+        let version = self.replica.field(EntityId::Room, &key).map_or(0, |field| field.version);
         let mut value = Vec::new();
         self.source.property(number, &mut value);
-        Batch::new().compare_and_set(Entity::Room, &key, version, value)
+        Batch::new().compare_and_set(EntityId::Room, &key, version, value)
     }
 }
 

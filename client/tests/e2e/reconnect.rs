@@ -1,4 +1,4 @@
-//! Coming back: with a ticket, after a restart, and what becomes of a second device.
+//! Resuming with a ticket, rejoining after a restart, and a second device of the same user.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use nucleus_server::start::config::SecondDevice;
 
 use super::support::{TestServer, until};
 
-/// A session without the room around it, on an endpoint of its own.
+/// Joins with a session on a QUIC endpoint of its own.
 pub(crate) async fn session(
     server: &TestServer,
     token: &str,
@@ -69,18 +69,18 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     outbox.send(To::Others, 0, b"up 1").await.unwrap();
     watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
     assert_eq!(next_event(&mut first_receiver).await, b"down 1");
-    let heard = |event| match event {
+    let event_payload = |event| match event {
         RoomEvent::Event { payload, .. } => Some(payload),
         _ => None,
     };
-    assert_eq!(until(&watcher, heard).await, b"up 1");
+    assert_eq!(until(&watcher, event_payload).await, b"up 1");
     let last_event = first_receiver.last_event();
-    // What the first session is told from now on, its client never reads.
+    // From here on, the client does not read the first session.
     watcher.send_event(To::Others, 0, b"down 2").await.unwrap();
     watcher.send_event(To::All, 0, b"down 3").await.unwrap();
-    assert_eq!(until(&watcher, heard).await, b"down 3");
+    assert_eq!(until(&watcher, event_payload).await, b"down 3");
 
-    // The token is not asked for, and a ticket that is none is no ticket.
+    // With a valid ticket, the server does not check the token.
     let resume = ResumeFrom { ticket: before.ticket.clone(), last_event, last_bulk: 0 };
     let again = session(&server, "no token at all", Some(resume)).await;
     let joined = again.joined().clone();
@@ -90,24 +90,24 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     let names = |j: &nucleus_protocol::session::Joined| {
         j.roster.iter().map(|p| p.user.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "nobody twice");
+    assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "each peer occurs once");
     let (sender, mut receiver) = again.split();
     outbox.attach(sender, &joined, true);
     assert_eq!(next_event(&mut receiver).await, b"down 2");
     assert_eq!(next_event(&mut receiver).await, b"down 3");
     outbox.send(To::Others, 0, b"up 2").await.unwrap();
-    assert_eq!(until(&watcher, heard).await, b"up 2", "and 'up 1' not twice");
+    assert_eq!(until(&watcher, event_payload).await, b"up 2", "'up 1' must not arrive again");
     let closed = loop {
         if let SessionEvent::Closed { code, .. } = first_receiver.next().await {
             break code;
         }
     };
     assert_eq!(closed, Some(Code::Replaced));
-    assert_eq!(watcher.peers().len(), 1, "no ghost and no double");
+    assert_eq!(watcher.peers().len(), 1, "exactly one other peer");
     assert!(server.metric("nucleus_session_resumes_total") >= 1.0);
 }
 
-/// A connection that its client merely forgot is no leave: quinn closes it with code 0 by itself.
+/// Dropping a connection is not a leave, although quinn then closes the connection with code 0.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
     let server = TestServer::start().await;
@@ -125,7 +125,7 @@ async fn a_forgotten_connection_keeps_the_place_of_who_knew_of_it() {
     assert_eq!((again.joined().peer, again.joined().resumed), (before.peer, RESUMED));
     until(&watcher, |event| matches!(event, RoomEvent::PresenceChanged { .. }).then_some(())).await;
 
-    // Who never showed that it had its `Joined` leaves no ghost.
+    // A participant that never confirmed its `Joined` does not stay in the room.
     let never = session(&server, &server.token("never"), None).await;
     let known = |event| match event {
         RoomEvent::PeerJoined(peer) => Some(peer.id.0),
@@ -167,8 +167,8 @@ async fn a_ticket_whose_place_is_gone_needs_a_token() {
     assert_eq!(again.joined().resumed, NEW_PEER);
 }
 
-/// Each shard has a QUIC endpoint of its own behind the one port; a client that changes its address
-/// must still land on the one that knows it.
+/// Each shard has its own QUIC endpoint on the same port. After a change of its address, a client
+/// must still reach the endpoint that has its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_every_shard_follow_their_clients_to_new_ports() {
     let server = TestServer::with(|config| config.shards = 4).await;
@@ -214,13 +214,13 @@ async fn rooms_come_back_after_a_restart() {
     })
     .await;
     for _ in 0..100 {
-        // Roster updates come in batches.
+        // The server collects changes of the roster for a moment.
         if a.peers().len() == 1 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!((a.peers().len(), b.peers().len()), (1, 1), "no ghost and no double");
+    assert_eq!((a.peers().len(), b.peers().len()), (1, 1), "exactly one other peer");
     assert!((server.metric("nucleus_sessions") - 2.0).abs() < 0.1);
     let me = a.me();
     a.send_unreliable(nucleus_client::Target::Others, 0, 0, b"hello").unwrap();

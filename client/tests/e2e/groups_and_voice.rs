@@ -1,4 +1,4 @@
-//! Groups, the host and voice through the client's own API.
+//! Group events, kept events and voice through the client's API.
 
 use nucleus_client::session::{SendError, To};
 use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Throttle, Voice, connect};
@@ -68,15 +68,15 @@ async fn voice_to_a_group_is_heard_there_alone() {
     let server = TestServer::start().await;
     let (a, b, c) = (server.join("a").await, server.join("b").await, server.join("c").await);
     b.subscribe([group(9)]).await.unwrap();
-    let heard = |room| {
+    let next_voice = |room| {
         until(room, |event| match event {
             RoomEvent::Voice { voice, .. } => Some(voice.opus[0]),
             _ => None,
         })
     };
-    let say = async {
+    let send = async {
         for n in 0.. {
-            // The group's packet is always the first of two.
+            // The packet to the group is always sent before the packet to the others.
             let (to, opus) =
                 if n % 2 == 0 { (Target::Group(group(9)), 1) } else { (Target::Others, 2) };
             let voice = Voice { level: 30, speaking: true, flags: 0, opus: &[opus] };
@@ -85,13 +85,13 @@ async fn voice_to_a_group_is_heard_there_alone() {
         }
     };
     let listen = async {
-        while heard(&b).await != 1 {}
+        while next_voice(&b).await != 1 {}
         for _ in 0..10 {
-            assert_eq!(heard(&c).await, 2);
+            assert_eq!(next_voice(&c).await, 2);
         }
     };
     tokio::select! {
-        () = say => {}
+        () = send => {}
         () = listen => {}
     }
 }
@@ -105,11 +105,11 @@ async fn who_sends_more_events_than_are_read_is_told() {
             a.send_event(To::Others, 0, &n.to_le_bytes()).await.unwrap();
         }
     };
-    let told = until(&a, |event| match event {
+    let throttled = until(&a, |event| match event {
         RoomEvent::Throttled(what) => Some(what),
         _ => None,
     });
-    let ((), what) = tokio::join!(sending, told);
+    let ((), what) = tokio::join!(sending, throttled);
     assert_eq!(what, Throttle::Events);
 }
 
@@ -119,11 +119,11 @@ async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
     let host =
         TokenRequest { role: "host".into(), ..TokenRequest::new(Product::Atom, "tenant", "host") };
     let host = connect(server.options(server.token_with(host))).await.unwrap();
-    let guest = server.join("guest").await;
+    let speaker = server.join("speaker").await;
     let talk = async {
         loop {
             let voice = Voice { level: 33, speaking: true, flags: 0, opus: &[1] };
-            guest.send_voice(&voice).unwrap();
+            speaker.send_voice(&voice).unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
@@ -133,7 +133,7 @@ async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
             _ => None,
         })
     };
-    let me = guest.me();
+    let me = speaker.me();
     let flags = || host.peer(me).map(|peer| (peer.muted, peer.self_muted)).unwrap();
     let changed = || {
         until(&host, |event| match event {
@@ -151,11 +151,11 @@ async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
         assert_eq!(host.speaking(), []);
         host.mute_all(false).await.unwrap();
         speaks(true).await;
-        // Its own client stops at once.
-        guest.set_muted(true).await.unwrap();
+        // A client that mutes itself stops sending at once.
+        speaker.set_muted(true).await.unwrap();
         speaks(false).await;
         assert_eq!(flags(), (false, true));
-        guest.set_muted(false).await.unwrap();
+        speaker.set_muted(false).await.unwrap();
         speaks(true).await;
         assert!(server.metric("nucleus_realtime_muted_total") > 0.0);
     };
@@ -163,7 +163,7 @@ async fn who_speaks_is_seen_and_who_is_muted_is_not_heard() {
         () = talk => {}
         () = listen => {}
     }
-    let throttled = until(&guest, |event| match event {
+    let throttled = until(&speaker, |event| match event {
         RoomEvent::Throttled(what) => Some(what),
         _ => None,
     });

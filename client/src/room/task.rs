@@ -1,0 +1,329 @@
+//! The room's task: updates the roster and the shared state, passes reliable events to the
+//! application, and resumes a lost session.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::time::Duration;
+
+use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::RoomShared;
+use super::assembly::BulkAssembly;
+use super::backlog::{Backlog, RoomEnded};
+use crate::event::{RoomEvent, Throttle};
+use crate::realtime::driver::{DriverCommand, unspecified};
+use crate::roster::{PeerId, Roster, RosterChange};
+use crate::session::{
+    Backoff, JoinError, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
+    may_reconnect,
+};
+use crate::state::{Replica, StateChange};
+
+/// What the client needs to join the room, and to join it again after a lost session.
+pub(crate) struct RoomConnector {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) config: quinn::ClientConfig,
+    pub(crate) options: SessionOptions,
+    /// How long the client tries to resume a lost session.
+    pub(crate) patience: Duration,
+}
+
+/// The state of the room's task.
+pub(super) struct RoomTask {
+    connector: RoomConnector,
+    shared: Arc<RoomShared>,
+    backlog: Backlog,
+    receiver: SessionReceiver,
+    ticket: Vec<u8>,
+    instance: RoomInstance,
+    bulk: BulkAssembly,
+    /// The host as last reported to the application.
+    host: Option<PeerId>,
+}
+
+/// Identifies a room instance, also across restarts of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RoomInstance {
+    clock_epoch: u32,
+    room_instance: u32,
+}
+
+impl RoomInstance {
+    fn of(joined: &Joined) -> Self {
+        Self { clock_epoch: joined.clock_epoch, room_instance: joined.room_instance }
+    }
+}
+
+/// This client's peer id before and after a resume or rejoin.
+struct OwnPeer {
+    before: PeerId,
+    now: PeerId,
+}
+
+/// [`Backlog::push_event`] or [`Backlog::push_uncounted`].
+type Push = fn(&mut Backlog, RoomEvent);
+
+impl RoomTask {
+    pub(super) fn new(
+        connector: RoomConnector,
+        shared: Arc<RoomShared>,
+        commands: mpsc::Sender<DriverCommand>,
+        events: mpsc::Sender<RoomEvent>,
+        session: Session,
+    ) -> Self {
+        let joined = session.joined().clone();
+        let (sender, receiver) = session.split();
+        shared.requests.attach(sender.clone());
+        shared.events.attach(sender, &joined, true);
+        let (instance, host) = (RoomInstance::of(&joined), shared.host());
+        let backlog = Backlog::new(events, commands);
+        let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
+        Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
+    }
+
+    /// Runs until the session is closed for good or the application drops the room. Waits for a
+    /// slow application; QUIC's flow control then makes the senders wait.
+    pub(super) async fn run(mut self) {
+        while self.step().await.is_ok() {}
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.requests.close();
+        self.shared.events.close();
+    }
+
+    async fn step(&mut self) -> Result<(), RoomEnded> {
+        let full = self.backlog.is_full();
+        self.shared.requests.set_behind(full);
+        tokio::select! {
+            biased;
+            delivered = self.backlog.deliver_next(), if !self.backlog.is_empty() => delivered,
+            event = self.receiver.next(), if !full => self.handle(event).await,
+        }
+    }
+
+    async fn handle(&mut self, event: SessionEvent) -> Result<(), RoomEnded> {
+        let applied = match event {
+            SessionEvent::Roster(update) => {
+                let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
+                // The receiver has already checked the version.
+                let changes = roster.apply(update).unwrap_or_default();
+                drop(roster);
+                self.report_roster(changes, None, Backlog::push_event);
+                self.report_host();
+                return Ok(());
+            }
+            SessionEvent::Event(event) => {
+                self.backlog.push_event(event.into());
+                return Ok(());
+            }
+            SessionEvent::Bulk(piece) => {
+                if let Some(message) = self.bulk.take(piece) {
+                    self.backlog.push_event(message);
+                }
+                self.shared.bulk_dropped.store(self.bulk.dropped(), Ordering::Relaxed);
+                return Ok(());
+            }
+            SessionEvent::Audit(audit) => {
+                self.backlog.push_event(RoomEvent::Moderated(audit.into()));
+                return Ok(());
+            }
+            SessionEvent::Throttled(what) => {
+                if let Some(throttle) = Throttle::from_wire(what) {
+                    self.backlog.push_event(RoomEvent::Throttled(throttle));
+                }
+                return Ok(());
+            }
+            SessionEvent::StateReply(reply) => {
+                let version = self.shared.replica().version();
+                self.shared.requests.on_reply(reply, version);
+                return Ok(());
+            }
+            SessionEvent::Closed { code, text } => return self.interrupted(code, text).await,
+            SessionEvent::StateSnapshot(snapshot) => {
+                let changes = self.replica().apply_snapshot(snapshot);
+                changes.map(|changes| self.report_state(changes, Backlog::push_uncounted))
+            }
+            SessionEvent::StateUpdate(update) => {
+                let changes = self.replica().apply_update(update);
+                changes.map(|changes| self.report_state(changes, Backlog::push_event))
+            }
+        };
+        if let Err(fault) = applied
+            && let SessionEvent::Closed { code, text } = self.receiver.fail(fault.into())
+        {
+            return self.close(code, text).await;
+        }
+        Ok(())
+    }
+
+    fn replica(&self) -> RwLockWriteGuard<'_, Replica> {
+        self.shared.replica.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports the changes to the application, then completes the requests that waited for them.
+    fn report_state(&mut self, changes: Vec<StateChange>, push: Push) {
+        for change in changes {
+            push(&mut self.backlog, RoomEvent::State(change));
+        }
+        self.report_host();
+        let version = self.shared.replica().version();
+        self.shared.requests.on_version(version);
+    }
+
+    fn report_host(&mut self) {
+        let host = self.shared.host();
+        if host != self.host {
+            self.host = host;
+            self.backlog.push_event(RoomEvent::State(StateChange::Host { host }));
+        }
+    }
+
+    /// Reports the changes to the application and then to the realtime task, so that the
+    /// application learns of a new peer before it receives the peer's messages. Changes of this
+    /// client itself (`own`) are not reported here: [`RoomEvent::Rejoined`] and `Resumed` report
+    /// them.
+    fn report_roster(&mut self, changes: Vec<RosterChange>, own: Option<OwnPeer>, push: Push) {
+        for change in changes {
+            let (is_own, command) = match &change {
+                RosterChange::Joined(peer) => (
+                    own.as_ref().is_some_and(|own| own.now == peer.id),
+                    Some(DriverCommand::Joined(peer.slot, peer.id)),
+                ),
+                RosterChange::Left { peer, .. } => (
+                    own.as_ref().is_some_and(|own| own.before == peer.id),
+                    Some(DriverCommand::Left(peer.slot, peer.id)),
+                ),
+                RosterChange::Changed(_) => (false, None),
+                RosterChange::Presence { peer, .. } => {
+                    (own.as_ref().is_some_and(|own| own.now == *peer), None)
+                }
+            };
+            if !is_own {
+                push(&mut self.backlog, change.into());
+            }
+            if let Some(command) = command {
+                self.backlog.push_command(command);
+            }
+        }
+    }
+
+    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
+        self.shared.requests.interrupt();
+        if !may_reconnect(code) || self.connector.patience.is_zero() {
+            return self.close(code, text).await;
+        }
+        self.backlog.push_event(RoomEvent::Interrupted { code, text });
+        self.backlog.flush().await?;
+        let (events, outbox) = (self.backlog.event_sender(), self.shared.events.clone());
+        let session = tokio::select! {
+            session = self.rejoin() => session,
+            () = events.closed() => return Err(RoomEnded),
+            () = outbox.closed() => {
+                return self.close(Some(Code::Left), "closed by this client".into()).await;
+            }
+        };
+        match session {
+            Ok(session) => self.resume_with(session).await,
+            Err(error) => {
+                let code = if let JoinError::Refused { code, .. } = error { code } else { None };
+                self.close(code, error.to_string()).await
+            }
+        }
+    }
+
+    /// Joins again until a join succeeds, the patience is over, or another attempt cannot help.
+    async fn rejoin(&mut self) -> Result<Session, JoinError> {
+        let deadline = Instant::now() + self.connector.patience;
+        let mut backoff = Backoff::new(fastrand::u64(..));
+        let mut retry_after = None;
+        loop {
+            sleep(backoff.pause(retry_after)).await;
+            let server = self.connector.options.server;
+            // While a device sleeps, its operating system may close the socket.
+            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(server)) {
+                // If this fails, the old socket stays in use.
+                let _ = self.connector.endpoint.rebind(socket);
+            }
+            let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
+            let mut options = self.connector.options.clone();
+            options.resume =
+                Some(ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk });
+            let joining =
+                Session::join(&self.connector.endpoint, self.connector.config.clone(), options);
+            let error = match joining.await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "the session is not resumed yet");
+            retry_after = error.retry_delay();
+            if retry_after.is_none() || Instant::now() >= deadline {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Continues with a new session in place of the lost one.
+    async fn resume_with(&mut self, session: Session) -> Result<(), RoomEnded> {
+        let joined = session.joined().clone();
+        let config = match session.link_config() {
+            Ok(config) => config,
+            Err(error) => return self.close(None, error.to_string()).await,
+        };
+        let connection = session.connection().clone();
+        let (sender, receiver) = session.split();
+        self.receiver = receiver;
+        let instance = RoomInstance::of(&joined);
+        let same_room = instance == self.instance;
+        let config = Box::new(config);
+        let relink = DriverCommand::Relink { config, connection, same_room };
+        self.backlog.push_command(relink);
+        self.backlog.flush().await?;
+        let newer = Roster::new(joined.roster_version, joined.roster.iter().cloned());
+        let changes = {
+            let mut roster = self.shared.roster.write().unwrap_or_else(PoisonError::into_inner);
+            roster.replace(same_room, newer)
+        };
+        // In the same instance, the next snapshot brings the replica up to date; without a
+        // snapshot, the state is still empty. In another instance the old state is invalid, and
+        // requests must not be based on it.
+        let deleted = if same_room { Vec::new() } else { self.replica().clear() };
+        let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
+        self.shared.requests.attach(sender.clone());
+        self.shared.events.attach(sender, &joined, same_room);
+        if joined.resumed == NEW_PEER && self.shared.self_muted.load(Ordering::Relaxed) {
+            self.repeat_own_mute();
+        }
+        self.instance = instance;
+        self.ticket.clone_from(&joined.ticket);
+        if joined.resumed != RESUMED {
+            self.bulk.clear();
+        }
+        self.backlog.push_event(match joined.resumed {
+            NEW_PEER => RoomEvent::Rejoined { me: PeerId(joined.peer) },
+            how => RoomEvent::Resumed { missed_events: how == RESUMED_WITH_LOSS },
+        });
+        let own = OwnPeer { before: PeerId(before), now: PeerId(joined.peer) };
+        self.report_roster(changes, Some(own), Backlog::push_uncounted);
+        self.report_state(deleted, Backlog::push_uncounted);
+        Ok(())
+    }
+
+    /// Mutes this client again after it joined as a new peer. Runs in its own task, because the
+    /// room's task must read the reply.
+    fn repeat_own_mute(&self) {
+        let state = self.shared.clone();
+        tokio::spawn(async move {
+            // The client sends no voice while it is muted, even if this request fails.
+            let _ = state.requests.moderate(act::MUTE_SELF, 0, 0).await;
+        });
+    }
+
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
+        // End the pending requests first: the application may never take the last event.
+        self.shared.requests.close();
+        self.backlog.push_event(RoomEvent::Closed { code, text });
+        self.backlog.flush().await?;
+        Err(RoomEnded)
+    }
+}

@@ -1,0 +1,56 @@
+//! Voice as an application sends and mutes it.
+
+use std::sync::atomic::Ordering;
+
+use nucleus_protocol::realtime::MessageKind;
+use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::session::act;
+
+use super::{ApplicationKey, Room, StateError, Target};
+use crate::roster::PeerId;
+use crate::session::SendError;
+
+impl Room {
+    /// Sends an Opus packet to all other peers. Never blocks. Does nothing while this client has
+    /// muted itself ([`Room::set_muted`]).
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`] if the packet has more than 1,100 bytes, or [`SendError::Closed`].
+    pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
+        self.send_voice_to(Target::Others, voice)
+    }
+
+    /// Sends an Opus packet to a target, for example a group or one peer. Otherwise the same as
+    /// [`Room::send_voice`].
+    ///
+    /// # Errors
+    /// As [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in the room.
+    pub fn send_voice_to(&self, target: Target, voice: &Voice<'_>) -> Result<(), SendError> {
+        if self.shared.self_muted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut payload = Vec::with_capacity(2 + voice.opus.len());
+        voice.encode(&mut payload);
+        self.send(MessageKind::Voice, false, target, ApplicationKey::default(), payload)
+    }
+
+    /// Returns the peers that are speaking now, each with its level in -dBov (0 is loudest, 127 is
+    /// silence). [`crate::RoomEvent::Speaking`] reports each change.
+    pub fn speaking(&self) -> Vec<(PeerId, u8)> {
+        self.realtime.speaking().speakers().collect()
+    }
+
+    /// Mutes or unmutes this client.
+    ///
+    /// The client stops sending voice at once, even if the request to the server fails. The server
+    /// drops voice that still arrives, and tells the other peers. Needs no permission. The setting
+    /// stays over a lost session and over [`crate::RoomEvent::Rejoined`].
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn set_muted(&self, muted: bool) -> Result<(), StateError> {
+        self.shared.self_muted.store(muted, Ordering::Relaxed);
+        let act = if muted { act::MUTE_SELF } else { act::UNMUTE_SELF };
+        self.shared.requests.moderate(act, 0, 0).await.map(drop)
+    }
+}

@@ -1,0 +1,181 @@
+//! The task of the social session: passes events to the application, and resumes a lost session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nucleus_protocol::session::Code;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::event::SocialEvent;
+use super::requests::SocialRequests;
+use crate::realtime::driver::unspecified;
+use crate::session::{
+    Backoff, JoinError, SocialMessage, SocialReceiver, SocialSession, SocialSessionOptions,
+    may_reconnect,
+};
+
+/// Number of waiting events at which the task stops reading the session. About a minute of changes
+/// of many watched users.
+const MAX_BACKLOG: usize = 1_024;
+
+/// What the client needs to open the social session, and to open it again after it was lost.
+pub(super) struct SocialConnector {
+    pub(super) endpoint: quinn::Endpoint,
+    pub(super) config: quinn::ClientConfig,
+    pub(super) options: SocialSessionOptions,
+    /// How long the client tries to resume a lost session.
+    pub(super) patience: Duration,
+}
+
+/// The state of the task.
+pub(super) struct SocialTask {
+    pub(super) connector: SocialConnector,
+    pub(super) requests: Arc<SocialRequests>,
+    pub(super) receiver: SocialReceiver,
+    pub(super) events: mpsc::Sender<SocialEvent>,
+    pub(super) backlog: VecDeque<SocialEvent>,
+}
+
+/// The task must end: the application dropped its [`Social`](super::Social), or the session is
+/// closed for good.
+struct SocialEnded;
+
+impl SocialTask {
+    /// Runs until the session is closed for good or the application drops its
+    /// [`Social`](super::Social).
+    pub(super) async fn run(mut self) {
+        while self.step().await.is_ok() {}
+        self.requests.close();
+    }
+
+    async fn step(&mut self) -> Result<(), SocialEnded> {
+        let full = self.backlog.len() >= MAX_BACKLOG;
+        self.requests.set_behind(full);
+        let message = tokio::select! {
+            biased;
+            permit = self.events.reserve(), if !self.backlog.is_empty() => {
+                let permit = permit.map_err(|_| SocialEnded)?;
+                if let Some(event) = self.backlog.pop_front() {
+                    permit.send(event);
+                }
+                return Ok(());
+            }
+            message = self.receiver.next(), if !full => message,
+        };
+        self.handle(message).await
+    }
+
+    async fn handle(&mut self, message: SocialMessage) -> Result<(), SocialEnded> {
+        let event = match message {
+            SocialMessage::CallReply(reply) => {
+                self.requests.state().on_reply(&reply);
+                None
+            }
+            SocialMessage::UserList(users) => self.requests.state().on_user_list(users),
+            SocialMessage::Rooms(list) => self.requests.state().on_room_list(list),
+            SocialMessage::CallUpdate(update) => {
+                self.backlog.extend(self.requests.state().on_call_update(update));
+                return Ok(());
+            }
+            SocialMessage::Closed { code, text } => return self.interrupted(code, text).await,
+        };
+        self.backlog.extend(event);
+        Ok(())
+    }
+
+    async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), SocialEnded> {
+        self.requests.interrupt();
+        let closed = self.requests.state().is_closed();
+        if closed || !may_reconnect(code) || self.connector.patience.is_zero() {
+            return self.close(code, text).await;
+        }
+        self.deliver(SocialEvent::Interrupted { code, text }).await?;
+        let (events, requests) = (self.events.clone(), self.requests.clone());
+        let session = tokio::select! {
+            session = self.reenter() => session,
+            () = events.closed() => return Err(SocialEnded),
+            () = requests.closing() => return self.left().await,
+        };
+        match session {
+            Ok((session, status)) => self.resume_with(session, status).await,
+            Err(error) => {
+                let code = if let JoinError::Refused { code, .. } = error { code } else { None };
+                self.close(code, error.to_string()).await
+            }
+        }
+    }
+
+    /// Opens a session again until that succeeds, the patience is over, or another attempt cannot
+    /// help. Returns the session with the status that it was opened with.
+    async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
+        let deadline = Instant::now() + self.connector.patience;
+        let mut backoff = Backoff::new(fastrand::u64(..));
+        let mut retry_after = None;
+        loop {
+            sleep(backoff.pause(retry_after)).await;
+            // While a device sleeps, its operating system may close the socket.
+            if let Ok(socket) =
+                std::net::UdpSocket::bind(unspecified(self.connector.options.server))
+            {
+                // If this fails, the old socket stays in use.
+                let _ = self.connector.endpoint.rebind(socket);
+            }
+            let mut options = self.connector.options.clone();
+            let status = self.requests.state().status.to_wire();
+            options.status = status;
+            let entering = SocialSession::enter(
+                &self.connector.endpoint,
+                self.connector.config.clone(),
+                options,
+            );
+            let error = match entering.await {
+                Ok(session) => return Ok((session, status)),
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "the session is not resumed yet");
+            retry_after = error.retry_delay();
+            if retry_after.is_none() || Instant::now() >= deadline {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Continues with a new session in place of the lost one.
+    async fn resume_with(&mut self, session: SocialSession, status: u8) -> Result<(), SocialEnded> {
+        let entered = session.entered().clone();
+        let (sender, receiver) = session.split();
+        self.receiver = receiver;
+        let ended = self.requests.state().attach(sender.clone(), &entered);
+        if self.requests.state().is_closed() {
+            return self.left().await;
+        }
+        self.requests.restore(&sender, status).await;
+        self.deliver(SocialEvent::Returned).await?;
+        self.backlog.extend(ended);
+        Ok(())
+    }
+
+    /// Delivers all waiting events and this one, however long the application takes.
+    async fn deliver(&mut self, event: SocialEvent) -> Result<(), SocialEnded> {
+        self.backlog.push_back(event);
+        for event in self.backlog.drain(..) {
+            self.events.send(event).await.map_err(|_| SocialEnded)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the task after the application has closed the social session while there was no
+    /// session.
+    async fn left(&mut self) -> Result<(), SocialEnded> {
+        self.close(Some(Code::Left), "closed by this client".into()).await
+    }
+
+    async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), SocialEnded> {
+        // End the pending requests first: the application may never take the last event.
+        self.requests.close();
+        self.deliver(SocialEvent::Closed { code, text }).await?;
+        Err(SocialEnded)
+    }
+}
