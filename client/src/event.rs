@@ -186,7 +186,7 @@ impl Throttle {
             throttled::BULK => Throttle::Bulk,
             throttled::REQUESTS => Throttle::Requests,
             throttled::REALTIME => Throttle::Realtime,
-            throttled::FLOOR => Throttle::Floor,
+            throttled::SPEAKERS => Throttle::Floor,
             throttled::MUTED => Throttle::Muted,
             _ => return None,
         })

@@ -5,14 +5,24 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Message, MessageKind};
 use nucleus_protocol::session::{
-    self, Audit, CallReply, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello,
-    Join, Joined, Leave, MessageHeader, Moderate, Refuse, RoomList, RosterUpdate, SetStatus,
-    StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, Throttled, UserList,
-    WatchRooms, WatchUsers, Welcome,
+    self, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello, Join, Leave,
+    MessageHeader, Moderate, RoomList, RosterUpdate, StateReply, StateRequest, StateSnapshot,
+    StateUpdate, UserList, WatchRooms, WatchUsers,
 };
 use proptest::prelude::*;
 
-/// Feeds `bytes` to every decoder there is; any answer will do, as long as there is one.
+macro_rules! decode_by_schema {
+    (plain { $($plain:ident = $_p:literal,)* } archive { $($archive:ident = $_a:literal,)* }) => {
+        /// Reads `bytes` as the body of every session message.
+        fn decode_session_messages(bytes: &[u8]) {
+            $(let _plain = session::$plain::parse(bytes);)*
+            $(let _archive = session::owned::<session::$archive>(bytes);)*
+        }
+    };
+}
+nucleus_protocol::session_messages!(decode_by_schema);
+
+/// Feeds `bytes` to every decoder. Any result is right as long as the decoder returns.
 fn decode_everything(bytes: &[u8]) {
     let _header = Header::parse(bytes);
     assert!(Frames::new(bytes).count() <= bytes.len() + 1);
@@ -20,19 +30,7 @@ fn decode_everything(bytes: &[u8]) {
     let _voice = Voice::parse(bytes);
     let _clock = (ClockRequest::parse(bytes), ClockReply::parse(bytes));
     let _reports = (ClientReport::parse(bytes), ServerReport::parse(bytes));
-    let _hand_laid = (Hello::parse(bytes), Welcome::parse(bytes), Refuse::parse(bytes));
-    let _up = (session::owned::<Join>(bytes), session::owned::<EventUp>(bytes));
-    let _joined = (session::owned::<Joined>(bytes), session::owned::<Leave>(bytes));
-    let _down = (session::owned::<RosterUpdate>(bytes), session::owned::<EventDown>(bytes));
-    let _asked = (session::owned::<StateRequest>(bytes), session::owned::<StateReply>(bytes));
-    let _lobby = (session::owned::<WatchRooms>(bytes), session::owned::<RoomList>(bytes));
-    let _moderated = (session::owned::<Moderate>(bytes), session::owned::<Audit>(bytes));
-    let _talk = (session::owned::<Subscribe>(bytes), session::owned::<Throttled>(bytes));
-    let _entered = (session::owned::<Enter>(bytes), session::owned::<Entered>(bytes));
-    let _people = (session::owned::<WatchUsers>(bytes), session::owned::<UserList>(bytes));
-    let _status = (session::owned::<SetStatus>(bytes), session::owned::<CallRequest>(bytes));
-    let _calls = (session::owned::<CallReply>(bytes), session::owned::<CallUpdate>(bytes));
-    let _state = (session::owned::<StateSnapshot>(bytes), session::owned::<StateUpdate>(bytes));
+    decode_session_messages(bytes);
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
     }
@@ -179,7 +177,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         .chain(state_messages())
         .chain(lobby_messages())
         .chain(social_messages())
-        .map(|m| m[session::MESSAGE_HEADER..].to_vec())
+        .map(|m| m[session::SESSION_HEADER_BYTES..].to_vec())
         .collect()
 }
 
@@ -291,7 +289,7 @@ proptest! {
         let event =
             EventUp { target: 2, channel: 1, piece: 0, peers: vec![1, u32::MAX], payload };
         let bytes = session::encode(&event);
-        let body = &bytes[session::MESSAGE_HEADER..];
+        let body = &bytes[session::SESSION_HEADER_BYTES..];
         prop_assert_eq!(session::owned::<EventUp>(body), Ok(event));
     }
 }

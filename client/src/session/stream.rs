@@ -1,7 +1,7 @@
 //! Messages out of a QUIC stream, and into one, so that a dropped future loses nothing.
 
 use bytes::{Bytes, BytesMut};
-use nucleus_protocol::session::{MESSAGE_HEADER, MessageHeader, Schema};
+use nucleus_protocol::session::{MessageHeader, SESSION_HEADER_BYTES, Schema};
 use quinn::{RecvStream, SendStream};
 
 use super::ProtocolError;
@@ -47,7 +47,7 @@ impl MessageReader {
         &mut self,
         limit: usize,
     ) -> Result<Option<(Schema, Bytes)>, ReadFailure> {
-        if !self.fill(MESSAGE_HEADER).await? {
+        if !self.fill(SESSION_HEADER_BYTES).await? {
             return if self.buffer.is_empty() {
                 Ok(None)
             } else {
@@ -56,12 +56,12 @@ impl MessageReader {
         }
         let bytes = self.buffer.first_chunk().copied().unwrap_or_default();
         let header = MessageHeader::parse(bytes, limit)?;
-        let whole = MESSAGE_HEADER + header.len as usize;
+        let whole = SESSION_HEADER_BYTES + header.len as usize;
         if !self.fill(whole).await? {
             return Err(ProtocolError::Ended.into());
         }
         let message = self.buffer.split_to(whole).freeze();
-        Ok(Some((header.schema, message.slice(MESSAGE_HEADER..))))
+        Ok(Some((header.schema, message.slice(SESSION_HEADER_BYTES..))))
     }
 
     /// Reads until `len` bytes are there; false when the stream ends before.

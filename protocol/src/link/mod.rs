@@ -54,7 +54,7 @@ use crate::time::Time;
 
 /// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
 /// message of the largest size must still fit behind them.
-const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_HEADER + 3);
+const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
 // The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
 // report.
 const _: () = assert!(server::FRONT <= CONTROL_ROOM);

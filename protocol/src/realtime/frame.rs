@@ -86,7 +86,7 @@ pub struct Message<'a> {
 /// The flag "newest wins".
 pub const NEWEST_WINS: u8 = 1;
 /// Bytes between a message frame's length and its payload.
-pub const MESSAGE_HEADER: usize = 10;
+pub const MESSAGE_FIELDS_BYTES: usize = 10;
 /// Where in a message's body the u16 `peer` stands: relaying a frame rewrites these two bytes.
 const PEER_OFFSET: usize = 1;
 
@@ -106,15 +106,15 @@ impl<'a> Message<'a> {
 
     /// Bytes of the whole frame.
     pub fn encoded_len(&self) -> usize {
-        let body = MESSAGE_HEADER + self.payload.len();
+        let body = MESSAGE_FIELDS_BYTES + self.payload.len();
         1 + if body < 0x80 { 1 } else { 2 } + body
     }
 
     /// Appends the frame with `peer` in place of its own: the server relays a message by naming its
     /// sender where the target stood, everything else as it came.
     pub fn encode_from(&self, peer: u16, out: &mut Vec<u8>) {
-        put_header(out, self.kind as u8, MESSAGE_HEADER + self.payload.len());
-        let mut head = [0u8; MESSAGE_HEADER];
+        put_header(out, self.kind as u8, MESSAGE_FIELDS_BYTES + self.payload.len());
+        let mut head = [0u8; MESSAGE_FIELDS_BYTES];
         head[0] = self.flags;
         head[PEER_OFFSET..PEER_OFFSET + 2].copy_from_slice(&peer.to_le_bytes());
         head[3] = self.channel;

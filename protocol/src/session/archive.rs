@@ -6,7 +6,7 @@ use rkyv::rancor::Error;
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::{Archive, Deserialize, Portable, Serialize};
 
-use super::{ArchivedMessage, MESSAGE_HEADER, MessageHeader};
+use super::{ArchivedMessage, MessageHeader, SESSION_HEADER_BYTES};
 
 /// The bytes are not an archive of the type asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,13 +18,14 @@ pub fn encode<T>(message: &T) -> Vec<u8>
 where
     T: ArchivedMessage + for<'a> Serialize<HighSerializer<Vec<u8>, ArenaHandle<'a>, Error>>,
 {
-    let start = vec![0; MESSAGE_HEADER];
+    let start = vec![0; SESSION_HEADER_BYTES];
     // Writing into memory fails only beyond 32-bit offsets, and every field is bounded far below;
     // an empty message is refused by its reader.
     let mut bytes = rkyv::api::high::to_bytes_in::<_, Error>(message, start)
-        .unwrap_or_else(|_| vec![0; MESSAGE_HEADER]);
-    let header = MessageHeader { len: (bytes.len() - MESSAGE_HEADER) as u32, schema: T::SCHEMA };
-    bytes[..MESSAGE_HEADER].copy_from_slice(&header.to_bytes());
+        .unwrap_or_else(|_| vec![0; SESSION_HEADER_BYTES]);
+    let header =
+        MessageHeader { len: (bytes.len() - SESSION_HEADER_BYTES) as u32, schema: T::SCHEMA };
+    bytes[..SESSION_HEADER_BYTES].copy_from_slice(&header.to_bytes());
     bytes
 }
 

@@ -4,29 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{
-    Audit, Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
-    Throttled,
-};
-use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, SetStatus, UserList, WatchUsers};
-use super::{Filter, RoomList, RoomOptions, WatchRooms};
-
-/// Ties an archived type to its schema id.
-pub trait ArchivedMessage {
-    /// The id in the header.
-    const SCHEMA: Schema;
-}
-
-macro_rules! archived {
-    ($($name:ident),*) => {
-        $(impl ArchivedMessage for $name { const SCHEMA: Schema = Schema::$name; })*
-    };
-}
-archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
-archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
-archived!(WatchRooms, RoomList);
-archived!(Subscribe, Throttled, Audit);
-archived!(Enter, Entered, WatchUsers, SetStatus, UserList, CallRequest, CallReply, CallUpdate);
+use super::{Filter, RoomOptions};
 
 /// A client asks to enter a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

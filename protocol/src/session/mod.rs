@@ -10,22 +10,24 @@ mod code;
 mod handshake;
 mod header;
 mod messages;
+mod messaging;
 mod moderation;
 mod rooms;
+mod schema;
 mod social;
 mod state;
-mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
 pub use handshake::{Hello, Refuse, Welcome};
-pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
+pub use header::{BadHeader, MessageHeader, SESSION_HEADER_BYTES};
 pub use messages::*;
+pub use messaging::*;
 pub use moderation::*;
 pub use rooms::*;
+pub use schema::{ArchivedMessage, Encoding, Schema};
 pub use social::*;
 pub use state::*;
-pub use talk::*;
 
 /// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.
 pub const ALPN: &[u8] = b"nucleus";

@@ -7,13 +7,13 @@
 
 mod fields;
 mod keys;
+mod messaging;
 mod realtime;
 mod refused;
 mod rooms;
 mod session;
 mod social;
 mod state;
-mod talk;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

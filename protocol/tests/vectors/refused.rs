@@ -59,7 +59,7 @@ fn archives() -> Vec<Json> {
         EventUp { target: TO_LISTED, channel: 0, piece: 0, peers, payload: b"grab".to_vec() };
     // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16 before the
     // end (offset, count), payload at 8 before the end (offset, length).
-    let event = encode(&event)[MESSAGE_HEADER..].to_vec();
+    let event = encode(&event)[SESSION_HEADER_BYTES..].to_vec();
     let peer = |peer| Peer {
         peer,
         slot: 0,
@@ -71,7 +71,7 @@ fn archives() -> Vec<Json> {
     let roster = RosterUpdate { joined: vec![peer(1), peer(2)], ..RosterUpdate::default() };
     // Body: u n r u n r, two peers of 31 bytes, then the root of 28 bytes. The first peer's name
     // stands 28 + 31 + 16 bytes before the end.
-    let roster = encode(&roster)[MESSAGE_HEADER..].to_vec();
+    let roster = encode(&roster)[SESSION_HEADER_BYTES..].to_vec();
     let value = Value { kind: value::TEXT, bits: 0, bytes: b"red".to_vec() };
     let field = |key: &[u8]| Field { key: key.to_vec(), value: value.clone(), version: 1 };
     let fields = vec![field(b"k"), field(b"l")];
@@ -79,7 +79,7 @@ fn archives() -> Vec<Json> {
     let state = StateSnapshot { version: 1, host: 0, entities: vec![entity] };
     // Body: k red l red, two fields of 33 bytes, one entity of 22, then the root of 20 bytes. The
     // offset of the second field's text stands 20 + 22 + 8 + 8 bytes before the end.
-    let state = encode(&state)[MESSAGE_HEADER..].to_vec();
+    let state = encode(&state)[SESSION_HEADER_BYTES..].to_vec();
     let up = |why, bytes: &[u8]| case("event_up", why, bytes);
     let update = |why, bytes: &[u8]| case("roster_update", why, bytes);
     vec![

@@ -45,6 +45,6 @@ fn subscriptions() -> Vec<Json> {
 
 /// All of them.
 pub(super) fn messages() -> Vec<Json> {
-    let throttled = archive!("throttled", Throttled { what: throttled::FLOOR });
+    let throttled = archive!("throttled", Throttled { what: throttled::SPEAKERS });
     [subscriptions(), vec![throttled], audits()].concat()
 }

@@ -58,7 +58,7 @@ pub mod throttled {
     /// Realtime messages of it were dropped, for they were more than a link may send.
     pub const REALTIME: u8 = 4;
     /// Voice of it was dropped, for as many as may speak at once did.
-    pub const FLOOR: u8 = 5;
+    pub const SPEAKERS: u8 = 5;
     /// Voice of it was dropped, for it is muted.
     pub const MUTED: u8 = 6;
 }
