@@ -60,7 +60,7 @@ use portable as system;
 
 pub use clock::{Clock, sleep_until};
 pub use options::{BindOptions, SendReport, Steering};
-pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, Received, RecvBatch};
+pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, ReceivedDatagram, RecvBatch};
 pub use send_batch::SendBatch;
 pub use system::{
     UdpSocket, Waker, attach_steering, pin_current_thread, probe_port_free, process_cpu_seconds,

@@ -6,7 +6,7 @@
 
 use crate::{
     BindOptions, Clock, RECV_MESSAGES, RecvBatch, SendBatch, SendReport, Steering,
-    recv_batch::Meta, send_batch::Entry,
+    recv_batch::MessageMeta, send_batch::SendEntry,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -107,7 +107,7 @@ impl UdpSocket {
             let Some((len, remote)) = self.recv_one(buffer)? else { break };
             let received = Clock::new().now();
             let remote = canonical(remote);
-            *meta = Some(Meta { remote, local: None, ecn: 0, received, len, segment: 0 });
+            *meta = Some(MessageMeta { remote, local: None, ecn: 0, received, len, segment: 0 });
             count += 1;
         }
         for (slot, meta) in metas.into_iter().flatten().enumerate() {
@@ -142,7 +142,7 @@ impl UdpSocket {
         report
     }
 
-    fn send_entry(&self, batch: &SendBatch, entry: &Entry, start: u64, out: &mut SendReport) {
+    fn send_entry(&self, batch: &SendBatch, entry: &SendEntry, start: u64, out: &mut SendReport) {
         let (dest, mut offset) = (outward(entry.dest, self.v6), entry.start);
         loop {
             let end = entry.end.min(offset.saturating_add(entry.segment));

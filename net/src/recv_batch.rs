@@ -22,12 +22,12 @@ pub const GRO_BUFFER: usize = 65_536 + 192;
 pub struct RecvBatch {
     bytes: Vec<u8>,
     size: usize,
-    metas: [Option<Meta>; RECV_MESSAGES],
+    metas: [Option<MessageMeta>; RECV_MESSAGES],
 }
 
 /// A datagram, borrowed from its batch; `data` may be decrypted in place.
 #[derive(Debug)]
-pub struct Received<'a> {
+pub struct ReceivedDatagram<'a> {
     /// Sender, canonical: an IPv4 peer of a dual-stack socket is IPv4 here.
     pub remote: SocketAddr,
     /// The address of ours it was sent to (canonical): name it as source when answering. `None`
@@ -43,7 +43,7 @@ pub struct Received<'a> {
 
 /// One message of the kernel's: a datagram, or several of equal size joined by GRO.
 #[derive(Clone, Copy)]
-pub(crate) struct Meta {
+pub(crate) struct MessageMeta {
     pub(crate) remote: SocketAddr,
     pub(crate) local: Option<IpAddr>,
     pub(crate) ecn: u8,
@@ -53,7 +53,7 @@ pub(crate) struct Meta {
     pub(crate) segment: usize,
 }
 
-impl Meta {
+impl MessageMeta {
     fn datagrams(&self) -> usize {
         if self.segment == 0 { 1 } else { self.len.div_ceil(self.segment).max(1) }
     }
@@ -74,7 +74,7 @@ impl RecvBatch {
 
     /// Datagrams in the batch.
     pub fn len(&self) -> usize {
-        self.metas.iter().flatten().map(Meta::datagrams).sum()
+        self.metas.iter().flatten().map(MessageMeta::datagrams).sum()
     }
 
     /// Whether nothing is in it.
@@ -88,11 +88,11 @@ impl RecvBatch {
     }
 
     /// The datagrams in the order of arrival.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = Received<'_>> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = ReceivedDatagram<'_>> {
         let messages = self.bytes.chunks_exact_mut(self.size).zip(&self.metas);
         messages.filter_map(|(bytes, meta)| Some((bytes, meta.as_ref()?))).flat_map(
             |(bytes, meta)| {
-                split(&mut bytes[..meta.len], meta.segment).map(|data| Received {
+                split(&mut bytes[..meta.len], meta.segment).map(|data| ReceivedDatagram {
                     remote: meta.remote,
                     local: meta.local,
                     ecn: meta.ecn,
@@ -103,8 +103,8 @@ impl RecvBatch {
         )
     }
 
-    /// Calls `f` with each datagram in the order of arrival.
-    pub fn for_each(&mut self, f: impl FnMut(Received<'_>)) {
+    /// SendCall `f` with each datagram in the order of arrival.
+    pub fn for_each(&mut self, f: impl FnMut(ReceivedDatagram<'_>)) {
         self.iter_mut().for_each(f);
     }
 
@@ -118,7 +118,7 @@ impl RecvBatch {
     }
 
     /// Records what buffer `slot` holds. A length beyond the buffer is cut to it.
-    pub(crate) fn set(&mut self, slot: usize, mut meta: Meta) {
+    pub(crate) fn set(&mut self, slot: usize, mut meta: MessageMeta) {
         meta.len = meta.len.min(self.size);
         if let Some(place) = self.metas.get_mut(slot) {
             *place = Some(meta);
@@ -170,7 +170,7 @@ mod tests {
         for (len, segment) in [(0, 0), (0, 9), (1, 0), (18, 9), (19, 9), (8, 9), (9000, 0)] {
             let mut batch = RecvBatch::new(false);
             let remote = SocketAddr::from(([127, 0, 0, 1], 1));
-            let meta = Meta { remote, local: None, ecn: 0, received: 0, len, segment };
+            let meta = MessageMeta { remote, local: None, ecn: 0, received: 0, len, segment };
             batch.set(1, meta);
             batch.set(RECV_MESSAGES, meta);
             assert_eq!(batch.len(), batch.iter_mut().count(), "{len} by {segment}");

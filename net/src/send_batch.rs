@@ -9,14 +9,14 @@ use std::{
 /// Datagrams to send together. Cleared and reused: it allocates nothing in the steady state.
 pub struct SendBatch {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<SendEntry>,
     max_bytes: usize,
     max_entries: usize,
 }
 
 /// Bytes for one peer: one datagram, or several of `segment` bytes (the last may be shorter).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct SendEntry {
     pub(crate) dest: SocketAddr,
     pub(crate) src: Option<IpAddr>,
     pub(crate) start: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) segment: usize,
 }
 
-impl Entry {
+impl SendEntry {
     /// Datagrams from `offset` (in the arena) on; an empty entry is one datagram.
     pub(crate) fn datagrams_from(&self, offset: usize) -> u64 {
         (self.end.saturating_sub(offset)).div_ceil(self.segment).max(1) as u64
@@ -56,7 +56,7 @@ impl SendBatch {
     }
 
     /// Bytes still free; 0 when no entry is free either.
-    pub fn room(&self) -> usize {
+    pub fn free_bytes(&self) -> usize {
         if self.entries.len() >= self.max_entries {
             return 0;
         }
@@ -112,11 +112,11 @@ impl SendBatch {
         }
         let whole = (end - start).max(1);
         let segment = if segment == 0 { whole } else { segment.min(whole) };
-        self.entries.push(Entry { dest, src, start, end, segment });
+        self.entries.push(SendEntry { dest, src, start, end, segment });
         true
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[SendEntry] {
         &self.entries
     }
 
@@ -147,9 +147,9 @@ mod tests {
         assert!(!batch.push(DEST, None, 0, &[2; 3]));
         assert!(batch.push(DEST, None, 0, &[3; 2]));
         assert!(!batch.push(DEST, None, 0, &[]), "two entries are all");
-        assert_eq!((batch.len(), batch.room(), batch.buffer().len()), (2, 0, 10));
+        assert_eq!((batch.len(), batch.free_bytes(), batch.buffer().len()), (2, 0, 10));
         batch.clear();
-        assert!(batch.is_empty() && batch.room() == 10);
+        assert!(batch.is_empty() && batch.free_bytes() == 10);
     }
 
     #[test]

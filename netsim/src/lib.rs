@@ -13,7 +13,7 @@ mod pipe;
 
 use std::time::Duration;
 
-pub use peer::SimPeer;
+pub use peer::{SimPeer, SimPeerCounters};
 pub use pipe::{MAX_IN_FLIGHT, Pipe, PipeCounters};
 
 /// Gilbert-Elliott loss: a network that is good or bad and changes between the two by chance, once

@@ -23,7 +23,16 @@ pub struct SimPeer {
     address: SocketAddr,
     /// When the address changes by itself; set by the first verb that brings the time.
     next_change: Option<Time>,
-    astray: u64,
+    misdirected: u64,
+}
+
+/// The counters of a [`SimPeer`]'s two directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimPeerCounters {
+    /// From the peer to the server.
+    pub up: PipeCounters,
+    /// From the server to the peer.
+    pub down: PipeCounters,
 }
 
 impl SimPeer {
@@ -35,7 +44,7 @@ impl SimPeer {
             down: Pipe::new(seeds.u64(..), down),
             address,
             next_change: None,
-            astray: 0,
+            misdirected: 0,
         }
     }
 
@@ -63,7 +72,7 @@ impl SimPeer {
             if to == self.address {
                 return Some(bytes);
             }
-            self.astray += 1;
+            self.misdirected += 1;
         }
         None
     }
@@ -91,14 +100,14 @@ impl SimPeer {
         self.down.set_conditions(down);
     }
 
-    /// What happened on the way up and on the way down.
-    pub fn counters(&self) -> (PipeCounters, PipeCounters) {
-        (self.up.counters(), self.down.counters())
+    /// Returns the counters of both directions.
+    pub fn counters(&self) -> SimPeerCounters {
+        SimPeerCounters { up: self.up.counters(), down: self.down.counters() }
     }
 
     /// Datagrams that arrived at an address that was not, or no longer, the peer's.
-    pub fn astray(&self) -> u64 {
-        self.astray
+    pub fn misdirected(&self) -> u64 {
+        self.misdirected
     }
 
     fn change_address_when_due(&mut self, now: Time) {
@@ -149,7 +158,7 @@ mod tests {
         peer.deliver(Time::ZERO, address(FIRST_PORT), vec![4]);
         let now = Time::from_millis(10);
         assert_eq!(peer.poll_client_side(now), Some(vec![4]));
-        assert_eq!((peer.poll_client_side(now), peer.astray()), (None, 2));
+        assert_eq!((peer.poll_client_side(now), peer.misdirected()), (None, 2));
         assert_eq!(peer.poll_server_side(now), Some((address(u16::MAX), vec![1])));
     }
 

@@ -1,4 +1,4 @@
-//! Control messages: written and read with explicit bounds, so that a buffer too small or a length
+//! ControlBuffer messages: written and read with explicit bounds, so that a buffer too small or a length
 //! the kernel got wrong costs a message and never memory.
 
 use super::{Plain, read_plain, write_plain, zeroed};
@@ -18,12 +18,12 @@ pub(super) const fn space(len: usize) -> usize {
 /// A control buffer aligned as `cmsghdr` demands.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control<const N: usize>(pub(super) [u8; N]);
+pub(super) struct ControlBuffer<const N: usize>(pub(super) [u8; N]);
 
 const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
 
-impl<const N: usize> Control<N> {
-    pub(super) const EMPTY: Self = Control([0; N]);
+impl<const N: usize> ControlBuffer<N> {
+    pub(super) const EMPTY: Self = ControlBuffer([0; N]);
 
     /// Appends a message after the first `used` bytes and gives how many are used then; unchanged
     /// when it does not fit, which the callers' sizes rule out.
@@ -69,7 +69,7 @@ mod tests {
         let (libc_space, libc_header) = unsafe { (libc::CMSG_SPACE(5), libc::CMSG_LEN(0)) };
         assert_eq!((space(5), HEADER), (libc_space as usize, libc_header as usize));
 
-        let mut control = Control::<64>::EMPTY;
+        let mut control = ControlBuffer::<64>::EMPTY;
         let used = control.push(0, 1, 2, 7 as libc::c_int);
         let used = control.push(used, 3, 4, 8 as libc::c_int);
         assert_eq!(control.push(used, 5, 6, 9 as libc::c_int), used, "no room for a third");
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn lengths_that_lie_end_the_walk() {
         for len in [0, 1, HEADER - 1, 65, usize::MAX, usize::MAX - 6] {
-            let mut control = Control::<64>::EMPTY;
+            let mut control = ControlBuffer::<64>::EMPTY;
             control.push(0, 1, 2, 7 as libc::c_int);
             control.0[..size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
             assert_eq!(messages(&control.0).count(), 0, "{len}");

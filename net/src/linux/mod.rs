@@ -6,8 +6,8 @@
 )]
 
 mod cmsg;
-mod name;
 mod process;
+mod sockaddr;
 mod socket;
 mod steering;
 mod waker;

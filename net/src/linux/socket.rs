@@ -1,8 +1,8 @@
 //! The socket itself: options, waiting, drop counter. Receiving and sending have their own files.
 
-mod calls;
 mod recv;
 mod send;
+mod send_call;
 
 use super::{checked, waker::Waker};
 use crate::{BindOptions, RecvBatch, SendBatch, SendReport};
@@ -25,7 +25,7 @@ pub struct UdpSocket {
     gro: bool,
     /// Whether several segments may go in one send; cleared when the kernel turns out not to manage.
     gso: bool,
-    scratch: Box<recv::Scratch>,
+    scratch: Box<recv::RecvScratch>,
 }
 
 impl UdpSocket {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Path;
 use super::clock::ClockSync;
+use super::liveness::{SilenceWatch, Unacked, backoff};
 use super::phase::RecvKeys;
-use super::route::{Chooser, Route};
-use super::watch::{Unacked, Watch, backoff};
+use super::route::{PlaneChooser, Route};
 use crate::limits;
 use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
 use crate::time::Time;
@@ -14,16 +14,16 @@ use crate::time::Time;
 /// A new link asks this often ...
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
 /// ... so many times (two seconds), then as rarely as any probe.
-const HELLO_TRIES: u32 = 10;
+const HELLO_ATTEMPTS: u32 = 10;
 /// After the first clock sample so many more ...
 const SETTLE_SAMPLES: u32 = 4;
 /// ... this far apart, so that one queue on the path does not spoil them all.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// There is application traffic when something of it moved within this time.
-const TRAFFIC: Duration = Duration::from_secs(1);
+const TRAFFIC_TIME: Duration = Duration::from_secs(1);
 /// A report or a regular clock request travels along with data when it is due this soon, so that it
 /// seldom needs a datagram of its own.
-const EARLY: Duration = Duration::from_millis(100);
+const EARLY_TIME: Duration = Duration::from_millis(100);
 /// A round trip of the realtime port that is not known yet, or longer, is taken for this.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 /// Least time between two datagrams whose only purpose is to show the session where the client is.
@@ -31,15 +31,15 @@ const SESSION_PING: Duration = Duration::from_secs(1);
 
 /// Frames that a client owes or wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct DueFrames {
     keep_alive: bool,
     clock: bool,
     report: bool,
 }
 
-impl Due {
+impl DueFrames {
     pub(super) fn any(self) -> bool {
-        self != Due::default()
+        self != DueFrames::default()
     }
 }
 
@@ -64,52 +64,52 @@ impl Delays {
 }
 
 /// Timers and measurements of a client.
-pub(super) struct Client {
+pub(super) struct ClientSide {
     pub(super) path: Option<Path>,
     pub(super) clock: ClockSync,
     pub(super) server_report: Option<ServerReport>,
     hello_at: Time,
-    hello_tries: u32,
-    settling: u32,
-    clock_asked: Time,
+    hello_attempts: u32,
+    settle_samples_left: u32,
+    clock_requested: Time,
     last_sent: Time,
     last_traffic: Option<Time>,
     keep_alive_wanted: bool,
-    reported: Time,
+    last_report: Time,
     report_wanted: bool,
     delays: Delays,
     congestion_marks: u32,
-    watch: Option<Watch>,
+    silence: Option<SilenceWatch>,
     unacked: Unacked,
-    pub(super) chooser: Chooser,
+    pub(super) chooser: PlaneChooser,
     /// The address may have changed: the session shall see the new one too.
     session_ping: bool,
     /// When a datagram of ours went inside the session last.
-    pub(super) session_spoken: Time,
+    pub(super) session_last_sent: Time,
 }
 
-impl Client {
+impl ClientSide {
     pub(super) fn new(now: Time, path: Option<Path>, fallback: bool) -> Self {
         Self {
             path,
             clock: ClockSync::default(),
             server_report: None,
             hello_at: now,
-            hello_tries: 0,
-            settling: SETTLE_SAMPLES,
-            clock_asked: now,
+            hello_attempts: 0,
+            settle_samples_left: SETTLE_SAMPLES,
+            clock_requested: now,
             last_sent: now,
             last_traffic: None,
             keep_alive_wanted: false,
-            reported: now,
+            last_report: now,
             report_wanted: false,
             delays: Delays::default(),
             congestion_marks: 0,
-            watch: None,
+            silence: None,
             unacked: Unacked::default(),
-            chooser: Chooser::new(now, fallback),
+            chooser: PlaneChooser::new(now, fallback),
             session_ping: false,
-            session_spoken: now,
+            session_last_sent: now,
         }
     }
 
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// Something authentic came; `traffic`: it had messages for the application.
-    pub(super) fn heard(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
+    pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
         if ecn & ECN_MASK == ECN_CE {
             self.congestion_marks = self.congestion_marks.wrapping_add(1);
         }
@@ -135,18 +135,18 @@ impl Client {
         }
         let fallback = self.fallback();
         if traffic {
-            self.watch = Some(Watch::new(now, true, fallback));
+            self.silence = Some(SilenceWatch::new(now, true, fallback));
         } else {
-            // An answer ends the watch; anything else only says that the path lives until now.
-            let fresh = self.watch.filter(Watch::is_fresh);
-            self.watch = fresh.map(|_| Watch::new(now, true, fallback));
+            // An answer ends the silence; anything else only says that the path lives until now.
+            let fresh = self.silence.filter(SilenceWatch::is_fresh);
+            self.silence = fresh.map(|_| SilenceWatch::new(now, true, fallback));
         }
     }
 
-    /// The server answered a keep-alive.
-    pub(super) fn answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
+    /// The server keep_alive_answered a keep-alive.
+    pub(super) fn keep_alive_answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
         if let Some(choice) = answer.choice {
-            self.chooser.answered(now, plane, choice);
+            self.chooser.keep_alive_answered(now, plane, choice);
         }
     }
 
@@ -156,16 +156,16 @@ impl Client {
     }
 
     /// The realtime port has doubts: it asks whether we are still where our datagrams came from, or
-    /// is silent. The session shall see us, too, and tell us if it has forgotten us.
-    pub(super) fn challenged(&mut self) {
+    /// is silent. The session shall see us, too, and announce us if it has forgotten us.
+    pub(super) fn request_session_ping(&mut self) {
         self.session_ping = self.chooser.available();
     }
 
     /// Falls back when the realtime port has been silent for too long.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        if self.falls_at().is_some_and(|at| at <= now) {
-            self.chooser.fall(now);
-            self.watch = None;
+        if self.lost_at().is_some_and(|at| at <= now) {
+            self.chooser.fall_back(now);
+            self.silence = None;
             self.unacked.clear();
         }
     }
@@ -177,13 +177,13 @@ impl Client {
         }
     }
 
-    /// The network has changed: speak at once, so that the server learns the new path.
-    pub(super) fn speak(&mut self) {
+    /// The network has changed: network_changed at once, so that the server learns the new path.
+    pub(super) fn network_changed(&mut self) {
         self.keep_alive_wanted = true;
-        // What was not answered on the old network says nothing of the new one.
-        self.watch = None;
+        // What was not keep_alive_answered on the old network says nothing of the new one.
+        self.silence = None;
         self.unacked.clear();
-        self.challenged();
+        self.request_session_ping();
     }
 
     /// A datagram left, on the realtime port with this packet number; `traffic`: it had messages.
@@ -193,7 +193,7 @@ impl Client {
             self.last_sent = now;
         }
         if number.is_none() {
-            self.session_spoken = now;
+            self.session_last_sent = now;
         }
         if traffic {
             self.last_traffic = Some(now);
@@ -225,18 +225,18 @@ impl Client {
     /// nothing at all, for QUIC's own acknowledgement is answer enough.
     pub(super) fn write_session_ping(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.session_ping) {
-            KeepAlive { choice: self.chooser.told() }.encode(out);
+            KeepAlive { choice: self.chooser.announced_choice() }.encode(out);
         }
     }
 
-    pub(super) fn due(&self, now: Time) -> Due {
+    pub(super) fn due(&self, now: Time) -> DueFrames {
         let idle = self.keep_alive_at() <= now;
         let hello = self.hello_due_at().is_some_and(|at| at <= now);
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         let asks = is_due(self.probe_at())
-            || is_due(self.chooser.tell_at())
+            || is_due(self.chooser.announce_at())
             || is_due(self.unacked_probe_at());
-        Due {
+        DueFrames {
             keep_alive: idle || hello || self.keep_alive_wanted || asks,
             clock: idle || hello || is_due(self.clock_at()),
             report: idle || is_due(self.report_at()),
@@ -244,11 +244,11 @@ impl Client {
     }
 
     /// What a datagram of the application's takes along.
-    pub(super) fn due_with_data(&self, now: Time) -> Due {
-        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY);
+    pub(super) fn due_with_data(&self, now: Time) -> DueFrames {
+        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY_TIME);
         let due = self.due(now);
-        Due {
-            clock: due.clock || self.settling == 0 && soon(self.clock_at()),
+        DueFrames {
+            clock: due.clock || self.settle_samples_left == 0 && soon(self.clock_at()),
             report: due.report || soon(self.report_at()),
             ..due
         }
@@ -256,21 +256,22 @@ impl Client {
 
     pub(super) fn deadline(&self) -> Time {
         let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
-        let (tell, probe) = (self.chooser.tell_at(), self.chooser.probe_at());
+        let (announce, probe) = (self.chooser.announce_at(), self.chooser.probe_at());
         let unacked = self.unacked_probe_at();
-        let planes = [tell, probe, unacked, self.session_ping_at(), self.falls_at()];
+        let planes = [announce, probe, unacked, self.session_ping_at(), self.lost_at()];
         own.into_iter().chain(planes).flatten().fold(self.keep_alive_at(), Time::min)
     }
 
     /// Appends the frames that are due, and takes them as sent.
-    pub(super) fn write(&mut self, now: Time, due: Due, recv: &RecvKeys, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, now: Time, due: DueFrames, recv: &RecvKeys, out: &mut Vec<u8>) {
         if due.keep_alive {
             self.write_keep_alive(now, self.chooser.plane(), out);
         }
         if due.clock {
             ClockRequest { client_sent: now.as_micros() }.encode(out);
-            self.clock_asked = now;
-            self.settling = self.settling.saturating_sub(u32::from(self.clock.is_set()));
+            self.clock_requested = now;
+            self.settle_samples_left =
+                self.settle_samples_left.saturating_sub(u32::from(self.clock.is_set()));
         }
         if due.report {
             self.write_report(now, recv, out);
@@ -281,20 +282,20 @@ impl Client {
     }
 
     fn write_keep_alive(&mut self, now: Time, plane: Plane, out: &mut Vec<u8>) {
-        KeepAlive { choice: self.chooser.told() }.encode(out);
-        let traffic = self.last_traffic.is_some_and(|at| now.since(at) < TRAFFIC);
-        self.chooser.told_over(now, plane, traffic);
+        KeepAlive { choice: self.chooser.announced_choice() }.encode(out);
+        let traffic = self.last_traffic.is_some_and(|at| now.since(at) < TRAFFIC_TIME);
+        self.chooser.keep_alive_sent(now, plane, traffic);
         if plane != self.chooser.plane() {
             return;
         }
         self.keep_alive_wanted = false;
         if self.unacked_probe_at().is_some_and(|at| at <= now) {
-            self.unacked.probed(now);
+            self.unacked.probe_sent(now);
         }
-        if let Some(watch) = self.watch.as_mut().filter(|w| w.probe_at() <= now) {
-            watch.probed(now, self.chooser.available());
+        if let Some(silence) = self.silence.as_mut().filter(|w| w.probe_at() <= now) {
+            silence.probe_sent(now, self.chooser.available());
             // A server that has restarted says so on the session's port alone.
-            self.challenged();
+            self.request_session_ping();
         }
     }
 
@@ -308,7 +309,7 @@ impl Client {
         };
         report.encode(out);
         self.delays = Delays::default();
-        self.reported = now;
+        self.last_report = now;
         self.report_wanted = false;
     }
 
@@ -317,19 +318,19 @@ impl Client {
         if self.clock.is_set() {
             // QUIC watches its own path.
             if self.chooser.plane() == Plane::Realtime {
-                let watch = Watch::new(now, false, self.fallback());
-                self.watch.get_or_insert(watch);
+                let silence = SilenceWatch::new(now, false, self.fallback());
+                self.silence.get_or_insert(silence);
             }
             return;
         }
-        self.hello_tries += 1;
-        let rare = self.hello_tries.saturating_sub(HELLO_TRIES);
+        self.hello_attempts += 1;
+        let rare = self.hello_attempts.saturating_sub(HELLO_ATTEMPTS);
         let wait =
             if rare == 0 { HELLO_INTERVAL } else { backoff(Duration::from_secs(1), rare - 1) };
         self.hello_at = now + wait;
     }
 
-    /// Without a session that takes its turn the port must be heard twice as often.
+    /// Without a session that takes its turn the port must be received twice as often.
     fn keep_alive_at(&self) -> Time {
         let alone = !self.chooser.available();
         self.last_sent + if alone { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
@@ -340,18 +341,18 @@ impl Client {
     }
 
     fn probe_at(&self) -> Option<Time> {
-        self.watch.as_ref().map(Watch::probe_at)
+        self.silence.as_ref().map(SilenceWatch::probe_at)
     }
 
     /// The session is kept alive like the port, and half a period apart from it while both are idle:
     /// so the server hears of a silent peer twice as often as each plane costs it something.
     fn session_ping_at(&self) -> Option<Time> {
         if self.session_ping {
-            return Some(self.session_spoken + SESSION_PING);
+            return Some(self.session_last_sent + SESSION_PING);
         }
         let between = self.last_sent + limits::KEEP_ALIVE / 2;
-        let regular = self.session_spoken + limits::KEEP_ALIVE;
-        let at = if self.session_spoken < between { regular.min(between) } else { regular };
+        let regular = self.session_last_sent + limits::KEEP_ALIVE;
+        let at = if self.session_last_sent < between { regular.min(between) } else { regular };
         self.chooser.available().then_some(at)
     }
 
@@ -370,30 +371,30 @@ impl Client {
         self.chooser.available().then(|| self.round_trip())
     }
 
-    /// When the realtime port counts as lost, unless something is heard before.
-    fn falls_at(&self) -> Option<Time> {
+    /// When the realtime port counts as lost, unless something is received before.
+    fn lost_at(&self) -> Option<Time> {
         if !self.chooser.available() || self.chooser.plane() == Plane::Session {
             return None;
         }
         let round_trip = self.round_trip();
-        let silent = self.watch.as_ref().map(|watch| watch.falls_at(round_trip));
-        let unheard = self.unacked.falls_at(round_trip);
+        let silent = self.silence.as_ref().map(|silence| silence.lost_at(round_trip));
+        let unheard = self.unacked.lost_at(round_trip);
         silent.into_iter().chain(unheard).min()
     }
 
     fn report_at(&self) -> Option<Time> {
-        self.report_wanted.then_some(self.reported + limits::REPORT_INTERVAL)
+        self.report_wanted.then_some(self.last_report + limits::REPORT_INTERVAL)
     }
 
     fn clock_at(&self) -> Option<Time> {
         if !self.clock.is_set() {
             return None;
         }
-        if self.settling > 0 {
-            return Some(self.clock_asked + SETTLE_INTERVAL);
+        if self.settle_samples_left > 0 {
+            return Some(self.clock_requested + SETTLE_INTERVAL);
         }
-        let at = self.clock_asked + limits::CLOCK_INTERVAL;
-        self.last_traffic.filter(|traffic| *traffic + TRAFFIC >= at).map(|_| at)
+        let at = self.clock_requested + limits::CLOCK_INTERVAL;
+        self.last_traffic.filter(|traffic| *traffic + TRAFFIC_TIME >= at).map(|_| at)
     }
 }
 

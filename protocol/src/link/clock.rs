@@ -8,7 +8,7 @@ use crate::realtime::control::ClockReply;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug)]
-struct Sample {
+struct ClockSample {
     /// µs on the path, the server's own time taken out.
     round_trip: u64,
     /// Server's clock less the client's, µs.
@@ -22,7 +22,7 @@ struct Sample {
 #[derive(Clone, Debug, Default)]
 pub struct ClockSync {
     epoch: Option<u32>,
-    samples: [Option<Sample>; CLOCK_SAMPLES],
+    samples: [Option<ClockSample>; CLOCK_SAMPLES],
     next: usize,
     smoothed: Option<u64>,
 }
@@ -31,7 +31,7 @@ impl ClockSync {
     /// Takes a reply that arrived at `now` on the client's clock. One whose times contradict each
     /// other is ignored; one of another epoch throws away what was known.
     pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) {
-        let Some(sample) = Sample::new(now, reply) else { return };
+        let Some(sample) = ClockSample::new(now, reply) else { return };
         if self.epoch != Some(reply.epoch) {
             *self = Self { epoch: Some(reply.epoch), ..Self::default() };
         }
@@ -64,14 +64,14 @@ impl ClockSync {
     }
 }
 
-impl Sample {
-    fn new(now: Time, reply: &ClockReply) -> Option<Sample> {
+impl ClockSample {
+    fn new(now: Time, reply: &ClockReply) -> Option<ClockSample> {
         let elapsed = now.as_micros().checked_sub(reply.client_sent)?;
         let held = reply.server_sent.checked_sub(reply.server_received)?;
         let there = i128::from(reply.server_received) - i128::from(reply.client_sent);
         let back = i128::from(reply.server_sent) - i128::from(now.as_micros());
         let offset = i64::try_from((there + back) / 2).ok()?;
-        Some(Sample { round_trip: elapsed.checked_sub(held)?, offset })
+        Some(ClockSample { round_trip: elapsed.checked_sub(held)?, offset })
     }
 }
 

@@ -124,8 +124,8 @@ impl PhaseSecret {
 
 /// HKDF-Expand with SHA-256.
 fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
-    struct Length(usize);
-    impl hkdf::KeyType for Length {
+    struct OutputLength(usize);
+    impl hkdf::KeyType for OutputLength {
         fn len(&self) -> usize {
             self.0
         }
@@ -133,7 +133,7 @@ fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
     // Fails only beyond 255 blocks of output; ours are constants of at most one block. Going on
     // after a failure would mean a key of zeros.
-    prk.expand(info, Length(out.len()))
+    prk.expand(info, OutputLength(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("at most 32 bytes of output");
 }

@@ -20,6 +20,7 @@ mod clock;
 mod counters;
 mod input;
 mod keys;
+mod liveness;
 mod path;
 mod phase;
 mod replay;
@@ -27,12 +28,11 @@ mod route;
 mod server;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::fmt;
 use std::time::Duration;
 
-use client::Client;
+use client::ClientSide;
 pub use clock::ClockSync;
 pub use counters::{Exhausted, LinkCounters, Rejected, Withheld};
 pub use input::Messages;
@@ -44,7 +44,7 @@ pub use phase::PhaseLimits;
 use phase::{RecvKeys, SendKeys};
 pub use replay::{Freshness, ReplayWindow};
 pub use route::Route;
-use server::Server;
+use server::ServerSide;
 
 use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
 pub use crate::realtime::control::Plane;
@@ -54,11 +54,11 @@ use crate::time::Time;
 
 /// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
 /// message of the largest size must still fit behind them.
-const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
+const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
 // The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
 // report.
-const _: () = assert!(server::FRONT <= CONTROL_ROOM);
-const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= CONTROL_ROOM);
+const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
+const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= MAX_CONTROL_BYTES);
 
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,8 +98,8 @@ pub struct LinkConfig {
 }
 
 enum SideState {
-    Client(Client),
-    Server(Server),
+    Client(ClientSide),
+    Server(ServerSide),
 }
 
 /// One end of a link. See the [module](self) for how to drive it.
@@ -110,7 +110,7 @@ pub struct Link {
     ids: [ConnectionId; 2],
     /// The one in use: the client's choice, which the server follows.
     id: ConnectionId,
-    last_heard: Option<Time>,
+    last_received: Option<Time>,
     /// A challenge to answer, and where it came from.
     response: Option<(Path, [u8; 8])>,
     counters: LinkCounters,
@@ -142,14 +142,14 @@ impl Link {
             recv: RecvKeys::new(secret(recv), limits),
             ids: [config.connection_id, config.spare],
             id: config.connection_id,
-            last_heard: None,
+            last_received: None,
             response: None,
             counters: LinkCounters::default(),
             side: match config.side {
                 LinkSide::Client => {
-                    SideState::Client(Client::new(now, config.path, config.fallback))
+                    SideState::Client(ClientSide::new(now, config.path, config.fallback))
                 }
-                LinkSide::Server => SideState::Server(Server::new(
+                LinkSide::Server => SideState::Server(ServerSide::new(
                     now,
                     config.clock_epoch,
                     Paths::new(&config.seed),
@@ -192,7 +192,7 @@ impl Link {
             out.truncate(start);
             return None;
         };
-        self.close(now, out, start, route, false).ok().map(|()| route)
+        self.complete(now, out, start, route, false).ok().map(|()| route)
     }
 
     /// Starts a datagram for the application: appends a placeholder for the header and the control
@@ -225,7 +225,7 @@ impl Link {
             // Nowhere to go: sealed all the same, the caller has asked for it.
             return self.send.seal(now, self.id, out, start);
         };
-        self.close(now, out, start, route, true)
+        self.complete(now, out, start, route, true)
     }
 
     /// Where data goes now, and how many bytes of datagrams it may take: `usize::MAX` inside QUIC
@@ -249,17 +249,17 @@ impl Link {
 
     /// Client: a new link that is still asking the realtime port for the first time.
     pub fn is_undecided(&self, now: Time) -> bool {
-        self.client().is_some_and(|client| client.chooser.is_asking(now))
+        self.client().is_some_and(|client| client.chooser.is_undecided(now))
     }
 
     /// Client: how often the realtime port went silent.
     pub fn fallbacks(&self) -> u64 {
-        self.client().map_or(0, |client| client.chooser.falls())
+        self.client().map_or(0, |client| client.chooser.fallbacks())
     }
 
     /// When the last authentic datagram came.
-    pub fn last_heard(&self) -> Option<Time> {
-        self.last_heard
+    pub fn last_received(&self) -> Option<Time> {
+        self.last_received
     }
 
     /// Client: the smoothed round trip, without the server's own time. `None` on a server and
@@ -289,7 +289,7 @@ impl Link {
     /// the spare is in use already (it still speaks at once), and on a server.
     pub fn use_spare(&mut self) -> bool {
         let SideState::Client(client) = &mut self.side else { return false };
-        client.speak();
+        client.network_changed();
         let fresh = self.id != self.ids[1];
         self.id = self.ids[1];
         fresh
@@ -329,7 +329,7 @@ impl Link {
         LinkCounters { path_changes, ..self.counters }
     }
 
-    fn client(&self) -> Option<&Client> {
+    fn client(&self) -> Option<&ClientSide> {
         match &self.side {
             SideState::Client(client) => Some(client),
             SideState::Server(_) => None,
@@ -371,7 +371,7 @@ impl Link {
     }
 
     /// Completes a datagram for its plane and takes it as sent.
-    fn close(
+    fn complete(
         &mut self,
         now: Time,
         out: &mut Vec<u8>,
@@ -394,7 +394,7 @@ impl Link {
             (SideState::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
             // A sign of life takes no keep-alive's place.
             (SideState::Client(client), Route::Session) if out.len() == start + HEADER => {
-                client.session_spoken = now;
+                client.session_last_sent = now;
             }
             (SideState::Client(client), Route::Session) => client.sent(now, data, None),
             (SideState::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),

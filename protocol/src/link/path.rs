@@ -34,7 +34,7 @@ struct Challenge {
     due: bool,
 }
 
-struct Leg {
+struct PathState {
     path: Path,
     proven: bool,
     received: u64,
@@ -42,7 +42,7 @@ struct Leg {
     challenge: Option<Challenge>,
 }
 
-impl Leg {
+impl PathState {
     fn new(path: Path, received: u64) -> Self {
         Self { path, proven: false, received, sent: 0, challenge: None }
     }
@@ -56,9 +56,9 @@ impl Leg {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    fn challenge(&mut self, now: Time, source: &mut Challenges) {
+    fn challenge(&mut self, now: Time, challenges: &mut Challenges) {
         if self.challenge.is_none() {
-            self.challenge = Some(Challenge { data: source.draw(), since: now, due: false });
+            self.challenge = Some(Challenge { data: challenges.draw(), since: now, due: false });
         }
     }
 
@@ -83,9 +83,9 @@ impl Leg {
 
 /// The paths of a server's link.
 pub(super) struct Paths {
-    active: Option<Leg>,
-    candidate: Option<Leg>,
-    source: Challenges,
+    active: Option<PathState>,
+    candidate: Option<PathState>,
+    challenges: Challenges,
     /// No challenge before this.
     next_round: Time,
     changes: u64,
@@ -93,13 +93,13 @@ pub(super) struct Paths {
 
 impl Paths {
     pub(super) fn new(seed: &[u8; 32]) -> Self {
-        let source = Challenges::new(seed);
-        Self { active: None, candidate: None, source, next_round: Time::ZERO, changes: 0 }
+        let challenges = Challenges::new(seed);
+        Self { active: None, candidate: None, challenges, next_round: Time::ZERO, changes: 0 }
     }
 
     /// Where data goes, and how many bytes may.
     pub(super) fn active(&self) -> Option<(Path, usize)> {
-        self.active.as_ref().map(|leg| (leg.path, leg.budget()))
+        self.active.as_ref().map(|state| (state.path, state.budget()))
     }
 
     /// Times that the active path moved.
@@ -109,44 +109,45 @@ impl Paths {
 
     /// An authentic datagram of `bytes` bytes came from `path`; `highest`: its number is the
     /// largest so far. Others are late or overtaken and say nothing about where the peer is now.
-    pub(super) fn heard(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
+    pub(super) fn received(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
         let Some(active) = &mut self.active else {
-            let mut leg = Leg::new(path, bytes);
-            leg.challenge(now, &mut self.source);
-            self.active = Some(leg);
+            let mut state = PathState::new(path, bytes);
+            state.challenge(now, &mut self.challenges);
+            self.active = Some(state);
             return;
         };
         if active.path == path {
             active.received += bytes;
             if !active.proven {
-                active.challenge(now, &mut self.source);
+                active.challenge(now, &mut self.challenges);
             }
-        } else if let Some(leg) = self.candidate.as_mut().filter(|leg| leg.path == path) {
-            leg.received += bytes;
+        } else if let Some(state) = self.candidate.as_mut().filter(|state| state.path == path) {
+            state.received += bytes;
         } else if highest {
-            active.challenge(now, &mut self.source);
-            let mut leg = Leg::new(path, bytes);
-            leg.challenge(now, &mut self.source);
-            self.candidate = Some(leg);
+            active.challenge(now, &mut self.challenges);
+            let mut state = PathState::new(path, bytes);
+            state.challenge(now, &mut self.challenges);
+            self.candidate = Some(state);
         }
     }
 
     /// A response came from `path`. It counts only for the path whose challenge it answers.
-    pub(super) fn answered(&mut self, path: Path, data: &[u8; 8]) {
-        if let Some(active) = self.active.as_mut().filter(|leg| leg.is_answer(path, data)) {
+    pub(super) fn challenge_answered(&mut self, path: Path, data: &[u8; 8]) {
+        if let Some(active) = self.active.as_mut().filter(|state| state.is_answer(path, data)) {
             active.prove();
             self.candidate = None;
-        } else if let Some(mut leg) = self.candidate.take_if(|leg| leg.is_answer(path, data)) {
-            leg.prove();
-            self.active = Some(leg);
+        } else if let Some(mut state) = self.candidate.take_if(|state| state.is_answer(path, data))
+        {
+            state.prove();
+            self.active = Some(state);
             self.changes += 1;
         }
     }
 
     /// `bytes` bytes went to `path`.
     pub(super) fn sent(&mut self, path: Path, bytes: u64) {
-        if let Some(leg) = self.legs_mut().find(|leg| leg.path == path) {
-            leg.sent += bytes;
+        if let Some(state) = self.states_mut().find(|state| state.path == path) {
+            state.sent += bytes;
         }
     }
 
@@ -155,10 +156,10 @@ impl Paths {
         if now >= self.next_round {
             self.begin_round(now);
         }
-        self.legs_mut().find_map(|leg| {
-            let challenge = leg.challenge.as_mut().filter(|c| c.due)?;
+        self.states_mut().find_map(|state| {
+            let challenge = state.challenge.as_mut().filter(|c| c.due)?;
             challenge.due = false;
-            Some((leg.path, challenge.data))
+            Some((state.path, challenge.data))
         })
     }
 
@@ -166,8 +167,8 @@ impl Paths {
     /// challenges: at most five a second over any longer time.
     fn begin_round(&mut self, now: Time) {
         let mut count = 0;
-        for leg in self.legs_mut().filter(|leg| leg.wants_challenge()) {
-            if let Some(challenge) = &mut leg.challenge {
+        for state in self.states_mut().filter(|state| state.wants_challenge()) {
+            if let Some(challenge) = &mut state.challenge {
                 challenge.due = true;
                 count += 1;
             }
@@ -177,27 +178,27 @@ impl Paths {
         }
     }
 
-    /// Forgets a candidate and stops asking a path that has not answered in time.
+    /// Forgets a candidate and stops asking a path that has not challenge_answered in time.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        let over = |leg: &Leg| leg.gives_up_at().is_some_and(|at| at <= now);
-        self.candidate.take_if(|leg| over(leg));
-        if let Some(active) = self.active.as_mut().filter(|leg| over(leg)) {
+        let over = |state: &PathState| state.gives_up_at().is_some_and(|at| at <= now);
+        self.candidate.take_if(|state| over(state));
+        if let Some(active) = self.active.as_mut().filter(|state| over(state)) {
             active.challenge = None;
         }
     }
 
     /// When something is due; without `may_send` only what needs no packet.
     pub(super) fn deadline(&self, may_send: bool) -> Option<Time> {
-        let asks = may_send && self.legs().any(Leg::wants_challenge);
+        let asks = may_send && self.states().any(PathState::wants_challenge);
         let wanted = asks.then_some(self.next_round);
-        self.legs().filter_map(Leg::gives_up_at).chain(wanted).min()
+        self.states().filter_map(PathState::gives_up_at).chain(wanted).min()
     }
 
-    fn legs(&self) -> impl Iterator<Item = &Leg> {
+    fn states(&self) -> impl Iterator<Item = &PathState> {
         self.active.iter().chain(&self.candidate)
     }
 
-    fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
+    fn states_mut(&mut self) -> impl Iterator<Item = &mut PathState> {
         self.active.iter_mut().chain(&mut self.candidate)
     }
 }

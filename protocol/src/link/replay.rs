@@ -80,9 +80,9 @@ mod tests {
 
     /// The same rules, written without cleverness.
     #[derive(Default)]
-    struct Model(BTreeSet<u32>);
+    struct ReplayModel(BTreeSet<u32>);
 
-    impl Model {
+    impl ReplayModel {
         fn check(&self, number: u32) -> Freshness {
             let largest = self.0.last().copied().unwrap_or(0);
             if u64::from(number) + u64::from(REPLAY_WINDOW) <= u64::from(largest) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn agrees(numbers: Vec<u32>) -> Result<(), TestCaseError> {
-        let (mut window, mut model) = (ReplayWindow::default(), Model::default());
+        let (mut window, mut model) = (ReplayWindow::default(), ReplayModel::default());
         for number in numbers {
             let expected = model.check(number);
             prop_assert_eq!(window.check(number), expected, "number {}", number);

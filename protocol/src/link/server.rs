@@ -1,4 +1,4 @@
-//! The server's side of a link: it answers over the plane it was asked on, follows the client's choice
+//! The server's side of a link: it answers over the plane it was request on, follows the client's choice
 //! of plane, and reports what it withheld.
 
 use super::path::Paths;
@@ -6,14 +6,14 @@ use super::phase::RecvKeys;
 use super::route::Route;
 use crate::limits;
 use crate::realtime::control::{
-    Ack, Choice, ClientReport, ClockReply, KeepAlive, Plane, SEND_TIME_FRAME, ServerReport,
+    Ack, ClientReport, ClockReply, KeepAlive, Plane, PlaneChoice, SEND_TIME_FRAME, ServerReport,
 };
 use crate::time::Time;
 
 /// Bytes of a clock reply's frame.
 pub(super) const CLOCK_FRAME: usize = 30;
 /// Bytes of the frames that may stand in front of the application's: the send time and one other.
-pub(super) const FRONT: usize = SEND_TIME_FRAME + CLOCK_FRAME;
+pub(super) const FRONT_BYTES: usize = SEND_TIME_FRAME + CLOCK_FRAME;
 const _: () = assert!(Ack::FRAME <= CLOCK_FRAME);
 /// Bytes of a datagram that answers both a clock request and a keep-alive.
 const ANSWER_DATAGRAM: usize =
@@ -23,43 +23,43 @@ const PROVEN: usize = usize::MAX;
 
 /// A clock request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
-struct ClockAsked {
+struct PendingClockRequest {
     client_sent: u64,
     received: Time,
 }
 
-/// Answers that are owed on one plane.
+/// Answers that are pending on one plane.
 #[derive(Clone, Copy, Debug, Default)]
-struct Debts {
+struct PendingAnswers {
     keep_alive: Option<KeepAlive>,
-    clock: Option<ClockAsked>,
+    clock: Option<PendingClockRequest>,
 }
 
-impl Debts {
+impl PendingAnswers {
     fn any(&self) -> bool {
         self.keep_alive.is_some() || self.clock.is_some()
     }
 }
 
-/// Paths, debts and counts of a server.
-pub(super) struct Server {
+/// Paths, pending and counts of a server.
+pub(super) struct ServerSide {
     pub(super) paths: Paths,
     pub(super) clock_epoch: u32,
     pub(super) client_report: Option<ClientReport>,
     /// `largest` and `received` are filled in when it is written.
     pub(super) report: ServerReport,
     /// What the client chose last; `None`: it has no choice, or has not spoken.
-    choice: Option<Choice>,
-    debts: [Debts; 2],
+    choice: Option<PlaneChoice>,
+    pending: [PendingAnswers; 2],
     /// Messages came over the realtime port that are not acknowledged yet, the first of them then.
     unacked: Option<Time>,
     /// The next answer over the realtime port acknowledges.
     acknowledge: bool,
-    reported: Time,
+    last_report: Time,
     report_wanted: bool,
 }
 
-impl Server {
+impl ServerSide {
     pub(super) fn new(now: Time, clock_epoch: u32, paths: Paths) -> Self {
         Self {
             paths,
@@ -67,10 +67,10 @@ impl Server {
             client_report: None,
             report: ServerReport::default(),
             choice: None,
-            debts: [Debts::default(); 2],
+            pending: [PendingAnswers::default(); 2],
             unacked: None,
             acknowledge: false,
-            reported: now,
+            last_report: now,
             report_wanted: false,
         }
     }
@@ -78,30 +78,30 @@ impl Server {
     /// Where data goes, and how many bytes of datagrams may; `None`: the client has not spoken.
     pub(super) fn route(&self) -> Option<(Route, usize)> {
         match self.choice {
-            Some(Choice { plane: Plane::Session, .. }) => Some((Route::Session, PROVEN)),
+            Some(PlaneChoice { plane: Plane::Session, .. }) => Some((Route::Session, PROVEN)),
             _ => self.paths.active().map(|(path, budget)| (Route::Realtime(path), budget)),
         }
     }
 
     /// The client wants to hear something, and may have chosen anew.
-    pub(super) fn keep_alive(&mut self, plane: Plane, asked: KeepAlive) {
-        self.debts[plane as usize].keep_alive = Some(asked);
-        let Some(newest) = asked.choice else { return };
+    pub(super) fn keep_alive(&mut self, plane: Plane, request: KeepAlive) {
+        self.pending[plane as usize].keep_alive = Some(request);
+        let Some(newest) = request.choice else { return };
         // Whoever asks may have missed the last acknowledgement.
         self.acknowledge |= plane == Plane::Realtime;
-        let newer = |old: Choice| newest.change.wrapping_sub(old.change) as i16 > 0;
+        let newer = |old: PlaneChoice| newest.change.wrapping_sub(old.change) as i16 > 0;
         if self.choice.is_none_or(newer) {
             self.choice = Some(newest);
         }
     }
 
-    /// The client asked for the time in a datagram that arrived at `received`.
+    /// The client request for the time in a datagram that arrived at `received`.
     pub(super) fn clock_request(&mut self, plane: Plane, received: Time, client_sent: u64) {
-        self.debts[plane as usize].clock = Some(ClockAsked { client_sent, received });
+        self.pending[plane as usize].clock = Some(PendingClockRequest { client_sent, received });
     }
 
     /// Messages came over the realtime port. Clients without a choice have no use for an answer.
-    pub(super) fn heard_messages(&mut self, now: Time) {
+    pub(super) fn messages_received(&mut self, now: Time) {
         if self.choice.is_some() {
             self.unacked.get_or_insert(now);
         }
@@ -112,7 +112,7 @@ impl Server {
         self.report_wanted = true;
     }
 
-    /// Appends what can travel in front of the application's data, at most [`FRONT`] bytes with the
+    /// Appends what can travel in front of the application's data, at most [`FRONT_BYTES`] bytes with the
     /// send time.
     pub(super) fn write_front(&mut self, now: Time, recv: &RecvKeys, out: &mut Vec<u8>) {
         let Some((route, budget)) = self.route() else { return };
@@ -121,14 +121,14 @@ impl Server {
             return;
         }
         let plane = route.plane();
-        if self.debts[plane as usize].clock.is_some() {
+        if self.pending[plane as usize].clock.is_some() {
             self.write_clock(now, plane, CLOCK_FRAME, out);
         } else if self.unacked.is_some_and(|since| since + limits::ACK_INTERVAL <= now) {
             self.write_ack(recv, out);
         }
     }
 
-    /// Appends the answers that are owed on a plane, and what else is due there, as far as they fit
+    /// Appends the answers that are pending on a plane, and what else is due there, as far as they fit
     /// what the plane may take; where they go.
     pub(super) fn write(
         &mut self,
@@ -150,9 +150,9 @@ impl Server {
         let carrying = self.is_carrying(plane);
         let mut report = self.report_at().is_some_and(|at| at <= now);
         if end - out.len() >= KeepAlive::FRAME
-            && let Some(asked) = self.debts[plane as usize].keep_alive.take()
+            && let Some(request) = self.pending[plane as usize].keep_alive.take()
         {
-            asked.encode(out);
+            request.encode(out);
             // Whoever asks has nothing else to hear: it may as well be a report.
             (self.report_wanted, report) = (self.report_wanted || carrying, true);
         }
@@ -167,11 +167,11 @@ impl Server {
     }
 
     fn write_clock(&mut self, now: Time, plane: Plane, room: usize, out: &mut Vec<u8>) {
-        let owed = &mut self.debts[plane as usize].clock;
-        let Some(asked) = owed.take_if(|_| room >= CLOCK_FRAME) else { return };
+        let pending = &mut self.pending[plane as usize].clock;
+        let Some(request) = pending.take_if(|_| room >= CLOCK_FRAME) else { return };
         let reply = ClockReply {
-            client_sent: asked.client_sent,
-            server_received: asked.received.as_micros(),
+            client_sent: request.client_sent,
+            server_received: request.received.as_micros(),
             server_sent: now.as_micros(),
             epoch: self.clock_epoch,
         };
@@ -182,7 +182,7 @@ impl Server {
         if self.report_wanted && room >= ServerReport::FRAME {
             let (largest, received) = (recv.largest(), recv.received());
             ServerReport { largest, received, ..self.report }.encode(out);
-            self.reported = now;
+            self.last_report = now;
             self.report_wanted = false;
         }
     }
@@ -200,12 +200,12 @@ impl Server {
     /// When a report is due. An unproven path has no bytes for them.
     fn report_at(&self) -> Option<Time> {
         let proven = self.route().is_some_and(|(_, budget)| budget == PROVEN);
-        (self.report_wanted && proven).then_some(self.reported + limits::REPORT_INTERVAL)
+        (self.report_wanted && proven).then_some(self.last_report + limits::REPORT_INTERVAL)
     }
 
-    /// Answers that are owed, at once, and what else is due; the paths' own deadlines are theirs.
+    /// Answers that are pending, at once, and what else is due; the paths' own deadlines are theirs.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let [realtime, session] = &self.debts;
+        let [realtime, session] = &self.pending;
         let affordable = self.paths.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
         if session.any() || affordable && realtime.any() {
             return Some(Time::ZERO);

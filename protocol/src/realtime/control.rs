@@ -16,7 +16,7 @@ pub enum Plane {
 
 /// Which plane a client has chosen for both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct PlaneChoice {
     /// Counts the client's changes, wrapping: an older choice that arrives late changes nothing.
     pub change: u16,
     /// The plane.
@@ -27,7 +27,7 @@ pub struct Choice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepAlive {
     /// `None` (an empty body): the client has no session plane to choose.
-    pub choice: Option<Choice>,
+    pub choice: Option<PlaneChoice>,
 }
 
 /// The server has received messages over the realtime port up to this packet number.
@@ -107,12 +107,12 @@ impl KeepAlive {
         let mut r = Reader::new(body);
         let (change, plane) = (r.u16()?, r.u8()?);
         let plane = [Plane::Realtime, Plane::Session].into_iter().find(|p| *p as u8 == plane);
-        Ok(Self { choice: plane.map(|plane| Choice { change, plane }) })
+        Ok(Self { choice: plane.map(|plane| PlaneChoice { change, plane }) })
     }
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let Some(Choice { change, plane }) = self.choice else {
+        let Some(PlaneChoice { change, plane }) = self.choice else {
             return frame::put(out, frame::KEEP_ALIVE, &[]);
         };
         let [low, high] = change.to_le_bytes();

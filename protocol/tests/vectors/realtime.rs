@@ -152,10 +152,11 @@ fn control_bodies() -> Vec<Value> {
         body("server's report", From::Server, |out| server.encode(out)),
         body("keep-alive", From::Client, |out| frame::put(out, frame::KEEP_ALIVE, &[])),
         body("keep-alive with the session's plane chosen", From::Client, |out| {
-            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Session }) }.encode(out)
+            KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Session }) }
+                .encode(out)
         }),
         body("answer to it, and an acknowledgement", From::Server, |out| {
-            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Realtime }) }
+            KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Realtime }) }
                 .encode(out);
             Ack { largest: 0x0102_0304 }.encode(out);
         }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dashmap::DashSet;
 use nucleus_core::limits;
-use nucleus_net::{Received, Waker};
+use nucleus_net::{ReceivedDatagram, Waker};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::time::Time;
@@ -77,7 +77,7 @@ impl Neighbours {
     }
 
     /// Where a datagram belongs that came to shard `here`; hands it over where that is another.
-    pub(super) fn sort(&self, here: u8, datagram: &Received<'_>) -> Belongs {
+    pub(super) fn sort(&self, here: u8, datagram: &ReceivedDatagram<'_>) -> Belongs {
         let Some(Header { connection_id, .. }) = Header::parse(datagram.data) else {
             return Belongs::Here;
         };
@@ -117,7 +117,7 @@ mod tests {
         data[..header.len()].copy_from_slice(&header);
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let data = &mut data[..];
-        neighbours.sort(here, &Received { remote, local: None, ecn: 1, received: 5, data })
+        neighbours.sort(here, &ReceivedDatagram { remote, local: None, ecn: 1, received: 5, data })
     }
 
     #[test]

@@ -6,11 +6,11 @@ use crate::{
     clock::stamp_offset,
     linux::{
         checked,
-        cmsg::{self, Control},
-        name::Name,
+        cmsg::{self, ControlBuffer},
         read_plain,
+        sockaddr::SockaddrBuffer,
     },
-    recv_batch::Meta,
+    recv_batch::MessageMeta,
 };
 use std::{
     io,
@@ -22,7 +22,7 @@ use std::{
 /// kinds (24 each), time (32), GRO size (24), and as much again for what a later kernel may add.
 const CONTROL_BYTES: usize = 256;
 
-/// Calls made in a row when each brought only datagrams too long to keep, so that those cannot hide
+/// SendCall made in a row when each brought only datagrams too long to keep, so that those cannot hide
 /// what waits behind them.
 const USELESS_CALLS: usize = 4;
 
@@ -30,20 +30,23 @@ const USELESS_CALLS: usize = 4;
 const OLDEST_STAMP_US: u64 = 10_000_000;
 
 /// Where the kernel writes addresses and control messages; kept, because 18 KiB are dear to zero.
-pub(super) struct Scratch {
-    names: [Name; RECV_MESSAGES],
-    controls: [Control<CONTROL_BYTES>; RECV_MESSAGES],
+pub(super) struct RecvScratch {
+    names: [SockaddrBuffer; RECV_MESSAGES],
+    controls: [ControlBuffer<CONTROL_BYTES>; RECV_MESSAGES],
 }
 
-impl Default for Scratch {
+impl Default for RecvScratch {
     fn default() -> Self {
-        Scratch { names: [Name::EMPTY; RECV_MESSAGES], controls: [Control::EMPTY; RECV_MESSAGES] }
+        RecvScratch {
+            names: [SockaddrBuffer::EMPTY; RECV_MESSAGES],
+            controls: [ControlBuffer::EMPTY; RECV_MESSAGES],
+        }
     }
 }
 
 /// What the kernel said of each message beside its bytes.
 #[derive(Clone, Copy)]
-struct Filled {
+struct FilledMessage {
     len: usize,
     name_len: libc::socklen_t,
     control_len: usize,
@@ -58,7 +61,7 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
         batch.clear();
         let mut filled = [const { None }; RECV_MESSAGES];
         let count = receive(socket, batch, &mut filled)?;
-        note(socket, &filled, batch);
+        record_messages(socket, &filled, batch);
         let datagrams = batch.len();
         if datagrams > 0 || count == 0 {
             return Ok(datagrams);
@@ -72,7 +75,7 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
 fn receive(
     socket: &mut UdpSocket,
     batch: &mut RecvBatch,
-    filled: &mut [Option<Filled>; RECV_MESSAGES],
+    filled: &mut [Option<FilledMessage>; RECV_MESSAGES],
 ) -> io::Result<usize> {
     let fd = socket.socket.as_raw_fd();
     // SAFETY: zeros are null pointers and zero lengths, an iovec of nothing.
@@ -82,12 +85,12 @@ fn receive(
     }
     // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
     let mut headers: [libc::mmsghdr; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
-    let Scratch { names, controls } = &mut *socket.scratch;
+    let RecvScratch { names, controls } = &mut *socket.scratch;
     let parts = vectors.iter_mut().zip(names).zip(controls);
     for (header, ((vector, name), control)) in headers.iter_mut().zip(parts) {
         let header = &mut header.msg_hdr;
         header.msg_name = (&raw mut *name).cast();
-        header.msg_namelen = Name::CAPACITY;
+        header.msg_namelen = SockaddrBuffer::CAPACITY;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
         header.msg_control = control.0.as_mut_ptr().cast();
@@ -101,11 +104,11 @@ fn receive(
         libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, none)
     }) {
         Ok(count) => count as usize,
-        Err(error) if quiet(&error) => 0,
+        Err(error) if is_harmless(&error) => 0,
         Err(error) => return Err(error),
     };
     for (filled, header) in filled.iter_mut().zip(headers.iter().take(count)) {
-        *filled = Some(Filled {
+        *filled = Some(FilledMessage {
             len: header.msg_len as usize,
             name_len: header.msg_hdr.msg_namelen,
             control_len: header.msg_hdr.msg_controllen as usize,
@@ -117,7 +120,7 @@ fn receive(
 
 /// Nothing waits, a signal came, or the answer to something sent earlier is reported here: none of
 /// them is the reader's affair.
-fn quiet(error: &io::Error) -> bool {
+fn is_harmless(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
         WouldBlock,
@@ -133,7 +136,11 @@ fn quiet(error: &io::Error) -> bool {
     )
 }
 
-fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut RecvBatch) {
+fn record_messages(
+    socket: &UdpSocket,
+    filled: &[Option<FilledMessage>; RECV_MESSAGES],
+    batch: &mut RecvBatch,
+) {
     let (now, offset) = (Clock::new().now(), stamp_offset());
     let parts = socket.scratch.names.iter().zip(&socket.scratch.controls).enumerate();
     for ((slot, (name, control)), filled) in parts.zip(filled) {
@@ -145,7 +152,7 @@ fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mu
         let Some(remote) = name.addr(filled.name_len) else { continue };
         let (received, len) = (now, filled.len);
         let local = socket.bound;
-        let mut meta = Meta { remote, local, ecn: 0, received, len, segment: 0 };
+        let mut meta = MessageMeta { remote, local, ecn: 0, received, len, segment: 0 };
         for message in cmsg::messages(control.0.get(..filled.control_len).unwrap_or_default()) {
             apply(&mut meta, message, now, offset);
         }
@@ -153,7 +160,12 @@ fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mu
     }
 }
 
-fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, offset: i128) {
+fn apply(
+    meta: &mut MessageMeta,
+    (level, kind, payload): cmsg::Message<'_>,
+    now: u64,
+    offset: i128,
+) {
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
@@ -174,7 +186,8 @@ fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, o
             meta.ecn = read_plain::<libc::c_int>(payload).map_or(0, |class| (class & 3) as u8);
         }
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-            meta.received = read_plain(payload).map_or(now, |stamp| arrival(stamp, now, offset));
+            meta.received =
+                read_plain(payload).map_or(now, |stamp| arrival_micros(stamp, now, offset));
         }
         (libc::SOL_UDP, libc::UDP_GRO) => {
             let size = read_plain::<libc::c_int>(payload).unwrap_or(0);
@@ -186,7 +199,7 @@ fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, o
 
 /// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be. An old one
 /// stays old, but not so old that a wall clock set forward in between could make it ancient.
-fn arrival(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
+fn arrival_micros(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
     let nanos = i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec);
     match u64::try_from((nanos - offset) / 1000) {
         Ok(at) if at <= now => at.max(now.saturating_sub(OLDEST_STAMP_US)),
@@ -202,7 +215,7 @@ mod tests {
     fn stamps_move_to_the_monotonic_scale_and_never_lead_it() {
         // The wall clock is 1,000 s ahead of the monotonic one, which shows 20 s.
         let (now, offset) = (20_000_000, 1_000_000_000_000);
-        let at = |tv_sec, tv_nsec| arrival(libc::timespec { tv_sec, tv_nsec }, now, offset);
+        let at = |tv_sec, tv_nsec| arrival_micros(libc::timespec { tv_sec, tv_nsec }, now, offset);
         assert_eq!(at(1019, 500_000_999), 19_500_000);
         assert_eq!(at(1020, 0), now);
         assert_eq!(at(1021, 0), now, "the future");

@@ -2,9 +2,9 @@
 
 use super::{
     UdpSocket,
-    calls::{Calls, Piece},
+    send_call::{SendCall, SendSpan},
 };
-use crate::{Clock, SendBatch, SendReport, send_batch::Entry};
+use crate::{Clock, SendBatch, SendReport, send_batch::SendEntry};
 use std::{io, time::Duration};
 
 /// Messages a call. More saves nothing measurable.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 
 /// What is to be done next with a message the kernel refused.
 #[derive(Debug)]
-enum Verdict {
+enum SendVerdict {
     /// Once more, as it is.
     Again,
     /// Its entry once more, datagram by datagram.
@@ -38,7 +38,7 @@ enum Verdict {
 }
 
 /// How far a batch has come.
-struct Progress<'a> {
+struct SendProgress<'a> {
     batch: &'a SendBatch,
     report: SendReport,
     /// The next byte to send is byte `offset` of the arena, in entry `entry`.
@@ -52,26 +52,26 @@ struct Progress<'a> {
 }
 
 pub(super) fn send(socket: &mut UdpSocket, batch: &SendBatch) -> SendReport {
-    let mut progress = Progress::new(batch);
-    let mut pieces = [Piece { entry: 0, start: 0, end: 0 }; MESSAGES];
+    let mut progress = SendProgress::new(batch);
+    let mut spans = [SendSpan { entry: 0, start: 0, end: 0 }; MESSAGES];
     loop {
-        let count = progress.plan(&mut pieces, socket.gso);
+        let count = progress.plan(&mut spans, socket.gso);
         if count == 0 {
             return progress.report;
         }
-        let pieces = &pieces[..count];
+        let spans = &spans[..count];
         match count {
-            1 => send_pieces::<1>(socket, &mut progress, pieces),
-            2..=FEW => send_pieces::<FEW>(socket, &mut progress, pieces),
-            _ => send_pieces::<MESSAGES>(socket, &mut progress, pieces),
+            1 => send_spans::<1>(socket, &mut progress, spans),
+            2..=FEW => send_spans::<FEW>(socket, &mut progress, spans),
+            _ => send_spans::<MESSAGES>(socket, &mut progress, spans),
         }
     }
 }
 
-impl<'a> Progress<'a> {
+impl<'a> SendProgress<'a> {
     fn new(batch: &'a SendBatch) -> Self {
         let offset = batch.entries().first().map_or(0, |entry| entry.start);
-        Progress {
+        SendProgress {
             batch,
             report: SendReport::default(),
             entry: 0,
@@ -83,38 +83,38 @@ impl<'a> Progress<'a> {
     }
 
     /// The next messages, from where the batch has come to.
-    fn plan(&self, pieces: &mut [Piece; MESSAGES], gso: bool) -> usize {
+    fn plan(&self, spans: &mut [SendSpan; MESSAGES], gso: bool) -> usize {
         let (mut index, mut start, mut count) = (self.entry, self.offset, 0);
         while let (Some(entry), true) = (self.batch.entries().get(index), count < MESSAGES) {
             let joined = gso && self.single != Some(index);
-            let end = entry.end.min(start.saturating_add(stretch(entry, joined)));
-            pieces[count] = Piece { entry: index, start, end };
+            let end = entry.end.min(start.saturating_add(span_len(entry, joined)));
+            spans[count] = SendSpan { entry: index, start, end };
             count += 1;
-            (index, start) = self.after(pieces[count - 1]);
+            (index, start) = self.after(spans[count - 1]);
         }
         count
     }
 
-    /// Where the batch stands once `piece` is done.
-    fn after(&self, piece: Piece) -> (usize, usize) {
+    /// Where the batch stands once `span` is done.
+    fn after(&self, span: SendSpan) -> (usize, usize) {
         let entries = self.batch.entries();
-        match entries.get(piece.entry) {
-            Some(entry) if piece.end < entry.end => (piece.entry, piece.end),
-            _ => (piece.entry + 1, entries.get(piece.entry + 1).map_or(0, |next| next.start)),
+        match entries.get(span.entry) {
+            Some(entry) if span.end < entry.end => (span.entry, span.end),
+            _ => (span.entry + 1, entries.get(span.entry + 1).map_or(0, |next| next.start)),
         }
     }
 
-    fn sent(&mut self, piece: Piece, gso: &mut bool) {
-        if let Some(entry) = self.batch.entries().get(piece.entry) {
-            let bytes = piece.end - piece.start;
+    fn sent(&mut self, span: SendSpan, gso: &mut bool) {
+        if let Some(entry) = self.batch.entries().get(span.entry) {
+            let bytes = span.end - span.start;
             self.report.sent_datagrams += bytes.div_ceil(entry.segment).max(1) as u64;
             self.report.sent_bytes += bytes as u64;
         }
-        if self.suspect && self.single == Some(piece.entry) {
+        if self.suspect && self.single == Some(span.entry) {
             self.suspect = false;
             self.gso_off(gso);
         }
-        (self.entry, self.offset) = self.after(piece);
+        (self.entry, self.offset) = self.after(span);
     }
 
     fn gso_off(&mut self, gso: &mut bool) {
@@ -127,7 +127,7 @@ impl<'a> Progress<'a> {
         let Some(entry) = self.batch.entries().get(self.entry) else { return 0 };
         let lost = entry.datagrams_from(self.offset);
         let (start, end) = (entry.start, entry.end);
-        (self.entry, self.offset) = self.after(Piece { entry: self.entry, start, end });
+        (self.entry, self.offset) = self.after(SendSpan { entry: self.entry, start, end });
         lost
     }
 
@@ -143,81 +143,81 @@ impl<'a> Progress<'a> {
 }
 
 /// Bytes of an entry one message takes.
-fn stretch(entry: &Entry, joined: bool) -> usize {
+fn span_len(entry: &SendEntry, joined: bool) -> usize {
     let segments = if joined { (GSO_BYTES / entry.segment).clamp(1, GSO_SEGMENTS) } else { 1 };
     entry.segment.saturating_mul(segments)
 }
 
 /// Sends the messages, N at the most, until all are done or the plan no longer holds.
-fn send_pieces<const N: usize>(
+fn send_spans<const N: usize>(
     socket: &mut UdpSocket,
-    progress: &mut Progress<'_>,
-    pieces: &[Piece],
+    progress: &mut SendProgress<'_>,
+    spans: &[SendSpan],
 ) {
-    let mut calls = Calls::<N>::new(progress.batch, pieces, socket);
+    let mut call = SendCall::<N>::new(progress.batch, spans, socket);
     let mut next = 0;
-    while next < pieces.len() {
-        let error = match calls.send(socket, next..pieces.len()) {
+    while next < spans.len() {
+        let error = match call.send(socket, next..spans.len()) {
             Ok(count) => {
-                for piece in pieces.iter().skip(next).take(count) {
-                    progress.sent(*piece, &mut socket.gso);
+                for span in spans.iter().skip(next).take(count) {
+                    progress.sent(*span, &mut socket.gso);
                 }
                 next += count.max(1);
                 continue;
             }
             Err(error) => error,
         };
-        match judge(socket, progress, pieces[next], &error) {
-            Verdict::Again => {}
-            Verdict::Single => return,
-            Verdict::Full => return progress.drop_rest(),
-            Verdict::Refused => progress.report.failed += progress.skip_entry(),
-            Verdict::Dropped => progress.report.dropped += progress.skip_entry(),
+        match classify_error(socket, progress, spans[next], &error) {
+            SendVerdict::Again => {}
+            SendVerdict::Single => return,
+            SendVerdict::Full => return progress.drop_rest(),
+            SendVerdict::Refused => progress.report.failed += progress.skip_entry(),
+            SendVerdict::Dropped => progress.report.dropped += progress.skip_entry(),
         }
-        while pieces.get(next).is_some_and(|piece| piece.entry < progress.entry) {
+        while spans.get(next).is_some_and(|span| span.entry < progress.entry) {
             next += 1;
         }
     }
 }
 
-fn judge(
+fn classify_error(
     socket: &mut UdpSocket,
-    progress: &mut Progress<'_>,
-    piece: Piece,
+    progress: &mut SendProgress<'_>,
+    span: SendSpan,
     error: &io::Error,
-) -> Verdict {
-    let segment = progress.batch.entries().get(piece.entry).map_or(0, |entry| entry.segment);
-    let joined = piece.end - piece.start > segment;
+) -> SendVerdict {
+    let segment = progress.batch.entries().get(span.entry).map_or(0, |entry| entry.segment);
+    let joined = span.end - span.start > segment;
     match error.raw_os_error() {
-        Some(libc::EINTR) => Verdict::Again,
+        Some(libc::EINTR) => SendVerdict::Again,
         Some(libc::EAGAIN) => wait(socket, progress),
         // A device's queue, not ours: another peer's may have room.
-        Some(libc::ENOBUFS) => Verdict::Dropped,
+        Some(libc::ENOBUFS) => SendVerdict::Dropped,
         // The device cannot checksum what it would have to cut: no GSO over it, ever.
         Some(libc::EIO) if joined => {
             progress.gso_off(&mut socket.gso);
-            Verdict::Single
+            SendVerdict::Single
         }
         // GSO itself, or something in the entry (port 0, a source address that is gone), which a peer
         // could bring about. Sent singly, the entry tells which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
-            (progress.single, progress.suspect) = (Some(piece.entry), true);
-            Verdict::Single
+            (progress.single, progress.suspect) = (Some(span.entry), true);
+            SendVerdict::Single
         }
         // A path narrower than the segments: IP may still fragment them one by one.
         Some(libc::EMSGSIZE) if joined => {
-            (progress.single, progress.suspect) = (Some(piece.entry), false);
-            Verdict::Single
+            (progress.single, progress.suspect) = (Some(span.entry), false);
+            SendVerdict::Single
         }
-        _ => Verdict::Refused,
+        _ => SendVerdict::Refused,
     }
 }
 
 /// Waits for room in the send buffer, within what is left of the batch's patience.
-fn wait(socket: &UdpSocket, progress: &mut Progress<'_>) -> Verdict {
+fn wait(socket: &UdpSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
     let left = PATIENCE.saturating_sub(progress.waited);
     if left.is_zero() {
-        return Verdict::Full;
+        return SendVerdict::Full;
     }
     let clock = Clock::new();
     let start = clock.now();
@@ -225,7 +225,7 @@ fn wait(socket: &UdpSocket, progress: &mut Progress<'_>) -> Verdict {
     // A wait that returns at once must use patience up too, or a socket that is always "writable" and
     // always full would hold the shard.
     progress.waited += Duration::from_micros(clock.now().saturating_sub(start).max(50));
-    Verdict::Again
+    SendVerdict::Again
 }
 
 #[cfg(test)]
@@ -267,9 +267,9 @@ mod tests {
         let mut batch = SendBatch::new(100, 1);
         let dest = SocketAddr::from(([127, 0, 0, 1], 9));
         assert!(batch.push(dest, None, 10, &[0; 30]));
-        let joined = Piece { entry: 0, start: 0, end: 30 };
-        let single = Piece { entry: 0, start: 0, end: 10 };
-        for (errno, piece, expected, gso) in [
+        let joined = SendSpan { entry: 0, start: 0, end: 30 };
+        let single = SendSpan { entry: 0, start: 0, end: 10 };
+        for (errno, span, expected, gso) in [
             (libc::EIO, joined, "Single", false),
             (libc::EMSGSIZE, joined, "Single", true),
             (libc::EINVAL, joined, "Single", true),
@@ -283,9 +283,9 @@ mod tests {
             (libc::EINTR, joined, "Again", true),
             (libc::EAGAIN, joined, "Again", true),
         ] {
-            let (mut socket, mut progress) = (bind(), Progress::new(&batch));
+            let (mut socket, mut progress) = (bind(), SendProgress::new(&batch));
             let error = io::Error::from_raw_os_error(errno);
-            let verdict = judge(&mut socket, &mut progress, piece, &error);
+            let verdict = classify_error(&mut socket, &mut progress, span, &error);
             assert_eq!((format!("{verdict:?}").as_str(), socket.gso), (expected, gso), "{error}");
             assert_eq!(progress.report.gso_disabled_now, !gso);
         }
@@ -298,14 +298,17 @@ mod tests {
         for segment in [10, 20, 10] {
             assert!(batch.push(dest, None, segment, &[0; 30]));
         }
-        let (mut socket, mut progress) = (bind(), Progress::new(&batch));
-        progress.sent(Piece { entry: 0, start: 0, end: 20 }, &mut true);
+        let (mut socket, mut progress) = (bind(), SendProgress::new(&batch));
+        progress.sent(SendSpan { entry: 0, start: 0, end: 20 }, &mut true);
         let full = io::Error::from_raw_os_error(libc::EAGAIN);
-        let piece = Piece { entry: 0, start: 20, end: 30 };
+        let span = SendSpan { entry: 0, start: 20, end: 30 };
         // Always writable, so no wait lasts: still it ends.
         let tries = (0..1000)
             .take_while(|_| {
-                matches!(judge(&mut socket, &mut progress, piece, &full), Verdict::Again)
+                matches!(
+                    classify_error(&mut socket, &mut progress, span, &full),
+                    SendVerdict::Again
+                )
             })
             .count();
         assert!((1..=40).contains(&tries), "{tries}");

@@ -96,7 +96,7 @@ pub(super) fn types(receiver: &mut Link, now: Time, datagram: &[u8]) -> Vec<u8> 
     Frames::new(opened.body).map(|frame| kind(frame.unwrap())).collect()
 }
 
-struct Flying {
+struct DatagramInFlight {
     at: Time,
     up: bool,
     /// The client's address as it was when this was sent (up) or where it was sent to (down).
@@ -105,7 +105,7 @@ struct Flying {
 }
 
 /// Two links and the network between them.
-pub(super) struct World {
+pub(super) struct LinkNetwork {
     pub(super) client: Link,
     pub(super) server: Link,
     pub(super) now: Time,
@@ -119,14 +119,14 @@ pub(super) struct World {
     pub(super) cut: bool,
     /// What left, with the moment: (from the client, when, datagram).
     pub(super) log: Vec<(bool, Time, Vec<u8>)>,
-    flying: Vec<Flying>,
+    in_flight: Vec<DatagramInFlight>,
     rng: fastrand::Rng,
 }
 
-impl World {
-    pub(super) fn new(seed: u64) -> World {
+impl LinkNetwork {
+    pub(super) fn new(seed: u64) -> LinkNetwork {
         let (client, server) = pair(PhaseLimits::default());
-        World {
+        LinkNetwork {
             client,
             server,
             now: Time::ZERO,
@@ -136,7 +136,7 @@ impl World {
             jitter: Duration::ZERO,
             cut: false,
             log: Vec::new(),
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -146,7 +146,7 @@ impl World {
         let jitter = self.rng.u64(0..=self.jitter.as_micros() as u64);
         let at = self.now + self.delay + Duration::from_micros(jitter);
         if !self.cut {
-            self.flying.push(Flying { at, up, port, bytes });
+            self.in_flight.push(DatagramInFlight { at, up, port, bytes });
         }
     }
 
@@ -173,12 +173,12 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, flying: Flying) {
-        if flying.up {
-            give(&mut self.server, self.now + self.offset, from(flying.port), &flying.bytes)
+    fn arrive(&mut self, in_flight: DatagramInFlight) {
+        if in_flight.up {
+            give(&mut self.server, self.now + self.offset, from(in_flight.port), &in_flight.bytes)
                 .unwrap();
-        } else if flying.port == self.port {
-            give(&mut self.client, self.now, from(SERVER), &flying.bytes).unwrap();
+        } else if in_flight.port == self.port {
+            give(&mut self.client, self.now, from(SERVER), &in_flight.bytes).unwrap();
         }
     }
 
@@ -187,8 +187,8 @@ impl World {
         loop {
             self.pump();
             let server = self.server.deadline().map(|at| at - self.offset);
-            let flying = self.flying.iter().map(|f| f.at).min();
-            let next = [self.client.deadline(), server, flying].into_iter().flatten().min();
+            let in_flight = self.in_flight.iter().map(|f| f.at).min();
+            let next = [self.client.deadline(), server, in_flight].into_iter().flatten().min();
             let next = next.unwrap_or(Time::MAX);
             if next > end {
                 self.now = end;
@@ -199,9 +199,9 @@ impl World {
             self.client.handle_timeout(self.now);
             self.server.handle_timeout(self.now + self.offset);
             let (arrived, rest) =
-                std::mem::take(&mut self.flying).into_iter().partition(|f| f.at <= self.now);
-            self.flying = rest;
-            let arrived: Vec<Flying> = arrived;
+                std::mem::take(&mut self.in_flight).into_iter().partition(|f| f.at <= self.now);
+            self.in_flight = rest;
+            let arrived: Vec<DatagramInFlight> = arrived;
             arrived.into_iter().for_each(|f| self.arrive(f));
         }
     }

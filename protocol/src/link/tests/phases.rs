@@ -24,18 +24,18 @@ fn phases_survive_loss_and_reordering() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (mut client, mut server) = pair(quick());
         // (arrival ms, key), delayed by less than the overlap, a fifth lost, a tenth doubled.
-        let mut flying: Vec<(u64, u16, Vec<u8>)> = Vec::new();
+        let mut in_flight: Vec<(u64, u16, Vec<u8>)> = Vec::new();
         for n in 0..1_000u16 {
             let at = u64::from(n) * 10;
             let datagram = data(&mut client, ms(at), n);
             let copies = if rng.u8(0..5) == 0 { 0 } else { 1 + usize::from(rng.u8(0..10) == 0) };
             for _ in 0..copies {
-                flying.push((at + rng.u64(0..400), n, datagram.clone()));
+                in_flight.push((at + rng.u64(0..400), n, datagram.clone()));
             }
         }
-        flying.sort_by_key(|(at, ..)| *at);
+        in_flight.sort_by_key(|(at, ..)| *at);
         let mut seen = HashSet::new();
-        for (at, n, datagram) in flying {
+        for (at, n, datagram) in in_flight {
             server.handle_timeout(ms(at));
             let expected = if seen.insert(n) { Ok(vec![n]) } else { Err(Rejected::Replayed) };
             assert_eq!(give(&mut server, ms(at), from(HOME), &datagram), expected, "seed {seed}");

@@ -14,7 +14,7 @@ const PROBE_LEAST: Duration = Duration::from_millis(100);
 
 /// Silence that is being watched, because something was to come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
+pub(super) struct SilenceWatch {
     began: Time,
     probe_at: Time,
     /// Between the first probes.
@@ -24,7 +24,7 @@ pub(super) struct Watch {
     probes: u32,
 }
 
-impl Watch {
+impl SilenceWatch {
     /// `fallback`: there is one, and a round trip is known to take so long: the first probe goes out
     /// early enough for its answer to decide.
     pub(super) fn new(began: Time, traffic: bool, fallback: Option<Duration>) -> Self {
@@ -45,7 +45,7 @@ impl Watch {
     }
 
     /// A probe goes out. With a fallback to turn to, a few come in quick succession and decide.
-    pub(super) fn probed(&mut self, now: Time, fallback: bool) {
+    pub(super) fn probe_sent(&mut self, now: Time, fallback: bool) {
         self.probes += 1;
         self.probe_at = now
             + if fallback && self.probes < limits::FALLBACK_PROBES {
@@ -57,7 +57,7 @@ impl Watch {
 
     /// When the silence means that the port is lost. An answer to a lone question may take a round
     /// trip; traffic that was flowing has been cut off, however long its way is.
-    pub(super) fn falls_at(&self, round_trip: Duration) -> Time {
+    pub(super) fn lost_at(&self, round_trip: Duration) -> Time {
         let patience = if self.traffic { Duration::ZERO } else { round_trip };
         self.began + limits::FALLBACK_AFTER + patience
     }
@@ -87,7 +87,7 @@ pub(super) struct Unacked {
     samples: VecDeque<(Time, u32)>,
     /// Probes since the last acknowledgement, and when the last of them went out.
     probes: u32,
-    probed: Time,
+    last_probe: Time,
 }
 
 impl Unacked {
@@ -113,17 +113,17 @@ impl Unacked {
     pub(super) fn probe_at(&self, round_trip: Duration) -> Option<Time> {
         let (oldest, _) = self.samples.front()?;
         let overdue = (limits::ACK_LATEST + round_trip).clamp(UNACKED_PROBE.0, UNACKED_PROBE.1);
-        let at = (*oldest + overdue).max(self.probed + UNACKED_INTERVAL);
+        let at = (*oldest + overdue).max(self.last_probe + UNACKED_INTERVAL);
         (self.probes < limits::FALLBACK_PROBES).then_some(at)
     }
 
-    pub(super) fn probed(&mut self, now: Time) {
+    pub(super) fn probe_sent(&mut self, now: Time) {
         self.probes += 1;
-        self.probed = now;
+        self.last_probe = now;
     }
 
     /// When the way up counts as closed: a while after the last probe, a round trip included.
-    pub(super) fn falls_at(&self, round_trip: Duration) -> Option<Time> {
+    pub(super) fn lost_at(&self, round_trip: Duration) -> Option<Time> {
         let (oldest, _) = self.samples.front()?;
         Some(*oldest + limits::FALLBACK_AFTER + round_trip)
     }

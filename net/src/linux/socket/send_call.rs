@@ -5,11 +5,11 @@ use crate::{
     SendBatch,
     linux::{
         checked,
-        cmsg::{Control, space},
-        name::Name,
+        cmsg::{ControlBuffer, space},
+        sockaddr::SockaddrBuffer,
         zeroed,
     },
-    send_batch::Entry,
+    send_batch::SendEntry,
 };
 use std::{
     io,
@@ -23,44 +23,44 @@ const CONTROL_BYTES: usize = space(size_of::<libc::in6_pktinfo>()) + space(size_
 
 /// One message: a stretch of an entry's bytes, sent as one datagram or, by GSO, as several.
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
+pub(super) struct SendSpan {
     pub(super) entry: usize,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// What the kernel is shown of up to N pieces: addresses, control messages, bytes.
-pub(super) struct Calls<'a, const N: usize> {
-    names: [(Name, libc::socklen_t); N],
-    controls: [(Control<CONTROL_BYTES>, usize); N],
+/// What the kernel is shown of up to N spans: addresses, control messages, bytes.
+pub(super) struct SendCall<'a, const N: usize> {
+    names: [(SockaddrBuffer, libc::socklen_t); N],
+    controls: [(ControlBuffer<CONTROL_BYTES>, usize); N],
     vectors: [libc::iovec; N],
     /// The vectors point into it.
     batch: PhantomData<&'a SendBatch>,
 }
 
-impl<'a, const N: usize> Calls<'a, N> {
-    pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], socket: &UdpSocket) -> Self {
+impl<'a, const N: usize> SendCall<'a, N> {
+    pub(super) fn new(batch: &'a SendBatch, spans: &[SendSpan], socket: &UdpSocket) -> Self {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        let mut calls = Calls {
-            names: [(Name::EMPTY, 0); N],
-            controls: [(Control::EMPTY, 0); N],
+        let mut call = SendCall {
+            names: [(SockaddrBuffer::EMPTY, 0); N],
+            controls: [(ControlBuffer::EMPTY, 0); N],
             vectors: [none; N],
             batch: PhantomData,
         };
-        for (index, piece) in pieces.iter().enumerate().take(N) {
-            let Some(entry) = batch.entries().get(piece.entry) else { break };
-            let (name, len) = &mut calls.names[index];
+        for (index, span) in spans.iter().enumerate().take(N) {
+            let Some(entry) = batch.entries().get(span.entry) else { break };
+            let (name, len) = &mut call.names[index];
             *len = name.set(entry.dest, socket.v6);
-            let (control, used) = &mut calls.controls[index];
+            let (control, used) = &mut call.controls[index];
             *used = if entry.src == socket.bound { 0 } else { set_source(control, entry) };
-            if piece.end - piece.start > entry.segment {
+            if span.end - span.start > entry.segment {
                 *used = set_segment(control, *used, entry.segment);
             }
-            let bytes = batch.bytes(piece.start..piece.end);
+            let bytes = batch.bytes(span.start..span.end);
             let iov_base = bytes.as_ptr().cast_mut().cast();
-            calls.vectors[index] = libc::iovec { iov_base, iov_len: bytes.len() };
+            call.vectors[index] = libc::iovec { iov_base, iov_len: bytes.len() };
         }
-        calls
+        call
     }
 
     /// One system call for the messages of `range`; gives how many the kernel took, at least one.
@@ -100,7 +100,7 @@ impl<'a, const N: usize> Calls<'a, N> {
 
 /// The local address to send from, in the form the destination's family needs: a mapped destination
 /// goes by the IPv4 path, also from an IPv6 socket. One of the other family is left to the kernel.
-fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
+fn set_source(control: &mut ControlBuffer<CONTROL_BYTES>, entry: &SendEntry) -> usize {
     let Some(src) = entry.src.map(|src| src.to_canonical()) else { return 0 };
     if src.is_unspecified() {
         return 0;
@@ -124,7 +124,7 @@ fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
     }
 }
 
-fn set_segment(control: &mut Control<CONTROL_BYTES>, used: usize, segment: usize) -> usize {
+fn set_segment(control: &mut ControlBuffer<CONTROL_BYTES>, used: usize, segment: usize) -> usize {
     let segment = u16::try_from(segment).unwrap_or(u16::MAX);
     control.push(used, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
 }

@@ -12,10 +12,10 @@ const _: () = assert!(size_of::<libc::sockaddr_in>() <= NAME_BYTES);
 /// A `sockaddr_in` or `sockaddr_in6`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Name([u8; NAME_BYTES]);
+pub(super) struct SockaddrBuffer([u8; NAME_BYTES]);
 
-impl Name {
-    pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
+impl SockaddrBuffer {
+    pub(super) const EMPTY: SockaddrBuffer = SockaddrBuffer([0; NAME_BYTES]);
     pub(super) const CAPACITY: libc::socklen_t = NAME_BYTES as libc::socklen_t;
 
     /// Writes `addr` and gives the length the kernel is to be told. On an IPv6 socket (`v6`) an IPv4
@@ -101,12 +101,12 @@ mod tests {
             ("[2001:db8::1]:65535", true, "[2001:db8::1]:65535"),
             ("[fe80::1%7]:1", true, "[fe80::1%7]:1"),
         ] {
-            let mut name = Name::EMPTY;
+            let mut name = SockaddrBuffer::EMPTY;
             let len = name.set(addr.parse().unwrap(), v6);
             assert_eq!(name.addr(len), Some(back.parse().unwrap()), "{addr}");
             assert_eq!(name.addr(len - 1), None, "cut short");
         }
-        assert_eq!(Name::EMPTY.addr(Name::CAPACITY), None);
-        assert_eq!(Name::EMPTY.addr(Name::CAPACITY + 1), None);
+        assert_eq!(SockaddrBuffer::EMPTY.addr(SockaddrBuffer::CAPACITY), None);
+        assert_eq!(SockaddrBuffer::EMPTY.addr(SockaddrBuffer::CAPACITY + 1), None);
     }
 }
