@@ -2,25 +2,25 @@
 
 use super::Schema;
 
-/// Bytes of a [`MessageHeader`].
+/// Length of a [`MessageHeader`] in bytes.
 pub const SESSION_HEADER_BYTES: usize = 8;
 
-/// Length of the body in bytes and what it is.
+/// The header of a session message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageHeader {
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub len: u32,
-    /// What the body is.
+    /// The schema of the body.
     pub schema: Schema,
 }
 
-/// The version of every schema of today.
+/// The version that every schema has today.
 const SCHEMA_VERSION: u8 = 1;
 
-/// Why a header was refused.
+/// The reason why a header is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHeader {
-    /// No such schema, not in that version, or not so encoded.
+    /// The schema is unknown, or not known in this version or encoding.
     #[error("unknown schema {schema}, version {version}, encoding {encoding}")]
     Unknown {
         /// The schema's number.
@@ -30,18 +30,22 @@ pub enum BadHeader {
         /// Its encoding.
         encoding: u8,
     },
-    /// Longer than the reader takes.
+    /// The body is longer than the reader allows.
     #[error("a message of {len} bytes is over the limit of {limit}")]
     TooLong {
-        /// Bytes announced.
+        /// Length of the body that the header announces, in bytes.
         len: u32,
-        /// Bytes allowed.
+        /// Largest length that the reader allows, in bytes.
         limit: usize,
     },
 }
 
 impl MessageHeader {
-    /// Reads a header, refusing bodies of more than `limit` bytes.
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// [`BadHeader::Unknown`] if schema, version and encoding do not match a known schema, and
+    /// [`BadHeader::TooLong`] if the body is longer than `limit` bytes.
     pub fn parse(bytes: [u8; SESSION_HEADER_BYTES], limit: usize) -> Result<Self, BadHeader> {
         let [l0, l1, l2, l3, encoding, s0, s1, version] = bytes;
         let number = u16::from_le_bytes([s0, s1]);
@@ -56,7 +60,7 @@ impl MessageHeader {
         Ok(Self { len, schema })
     }
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     pub fn to_bytes(self) -> [u8; SESSION_HEADER_BYTES] {
         let [l0, l1, l2, l3] = self.len.to_le_bytes();
         let [s0, s1] = (self.schema as u16).to_le_bytes();

@@ -1,29 +1,31 @@
-//! What steers who hears what. Bound like every archived message: **a released struct never changes**.
+//! The lanes of reliable messages, subscriptions to groups, and reports about throttling. As with
+//! every archived message, **a released struct never changes**.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::stream;
 use crate::groups::GROUP_BYTES;
 
-/// The two lanes of reliable messages, each in order, neither waiting for the other.
+/// A lane of reliable messages. A lane keeps its messages in order and never waits for the other
+/// lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// What happens: small, and soon.
+    /// Small messages, sent first.
     Events,
-    /// What is large: in pieces, behind the events.
+    /// Large messages, sent in pieces and only while no event waits.
     Bulk,
 }
 
 impl Lane {
-    /// Both, in the order of [`Lane::index`].
+    /// Both lanes, in the order of [`Lane::index`].
     pub const ALL: [Lane; 2] = [Lane::Events, Lane::Bulk];
 
-    /// 0 or 1.
+    /// Returns the lane's index, 0 or 1.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The byte that opens its streams.
+    /// Returns the type byte of the lane's streams.
     pub const fn stream(self) -> u8 {
         match self {
             Lane::Events => stream::EVENTS,
@@ -31,41 +33,41 @@ impl Lane {
         }
     }
 
-    /// The lane of streams that this byte opens.
+    /// Returns the lane of streams with this type byte, if they belong to a lane.
     pub fn of_stream(kind: u8) -> Option<Lane> {
         Lane::ALL.into_iter().find(|lane| lane.stream() == kind)
     }
 }
 
-/// A client says which groups it wants to hear, in place of what it said before; answered by a
+/// A client replaces the set of groups that it subscribes to. The server answers with a
 /// [`super::StateReply`] of the same number.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Subscribe {
-    /// The client's number for it, of the same count as its requests for changes of the state.
+    /// The client's number of this request, from the same sequence as its [`super::StateRequest`]s.
     pub request: u32,
-    /// A bit set, see [`crate::groups::GroupSet`].
+    /// The groups as a bit set, see [`crate::groups::GroupSet`].
     pub groups: [u8; GROUP_BYTES],
 }
 
-/// What a client is [`Throttled`] in.
+/// The limits of [`Throttled`] that a client's messages can reach.
 pub mod throttled {
-    /// Its events are read more slowly than they come.
+    /// The server reads the client's events more slowly than they arrive.
     pub const EVENTS: u8 = 1;
-    /// The pieces of its bulk lane are.
+    /// The server reads the client's pieces on the bulk lane more slowly than they arrive.
     pub const BULK: u8 = 2;
-    /// Its requests are.
+    /// The server reads the client's requests more slowly than they arrive.
     pub const REQUESTS: u8 = 3;
-    /// Realtime messages of it were dropped, for they were more than a link may send.
+    /// The server dropped realtime messages of the client, which sent more than a link may send.
     pub const REALTIME: u8 = 4;
-    /// Voice of it was dropped, for as many as may speak at once did.
+    /// The server dropped voice of the client, because the room had reached its speaker limit.
     pub const SPEAKERS: u8 = 5;
-    /// Voice of it was dropped, for it is muted.
+    /// The server dropped voice of the client, because the client is muted.
     pub const MUTED: u8 = 6;
 }
 
-/// The server tells a client that it is slowed down, or not heard.
+/// The server tells a client that it slows down or drops the client's messages.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Throttled {
-    /// One of [`throttled`].
+    /// The limit, one of [`throttled`].
     pub what: u8,
 }
