@@ -26,7 +26,8 @@ pub const MAX_PAYLOAD: usize = 1_100;
 /// of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and costs
 /// 256 bytes per link.
 pub const REPLAY_WINDOW: u32 = 2_048;
-/// Packets after which a sender starts the next key phase. RFC 9001's limits for a key are higher.
+/// Packets after which a sender starts the next key phase. RFC 9001 allows a key 2^28 packets of at
+/// most 2 KiB.
 pub const PHASE_PACKETS: u32 = 1 << 24;
 /// Time after which a sender starts the next key phase, whatever number of packets it sent.
 pub const PHASE_TIME: Duration = Duration::from_secs(3_600);

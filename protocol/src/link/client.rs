@@ -1,4 +1,4 @@
-//! The client's side of a link: it always speaks first, keeps the path alive and asks for the time.
+//! The client's side of a link. The client sends first, keeps the path alive and asks for the time.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::limits;
 use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
 use crate::time::Time;
 
-/// A new link asks this often ...
+/// Interval of the first hellos of a new link. A hello is a keep-alive and a clock request.
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
-/// ... so many times (two seconds), then as rarely as any probe.
+/// Number of hellos at [`HELLO_INTERVAL`] (two seconds). Further hellos back off like probes.
 const HELLO_ATTEMPTS: u32 = 10;
-/// After the first clock sample so many more ...
+/// Clock samples that the client takes soon after the first one.
 const SETTLE_SAMPLES: u32 = 4;
-/// ... this far apart, so that one queue on the path does not spoil them all.
+/// Interval of these samples, so that one queue on the path does not affect all of them.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
-/// There is application traffic when something of it moved within this time.
+/// The client has traffic if it sent or received a message within this time.
 const TRAFFIC_TIME: Duration = Duration::from_secs(1);
-/// A report or a regular clock request travels along with data when it is due this soon, so that it
+/// A report or a regular clock request that is due within this time travels with data, so that it
 /// seldom needs a datagram of its own.
 const EARLY_TIME: Duration = Duration::from_millis(100);
-/// A round trip of the realtime port that is not known yet, or longer, is taken for this.
+/// Upper bound of the round trip in timers, used also while the round trip is unknown.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
-/// Least time between two datagrams whose only purpose is to show the session where the client is.
+/// Shortest time between two datagrams that only show the session the client's current address.
 const SESSION_PING: Duration = Duration::from_secs(1);
 
-/// Frames that a client owes or wants.
+/// The control frames that are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DueFrames {
     keep_alive: bool,
@@ -43,7 +43,7 @@ impl DueFrames {
     }
 }
 
-/// Delay of received datagrams against their send times since the last report.
+/// Statistics of the time from the sending to the arrival of datagrams since the last report, µs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Delays {
     min: i32,
@@ -63,15 +63,17 @@ impl Delays {
     }
 }
 
-/// Timers and measurements of a client.
+/// The timers and measurements of a client.
 pub(super) struct ClientSide {
     pub(super) path: Option<Path>,
     pub(super) clock: ClockSync,
     pub(super) server_report: Option<ServerReport>,
+    /// When the next hello is due, until the clock has a sample.
     hello_at: Time,
     hello_attempts: u32,
     settle_samples_left: u32,
     clock_requested: Time,
+    /// When the last datagram left on the chosen plane.
     last_sent: Time,
     last_traffic: Option<Time>,
     keep_alive_wanted: bool,
@@ -82,9 +84,10 @@ pub(super) struct ClientSide {
     silence: Option<SilenceWatch>,
     unacked: Unacked,
     pub(super) chooser: PlaneChooser,
-    /// The address may have changed: the session shall see the new one too.
+    /// A session ping that asks for an answer is due, because the client's address may have changed
+    /// or the server may have restarted.
     session_ping: bool,
-    /// When a datagram of ours went inside the session last.
+    /// When the last datagram left inside the session.
     pub(super) session_last_sent: Time,
 }
 
@@ -113,7 +116,7 @@ impl ClientSide {
         }
     }
 
-    /// Where the application's datagrams go.
+    /// Returns the route of the application's datagrams.
     pub(super) fn route(&self) -> Option<Route> {
         match self.chooser.plane() {
             Plane::Realtime => self.path.map(Route::Realtime),
@@ -121,7 +124,7 @@ impl ClientSide {
         }
     }
 
-    /// Something authentic came; `traffic`: it had messages for the application.
+    /// Notes that an authentic datagram arrived; `traffic` is whether it had messages.
     pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
         if ecn & ECN_MASK == ECN_CE {
             self.congestion_marks = self.congestion_marks.wrapping_add(1);
@@ -133,35 +136,36 @@ impl ClientSide {
         if plane == Plane::Session || self.chooser.plane() == Plane::Session {
             return;
         }
-        let fallback = self.fallback();
+        let fallback = self.fallback_round_trip();
         if traffic {
             self.silence = Some(SilenceWatch::new(now, true, fallback));
         } else {
-            // An answer ends the silence; anything else only says that the path lives until now.
+            // After traffic and without a probe so far, the silence begins anew. Otherwise the
+            // datagram answers a probe or a request, and ends the silence.
             let fresh = self.silence.filter(SilenceWatch::is_fresh);
             self.silence = fresh.map(|_| SilenceWatch::new(now, true, fallback));
         }
     }
 
-    /// The server keep_alive_answered a keep-alive.
+    /// Takes the server's answer to a keep-alive.
     pub(super) fn keep_alive_answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
         if let Some(choice) = answer.choice {
             self.chooser.keep_alive_answered(now, plane, choice);
         }
     }
 
-    /// The server has our messages up to this packet number.
+    /// Notes that the server has received our messages up to this packet number.
     pub(super) fn acknowledged(&mut self, largest: u32) {
         self.unacked.acknowledged(largest);
     }
 
-    /// The realtime port has doubts: it asks whether we are still where our datagrams came from, or
-    /// is silent. The session shall see us, too, and announce us if it has forgotten us.
+    /// Requests a session ping, because the realtime port challenges our address or is silent. The
+    /// session thereby learns our address, and we learn whether the server has lost the session.
     pub(super) fn request_session_ping(&mut self) {
-        self.session_ping = self.chooser.available();
+        self.session_ping = self.chooser.has_fallback();
     }
 
-    /// Falls back when the realtime port has been silent for too long.
+    /// Falls back if the realtime port has been silent for too long.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         if self.lost_at().is_some_and(|at| at <= now) {
             self.chooser.fall_back(now);
@@ -170,25 +174,27 @@ impl ClientSide {
         }
     }
 
-    /// A datagram with the server's send time came, µs modulo 2^32.
+    /// Takes the server's send time of a datagram, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
         if let Some(arrival) = self.clock.server_time(now) {
             self.delays.add((arrival.as_micros() as u32).wrapping_sub(micros) as i32);
         }
     }
 
-    /// The network has changed: network_changed at once, so that the server learns the new path.
+    /// Requests a datagram at once, because the client's network has changed and the server must
+    /// learn the new path.
     pub(super) fn network_changed(&mut self) {
         self.keep_alive_wanted = true;
-        // What was not keep_alive_answered on the old network says nothing of the new one.
+        // Missing answers on the old network say nothing about the new one.
         self.silence = None;
         self.unacked.clear();
         self.request_session_ping();
     }
 
-    /// A datagram left, on the realtime port with this packet number; `traffic`: it had messages.
+    /// Notes that a datagram left; `traffic` is whether it had messages. `number` is its packet
+    /// number on the realtime port, or `None` inside the session.
     pub(super) fn sent(&mut self, now: Time, traffic: bool, number: Option<u32>) {
-        // A probe of the other plane keeps nothing alive on this one.
+        // A probe of the other plane does not keep this one alive.
         if number.is_some() == (self.chooser.plane() == Plane::Realtime) {
             self.last_sent = now;
         }
@@ -197,23 +203,24 @@ impl ClientSide {
         }
         if traffic {
             self.last_traffic = Some(now);
-            if let Some(number) = number.filter(|_| self.chooser.available()) {
+            if let Some(number) = number.filter(|_| self.chooser.has_fallback()) {
                 self.unacked.sent(now, number);
             }
         }
     }
 
-    /// The realtime port is asked although the session carries the messages.
+    /// Returns whether a probe of the realtime port is due while the session carries the messages.
     pub(super) fn wants_probe(&self, now: Time) -> bool {
         self.chooser.probe_at().is_some_and(|at| at <= now)
     }
 
-    /// The session is to be shown where we are, whatever carries the messages.
+    /// Returns whether a session ping is due, whichever plane carries the messages.
     pub(super) fn wants_session_ping(&self, now: Time) -> bool {
         self.session_ping_at().is_some_and(|at| at <= now)
     }
 
-    /// Appends a probe of the realtime port; a new link asks for the time with it.
+    /// Appends a probe of the realtime port. Until the clock has a sample, the probe also asks for
+    /// the time.
     pub(super) fn write_probe(&mut self, now: Time, out: &mut Vec<u8>) {
         self.write_keep_alive(now, Plane::Realtime, out);
         if !self.clock.is_set() {
@@ -221,29 +228,30 @@ impl ClientSide {
         }
     }
 
-    /// Appends the least that shows the session where we are: a question where there are doubts, else
-    /// nothing at all, for QUIC's own acknowledgement is answer enough.
+    /// Appends the body of a session ping: a keep-alive if an answer is wanted, else nothing, since
+    /// QUIC's acknowledgement of the datagram suffices.
     pub(super) fn write_session_ping(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.session_ping) {
             KeepAlive { choice: self.chooser.announced_choice() }.encode(out);
         }
     }
 
+    /// Returns the control frames that are due on the chosen plane.
     pub(super) fn due(&self, now: Time) -> DueFrames {
         let idle = self.keep_alive_at() <= now;
         let hello = self.hello_due_at().is_some_and(|at| at <= now);
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let asks = is_due(self.probe_at())
+        let probe = is_due(self.probe_at())
             || is_due(self.chooser.announce_at())
             || is_due(self.unacked_probe_at());
         DueFrames {
-            keep_alive: idle || hello || self.keep_alive_wanted || asks,
+            keep_alive: idle || hello || self.keep_alive_wanted || probe,
             clock: idle || hello || is_due(self.clock_at()),
             report: idle || is_due(self.report_at()),
         }
     }
 
-    /// What a datagram of the application's takes along.
+    /// Returns the control frames that travel with a datagram of the application.
     pub(super) fn due_with_data(&self, now: Time) -> DueFrames {
         let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY_TIME);
         let due = self.due(now);
@@ -254,6 +262,7 @@ impl ClientSide {
         }
     }
 
+    /// Returns when the next control frame or the fallback is due.
     pub(super) fn deadline(&self) -> Time {
         let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
         let (announce, probe) = (self.chooser.announce_at(), self.chooser.probe_at());
@@ -262,7 +271,7 @@ impl ClientSide {
         own.into_iter().chain(planes).flatten().fold(self.keep_alive_at(), Time::min)
     }
 
-    /// Appends the frames that are due, and takes them as sent.
+    /// Appends the frames that are due, and updates their timers as if they were sent.
     pub(super) fn write(&mut self, now: Time, due: DueFrames, recv: &RecvKeys, out: &mut Vec<u8>) {
         if due.keep_alive {
             self.write_keep_alive(now, self.chooser.plane(), out);
@@ -293,8 +302,8 @@ impl ClientSide {
             self.unacked.probe_sent(now);
         }
         if let Some(silence) = self.silence.as_mut().filter(|w| w.probe_at() <= now) {
-            silence.probe_sent(now, self.chooser.available());
-            // A server that has restarted says so on the session's port alone.
+            silence.probe_sent(now, self.chooser.has_fallback());
+            // A restarted server is silent on the realtime port; only QUIC tells the client of it.
             self.request_session_ping();
         }
     }
@@ -313,12 +322,12 @@ impl ClientSide {
         self.report_wanted = false;
     }
 
-    /// The server answers keep-alives and clock requests: from now on silence means something.
+    /// Starts the timers that watch for an answer to a keep-alive or a clock request.
     fn await_answer(&mut self, now: Time) {
         if self.clock.is_set() {
-            // QUIC watches its own path.
+            // QUIC itself detects whether the session's path is lost.
             if self.chooser.plane() == Plane::Realtime {
-                let silence = SilenceWatch::new(now, false, self.fallback());
+                let silence = SilenceWatch::new(now, false, self.fallback_round_trip());
                 self.silence.get_or_insert(silence);
             }
             return;
@@ -330,10 +339,11 @@ impl ClientSide {
         self.hello_at = now + wait;
     }
 
-    /// Without a session that takes its turn the port must be received twice as often.
+    /// Returns when the next keep-alive is due. With a fallback the two planes take turns; a single
+    /// plane sends keep-alives twice as often.
     fn keep_alive_at(&self) -> Time {
-        let alone = !self.chooser.available();
-        self.last_sent + if alone { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
+        let single_plane = !self.chooser.has_fallback();
+        self.last_sent + if single_plane { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
     }
 
     fn hello_due_at(&self) -> Option<Time> {
@@ -344,8 +354,9 @@ impl ClientSide {
         self.silence.as_ref().map(SilenceWatch::probe_at)
     }
 
-    /// The session is kept alive like the port, and half a period apart from it while both are idle:
-    /// so the server hears of a silent peer twice as often as each plane costs it something.
+    /// Returns when the next session ping is due. While both planes are idle, the session's pings
+    /// fall halfway between the port's keep-alives, so that the server receives something twice as
+    /// often as on one plane.
     fn session_ping_at(&self) -> Option<Time> {
         if self.session_ping {
             return Some(self.session_last_sent + SESSION_PING);
@@ -353,7 +364,7 @@ impl ClientSide {
         let between = self.last_sent + limits::KEEP_ALIVE / 2;
         let regular = self.session_last_sent + limits::KEEP_ALIVE;
         let at = if self.session_last_sent < between { regular.min(between) } else { regular };
-        self.chooser.available().then_some(at)
+        self.chooser.has_fallback().then_some(at)
     }
 
     fn unacked_probe_at(&self) -> Option<Time> {
@@ -361,25 +372,25 @@ impl ClientSide {
         self.unacked.probe_at(self.round_trip()).filter(|_| carried)
     }
 
-    /// The longest that a round trip of the realtime port is waited for.
+    /// Returns the round trip to expect on the realtime port, at most [`ROUND_TRIP_MAX`].
     fn round_trip(&self) -> Duration {
         self.clock.round_trip().unwrap_or(ROUND_TRIP_MAX).min(ROUND_TRIP_MAX)
     }
 
-    /// The same where there is a fallback.
-    fn fallback(&self) -> Option<Duration> {
-        self.chooser.available().then(|| self.round_trip())
+    /// Returns [`round_trip`](Self::round_trip) if there is a fallback.
+    fn fallback_round_trip(&self) -> Option<Duration> {
+        self.chooser.has_fallback().then(|| self.round_trip())
     }
 
-    /// When the realtime port counts as lost, unless something is received before.
+    /// Returns when the realtime port counts as lost, unless something is received before.
     fn lost_at(&self) -> Option<Time> {
-        if !self.chooser.available() || self.chooser.plane() == Plane::Session {
+        if !self.chooser.has_fallback() || self.chooser.plane() == Plane::Session {
             return None;
         }
         let round_trip = self.round_trip();
         let silent = self.silence.as_ref().map(|silence| silence.lost_at(round_trip));
-        let unheard = self.unacked.lost_at(round_trip);
-        silent.into_iter().chain(unheard).min()
+        let unacked = self.unacked.lost_at(round_trip);
+        silent.into_iter().chain(unacked).min()
     }
 
     fn report_at(&self) -> Option<Time> {
@@ -398,7 +409,7 @@ impl ClientSide {
     }
 }
 
-/// The two ECN bits of an IP header's traffic class (RFC 3168).
+/// The two ECN bits in the traffic class of an IP header (RFC 3168).
 const ECN_MASK: u8 = 3;
-/// "Congestion experienced".
+/// The ECN mark "congestion experienced".
 const ECN_CE: u8 = 3;

@@ -58,7 +58,7 @@ const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS
 // The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
 // report.
 const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
-const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= MAX_CONTROL_BYTES);
+const _: () = assert!(KeepAlive::FRAME_BYTES + 10 + 22 <= MAX_CONTROL_BYTES);
 
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
