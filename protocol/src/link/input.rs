@@ -1,4 +1,5 @@
-//! Receiving: from a datagram to the link's own frames and the application's messages.
+//! Receiving: opens a datagram, handles the link's control frames, and returns the application's
+//! messages.
 
 use super::counters::Rejected;
 use super::{Link, Path, Plane, SideState};
@@ -10,7 +11,7 @@ use crate::realtime::control::{
 use crate::realtime::{Frame, Frames, Header, Message, frame};
 use crate::time::Time;
 
-/// The application's messages of one datagram, in order. The body has been validated as a whole.
+/// An iterator over the application's messages of one datagram. The whole body has been validated.
 #[derive(Clone, Debug)]
 pub struct Messages<'d>(Frames<'d>);
 
@@ -25,7 +26,7 @@ impl<'d> Iterator for Messages<'d> {
     }
 }
 
-/// A frame of the link's own.
+/// A control frame of the link.
 enum ControlFrame {
     KeepAlive(KeepAlive),
     Ack(Ack),
@@ -36,13 +37,13 @@ enum ControlFrame {
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
     SendTime(u32),
-    /// Of a type this version does not know, or not meant for this end.
+    /// A frame of a type that this version does not know, or that this end does not receive.
     Unknown,
 }
 
 impl ControlFrame {
-    /// Reads a frame as the client (or the server) gets it. Bytes behind the known ones are left to
-    /// later versions.
+    /// Reads a frame as the client or the server receives it. Ignores bytes behind the known fields,
+    /// which belong to later versions.
     fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<ControlFrame, Truncated> {
         let mut r = Reader::new(body);
         Ok(match (kind, to_client) {
@@ -60,7 +61,7 @@ impl ControlFrame {
     }
 }
 
-/// Checks a whole body before any of it takes effect; whether it has messages.
+/// Validates a whole body before any of its frames takes effect. Returns whether it has messages.
 fn validate(to_client: bool, body: &[u8]) -> Result<bool, Rejected> {
     let mut messages = false;
     for frame in Frames::new(body) {
@@ -74,15 +75,17 @@ fn validate(to_client: bool, body: &[u8]) -> Result<bool, Rejected> {
     Ok(messages)
 }
 
-/// Where and when a datagram came.
+/// Facts about an authentic datagram and its arrival.
 #[derive(Clone, Copy)]
 struct DatagramArrival {
     now: Time,
-    /// `None`: inside QUIC.
+    /// The path on the realtime port; `None` for a datagram inside QUIC.
     path: Option<Path>,
+    /// The two ECN bits of the IP header.
     ecn: u8,
+    /// Length of the datagram.
     bytes: u64,
-    /// Newer than everything before it on its plane.
+    /// Whether the packet number is larger than all before; always true inside QUIC.
     highest: bool,
 }
 
@@ -93,14 +96,15 @@ impl DatagramArrival {
 }
 
 impl Link {
-    /// Opens a datagram in place, takes the link's own frames and gives the application's messages.
-    /// `now` is when it arrived at the socket; `ecn` the two ECN bits of its IP header.
+    /// Opens a datagram in place, handles the link's control frames and returns the application's
+    /// messages. `now` is when the datagram arrived at the socket; `ecn` are the two ECN bits of its
+    /// IP header.
     ///
     /// # Errors
     ///
-    /// Every [`Rejected`] is counted and leaves the link as it was, but for
-    /// [`Rejected::Malformed`], whose packet number is spent: its sender was genuine. The datagram's
-    /// bytes are worthless afterwards.
+    /// Returns why the datagram was refused, and counts it. The link is otherwise unchanged, except
+    /// that [`Rejected::Malformed`] uses up the packet number, because the datagram was authentic.
+    /// The datagram's bytes are destroyed.
     pub fn handle_input<'d>(
         &mut self,
         now: Time,
@@ -140,12 +144,12 @@ impl Link {
         Ok(self.take(&arrival, messages, opened.body))
     }
 
-    /// Takes a datagram that came inside this link's own session: the link's id, and frames that
-    /// QUIC has authenticated and freed from repetitions.
+    /// Takes a datagram that arrived inside the link's session: the link's id, and frames. QUIC has
+    /// authenticated the datagram and removed duplicates.
     ///
     /// # Errors
     ///
-    /// Every [`Rejected`] is counted and leaves the link as it was.
+    /// Returns why the datagram was refused, and counts it. The link is otherwise unchanged.
     pub fn handle_session_input<'d>(
         &mut self,
         now: Time,
@@ -167,7 +171,7 @@ impl Link {
         if u32::from_le_bytes(*id) != self.link_id {
             return Err(Rejected::ConnectionId);
         }
-        // An empty one is a sign of life.
+        // An empty body is valid: a session ping.
         if body.len() > MAX_BODY {
             return Err(Rejected::Header);
         }
@@ -177,7 +181,7 @@ impl Link {
         Ok(self.take(&arrival, messages, body))
     }
 
-    /// Takes a validated body.
+    /// Handles a validated body.
     fn take<'d>(
         &mut self,
         arrival: &DatagramArrival,
@@ -215,7 +219,7 @@ impl Link {
         let &DatagramArrival { now, path, highest, .. } = arrival;
         let plane = arrival.plane();
         match (control, &mut self.side) {
-            // Paths belong to the realtime port alone.
+            // Only the realtime port has paths.
             (ControlFrame::PathChallenge(data), SideState::Client(c)) => {
                 self.response = path.map(|path| (path, data));
                 c.request_session_ping();
