@@ -1,20 +1,22 @@
-//! Two planes, one link: falling back, coming back, and who notices when.
+//! A link with two planes: the fallback, the return, and how fast each end reacts.
 
 use super::*;
 use crate::limits::{FALLBACK_AFTER, RETURN_PROBE};
 
-/// What is open of the realtime port.
+/// The state of the realtime port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Port {
     Open,
-    /// Nothing gets through.
+    /// Blocked in both directions.
     Blocked,
-    /// What the client sends does not get through.
+    /// Blocked from the client to the server.
     BlockedUp,
 }
 
+/// A datagram on its way on either plane.
 struct PlaneDatagram {
-    at: Time,
+    arrives: Time,
+    /// Whether the client sent it.
     up: bool,
     route: Route,
     bytes: Vec<u8>,
@@ -26,14 +28,15 @@ struct TwoPlanes {
     server: Link,
     now: Time,
     port: Port,
-    /// One way.
+    /// One-way delay.
     delay: Duration,
-    /// Datagrams in a hundred lost on the realtime port.
+    /// Percentage of datagrams lost on the realtime port.
     loss: u32,
     in_flight: Vec<PlaneDatagram>,
     rng: fastrand::Rng,
-    /// Keys of the messages that each end received, with the moment: [client, server].
+    /// Arrival times and keys of the messages that each end received: [client, server].
     received: [Vec<(Time, u16)>; 2],
+    /// Number of messages that each end sent: [server, client].
     sent: [u16; 2],
 }
 
@@ -61,10 +64,10 @@ impl TwoPlanes {
             return;
         }
         let bytes = route.wire(bytes).to_vec();
-        self.in_flight.push(PlaneDatagram { at: self.now + self.delay, up, route, bytes });
+        self.in_flight.push(PlaneDatagram { arrives: self.now + self.delay, up, route, bytes });
     }
 
-    /// A message from one end, named by its number.
+    /// Sends a message from one end. The message's number is its key.
     fn send_message(&mut self, up: bool) {
         let link = if up { &mut self.client } else { &mut self.server };
         let Some((route, budget)) = link.route() else { return };
@@ -91,10 +94,10 @@ impl TwoPlanes {
     }
 
     fn arrive(&mut self) {
-        let (arrived, rest) =
-            std::mem::take(&mut self.in_flight).into_iter().partition(|f| f.at <= self.now);
+        let (arrived, rest): (Vec<_>, _) =
+            self.in_flight.drain(..).partition(|datagram| datagram.arrives <= self.now);
         self.in_flight = rest;
-        for PlaneDatagram { up, route, mut bytes, .. } in Vec::<PlaneDatagram>::from_iter(arrived) {
+        for PlaneDatagram { up, route, mut bytes, .. } in arrived {
             let (link, path) =
                 if up { (&mut self.server, from(HOME)) } else { (&mut self.client, from(SERVER)) };
             let messages = match route {
@@ -106,7 +109,8 @@ impl TwoPlanes {
         }
     }
 
-    /// `senders`: which ends send_message something every 20 ms, [server, client].
+    /// Runs for `millis` ms. `senders` are the ends that send a message every 20 ms:
+    /// [server, client].
     fn run(&mut self, millis: u64, senders: [bool; 2]) {
         for _ in 0..millis {
             self.now += Duration::from_millis(1);
@@ -126,7 +130,8 @@ impl TwoPlanes {
         [&self.client, &self.server].map(|link| link.route().map(|(route, _)| route.plane()))
     }
 
-    /// Longest time without a message at an end since `since`, ms.
+    /// Returns the longest time without a message at an end since `since`, in ms. `up` is whether the
+    /// end is the server.
     fn gap(&self, up: bool, since: Time) -> u64 {
         let times =
             self.received[usize::from(up)].iter().map(|(at, _)| *at).filter(|at| *at >= since);
@@ -153,7 +158,7 @@ fn a_link_begins_on_the_session_and_moves_to_the_port() {
     net.pump();
     assert_eq!(net.planes(), [Some(Plane::Session), None]);
     net.run(25, BOTH);
-    assert_eq!(net.planes()[1], Some(Plane::Session), "the client has spoken");
+    assert_eq!(net.planes()[1], Some(Plane::Session), "the client has sent its choice");
     net.run(100, BOTH);
     assert_eq!(net.planes(), ON_REALTIME);
     assert!(!net.client.on_fallback(net.now) && net.client.fallbacks() == 0);
@@ -176,7 +181,7 @@ fn a_port_that_never_opens_leaves_the_session() {
     assert_eq!(net.planes(), ON_REALTIME);
 }
 
-/// Blocks the port for eight seconds and opens it again; the gaps downwards and upwards.
+/// Blocks the port for eight seconds and opens it again.
 fn blocked(port: Port, senders: [bool; 2], delay: u64) -> TwoPlanes {
     let mut net = TwoPlanes::new(7, delay);
     net.run(3_000, senders);
@@ -207,7 +212,8 @@ fn a_listener_notices_a_silent_port_within_700_ms() {
     for delay in [1, 20, 60] {
         let net = blocked(Port::Blocked, [true, false], delay);
         let down = net.gap(false, ms(2_000));
-        // From the last message before: what follows is told to the server and answered.
+        // Counted from the last message before. The server then has to learn of the change, and its
+        // next message has to arrive.
         assert!(down <= FALLBACK_AFTER.as_millis() as u64 + 2 * delay + 25, "{down} ms");
     }
 }
@@ -241,15 +247,15 @@ fn a_flapping_port_does_not_make_the_session_flap() {
 
 #[test]
 fn loss_on_the_port_seldom_makes_a_link_fall_back_and_loses_nothing_twice() {
-    let mut falls = 0;
+    let mut fallbacks = 0;
     for seed in 0..20 {
         let mut net = TwoPlanes::new(seed, 150);
         net.loss = 10;
         net.run(60_000, BOTH);
         net.assert_nothing_twice();
-        falls += net.client.fallbacks();
+        fallbacks += net.client.fallbacks();
     }
-    assert!(falls <= 10, "{falls} falls in twenty minutes of 10 % loss");
+    assert!(fallbacks <= 10, "{fallbacks} fallbacks in twenty minutes of 10 % loss");
 }
 
 #[test]
@@ -272,7 +278,8 @@ fn a_long_way_is_not_asked_for_all_the_time() {
         let before = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
         net.run(20_000, BOTH);
         let after = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
-        // A thousand of each with messages, a report and a clock request now and then, no probes.
+        // At each end a thousand datagrams with messages, a few reports and clock requests, and no
+        // probes.
         for (before, after) in before.into_iter().zip(after) {
             assert!(
                 (1_000..=1_040).contains(&(after - before)),
@@ -283,11 +290,11 @@ fn a_long_way_is_not_asked_for_all_the_time() {
     }
 }
 
-/// A word now and then, any of which may be lost with its acknowledgement: it is asked for before the
-/// port counts as lost.
+/// A client that sends a message a second. If a message or its acknowledgement is lost, the client
+/// probes before it counts the port as lost.
 #[test]
 fn a_lost_word_is_no_lost_port() {
-    let mut falls = 0;
+    let mut fallbacks = 0;
     for seed in 0..20 {
         let mut net = TwoPlanes::new(seed, 20);
         net.run(1_000, [false, false]);
@@ -296,9 +303,9 @@ fn a_lost_word_is_no_lost_port() {
             net.send_message(true);
             net.run(1_000, [false, false]);
         }
-        falls += net.client.fallbacks();
+        fallbacks += net.client.fallbacks();
     }
-    assert!(falls <= 10, "{falls} falls for 1,200 words with 10 % loss each way");
+    assert!(fallbacks <= 10, "{fallbacks} fallbacks for 1,200 messages with 10 % loss each way");
 }
 
 #[test]
@@ -323,19 +330,19 @@ fn random_blocking_never_strands_a_link() {
 #[test]
 fn an_old_choice_that_arrives_late_changes_nothing() {
     let (_, mut server) = pair(PhaseLimits::default());
-    let send_message = |server: &mut Link, change, plane| {
+    let choose = |server: &mut Link, change, plane| {
         let mut bytes = 3u32.to_le_bytes().to_vec();
         let choice = Some(control::PlaneChoice { change, plane });
         KeepAlive { choice }.encode(&mut bytes);
         server.handle_session_input(ms(1), &bytes).map(drop)
     };
-    assert_eq!(send_message(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(choose(&mut server, 65_535, Plane::Session), Ok(()));
     assert_eq!(server.route(), Some((Route::Session, usize::MAX)));
-    assert_eq!(send_message(&mut server, 0, Plane::Realtime), Ok(()));
+    assert_eq!(choose(&mut server, 0, Plane::Realtime), Ok(()));
     assert_eq!(server.route(), None, "no path yet");
-    assert_eq!(send_message(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(choose(&mut server, 65_535, Plane::Session), Ok(()));
     assert_eq!(server.route(), None);
-    // Another link's, and things that are none.
+    // A datagram of another link, and malformed ones.
     assert_eq!(
         server.handle_session_input(ms(1), &[9, 0, 0, 0, 9, 0]).err(),
         Some(Rejected::ConnectionId)
@@ -349,8 +356,8 @@ fn an_old_choice_that_arrives_late_changes_nothing() {
     assert_eq!(server.handle_session_input(ms(1), &huge).err(), Some(Rejected::Header));
 }
 
-/// A keep-alive that is answered and a sign of life in turn, eight times a minute in all, besides what
-/// asks for the blocked port.
+/// Keep-alives, which are answered, and session pings in turn, eight a minute together. Probes of
+/// the blocked port come in addition.
 #[test]
 fn an_idle_link_on_the_fallback_is_heard_and_keeps_its_clock() {
     let mut net = TwoPlanes::new(1, 20);
@@ -366,7 +373,8 @@ fn an_idle_link_on_the_fallback_is_heard_and_keeps_its_clock() {
     assert_eq!(net.server.counters().datagrams_out - answers, 4);
 }
 
-/// Four times a minute on each plane, in turn, and whether it has just been talking or not.
+/// The two planes take turns, with four datagrams a minute each, however long ago the last message
+/// was.
 #[test]
 fn an_idle_link_is_heard_on_both_planes_in_turn() {
     for talk in [0, 100, 9_000, 20_020] {

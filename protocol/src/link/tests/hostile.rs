@@ -1,10 +1,10 @@
-//! What an outsider, or a broken peer, can send.
+//! Datagrams from an attacker or a faulty peer.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Everything that could show that a datagram had an effect.
+/// Returns the state that a datagram with an effect would change.
 fn state(link: &Link) -> impl PartialEq + std::fmt::Debug + use<> {
     let counters = LinkCounters { rejected: [0; Rejected::ALL.len()], ..link.counters() };
     let recv = (link.recv.largest(), link.recv.received(), link.recv.phase());
@@ -93,7 +93,7 @@ fn a_malformed_body_has_no_effect_but_its_number() {
     frame::put(&mut out, frame::KEEP_ALIVE, &[]);
     frame::put(&mut out, frame::CLOCK, &[1, 2, 3]);
     client.finish(ms(1), &mut out, start).unwrap();
-    // From elsewhere: not even a change of path begins.
+    // From another address, to check that the server does not follow it.
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Malformed));
     assert!(drain(&mut server, ms(1)).is_empty());
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Replayed));

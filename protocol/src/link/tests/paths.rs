@@ -1,11 +1,12 @@
-//! Following a peer from address to address, and not being led astray.
+//! How a server follows a client from address to address, and resists an attacker who forwards
+//! datagrams.
 
 use super::*;
 use crate::limits::TAG;
 
 const THIEF: u16 = 6_666;
 
-/// A link whose first path is proven, and has no traffic.
+/// Returns two links whose first path is proven, without traffic.
 fn settled() -> LinkNetwork {
     let mut net = LinkNetwork::new(1);
     net.offset = Duration::ZERO;
@@ -18,7 +19,8 @@ fn bytes_to(sent: &[(Path, Vec<u8>)], port: u16) -> usize {
     sent.iter().filter(|(path, _)| *path == from(port)).map(|(_, bytes)| bytes.len()).sum()
 }
 
-/// Everything the server would send for `seconds`, data as fast as the path allows.
+/// Returns every datagram that the server sends within `seconds`, with as much data as the path's
+/// budget permits.
 fn everything(server: &mut Link, start: Time, seconds: u64) -> Vec<(Path, Vec<u8>)> {
     let mut sent = Vec::new();
     for tick in 0..seconds * 100 {
@@ -28,8 +30,8 @@ fn everything(server: &mut Link, start: Time, seconds: u64) -> Vec<(Path, Vec<u8
         while let Some((route, budget)) = server.route().filter(|(_, b)| (80..9_999).contains(b)) {
             let mut out = Vec::new();
             let begun = server.begin(now, &mut out);
-            let room = budget.min(1_000) - TAG;
-            put_message(&mut out, 1, &vec![0; room.saturating_sub(HEADER + 6 + 13)]);
+            let len = budget.min(1_000) - TAG;
+            put_message(&mut out, 1, &vec![0; len.saturating_sub(HEADER + 6 + 13)]);
             server.finish(now, &mut out, begun).unwrap();
             assert!(out.len() <= budget, "{} of {budget}", out.len());
             sent.push((path(route), out));
@@ -92,17 +94,23 @@ fn a_replayed_or_late_datagram_from_elsewhere_starts_nothing() {
     assert!(drain(&mut net.server, now).is_empty());
 }
 
-/// A stolen datagram comes first from the thief; the challenges that go out: (old, candidate).
-fn stolen(net: &mut LinkNetwork) -> (Vec<u8>, Vec<u8>) {
+/// The challenges of two paths.
+struct TwoChallenges {
+    old: Vec<u8>,
+    candidate: Vec<u8>,
+}
+
+/// Delivers a stolen datagram from the thief's address first. Returns the resulting challenges.
+fn stolen(net: &mut LinkNetwork) -> TwoChallenges {
     let stolen = data(&mut net.client, net.now, 1);
     give(&mut net.server, net.now, from(THIEF), &stolen).unwrap();
     let mut sent = drain(&mut net.server, net.now);
     assert_eq!(sent.iter().map(|(p, _)| *p).collect::<Vec<_>>(), [from(HOME), from(THIEF)]);
     let candidate = sent.pop().unwrap().1;
-    (sent.pop().unwrap().1, candidate)
+    TwoChallenges { old: sent.pop().unwrap().1, candidate }
 }
 
-/// The client's answer to a challenge.
+/// Returns the client's answer to a challenge.
 fn answer(net: &mut LinkNetwork, challenge: &[u8]) -> Vec<u8> {
     give(&mut net.client, net.now, from(SERVER), challenge).unwrap();
     drain(&mut net.client, net.now).remove(0).1
@@ -111,11 +119,11 @@ fn answer(net: &mut LinkNetwork, challenge: &[u8]) -> Vec<u8> {
 #[test]
 fn the_old_path_wins_when_it_answers() {
     let mut net = settled();
-    let (old, candidate) = stolen(&mut net);
+    let TwoChallenges { old, candidate } = stolen(&mut net);
     let (first, second) = (answer(&mut net, &old), answer(&mut net, &candidate));
     let now = net.now;
     give(&mut net.server, now, from(HOME), &first).unwrap();
-    // Even the right answer comes too late now, from anywhere.
+    // The candidate's own answer is now too late.
     give(&mut net.server, now, from(THIEF), &second).unwrap();
     assert_eq!(net.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
     assert_eq!(net.server.counters().path_changes, 0);
@@ -124,13 +132,13 @@ fn the_old_path_wins_when_it_answers() {
 #[test]
 fn an_answer_counts_only_from_the_path_that_was_asked() {
     let mut net = settled();
-    let (old, candidate) = stolen(&mut net);
+    let TwoChallenges { old, candidate } = stolen(&mut net);
     let (of_old, of_candidate) = (answer(&mut net, &old), answer(&mut net, &candidate));
     let now = net.now;
     give(&mut net.server, now, from(THIEF), &of_old).unwrap();
     give(&mut net.server, now, from(HOME), &of_candidate).unwrap();
     assert_eq!(net.server.route(), Some((Route::Realtime(from(HOME)), usize::MAX)));
-    // The candidate is still open: neither answer was one.
+    // Neither answer counted, so the candidate is still challenged.
     let next = now + Duration::from_millis(400);
     assert!(drain(&mut net.server, next).iter().any(|(path, _)| *path == from(THIEF)));
 }
@@ -138,7 +146,7 @@ fn an_answer_counts_only_from_the_path_that_was_asked() {
 #[test]
 fn the_candidate_wins_when_it_answers_first() {
     let mut net = settled();
-    let (_, candidate) = stolen(&mut net);
+    let TwoChallenges { candidate, .. } = stolen(&mut net);
     let answer = answer(&mut net, &candidate);
     let now = net.now;
     give(&mut net.server, now, from(THIEF), &answer).unwrap();

@@ -1,13 +1,13 @@
-//! When a link speaks by itself, and what it learns from it.
+//! When a link sends by itself, and what it measures.
 
 use super::*;
 use crate::limits::{CLOCK_INTERVAL, REPORT_INTERVAL};
 
-/// Moments (ms) at which the client sent a frame of this type.
+/// Returns the times (ms) at which the client sent a frame of this type.
 fn moments(net: &LinkNetwork, kind: u8) -> Vec<u64> {
     let mut reader = Link::new(Time::ZERO, config(LinkSide::Server));
     let mut sent = Vec::new();
-    for (_, at, bytes) in net.log.iter().filter(|(up, ..)| *up) {
+    for SentDatagram { at, bytes, .. } in net.log.iter().filter(|datagram| datagram.up) {
         if types(&mut reader, *at, bytes).contains(&kind) {
             sent.push(at.as_micros() / 1_000);
         }
@@ -58,7 +58,7 @@ fn silence_after_traffic_is_probed() {
     net.log.clear();
     net.run_until(ms(60_000));
     let probes: Vec<u64> = moments(&net, frame::KEEP_ALIVE).iter().map(|at| at - heard).collect();
-    // Probes in 1, 2, 4, 8, 15 s, and the keep-alives of a link that is alone.
+    // Probes after 0.5, 1.5, 3.5 s and so on, at most 15 s apart, and keep-alives every 7.5 s.
     let expected =
         [500, 1_500, 3_500, 7_500, 15_000, 15_500, 23_000, 30_500, 38_000, 45_500, 53_000];
     assert_eq!(probes, expected);
@@ -79,16 +79,16 @@ fn the_clock_and_the_reports_travel_with_traffic() {
     net.run_with_traffic_until(ms(2_000));
     net.log.clear();
     net.run_with_traffic_until(ms(32_000));
-    // 30 s of data, and nothing beside it.
+    // 30 s of data, and no further datagrams.
     assert_eq!(net.sent(true), 1_500);
-    // A little more often than alone: what is due soon is taken along early.
+    // A little more often than at the interval, because frames that are due soon travel with data.
     let wanted = |every: Duration| (30 / every.as_secs()) as usize;
     let near = |count: usize, every| (wanted(every)..=wanted(every) + 4).contains(&count);
     let (count, every) = (moments(&net, frame::CLOCK).len(), CLOCK_INTERVAL);
     assert!(near(count, every), "{count}");
     let (count, every) = (moments(&net, frame::REPORT).len(), REPORT_INTERVAL);
     assert!(near(count, every), "{count}");
-    // Downwards a report is a datagram of its own, and the clock's answer does not wait for data.
+    // The server sends a report in a datagram of its own, and does not delay a clock reply for data.
     let expected = 1_500 + wanted(REPORT_INTERVAL) + wanted(CLOCK_INTERVAL);
     assert!(net.sent(false).abs_diff(expected) <= 3, "{}", net.sent(false));
 }
