@@ -1,4 +1,4 @@
-//! Random and mutated bytes into every decoder, and what must come back from an encoder.
+//! Feeds random and mutated bytes to every decoder, and checks that encoded values decode again.
 
 use nucleus_protocol::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
 use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
@@ -130,7 +130,7 @@ fn social_messages() -> [Vec<u8>; 6] {
     ]
 }
 
-/// One valid encoding of each message, bodies only.
+/// Returns the bodies of valid messages of many types.
 fn valid_messages() -> Vec<Vec<u8>> {
     let join = Join {
         token: vec![b't'; 300],
@@ -188,7 +188,7 @@ fn transform(reach: f32) -> impl Strategy<Value = Transform> {
         .prop_map(|(position, rotation)| Transform { position, rotation })
 }
 
-/// Radians between two rotations.
+/// Returns the angle between two rotations in radians.
 fn angle(a: [f32; 4], b: [f32; 4]) -> f64 {
     let norm = |q: [f32; 4]| q.iter().map(|c| f64::from(*c).powi(2)).sum::<f64>().sqrt();
     let dot: f64 = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(y)).sum();
@@ -219,9 +219,10 @@ proptest! {
         decode_everything(&bytes[..cut.index(bytes.len())]);
     }
 
-    /// Half a millimetre of position and the rounding of f32. Rotation: with steps of e = 1 / (1023
-    /// sqrt 2) three components err by e/2 each, and where all four are equal the restored one by
-    /// 3e/2, together 2 sqrt(3 + 9) e/2 = 0.0024 rad = 0.137 degree at the worst.
+    /// A position keeps half a millimetre, plus the rounding of f32. A rotation has steps of e = 1 /
+    /// (1023 sqrt 2): three components have an error of e/2 each. If all four are equal, the restored
+    /// component has an error of 3e/2. Together this is at most 2 sqrt(3 + 9) e/2 = 0.0024 rad =
+    /// 0.137 degree.
     #[test]
     fn a_pose_keeps_its_precision(
         head in transform(500.0),
@@ -253,7 +254,7 @@ proptest! {
         }
     }
 
-    /// What is no number or out of range is clamped, never a panic and never nonsense.
+    /// Encoding clamps NaN and values out of range.
     #[test]
     fn a_hostile_pose_is_clamped(bits in prop::array::uniform7(any::<u32>())) {
         let f = bits.map(f32::from_bits);

@@ -1,4 +1,4 @@
-//! What must be refused.
+//! Vectors that every reader must refuse.
 
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::control::{
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{golden, hex, list, unhex};
 
-/// A case: what the bytes claim to be, why they are refused, the bytes.
+/// Writes a case: the type that the bytes claim to be, why they are refused, and the bytes.
 fn case(what: &str, why: &str, bytes: &[u8]) -> Json {
     json!({ "what": what, "why": why, "hex": hex(bytes) })
 }
@@ -46,7 +46,7 @@ fn handshakes() -> Vec<Json> {
     ]
 }
 
-/// `bytes` with `with` from `at` bytes before the end on.
+/// Returns `bytes` with `with` written from `at` bytes before the end on.
 fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     let at = bytes.len() - at;
     bytes[at..at + with.len()].copy_from_slice(with);

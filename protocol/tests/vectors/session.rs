@@ -1,4 +1,4 @@
-//! Messages of the session plane.
+//! Vectors of the handshake, and of joins, rosters and events; reads the vectors of all messages.
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::*;

@@ -1,4 +1,4 @@
-//! Messages of the shared state.
+//! Vectors of messages of the shared state, and of moderation.
 
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
@@ -80,7 +80,7 @@ fn bytes(kind: u8, bytes: Vec<u8>) -> Value {
     Value { kind, bits: 0, bytes }
 }
 
-/// One of each type.
+/// Returns a value of each type.
 fn values() -> Vec<Value> {
     vec![
         Value::default(),
@@ -193,7 +193,7 @@ fn updates() -> Vec<Json> {
     ]
 }
 
-/// All of them.
+/// Returns all of these vectors.
 pub(super) fn messages() -> Vec<Json> {
     [requests(), replies(), snapshots(), updates()].concat()
 }
