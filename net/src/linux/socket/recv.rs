@@ -1,4 +1,4 @@
-//! One `recvmmsg` of up to 64 messages, and what its control messages say.
+//! Receiving with `recvmmsg`, up to 64 messages a call, and reading their control messages.
 
 use super::UdpSocket;
 use crate::{
@@ -44,7 +44,7 @@ impl Default for RecvScratch {
     }
 }
 
-/// What the kernel said of each message beside its bytes.
+/// The fields of a message's header that the kernel has filled in.
 #[derive(Clone, Copy)]
 struct FilledMessage {
     len: usize,
@@ -70,20 +70,21 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
     Ok(0)
 }
 
-/// The system call. The headers are built anew each time: the kernel overwrites their lengths with
-/// what it used, and a header reused as it stands loses control messages in the next call.
+/// Makes the system call and returns the number of messages. Builds the headers anew for each call,
+/// because the kernel overwrites their buffer lengths with the lengths used. A reused header would
+/// lose control messages.
 fn receive(
     socket: &mut UdpSocket,
     batch: &mut RecvBatch,
     filled: &mut [Option<FilledMessage>; RECV_MESSAGES],
 ) -> io::Result<usize> {
     let fd = socket.socket.as_raw_fd();
-    // SAFETY: zeros are null pointers and zero lengths, an iovec of nothing.
+    // SAFETY: an all-zero iovec is valid: a null pointer with length zero.
     let mut vectors: [libc::iovec; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
     for (vector, buffer) in vectors.iter_mut().zip(batch.buffers()) {
         *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     }
-    // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
+    // SAFETY: an all-zero header is valid: null pointers with zero lengths.
     let mut headers: [libc::mmsghdr; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
     let RecvScratch { names, controls } = &mut *socket.scratch;
     let parts = vectors.iter_mut().zip(names).zip(controls);
@@ -96,9 +97,9 @@ fn receive(
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_BYTES as _;
     }
-    // SAFETY: every header points to a name, a control buffer and a vector of its own, each vector to
-    // a buffer of its own, all with their true sizes, alive and otherwise unused until the call
-    // returns; `headers` holds RECV_MESSAGES. No timeout is given.
+    // SAFETY: every header points to its own name, control buffer and vector, and every vector to its
+    // own buffer. All have their true sizes, and are alive and otherwise unused until the call
+    // returns. `headers` holds RECV_MESSAGES. No timeout is given.
     let count = match checked(unsafe {
         let (count, none) = (RECV_MESSAGES as libc::c_uint, std::ptr::null_mut());
         libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, none)
@@ -118,8 +119,8 @@ fn receive(
     Ok(count)
 }
 
-/// Nothing waits, a signal came, or the answer to something sent earlier is reported here: none of
-/// them is the reader's affair.
+/// Returns whether an error is no failure of the receive call: no datagram waits, a signal arrived,
+/// or the kernel reports an ICMP error about an earlier send.
 fn is_harmless(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
@@ -136,6 +137,7 @@ fn is_harmless(error: &io::Error) -> bool {
     )
 }
 
+/// Records the received messages in the batch.
 fn record_messages(
     socket: &UdpSocket,
     filled: &[Option<FilledMessage>; RECV_MESSAGES],
@@ -145,7 +147,7 @@ fn record_messages(
     let parts = socket.scratch.names.iter().zip(&socket.scratch.controls).enumerate();
     for ((slot, (name, control)), filled) in parts.zip(filled) {
         let Some(filled) = filled else { return };
-        // Cut short: the rest of the datagram is gone, or the size GRO joined by may be.
+        // The datagram was truncated, or its control messages were, which may include the GRO size.
         if filled.flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
             continue;
         }
@@ -169,7 +171,7 @@ fn apply(
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
-                // Not `ipi_addr`: for a broadcast that is no address one can answer from.
+                // Not `ipi_addr`: for a broadcast, an answer cannot be sent from that address.
                 let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 meta.local = Some(IpAddr::V4(ip));
             }
@@ -180,7 +182,7 @@ fn apply(
                 meta.local = Some(IpAddr::V6(ip).to_canonical());
             }
         }
-        // IP_TOS comes as one byte.
+        // IP_TOS has one byte.
         (libc::IPPROTO_IP, libc::IP_TOS) => meta.ecn = payload.first().map_or(0, |tos| tos & 3),
         (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
             meta.ecn = read_plain::<libc::c_int>(payload).map_or(0, |class| (class & 3) as u8);
@@ -197,8 +199,8 @@ fn apply(
     }
 }
 
-/// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be. An old one
-/// stays old, but not so old that a wall clock set forward in between could make it ancient.
+/// Converts a `CLOCK_REALTIME` stamp to the monotonic scale, in µs. Returns `now` for an impossible
+/// stamp. Limits the age of a stamp to [`OLDEST_STAMP_US`], in case the wall clock was set forward.
 fn arrival_micros(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
     let nanos = i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec);
     match u64::try_from((nanos - offset) / 1000) {

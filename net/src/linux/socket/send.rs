@@ -1,4 +1,5 @@
-//! The whole batch out, 64 messages a `sendmmsg`, each refusal judged by its `errno`.
+//! Sending a batch with `sendmmsg`, 64 messages a call. The `errno` of a refused message decides how
+//! to proceed.
 
 use super::{
     UdpSocket,
@@ -7,46 +8,57 @@ use super::{
 use crate::{Clock, SendBatch, SendReport, send_batch::SendEntry};
 use std::{io, time::Duration};
 
-/// Messages a call. More saves nothing measurable.
+/// Most messages of one call. More messages save nothing measurable.
 const MESSAGES: usize = 64;
 
-/// Messages of a small flush, a small room's. Headers for 64 are 13 KiB to zero.
+/// Most messages of a small call, which saves clearing the 13 KiB of headers for 64 messages. A small
+/// room's flush fits in.
 const FEW: usize = 8;
 
-/// Segments of one GSO send: the kernel's UDP_MAX_SEGMENTS was 64 until Linux 6.9.
+/// Most segments of one GSO send. The kernel's UDP_MAX_SEGMENTS was 64 until Linux 6.9.
 const GSO_SEGMENTS: usize = 64;
 
-/// Bytes of one GSO send: an IP packet (65,535) with all its headers, options included.
+/// Most bytes of one GSO send, which must fit into an IP packet of 65,535 bytes with all headers and
+/// options.
 const GSO_BYTES: usize = 65_000;
 
-/// Time a whole batch may wait for room in the send buffer: the shard has to read again by then.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Longest time that a whole batch may wait for space in the send buffer. After that the shard has
+/// to read its socket again.
+const MAX_WAIT: Duration = Duration::from_millis(2);
 
-/// What is to be done next with a message the kernel refused.
+/// How to proceed with a message that the kernel refused.
 #[derive(Debug)]
 enum SendVerdict {
-    /// Once more, as it is.
+    /// Send the message again.
     Again,
-    /// Its entry once more, datagram by datagram.
+    /// Send its entry again, one datagram a message.
     Single,
-    /// Its entry is given up, for its own sake.
+    /// Give its entry up as failed.
     Refused,
-    /// Its entry is given up, for want of room behind the socket.
+    /// Drop its entry, because a device's queue is full.
     Dropped,
-    /// The rest of the batch is given up.
+    /// Drop the rest of the batch, because the send buffer stays full.
     Full,
 }
 
-/// How far a batch has come.
+/// A position in a batch: the next byte to send.
+#[derive(Clone, Copy)]
+struct BatchPosition {
+    /// Index of the entry.
+    entry: usize,
+    /// Offset in the arena.
+    offset: usize,
+}
+
+/// The progress of sending a batch.
 struct SendProgress<'a> {
     batch: &'a SendBatch,
     report: SendReport,
-    /// The next byte to send is byte `offset` of the arena, in entry `entry`.
-    entry: usize,
-    offset: usize,
-    /// The entry GSO was refused for.
+    position: BatchPosition,
+    /// The entry for which the kernel refused GSO.
     single: Option<usize>,
-    /// That refusal casts doubt on GSO itself: if the same bytes pass without it, it is broken.
+    /// Whether GSO itself may have caused that refusal. If the same bytes can be sent without GSO,
+    /// GSO does not work.
     suspect: bool,
     waited: Duration,
 }
@@ -74,33 +86,38 @@ impl<'a> SendProgress<'a> {
         SendProgress {
             batch,
             report: SendReport::default(),
-            entry: 0,
-            offset,
+            position: BatchPosition { entry: 0, offset },
             single: None,
             suspect: false,
             waited: Duration::ZERO,
         }
     }
 
-    /// The next messages, from where the batch has come to.
+    /// Fills `spans` with the next messages and returns their number.
     fn plan(&self, spans: &mut [SendSpan; MESSAGES], gso: bool) -> usize {
-        let (mut index, mut start, mut count) = (self.entry, self.offset, 0);
-        while let (Some(entry), true) = (self.batch.entries().get(index), count < MESSAGES) {
-            let joined = gso && self.single != Some(index);
-            let end = entry.end.min(start.saturating_add(span_len(entry, joined)));
-            spans[count] = SendSpan { entry: index, start, end };
+        let (mut at, mut count) = (self.position, 0);
+        while let (Some(entry), true) = (self.batch.entries().get(at.entry), count < MESSAGES) {
+            let joined = gso && self.single != Some(at.entry);
+            let end = entry.end.min(at.offset.saturating_add(span_len(entry, joined)));
+            let span = SendSpan { entry: at.entry, start: at.offset, end };
+            spans[count] = span;
             count += 1;
-            (index, start) = self.after(spans[count - 1]);
+            at = self.after(span);
         }
         count
     }
 
-    /// Where the batch stands once `span` is done.
-    fn after(&self, span: SendSpan) -> (usize, usize) {
+    /// Returns the position behind `span`.
+    fn after(&self, span: SendSpan) -> BatchPosition {
         let entries = self.batch.entries();
         match entries.get(span.entry) {
-            Some(entry) if span.end < entry.end => (span.entry, span.end),
-            _ => (span.entry + 1, entries.get(span.entry + 1).map_or(0, |next| next.start)),
+            Some(entry) if span.end < entry.end => {
+                BatchPosition { entry: span.entry, offset: span.end }
+            }
+            _ => {
+                let entry = span.entry + 1;
+                BatchPosition { entry, offset: entries.get(entry).map_or(0, |next| next.start) }
+            }
         }
     }
 
@@ -114,7 +131,7 @@ impl<'a> SendProgress<'a> {
             self.suspect = false;
             self.gso_off(gso);
         }
-        (self.entry, self.offset) = self.after(span);
+        self.position = self.after(span);
     }
 
     fn gso_off(&mut self, gso: &mut bool) {
@@ -122,33 +139,35 @@ impl<'a> SendProgress<'a> {
         *gso = false;
     }
 
-    /// Gives the current entry up and tells how many datagrams that costs.
+    /// Skips the rest of the current entry. Returns the number of datagrams skipped.
     fn skip_entry(&mut self) -> u64 {
-        let Some(entry) = self.batch.entries().get(self.entry) else { return 0 };
-        let lost = entry.datagrams_from(self.offset);
+        let BatchPosition { entry: index, offset } = self.position;
+        let Some(entry) = self.batch.entries().get(index) else { return 0 };
+        let skipped = entry.datagrams_from(offset);
         let (start, end) = (entry.start, entry.end);
-        (self.entry, self.offset) = self.after(SendSpan { entry: self.entry, start, end });
-        lost
+        self.position = self.after(SendSpan { entry: index, start, end });
+        skipped
     }
 
-    /// Gives the current entry and all after it up.
+    /// Drops the rest of the current entry and all entries behind it.
     fn drop_rest(&mut self) {
-        let entries = self.batch.entries().get(self.entry..).unwrap_or_default();
+        let entries = self.batch.entries().get(self.position.entry..).unwrap_or_default();
         for (index, entry) in entries.iter().enumerate() {
-            let offset = if index == 0 { self.offset } else { entry.start };
+            let offset = if index == 0 { self.position.offset } else { entry.start };
             self.report.dropped += entry.datagrams_from(offset);
         }
-        self.entry = self.batch.entries().len();
+        self.position.entry = self.batch.entries().len();
     }
 }
 
-/// Bytes of an entry one message takes.
+/// Returns the most bytes of an entry that one message may have.
 fn span_len(entry: &SendEntry, joined: bool) -> usize {
     let segments = if joined { (GSO_BYTES / entry.segment).clamp(1, GSO_SEGMENTS) } else { 1 };
     entry.segment.saturating_mul(segments)
 }
 
-/// Sends the messages, N at the most, until all are done or the plan no longer holds.
+/// Sends up to N messages. Returns early if their entry must be planned again without GSO, or if the
+/// rest of the batch is dropped.
 fn send_spans<const N: usize>(
     socket: &mut UdpSocket,
     progress: &mut SendProgress<'_>,
@@ -174,7 +193,7 @@ fn send_spans<const N: usize>(
             SendVerdict::Refused => progress.report.failed += progress.skip_entry(),
             SendVerdict::Dropped => progress.report.dropped += progress.skip_entry(),
         }
-        while spans.get(next).is_some_and(|span| span.entry < progress.entry) {
+        while spans.get(next).is_some_and(|span| span.entry < progress.position.entry) {
             next += 1;
         }
     }
@@ -191,20 +210,20 @@ fn classify_error(
     match error.raw_os_error() {
         Some(libc::EINTR) => SendVerdict::Again,
         Some(libc::EAGAIN) => wait(socket, progress),
-        // A device's queue, not ours: another peer's may have room.
+        // A device's queue is full, not the send buffer. Another device's queue may have space.
         Some(libc::ENOBUFS) => SendVerdict::Dropped,
-        // The device cannot checksum what it would have to cut: no GSO over it, ever.
+        // The device cannot compute the checksums of segments, so GSO never works on it.
         Some(libc::EIO) if joined => {
             progress.gso_off(&mut socket.gso);
             SendVerdict::Single
         }
-        // GSO itself, or something in the entry (port 0, a source address that is gone), which a peer
-        // could bring about. Sent singly, the entry tells which.
+        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer ours),
+        // which a peer can influence. Sending the entry without GSO shows which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), true);
             SendVerdict::Single
         }
-        // A path narrower than the segments: IP may still fragment them one by one.
+        // The path's MTU is smaller than a segment. IP may still fragment single datagrams.
         Some(libc::EMSGSIZE) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), false);
             SendVerdict::Single
@@ -213,17 +232,17 @@ fn classify_error(
     }
 }
 
-/// Waits for room in the send buffer, within what is left of the batch's patience.
+/// Waits for space in the send buffer, for what is left of [`MAX_WAIT`].
 fn wait(socket: &UdpSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
-    let left = PATIENCE.saturating_sub(progress.waited);
+    let left = MAX_WAIT.saturating_sub(progress.waited);
     if left.is_zero() {
         return SendVerdict::Full;
     }
     let clock = Clock::new();
     let start = clock.now();
     let _ = socket.wait_writable(left);
-    // A wait that returns at once must use patience up too, or a socket that is always "writable" and
-    // always full would hold the shard.
+    // Every wait counts at least 50 µs. Otherwise a socket that is always writable, but whose buffer
+    // is always full, would block the shard.
     progress.waited += Duration::from_micros(clock.now().saturating_sub(start).max(50));
     SendVerdict::Again
 }
@@ -242,7 +261,7 @@ mod tests {
     #[test]
     fn gso_that_does_not_work_is_turned_off_and_nothing_lost() {
         let (mut sender, mut receiver) = (bind(), bind());
-        // GSO must fill checksums in; told to send none, the kernel refuses it with EINVAL.
+        // GSO needs checksums. Without them the kernel refuses it with EINVAL.
         set_option(&sender.socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
         let dest = receiver.local_addr().unwrap();
         let mut batch = SendBatch::new(10_000, 10);
@@ -302,7 +321,7 @@ mod tests {
         progress.sent(SendSpan { entry: 0, start: 0, end: 20 }, &mut true);
         let full = io::Error::from_raw_os_error(libc::EAGAIN);
         let span = SendSpan { entry: 0, start: 20, end: 30 };
-        // Always writable, so no wait lasts: still it ends.
+        // The socket is always writable, so every wait returns at once.
         let tries = (0..1000)
             .take_while(|_| {
                 matches!(
