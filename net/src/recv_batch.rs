@@ -107,7 +107,7 @@ impl RecvBatch {
         )
     }
 
-    /// SendCall `f` with each datagram in the order of arrival.
+    /// Calls `f` with each datagram in the order of arrival.
     pub fn for_each(&mut self, f: impl FnMut(ReceivedDatagram<'_>)) {
         self.iter_mut().for_each(f);
     }

@@ -18,18 +18,21 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// Room for all we ask for at once: packet info (40 bytes with its header), service class of both
-/// kinds (24 each), time (32), GRO size (24), and as much again for what a later kernel may add.
+/// Size of a message's control buffer. The requested control messages take 144 bytes: packet info (40
+/// bytes with its header), traffic class of IPv4 and IPv6 (24 each), time (32) and GRO size (24). The
+/// rest is a reserve for later kernels.
 const CONTROL_BYTES: usize = 256;
 
-/// SendCall made in a row when each brought only datagrams too long to keep, so that those cannot hide
-/// what waits behind them.
+/// Most calls in a row if each received only datagrams that are too long. Such datagrams must not
+/// hide the usable ones behind them.
 const USELESS_CALLS: usize = 4;
 
-/// A stamp further back than this is no age (a shard drains every 2 ms): the wall clock was set.
+/// Largest plausible age of a time stamp, since a shard reads its socket every 2 ms. An older stamp
+/// means that the wall clock was set.
 const OLDEST_STAMP_US: u64 = 10_000_000;
 
-/// Where the kernel writes addresses and control messages; kept, because 18 KiB are dear to zero.
+/// Buffers for addresses and control messages. They are reused, because clearing 18 KiB for each call
+/// would be expensive.
 pub(super) struct RecvScratch {
     names: [SockaddrBuffer; RECV_MESSAGES],
     controls: [ControlBuffer<CONTROL_BYTES>; RECV_MESSAGES],
@@ -162,13 +165,10 @@ fn record_messages(
     }
 }
 
-fn apply(
-    meta: &mut MessageMeta,
-    (level, kind, payload): cmsg::Message<'_>,
-    now: u64,
-    offset: i128,
-) {
-    match (level, kind) {
+/// Applies a control message to a message's metadata.
+fn apply(meta: &mut MessageMeta, message: cmsg::ControlMessage<'_>, now: u64, offset: i128) {
+    let payload = message.payload;
+    match (message.level, message.kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
                 // Not `ipi_addr`: for a broadcast, an answer cannot be sent from that address.
