@@ -44,7 +44,8 @@ mod system {
         micros(read(libc::CLOCK_MONOTONIC))
     }
 
-    /// Returns the nanoseconds to subtract from a `CLOCK_REALTIME` time stamp to get a monotonic one.
+    /// Returns the nanoseconds to subtract from a `CLOCK_REALTIME` time stamp to get a monotonic
+    /// one.
     pub(crate) fn stamp_offset() -> i128 {
         read(libc::CLOCK_REALTIME) - read(libc::CLOCK_MONOTONIC)
     }

@@ -1,8 +1,9 @@
 //! Batched UDP for the server, the load generator and the benches.
 //!
 //! A datagram costs microseconds of kernel time, whatever its length. This crate reduces that cost:
-//! `recvmmsg` and `sendmmsg` with 64 messages a call, GSO and GRO for several datagrams of one peer,
-//! and a classic BPF program with which the kernel hands a datagram to the shard that owns it.
+//! `recvmmsg` and `sendmmsg` with 64 messages a call, GSO and GRO for several datagrams of one
+//! peer, and a classic BPF program with which the kernel hands a datagram to the shard that owns
+//! it.
 //!
 //! The crate contains sockets, the [`Clock`], thread set-up, and a few process figures from the
 //! kernel. It does not know rooms, keys or sessions. It is the only crate of the workspace with
@@ -31,9 +32,9 @@
 //! # }
 //! ```
 //!
-//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API. Where
-//! it lacks a feature, it does nothing or returns [`std::io::ErrorKind::Unsupported`], as each item
-//! says.
+//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API.
+//! Where it lacks a feature, it does nothing or returns [`std::io::ErrorKind::Unsupported`], as
+//! each item says.
 
 #![allow(
     unsafe_code,

@@ -8,8 +8,8 @@ pub struct BindOptions {
     /// Local address. `[::]:port` without `only_v6` also serves IPv4. On a host without IPv6 it
     /// cannot be bound (`EAFNOSUPPORT`); use `0.0.0.0:port` there.
     pub addr: SocketAddr,
-    /// Whether to join or open the port's `SO_REUSEPORT` group: several sockets on one port, one for
-    /// each shard.
+    /// Whether to join or open the port's `SO_REUSEPORT` group: several sockets on one port, one
+    /// for each shard.
     pub reuse_port: bool,
     /// Requested size of the receive buffer in bytes, 0 for the system's default. The kernel may
     /// grant less, see [`UdpSocket::recv_buffer_size`](crate::UdpSocket::recv_buffer_size).
@@ -61,7 +61,8 @@ pub struct SendReport {
     pub gso_disabled_now: bool,
 }
 
-/// The plane whose datagrams are steered to shards, see [`attach_steering`](crate::attach_steering).
+/// The plane whose datagrams are steered to shards, see
+/// [`attach_steering`](crate::attach_steering).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
     /// QUIC. The first byte of the connection id, which is byte 6 of a long header and byte 1 of a

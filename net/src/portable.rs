@@ -1,8 +1,8 @@
 //! The crate's API over `std::net::UdpSocket`, for systems without Linux's batched calls.
 //!
 //! One system call a datagram, without GSO, GRO, steering, time stamps, ECN or local addresses. The
-//! source address of an entry is ignored. Functions without an equivalent return `Unsupported`; mere
-//! optimisations do nothing. Each item says so. A server runs a single shard here.
+//! source address of an entry is ignored. Functions without an equivalent return `Unsupported`;
+//! mere optimisations do nothing. Each item says so. A server runs a single shard here.
 
 use crate::{
     BindOptions, Clock, RECV_MESSAGES, RecvBatch, SendBatch, SendReport, Steering,
@@ -25,7 +25,8 @@ const WAKER_CHECK: Duration = Duration::from_millis(2);
 /// Longest time that a whole batch may wait for space in the send buffer.
 const MAX_WAIT: Duration = Duration::from_millis(2);
 
-/// Most errors in a row that receiving ignores. Systems report ICMP errors about earlier sends here.
+/// Most errors in a row that receiving ignores. Systems report ICMP errors about earlier sends
+/// here.
 const MAX_IGNORED_ERRORS: usize = 64;
 
 /// A non-blocking UDP socket that receives and sends in batches, here with one call a datagram.
@@ -36,8 +37,8 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds a socket. Ignores `timestamps` and `gro`. Sets `dscp` if the system permits it. A buffer
-    /// that the system does not grant is no error.
+    /// Binds a socket. Ignores `timestamps` and `gro`. Sets `dscp` if the system permits it. A
+    /// buffer that the system does not grant is no error.
     ///
     /// # Errors
     /// `InvalidInput` for a DSCP above 63, `Unsupported` for `reuse_port`, else the system's error.
@@ -94,8 +95,8 @@ impl UdpSocket {
     /// Does nothing, because GSO is always off.
     pub fn disable_gso(&mut self) {}
 
-    /// Receives up to [`RECV_MESSAGES`] datagrams into `batch`, which is cleared first. Never blocks.
-    /// Returns the number of datagrams.
+    /// Receives up to [`RECV_MESSAGES`] datagrams into `batch`, which is cleared first. Never
+    /// blocks. Returns the number of datagrams.
     ///
     /// # Errors
     /// The system's.

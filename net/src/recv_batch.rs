@@ -14,8 +14,8 @@ pub const RECV_MESSAGES: usize = 64;
 /// Ethernet frame except jumbo frames. Longer datagrams are discarded.
 pub const PLAIN_BUFFER: usize = 2048;
 
-/// Size in bytes of a buffer with GRO: the largest UDP payload and three cache lines. The extra lines
-/// keep the first bytes of the buffers from competing for the same lines of the cache.
+/// Size in bytes of a buffer with GRO: the largest UDP payload and three cache lines. The extra
+/// lines keep the first bytes of the buffers from competing for the same lines of the cache.
 pub const GRO_BUFFER: usize = 65_536 + 192;
 
 /// Buffers for the datagrams of one receive call, which
@@ -52,7 +52,8 @@ pub(crate) struct MessageMeta {
     pub(crate) ecn: u8,
     pub(crate) received: u64,
     pub(crate) len: usize,
-    /// Length of each joined datagram except the last, which may be shorter; 0 for a single datagram.
+    /// Length of each joined datagram except the last, which may be shorter; 0 for a single
+    /// datagram.
     pub(crate) segment: usize,
 }
 
@@ -63,9 +64,9 @@ impl MessageMeta {
 }
 
 impl RecvBatch {
-    /// Creates buffers for [`RECV_MESSAGES`] messages: 128 KiB, or with `gro` 4 MiB, which the system
-    /// commits only as they are used. A socket with [`BindOptions::gro`](crate::BindOptions::gro)
-    /// needs a batch with `gro`.
+    /// Creates buffers for [`RECV_MESSAGES`] messages: 128 KiB, or with `gro` 4 MiB, which the
+    /// system commits only as they are used. A socket with
+    /// [`BindOptions::gro`](crate::BindOptions::gro) needs a batch with `gro`.
     pub fn new(gro: bool) -> Self {
         let size = if gro { GRO_BUFFER } else { PLAIN_BUFFER };
         RecvBatch { bytes: vec![0; size * RECV_MESSAGES], size, metas: [None; RECV_MESSAGES] }

@@ -6,8 +6,8 @@ use std::{
     ops::Range,
 };
 
-/// Datagrams to send together. All memory is allocated in [`new`](Self::new): clear a batch and reuse
-/// it.
+/// Datagrams to send together. All memory is allocated in [`new`](Self::new): clear a batch and
+/// reuse it.
 pub struct SendBatch {
     bytes: Vec<u8>,
     entries: Vec<SendEntry>,
@@ -28,7 +28,8 @@ pub(crate) struct SendEntry {
 }
 
 impl SendEntry {
-    /// Returns the number of datagrams from `offset` in the arena on. An empty entry is one datagram.
+    /// Returns the number of datagrams from `offset` in the arena on. An empty entry is one
+    /// datagram.
     pub(crate) fn datagrams_from(&self, offset: usize) -> u64 {
         (self.end.saturating_sub(offset)).div_ceil(self.segment).max(1) as u64
     }
@@ -99,8 +100,8 @@ impl SendBatch {
     }
 
     /// Makes an entry of the bytes of [`buffer`](Self::buffer) from `start` to its end. The other
-    /// parameters are those of [`push`](Self::push). Returns `false`, and cuts off the appended bytes,
-    /// if the batch is over a limit or `start` lies beyond the end.
+    /// parameters are those of [`push`](Self::push). Returns `false`, and cuts off the appended
+    /// bytes, if the batch is over a limit or `start` lies beyond the end.
     pub fn commit(
         &mut self,
         dest: SocketAddr,

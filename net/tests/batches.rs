@@ -12,8 +12,8 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index / 7 + index) as u8).collect()
 }
 
-/// Sends `len` bytes as one entry and expects datagrams of `segment` bytes, of which the last may be
-/// shorter.
+/// Sends `len` bytes as one entry and expects datagrams of `segment` bytes, of which the last may
+/// be shorter.
 fn segmented(server: &BindOptions, client: &str, ip: &str, gso: bool, len: usize, segment: usize) {
     let (mut server, mut client) = (UdpSocket::bind(server).unwrap(), bind(client));
     if !gso {

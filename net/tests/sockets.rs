@@ -89,7 +89,8 @@ fn stamps_are_recent_and_never_of_the_future() {
         let got = receive(&mut server, 1)[0].received;
         assert!(got <= clock.now());
         if timestamps {
-            // The stamp is the arrival, not the read 100 ms later. 1 ms allows for the clocks' drift.
+            // The stamp is the arrival, not the read 100 ms later. 1 ms allows for the clocks'
+            // drift.
             assert!(got + 1000 >= before && got <= sent + 50_000, "{before} {got} {sent}");
         } else {
             assert!(got >= sent + 100_000, "{sent} {got}");

@@ -1,5 +1,5 @@
-//! Checks on the running kernel what `steering.rs` assumes: offset 0 is the payload's first byte, and
-//! an index beyond the group makes the kernel use its hash.
+//! Checks on the running kernel what `steering.rs` assumes: offset 0 is the payload's first byte,
+//! and an index beyond the group makes the kernel use its hash.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -77,8 +77,8 @@ fn what_is_too_short_is_spread_by_the_hash() {
     for (plane, len) in [(Steering::Realtime, 13), (Steering::Session, 20), (Steering::Session, 0)]
     {
         let mut sockets = group(2, plane);
-        // All have the same id, so steering would put all of them into one socket. With the hash, the
-        // probability of that is 1 in 2^63.
+        // All have the same id, so steering would put all of them into one socket. With the hash,
+        // the probability of that is 1 in 2^63.
         let got = steer(&mut sockets, "127.0.0.1", &vec![datagram(len, 0x40, 0, 0); 64]);
         assert!(got.iter().all(|got| !got.is_empty()), "{plane:?} {len}");
     }

@@ -1,12 +1,13 @@
 //! A seeded network inside one process, for tests and for the load generator's `--network`.
 //!
 //! [`Pipe`] is one direction of a network. Its [`Conditions`] decide whether an item is delayed,
-//! duplicated or lost. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may change.
+//! duplicated or lost. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may
+//! change.
 //!
-//! The caller drives both like the state machines of [`nucleus_protocol`]: it passes inputs with the
-//! time ([`nucleus_protocol::time::Time`]), and polls outputs at their deadline. Nothing here reads a
-//! clock. The same seed and the same inputs give the same outputs, so that a test which prints its
-//! seed can be repeated.
+//! The caller drives both like the state machines of [`nucleus_protocol`]: it passes inputs with
+//! the time ([`nucleus_protocol::time::Time`]), and polls outputs at their deadline. Nothing here
+//! reads a clock. The same seed and the same inputs give the same outputs, so that a test which
+//! prints its seed can be repeated.
 
 mod peer;
 mod pipe;
@@ -43,8 +44,8 @@ impl Loss {
     /// Returns a model that loses items in bursts. `mean_loss` is the share of lost items (0 to 1),
     /// `mean_burst_len` the mean number of items in a burst (at least 1).
     ///
-    /// At least one item arrives between two bursts. If bursts of this length cannot reach the share,
-    /// the bursts are longer, and the share is kept.
+    /// At least one item arrives between two bursts. If bursts of this length cannot reach the
+    /// share, the bursts are longer, and the share is kept.
     pub fn bursts(mean_loss: f64, mean_burst_len: f64) -> Self {
         if mean_loss <= 0.0 {
             return Self::NONE;
@@ -81,8 +82,8 @@ impl Loss {
 pub struct Conditions {
     /// Smallest delay of an item.
     pub delay_min: Duration,
-    /// Largest delay of an item. Delays are distributed evenly from `delay_min` on. Items keep their
-    /// order: an item with a short delay waits for the items before it.
+    /// Largest delay of an item. Delays are distributed evenly from `delay_min` on. Items keep
+    /// their order: an item with a short delay waits for the items before it.
     pub delay_max: Duration,
     /// The loss model.
     pub loss: Loss,

@@ -14,8 +14,8 @@ const FIRST_PORT: u16 = 1_024;
 /// server sees it. The address changes at an interval or on request.
 ///
 /// Datagrams on their way to an old address are lost. Datagrams from the peer keep the address from
-/// which they were sent. A new address has the same IP address and the next port, so each peer whose
-/// address changes needs an IP address of its own. Times must not decrease.
+/// which they were sent. A new address has the same IP address and the next port, so each peer
+/// whose address changes needs an IP address of its own. Times must not decrease.
 #[derive(Clone, Debug)]
 pub struct SimPeer {
     up: Pipe<(SocketAddr, Vec<u8>)>,

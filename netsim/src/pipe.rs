@@ -7,8 +7,8 @@ use nucleus_protocol::time::Time;
 
 use super::Conditions;
 
-/// Most items in one pipe, enough for 12,000 datagrams a second with 5 s of delay. Further items are
-/// dropped and counted as [`PipeCounters::queue_dropped`].
+/// Most items in one pipe, enough for 12,000 datagrams a second with 5 s of delay. Further items
+/// are dropped and counted as [`PipeCounters::queue_dropped`].
 pub const MAX_IN_FLIGHT: usize = 65_536;
 
 /// The counters of one pipe.
@@ -65,8 +65,8 @@ pub struct Pipe<T> {
     counters: PipeCounters,
 }
 
-/// Time without items after which the state of the loss model is drawn anew. Bursts of loss on Wi-Fi
-/// take 30 to 150 ms.
+/// Time without items after which the state of the loss model is drawn anew. Bursts of loss on
+/// Wi-Fi take 30 to 150 ms.
 const BURST_TIME: Duration = Duration::from_millis(150);
 
 impl<T: Clone> Pipe<T> {
@@ -218,8 +218,8 @@ fn chance(rng: &mut fastrand::Rng, probability: f64) -> bool {
     probability > 0.0 && (probability >= 1.0 || rng.f64() < probability)
 }
 
-/// Draws a duration from `least` to `most`, evenly in steps of 1 µs. Returns `least` if `most` is not
-/// longer.
+/// Draws a duration from `least` to `most`, evenly in steps of 1 µs. Returns `least` if `most` is
+/// not longer.
 fn between(rng: &mut fastrand::Rng, least: Duration, most: Duration) -> Duration {
     if most <= least {
         return least;

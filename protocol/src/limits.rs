@@ -22,9 +22,9 @@ pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
 /// type, length and fixed fields, behind a send-time frame.
 pub const MAX_PAYLOAD: usize = 1_100;
 
-/// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A window
-/// of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and costs
-/// 256 bytes per link.
+/// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
+/// window of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and
+/// costs 256 bytes per link.
 pub const REPLAY_WINDOW: u32 = 2_048;
 /// Packets after which a sender starts the next key phase. RFC 9001 allows a key 2^28 packets of at
 /// most 2 KiB.
@@ -95,7 +95,8 @@ pub const UNKNOWN_SLOT_FRAMES: usize = 64;
 /// to the wrong peer.
 pub const SLOT_REST: Duration = Duration::from_secs(60);
 
-/// Largest message on the control stream in bytes: the roster of a full room with the longest names.
+/// Largest message on the control stream in bytes: the roster of a full room with the longest
+/// names.
 pub const MAX_CONTROL_MESSAGE: usize = 2 << 20;
 /// Largest `Hello`, `Welcome` or `Refuse` in bytes.
 pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
@@ -104,8 +105,8 @@ pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
 pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 16 << 10;
 /// Largest payload of a reliable event in bytes. Larger data needs the bulk lane or several events.
 pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
-/// Largest message of the bulk lane in bytes: a photo of a finding, or a page of a plan. The message
-/// travels in pieces of an event's size. Larger data belongs on a storage server.
+/// Largest message of the bulk lane in bytes: a photo of a finding, or a page of a plan. The
+/// message travels in pieces of an event's size. Larger data belongs on a storage server.
 pub const MAX_BULK_MESSAGE: usize = 4 * MAX_EVENT_PAYLOAD;
 /// Largest event message in bytes: the payload, a full list of peers, and the archive's overhead.
 pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
@@ -162,7 +163,8 @@ pub const MAX_CALL_TEXT: usize = 256;
 pub const MAX_WATCH_NAMES: usize = 64;
 /// Most users in a list: more than a person scrolls through.
 pub const MAX_USER_LIST: usize = 1_000;
-/// Largest request of a session outside rooms in bytes: a subscription to users with the most names.
+/// Largest request of a session outside rooms in bytes: a subscription to users with the most
+/// names.
 pub const MAX_SOCIAL_REQUEST: usize = 16 << 10;
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;

@@ -219,10 +219,10 @@ proptest! {
         decode_everything(&bytes[..cut.index(bytes.len())]);
     }
 
-    /// A position keeps half a millimetre, plus the rounding of f32. A rotation has steps of e = 1 /
-    /// (1023 sqrt 2): three components have an error of e/2 each. If all four are equal, the restored
-    /// component has an error of 3e/2. Together this is at most 2 sqrt(3 + 9) e/2 = 0.0024 rad =
-    /// 0.137 degree.
+    /// A position keeps half a millimetre, plus the rounding of f32. A rotation has steps of e = 1
+    /// / (1023 sqrt 2): three components have an error of e/2 each. If all four are equal, the
+    /// restored component has an error of 3e/2. Together this is at most 2 sqrt(3 + 9) e/2 = 0.0024
+    /// rad = 0.137 degree.
     #[test]
     fn a_pose_keeps_its_precision(
         head in transform(500.0),

@@ -1,5 +1,5 @@
-//! Control messages, written and read with bounds checks. With a small buffer or a wrong length from
-//! the kernel, a message is lost, but memory stays safe.
+//! Control messages, written and read with bounds checks. With a small buffer or a wrong length
+//! from the kernel, a message is lost, but memory stays safe.
 
 use super::{Plain, read_plain, write_plain, zeroed};
 

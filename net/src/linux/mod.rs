@@ -56,12 +56,13 @@ mod plain {
 /// Reads a structure from the front of `bytes`, or returns `None` if they are too few.
 fn read_plain<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
-    // SAFETY: the slice has the size of a T, any bits are a T (`Plain`), and `read_unaligned` needs no
-    // alignment.
+    // SAFETY: the slice has the size of a T, any bits are a T (`Plain`), and `read_unaligned` needs
+    // no alignment.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Writes a structure to the front of `bytes`. Returns `None` and writes nothing if they are too few.
+/// Writes a structure to the front of `bytes`. Returns `None` and writes nothing if they are too
+/// few.
 fn write_plain<T: Plain>(bytes: &mut [u8], value: T) -> Option<()> {
     let bytes = bytes.get_mut(..size_of::<T>())?;
     // SAFETY: the slice has the size of a T, and `write_unaligned` needs no alignment.

@@ -20,8 +20,8 @@ pub fn pin_current_thread(core: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the calling thread's nice value, from -20 (highest priority) to 19 (lowest). The kernel clamps
-/// values outside. To raise the value needs no privilege.
+/// Sets the calling thread's nice value, from -20 (highest priority) to 19 (lowest). The kernel
+/// clamps values outside. To raise the value needs no privilege.
 ///
 /// # Errors
 /// `PermissionDenied` when lowering the value without `CAP_SYS_NICE`.
@@ -31,8 +31,8 @@ pub fn set_thread_nice(nice: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the CPU time that the calling thread has used, user and system, in µs; 0 if the system does
-/// not report it.
+/// Returns the CPU time that the calling thread has used, user and system, in µs; 0 if the system
+/// does not report it.
 pub fn thread_cpu_micros() -> u64 {
     // SAFETY: all-zero is a value of this plain struct of integers.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
@@ -73,8 +73,8 @@ pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
 }
 
-/// Largest process id of the kernel (`PID_MAX_LIMIT`). A clock id has too few bits for larger numbers,
-/// which would denote another process's clock.
+/// Largest process id of the kernel (`PID_MAX_LIMIT`). A clock id has too few bits for larger
+/// numbers, which would denote another process's clock.
 const MAX_PID: u32 = 1 << 22;
 
 /// Returns the id of the clock that counts a process's CPU time.

@@ -54,8 +54,8 @@ impl SockaddrBuffer {
         size_of::<T>() as libc::socklen_t
     }
 
-    /// Returns the canonical address that the kernel wrote in `len` bytes; `None` for other families
-    /// than IPv4 and IPv6.
+    /// Returns the canonical address that the kernel wrote in `len` bytes; `None` for other
+    /// families than IPv4 and IPv6.
     pub(super) fn addr(&self, len: libc::socklen_t) -> Option<SocketAddr> {
         let bytes = self.0.get(..len as usize)?;
         let family = libc::c_int::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));

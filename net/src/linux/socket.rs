@@ -19,8 +19,8 @@ use std::{
 pub struct UdpSocket {
     socket: Socket,
     /// The address to which the socket is bound, unless that is unspecified. It is then the local
-    /// address of every datagram, so that control messages for it are not needed; those cost some 3 %
-    /// of a send.
+    /// address of every datagram, so that control messages for it are not needed; those cost
+    /// about 3 % of a send.
     bound: Option<IpAddr>,
     /// Whether the socket is an IPv6 socket, on which IPv4 destinations are mapped to IPv6.
     v6: bool,
@@ -69,9 +69,9 @@ impl UdpSocket {
         self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// Returns the granted size of the receive buffer in bytes. Linux doubles the requested size for
-    /// its own bookkeeping, so compare the result with twice [`BindOptions::recv_buffer`]. A small
-    /// datagram takes about 800 of these bytes.
+    /// Returns the granted size of the receive buffer in bytes. Linux doubles the requested size
+    /// for its own bookkeeping, so compare the result with twice [`BindOptions::recv_buffer`]. A
+    /// small datagram takes about 800 of these bytes.
     ///
     /// # Errors
     /// None are known for a bound socket.
@@ -79,8 +79,8 @@ impl UdpSocket {
         self.socket.recv_buffer_size()
     }
 
-    /// Returns whether GRO was requested and granted. If so, [`recv`](Self::recv) needs a batch with
-    /// GRO.
+    /// Returns whether GRO was requested and granted. If so, [`recv`](Self::recv) needs a batch
+    /// with GRO.
     pub fn gro(&self) -> bool {
         self.gro
     }
@@ -96,9 +96,10 @@ impl UdpSocket {
         self.gso = false;
     }
 
-    /// Receives up to [`RECV_MESSAGES`](crate::RECV_MESSAGES) messages into `batch`, which is cleared
-    /// first. Never blocks. Returns the number of datagrams, where each of those that GRO joined
-    /// counts; 0 if no usable datagram waited. Discards datagrams longer than the batch's buffers.
+    /// Receives up to [`RECV_MESSAGES`](crate::RECV_MESSAGES) messages into `batch`, which is
+    /// cleared first. Never blocks. Returns the number of datagrams, where each of those that GRO
+    /// joined counts; 0 if no usable datagram waited. Discards datagrams longer than the batch's
+    /// buffers.
     ///
     /// # Errors
     /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No peer
@@ -107,9 +108,9 @@ impl UdpSocket {
         recv::recv(self, batch)
     }
 
-    /// Sends the whole batch with up to 64 messages a call. Entries of several segments are sent with
-    /// GSO. If the kernel refuses an entry, only this entry is lost. If the send buffer is full, waits
-    /// up to 2 ms in total, then drops the rest. Does not change the batch.
+    /// Sends the whole batch with up to 64 messages a call. Entries of several segments are sent
+    /// with GSO. If the kernel refuses an entry, only this entry is lost. If the send buffer is
+    /// full, waits up to 2 ms in total, then drops the rest. Does not change the batch.
     pub fn send(&mut self, batch: &SendBatch) -> SendReport {
         send::send(self, batch)
     }
@@ -122,7 +123,8 @@ impl UdpSocket {
     pub fn kernel_drops(&self) -> io::Result<u32> {
         let mut info = [0u32; 16];
         let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the buffer is ours and `len` is its size in bytes; the kernel writes at most `len`.
+        // SAFETY: the buffer is ours and `len` is its size in bytes; the kernel writes at most
+        // `len`.
         checked(unsafe {
             libc::getsockopt(
                 self.as_raw_fd(),

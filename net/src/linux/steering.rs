@@ -1,14 +1,16 @@
 //! A classic BPF program that selects the socket of a `SO_REUSEPORT` group.
 //!
 //! The kernel removes the UDP header before it runs such a program (`reuseport_select_sock`, then
-//! `run_bpf_filter` in `net/core/sock_reuseport.c`). So offset 0 is the first byte of the payload, and
-//! `len` is the payload's length. If the program returns an index beyond the group, the kernel falls
-//! back to its hash of addresses and ports. `tests/steering.rs` checks both on the running kernel.
+//! `run_bpf_filter` in `net/core/sock_reuseport.c`). So offset 0 is the first byte of the payload,
+//! and `len` is the payload's length. If the program returns an index beyond the group, the kernel
+//! falls back to its hash of addresses and ports. `tests/steering.rs` checks both on the running
+//! kernel.
 
 use crate::Steering;
 use std::{io, os::fd::AsFd, os::fd::AsRawFd};
 
-/// Length in bytes of the shortest QUIC datagram to steer: a stateless reset (RFC 9000, section 10.3).
+/// Length in bytes of the shortest QUIC datagram to steer: a stateless reset (RFC 9000, section
+/// 10.3).
 const SESSION_MIN: u32 = 21;
 
 /// Length in bytes of the shortest realtime datagram to steer.
@@ -19,9 +21,9 @@ const HASH: u32 = u32::MAX;
 
 /// Steers the datagrams of the group to which `socket` belongs, including sockets that are bound
 /// later. A datagram goes to the socket with the index that is the id byte of [`Steering`] modulo
-/// `shards`; sockets have indexes in the order of their binding. The kernel's hash spreads datagrams
-/// that are too short to have an id, and those for a socket that is not bound. One call for a group
-/// suffices; a second call replaces the program.
+/// `shards`; sockets have indexes in the order of their binding. The kernel's hash spreads
+/// datagrams that are too short to have an id, and those for a socket that is not bound. One call
+/// for a group suffices; a second call replaces the program.
 ///
 /// # Errors
 /// `InvalidInput` if `shards` is not 1-256, the values of one byte; else the kernel's error, for

@@ -42,8 +42,8 @@ enum ControlFrame {
 }
 
 impl ControlFrame {
-    /// Reads a frame as the client or the server receives it. Ignores bytes behind the known fields,
-    /// which belong to later versions.
+    /// Reads a frame as the client or the server receives it. Ignores bytes behind the known
+    /// fields, which belong to later versions.
     fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<ControlFrame, Truncated> {
         let mut r = Reader::new(body);
         Ok(match (kind, to_client) {
@@ -97,8 +97,8 @@ impl DatagramArrival {
 
 impl Link {
     /// Opens a datagram in place, handles the link's control frames and returns the application's
-    /// messages. `now` is when the datagram arrived at the socket; `ecn` are the two ECN bits of its
-    /// IP header.
+    /// messages. `now` is when the datagram arrived at the socket; `ecn` are the two ECN bits of
+    /// its IP header.
     ///
     /// # Errors
     ///

@@ -42,8 +42,8 @@ impl Suite {
 pub struct RootSecret(Zeroizing<[u8; 32]>);
 
 impl RootSecret {
-    /// Computes HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, if both ends have it, the
-    /// output of the TLS exporter.
+    /// Computes HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, if both ends have it,
+    /// the output of the TLS exporter.
     pub fn new(secret: &[u8; 32], exporter: Option<&[u8; 32]>) -> RootSecret {
         // Extract is a single HMAC. aws-lc's own function does not expose the result.
         let mut extract = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, SALT));

@@ -12,8 +12,8 @@
 //! * Call [`Link::handle_timeout`] when [`Link::deadline`] is reached.
 //! * To send data, call [`Link::begin`], append message frames, and call [`Link::finish`]. Send the
 //!   datagram along [`Link::route`].
-//! * After each of these, call [`Link::poll_output`] until it returns `None`, and send each datagram
-//!   along its route.
+//! * After each of these, call [`Link::poll_output`] until it returns `None`, and send each
+//!   datagram along its route.
 //!
 //! [`Route::wire`] returns the part of a finished datagram that goes on the wire.
 
@@ -57,8 +57,8 @@ use crate::time::Time;
 /// Most bytes of control frames that [`Link::begin`] may write: a message of the largest size must
 /// still fit behind them.
 const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
-// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
-// report.
+// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request
+// and report.
 const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(KeepAlive::FRAME_BYTES + 10 + 22 <= MAX_CONTROL_BYTES);
 
@@ -201,10 +201,10 @@ impl Link {
 
     /// Begins a datagram of the application and returns its start in `out`.
     ///
-    /// Appends a placeholder for the header, and control frames that are due; on the server the send
-    /// time comes first. The caller then appends message frames up to `start + HEADER + MAX_BODY`,
-    /// and, with the tag, not beyond the budget that [`route`](Self::route) returns. A message of
-    /// the largest size always fits. The caller must then call [`finish`](Self::finish).
+    /// Appends a placeholder for the header, and control frames that are due; on the server the
+    /// send time comes first. The caller then appends message frames up to `start + HEADER +
+    /// MAX_BODY`, and, with the tag, not beyond the budget that [`route`](Self::route) returns. A
+    /// message of the largest size always fits. The caller must then call [`finish`](Self::finish).
     pub fn begin(&mut self, now: Time, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         out.resize(start + HEADER, 0);
@@ -236,8 +236,8 @@ impl Link {
     }
 
     /// Returns the route of data and the bytes that may be sent along it, or `None` while there is
-    /// no route. The budget is `usize::MAX` inside QUIC and on a proven path. On an unproven path it
-    /// is what is left of three times the bytes received there.
+    /// no route. The budget is `usize::MAX` inside QUIC and on a proven path. On an unproven path
+    /// it is what is left of three times the bytes received there.
     pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
             SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),
@@ -255,8 +255,8 @@ impl Link {
         }
     }
 
-    /// Returns whether this is a new client's link that still probes the realtime port for the first
-    /// time. False on a server.
+    /// Returns whether this is a new client's link that still probes the realtime port for the
+    /// first time. False on a server.
     pub fn is_undecided(&self, now: Time) -> bool {
         self.client().is_some_and(|client| client.chooser.is_undecided(now))
     }
@@ -295,8 +295,8 @@ impl Link {
     }
 
     /// Tells a client's link that the client's network has changed. The link sends a datagram at
-    /// once, and from now on uses the spare connection id. Returns whether the id changed: `false` if
-    /// the spare was in use already, and on a server.
+    /// once, and from now on uses the spare connection id. Returns whether the id changed: `false`
+    /// if the spare was in use already, and on a server.
     pub fn use_spare(&mut self) -> bool {
         let SideState::Client(client) = &mut self.side else { return false };
         client.network_changed();

@@ -112,7 +112,8 @@ impl Paths {
     }
 
     /// Takes note of an authentic datagram of `bytes` bytes from `path`. `highest` is whether its
-    /// packet number is the largest so far; an older datagram does not show where the client is now.
+    /// packet number is the largest so far; an older datagram does not show where the client is
+    /// now.
     pub(super) fn received(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
         let Some(active) = &mut self.active else {
             let mut state = PathState::new(path, bytes);
@@ -184,7 +185,8 @@ impl Paths {
         }
     }
 
-    /// Forgets a candidate that has not answered in time, and stops challenging such an active path.
+    /// Forgets a candidate that has not answered in time, and stops challenging such an active
+    /// path.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         let timed_out = |state: &PathState| state.gives_up_at().is_some_and(|at| at <= now);
         self.candidate.take_if(|state| timed_out(state));

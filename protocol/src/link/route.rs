@@ -33,8 +33,8 @@ impl Route {
     }
 
     /// Returns the part of a finished datagram that goes on the wire. A finished datagram has
-    /// [`HEADER`] bytes in front of its body on both planes; inside QUIC only the last [`LINK_ID`] of
-    /// them are sent, which hold the link's id.
+    /// [`HEADER`] bytes in front of its body on both planes; inside QUIC only the last [`LINK_ID`]
+    /// of them are sent, which hold the link's id.
     pub fn wire<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         match self {
             Route::Realtime(_) => datagram,

@@ -102,8 +102,8 @@ impl ServerSide {
         self.pending[plane as usize].clock = Some(PendingClockRequest { client_sent, received });
     }
 
-    /// Notes that messages arrived on the realtime port. A client without a choice of plane needs no
-    /// acknowledgement.
+    /// Notes that messages arrived on the realtime port. A client without a choice of plane needs
+    /// no acknowledgement.
     pub(super) fn messages_received(&mut self, now: Time) {
         if self.choice.is_some() {
             self.unacked.get_or_insert(now);

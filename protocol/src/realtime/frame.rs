@@ -114,8 +114,8 @@ impl<'a> Message<'a> {
         1 + if body < 0x80 { 1 } else { 2 } + body
     }
 
-    /// Appends the frame with `peer` in place of [`Message::peer`]. The server relays a message with
-    /// the sender's slot in place of the target, and changes nothing else.
+    /// Appends the frame with `peer` in place of [`Message::peer`]. The server relays a message
+    /// with the sender's slot in place of the target, and changes nothing else.
     pub fn encode_from(&self, peer: u16, out: &mut Vec<u8>) {
         put_header(out, self.kind as u8, MESSAGE_FIELDS_BYTES + self.payload.len());
         let mut head = [0u8; MESSAGE_FIELDS_BYTES];

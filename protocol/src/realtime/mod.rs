@@ -17,7 +17,8 @@ use crate::limits::MAX_ROOM_PEERS;
 pub const TARGET_OTHERS: u16 = 0xffff;
 /// The first target that is not a slot. Targets from here on without a name are reserved.
 pub const TARGET_RESERVED: u16 = 0xff00;
-/// The target of group 0. The other groups follow in order; the 16 targets behind them are reserved.
+/// The target of group 0. The other groups follow in order; the 16 targets behind them are
+/// reserved.
 pub const TARGET_GROUPS: u16 = TARGET_RESERVED;
 
 /// Returns the target of a group.

@@ -45,7 +45,8 @@ pub mod stream {
     pub const CONTROL: u8 = 1;
     /// Opened by either end, unidirectional: reliable ordered events.
     pub const EVENTS: u8 = 2;
-    /// Opened by the server, unidirectional: a snapshot of the room's shared state, then each change.
+    /// Opened by the server, unidirectional: a snapshot of the room's shared state, then each
+    /// change.
     pub const STATE: u8 = 3;
     /// Opened by either end, unidirectional: reliable messages that never delay an event.
     pub const BULK: u8 = 4;

@@ -1,16 +1,16 @@
 //! The table of session messages: each message has its number and its encoding here, and nowhere
 //! else.
 //!
-//! To add a message, write its struct beside its kin (`rooms.rs`, `social.rs`, ...), give it a row in
-//! [`session_messages!`](crate::session_messages), and add its test vectors and its description in
-//! docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go over
-//! every message follow from the table.
+//! To add a message, write its struct beside its kin (`rooms.rs`, `social.rs`, ...), give it a row
+//! in [`session_messages!`](crate::session_messages), and add its test vectors and its description
+//! in docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go
+//! over every message follow from the table.
 
 /// Calls the macro `$each` with the table of session messages.
 ///
-/// `$each` gets `plain { Name = number, ... } archive { Name = number, ... }`, where every name is a
-/// struct and a [`Schema`](crate::session::Schema). Code that treats every message alike, such as a
-/// test of all decoders, is such a macro and misses no message.
+/// `$each` gets `plain { Name = number, ... } archive { Name = number, ... }`, where every name is
+/// a struct and a [`Schema`](crate::session::Schema). Code that treats every message alike, such as
+/// a test of all decoders, is such a macro and misses no message.
 #[macro_export]
 macro_rules! session_messages {
     ($each:ident) => {
@@ -77,11 +77,11 @@ macro_rules! define_schemas {
         #[repr(u16)]
         pub enum Schema {
             $(
-                #[doc = concat!("A [`", stringify!($plain), "`](super::", stringify!($plain), ").")]
+                #[doc = concat!("The message [`super::", stringify!($plain), "`].")]
                 $plain = $plain_number,
             )*
             $(
-                #[doc = concat!("A [`", stringify!($archive), "`](super::", stringify!($archive), ").")]
+                #[doc = concat!("The message [`super::", stringify!($archive), "`].")]
                 $archive = $archive_number,
             )*
         }

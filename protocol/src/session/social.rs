@@ -33,7 +33,8 @@ pub mod call_act {
 
 /// The kinds of a [`CallUpdate`].
 pub mod call_update {
-    /// `user` calls this user, and the call rings. `members` are in the call; `text` is the subject.
+    /// `user` calls this user, and the call rings. `members` are in the call; `text` is the
+    /// subject.
     pub const INCOMING: u8 = 1;
     /// The call stopped ringing; `code` is the reason.
     pub const RINGING_ENDED: u8 = 2;
@@ -109,7 +110,8 @@ pub struct UserList {
     pub request: u32,
     /// 0, or the [`super::Code`] that refuses the request.
     pub code: u16,
-    /// 1 if `users` is the complete list, which replaces the earlier one; 0 if it holds the changes.
+    /// 1 if `users` is the complete list, which replaces the earlier one; 0 if it holds the
+    /// changes.
     pub whole: u8,
     /// Number of matching users, including those that the list leaves out.
     pub total: u32,

@@ -2,8 +2,8 @@
 //! state. As with every archived message, **a released struct never changes**.
 //!
 //! The state consists of *entities*: the room itself, each peer, and objects. An entity has
-//! *fields*. A field is a key and a typed value, with the version at which it was set. A client asks
-//! for changes with a [`StateRequest`], which the server applies completely or not at all. The
+//! *fields*. A field is a key and a typed value, with the version at which it was set. A client
+//! asks for changes with a [`StateRequest`], which the server applies completely or not at all. The
 //! server answers with a [`StateReply`] on the control stream, and sends a [`StateUpdate`] to every
 //! peer, the requesting one included, on the state stream.
 

@@ -57,8 +57,8 @@ fn archives() -> Vec<Json> {
     let peers = vec![1, 2, 3];
     let event =
         EventUp { target: TO_LISTED, channel: 0, piece: 0, peers, payload: b"grab".to_vec() };
-    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16 before the
-    // end (offset, count), payload at 8 before the end (offset, length).
+    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16
+    // before the end (offset, count), payload at 8 before the end (offset, length).
     let event = encode(&event)[SESSION_HEADER_BYTES..].to_vec();
     let peer = |peer| Peer {
         peer,

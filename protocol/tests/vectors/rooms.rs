@@ -35,8 +35,8 @@ impl Fields for WatchRooms {
 
 impl Fields for RoomList {
     fn fields(&self) -> Json {
-        json!({ "request": self.request, "total": self.total, "whole": self.whole, "rooms": all(&self.rooms),
-                "gone": strings(&self.gone) })
+        json!({ "request": self.request, "total": self.total, "whole": self.whole,
+                "rooms": all(&self.rooms), "gone": strings(&self.gone) })
     }
 }
 

@@ -101,8 +101,8 @@ impl Fields for PeerPresence {
 
 impl Fields for EventUp {
     fn fields(&self) -> Json {
-        json!({ "target": self.target, "channel": self.channel, "piece": self.piece, "peers": self.peers,
-                "payload": hex(&self.payload) })
+        json!({ "target": self.target, "channel": self.channel, "piece": self.piece,
+                "peers": self.peers, "payload": hex(&self.payload) })
     }
 }
 

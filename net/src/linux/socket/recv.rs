@@ -18,9 +18,9 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// Size of a message's control buffer. The requested control messages take 144 bytes: packet info (40
-/// bytes with its header), traffic class of IPv4 and IPv6 (24 each), time (32) and GRO size (24). The
-/// rest is a reserve for later kernels.
+/// Size of a message's control buffer. The requested control messages take 144 bytes: packet info
+/// (40 bytes with its header), traffic class of IPv4 and IPv6 (24 each), time (32) and GRO size
+/// (24). The rest is a reserve for later kernels.
 const CONTROL_BYTES: usize = 256;
 
 /// Most calls in a row if each received only datagrams that are too long. Such datagrams must not
@@ -31,8 +31,8 @@ const USELESS_CALLS: usize = 4;
 /// means that the wall clock was set.
 const OLDEST_STAMP_US: u64 = 10_000_000;
 
-/// Buffers for addresses and control messages. They are reused, because clearing 18 KiB for each call
-/// would be expensive.
+/// Buffers for addresses and control messages. They are reused, because clearing 18 KiB for each
+/// call would be expensive.
 pub(super) struct RecvScratch {
     names: [SockaddrBuffer; RECV_MESSAGES],
     controls: [ControlBuffer<CONTROL_BYTES>; RECV_MESSAGES],
@@ -100,8 +100,8 @@ fn receive(
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_BYTES as _;
     }
-    // SAFETY: every header points to its own name, control buffer and vector, and every vector to its
-    // own buffer. All have their true sizes, and are alive and otherwise unused until the call
+    // SAFETY: every header points to its own name, control buffer and vector, and every vector to
+    // its own buffer. All have their true sizes, and are alive and otherwise unused until the call
     // returns. `headers` holds RECV_MESSAGES. No timeout is given.
     let count = match checked(unsafe {
         let (count, none) = (RECV_MESSAGES as libc::c_uint, std::ptr::null_mut());

@@ -1,5 +1,5 @@
-//! Sending a batch with `sendmmsg`, 64 messages a call. The `errno` of a refused message decides how
-//! to proceed.
+//! Sending a batch with `sendmmsg`, 64 messages a call. The `errno` of a refused message decides
+//! how to proceed.
 
 use super::{
     UdpSocket,
@@ -11,15 +11,15 @@ use std::{io, time::Duration};
 /// Most messages of one call. More messages save nothing measurable.
 const MESSAGES: usize = 64;
 
-/// Most messages of a small call, which saves clearing the 13 KiB of headers for 64 messages. A small
-/// room's flush fits in.
+/// Most messages of a small call, which saves clearing the 13 KiB of headers for 64 messages. A
+/// small room's flush fits in.
 const FEW: usize = 8;
 
 /// Most segments of one GSO send. The kernel's UDP_MAX_SEGMENTS was 64 until Linux 6.9.
 const GSO_SEGMENTS: usize = 64;
 
-/// Most bytes of one GSO send, which must fit into an IP packet of 65,535 bytes with all headers and
-/// options.
+/// Most bytes of one GSO send, which must fit into an IP packet of 65,535 bytes with all headers
+/// and options.
 const GSO_BYTES: usize = 65_000;
 
 /// Longest time that a whole batch may wait for space in the send buffer. After that the shard has
@@ -166,8 +166,8 @@ fn span_len(entry: &SendEntry, joined: bool) -> usize {
     entry.segment.saturating_mul(segments)
 }
 
-/// Sends up to N messages. Returns early if their entry must be planned again without GSO, or if the
-/// rest of the batch is dropped.
+/// Sends up to N messages. Returns early if their entry must be planned again without GSO, or if
+/// the rest of the batch is dropped.
 fn send_spans<const N: usize>(
     socket: &mut UdpSocket,
     progress: &mut SendProgress<'_>,
@@ -217,8 +217,8 @@ fn classify_error(
             progress.gso_off(&mut socket.gso);
             SendVerdict::Single
         }
-        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer ours),
-        // which a peer can influence. Sending the entry without GSO shows which.
+        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer
+        // ours), which a peer can influence. Sending the entry without GSO shows which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), true);
             SendVerdict::Single
@@ -241,8 +241,8 @@ fn wait(socket: &UdpSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
     let clock = Clock::new();
     let start = clock.now();
     let _ = socket.wait_writable(left);
-    // Every wait counts at least 50 µs. Otherwise a socket that is always writable, but whose buffer
-    // is always full, would block the shard.
+    // Every wait counts at least 50 µs. Otherwise a socket that is always writable, but whose
+    // buffer is always full, would block the shard.
     progress.waited += Duration::from_micros(clock.now().saturating_sub(start).max(50));
     SendVerdict::Again
 }

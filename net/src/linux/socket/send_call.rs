@@ -94,8 +94,8 @@ impl<'a, const N: usize> SendCall<'a, N> {
         let headers = &mut headers[range];
         let fd = socket.socket.as_raw_fd();
         // SAFETY: each header points to a name, control bytes and a vector of `self`. The vector
-        // points to bytes of the batch, which is borrowed for the lifetime of `self`. All lengths are
-        // correct. The kernel only reads the bytes, so the cast to a mutable pointer is sound.
+        // points to bytes of the batch, which is borrowed for the lifetime of `self`. All lengths
+        // are correct. The kernel only reads the bytes, so the cast to a mutable pointer is sound.
         let count = checked(unsafe {
             let count = headers.len() as libc::c_uint;
             libc::sendmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)

@@ -130,8 +130,8 @@ impl TwoPlanes {
         [&self.client, &self.server].map(|link| link.route().map(|(route, _)| route.plane()))
     }
 
-    /// Returns the longest time without a message at an end since `since`, in ms. `up` is whether the
-    /// end is the server.
+    /// Returns the longest time without a message at an end since `since`, in ms. `up` is whether
+    /// the end is the server.
     fn gap(&self, up: bool, since: Time) -> u64 {
         let times =
             self.received[usize::from(up)].iter().map(|(at, _)| *at).filter(|at| *at >= since);

@@ -88,7 +88,8 @@ fn the_clock_and_the_reports_travel_with_traffic() {
     assert!(near(count, every), "{count}");
     let (count, every) = (moments(&net, frame::REPORT).len(), REPORT_INTERVAL);
     assert!(near(count, every), "{count}");
-    // The server sends a report in a datagram of its own, and does not delay a clock reply for data.
+    // The server sends a report in a datagram of its own, and does not delay a clock reply for
+    // data.
     let expected = 1_500 + wanted(REPORT_INTERVAL) + wanted(CLOCK_INTERVAL);
     assert!(net.sent(false).abs_diff(expected) <= 3, "{}", net.sent(false));
 }
