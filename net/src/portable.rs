@@ -69,7 +69,7 @@ impl UdpSocket {
     /// Returns the local address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -77,7 +77,7 @@ impl UdpSocket {
     /// Returns the granted size of the receive buffer in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
         socket2::SockRef::from(&self.socket).recv_buffer_size()
     }
@@ -99,7 +99,7 @@ impl UdpSocket {
     /// blocks. Returns the number of datagrams.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.clear();
         let mut metas = [None; RECV_MESSAGES];
@@ -193,7 +193,7 @@ impl UdpSocket {
     /// datagram can be read. Checks the waker every 2 ms, and does not drain it.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn wait_readable(&self, waker: Option<&Waker>, timeout: Duration) -> io::Result<bool> {
         let start = Clock::new().now();
         loop {

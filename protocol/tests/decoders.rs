@@ -118,14 +118,14 @@ fn social_messages() -> [Vec<u8>; 6] {
         UserList { total: 3, users: vec![user_info; 3], gone: names(3), ..UserList::default() };
     let update =
         CallUpdate { call: 7, kind: 4, user, name, members: names(3), ..CallUpdate::default() };
-    let asked =
+    let request =
         CallRequest { request: 1, act: 1, call: 0, users: names(3), text: b"pump 3".to_vec() };
     [
         session::encode(&Enter { token: vec![b't'; 300], name: b"Ada".to_vec(), status: 1 }),
         session::encode(&entered),
         session::encode(&WatchUsers { request: 1, roles: names(2), users: names(4) }),
         session::encode(&users),
-        session::encode(&asked),
+        session::encode(&request),
         session::encode(&update),
     ]
 }

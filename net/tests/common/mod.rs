@@ -10,7 +10,7 @@ use std::{
 
 /// An owned copy of a received datagram.
 #[derive(Clone, Debug)]
-pub(crate) struct Got {
+pub(crate) struct OwnedDatagram {
     pub(crate) remote: SocketAddr,
     pub(crate) local: Option<IpAddr>,
     pub(crate) ecn: u8,
@@ -42,7 +42,7 @@ pub(crate) fn send(
 }
 
 /// Receives until `count` datagrams have arrived and no more arrive for 20 ms.
-pub(crate) fn receive(socket: &mut UdpSocket, count: usize) -> Vec<Got> {
+pub(crate) fn receive(socket: &mut UdpSocket, count: usize) -> Vec<OwnedDatagram> {
     let (mut batch, mut all) = (RecvBatch::new(socket.gro()), Vec::new());
     loop {
         let patience = if all.len() < count { 2000 } else { 20 };
@@ -53,12 +53,12 @@ pub(crate) fn receive(socket: &mut UdpSocket, count: usize) -> Vec<Got> {
         let before = all.len();
         batch.for_each(|got| {
             let (remote, local, ecn, received) = (got.remote, got.local, got.ecn, got.received);
-            all.push(Got { remote, local, ecn, received, data: got.data.to_vec() });
+            all.push(OwnedDatagram { remote, local, ecn, received, data: got.data.to_vec() });
         });
         assert_eq!(all.len() - before, reported);
     }
 }
 
-pub(crate) fn sizes(got: &[Got]) -> Vec<usize> {
+pub(crate) fn sizes(got: &[OwnedDatagram]) -> Vec<usize> {
     got.iter().map(|got| got.data.len()).collect()
 }

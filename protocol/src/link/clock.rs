@@ -83,15 +83,15 @@ mod tests {
 
     const OFFSET: u64 = 7_000_000_000;
 
-    fn exchange(clock: &mut ClockSync, at: u64, there: u64, back: u64, epoch: u32) {
-        let received = at + OFFSET + there;
+    fn exchange(clock: &mut ClockSync, at: u64, up: u64, down: u64, epoch: u32) {
+        let received = at + OFFSET + up;
         let reply = ClockReply {
             client_sent: at,
             server_received: received,
             server_sent: received + 300,
             epoch,
         };
-        clock.handle_reply(Time::from_micros(at + there + 300 + back), &reply);
+        clock.handle_reply(Time::from_micros(at + up + 300 + down), &reply);
     }
 
     fn error(clock: &ClockSync) -> u64 {
@@ -105,8 +105,8 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut clock = ClockSync::default();
             for n in 0..8 {
-                let (there, back) = (rng.u64(0..20_000), rng.u64(0..20_000));
-                exchange(&mut clock, n * 100_000, 30_000 + there, 30_000 + back, 1);
+                let (up, down) = (rng.u64(0..20_000), rng.u64(0..20_000));
+                exchange(&mut clock, n * 100_000, 30_000 + up, 30_000 + down, 1);
                 assert!(error(&clock) <= 10_000, "seed {seed}");
             }
         }

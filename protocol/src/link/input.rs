@@ -242,7 +242,9 @@ impl Link {
             (ControlFrame::KeepAlive(answer), SideState::Client(c)) => {
                 c.keep_alive_answered(now, plane, answer)
             }
-            (ControlFrame::KeepAlive(asked), SideState::Server(s)) => s.keep_alive(plane, asked),
+            (ControlFrame::KeepAlive(request), SideState::Server(s)) => {
+                s.keep_alive(plane, request)
+            }
             (ControlFrame::Ack(ack), SideState::Client(c)) => c.acknowledged(ack.largest),
             (ControlFrame::ClockRequest(request), SideState::Server(s)) => {
                 s.clock_request(plane, now, request.client_sent);

@@ -211,7 +211,9 @@ mod tests {
     #[test]
     fn everything_named_changes_the_key() {
         let root = RootSecret::new(&[1; 32], None);
-        let first = |root: &RootSecret, id, way, suite| PhaseSecret::first(root, id, way, suite);
+        let first = |root: &RootSecret, id, direction, suite| {
+            PhaseSecret::first(root, id, direction, suite)
+        };
         let base = first(&root, 5, Direction::Up, Suite::Aes128Gcm);
         let others = [
             first(&RootSecret::new(&[2; 32], None), 5, Direction::Up, Suite::Aes128Gcm),

@@ -57,8 +57,8 @@ impl SilenceWatch {
             };
     }
 
-    /// Returns when the port counts as lost. An answer to a request may take a round trip more;
-    /// a flow of messages stops within the same time whatever the round trip.
+    /// Returns when the port counts as lost. An answer to a request may take a round trip more.
+    /// After messages the round trip does not matter, because the next message needs no request.
     pub(super) fn lost_at(&self, round_trip: Duration) -> Time {
         let answer_time = if self.traffic { Duration::ZERO } else { round_trip };
         self.began + limits::FALLBACK_AFTER + answer_time

@@ -65,7 +65,7 @@ pub struct Joined {
     pub ticket: Vec<u8>,
     /// How long the room keeps a peer whose session was lost, ms.
     pub peer_ttl_ms: u32,
-    /// [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
+    /// Whether the peer was resumed: [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
     pub resumed: u8,
     /// Number of this peer's events that the room has taken, over all its sessions, wrapping. The
     /// client sends its later events again.

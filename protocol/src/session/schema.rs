@@ -1,7 +1,7 @@
 //! The table of session messages: each message has its number and its encoding here, and nowhere
 //! else.
 //!
-//! To add a message, write its struct beside its kin (`rooms.rs`, `social.rs`, ...), give it a row
+//! To add a message, write its struct in one of the sibling modules, give it a row
 //! in [`session_messages!`](crate::session_messages), and add its test vectors and its description
 //! in docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go
 //! over every message follow from the table.

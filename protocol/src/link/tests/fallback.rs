@@ -377,9 +377,9 @@ fn an_idle_link_on_the_fallback_is_heard_and_keeps_its_clock() {
 /// was.
 #[test]
 fn an_idle_link_is_heard_on_both_planes_in_turn() {
-    for talk in [0, 100, 9_000, 20_020] {
+    for traffic in [0, 100, 9_000, 20_020] {
         let mut net = TwoPlanes::new(1, 20);
-        net.run(5_000 + talk, [true, true]);
+        net.run(5_000 + traffic, [true, true]);
         let mut longest = Duration::ZERO;
         net.run(15_000, [false; 2]);
         let before = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
@@ -390,6 +390,10 @@ fn an_idle_link_is_heard_on_both_planes_in_turn() {
         let after = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
         assert!(longest <= Duration::from_millis(7_550), "{longest:?}");
         assert_eq!(net.planes(), ON_REALTIME);
-        assert_eq!([after[0] - before[0], after[1] - before[1]], [8, 4], "after {talk} ms of talk");
+        assert_eq!(
+            [after[0] - before[0], after[1] - before[1]],
+            [8, 4],
+            "after {traffic} ms of traffic"
+        );
     }
 }

@@ -77,9 +77,9 @@ fn a_new_binding_is_followed() {
     assert_eq!(net.server.route(), Some((Route::Realtime(from(2_000)), usize::MAX)));
     assert_eq!(net.server.counters().path_changes, 1);
     assert!(net.now.since(moved) <= Duration::from_millis(100));
-    let heard = net.client.last_received();
+    let received_at = net.client.last_received();
     net.run_with_traffic_until(ms(3_200));
-    assert!(net.client.last_received() > heard);
+    assert!(net.client.last_received() > received_at);
 }
 
 #[test]

@@ -53,11 +53,12 @@ fn silence_after_traffic_is_probed() {
     let mut net = LinkNetwork::new(1);
     net.run_with_traffic_until(ms(2_000));
     net.run_until(ms(2_040));
-    let heard = net.client.last_received().unwrap().as_micros() / 1_000;
+    let received_at = net.client.last_received().unwrap().as_micros() / 1_000;
     net.cut = true;
     net.log.clear();
     net.run_until(ms(60_000));
-    let probes: Vec<u64> = moments(&net, frame::KEEP_ALIVE).iter().map(|at| at - heard).collect();
+    let probes: Vec<u64> =
+        moments(&net, frame::KEEP_ALIVE).iter().map(|at| at - received_at).collect();
     // Probes after 0.5, 1.5, 3.5 s and so on, at most 15 s apart, and keep-alives every 7.5 s.
     let expected =
         [500, 1_500, 3_500, 7_500, 15_000, 15_500, 23_000, 30_500, 38_000, 45_500, 53_000];
