@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Path;
 use super::clock::ClockSync;
-use super::liveness::{SilenceWatch, Unacked, backoff};
+use super::liveness::{SilenceTimers, Unacked, backoff};
 use super::phase::RecvKeys;
 use super::route::{PlaneChooser, Route};
 use crate::limits;
@@ -81,7 +81,7 @@ pub(super) struct ClientSide {
     report_wanted: bool,
     delays: Delays,
     congestion_marks: u32,
-    silence: Option<SilenceWatch>,
+    silence: Option<SilenceTimers>,
     unacked: Unacked,
     pub(super) chooser: PlaneChooser,
     /// A session ping that asks for an answer is due, because the client's address may have changed
@@ -138,12 +138,12 @@ impl ClientSide {
         }
         let fallback = self.fallback_round_trip();
         if traffic {
-            self.silence = Some(SilenceWatch::new(now, true, fallback));
+            self.silence = Some(SilenceTimers::new(now, true, fallback));
         } else {
             // After traffic and without a probe so far, the silence begins anew. Otherwise the
             // datagram answers a probe or a request, and ends the silence.
-            let fresh = self.silence.filter(SilenceWatch::is_fresh);
-            self.silence = fresh.map(|_| SilenceWatch::new(now, true, fallback));
+            let fresh = self.silence.filter(SilenceTimers::is_fresh);
+            self.silence = fresh.map(|_| SilenceTimers::new(now, true, fallback));
         }
     }
 
@@ -327,7 +327,7 @@ impl ClientSide {
         if self.clock.is_set() {
             // QUIC itself detects whether the session's path is lost.
             if self.chooser.plane() == Plane::Realtime {
-                let silence = SilenceWatch::new(now, false, self.fallback_round_trip());
+                let silence = SilenceTimers::new(now, false, self.fallback_round_trip());
                 self.silence.get_or_insert(silence);
             }
             return;
@@ -351,7 +351,7 @@ impl ClientSide {
     }
 
     fn probe_at(&self) -> Option<Time> {
-        self.silence.as_ref().map(SilenceWatch::probe_at)
+        self.silence.as_ref().map(SilenceTimers::probe_at)
     }
 
     /// Returns when the next session ping is due. While both planes are idle, the session's pings

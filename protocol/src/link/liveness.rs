@@ -15,7 +15,7 @@ const PROBE_LEAST: Duration = Duration::from_millis(100);
 
 /// The timers of a silence on the realtime port while the client expects to receive something.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SilenceWatch {
+pub(super) struct SilenceTimers {
     began: Time,
     probe_at: Time,
     /// Time between the first probes.
@@ -25,7 +25,7 @@ pub(super) struct SilenceWatch {
     probes: u32,
 }
 
-impl SilenceWatch {
+impl SilenceTimers {
     /// Starts the timers. `round_trip` is the round trip of a link with a fallback, or `None`
     /// without a fallback. The first probe is early enough for its answer to arrive before the
     /// client falls back.
