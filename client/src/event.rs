@@ -195,7 +195,7 @@ impl Throttle {
             throttled::BULK => Throttle::Bulk,
             throttled::REQUESTS => Throttle::Requests,
             throttled::REALTIME => Throttle::Realtime,
-            throttled::FLOOR => Throttle::SpeakerLimit,
+            throttled::SPEAKERS => Throttle::SpeakerLimit,
             throttled::MUTED => Throttle::Muted,
             _ => return None,
         })

@@ -1,26 +1,27 @@
-//! The one place of the workspace that reads a clock.
+//! The clock of the realtime threads.
 
-/// Monotonic microseconds since an arbitrary origin.
+/// A monotonic clock in microseconds since an arbitrary origin.
 ///
-/// On Linux the scale is `CLOCK_MONOTONIC`, so it is shared by all threads and processes of a machine;
-/// elsewhere its origin is the process's first reading. It costs nothing to copy.
+/// On Linux it is `CLOCK_MONOTONIC`, which all threads and processes of a machine share. On other
+/// systems its origin is the process's first reading. The type is empty and free to copy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock(());
 
 impl Clock {
-    /// A clock. All of them tell the same time.
+    /// Creates a clock. All clocks of a process show the same time.
     pub fn new() -> Self {
         Clock(())
     }
 
-    /// Now, in µs; never less than an earlier answer.
+    /// Returns the current time in µs. It never decreases.
     pub fn now(&self) -> u64 {
         system::now()
     }
 }
 
-/// Sleeps until [`Clock::now`] has reached `micros` (µs); returns at once when it has. Linux wakes
-/// about 50 µs late (the timer slack of an ordinary thread), other systems by their own granularity.
+/// Sleeps until [`Clock::now`] reaches `micros` (µs), or returns at once if that time has passed.
+/// Linux wakes the thread about 50 µs late (the timer slack of an ordinary thread); other systems
+/// have a granularity of their own.
 pub fn sleep_until(micros: u64) {
     system::sleep_until(micros);
 }
@@ -33,8 +34,8 @@ mod system {
     fn read(clock: libc::clockid_t) -> i128 {
         // SAFETY: all-zero is a value of this plain struct of integers.
         let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-        // SAFETY: `time` is ours and writable. The two clocks asked for always exist, so the call
-        // cannot fail; if it did, the zeros above would stand.
+        // SAFETY: `time` is ours and writable. The two clocks used here always exist, so the call
+        // cannot fail; if it did, `time` would stay zero.
         unsafe { libc::clock_gettime(clock, &mut time) };
         i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
     }
@@ -43,7 +44,8 @@ mod system {
         micros(read(libc::CLOCK_MONOTONIC))
     }
 
-    /// Nanoseconds to take off a `CLOCK_REALTIME` stamp to place it on the monotonic scale.
+    /// Returns the nanoseconds to subtract from a `CLOCK_REALTIME` time stamp to get a monotonic
+    /// one.
     pub(crate) fn stamp_offset() -> i128 {
         read(libc::CLOCK_REALTIME) - read(libc::CLOCK_MONOTONIC)
     }

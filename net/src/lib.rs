@@ -1,14 +1,15 @@
 //! Batched UDP for the server, the load generator and the benches.
 //!
-//! A datagram costs microseconds of kernel time whatever it holds, so everything here exists to pay
-//! that price less often: `recvmmsg` and `sendmmsg` by 64, GSO and GRO for several datagrams of one
-//! peer, a classic BPF program that lets the kernel hand a datagram to the shard that owns it.
+//! A datagram costs microseconds of kernel time, whatever its length. This crate reduces that cost:
+//! `recvmmsg` and `sendmmsg` with 64 messages a call, GSO and GRO for several datagrams of one
+//! peer, and a classic BPF program with which the kernel hands a datagram to the shard that owns
+//! it.
 //!
-//! What lives here: sockets, the [`Clock`], thread set-up and the few process figures read from the
-//! kernel. What must not: any knowledge of rooms, keys or sessions. This is the only crate of the
-//! workspace with `unsafe` in it; each block says why it is sound.
+//! The crate contains sockets, the [`Clock`], thread set-up, and a few process figures from the
+//! kernel. It does not know rooms, keys or sessions. It is the only crate of the workspace with
+//! `unsafe` code; each block says why it is sound.
 //!
-//! A shard's loop:
+//! The loop of a shard:
 //!
 //! ```no_run
 //! use nucleus_net::{BindOptions, Clock, RecvBatch, SendBatch, UdpSocket};
@@ -31,12 +32,13 @@
 //! # }
 //! ```
 //!
-//! Off Linux a plain fallback over `std::net::UdpSocket` keeps the same names; what it cannot do it
-//! either skips or answers with [`std::io::ErrorKind::Unsupported`], as each item says.
+//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API.
+//! Where it lacks a feature, it does nothing or returns [`std::io::ErrorKind::Unsupported`], as
+//! each item says.
 
 #![allow(
     unsafe_code,
-    reason = "the one crate that speaks to the kernel by hand; see each SAFETY note"
+    reason = "the only crate that makes system calls itself; see each SAFETY note"
 )]
 
 mod clock;
@@ -49,7 +51,7 @@ mod linux;
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(
     target_os = "linux",
-    allow(dead_code, unreachable_pub, reason = "on Linux it is built for its tests only")
+    allow(dead_code, unreachable_pub, reason = "on Linux it is compiled for its tests only")
 )]
 mod portable;
 
@@ -60,7 +62,7 @@ use portable as system;
 
 pub use clock::{Clock, sleep_until};
 pub use options::{BindOptions, SendReport, Steering};
-pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, Received, RecvBatch};
+pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, ReceivedDatagram, RecvBatch};
 pub use send_batch::SendBatch;
 pub use system::{
     UdpSocket, Waker, attach_steering, pin_current_thread, probe_port_free, process_cpu_seconds,

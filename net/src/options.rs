@@ -1,35 +1,37 @@
-//! What a caller asks of a socket and what a send answers; the same on every platform.
+//! Options of a socket and the report of a send, the same on every platform.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-/// How to bind a [`UdpSocket`](crate::UdpSocket).
+/// Options for binding a [`UdpSocket`](crate::UdpSocket).
 #[derive(Clone, Debug)]
 pub struct BindOptions {
-    /// Local address. `[::]:port` with `only_v6` off serves IPv4 too, where the host has IPv6; where
-    /// it has not, `bind` fails (`EAFNOSUPPORT`) and the caller tries `0.0.0.0:port`.
+    /// Local address. `[::]:port` without `only_v6` also serves IPv4. On a host without IPv6 it
+    /// cannot be bound (`EAFNOSUPPORT`); use `0.0.0.0:port` there.
     pub addr: SocketAddr,
-    /// Join (or open) the port's `SO_REUSEPORT` group: several sockets, one port, one shard each.
+    /// Whether to join or open the port's `SO_REUSEPORT` group: several sockets on one port, one
+    /// for each shard.
     pub reuse_port: bool,
-    /// Wanted receive buffer in bytes, 0 for the system's default. The kernel may grant less: read
-    /// [`UdpSocket::recv_buffer_size`](crate::UdpSocket::recv_buffer_size) back.
+    /// Requested size of the receive buffer in bytes, 0 for the system's default. The kernel may
+    /// grant less, see [`UdpSocket::recv_buffer_size`](crate::UdpSocket::recv_buffer_size).
     pub recv_buffer: usize,
-    /// Wanted send buffer in bytes, 0 for the system's default.
+    /// Requested size of the send buffer in bytes, 0 for the system's default.
     pub send_buffer: usize,
-    /// Differentiated services code point of what is sent, 0-63; 46 is Expedited Forwarding
-    /// (RFC 3246), 0 best effort. More is refused with `InvalidInput`.
+    /// Differentiated services code point of sent datagrams, 0-63. 46 is Expedited Forwarding
+    /// (RFC 3246), 0 is best effort. Larger values are refused with `InvalidInput`.
     pub dscp: u8,
-    /// An IPv6 socket that leaves IPv4 alone. Without effect on an IPv4 address.
+    /// Whether an IPv6 socket excludes IPv4. Without effect on an IPv4 address.
     pub only_v6: bool,
-    /// Let the kernel stamp each datagram as it arrives (`SO_TIMESTAMPNS`). Without it a datagram
-    /// carries the time its batch was read. Linux only.
+    /// Whether the kernel stamps each datagram with its arrival time (`SO_TIMESTAMPNS`). Otherwise
+    /// a datagram has the time at which its batch was read. Linux only.
     pub timestamps: bool,
-    /// Let the kernel hand over several datagrams of one peer in one piece (`UDP_GRO`); needs
-    /// [`RecvBatch::new(true)`](crate::RecvBatch::new). Linux only; silently off before Linux 5.0.
+    /// Whether the kernel may join several datagrams of one peer (`UDP_GRO`). Needs
+    /// [`RecvBatch::new(true)`](crate::RecvBatch::new). Linux only; ignored before Linux 5.0.
     pub gro: bool,
 }
 
 impl Default for BindOptions {
-    /// Any port, dual stack, alone on it, 4 MiB of buffer either way, Expedited Forwarding, stamped.
+    /// Any port, IPv4 and IPv6, no `SO_REUSEPORT` group, buffers of 4 MiB, Expedited Forwarding,
+    /// time stamps, no GRO.
     fn default() -> Self {
         BindOptions {
             addr: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -44,26 +46,28 @@ impl Default for BindOptions {
     }
 }
 
-/// What became of a batch, in datagrams (an entry of five segments counts five).
+/// The outcome of sending a batch, in datagrams: an entry of five segments counts as five.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendReport {
-    /// Datagrams the kernel took.
+    /// Datagrams that the kernel accepted.
     pub sent_datagrams: u64,
-    /// Their payload, bytes.
+    /// Payload bytes of these datagrams.
     pub sent_bytes: u64,
-    /// Datagrams given up because the socket's send buffer stayed full.
+    /// Datagrams dropped because the socket's send buffer or a device's queue was full.
     pub dropped: u64,
-    /// Datagrams refused for their own sake: too big, no route, a source address we do not hold.
+    /// Datagrams that the kernel refused: too large, no route, or not our source address.
     pub failed: u64,
-    /// GSO turned out not to work and was turned off for this socket during this call.
+    /// Whether this call found that GSO does not work, and turned it off for this socket.
     pub gso_disabled_now: bool,
 }
 
-/// Which plane's rule decides the shard, see [`attach_steering`](crate::attach_steering).
+/// The plane whose datagrams are steered to shards, see
+/// [`attach_steering`](crate::attach_steering).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// QUIC: the connection id's first byte, byte 6 of a long header and byte 1 of a short one.
+    /// QUIC. The first byte of the connection id, which is byte 6 of a long header and byte 1 of a
+    /// short one, decides the shard.
     Session,
-    /// The realtime plane: byte 1, the first of the connection id.
+    /// The realtime plane. Byte 1, the first of the connection id, decides the shard.
     Realtime,
 }

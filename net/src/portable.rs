@@ -1,12 +1,12 @@
-//! The same names over `std::net::UdpSocket`, for systems without Linux's batched calls.
+//! The crate's API over `std::net::UdpSocket`, for systems without Linux's batched calls.
 //!
-//! One call a datagram, no GSO, GRO, steering, time stamps, ECN or local addresses; sources asked for
-//! are left to the system. What has no equivalent answers `Unsupported` (or does nothing, where it is
-//! only an optimisation), as each item says. A server runs one shard here.
+//! One system call a datagram, without GSO, GRO, steering, time stamps, ECN or local addresses. The
+//! source address of an entry is ignored. Functions without an equivalent return `Unsupported`;
+//! mere optimisations do nothing. Each item says so. A server runs a single shard here.
 
 use crate::{
     BindOptions, Clock, RECV_MESSAGES, RecvBatch, SendBatch, SendReport, Steering,
-    recv_batch::Meta, send_batch::Entry,
+    recv_batch::MessageMeta, send_batch::SendEntry,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -19,16 +19,17 @@ use std::{
     time::Duration,
 };
 
-/// Longest sleep before the waker is looked at: there is no portable way to wait for both.
+/// Interval at which a wait checks the waker: there is no portable way to wait for both.
 const WAKER_CHECK: Duration = Duration::from_millis(2);
 
-/// Time a whole batch may wait for room in the send buffer.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Longest time that a whole batch may wait for space in the send buffer.
+const MAX_WAIT: Duration = Duration::from_millis(2);
 
-/// Errors in a row that reading passes over: systems report here what became of earlier sends.
-const PASSED_OVER: usize = 64;
+/// Most errors in a row that receiving ignores. Systems report ICMP errors about earlier sends
+/// here.
+const MAX_IGNORED_ERRORS: usize = 64;
 
-/// A non-blocking UDP socket that receives and sends in batches (here: one by one).
+/// A non-blocking UDP socket that receives and sends in batches, here with one call a datagram.
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: StdSocket,
@@ -36,17 +37,17 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds a socket. `timestamps` and `gro` are passed over, `dscp` is set where the
-    /// system lets us, buffers it does not grant are no error.
+    /// Binds a socket. Ignores `timestamps` and `gro`. Sets `dscp` if the system permits it. A
+    /// buffer that the system does not grant is no error.
     ///
     /// # Errors
-    /// `InvalidInput` for a DSCP above 63, `Unsupported` for `reuse_port`, else the system's.
+    /// `InvalidInput` for a DSCP above 63, `Unsupported` for `reuse_port`, else the system's error.
     pub fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
         if options.dscp > 63 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "DSCP must be 0-63"));
         }
         if options.reuse_port {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "one socket a port here"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "reuse_port needs Linux"));
         }
         let (v6, socket) = (options.addr.is_ipv6(), open(options.addr)?);
         if v6 {
@@ -65,40 +66,40 @@ impl UdpSocket {
         Ok(UdpSocket { socket: socket.into(), v6 })
     }
 
-    /// The address bound, with the port the system chose where 0 was asked.
+    /// Returns the local address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The receive buffer as granted, in bytes.
+    /// Returns the granted size of the receive buffer in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
         socket2::SockRef::from(&self.socket).recv_buffer_size()
     }
 
-    /// Whether GRO is on: never.
+    /// Returns whether GRO is on: always `false`.
     pub fn gro(&self) -> bool {
         false
     }
 
-    /// Whether GSO is on: never.
+    /// Returns whether GSO is on: always `false`.
     pub fn gso(&self) -> bool {
         false
     }
 
-    /// Does nothing: GSO is off.
+    /// Does nothing, because GSO is always off.
     pub fn disable_gso(&mut self) {}
 
-    /// Reads what waits, at most [`RECV_MESSAGES`], never blocking, and gives the number of datagrams.
-    /// `batch` is emptied first.
+    /// Receives up to [`RECV_MESSAGES`] datagrams into `batch`, which is cleared first. Never
+    /// blocks. Returns the number of datagrams.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.clear();
         let mut metas = [None; RECV_MESSAGES];
@@ -107,7 +108,7 @@ impl UdpSocket {
             let Some((len, remote)) = self.recv_one(buffer)? else { break };
             let received = Clock::new().now();
             let remote = canonical(remote);
-            *meta = Some(Meta { remote, local: None, ecn: 0, received, len, segment: 0 });
+            *meta = Some(MessageMeta { remote, local: None, ecn: 0, received, len, segment: 0 });
             count += 1;
         }
         for (slot, meta) in metas.into_iter().flatten().enumerate() {
@@ -118,7 +119,7 @@ impl UdpSocket {
 
     fn recv_one(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
         use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
-        for _ in 0..PASSED_OVER {
+        for _ in 0..MAX_IGNORED_ERRORS {
             match self.socket.recv_from(buffer) {
                 Ok(received) => return Ok(Some(received)),
                 Err(error) => match error.kind() {
@@ -132,8 +133,8 @@ impl UdpSocket {
         Ok(None)
     }
 
-    /// Sends the whole batch. It never fails as a whole: what the system refuses costs its entry, a
-    /// full send buffer is waited for 2 ms in all and then costs the rest.
+    /// Sends the whole batch. If the system refuses an entry, only this entry is lost. If the send
+    /// buffer is full, waits up to 2 ms in total, then drops the rest.
     pub fn send(&mut self, batch: &SendBatch) -> SendReport {
         let (mut report, start) = (SendReport::default(), Clock::new().now());
         for entry in batch.entries() {
@@ -142,7 +143,7 @@ impl UdpSocket {
         report
     }
 
-    fn send_entry(&self, batch: &SendBatch, entry: &Entry, start: u64, out: &mut SendReport) {
+    fn send_entry(&self, batch: &SendBatch, entry: &SendEntry, start: u64, out: &mut SendReport) {
         let (dest, mut offset) = (outward(entry.dest, self.v6), entry.start);
         loop {
             let end = entry.end.min(offset.saturating_add(entry.segment));
@@ -172,7 +173,7 @@ impl UdpSocket {
             match self.socket.send_to(bytes, dest).map_err(|error| (error.kind(), error)) {
                 Ok(_) => return Ok(()),
                 Err((io::ErrorKind::Interrupted, _)) => {}
-                Err((io::ErrorKind::WouldBlock, _)) if since(start) < PATIENCE => {
+                Err((io::ErrorKind::WouldBlock, _)) if since(start) < MAX_WAIT => {
                     std::thread::sleep(Duration::from_micros(100));
                 }
                 Err((_, error)) => return Err(error),
@@ -180,7 +181,7 @@ impl UdpSocket {
         }
     }
 
-    /// Datagrams the system has thrown away for this socket: not told here.
+    /// Returns the number of datagrams that the system has dropped, which is not known here.
     ///
     /// # Errors
     /// `Unsupported`, always.
@@ -188,11 +189,11 @@ impl UdpSocket {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Waits until a datagram can be read (`true`), the waker wakes or `timeout` is over (`false`).
-    /// A waker is looked at every 2 ms. The waker is not drained.
+    /// Waits until a datagram can be read, `waker` wakes or `timeout` is over. Returns whether a
+    /// datagram can be read. Checks the waker every 2 ms, and does not drain it.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn wait_readable(&self, waker: Option<&Waker>, timeout: Duration) -> io::Result<bool> {
         let start = Clock::new().now();
         loop {
@@ -210,7 +211,7 @@ impl UdpSocket {
         }
     }
 
-    /// Whether a datagram waits, or arrives within `wait`.
+    /// Returns whether a datagram waits or arrives within `wait`.
     fn peek(&self, wait: Option<Duration>) -> io::Result<bool> {
         if let Some(wait) = wait {
             self.socket.set_read_timeout(Some(wait))?;
@@ -221,12 +222,12 @@ impl UdpSocket {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         match peeked.map_err(|error| error.kind()) {
             Err(WouldBlock | TimedOut | Interrupted) => Ok(false),
-            // An error of any other kind is for `recv` to see, a datagram longer than this buffer too.
+            // `recv` handles other errors, one for a datagram longer than this buffer included.
             _ => Ok(true),
         }
     }
 
-    /// The socket for another driver, such as a QUIC endpoint.
+    /// Converts the socket for another driver, such as a QUIC endpoint.
     pub fn into_std(self) -> StdSocket {
         self.socket
     }
@@ -249,47 +250,47 @@ impl std::os::fd::AsFd for UdpSocket {
 /// `WSAEMSGSIZE`: Windows reports a datagram longer than the buffer as an error.
 const TOO_LONG: i32 = 10_040;
 
-/// Ends a wait in [`UdpSocket::wait_readable`], within 2 ms here.
+/// Ends another thread's wait in [`UdpSocket::wait_readable`], here within 2 ms.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<AtomicBool>);
 
 impl Waker {
-    /// A waker.
+    /// Creates a waker.
     ///
     /// # Errors
-    /// None here.
+    /// Never fails here.
     pub fn new() -> io::Result<Self> {
         Ok(Waker(Arc::default()))
     }
 
-    /// Ends the current wait, or the next one when none is under way.
+    /// Ends the current wait, or the next one if no wait is in progress.
     pub fn wake(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Takes back the wakes so far; until then every wait returns at once.
+    /// Clears all wakes so far. Until then every wait returns at once.
     pub fn drain(&self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
-/// Whether nobody has bound `addr`.
+/// Checks that no socket is bound to `addr`.
 ///
 /// # Errors
-/// `AddrInUse` when somebody has, else the system's.
+/// `AddrInUse` if a socket is bound to `addr`, else the system's error.
 pub fn probe_port_free(addr: SocketAddr) -> io::Result<()> {
     open(addr)?.bind(&addr.into())
 }
 
-/// Steering needs Linux.
+/// Does nothing for a single shard. Steering needs Linux.
 ///
 /// # Errors
-/// `Unsupported`, unless there is one shard and nothing to steer.
+/// `Unsupported` for several shards.
 pub fn attach_steering<S>(_socket: &S, _plane: Steering, shards: u32) -> io::Result<()> {
     if shards == 1 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
-/// Keeping a thread on a core needs Linux.
+/// Pins a thread on Linux only.
 ///
 /// # Errors
 /// `Unsupported`, always.
@@ -297,7 +298,7 @@ pub fn pin_current_thread(_core: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A thread's own nice value needs Linux.
+/// Sets a thread's nice value on Linux only.
 ///
 /// # Errors
 /// `Unsupported`, always.
@@ -305,12 +306,12 @@ pub fn set_thread_nice(_nice: i32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The time a thread has used is read on Linux only: 0.
+/// Returns 0. The CPU time of a thread is known on Linux only.
 pub fn thread_cpu_micros() -> u64 {
     0
 }
 
-/// The limit of open files is left as it is.
+/// Raises the limit of open files on Linux only.
 ///
 /// # Errors
 /// `Unsupported`, always.
@@ -318,7 +319,7 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A process's CPU time is read on Linux only.
+/// Returns a process's CPU time on Linux only.
 ///
 /// # Errors
 /// `Unsupported`, always.
@@ -326,7 +327,7 @@ pub fn process_cpu_seconds(_pid: Option<u32>) -> io::Result<f64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A process's memory is read on Linux only.
+/// Returns a process's resident memory on Linux only.
 ///
 /// # Errors
 /// `Unsupported`, always.
@@ -342,15 +343,15 @@ fn since(start: u64) -> Duration {
     Duration::from_micros(Clock::new().now().saturating_sub(start))
 }
 
-/// IPv4 where it is IPv4, however written.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip if ip.is_ipv4() => SocketAddr::new(ip, addr.port()),
-        _ => addr, // with its scope
+        _ => addr, // keeps its scope
     }
 }
 
-/// As the socket's family needs it.
+/// Converts a destination to the socket's address family.
 fn outward(addr: SocketAddr, v6: bool) -> SocketAddr {
     match addr {
         SocketAddr::V4(v4) if v6 => {

@@ -1,98 +1,103 @@
-//! What one `recvmmsg` brought in: buffers, who sent each, and the split of what GRO had joined.
+//! The datagrams of one `recvmmsg`: buffers, senders, and the splitting of datagrams that GRO
+//! joined.
 
 use std::{
     fmt, iter,
     net::{IpAddr, SocketAddr},
 };
 
-/// Messages one receive call takes at most. More saves nothing measurable, and a batch must stay short
-/// enough that timers are looked at in between.
+/// Most messages of one receive call. More messages save nothing measurable, and the caller must
+/// check its timers between two batches.
 pub const RECV_MESSAGES: usize = 64;
 
-/// Bytes for a datagram without GRO: beyond any datagram of ours (about 1,200 B) and any Ethernet
-/// frame but a jumbo one. Longer ones are discarded.
+/// Size in bytes of a buffer without GRO: larger than our datagrams (1,200 bytes) and than any
+/// Ethernet frame except jumbo frames. Longer datagrams are discarded.
 pub const PLAIN_BUFFER: usize = 2048;
 
-/// Bytes for a GRO super-datagram: the largest UDP can carry, and three cache lines more, so that the
-/// first bytes of a batch's buffers do not all compete for the same few lines of the cache.
+/// Size in bytes of a buffer with GRO: the largest UDP payload and three cache lines. The extra
+/// lines keep the first bytes of the buffers from competing for the same lines of the cache.
 pub const GRO_BUFFER: usize = 65_536 + 192;
 
-/// Room for one receive call's datagrams, filled by [`UdpSocket::recv`](crate::UdpSocket::recv) and
-/// reused for the next.
+/// Buffers for the datagrams of one receive call, which
+/// [`UdpSocket::recv`](crate::UdpSocket::recv) fills. Reuse a batch for the next call.
 pub struct RecvBatch {
     bytes: Vec<u8>,
     size: usize,
-    metas: [Option<Meta>; RECV_MESSAGES],
+    metas: [Option<MessageMeta>; RECV_MESSAGES],
 }
 
-/// A datagram, borrowed from its batch; `data` may be decrypted in place.
+/// A received datagram, borrowed from its batch. `data` may be decrypted in place.
 #[derive(Debug)]
-pub struct Received<'a> {
-    /// Sender, canonical: an IPv4 peer of a dual-stack socket is IPv4 here.
+pub struct ReceivedDatagram<'a> {
+    /// The sender's canonical address: the address of an IPv4 peer of a dual-stack socket is IPv4.
     pub remote: SocketAddr,
-    /// The address of ours it was sent to (canonical): name it as source when answering. `None`
-    /// where the system does not tell.
+    /// The canonical local address to which the datagram was sent. Use it as the source of an
+    /// answer. `None` if the system does not report it.
     pub local: Option<IpAddr>,
-    /// Explicit congestion notification, 0-3 (RFC 3168); 0 where the system does not tell.
+    /// The ECN bits, 0-3 (RFC 3168); 0 if the system does not report them.
     pub ecn: u8,
-    /// When it arrived, µs on [`Clock`](crate::Clock)'s scale; never after the receive call.
+    /// Arrival time in µs on the scale of [`Clock`](crate::Clock), never later than the receive
+    /// call.
     pub received: u64,
     /// Payload, possibly empty.
     pub data: &'a mut [u8],
 }
 
-/// One message of the kernel's: a datagram, or several of equal size joined by GRO.
+/// What is known of one message from the kernel: a datagram, or several of equal size that GRO
+/// joined.
 #[derive(Clone, Copy)]
-pub(crate) struct Meta {
+pub(crate) struct MessageMeta {
     pub(crate) remote: SocketAddr,
     pub(crate) local: Option<IpAddr>,
     pub(crate) ecn: u8,
     pub(crate) received: u64,
     pub(crate) len: usize,
-    /// Bytes of each joined datagram but the last; 0 when there is only one.
+    /// Length of each joined datagram except the last, which may be shorter; 0 for a single
+    /// datagram.
     pub(crate) segment: usize,
 }
 
-impl Meta {
+impl MessageMeta {
     fn datagrams(&self) -> usize {
         if self.segment == 0 { 1 } else { self.len.div_ceil(self.segment).max(1) }
     }
 }
 
 impl RecvBatch {
-    /// Room for [`RECV_MESSAGES`] messages: 128 KiB, or 4 MiB (touched only as used) with `gro`, which
-    /// a socket bound with [`BindOptions::gro`](crate::BindOptions::gro) needs.
+    /// Creates buffers for [`RECV_MESSAGES`] messages: 128 KiB, or with `gro` 4 MiB, which the
+    /// system commits only as they are used. A socket with
+    /// [`BindOptions::gro`](crate::BindOptions::gro) needs a batch with `gro`.
     pub fn new(gro: bool) -> Self {
         let size = if gro { GRO_BUFFER } else { PLAIN_BUFFER };
         RecvBatch { bytes: vec![0; size * RECV_MESSAGES], size, metas: [None; RECV_MESSAGES] }
     }
 
-    /// Whether it has room for what GRO joins.
+    /// Returns whether the buffers can hold datagrams that GRO joined.
     pub fn gro(&self) -> bool {
         self.size >= GRO_BUFFER
     }
 
-    /// Datagrams in the batch.
+    /// Returns the number of datagrams.
     pub fn len(&self) -> usize {
-        self.metas.iter().flatten().map(Meta::datagrams).sum()
+        self.metas.iter().flatten().map(MessageMeta::datagrams).sum()
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether the batch has no datagram.
     pub fn is_empty(&self) -> bool {
         self.metas.iter().all(Option::is_none)
     }
 
-    /// Whether the call took as much as one can, so that more may wait.
+    /// Returns whether the receive call filled all buffers, so that more datagrams may wait.
     pub fn is_full(&self) -> bool {
         self.metas[RECV_MESSAGES - 1].is_some()
     }
 
-    /// The datagrams in the order of arrival.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = Received<'_>> {
+    /// Returns an iterator over the datagrams in the order of arrival.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = ReceivedDatagram<'_>> {
         let messages = self.bytes.chunks_exact_mut(self.size).zip(&self.metas);
         messages.filter_map(|(bytes, meta)| Some((bytes, meta.as_ref()?))).flat_map(
             |(bytes, meta)| {
-                split(&mut bytes[..meta.len], meta.segment).map(|data| Received {
+                split(&mut bytes[..meta.len], meta.segment).map(|data| ReceivedDatagram {
                     remote: meta.remote,
                     local: meta.local,
                     ecn: meta.ecn,
@@ -104,7 +109,7 @@ impl RecvBatch {
     }
 
     /// Calls `f` with each datagram in the order of arrival.
-    pub fn for_each(&mut self, f: impl FnMut(Received<'_>)) {
+    pub fn for_each(&mut self, f: impl FnMut(ReceivedDatagram<'_>)) {
         self.iter_mut().for_each(f);
     }
 
@@ -112,16 +117,16 @@ impl RecvBatch {
         self.metas = [None; RECV_MESSAGES];
     }
 
-    /// One buffer for each message, all of the same size.
+    /// Returns an iterator over the buffers, one for each message, all of the same size.
     pub(crate) fn buffers(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.bytes.chunks_exact_mut(self.size)
     }
 
-    /// Records what buffer `slot` holds. A length beyond the buffer is cut to it.
-    pub(crate) fn set(&mut self, slot: usize, mut meta: Meta) {
+    /// Records the message in buffer `index`. Reduces a length beyond the buffer to the buffer's.
+    pub(crate) fn set(&mut self, index: usize, mut meta: MessageMeta) {
         meta.len = meta.len.min(self.size);
-        if let Some(place) = self.metas.get_mut(slot) {
-            *place = Some(meta);
+        if let Some(entry) = self.metas.get_mut(index) {
+            *entry = Some(meta);
         }
     }
 }
@@ -132,8 +137,8 @@ impl fmt::Debug for RecvBatch {
     }
 }
 
-/// Pieces of `segment` bytes and a last of what is left. An empty message is one empty piece: it is a
-/// datagram too, and a caller who waits for "some" must see it.
+/// Splits a message into datagrams of `segment` bytes; the last may be shorter. An empty message is
+/// one empty datagram.
 fn split(bytes: &mut [u8], segment: usize) -> impl Iterator<Item = &mut [u8]> {
     let mut rest = Some(bytes);
     iter::from_fn(move || {
@@ -152,7 +157,7 @@ mod tests {
     use super::*;
 
     fn sizes(len: usize, segment: usize) -> Vec<usize> {
-        split(&mut vec![0; len], segment).map(|piece| piece.len()).collect()
+        split(&mut vec![0; len], segment).map(|datagram| datagram.len()).collect()
     }
 
     #[test]
@@ -170,7 +175,7 @@ mod tests {
         for (len, segment) in [(0, 0), (0, 9), (1, 0), (18, 9), (19, 9), (8, 9), (9000, 0)] {
             let mut batch = RecvBatch::new(false);
             let remote = SocketAddr::from(([127, 0, 0, 1], 1));
-            let meta = Meta { remote, local: None, ecn: 0, received: 0, len, segment };
+            let meta = MessageMeta { remote, local: None, ecn: 0, received: 0, len, segment };
             batch.set(1, meta);
             batch.set(RECV_MESSAGES, meta);
             assert_eq!(batch.len(), batch.iter_mut().count(), "{len} by {segment}");

@@ -1,4 +1,4 @@
-//! What one flush sends: an arena of bytes, and entries that say which of them go where.
+//! A batch to send: an arena of bytes, and entries that give a destination to ranges of the arena.
 
 use std::{
     fmt,
@@ -6,71 +6,75 @@ use std::{
     ops::Range,
 };
 
-/// Datagrams to send together. Cleared and reused: it allocates nothing in the steady state.
+/// Datagrams to send together. All memory is allocated in [`new`](Self::new): clear a batch and
+/// reuse it.
 pub struct SendBatch {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<SendEntry>,
     max_bytes: usize,
     max_entries: usize,
 }
 
-/// Bytes for one peer: one datagram, or several of `segment` bytes (the last may be shorter).
+/// The bytes for one peer: one datagram, or several of `segment` bytes, of which the last may be
+/// shorter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct SendEntry {
     pub(crate) dest: SocketAddr,
     pub(crate) src: Option<IpAddr>,
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// 1 or more; the whole length (or 1, when empty) for a single datagram.
+    /// At least 1. For a single datagram its length, or 1 if it is empty.
     pub(crate) segment: usize,
 }
 
-impl Entry {
-    /// Datagrams from `offset` (in the arena) on; an empty entry is one datagram.
+impl SendEntry {
+    /// Returns the number of datagrams from `offset` in the arena on. An empty entry is one
+    /// datagram.
     pub(crate) fn datagrams_from(&self, offset: usize) -> u64 {
         (self.end.saturating_sub(offset)).div_ceil(self.segment).max(1) as u64
     }
 }
 
 impl SendBatch {
-    /// Room for `max_entries` entries of `max_bytes` bytes together, allocated here.
+    /// Allocates a batch for `max_entries` entries of `max_bytes` bytes together.
     pub fn new(max_bytes: usize, max_entries: usize) -> Self {
         let (bytes, entries) = (Vec::with_capacity(max_bytes), Vec::with_capacity(max_entries));
         SendBatch { bytes, entries, max_bytes, max_entries }
     }
 
-    /// Forgets everything in it.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether the batch has no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Entries (not datagrams) in it.
+    /// Returns the number of entries, not of datagrams.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes still free; 0 when no entry is free either.
-    pub fn room(&self) -> usize {
+    /// Returns the bytes that still fit; 0 if the batch has as many entries as it may.
+    pub fn free_bytes(&self) -> usize {
         if self.entries.len() >= self.max_entries {
             return 0;
         }
         self.max_bytes.saturating_sub(self.bytes.len())
     }
 
-    /// Datagrams in it.
+    /// Returns the number of datagrams.
     pub fn datagrams(&self) -> u64 {
         self.entries.iter().map(|entry| entry.datagrams_from(entry.start)).sum()
     }
 
-    /// Copies `bytes` in, to go to `dest` from the local address `src` (`None`: the kernel's choice).
-    /// With `segment` bytes a datagram, the last may be shorter; 0, or no less than `bytes`, means one
-    /// datagram. `false` when it does not fit, and then nothing has changed.
+    /// Appends an entry with a copy of `bytes` for `dest`. `src` is the local address to send from;
+    /// with `None` the kernel chooses one. The entry is sent as datagrams of `segment` bytes, of
+    /// which the last may be shorter; as one datagram if `segment` is 0 or at least the length of
+    /// `bytes`. Returns `false`, and changes nothing, if the entry does not fit.
     pub fn push(
         &mut self,
         dest: SocketAddr,
@@ -88,15 +92,16 @@ impl SendBatch {
         self.commit(dest, src, segment, start)
     }
 
-    /// The arena, to build an entry in place: note its length, append, then [`commit`](Self::commit)
-    /// from that length. Bytes before it belong to earlier entries: seal, do not shorten.
+    /// Returns the arena, to write an entry in place: note the arena's length as the start, append
+    /// bytes, and call [`commit`](Self::commit). Bytes before the start belong to earlier entries.
+    /// They may be changed but not removed.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Makes the bytes of [`buffer`](Self::buffer) from `start` to its end an entry, as
-    /// [`push`](Self::push) would. `false` when it is over either limit or `start` lies beyond the
-    /// end; what was appended is then cut off again.
+    /// Makes an entry of the bytes of [`buffer`](Self::buffer) from `start` to its end. The other
+    /// parameters are those of [`push`](Self::push). Returns `false`, and cuts off the appended
+    /// bytes, if the batch is over a limit or `start` lies beyond the end.
     pub fn commit(
         &mut self,
         dest: SocketAddr,
@@ -112,15 +117,15 @@ impl SendBatch {
         }
         let whole = (end - start).max(1);
         let segment = if segment == 0 { whole } else { segment.min(whole) };
-        self.entries.push(Entry { dest, src, start, end, segment });
+        self.entries.push(SendEntry { dest, src, start, end, segment });
         true
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[SendEntry] {
         &self.entries
     }
 
-    /// The bytes of `range`; empty where the caller has shortened the arena under an entry.
+    /// Returns the bytes of `range`; empty if the caller has shortened the arena below it.
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.bytes.get(range).unwrap_or_default()
     }
@@ -147,9 +152,9 @@ mod tests {
         assert!(!batch.push(DEST, None, 0, &[2; 3]));
         assert!(batch.push(DEST, None, 0, &[3; 2]));
         assert!(!batch.push(DEST, None, 0, &[]), "two entries are all");
-        assert_eq!((batch.len(), batch.room(), batch.buffer().len()), (2, 0, 10));
+        assert_eq!((batch.len(), batch.free_bytes(), batch.buffer().len()), (2, 0, 10));
         batch.clear();
-        assert!(batch.is_empty() && batch.room() == 10);
+        assert!(batch.is_empty() && batch.free_bytes() == 10);
     }
 
     #[test]

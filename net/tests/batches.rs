@@ -1,4 +1,4 @@
-//! Many datagrams at a time: GSO, GRO, and what one bad entry costs.
+//! Batches of many datagrams: GSO, GRO, and the effect of one bad entry.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -12,7 +12,8 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index / 7 + index) as u8).collect()
 }
 
-/// Sends `len` bytes as one entry and expects them as datagrams of `segment` bytes and a rest.
+/// Sends `len` bytes as one entry and expects datagrams of `segment` bytes, of which the last may
+/// be shorter.
 fn segmented(server: &BindOptions, client: &str, ip: &str, gso: bool, len: usize, segment: usize) {
     let (mut server, mut client) = (UdpSocket::bind(server).unwrap(), bind(client));
     if !gso {
@@ -41,7 +42,7 @@ fn segments_arrive_as_datagrams() {
             // An IPv4 destination from a dual-stack socket, and IPv6 itself.
             segmented(&dual, "[::]:0", "127.0.0.1", gso, 3 * 1200 + 1, 1200);
             segmented(&dual, "[::1]:0", "::1", gso, 3 * 1200 + 1, 1200);
-            // More than the kernel takes in one send, by count and by bytes.
+            // More than one send may have, in segments and in bytes.
             segmented(&v4, "127.0.0.1:0", "127.0.0.1", gso, 150 * 10 + 3, 10);
             segmented(&v4, "127.0.0.1:0", "127.0.0.1", gso, 100 * 1200, 1200);
         }
@@ -82,7 +83,7 @@ fn a_large_batch_arrives_in_order() {
     assert!(got.iter().map(|got| read(&got.data)).eq(0..300));
 }
 
-/// Ten entries, the sixth of them `bad`: nine must arrive.
+/// Sends ten entries, of which the sixth is `bad`. The other nine must arrive.
 fn one_bad(gso: bool, bad: impl Fn(&mut SendBatch)) -> SendReport {
     let (mut server, mut client) = (bind("127.0.0.1:0"), bind("0.0.0.0:0"));
     if !gso {
@@ -121,7 +122,7 @@ fn one_bad_entry_costs_itself_only() {
         assert_eq!(port.failed, 10, "port 0, ten segments");
         let source = one_bad(gso, |batch| push(batch, localhost, Some("192.0.2.1"), 10, 95));
         assert_eq!(source.failed, 10, "a source we do not hold");
-        // Broadcast without leave (EACCES).
+        // A broadcast without SO_BROADCAST (EACCES).
         let unreachable = one_bad(gso, |batch| push(batch, addr("255.255.255.255:9"), None, 0, 10));
         assert_eq!(unreachable.failed, 1);
     }

@@ -1,4 +1,4 @@
-//! One datagram at a time: addresses, sources, time, waiting, buffers.
+//! Single datagrams: addresses, sources, time stamps, waiting, buffers.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -36,7 +36,7 @@ fn ipv4_ipv6_and_both_on_one_socket() {
 
 #[test]
 fn an_answer_leaves_from_the_address_that_was_asked() {
-    // Without the source named, the kernel would answer from 127.0.0.1.
+    // Without a source address, the kernel would send the answer from 127.0.0.1.
     roundtrip("0.0.0.0:0", "127.0.0.1:0", "127.0.0.2");
     roundtrip("[::]:0", "127.0.0.1:0", "127.0.0.2");
 }
@@ -80,7 +80,7 @@ fn stamps_are_recent_and_never_of_the_future() {
         let wanted = BindOptions { timestamps, ..options("[::]:0") };
         let (mut server, mut client) = (UdpSocket::bind(&wanted).unwrap(), bind("127.0.0.1:0"));
         let (dest, clock) = (port_at("127.0.0.1", &server), Clock::new());
-        // The kernel turns stamping on from a work queue, a moment after it was first asked.
+        // The kernel turns time stamps on in a work queue, shortly after the first request.
         thread::sleep(Duration::from_millis(50));
         let before = clock.now();
         send(&mut client, dest, 0, b"x");
@@ -89,7 +89,8 @@ fn stamps_are_recent_and_never_of_the_future() {
         let got = receive(&mut server, 1)[0].received;
         assert!(got <= clock.now());
         if timestamps {
-            // Stamped on arrival, not when it was read 100 ms later. 1 ms for the two clocks' drift.
+            // The stamp is the arrival, not the read 100 ms later. 1 ms allows for the clocks'
+            // drift.
             assert!(got + 1000 >= before && got <= sent + 50_000, "{before} {got} {sent}");
         } else {
             assert!(got >= sent + 100_000, "{sent} {got}");

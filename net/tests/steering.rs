@@ -1,5 +1,5 @@
-//! The running kernel against what `steering.rs` assumes: offset 0 is the payload, an answer beyond
-//! the group means the hash.
+//! Checks on the running kernel what `steering.rs` assumes: offset 0 is the payload's first byte,
+//! and an index beyond the group makes the kernel use its hash.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -10,7 +10,7 @@ use nucleus_net::{BindOptions, Steering, UdpSocket, attach_steering};
 
 fn group(shards: u32, plane: Steering) -> Vec<UdpSocket> {
     let first = UdpSocket::bind(&BindOptions { reuse_port: true, ..options("[::]:0") }).unwrap();
-    // Attached to the first, it holds for those that join later.
+    // Attached to the first socket, the program applies to sockets that join later.
     attach_steering(&first, plane, shards).unwrap();
     let addr = first.local_addr().unwrap();
     let shared = BindOptions { addr, reuse_port: true, ..BindOptions::default() };
@@ -18,7 +18,7 @@ fn group(shards: u32, plane: Steering) -> Vec<UdpSocket> {
     std::iter::once(first).chain(others).collect()
 }
 
-/// Sends each datagram from a socket of its own and gives, for each shard, what it received.
+/// Sends each datagram from a socket of its own. Returns the datagrams that each shard received.
 fn steer(sockets: &mut [UdpSocket], ip: &str, datagrams: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     let dest = port_at(ip, &sockets[0]);
     for datagram in datagrams {
@@ -31,7 +31,8 @@ fn steer(sockets: &mut [UdpSocket], ip: &str, datagrams: &[Vec<u8>]) -> Vec<Vec<
     shards
 }
 
-/// Bytes that would betray a wrong offset: each differs from its neighbours modulo 2 and 4.
+/// Returns a datagram that shows a wrong offset: each byte differs from its neighbours modulo 2 and
+/// 4.
 fn datagram(len: usize, byte0: u8, byte1: u8, byte6: u8) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..len).map(|index| (index * 3 + 1) as u8).collect();
     let ids = [(0, byte0), (1, byte1), (6, byte6)];
@@ -76,8 +77,8 @@ fn what_is_too_short_is_spread_by_the_hash() {
     for (plane, len) in [(Steering::Realtime, 13), (Steering::Session, 20), (Steering::Session, 0)]
     {
         let mut sockets = group(2, plane);
-        // All of one id: steered, they would all lie in one socket. By the hash the chance of that is
-        // 1 in 2^63.
+        // All have the same id, so steering would put all of them into one socket. With the hash,
+        // the probability of that is 1 in 2^63.
         let got = steer(&mut sockets, "127.0.0.1", &vec![datagram(len, 0x40, 0, 0); 64]);
         assert!(got.iter().all(|got| !got.is_empty()), "{plane:?} {len}");
     }

@@ -1,50 +1,51 @@
 //! A seeded network inside one process, for tests and for the load generator's `--network`.
 //!
-//! [`Pipe`] is one direction of a network. What goes in comes out later, twice or never, as its
-//! [`Conditions`] say. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may change.
+//! [`Pipe`] is one direction of a network. Its [`Conditions`] decide whether an item is delayed,
+//! duplicated or lost. [`SimPeer`] is a peer behind a NAT: two pipes, and an address that may
+//! change.
 //!
-//! Both are driven like the state machines of [`nucleus_protocol`]: by `handle_input`,
-//! `poll_output` and `deadline`, with the time as a value ([`nucleus_protocol::time::Time`]). No
-//! clock is read. The same seed and the same inputs give the same outcome, so a test that prints its
-//! seed can be repeated.
+//! The caller drives both like the state machines of [`nucleus_protocol`]: it passes inputs with
+//! the time ([`nucleus_protocol::time::Time`]), and polls outputs at their deadline. Nothing here
+//! reads a clock. The same seed and the same inputs give the same outputs, so that a test which
+//! prints its seed can be repeated.
 
 mod peer;
 mod pipe;
 
 use std::time::Duration;
 
-pub use peer::SimPeer;
+pub use peer::{SimPeer, SimPeerCounters};
 pub use pipe::{MAX_IN_FLIGHT, Pipe, PipeCounters};
 
-/// Gilbert-Elliott loss: a network that is good or bad and changes between the two by chance, once
-/// for every item sent. All four are probabilities, 0 to 1.
+/// A Gilbert-Elliott loss model. The network is in a good or a bad state, and may change the state
+/// after each item. All four fields are probabilities, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
-    /// An item is lost while the network is good.
+    /// Probability that an item is lost in the good state.
     pub loss_good: f64,
-    /// An item is lost while the network is bad.
+    /// Probability that an item is lost in the bad state.
     pub loss_bad: f64,
-    /// The network turns bad after an item.
+    /// Probability that the good state turns bad after an item.
     pub good_to_bad: f64,
-    /// The network turns good again after an item.
+    /// Probability that the bad state turns good after an item.
     pub bad_to_good: f64,
 }
 
 impl Loss {
-    /// Nothing is lost.
+    /// No loss.
     pub const NONE: Loss =
         Loss { loss_good: 0.0, loss_bad: 0.0, good_to_bad: 0.0, bad_to_good: 1.0 };
 
-    /// Every item is lost with the same probability, whatever happened to the one before.
+    /// Returns a model that loses every item with the same probability, independent of other items.
     pub const fn independent(probability: f64) -> Self {
         Self { loss_good: probability, loss_bad: probability, ..Self::NONE }
     }
 
-    /// Loss in runs: a share of `mean_loss` (0 to 1) of all items, in bursts of `mean_burst_len`
-    /// items (at least 1).
+    /// Returns a model that loses items in bursts. `mean_loss` is the share of lost items (0 to 1),
+    /// `mean_burst_len` the mean number of items in a burst (at least 1).
     ///
-    /// Where so short bursts cannot make up so much loss (a burst is followed by at least one item
-    /// that arrives), the bursts are longer and the share is kept.
+    /// At least one item arrives between two bursts. If bursts of this length cannot reach the
+    /// share, the bursts are longer, and the share is kept.
     pub fn bursts(mean_loss: f64, mean_burst_len: f64) -> Self {
         if mean_loss <= 0.0 {
             return Self::NONE;
@@ -62,45 +63,46 @@ impl Loss {
         }
     }
 
-    /// Share of the time that the network is bad, in the long run (0 to 1).
+    /// Returns the share of items for which the network is in the bad state, in the long run (0 to
+    /// 1).
     pub fn bad_share(&self) -> f64 {
-        let turns = self.good_to_bad + self.bad_to_good;
-        if turns > 0.0 { self.good_to_bad / turns } else { 0.0 }
+        let changes = self.good_to_bad + self.bad_to_good;
+        if changes > 0.0 { self.good_to_bad / changes } else { 0.0 }
     }
 
-    /// Share of the items that are lost, in the long run (0 to 1).
+    /// Returns the share of items that are lost, in the long run (0 to 1).
     pub fn mean(&self) -> f64 {
         let bad = self.bad_share();
         bad * self.loss_bad + (1.0 - bad) * self.loss_good
     }
 }
 
-/// One direction of one peer's network.
+/// The conditions of one direction of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditions {
-    /// Least delay of an item.
+    /// Smallest delay of an item.
     pub delay_min: Duration,
-    /// Largest delay of an item, drawn evenly from `delay_min` up. It is a queue: an item that
-    /// draws a short delay waits for those before it.
+    /// Largest delay of an item. Delays are distributed evenly from `delay_min` on. Items keep
+    /// their order: an item with a short delay waits for the items before it.
     pub delay_max: Duration,
-    /// What gets lost.
+    /// The loss model.
     pub loss: Loss,
-    /// Share of the items that arrive twice (0 to 1), each copy with a delay of its own.
+    /// Share of items that are duplicated (0 to 1). Each copy has its own delay.
     pub duplicate: f64,
-    /// Share of the items that get [`Conditions::REORDER_DELAY`] on top, which later ones do not
-    /// wait for (0 to 1).
+    /// Share of items that get an extra [`Conditions::REORDER_DELAY`], during which later items
+    /// overtake them (0 to 1).
     pub reorder: f64,
-    /// Bits a second that pass the bottleneck; `None` for as many as come.
+    /// Bandwidth of the bottleneck in bits a second; `None` for no limit.
     pub bandwidth_bps: Option<u64>,
-    /// Bytes that may wait before the bottleneck; what finds no room is dropped (tail drop).
+    /// Bytes that may wait in front of the bottleneck. Further items are dropped (tail drop).
     pub queue_bytes: usize,
-    /// How often the peer's address changes. Read by [`SimPeer`] in its upward direction and by
-    /// whoever owns a real socket; a pipe has no address.
+    /// Interval at which the peer's address changes. [`SimPeer`] uses the value of its direction to
+    /// the server, and owners of real sockets use it too. A pipe has no address.
     pub new_address_every: Option<Duration>,
 }
 
 impl Conditions {
-    /// Nothing happens: what goes in comes out at once, in order.
+    /// A perfect network: items arrive at once and in order.
     pub const CLEAN: Conditions = Conditions {
         delay_min: Duration::ZERO,
         delay_max: Duration::ZERO,
@@ -112,15 +114,15 @@ impl Conditions {
         new_address_every: None,
     };
 
-    /// Extra delay of a reordered item, drawn evenly between the two: enough to fall behind the
-    /// next items of anything sent at 20 Hz or more.
+    /// Smallest and largest extra delay of a reordered item: long enough for the next item to
+    /// overtake it if items are sent at 20 Hz or more.
     pub const REORDER_DELAY: (Duration, Duration) =
         (Duration::from_millis(50), Duration::from_millis(80));
 
-    /// The names that [`Conditions::preset`] knows.
+    /// The names of all presets, see [`Conditions::preset`].
     pub const PRESETS: [&str; 6] = ["clean", "wifi", "lossy", "far", "awful", "roaming"];
 
-    /// The conditions behind a name, the same in both directions; `None` for an unknown name.
+    /// Returns the preset with this name, meant for both directions, or `None` for an unknown name.
     pub fn preset(name: &str) -> Option<Self> {
         let conditions = match name {
             "clean" => Self::CLEAN,
@@ -141,7 +143,8 @@ impl Conditions {
         Some(conditions)
     }
 
-    /// Clean but for a delay between two bounds in milliseconds, and loss.
+    /// Returns conditions with a delay between two bounds in milliseconds and with loss, and
+    /// otherwise [`Conditions::CLEAN`].
     pub fn delayed(min_ms: u64, max_ms: u64, loss: Loss) -> Self {
         Self {
             delay_min: Duration::from_millis(min_ms),

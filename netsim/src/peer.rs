@@ -7,27 +7,36 @@ use nucleus_protocol::time::Time;
 
 use super::{Conditions, Pipe, PipeCounters};
 
-/// Ports below this one a NAT does not give out.
+/// The lowest port that a NAT assigns.
 const FIRST_PORT: u16 = 1_024;
 
-/// A peer behind a NAT: its way up to the server and down from it, and its address as the server
-/// sees it, which changes at intervals or by hand.
+/// A peer behind a NAT: a pipe to the server, a pipe from the server, and the peer's address as the
+/// server sees it. The address changes at an interval or on request.
 ///
-/// What is under way to an address that is no longer the peer's own is gone; what it sent keeps the
-/// address it was sent from. A new address is the next port of the same IP address, so peers that
-/// change need one IP address each. Times must not run backwards.
+/// Datagrams on their way to an old address are lost. Datagrams from the peer keep the address from
+/// which they were sent. A new address has the same IP address and the next port, so each peer
+/// whose address changes needs an IP address of its own. Times must not decrease.
 #[derive(Clone, Debug)]
 pub struct SimPeer {
     up: Pipe<(SocketAddr, Vec<u8>)>,
     down: Pipe<(SocketAddr, Vec<u8>)>,
     address: SocketAddr,
-    /// When the address changes by itself; set by the first verb that brings the time.
+    /// When the address changes next; set by the first call with a time.
     next_change: Option<Time>,
-    astray: u64,
+    misdirected: u64,
+}
+
+/// The counters of a [`SimPeer`]'s two directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimPeerCounters {
+    /// From the peer to the server.
+    pub up: PipeCounters,
+    /// From the server to the peer.
+    pub down: PipeCounters,
 }
 
 impl SimPeer {
-    /// A peer at `address` whose two directions draw from `seed`.
+    /// Creates a peer at `address`. `seed` determines the randomness of both directions.
     pub fn new(seed: u64, address: SocketAddr, up: Conditions, down: Conditions) -> Self {
         let mut seeds = fastrand::Rng::with_seed(seed);
         Self {
@@ -35,70 +44,70 @@ impl SimPeer {
             down: Pipe::new(seeds.u64(..), down),
             address,
             next_change: None,
-            astray: 0,
+            misdirected: 0,
         }
     }
 
-    /// The peer sends a datagram to the server.
+    /// Sends a datagram from the peer to the server.
     pub fn send(&mut self, now: Time, bytes: Vec<u8>) {
         self.change_address_when_due(now);
         self.up.handle_input(now, bytes.len(), (self.address, bytes));
     }
 
-    /// What has arrived at the server by `now`, with the address it came from.
+    /// Returns the next datagram that has arrived at the server by `now`, with its source address.
     pub fn poll_server_side(&mut self, now: Time) -> Option<(SocketAddr, Vec<u8>)> {
         self.up.poll_output(now)
     }
 
-    /// The server sends a datagram to what it takes for the peer's address.
+    /// Sends a datagram from the server to `to`, which may be an old address of the peer.
     pub fn deliver(&mut self, now: Time, to: SocketAddr, bytes: Vec<u8>) {
         self.change_address_when_due(now);
         self.down.handle_input(now, bytes.len(), (to, bytes));
     }
 
-    /// What has arrived at the peer by `now`.
+    /// Returns the next datagram that has arrived at the peer by `now`.
     pub fn poll_client_side(&mut self, now: Time) -> Option<Vec<u8>> {
         self.change_address_when_due(now);
         while let Some((to, bytes)) = self.down.poll_output(now) {
             if to == self.address {
                 return Some(bytes);
             }
-            self.astray += 1;
+            self.misdirected += 1;
         }
         None
     }
 
-    /// When the next datagram arrives, at either side; `None` while nothing is on its way.
+    /// Returns when the next datagram arrives at either side; `None` if no datagram is on its way.
     pub fn deadline(&self) -> Option<Time> {
         self.up.deadline().into_iter().chain(self.down.deadline()).min()
     }
 
-    /// The peer's address as the server sees it.
+    /// Returns the peer's address as the server sees it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Moves the peer to a new address, as a NAT does that forgot it.
+    /// Gives the peer a new address, as a NAT does when its binding has expired.
     pub fn change_address(&mut self) {
         let next = self.address.port().checked_add(1).unwrap_or(FIRST_PORT);
         self.address.set_port(next.max(FIRST_PORT));
     }
 
-    /// Changes both directions of the network for what is sent from now on.
+    /// Changes the conditions of both directions for datagrams sent from now on.
     pub fn set_conditions(&mut self, up: Conditions, down: Conditions) {
         self.next_change = None;
         self.up.set_conditions(up);
         self.down.set_conditions(down);
     }
 
-    /// What happened on the way up and on the way down.
-    pub fn counters(&self) -> (PipeCounters, PipeCounters) {
-        (self.up.counters(), self.down.counters())
+    /// Returns the counters of both directions.
+    pub fn counters(&self) -> SimPeerCounters {
+        SimPeerCounters { up: self.up.counters(), down: self.down.counters() }
     }
 
-    /// Datagrams that arrived at an address that was not, or no longer, the peer's.
-    pub fn astray(&self) -> u64 {
-        self.astray
+    /// Returns the number of datagrams that arrived at an address which was not the peer's.
+    pub fn misdirected(&self) -> u64 {
+        self.misdirected
     }
 
     fn change_address_when_due(&mut self, now: Time) {
@@ -149,7 +158,7 @@ mod tests {
         peer.deliver(Time::ZERO, address(FIRST_PORT), vec![4]);
         let now = Time::from_millis(10);
         assert_eq!(peer.poll_client_side(now), Some(vec![4]));
-        assert_eq!((peer.poll_client_side(now), peer.astray()), (None, 2));
+        assert_eq!((peer.poll_client_side(now), peer.misdirected()), (None, 2));
         assert_eq!(peer.poll_server_side(now), Some((address(u16::MAX), vec![1])));
     }
 

@@ -7,11 +7,11 @@ use nucleus_protocol::time::Time;
 
 use super::Conditions;
 
-/// Items one pipe holds at most, whatever its conditions: a peer that receives 12,000 datagrams a
-/// second over 5 s of delay. More are dropped and counted with those the bottleneck drops.
+/// Most items in one pipe, enough for 12,000 datagrams a second with 5 s of delay. Further items
+/// are dropped and counted as [`PipeCounters::queue_dropped`].
 pub const MAX_IN_FLIGHT: usize = 65_536;
 
-/// What happened to the items of one pipe.
+/// The counters of one pipe.
 ///
 /// With nothing in flight, `sent + duplicated = delivered + lost + queue_dropped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +20,13 @@ pub struct PipeCounters {
     pub sent: u64,
     /// Items taken out, second copies included.
     pub delivered: u64,
-    /// Items lost by chance.
+    /// Items lost by the loss model.
     pub lost: u64,
     /// Second copies made.
     pub duplicated: u64,
-    /// Items taken out behind one that was put in later.
+    /// Items taken out after an item that was put in later.
     pub reordered: u64,
-    /// Items, or second copies, that found the bottleneck's queue or the pipe full.
+    /// Items and second copies dropped because the bottleneck's queue or the pipe was full.
     pub queue_dropped: u64,
 }
 
@@ -49,28 +49,28 @@ impl<T> InFlight<T> {
 pub struct Pipe<T> {
     conditions: Conditions,
     rng: fastrand::Rng,
-    /// The network is in its bad state.
+    /// Whether the loss model is in its bad state.
     bad: bool,
-    /// When the bottleneck has passed on everything it was given, in nanoseconds.
+    /// When the bottleneck's queue will be empty, in nanoseconds.
     busy_until_ns: u128,
-    /// In the order sent, which is the order due.
+    /// Items that keep their order: the order of sending is that of arrival.
     in_order: VecDeque<InFlight<T>>,
-    /// Held back so that others overtake them, in the order due.
+    /// Reordered items, in the order of arrival.
     held_back: VecDeque<InFlight<T>>,
-    /// Due time of the last item of `in_order`, kept when that is empty.
+    /// Due time of the last item of `in_order`, kept when the queue is empty.
     last_due: Time,
     last_input: Time,
-    /// Highest number taken out.
+    /// Highest number of an item taken out.
     newest: u64,
     counters: PipeCounters,
 }
 
-/// After a pause this long, the network is as good or bad as at any moment: Wi-Fi's bursts take 30 to
-/// 150 ms.
+/// Time without items after which the state of the loss model is drawn anew. Bursts of loss on
+/// Wi-Fi take 30 to 150 ms.
 const BURST_TIME: Duration = Duration::from_millis(150);
 
 impl<T: Clone> Pipe<T> {
-    /// An empty pipe; everything it draws comes from `seed`.
+    /// Creates an empty pipe. `seed` determines its randomness.
     pub fn new(seed: u64, conditions: Conditions) -> Self {
         let mut pipe = Self {
             conditions: Conditions::CLEAN,
@@ -88,18 +88,18 @@ impl<T: Clone> Pipe<T> {
         pipe
     }
 
-    /// Changes the network for what is put in from now on; what is on its way keeps its time.
+    /// Changes the conditions for items put in from now on.
     pub fn set_conditions(&mut self, conditions: Conditions) {
         self.bad = chance(&mut self.rng, conditions.loss.bad_share());
         self.conditions = conditions;
     }
 
-    /// The network as it is.
+    /// Returns the current conditions.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }
 
-    /// Puts an item in that takes `size_bytes` on the wire.
+    /// Puts an item of `size_bytes` bytes on the wire into the pipe.
     pub fn handle_input(&mut self, now: Time, size_bytes: usize, item: T) {
         self.counters.sent += 1;
         let number = self.counters.sent;
@@ -115,13 +115,13 @@ impl<T: Clone> Pipe<T> {
         self.launch(passed, number, item);
     }
 
-    /// When the next item is due; `None` while nothing is on its way.
+    /// Returns when the next item is due; `None` if the pipe is empty.
     pub fn deadline(&self) -> Option<Time> {
         let held_back = self.held_back.front().map(|next| next.due);
         self.in_order.front().map(|next| next.due).into_iter().chain(held_back).min()
     }
 
-    /// The next item that has arrived by `now`.
+    /// Takes out the next item that has arrived by `now`.
     pub fn poll_output(&mut self, now: Time) -> Option<T> {
         let queue = self.next_queue();
         if queue.front()?.due > now {
@@ -134,17 +134,17 @@ impl<T: Clone> Pipe<T> {
         Some(arrived.item)
     }
 
-    /// What has happened so far.
+    /// Returns the counters.
     pub fn counters(&self) -> PipeCounters {
         self.counters
     }
 
-    /// Items on their way, second copies included; at most [`MAX_IN_FLIGHT`].
+    /// Returns the number of items in the pipe, second copies included; at most [`MAX_IN_FLIGHT`].
     pub fn in_flight(&self) -> usize {
         self.in_order.len() + self.held_back.len()
     }
 
-    /// When the bottleneck lets the item through, or `None` if its queue had no room.
+    /// Returns when the item leaves the bottleneck, or `None` if the bottleneck's queue is full.
     fn pass_bottleneck(&mut self, now: Time, size_bytes: usize) -> Option<Time> {
         let Some(bps) = self.conditions.bandwidth_bps else { return Some(now) };
         let bps = u128::from(bps.max(1));
@@ -161,26 +161,26 @@ impl<T: Clone> Pipe<T> {
         ))
     }
 
-    /// Draws an item's fate and the state of the network for the next one.
+    /// Draws whether an item is lost, and the state of the loss model for the next item.
     fn is_lost(&mut self, now: Time) -> bool {
         let loss = self.conditions.loss;
-        // A burst is a stretch of time as much as of items: nobody who sends rarely sits in one for
+        // A burst also ends by time. Otherwise a sender with few items would stay in a burst for
         // seconds.
         if now.since(self.last_input) > BURST_TIME {
             self.bad = chance(&mut self.rng, loss.bad_share());
         }
         self.last_input = self.last_input.max(now);
-        let (lost, turns) = if self.bad {
+        let (loss_probability, change_probability) = if self.bad {
             (loss.loss_bad, loss.bad_to_good)
         } else {
             (loss.loss_good, loss.good_to_bad)
         };
-        let lost = chance(&mut self.rng, lost);
-        self.bad ^= chance(&mut self.rng, turns);
+        let lost = chance(&mut self.rng, loss_probability);
+        self.bad ^= chance(&mut self.rng, change_probability);
         lost
     }
 
-    /// Draws a delay and sets one copy on its way.
+    /// Draws a delay and puts one copy into a queue.
     fn launch(&mut self, from: Time, number: u64, item: T) {
         if self.in_flight() >= MAX_IN_FLIGHT {
             self.counters.queue_dropped += 1;
@@ -199,11 +199,11 @@ impl<T: Clone> Pipe<T> {
     }
 
     fn hold_back(&mut self, late: InFlight<T>) {
-        let place = self.held_back.partition_point(|other| other.rank() <= late.rank());
-        self.held_back.insert(place, late);
+        let index = self.held_back.partition_point(|other| other.rank() <= late.rank());
+        self.held_back.insert(index, late);
     }
 
-    /// The queue whose first item comes first.
+    /// Returns the queue whose first item is due first.
     fn next_queue(&mut self) -> &mut VecDeque<InFlight<T>> {
         match (self.in_order.front(), self.held_back.front()) {
             (Some(next), Some(late)) if late.rank() < next.rank() => &mut self.held_back,
@@ -213,12 +213,13 @@ impl<T: Clone> Pipe<T> {
     }
 }
 
-/// True with this probability; draws nothing where the answer is certain.
+/// Returns `true` with this probability. Draws no random number if the result is certain.
 fn chance(rng: &mut fastrand::Rng, probability: f64) -> bool {
     probability > 0.0 && (probability >= 1.0 || rng.f64() < probability)
 }
 
-/// Evenly between two spans in steps of a microsecond; the first where the second is not longer.
+/// Draws a duration from `least` to `most`, evenly in steps of 1 µs. Returns `least` if `most` is
+/// not longer.
 fn between(rng: &mut fastrand::Rng, least: Duration, most: Duration) -> Duration {
     if most <= least {
         return least;
@@ -232,7 +233,7 @@ mod tests {
     use super::super::Loss;
     use super::*;
 
-    /// Sends `count` numbered items of 100 bytes, one each `gap`, and says when each came out.
+    /// Sends `count` numbered items of 100 bytes, one every `gap`. Returns when each item came out.
     fn run(pipe: &mut Pipe<u64>, count: u64, gap: Duration) -> Vec<(Time, u64)> {
         let mut now = Time::ZERO;
         let mut out = Vec::new();
@@ -245,7 +246,7 @@ mod tests {
         out
     }
 
-    /// Takes out what arrives until `end`, each at the moment it is due.
+    /// Takes out every item that arrives until `end`, at its due time.
     fn drain(pipe: &mut Pipe<u64>, end: Time, out: &mut Vec<(Time, u64)>) {
         while let Some(due) = pipe.deadline().filter(|due| *due <= end) {
             out.push((due, pipe.poll_output(due).expect("an item at its due time")));
@@ -278,9 +279,9 @@ mod tests {
             let mut pipe = Pipe::new(seed, Conditions::delayed(5, 30, Loss::NONE));
             let out = run(&mut pipe, 500, GAP);
             assert_eq!(out.len(), 500, "seed {seed}");
-            for (place, (due, item)) in out.into_iter().enumerate() {
-                assert_eq!(item, place as u64, "seed {seed}");
-                let delay = due.since(Time::ZERO + GAP * place as u32);
+            for (index, (due, item)) in out.into_iter().enumerate() {
+                assert_eq!(item, index as u64, "seed {seed}");
+                let delay = due.since(Time::ZERO + GAP * index as u32);
                 assert!((5..=30).contains(&delay.as_millis()), "seed {seed}: {delay:?}");
             }
         }

@@ -1,6 +1,7 @@
-//! Reading and writing the hand-laid parts of the wire: little-endian, no padding, bounds checked.
+//! Reads and writes values that are encoded field by field: little-endian, no padding, with bounds
+//! checks.
 
-/// Bytes ended before the value did.
+/// The input ended before the value did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message ends too soon")]
 pub struct Truncated;
@@ -10,58 +11,61 @@ pub struct Truncated;
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Starts at the first byte.
+    /// Creates a reader that starts at the first byte.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// What has not been read yet.
+    /// Returns the bytes that have not been read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The next `len` bytes.
+    /// Reads the next `len` bytes.
+    ///
+    /// # Errors
+    /// [`Truncated`] if fewer bytes are left, as with every method that reads.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Truncated> {
         let (head, tail) = self.0.split_at_checked(len).ok_or(Truncated)?;
         self.0 = tail;
         Ok(head)
     }
 
-    /// The next `N` bytes as an array.
+    /// Reads the next `N` bytes as an array.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
         let (head, tail) = self.0.split_first_chunk::<N>().ok_or(Truncated)?;
         self.0 = tail;
         Ok(*head)
     }
 
-    /// The next byte.
+    /// Reads one byte.
     pub fn u8(&mut self) -> Result<u8, Truncated> {
         Ok(self.array::<1>()?[0])
     }
 
-    /// The next two bytes.
+    /// Reads two bytes as a number.
     pub fn u16(&mut self) -> Result<u16, Truncated> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// The next four bytes.
+    /// Reads four bytes as a number.
     pub fn u32(&mut self) -> Result<u32, Truncated> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// The next eight bytes.
+    /// Reads eight bytes as a number.
     pub fn u64(&mut self) -> Result<u64, Truncated> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A byte string behind its u16 length.
+    /// Reads a u16 length, then a byte string of that length.
     pub fn string(&mut self) -> Result<&'a [u8], Truncated> {
         let len = self.u16()?;
         self.bytes(usize::from(len))
     }
 }
 
-/// Appends a byte string of at most `u16::MAX` bytes behind its length; a longer one is cut.
+/// Appends a u16 length and the byte string. Cuts a string off after `u16::MAX` bytes.
 pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_le_bytes());

@@ -1,13 +1,14 @@
-//! QUIC's congestion control for sessions: Cubic, with a window that is never smaller than at the start.
+//! QUIC's congestion control for sessions: Cubic, with a window that never shrinks below its
+//! initial size.
 //!
-//! A session says little, and what it says shares the path with the realtime plane, which keeps a rate of
-//! its own whatever QUIC does. A minimum of two packets (RFC 9002, section 7.2) is no help to the
-//! network there, and a trap to the session: after ten seconds in the dark they are in flight and lost, and
-//! nothing new may go out, in quinn not even acknowledgements while anything else waits. So neither end
-//! hears that the other is there again, and both ask only after as long a time as it was dark, or twice
-//! that; a training with sleepers lost a peer's events for 38 s. With the first window of RFC 6928
-//! there is room for what is said meanwhile, the next packet is acknowledged, and everything lost is
-//! repeated at once (`loadgen chaos training`).
+//! A session sends little, and shares its path with the realtime plane, whose rate does not depend
+//! on QUIC. A minimum window of two packets (RFC 9002, section 7.2) would therefore not relieve the
+//! network, and it would harm the session. After an outage of ten seconds these two packets are in
+//! flight and lost, and nothing new may be sent; quinn does not even send acknowledgements while
+//! other data waits. Neither end learns that the other is reachable again, and both probe only
+//! after a time as long as the outage, or twice that. A training with sleeping headsets lost a
+//! peer's events for 38 s. The initial window of RFC 6928 leaves room for new packets: the next one
+//! is acknowledged, and everything lost is sent again at once (`loadgen chaos training`).
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Instant;
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 
-/// Makes it.
+/// Builds Cubic controllers whose window never shrinks below its initial size.
 #[derive(Clone, Debug, Default)]
 pub struct SparseCubic(Arc<CubicConfig>);
 

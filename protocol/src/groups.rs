@@ -1,44 +1,45 @@
-//! Groups: numbers that peers of a room choose to hear. Whoever speaks to one need not be in it.
+//! Groups: numbers that peers of a room subscribe to. A peer may send to a group without
+//! subscribing to it.
 
-/// Groups of a room; each has a target of the realtime plane ([`crate::realtime::TARGET_GROUPS`]), and
-/// sixteen targets are left for later.
+/// Number of groups in a room. Each group has a target on the realtime plane
+/// ([`crate::realtime::TARGET_GROUPS`]); sixteen targets are reserved.
 pub const GROUPS: u8 = 240;
 /// Bytes of a [`GroupSet`].
 pub const GROUP_BYTES: usize = GROUPS as usize / 8;
 
-/// A group, 0 to 239.
+/// A group's number, 0 to 239.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group(u8);
 
 impl Group {
-    /// The group of that number; `None` above 239.
+    /// Returns the group with this number, or `None` above 239.
     pub const fn new(number: u8) -> Option<Self> {
         if number < GROUPS { Some(Self(number)) } else { None }
     }
 
-    /// Its number.
+    /// Returns the group's number.
     pub const fn number(self) -> u8 {
         self.0
     }
 }
 
-/// The groups that a peer hears: group `g` is bit `g % 8` of byte `g / 8`.
+/// The groups that a peer subscribes to: group `g` is bit `g % 8` of byte `g / 8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupSet(pub [u8; GROUP_BYTES]);
 
 impl GroupSet {
-    /// Whether the group is in it.
+    /// Returns whether the set contains the group.
     #[inline]
     pub const fn contains(&self, group: Group) -> bool {
         self.0[(group.0 / 8) as usize] & (1 << (group.0 % 8)) != 0
     }
 
-    /// Takes the group in.
+    /// Adds the group.
     pub const fn insert(&mut self, group: Group) {
         self.0[(group.0 / 8) as usize] |= 1 << (group.0 % 8);
     }
 
-    /// Whether no group is in it.
+    /// Returns whether the set contains no group.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; GROUP_BYTES]
     }

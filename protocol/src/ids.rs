@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// A participant of one room instance, over all of its sessions. Counted from 1, and never used again
-/// in that instance.
+/// The number of a participant in one room instance, the same over all of its sessions. Numbers
+/// start at 1 and are not reused within the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
 impl PeerId {
-    /// Reads a peer number from the wire, where 0 stands for nobody.
+    /// Returns the id of a peer number from the wire, or `None` for 0, which stands for nobody.
     pub fn from_wire(number: u32) -> Option<PeerId> {
         (number != 0).then_some(PeerId(number))
     }

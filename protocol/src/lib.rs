@@ -1,15 +1,15 @@
-//! The language of Nucleus: what stands on the wire, and the rules both ends follow.
+//! The protocol of Nucleus: the bytes on the wire, and the rules that client and server follow.
 //!
-//! No socket, no thread, no clock and no async runtime below this line. The state machine here
-//! ([`link::Link`]) is driven by the caller as the server's machines are, with buffers of the caller's:
+//! This crate uses no socket, thread, clock or async runtime. The caller drives its state machine
+//! ([`link::Link`]) as it drives the server's machines, and owns the buffers:
 //!
-//! * `handle_input(now, ..)` takes what arrived,
-//! * `handle_timeout(now)` does what has become due, `deadline()` says when that is,
-//! * `poll_output(now, ..)` gives what must be sent, until it answers `None`.
+//! * `handle_input(now, ..)` takes a datagram that arrived.
+//! * `handle_timeout(now)` does what has become due; `deadline()` returns when to call it.
+//! * `poll_output(now, ..)` writes the next datagram to send, or returns `None`.
 //!
-//! The time is a value ([`time::Time`]) and randomness is drawn by the caller, so that the same
-//! inputs always give the same outputs. docs/PROTOCOL.md describes every byte laid out here;
-//! `protocol/vectors` holds the test vectors.
+//! The time is a value ([`time::Time`]) and the caller draws the randomness, so the same inputs
+//! always give the same outputs. docs/PROTOCOL.md describes every byte; `protocol/vectors` holds
+//! the test vectors.
 
 pub mod codec;
 #[cfg(feature = "quic")]

@@ -1,127 +1,137 @@
-//! Every limit of the wire in one place, each with its reason; their relations are asserted at
-//! compile time.
+//! Every limit of the protocol, with its reason. Assertions at the end check the relations between
+//! the limits at compile time.
 
 use std::time::Duration;
 
-/// Largest realtime datagram in bytes, header and tag included: fits an MTU of 1,280 (the least
-/// that IPv6 allows) behind IPv6 and UDP headers and leaves room for a tunnel.
+/// Largest realtime datagram in bytes, header and tag included. With IPv6 and UDP headers it fits
+/// an MTU of 1,280, the smallest that IPv6 allows, and leaves space for a tunnel's header.
 pub const MAX_DATAGRAM: usize = 1_200;
-/// Form byte, connection id and packet number in front of the sealed frames, in bytes.
+/// Length in bytes of the header in front of the sealed frames: form byte, connection id and packet
+/// number.
 pub const HEADER: usize = 13;
-/// Bytes of the link's id in front of the unsealed frames inside a QUIC datagram.
+/// Length in bytes of the link id in front of the unsealed frames inside a QUIC datagram.
 pub const LINK_ID: usize = 4;
-/// AEAD tag in bytes, of both suites.
+/// Length in bytes of the AEAD tag, the same in both suites.
 pub const TAG: usize = 16;
-/// Largest body (sealed frames, before sealing) in bytes: the same body must fit one QUIC datagram
-/// when the realtime port is blocked, whose own headers are larger.
+/// Largest body in bytes, that is, all frames of a datagram before sealing. On the fallback the
+/// same body must fit into one QUIC datagram, whose headers are larger.
 pub const MAX_BODY: usize = 1_150;
-/// Smallest datagram that can be genuine: header, one frame of two bytes, tag.
+/// Smallest datagram that can be authentic, in bytes: header, one frame of two bytes, tag.
 pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
-/// Largest payload of one realtime frame in bytes: what is left of a body behind the frame's type,
-/// length, message header and a send-time frame in front.
+/// Largest payload of one realtime message in bytes. A body holds such a message, with its frame
+/// type, length and fixed fields, behind a send-time frame.
 pub const MAX_PAYLOAD: usize = 1_100;
 
-/// Replay window in packet numbers. RFC 4303 asks for 64, WireGuard takes 8,192; 2,048 is 170 ms of
-/// the fastest link we serve (12,000 datagrams a second) and 256 bytes a link.
+/// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
+/// window of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and
+/// costs 256 bytes per link.
 pub const REPLAY_WINDOW: u32 = 2_048;
-/// A sender moves its direction to the next key phase after this many packets ...
+/// Packets after which a sender starts the next key phase. RFC 9001 allows a key 2^28 packets of at
+/// most 2 KiB.
 pub const PHASE_PACKETS: u32 = 1 << 24;
-/// ... or this long, whichever comes first (the order of RFC 9001's limits, far on the safe side).
+/// Time after which a sender starts the next key phase, whatever number of packets it sent.
 pub const PHASE_TIME: Duration = Duration::from_secs(3_600);
-/// ... but never sooner than this after the last time, so that two phase bits cannot be ambiguous.
+/// Shortest duration of a key phase, so that the two phase bits in a header are never ambiguous.
 pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
-/// How long a receiver keeps the key and replay window of the phase before.
+/// How long a receiver keeps the key and the replay window of the previous phase.
 pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
-/// No link sends more packets than this: RFC 9001's limit for AES-GCM confidentiality, with packets
-/// of at most 2 KiB. Behind it the link is mute and its peer must join again: 31 days at a hundred
-/// datagrams a second.
+/// Most packets that one end of a link may send: RFC 9001's limit for AES-GCM confidentiality with
+/// packets of at most 2 KiB. Beyond it the link sends nothing and its client must join again. A
+/// hundred datagrams a second reach the limit after 31 days.
 pub const MAX_PACKETS: u32 = 1 << 28;
 
-/// Bytes a server may send to an address that has not proven itself, for each byte received from
-/// it (RFC 9000, section 8).
+/// Bytes that a server may send to an unproven address for each byte received from it (RFC 9000,
+/// section 8).
 pub const AMPLIFICATION: u64 = 3;
-/// Least time between two challenges of one link: five a second.
+/// Shortest time between two path challenges of one link, so at most five a second.
 pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(200);
-/// A candidate path that has not answered for this long is forgotten.
+/// How long a candidate path may take to answer a challenge before the server forgets the path.
 pub const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An idle client sends a keep-alive this often on each plane, in turn: below the 30 s after which
-/// common NATs forget UDP.
+/// Interval of keep-alives on each plane of an idle client; the planes take turns. It is below the
+/// 30 s after which common NATs forget a UDP binding.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Silence after which a client that had traffic starts to probe the path.
+/// Silence after which a client that had traffic starts to probe the realtime port.
 pub const PROBE_AFTER: Duration = Duration::from_millis(500);
-/// A realtime port that has been silent for this long, though three probes asked it, has been lost,
-/// and the client falls back to QUIC datagrams: a listener notices within it, and a gap in its poses
-/// stays under a second. A speaker notices a round trip later.
+/// Silence after which a client counts the realtime port as lost and falls back to QUIC datagrams.
+/// It sends three probes before. A listener falls back within this time, so that a gap in its poses
+/// stays under a second; a speaker falls back a round trip later.
 pub const FALLBACK_AFTER: Duration = Duration::from_millis(700);
-/// Probes before a fallback; they share the time up to [`FALLBACK_AFTER`], from [`PROBE_AFTER`] on or, on
-/// a long way, earlier.
+/// Probes before a fallback. They are spread over the time from [`PROBE_AFTER`], or earlier if the
+/// round trip is long, to [`FALLBACK_AFTER`].
 pub const FALLBACK_PROBES: u32 = 3;
-/// A server acknowledges a link's messages this often where it has datagrams to send anyway ...
+/// Interval at which a server acknowledges a link's messages in datagrams that it sends anyway.
 pub const ACK_INTERVAL: Duration = Duration::from_millis(200);
-/// ... and in a datagram of its own after this long: a client whose way up is blocked alone would
-/// otherwise never know.
+/// Time after which a server acknowledges a link's messages in a datagram of its own. Otherwise a
+/// client that can receive but not send would never notice.
 pub const ACK_LATEST: Duration = Duration::from_millis(300);
-/// On the fallback a client with traffic probes the realtime port this often, so that it is back
-/// within three seconds after the port has opened; without traffic as often as a keep-alive.
+/// Interval at which a client with traffic on the fallback probes the realtime port, so that it
+/// returns within three seconds after the port has opened. Without traffic the client probes at the
+/// interval of keep-alives.
 pub const RETURN_PROBE: Duration = Duration::from_secs(1);
-/// Answers in a row that bring a client back to the realtime port.
+/// Answers in a row after which a client returns to the realtime port.
 pub const RETURN_ANSWERS: u32 = 2;
-/// A client that falls back again so soon after its return stays ...
+/// A fallback within this time after a return is a relapse, and the client then stays on the
+/// fallback for a minimum time.
 pub const FALLBACK_RELAPSE: Duration = Duration::from_secs(10);
-/// ... at least this long, and twice as long each time ...
+/// Shortest time on the fallback after a relapse. It doubles with each further relapse.
 pub const FALLBACK_HOLD_MIN: Duration = Duration::from_secs(2);
-/// ... up to this: a flapping port must not make the session flap with it.
+/// Upper bound of the minimum time on the fallback, so that a flapping port does not make the
+/// session flap.
 pub const FALLBACK_HOLD_MAX: Duration = Duration::from_secs(60);
-/// Link reports of an active link go out this often.
+/// Interval of link reports on an active link.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// A client asks for the time this often once its clock has settled and there is traffic.
+/// Interval of clock requests of a client that has traffic and whose clock has settled.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
-/// Clock samples kept; the one with the least round trip counts. Eight at 5 s follow a drift of
-/// 50 ppm to within 2 ms.
+/// Clock samples that a client keeps; it uses the one with the shortest round trip. Eight samples
+/// at 5 s follow a drift of 50 ppm to within 2 ms.
 pub const CLOCK_SAMPLES: usize = 8;
 
-/// Frames of a sender that the roster does not name yet wait this long in a client.
+/// How long a client holds frames from a slot that its roster does not name yet.
 pub const UNKNOWN_SLOT_HOLD: Duration = Duration::from_millis(200);
-/// And at most so many of them.
+/// Most frames that a client holds for unknown slots.
 pub const UNKNOWN_SLOT_FRAMES: usize = 64;
-/// A slot rests this long before another peer gets it, so that late frames find nobody.
+/// How long a slot stays free before another peer gets it, so that late frames are not attributed
+/// to the wrong peer.
 pub const SLOT_REST: Duration = Duration::from_secs(60);
 
-/// Largest message on the control stream in bytes: a full room's roster with the longest names.
+/// Largest message on the control stream in bytes: the roster of a full room with the longest
+/// names.
 pub const MAX_CONTROL_MESSAGE: usize = 2 << 20;
 /// Largest `Hello`, `Welcome` or `Refuse` in bytes.
 pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
-/// Largest join: a full token, everybody expected, filters, and a room's first fields.
+/// Largest `Join` in bytes: a token of the largest size, all expected users, filters, and a room's
+/// initial fields.
 pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 16 << 10;
-/// Largest payload of a reliable event in bytes. More needs a snapshot or several events.
+/// Largest payload of a reliable event in bytes. Larger data needs the bulk lane or several events.
 pub const MAX_EVENT_PAYLOAD: usize = 16 << 10;
-/// Largest message of the bulk lane in bytes: a picture of a finding, a page of a plan. It travels in
-/// pieces of an event's size. More belongs into a storage server.
+/// Largest message of the bulk lane in bytes: a photo of a finding, or a page of a plan. The
+/// message travels in pieces of an event's size. Larger data belongs on a storage server.
 pub const MAX_BULK_MESSAGE: usize = 4 * MAX_EVENT_PAYLOAD;
-/// Largest event message in bytes: the payload, a full list of peers and the archive around them.
+/// Largest event message in bytes: the payload, a full list of peers, and the archive's overhead.
 pub const MAX_EVENT_MESSAGE: usize = MAX_EVENT_PAYLOAD + 4 * MAX_EVENT_TARGETS + 256;
-/// Most peers one event may name.
+/// Most peers that one event may name.
 pub const MAX_EVENT_TARGETS: usize = 1_024;
-/// Largest `StateRequest` in bytes; with what it makes of the server's update, below a full event.
+/// Largest `StateRequest` in bytes. The server's update that results is smaller than the largest
+/// event message.
 pub const MAX_STATE_REQUEST: usize = 16 << 10;
 /// Most operations of one request.
 pub const MAX_STATE_OPERATIONS: usize = 64;
 /// Largest key of a field in bytes.
 pub const MAX_STATE_KEY: usize = 64;
-/// Largest text or byte string of a field in bytes. More belongs into a storage server.
+/// Largest text or byte string of a field in bytes. Larger data belongs on a storage server.
 pub const MAX_STATE_VALUE: usize = 4 << 10;
 /// Most fields of one entity.
 pub const MAX_STATE_FIELDS: usize = 64;
 /// Most objects of a room.
 pub const MAX_STATE_OBJECTS: usize = 4_096;
-/// Most objects that one peer without the right to moderate may own: four of them fill a room, one does
-/// not.
+/// Most objects that one peer without the right to moderate may own, so that no single peer can
+/// fill the room.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
-/// One part in so many of the state's bytes is kept for peers with rights to the room's fields or to
-/// moderate, so that nobody else can fill it up to the brim.
+/// One in this many parts of the state's bytes is reserved for peers with the right to moderate or
+/// to set the room's fields, so that no other peer can fill the state.
 pub const STATE_RESERVE: usize = 4;
-/// Largest state of a room in bytes, as its snapshot: five times a large room's of today.
+/// Largest state of a room in bytes, encoded as a snapshot: five times that of a large room today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.
 pub const MAX_APPLICATION_VERSION: usize = 32;
@@ -131,29 +141,30 @@ pub const MAX_PASSWORD: usize = 64;
 pub const MAX_EXPECTED: usize = 16;
 /// Most fields of a room that the lobby shows.
 pub const MAX_LISTED: usize = 8;
-/// Most fields a room may be made with.
+/// Most fields that a room may be created with.
 pub const MAX_FIRST_FIELDS: usize = 16;
-/// Most filters of one question.
+/// Most filters of one join or one subscription to rooms.
 pub const MAX_FILTERS: usize = 8;
 /// Most values of one filter.
 pub const MAX_FILTER_VALUES: usize = 16;
-/// Most rooms of a list: more is for a search, not for eyes.
+/// Most rooms in a list. A person who wants to see more should use filters.
 pub const MAX_ROOM_LIST: usize = 500;
-/// Largest text or byte string of a field that the lobby shows, in bytes; a larger one is not there for
-/// it. What a list of rooms says of a room is for a line on a screen.
+/// Largest text or byte string of a field that the lobby shows, in bytes. The lobby ignores larger
+/// values: a list shows a room in one line.
 pub const MAX_LISTED_VALUE: usize = 256;
-/// Longest ban from a room: whoever is to stay out for longer gets no token.
+/// Longest ban from a room. To exclude a user for longer, issue no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
-/// Most users that one call rings, and most members of a call: more is a meeting, which has a room of
-/// its own.
+/// Most users that one call rings, and most members of a call. A larger group is a meeting and
+/// should join a room.
 pub const MAX_CALL_USERS: usize = 16;
-/// Largest text of a call in bytes: a line or two that a person reads while it rings.
+/// Largest subject of a call in bytes: a line or two that a person reads while the call rings.
 pub const MAX_CALL_TEXT: usize = 256;
-/// Most roles and users that a view of people names, together: a team.
+/// Most roles and users that one subscription to users may name, together: a team.
 pub const MAX_WATCH_NAMES: usize = 64;
-/// Most people that a view shows: more than anybody scrolls through.
+/// Most users in a list: more than a person scrolls through.
 pub const MAX_USER_LIST: usize = 1_000;
-/// Largest request of a session outside rooms in bytes: a view that names as many as it may.
+/// Largest request of a session outside rooms in bytes: a subscription to users with the most
+/// names.
 pub const MAX_SOCIAL_REQUEST: usize = 16 << 10;
 /// Largest join token in bytes.
 pub const MAX_TOKEN: usize = 4 << 10;
@@ -162,7 +173,7 @@ pub const MAX_ROOM_NAME: usize = 128;
 /// Largest display name, user or role in bytes.
 pub const MAX_NAME: usize = 128;
 
-/// Peers of one room, at most: slots are u16 and the highest are reserved for targets.
+/// Most peers in one room. Slots are u16, and the highest values are reserved for targets.
 pub const MAX_ROOM_PEERS: u16 = 4_000;
 
 const _: () = assert!(HEADER + MAX_BODY + TAG <= MAX_DATAGRAM);
@@ -174,12 +185,12 @@ const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
 const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
 const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
-// An archived peer takes 31 bytes and its user, name and role.
+// An archived peer takes 31 bytes plus its user, name and role.
 const _: () = assert!(
     MAX_ROOM_PEERS as usize * (31 + 3 * MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_CONTROL_MESSAGE
 );
-// An archived room takes 21 bytes, its name and its fields: 25 bytes each, key and value; a name that is
-// gone takes 8 bytes more.
+// An archived room takes 21 bytes plus its name and its fields. A field takes 25 bytes plus key and
+// value. The name of a removed room takes 8 bytes plus the name.
 const _: () = assert!(
     MAX_ROOM_LIST * (29 + 2 * MAX_ROOM_NAME + MAX_LISTED * (25 + MAX_STATE_KEY + MAX_LISTED_VALUE))
         + MAX_HANDSHAKE_MESSAGE

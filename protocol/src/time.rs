@@ -1,42 +1,42 @@
-//! Time as a value: whoever drives a state machine reads a clock, nobody below does.
+//! Time as a value. The driver of a state machine reads the clock; the state machine never does.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
 /// A moment, in microseconds since an origin that the driver chose.
 ///
-/// Only differences mean anything. Arithmetic saturates: a peer that names a silly time must not
-/// be able to stop the process.
+/// Only differences between two times have a meaning. Arithmetic saturates, so that a time from a
+/// peer cannot cause an overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
     /// The origin.
     pub const ZERO: Time = Time(0);
-    /// Later than everything.
+    /// The latest moment.
     pub const MAX: Time = Time(u64::MAX);
 
-    /// The moment `micros` µs after the origin.
+    /// Returns the moment `micros` µs after the origin.
     pub const fn from_micros(micros: u64) -> Time {
         Time(micros)
     }
 
-    /// The moment `millis` ms after the origin.
+    /// Returns the moment `millis` ms after the origin.
     pub const fn from_millis(millis: u64) -> Time {
         Time(millis.saturating_mul(1_000))
     }
 
-    /// Microseconds since the origin.
+    /// Returns the microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// Milliseconds since the origin, modulo 2^16: the capture time a frame carries.
+    /// Returns the milliseconds since the origin, modulo 2^16: the capture time in a frame.
     pub const fn as_wire_millis(self) -> u16 {
         (self.0 / 1_000) as u16
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time since `earlier`, or zero if `earlier` is later than `self`.
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

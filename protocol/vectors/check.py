@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Reads and writes every test vector from docs/PROTOCOL.md alone.
+"""Decodes and encodes every test vector as docs/PROTOCOL.md describes it.
 
-It shares no code with the Rust crates: what both agree on is what the document says. Needs Python
-3.11 and the package `cryptography`, for AES-GCM and ChaCha20-Poly1305 only.
+This check shares no code with the Rust crates. If both agree, the document is complete and correct.
+Needs Python 3.11 and the package `cryptography`, which it uses for AES-GCM and ChaCha20-Poly1305
+only.
 """
 
 import json

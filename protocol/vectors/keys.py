@@ -19,17 +19,17 @@ def hmac_sha256(key, data):
 
 
 def expand(secret, info, length):
-    """HKDF-Expand with SHA-256, of at most one block."""
+    """Computes HKDF-Expand with SHA-256, of at most one block."""
     return hmac_sha256(secret, info + b"\x01")[:length]
 
 
 def derive_root(secret, exporter):
-    """HKDF-Extract with SHA-256."""
+    """Computes HKDF-Extract with SHA-256."""
     return hmac_sha256(b"nucleus link v1", secret + exporter)
 
 
 class Phase:
-    """Secret, key and IV of one phase in one direction."""
+    """The secret, key and IV of one phase in one direction."""
 
     def __init__(self, suite, number, secret):
         self.suite, self.number, self.secret = suite, number, secret
@@ -65,7 +65,7 @@ class Phase:
 
 
 def open_with(phases, connection_id, data):
-    """Opens with the phase that the header names, of those there are."""
+    """Opens a datagram with the phase that its header names."""
     claimed = [phase for phase in phases if phase.number & 3 == data[0] & 3]
     require(claimed, "unknown phase")
     return claimed[0].open(connection_id, data)

@@ -8,7 +8,8 @@ from wire import Reader, require, same, uint
 MESSAGES, CLOCK, REPORT = range(1, 5), 7, 8
 MESSAGE_FIELDS = [("flags", 1), ("peer", 2), ("channel", 1), ("key", 2), ("sequence", 2), ("time", 2)]
 CLOCK_REPLY = [("client_sent", 8), ("server_received", 8), ("server_sent", 8), ("epoch", 4)]
-# Path challenge, path response, send time, acknowledgement: type and sender.
+# Smallest body of other frames in bytes, by type and sender: path challenge, path response, send
+# time, acknowledgement.
 LEAST = {(10, "client"): 8, (10, "server"): 8, (11, "client"): 8, (11, "server"): 8, (12, "server"): 4,
          (13, "server"): 4}
 KEEP_ALIVE, ACK = 9, 13
@@ -152,21 +153,21 @@ def quantise_pose(case):
     return {"flags": bool(left) | bool(right) << 1, "head": head, "left": left, "right": right}
 
 
-def metres(place, origin=(0, 0, 0)):
-    """Position and rotation in real numbers."""
-    largest = place["rotation"]["largest"]
-    q = [(step - 1023) / (1023 * ROOT_2) for step in place["rotation"]["steps"]]
+def metres(transform, origin=(0, 0, 0)):
+    """Returns the position in metres and the rotation, as seven numbers."""
+    largest = transform["rotation"]["largest"]
+    q = [(step - 1023) / (1023 * ROOT_2) for step in transform["rotation"]["steps"]]
     q.insert(largest, math.sqrt(max(0, 1 - sum(c * c for c in q))))
-    return [(mm + o) / 1000 for mm, o in zip(place["mm"], origin)] + q
+    return [(mm + o) / 1000 for mm, o in zip(transform["mm"], origin)] + q
 
 
 def check_decoded(case, pose):
     head_mm = pose["head"]["mm"]
     for name, origin in (("head", (0, 0, 0)), ("left", head_mm), ("right", head_mm)):
         if pose[name]:
-            said = case["decoded"][name]["position"] + case["decoded"][name]["rotation"]
-            close = zip(said, metres(pose[name], origin))
-            # The file's numbers were made in 32-bit floats.
+            expected = case["decoded"][name]["position"] + case["decoded"][name]["rotation"]
+            close = zip(expected, metres(pose[name], origin))
+            # The file's numbers were computed in 32-bit floats.
             good = all(math.isclose(a, b, rel_tol=1e-6, abs_tol=2e-6) for a, b in close)
             same(case["name"], good, True)
 

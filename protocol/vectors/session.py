@@ -4,8 +4,9 @@ import struct
 
 from wire import Reader, require, same, string, uint
 
-# A type is a number's size in bytes, ("array", bytes), ("list", type) or a list of fields. A byte
-# string is a list of one-byte numbers, here in hexadecimal.
+# A type is one of: the size of a number in bytes, ("array", bytes), ("list", type), or a list of
+# (name, type) fields. A byte string is a list of one-byte numbers; the vectors write it in
+# hexadecimal.
 STRING = ("list", 1)
 ENDPOINT = [("ip", STRING), ("port", 2)]
 PEER = [("peer", 4), ("slot", 2), ("presence", 1), ("user", STRING), ("name", STRING), ("role", STRING)]
@@ -24,6 +25,7 @@ FILTER = [("key", STRING), ("kind", 1), ("values", ("list", VALUE))]
 ROOM = [("room", STRING), ("peers", 2), ("capacity", 2), ("flags", 1), ("fields", ("list", ROOM_FIELD))]
 NAMES = ("list", STRING)
 USER_INFO = [("user", STRING), ("name", STRING), ("role", STRING), ("status", 1)]
+# The root type of every archived message, by schema.
 ARCHIVES = {
     16: [("token", STRING), ("ticket", STRING), ("last_event", 8), ("last_bulk", 8), ("room", STRING), ("name", STRING),
          ("suites", STRING), ("mode", 1), ("version", STRING), ("password", STRING),
@@ -69,30 +71,30 @@ def size_of(kind):
 
 
 def put_lists(kind, value, out):
-    """Appends what `value` holds out of line; gives where each list stands, for `put_inline`."""
+    """Appends the lists inside `value`. Returns the position of each list, for `put_inline`."""
     if isinstance(kind, list):
         return [put_lists(field, value[name], out) for name, field in kind]
     if not isinstance(kind, tuple) or kind[0] == "array":
         return None
     items = bytes.fromhex(value) if kind == STRING else value
-    places = [put_lists(kind[1], item, out) for item in items]
+    positions = [put_lists(kind[1], item, out) for item in items]
     start = len(out)
-    for item, place in zip(items, places):
-        put_inline(kind[1], item, place, out)
+    for item, position in zip(items, positions):
+        put_inline(kind[1], item, position, out)
     return start, len(items)
 
 
-def put_inline(kind, value, places, out):
-    """Appends the value itself: numbers, arrays, and offset and length of lists."""
+def put_inline(kind, value, positions, out):
+    """Appends the value itself: numbers, arrays, and the offset and length of each list."""
     if isinstance(kind, int):
         out += uint(value, kind)
     elif isinstance(kind, list):
-        for (name, field), place in zip(kind, places):
-            put_inline(field, value[name], place, out)
+        for (name, field), position in zip(kind, positions):
+            put_inline(field, value[name], position, out)
     elif kind[0] == "array":
         out += bytes.fromhex(value)
     else:
-        start, count = places
+        start, count = positions
         out += struct.pack("<iI", start - len(out), count)
 
 
@@ -103,7 +105,7 @@ def encode_archive(kind, value):
 
 
 class Archive:
-    """Reads an archive and refuses what the reference refuses: see "Checking an archive"."""
+    """Reads an archive, with the checks of "Checking an archive" in docs/PROTOCOL.md."""
 
     def __init__(self, data):
         self.data = data
@@ -115,7 +117,7 @@ class Archive:
         return self.claim(at, size_of(kind), lambda: self.value(kind, at))
 
     def claim(self, at, size, read):
-        require(self.low <= at and at + size <= self.high, "outside of what is left")
+        require(self.low <= at and at + size <= self.high, "outside the unclaimed bytes")
         after = at + size, self.high
         self.high = at
         result = read()

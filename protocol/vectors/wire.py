@@ -1,10 +1,10 @@
-"""What all planes share: little-endian bytes, and how a check fails."""
+"""Helpers of both planes: little-endian bytes, and failing a check."""
 
 import sys
 
 
 class Refused(Exception):
-    """The bytes are not what they claim to be."""
+    """The bytes are malformed or not authentic."""
 
 
 def require(condition, why):

@@ -321,7 +321,7 @@ impl Client {
     }
 
     fn take_event(&mut self, lane: Lane, bytes: &[u8]) -> Vec<u8> {
-        let event = session::owned::<EventDown>(&bytes[session::MESSAGE_HEADER..]).unwrap();
+        let event = session::owned::<EventDown>(&bytes[session::SESSION_HEADER_BYTES..]).unwrap();
         let last = &mut self.last[lane.index()];
         assert!(event.sequence > *last, "events of the lane out of order");
         *last = event.sequence;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Lane, Leave, MESSAGE_HEADER, Moderate, StateRequest, Subscribe, TO_ALL,
+    Code, EventUp, Lane, Leave, Moderate, SESSION_HEADER_BYTES, StateRequest, Subscribe, TO_ALL,
     TO_GROUP, TO_HOST, TO_LATER, TO_LISTED, TO_OTHERS, encode, stream,
 };
 use quinn::VarInt;
@@ -136,7 +136,7 @@ impl SessionSender {
     /// [`SendError::TooLarge`] or [`SendError::Closed`].
     pub async fn request_state(&self, request: &StateRequest) -> Result<(), SendError> {
         let message = encode(request);
-        let (len, limit) = (message.len() - MESSAGE_HEADER, limits::MAX_STATE_REQUEST);
+        let (len, limit) = (message.len() - SESSION_HEADER_BYTES, limits::MAX_STATE_REQUEST);
         if len > limit {
             return Err(SendError::TooLarge { len, limit });
         }

@@ -1,7 +1,7 @@
 //! Reads messages from a QUIC stream and writes messages to one. A dropped future loses no bytes.
 
 use bytes::{Bytes, BytesMut};
-use nucleus_protocol::session::{MESSAGE_HEADER, MessageHeader, Schema};
+use nucleus_protocol::session::{MessageHeader, SESSION_HEADER_BYTES, Schema};
 use quinn::{RecvStream, SendStream};
 
 use super::ProtocolError;
@@ -48,7 +48,7 @@ impl MessageReader {
         &mut self,
         limit: usize,
     ) -> Result<Option<(Schema, Bytes)>, ReadFailure> {
-        if !self.fill(MESSAGE_HEADER).await? {
+        if !self.fill(SESSION_HEADER_BYTES).await? {
             return if self.buffer.is_empty() {
                 Ok(None)
             } else {
@@ -57,12 +57,12 @@ impl MessageReader {
         }
         let bytes = self.buffer.first_chunk().copied().unwrap_or_default();
         let header = MessageHeader::parse(bytes, limit)?;
-        let message_len = MESSAGE_HEADER + header.len as usize;
+        let message_len = SESSION_HEADER_BYTES + header.len as usize;
         if !self.fill(message_len).await? {
             return Err(ProtocolError::Ended.into());
         }
         let message = self.buffer.split_to(message_len).freeze();
-        Ok(Some((header.schema, message.slice(MESSAGE_HEADER..))))
+        Ok(Some((header.schema, message.slice(SESSION_HEADER_BYTES..))))
     }
 
     /// Reads until the buffer has `len` bytes. Returns false if the stream ends before.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nucleus_client::session::{ConnectError, JoinError, Trust, client_config};
 use nucleus_client::{RoomEvent, connect};
-use nucleus_protocol::session::{Code, Hello, MESSAGE_HEADER, Refuse, stream};
+use nucleus_protocol::session::{Code, Hello, Refuse, SESSION_HEADER_BYTES, stream};
 use nucleus_server::start::config::Config;
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::sockets::{BindError, Sockets};
@@ -99,7 +99,7 @@ async fn an_unknown_version_is_told_which_are_known() {
     let hello = Hello { oldest: 9, newest: 11, flags: 0, agent: b"future".to_vec() };
     send.write_all(&[&[stream::CONTROL][..], &hello.encode()].concat()).await.unwrap();
     let answer = receive.read_to_end(1_024).await.unwrap();
-    let refuse = Refuse::parse(&answer[MESSAGE_HEADER..]).unwrap();
+    let refuse = Refuse::parse(&answer[SESSION_HEADER_BYTES..]).unwrap();
     assert_eq!((refuse.code, refuse.oldest, refuse.newest), (Code::Version as u16, 1, 1));
     assert_eq!(close_code(&connection.closed().await), Some(Code::Version));
 }

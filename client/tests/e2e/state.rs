@@ -102,7 +102,7 @@ impl RawSession {
 }
 
 async fn message(stream: &mut RecvStream) -> (Schema, Vec<u8>) {
-    let mut header = [0; MESSAGE_HEADER];
+    let mut header = [0; SESSION_HEADER_BYTES];
     stream.read_exact(&mut header).await.unwrap();
     let header = MessageHeader::parse(header, 2 << 20).unwrap();
     let mut body = vec![0; header.len as usize];

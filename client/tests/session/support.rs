@@ -6,8 +6,8 @@ use aws_lc_rs::digest;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{JoinError, Session, SessionOptions, Trust, client_config};
 use nucleus_protocol::session::{
-    ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MESSAGE_HEADER, MessageHeader, NEW_PEER,
-    Schema, StateRequest, Welcome, encode, owned, stream,
+    ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MessageHeader, NEW_PEER,
+    SESSION_HEADER_BYTES, Schema, StateRequest, Welcome, encode, owned, stream,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
@@ -38,7 +38,7 @@ pub(crate) fn endpoint() -> (quinn::Endpoint, [u8; 32]) {
 }
 
 pub(crate) async fn message(recv: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
-    let mut header = [0; MESSAGE_HEADER];
+    let mut header = [0; SESSION_HEADER_BYTES];
     recv.read_exact(&mut header).await.unwrap();
     let header = MessageHeader::parse(header, 100_000).unwrap();
     let mut body = vec![0; header.len as usize];

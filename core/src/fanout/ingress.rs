@@ -85,7 +85,7 @@ fn admit(
     }
     if message.kind == MessageKind::Voice && !room.may_speak(now, entry.recipient.slot, speakers) {
         counters.over_speakers += 1;
-        return Err(throttled::FLOOR);
+        return Err(throttled::SPEAKERS);
     }
     Ok(())
 }

@@ -1,32 +1,32 @@
-//! Control messages: written and read with explicit bounds, so that a buffer too small or a length
-//! the kernel got wrong costs a message and never memory.
+//! Control messages, written and read with bounds checks. With a small buffer or a wrong length
+//! from the kernel, a message is lost, but memory stays safe.
 
 use super::{Plain, read_plain, write_plain, zeroed};
 
 const HEADER: usize = align(size_of::<libc::cmsghdr>());
 
-/// Where the next message begins (`CMSG_ALIGN`).
+/// Rounds a length up to the start of the next message (`CMSG_ALIGN`).
 const fn align(len: usize) -> usize {
     len.next_multiple_of(align_of::<usize>())
 }
 
-/// Bytes a message with a payload of `len` bytes takes (`CMSG_SPACE`).
+/// Returns the bytes that a message with a payload of `len` bytes takes (`CMSG_SPACE`).
 pub(super) const fn space(len: usize) -> usize {
     HEADER + align(len)
 }
 
-/// A control buffer aligned as `cmsghdr` demands.
+/// A buffer for control messages, aligned for `cmsghdr`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control<const N: usize>(pub(super) [u8; N]);
+pub(super) struct ControlBuffer<const N: usize>(pub(super) [u8; N]);
 
 const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
 
-impl<const N: usize> Control<N> {
-    pub(super) const EMPTY: Self = Control([0; N]);
+impl<const N: usize> ControlBuffer<N> {
+    pub(super) const EMPTY: Self = ControlBuffer([0; N]);
 
-    /// Appends a message after the first `used` bytes and gives how many are used then; unchanged
-    /// when it does not fit, which the callers' sizes rule out.
+    /// Appends a message behind the first `used` bytes. Returns the bytes used then. A message that
+    /// does not fit is left out; the callers' buffers are large enough.
     pub(super) fn push<T: Plain>(
         &mut self,
         used: usize,
@@ -35,27 +35,32 @@ impl<const N: usize> Control<N> {
         value: T,
     ) -> usize {
         let end = used + space(size_of::<T>());
-        let Some(place) = self.0.get_mut(used..end) else { return used };
+        let Some(bytes) = self.0.get_mut(used..end) else { return used };
         let mut header: libc::cmsghdr = zeroed();
         header.cmsg_len = (HEADER + size_of::<T>()) as _;
         header.cmsg_level = level;
         header.cmsg_type = kind;
-        let _ = write_plain(place, header);
-        let _ = write_plain(&mut place[HEADER..], value);
+        let _ = write_plain(bytes, header);
+        let _ = write_plain(&mut bytes[HEADER..], value);
         end
     }
 }
 
-/// One control message: level, type, payload.
-pub(super) type Message<'a> = (libc::c_int, libc::c_int, &'a [u8]);
+/// A control message from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ControlMessage<'a> {
+    pub(super) level: libc::c_int,
+    pub(super) kind: libc::c_int,
+    pub(super) payload: &'a [u8],
+}
 
-/// Walks the messages in what the kernel filled; stops at the first that does not add up.
-pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+/// Returns an iterator over the control messages in `bytes`. It ends at the first invalid one.
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = ControlMessage<'_>> {
     std::iter::from_fn(move || {
         let header: libc::cmsghdr = read_plain(bytes)?;
         let payload = bytes.get(HEADER..header.cmsg_len as usize)?;
         bytes = bytes.get(align(header.cmsg_len as usize)..).unwrap_or_default();
-        Some((header.cmsg_level, header.cmsg_type, payload))
+        Some(ControlMessage { level: header.cmsg_level, kind: header.cmsg_type, payload })
     })
 }
 
@@ -69,19 +74,20 @@ mod tests {
         let (libc_space, libc_header) = unsafe { (libc::CMSG_SPACE(5), libc::CMSG_LEN(0)) };
         assert_eq!((space(5), HEADER), (libc_space as usize, libc_header as usize));
 
-        let mut control = Control::<64>::EMPTY;
+        let mut control = ControlBuffer::<64>::EMPTY;
         let used = control.push(0, 1, 2, 7 as libc::c_int);
         let used = control.push(used, 3, 4, 8 as libc::c_int);
         assert_eq!(control.push(used, 5, 6, 9 as libc::c_int), used, "no room for a third");
         let read: Vec<_> = messages(&control.0[..used]).collect();
         let payload = |value: libc::c_int| value.to_ne_bytes();
-        assert_eq!(read, [(1, 2, &payload(7)[..]), (3, 4, &payload(8)[..])]);
+        let message = |level, kind, payload| ControlMessage { level, kind, payload };
+        assert_eq!(read, [message(1, 2, &payload(7)), message(3, 4, &payload(8))]);
     }
 
     #[test]
     fn lengths_that_lie_end_the_walk() {
         for len in [0, 1, HEADER - 1, 65, usize::MAX, usize::MAX - 6] {
-            let mut control = Control::<64>::EMPTY;
+            let mut control = ControlBuffer::<64>::EMPTY;
             control.push(0, 1, 2, 7 as libc::c_int);
             control.0[..size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
             assert_eq!(messages(&control.0).count(), 0, "{len}");

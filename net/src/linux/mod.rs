@@ -1,4 +1,4 @@
-//! Linux: the kernel's batched calls, through libc's own structures.
+//! The Linux implementation: batched system calls with libc's structures.
 
 #![allow(
     clippy::unnecessary_cast,
@@ -6,8 +6,8 @@
 )]
 
 mod cmsg;
-mod name;
 mod process;
+mod sockaddr;
 mod socket;
 mod steering;
 mod waker;
@@ -22,12 +22,12 @@ pub use waker::Waker;
 
 use std::io;
 
-/// The answer of a call that says -1 and sets `errno` when it fails.
+/// Returns the result of a system call, or the error in `errno` if the result is negative.
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// A kernel structure that is nothing but numbers.
+/// A kernel structure that consists of numbers only.
 ///
 /// # Safety
 /// Every bit pattern is a value of the type, and it holds neither pointers nor references.
@@ -53,23 +53,25 @@ mod plain {
     unsafe impl Plain for libc::sockaddr_in6 {}
 }
 
-/// Reads a structure off the front of `bytes`; `None` when they are too few.
+/// Reads a structure from the front of `bytes`, or returns `None` if they are too few.
 fn read_plain<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
-    // SAFETY: the slice holds the whole of a T, any bits are a T (`Plain`), and alignment is not asked.
+    // SAFETY: the slice has the size of a T, any bits are a T (`Plain`), and `read_unaligned` needs
+    // no alignment.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Writes a structure to the front of `bytes`; `None`, and nothing written, when they are too few.
+/// Writes a structure to the front of `bytes`. Returns `None` and writes nothing if they are too
+/// few.
 fn write_plain<T: Plain>(bytes: &mut [u8], value: T) -> Option<()> {
     let bytes = bytes.get_mut(..size_of::<T>())?;
-    // SAFETY: the slice has room for the whole of a T, alignment is not asked.
+    // SAFETY: the slice has the size of a T, and `write_unaligned` needs no alignment.
     unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
     Some(())
 }
 
-/// An all-zero value of a kernel structure.
+/// Returns an all-zero value of a kernel structure.
 fn zeroed<T: Plain>() -> T {
-    // SAFETY: zeros are a bit pattern, and any is a value (`Plain`).
+    // SAFETY: every bit pattern is a value of the type (`Plain`).
     unsafe { std::mem::zeroed() }
 }

@@ -1,49 +1,50 @@
-//! Threads and processes: where they run, how urgently, what they may and do use.
+//! Threads and processes: CPU affinity, priority, limits and resource usage.
 
 use super::checked;
 use std::{fs, io};
 
-/// Keeps the calling thread on the core numbered `core` (from 0).
+/// Pins the calling thread to the core numbered `core`, counted from 0.
 ///
 /// # Errors
-/// `InvalidInput` for a core the machine, or this process's allowance, does not have.
+/// `InvalidInput` if the machine does not have this core, or this process may not use it.
 pub fn pin_current_thread(core: usize) -> io::Result<()> {
     if core >= libc::CPU_SETSIZE as usize {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such core"));
     }
-    // SAFETY: a set of bits, and zeros are the empty one.
+    // SAFETY: an all-zero set is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: `core` is below CPU_SETSIZE, so the bit lies within the set.
     unsafe { libc::CPU_SET(core, &mut set) };
-    // SAFETY: `set` outlives the call and its size is given; 0 is the calling thread.
+    // SAFETY: `set` outlives the call and its size is correct; 0 is the calling thread.
     checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
     Ok(())
 }
 
-/// Sets the calling thread's nice value, -20 (first) to 19 (last); the kernel clamps what is beyond.
-/// Going up needs no privilege.
+/// Sets the calling thread's nice value, from -20 (highest priority) to 19 (lowest). The kernel
+/// clamps values outside. To raise the value needs no privilege.
 ///
 /// # Errors
-/// `PermissionDenied` when going down without `CAP_SYS_NICE`.
+/// `PermissionDenied` when lowering the value without `CAP_SYS_NICE`.
 pub fn set_thread_nice(nice: i32) -> io::Result<()> {
     // SAFETY: no pointers; on Linux 0 is the calling thread, not its process.
     checked(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })?;
     Ok(())
 }
 
-/// CPU time that the calling thread has used, user and system, in us; 0 where the system does not tell.
+/// Returns the CPU time that the calling thread has used, user and system, in µs; 0 if the system
+/// does not report it.
 pub fn thread_cpu_micros() -> u64 {
     // SAFETY: all-zero is a value of this plain struct of integers.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // SAFETY: `time` is ours and writable; should the call fail, the zeros stand.
+    // SAFETY: `time` is ours and writable. If the call fails, `time` stays zero.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
-/// Raises the limit of open files as far as the process may, and gives it.
+/// Raises the soft limit of open files to the hard limit, and returns it.
 ///
 /// # Errors
-/// The kernel's; none are known for raising the soft limit to the hard one.
+/// The kernel's error; none is known for this operation.
 pub fn raise_file_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours and writable.
@@ -57,26 +58,26 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur.into())
 }
 
-/// CPU time a process has used (user and system, all threads, ended ones too), in seconds to the
-/// kernel's nanosecond; `None` is this process.
+/// Returns the CPU time that a process has used, in seconds with a resolution of nanoseconds: user
+/// and system, all threads, ended ones included. `None` is this process.
 ///
 /// # Errors
-/// `NotFound` when there is no such process.
+/// `NotFound` if the process does not exist.
 pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
     let mut time: libc::timespec = super::zeroed();
     let clock = cpu_clock(pid)?;
     // SAFETY: `time` is ours and writable.
     let read = checked(unsafe { libc::clock_gettime(clock, &mut time) });
-    // It may have ended in between, and the kernel then knows no such clock.
+    // The process may have ended since, and its clock with it.
     read.map_err(|_| io::ErrorKind::NotFound)?;
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
 }
 
-/// The kernel numbers no process higher (`PID_MAX_LIMIT`). The clock's name has only some bits for the
-/// number: a larger one would name another process's clock.
+/// Largest process id of the kernel (`PID_MAX_LIMIT`). A clock id has too few bits for larger
+/// numbers, which would denote another process's clock.
 const MAX_PID: u32 = 1 << 22;
 
-/// The clock that counts a process's CPU time.
+/// Returns the id of the clock that counts a process's CPU time.
 fn cpu_clock(pid: Option<u32>) -> io::Result<libc::clockid_t> {
     let pid = match pid {
         None => 0,
@@ -91,10 +92,10 @@ fn cpu_clock(pid: Option<u32>) -> io::Result<libc::clockid_t> {
     }
 }
 
-/// Memory a process holds resident, in bytes; `None` is this process.
+/// Returns the resident memory of a process, in bytes. `None` is this process.
 ///
 /// # Errors
-/// `NotFound` when there is no such process, `InvalidData` when `/proc` is not understood.
+/// `NotFound` if the process does not exist, `InvalidData` if `/proc` has an unknown format.
 pub fn process_rss_bytes(pid: Option<u32>) -> io::Result<u64> {
     let statm = fs::read_to_string(proc_path(pid, "statm"))?;
     let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());

@@ -1,8 +1,9 @@
-//! The socket itself: options, waiting, drop counter. Receiving and sending have their own files.
+//! The socket: binding, options, waiting and the drop counter. Receiving and sending have their own
+//! files.
 
-mod calls;
 mod recv;
 mod send;
+mod send_call;
 
 use super::{checked, waker::Waker};
 use crate::{BindOptions, RecvBatch, SendBatch, SendReport};
@@ -17,26 +18,27 @@ use std::{
 /// A non-blocking UDP socket that receives and sends in batches.
 pub struct UdpSocket {
     socket: Socket,
-    /// The one address it is bound to: then the kernel need not tell where a datagram came to, nor be
-    /// told where one is to leave from, which costs some 3 % of a send.
+    /// The address to which the socket is bound, unless that is unspecified. It is then the local
+    /// address of every datagram, so that control messages for it are not needed; those cost
+    /// about 3 % of a send.
     bound: Option<IpAddr>,
-    /// Bound to an IPv6 address: IPv4 peers are mapped on the way out.
+    /// Whether the socket is an IPv6 socket, on which IPv4 destinations are mapped to IPv6.
     v6: bool,
     gro: bool,
-    /// Whether several segments may go in one send; cleared when the kernel turns out not to manage.
+    /// Whether one send may have several segments; cleared when GSO turns out not to work.
     gso: bool,
-    scratch: Box<recv::Scratch>,
+    scratch: Box<recv::RecvScratch>,
 }
 
 impl UdpSocket {
-    /// Binds a socket and asks the kernel for all we read with a datagram: the address it was sent
-    /// to, ECN, and time and GRO when wanted. Where the process may, the buffers go beyond the
-    /// system's limit (`SO_RCVBUFFORCE`).
+    /// Binds a socket. Requests the control messages that receiving uses: the local address, ECN,
+    /// and with these options time stamps and GRO. With the right to do so, the buffers may exceed
+    /// the system's limit (`SO_RCVBUFFORCE`).
     ///
     /// # Errors
-    /// `InvalidInput` for a DSCP above 63, else the kernel's: `AddrInUse`, `AddrNotAvailable`,
-    /// `PermissionDenied`, `EAFNOSUPPORT` where the host has no IPv6. A buffer smaller than asked
-    /// for is no error.
+    /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`, `AddrNotAvailable`,
+    /// `PermissionDenied`, or `EAFNOSUPPORT` on a host without IPv6. A buffer that is smaller than
+    /// requested is no error.
     pub fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
         if options.dscp > 63 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "DSCP must be 0-63"));
@@ -50,7 +52,8 @@ impl UdpSocket {
         set_buffers(&socket, options)?;
         set_packet_options(&socket, options)?;
         let gro = options.gro && set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
-        // Segment size 0 is "off": it changes nothing and tells whether the kernel knows GSO (4.18).
+        // Segment size 0 means "off". Setting it changes nothing, and fails on kernels without GSO
+        // (before 4.18).
         let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         socket.bind(&options.addr.into())?;
         let bound = bound_address(options.addr);
@@ -58,7 +61,7 @@ impl UdpSocket {
         Ok(UdpSocket { socket, bound, v6, gro, gso, scratch: Box::default() })
     }
 
-    /// The address bound, with the port the kernel chose where 0 was asked.
+    /// Returns the local address, with the port that the kernel chose for port 0.
     ///
     /// # Errors
     /// None are known for a bound socket.
@@ -66,9 +69,9 @@ impl UdpSocket {
         self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// The receive buffer as granted, in bytes. Linux grants twice what is asked, for its own
-    /// book-keeping: compare with twice [`BindOptions::recv_buffer`]. A small datagram takes about
-    /// 800 of these bytes.
+    /// Returns the granted size of the receive buffer in bytes. Linux doubles the requested size
+    /// for its own bookkeeping, so compare the result with twice [`BindOptions::recv_buffer`]. A
+    /// small datagram takes about 800 of these bytes.
     ///
     /// # Errors
     /// None are known for a bound socket.
@@ -76,50 +79,52 @@ impl UdpSocket {
         self.socket.recv_buffer_size()
     }
 
-    /// Whether GRO was asked for and granted; then [`recv`](Self::recv) needs a GRO batch.
+    /// Returns whether GRO was requested and granted. If so, [`recv`](Self::recv) needs a batch
+    /// with GRO.
     pub fn gro(&self) -> bool {
         self.gro
     }
 
-    /// Whether entries of several segments go out as one send. It starts as what the kernel can do
-    /// and falls to `false` when a device turns out not to manage.
+    /// Returns whether an entry of several segments is sent with GSO. Initially this depends on the
+    /// kernel; it becomes `false` when GSO turns out not to work.
     pub fn gso(&self) -> bool {
         self.gso
     }
 
-    /// Turns GSO off for good: for a device known to be bad, or a bench's comparison.
+    /// Turns GSO off for this socket: for a device with faulty GSO, or to compare in a benchmark.
     pub fn disable_gso(&mut self) {
         self.gso = false;
     }
 
-    /// Reads what waits, at most [`RECV_MESSAGES`](crate::RECV_MESSAGES) messages in one call, never
-    /// blocking, and gives the number of datagrams (after the split of what GRO joined). 0 means that
-    /// nothing usable waited. `batch` is emptied first. Datagrams longer than the batch's buffers are
-    /// discarded.
+    /// Receives up to [`RECV_MESSAGES`](crate::RECV_MESSAGES) messages into `batch`, which is
+    /// cleared first. Never blocks. Returns the number of datagrams, where each of those that GRO
+    /// joined counts; 0 if no usable datagram waited. Discards datagrams longer than the batch's
+    /// buffers.
     ///
     /// # Errors
-    /// `InvalidInput` for a batch without GRO on a socket with it, else the kernel's; no peer can
-    /// bring one about.
+    /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No peer
+    /// can cause an error.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         recv::recv(self, batch)
     }
 
-    /// Sends the whole batch, [64 entries](crate::RECV_MESSAGES) a call, entries of several segments
-    /// by GSO. It never fails as a whole: an entry the kernel refuses costs that entry, a full send
-    /// buffer is waited for 2 ms in all and then costs the rest. The batch stays as it was.
+    /// Sends the whole batch with up to 64 messages a call. Entries of several segments are sent
+    /// with GSO. If the kernel refuses an entry, only this entry is lost. If the send buffer is
+    /// full, waits up to 2 ms in total, then drops the rest. Does not change the batch.
     pub fn send(&mut self, batch: &SendBatch) -> SendReport {
         send::send(self, batch)
     }
 
-    /// Datagrams the kernel has thrown away for this socket since it was opened, because its buffer
-    /// was full; wraps around.
+    /// Returns the number of datagrams that the kernel has dropped since the socket was opened,
+    /// because its receive buffer was full. The number wraps.
     ///
     /// # Errors
     /// `Unsupported` before Linux 4.12.
     pub fn kernel_drops(&self) -> io::Result<u32> {
         let mut info = [0u32; 16];
         let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the buffer is ours and `len` its size in bytes; the kernel writes at most that.
+        // SAFETY: the buffer is ours and `len` is its size in bytes; the kernel writes at most
+        // `len`.
         checked(unsafe {
             libc::getsockopt(
                 self.as_raw_fd(),
@@ -134,11 +139,11 @@ impl UdpSocket {
         if known > drops { Ok(info[drops]) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
-    /// Waits until a datagram can be read (`true`), the waker wakes or `timeout` is over (`false`).
-    /// A signal may end the wait early. The waker is not drained.
+    /// Waits until a datagram can be read, `waker` wakes or `timeout` is over. Returns whether a
+    /// datagram can be read. A signal may end the wait early. Does not drain the waker.
     ///
     /// # Errors
-    /// The kernel's, when it is out of memory.
+    /// The kernel's error if it is out of memory.
     pub fn wait_readable(&self, waker: Option<&Waker>, timeout: Duration) -> io::Result<bool> {
         let waker = waker.map_or(-1, |waker| waker.as_fd().as_raw_fd());
         let mut wanted = [poll_in(self.as_raw_fd()), poll_in(waker)];
@@ -152,7 +157,7 @@ impl UdpSocket {
         poll(&mut [libc::pollfd { fd: self.as_raw_fd(), events, revents: 0 }], timeout)
     }
 
-    /// The socket for another driver, such as a QUIC endpoint; options stay as they are.
+    /// Converts the socket for another driver, such as a QUIC endpoint. All options are kept.
     pub fn into_std(self) -> std::net::UdpSocket {
         self.socket.into()
     }
@@ -178,12 +183,13 @@ impl AsFd for UdpSocket {
     }
 }
 
-/// Whether nobody has bound `addr`. Sockets of a `SO_REUSEPORT` group let a second process of the same
-/// user in without a word, and the steering breaks; a bind without the option does not get in. Ask
-/// before binding the group. Two servers that start in the same instant can still both be told yes.
+/// Checks that no socket is bound to `addr`. Call this before you bind a `SO_REUSEPORT` group. A
+/// second process of the same user can join the group without an error, which breaks the steering;
+/// the bind without the option made here fails instead. The check cannot detect two servers that
+/// start at the same moment.
 ///
 /// # Errors
-/// `AddrInUse` when somebody has, else what [`UdpSocket::bind`] gives.
+/// `AddrInUse` if a socket is bound to `addr`, else the errors of [`UdpSocket::bind`].
 pub fn probe_port_free(addr: SocketAddr) -> io::Result<()> {
     let socket = open(addr)?;
     if addr.is_ipv6() {
@@ -216,16 +222,16 @@ fn bound_address(addr: SocketAddr) -> Option<IpAddr> {
 }
 
 fn set_packet_options(socket: &Socket, options: &BindOptions) -> io::Result<()> {
-    let tell_address = libc::c_int::from(bound_address(options.addr).is_none());
+    let report_address = libc::c_int::from(bound_address(options.addr).is_none());
     let service = libc::c_int::from(options.dscp) << 2;
     let dual = options.addr.is_ipv6() && !options.only_v6;
     if options.addr.is_ipv6() {
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, tell_address)?;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, report_address)?;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, service)?;
     } else {
-        // A dual-stack socket tells an IPv4 address by IPV6_PKTINFO, mapped.
-        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, tell_address)?;
+        // A dual-stack socket reports an IPv4 address by IPV6_PKTINFO too, as a mapped address.
+        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, report_address)?;
     }
     if dual || options.addr.is_ipv4() {
         set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
@@ -258,14 +264,15 @@ fn poll_in(fd: RawFd) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-/// Whether anything asked for came true; a signal counts as the end of the wait. A negative
-/// descriptor is passed over.
+/// Waits until a descriptor has a requested event or `timeout` is over. Returns whether one has. A
+/// signal ends the wait early. Ignores negative descriptors.
 fn poll(wanted: &mut [libc::pollfd], timeout: Duration) -> io::Result<bool> {
     let mut limit: libc::timespec = super::zeroed();
     limit.tv_sec = timeout.as_secs().min(i32::MAX as u64) as _;
     limit.tv_nsec = timeout.subsec_nanos() as _;
     let count = wanted.len() as libc::nfds_t;
-    // SAFETY: `wanted` holds `count` entries and, like `limit`, outlives the call; no signal mask.
+    // SAFETY: `wanted` has `count` entries and, like `limit`, outlives the call. There is no signal
+    // mask.
     match checked(unsafe { libc::ppoll(wanted.as_mut_ptr(), count, &limit, std::ptr::null()) }) {
         Ok(ready) => Ok(ready > 0),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {

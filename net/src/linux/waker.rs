@@ -1,4 +1,4 @@
-//! Waking a thread that waits for its socket.
+//! Wakes a thread that waits for its socket.
 
 use super::checked;
 use std::{
@@ -8,35 +8,35 @@ use std::{
     sync::Arc,
 };
 
-/// Wakes a thread out of [`UdpSocket::wait_readable`](crate::UdpSocket::wait_readable). Clones wake
-/// the same thread, from any other.
+/// Ends another thread's wait in [`UdpSocket::wait_readable`](crate::UdpSocket::wait_readable). All
+/// clones wake the same thread.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<File>);
 
 impl Waker {
-    /// A waker (an `eventfd`).
+    /// Creates a waker, an `eventfd`.
     ///
     /// # Errors
-    /// The kernel's, when the process is out of file descriptors.
+    /// The kernel's error if no file descriptor is left.
     pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers are passed.
         let fd = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: the descriptor is new, open, and nobody else's.
+        // SAFETY: the descriptor is new and open, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Waker(Arc::new(File::from(fd))))
     }
 
-    /// Ends the current wait, or the next one when none is under way. Several before a
+    /// Ends the current wait, or the next one if no wait is in progress. Several calls before
     /// [`drain`](Self::drain) count as one.
     pub fn wake(&self) {
-        // It can fail only with EAGAIN, when 2^64 - 2 wakes are pending: it is awake then.
+        // Fails only with EAGAIN, when 2^64 - 2 wakes are pending, and then the thread is awake.
         let _ = (&*self.0).write(&1u64.to_ne_bytes());
     }
 
-    /// Takes back the wakes so far; until then every wait returns at once. Drain first, look at your
-    /// mailbox after, so that a wake in between is not lost.
+    /// Clears all wakes so far. Until then every wait returns at once. Drain before you read the
+    /// mailbox, so that no wake is lost.
     pub fn drain(&self) {
-        // EAGAIN: nobody has woken it.
+        // EAGAIN means that no wake is pending.
         let _ = (&*self.0).read(&mut [0; 8]);
     }
 }

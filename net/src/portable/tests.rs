@@ -1,4 +1,4 @@
-//! The fallback runs on Linux too, so that it cannot rot unseen.
+//! Tests of the portable implementation, which run on Linux too.
 
 use super::*;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! Sockets on loopback and a receive that waits.
+//! Helpers: sockets on loopback, and a receive that waits.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-/// A received datagram, owned.
+/// An owned copy of a received datagram.
 #[derive(Clone, Debug)]
-pub(crate) struct Got {
+pub(crate) struct OwnedDatagram {
     pub(crate) remote: SocketAddr,
     pub(crate) local: Option<IpAddr>,
     pub(crate) ecn: u8,
@@ -41,24 +41,24 @@ pub(crate) fn send(
     socket.send(&batch)
 }
 
-/// Everything that arrives until `count` datagrams are there and for a moment after.
-pub(crate) fn receive(socket: &mut UdpSocket, count: usize) -> Vec<Got> {
+/// Receives until `count` datagrams have arrived and no more arrive for 20 ms.
+pub(crate) fn receive(socket: &mut UdpSocket, count: usize) -> Vec<OwnedDatagram> {
     let (mut batch, mut all) = (RecvBatch::new(socket.gro()), Vec::new());
     loop {
         let patience = if all.len() < count { 2000 } else { 20 };
         if !socket.wait_readable(None, Duration::from_millis(patience)).unwrap() {
             return all;
         }
-        let told = socket.recv(&mut batch).unwrap();
+        let reported = socket.recv(&mut batch).unwrap();
         let before = all.len();
         batch.for_each(|got| {
             let (remote, local, ecn, received) = (got.remote, got.local, got.ecn, got.received);
-            all.push(Got { remote, local, ecn, received, data: got.data.to_vec() });
+            all.push(OwnedDatagram { remote, local, ecn, received, data: got.data.to_vec() });
         });
-        assert_eq!(all.len() - before, told);
+        assert_eq!(all.len() - before, reported);
     }
 }
 
-pub(crate) fn sizes(got: &[Got]) -> Vec<usize> {
+pub(crate) fn sizes(got: &[OwnedDatagram]) -> Vec<usize> {
     got.iter().map(|got| got.data.len()).collect()
 }

@@ -1,49 +1,49 @@
-//! The client's side of a link: it always speaks first, keeps the path alive and asks for the time.
+//! The client's side of a link. The client sends first, keeps the path alive and asks for the time.
 
 use std::time::Duration;
 
 use super::Path;
 use super::clock::ClockSync;
+use super::liveness::{SilenceTimers, Unacked, backoff};
 use super::phase::RecvKeys;
-use super::route::{Chooser, Route};
-use super::watch::{Unacked, Watch, backoff};
+use super::route::{PlaneChooser, Route};
 use crate::limits;
 use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
 use crate::time::Time;
 
-/// A new link asks this often ...
+/// Interval of the first hellos of a new link. A hello is a keep-alive and a clock request.
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
-/// ... so many times (two seconds), then as rarely as any probe.
-const HELLO_TRIES: u32 = 10;
-/// After the first clock sample so many more ...
+/// Number of hellos at [`HELLO_INTERVAL`] (two seconds). Further hellos back off like probes.
+const HELLO_ATTEMPTS: u32 = 10;
+/// Clock samples that the client takes soon after the first one.
 const SETTLE_SAMPLES: u32 = 4;
-/// ... this far apart, so that one queue on the path does not spoil them all.
+/// Interval of these samples, so that one queue on the path does not affect all of them.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
-/// There is application traffic when something of it moved within this time.
-const TRAFFIC: Duration = Duration::from_secs(1);
-/// A report or a regular clock request travels along with data when it is due this soon, so that it
+/// The client has traffic if it sent or received a message within this time.
+const TRAFFIC_TIME: Duration = Duration::from_secs(1);
+/// A report or a regular clock request that is due within this time travels with data, so that it
 /// seldom needs a datagram of its own.
-const EARLY: Duration = Duration::from_millis(100);
-/// A round trip of the realtime port that is not known yet, or longer, is taken for this.
+const EARLY_TIME: Duration = Duration::from_millis(100);
+/// Upper bound of the round trip in timers, used also while the round trip is unknown.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
-/// Least time between two datagrams whose only purpose is to show the session where the client is.
+/// Shortest time between two datagrams that only show the session the client's current address.
 const SESSION_PING: Duration = Duration::from_secs(1);
 
-/// Frames that a client owes or wants.
+/// The control frames that are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct DueFrames {
     keep_alive: bool,
     clock: bool,
     report: bool,
 }
 
-impl Due {
+impl DueFrames {
     pub(super) fn any(self) -> bool {
-        self != Due::default()
+        self != DueFrames::default()
     }
 }
 
-/// Delay of received datagrams against their send times since the last report.
+/// Statistics of the time from the sending to the arrival of datagrams since the last report, µs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Delays {
     min: i32,
@@ -63,57 +63,60 @@ impl Delays {
     }
 }
 
-/// Timers and measurements of a client.
-pub(super) struct Client {
+/// The timers and measurements of a client.
+pub(super) struct ClientSide {
     pub(super) path: Option<Path>,
     pub(super) clock: ClockSync,
     pub(super) server_report: Option<ServerReport>,
+    /// When the next hello is due, until the clock has a sample.
     hello_at: Time,
-    hello_tries: u32,
-    settling: u32,
-    clock_asked: Time,
+    hello_attempts: u32,
+    settle_samples_left: u32,
+    clock_requested: Time,
+    /// When the last datagram left on the chosen plane.
     last_sent: Time,
     last_traffic: Option<Time>,
     keep_alive_wanted: bool,
-    reported: Time,
+    last_report: Time,
     report_wanted: bool,
     delays: Delays,
     congestion_marks: u32,
-    watch: Option<Watch>,
+    silence: Option<SilenceTimers>,
     unacked: Unacked,
-    pub(super) chooser: Chooser,
-    /// The address may have changed: the session shall see the new one too.
+    pub(super) chooser: PlaneChooser,
+    /// A session ping that asks for an answer is due, because the client's address may have changed
+    /// or the server may have restarted.
     session_ping: bool,
-    /// When a datagram of ours went inside the session last.
-    pub(super) session_spoken: Time,
+    /// When the last datagram left inside the session.
+    pub(super) session_last_sent: Time,
 }
 
-impl Client {
+impl ClientSide {
     pub(super) fn new(now: Time, path: Option<Path>, fallback: bool) -> Self {
         Self {
             path,
             clock: ClockSync::default(),
             server_report: None,
             hello_at: now,
-            hello_tries: 0,
-            settling: SETTLE_SAMPLES,
-            clock_asked: now,
+            hello_attempts: 0,
+            settle_samples_left: SETTLE_SAMPLES,
+            clock_requested: now,
             last_sent: now,
             last_traffic: None,
             keep_alive_wanted: false,
-            reported: now,
+            last_report: now,
             report_wanted: false,
             delays: Delays::default(),
             congestion_marks: 0,
-            watch: None,
+            silence: None,
             unacked: Unacked::default(),
-            chooser: Chooser::new(now, fallback),
+            chooser: PlaneChooser::new(now, fallback),
             session_ping: false,
-            session_spoken: now,
+            session_last_sent: now,
         }
     }
 
-    /// Where the application's datagrams go.
+    /// Returns the route of the application's datagrams.
     pub(super) fn route(&self) -> Option<Route> {
         match self.chooser.plane() {
             Plane::Realtime => self.path.map(Route::Realtime),
@@ -121,8 +124,8 @@ impl Client {
         }
     }
 
-    /// Something authentic came; `traffic`: it had messages for the application.
-    pub(super) fn heard(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
+    /// Notes that an authentic datagram arrived; `traffic` is whether it had messages.
+    pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
         if ecn & ECN_MASK == ECN_CE {
             self.congestion_marks = self.congestion_marks.wrapping_add(1);
         }
@@ -133,87 +136,91 @@ impl Client {
         if plane == Plane::Session || self.chooser.plane() == Plane::Session {
             return;
         }
-        let fallback = self.fallback();
+        let fallback = self.fallback_round_trip();
         if traffic {
-            self.watch = Some(Watch::new(now, true, fallback));
+            self.silence = Some(SilenceTimers::new(now, true, fallback));
         } else {
-            // An answer ends the watch; anything else only says that the path lives until now.
-            let fresh = self.watch.filter(Watch::is_fresh);
-            self.watch = fresh.map(|_| Watch::new(now, true, fallback));
+            // After traffic and without a probe so far, the silence begins anew. Otherwise the
+            // datagram answers a probe or a request, and ends the silence.
+            let fresh = self.silence.filter(SilenceTimers::is_fresh);
+            self.silence = fresh.map(|_| SilenceTimers::new(now, true, fallback));
         }
     }
 
-    /// The server answered a keep-alive.
-    pub(super) fn answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
+    /// Takes the server's answer to a keep-alive.
+    pub(super) fn keep_alive_answered(&mut self, now: Time, plane: Plane, answer: KeepAlive) {
         if let Some(choice) = answer.choice {
-            self.chooser.answered(now, plane, choice);
+            self.chooser.keep_alive_answered(now, plane, choice);
         }
     }
 
-    /// The server has our messages up to this packet number.
+    /// Notes that the server has received our messages up to this packet number.
     pub(super) fn acknowledged(&mut self, largest: u32) {
         self.unacked.acknowledged(largest);
     }
 
-    /// The realtime port has doubts: it asks whether we are still where our datagrams came from, or
-    /// is silent. The session shall see us, too, and tell us if it has forgotten us.
-    pub(super) fn challenged(&mut self) {
-        self.session_ping = self.chooser.available();
+    /// Requests a session ping, because the realtime port challenges our address or is silent. The
+    /// session thereby learns our address, and we learn whether the server has lost the session.
+    pub(super) fn request_session_ping(&mut self) {
+        self.session_ping = self.chooser.has_fallback();
     }
 
-    /// Falls back when the realtime port has been silent for too long.
+    /// Falls back if the realtime port has been silent for too long.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        if self.falls_at().is_some_and(|at| at <= now) {
-            self.chooser.fall(now);
-            self.watch = None;
+        if self.lost_at().is_some_and(|at| at <= now) {
+            self.chooser.fall_back(now);
+            self.silence = None;
             self.unacked.clear();
         }
     }
 
-    /// A datagram with the server's send time came, µs modulo 2^32.
+    /// Takes the server's send time of a datagram, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
         if let Some(arrival) = self.clock.server_time(now) {
             self.delays.add((arrival.as_micros() as u32).wrapping_sub(micros) as i32);
         }
     }
 
-    /// The network has changed: speak at once, so that the server learns the new path.
-    pub(super) fn speak(&mut self) {
+    /// Requests a datagram at once, because the client's network has changed and the server must
+    /// learn the new path.
+    pub(super) fn network_changed(&mut self) {
         self.keep_alive_wanted = true;
-        // What was not answered on the old network says nothing of the new one.
-        self.watch = None;
+        // Missing answers on the old network say nothing about the new one.
+        self.silence = None;
         self.unacked.clear();
-        self.challenged();
+        self.request_session_ping();
     }
 
-    /// A datagram left, on the realtime port with this packet number; `traffic`: it had messages.
+    /// Notes that a datagram left; `traffic` is whether it had messages. `number` is its packet
+    /// number on the realtime port, or `None` inside the session.
     pub(super) fn sent(&mut self, now: Time, traffic: bool, number: Option<u32>) {
-        // A probe of the other plane keeps nothing alive on this one.
+        // A probe of the other plane does not keep this one alive.
         if number.is_some() == (self.chooser.plane() == Plane::Realtime) {
             self.last_sent = now;
         }
         if number.is_none() {
-            self.session_spoken = now;
+            self.session_last_sent = now;
         }
         if traffic {
             self.last_traffic = Some(now);
-            if let Some(number) = number.filter(|_| self.chooser.available()) {
+            if let Some(number) = number.filter(|_| self.chooser.has_fallback()) {
                 self.unacked.sent(now, number);
             }
         }
     }
 
-    /// The realtime port is asked although the session carries the messages.
+    /// Returns whether a probe of the realtime port is due while the session carries the messages.
     pub(super) fn wants_probe(&self, now: Time) -> bool {
         self.chooser.probe_at().is_some_and(|at| at <= now)
     }
 
-    /// The session is to be shown where we are, whatever carries the messages.
+    /// Returns whether a session ping is due, whichever plane carries the messages.
     pub(super) fn wants_session_ping(&self, now: Time) -> bool {
         self.session_ping_at().is_some_and(|at| at <= now)
     }
 
-    /// Appends a probe of the realtime port; a new link asks for the time with it.
+    /// Appends a probe of the realtime port. Until the clock has a sample, the probe also asks for
+    /// the time.
     pub(super) fn write_probe(&mut self, now: Time, out: &mut Vec<u8>) {
         self.write_keep_alive(now, Plane::Realtime, out);
         if !self.clock.is_set() {
@@ -221,56 +228,59 @@ impl Client {
         }
     }
 
-    /// Appends the least that shows the session where we are: a question where there are doubts, else
-    /// nothing at all, for QUIC's own acknowledgement is answer enough.
+    /// Appends the body of a session ping: a keep-alive if an answer is wanted, else nothing, since
+    /// QUIC's acknowledgement of the datagram suffices.
     pub(super) fn write_session_ping(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.session_ping) {
-            KeepAlive { choice: self.chooser.told() }.encode(out);
+            KeepAlive { choice: self.chooser.announced_choice() }.encode(out);
         }
     }
 
-    pub(super) fn due(&self, now: Time) -> Due {
+    /// Returns the control frames that are due on the chosen plane.
+    pub(super) fn due(&self, now: Time) -> DueFrames {
         let idle = self.keep_alive_at() <= now;
         let hello = self.hello_due_at().is_some_and(|at| at <= now);
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let asks = is_due(self.probe_at())
-            || is_due(self.chooser.tell_at())
+        let probe = is_due(self.probe_at())
+            || is_due(self.chooser.announce_at())
             || is_due(self.unacked_probe_at());
-        Due {
-            keep_alive: idle || hello || self.keep_alive_wanted || asks,
+        DueFrames {
+            keep_alive: idle || hello || self.keep_alive_wanted || probe,
             clock: idle || hello || is_due(self.clock_at()),
             report: idle || is_due(self.report_at()),
         }
     }
 
-    /// What a datagram of the application's takes along.
-    pub(super) fn due_with_data(&self, now: Time) -> Due {
-        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY);
+    /// Returns the control frames that travel with a datagram of the application.
+    pub(super) fn due_with_data(&self, now: Time) -> DueFrames {
+        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY_TIME);
         let due = self.due(now);
-        Due {
-            clock: due.clock || self.settling == 0 && soon(self.clock_at()),
+        DueFrames {
+            clock: due.clock || self.settle_samples_left == 0 && soon(self.clock_at()),
             report: due.report || soon(self.report_at()),
             ..due
         }
     }
 
+    /// Returns when the next control frame or the fallback is due.
     pub(super) fn deadline(&self) -> Time {
         let own = [self.hello_due_at(), self.probe_at(), self.clock_at(), self.report_at()];
-        let (tell, probe) = (self.chooser.tell_at(), self.chooser.probe_at());
+        let (announce, probe) = (self.chooser.announce_at(), self.chooser.probe_at());
         let unacked = self.unacked_probe_at();
-        let planes = [tell, probe, unacked, self.session_ping_at(), self.falls_at()];
+        let planes = [announce, probe, unacked, self.session_ping_at(), self.lost_at()];
         own.into_iter().chain(planes).flatten().fold(self.keep_alive_at(), Time::min)
     }
 
-    /// Appends the frames that are due, and takes them as sent.
-    pub(super) fn write(&mut self, now: Time, due: Due, recv: &RecvKeys, out: &mut Vec<u8>) {
+    /// Appends the frames that are due, and updates their timers as if they were sent.
+    pub(super) fn write(&mut self, now: Time, due: DueFrames, recv: &RecvKeys, out: &mut Vec<u8>) {
         if due.keep_alive {
             self.write_keep_alive(now, self.chooser.plane(), out);
         }
         if due.clock {
             ClockRequest { client_sent: now.as_micros() }.encode(out);
-            self.clock_asked = now;
-            self.settling = self.settling.saturating_sub(u32::from(self.clock.is_set()));
+            self.clock_requested = now;
+            self.settle_samples_left =
+                self.settle_samples_left.saturating_sub(u32::from(self.clock.is_set()));
         }
         if due.report {
             self.write_report(now, recv, out);
@@ -281,20 +291,20 @@ impl Client {
     }
 
     fn write_keep_alive(&mut self, now: Time, plane: Plane, out: &mut Vec<u8>) {
-        KeepAlive { choice: self.chooser.told() }.encode(out);
-        let traffic = self.last_traffic.is_some_and(|at| now.since(at) < TRAFFIC);
-        self.chooser.told_over(now, plane, traffic);
+        KeepAlive { choice: self.chooser.announced_choice() }.encode(out);
+        let traffic = self.last_traffic.is_some_and(|at| now.since(at) < TRAFFIC_TIME);
+        self.chooser.keep_alive_sent(now, plane, traffic);
         if plane != self.chooser.plane() {
             return;
         }
         self.keep_alive_wanted = false;
         if self.unacked_probe_at().is_some_and(|at| at <= now) {
-            self.unacked.probed(now);
+            self.unacked.probe_sent(now);
         }
-        if let Some(watch) = self.watch.as_mut().filter(|w| w.probe_at() <= now) {
-            watch.probed(now, self.chooser.available());
-            // A server that has restarted says so on the session's port alone.
-            self.challenged();
+        if let Some(silence) = self.silence.as_mut().filter(|w| w.probe_at() <= now) {
+            silence.probe_sent(now, self.chooser.has_fallback());
+            // A restarted server is silent on the realtime port; only QUIC tells the client of it.
+            self.request_session_ping();
         }
     }
 
@@ -308,31 +318,32 @@ impl Client {
         };
         report.encode(out);
         self.delays = Delays::default();
-        self.reported = now;
+        self.last_report = now;
         self.report_wanted = false;
     }
 
-    /// The server answers keep-alives and clock requests: from now on silence means something.
+    /// Starts the timers that watch for an answer to a keep-alive or a clock request.
     fn await_answer(&mut self, now: Time) {
         if self.clock.is_set() {
-            // QUIC watches its own path.
+            // QUIC itself detects whether the session's path is lost.
             if self.chooser.plane() == Plane::Realtime {
-                let watch = Watch::new(now, false, self.fallback());
-                self.watch.get_or_insert(watch);
+                let silence = SilenceTimers::new(now, false, self.fallback_round_trip());
+                self.silence.get_or_insert(silence);
             }
             return;
         }
-        self.hello_tries += 1;
-        let rare = self.hello_tries.saturating_sub(HELLO_TRIES);
+        self.hello_attempts += 1;
+        let rare = self.hello_attempts.saturating_sub(HELLO_ATTEMPTS);
         let wait =
             if rare == 0 { HELLO_INTERVAL } else { backoff(Duration::from_secs(1), rare - 1) };
         self.hello_at = now + wait;
     }
 
-    /// Without a session that takes its turn the port must be heard twice as often.
+    /// Returns when the next keep-alive is due. With a fallback the two planes take turns; a single
+    /// plane sends keep-alives twice as often.
     fn keep_alive_at(&self) -> Time {
-        let alone = !self.chooser.available();
-        self.last_sent + if alone { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
+        let single_plane = !self.chooser.has_fallback();
+        self.last_sent + if single_plane { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
     }
 
     fn hello_due_at(&self) -> Option<Time> {
@@ -340,19 +351,20 @@ impl Client {
     }
 
     fn probe_at(&self) -> Option<Time> {
-        self.watch.as_ref().map(Watch::probe_at)
+        self.silence.as_ref().map(SilenceTimers::probe_at)
     }
 
-    /// The session is kept alive like the port, and half a period apart from it while both are idle:
-    /// so the server hears of a silent peer twice as often as each plane costs it something.
+    /// Returns when the next session ping is due. While both planes are idle, the session's pings
+    /// fall halfway between the port's keep-alives, so that the server receives something twice as
+    /// often as on one plane.
     fn session_ping_at(&self) -> Option<Time> {
         if self.session_ping {
-            return Some(self.session_spoken + SESSION_PING);
+            return Some(self.session_last_sent + SESSION_PING);
         }
         let between = self.last_sent + limits::KEEP_ALIVE / 2;
-        let regular = self.session_spoken + limits::KEEP_ALIVE;
-        let at = if self.session_spoken < between { regular.min(between) } else { regular };
-        self.chooser.available().then_some(at)
+        let regular = self.session_last_sent + limits::KEEP_ALIVE;
+        let at = if self.session_last_sent < between { regular.min(between) } else { regular };
+        self.chooser.has_fallback().then_some(at)
     }
 
     fn unacked_probe_at(&self) -> Option<Time> {
@@ -360,44 +372,44 @@ impl Client {
         self.unacked.probe_at(self.round_trip()).filter(|_| carried)
     }
 
-    /// The longest that a round trip of the realtime port is waited for.
+    /// Returns the round trip to expect on the realtime port, at most [`ROUND_TRIP_MAX`].
     fn round_trip(&self) -> Duration {
         self.clock.round_trip().unwrap_or(ROUND_TRIP_MAX).min(ROUND_TRIP_MAX)
     }
 
-    /// The same where there is a fallback.
-    fn fallback(&self) -> Option<Duration> {
-        self.chooser.available().then(|| self.round_trip())
+    /// Returns [`round_trip`](Self::round_trip) if there is a fallback.
+    fn fallback_round_trip(&self) -> Option<Duration> {
+        self.chooser.has_fallback().then(|| self.round_trip())
     }
 
-    /// When the realtime port counts as lost, unless something is heard before.
-    fn falls_at(&self) -> Option<Time> {
-        if !self.chooser.available() || self.chooser.plane() == Plane::Session {
+    /// Returns when the realtime port counts as lost, unless something is received before.
+    fn lost_at(&self) -> Option<Time> {
+        if !self.chooser.has_fallback() || self.chooser.plane() == Plane::Session {
             return None;
         }
         let round_trip = self.round_trip();
-        let silent = self.watch.as_ref().map(|watch| watch.falls_at(round_trip));
-        let unheard = self.unacked.falls_at(round_trip);
-        silent.into_iter().chain(unheard).min()
+        let silent = self.silence.as_ref().map(|silence| silence.lost_at(round_trip));
+        let unacked = self.unacked.lost_at(round_trip);
+        silent.into_iter().chain(unacked).min()
     }
 
     fn report_at(&self) -> Option<Time> {
-        self.report_wanted.then_some(self.reported + limits::REPORT_INTERVAL)
+        self.report_wanted.then_some(self.last_report + limits::REPORT_INTERVAL)
     }
 
     fn clock_at(&self) -> Option<Time> {
         if !self.clock.is_set() {
             return None;
         }
-        if self.settling > 0 {
-            return Some(self.clock_asked + SETTLE_INTERVAL);
+        if self.settle_samples_left > 0 {
+            return Some(self.clock_requested + SETTLE_INTERVAL);
         }
-        let at = self.clock_asked + limits::CLOCK_INTERVAL;
-        self.last_traffic.filter(|traffic| *traffic + TRAFFIC >= at).map(|_| at)
+        let at = self.clock_requested + limits::CLOCK_INTERVAL;
+        self.last_traffic.filter(|traffic| *traffic + TRAFFIC_TIME >= at).map(|_| at)
     }
 }
 
-/// The two ECN bits of an IP header's traffic class (RFC 3168).
+/// The two ECN bits in the traffic class of an IP header (RFC 3168).
 const ECN_MASK: u8 = 3;
-/// "Congestion experienced".
+/// The ECN mark "congestion experienced".
 const ECN_CE: u8 = 3;

@@ -1,5 +1,5 @@
-//! The client's idea of the server's clock: NTP's four times (RFC 5905), the sample with the least
-//! round trip counts.
+//! The client's estimate of the server's clock, from NTP's four times (RFC 5905). The sample with
+//! the shortest round trip counts.
 
 use std::time::Duration;
 
@@ -7,31 +7,32 @@ use crate::limits::CLOCK_SAMPLES;
 use crate::realtime::control::ClockReply;
 use crate::time::Time;
 
+/// One measurement of the server's clock.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
-    /// µs on the path, the server's own time taken out.
+struct ClockSample {
+    /// Round trip in µs, without the server's processing time.
     round_trip: u64,
-    /// Server's clock less the client's, µs.
+    /// The server's clock minus the client's, µs.
     offset: i64,
 }
 
-/// The newest [`CLOCK_SAMPLES`] samples of one clock epoch.
+/// Estimates the server's clock from the newest [`CLOCK_SAMPLES`] samples of one clock epoch.
 ///
-/// The error of the best sample is at most half its round trip's asymmetry, and a sample without
-/// queueing has the least of both.
+/// The error of a sample is half the difference between its two one-way delays. A sample that did
+/// not wait in a queue has the shortest round trip and the smallest such difference.
 #[derive(Clone, Debug, Default)]
 pub struct ClockSync {
     epoch: Option<u32>,
-    samples: [Option<Sample>; CLOCK_SAMPLES],
+    samples: [Option<ClockSample>; CLOCK_SAMPLES],
     next: usize,
     smoothed: Option<u64>,
 }
 
 impl ClockSync {
-    /// Takes a reply that arrived at `now` on the client's clock. One whose times contradict each
-    /// other is ignored; one of another epoch throws away what was known.
+    /// Takes a reply that arrived at `now` on the client's clock. Ignores a reply whose times
+    /// contradict each other. A reply of another epoch discards all earlier samples.
     pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) {
-        let Some(sample) = Sample::new(now, reply) else { return };
+        let Some(sample) = ClockSample::new(now, reply) else { return };
         if self.epoch != Some(reply.epoch) {
             *self = Self { epoch: Some(reply.epoch), ..Self::default() };
         }
@@ -42,36 +43,37 @@ impl ClockSync {
         self.smoothed = Some(smoothed - smoothed / 8 + sample.round_trip / 8);
     }
 
-    /// Whether there is a sample yet.
+    /// Returns whether there is a sample.
     pub fn is_set(&self) -> bool {
         self.epoch.is_some()
     }
 
-    /// The epoch of the server's clock; changes when the server restarts.
+    /// Returns the epoch of the server's clock, which changes when the server restarts.
     pub fn epoch(&self) -> Option<u32> {
         self.epoch
     }
 
-    /// Smoothed round trip.
+    /// Returns the smoothed round trip.
     pub fn round_trip(&self) -> Option<Duration> {
         self.smoothed.map(Duration::from_micros)
     }
 
-    /// The server's clock when the client's shows `now`.
+    /// Returns the estimated server's clock at `now` on the client's clock, or `None` without a
+    /// sample.
     pub fn server_time(&self, now: Time) -> Option<Time> {
         let best = self.samples.iter().flatten().min_by_key(|sample| sample.round_trip)?;
         Some(Time::from_micros(now.as_micros().saturating_add_signed(best.offset)))
     }
 }
 
-impl Sample {
-    fn new(now: Time, reply: &ClockReply) -> Option<Sample> {
+impl ClockSample {
+    fn new(now: Time, reply: &ClockReply) -> Option<ClockSample> {
         let elapsed = now.as_micros().checked_sub(reply.client_sent)?;
-        let held = reply.server_sent.checked_sub(reply.server_received)?;
-        let there = i128::from(reply.server_received) - i128::from(reply.client_sent);
-        let back = i128::from(reply.server_sent) - i128::from(now.as_micros());
-        let offset = i64::try_from((there + back) / 2).ok()?;
-        Some(Sample { round_trip: elapsed.checked_sub(held)?, offset })
+        let processing = reply.server_sent.checked_sub(reply.server_received)?;
+        let request_offset = i128::from(reply.server_received) - i128::from(reply.client_sent);
+        let reply_offset = i128::from(reply.server_sent) - i128::from(now.as_micros());
+        let offset = i64::try_from((request_offset + reply_offset) / 2).ok()?;
+        Some(ClockSample { round_trip: elapsed.checked_sub(processing)?, offset })
     }
 }
 
@@ -81,15 +83,15 @@ mod tests {
 
     const OFFSET: u64 = 7_000_000_000;
 
-    fn exchange(clock: &mut ClockSync, at: u64, there: u64, back: u64, epoch: u32) {
-        let received = at + OFFSET + there;
+    fn exchange(clock: &mut ClockSync, at: u64, up: u64, down: u64, epoch: u32) {
+        let received = at + OFFSET + up;
         let reply = ClockReply {
             client_sent: at,
             server_received: received,
             server_sent: received + 300,
             epoch,
         };
-        clock.handle_reply(Time::from_micros(at + there + 300 + back), &reply);
+        clock.handle_reply(Time::from_micros(at + up + 300 + down), &reply);
     }
 
     fn error(clock: &ClockSync) -> u64 {
@@ -103,8 +105,8 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut clock = ClockSync::default();
             for n in 0..8 {
-                let (there, back) = (rng.u64(0..20_000), rng.u64(0..20_000));
-                exchange(&mut clock, n * 100_000, 30_000 + there, 30_000 + back, 1);
+                let (up, down) = (rng.u64(0..20_000), rng.u64(0..20_000));
+                exchange(&mut clock, n * 100_000, 30_000 + up, 30_000 + down, 1);
                 assert!(error(&clock) <= 10_000, "seed {seed}");
             }
         }

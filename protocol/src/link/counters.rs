@@ -1,30 +1,30 @@
-//! What a link counts, and the small enums its operations answer with.
+//! A link's counters, and the small enums that its operations return.
 
-/// Why a datagram was refused. The answer to all of them is silence and a counter.
+/// The reason why a datagram was refused. The link counts such a datagram and never answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejected {
-    /// Not a realtime datagram at all: its length or its form.
+    /// The datagram's length or form is not that of a realtime datagram.
     #[error("not a realtime datagram")]
     Header,
-    /// Names another link.
+    /// The datagram names another link.
     #[error("another link's connection id")]
     ConnectionId,
-    /// A client got it from somewhere else than its server.
+    /// A client received the datagram from an address that is not its server's.
     #[error("not from the server's address")]
     Path,
-    /// Sealed with a phase that is over or that cannot have begun.
+    /// The datagram's key phase has ended, or cannot have begun yet.
     #[error("unknown key phase")]
     Phase,
-    /// Its packet number was seen before.
+    /// The packet number was received before.
     #[error("replayed packet number")]
     Replayed,
-    /// Its packet number lies behind the replay window.
+    /// The packet number lies below the replay window.
     #[error("packet number too old")]
     TooOld,
     /// The tag does not verify.
     #[error("not authentic")]
     Tag,
-    /// Authentic, but its body is not a sequence of frames: the peer is broken.
+    /// The datagram is authentic, but its body is not a sequence of frames: the peer is faulty.
     #[error("malformed body")]
     Malformed,
 }
@@ -43,17 +43,17 @@ impl Rejected {
     ];
 }
 
-/// The link has sent all the packets its keys allow; the session must replace it.
+/// The link has used all its packet numbers. The client must join again to get a new link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link has no packet numbers left")]
 pub struct Exhausted;
 
-/// What the server did with a message that a recipient did not get.
+/// The reason why the server did not deliver a message to a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Withheld {
-    /// Past its age limit, a newer one makes up for it.
+    /// The message was past its age limit, and a newer one replaced it.
     Superseded,
-    /// Withheld on purpose: over the recipient's budget, or out of its interest.
+    /// The message was over the recipient's budget, or not of interest to it.
     Suppressed,
     /// A limit of the server was reached.
     Dropped,
@@ -64,25 +64,25 @@ pub enum Withheld {
 pub struct LinkCounters {
     /// Authentic datagrams received.
     pub datagrams_in: u64,
-    /// Bytes of the same, headers and tags included.
+    /// Bytes of these datagrams, headers and tags included.
     pub bytes_in: u64,
-    /// Datagrams sealed.
+    /// Datagrams written, on either plane.
     pub datagrams_out: u64,
-    /// Bytes of the same, headers and tags included.
+    /// Bytes of these datagrams, headers and tags included.
     pub bytes_out: u64,
     /// Datagrams refused, in the order of [`Rejected::ALL`].
     pub rejected: [u64; Rejected::ALL.len()],
-    /// Times that the path moved to another address (server).
+    /// On the server, how often the active path changed; else 0.
     pub path_changes: u64,
 }
 
 impl LinkCounters {
-    /// Datagrams refused for `reason`.
+    /// Returns the number of datagrams refused for `reason`.
     pub fn rejected_for(&self, reason: Rejected) -> u64 {
         self.rejected[reason as usize]
     }
 
-    /// Datagrams whose packet number had been seen before.
+    /// Returns the number of datagrams whose packet number had been received before.
     pub fn replayed(&self) -> u64 {
         self.rejected_for(Rejected::Replayed)
     }

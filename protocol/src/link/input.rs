@@ -1,4 +1,5 @@
-//! Receiving: from a datagram to the link's own frames and the application's messages.
+//! Receiving: opens a datagram, handles the link's control frames, and returns the application's
+//! messages.
 
 use super::counters::Rejected;
 use super::{Link, Path, Plane, SideState};
@@ -10,7 +11,7 @@ use crate::realtime::control::{
 use crate::realtime::{Frame, Frames, Header, Message, frame};
 use crate::time::Time;
 
-/// The application's messages of one datagram, in order. The body has been validated as a whole.
+/// An iterator over the application's messages of one datagram. The whole body has been validated.
 #[derive(Clone, Debug)]
 pub struct Messages<'d>(Frames<'d>);
 
@@ -25,8 +26,8 @@ impl<'d> Iterator for Messages<'d> {
     }
 }
 
-/// A frame of the link's own.
-enum Control {
+/// A control frame of the link.
+enum ControlFrame {
     KeepAlive(KeepAlive),
     Ack(Ack),
     ClockRequest(ClockRequest),
@@ -36,71 +37,74 @@ enum Control {
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
     SendTime(u32),
-    /// Of a type this version does not know, or not meant for this end.
+    /// A frame of a type that this version does not know, or that this end does not receive.
     Unknown,
 }
 
-impl Control {
-    /// Reads a frame as the client (or the server) gets it. Bytes behind the known ones are left to
-    /// later versions.
-    fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<Control, Truncated> {
+impl ControlFrame {
+    /// Reads a frame as the client or the server receives it. Ignores bytes behind the known
+    /// fields, which belong to later versions.
+    fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<ControlFrame, Truncated> {
         let mut r = Reader::new(body);
         Ok(match (kind, to_client) {
-            (frame::KEEP_ALIVE, _) => Control::KeepAlive(KeepAlive::parse(body)?),
-            (frame::ACK, true) => Control::Ack(Ack::parse(body)?),
-            (frame::CLOCK, false) => Control::ClockRequest(ClockRequest::parse(body)?),
-            (frame::CLOCK, true) => Control::ClockReply(ClockReply::parse(body)?),
-            (frame::REPORT, false) => Control::ClientReport(ClientReport::parse(body)?),
-            (frame::REPORT, true) => Control::ServerReport(ServerReport::parse(body)?),
-            (frame::PATH_CHALLENGE, _) => Control::PathChallenge(r.array()?),
-            (frame::PATH_RESPONSE, _) => Control::PathResponse(r.array()?),
-            (frame::SEND_TIME, true) => Control::SendTime(r.u32()?),
-            _ => Control::Unknown,
+            (frame::KEEP_ALIVE, _) => ControlFrame::KeepAlive(KeepAlive::parse(body)?),
+            (frame::ACK, true) => ControlFrame::Ack(Ack::parse(body)?),
+            (frame::CLOCK, false) => ControlFrame::ClockRequest(ClockRequest::parse(body)?),
+            (frame::CLOCK, true) => ControlFrame::ClockReply(ClockReply::parse(body)?),
+            (frame::REPORT, false) => ControlFrame::ClientReport(ClientReport::parse(body)?),
+            (frame::REPORT, true) => ControlFrame::ServerReport(ServerReport::parse(body)?),
+            (frame::PATH_CHALLENGE, _) => ControlFrame::PathChallenge(r.array()?),
+            (frame::PATH_RESPONSE, _) => ControlFrame::PathResponse(r.array()?),
+            (frame::SEND_TIME, true) => ControlFrame::SendTime(r.u32()?),
+            _ => ControlFrame::Unknown,
         })
     }
 }
 
-/// Checks a whole body before any of it takes effect; whether it has messages.
+/// Validates a whole body before any of its frames takes effect. Returns whether it has messages.
 fn validate(to_client: bool, body: &[u8]) -> Result<bool, Rejected> {
     let mut messages = false;
     for frame in Frames::new(body) {
         match frame.map_err(|_| Rejected::Malformed)? {
             Frame::Message(_) => messages = true,
             Frame::Other(kind, body) => {
-                Control::parse(to_client, kind, body).map_err(|_| Rejected::Malformed)?;
+                ControlFrame::parse(to_client, kind, body).map_err(|_| Rejected::Malformed)?;
             }
         }
     }
     Ok(messages)
 }
 
-/// Where and when a datagram came.
+/// Facts about an authentic datagram and its arrival.
 #[derive(Clone, Copy)]
-struct Arrival {
+struct DatagramArrival {
     now: Time,
-    /// `None`: inside QUIC.
+    /// The path on the realtime port; `None` for a datagram inside QUIC.
     path: Option<Path>,
+    /// The two ECN bits of the IP header.
     ecn: u8,
+    /// Length of the datagram.
     bytes: u64,
-    /// Newer than everything before it on its plane.
+    /// Whether the packet number is larger than all before; always true inside QUIC.
     highest: bool,
 }
 
-impl Arrival {
+impl DatagramArrival {
     fn plane(&self) -> Plane {
         if self.path.is_some() { Plane::Realtime } else { Plane::Session }
     }
 }
 
 impl Link {
-    /// Opens a datagram in place, takes the link's own frames and gives the application's messages.
-    /// `now` is when it arrived at the socket; `ecn` the two ECN bits of its IP header.
+    /// Opens a datagram in place, handles the link's control frames and returns the application's
+    /// messages. `now` is when the datagram arrived at the socket; `ecn` are the two ECN bits of
+    /// its IP header.
     ///
     /// # Errors
     ///
-    /// Every [`Rejected`] is counted and leaves the link as it was, but for
-    /// [`Rejected::Malformed`], whose packet number is spent: its sender was genuine. The datagram's
-    /// bytes are worthless afterwards.
+    /// Returns why the datagram was refused, and counts it. The link is otherwise unchanged, except
+    /// that [`Rejected::Malformed`] uses up the packet number, because the datagram was authentic.
+    /// The datagram's bytes are destroyed.
     pub fn handle_input<'d>(
         &mut self,
         now: Time,
@@ -132,19 +136,20 @@ impl Link {
         }
         let opened = self.recv.open(now, &header, datagram)?;
         let messages = validate(self.client().is_some(), opened.body)?;
-        let arrival = Arrival { now, path: Some(path), ecn, bytes, highest: opened.highest };
+        let arrival =
+            DatagramArrival { now, path: Some(path), ecn, bytes, highest: opened.highest };
         if arrival.highest && matches!(self.side, SideState::Server(_)) {
             self.id = header.connection_id;
         }
         Ok(self.take(&arrival, messages, opened.body))
     }
 
-    /// Takes a datagram that came inside this link's own session: the link's id, and frames that
-    /// QUIC has authenticated and freed from repetitions.
+    /// Takes a datagram that arrived inside the link's session: the link's id, and frames. QUIC has
+    /// authenticated the datagram and removed duplicates.
     ///
     /// # Errors
     ///
-    /// Every [`Rejected`] is counted and leaves the link as it was.
+    /// Returns why the datagram was refused, and counts it. The link is otherwise unchanged.
     pub fn handle_session_input<'d>(
         &mut self,
         now: Time,
@@ -166,19 +171,24 @@ impl Link {
         if u32::from_le_bytes(*id) != self.link_id {
             return Err(Rejected::ConnectionId);
         }
-        // An empty one is a sign of life.
+        // An empty body is valid: a session ping.
         if body.len() > MAX_BODY {
             return Err(Rejected::Header);
         }
         let messages = validate(self.client().is_some(), body)?;
         let bytes = datagram.len() as u64;
-        let arrival = Arrival { now, path: None, ecn: 0, bytes, highest: true };
+        let arrival = DatagramArrival { now, path: None, ecn: 0, bytes, highest: true };
         Ok(self.take(&arrival, messages, body))
     }
 
-    /// Takes a validated body.
-    fn take<'d>(&mut self, arrival: &Arrival, messages: bool, body: &'d [u8]) -> Messages<'d> {
-        self.heard(arrival, messages);
+    /// Handles a validated body.
+    fn take<'d>(
+        &mut self,
+        arrival: &DatagramArrival,
+        messages: bool,
+        body: &'d [u8],
+    ) -> Messages<'d> {
+        self.note_received(arrival, messages);
         for frame in Frames::new(body) {
             if let Ok(Frame::Other(kind, body)) = frame {
                 self.handle_control(arrival, kind, body);
@@ -187,50 +197,56 @@ impl Link {
         Messages(Frames::new(body))
     }
 
-    fn heard(&mut self, arrival: &Arrival, messages: bool) {
-        let &Arrival { now, path, ecn, bytes, highest } = arrival;
-        self.last_heard = Some(now);
+    fn note_received(&mut self, arrival: &DatagramArrival, messages: bool) {
+        let &DatagramArrival { now, path, ecn, bytes, highest } = arrival;
+        self.last_received = Some(now);
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += bytes;
         match (&mut self.side, path) {
-            (SideState::Client(client), _) => client.heard(now, arrival.plane(), ecn, messages),
+            (SideState::Client(client), _) => client.received(now, arrival.plane(), ecn, messages),
             (SideState::Server(server), Some(path)) => {
-                server.paths.heard(now, path, bytes, highest);
+                server.paths.received(now, path, bytes, highest);
                 if messages {
-                    server.heard_messages(now);
+                    server.messages_received(now);
                 }
             }
             (SideState::Server(_), None) => {}
         }
     }
 
-    fn handle_control(&mut self, arrival: &Arrival, kind: u8, body: &[u8]) {
-        let Ok(control) = Control::parse(self.client().is_some(), kind, body) else { return };
-        let &Arrival { now, path, highest, .. } = arrival;
+    fn handle_control(&mut self, arrival: &DatagramArrival, kind: u8, body: &[u8]) {
+        let Ok(control) = ControlFrame::parse(self.client().is_some(), kind, body) else { return };
+        let &DatagramArrival { now, path, highest, .. } = arrival;
         let plane = arrival.plane();
         match (control, &mut self.side) {
-            // Paths belong to the realtime port alone.
-            (Control::PathChallenge(data), SideState::Client(c)) => {
+            // Only the realtime port has paths.
+            (ControlFrame::PathChallenge(data), SideState::Client(c)) => {
                 self.response = path.map(|path| (path, data));
-                c.challenged();
+                c.request_session_ping();
             }
-            (Control::PathResponse(data), SideState::Server(s)) => {
+            (ControlFrame::PathResponse(data), SideState::Server(s)) => {
                 if let Some(path) = path {
-                    s.paths.answered(path, &data);
+                    s.paths.challenge_answered(path, &data);
                 }
             }
-            (Control::ClockReply(reply), SideState::Client(c)) => c.clock.handle_reply(now, &reply),
-            (Control::SendTime(micros), SideState::Client(c)) => c.send_time(now, micros),
-            (Control::ServerReport(report), SideState::Client(c)) if highest => {
+            (ControlFrame::ClockReply(reply), SideState::Client(c)) => {
+                c.clock.handle_reply(now, &reply)
+            }
+            (ControlFrame::SendTime(micros), SideState::Client(c)) => c.send_time(now, micros),
+            (ControlFrame::ServerReport(report), SideState::Client(c)) if highest => {
                 c.server_report = Some(report);
             }
-            (Control::ClientReport(report), SideState::Server(s)) if highest => {
+            (ControlFrame::ClientReport(report), SideState::Server(s)) if highest => {
                 s.client_report = Some(report);
             }
-            (Control::KeepAlive(answer), SideState::Client(c)) => c.answered(now, plane, answer),
-            (Control::KeepAlive(asked), SideState::Server(s)) => s.keep_alive(plane, asked),
-            (Control::Ack(ack), SideState::Client(c)) => c.acknowledged(ack.largest),
-            (Control::ClockRequest(request), SideState::Server(s)) => {
+            (ControlFrame::KeepAlive(answer), SideState::Client(c)) => {
+                c.keep_alive_answered(now, plane, answer)
+            }
+            (ControlFrame::KeepAlive(request), SideState::Server(s)) => {
+                s.keep_alive(plane, request)
+            }
+            (ControlFrame::Ack(ack), SideState::Client(c)) => c.acknowledged(ack.largest),
+            (ControlFrame::ClockRequest(request), SideState::Server(s)) => {
                 s.clock_request(plane, now, request.client_sent);
             }
             _ => {}

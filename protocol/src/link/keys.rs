@@ -1,6 +1,6 @@
-//! The key schedule: from a grant's secret to the key of one phase in one direction.
+//! The key schedule, which derives the key of one phase in one direction from a grant's secret.
 //!
-//! Every secret is erased when it is dropped, and none has a `Debug` that shows it.
+//! Every secret is erased when it is dropped, and no `Debug` output shows one.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::limits::{HEADER, TAG};
 
 const SALT: &[u8] = b"nucleus link v1";
 
-/// The AEAD of a link, with its number on the wire.
+/// The AEAD of a link. The discriminant is its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Suite {
@@ -23,7 +23,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// The suite of a number on the wire; `None` for one this version does not know.
+    /// Returns the suite with this number on the wire, or `None` if it is unknown.
     pub fn from_wire(number: u8) -> Option<Suite> {
         [Suite::Aes128Gcm, Suite::ChaCha20Poly1305].into_iter().find(|s| *s as u8 == number)
     }
@@ -36,16 +36,16 @@ impl Suite {
     }
 }
 
-/// What both directions' keys of one link come from. Made for exactly one link: a second one with
-/// the same root, link id and suite would repeat nonces.
+/// The secret from which the keys of both directions of one link are derived. Use a root secret for
+/// one link only: a second link with the same root, link id and suite would repeat nonces.
 #[derive(Clone)]
 pub struct RootSecret(Zeroizing<[u8; 32]>);
 
 impl RootSecret {
-    /// HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, when both ends have it, the TLS
-    /// exporter.
+    /// Computes HKDF-Extract (RFC 5869, SHA-256) of the grant's secret and, if both ends have it,
+    /// the output of the TLS exporter.
     pub fn new(secret: &[u8; 32], exporter: Option<&[u8; 32]>) -> RootSecret {
-        // Extract is one HMAC; aws-lc's own would not give its result out.
+        // Extract is a single HMAC. aws-lc's own function does not expose the result.
         let mut extract = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, SALT));
         extract.update(secret);
         if let Some(exporter) = exporter {
@@ -63,7 +63,7 @@ impl fmt::Debug for RootSecret {
     }
 }
 
-/// Which way a key protects.
+/// The direction that a key protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Direction {
@@ -81,7 +81,7 @@ pub(super) struct PhaseSecret {
 }
 
 impl PhaseSecret {
-    /// The secret of phase 0.
+    /// Derives the secret of phase 0.
     pub(super) fn first(
         root: &RootSecret,
         link_id: u32,
@@ -94,7 +94,7 @@ impl PhaseSecret {
         Self { suite, phase: 0, secret }
     }
 
-    /// The secret of the phase after this one.
+    /// Derives the secret of the phase after this one.
     pub(super) fn next(&self) -> Self {
         let mut secret = Zeroizing::new([0; 32]);
         expand(&self.secret, &[b"nucleus next", &self.phase.to_le_bytes()], &mut secret[..]);
@@ -102,12 +102,12 @@ impl PhaseSecret {
         Self { suite: self.suite, phase: self.phase.wrapping_add(1), secret }
     }
 
-    /// The phase, counted from 0.
+    /// Returns the phase, counted from 0.
     pub(super) fn phase(&self) -> u32 {
         self.phase
     }
 
-    /// The key that protects this phase's packets.
+    /// Derives the key that protects this phase's packets.
     pub(super) fn key(&self) -> PacketKey {
         let algorithm = self.suite.algorithm();
         let phase = self.phase.to_le_bytes();
@@ -116,37 +116,37 @@ impl PhaseSecret {
         expand(&self.secret, &[b"nucleus key", &phase], key);
         let mut iv = Zeroizing::new([0; aead::NONCE_LEN]);
         expand(&self.secret, &[b"nucleus iv", &phase], &mut iv[..]);
-        // Fails only for a key of the wrong length, and the length is the algorithm's own.
+        // Fails only for a key of the wrong length.
         let key = UnboundKey::new(algorithm, key).expect("key of the algorithm's length");
         PacketKey { key: LessSafeKey::new(key), iv }
     }
 }
 
-/// HKDF-Expand with SHA-256.
+/// Computes HKDF-Expand (RFC 5869, SHA-256).
 fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
-    struct Length(usize);
-    impl hkdf::KeyType for Length {
+    struct OutputLength(usize);
+    impl hkdf::KeyType for OutputLength {
         fn len(&self) -> usize {
             self.0
         }
     }
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
-    // Fails only beyond 255 blocks of output; ours are constants of at most one block. Going on
-    // after a failure would mean a key of zeros.
-    prk.expand(info, Length(out.len()))
+    // Fails only for more than 255 blocks of output; all callers ask for at most one block. Panics,
+    // because continuing after a failure would use a key of zeros.
+    prk.expand(info, OutputLength(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("at most 32 bytes of output");
 }
 
-/// Key and IV of one phase in one direction.
+/// The key and IV of one phase in one direction.
 pub(super) struct PacketKey {
     key: LessSafeKey,
     iv: Zeroizing<[u8; aead::NONCE_LEN]>,
 }
 
 impl PacketKey {
-    /// Encrypts `body` in place and gives its tag; `None` beyond the algorithm's message size
-    /// (gigabytes).
+    /// Encrypts `body` in place and returns its tag. Returns `None` only if `body` exceeds the
+    /// algorithm's limit of gigabytes.
     pub(super) fn seal(
         &self,
         number: u32,
@@ -158,8 +158,8 @@ impl PacketKey {
         tag.as_ref().try_into().ok()
     }
 
-    /// Decrypts body and tag in place; `None` when they are not genuine, and then the bytes are
-    /// worthless.
+    /// Decrypts `sealed`, a body and its tag, in place and returns the body. Returns `None` if they
+    /// are not authentic; the bytes are then destroyed.
     pub(super) fn open<'d>(
         &self,
         number: u32,
@@ -179,10 +179,10 @@ impl PacketKey {
     }
 }
 
-/// A deterministic source of challenge bytes from the caller's randomness: HMAC-SHA256 over a
-/// counter, so that one challenge says nothing about the next.
+/// A deterministic source of challenge bytes, seeded by the caller: HMAC-SHA256 over a counter, so
+/// that one challenge does not reveal the next.
 pub(super) struct Challenges {
-    /// Kept instead of the ready key, which is a kilobyte, for the rare draw.
+    /// Kept instead of the prepared HMAC key, which takes a kilobyte and is seldom needed.
     seed: Zeroizing<[u8; 32]>,
     drawn: u64,
 }
@@ -211,7 +211,9 @@ mod tests {
     #[test]
     fn everything_named_changes_the_key() {
         let root = RootSecret::new(&[1; 32], None);
-        let first = |root: &RootSecret, id, way, suite| PhaseSecret::first(root, id, way, suite);
+        let first = |root: &RootSecret, id, direction, suite| {
+            PhaseSecret::first(root, id, direction, suite)
+        };
         let base = first(&root, 5, Direction::Up, Suite::Aes128Gcm);
         let others = [
             first(&RootSecret::new(&[2; 32], None), 5, Direction::Up, Suite::Aes128Gcm),
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn extract_and_expand_are_hkdf() {
-        // The library's own Extract must lead to the same secret as the HMAC above.
+        // The library's Extract must lead to the same secret as the HMAC in `RootSecret::new`.
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(&[9; 32]);
         let mut expected = [0; 32];
         let info: [&[u8]; 3] = [b"nucleus secret", &5u32.to_le_bytes(), &[1, 2]];

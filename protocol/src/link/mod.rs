@@ -1,25 +1,28 @@
-//! One link of the realtime plane: a peer's membership of one room on UDP 5056, for both ends.
+//! One end of a link. A link connects a client in a room with the server's realtime plane, on UDP
+//! 5056 or inside the session.
 //!
-//! [`Link`] seals and opens datagrams, moves through key phases, refuses what was seen before,
-//! follows the peer from address to address (server), keeps the path alive and the clocks in step
-//! (client), and counts. It knows nothing of rooms, of what a message says, or of sockets.
+//! [`Link`] seals and opens datagrams, changes key phases, refuses replays, and counts. On the
+//! server it follows the client from address to address. On the client it keeps the path alive and
+//! estimates the server's clock. It does not know rooms, payloads or sockets.
 //!
-//! Driving it, with `now` from the caller's one clock:
+//! To drive a link, with `now` always from the same clock:
 //!
-//! * [`Link::handle_input`] with every datagram that names this link, and
-//!   [`Link::handle_session_input`] with every one that came inside QUIC; then drain `poll_output`;
-//! * [`Link::handle_timeout`] when [`Link::deadline`] is reached; then drain `poll_output`;
-//! * [`Link::poll_output`] until `None`: what the link itself wants to say;
-//! * [`Link::begin`], the caller's message frames, [`Link::finish`]: the application's datagrams,
-//!   sent along [`Link::route`]. Drain `poll_output` after them as well.
+//! * Call [`Link::handle_input`] with each datagram on the realtime port that names this link, and
+//!   [`Link::handle_session_input`] with each datagram inside QUIC.
+//! * Call [`Link::handle_timeout`] when [`Link::deadline`] is reached.
+//! * To send data, call [`Link::begin`], append message frames, and call [`Link::finish`]. Send the
+//!   datagram along [`Link::route`].
+//! * After each of these, call [`Link::poll_output`] until it returns `None`, and send each
+//!   datagram along its route.
 //!
-//! What goes on the wire of a finished datagram is for its [`Route`] to say.
+//! [`Route::wire`] returns the part of a finished datagram that goes on the wire.
 
 mod client;
 mod clock;
 mod counters;
 mod input;
 mod keys;
+mod liveness;
 mod path;
 mod phase;
 mod replay;
@@ -27,12 +30,11 @@ mod route;
 mod server;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::fmt;
 use std::time::Duration;
 
-use client::Client;
+use client::ClientSide;
 pub use clock::ClockSync;
 pub use counters::{Exhausted, LinkCounters, Rejected, Withheld};
 pub use input::Messages;
@@ -44,7 +46,7 @@ pub use phase::PhaseLimits;
 use phase::{RecvKeys, SendKeys};
 pub use replay::{Freshness, ReplayWindow};
 pub use route::Route;
-use server::Server;
+use server::ServerSide;
 
 use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
 pub use crate::realtime::control::Plane;
@@ -52,66 +54,67 @@ use crate::realtime::control::{self, ClientReport, KeepAlive, ServerReport};
 use crate::realtime::{ConnectionId, MessageKind, frame};
 use crate::time::Time;
 
-/// Bytes of control frames that [`Link::begin`] puts in front of the application's, at most: a
-/// message of the largest size must still fit behind them.
-const CONTROL_ROOM: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_HEADER + 3);
-// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request and
-// report.
-const _: () = assert!(server::FRONT <= CONTROL_ROOM);
-const _: () = assert!(KeepAlive::FRAME + 10 + 22 <= CONTROL_ROOM);
+/// Most bytes of control frames that [`Link::begin`] may write: a message of the largest size must
+/// still fit behind them.
+const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
+// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request
+// and report.
+const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
+const _: () = assert!(KeepAlive::FRAME_BYTES + 10 + 22 <= MAX_CONTROL_BYTES);
 
-/// Which end of the link this is.
+/// An end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkSide {
-    /// Speaks first, keeps the link alive, has one path.
+    /// The client, which sends first, keeps the link alive and has one path.
     Client,
-    /// Answers, and follows the client's path.
+    /// The server, which answers and follows the client's path.
     Server,
 }
 
-/// What a link is made of: the grant, and the caller's own part.
+/// The configuration of one end of a link.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
-    /// Which end this is.
+    /// This end.
     pub side: LinkSide,
-    /// Number of the link within its session, never used twice there.
+    /// The link's id, never reused within its session.
     pub link_id: u32,
     /// The AEAD.
     pub suite: Suite,
-    /// Where the keys come from; of this link alone.
+    /// The secret from which the link's keys are derived. No other link may use it.
     pub root: RootSecret,
-    /// The link's name on the wire.
+    /// The link's first connection id.
     pub connection_id: ConnectionId,
-    /// Its second name, for when the client's network changes.
+    /// The connection id that the client uses once its network has changed.
     pub spare: ConnectionId,
-    /// Client: the server's endpoint; without one nothing is sent or accepted. Server: ignored, it
-    /// learns the path.
+    /// On a client the path to the server; without one the link sends and accepts nothing on the
+    /// realtime port. A server ignores this and learns the path.
     pub path: Option<Path>,
-    /// Client: the session carries QUIC datagrams, so the link begins on them and falls back to
-    /// them. Server: ignored, it follows the client.
+    /// On a client, whether the session carries QUIC datagrams. The link then begins on the session
+    /// plane and falls back to it. A server ignores this and follows the client.
     pub fallback: bool,
-    /// Server: the epoch of its clock, another one after each restart. Client: ignored.
+    /// On a server the epoch of its clock, a new one after each restart. A client ignores this.
     pub clock_epoch: u32,
-    /// The caller's randomness, from a cryptographic source: path challenges come from it. Server
-    /// only.
+    /// On a server 32 bytes from a cryptographic random source, the seed of path challenges. A
+    /// client ignores this.
     pub seed: [u8; 32],
 }
 
 enum SideState {
-    Client(Client),
-    Server(Server),
+    Client(ClientSide),
+    Server(ServerSide),
 }
 
-/// One end of a link. See the [module](self) for how to drive it.
+/// One end of a link. The [module](self) describes how to drive it.
 pub struct Link {
     link_id: u32,
     send: SendKeys,
     recv: RecvKeys,
+    /// The first connection id and the spare.
     ids: [ConnectionId; 2],
-    /// The one in use: the client's choice, which the server follows.
+    /// The connection id in use. The client chooses it and the server follows.
     id: ConnectionId,
-    last_heard: Option<Time>,
-    /// A challenge to answer, and where it came from.
+    last_received: Option<Time>,
+    /// The response to send to a path challenge, and the path on which the challenge arrived.
     response: Option<(Path, [u8; 8])>,
     counters: LinkCounters,
     side: SideState,
@@ -124,32 +127,33 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// A link whose packet numbers start at 0. A root must never be used for a second one.
+    /// Creates a link whose packet numbers start at 0. Never use a root secret for a second link.
     pub fn new(now: Time, config: LinkConfig) -> Link {
         Link::with_phase_limits(now, config, PhaseLimits::default())
     }
 
-    /// The same with other phase limits than the protocol's, for tests.
+    /// Creates a link with other phase limits than the protocol's, for tests.
     pub fn with_phase_limits(now: Time, config: LinkConfig, limits: PhaseLimits) -> Link {
         let (send, recv) = match config.side {
             LinkSide::Client => (Direction::Up, Direction::Down),
             LinkSide::Server => (Direction::Down, Direction::Up),
         };
-        let secret = |way| PhaseSecret::first(&config.root, config.link_id, way, config.suite);
+        let secret =
+            |direction| PhaseSecret::first(&config.root, config.link_id, direction, config.suite);
         Link {
             link_id: config.link_id,
             send: SendKeys::new(now, secret(send), limits),
             recv: RecvKeys::new(secret(recv), limits),
             ids: [config.connection_id, config.spare],
             id: config.connection_id,
-            last_heard: None,
+            last_received: None,
             response: None,
             counters: LinkCounters::default(),
             side: match config.side {
                 LinkSide::Client => {
-                    SideState::Client(Client::new(now, config.path, config.fallback))
+                    SideState::Client(ClientSide::new(now, config.path, config.fallback))
                 }
-                LinkSide::Server => SideState::Server(Server::new(
+                LinkSide::Server => SideState::Server(ServerSide::new(
                     now,
                     config.clock_epoch,
                     Paths::new(&config.seed),
@@ -158,8 +162,8 @@ impl Link {
         }
     }
 
-    /// Does what has become due by itself: erases an old key, forgets a path that did not answer,
-    /// falls back. Then drain [`poll_output`](Self::poll_output).
+    /// Handles timeouts: erases an old key, forgets a path that did not answer, or falls back. Call
+    /// [`poll_output`](Self::poll_output) afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
         self.recv.handle_timeout(now);
         match &mut self.side {
@@ -168,20 +172,20 @@ impl Link {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) and then
-    /// [`poll_output`](Self::poll_output) next, if nothing happens before.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) and then
+    /// [`poll_output`](Self::poll_output) next, if no input arrives before.
     pub fn deadline(&self) -> Option<Time> {
-        let silent = self.send.exhausted();
+        let exhausted = self.send.exhausted();
         let (to_send, paths) = match &self.side {
             SideState::Client(client) => (client.path.map(|_| client.deadline()), None),
-            SideState::Server(server) => (server.deadline(), server.paths.deadline(!silent)),
+            SideState::Server(server) => (server.deadline(), server.paths.deadline(!exhausted)),
         };
-        let to_send = to_send.filter(|_| !silent);
+        let to_send = to_send.filter(|_| !exhausted);
         [self.recv.deadline(), paths, to_send].into_iter().flatten().min()
     }
 
-    /// Appends the next datagram that the link itself wants to send and says where it goes; `None`
-    /// when there is nothing. Call until `None`.
+    /// Appends the next datagram of the link's own control frames and returns its route, or `None`
+    /// if nothing is due. Call until it returns `None`.
     pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         if self.send.exhausted() {
             return None;
@@ -192,14 +196,15 @@ impl Link {
             out.truncate(start);
             return None;
         };
-        self.close(now, out, start, route, false).ok().map(|()| route)
+        self.complete(now, out, start, route, false).ok().map(|()| route)
     }
 
-    /// Starts a datagram for the application: appends a placeholder for the header and the control
-    /// frames that can travel along (on the server the send time first), and returns where it
-    /// starts. The caller appends message frames up to `start + HEADER + MAX_BODY`, and at most
-    /// what [`route`](Self::route) allows less the tag; then it must call
-    /// [`finish`](Self::finish). A message of the largest size always fits.
+    /// Begins a datagram of the application and returns its start in `out`.
+    ///
+    /// Appends a placeholder for the header, and control frames that are due; on the server the
+    /// send time comes first. The caller then appends message frames up to `start + HEADER +
+    /// MAX_BODY`, and, with the tag, not beyond the budget that [`route`](Self::route) returns. A
+    /// message of the largest size always fits. The caller must then call [`finish`](Self::finish).
     pub fn begin(&mut self, now: Time, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         out.resize(start + HEADER, 0);
@@ -216,21 +221,23 @@ impl Link {
         start
     }
 
-    /// Closes the datagram begun at `start` in place; it goes along [`route`](Self::route), sealed
-    /// and with its tag appended where that is the realtime port. On `Err` the datagram is cut off
-    /// `out`.
+    /// Completes the datagram that begins at `start`, to be sent along [`route`](Self::route). On
+    /// the realtime plane, seals it in place and appends the tag.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if no packet number is left; the datagram is then cut off `out`.
     pub fn finish(&mut self, now: Time, out: &mut Vec<u8>, start: usize) -> Result<(), Exhausted> {
         debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
         let Some((route, _)) = self.route() else {
-            // Nowhere to go: sealed all the same, the caller has asked for it.
+            // There is no route yet. Sealed nevertheless, because the caller began the datagram.
             return self.send.seal(now, self.id, out, start);
         };
-        self.close(now, out, start, route, true)
+        self.complete(now, out, start, route, true)
     }
 
-    /// Where data goes now, and how many bytes of datagrams it may take: `usize::MAX` inside QUIC
-    /// and once a path has proven itself, before that what is left of three times what came from
-    /// there. `None`: nowhere yet.
+    /// Returns the route of data and the bytes that may be sent along it, or `None` while there is
+    /// no route. The budget is `usize::MAX` inside QUIC and on a proven path. On an unproven path
+    /// it is what is left of three times the bytes received there.
     pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
             SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),
@@ -238,8 +245,9 @@ impl Link {
         }
     }
 
-    /// Client: the realtime port does not answer, or not any more, and the session carries its
-    /// datagrams. Server: the client has chosen so.
+    /// Returns whether the link is on the fallback: the session carries its datagrams, because the
+    /// realtime port does not answer the client. On a server, whether the client has chosen the
+    /// session plane.
     pub fn on_fallback(&self, now: Time) -> bool {
         match &self.side {
             SideState::Client(client) => client.chooser.on_fallback(now),
@@ -247,29 +255,30 @@ impl Link {
         }
     }
 
-    /// Client: a new link that is still asking the realtime port for the first time.
+    /// Returns whether this is a new client's link that still probes the realtime port for the
+    /// first time. False on a server.
     pub fn is_undecided(&self, now: Time) -> bool {
-        self.client().is_some_and(|client| client.chooser.is_asking(now))
+        self.client().is_some_and(|client| client.chooser.is_undecided(now))
     }
 
-    /// Client: how often the realtime port went silent.
+    /// Returns how often the client has fallen back; 0 on a server.
     pub fn fallbacks(&self) -> u64 {
-        self.client().map_or(0, |client| client.chooser.falls())
+        self.client().map_or(0, |client| client.chooser.fallbacks())
     }
 
-    /// When the last authentic datagram came.
-    pub fn last_heard(&self) -> Option<Time> {
-        self.last_heard
+    /// Returns when the last authentic datagram arrived.
+    pub fn last_received(&self) -> Option<Time> {
+        self.last_received
     }
 
-    /// Client: the smoothed round trip, without the server's own time. `None` on a server and
-    /// before the first clock sample.
+    /// Returns the client's smoothed round trip, without the server's processing time. `None` on a
+    /// server and before the first clock sample.
     pub fn rtt(&self) -> Option<Duration> {
         self.client().and_then(|client| client.clock.round_trip())
     }
 
-    /// The server's clock at `now`: on the client an estimate (`None` before the first sample), on
-    /// the server `now` itself.
+    /// Returns the server's clock at `now`: on a client an estimate, or `None` before the first
+    /// sample; on a server `now` itself.
     pub fn server_time(&self, now: Time) -> Option<Time> {
         match &self.side {
             SideState::Client(client) => client.clock.server_time(now),
@@ -277,7 +286,7 @@ impl Link {
         }
     }
 
-    /// The epoch of the server's clock; times of two epochs do not compare.
+    /// Returns the epoch of the server's clock. Times of two epochs cannot be compared.
     pub fn clock_epoch(&self) -> Option<u32> {
         match &self.side {
             SideState::Client(client) => client.clock.epoch(),
@@ -285,17 +294,19 @@ impl Link {
         }
     }
 
-    /// Client: its network has changed, so it takes its spare id and speaks at once. `false` when
-    /// the spare is in use already (it still speaks at once), and on a server.
+    /// Tells a client's link that the client's network has changed. The link sends a datagram at
+    /// once, and from now on uses the spare connection id. Returns whether the id changed: `false`
+    /// if the spare was in use already, and on a server.
     pub fn use_spare(&mut self) -> bool {
         let SideState::Client(client) = &mut self.side else { return false };
-        client.speak();
-        let fresh = self.id != self.ids[1];
+        client.network_changed();
+        let changed = self.id != self.ids[1];
         self.id = self.ids[1];
-        fresh
+        changed
     }
 
-    /// Server: `n` messages of `kind` did not go to this peer.
+    /// Counts `n` messages of `kind` that a server did not deliver to this peer. Does nothing on a
+    /// client.
     pub fn count_withheld(&mut self, kind: MessageKind, what: Withheld, n: u32) {
         let SideState::Server(server) = &mut self.side else { return };
         let counts = &mut server.report.kinds[kind.index()];
@@ -307,12 +318,12 @@ impl Link {
         *count = count.wrapping_add(n);
     }
 
-    /// Client: the newest report of the server.
+    /// Returns the server's newest report; `None` on a server.
     pub fn server_report(&self) -> Option<ServerReport> {
         self.client().and_then(|client| client.server_report)
     }
 
-    /// Server: the newest report of the client.
+    /// Returns the client's newest report; `None` on a client.
     pub fn client_report(&self) -> Option<ClientReport> {
         match &self.side {
             SideState::Client(_) => None,
@@ -320,7 +331,7 @@ impl Link {
         }
     }
 
-    /// What this end has counted.
+    /// Returns the counters of this end.
     pub fn counters(&self) -> LinkCounters {
         let path_changes = match &self.side {
             SideState::Client(_) => 0,
@@ -329,17 +340,17 @@ impl Link {
         LinkCounters { path_changes, ..self.counters }
     }
 
-    fn client(&self) -> Option<&Client> {
+    fn client(&self) -> Option<&ClientSide> {
         match &self.side {
             SideState::Client(client) => Some(client),
             SideState::Server(_) => None,
         }
     }
 
-    /// Appends the frames of one datagram of the link's own; where it goes.
+    /// Appends the frames of one control datagram and returns its route.
     fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
-        // Only clients are asked, and they need not fear to amplify anything: the answer is as long
-        // as the question and its sender is authentic.
+        // Only clients receive challenges. The response needs no budget: it is as long as the
+        // challenge, whose sender is authentic.
         if let Some((path, data)) = self.response.take() {
             frame::put(out, frame::PATH_RESPONSE, &data);
             return Some(Route::Realtime(path));
@@ -370,8 +381,8 @@ impl Link {
         }
     }
 
-    /// Completes a datagram for its plane and takes it as sent.
-    fn close(
+    /// Completes a datagram for its plane and counts it as sent.
+    fn complete(
         &mut self,
         now: Time,
         out: &mut Vec<u8>,
@@ -392,9 +403,9 @@ impl Link {
         self.counters.bytes_out += bytes;
         match (&mut self.side, route) {
             (SideState::Client(client), Route::Realtime(_)) => client.sent(now, data, Some(number)),
-            // A sign of life takes no keep-alive's place.
+            // An empty session ping does not count as a keep-alive.
             (SideState::Client(client), Route::Session) if out.len() == start + HEADER => {
-                client.session_spoken = now;
+                client.session_last_sent = now;
             }
             (SideState::Client(client), Route::Session) => client.sent(now, data, None),
             (SideState::Server(server), Route::Realtime(path)) => server.paths.sent(path, bytes),

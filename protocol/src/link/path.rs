@@ -1,7 +1,9 @@
-//! Where a server's datagrams go: proving that a peer receives at the address it sends from.
+//! The path on which a server sends. The server validates that a client receives at the address
+//! that it sends from.
 //!
-//! One path is active. When the highest packet number so far comes from elsewhere, that becomes the
-//! one candidate; both are challenged, and whichever answers from its own address wins.
+//! One path is active. If a datagram with the highest packet number so far arrives from another
+//! address, that path becomes the only candidate. The server challenges both paths, and the first
+//! path whose answer arrives from its own address becomes the active one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,43 +13,45 @@ use crate::limits::{
 };
 use crate::time::Time;
 
-/// The two ends of what a datagram travelled.
+/// The two addresses of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
     /// The other end's address.
     pub remote: SocketAddr,
-    /// This end's address, when the socket told it.
+    /// This end's address, if the socket reports it.
     pub local: Option<IpAddr>,
 }
 
-/// Bytes of a datagram with one challenge or response: its frame is 10 bytes.
+/// Length in bytes of a datagram with one challenge or response, whose frame has 10 bytes.
 const CHALLENGE_DATAGRAM: usize = HEADER + 10 + TAG;
-// Whatever the first datagram from an address was, it pays for a challenge.
+// Any first datagram from an address permits a challenge in return.
 const _: () = assert!(CHALLENGE_DATAGRAM as u64 <= AMPLIFICATION * MIN_DATAGRAM as u64);
 
-/// A question that only a receiver at the path can answer.
+/// A path challenge, which only a receiver at the path's address can answer.
 struct Challenge {
-    /// The same for every repetition: on a slow path the answer to the first one counts.
+    /// The same in every repetition, so that on a slow path the answer to the first one counts.
     data: [u8; 8],
     since: Time,
-    /// To be sent in this round.
+    /// Whether the challenge is still to be sent in this round.
     due: bool,
 }
 
-struct Leg {
+/// A path of the client, with its validation and the bytes that count for its budget.
+struct PathState {
     path: Path,
+    /// Whether the client has proven that it receives on this path.
     proven: bool,
     received: u64,
     sent: u64,
     challenge: Option<Challenge>,
 }
 
-impl Leg {
+impl PathState {
     fn new(path: Path, received: u64) -> Self {
         Self { path, proven: false, received, sent: 0, challenge: None }
     }
 
-    /// Bytes that may still go there.
+    /// Returns the bytes that may still be sent on this path.
     fn budget(&self) -> usize {
         if self.proven {
             return usize::MAX;
@@ -56,13 +60,13 @@ impl Leg {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    fn challenge(&mut self, now: Time, source: &mut Challenges) {
+    fn challenge(&mut self, now: Time, challenges: &mut Challenges) {
         if self.challenge.is_none() {
-            self.challenge = Some(Challenge { data: source.draw(), since: now, due: false });
+            self.challenge = Some(Challenge { data: challenges.draw(), since: now, due: false });
         }
     }
 
-    /// Whether a challenge is to be repeated and may be.
+    /// Returns whether a challenge is open and the budget permits to send it.
     fn wants_challenge(&self) -> bool {
         self.challenge.is_some() && self.budget() >= CHALLENGE_DATAGRAM
     }
@@ -81,93 +85,97 @@ impl Leg {
     }
 }
 
-/// The paths of a server's link.
+/// The client's paths, as a server's link knows them.
 pub(super) struct Paths {
-    active: Option<Leg>,
-    candidate: Option<Leg>,
-    source: Challenges,
-    /// No challenge before this.
+    active: Option<PathState>,
+    candidate: Option<PathState>,
+    challenges: Challenges,
+    /// When the next challenges may be sent.
     next_round: Time,
     changes: u64,
 }
 
 impl Paths {
     pub(super) fn new(seed: &[u8; 32]) -> Self {
-        let source = Challenges::new(seed);
-        Self { active: None, candidate: None, source, next_round: Time::ZERO, changes: 0 }
+        let challenges = Challenges::new(seed);
+        Self { active: None, candidate: None, challenges, next_round: Time::ZERO, changes: 0 }
     }
 
-    /// Where data goes, and how many bytes may.
+    /// Returns the active path, and the bytes that may still be sent on it.
     pub(super) fn active(&self) -> Option<(Path, usize)> {
-        self.active.as_ref().map(|leg| (leg.path, leg.budget()))
+        self.active.as_ref().map(|state| (state.path, state.budget()))
     }
 
-    /// Times that the active path moved.
+    /// Returns how often the active path has changed.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// An authentic datagram of `bytes` bytes came from `path`; `highest`: its number is the
-    /// largest so far. Others are late or overtaken and say nothing about where the peer is now.
-    pub(super) fn heard(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
+    /// Takes note of an authentic datagram of `bytes` bytes from `path`. `highest` is whether its
+    /// packet number is the largest so far; an older datagram does not show where the client is
+    /// now.
+    pub(super) fn received(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
         let Some(active) = &mut self.active else {
-            let mut leg = Leg::new(path, bytes);
-            leg.challenge(now, &mut self.source);
-            self.active = Some(leg);
+            let mut state = PathState::new(path, bytes);
+            state.challenge(now, &mut self.challenges);
+            self.active = Some(state);
             return;
         };
         if active.path == path {
             active.received += bytes;
             if !active.proven {
-                active.challenge(now, &mut self.source);
+                active.challenge(now, &mut self.challenges);
             }
-        } else if let Some(leg) = self.candidate.as_mut().filter(|leg| leg.path == path) {
-            leg.received += bytes;
+        } else if let Some(state) = self.candidate.as_mut().filter(|state| state.path == path) {
+            state.received += bytes;
         } else if highest {
-            active.challenge(now, &mut self.source);
-            let mut leg = Leg::new(path, bytes);
-            leg.challenge(now, &mut self.source);
-            self.candidate = Some(leg);
+            active.challenge(now, &mut self.challenges);
+            let mut state = PathState::new(path, bytes);
+            state.challenge(now, &mut self.challenges);
+            self.candidate = Some(state);
         }
     }
 
-    /// A response came from `path`. It counts only for the path whose challenge it answers.
-    pub(super) fn answered(&mut self, path: Path, data: &[u8; 8]) {
-        if let Some(active) = self.active.as_mut().filter(|leg| leg.is_answer(path, data)) {
+    /// Takes a response that arrived from `path`. It counts only if it answers the challenge on the
+    /// same path.
+    pub(super) fn challenge_answered(&mut self, path: Path, data: &[u8; 8]) {
+        if let Some(active) = self.active.as_mut().filter(|state| state.is_answer(path, data)) {
             active.prove();
             self.candidate = None;
-        } else if let Some(mut leg) = self.candidate.take_if(|leg| leg.is_answer(path, data)) {
-            leg.prove();
-            self.active = Some(leg);
+        } else if let Some(mut state) = self.candidate.take_if(|state| state.is_answer(path, data))
+        {
+            state.prove();
+            self.active = Some(state);
             self.changes += 1;
         }
     }
 
-    /// `bytes` bytes went to `path`.
+    /// Takes note that `bytes` bytes were sent on `path`.
     pub(super) fn sent(&mut self, path: Path, bytes: u64) {
-        if let Some(leg) = self.legs_mut().find(|leg| leg.path == path) {
-            leg.sent += bytes;
+        if let Some(state) = self.states_mut().find(|state| state.path == path) {
+            state.sent += bytes;
         }
     }
 
-    /// The next challenge to send and where. The old path is asked first: it wins ties.
+    /// Returns the next challenge to send and its path. The active path comes first, so that it
+    /// wins if both answer equally fast.
     pub(super) fn poll_challenge(&mut self, now: Time) -> Option<(Path, [u8; 8])> {
         if now >= self.next_round {
             self.begin_round(now);
         }
-        self.legs_mut().find_map(|leg| {
-            let challenge = leg.challenge.as_mut().filter(|c| c.due)?;
+        self.states_mut().find_map(|state| {
+            let challenge = state.challenge.as_mut().filter(|c| c.due)?;
             challenge.due = false;
-            Some((leg.path, challenge.data))
+            Some((state.path, challenge.data))
         })
     }
 
-    /// Old and new are asked together, and the time to the next round grows with the number of
-    /// challenges: at most five a second over any longer time.
+    /// Makes every open challenge due. The time to the next round grows with the number of
+    /// challenges, so that a link sends at most five a second in the long run.
     fn begin_round(&mut self, now: Time) {
         let mut count = 0;
-        for leg in self.legs_mut().filter(|leg| leg.wants_challenge()) {
-            if let Some(challenge) = &mut leg.challenge {
+        for state in self.states_mut().filter(|state| state.wants_challenge()) {
+            if let Some(challenge) = &mut state.challenge {
                 challenge.due = true;
                 count += 1;
             }
@@ -177,27 +185,28 @@ impl Paths {
         }
     }
 
-    /// Forgets a candidate and stops asking a path that has not answered in time.
+    /// Forgets a candidate that has not answered in time, and stops challenging such an active
+    /// path.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        let over = |leg: &Leg| leg.gives_up_at().is_some_and(|at| at <= now);
-        self.candidate.take_if(|leg| over(leg));
-        if let Some(active) = self.active.as_mut().filter(|leg| over(leg)) {
+        let timed_out = |state: &PathState| state.gives_up_at().is_some_and(|at| at <= now);
+        self.candidate.take_if(|state| timed_out(state));
+        if let Some(active) = self.active.as_mut().filter(|state| timed_out(state)) {
             active.challenge = None;
         }
     }
 
-    /// When something is due; without `may_send` only what needs no packet.
+    /// Returns when a timeout or a challenge is due. Without `may_send` only timeouts count.
     pub(super) fn deadline(&self, may_send: bool) -> Option<Time> {
-        let asks = may_send && self.legs().any(Leg::wants_challenge);
-        let wanted = asks.then_some(self.next_round);
-        self.legs().filter_map(Leg::gives_up_at).chain(wanted).min()
+        let challenges = may_send && self.states().any(PathState::wants_challenge);
+        let round = challenges.then_some(self.next_round);
+        self.states().filter_map(PathState::gives_up_at).chain(round).min()
     }
 
-    fn legs(&self) -> impl Iterator<Item = &Leg> {
+    fn states(&self) -> impl Iterator<Item = &PathState> {
         self.active.iter().chain(&self.candidate)
     }
 
-    fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
+    fn states_mut(&mut self) -> impl Iterator<Item = &mut PathState> {
         self.active.iter_mut().chain(&mut self.candidate)
     }
 }

@@ -1,4 +1,4 @@
-//! Key phases: when a sender moves on, and which keys a receiver tries.
+//! Key phases: when a sender starts the next phase, and which phase's key a receiver uses.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::limits;
 use crate::realtime::{ConnectionId, Header, frame};
 use crate::time::Time;
 
-/// When phases change. The defaults are the protocol's; tests take smaller ones.
+/// The limits of a key phase. The defaults are the protocol's; tests use smaller ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhaseLimits {
-    /// A sender moves on after this many packets of a phase ...
+    /// Packets after which a sender starts the next phase.
     pub packets: u32,
-    /// ... or after this long ...
+    /// Time after which a sender starts the next phase.
     pub time: Duration,
-    /// ... but never sooner than this after the last time.
+    /// Shortest duration of a phase, whatever the limits above.
     pub min_time: Duration,
-    /// How long a receiver keeps the phase before.
+    /// How long a receiver keeps the previous phase.
     pub overlap: Duration,
-    /// Packets a link may send in all.
+    /// Most packets that a link may send in all phases together.
     pub max_packets: u32,
 }
 
@@ -36,7 +36,7 @@ impl Default for PhaseLimits {
     }
 }
 
-/// The keys of the direction in which this end sends.
+/// The keys with which this end sends.
 pub(super) struct SendKeys {
     secret: PhaseSecret,
     key: PacketKey,
@@ -52,24 +52,24 @@ impl SendKeys {
         Self { secret, key, limits, next_number: 0, phase_began: now, phase_first: 0 }
     }
 
-    /// Whether every packet number has been used.
+    /// Returns whether every packet number has been used.
     pub(super) fn exhausted(&self) -> bool {
         self.next_number >= self.limits.max_packets
     }
 
-    /// The number that the next packet will have.
+    /// Returns the number of the next packet.
     pub(super) fn next_number(&self) -> u32 {
         self.next_number
     }
 
-    /// The phase of the last packet sealed, counted from 0.
+    /// Returns the phase of the last sealed packet, counted from 0.
     #[cfg(test)]
     pub(super) fn phase(&self) -> u32 {
         self.secret.phase()
     }
 
     /// Seals the datagram that begins at `start` with a placeholder for its header, and appends the
-    /// tag. On `Err` the datagram is cut off: it must not leave unsealed.
+    /// tag. On `Err` cuts the datagram off, so that it cannot be sent unsealed.
     pub(super) fn seal(
         &mut self,
         now: Time,
@@ -77,7 +77,7 @@ impl SendKeys {
         out: &mut Vec<u8>,
         start: usize,
     ) -> Result<(), Exhausted> {
-        // The least datagram that a receiver takes for one.
+        // A receiver refuses shorter datagrams.
         let least = start + limits::MIN_DATAGRAM - limits::TAG;
         if out.len() < least {
             out.resize(least, frame::PADDING);
@@ -99,17 +99,17 @@ impl SendKeys {
         if self.exhausted() {
             return None;
         }
-        self.move_on(now);
+        self.start_phase_when_due(now);
         let number = self.next_number;
         let header = Header { phase: self.secret.phase() as u8 & 3, connection_id, number };
         let (head, body) = datagram.split_first_chunk_mut::<{ limits::HEADER }>()?;
         *head = header.to_bytes();
-        // Taken before the seal: whatever happens, no number is used twice.
+        // Incremented before sealing, so that no number is used twice even if sealing fails.
         self.next_number += 1;
         self.key.seal(number, head, body)
     }
 
-    fn move_on(&mut self, now: Time) {
+    fn start_phase_when_due(&mut self, now: Time) {
         let age = now.since(self.phase_began);
         let full = self.next_number - self.phase_first >= self.limits.packets;
         if !(full || age >= self.limits.time) || age < self.limits.min_time {
@@ -122,7 +122,7 @@ impl SendKeys {
     }
 }
 
-/// A phase's key with the numbers received under it.
+/// A phase's key and the packet numbers received under it.
 struct Phase {
     key: PacketKey,
     window: ReplayWindow,
@@ -133,7 +133,7 @@ impl Phase {
         Self { key, window: ReplayWindow::default() }
     }
 
-    /// Opens a datagram; the window moves only when it was genuine.
+    /// Opens a datagram. Moves the window only if the datagram is authentic.
     fn open<'d>(
         &mut self,
         header: &Header,
@@ -151,21 +151,33 @@ impl Phase {
     }
 }
 
-/// A datagram that proved genuine.
+/// An authentic datagram.
 pub(super) struct Opened<'d> {
     pub(super) body: &'d [u8],
-    /// Its number is larger than every one before it.
+    /// Whether the packet number is larger than all before.
     pub(super) highest: bool,
 }
 
-/// The keys of the direction in which this end receives.
+/// The phase after the current one, and its secret.
+struct NextPhase {
+    secret: PhaseSecret,
+    phase: Phase,
+}
+
+/// The phase before the current one.
+struct PreviousPhase {
+    phase: Phase,
+    erase_at: Time,
+}
+
+/// The keys with which this end receives.
 pub(super) struct RecvKeys {
     secret: PhaseSecret,
     current: Phase,
-    /// Derived when the first datagram claims it, so that a flood of such claims costs once. Boxed,
-    /// like the one before: a link has them for seconds an hour.
-    next: Option<Box<(PhaseSecret, Phase)>>,
-    previous: Option<Box<(Phase, Time)>>,
+    /// Derived for the first datagram that claims this phase, and kept, so that further claims cost
+    /// no derivation. Both neighbours are boxed, because a link has them for seconds an hour.
+    next: Option<Box<NextPhase>>,
+    previous: Option<Box<PreviousPhase>>,
     overlap: Duration,
     largest: u32,
     received: u32,
@@ -178,17 +190,17 @@ impl RecvKeys {
         Self { secret, current, next, previous, overlap: limits.overlap, largest: 0, received: 0 }
     }
 
-    /// Largest packet number received; 0 before the first.
+    /// Returns the largest packet number received; 0 before the first.
     pub(super) fn largest(&self) -> u32 {
         self.largest
     }
 
-    /// Genuine datagrams received, wrapping.
+    /// Returns the number of authentic datagrams received. It wraps to 1.
     pub(super) fn received(&self) -> u32 {
         self.received
     }
 
-    /// The newest phase that something genuine came in, counted from 0.
+    /// Returns the newest phase of an authentic datagram, counted from 0.
     #[cfg(test)]
     pub(super) fn phase(&self) -> u32 {
         self.secret.phase()
@@ -210,7 +222,7 @@ impl RecvKeys {
         }?;
         let highest = self.received == 0 || header.number > self.largest;
         self.largest = self.largest.max(header.number);
-        // Never back to 0, which stands for "none yet".
+        // Does not wrap to 0, which stands for "none yet".
         self.received = self.received.checked_add(1).unwrap_or(1);
         Ok(Opened { body, highest })
     }
@@ -225,16 +237,16 @@ impl RecvKeys {
         let mut next = self.next.take().unwrap_or_else(|| {
             let secret = self.secret.next();
             let key = secret.key();
-            Box::new((secret, Phase::new(key)))
+            Box::new(NextPhase { secret, phase: Phase::new(key) })
         });
-        let opened = next.1.open(header, head, sealed);
+        let opened = next.phase.open(header, head, sealed);
         if opened.is_ok() {
-            // By swaps: the old secret is erased where it then lies, and no copy stays behind.
-            let (secret, phase) = &mut *next;
-            std::mem::swap(&mut self.secret, secret);
-            std::mem::swap(&mut self.current, phase);
-            let (_, old) = *next;
-            self.previous = Some(Box::new((old, now + self.overlap)));
+            // A swap moves the old secret into the box, which erases it when it is dropped. No copy
+            // of the secret remains elsewhere.
+            std::mem::swap(&mut self.secret, &mut next.secret);
+            std::mem::swap(&mut self.current, &mut next.phase);
+            let previous = PreviousPhase { phase: next.phase, erase_at: now + self.overlap };
+            self.previous = Some(Box::new(previous));
         } else {
             self.next = Some(next);
         }
@@ -249,18 +261,20 @@ impl RecvKeys {
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Rejected> {
         match self.previous.as_deref_mut() {
-            Some((phase, until)) if now < *until => phase.open(header, head, sealed),
+            Some(PreviousPhase { phase, erase_at }) if now < *erase_at => {
+                phase.open(header, head, sealed)
+            }
             _ => Err(Rejected::Phase),
         }
     }
 
-    /// Erases the phase before when its time is over.
+    /// Erases the previous phase when its time is over.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        self.previous.take_if(|previous| previous.1 <= now);
+        self.previous.take_if(|previous| previous.erase_at <= now);
     }
 
-    /// When the phase before must be erased.
+    /// Returns when to erase the previous phase.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.previous.as_ref().map(|previous| previous.1)
+        self.previous.as_ref().map(|previous| previous.erase_at)
     }
 }

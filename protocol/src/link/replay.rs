@@ -1,25 +1,25 @@
-//! Which packet numbers of one key have been seen.
+//! The replay window: the packet numbers that were received under one key.
 
 use crate::limits::REPLAY_WINDOW;
 
 const WORDS: usize = (REPLAY_WINDOW / u64::BITS) as usize;
 
-/// What a window says of a packet number.
+/// The result of checking a packet number against a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Not seen yet.
+    /// The number has not been received yet.
     Fresh,
-    /// Seen before.
+    /// The number was received before.
     Replayed,
-    /// So far behind the largest that nothing is known of it any more.
+    /// The number lies below the window, so that a replay cannot be excluded.
     TooOld,
 }
 
 /// The last [`REPLAY_WINDOW`] packet numbers up to the largest one, as a ring of bits.
 ///
-/// [`check`](Self::check) comes before a datagram is opened and changes nothing;
-/// [`insert`](Self::insert) comes after its tag was verified, so that a forged number moves
-/// nothing.
+/// Call [`check`](Self::check) before opening a datagram; it changes nothing. Call
+/// [`insert`](Self::insert) after verifying the tag, so that a forged number does not move the
+/// window.
 #[derive(Clone, Debug, Default)]
 pub struct ReplayWindow {
     largest: Option<u32>,
@@ -27,7 +27,7 @@ pub struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// Whether `number` may still be accepted.
+    /// Returns whether `number` may still be accepted.
     pub fn check(&self, number: u32) -> Freshness {
         let Some(largest) = self.largest.filter(|largest| number <= *largest) else {
             return Freshness::Fresh;
@@ -35,27 +35,28 @@ impl ReplayWindow {
         if largest - number >= REPLAY_WINDOW {
             return Freshness::TooOld;
         }
-        let (word, bit) = place(number);
+        let (word, bit) = word_and_bit(number);
         if self.seen[word] & bit == 0 { Freshness::Fresh } else { Freshness::Replayed }
     }
 
-    /// Marks `number` as seen; one that is too old changes nothing.
+    /// Marks `number` as received. Ignores a number that is too old.
     pub fn insert(&mut self, number: u32) {
         if self.check(number) == Freshness::TooOld {
             return;
         }
         self.slide_to(number);
-        let (word, bit) = place(number);
+        let (word, bit) = word_and_bit(number);
         self.seen[word] |= bit;
     }
 
-    /// Moves the window's upper end to `number` when that is larger, and clears the bits entered.
+    /// Moves the window's upper end to `number` if it is larger, and clears the bits of the numbers
+    /// that enter the window.
     fn slide_to(&mut self, number: u32) {
         match self.largest {
             Some(largest) if number <= largest => return,
             Some(largest) if number - largest < REPLAY_WINDOW => {
                 for entered in largest + 1..=number {
-                    let (word, bit) = place(entered);
+                    let (word, bit) = word_and_bit(entered);
                     self.seen[word] &= !bit;
                 }
             }
@@ -65,8 +66,8 @@ impl ReplayWindow {
     }
 }
 
-/// Word and bit of a number; the remainder keeps the word inside the ring.
-fn place(number: u32) -> (usize, u64) {
+/// Returns the word and the bit of a number. The remainder keeps the word inside the ring.
+fn word_and_bit(number: u32) -> (usize, u64) {
     ((number / u64::BITS) as usize % WORDS, 1 << (number % u64::BITS))
 }
 
@@ -78,11 +79,11 @@ mod tests {
 
     use super::*;
 
-    /// The same rules, written without cleverness.
+    /// A simple implementation of the window's rules.
     #[derive(Default)]
-    struct Model(BTreeSet<u32>);
+    struct ReplayModel(BTreeSet<u32>);
 
-    impl Model {
+    impl ReplayModel {
         fn check(&self, number: u32) -> Freshness {
             let largest = self.0.last().copied().unwrap_or(0);
             if u64::from(number) + u64::from(REPLAY_WINDOW) <= u64::from(largest) {
@@ -105,7 +106,7 @@ mod tests {
         ]
     }
 
-    /// Jumps around one place, so that the window's edges are met often.
+    /// Generates numbers around one number, so that tests often reach the window's edges.
     fn walk() -> impl Strategy<Value = Vec<u32>> {
         (number(), prop::collection::vec(-2_100i64..2_100, 0..400)).prop_map(|(start, steps)| {
             let step = |at: &mut i64, by: i64| {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     fn agrees(numbers: Vec<u32>) -> Result<(), TestCaseError> {
-        let (mut window, mut model) = (ReplayWindow::default(), Model::default());
+        let (mut window, mut model) = (ReplayWindow::default(), ReplayModel::default());
         for number in numbers {
             let expected = model.check(number);
             prop_assert_eq!(window.check(number), expected, "number {}", number);

@@ -1,8 +1,8 @@
-//! Which plane carries a link's datagrams, and how a client chooses between them.
+//! The route of a link's datagrams, and how a client chooses the plane.
 //!
 //! A client begins on the session plane, where its datagrams travel inside QUIC, and moves to the
-//! realtime port once that has answered. It falls back when the port has been silent for too long,
-//! and tells the server each change by a number until the server confirms it.
+//! realtime port once the port has answered. It falls back when the port has been silent for too
+//! long. Each change has a number, and the client announces it until the server confirms it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::limits::{
     FALLBACK_HOLD_MAX, FALLBACK_HOLD_MIN, FALLBACK_RELAPSE, HEADER, KEEP_ALIVE, LINK_ID,
     RETURN_ANSWERS, RETURN_PROBE,
 };
-use crate::realtime::control::{Choice, Plane};
+use crate::realtime::control::{Plane, PlaneChoice};
 use crate::time::Time;
 
-/// Where a datagram goes.
+/// The route of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Over the realtime port, along this path.
@@ -24,7 +24,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The plane it lies on.
+    /// Returns the route's plane.
     pub fn plane(&self) -> Plane {
         match self {
             Route::Realtime(_) => Plane::Realtime,
@@ -32,8 +32,9 @@ impl Route {
         }
     }
 
-    /// The part of a finished datagram that goes on the wire: inside QUIC the link's id stands in
-    /// for the header, whose place in front of the body is as long as on the realtime port.
+    /// Returns the part of a finished datagram that goes on the wire. A finished datagram has
+    /// [`HEADER`] bytes in front of its body on both planes; inside QUIC only the last [`LINK_ID`]
+    /// of them are sent, which hold the link's id.
     pub fn wire<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         match self {
             Route::Realtime(_) => datagram,
@@ -42,101 +43,103 @@ impl Route {
     }
 }
 
-/// How often the server is told of a change until it confirms.
-const TELL_INTERVAL: Duration = Duration::from_millis(200);
-/// Between the answers that a return needs.
+/// Interval at which a client announces a change until the server confirms it.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(200);
+/// Time from one answer to the next probe while a return needs more answers.
 const QUICK_PROBE: Duration = Duration::from_millis(100);
-/// A new link asks the realtime port this often ...
+/// Interval at which a new link probes the realtime port.
 const FIRST_PROBE: Duration = Duration::from_millis(200);
-/// ... for so long; from then on it counts as blocked.
-const FIRST_PROBES: Duration = Duration::from_secs(2);
+/// Time after which the realtime port counts as blocked if it has not answered a new link.
+const FIRST_PROBE_TIME: Duration = Duration::from_secs(2);
 
-/// A client's choice.
-pub(super) struct Chooser {
-    /// There is a session plane to fall back to.
-    available: bool,
-    choice: Choice,
+/// Chooses the plane of a client's link.
+pub(super) struct PlaneChooser {
+    /// Whether there is a session plane to fall back to.
+    has_fallback: bool,
+    choice: PlaneChoice,
+    /// Whether the server has confirmed the choice.
     confirmed: bool,
-    tell_at: Time,
+    announce_at: Time,
     began: Time,
-    /// The last fall, and how long it lasts at least.
-    fell: Time,
+    last_fallback: Time,
+    /// Shortest time to stay on the fallback after `last_fallback`.
     hold: Duration,
-    returned: Option<Time>,
+    last_return: Option<Time>,
     probe_at: Time,
-    awaiting: bool,
+    awaiting_answer: bool,
     answers: u32,
-    falls: u64,
+    fallbacks: u64,
 }
 
-impl Chooser {
-    pub(super) fn new(now: Time, available: bool) -> Self {
-        let plane = if available { Plane::Session } else { Plane::Realtime };
+impl PlaneChooser {
+    pub(super) fn new(now: Time, has_fallback: bool) -> Self {
+        let plane = if has_fallback { Plane::Session } else { Plane::Realtime };
         Self {
-            available,
-            choice: Choice { change: 0, plane },
-            confirmed: !available,
-            tell_at: now,
+            has_fallback,
+            choice: PlaneChoice { change: 0, plane },
+            confirmed: !has_fallback,
+            announce_at: now,
             began: now,
-            fell: now,
+            last_fallback: now,
             hold: Duration::ZERO,
-            returned: None,
+            last_return: None,
             probe_at: now,
-            awaiting: false,
+            awaiting_answer: false,
             answers: 0,
-            falls: 0,
+            fallbacks: 0,
         }
     }
 
-    pub(super) fn available(&self) -> bool {
-        self.available
+    pub(super) fn has_fallback(&self) -> bool {
+        self.has_fallback
     }
 
-    /// What a keep-alive says, where there is a choice at all.
-    pub(super) fn told(&self) -> Option<Choice> {
-        self.available.then_some(self.choice)
+    /// Returns the choice that a keep-alive announces; `None` without a fallback.
+    pub(super) fn announced_choice(&self) -> Option<PlaneChoice> {
+        self.has_fallback.then_some(self.choice)
     }
 
     pub(super) fn plane(&self) -> Plane {
         self.choice.plane
     }
 
-    /// Times that the realtime port went silent.
-    pub(super) fn falls(&self) -> u64 {
-        self.falls
+    /// Returns how often the client has fallen back.
+    pub(super) fn fallbacks(&self) -> u64 {
+        self.fallbacks
     }
 
-    /// The realtime port does not answer, or not any more. False while a new link is still asking.
+    /// Returns whether the link is on the fallback because the realtime port does not answer. False
+    /// while a new link still probes the port for the first time.
     pub(super) fn on_fallback(&self, now: Time) -> bool {
-        self.plane() == Plane::Session && !self.is_asking(now)
+        self.plane() == Plane::Session && !self.is_undecided(now)
     }
 
-    /// A new link asks the realtime port for the first time.
-    pub(super) fn is_asking(&self, now: Time) -> bool {
-        self.available && self.choice.change == 0 && now < self.began + FIRST_PROBES
+    /// Returns whether a new link still probes the realtime port for the first time.
+    pub(super) fn is_undecided(&self, now: Time) -> bool {
+        self.has_fallback && self.choice.change == 0 && now < self.began + FIRST_PROBE_TIME
     }
 
-    /// When the server wants to be told, over the plane in use.
-    pub(super) fn tell_at(&self) -> Option<Time> {
-        (!self.confirmed).then_some(self.tell_at)
+    /// Returns when to announce the choice next, on the chosen plane.
+    pub(super) fn announce_at(&self) -> Option<Time> {
+        (!self.confirmed).then_some(self.announce_at)
     }
 
-    /// When the realtime port wants to be asked although it is not in use.
+    /// Returns when to probe the realtime port while the session carries the messages.
     pub(super) fn probe_at(&self) -> Option<Time> {
         (self.plane() == Plane::Session).then_some(self.probe_at)
     }
 
-    /// A keep-alive is being sent over `plane`; `traffic`: there is some, so a return is worth
-    /// more probes than a keep-alive's.
-    pub(super) fn told_over(&mut self, now: Time, plane: Plane, traffic: bool) {
+    /// Notes that a keep-alive is sent on `plane`. With `traffic` the client probes the realtime
+    /// port more often than once per keep-alive interval.
+    pub(super) fn keep_alive_sent(&mut self, now: Time, plane: Plane, traffic: bool) {
         if plane == self.plane() {
-            self.tell_at = now + TELL_INTERVAL;
+            self.announce_at = now + ANNOUNCE_INTERVAL;
             return;
         }
-        if std::mem::replace(&mut self.awaiting, true) {
+        if std::mem::replace(&mut self.awaiting_answer, true) {
             self.answers = 0;
         }
-        let first = self.is_asking(now);
+        let first = self.is_undecided(now);
         self.probe_at = now
             + match (first, traffic) {
                 (true, _) => FIRST_PROBE,
@@ -145,46 +148,46 @@ impl Chooser {
             };
     }
 
-    /// The server's answer to a keep-alive came over `plane`.
-    pub(super) fn answered(&mut self, now: Time, plane: Plane, choice: Choice) {
+    /// Takes the server's answer to a keep-alive, received on `plane`.
+    pub(super) fn keep_alive_answered(&mut self, now: Time, plane: Plane, choice: PlaneChoice) {
         if choice.change != self.choice.change {
             return;
         }
         if plane == self.plane() {
             self.confirmed = true;
         } else if plane == Plane::Realtime {
-            self.awaiting = false;
+            self.awaiting_answer = false;
             self.answers += 1;
             let needed = if self.choice.change == 0 { 1 } else { RETURN_ANSWERS };
             if self.answers < needed {
                 self.probe_at = self.probe_at.min(now + QUICK_PROBE);
-            } else if now >= self.fell + self.hold {
-                self.returned = Some(now);
+            } else if now >= self.last_fallback + self.hold {
+                self.last_return = Some(now);
                 self.change_to(now, Plane::Realtime);
             }
         }
     }
 
-    /// The realtime port has been silent for too long.
-    pub(super) fn fall(&mut self, now: Time) {
-        let relapse = self.returned.is_some_and(|at| now.since(at) < FALLBACK_RELAPSE);
-        self.hold = if relapse && self.falls > 0 {
+    /// Changes to the session plane, because the realtime port has been silent for too long.
+    pub(super) fn fall_back(&mut self, now: Time) {
+        let relapse = self.last_return.is_some_and(|at| now.since(at) < FALLBACK_RELAPSE);
+        self.hold = if relapse && self.fallbacks > 0 {
             (self.hold * 2).clamp(FALLBACK_HOLD_MIN, FALLBACK_HOLD_MAX)
         } else {
             Duration::ZERO
         };
-        self.falls += 1;
-        self.fell = now;
+        self.fallbacks += 1;
+        self.last_fallback = now;
         self.probe_at = now + RETURN_PROBE;
         self.change_to(now, Plane::Session);
     }
 
     fn change_to(&mut self, now: Time, plane: Plane) {
         let change = self.choice.change.wrapping_add(1);
-        self.choice = Choice { change, plane };
+        self.choice = PlaneChoice { change, plane };
         self.confirmed = false;
-        self.tell_at = now;
-        self.awaiting = false;
+        self.announce_at = now;
+        self.awaiting_answer = false;
         self.answers = 0;
     }
 }

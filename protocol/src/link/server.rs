@@ -1,65 +1,66 @@
-//! The server's side of a link: it answers over the plane it was asked on, follows the client's choice
-//! of plane, and reports what it withheld.
+//! The server's side of a link. The server answers a request on the plane on which it arrived,
+//! follows the client's choice of plane, and reports undelivered messages.
 
 use super::path::Paths;
 use super::phase::RecvKeys;
 use super::route::Route;
 use crate::limits;
 use crate::realtime::control::{
-    Ack, Choice, ClientReport, ClockReply, KeepAlive, Plane, SEND_TIME_FRAME, ServerReport,
+    Ack, ClientReport, ClockReply, KeepAlive, Plane, PlaneChoice, SEND_TIME_BYTES, ServerReport,
 };
 use crate::time::Time;
 
-/// Bytes of a clock reply's frame.
-pub(super) const CLOCK_FRAME: usize = 30;
-/// Bytes of the frames that may stand in front of the application's: the send time and one other.
-pub(super) const FRONT: usize = SEND_TIME_FRAME + CLOCK_FRAME;
-const _: () = assert!(Ack::FRAME <= CLOCK_FRAME);
-/// Bytes of a datagram that answers both a clock request and a keep-alive.
+/// Length of a clock reply's frame in bytes.
+pub(super) const CLOCK_REPLY_BYTES: usize = 30;
+/// Most bytes of control frames in front of the application's: the send time and one other frame.
+pub(super) const FRONT_BYTES: usize = SEND_TIME_BYTES + CLOCK_REPLY_BYTES;
+const _: () = assert!(Ack::FRAME_BYTES <= CLOCK_REPLY_BYTES);
+/// Length in bytes of a datagram that answers both a clock request and a keep-alive.
 const ANSWER_DATAGRAM: usize =
-    limits::HEADER + CLOCK_FRAME + KeepAlive::FRAME + Ack::FRAME + limits::TAG;
-/// "As much as a datagram holds": the session's plane has proven its address itself.
-const PROVEN: usize = usize::MAX;
+    limits::HEADER + CLOCK_REPLY_BYTES + KeepAlive::FRAME_BYTES + Ack::FRAME_BYTES + limits::TAG;
+/// The budget of a proven path, and of the session plane, whose address QUIC has validated.
+const UNLIMITED: usize = usize::MAX;
 
-/// A clock request that waits for its answer.
+/// A clock request that the server has not answered yet.
 #[derive(Clone, Copy, Debug)]
-struct ClockAsked {
+struct PendingClockRequest {
     client_sent: u64,
     received: Time,
 }
 
-/// Answers that are owed on one plane.
+/// Requests on one plane that the server has not answered yet.
 #[derive(Clone, Copy, Debug, Default)]
-struct Debts {
+struct PendingRequests {
     keep_alive: Option<KeepAlive>,
-    clock: Option<ClockAsked>,
+    clock: Option<PendingClockRequest>,
 }
 
-impl Debts {
+impl PendingRequests {
     fn any(&self) -> bool {
         self.keep_alive.is_some() || self.clock.is_some()
     }
 }
 
-/// Paths, debts and counts of a server.
-pub(super) struct Server {
+/// The paths, pending answers and reports of a server.
+pub(super) struct ServerSide {
     pub(super) paths: Paths,
     pub(super) clock_epoch: u32,
     pub(super) client_report: Option<ClientReport>,
-    /// `largest` and `received` are filled in when it is written.
+    /// `largest` and `received` are filled in when the report is written.
     pub(super) report: ServerReport,
-    /// What the client chose last; `None`: it has no choice, or has not spoken.
-    choice: Option<Choice>,
-    debts: [Debts; 2],
-    /// Messages came over the realtime port that are not acknowledged yet, the first of them then.
+    /// The client's newest choice; `None` if the client has no choice, or has sent nothing yet.
+    choice: Option<PlaneChoice>,
+    /// Indexed by [`Plane`].
+    pending: [PendingRequests; 2],
+    /// When the first unacknowledged datagram with messages arrived on the realtime port.
     unacked: Option<Time>,
-    /// The next answer over the realtime port acknowledges.
+    /// Whether the next datagram on the realtime port acknowledges, even before it is due.
     acknowledge: bool,
-    reported: Time,
+    last_report: Time,
     report_wanted: bool,
 }
 
-impl Server {
+impl ServerSide {
     pub(super) fn new(now: Time, clock_epoch: u32, paths: Paths) -> Self {
         Self {
             paths,
@@ -67,69 +68,71 @@ impl Server {
             client_report: None,
             report: ServerReport::default(),
             choice: None,
-            debts: [Debts::default(); 2],
+            pending: [PendingRequests::default(); 2],
             unacked: None,
             acknowledge: false,
-            reported: now,
+            last_report: now,
             report_wanted: false,
         }
     }
 
-    /// Where data goes, and how many bytes of datagrams may; `None`: the client has not spoken.
+    /// Returns the route of data and the bytes that may be sent along it; `None` until the client
+    /// has sent something.
     pub(super) fn route(&self) -> Option<(Route, usize)> {
         match self.choice {
-            Some(Choice { plane: Plane::Session, .. }) => Some((Route::Session, PROVEN)),
+            Some(PlaneChoice { plane: Plane::Session, .. }) => Some((Route::Session, UNLIMITED)),
             _ => self.paths.active().map(|(path, budget)| (Route::Realtime(path), budget)),
         }
     }
 
-    /// The client wants to hear something, and may have chosen anew.
-    pub(super) fn keep_alive(&mut self, plane: Plane, asked: KeepAlive) {
-        self.debts[plane as usize].keep_alive = Some(asked);
-        let Some(newest) = asked.choice else { return };
-        // Whoever asks may have missed the last acknowledgement.
+    /// Takes a keep-alive, which may carry a new choice of plane.
+    pub(super) fn keep_alive(&mut self, plane: Plane, request: KeepAlive) {
+        self.pending[plane as usize].keep_alive = Some(request);
+        let Some(newest) = request.choice else { return };
+        // The client may have missed the last acknowledgement.
         self.acknowledge |= plane == Plane::Realtime;
-        let newer = |old: Choice| newest.change.wrapping_sub(old.change) as i16 > 0;
+        let newer = |old: PlaneChoice| newest.change.wrapping_sub(old.change) as i16 > 0;
         if self.choice.is_none_or(newer) {
             self.choice = Some(newest);
         }
     }
 
-    /// The client asked for the time in a datagram that arrived at `received`.
+    /// Takes a clock request from a datagram that arrived at `received`.
     pub(super) fn clock_request(&mut self, plane: Plane, received: Time, client_sent: u64) {
-        self.debts[plane as usize].clock = Some(ClockAsked { client_sent, received });
+        self.pending[plane as usize].clock = Some(PendingClockRequest { client_sent, received });
     }
 
-    /// Messages came over the realtime port. Clients without a choice have no use for an answer.
-    pub(super) fn heard_messages(&mut self, now: Time) {
+    /// Notes that messages arrived on the realtime port. A client without a choice of plane needs
+    /// no acknowledgement.
+    pub(super) fn messages_received(&mut self, now: Time) {
         if self.choice.is_some() {
             self.unacked.get_or_insert(now);
         }
     }
 
-    /// Application data left.
+    /// Notes that a datagram of the application was sent.
     pub(super) fn sent_data(&mut self) {
         self.report_wanted = true;
     }
 
-    /// Appends what can travel in front of the application's data, at most [`FRONT`] bytes with the
-    /// send time.
+    /// Appends a due control frame in front of the application's data: at most [`FRONT_BYTES`]
+    /// together with the send time.
     pub(super) fn write_front(&mut self, now: Time, recv: &RecvKeys, out: &mut Vec<u8>) {
         let Some((route, budget)) = self.route() else { return };
-        // An unproven path's few bytes belong to the application first.
-        if budget < PROVEN {
+        // On an unproven path the application's data has priority.
+        if budget < UNLIMITED {
             return;
         }
         let plane = route.plane();
-        if self.debts[plane as usize].clock.is_some() {
-            self.write_clock(now, plane, CLOCK_FRAME, out);
+        if self.pending[plane as usize].clock.is_some() {
+            self.write_clock(now, plane, CLOCK_REPLY_BYTES, out);
         } else if self.unacked.is_some_and(|since| since + limits::ACK_INTERVAL <= now) {
             self.write_ack(recv, out);
         }
     }
 
-    /// Appends the answers that are owed on a plane, and what else is due there, as far as they fit
-    /// what the plane may take; where they go.
+    /// Appends the pending answers and other due frames of a plane, as far as they fit its budget.
+    /// Returns their route, or `None` if there are none.
     pub(super) fn write(
         &mut self,
         now: Time,
@@ -138,51 +141,54 @@ impl Server {
         out: &mut Vec<u8>,
     ) -> Option<Route> {
         let (route, budget) = match plane {
-            Plane::Session => (Route::Session, PROVEN),
+            Plane::Session => (Route::Session, UNLIMITED),
             Plane::Realtime => {
                 let (path, budget) = self.paths.active()?;
                 (Route::Realtime(path), budget)
             }
         };
-        let room = budget.saturating_sub(limits::HEADER + limits::TAG).min(limits::MAX_BODY);
-        let (start, end) = (out.len(), out.len() + room);
+        let body = budget.saturating_sub(limits::HEADER + limits::TAG).min(limits::MAX_BODY);
+        let (start, end) = (out.len(), out.len() + body);
         self.write_clock(now, plane, end - out.len(), out);
         let carrying = self.is_carrying(plane);
         let mut report = self.report_at().is_some_and(|at| at <= now);
-        if end - out.len() >= KeepAlive::FRAME
-            && let Some(asked) = self.debts[plane as usize].keep_alive.take()
+        if end - out.len() >= KeepAlive::FRAME_BYTES
+            && let Some(request) = self.pending[plane as usize].keep_alive.take()
         {
-            asked.encode(out);
-            // Whoever asks has nothing else to hear: it may as well be a report.
+            request.encode(out);
+            // A client sends a keep-alive when it receives little else, so a report fits in.
             (self.report_wanted, report) = (self.report_wanted || carrying, true);
         }
         if carrying && report {
             self.write_report(now, end - out.len(), recv, out);
         }
         let late = self.unacked.is_some_and(|since| since + limits::ACK_LATEST <= now);
-        if (late || self.acknowledge) && plane == Plane::Realtime && end - out.len() >= Ack::FRAME {
+        if (late || self.acknowledge)
+            && plane == Plane::Realtime
+            && end - out.len() >= Ack::FRAME_BYTES
+        {
             self.write_ack(recv, out);
         }
         (out.len() > start).then_some(route)
     }
 
-    fn write_clock(&mut self, now: Time, plane: Plane, room: usize, out: &mut Vec<u8>) {
-        let owed = &mut self.debts[plane as usize].clock;
-        let Some(asked) = owed.take_if(|_| room >= CLOCK_FRAME) else { return };
+    fn write_clock(&mut self, now: Time, plane: Plane, free: usize, out: &mut Vec<u8>) {
+        let pending = &mut self.pending[plane as usize].clock;
+        let Some(request) = pending.take_if(|_| free >= CLOCK_REPLY_BYTES) else { return };
         let reply = ClockReply {
-            client_sent: asked.client_sent,
-            server_received: asked.received.as_micros(),
+            client_sent: request.client_sent,
+            server_received: request.received.as_micros(),
             server_sent: now.as_micros(),
             epoch: self.clock_epoch,
         };
         reply.encode(out);
     }
 
-    fn write_report(&mut self, now: Time, room: usize, recv: &RecvKeys, out: &mut Vec<u8>) {
-        if self.report_wanted && room >= ServerReport::FRAME {
+    fn write_report(&mut self, now: Time, free: usize, recv: &RecvKeys, out: &mut Vec<u8>) {
+        if self.report_wanted && free >= ServerReport::FRAME_BYTES {
             let (largest, received) = (recv.largest(), recv.received());
             ServerReport { largest, received, ..self.report }.encode(out);
-            self.reported = now;
+            self.last_report = now;
             self.report_wanted = false;
         }
     }
@@ -192,20 +198,21 @@ impl Server {
         Ack { largest: recv.largest() }.encode(out);
     }
 
-    /// Whether data goes over this plane.
+    /// Returns whether this plane carries the data.
     fn is_carrying(&self, plane: Plane) -> bool {
         self.route().is_some_and(|(route, _)| route.plane() == plane)
     }
 
-    /// When a report is due. An unproven path has no bytes for them.
+    /// Returns when a report is due; `None` on an unproven path, whose budget is small.
     fn report_at(&self) -> Option<Time> {
-        let proven = self.route().is_some_and(|(_, budget)| budget == PROVEN);
-        (self.report_wanted && proven).then_some(self.reported + limits::REPORT_INTERVAL)
+        let proven = self.route().is_some_and(|(_, budget)| budget == UNLIMITED);
+        (self.report_wanted && proven).then_some(self.last_report + limits::REPORT_INTERVAL)
     }
 
-    /// Answers that are owed, at once, and what else is due; the paths' own deadlines are theirs.
+    /// Returns when the next frame is due; pending answers are due at once. The deadlines of the
+    /// paths are separate.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let [realtime, session] = &self.debts;
+        let [realtime, session] = &self.pending;
         let affordable = self.paths.active().is_some_and(|(_, budget)| budget >= ANSWER_DATAGRAM);
         if session.any() || affordable && realtime.any() {
             return Some(Time::ZERO);

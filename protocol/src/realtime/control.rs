@@ -1,105 +1,111 @@
-//! Bodies of the frames that belong to the link itself: clock, report, path, send time.
+//! Bodies of the link's control frames: keep-alive, acknowledgement, clock, report, send time.
 
 use super::frame::{self, MessageKind};
 use crate::codec::{Reader, Truncated};
 use crate::time::Time;
 
-/// What a datagram travels on.
+/// The plane on which a link's datagram travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Plane {
-    /// The realtime port, sealed.
+    /// The realtime port; the datagram is sealed.
     Realtime = 0,
-    /// A QUIC datagram of the session, its body unsealed behind the link's id.
+    /// A QUIC datagram of the session: the link's id and an unsealed body.
     Session = 1,
 }
 
-/// Which plane a client has chosen for both directions.
+/// The plane that a client has chosen for both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// Counts the client's changes, wrapping: an older choice that arrives late changes nothing.
+pub struct PlaneChoice {
+    /// Number of the client's change, wrapping. The server ignores a choice that is older than the
+    /// newest one.
     pub change: u16,
-    /// The plane.
+    /// The chosen plane.
     pub plane: Plane,
 }
 
-/// A client wants to hear something; the server's answer repeats what the client said.
+/// A client's request for an answer. The server's answer repeats the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// `None` (an empty body): the client has no session plane to choose.
-    pub choice: Option<Choice>,
+    /// The client's choice of plane; `None` (an empty body) if it has no session plane to choose.
+    pub choice: Option<PlaneChoice>,
 }
 
-/// The server has received messages over the realtime port up to this packet number.
+/// The server's acknowledgement of messages that it received on the realtime port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     /// Largest packet number received.
     pub largest: u32,
 }
 
-/// A client asks for the time.
+/// A client's request for the server's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockRequest {
-    /// The client's own clock when it sent this, µs.
+    /// The client's clock when it sent the request, µs.
     pub client_sent: u64,
 }
 
-/// The server's answer: three of NTP's four times (RFC 5905), the fourth is the client's arrival.
+/// The server's answer to a [`ClockRequest`]. It carries three of NTP's four times (RFC 5905); the
+/// fourth is the arrival of the reply at the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReply {
-    /// From the request.
+    /// The client's clock when it sent the request, µs.
     pub client_sent: u64,
     /// The server's clock when the request arrived at its socket, µs.
     pub server_received: u64,
-    /// The server's clock when it sent this, µs.
+    /// The server's clock when it sent the reply, µs.
     pub server_sent: u64,
-    /// Changes when the server restarts: times of two epochs do not compare.
+    /// The epoch of the server's clock, which changes when the server restarts. Times of two epochs
+    /// cannot be compared.
     pub epoch: u32,
 }
 
-/// What a client received on its link, cumulative.
+/// Cumulative figures of a client about what it received on its link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientReport {
     /// Largest packet number received.
     pub largest: u32,
     /// Datagrams received.
     pub received: u32,
-    /// Least delay against the datagrams' send times since the last report, µs; the error of the
-    /// clock's offset is in it, so it can be negative.
+    /// Smallest difference between the arrival and the send time of a datagram since the last
+    /// report, µs. It includes the error of the estimated clock offset and can be negative.
     pub delay_min: i32,
-    /// Mean delay likewise, µs.
+    /// Mean of these differences, µs.
     pub delay_mean: i32,
-    /// Datagrams that came with the ECN mark "congestion experienced".
+    /// Datagrams received with the ECN mark "congestion experienced".
     pub congestion_marks: u32,
 }
 
-/// What became of messages that this link did not get, per [`MessageKind`], cumulative.
+/// Cumulative counts of messages of one [`MessageKind`] that the server did not deliver on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindCounts {
-    /// Past their age limit, a newer one makes up for them.
+    /// Messages past their age limit that a newer message replaced.
     pub superseded: u32,
-    /// Withheld on purpose: over the recipient's budget, or out of its interest.
+    /// Messages withheld on purpose: over the recipient's budget, or not of interest to it.
     pub suppressed: u32,
-    /// Dropped because a limit of the server was reached.
+    /// Messages dropped because a limit of the server was reached.
     pub dropped: u32,
 }
 
-/// What the server did on a link, cumulative.
+/// Cumulative figures of the server about a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerReport {
     /// Largest packet number received from the client.
     pub largest: u32,
     /// Datagrams received from the client.
     pub received: u32,
-    /// Indexed by [`MessageKind::index`].
+    /// Undelivered messages, indexed by [`MessageKind::index`].
     pub kinds: [KindCounts; MessageKind::ALL.len()],
 }
 
 impl KeepAlive {
-    /// Bytes of the longest frame.
-    pub const FRAME: usize = 5;
+    /// Length of the longest frame in bytes.
+    pub const FRAME_BYTES: usize = 5;
 
-    /// Reads the body. A plane of a later version is none that this one could choose.
+    /// Reads the body. If this version does not know the plane, the choice is `None`.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -107,12 +113,12 @@ impl KeepAlive {
         let mut r = Reader::new(body);
         let (change, plane) = (r.u16()?, r.u8()?);
         let plane = [Plane::Realtime, Plane::Session].into_iter().find(|p| *p as u8 == plane);
-        Ok(Self { choice: plane.map(|plane| Choice { change, plane }) })
+        Ok(Self { choice: plane.map(|plane| PlaneChoice { change, plane }) })
     }
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let Some(Choice { change, plane }) = self.choice else {
+        let Some(PlaneChoice { change, plane }) = self.choice else {
             return frame::put(out, frame::KEEP_ALIVE, &[]);
         };
         let [low, high] = change.to_le_bytes();
@@ -121,10 +127,13 @@ impl KeepAlive {
 }
 
 impl Ack {
-    /// Bytes of the whole frame.
-    pub const FRAME: usize = 6;
+    /// Length of the whole frame in bytes.
+    pub const FRAME_BYTES: usize = 6;
 
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         Ok(Self { largest: Reader::new(body).u32()? })
     }
@@ -137,6 +146,9 @@ impl Ack {
 
 impl ClockRequest {
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         Ok(Self { client_sent: Reader::new(body).u64()? })
     }
@@ -149,6 +161,9 @@ impl ClockRequest {
 
 impl ClockReply {
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         Ok(Self {
@@ -171,6 +186,9 @@ impl ClockReply {
 
 impl ClientReport {
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         Ok(Self {
@@ -193,11 +211,14 @@ impl ClientReport {
 }
 
 impl ServerReport {
-    /// Bytes of the whole frame.
-    pub const FRAME: usize = 2 + Self::BODY;
+    /// Length of the whole frame in bytes.
+    pub const FRAME_BYTES: usize = 2 + Self::BODY;
     const BODY: usize = 8 + 12 * MessageKind::ALL.len();
 
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let mut report = Self { largest: r.u32()?, received: r.u32()?, ..Self::default() };
@@ -220,10 +241,10 @@ impl ServerReport {
     }
 }
 
-/// Appends a send-time frame: the server's clock in µs modulo 2^32.
+/// Appends a send-time frame with the server's clock, in µs modulo 2^32.
 pub fn put_send_time(out: &mut Vec<u8>, now: Time) {
     frame::put(out, frame::SEND_TIME, &(now.as_micros() as u32).to_le_bytes());
 }
 
-/// Bytes of a send-time frame.
-pub const SEND_TIME_FRAME: usize = 6;
+/// Length of a send-time frame in bytes.
+pub const SEND_TIME_BYTES: usize = 6;

@@ -1,9 +1,10 @@
-//! Frames: type, length, body. An unknown type is skipped, type 0 is padding to the end.
+//! Frames: type, length, body. A reader skips unknown types. Type 0 is padding up to the end of the
+//! datagram's body.
 
 use crate::codec::Reader;
 use crate::limits;
 
-/// Padding: everything from here to the end of the body is nothing.
+/// Padding. A reader ignores everything from here to the end of the body.
 pub const PADDING: u8 = 0;
 /// A pose, see [`super::pose`].
 pub const POSE: u8 = 1;
@@ -17,23 +18,23 @@ pub const POINTER: u8 = 4;
 pub const FRAGMENT: u8 = 5;
 /// Messages to a group of peers (reserved).
 pub const GROUP: u8 = 6;
-/// Clock request upwards, reply downwards.
+/// A clock request from the client, or a clock reply from the server.
 pub const CLOCK: u8 = 7;
-/// Link report.
+/// A link report.
 pub const REPORT: u8 = 8;
-/// Keep-alive; the server answers each over the plane it came on. See
+/// A keep-alive. The server answers each on the plane on which it arrived. See
 /// [`super::control::KeepAlive`].
 pub const KEEP_ALIVE: u8 = 9;
-/// Path challenge.
+/// A path challenge.
 pub const PATH_CHALLENGE: u8 = 10;
-/// Path response.
+/// The response to a path challenge.
 pub const PATH_RESPONSE: u8 = 11;
-/// When the datagram was sent, on the server's clock.
+/// The time on the server's clock at which the datagram was sent.
 pub const SEND_TIME: u8 = 12;
-/// The server has received messages over the realtime port.
+/// The server's acknowledgement of messages on the realtime port.
 pub const ACK: u8 = 13;
 
-/// What a message is, which decides its priority and age limit.
+/// The kind of a message, which decides its priority and age limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum MessageKind {
@@ -41,14 +42,14 @@ pub enum MessageKind {
     Pose = POSE,
     /// An Opus packet.
     Voice = VOICE,
-    /// Anything else of the application's.
+    /// Other data of the application.
     Unreliable = UNRELIABLE,
     /// A pointer or cursor.
     Pointer = POINTER,
 }
 
 impl MessageKind {
-    /// Every kind, in the order of the counters in a report.
+    /// Every kind, in the order of the counters in a [`super::control::ServerReport`].
     pub const ALL: [MessageKind; 4] =
         [MessageKind::Pose, MessageKind::Voice, MessageKind::Unreliable, MessageKind::Pointer];
 
@@ -56,7 +57,7 @@ impl MessageKind {
         MessageKind::ALL.into_iter().find(|k| *k as u8 == kind)
     }
 
-    /// Position in [`MessageKind::ALL`].
+    /// Returns the kind's index in [`MessageKind::ALL`].
     pub fn index(self) -> usize {
         self as usize - 1
     }
@@ -65,29 +66,32 @@ impl MessageKind {
 /// One application message on the realtime plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// What it is.
+    /// The message's kind.
     pub kind: MessageKind,
-    /// Bit 0: the newest of (sender, channel, key) makes older ones worthless. Others reserved.
+    /// Bit 0, [`NEWEST_WINS`]: the newest message of a (sender, channel, key) makes older ones
+    /// worthless. Other bits are reserved.
     pub flags: u8,
-    /// Upwards the target (a slot or [`super::TARGET_OTHERS`]), downwards the sender's slot.
+    /// From a client, the target: a slot, a group or [`super::TARGET_OTHERS`]. From the server, the
+    /// sender's slot.
     pub peer: u16,
     /// The application's channel.
     pub channel: u8,
-    /// The application's key within a channel (an object's number, say).
+    /// The application's key within the channel, for example an object's number.
     pub key: u16,
-    /// Counts up within (sender, channel, key), wrapping.
+    /// Counts up within a (sender, channel, key), wrapping.
     pub sequence: u16,
-    /// When it was captured: the server's clock in ms modulo 2^16.
+    /// Capture time on the server's clock, in ms modulo 2^16.
     pub time: u16,
-    /// Opaque to the server, but for a pose's position.
+    /// Opaque to the server, except for a pose's position.
     pub payload: &'a [u8],
 }
 
-/// The flag "newest wins".
+/// The flag of [`Message::flags`] that the newest message wins.
 pub const NEWEST_WINS: u8 = 1;
-/// Bytes between a message frame's length and its payload.
-pub const MESSAGE_HEADER: usize = 10;
-/// Where in a message's body the u16 `peer` stands: relaying a frame rewrites these two bytes.
+/// Length in bytes of a message's fixed fields, which stand between the frame's length and the
+/// payload.
+pub const MESSAGE_FIELDS_BYTES: usize = 10;
+/// Offset of the u16 `peer` in a message frame's body.
 const PEER_OFFSET: usize = 1;
 
 impl<'a> Message<'a> {
@@ -104,17 +108,17 @@ impl<'a> Message<'a> {
         Ok(Message { kind, flags, peer, channel, key, sequence, time, payload })
     }
 
-    /// Bytes of the whole frame.
+    /// Returns the length of the encoded frame in bytes.
     pub fn encoded_len(&self) -> usize {
-        let body = MESSAGE_HEADER + self.payload.len();
+        let body = MESSAGE_FIELDS_BYTES + self.payload.len();
         1 + if body < 0x80 { 1 } else { 2 } + body
     }
 
-    /// Appends the frame with `peer` in place of its own: the server relays a message by naming its
-    /// sender where the target stood, everything else as it came.
+    /// Appends the frame with `peer` in place of [`Message::peer`]. The server relays a message
+    /// with the sender's slot in place of the target, and changes nothing else.
     pub fn encode_from(&self, peer: u16, out: &mut Vec<u8>) {
-        put_header(out, self.kind as u8, MESSAGE_HEADER + self.payload.len());
-        let mut head = [0u8; MESSAGE_HEADER];
+        put_header(out, self.kind as u8, MESSAGE_FIELDS_BYTES + self.payload.len());
+        let mut head = [0u8; MESSAGE_FIELDS_BYTES];
         head[0] = self.flags;
         head[PEER_OFFSET..PEER_OFFSET + 2].copy_from_slice(&peer.to_le_bytes());
         head[3] = self.channel;
@@ -131,26 +135,26 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A frame as it stands in a body.
+/// A frame of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// For the application.
+    /// A message for the application.
     Message(Message<'a>),
-    /// Of the link itself, or of a type this version does not know: type and body.
+    /// The type and body of a link's control frame, or of a type that this version does not know.
     Other(u8, &'a [u8]),
 }
 
-/// A body that is not a sequence of frames. It was authenticated, so its sender is broken.
+/// The body is not a sequence of frames. As the datagram was authentic, its sender is faulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed frame")]
 pub struct MalformedFrame;
 
-/// The frames of a body, in order; ends after the first malformed one.
+/// An iterator over the frames of a body. It ends after the first malformed frame.
 #[derive(Clone, Debug)]
 pub struct Frames<'a>(Reader<'a>);
 
 impl<'a> Frames<'a> {
-    /// The frames of an opened body.
+    /// Creates an iterator over the frames of a decrypted body.
     pub fn new(body: &'a [u8]) -> Self {
         Self(Reader::new(body))
     }
@@ -175,7 +179,8 @@ impl<'a> Frames<'a> {
             return Ok(usize::from(low));
         }
         let high = self.0.u8().map_err(|_| MalformedFrame)?;
-        // One way to write each length: a second byte that adds nothing or promises a third is none.
+        // Each length has one encoding: a second byte of 0 is redundant, and lengths have no third
+        // byte.
         if high == 0 || high >= 0x80 {
             return Err(MalformedFrame);
         }
@@ -195,7 +200,7 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-/// Appends a frame's type and length (at most 16,383).
+/// Appends a frame's type and the length of its body, at most 16,383 bytes.
 pub fn put_header(out: &mut Vec<u8>, kind: u8, len: usize) {
     out.push(kind);
     if len < 0x80 {
@@ -206,7 +211,7 @@ pub fn put_header(out: &mut Vec<u8>, kind: u8, len: usize) {
     }
 }
 
-/// Appends a frame with its body.
+/// Appends a frame with its type, length and body.
 pub fn put(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
     put_header(out, kind, body.len());
     out.extend_from_slice(body);

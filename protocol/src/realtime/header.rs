@@ -1,36 +1,38 @@
-//! The 13 bytes in front of every realtime datagram; they are the associated data of its seal.
+//! The 13-byte header of every realtime datagram. The AEAD authenticates the header as associated
+//! data.
 
 use std::fmt;
 
 use crate::limits;
 
-/// Form and version of byte 0, with the phase bits clear. The values 8-15 are free in RFC 7983 and
-/// RFC 9443, so that this can share a socket with QUIC, STUN, TURN and RTP.
+/// Byte 0 with the phase bits clear: the datagram's form and version. RFC 7983 and RFC 9443 leave
+/// the values 8-15 free, so that such datagrams can share a socket with QUIC, STUN, TURN and RTP.
 pub const FORM: u8 = 0b0000_1000;
 const FORM_MASK: u8 = 0b1111_1100;
 const PHASE_MASK: u8 = 0b0000_0011;
 
-/// Names a link to its server; **opaque to clients**.
+/// The server's name for a link, **opaque to clients**.
 ///
-/// For the server: shard (byte 0, which the kernel's steering program reads), index in that shard's
-/// slab (3 bytes), 32 random bits that make a guess a cheap reject.
+/// The server puts the shard into byte 0, which the kernel's steering program reads. The next three
+/// bytes are an index in that shard's slab. The last four are random, so that the server can reject
+/// a guessed id without decryption.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub [u8; 8]);
 
 impl ConnectionId {
-    /// The id of slab entry `index` (below 2^24) on `shard`.
+    /// Creates the id of slab entry `index` (below 2^24) on `shard`.
     pub fn new(shard: u8, index: u32, random: u32) -> Self {
         let index = index.to_le_bytes();
         let r = random.to_le_bytes();
         Self([shard, index[0], index[1], index[2], r[0], r[1], r[2], r[3]])
     }
 
-    /// The shard that made it.
+    /// Returns the shard that created the id.
     pub fn shard(self) -> u8 {
         self.0[0]
     }
 
-    /// Index in the shard's slab.
+    /// Returns the index in the shard's slab.
     pub fn index(self) -> u32 {
         u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0])
     }
@@ -42,20 +44,20 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// A datagram's header.
+/// The header of a realtime datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Key phase modulo 4.
     pub phase: u8,
-    /// The link.
+    /// The link's connection id.
     pub connection_id: ConnectionId,
-    /// Packet number, whole.
+    /// Packet number, not truncated.
     pub number: u32,
 }
 
 impl Header {
-    /// Reads the header of a datagram whose length and form are plausible; `None` for anything else,
-    /// to which the answer is silence.
+    /// Reads a datagram's header. Returns `None` if the datagram's length or form is not that of a
+    /// realtime datagram; such a datagram is never answered.
     pub fn parse(datagram: &[u8]) -> Option<Header> {
         let plausible = (limits::MIN_DATAGRAM..=limits::MAX_DATAGRAM).contains(&datagram.len());
         let bytes = datagram.first_chunk::<{ limits::HEADER }>().filter(|_| plausible)?;
@@ -67,7 +69,7 @@ impl Header {
         })
     }
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     pub fn to_bytes(self) -> [u8; limits::HEADER] {
         let mut bytes = [0; limits::HEADER];
         bytes[0] = FORM | (self.phase & PHASE_MASK);

@@ -1,4 +1,5 @@
-//! The realtime plane's datagram (UDP 5056): its header, its frames and what the frames carry.
+//! Datagrams of the realtime plane (UDP 5056): their header, their frames, and the payloads of
+//! frames.
 
 pub mod control;
 pub mod frame;
@@ -12,19 +13,20 @@ pub use header::{ConnectionId, Header};
 use crate::groups::Group;
 use crate::limits::MAX_ROOM_PEERS;
 
-/// The target "everybody else in the room".
+/// The target for every peer in the room except the sender.
 pub const TARGET_OTHERS: u16 = 0xffff;
-/// Targets from here on are not slots; those not named are reserved.
+/// The first target that is not a slot. Targets from here on without a name are reserved.
 pub const TARGET_RESERVED: u16 = 0xff00;
-/// The target that is group 0; the others follow in order, and behind them 16 that are reserved.
+/// The target of group 0. The other groups follow in order; the 16 targets behind them are
+/// reserved.
 pub const TARGET_GROUPS: u16 = TARGET_RESERVED;
 
-/// The target that is a group.
+/// Returns the target of a group.
 pub const fn target_of_group(group: Group) -> u16 {
     TARGET_GROUPS + group.number() as u16
 }
 
-/// The group that a target is, if it is one.
+/// Returns the group of a target, or `None` if the target is not a group.
 #[inline]
 pub fn group_of_target(target: u16) -> Option<Group> {
     Group::new(u8::try_from(target.checked_sub(TARGET_GROUPS)?).ok()?)

@@ -1,42 +1,45 @@
-//! A pose in 15 to 33 bytes: head absolute at 1 mm, hands relative to it, rotations as the smallest
-//! three components at 11 bits.
+//! A pose in 15 to 33 bytes. The head's position is absolute in steps of 1 mm, the hands' positions
+//! are relative to it. A rotation is encoded as its three smallest components with 11 bits each.
 
 use crate::codec::{Reader, Truncated};
 
 /// Metres per step of a position.
 const STEP: f32 = 0.001;
-/// Largest head coordinate in metres: 2^23 - 1 mm.
+/// Largest coordinate of the head in metres: 2^23 - 1 mm.
 pub const HEAD_RANGE: f32 = 8_388.607;
-/// Largest hand coordinate relative to the head in metres: 2^11 - 1 mm, more than an arm.
+/// Largest coordinate of a hand relative to the head in metres: 2^11 - 1 mm, more than an arm's
+/// length.
 pub const HAND_RANGE: f32 = 2.047;
-/// Steps of a rotation's component on either side of zero: 11 bits, odd so that zero is exact.
+/// Steps of a rotation's component on either side of zero. The 11 bits hold 2,047 values; their odd
+/// number makes zero exact.
 const ROTATION_STEPS: f32 = 1_023.0;
+/// The flag that a pose has a left hand.
 const LEFT: u8 = 1;
+/// The flag that a pose has a right hand.
 const RIGHT: u8 = 2;
 
-/// Position in metres and orientation as a unit quaternion (x, y, z, w).
+/// A position and a rotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
-    /// Metres.
+    /// Position in metres: x, y, z.
     pub position: [f32; 3],
-    /// x, y, z, w; need not be exactly of unit length.
+    /// Rotation as a quaternion: x, y, z, w. Its length need not be exactly 1.
     pub rotation: [f32; 4],
 }
 
-/// Head and hands in the room's coordinates.
+/// The head and hands of a peer, in the room's coordinates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
     /// The head, within [`HEAD_RANGE`].
     pub head: Transform,
-    /// The left hand, when tracked; in the room's coordinates, within [`HAND_RANGE`] of the head.
+    /// The left hand if it is tracked, within [`HAND_RANGE`] of the head.
     pub left: Option<Transform>,
-    /// The right hand likewise.
+    /// The right hand if it is tracked, within [`HAND_RANGE`] of the head.
     pub right: Option<Transform>,
 }
 
 impl Pose {
-    /// Appends the encoded pose. Coordinates outside the ranges are clamped, and what is not a
-    /// number becomes 0.
+    /// Appends the encoded pose. Clamps coordinates to their ranges, and encodes NaN as 0.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let hand = |present: bool, bit: u8| if present { bit } else { 0 };
         out.push(hand(self.left.is_some(), LEFT) | hand(self.right.is_some(), RIGHT));
@@ -50,8 +53,11 @@ impl Pose {
         }
     }
 
-    /// Reads a pose from the front of a payload; gives it with what follows it (buttons, fingers:
-    /// the application's own).
+    /// Reads a pose from the front of a payload. Returns the pose and the bytes behind it, which
+    /// belong to the application (buttons or fingers, for example).
+    ///
+    /// # Errors
+    /// [`Truncated`] if the payload is shorter than the pose.
     pub fn parse(payload: &[u8]) -> Result<(Pose, &[u8]), Truncated> {
         let mut r = Reader::new(payload);
         let present = r.u8()?;
@@ -69,7 +75,10 @@ impl Pose {
         Ok((Pose { head, left, right }, r.rest()))
     }
 
-    /// The head's position in millimetres, all that the server reads of a pose.
+    /// Reads only the head's position in millimetres. The server reads nothing else of a pose.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the payload is shorter than the position.
     pub fn position_mm(payload: &[u8]) -> Result<[i32; 3], Truncated> {
         let mut r = Reader::new(payload);
         r.u8()?;
@@ -78,7 +87,7 @@ impl Pose {
 }
 
 fn quantise(metres: f32, range: f32) -> i32 {
-    // `as` turns NaN into 0; clamp keeps it NaN until then.
+    // `clamp` keeps NaN, and `as` turns NaN into 0.
     (metres.clamp(-range, range) / STEP).round() as i32
 }
 
@@ -87,7 +96,8 @@ fn read_i24(r: &mut Reader<'_>) -> Result<i32, Truncated> {
     Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
 }
 
-/// Bits 0-35: x, y, z relative to the head in mm, 12 bits each, two's complement; 36-70 rotation.
+/// Packs a hand. Bits 0-35: x, y, z relative to the head in mm, 12 bits each, two's complement.
+/// Bits 36-70: the rotation.
 fn pack_hand(hand: &Transform, head_mm: [i32; 3]) -> u128 {
     let mut packed = u128::from(pack_rotation(hand.rotation)) << 36;
     for (axis, (metres, head)) in hand.position.into_iter().zip(head_mm).enumerate() {
@@ -112,8 +122,9 @@ fn unpack_hand(bytes: [u8; 9], head_mm: [i32; 3]) -> Transform {
     }
 }
 
-/// Bits 0-1: index of the largest component; then the other three in order, 11 bits each, as steps
-/// of 1 / (1023 sqrt 2) above -1 / sqrt 2. The sign is chosen so that the largest is positive.
+/// Packs a rotation. Bits 0-1: index of the largest component. Then the other three in order, 11
+/// bits each, as steps of 1 / (1023 sqrt 2) above -1 / sqrt 2. The quaternion's sign is chosen so
+/// that the largest component is positive.
 fn pack_rotation(rotation: [f32; 4]) -> u64 {
     let norm = rotation.iter().map(|c| c * c).sum::<f32>().sqrt();
     let unit = if norm.is_finite() && norm > 1e-6 {
@@ -130,10 +141,10 @@ fn pack_rotation(rotation: [f32; 4]) -> u64 {
     let sign = unit[largest].signum();
     let mut packed = largest as u64;
     let others = (0..4).filter(|i| *i != largest);
-    for (place, i) in others.enumerate() {
+    for (position, i) in others.enumerate() {
         let steps = (unit[i] * sign * std::f32::consts::SQRT_2 * ROTATION_STEPS).round();
         let steps = (steps.clamp(-ROTATION_STEPS, ROTATION_STEPS) + ROTATION_STEPS) as u64;
-        packed |= steps << (2 + 11 * place);
+        packed |= steps << (2 + 11 * position);
     }
     packed
 }
@@ -143,8 +154,8 @@ fn unpack_rotation(packed: u64) -> [f32; 4] {
     let mut rotation = [0.0; 4];
     let mut rest = 1.0f32;
     let others = (0..4).filter(|i| *i != largest);
-    for (place, i) in others.enumerate() {
-        let steps = ((packed >> (2 + 11 * place)) & 0x7ff) as f32 - ROTATION_STEPS;
+    for (position, i) in others.enumerate() {
+        let steps = ((packed >> (2 + 11 * position)) & 0x7ff) as f32 - ROTATION_STEPS;
         rotation[i] = steps / (ROTATION_STEPS * std::f32::consts::SQRT_2);
         rest -= rotation[i] * rotation[i];
     }

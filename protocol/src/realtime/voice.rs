@@ -1,9 +1,9 @@
-//! A voice payload: two bytes the receivers' mixers and the server may read, then an Opus packet
-//! that stays opaque.
+//! A voice payload: two bytes that receivers' mixers and the server may read, then an opaque Opus
+//! packet.
 
 /// The packet starts a talk spurt.
 pub const SPURT_START: u8 = 1;
-/// The Opus packet is encrypted end to end; the server could not read it even if it wanted to.
+/// The Opus packet is encrypted end to end, so that the server cannot read it.
 pub const END_TO_END: u8 = 2;
 
 /// A voice payload, borrowed.
@@ -11,16 +11,16 @@ pub const END_TO_END: u8 = 2;
 pub struct Voice<'a> {
     /// Loudness in -dBov, 0 (loudest) to 127 (silence), as in RFC 6464.
     pub level: u8,
-    /// The encoder hears a voice (RFC 6464's V bit).
+    /// Whether the encoder detects voice (RFC 6464's V bit).
     pub speaking: bool,
-    /// [`SPURT_START`], [`END_TO_END`]; other bits are reserved.
+    /// The bits [`SPURT_START`] and [`END_TO_END`]; others are reserved.
     pub flags: u8,
     /// The Opus packet.
     pub opus: &'a [u8],
 }
 
 impl<'a> Voice<'a> {
-    /// Reads a payload; `None` when it is shorter than its two leading bytes.
+    /// Reads a payload, or returns `None` if it is shorter than its two leading bytes.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let [level, flags, opus @ ..] = payload else { return None };
         Some(Voice { level: level & 0x7f, speaking: level & 0x80 != 0, flags: *flags, opus })

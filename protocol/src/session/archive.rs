@@ -1,4 +1,5 @@
-//! Archives behind their header: written in one buffer, validated before they are read.
+//! Writes archived messages with their header into one buffer, and validates archives before they
+//! are read.
 
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -6,30 +7,34 @@ use rkyv::rancor::Error;
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::{Archive, Deserialize, Portable, Serialize};
 
-use super::{ArchivedMessage, MESSAGE_HEADER, MessageHeader};
+use super::{ArchivedMessage, MessageHeader, SESSION_HEADER_BYTES};
 
-/// The bytes are not an archive of the type asked for.
+/// The bytes are not a valid archive of the requested type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid archive")]
 pub struct InvalidArchive;
 
-/// The whole message with its header.
+/// Encodes a message with its header.
 pub fn encode<T>(message: &T) -> Vec<u8>
 where
     T: ArchivedMessage + for<'a> Serialize<HighSerializer<Vec<u8>, ArenaHandle<'a>, Error>>,
 {
-    let start = vec![0; MESSAGE_HEADER];
-    // Writing into memory fails only beyond 32-bit offsets, and every field is bounded far below;
-    // an empty message is refused by its reader.
+    let start = vec![0; SESSION_HEADER_BYTES];
+    // Writing into memory fails only if an offset exceeds 32 bits, and every field is far smaller.
+    // Should it fail, the message is empty, and its reader refuses it.
     let mut bytes = rkyv::api::high::to_bytes_in::<_, Error>(message, start)
-        .unwrap_or_else(|_| vec![0; MESSAGE_HEADER]);
-    let header = MessageHeader { len: (bytes.len() - MESSAGE_HEADER) as u32, schema: T::SCHEMA };
-    bytes[..MESSAGE_HEADER].copy_from_slice(&header.to_bytes());
+        .unwrap_or_else(|_| vec![0; SESSION_HEADER_BYTES]);
+    let header =
+        MessageHeader { len: (bytes.len() - SESSION_HEADER_BYTES) as u32, schema: T::SCHEMA };
+    bytes[..SESSION_HEADER_BYTES].copy_from_slice(&header.to_bytes());
     bytes
 }
 
-/// The message in place in `body` (the bytes behind the header), validated. Ranges and meanings
-/// are the caller's to check: this is memory safety, not sense.
+/// Returns a validated view of the message in `body`, the bytes behind the header. Validation makes
+/// the view memory-safe; the caller still has to check ranges and meanings.
+///
+/// # Errors
+/// [`InvalidArchive`] if `body` is not an archive of this type.
 pub fn access<T>(body: &[u8]) -> Result<&T::Archived, InvalidArchive>
 where
     T: Archive,
@@ -38,7 +43,10 @@ where
     rkyv::access::<T::Archived, Error>(body).map_err(|_| InvalidArchive)
 }
 
-/// The message as a value of its own.
+/// Decodes the message in `body`, the bytes behind the header, into an owned value.
+///
+/// # Errors
+/// [`InvalidArchive`] if `body` is not an archive of this type.
 pub fn owned<T>(body: &[u8]) -> Result<T, InvalidArchive>
 where
     T: Archive,

@@ -1,15 +1,16 @@
-//! `Hello`, `Welcome`, `Refuse`: by hand and frozen, so that any two versions understand a refusal.
-//! Bytes behind the known fields are ignored: that is how later versions add to them.
+//! `Hello`, `Welcome` and `Refuse`. Their layout is frozen, so that any two versions understand a
+//! refusal. A reader ignores bytes behind the fields that it knows, so that a later version can
+//! append fields.
 
 use super::{MessageHeader, Schema};
 use crate::codec::{Reader, Truncated, put_string};
 
-/// The client opens.
+/// The client's first message: the versions that it supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Oldest version the client speaks.
+    /// Oldest version of the session protocol that the client supports.
     pub oldest: u8,
-    /// Newest version the client speaks.
+    /// Newest version that the client supports.
     pub newest: u8,
     /// Bit 0: the client's TLS has an exporter (RFC 5705). Others reserved.
     pub flags: u8,
@@ -17,28 +18,31 @@ pub struct Hello {
     pub agent: Vec<u8>,
 }
 
-/// The flag "has a TLS exporter".
+/// The flag of [`Hello::flags`] that the client's TLS has an exporter.
 const HAS_EXPORTER: u8 = 1;
 
 impl Hello {
-    /// The client's TLS can export keying material.
+    /// Returns whether the client's TLS can export keying material.
     pub fn has_exporter(&self) -> bool {
         self.flags & HAS_EXPORTER != 0
     }
 
-    /// The flags of a client with or without an exporter.
+    /// Returns the flags of a client with or without an exporter.
     pub fn flags(exporter: bool) -> u8 {
         if exporter { HAS_EXPORTER } else { 0 }
     }
 
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let (oldest, newest, flags) = (r.u8()?, r.u8()?, r.u8()?);
         Ok(Self { oldest, newest, flags, agent: r.string()?.to_vec() })
     }
 
-    /// The whole message with its header.
+    /// Encodes the message with its header.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = vec![self.oldest, self.newest, self.flags];
         put_string(&mut body, &self.agent);
@@ -46,14 +50,14 @@ impl Hello {
     }
 }
 
-/// The server agrees to a version.
+/// The server's answer to [`Hello`]: the version that both use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// The version spoken from here on.
+    /// The version of the session protocol from here on.
     pub version: u8,
     /// Reserved, zero.
     pub flags: u8,
-    /// The server's id: what tokens name as their audience.
+    /// The server's id, which tokens name as their audience.
     pub server_id: Vec<u8>,
     /// Name and version of the server's software.
     pub agent: Vec<u8>,
@@ -61,13 +65,16 @@ pub struct Welcome {
 
 impl Welcome {
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let (version, flags) = (r.u8()?, r.u8()?);
         Ok(Self { version, flags, server_id: r.string()?.to_vec(), agent: r.string()?.to_vec() })
     }
 
-    /// The whole message with its header.
+    /// Encodes the message with its header.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = vec![self.version, self.flags];
         put_string(&mut body, &self.server_id);
@@ -76,25 +83,29 @@ impl Welcome {
     }
 }
 
-/// The server says no.
+/// The server refuses the session and closes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refuse {
-    /// A [`super::Code`] by number; a client shows an unknown one with its text.
+    /// The number of a [`super::Code`]. A client shows the text of a code that it does not know.
     pub code: u16,
     /// One line for a person, UTF-8.
     pub text: Vec<u8>,
-    /// Not before so many ms should the client try again; 0 = trying again does not help.
+    /// Milliseconds that the client should wait before it tries again; 0 = trying again does not
+    /// help.
     pub retry_after_ms: u32,
-    /// Oldest version the server speaks.
+    /// Oldest version that the server supports.
     pub oldest: u8,
-    /// Newest version the server speaks.
+    /// Newest version that the server supports.
     pub newest: u8,
-    /// Other servers to try, each `host:port` (none yet).
+    /// Other servers to try, each as `host:port`. Today's server names none.
     pub endpoints: Vec<Vec<u8>>,
 }
 
 impl Refuse {
     /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the body is shorter than its fields.
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let (code, text) = (r.u16()?, r.string()?.to_vec());
@@ -103,7 +114,7 @@ impl Refuse {
         Ok(Self { code, text, retry_after_ms, oldest, newest, endpoints })
     }
 
-    /// The whole message with its header; at most 255 endpoints.
+    /// Encodes the message with its header, with at most 255 endpoints.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = self.code.to_le_bytes().to_vec();
         put_string(&mut body, &self.text);

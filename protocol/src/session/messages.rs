@@ -1,115 +1,94 @@
-//! The archived messages. Only primitives, byte arrays, byte strings (`Vec<u8>`) and vectors of
-//! such structs, so that another language can read them from docs/PROTOCOL.md alone. **A released
-//! struct never changes**: its bytes are what customers' headsets expect.
+//! The archived messages of a session in a room: join, roster, events. Their structs use only
+//! primitives, byte arrays, byte strings (`Vec<u8>`) and vectors of such structs, so that another
+//! language can read them from docs/PROTOCOL.md alone. **A released struct never changes**:
+//! released clients expect its bytes.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{
-    Audit, Moderate, Schema, StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe,
-    Throttled,
-};
-use super::{CallReply, CallRequest, CallUpdate, Enter, Entered, SetStatus, UserList, WatchUsers};
-use super::{Filter, RoomList, RoomOptions, WatchRooms};
+use super::{Filter, RoomOptions};
 
-/// Ties an archived type to its schema id.
-pub trait ArchivedMessage {
-    /// The id in the header.
-    const SCHEMA: Schema;
-}
-
-macro_rules! archived {
-    ($($name:ident),*) => {
-        $(impl ArchivedMessage for $name { const SCHEMA: Schema = Schema::$name; })*
-    };
-}
-archived!(Join, Joined, Leave, RosterUpdate, EventUp, EventDown);
-archived!(StateRequest, StateReply, StateSnapshot, StateUpdate, Moderate);
-archived!(WatchRooms, RoomList);
-archived!(Subscribe, Throttled, Audit);
-archived!(Enter, Entered, WatchUsers, SetStatus, UserList, CallRequest, CallReply, CallUpdate);
-
-/// A client asks to enter a room.
+/// A client asks to join a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Join {
     /// The join token, a JWT.
     pub token: Vec<u8>,
-    /// The newest ticket that an earlier `Joined` of this peer gave; empty: a new peer.
+    /// The newest ticket from a `Joined` of this peer; empty for a new peer.
     pub ticket: Vec<u8>,
-    /// With a ticket: the largest sequence of an event received so far, 0 for none.
+    /// With a ticket: the largest event sequence received on the events lane so far, 0 for none.
     pub last_event: u64,
-    /// The same of the bulk lane.
+    /// With a ticket: the largest event sequence received on the bulk lane so far, 0 for none.
     pub last_bulk: u64,
-    /// The room's name, UTF-8, 1 to 128 bytes; may be empty where any room that fits will do.
+    /// The room's name, UTF-8, 1 to 128 bytes; may be empty if `mode` takes any matching room.
     pub room: Vec<u8>,
-    /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
+    /// Display name, UTF-8, 0 to 128 bytes; if empty, the token's name is used.
     pub name: Vec<u8>,
-    /// AEAD suites the client can do, best first.
+    /// AEAD suites that the client supports, best first.
     pub suites: Vec<u8>,
     /// One of [`super::join_mode`].
     pub mode: u8,
-    /// The application's version, UTF-8, 0 to 32 bytes: rooms are for one version.
+    /// The application's version, UTF-8, 0 to 32 bytes. A room is for one version.
     pub version: Vec<u8>,
-    /// Of the room to join or to make, 0 to 64 bytes; empty: none.
+    /// Password of the room to join or to create, 0 to 64 bytes; empty for none.
     pub password: Vec<u8>,
-    /// Users for whom seats are held for a minute, at most 16.
+    /// Users for whom the room reserves seats for a minute, at most 16.
     pub expected: Vec<Vec<u8>>,
-    /// For the room that this join makes, if it makes one.
+    /// Options of the room, if this join creates one.
     pub options: RoomOptions,
-    /// Which rooms fit: all of these must hold, at most 8.
+    /// Conditions that a matching room fulfils, all of them; at most 8.
     pub filters: Vec<Filter>,
 }
 
-/// The client is in: shard and slot are ready, the link's keys are here.
+/// The server's answer to a successful [`Join`]. The client's slot on its shard is ready.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
     /// The client's own peer number, unique in this room instance.
     pub peer: u32,
-    /// Its slot on the realtime plane.
+    /// The client's slot on the realtime plane.
     pub slot: u16,
-    /// Peers the room takes.
+    /// Largest number of peers in the room.
     pub capacity: u16,
-    /// Differs between instances of a room of one name.
+    /// The room instance id, which differs between instances of a room of one name.
     pub room_instance: u32,
-    /// Version of the roster below; updates count on from here.
+    /// Version of the roster below. Each update raises it.
     pub roster_version: u32,
-    /// Everybody in the room, the client included.
+    /// Every peer in the room, the client included.
     pub roster: Vec<Peer>,
-    /// The realtime link.
+    /// Keys and addresses of the realtime link.
     pub grant: LinkGrant,
-    /// The server's clock, µs, when this was sent.
+    /// The server's clock when it sent this message, µs.
     pub server_time: u64,
-    /// Changes when the server restarts.
+    /// The epoch of the server's clock, which changes when the server restarts.
     pub clock_epoch: u32,
     /// Largest event payload, bytes.
     pub max_event: u32,
-    /// Opaque: takes the peer's place again after its session was lost, see [`Join::ticket`].
+    /// Opaque; resumes this peer after its session was lost, see [`Join::ticket`].
     pub ticket: Vec<u8>,
-    /// How long an unreachable peer keeps its place, ms.
+    /// How long the room keeps a peer whose session was lost, ms.
     pub peer_ttl_ms: u32,
-    /// [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
+    /// Whether the peer was resumed: [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
     pub resumed: u8,
-    /// Events of this peer's that the room has taken so far, over all its sessions, wrapping: the
-    /// client repeats those behind them.
+    /// Number of this peer's events that the room has taken, over all its sessions, wrapping. The
+    /// client sends its later events again.
     pub events_taken: u32,
-    /// The same of the pieces of its bulk lane.
+    /// Number of this peer's pieces on the bulk lane that the room has taken, likewise.
     pub bulk_taken: u32,
     /// The room's name.
     pub room: Vec<u8>,
 }
 
-/// Nobody knew this peer before.
+/// The peer is new in the room.
 pub const NEW_PEER: u8 = 0;
-/// The peer of the ticket is back; the events it missed follow.
+/// The ticket's peer was resumed; the events that it missed follow.
 pub const RESUMED: u8 = 1;
-/// The same, but the oldest of the events it missed are not to be had any more.
+/// The ticket's peer was resumed, but the oldest events that it missed are lost.
 pub const RESUMED_WITH_LOSS: u8 = 2;
 
-/// A peer as the roster names it.
+/// A peer in the roster.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Number, unique in this room instance.
+    /// The peer's number, unique in this room instance.
     pub peer: u32,
-    /// Slot on the realtime plane.
+    /// The peer's slot on the realtime plane.
     pub slot: u16,
     /// A bit set: [`AWAY`], [`MUTED`], [`SELF_MUTED`], [`MODERATOR`].
     pub presence: u8,
@@ -121,42 +100,42 @@ pub struct Peer {
     pub role: Vec<u8>,
 }
 
-/// No bit of a presence: the peer is reachable, and nothing else is to be said of it.
+/// A presence without any bit: the peer is reachable, not muted and not a moderator.
 pub const PRESENT: u8 = 0;
-/// Nothing was heard of the peer for 10 s on either plane.
+/// The peer is away: the server received nothing from it for 10 s on either plane.
 pub const AWAY: u8 = 1;
-/// A moderator has muted the peer: its voice is dropped.
+/// A moderator has muted the peer, whose voice is dropped.
 pub const MUTED: u8 = 2;
 /// The peer has muted itself.
 pub const SELF_MUTED: u8 = 4;
 /// The peer may moderate.
 pub const MODERATOR: u8 = 8;
 
-/// Keys and addresses of a realtime link. Travels inside TLS only.
+/// Keys and addresses of a realtime link. Sent inside TLS only.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub struct LinkGrant {
-    /// Never reused in a session.
+    /// The link's id, never reused in a session.
     pub link_id: u32,
-    /// The connection id to start with, opaque.
+    /// The link's first connection id, opaque.
     pub connection_id: [u8; 8],
-    /// One to take when the network changed.
+    /// The connection id that the client uses once its network has changed, opaque.
     pub spare: [u8; 8],
     /// Input of the key schedule.
     pub secret: [u8; 32],
-    /// AEAD suite, one of those offered.
+    /// AEAD suite, one of those that the client offered.
     pub suite: u8,
-    /// Bit 0: the TLS exporter is mixed into the root. Others reserved.
+    /// Bit 0: the TLS exporter is mixed into the root secret. Other bits are reserved.
     pub flags: u8,
-    /// Where the realtime plane is; at least one.
+    /// Addresses of the realtime plane, at least one.
     pub endpoints: Vec<RealtimeEndpoint>,
 }
 
-/// The flag "exporter is mixed in".
+/// The flag of [`LinkGrant::flags`] that the TLS exporter is mixed into the root secret.
 pub const GRANT_EXPORTER: u8 = 1;
 
 impl std::fmt::Debug for LinkGrant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The secret reaches no log.
+        // The secret must not appear in a log.
         f.debug_struct("LinkGrant").field("link_id", &self.link_id).finish_non_exhaustive()
     }
 }
@@ -170,97 +149,98 @@ impl Drop for LinkGrant {
 /// An address of the realtime plane.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct RealtimeEndpoint {
-    /// 4 or 16 bytes; empty = the address that the session goes to.
+    /// IP address, 4 or 16 bytes; empty for the address that the session uses.
     pub ip: Vec<u8>,
     /// UDP port.
     pub port: u16,
 }
 
-/// The client goes, and everybody is told at once.
+/// The client leaves. The server tells the other peers at once.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// A [`super::Code`]; 0 for an ordinary leave.
     pub code: u16,
 }
 
-/// What changed in the roster since the version before.
+/// The changes of the roster since the previous version.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RosterUpdate {
-    /// Version that the roster has with this update.
+    /// Version of the roster once this update is applied.
     pub version: u32,
     /// New peers.
     pub joined: Vec<Peer>,
-    /// Peers that are gone.
+    /// Peers that left.
     pub left: Vec<PeerLeft>,
     /// Peers whose presence changed.
     pub changed: Vec<PeerPresence>,
 }
 
-/// A peer is gone.
+/// A peer that left.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PeerLeft {
-    /// Who.
+    /// The peer's number.
     pub peer: u32,
-    /// A [`super::Code`].
+    /// The reason, a [`super::Code`].
     pub code: u16,
 }
 
-/// A peer's presence changed.
+/// A peer's new presence.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PeerPresence {
-    /// Who.
+    /// The peer's number.
     pub peer: u32,
-    /// A bit set, as in [`Peer`].
+    /// A bit set, as in [`Peer::presence`].
     pub presence: u8,
 }
 
-/// A client sends an event.
+/// An event, or a piece of a message of the bulk lane, from a client.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventUp {
-    /// [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`], [`TO_GROUP`] or, on the event stream,
-    /// [`TO_LATER`].
+    /// The recipients: [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`], [`TO_GROUP`] or, on
+    /// the events lane, [`TO_LATER`].
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
-    /// Of the bulk lane: [`PIECE_MORE`] and [`PIECE_CONTINUES`]; of an event 0.
+    /// On the bulk lane the bits [`PIECE_MORE`] and [`PIECE_CONTINUES`]; 0 on the events lane.
     pub piece: u8,
-    /// Peer numbers, for [`TO_LISTED`]; the one group, for [`TO_GROUP`].
+    /// Peer numbers for [`TO_LISTED`]; a single group number for [`TO_GROUP`].
     pub peers: Vec<u32>,
     /// Opaque.
     pub payload: Vec<u8>,
 }
 
-/// Another piece of the same message follows.
+/// Another piece of the message follows.
 pub const PIECE_MORE: u8 = 1;
-/// The piece goes on with the message whose piece came before it.
+/// The piece continues the message of the previous piece.
 pub const PIECE_CONTINUES: u8 = 2;
 
-/// Everybody in the room, the sender included.
+/// To every peer in the room, the sender included.
 pub const TO_ALL: u8 = 0;
-/// Everybody but the sender.
+/// To every peer in the room except the sender.
 pub const TO_OTHERS: u8 = 1;
-/// The listed peers that are in the room.
+/// To the listed peers that are in the room.
 pub const TO_LISTED: u8 = 2;
-/// The host, as the server sees it when it takes the event.
+/// To the peer that is the host when the server takes the event.
 pub const TO_HOST: u8 = 3;
-/// Those who are in the group when the server takes the event, but for the sender.
+/// To the peers that subscribe to the group when the server takes the event, except the sender.
 pub const TO_GROUP: u8 = 4;
-/// Everybody but the sender, and whoever comes later.
+/// To every peer in the room except the sender, and to every peer that joins later.
 pub const TO_LATER: u8 = 5;
 
-/// An event arrives.
+/// An event, or a piece of a message of the bulk lane, for a client.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventDown {
-    /// The sender.
+    /// The sender's peer number.
     pub peer: u32,
-    /// The roster had this version when the server took the event: a client that is not there yet
-    /// waits for its roster before it gives the event to the application.
+    /// The roster's version when the server took the event. A client with an older roster waits
+    /// for the update before it hands the event to the application.
     pub roster_version: u32,
-    /// Counts the room's events and pieces together; rises strictly at each receiver's lane.
+    /// The event's number in the room, where events and pieces count together. The numbers that a
+    /// receiver gets on one lane rise strictly.
     pub sequence: u64,
     /// The application's channel.
     pub channel: u8,
-    /// As its sender wrote it, see [`EventUp::piece`].
+    /// The sender's [`EventUp::piece`].
     pub piece: u8,
     /// Opaque.
     pub payload: Vec<u8>,

@@ -1,49 +1,53 @@
 //! The session plane's messages (QUIC on UDP 5055).
 //!
-//! Every stream opens with a type byte ([`stream`]), then carries messages, each behind the frozen
-//! eight-byte [`MessageHeader`]. `Hello`, `Welcome` and `Refuse` are laid out by hand and never
-//! change; everything else is an `rkyv` archive whose schema id and version stand in the header and
-//! are checked before a byte of it is believed.
+//! Every stream begins with a type byte ([`stream`]), followed by messages. Each message has a
+//! frozen eight-byte [`MessageHeader`] in front. `Hello`, `Welcome` and `Refuse` are encoded field
+//! by field and never change. Every other message is an `rkyv` archive; its reader checks the
+//! schema and version in the header before it reads the body.
 
 mod archive;
 mod code;
 mod handshake;
 mod header;
 mod messages;
+mod messaging;
 mod moderation;
 mod rooms;
+mod schema;
 mod social;
 mod state;
-mod talk;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
 pub use handshake::{Hello, Refuse, Welcome};
-pub use header::{BadHeader, Encoding, MESSAGE_HEADER, MessageHeader, Schema};
+pub use header::{BadHeader, MessageHeader, SESSION_HEADER_BYTES};
 pub use messages::*;
+pub use messaging::*;
 pub use moderation::*;
 pub use rooms::*;
+pub use schema::{ArchivedMessage, Encoding, Schema};
 pub use social::*;
 pub use state::*;
-pub use talk::*;
 
-/// The application protocol in TLS; versions are agreed in `Hello` and `Welcome`.
+/// The application protocol named in TLS. `Hello` and `Welcome` agree on its version.
 pub const ALPN: &[u8] = b"nucleus";
-/// The newest version of the session protocol that this code speaks.
+/// The newest version of the session protocol that this code supports.
 pub const VERSION: u8 = 1;
-/// The oldest one.
+/// The oldest version of the session protocol that this code supports.
 pub const OLDEST_VERSION: u8 = 1;
-/// Label of the TLS exporter (RFC 5705) mixed into a link's root; the context is the link id, u32.
+/// The label of the TLS exporter (RFC 5705) that is mixed into a link's root secret. The exporter's
+/// context is the link id, a u32.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-nucleus-link";
 
-/// First byte of a stream: what travels on it.
+/// The first byte of a stream, which names the stream's type.
 pub mod stream {
-    /// Client opens, both directions: handshake, join, roster, leave.
+    /// Opened by the client, bidirectional: handshake, join, roster, leave.
     pub const CONTROL: u8 = 1;
-    /// One direction, either end opens: reliable ordered events.
+    /// Opened by either end, unidirectional: reliable ordered events.
     pub const EVENTS: u8 = 2;
-    /// Server opens, one direction: the room's shared state, whole, and then each change.
+    /// Opened by the server, unidirectional: a snapshot of the room's shared state, then each
+    /// change.
     pub const STATE: u8 = 3;
-    /// One direction, either end opens: reliable messages that no event waits for.
+    /// Opened by either end, unidirectional: reliable messages that never delay an event.
     pub const BULK: u8 = 4;
 }

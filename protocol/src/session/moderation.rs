@@ -1,41 +1,41 @@
-//! What a moderator does to a room and its peers. Bound like every archived message: **a released
+//! The acts of moderators on a room and its peers. As with every archived message, **a released
 //! struct never changes**.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// What a [`Moderate`] does.
+/// The acts of a [`Moderate`].
 pub mod act {
-    /// Removes `peer`, and with it its user's other devices where `seconds` is not 0: so long the user
-    /// does not get in again.
+    /// Removes `peer`. If `seconds` is not 0, also removes the other devices of its user and bans
+    /// the user from the room for that time.
     pub const KICK: u8 = 1;
-    /// Lets nobody new in but moderators; who is in stays, and comes back when its session is lost.
+    /// Locks the room to newcomers other than moderators. Peers in the room stay, and can resume.
     pub const LOCK: u8 = 2;
-    /// Lets everybody in again.
+    /// Ends a lock.
     pub const UNLOCK: u8 = 3;
-    /// Takes the room out of the lobby: it is neither listed nor matched.
+    /// Hides the room from the lobby, which then neither lists nor matches it.
     pub const HIDE: u8 = 4;
-    /// Puts it there again.
+    /// Ends [`HIDE`].
     pub const SHOW: u8 = 5;
-    /// Drops the voice of `peer`, also when its user comes back as a new peer, until [`UNMUTE`].
+    /// Mutes `peer` until [`UNMUTE`], also if its user joins again as a new peer.
     pub const MUTE: u8 = 6;
-    /// Lets `peer` be heard again.
+    /// Ends [`MUTE`] for `peer`.
     pub const UNMUTE: u8 = 7;
-    /// Drops the voice of everybody who may not moderate, newcomers too, until [`UNMUTE_ALL`].
+    /// Mutes every peer without the right to moderate until [`UNMUTE_ALL`], newcomers included.
     pub const MUTE_ALL: u8 = 8;
-    /// Lets everybody be heard again whom a moderator has muted.
+    /// Ends [`MUTE_ALL`] and every [`MUTE`].
     pub const UNMUTE_ALL: u8 = 9;
-    /// Drops the sender's own voice; needs no right.
+    /// Mutes the sender itself; needs no right.
     pub const MUTE_SELF: u8 = 10;
-    /// Lets the sender be heard again; needs no right.
+    /// Ends [`MUTE_SELF`]; needs no right.
     pub const UNMUTE_SELF: u8 = 11;
     /// Deletes all objects and the room's fields.
     pub const CLEAR: u8 = 12;
     /// Hands the right to moderate over to `peer`, and makes it the host.
     pub const HAND_OVER: u8 = 13;
-    /// Ends the room for everybody, also one that is kept.
+    /// Ends the room, even one that is kept while empty.
     pub const END: u8 = 20;
 
-    /// What an act is called, as in a log.
+    /// Returns an act's name for logs.
     pub fn name(act: u8) -> &'static str {
         match act {
             KICK => "kick",
@@ -57,32 +57,34 @@ pub mod act {
     }
 }
 
-/// A client acts as a moderator; answered by a [`super::StateReply`] of the same number.
+/// A client asks for an act of moderation. The server answers with a [`super::StateReply`] of the
+/// same number.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Moderate {
-    /// The client's number for it, of the same count as its requests for changes of the state.
+    /// The client's number of this request, from the same sequence as its [`super::StateRequest`]s.
     pub request: u32,
     /// One of [`act`].
     pub act: u8,
-    /// For [`act::KICK`], [`act::MUTE`], [`act::UNMUTE`] and [`act::HAND_OVER`]; else 0.
+    /// The target of [`act::KICK`], [`act::MUTE`], [`act::UNMUTE`] and [`act::HAND_OVER`]; else 0.
     pub peer: u32,
-    /// For [`act::KICK`]: how long its user is banned, s, at most a day; else 0.
+    /// For [`act::KICK`]: duration of the user's ban, s, at most a day; else 0.
     pub seconds: u32,
 }
 
-/// An act of moderation has been done: told to everybody in the room, whom it hits included.
+/// An act of moderation that was carried out. The server sends it to every peer in the room, the
+/// target included.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// One of [`act`].
     pub act: u8,
-    /// Who did it.
+    /// Number of the peer that acted.
     pub by: u32,
-    /// To whom; 0 = to nobody in particular.
+    /// Number of the target; 0 for an act without one.
     pub peer: u32,
-    /// Its user id.
+    /// User id of the target.
     pub user: Vec<u8>,
-    /// For [`act::KICK`]: how long its user is banned, s.
+    /// For [`act::KICK`]: duration of the user's ban, s.
     pub seconds: u32,
-    /// When, the server's clock in us.
+    /// Time of the act on the server's clock, µs.
     pub time: u64,
 }

@@ -1,68 +1,70 @@
-//! Sessions outside rooms: who can be reached, and calls. Bound like every archived message: **a
+//! Sessions outside rooms: users, their status, and calls. As with every archived message, **a
 //! released struct never changes**.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Whether a user can be reached.
+/// The status of a user.
 pub mod status {
-    /// Has no session; whoever is it is in no list.
+    /// The user has no session. No list shows such a user.
     pub const OFFLINE: u8 = 0;
-    /// Can be called.
+    /// The user can be called.
     pub const ONLINE: u8 = 1;
-    /// Wants no calls, or is in one.
+    /// The user accepts no calls, or is in a call.
     pub const BUSY: u8 = 2;
-    /// Can be called, but the person may not be there.
+    /// The user can be called, but may not be at the device.
     pub const AWAY: u8 = 3;
 }
 
-/// What a [`CallRequest`] does.
+/// The acts of a [`CallRequest`].
 pub mod call_act {
-    /// Calls `users`, 1 to 16; `text` says what it is about.
+    /// Calls 1 to 16 `users`; `text` is the subject.
     pub const START: u8 = 1;
-    /// Takes the call.
+    /// Accepts the call.
     pub const ACCEPT: u8 = 2;
-    /// Does not take it.
+    /// Rejects the call.
     pub const REJECT: u8 = 3;
-    /// Takes back a call that nobody has taken yet.
+    /// Cancels a call that nobody has accepted yet.
     pub const CANCEL: u8 = 4;
     /// Leaves the call.
     pub const HANG_UP: u8 = 5;
-    /// Calls one more, the only one of `users`.
+    /// Calls one more user, the single entry of `users`.
     pub const ADD: u8 = 6;
 }
 
-/// What a [`CallUpdate`] tells.
+/// The kinds of a [`CallUpdate`].
 pub mod call_update {
-    /// `user` calls: it rings. `members` are in the call, `text` says what it is about.
+    /// `user` calls this user, and the call rings. `members` are in the call; `text` is the
+    /// subject.
     pub const INCOMING: u8 = 1;
-    /// It rings no more, and `code` says why.
+    /// The call stopped ringing; `code` is the reason.
     pub const RINGING_ENDED: u8 = 2;
     /// This user calls `members`.
     pub const CALLING: u8 = 3;
-    /// The call is taken: `members` meet in `room`.
+    /// The call was accepted; `members` meet in `room`.
     pub const ACCEPTED: u8 = 4;
-    /// `user` is in the call now.
+    /// `user` joined the call.
     pub const JOINED: u8 = 5;
-    /// `user` is no more, and `code` says why.
+    /// `user` left the call; `code` is the reason.
     pub const LEFT: u8 = 6;
-    /// `user`, who was called, does not come; `code` says why. The call goes on.
+    /// `user` was called but does not join; `code` is the reason. The call continues.
     pub const PASSED: u8 = 7;
-    /// The call is over, and `code` says why.
+    /// The call ended; `code` is the reason.
     pub const ENDED: u8 = 8;
 }
 
-/// A client asks to be reachable, and to look around, without a room.
+/// A client asks for a session outside rooms, in which it can be called and can watch users and
+/// rooms.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Enter {
     /// The join token, a JWT.
     pub token: Vec<u8>,
-    /// Display name, UTF-8, 0 to 128 bytes; empty takes the token's.
+    /// Display name, UTF-8, 0 to 128 bytes; if empty, the token's name is used.
     pub name: Vec<u8>,
-    /// One of [`status`], but not offline.
+    /// The device's status: one of [`status`] except [`status::OFFLINE`].
     pub status: u8,
 }
 
-/// The client is in.
+/// The server's answer to a successful [`Enter`].
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Entered {
     /// User id from the token.
@@ -71,52 +73,55 @@ pub struct Entered {
     pub name: Vec<u8>,
     /// Role from the token.
     pub role: Vec<u8>,
-    /// The server's clock, µs, when this was sent.
+    /// The server's clock when it sent this message, µs.
     pub server_time: u64,
-    /// Changes when the server restarts.
+    /// The epoch of the server's clock, which changes when the server restarts.
     pub clock_epoch: u32,
     /// How long a call rings, ms.
     pub ring_ms: u32,
-    /// The call that this user is in or called to, whose [`CallUpdate`] follows; 0: none.
+    /// The call that this user is in or that rings for this user; its [`CallUpdate`] follows. 0 for
+    /// none.
     pub call: u64,
 }
 
-/// A client wants to see who is there, in place of what it watched before.
+/// A client subscribes to users. This replaces its earlier subscription to users.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct WatchUsers {
-    /// The client's number for it.
+    /// The client's number of this request.
     pub request: u32,
-    /// Whoever has one of these roles, ...
+    /// Roles whose users are watched.
     pub roles: Vec<Vec<u8>>,
-    /// ... and these users; both empty: everybody. Together at most 64 names.
+    /// Ids of further users to watch. If both lists are empty, every user is watched. Together both
+    /// hold at most 64 names.
     pub users: Vec<Vec<u8>>,
 }
 
-/// A client chooses its device's status.
+/// A client changes its device's status.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SetStatus {
-    /// One of [`status`], but not offline.
+    /// One of [`status`] except [`status::OFFLINE`].
     pub status: u8,
 }
 
-/// Who is there: whole in answer to [`WatchUsers`], then what changed.
+/// The watched users: the complete list in answer to [`WatchUsers`], then each change.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserList {
-    /// Of the [`WatchUsers`] that it answers.
+    /// The number of the [`WatchUsers`] that this list answers.
     pub request: u32,
-    /// 0, or the [`super::Code`] with which that was refused.
+    /// 0, or the [`super::Code`] that refuses the request.
     pub code: u16,
-    /// 1: everybody that is shown; what was known before is void. 0: what changed.
+    /// 1 if `users` is the complete list, which replaces the earlier one; 0 if it holds the
+    /// changes.
     pub whole: u8,
-    /// How many there are that match, shown or not.
+    /// Number of matching users, including those that the list leaves out.
     pub total: u32,
-    /// Newcomers, and whose status changed.
+    /// New users, and users whose status changed.
     pub users: Vec<UserInfo>,
-    /// Users that are shown no more; to be applied first.
+    /// Ids of users that are no longer in the list. To be applied before `users`.
     pub gone: Vec<Vec<u8>>,
 }
 
-/// A user that can be seen.
+/// A user as the list shows it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UserInfo {
     /// User id from the token.
@@ -132,46 +137,46 @@ pub struct UserInfo {
 /// A client acts on a call.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CallRequest {
-    /// The client's number for it.
+    /// The client's number of this request.
     pub request: u32,
     /// One of [`call_act`].
     pub act: u8,
-    /// Which call; 0 to start one.
+    /// Number of the call; 0 for [`call_act::START`].
     pub call: u64,
-    /// For [`call_act::START`] and [`call_act::ADD`]; else empty.
+    /// Ids of the users to call, for [`call_act::START`] and [`call_act::ADD`]; else empty.
     pub users: Vec<Vec<u8>>,
-    /// For [`call_act::START`]: at most 256 bytes for the person who is called; else empty.
+    /// For [`call_act::START`]: the subject that called users see, at most 256 bytes; else empty.
     pub text: Vec<u8>,
 }
 
-/// What became of a [`CallRequest`].
+/// The server's answer to a [`CallRequest`].
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CallReply {
-    /// Its number.
+    /// The number of the [`CallRequest`].
     pub request: u32,
-    /// 0, or the [`super::Code`] with which it was refused.
+    /// 0, or the [`super::Code`] that refuses the request.
     pub code: u16,
-    /// The call; of a start its number from now on.
+    /// Number of the call. [`call_act::START`] assigns it.
     pub call: u64,
 }
 
-/// Something happened to a call of this user's.
+/// A change in a call of this user.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallUpdate {
-    /// Which.
+    /// Number of the call.
     pub call: u64,
-    /// One of [`call_update`]; what it does not use is 0 or empty.
+    /// One of [`call_update`]. Fields that the kind does not use are 0 or empty.
     pub kind: u8,
-    /// Whom it is about.
+    /// Id of the user whom the change concerns.
     pub user: Vec<u8>,
     /// The display name of `user`.
     pub name: Vec<u8>,
     /// The room's name.
     pub room: Vec<u8>,
-    /// A [`super::Code`].
+    /// The reason, a [`super::Code`].
     pub code: u16,
-    /// User ids.
+    /// Ids of users in the call.
     pub members: Vec<Vec<u8>>,
-    /// What the call is about.
+    /// Subject of the call.
     pub text: Vec<u8>,
 }

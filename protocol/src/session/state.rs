@@ -1,34 +1,35 @@
-//! The shared state of a room: what its peers change together and a newcomer gets as a whole. Bound
-//! like every archived message: **a released struct never changes**.
+//! The shared state of a room, which its peers change together. A newcomer gets a snapshot of the
+//! state. As with every archived message, **a released struct never changes**.
 //!
-//! The state is made of *entities*: the room itself, each peer, and objects. Each has *fields*, a key
-//! and a typed value with the version at which it was set. A client asks for changes by a
-//! [`StateRequest`], all of them or none; the server answers it by a [`StateReply`] on the control
-//! stream, and tells everybody, whoever asked too, by a [`StateUpdate`] on the state stream.
+//! The state consists of *entities*: the room itself, each peer, and objects. An entity has
+//! *fields*. A field is a key and a typed value, with the version at which it was set. A client
+//! asks for changes with a [`StateRequest`], which the server applies completely or not at all. The
+//! server answers with a [`StateReply`] on the control stream, and sends a [`StateUpdate`] to every
+//! peer, the requesting one included, on the state stream.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// What an entity is; with a number of its own it names one.
+/// The kinds of an entity. A kind and a number identify an entity.
 pub mod scope {
     /// The room itself; its number is 0.
     pub const ROOM: u8 = 0;
-    /// A peer, by its number. Begins and ends with its place.
+    /// A peer, with its peer number. The entity exists while the participant does.
     pub const PEER: u8 = 1;
-    /// An object, by the number that its maker gave it: the maker's peer number in the upper half
-    /// and what it likes in the lower, or 0 in the upper half for an object that belongs to the scene.
+    /// An object, with a number that its creator chose. The upper 32 bits are the creator's peer
+    /// number, or 0 for an object of the scene. The creator chooses the lower 32 bits freely.
     pub const OBJECT: u8 = 2;
 }
 
-/// What an [`Operation`] does.
+/// The kinds of an [`Operation`].
 pub mod operation {
-    /// Sets a field, or removes it by a value without a type.
+    /// Sets a field, or removes it if the value has no type.
     pub const SET: u8 = 1;
-    /// Makes an object; it belongs to whoever asks. `mode` is one of [`super::mode`].
+    /// Creates an object, owned by the requesting peer. `mode` is one of [`super::mode`].
     pub const CREATE: u8 = 2;
-    /// Removes an object with its fields.
+    /// Deletes an object with its fields.
     pub const DELETE: u8 = 3;
-    /// Asks for an object's ownership: given at once where its mode says so or nobody owns it, else
-    /// its owner hears of it.
+    /// Claims an object. The claim takes effect at once if the object's mode permits it or nobody
+    /// owns the object; otherwise the server tells the owner.
     pub const CLAIM: u8 = 4;
     /// Gives an object to `peer`.
     pub const GIVE: u8 = 5;
@@ -36,173 +37,175 @@ pub mod operation {
     pub const HOST: u8 = 6;
 }
 
-/// How an object is owned, and how long it lives: one of the first three, and [`mode::WITH_ROOM`] or
-/// not.
+/// The ownership and lifetime of an object: one of the first three, optionally with
+/// [`mode::WITH_ROOM`].
 pub mod mode {
-    /// Its owner alone gives it away.
+    /// Only the owner can give the object away.
     pub const FIXED: u8 = 0;
-    /// Others may ask for it.
+    /// Other peers may claim the object, and its owner decides.
     pub const ASK: u8 = 1;
-    /// Whoever asks for it has it.
+    /// A peer that claims the object becomes its owner at once.
     pub const TAKE: u8 = 2;
-    /// It outlives its owner, and then belongs to nobody until somebody claims it.
+    /// The object outlives its owner. Nobody owns it then, until a peer claims it.
     pub const WITH_ROOM: u8 = 0x10;
 }
 
-/// What a [`Value`] is.
+/// The types of a [`Value`].
 pub mod value {
-    /// Nothing: removes the field.
+    /// No value: removes the field.
     pub const NONE: u8 = 0;
     /// False or true, 0 or 1 in `bits`.
     pub const BOOL: u8 = 1;
     /// A signed integer, two's complement in `bits`.
     pub const INTEGER: u8 = 2;
-    /// An IEEE 754 double in `bits`; not a number is refused.
+    /// An IEEE 754 double in `bits`; NaN is refused.
     pub const FLOAT: u8 = 3;
     /// UTF-8 in `bytes`.
     pub const TEXT: u8 = 4;
-    /// Anything, in `bytes`.
+    /// Arbitrary bytes in `bytes`.
     pub const BYTES: u8 = 5;
 }
 
-/// "Whatever version the field has."
+/// The expected version that every version of a field matches.
 pub const ANY_VERSION: u64 = u64::MAX;
 
-/// A typed value. What its type does not use is zero or empty.
+/// A typed value. Fields that its type does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value {
     /// One of [`value`].
     pub kind: u8,
-    /// The numbers.
+    /// The value of the numeric types.
     pub bits: u64,
-    /// Text and bytes.
+    /// The value of [`value::TEXT`] and [`value::BYTES`].
     pub bytes: Vec<u8>,
 }
 
-/// One change that is asked for. What its kind does not use is zero or empty.
+/// One requested change. Fields that its kind does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// One of [`operation`].
     pub kind: u8,
-    /// The entity: one of [`scope`] ...
+    /// The entity's kind, one of [`scope`].
     pub scope: u8,
-    /// ... and its number.
+    /// The entity's number.
     pub id: u64,
-    /// For [`operation::CREATE`].
+    /// For [`operation::CREATE`]: the object's mode.
     pub mode: u8,
-    /// For [`operation::GIVE`] and [`operation::HOST`].
+    /// For [`operation::GIVE`] and [`operation::HOST`]: the new owner or host.
     pub peer: u32,
-    /// For [`operation::SET`]: the field, UTF-8, 1 to 64 bytes.
+    /// For [`operation::SET`]: the field's key, UTF-8, 1 to 64 bytes.
     pub key: Vec<u8>,
-    /// For [`operation::SET`].
+    /// For [`operation::SET`]: the new value.
     pub value: Value,
-    /// For [`operation::SET`]: the version that the field must have, 0 = there must be none, or
+    /// For [`operation::SET`]: the version that the field must have, 0 if it must not exist, or
     /// [`ANY_VERSION`].
     pub expected: u64,
 }
 
-/// A client asks for changes: all of them, in order, or none.
+/// A client asks for changes. The server applies all operations in order, or none.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StateRequest {
-    /// The client's number for it, which the reply names.
+    /// The client's number of this request, which the reply repeats.
     pub request: u32,
-    /// 1 to 64.
+    /// 1 to 64 operations.
     pub operations: Vec<Operation>,
 }
 
-/// What became of a request.
+/// The server's answer to a [`StateRequest`], [`super::Moderate`] or [`super::Subscribe`].
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StateReply {
-    /// The client's number.
+    /// The client's number of the request.
     pub request: u32,
-    /// 0 = done, else a [`super::Code`].
+    /// 0 for success, else the [`super::Code`] that refuses the request.
     pub code: u16,
-    /// The operation that was refused, from 0.
+    /// Index of the refused operation, from 0.
     pub failed: u16,
-    /// The state's version: with the request's changes, or the one that they were judged by.
+    /// The state's version: the one with the request's changes, or the one at which the request was
+    /// refused.
     pub version: u64,
 }
 
 /// A field of an entity.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// UTF-8, 1 to 64 bytes.
+    /// The field's key, UTF-8, 1 to 64 bytes.
     pub key: Vec<u8>,
-    /// Never [`value::NONE`].
+    /// The field's value, never [`value::NONE`].
     pub value: Value,
-    /// The state's version that set it.
+    /// The state's version that set the field.
     pub version: u64,
 }
 
 /// An entity with its fields.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Entity {
-    /// One of [`scope`].
+    /// The entity's kind, one of [`scope`].
     pub scope: u8,
-    /// Its number.
+    /// The entity's number.
     pub id: u64,
-    /// An object's owner, 0 = nobody.
+    /// Peer number of an object's owner, 0 for none.
     pub owner: u32,
-    /// Of objects, one of [`mode`].
+    /// An object's mode, see [`mode`].
     pub mode: u8,
-    /// In the order of their keys' bytes.
+    /// The entity's fields, in the order of their keys' bytes.
     pub fields: Vec<Field>,
 }
 
-/// The whole state, first on every state stream. A session without a state stream has an empty state
-/// of version 0.
+/// The whole state, the first message on every state stream. Until a session has a state stream,
+/// its state is empty and has version 0.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSnapshot {
-    /// Its version.
+    /// The state's version.
     pub version: u64,
-    /// The host that was chosen, 0 = none: the present peer with the least number is it.
+    /// Peer number of the chosen host. 0 if none was chosen: then the host is the present peer with
+    /// the lowest number.
     pub host: u32,
-    /// Entities that have fields, and all objects, in the order of scope and number.
+    /// All objects, and other entities with fields, in the order of scope and number.
     pub entities: Vec<Entity>,
 }
 
-/// The next version of the state.
+/// The changes that make up the next version of the state.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StateUpdate {
-    /// One more than the version before.
+    /// The new version, one more than the previous.
     pub version: u64,
-    /// The peer that asked for it; 0 = the server's own doing.
+    /// Number of the peer that requested the changes; 0 if the server made them by itself.
     pub peer: u32,
-    /// In the order in which they are to be applied.
+    /// The changes, in the order in which to apply them.
     pub changes: Vec<Change>,
 }
 
-/// One change. What its kind does not use is zero or empty.
+/// One change of the state. Fields that its kind does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// One of [`change`].
     pub kind: u8,
-    /// The entity: one of [`scope`] ...
+    /// The entity's kind, one of [`scope`].
     pub scope: u8,
-    /// ... and its number.
+    /// The entity's number.
     pub id: u64,
-    /// The new owner, who asks, or the host.
+    /// Number of the new owner, the claiming peer, or the host.
     pub peer: u32,
-    /// Of a new object.
+    /// A new object's mode.
     pub mode: u8,
-    /// The field.
+    /// The field's key.
     pub key: Vec<u8>,
-    /// Its value.
+    /// The field's value.
     pub value: Value,
 }
 
-/// What a [`Change`] is.
+/// The kinds of a [`Change`].
 pub mod change {
-    /// A field has this value now; none: it is gone.
+    /// A field was set, or removed if the value is [`super::value::NONE`].
     pub const SET: u8 = 1;
-    /// An object is there, without fields, and belongs to `peer`.
+    /// An object without fields was created. Its owner is `peer`.
     pub const CREATED: u8 = 2;
-    /// An entity is gone with its fields.
+    /// An entity was deleted with its fields.
     pub const DELETED: u8 = 3;
-    /// An object belongs to `peer` now; 0 = to nobody.
+    /// An object's owner is now `peer`; 0 for nobody.
     pub const OWNER: u8 = 4;
-    /// `peer` asks for an object; its owner may give it.
+    /// `peer` claims an object; the owner may give it.
     pub const CLAIMED: u8 = 5;
-    /// `peer` is the chosen host now; 0 = nobody is.
+    /// The chosen host is now `peer`; 0 for none.
     pub const HOST: u8 = 6;
 }

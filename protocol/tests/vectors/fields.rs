@@ -1,11 +1,11 @@
-//! How a message of the session plane is written down: its fields in JSON, and its bytes.
+//! How the vectors write a session message: its fields in JSON, and its bytes.
 
 use nucleus_protocol::session::{ArchivedMessage, Schema};
 use serde_json::{Value as Json, json};
 
 use super::hex;
 
-/// A message's fields in JSON, byte strings in hexadecimal.
+/// A type whose fields can be written in JSON, with byte strings in hexadecimal.
 pub(super) trait Fields {
     fn fields(&self) -> Json;
 }
@@ -14,7 +14,7 @@ pub(super) fn all<T: Fields>(list: &[T]) -> Json {
     list.iter().map(Fields::fields).collect()
 }
 
-/// A list of byte strings.
+/// Writes a list of byte strings.
 pub(super) fn strings(list: &[Vec<u8>]) -> Json {
     list.iter().map(|bytes| hex(bytes)).collect()
 }

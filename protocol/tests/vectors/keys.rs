@@ -1,5 +1,5 @@
-//! The key schedule, derived here step by step from docs/PROTOCOL.md, and datagrams that
-//! [`Link`] sealed with it.
+//! Vectors of the key schedule, derived here step by step as docs/PROTOCOL.md describes it, and of
+//! datagrams that [`Link`] sealed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,14 +56,14 @@ fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &parts.concat()).as_ref().to_vec()
 }
 
-/// HKDF-Expand of at most 32 bytes.
+/// Computes HKDF-Expand of at most 32 bytes.
 fn expand(secret: &[u8], info: &[&[u8]], len: usize) -> Vec<u8> {
     let mut block = hmac_sha256(secret, &[&info.concat(), &[1]]);
     block.truncate(len);
     block
 }
 
-/// Secret, key and IV of the first two phases.
+/// Writes secret, key and IV of the first two phases.
 fn phases(grant: &Grant, root: &[u8], direction: u8) -> Value {
     let link_id = grant.link_id.to_le_bytes();
     let which = [direction, grant.suite as u8];
@@ -102,7 +102,7 @@ fn link(grant: &Grant, side: LinkSide) -> Link {
     Link::with_phase_limits(Time::ZERO, config, PHASES)
 }
 
-/// Four datagrams with a message each.
+/// Seals four datagrams with a message each.
 fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
     let mut sender = link(grant, side);
     let direction = if side == LinkSide::Client { "up" } else { "down" };
@@ -131,7 +131,7 @@ fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
     (0..4).map(seal).collect()
 }
 
-/// What is not genuine, made of a genuine datagram.
+/// Forges datagrams from an authentic one.
 fn forged(genuine: &Value) -> Vec<Value> {
     let bytes = unhex(&genuine["hex"]);
     let flipped = |why: &str, at: usize, bits: u8| {
@@ -153,7 +153,7 @@ fn forged(genuine: &Value) -> Vec<Value> {
     ]
 }
 
-/// Genuine datagrams whose bodies are malformed as a whole.
+/// Seals authentic datagrams with malformed bodies.
 fn malformed(grant: &Grant) -> Vec<Value> {
     let case = |side: LinkSide, why: &str, frame: &[u8]| {
         let (mut sender, mut bytes) = (link(grant, side), Vec::new());
@@ -193,7 +193,7 @@ fn vector(grant: &Grant) -> Value {
             "datagrams": datagrams, "refused": refused })
 }
 
-/// The end that receives a case of this direction.
+/// Returns the end of a link that receives the case's datagram.
 fn receiver(grant: &Grant, case: &Value) -> Link {
     link(grant, if case["direction"] == "up" { LinkSide::Server } else { LinkSide::Client })
 }
@@ -206,13 +206,13 @@ fn keys() {
     for (grant, vector) in grants().iter().zip(list(&file, "links")) {
         for direction in ["up", "down"] {
             let all = list(vector, "datagrams").iter();
-            let mine: Vec<_> = all.filter(|case| case["direction"] == direction).collect();
-            let mut receiver = receiver(grant, mine[0]);
-            for case in mine {
+            let cases: Vec<_> = all.filter(|case| case["direction"] == direction).collect();
+            let mut receiver = receiver(grant, cases[0]);
+            for case in cases {
                 let mut bytes = unhex(&case["hex"]);
                 let mut replay = bytes.clone();
                 let messages = receiver.handle_input(Time::ZERO, path(), 0, &mut bytes);
-                assert_eq!(messages.expect("a genuine datagram").count(), 1, "{case}");
+                assert_eq!(messages.expect("an authentic datagram").count(), 1, "{case}");
                 assert!(receiver.handle_input(Time::ZERO, path(), 0, &mut replay).is_err());
             }
         }

@@ -1,26 +1,27 @@
 //! The test vectors in `protocol/vectors/*.json`: golden bytes of everything on the wire.
 //!
-//! They are made here and compared with the files, so that no change of the code moves a byte
-//! unseen; then the files' bytes are read back. `protocol/vectors/check.py` reads and writes the
-//! same files from docs/PROTOCOL.md alone. After an intended change of the wire, write them anew
-//! with `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test vectors`.
+//! These tests encode every vector and compare it with the files, so that a change of the code that
+//! changes a byte fails. Then they decode the files' bytes. `protocol/vectors/check.py` checks the
+//! same files with code that follows docs/PROTOCOL.md alone. After an intended change of the wire,
+//! rewrite the files with `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test vectors`.
 
 mod fields;
 mod keys;
+mod messaging;
 mod realtime;
 mod refused;
 mod rooms;
 mod session;
 mod social;
 mod state;
-mod talk;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Compares `made` with the file, or writes the file when asked to; gives what the file says.
+/// Compares `made` with the file, after writing the file if `NUCLEUS_WRITE_VECTORS` asks for it.
+/// Returns the file's content.
 fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file);
     if std::env::var_os("NUCLEUS_WRITE_VECTORS").is_some_and(|value| value == "1") {
@@ -33,31 +34,30 @@ fn golden(file: &str, made: &Value) -> Value {
     golden
 }
 
-/// Like `assert_eq`, but names the first place that differs instead of printing two files.
-fn assert_same(place: &str, golden: &Value, made: &Value) {
+/// Like `assert_eq`, but names the first value that differs instead of printing both files.
+fn assert_same(path: &str, golden: &Value, made: &Value) {
     match (golden, made) {
         (Value::Object(a), Value::Object(b)) => {
-            assert!(a.keys().eq(b.keys()), "{place}: other fields");
-            a.iter()
-                .for_each(|(key, value)| assert_same(&format!("{place}.{key}"), value, &b[key]));
+            assert!(a.keys().eq(b.keys()), "{path}: other fields");
+            a.iter().for_each(|(key, value)| assert_same(&format!("{path}.{key}"), value, &b[key]));
         }
         (Value::Array(a), Value::Array(b)) => {
-            assert_eq!(a.len(), b.len(), "{place}: other length");
+            assert_eq!(a.len(), b.len(), "{path}: other length");
             let pairs = a.iter().zip(b).enumerate();
-            pairs.for_each(|(i, (a, b))| assert_same(&format!("{place}[{i}]"), a, b));
+            pairs.for_each(|(i, (a, b))| assert_same(&format!("{path}[{i}]"), a, b));
         }
-        _ => assert_eq!(golden, made, "{place} changed"),
+        _ => assert_eq!(golden, made, "{path} changed"),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
         text
     })
 }
 
-/// The bytes of a hexadecimal string in JSON.
+/// Decodes a hexadecimal string in JSON.
 fn unhex(text: &Value) -> Vec<u8> {
     let text = text.as_str().expect("a hexadecimal string");
     assert_eq!(text.len() % 2, 0, "{text}");
@@ -65,7 +65,7 @@ fn unhex(text: &Value) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect(pair)).collect()
 }
 
-/// The list behind a key.
+/// Returns the list with this key.
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().expect(key)
 }

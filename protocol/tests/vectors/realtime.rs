@@ -1,4 +1,4 @@
-//! Headers, frames, poses and voice of the realtime plane.
+//! Vectors of headers, frames, poses and voice on the realtime plane.
 
 use nucleus_protocol::link::Plane;
 use nucleus_protocol::realtime::control::{self, *};
@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::{golden, hex, list, unhex};
 
-/// Which end sent a body: clock requests and replies share a type, reports likewise.
+/// The end that sent a body. A clock request and its reply have the same frame type, and so do the
+/// reports of both ends.
 #[derive(Clone, Copy, PartialEq)]
 enum From {
     Client,
     Server,
 }
 
-/// The frames of a body in JSON.
+/// Writes the frames of a body in JSON.
 fn frames(from: From, body: &[u8]) -> Value {
     Frames::new(body).map(|frame| describe(from, frame.expect("a well-formed frame"))).collect()
 }
@@ -152,10 +153,11 @@ fn control_bodies() -> Vec<Value> {
         body("server's report", From::Server, |out| server.encode(out)),
         body("keep-alive", From::Client, |out| frame::put(out, frame::KEEP_ALIVE, &[])),
         body("keep-alive with the session's plane chosen", From::Client, |out| {
-            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Session }) }.encode(out)
+            KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Session }) }
+                .encode(out)
         }),
         body("answer to it, and an acknowledgement", From::Server, |out| {
-            KeepAlive { choice: Some(Choice { change: 0x0102, plane: Plane::Realtime }) }
+            KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Realtime }) }
                 .encode(out);
             Ack { largest: 0x0102_0304 }.encode(out);
         }),
@@ -190,28 +192,47 @@ fn headers() -> Vec<Value> {
     ]
 }
 
-/// Metres and x, y, z, w.
-type Place = ([f64; 3], [f64; 4]);
-
-fn transform((position, rotation): Place) -> Transform {
-    Transform { position: position.map(|m| m as f32), rotation: rotation.map(|c| c as f32) }
+/// A [`Transform`] in 64 bits, as the vectors write it.
+#[derive(Clone, Copy)]
+struct Transform64 {
+    /// Metres.
+    position: [f64; 3],
+    /// x, y, z, w.
+    rotation: [f64; 4],
 }
 
-fn place((position, rotation): Place) -> Value {
-    json!({ "position": position, "rotation": rotation })
+impl Transform64 {
+    fn to_transform(self) -> Transform {
+        let (position, rotation) = (self.position, self.rotation);
+        Transform { position: position.map(|m| m as f32), rotation: rotation.map(|c| c as f32) }
+    }
+
+    fn to_json(self) -> Value {
+        json!({ "position": self.position, "rotation": self.rotation })
+    }
 }
 
-fn pose(name: &str, head: Place, left: Option<Place>, right: Option<Place>, rest: &[u8]) -> Value {
+fn at(position: [f64; 3], rotation: [f64; 4]) -> Transform64 {
+    Transform64 { position, rotation }
+}
+
+fn pose(
+    name: &str,
+    head: Transform64,
+    left: Option<Transform64>,
+    right: Option<Transform64>,
+    rest: &[u8],
+) -> Value {
     let mut bytes = Vec::new();
-    let hands = [left, right].map(|hand| hand.map(transform));
-    Pose { head: transform(head), left: hands[0], right: hands[1] }.encode(&mut bytes);
+    let hands = [left, right].map(|hand| hand.map(Transform64::to_transform));
+    Pose { head: head.to_transform(), left: hands[0], right: hands[1] }.encode(&mut bytes);
     bytes.extend_from_slice(rest);
-    let (left, right) = (left.map(place), right.map(place));
-    json!({ "name": name, "head": place(head), "left": left, "right": right, "rest": hex(rest), "quantised": quantised(&bytes), "decoded": decoded(&bytes),
-            "hex": hex(&bytes) })
+    let [left, right] = [left, right].map(|hand| hand.map(Transform64::to_json));
+    json!({ "name": name, "head": head.to_json(), "left": left, "right": right, "rest": hex(rest),
+            "quantised": quantised(&bytes), "decoded": decoded(&bytes), "hex": hex(&bytes) })
 }
 
-/// The whole numbers in a pose's bytes.
+/// Writes the integers in a pose's bytes.
 fn quantised(payload: &[u8]) -> Value {
     let mut wide = [[0u8; 16]; 3];
     let mut at = 15;
@@ -234,43 +255,40 @@ fn quantised(payload: &[u8]) -> Value {
 }
 
 fn rotation(packed: u128) -> Value {
-    let step = |place: usize| (packed >> (2 + 11 * place)) & 0x7ff;
-    let steps = [0, 1, 2].map(|place| step(place) as u16);
+    let step = |index: usize| (packed >> (2 + 11 * index)) & 0x7ff;
+    let steps = [0, 1, 2].map(|index| step(index) as u16);
     json!({ "largest": (packed & 3) as u8, "steps": steps })
 }
 
-/// What a reader makes of the bytes, to a millionth.
+/// Writes the decoded pose, rounded to a millionth.
 fn decoded(payload: &[u8]) -> Value {
     let (pose, _) = Pose::parse(payload).expect("a pose");
     let round = |number: f32| (f64::from(number) * 1e6).round() / 1e6;
-    let place = |t: Transform| {
-        let (position, rotation) = (t.position.map(round), t.rotation.map(round));
-        json!({ "position": position, "rotation": rotation })
-    };
-    let (left, right) = (pose.left.map(place), pose.right.map(place));
-    json!({ "head": place(pose.head), "left": left, "right": right })
+    let rounded = |t: Transform| at(t.position.map(round), t.rotation.map(round)).to_json();
+    let (left, right) = (pose.left.map(rounded), pose.right.map(rounded));
+    json!({ "head": rounded(pose.head), "left": left, "right": right })
 }
 
 fn poses() -> Vec<Value> {
     let identity = [0.0, 0.0, 0.0, 1.0];
-    let origin = ([0.0; 3], identity);
-    let standing = ([1.25, 1.7, -3.4], [0.1, 0.7, -0.1, 0.7]);
-    let left = ([1.0, 1.2, -3.1], [0.5, -0.5, 0.5, 0.5]);
-    let right = ([1.5, 1.2, -3.1], [-0.8, 0.1, 0.3, 0.2]);
-    let far = ([-500.0, 4_000.0, -4_000.0], [0.0, 0.0, 0.0, -1.0]);
+    let origin = at([0.0; 3], identity);
+    let standing = at([1.25, 1.7, -3.4], [0.1, 0.7, -0.1, 0.7]);
+    let left = at([1.0, 1.2, -3.1], [0.5, -0.5, 0.5, 0.5]);
+    let right = at([1.5, 1.2, -3.1], [-0.8, 0.1, 0.3, 0.2]);
+    let far = at([-500.0, 4_000.0, -4_000.0], [0.0, 0.0, 0.0, -1.0]);
     vec![
         pose("origin", origin, None, None, &[]),
         pose("head and both hands", standing, Some(left), Some(right), &[]),
         pose("left hand only, with buttons behind", standing, Some(left), None, &[0xb0, 0x07]),
         pose("right hand only", standing, None, Some(right), &[]),
         pose("far out, opposite quaternion", far, None, None, &[]),
-        pose("beyond the range", ([9e3, -9e3, 0.0], identity), None, None, &[]),
-        pose("hand beyond an arm", origin, Some(([5.0, -5.0, 0.002], identity)), None, &[]),
-        pose("no rotation at all", ([0.0; 3], [0.0; 4]), None, None, &[]),
+        pose("beyond the range", at([9e3, -9e3, 0.0], identity), None, None, &[]),
+        pose("hand beyond an arm", origin, Some(at([5.0, -5.0, 0.002], identity)), None, &[]),
+        pose("no rotation at all", at([0.0; 3], [0.0; 4]), None, None, &[]),
     ]
 }
 
-fn voices() -> Vec<Value> {
+fn voice_packets() -> Vec<Value> {
     let voice = |level, speaking, flags, opus: &[u8]| {
         let mut bytes = Vec::new();
         Voice { level, speaking, flags, opus }.encode(&mut bytes);
@@ -287,8 +305,7 @@ fn voices() -> Vec<Value> {
 #[test]
 fn realtime() {
     let bodies = [message_bodies(), control_bodies()].concat();
-    let made =
-        json!({ "bodies": bodies, "headers": headers(), "poses": poses(), "voice": voices() });
+    let made = json!({ "bodies": bodies, "headers": headers(), "poses": poses(), "voice": voice_packets() });
     let file = golden("realtime.json", &made);
     for case in list(&file, "bodies") {
         let from = if case["from"] == "client" { From::Client } else { From::Server };

@@ -1,4 +1,4 @@
-//! What must be refused.
+//! Vectors that every reader must refuse.
 
 use nucleus_protocol::limits;
 use nucleus_protocol::realtime::control::{
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{golden, hex, list, unhex};
 
-/// A case: what the bytes claim to be, why they are refused, the bytes.
+/// Writes a case: the type that the bytes claim to be, why they are refused, and the bytes.
 fn case(what: &str, why: &str, bytes: &[u8]) -> Json {
     json!({ "what": what, "why": why, "hex": hex(bytes) })
 }
@@ -46,7 +46,7 @@ fn handshakes() -> Vec<Json> {
     ]
 }
 
-/// `bytes` with `with` from `at` bytes before the end on.
+/// Returns `bytes` with `with` written from `at` bytes before the end on.
 fn patched(mut bytes: Vec<u8>, at: usize, with: &[u8]) -> Vec<u8> {
     let at = bytes.len() - at;
     bytes[at..at + with.len()].copy_from_slice(with);
@@ -57,9 +57,9 @@ fn archives() -> Vec<Json> {
     let peers = vec![1, 2, 3];
     let event =
         EventUp { target: TO_LISTED, channel: 0, piece: 0, peers, payload: b"grab".to_vec() };
-    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16 before the
-    // end (offset, count), payload at 8 before the end (offset, length).
-    let event = encode(&event)[MESSAGE_HEADER..].to_vec();
+    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16
+    // before the end (offset, count), payload at 8 before the end (offset, length).
+    let event = encode(&event)[SESSION_HEADER_BYTES..].to_vec();
     let peer = |peer| Peer {
         peer,
         slot: 0,
@@ -71,7 +71,7 @@ fn archives() -> Vec<Json> {
     let roster = RosterUpdate { joined: vec![peer(1), peer(2)], ..RosterUpdate::default() };
     // Body: u n r u n r, two peers of 31 bytes, then the root of 28 bytes. The first peer's name
     // stands 28 + 31 + 16 bytes before the end.
-    let roster = encode(&roster)[MESSAGE_HEADER..].to_vec();
+    let roster = encode(&roster)[SESSION_HEADER_BYTES..].to_vec();
     let value = Value { kind: value::TEXT, bits: 0, bytes: b"red".to_vec() };
     let field = |key: &[u8]| Field { key: key.to_vec(), value: value.clone(), version: 1 };
     let fields = vec![field(b"k"), field(b"l")];
@@ -79,7 +79,7 @@ fn archives() -> Vec<Json> {
     let state = StateSnapshot { version: 1, host: 0, entities: vec![entity] };
     // Body: k red l red, two fields of 33 bytes, one entity of 22, then the root of 20 bytes. The
     // offset of the second field's text stands 20 + 22 + 8 + 8 bytes before the end.
-    let state = encode(&state)[MESSAGE_HEADER..].to_vec();
+    let state = encode(&state)[SESSION_HEADER_BYTES..].to_vec();
     let up = |why, bytes: &[u8]| case("event_up", why, bytes);
     let update = |why, bytes: &[u8]| case("roster_update", why, bytes);
     vec![

@@ -1,4 +1,4 @@
-//! Messages about finding and making rooms.
+//! Vectors of messages about finding and creating rooms.
 
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
@@ -35,8 +35,8 @@ impl Fields for WatchRooms {
 
 impl Fields for RoomList {
     fn fields(&self) -> Json {
-        json!({ "request": self.request, "total": self.total, "whole": self.whole, "rooms": all(&self.rooms),
-                "gone": strings(&self.gone) })
+        json!({ "request": self.request, "total": self.total, "whole": self.whole,
+                "rooms": all(&self.rooms), "gone": strings(&self.gone) })
     }
 }
 
@@ -71,7 +71,7 @@ fn filters() -> Vec<Filter> {
     ]
 }
 
-/// The same join, with all that it may say of rooms.
+/// Returns `join` with every field set that selects or creates a room.
 pub(super) fn searching(join: Join) -> Join {
     let options = RoomOptions {
         capacity: 12,

@@ -1,11 +1,11 @@
-//! Messages of the session plane.
+//! Vectors of the handshake, and of joins, rosters and events; reads the vectors of all messages.
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
 use super::fields::{Fields, all, archive, case, strings, text};
-use super::{golden, hex, list, rooms, social, state, talk, unhex};
+use super::{golden, hex, list, messaging, rooms, social, state, unhex};
 
 impl Fields for Hello {
     fn fields(&self) -> Json {
@@ -101,8 +101,8 @@ impl Fields for PeerPresence {
 
 impl Fields for EventUp {
     fn fields(&self) -> Json {
-        json!({ "target": self.target, "channel": self.channel, "piece": self.piece, "peers": self.peers,
-                "payload": hex(&self.payload) })
+        json!({ "target": self.target, "channel": self.channel, "piece": self.piece,
+                "peers": self.peers, "payload": hex(&self.payload) })
     }
 }
 
@@ -277,46 +277,33 @@ fn events() -> Vec<Json> {
     ]
 }
 
-/// The fields that a body says, read by this crate.
-fn read(schema: Schema, body: &[u8]) -> Json {
-    match schema {
-        Schema::Hello => Hello::parse(body).expect("a Hello").fields(),
-        Schema::Welcome => Welcome::parse(body).expect("a Welcome").fields(),
-        Schema::Refuse => Refuse::parse(body).expect("a Refuse").fields(),
-        Schema::Join => owned::<Join>(body).expect("a Join").fields(),
-        Schema::Joined => owned::<Joined>(body).expect("a Joined").fields(),
-        Schema::Leave => owned::<Leave>(body).expect("a Leave").fields(),
-        Schema::RosterUpdate => owned::<RosterUpdate>(body).expect("a RosterUpdate").fields(),
-        Schema::EventUp => owned::<EventUp>(body).expect("an EventUp").fields(),
-        Schema::EventDown => owned::<EventDown>(body).expect("an EventDown").fields(),
-        Schema::Subscribe => owned::<Subscribe>(body).expect("a Subscribe").fields(),
-        Schema::Throttled => owned::<Throttled>(body).expect("a Throttled").fields(),
-        Schema::Audit => owned::<Audit>(body).expect("an Audit").fields(),
-        Schema::StateRequest => owned::<StateRequest>(body).expect("a StateRequest").fields(),
-        Schema::Moderate => owned::<Moderate>(body).expect("a Moderate").fields(),
-        Schema::WatchRooms => owned::<WatchRooms>(body).expect("a WatchRooms").fields(),
-        Schema::RoomList => owned::<RoomList>(body).expect("a RoomList").fields(),
-        Schema::StateReply => owned::<StateReply>(body).expect("a StateReply").fields(),
-        Schema::StateSnapshot => owned::<StateSnapshot>(body).expect("a StateSnapshot").fields(),
-        Schema::StateUpdate => owned::<StateUpdate>(body).expect("a StateUpdate").fields(),
-        Schema::Enter => owned::<Enter>(body).expect("an Enter").fields(),
-        Schema::Entered => owned::<Entered>(body).expect("an Entered").fields(),
-        Schema::WatchUsers => owned::<WatchUsers>(body).expect("a WatchUsers").fields(),
-        Schema::SetStatus => owned::<SetStatus>(body).expect("a SetStatus").fields(),
-        Schema::UserList => owned::<UserList>(body).expect("a UserList").fields(),
-        Schema::CallRequest => owned::<CallRequest>(body).expect("a CallRequest").fields(),
-        Schema::CallReply => owned::<CallReply>(body).expect("a CallReply").fields(),
-        Schema::CallUpdate => owned::<CallUpdate>(body).expect("a CallUpdate").fields(),
-    }
+macro_rules! read_by_schema {
+    (plain { $($plain:ident = $_p:literal,)* } archive { $($archive:ident = $_a:literal,)* }) => {
+        /// The fields of a body, read by this crate.
+        fn read(schema: Schema, body: &[u8]) -> Json {
+            match schema {
+                $(Schema::$plain => $plain::parse(body).expect(stringify!($plain)).fields(),)*
+                $(Schema::$archive => {
+                    owned::<$archive>(body).expect(stringify!($archive)).fields()
+                })*
+            }
+        }
+    };
 }
+nucleus_protocol::session_messages!(read_by_schema);
 
 #[test]
 fn session_messages() {
     let inside =
-        [joins(), roster_updates(), events(), talk::messages(), state::messages()].concat();
+        [joins(), roster_updates(), events(), messaging::messages(), state::messages()].concat();
     let made = [handshakes(), inside, rooms::messages(), social::messages()].concat();
     let file = golden("session.json", &json!({ "messages": made }));
-    for case in list(&file, "messages") {
+    let messages = list(&file, "messages");
+    for schema in Schema::ALL {
+        let has_vector = messages.iter().any(|case| case["schema"] == *schema as u16);
+        assert!(has_vector, "{schema:?} has no test vector");
+    }
+    for case in messages {
         let bytes = unhex(&case["hex"]);
         let (header, body) = bytes.split_first_chunk().expect("a header");
         let header = MessageHeader::parse(*header, limits::MAX_CONTROL_MESSAGE).expect("a header");

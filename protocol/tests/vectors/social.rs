@@ -1,4 +1,4 @@
-//! Messages of sessions outside rooms.
+//! Vectors of messages of sessions outside rooms.
 
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};

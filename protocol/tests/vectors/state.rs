@@ -1,4 +1,4 @@
-//! Messages of the shared state.
+//! Vectors of messages of the shared state, and of moderation.
 
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
@@ -80,7 +80,7 @@ fn bytes(kind: u8, bytes: Vec<u8>) -> Value {
     Value { kind, bits: 0, bytes }
 }
 
-/// One of each type.
+/// Returns a value of each type.
 fn values() -> Vec<Value> {
     vec![
         Value::default(),
@@ -133,10 +133,10 @@ fn requests() -> Vec<Json> {
 }
 
 fn replies() -> Vec<Json> {
-    let done = StateReply { request: 1, code: 0, failed: 0, version: 1 << 33 };
+    let accepted = StateReply { request: 1, code: 0, failed: 0, version: 1 << 33 };
     let code = Code::Conflict as u16;
     let refused = StateReply { request: u32::MAX, code, failed: 63, version: 7 };
-    vec![archive!("state reply", done), archive!("state reply, refused", refused)]
+    vec![archive!("state reply", accepted), archive!("state reply, refused", refused)]
 }
 
 fn snapshots() -> Vec<Json> {
@@ -172,7 +172,7 @@ fn updates() -> Vec<Json> {
     };
     let object = |kind, peer| change(kind, scope::OBJECT, OF_PEER, peer);
     let set = |value| Change { key: text("color"), value, ..object(change::SET, 0) };
-    let asked = vec![
+    let requested = vec![
         Change { mode: mode::TAKE, ..object(change::CREATED, 70_000) },
         set(bytes(value::TEXT, text("red"))),
         set(Value::default()),
@@ -180,20 +180,26 @@ fn updates() -> Vec<Json> {
         object(change::OWNER, 2),
         change(change::HOST, scope::ROOM, 0, 2),
     ];
-    let gone = vec![
+    let after_leave = vec![
         change(change::DELETED, scope::PEER, 70_000, 0),
         change(change::OWNER, scope::OBJECT, SCENE, 0),
         object(change::DELETED, 0),
         change(change::HOST, scope::ROOM, 0, 0),
     ];
     vec![
-        archive!("state update", StateUpdate { version: 1 << 33, peer: 70_000, changes: asked }),
-        archive!("state update, a peer gone", StateUpdate { version: 9, peer: 0, changes: gone }),
+        archive!(
+            "state update",
+            StateUpdate { version: 1 << 33, peer: 70_000, changes: requested }
+        ),
+        archive!(
+            "state update, a peer gone",
+            StateUpdate { version: 9, peer: 0, changes: after_leave }
+        ),
         archive!("state update, empty list", StateUpdate { version: 1, peer: 1, changes: vec![] }),
     ]
 }
 
-/// All of them.
+/// Returns all of these vectors.
 pub(super) fn messages() -> Vec<Json> {
     [requests(), replies(), snapshots(), updates()].concat()
 }

@@ -1,6 +1,6 @@
 //! Session messages on a stream: reads one within a size limit, and says how writing one ended.
 
-use nucleus_protocol::session::{BadHeader, MESSAGE_HEADER, MessageHeader, Schema};
+use nucleus_protocol::session::{BadHeader, MessageHeader, SESSION_HEADER_BYTES, Schema};
 
 use super::quic::{self, RecvStream};
 
@@ -34,7 +34,7 @@ pub(super) async fn read_message(
     stream: &mut RecvStream,
     limit: usize,
 ) -> Result<(Schema, Vec<u8>), ReadError> {
-    let mut header = [0; MESSAGE_HEADER];
+    let mut header = [0; SESSION_HEADER_BYTES];
     stream.read(&mut header).await?;
     let header = MessageHeader::parse(header, limit)?;
     let mut body = vec![0; header.len as usize];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dashmap::DashSet;
 use nucleus_core::limits;
-use nucleus_net::{Received, Waker};
+use nucleus_net::{ReceivedDatagram, Waker};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::time::Time;
@@ -85,7 +85,7 @@ impl MisdirectedRouter {
 
     /// Hands a datagram that shard `receiver` has received over to the shard that its connection id
     /// names, if this is another shard and the id is a live link's.
-    pub(super) fn route(&self, receiver: u8, datagram: &Received<'_>) -> Routing {
+    pub(super) fn route(&self, receiver: u8, datagram: &ReceivedDatagram<'_>) -> Routing {
         let Some(Header { connection_id, .. }) = Header::parse(datagram.data) else {
             return Routing::Local;
         };
@@ -125,7 +125,7 @@ mod tests {
         data[..header.len()].copy_from_slice(&header);
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let data = &mut data[..];
-        router.route(receiver, &Received { remote, local: None, ecn: 1, received: 5, data })
+        router.route(receiver, &ReceivedDatagram { remote, local: None, ecn: 1, received: 5, data })
     }
 
     #[test]

@@ -137,8 +137,8 @@ impl Accounts {
                     None => refused += there,
                 }
             }
-            let down = client.net.counters().1;
-            assert_eq!(down.delivered, realtime + client.net.astray(), "datagrams of {one}");
+            let down = client.net.counters().down;
+            assert_eq!(down.delivered, realtime + client.net.misdirected(), "datagrams of {one}");
             let never_came = self.realtime.keys().filter(|(to, _)| *to == one).count() as u64;
             assert_eq!(down.sent - realtime, never_came, "datagrams of {one}");
             let quic = client.quic.iter().filter(|(_, up, _)| !up);

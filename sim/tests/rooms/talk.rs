@@ -136,7 +136,7 @@ fn who_is_throttled_is_told() {
     settle(&mut world);
     let told = |one: usize| &world.clients[one].throttled;
     assert!(told(0).is_empty());
-    for (one, what) in [(1, throttled::FLOOR), (2, throttled::REALTIME)] {
+    for (one, what) in [(1, throttled::SPEAKERS), (2, throttled::REALTIME)] {
         assert!((4..=6).contains(&told(one).len()), "{:?}", told(one));
         assert!(told(one).iter().all(|(_, told)| *told == what), "{:?}", told(one));
     }

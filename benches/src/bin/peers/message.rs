@@ -1,7 +1,7 @@
 //! The message that every system relays, the same bytes for all: a pose frame of the Nucleus protocol
 //! whose payload also says who sent it and when it was due.
 
-use nucleus_protocol::realtime::frame::{MESSAGE_HEADER, NEWEST_WINS};
+use nucleus_protocol::realtime::frame::{MESSAGE_FIELDS_BYTES, NEWEST_WINS};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::{
     Frame, Frames, MalformedFrame, Message, MessageKind, TARGET_OTHERS,
@@ -12,7 +12,7 @@ const POSE: usize = 33;
 /// Bytes of the claim behind the pose: sender (u32) and due time (u64).
 const CLAIM: usize = 12;
 /// Bytes of the whole frame: type, length, header, payload.
-pub(crate) const FRAME: usize = 2 + MESSAGE_HEADER + POSE + CLAIM;
+pub(crate) const FRAME: usize = 2 + MESSAGE_FIELDS_BYTES + POSE + CLAIM;
 /// Where in a frame the target stands, and behind the relay the sender's slot.
 const SLOT_AT: usize = 3;
 

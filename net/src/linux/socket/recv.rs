@@ -1,4 +1,4 @@
-//! One `recvmmsg` of up to 64 messages, and what its control messages say.
+//! Receiving with `recvmmsg`, up to 64 messages a call, and reading their control messages.
 
 use super::UdpSocket;
 use crate::{
@@ -6,11 +6,11 @@ use crate::{
     clock::stamp_offset,
     linux::{
         checked,
-        cmsg::{self, Control},
-        name::Name,
+        cmsg::{self, ControlBuffer},
         read_plain,
+        sockaddr::SockaddrBuffer,
     },
-    recv_batch::Meta,
+    recv_batch::MessageMeta,
 };
 use std::{
     io,
@@ -18,32 +18,38 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// Room for all we ask for at once: packet info (40 bytes with its header), service class of both
-/// kinds (24 each), time (32), GRO size (24), and as much again for what a later kernel may add.
+/// Size of a message's control buffer. The requested control messages take 144 bytes: packet info
+/// (40 bytes with its header), traffic class of IPv4 and IPv6 (24 each), time (32) and GRO size
+/// (24). The rest is a reserve for later kernels.
 const CONTROL_BYTES: usize = 256;
 
-/// Calls made in a row when each brought only datagrams too long to keep, so that those cannot hide
-/// what waits behind them.
+/// Most calls in a row if each received only datagrams that are too long. Such datagrams must not
+/// hide the usable ones behind them.
 const USELESS_CALLS: usize = 4;
 
-/// A stamp further back than this is no age (a shard drains every 2 ms): the wall clock was set.
+/// Largest plausible age of a time stamp, since a shard reads its socket every 2 ms. An older stamp
+/// means that the wall clock was set.
 const OLDEST_STAMP_US: u64 = 10_000_000;
 
-/// Where the kernel writes addresses and control messages; kept, because 18 KiB are dear to zero.
-pub(super) struct Scratch {
-    names: [Name; RECV_MESSAGES],
-    controls: [Control<CONTROL_BYTES>; RECV_MESSAGES],
+/// Buffers for addresses and control messages. They are reused, because clearing 18 KiB for each
+/// call would be expensive.
+pub(super) struct RecvScratch {
+    names: [SockaddrBuffer; RECV_MESSAGES],
+    controls: [ControlBuffer<CONTROL_BYTES>; RECV_MESSAGES],
 }
 
-impl Default for Scratch {
+impl Default for RecvScratch {
     fn default() -> Self {
-        Scratch { names: [Name::EMPTY; RECV_MESSAGES], controls: [Control::EMPTY; RECV_MESSAGES] }
+        RecvScratch {
+            names: [SockaddrBuffer::EMPTY; RECV_MESSAGES],
+            controls: [ControlBuffer::EMPTY; RECV_MESSAGES],
+        }
     }
 }
 
-/// What the kernel said of each message beside its bytes.
+/// The fields of a message's header that the kernel has filled in.
 #[derive(Clone, Copy)]
-struct Filled {
+struct FilledMessage {
     len: usize,
     name_len: libc::socklen_t,
     control_len: usize,
@@ -58,7 +64,7 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
         batch.clear();
         let mut filled = [const { None }; RECV_MESSAGES];
         let count = receive(socket, batch, &mut filled)?;
-        note(socket, &filled, batch);
+        record_messages(socket, &filled, batch);
         let datagrams = batch.len();
         if datagrams > 0 || count == 0 {
             return Ok(datagrams);
@@ -67,45 +73,46 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
     Ok(0)
 }
 
-/// The system call. The headers are built anew each time: the kernel overwrites their lengths with
-/// what it used, and a header reused as it stands loses control messages in the next call.
+/// Makes the system call and returns the number of messages. Builds the headers anew for each call,
+/// because the kernel overwrites their buffer lengths with the lengths used. A reused header would
+/// lose control messages.
 fn receive(
     socket: &mut UdpSocket,
     batch: &mut RecvBatch,
-    filled: &mut [Option<Filled>; RECV_MESSAGES],
+    filled: &mut [Option<FilledMessage>; RECV_MESSAGES],
 ) -> io::Result<usize> {
     let fd = socket.socket.as_raw_fd();
-    // SAFETY: zeros are null pointers and zero lengths, an iovec of nothing.
+    // SAFETY: an all-zero iovec is valid: a null pointer with length zero.
     let mut vectors: [libc::iovec; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
     for (vector, buffer) in vectors.iter_mut().zip(batch.buffers()) {
         *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     }
-    // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
+    // SAFETY: an all-zero header is valid: null pointers with zero lengths.
     let mut headers: [libc::mmsghdr; RECV_MESSAGES] = unsafe { std::mem::zeroed() };
-    let Scratch { names, controls } = &mut *socket.scratch;
+    let RecvScratch { names, controls } = &mut *socket.scratch;
     let parts = vectors.iter_mut().zip(names).zip(controls);
     for (header, ((vector, name), control)) in headers.iter_mut().zip(parts) {
         let header = &mut header.msg_hdr;
         header.msg_name = (&raw mut *name).cast();
-        header.msg_namelen = Name::CAPACITY;
+        header.msg_namelen = SockaddrBuffer::CAPACITY;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL_BYTES as _;
     }
-    // SAFETY: every header points to a name, a control buffer and a vector of its own, each vector to
-    // a buffer of its own, all with their true sizes, alive and otherwise unused until the call
-    // returns; `headers` holds RECV_MESSAGES. No timeout is given.
+    // SAFETY: every header points to its own name, control buffer and vector, and every vector to
+    // its own buffer. All have their true sizes, and are alive and otherwise unused until the call
+    // returns. `headers` holds RECV_MESSAGES. No timeout is given.
     let count = match checked(unsafe {
         let (count, none) = (RECV_MESSAGES as libc::c_uint, std::ptr::null_mut());
         libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, none)
     }) {
         Ok(count) => count as usize,
-        Err(error) if quiet(&error) => 0,
+        Err(error) if is_harmless(&error) => 0,
         Err(error) => return Err(error),
     };
     for (filled, header) in filled.iter_mut().zip(headers.iter().take(count)) {
-        *filled = Some(Filled {
+        *filled = Some(FilledMessage {
             len: header.msg_len as usize,
             name_len: header.msg_hdr.msg_namelen,
             control_len: header.msg_hdr.msg_controllen as usize,
@@ -115,9 +122,9 @@ fn receive(
     Ok(count)
 }
 
-/// Nothing waits, a signal came, or the answer to something sent earlier is reported here: none of
-/// them is the reader's affair.
-fn quiet(error: &io::Error) -> bool {
+/// Returns whether an error is no failure of the receive call: no datagram waits, a signal arrived,
+/// or the kernel reports an ICMP error about an earlier send.
+fn is_harmless(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
         WouldBlock,
@@ -133,19 +140,24 @@ fn quiet(error: &io::Error) -> bool {
     )
 }
 
-fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mut RecvBatch) {
+/// Records the received messages in the batch.
+fn record_messages(
+    socket: &UdpSocket,
+    filled: &[Option<FilledMessage>; RECV_MESSAGES],
+    batch: &mut RecvBatch,
+) {
     let (now, offset) = (Clock::new().now(), stamp_offset());
     let parts = socket.scratch.names.iter().zip(&socket.scratch.controls).enumerate();
     for ((slot, (name, control)), filled) in parts.zip(filled) {
         let Some(filled) = filled else { return };
-        // Cut short: the rest of the datagram is gone, or the size GRO joined by may be.
+        // The datagram was truncated, or its control messages were, which may include the GRO size.
         if filled.flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
             continue;
         }
         let Some(remote) = name.addr(filled.name_len) else { continue };
         let (received, len) = (now, filled.len);
         let local = socket.bound;
-        let mut meta = Meta { remote, local, ecn: 0, received, len, segment: 0 };
+        let mut meta = MessageMeta { remote, local, ecn: 0, received, len, segment: 0 };
         for message in cmsg::messages(control.0.get(..filled.control_len).unwrap_or_default()) {
             apply(&mut meta, message, now, offset);
         }
@@ -153,11 +165,13 @@ fn note(socket: &UdpSocket, filled: &[Option<Filled>; RECV_MESSAGES], batch: &mu
     }
 }
 
-fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, offset: i128) {
-    match (level, kind) {
+/// Applies a control message to a message's metadata.
+fn apply(meta: &mut MessageMeta, message: cmsg::ControlMessage<'_>, now: u64, offset: i128) {
+    let payload = message.payload;
+    match (message.level, message.kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
-                // Not `ipi_addr`: for a broadcast that is no address one can answer from.
+                // Not `ipi_addr`: for a broadcast, an answer cannot be sent from that address.
                 let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 meta.local = Some(IpAddr::V4(ip));
             }
@@ -168,13 +182,14 @@ fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, o
                 meta.local = Some(IpAddr::V6(ip).to_canonical());
             }
         }
-        // IP_TOS comes as one byte.
+        // IP_TOS has one byte.
         (libc::IPPROTO_IP, libc::IP_TOS) => meta.ecn = payload.first().map_or(0, |tos| tos & 3),
         (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
             meta.ecn = read_plain::<libc::c_int>(payload).map_or(0, |class| (class & 3) as u8);
         }
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-            meta.received = read_plain(payload).map_or(now, |stamp| arrival(stamp, now, offset));
+            meta.received =
+                read_plain(payload).map_or(now, |stamp| arrival_micros(stamp, now, offset));
         }
         (libc::SOL_UDP, libc::UDP_GRO) => {
             let size = read_plain::<libc::c_int>(payload).unwrap_or(0);
@@ -184,9 +199,9 @@ fn apply(meta: &mut Meta, (level, kind, payload): cmsg::Message<'_>, now: u64, o
     }
 }
 
-/// A `CLOCK_REALTIME` stamp on the monotonic scale, in µs; `now` for one that cannot be. An old one
-/// stays old, but not so old that a wall clock set forward in between could make it ancient.
-fn arrival(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
+/// Converts a `CLOCK_REALTIME` stamp to the monotonic scale, in µs. Returns `now` for an impossible
+/// stamp. Limits the age of a stamp to [`OLDEST_STAMP_US`], in case the wall clock was set forward.
+fn arrival_micros(stamp: libc::timespec, now: u64, offset: i128) -> u64 {
     let nanos = i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec);
     match u64::try_from((nanos - offset) / 1000) {
         Ok(at) if at <= now => at.max(now.saturating_sub(OLDEST_STAMP_US)),
@@ -202,7 +217,7 @@ mod tests {
     fn stamps_move_to_the_monotonic_scale_and_never_lead_it() {
         // The wall clock is 1,000 s ahead of the monotonic one, which shows 20 s.
         let (now, offset) = (20_000_000, 1_000_000_000_000);
-        let at = |tv_sec, tv_nsec| arrival(libc::timespec { tv_sec, tv_nsec }, now, offset);
+        let at = |tv_sec, tv_nsec| arrival_micros(libc::timespec { tv_sec, tv_nsec }, now, offset);
         assert_eq!(at(1019, 500_000_999), 19_500_000);
         assert_eq!(at(1020, 0), now);
         assert_eq!(at(1021, 0), now, "the future");

@@ -1,120 +1,137 @@
-//! The whole batch out, 64 messages a `sendmmsg`, each refusal judged by its `errno`.
+//! Sending a batch with `sendmmsg`, 64 messages a call. The `errno` of a refused message decides
+//! how to proceed.
 
 use super::{
     UdpSocket,
-    calls::{Calls, Piece},
+    send_call::{SendCall, SendSpan},
 };
-use crate::{Clock, SendBatch, SendReport, send_batch::Entry};
+use crate::{Clock, SendBatch, SendReport, send_batch::SendEntry};
 use std::{io, time::Duration};
 
-/// Messages a call. More saves nothing measurable.
+/// Most messages of one call. More messages save nothing measurable.
 const MESSAGES: usize = 64;
 
-/// Messages of a small flush, a small room's. Headers for 64 are 13 KiB to zero.
+/// Most messages of a small call, which saves clearing the 13 KiB of headers for 64 messages. A
+/// small room's flush fits in.
 const FEW: usize = 8;
 
-/// Segments of one GSO send: the kernel's UDP_MAX_SEGMENTS was 64 until Linux 6.9.
+/// Most segments of one GSO send. The kernel's UDP_MAX_SEGMENTS was 64 until Linux 6.9.
 const GSO_SEGMENTS: usize = 64;
 
-/// Bytes of one GSO send: an IP packet (65,535) with all its headers, options included.
+/// Most bytes of one GSO send, which must fit into an IP packet of 65,535 bytes with all headers
+/// and options.
 const GSO_BYTES: usize = 65_000;
 
-/// Time a whole batch may wait for room in the send buffer: the shard has to read again by then.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Longest time that a whole batch may wait for space in the send buffer. After that the shard has
+/// to read its socket again.
+const MAX_WAIT: Duration = Duration::from_millis(2);
 
-/// What is to be done next with a message the kernel refused.
+/// How to proceed with a message that the kernel refused.
 #[derive(Debug)]
-enum Verdict {
-    /// Once more, as it is.
+enum SendVerdict {
+    /// Send the message again.
     Again,
-    /// Its entry once more, datagram by datagram.
+    /// Send its entry again, one datagram a message.
     Single,
-    /// Its entry is given up, for its own sake.
+    /// Give its entry up as failed.
     Refused,
-    /// Its entry is given up, for want of room behind the socket.
+    /// Drop its entry, because a device's queue is full.
     Dropped,
-    /// The rest of the batch is given up.
+    /// Drop the rest of the batch, because the send buffer stays full.
     Full,
 }
 
-/// How far a batch has come.
-struct Progress<'a> {
+/// A position in a batch: the next byte to send.
+#[derive(Clone, Copy)]
+struct BatchPosition {
+    /// Index of the entry.
+    entry: usize,
+    /// Offset in the arena.
+    offset: usize,
+}
+
+/// The progress of sending a batch.
+struct SendProgress<'a> {
     batch: &'a SendBatch,
     report: SendReport,
-    /// The next byte to send is byte `offset` of the arena, in entry `entry`.
-    entry: usize,
-    offset: usize,
-    /// The entry GSO was refused for.
+    position: BatchPosition,
+    /// The entry for which the kernel refused GSO.
     single: Option<usize>,
-    /// That refusal casts doubt on GSO itself: if the same bytes pass without it, it is broken.
+    /// Whether GSO itself may have caused that refusal. If the same bytes can be sent without GSO,
+    /// GSO does not work.
     suspect: bool,
     waited: Duration,
 }
 
 pub(super) fn send(socket: &mut UdpSocket, batch: &SendBatch) -> SendReport {
-    let mut progress = Progress::new(batch);
-    let mut pieces = [Piece { entry: 0, start: 0, end: 0 }; MESSAGES];
+    let mut progress = SendProgress::new(batch);
+    let mut spans = [SendSpan { entry: 0, start: 0, end: 0 }; MESSAGES];
     loop {
-        let count = progress.plan(&mut pieces, socket.gso);
+        let count = progress.plan(&mut spans, socket.gso);
         if count == 0 {
             return progress.report;
         }
-        let pieces = &pieces[..count];
+        let spans = &spans[..count];
         match count {
-            1 => send_pieces::<1>(socket, &mut progress, pieces),
-            2..=FEW => send_pieces::<FEW>(socket, &mut progress, pieces),
-            _ => send_pieces::<MESSAGES>(socket, &mut progress, pieces),
+            1 => send_spans::<1>(socket, &mut progress, spans),
+            2..=FEW => send_spans::<FEW>(socket, &mut progress, spans),
+            _ => send_spans::<MESSAGES>(socket, &mut progress, spans),
         }
     }
 }
 
-impl<'a> Progress<'a> {
+impl<'a> SendProgress<'a> {
     fn new(batch: &'a SendBatch) -> Self {
         let offset = batch.entries().first().map_or(0, |entry| entry.start);
-        Progress {
+        SendProgress {
             batch,
             report: SendReport::default(),
-            entry: 0,
-            offset,
+            position: BatchPosition { entry: 0, offset },
             single: None,
             suspect: false,
             waited: Duration::ZERO,
         }
     }
 
-    /// The next messages, from where the batch has come to.
-    fn plan(&self, pieces: &mut [Piece; MESSAGES], gso: bool) -> usize {
-        let (mut index, mut start, mut count) = (self.entry, self.offset, 0);
-        while let (Some(entry), true) = (self.batch.entries().get(index), count < MESSAGES) {
-            let joined = gso && self.single != Some(index);
-            let end = entry.end.min(start.saturating_add(stretch(entry, joined)));
-            pieces[count] = Piece { entry: index, start, end };
+    /// Fills `spans` with the next messages and returns their number.
+    fn plan(&self, spans: &mut [SendSpan; MESSAGES], gso: bool) -> usize {
+        let (mut at, mut count) = (self.position, 0);
+        while let (Some(entry), true) = (self.batch.entries().get(at.entry), count < MESSAGES) {
+            let joined = gso && self.single != Some(at.entry);
+            let end = entry.end.min(at.offset.saturating_add(span_len(entry, joined)));
+            let span = SendSpan { entry: at.entry, start: at.offset, end };
+            spans[count] = span;
             count += 1;
-            (index, start) = self.after(pieces[count - 1]);
+            at = self.after(span);
         }
         count
     }
 
-    /// Where the batch stands once `piece` is done.
-    fn after(&self, piece: Piece) -> (usize, usize) {
+    /// Returns the position behind `span`.
+    fn after(&self, span: SendSpan) -> BatchPosition {
         let entries = self.batch.entries();
-        match entries.get(piece.entry) {
-            Some(entry) if piece.end < entry.end => (piece.entry, piece.end),
-            _ => (piece.entry + 1, entries.get(piece.entry + 1).map_or(0, |next| next.start)),
+        match entries.get(span.entry) {
+            Some(entry) if span.end < entry.end => {
+                BatchPosition { entry: span.entry, offset: span.end }
+            }
+            _ => {
+                let entry = span.entry + 1;
+                BatchPosition { entry, offset: entries.get(entry).map_or(0, |next| next.start) }
+            }
         }
     }
 
-    fn sent(&mut self, piece: Piece, gso: &mut bool) {
-        if let Some(entry) = self.batch.entries().get(piece.entry) {
-            let bytes = piece.end - piece.start;
+    fn sent(&mut self, span: SendSpan, gso: &mut bool) {
+        if let Some(entry) = self.batch.entries().get(span.entry) {
+            let bytes = span.end - span.start;
             self.report.sent_datagrams += bytes.div_ceil(entry.segment).max(1) as u64;
             self.report.sent_bytes += bytes as u64;
         }
-        if self.suspect && self.single == Some(piece.entry) {
+        if self.suspect && self.single == Some(span.entry) {
             self.suspect = false;
             self.gso_off(gso);
         }
-        (self.entry, self.offset) = self.after(piece);
+        self.position = self.after(span);
     }
 
     fn gso_off(&mut self, gso: &mut bool) {
@@ -122,110 +139,112 @@ impl<'a> Progress<'a> {
         *gso = false;
     }
 
-    /// Gives the current entry up and tells how many datagrams that costs.
+    /// Skips the rest of the current entry. Returns the number of datagrams skipped.
     fn skip_entry(&mut self) -> u64 {
-        let Some(entry) = self.batch.entries().get(self.entry) else { return 0 };
-        let lost = entry.datagrams_from(self.offset);
+        let BatchPosition { entry: index, offset } = self.position;
+        let Some(entry) = self.batch.entries().get(index) else { return 0 };
+        let skipped = entry.datagrams_from(offset);
         let (start, end) = (entry.start, entry.end);
-        (self.entry, self.offset) = self.after(Piece { entry: self.entry, start, end });
-        lost
+        self.position = self.after(SendSpan { entry: index, start, end });
+        skipped
     }
 
-    /// Gives the current entry and all after it up.
+    /// Drops the rest of the current entry and all entries behind it.
     fn drop_rest(&mut self) {
-        let entries = self.batch.entries().get(self.entry..).unwrap_or_default();
+        let entries = self.batch.entries().get(self.position.entry..).unwrap_or_default();
         for (index, entry) in entries.iter().enumerate() {
-            let offset = if index == 0 { self.offset } else { entry.start };
+            let offset = if index == 0 { self.position.offset } else { entry.start };
             self.report.dropped += entry.datagrams_from(offset);
         }
-        self.entry = self.batch.entries().len();
+        self.position.entry = self.batch.entries().len();
     }
 }
 
-/// Bytes of an entry one message takes.
-fn stretch(entry: &Entry, joined: bool) -> usize {
+/// Returns the most bytes of an entry that one message may have.
+fn span_len(entry: &SendEntry, joined: bool) -> usize {
     let segments = if joined { (GSO_BYTES / entry.segment).clamp(1, GSO_SEGMENTS) } else { 1 };
     entry.segment.saturating_mul(segments)
 }
 
-/// Sends the messages, N at the most, until all are done or the plan no longer holds.
-fn send_pieces<const N: usize>(
+/// Sends up to N messages. Returns early if their entry must be planned again without GSO, or if
+/// the rest of the batch is dropped.
+fn send_spans<const N: usize>(
     socket: &mut UdpSocket,
-    progress: &mut Progress<'_>,
-    pieces: &[Piece],
+    progress: &mut SendProgress<'_>,
+    spans: &[SendSpan],
 ) {
-    let mut calls = Calls::<N>::new(progress.batch, pieces, socket);
+    let mut call = SendCall::<N>::new(progress.batch, spans, socket);
     let mut next = 0;
-    while next < pieces.len() {
-        let error = match calls.send(socket, next..pieces.len()) {
+    while next < spans.len() {
+        let error = match call.send(socket, next..spans.len()) {
             Ok(count) => {
-                for piece in pieces.iter().skip(next).take(count) {
-                    progress.sent(*piece, &mut socket.gso);
+                for span in spans.iter().skip(next).take(count) {
+                    progress.sent(*span, &mut socket.gso);
                 }
                 next += count.max(1);
                 continue;
             }
             Err(error) => error,
         };
-        match judge(socket, progress, pieces[next], &error) {
-            Verdict::Again => {}
-            Verdict::Single => return,
-            Verdict::Full => return progress.drop_rest(),
-            Verdict::Refused => progress.report.failed += progress.skip_entry(),
-            Verdict::Dropped => progress.report.dropped += progress.skip_entry(),
+        match classify_error(socket, progress, spans[next], &error) {
+            SendVerdict::Again => {}
+            SendVerdict::Single => return,
+            SendVerdict::Full => return progress.drop_rest(),
+            SendVerdict::Refused => progress.report.failed += progress.skip_entry(),
+            SendVerdict::Dropped => progress.report.dropped += progress.skip_entry(),
         }
-        while pieces.get(next).is_some_and(|piece| piece.entry < progress.entry) {
+        while spans.get(next).is_some_and(|span| span.entry < progress.position.entry) {
             next += 1;
         }
     }
 }
 
-fn judge(
+fn classify_error(
     socket: &mut UdpSocket,
-    progress: &mut Progress<'_>,
-    piece: Piece,
+    progress: &mut SendProgress<'_>,
+    span: SendSpan,
     error: &io::Error,
-) -> Verdict {
-    let segment = progress.batch.entries().get(piece.entry).map_or(0, |entry| entry.segment);
-    let joined = piece.end - piece.start > segment;
+) -> SendVerdict {
+    let segment = progress.batch.entries().get(span.entry).map_or(0, |entry| entry.segment);
+    let joined = span.end - span.start > segment;
     match error.raw_os_error() {
-        Some(libc::EINTR) => Verdict::Again,
+        Some(libc::EINTR) => SendVerdict::Again,
         Some(libc::EAGAIN) => wait(socket, progress),
-        // A device's queue, not ours: another peer's may have room.
-        Some(libc::ENOBUFS) => Verdict::Dropped,
-        // The device cannot checksum what it would have to cut: no GSO over it, ever.
+        // A device's queue is full, not the send buffer. Another device's queue may have space.
+        Some(libc::ENOBUFS) => SendVerdict::Dropped,
+        // The device cannot compute the checksums of segments, so GSO never works on it.
         Some(libc::EIO) if joined => {
             progress.gso_off(&mut socket.gso);
-            Verdict::Single
+            SendVerdict::Single
         }
-        // GSO itself, or something in the entry (port 0, a source address that is gone), which a peer
-        // could bring about. Sent singly, the entry tells which.
+        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer
+        // ours), which a peer can influence. Sending the entry without GSO shows which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
-            (progress.single, progress.suspect) = (Some(piece.entry), true);
-            Verdict::Single
+            (progress.single, progress.suspect) = (Some(span.entry), true);
+            SendVerdict::Single
         }
-        // A path narrower than the segments: IP may still fragment them one by one.
+        // The path's MTU is smaller than a segment. IP may still fragment single datagrams.
         Some(libc::EMSGSIZE) if joined => {
-            (progress.single, progress.suspect) = (Some(piece.entry), false);
-            Verdict::Single
+            (progress.single, progress.suspect) = (Some(span.entry), false);
+            SendVerdict::Single
         }
-        _ => Verdict::Refused,
+        _ => SendVerdict::Refused,
     }
 }
 
-/// Waits for room in the send buffer, within what is left of the batch's patience.
-fn wait(socket: &UdpSocket, progress: &mut Progress<'_>) -> Verdict {
-    let left = PATIENCE.saturating_sub(progress.waited);
+/// Waits for space in the send buffer, for what is left of [`MAX_WAIT`].
+fn wait(socket: &UdpSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
+    let left = MAX_WAIT.saturating_sub(progress.waited);
     if left.is_zero() {
-        return Verdict::Full;
+        return SendVerdict::Full;
     }
     let clock = Clock::new();
     let start = clock.now();
     let _ = socket.wait_writable(left);
-    // A wait that returns at once must use patience up too, or a socket that is always "writable" and
-    // always full would hold the shard.
+    // Every wait counts at least 50 µs. Otherwise a socket that is always writable, but whose
+    // buffer is always full, would block the shard.
     progress.waited += Duration::from_micros(clock.now().saturating_sub(start).max(50));
-    Verdict::Again
+    SendVerdict::Again
 }
 
 #[cfg(test)]
@@ -242,7 +261,7 @@ mod tests {
     #[test]
     fn gso_that_does_not_work_is_turned_off_and_nothing_lost() {
         let (mut sender, mut receiver) = (bind(), bind());
-        // GSO must fill checksums in; told to send none, the kernel refuses it with EINVAL.
+        // GSO needs checksums. Without them the kernel refuses it with EINVAL.
         set_option(&sender.socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
         let dest = receiver.local_addr().unwrap();
         let mut batch = SendBatch::new(10_000, 10);
@@ -267,9 +286,9 @@ mod tests {
         let mut batch = SendBatch::new(100, 1);
         let dest = SocketAddr::from(([127, 0, 0, 1], 9));
         assert!(batch.push(dest, None, 10, &[0; 30]));
-        let joined = Piece { entry: 0, start: 0, end: 30 };
-        let single = Piece { entry: 0, start: 0, end: 10 };
-        for (errno, piece, expected, gso) in [
+        let joined = SendSpan { entry: 0, start: 0, end: 30 };
+        let single = SendSpan { entry: 0, start: 0, end: 10 };
+        for (errno, span, expected, gso) in [
             (libc::EIO, joined, "Single", false),
             (libc::EMSGSIZE, joined, "Single", true),
             (libc::EINVAL, joined, "Single", true),
@@ -283,9 +302,9 @@ mod tests {
             (libc::EINTR, joined, "Again", true),
             (libc::EAGAIN, joined, "Again", true),
         ] {
-            let (mut socket, mut progress) = (bind(), Progress::new(&batch));
+            let (mut socket, mut progress) = (bind(), SendProgress::new(&batch));
             let error = io::Error::from_raw_os_error(errno);
-            let verdict = judge(&mut socket, &mut progress, piece, &error);
+            let verdict = classify_error(&mut socket, &mut progress, span, &error);
             assert_eq!((format!("{verdict:?}").as_str(), socket.gso), (expected, gso), "{error}");
             assert_eq!(progress.report.gso_disabled_now, !gso);
         }
@@ -298,14 +317,17 @@ mod tests {
         for segment in [10, 20, 10] {
             assert!(batch.push(dest, None, segment, &[0; 30]));
         }
-        let (mut socket, mut progress) = (bind(), Progress::new(&batch));
-        progress.sent(Piece { entry: 0, start: 0, end: 20 }, &mut true);
+        let (mut socket, mut progress) = (bind(), SendProgress::new(&batch));
+        progress.sent(SendSpan { entry: 0, start: 0, end: 20 }, &mut true);
         let full = io::Error::from_raw_os_error(libc::EAGAIN);
-        let piece = Piece { entry: 0, start: 20, end: 30 };
-        // Always writable, so no wait lasts: still it ends.
+        let span = SendSpan { entry: 0, start: 20, end: 30 };
+        // The socket is always writable, so every wait returns at once.
         let tries = (0..1000)
             .take_while(|_| {
-                matches!(judge(&mut socket, &mut progress, piece, &full), Verdict::Again)
+                matches!(
+                    classify_error(&mut socket, &mut progress, span, &full),
+                    SendVerdict::Again
+                )
             })
             .count();
         assert!((1..=40).contains(&tries), "{tries}");

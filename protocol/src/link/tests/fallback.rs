@@ -1,20 +1,22 @@
-//! Two planes, one link: falling back, coming back, and who notices when.
+//! A link with two planes: the fallback, the return, and how fast each end reacts.
 
 use super::*;
 use crate::limits::{FALLBACK_AFTER, RETURN_PROBE};
 
-/// What is open of the realtime port.
+/// The state of the realtime port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Port {
     Open,
-    /// Nothing gets through.
+    /// Blocked in both directions.
     Blocked,
-    /// What the client sends does not get through.
+    /// Blocked from the client to the server.
     BlockedUp,
 }
 
-struct Flying {
-    at: Time,
+/// A datagram on its way on either plane.
+struct PlaneDatagram {
+    arrives: Time,
+    /// Whether the client sent it.
     up: bool,
     route: Route,
     bytes: Vec<u8>,
@@ -26,14 +28,15 @@ struct TwoPlanes {
     server: Link,
     now: Time,
     port: Port,
-    /// One way.
+    /// One-way delay.
     delay: Duration,
-    /// Datagrams in a hundred lost on the realtime port.
+    /// Percentage of datagrams lost on the realtime port.
     loss: u32,
-    flying: Vec<Flying>,
+    in_flight: Vec<PlaneDatagram>,
     rng: fastrand::Rng,
-    /// Keys of the messages that each end had, with the moment: [client, server].
-    had: [Vec<(Time, u16)>; 2],
+    /// Arrival times and keys of the messages that each end received: [client, server].
+    received: [Vec<(Time, u16)>; 2],
+    /// Number of messages that each end sent: [server, client].
     sent: [u16; 2],
 }
 
@@ -47,9 +50,9 @@ impl TwoPlanes {
             port: Port::Open,
             delay: Duration::from_millis(delay),
             loss: 0,
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
-            had: [Vec::new(), Vec::new()],
+            received: [Vec::new(), Vec::new()],
             sent: [0; 2],
         }
     }
@@ -61,11 +64,11 @@ impl TwoPlanes {
             return;
         }
         let bytes = route.wire(bytes).to_vec();
-        self.flying.push(Flying { at: self.now + self.delay, up, route, bytes });
+        self.in_flight.push(PlaneDatagram { arrives: self.now + self.delay, up, route, bytes });
     }
 
-    /// A message from one end, named by its number.
-    fn say(&mut self, up: bool) {
+    /// Sends a message from one end. The message's number is its key.
+    fn send_message(&mut self, up: bool) {
         let link = if up { &mut self.client } else { &mut self.server };
         let Some((route, budget)) = link.route() else { return };
         if budget > 200 {
@@ -91,10 +94,10 @@ impl TwoPlanes {
     }
 
     fn arrive(&mut self) {
-        let (arrived, rest) =
-            std::mem::take(&mut self.flying).into_iter().partition(|f| f.at <= self.now);
-        self.flying = rest;
-        for Flying { up, route, mut bytes, .. } in Vec::<Flying>::from_iter(arrived) {
+        let (arrived, rest): (Vec<_>, _) =
+            self.in_flight.drain(..).partition(|datagram| datagram.arrives <= self.now);
+        self.in_flight = rest;
+        for PlaneDatagram { up, route, mut bytes, .. } in arrived {
             let (link, path) =
                 if up { (&mut self.server, from(HOME)) } else { (&mut self.client, from(SERVER)) };
             let messages = match route {
@@ -102,19 +105,20 @@ impl TwoPlanes {
                 Route::Session => link.handle_session_input(self.now, &bytes),
             };
             let keys = messages.expect("genuine").map(|m| (self.now, m.key));
-            self.had[usize::from(up)].extend(keys);
+            self.received[usize::from(up)].extend(keys);
         }
     }
 
-    /// `talks`: which ends say something every 20 ms, [server, client].
-    fn run(&mut self, millis: u64, talks: [bool; 2]) {
+    /// Runs for `millis` ms. `senders` are the ends that send a message every 20 ms:
+    /// [server, client].
+    fn run(&mut self, millis: u64, senders: [bool; 2]) {
         for _ in 0..millis {
             self.now += Duration::from_millis(1);
             self.arrive();
             if self.now.as_micros().is_multiple_of(20_000) {
                 for up in [false, true] {
-                    if talks[usize::from(up)] {
-                        self.say(up);
+                    if senders[usize::from(up)] {
+                        self.send_message(up);
                     }
                 }
             }
@@ -126,16 +130,18 @@ impl TwoPlanes {
         [&self.client, &self.server].map(|link| link.route().map(|(route, _)| route.plane()))
     }
 
-    /// Longest time without a message at an end since `since`, ms.
+    /// Returns the longest time without a message at an end since `since`, in ms. `up` is whether
+    /// the end is the server.
     fn gap(&self, up: bool, since: Time) -> u64 {
-        let times = self.had[usize::from(up)].iter().map(|(at, _)| *at).filter(|at| *at >= since);
+        let times =
+            self.received[usize::from(up)].iter().map(|(at, _)| *at).filter(|at| *at >= since);
         let times: Vec<Time> = [since].into_iter().chain(times).chain([self.now]).collect();
         times.windows(2).map(|w| w[1].since(w[0]).as_millis() as u64).max().unwrap_or(0)
     }
 
     fn assert_nothing_twice(&self) {
-        for had in &self.had {
-            let mut keys: Vec<u16> = had.iter().map(|(_, key)| *key).collect();
+        for received in &self.received {
+            let mut keys: Vec<u16> = received.iter().map(|(_, key)| *key).collect();
             keys.sort_unstable();
             assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "a message came twice");
         }
@@ -148,55 +154,55 @@ const ON_SESSION: [Option<Plane>; 2] = [Some(Plane::Session); 2];
 
 #[test]
 fn a_link_begins_on_the_session_and_moves_to_the_port() {
-    let mut world = TwoPlanes::new(1, 20);
-    world.pump();
-    assert_eq!(world.planes(), [Some(Plane::Session), None]);
-    world.run(25, BOTH);
-    assert_eq!(world.planes()[1], Some(Plane::Session), "the client has spoken");
-    world.run(100, BOTH);
-    assert_eq!(world.planes(), ON_REALTIME);
-    assert!(!world.client.on_fallback(world.now) && world.client.fallbacks() == 0);
-    world.run(5_000, BOTH);
-    assert_eq!(world.had[1].len(), usize::from(world.sent[1]) - 1, "one is on its way");
-    world.assert_nothing_twice();
+    let mut net = TwoPlanes::new(1, 20);
+    net.pump();
+    assert_eq!(net.planes(), [Some(Plane::Session), None]);
+    net.run(25, BOTH);
+    assert_eq!(net.planes()[1], Some(Plane::Session), "the client has sent its choice");
+    net.run(100, BOTH);
+    assert_eq!(net.planes(), ON_REALTIME);
+    assert!(!net.client.on_fallback(net.now) && net.client.fallbacks() == 0);
+    net.run(5_000, BOTH);
+    assert_eq!(net.received[1].len(), usize::from(net.sent[1]) - 1, "one is on its way");
+    net.assert_nothing_twice();
 }
 
 #[test]
 fn a_port_that_never_opens_leaves_the_session() {
-    let mut world = TwoPlanes::new(1, 20);
-    world.port = Port::Blocked;
-    world.run(10_000, BOTH);
-    assert_eq!(world.planes(), ON_SESSION);
-    assert!(world.client.on_fallback(world.now) && world.server.on_fallback(world.now));
-    assert!(world.client.server_time(world.now).is_some(), "the clock runs over the session");
-    assert!(world.gap(false, ms(100)) <= 40 && world.gap(true, ms(100)) <= 40);
-    world.port = Port::Open;
-    world.run(RETURN_PROBE.as_millis() as u64 + 200, BOTH);
-    assert_eq!(world.planes(), ON_REALTIME);
+    let mut net = TwoPlanes::new(1, 20);
+    net.port = Port::Blocked;
+    net.run(10_000, BOTH);
+    assert_eq!(net.planes(), ON_SESSION);
+    assert!(net.client.on_fallback(net.now) && net.server.on_fallback(net.now));
+    assert!(net.client.server_time(net.now).is_some(), "the clock runs over the session");
+    assert!(net.gap(false, ms(100)) <= 40 && net.gap(true, ms(100)) <= 40);
+    net.port = Port::Open;
+    net.run(RETURN_PROBE.as_millis() as u64 + 200, BOTH);
+    assert_eq!(net.planes(), ON_REALTIME);
 }
 
-/// Blocks the port for eight seconds and opens it again; the gaps downwards and upwards.
-fn blocked(port: Port, talks: [bool; 2], delay: u64) -> TwoPlanes {
-    let mut world = TwoPlanes::new(7, delay);
-    world.run(3_000, talks);
-    assert_eq!(world.planes(), ON_REALTIME);
-    world.port = port;
-    world.run(8_000, talks);
-    assert_eq!(world.planes(), ON_SESSION);
-    assert_eq!(world.client.fallbacks(), 1);
-    world.port = Port::Open;
-    world.run(3_000, talks);
-    assert_eq!(world.planes(), ON_REALTIME, "back within three seconds");
-    world.assert_nothing_twice();
-    world
+/// Blocks the port for eight seconds and opens it again.
+fn blocked(port: Port, senders: [bool; 2], delay: u64) -> TwoPlanes {
+    let mut net = TwoPlanes::new(7, delay);
+    net.run(3_000, senders);
+    assert_eq!(net.planes(), ON_REALTIME);
+    net.port = port;
+    net.run(8_000, senders);
+    assert_eq!(net.planes(), ON_SESSION);
+    assert_eq!(net.client.fallbacks(), 1);
+    net.port = Port::Open;
+    net.run(3_000, senders);
+    assert_eq!(net.planes(), ON_REALTIME, "back within three seconds");
+    net.assert_nothing_twice();
+    net
 }
 
 #[test]
 fn a_blocked_port_leaves_a_gap_of_less_than_a_second() {
     for delay in [1, 20, 60] {
-        let world = blocked(Port::Blocked, BOTH, delay);
+        let net = blocked(Port::Blocked, BOTH, delay);
         let most = FALLBACK_AFTER.as_millis() as u64 + 3 * delay + 40;
-        let (down, up) = (world.gap(false, ms(2_000)), world.gap(true, ms(2_000)));
+        let (down, up) = (net.gap(false, ms(2_000)), net.gap(true, ms(2_000)));
         assert!(down <= most && up <= most, "{down} and {up} ms with {delay} ms of delay");
     }
 }
@@ -204,9 +210,10 @@ fn a_blocked_port_leaves_a_gap_of_less_than_a_second() {
 #[test]
 fn a_listener_notices_a_silent_port_within_700_ms() {
     for delay in [1, 20, 60] {
-        let world = blocked(Port::Blocked, [true, false], delay);
-        let down = world.gap(false, ms(2_000));
-        // From the last message before: what follows is told to the server and answered.
+        let net = blocked(Port::Blocked, [true, false], delay);
+        let down = net.gap(false, ms(2_000));
+        // Counted from the last message before. The server then has to learn of the change, and its
+        // next message has to arrive.
         assert!(down <= FALLBACK_AFTER.as_millis() as u64 + 2 * delay + 25, "{down} ms");
     }
 }
@@ -214,9 +221,9 @@ fn a_listener_notices_a_silent_port_within_700_ms() {
 #[test]
 fn a_speaker_notices_that_nobody_hears_him() {
     for delay in [1, 20, 60] {
-        for talks in [[false, true], BOTH] {
-            let world = blocked(Port::BlockedUp, talks, delay);
-            let up = world.gap(true, ms(2_000));
+        for senders in [[false, true], BOTH] {
+            let net = blocked(Port::BlockedUp, senders, delay);
+            let up = net.gap(true, ms(2_000));
             assert!(up <= FALLBACK_AFTER.as_millis() as u64 + 8 * delay + 60, "{up} ms, {delay}");
         }
     }
@@ -224,54 +231,55 @@ fn a_speaker_notices_that_nobody_hears_him() {
 
 #[test]
 fn a_flapping_port_does_not_make_the_session_flap() {
-    let mut world = TwoPlanes::new(1, 20);
-    world.run(3_000, BOTH);
+    let mut net = TwoPlanes::new(1, 20);
+    net.run(3_000, BOTH);
     for _ in 0..60 {
-        world.port = Port::Blocked;
-        world.run(1_000, BOTH);
-        world.port = Port::Open;
-        world.run(1_500, BOTH);
+        net.port = Port::Blocked;
+        net.run(1_000, BOTH);
+        net.port = Port::Open;
+        net.run(1_500, BOTH);
     }
-    assert!(world.client.fallbacks() < 12, "{} times in 150 s", world.client.fallbacks());
-    world.run(60_000, BOTH);
-    assert_eq!(world.planes(), ON_REALTIME, "patience has an end");
-    world.assert_nothing_twice();
+    assert!(net.client.fallbacks() < 12, "{} times in 150 s", net.client.fallbacks());
+    net.run(60_000, BOTH);
+    assert_eq!(net.planes(), ON_REALTIME, "patience has an end");
+    net.assert_nothing_twice();
 }
 
 #[test]
 fn loss_on_the_port_seldom_makes_a_link_fall_back_and_loses_nothing_twice() {
-    let mut falls = 0;
+    let mut fallbacks = 0;
     for seed in 0..20 {
-        let mut world = TwoPlanes::new(seed, 150);
-        world.loss = 10;
-        world.run(60_000, BOTH);
-        world.assert_nothing_twice();
-        falls += world.client.fallbacks();
+        let mut net = TwoPlanes::new(seed, 150);
+        net.loss = 10;
+        net.run(60_000, BOTH);
+        net.assert_nothing_twice();
+        fallbacks += net.client.fallbacks();
     }
-    assert!(falls <= 10, "{falls} falls in twenty minutes of 10 % loss");
+    assert!(fallbacks <= 10, "{fallbacks} fallbacks in twenty minutes of 10 % loss");
 }
 
 #[test]
 fn a_pause_of_the_others_is_no_fall_however_long_the_way() {
     for delay in [1, 60, 125, 180] {
-        let mut world = TwoPlanes::new(1, delay);
+        let mut net = TwoPlanes::new(1, delay);
         for _ in 0..10 {
-            world.run(2_000, BOTH);
-            world.run(3_000, [false, false]);
+            net.run(2_000, BOTH);
+            net.run(3_000, [false, false]);
         }
-        assert_eq!(world.client.fallbacks(), 0, "with {delay} ms one way");
+        assert_eq!(net.client.fallbacks(), 0, "with {delay} ms one way");
     }
 }
 
 #[test]
 fn a_long_way_is_not_asked_for_all_the_time() {
     for delay in [1, 60, 125, 180] {
-        let mut world = TwoPlanes::new(1, delay);
-        world.run(5_000, BOTH);
-        let before = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
-        world.run(20_000, BOTH);
-        let after = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
-        // A thousand of each with messages, a report and a clock request now and then, no probes.
+        let mut net = TwoPlanes::new(1, delay);
+        net.run(5_000, BOTH);
+        let before = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
+        net.run(20_000, BOTH);
+        let after = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
+        // At each end a thousand datagrams with messages, a few reports and clock requests, and no
+        // probes.
         for (before, after) in before.into_iter().zip(after) {
             assert!(
                 (1_000..=1_040).contains(&(after - before)),
@@ -282,59 +290,59 @@ fn a_long_way_is_not_asked_for_all_the_time() {
     }
 }
 
-/// A word now and then, any of which may be lost with its acknowledgement: it is asked for before the
-/// port counts as lost.
+/// A client that sends a message a second. If a message or its acknowledgement is lost, the client
+/// probes before it counts the port as lost.
 #[test]
 fn a_lost_word_is_no_lost_port() {
-    let mut falls = 0;
+    let mut fallbacks = 0;
     for seed in 0..20 {
-        let mut world = TwoPlanes::new(seed, 20);
-        world.run(1_000, [false, false]);
-        world.loss = 10;
+        let mut net = TwoPlanes::new(seed, 20);
+        net.run(1_000, [false, false]);
+        net.loss = 10;
         for _ in 0..60 {
-            world.say(true);
-            world.run(1_000, [false, false]);
+            net.send_message(true);
+            net.run(1_000, [false, false]);
         }
-        falls += world.client.fallbacks();
+        fallbacks += net.client.fallbacks();
     }
-    assert!(falls <= 10, "{falls} falls for 1,200 words with 10 % loss each way");
+    assert!(fallbacks <= 10, "{fallbacks} fallbacks for 1,200 messages with 10 % loss each way");
 }
 
 #[test]
 fn random_blocking_never_strands_a_link() {
     for seed in 0..200 {
-        let mut world = TwoPlanes::new(seed, 1 + seed % 80);
+        let mut net = TwoPlanes::new(seed, 1 + seed % 80);
         let mut rng = fastrand::Rng::with_seed(seed);
         for _ in 0..12 {
-            world.port = [Port::Open, Port::Blocked, Port::BlockedUp][rng.usize(0..3)];
-            world.loss = [0, 5][rng.usize(0..2)];
-            world.run(rng.u64(50..2_500), [rng.bool(), rng.bool()]);
+            net.port = [Port::Open, Port::Blocked, Port::BlockedUp][rng.usize(0..3)];
+            net.loss = [0, 5][rng.usize(0..2)];
+            net.run(rng.u64(50..2_500), [rng.bool(), rng.bool()]);
         }
-        (world.port, world.loss) = (Port::Open, 0);
-        world.run(62_000, BOTH);
-        assert_eq!(world.planes(), ON_REALTIME, "seed {seed}");
-        let since = world.now - Duration::from_secs(1);
-        assert!(world.gap(true, since) <= 60 && world.gap(false, since) <= 60, "seed {seed}");
-        world.assert_nothing_twice();
+        (net.port, net.loss) = (Port::Open, 0);
+        net.run(62_000, BOTH);
+        assert_eq!(net.planes(), ON_REALTIME, "seed {seed}");
+        let since = net.now - Duration::from_secs(1);
+        assert!(net.gap(true, since) <= 60 && net.gap(false, since) <= 60, "seed {seed}");
+        net.assert_nothing_twice();
     }
 }
 
 #[test]
 fn an_old_choice_that_arrives_late_changes_nothing() {
     let (_, mut server) = pair(PhaseLimits::default());
-    let say = |server: &mut Link, change, plane| {
+    let choose = |server: &mut Link, change, plane| {
         let mut bytes = 3u32.to_le_bytes().to_vec();
-        let choice = Some(control::Choice { change, plane });
+        let choice = Some(control::PlaneChoice { change, plane });
         KeepAlive { choice }.encode(&mut bytes);
         server.handle_session_input(ms(1), &bytes).map(drop)
     };
-    assert_eq!(say(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(choose(&mut server, 65_535, Plane::Session), Ok(()));
     assert_eq!(server.route(), Some((Route::Session, usize::MAX)));
-    assert_eq!(say(&mut server, 0, Plane::Realtime), Ok(()));
+    assert_eq!(choose(&mut server, 0, Plane::Realtime), Ok(()));
     assert_eq!(server.route(), None, "no path yet");
-    assert_eq!(say(&mut server, 65_535, Plane::Session), Ok(()));
+    assert_eq!(choose(&mut server, 65_535, Plane::Session), Ok(()));
     assert_eq!(server.route(), None);
-    // Another link's, and things that are none.
+    // A datagram of another link, and malformed ones.
     assert_eq!(
         server.handle_session_input(ms(1), &[9, 0, 0, 0, 9, 0]).err(),
         Some(Rejected::ConnectionId)
@@ -348,39 +356,44 @@ fn an_old_choice_that_arrives_late_changes_nothing() {
     assert_eq!(server.handle_session_input(ms(1), &huge).err(), Some(Rejected::Header));
 }
 
-/// A keep-alive that is answered and a sign of life in turn, eight times a minute in all, besides what
-/// asks for the blocked port.
+/// Keep-alives, which are answered, and session pings in turn, eight a minute together. Probes of
+/// the blocked port come in addition.
 #[test]
 fn an_idle_link_on_the_fallback_is_heard_and_keeps_its_clock() {
-    let mut world = TwoPlanes::new(1, 20);
-    world.port = Port::Blocked;
-    world.run(20_000, [false; 2]);
-    let answers = world.server.counters().datagrams_out;
+    let mut net = TwoPlanes::new(1, 20);
+    net.port = Port::Blocked;
+    net.run(20_000, [false; 2]);
+    let answers = net.server.counters().datagrams_out;
     let mut longest = Duration::ZERO;
     for _ in 0..60_000 {
-        world.run(1, [false; 2]);
-        longest = longest.max(world.now.since(world.server.last_heard().unwrap()));
+        net.run(1, [false; 2]);
+        longest = longest.max(net.now.since(net.server.last_received().unwrap()));
     }
     assert!(longest <= Duration::from_millis(7_550), "{longest:?}");
-    assert_eq!(world.server.counters().datagrams_out - answers, 4);
+    assert_eq!(net.server.counters().datagrams_out - answers, 4);
 }
 
-/// Four times a minute on each plane, in turn, and whether it has just been talking or not.
+/// The two planes take turns, with four datagrams a minute each, however long ago the last message
+/// was.
 #[test]
 fn an_idle_link_is_heard_on_both_planes_in_turn() {
-    for talk in [0, 100, 9_000, 20_020] {
-        let mut world = TwoPlanes::new(1, 20);
-        world.run(5_000 + talk, [true, true]);
+    for traffic in [0, 100, 9_000, 20_020] {
+        let mut net = TwoPlanes::new(1, 20);
+        net.run(5_000 + traffic, [true, true]);
         let mut longest = Duration::ZERO;
-        world.run(15_000, [false; 2]);
-        let before = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
+        net.run(15_000, [false; 2]);
+        let before = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
         for _ in 0..60_000 {
-            world.run(1, [false; 2]);
-            longest = longest.max(world.now.since(world.server.last_heard().unwrap()));
+            net.run(1, [false; 2]);
+            longest = longest.max(net.now.since(net.server.last_received().unwrap()));
         }
-        let after = [world.client.counters().datagrams_out, world.server.counters().datagrams_out];
+        let after = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
         assert!(longest <= Duration::from_millis(7_550), "{longest:?}");
-        assert_eq!(world.planes(), ON_REALTIME);
-        assert_eq!([after[0] - before[0], after[1] - before[1]], [8, 4], "after {talk} ms of talk");
+        assert_eq!(net.planes(), ON_REALTIME);
+        assert_eq!(
+            [after[0] - before[0], after[1] - before[1]],
+            [8, 4],
+            "after {traffic} ms of traffic"
+        );
     }
 }

@@ -1,14 +1,14 @@
-//! What an outsider, or a broken peer, can send.
+//! Datagrams from an attacker or a faulty peer.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Everything that could show that a datagram had an effect.
+/// Returns the state that a datagram with an effect would change.
 fn state(link: &Link) -> impl PartialEq + std::fmt::Debug + use<> {
     let counters = LinkCounters { rejected: [0; Rejected::ALL.len()], ..link.counters() };
     let recv = (link.recv.largest(), link.recv.received(), link.recv.phase());
-    (link.deadline(), link.route(), link.last_heard(), counters, recv, link.id)
+    (link.deadline(), link.route(), link.last_received(), counters, recv, link.id)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn keys_of_another_link_and_the_own_direction_do_not_open() {
     }
     let own = data(&mut client, ms(0), 1);
     assert_eq!(give(&mut client, ms(0), from(SERVER), &own), Err(Rejected::Tag));
-    assert!(server.route().is_none() && server.last_heard().is_none());
+    assert!(server.route().is_none() && server.last_received().is_none());
 }
 
 #[test]
@@ -93,11 +93,11 @@ fn a_malformed_body_has_no_effect_but_its_number() {
     frame::put(&mut out, frame::KEEP_ALIVE, &[]);
     frame::put(&mut out, frame::CLOCK, &[1, 2, 3]);
     client.finish(ms(1), &mut out, start).unwrap();
-    // From elsewhere: not even a change of path begins.
+    // From another address, to check that the server does not follow it.
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Malformed));
     assert!(drain(&mut server, ms(1)).is_empty());
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Replayed));
-    assert_eq!(server.last_heard(), Some(ms(0)));
+    assert_eq!(server.last_received(), Some(ms(0)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tests of whole links: two ends, and a little network with a seed between them.
+//! Tests of two connected links over a seeded network.
 
 mod fallback;
 mod hostile;
@@ -48,7 +48,7 @@ pub(super) fn put_message(out: &mut Vec<u8>, key: u16, payload: &[u8]) {
     Message { kind, flags: 1, peer: 0, channel: 0, key, sequence: 0, time: 0, payload }.encode(out);
 }
 
-/// A datagram with one message named `key`.
+/// Returns a datagram with one message, identified by `key`.
 pub(super) fn data(link: &mut Link, now: Time, key: u16) -> Vec<u8> {
     let mut out = Vec::new();
     let start = link.begin(now, &mut out);
@@ -57,7 +57,7 @@ pub(super) fn data(link: &mut Link, now: Time, key: u16) -> Vec<u8> {
     out
 }
 
-/// Hands a copy of a datagram in; the keys of its messages.
+/// Hands a copy of a datagram to a link. Returns the keys of its messages.
 pub(super) fn give(
     link: &mut Link,
     now: Time,
@@ -76,7 +76,7 @@ pub(super) fn drain(link: &mut Link, now: Time) -> Vec<(Path, Vec<u8>)> {
     std::iter::from_fn(next).take(100).collect()
 }
 
-/// The path of a link that has no session to fall back to.
+/// Returns the path of a route on the realtime port. Panics for the session's route.
 pub(super) fn path(route: Route) -> Path {
     match route {
         Route::Realtime(path) => path,
@@ -84,7 +84,7 @@ pub(super) fn path(route: Route) -> Path {
     }
 }
 
-/// The types of a datagram's frames, read with the receiver's keys.
+/// Returns the types of a datagram's frames, opened with the receiver's keys.
 pub(super) fn types(receiver: &mut Link, now: Time, datagram: &[u8]) -> Vec<u8> {
     let mut copy = datagram.to_vec();
     let header = Header::parse(&copy).unwrap();
@@ -96,37 +96,45 @@ pub(super) fn types(receiver: &mut Link, now: Time, datagram: &[u8]) -> Vec<u8> 
     Frames::new(opened.body).map(|frame| kind(frame.unwrap())).collect()
 }
 
-struct Flying {
-    at: Time,
+struct DatagramInFlight {
+    arrives: Time,
+    /// Whether the client sent it.
     up: bool,
-    /// The client's address as it was when this was sent (up) or where it was sent to (down).
+    /// The client's port: the one it was sent from, or the one it was sent to.
     port: u16,
     bytes: Vec<u8>,
 }
 
+pub(super) struct SentDatagram {
+    /// Whether the client sent it.
+    pub(super) up: bool,
+    pub(super) at: Time,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// Two links and the network between them.
-pub(super) struct World {
+pub(super) struct LinkNetwork {
     pub(super) client: Link,
     pub(super) server: Link,
     pub(super) now: Time,
-    /// The client's address as the server sees it; what goes elsewhere is lost.
+    /// The client's port as the server sees it. Datagrams to other ports are lost.
     pub(super) port: u16,
-    /// The server's clock less the client's.
+    /// The server's clock minus the client's.
     pub(super) offset: Duration,
     pub(super) delay: Duration,
     pub(super) jitter: Duration,
-    /// Nothing arrives any more.
+    /// Whether the network loses every datagram.
     pub(super) cut: bool,
-    /// What left, with the moment: (from the client, when, datagram).
-    pub(super) log: Vec<(bool, Time, Vec<u8>)>,
-    flying: Vec<Flying>,
+    /// Every datagram that was sent, lost ones included.
+    pub(super) log: Vec<SentDatagram>,
+    in_flight: Vec<DatagramInFlight>,
     rng: fastrand::Rng,
 }
 
-impl World {
-    pub(super) fn new(seed: u64) -> World {
+impl LinkNetwork {
+    pub(super) fn new(seed: u64) -> LinkNetwork {
         let (client, server) = pair(PhaseLimits::default());
-        World {
+        LinkNetwork {
             client,
             server,
             now: Time::ZERO,
@@ -136,17 +144,17 @@ impl World {
             jitter: Duration::ZERO,
             cut: false,
             log: Vec::new(),
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
         }
     }
 
     fn launch(&mut self, up: bool, port: u16, bytes: Vec<u8>) {
-        self.log.push((up, self.now, bytes.clone()));
+        self.log.push(SentDatagram { up, at: self.now, bytes: bytes.clone() });
         let jitter = self.rng.u64(0..=self.jitter.as_micros() as u64);
-        let at = self.now + self.delay + Duration::from_micros(jitter);
+        let arrives = self.now + self.delay + Duration::from_micros(jitter);
         if !self.cut {
-            self.flying.push(Flying { at, up, port, bytes });
+            self.in_flight.push(DatagramInFlight { arrives, up, port, bytes });
         }
     }
 
@@ -155,7 +163,7 @@ impl World {
         self.launch(true, self.port, bytes);
     }
 
-    /// As far as the path's budget allows.
+    /// Sends data if the path's budget permits.
     pub(super) fn server_data(&mut self) {
         let Some((route, budget)) = self.server.route() else { return };
         if budget > 200 {
@@ -173,22 +181,22 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, flying: Flying) {
-        if flying.up {
-            give(&mut self.server, self.now + self.offset, from(flying.port), &flying.bytes)
-                .unwrap();
-        } else if flying.port == self.port {
-            give(&mut self.client, self.now, from(SERVER), &flying.bytes).unwrap();
+    fn arrive(&mut self, datagram: DatagramInFlight) {
+        let DatagramInFlight { up, port, bytes, .. } = datagram;
+        if up {
+            give(&mut self.server, self.now + self.offset, from(port), &bytes).unwrap();
+        } else if port == self.port {
+            give(&mut self.client, self.now, from(SERVER), &bytes).unwrap();
         }
     }
 
-    /// Runs until `end`, waking only when something says that it is due.
+    /// Runs until `end`. Wakes only for arrivals and for the links' deadlines.
     pub(super) fn run_until(&mut self, end: Time) {
         loop {
             self.pump();
             let server = self.server.deadline().map(|at| at - self.offset);
-            let flying = self.flying.iter().map(|f| f.at).min();
-            let next = [self.client.deadline(), server, flying].into_iter().flatten().min();
+            let arrival = self.in_flight.iter().map(|datagram| datagram.arrives).min();
+            let next = [self.client.deadline(), server, arrival].into_iter().flatten().min();
             let next = next.unwrap_or(Time::MAX);
             if next > end {
                 self.now = end;
@@ -198,15 +206,14 @@ impl World {
             self.now = next;
             self.client.handle_timeout(self.now);
             self.server.handle_timeout(self.now + self.offset);
-            let (arrived, rest) =
-                std::mem::take(&mut self.flying).into_iter().partition(|f| f.at <= self.now);
-            self.flying = rest;
-            let arrived: Vec<Flying> = arrived;
-            arrived.into_iter().for_each(|f| self.arrive(f));
+            let (arrived, rest): (Vec<_>, _) =
+                self.in_flight.drain(..).partition(|datagram| datagram.arrives <= self.now);
+            self.in_flight = rest;
+            arrived.into_iter().for_each(|datagram| self.arrive(datagram));
         }
     }
 
-    /// The same with application data both ways every 20 ms.
+    /// Runs until `end`, with application data in both directions every 20 ms.
     pub(super) fn run_with_traffic_until(&mut self, end: Time) {
         while self.now < end {
             self.client_data();
@@ -216,14 +223,14 @@ impl World {
     }
 
     pub(super) fn sent(&self, up: bool) -> usize {
-        self.log.iter().filter(|(way, ..)| *way == up).count()
+        self.log.iter().filter(|datagram| datagram.up == up).count()
     }
 }
 
 #[test]
 fn the_largest_message_fits_behind_every_control_frame() {
     let (mut client, mut server) = pair(PhaseLimits::default());
-    // Everything is due on the client after its first answer and a long silence.
+    // After an answer and a long silence, every control frame of the client is due.
     for (_, hello) in drain(&mut client, Time::ZERO) {
         give(&mut server, Time::ZERO, from(HOME), &hello).unwrap();
     }
@@ -264,7 +271,7 @@ fn both_suites_and_both_ids_work() {
         assert!(client.use_spare() && !client.use_spare());
         let up = data(&mut client, ms(1), 2);
         assert_eq!(give(&mut server, ms(1), from(HOME), &up), Ok(vec![2]));
-        // The server follows to the spare.
+        // The server uses the spare too.
         let down = data(&mut server, ms(1), 3);
         assert_eq!(Header::parse(&down).unwrap().connection_id, ConnectionId([2; 8]));
         assert_eq!(give(&mut client, ms(1), from(SERVER), &down), Ok(vec![3]));

@@ -1,4 +1,4 @@
-//! Key phases on a bad network, and the numbers that must never repeat.
+//! Key phases on a bad network, and packet numbers, which must never repeat under a key.
 
 use std::collections::HashSet;
 
@@ -23,19 +23,20 @@ fn phases_survive_loss_and_reordering() {
     for seed in 0..50 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (mut client, mut server) = pair(quick());
-        // (arrival ms, key), delayed by less than the overlap, a fifth lost, a tenth doubled.
-        let mut flying: Vec<(u64, u16, Vec<u8>)> = Vec::new();
+        // (arrival in ms, key, datagram): delayed by less than the overlap, a fifth lost, a tenth
+        // duplicated.
+        let mut in_flight: Vec<(u64, u16, Vec<u8>)> = Vec::new();
         for n in 0..1_000u16 {
             let at = u64::from(n) * 10;
             let datagram = data(&mut client, ms(at), n);
             let copies = if rng.u8(0..5) == 0 { 0 } else { 1 + usize::from(rng.u8(0..10) == 0) };
             for _ in 0..copies {
-                flying.push((at + rng.u64(0..400), n, datagram.clone()));
+                in_flight.push((at + rng.u64(0..400), n, datagram.clone()));
             }
         }
-        flying.sort_by_key(|(at, ..)| *at);
+        in_flight.sort_by_key(|(at, ..)| *at);
         let mut seen = HashSet::new();
-        for (at, n, datagram) in flying {
+        for (at, n, datagram) in in_flight {
             server.handle_timeout(ms(at));
             let expected = if seen.insert(n) { Ok(vec![n]) } else { Err(Rejected::Replayed) };
             assert_eq!(give(&mut server, ms(at), from(HOME), &datagram), expected, "seed {seed}");
@@ -59,10 +60,10 @@ fn the_old_key_lives_for_the_overlap_and_is_then_erased() {
     give(&mut server, ms(1_000), from(HOME), &old[0]).unwrap();
     give(&mut server, ms(1_000), from(HOME), &new).unwrap();
     assert_eq!(server.recv.deadline(), Some(ms(1_500)));
-    // The old phase has its own window, and still knows what it saw.
+    // The old phase keeps its own window.
     assert_eq!(give(&mut server, ms(1_499), from(HOME), &old[0]), Err(Rejected::Replayed));
     assert_eq!(give(&mut server, ms(1_499), from(HOME), &old[1]), Ok(vec![1]));
-    // Too late even where no timer ran, and gone once it did.
+    // The overlap ends even if the timer runs late.
     assert_eq!(give(&mut server, ms(1_500), from(HOME), &old[2]), Err(Rejected::Phase));
     server.handle_timeout(ms(1_500));
     assert_eq!(server.recv.deadline(), None);
@@ -116,7 +117,7 @@ fn no_key_meets_a_number_twice() {
     let (mut seen, mut phases) = (HashSet::new(), HashSet::new());
     let mut last = None;
     for n in 0..max_packets {
-        // Own datagrams and the application's draw from the same numbers.
+        // The link's own datagrams and the application's share one sequence of numbers.
         let now = ms(u64::from(n) * 7);
         let mut out = Vec::new();
         if client.poll_output(now, &mut out).is_none() {
@@ -135,7 +136,7 @@ fn no_key_meets_a_number_twice() {
     let start = client.begin(ms(1 << 30), &mut out);
     put_message(&mut out, 1, b"secret");
     assert_eq!(client.finish(ms(1 << 30), &mut out, start), Err(Exhausted));
-    // Nothing unsealed is left, and no timer insists.
+    // The unsealed datagram was cut off, and no timer is due.
     assert_eq!(out, [1, 2]);
     assert_eq!((client.poll_output(ms(1 << 30), &mut out), client.deadline()), (None, None));
 }

@@ -5,7 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use nucleus_net::{Clock, RECV_MESSAGES, Received, RecvBatch, SendBatch, UdpSocket, sleep_until};
+use nucleus_net::{
+    Clock, RECV_MESSAGES, ReceivedDatagram, RecvBatch, SendBatch, UdpSocket, sleep_until,
+};
 
 use super::limit::Peers;
 use crate::message::relayed;
@@ -67,12 +69,12 @@ impl Naive {
         }
     }
 
-    fn relay(&mut self, datagram: Received<'_>) {
+    fn relay(&mut self, datagram: ReceivedDatagram<'_>) {
         let Some((sender, frame)) = self.peers.open(datagram.remote, datagram.data) else { return };
         let rooms = self.task.rooms;
         let Some(frame) = relayed(frame, rooms.slot(sender)) else { return };
         for member in rooms.members(rooms.of(sender)).filter(|member| *member != sender) {
-            if self.output.room() < 2 * frame.len() {
+            if self.output.free_bytes() < 2 * frame.len() {
                 self.flush();
             }
             let Some(peer) = self.peers.0.get_mut(member as usize) else { continue };

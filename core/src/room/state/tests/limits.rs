@@ -4,7 +4,7 @@ use nucleus_protocol::limits::{
     MAX_STATE, MAX_STATE_FIELDS, MAX_STATE_KEY, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
     MAX_STATE_VALUE, STATE_RESERVE,
 };
-use nucleus_protocol::session::{MESSAGE_HEADER, Operation, Value, encode, operation, value};
+use nucleus_protocol::session::{Operation, SESSION_HEADER_BYTES, Value, encode, operation, value};
 
 use super::*;
 
@@ -156,7 +156,7 @@ fn a_full_state_takes_nothing_but_less() {
     }
     assert_eq!(refused, Err(RequestRefused { code: Code::StateFull, failed: 1 }));
     assert!(fixture.state.store.bytes() > MAX_STATE - 2 * MAX_STATE_VALUE);
-    assert!(encode(&fixture.state.snapshot()).len() <= MAX_STATE + MESSAGE_HEADER);
+    assert!(encode(&fixture.state.snapshot()).len() <= MAX_STATE + SESSION_HEADER_BYTES);
     assert_eq!(fixture.apply(1, set(scope::OBJECT, 1, number(1))), Ok(()));
     let operations = vec![create(id, 0), set(scope::OBJECT, id, full.clone())];
     assert_eq!(fixture.request(1, Rights::ALL, operations), Ok(()));

@@ -9,7 +9,7 @@ mod replica;
 
 use nucleus_protocol::limits::{MAX_STATE_OPERATIONS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{
-    ANY_VERSION, MESSAGE_HEADER, Operation, Value, encode, operation, value,
+    ANY_VERSION, Operation, SESSION_HEADER_BYTES, Value, encode, operation, value,
 };
 
 use nucleus_protocol::time::Time;
@@ -92,7 +92,7 @@ impl StateFixture {
     fn check(&self) {
         let snapshot = self.state.snapshot();
         assert_eq!(self.replica.snapshot(), snapshot, "the replica differs");
-        let bytes = encode(&snapshot).len() - MESSAGE_HEADER;
+        let bytes = encode(&snapshot).len() - SESSION_HEADER_BYTES;
         assert_eq!(self.state.store.bytes(), bytes, "the count of bytes is wrong");
     }
 }

@@ -1,4 +1,4 @@
-//! Messages that steer who hears what.
+//! Vectors of subscriptions, throttling and moderation.
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::*;
@@ -43,8 +43,8 @@ fn subscriptions() -> Vec<Json> {
     ]
 }
 
-/// All of them.
+/// Returns all of these vectors.
 pub(super) fn messages() -> Vec<Json> {
-    let throttled = archive!("throttled", Throttled { what: throttled::FLOOR });
+    let throttled = archive!("throttled", Throttled { what: throttled::SPEAKERS });
     [subscriptions(), vec![throttled], audits()].concat()
 }

@@ -1,15 +1,15 @@
-//! One `sendmmsg`: the headers, addresses, control messages and bytes the kernel is shown.
+//! The arguments of `sendmmsg`: headers, addresses, control messages and bytes.
 
 use super::UdpSocket;
 use crate::{
     SendBatch,
     linux::{
         checked,
-        cmsg::{Control, space},
-        name::Name,
+        cmsg::{ControlBuffer, space},
+        sockaddr::SockaddrBuffer,
         zeroed,
     },
-    send_batch::Entry,
+    send_batch::SendEntry,
 };
 use std::{
     io,
@@ -18,58 +18,64 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// The source address, of either family, and the segment size.
+/// Size of the control messages of one message: a source address and a segment size.
 const CONTROL_BYTES: usize = space(size_of::<libc::in6_pktinfo>()) + space(size_of::<u16>());
 
-/// One message: a stretch of an entry's bytes, sent as one datagram or, by GSO, as several.
+/// The bytes of one message: a part of an entry, sent as one datagram or, with GSO, as several.
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
+pub(super) struct SendSpan {
+    /// Index of the entry.
     pub(super) entry: usize,
+    /// First byte in the batch's arena.
     pub(super) start: usize,
+    /// End in the batch's arena.
     pub(super) end: usize,
 }
 
-/// What the kernel is shown of up to N pieces: addresses, control messages, bytes.
-pub(super) struct Calls<'a, const N: usize> {
-    names: [(Name, libc::socklen_t); N],
-    controls: [(Control<CONTROL_BYTES>, usize); N],
+/// The arguments of `sendmmsg` for up to N messages.
+pub(super) struct SendCall<'a, const N: usize> {
+    /// Destination addresses and their lengths.
+    names: [(SockaddrBuffer, libc::socklen_t); N],
+    /// Control messages and the bytes that they use.
+    controls: [(ControlBuffer<CONTROL_BYTES>, usize); N],
     vectors: [libc::iovec; N],
-    /// The vectors point into it.
+    /// The batch to which the vectors point.
     batch: PhantomData<&'a SendBatch>,
 }
 
-impl<'a, const N: usize> Calls<'a, N> {
-    pub(super) fn new(batch: &'a SendBatch, pieces: &[Piece], socket: &UdpSocket) -> Self {
+impl<'a, const N: usize> SendCall<'a, N> {
+    pub(super) fn new(batch: &'a SendBatch, spans: &[SendSpan], socket: &UdpSocket) -> Self {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        let mut calls = Calls {
-            names: [(Name::EMPTY, 0); N],
-            controls: [(Control::EMPTY, 0); N],
+        let mut call = SendCall {
+            names: [(SockaddrBuffer::EMPTY, 0); N],
+            controls: [(ControlBuffer::EMPTY, 0); N],
             vectors: [none; N],
             batch: PhantomData,
         };
-        for (index, piece) in pieces.iter().enumerate().take(N) {
-            let Some(entry) = batch.entries().get(piece.entry) else { break };
-            let (name, len) = &mut calls.names[index];
+        for (index, span) in spans.iter().enumerate().take(N) {
+            let Some(entry) = batch.entries().get(span.entry) else { break };
+            let (name, len) = &mut call.names[index];
             *len = name.set(entry.dest, socket.v6);
-            let (control, used) = &mut calls.controls[index];
+            let (control, used) = &mut call.controls[index];
             *used = if entry.src == socket.bound { 0 } else { set_source(control, entry) };
-            if piece.end - piece.start > entry.segment {
+            if span.end - span.start > entry.segment {
                 *used = set_segment(control, *used, entry.segment);
             }
-            let bytes = batch.bytes(piece.start..piece.end);
+            let bytes = batch.bytes(span.start..span.end);
             let iov_base = bytes.as_ptr().cast_mut().cast();
-            calls.vectors[index] = libc::iovec { iov_base, iov_len: bytes.len() };
+            call.vectors[index] = libc::iovec { iov_base, iov_len: bytes.len() };
         }
-        calls
+        call
     }
 
-    /// One system call for the messages of `range`; gives how many the kernel took, at least one.
+    /// Sends the messages of `range` in one system call. Returns how many the kernel accepted, at
+    /// least one.
     pub(super) fn send(
         &mut self,
         socket: &UdpSocket,
         range: std::ops::Range<usize>,
     ) -> io::Result<usize> {
-        // SAFETY: zeros are null pointers and zero lengths, a header of nothing.
+        // SAFETY: an all-zero header is valid: null pointers with zero lengths.
         let mut headers: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
         let range = range.start.min(N)..range.end.min(N);
         let parts = self.names.iter_mut().zip(&mut self.controls).zip(&mut self.vectors);
@@ -87,9 +93,9 @@ impl<'a, const N: usize> Calls<'a, N> {
         }
         let headers = &mut headers[range];
         let fd = socket.socket.as_raw_fd();
-        // SAFETY: each header points to a name, control bytes and a vector of `self`, the vector to
-        // bytes of the batch, which is borrowed for as long as `self` lives; all carry
-        // their true lengths, and the kernel only reads them, so the cast to mutable is a formality.
+        // SAFETY: each header points to a name, control bytes and a vector of `self`. The vector
+        // points to bytes of the batch, which is borrowed for the lifetime of `self`. All lengths
+        // are correct. The kernel only reads the bytes, so the cast to a mutable pointer is sound.
         let count = checked(unsafe {
             let count = headers.len() as libc::c_uint;
             libc::sendmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
@@ -98,9 +104,10 @@ impl<'a, const N: usize> Calls<'a, N> {
     }
 }
 
-/// The local address to send from, in the form the destination's family needs: a mapped destination
-/// goes by the IPv4 path, also from an IPv6 socket. One of the other family is left to the kernel.
-fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
+/// Writes the source address as a control message of the destination's family. A mapped destination
+/// counts as IPv4, even on an IPv6 socket. If the source has the other family, writes nothing and
+/// leaves the choice to the kernel. Returns the bytes used.
+fn set_source(control: &mut ControlBuffer<CONTROL_BYTES>, entry: &SendEntry) -> usize {
     let Some(src) = entry.src.map(|src| src.to_canonical()) else { return 0 };
     if src.is_unspecified() {
         return 0;
@@ -115,7 +122,7 @@ fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
             let mut info: libc::in6_pktinfo = zeroed();
             info.ipi6_addr.s6_addr = src.octets();
             if let (SocketAddr::V6(dest), true) = (entry.dest, src.is_unicast_link_local()) {
-                // A link-local address is none without its interface.
+                // A link-local address needs its interface.
                 info.ipi6_ifindex = dest.scope_id() as _;
             }
             control.push(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
@@ -124,7 +131,7 @@ fn set_source(control: &mut Control<CONTROL_BYTES>, entry: &Entry) -> usize {
     }
 }
 
-fn set_segment(control: &mut Control<CONTROL_BYTES>, used: usize, segment: usize) -> usize {
+fn set_segment(control: &mut ControlBuffer<CONTROL_BYTES>, used: usize, segment: usize) -> usize {
     let segment = u16::try_from(segment).unwrap_or(u16::MAX);
     control.push(used, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
 }

@@ -1,25 +1,25 @@
-//! Socket addresses as the kernel writes them, in a buffer that fits either family.
+//! Socket addresses in the kernel's format, in a buffer that fits IPv4 and IPv6.
 
 use super::{read_plain, write_plain, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Bytes of the larger of the two, `sockaddr_in6`, rounded up for alignment.
-const NAME_BYTES: usize = 32;
+/// Size of `sockaddr_in6`, the larger of the two structures, rounded up for alignment.
+const SOCKADDR_BYTES: usize = 32;
 
-const _: () = assert!(size_of::<libc::sockaddr_in6>() <= NAME_BYTES);
-const _: () = assert!(size_of::<libc::sockaddr_in>() <= NAME_BYTES);
+const _: () = assert!(size_of::<libc::sockaddr_in6>() <= SOCKADDR_BYTES);
+const _: () = assert!(size_of::<libc::sockaddr_in>() <= SOCKADDR_BYTES);
 
-/// A `sockaddr_in` or `sockaddr_in6`.
+/// A buffer with a `sockaddr_in` or a `sockaddr_in6`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Name([u8; NAME_BYTES]);
+pub(super) struct SockaddrBuffer([u8; SOCKADDR_BYTES]);
 
-impl Name {
-    pub(super) const EMPTY: Name = Name([0; NAME_BYTES]);
-    pub(super) const CAPACITY: libc::socklen_t = NAME_BYTES as libc::socklen_t;
+impl SockaddrBuffer {
+    pub(super) const EMPTY: SockaddrBuffer = SockaddrBuffer([0; SOCKADDR_BYTES]);
+    pub(super) const CAPACITY: libc::socklen_t = SOCKADDR_BYTES as libc::socklen_t;
 
-    /// Writes `addr` and gives the length the kernel is to be told. On an IPv6 socket (`v6`) an IPv4
-    /// address is mapped, on an IPv4 socket a mapped one is taken back.
+    /// Writes `addr` and returns the length of the structure. For an IPv6 socket (`v6`) an IPv4
+    /// address is mapped to IPv6; for an IPv4 socket a mapped address is converted back.
     pub(super) fn set(&mut self, addr: SocketAddr, v6: bool) -> libc::socklen_t {
         match (canonical(addr), v6) {
             (SocketAddr::V4(addr), false) => self.set_v4(addr),
@@ -49,12 +49,13 @@ impl Name {
     }
 
     fn write<T: super::Plain>(&mut self, raw: T) -> libc::socklen_t {
-        // Both kinds fit: asserted above.
+        // Both structures fit: asserted above.
         let _ = write_plain(&mut self.0, raw);
         size_of::<T>() as libc::socklen_t
     }
 
-    /// The address the kernel wrote in `len` bytes, canonical; `None` for anything but IPv4 and IPv6.
+    /// Returns the canonical address that the kernel wrote in `len` bytes; `None` for other
+    /// families than IPv4 and IPv6.
     pub(super) fn addr(&self, len: libc::socklen_t) -> Option<SocketAddr> {
         let bytes = self.0.get(..len as usize)?;
         let family = libc::c_int::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
@@ -68,8 +69,8 @@ impl Name {
                 let raw: libc::sockaddr_in6 = read_plain(bytes)?;
                 let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
                 let port = u16::from_be(raw.sin6_port);
-                // The flow label says nothing about who it is, and a changed one must not look like
-                // a changed address.
+                // The flow label is left out: it does not identify the sender, and a new label must
+                // not look like a new address.
                 Some(canonical(SocketAddrV6::new(ip, port, 0, raw.sin6_scope_id).into()))
             }
             _ => None,
@@ -77,7 +78,7 @@ impl Name {
     }
 }
 
-/// IPv4 where it is IPv4, however written.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr {
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
@@ -101,12 +102,12 @@ mod tests {
             ("[2001:db8::1]:65535", true, "[2001:db8::1]:65535"),
             ("[fe80::1%7]:1", true, "[fe80::1%7]:1"),
         ] {
-            let mut name = Name::EMPTY;
+            let mut name = SockaddrBuffer::EMPTY;
             let len = name.set(addr.parse().unwrap(), v6);
             assert_eq!(name.addr(len), Some(back.parse().unwrap()), "{addr}");
             assert_eq!(name.addr(len - 1), None, "cut short");
         }
-        assert_eq!(Name::EMPTY.addr(Name::CAPACITY), None);
-        assert_eq!(Name::EMPTY.addr(Name::CAPACITY + 1), None);
+        assert_eq!(SockaddrBuffer::EMPTY.addr(SockaddrBuffer::CAPACITY), None);
+        assert_eq!(SockaddrBuffer::EMPTY.addr(SockaddrBuffer::CAPACITY + 1), None);
     }
 }
