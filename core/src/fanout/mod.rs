@@ -33,7 +33,7 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::rate::Bucket;
+use crate::rate::{Bucket, Rate};
 use connection_ids::ConnectionIds;
 use entry::{LinkEntry, Recipient};
 use room::{FlushBudget, RoomFanout};
@@ -266,7 +266,13 @@ impl Fanout {
             },
         );
         let Limits { egress_bits_per_s, peer_messages_per_s, .. } = self.config.limits;
+        let ingress = Rate {
+            per_second: peer_messages_per_s.into(),
+            burst: (peer_messages_per_s / 2).into(),
+        };
+        // The burst is a tenth of a second's worth, so that a late flush can catch up.
         let bytes_per_s = egress_bits_per_s / 8;
+        let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
         let entry = LinkEntry {
             link,
             room: at,
@@ -275,14 +281,9 @@ impl Fanout {
             ids,
             groups: GroupSet::default(),
             muted: false,
-            ingress: Bucket::new(now, peer_messages_per_s.into(), (peer_messages_per_s / 2).into()),
-            ingress_bytes: Bucket::new(
-                now,
-                limits::MESSAGE_BYTES_PER_SECOND.into(),
-                limits::MESSAGE_BYTES_BURST.into(),
-            ),
-            // A tenth of a second may go out at once: what a late tick has to make up for.
-            egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
+            ingress: Bucket::new(now, ingress),
+            ingress_bytes: Bucket::new(now, limits::MESSAGE_BYTES_RATE),
+            egress: Bucket::new(now, egress),
             heard: now,
             spoke: Time::ZERO,
             told_idle: None,

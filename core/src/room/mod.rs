@@ -261,7 +261,7 @@ impl Room {
             next_peer: 1,
             roster: RosterLog::default(),
             admission: Admission::new(&config.options),
-            acts: Bucket::new(now, limits::ACTS_PER_SECOND, limits::ACTS_BURST),
+            acts: Bucket::new(now, limits::ACTS_RATE),
             mutes: Mutes::default(),
             empty_until: Some(now + first_within.unwrap_or(limits::FOUNDING_TIME)),
             listing: ListingFeed::new(config.options.hidden),

@@ -235,8 +235,7 @@ impl Users {
         self.next += 1;
         self.by_user.insert(user.clone(), self.next);
         let noted = status::OFFLINE;
-        let (average, burst) = (limits::STARTS_PER_SECOND, limits::STARTS_BURST);
-        let starts = Bucket::new(now, average.into(), burst.into());
+        let starts = Bucket::new(now, limits::STARTS_RATE);
         let user = User { user, name, role, devices: Vec::new(), engaged: false, noted, starts };
         self.users.insert(self.next, user);
         self.next

@@ -130,8 +130,7 @@ async fn read(
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
-    let (average, burst) = (limits::SOCIAL_REQUESTS_PER_SECOND, limits::SOCIAL_REQUESTS_BURST);
-    let mut rate = Bucket::new(now(), average.into(), burst.into());
+    let mut rate = Bucket::new(now(), limits::SOCIAL_REQUESTS_RATE);
     loop {
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await
         {
