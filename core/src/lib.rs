@@ -14,9 +14,9 @@
 //!
 //! 1. `handle(now, input)` takes one input. [`Machine::TIMEOUT`] is the input that says only
 //!    that time has passed.
-//! 2. `poll()` returns the outputs one by one. A [`Shell`] carries them out; the machine itself calls
-//!    nothing outside. The reply to a request is an output with the [`ids::RequestId`] of the request.
-//!    The outcome of an output may be the next input.
+//! 2. `poll()` returns the outputs one by one. A [`Shell`] carries them out; the machine itself
+//!    calls nothing outside. The reply to a request is an output with the [`ids::RequestId`] of the
+//!    request. The outcome of an output may be the next input.
 //! 3. `deadline()` returns the time at which the machine must be called if no input comes before.
 //!
 //! The packet path differs in one point: [`fanout::Fanout`] borrows the datagrams that it receives

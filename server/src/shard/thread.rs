@@ -154,7 +154,7 @@ impl ShardThread {
                     match neighbours.sort(index, &datagram) {
                         Belongs::Here => {}
                         Belongs::HandedOver => return fanout.counters.handed_over += 1,
-                        Belongs::Dropped => return fanout.counters.strays_dropped += 1,
+                        Belongs::Dropped => return fanout.counters.misdirected_dropped += 1,
                     }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);
