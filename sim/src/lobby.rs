@@ -253,7 +253,7 @@ impl LobbyWorld {
                     }
                 }
             }
-            LobbyOutput::Changed(_) | LobbyOutput::News { .. } => {}
+            LobbyOutput::Changed(_) | LobbyOutput::ListingChanges { .. } => {}
         }
         None
     }

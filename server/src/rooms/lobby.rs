@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use nucleus_core::ids::{ProductKey, RequestId, RoomId};
 use nucleus_core::limits;
-use nucleus_core::lobby::{Found, Lobby, LobbyInput, LobbyOutput, News};
+use nucleus_core::lobby::{Found, ListingChanges, Lobby, LobbyInput, LobbyOutput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -92,7 +92,7 @@ struct LobbyTask {
     changed: watch::Sender<u64>,
     newest_request: u64,
     finds: HashMap<RequestId, oneshot::Sender<Result<FoundRoom, Code>>>,
-    news: HashMap<RequestId, oneshot::Sender<News>>,
+    news: HashMap<RequestId, oneshot::Sender<ListingChanges>>,
 }
 
 impl Task for LobbyTask {
@@ -116,7 +116,7 @@ impl Task for LobbyTask {
             LobbyMail::News(seen, Asker { reply, place }) => {
                 drop(place);
                 self.news.insert(request, reply);
-                LobbyInput::News { request, seen }
+                LobbyInput::ListingChanges { request, seen }
             }
         }
     }
@@ -129,10 +129,10 @@ impl Task for LobbyTask {
                 return Some(LobbyInput::RoomOpened(self.lobbies.registry.open(new)));
             }
             LobbyOutput::Found { request, result } => self.found(request, result),
-            LobbyOutput::News { request, news } => {
+            LobbyOutput::ListingChanges { request, changes } => {
                 if let Some(reply) = self.news.remove(&request) {
                     // Whoever does not wait any more does not want to know.
-                    let _ = reply.send(news);
+                    let _ = reply.send(changes);
                 }
             }
             LobbyOutput::Changed(newest) => {

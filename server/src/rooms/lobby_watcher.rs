@@ -2,7 +2,7 @@
 
 use nucleus_core::ids::RoomPattern;
 use nucleus_core::limits;
-use nucleus_core::lobby::{LobbyInput, News, Query, RoomListView};
+use nucleus_core::lobby::{ListingChanges, LobbyInput, Query, RoomListView};
 use nucleus_protocol::session::RoomList;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,7 @@ pub struct LobbyWatcher {
     changed: Option<watch::Receiver<u64>>,
     view: RoomListView,
     /// An answer that is on its way.
-    asked: Option<oneshot::Receiver<News>>,
+    asked: Option<oneshot::Receiver<ListingChanges>>,
     /// Not asked before.
     next: Instant,
 }
@@ -50,7 +50,7 @@ impl LobbyWatcher {
         }
     }
 
-    async fn news(&mut self) -> Option<News> {
+    async fn news(&mut self) -> Option<ListingChanges> {
         let asked = match &mut self.asked {
             Some(asked) => asked,
             None => {
@@ -123,9 +123,9 @@ mod tests {
                 let listing = Listing { peers, capacity: 9, hidden, ..Listing::default() };
                 machine.handle(Time::ZERO, LobbyInput::Listing(RoomId(1), Box::new(listing)));
                 let request = RequestId(looks);
-                machine.handle(Time::ZERO, LobbyInput::News { request, seen });
+                machine.handle(Time::ZERO, LobbyInput::ListingChanges { request, seen });
                 while let Some(output) = machine.poll() {
-                    if let LobbyOutput::News { news, .. } = output {
+                    if let LobbyOutput::ListingChanges { changes: news, .. } = output {
                         return_news(asker.reply, news);
                         break;
                     }
@@ -152,7 +152,7 @@ mod tests {
         assert!(u128::from(looks) <= most, "{looks} looks in {elapsed:?}");
     }
 
-    fn return_news(reply: oneshot::Sender<News>, news: News) {
+    fn return_news(reply: oneshot::Sender<ListingChanges>, news: ListingChanges) {
         assert!(reply.send(news).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! What the mailboxes of the tasks take.
 
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
-use nucleus_core::lobby::{Find, Found, LobbyInput, News};
+use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
 use nucleus_core::social::{SocialInput, Visitor};
 use nucleus_protocol::session::Code;
@@ -32,7 +32,7 @@ pub(super) enum LobbyMail {
     /// A join looks for a room.
     Find(Find, Asker<Result<FoundRoom, Code>>),
     /// A watcher who has seen the changes up to this number wants the news.
-    News(Option<u64>, Asker<News>),
+    News(Option<u64>, Asker<ListingChanges>),
     /// An input as it is.
     Input(LobbyInput),
 }
