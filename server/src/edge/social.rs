@@ -7,7 +7,9 @@ use bytes::Bytes;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
 use nucleus_core::rate::Bucket;
-use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, SocialInput, UserFilter, Visitor};
+use nucleus_core::social::{
+    CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput, UserFilter,
+};
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
@@ -53,7 +55,7 @@ pub(super) async fn enter(
     let counted = Arc::new(counted.map_err(refuse)?);
     let (asks, rooms) = RoomLists::new(directory, key.clone(), admission.room);
     let visitor =
-        Visitor { user: admission.user, name, role: admission.role, status: enter.status };
+        EnterRequest { user: admission.user, name, role: admission.role, status: enter.status };
     let mut queue = None;
     let place = || {
         let permit = Semaphore::try_acquire_owned(context.joined.clone());

@@ -3,7 +3,7 @@
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
 use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
-use nucleus_core::social::{SocialInput, Visitor};
+use nucleus_core::social::{EnterRequest, SocialInput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -64,7 +64,7 @@ impl Drop for UnderWay {
 /// For the users outside rooms.
 pub(super) enum SocialMail {
     /// A session wants in. What follows the answer comes by its queue.
-    Enter(Visitor, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
+    Enter(EnterRequest, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
     /// An input as it is.
     Input(SocialInput),
 }

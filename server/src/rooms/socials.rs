@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
-use nucleus_core::social::{Social, SocialConfig, SocialInput, Visitor};
+use nucleus_core::social::{EnterRequest, Social, SocialConfig, SocialInput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +25,11 @@ pub struct SocialHandle {
 }
 
 impl SocialHandle {
-    async fn enter(&self, visitor: Visitor, outgoing: SocialOutgoing) -> Result<DeviceId, Code> {
+    async fn enter(
+        &self,
+        visitor: EnterRequest,
+        outgoing: SocialOutgoing,
+    ) -> Result<DeviceId, Code> {
         let (reply, answer) = oneshot::channel();
         let _over = self.mailbox.send(SocialMail::Enter(visitor, outgoing, reply)).await;
         answer.await.unwrap_or(Err(Code::ShuttingDown))
@@ -73,7 +77,7 @@ impl Socials {
     pub async fn enter(
         self: &Arc<Self>,
         key: &ProductKey,
-        visitor: &Visitor,
+        visitor: &EnterRequest,
         mut outgoing: impl FnMut() -> Result<SocialOutgoing, Code>,
     ) -> Result<(SocialHandle, DeviceId), Code> {
         for _ in 0..limits::JOIN_TRIES {
