@@ -17,7 +17,7 @@ use nucleus_core::ids::{RoomId, RoomPattern};
 use nucleus_core::lobby::{JoinMode, Query, RoomSelection};
 use nucleus_core::room::{JoinConditions, RoomInput, RoomOptions};
 use nucleus_protocol::session::Code;
-use nucleus_sim::Address;
+use nucleus_sim::SessionAddress;
 use nucleus_sim::lobby::{LobbyJoin, LobbyWorld, OpenedRoom};
 use nucleus_sim::seeds::for_seeds;
 
@@ -34,18 +34,18 @@ const MODES: [JoinMode; 5] = [
 ];
 
 /// The world, and what the test knows of it.
-struct Run {
+struct LobbyRun {
     rng: fastrand::Rng,
     world: LobbyWorld,
     /// Joins without an outcome.
     open: BTreeSet<u64>,
-    seated: Vec<Address>,
+    seated: Vec<SessionAddress>,
     newest_user: u64,
     seats_given: usize,
     refused: BTreeMap<u16, usize>,
 }
 
-impl Run {
+impl LobbyRun {
     fn new(seed: u64) -> Self {
         let (open, seated, newest_user, seats_given, refused) = Default::default();
         let (rng, world) = (fastrand::Rng::with_seed(seed), LobbyWorld::new(CAPACITY));
@@ -58,7 +58,7 @@ impl Run {
                 // At the same moment.
                 for _ in 0..self.rng.u8(1..5) {
                     let join = self.any_join();
-                    self.open.insert(self.world.look(join));
+                    self.open.insert(self.world.start_join(join));
                 }
             }
             25..50 => self.world.settle(),
@@ -69,7 +69,7 @@ impl Run {
             }
             75..78 => {
                 if let Some(join) = self.rng.choice(self.world.under_way()) {
-                    self.world.turn_back(join);
+                    self.world.cancel(join);
                     self.open.remove(&join);
                 }
             }
@@ -122,7 +122,7 @@ impl Run {
             return;
         }
         let at = self.rng.usize(..self.seated.len());
-        let Address { room, session } = self.seated.swap_remove(at);
+        let SessionAddress { room, session } = self.seated.swap_remove(at);
         let input = match self.rng.bool() {
             true => RoomInput::Leave(session, Code::Left),
             false => RoomInput::SessionLost(session),
@@ -181,7 +181,7 @@ impl Run {
                     ..RoomSelection::by_server(RoomOptions::default())
                 };
                 let user = "probe".to_owned();
-                let join = self.world.look(LobbyJoin {
+                let join = self.world.start_join(LobbyJoin {
                     user,
                     name: String::new(),
                     selection: Arc::new(selection),
@@ -192,7 +192,7 @@ impl Run {
                 let expected = (fits && !hidden).then_some(id);
                 assert_eq!(found, expected, "{seats} seats, {taken} of {capacity} taken in {name}");
                 match found {
-                    Some(_) => self.world.turn_back(join),
+                    Some(_) => self.world.cancel(join),
                     None => assert_eq!(self.world.outcomes[&join], Err(Code::NoSuchRoom)),
                 }
                 self.world.outcomes.clear();
@@ -204,7 +204,7 @@ impl Run {
     /// All leave, and nothing is left of it.
     fn end(&mut self) {
         self.come_to_rest();
-        for Address { room, session } in std::mem::take(&mut self.seated) {
+        for SessionAddress { room, session } in std::mem::take(&mut self.seated) {
             self.world.post(room, RoomInput::Leave(session, Code::Left));
         }
         // Lost places, reserved seats and empty rooms have had their time.
@@ -218,7 +218,7 @@ impl Run {
 }
 
 fn run(seed: u64, checks_seats: bool) {
-    let mut run = Run::new(seed);
+    let mut run = LobbyRun::new(seed);
     for step in 0..400 {
         run.step();
         if step % 50 == 49 {

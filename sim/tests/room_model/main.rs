@@ -19,19 +19,19 @@ use nucleus_core::room::Rights;
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope, value};
 use proptest::prelude::*;
 
-use model::Model;
-use real::Real;
+use model::RoomModel;
+use real::RealRoom;
 
 /// Users, several devices of whom may come.
 pub(crate) const USERS: u8 = 4;
 /// Peers that the room takes.
 pub(crate) const CAPACITY: usize = 6;
-/// How long a place outlives its session, ms.
+/// How long a participant outlives its session, ms.
 pub(crate) const PEER_TTL: u64 = 30_000;
 /// Cases where `PROPTEST_CASES` does not say.
 const CASES: u32 = 4_000;
 
-/// What happens. Who it happens to is a place, counted round those that there are.
+/// What happens. Who it happens to is a participant, counted round those that there are.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Join {
@@ -57,7 +57,7 @@ pub(crate) enum Op {
     },
     Event {
         who: usize,
-        target: To,
+        target: ModelTarget,
         lane: usize,
         /// Of a larger message; on the bulk lane alone.
         piece: u8,
@@ -85,7 +85,7 @@ pub(crate) enum Op {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum To {
+pub(crate) enum ModelTarget {
     All,
     Others,
     Listed(Vec<u32>),
@@ -117,19 +117,19 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Now and then by a session whose place has been taken by the next one.
+/// Now and then by a session whose participant has been taken by the next one.
 fn stale() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
 
-fn to() -> impl Strategy<Value = To> {
+fn to() -> impl Strategy<Value = ModelTarget> {
     prop_oneof![
-        Just(To::All),
-        Just(To::Others),
-        prop::collection::vec(0..10u32, 0..4).prop_map(To::Listed),
-        Just(To::Host),
-        (0..3u8).prop_map(To::Group),
-        Just(To::OthersAndLater),
+        Just(ModelTarget::All),
+        Just(ModelTarget::Others),
+        prop::collection::vec(0..10u32, 0..4).prop_map(ModelTarget::Listed),
+        Just(ModelTarget::Host),
+        (0..3u8).prop_map(ModelTarget::Group),
+        Just(ModelTarget::OthersAndLater),
     ]
 }
 
@@ -165,7 +165,7 @@ pub(crate) const ROLES: [(&str, Rights); 4] = [
 ];
 
 fn check(empty_ttl: u64, ops: &[Op]) {
-    let (mut real, mut model) = (Real::new(empty_ttl), Model::new(empty_ttl));
+    let (mut real, mut model) = (RealRoom::new(empty_ttl), RoomModel::new(empty_ttl));
     for op in ops {
         real.does(op, &model);
         model.does(op);

@@ -9,18 +9,18 @@ use nucleus_protocol::session::{
 };
 
 use crate::state_model::Model as StateModel;
-use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
 /// A session of a peer: its number, and which of them.
 pub(crate) type Session = (u32, u32);
 
-pub(crate) struct Model {
+pub(crate) struct RoomModel {
     /// ms.
     now: u64,
     empty_ttl: u64,
-    pub(crate) places: Vec<Place>,
+    pub(crate) participants: Vec<ModelParticipant>,
     next_peer: u32,
-    log: Vec<Logged>,
+    log: Vec<LoggedEvent>,
     forgotten: [u64; 2],
     sequence: u64,
     /// Events for whoever comes later, and who sent them.
@@ -53,7 +53,7 @@ pub(crate) struct Model {
 }
 
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct ModelParticipant {
     pub(crate) peer: u32,
     pub(crate) session: u32,
     pub(crate) user: u8,
@@ -67,13 +67,13 @@ pub(crate) struct Place {
     taken: [u32; 2],
     pub(crate) groups: Vec<u8>,
     /// Whom the message is for of which a piece has come and more follow.
-    begun: Option<To>,
+    begun: Option<ModelTarget>,
     arrived: bool,
     pub(crate) away: bool,
     pub(crate) lost_at: Option<u64>,
 }
 
-impl Place {
+impl ModelParticipant {
     /// As the roster says it.
     pub(crate) fn presence(&self) -> u8 {
         let flags = [
@@ -86,20 +86,20 @@ impl Place {
     }
 }
 
-struct Logged {
+struct LoggedEvent {
     at: u64,
     sequence: u64,
     lane: usize,
     to: Vec<u32>,
 }
 
-impl Model {
+impl RoomModel {
     pub(crate) fn new(empty_ttl: u64) -> Self {
         let founding = nucleus_core::limits::FOUNDING_TIME.as_millis() as u64;
         Self {
             now: 0,
             empty_ttl,
-            places: Vec::new(),
+            participants: Vec::new(),
             next_peer: 1,
             log: Vec::new(),
             forgotten: [0; 2],
@@ -129,10 +129,10 @@ impl Model {
         self.sequence
     }
 
-    /// The place that an operation means, if there is any.
-    pub(crate) fn place(&self, who: usize) -> Option<&Place> {
-        let count = self.places.len().max(1);
-        self.places.get(who % count)
+    /// The participant that an operation means, if there is any.
+    pub(crate) fn participant(&self, who: usize) -> Option<&ModelParticipant> {
+        let count = self.participants.len().max(1);
+        self.participants.get(who % count)
     }
 
     pub(crate) fn does(&mut self, op: &Op) {
@@ -144,29 +144,30 @@ impl Model {
             }
             Op::Wait { ms } => self.wait(self.now + ms),
             Op::Link { who, heard } => {
-                let Some(place) = self.connected(*who) else { return };
-                place.arrived |= *heard;
-                place.away = !heard;
+                let Some(participant) = self.connected(*who) else { return };
+                participant.arrived |= *heard;
+                participant.away = !heard;
             }
             Op::Lost { who } => self.lose(*who),
             Op::Leave { who } => {
-                let peer = self.place(*who).map(|place| place.peer);
+                let peer = self.participant(*who).map(|participant| participant.peer);
                 self.remove(peer.into_iter().collect(), Code::Left);
             }
             Op::Event { stale: true, .. } | Op::State { stale: true, .. } => {}
             Op::Event { who, target, lane, piece, .. } => self.event(*who, target, *lane, *piece),
             Op::Subscribe { who, groups } => {
                 let version = self.state.version;
-                let Some(place) = self.connected(*who) else { return };
-                (place.arrived, place.groups) = (true, groups.clone());
-                let session = (place.peer, place.session);
+                let Some(participant) = self.connected(*who) else { return };
+                (participant.arrived, participant.groups) = (true, groups.clone());
+                let session = (participant.peer, participant.session);
                 self.replies.entry(session).or_default().push((0, 0, version));
             }
             Op::State { who, operations, .. } => {
-                let Some(place) = self.connected(*who) else { return };
-                place.arrived = true;
-                let (peer, session) = (place.peer, place.session);
-                let rights = Rights { moderate: place.moderates, ..ROLES[place.role].1 };
+                let Some(participant) = self.connected(*who) else { return };
+                participant.arrived = true;
+                let (peer, session) = (participant.peer, participant.session);
+                let rights =
+                    Rights { moderate: participant.moderates, ..ROLES[participant.role].1 };
                 let present = self.present();
                 let empty = operations.is_empty();
                 let result = match empty {
@@ -185,12 +186,12 @@ impl Model {
 
     /// Peers that the roster names, and whether they are present.
     pub(crate) fn present(&self) -> BTreeMap<u32, bool> {
-        self.places.iter().map(|place| (place.peer, !place.away)).collect()
+        self.participants.iter().map(|participant| (participant.peer, !participant.away)).collect()
     }
 
-    fn connected(&mut self, who: usize) -> Option<&mut Place> {
-        let count = self.places.len().max(1);
-        self.places.get_mut(who % count).filter(|place| place.lost_at.is_none())
+    fn connected(&mut self, who: usize) -> Option<&mut ModelParticipant> {
+        let count = self.participants.len().max(1);
+        self.participants.get_mut(who % count).filter(|participant| participant.lost_at.is_none())
     }
 
     fn join(&mut self, user: u8, role: usize) -> Result<(), Code> {
@@ -203,7 +204,7 @@ impl Model {
         if self.locked && !ROLES[role].1.moderate {
             return Err(Code::RoomLocked);
         }
-        if self.places.len() == CAPACITY {
+        if self.participants.len() == CAPACITY {
             return Err(Code::RoomFull);
         }
         let peer = self.next_peer;
@@ -214,7 +215,7 @@ impl Model {
         let moderates = ROLES[role].1.moderate;
         let muted = self.silenced.contains(&user) || self.mute_newcomers && !moderates;
         let self_muted = false;
-        let place = Place {
+        let participant = ModelParticipant {
             peer,
             session,
             user,
@@ -231,7 +232,7 @@ impl Model {
             away,
             lost_at,
         };
-        self.places.push(place);
+        self.participants.push(participant);
         self.begun.insert((peer, 1), (NEW_PEER, [0; 2]));
         let kept = self.kept.iter().map(|(sequence, _)| *sequence).collect();
         self.events.insert((peer, 1), [kept, Vec::new()]);
@@ -245,21 +246,23 @@ impl Model {
         if self.over {
             return Some(Err(Code::ShuttingDown));
         }
-        let found = self.places.iter_mut().find(|place| place.peer == peer);
-        let good = |place: &&mut Place| (place.redeemed..=place.session).contains(&generation);
-        let Some(place) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
-        place.session += 1;
-        place.redeemed = generation;
-        (place.lost_at, place.away) = (None, false);
-        let session = (peer, place.session);
-        for (last, behind) in place.last.iter_mut().zip(behind) {
+        let found = self.participants.iter_mut().find(|participant| participant.peer == peer);
+        let good = |participant: &&mut ModelParticipant| {
+            (participant.redeemed..=participant.session).contains(&generation)
+        };
+        let Some(participant) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
+        participant.session += 1;
+        participant.redeemed = generation;
+        (participant.lost_at, participant.away) = (None, false);
+        let session = (peer, participant.session);
+        for (last, behind) in participant.last.iter_mut().zip(behind) {
             *last = self.sequence.saturating_sub(behind).max(*last);
         }
-        let last = place.last;
+        let last = participant.last;
         let whole = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
         let how = if whole { RESUMED } else { RESUMED_WITH_LOSS };
-        self.begun.insert(session, (how, place.taken));
-        self.tickets.push((session, place.user));
+        self.begun.insert(session, (how, participant.taken));
+        self.tickets.push((session, participant.user));
         for (kept, from) in &self.kept {
             if *kept > last[0] && *kept <= self.forgotten[0] && *from != peer {
                 self.events.entry(session).or_default()[0].push(*kept);
@@ -275,27 +278,33 @@ impl Model {
 
     fn lose(&mut self, who: usize) {
         let now = self.now;
-        let Some(place) = self.connected(who) else { return };
-        if !place.arrived {
-            let peer = place.peer;
+        let Some(participant) = self.connected(who) else { return };
+        if !participant.arrived {
+            let peer = participant.peer;
             return self.remove(vec![peer], Code::TimedOut);
         }
-        (place.lost_at, place.away) = (Some(now), true);
+        (participant.lost_at, participant.away) = (Some(now), true);
     }
 
-    fn event(&mut self, who: usize, to: &To, lane: usize, piece: u8) {
+    fn event(&mut self, who: usize, to: &ModelTarget, lane: usize, piece: u8) {
         let host = self.state.host(&self.present());
-        let places = self.places.clone();
+        let participants = self.participants.clone();
         let Some(sender) = self.connected(who) else { return };
         sender.taken[lane] += 1;
         sender.arrived = true;
         let (from, keeps) = (sender.peer, ROLES[sender.role].1.objects);
-        let later = matches!(to, To::OthersAndLater) && keeps && lane == 0;
+        let later = matches!(to, ModelTarget::OthersAndLater) && keeps && lane == 0;
         let to = match to {
-            To::Host => To::Listed(vec![host]),
-            To::Group(group) => {
-                let members = places.iter().filter(|place| place.groups.contains(group));
-                To::Listed(members.map(|place| place.peer).filter(|peer| *peer != from).collect())
+            ModelTarget::Host => ModelTarget::Listed(vec![host]),
+            ModelTarget::Group(group) => {
+                let members =
+                    participants.iter().filter(|participant| participant.groups.contains(group));
+                ModelTarget::Listed(
+                    members
+                        .map(|participant| participant.peer)
+                        .filter(|peer| *peer != from)
+                        .collect(),
+                )
             }
             to => to.clone(),
         };
@@ -311,31 +320,34 @@ impl Model {
         if later {
             self.kept.push((self.sequence, from));
         }
-        let is_for = |place: &&Place| match &to {
-            To::All => true,
-            To::Others | To::OthersAndLater => from != place.peer,
-            To::Listed(listed) => listed.contains(&place.peer),
-            To::Host | To::Group(_) => unreachable!("they have been looked up"),
+        let is_for = |participant: &&ModelParticipant| match &to {
+            ModelTarget::All => true,
+            ModelTarget::Others | ModelTarget::OthersAndLater => from != participant.peer,
+            ModelTarget::Listed(listed) => listed.contains(&participant.peer),
+            ModelTarget::Host | ModelTarget::Group(_) => unreachable!("they have been looked up"),
         };
         let (sequence, at) = (self.sequence, self.now);
         // Who is not there may come back for it; who comes later is not meant.
-        let meant: Vec<&Place> = self.places.iter().filter(is_for).collect();
-        for place in meant.iter().filter(|place| place.lost_at.is_none()) {
-            let session = (place.peer, place.session);
+        let meant: Vec<&ModelParticipant> = self.participants.iter().filter(is_for).collect();
+        for participant in meant.iter().filter(|participant| participant.lost_at.is_none()) {
+            let session = (participant.peer, participant.session);
             self.events.entry(session).or_default()[lane].push(sequence);
         }
-        let to = meant.iter().map(|place| place.peer).collect();
-        self.log.push(Logged { at, sequence, lane, to });
+        let to = meant.iter().map(|participant| participant.peer).collect();
+        self.log.push(LoggedEvent { at, sequence, lane, to });
     }
 
     fn moderate(&mut self, who: usize, what: u8, target: usize, seconds: u32) {
-        let target = self.place(target).map_or(0, |place| place.peer);
+        let target = self.participant(target).map_or(0, |participant| participant.peer);
         let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(&what);
-        let lost = |place: &Place| place.peer == target && place.lost_at.is_some();
-        let target_lost = self.places.iter().any(lost);
-        let Some(place) = self.connected(who) else { return };
-        place.arrived = true;
-        let (peer, session, moderates) = (place.peer, place.session, place.moderates);
+        let lost = |participant: &ModelParticipant| {
+            participant.peer == target && participant.lost_at.is_some()
+        };
+        let target_lost = self.participants.iter().any(lost);
+        let Some(participant) = self.connected(who) else { return };
+        participant.arrived = true;
+        let (peer, session, moderates) =
+            (participant.peer, participant.session, participant.moderates);
         let known = (act::KICK..=act::HAND_OVER).contains(&what);
         let fits = if what == act::KICK { seconds <= 86_400 } else { seconds == 0 };
         let of_oneself = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
@@ -362,8 +374,10 @@ impl Model {
         if !of_oneself {
             let target = if names { target } else { 0 };
             self.audits.push((what, peer, target));
-            for place in self.places.iter().filter(|place| place.lost_at.is_none()) {
-                let session = (place.peer, place.session);
+            for participant in
+                self.participants.iter().filter(|participant| participant.lost_at.is_none())
+            {
+                let session = (participant.peer, participant.session);
                 self.audited.entry(session).or_default().push(self.audits.len() - 1);
             }
         }
@@ -383,8 +397,8 @@ impl Model {
     }
 
     fn carry_out(&mut self, (by, what): (u32, u8), target: u32, seconds: u32) {
-        let user = self.places.iter().find(|place| place.peer == target);
-        let user = user.map_or(u8::MAX, |place| place.user);
+        let user = self.participants.iter().find(|participant| participant.peer == target);
+        let user = user.map_or(u8::MAX, |participant| participant.user);
         match what {
             act::LOCK | act::UNLOCK => self.locked = what == act::LOCK,
             act::MUTE | act::UNMUTE => {
@@ -392,18 +406,22 @@ impl Model {
                 if what == act::MUTE {
                     self.silenced.push(user);
                 }
-                for place in self.places.iter_mut().filter(|place| place.user == user) {
-                    place.muted = what == act::MUTE;
+                for participant in
+                    self.participants.iter_mut().filter(|participant| participant.user == user)
+                {
+                    participant.muted = what == act::MUTE;
                 }
             }
             act::MUTE_ALL => {
                 self.mute_newcomers = true;
-                self.places.iter_mut().for_each(|place| place.muted |= !place.moderates);
+                self.participants
+                    .iter_mut()
+                    .for_each(|participant| participant.muted |= !participant.moderates);
             }
             act::UNMUTE_ALL => {
                 self.mute_newcomers = false;
                 self.silenced.clear();
-                self.places.iter_mut().for_each(|place| place.muted = false);
+                self.participants.iter_mut().for_each(|participant| participant.muted = false);
             }
             act::MUTE_SELF | act::UNMUTE_SELF => {
                 self.of(by).self_muted = what == act::MUTE_SELF;
@@ -416,8 +434,9 @@ impl Model {
                 let mut out = vec![target];
                 if seconds > 0 {
                     self.bans.push((user, self.now + u64::from(seconds) * 1_000));
-                    let devices = self.places.iter().filter(|place| place.user == user);
-                    out = devices.map(|place| place.peer).collect();
+                    let devices =
+                        self.participants.iter().filter(|participant| participant.user == user);
+                    out = devices.map(|participant| participant.peer).collect();
                 }
                 self.remove(out, Code::Kicked);
             }
@@ -425,20 +444,25 @@ impl Model {
         }
     }
 
-    fn of(&mut self, peer: u32) -> &mut Place {
-        self.places.iter_mut().find(|place| place.peer == peer).expect("it is there")
+    fn of(&mut self, peer: u32) -> &mut ModelParticipant {
+        self.participants
+            .iter_mut()
+            .find(|participant| participant.peer == peer)
+            .expect("it is there")
     }
 
-    /// Time goes by: places and the room end in its course.
+    /// Time goes by: participants and the room end in its course.
     fn wait(&mut self, until: u64) {
         loop {
-            let expiry = |place: &Place| place.lost_at.map(|at| at + PEER_TTL);
-            let next = self.places.iter().filter_map(expiry).chain(self.empty_until).min();
+            let expiry =
+                |participant: &ModelParticipant| participant.lost_at.map(|at| at + PEER_TTL);
+            let next = self.participants.iter().filter_map(expiry).chain(self.empty_until).min();
             let Some(at) = next.filter(|at| *at <= until && !self.over) else { break };
             self.now = at;
-            let due = self.places.iter().filter(|place| expiry(place) == Some(at));
-            self.remove(due.map(|place| place.peer).collect(), Code::TimedOut);
-            if self.places.is_empty() && self.empty_until.is_some_and(|until| until <= at) {
+            let due =
+                self.participants.iter().filter(|participant| expiry(participant) == Some(at));
+            self.remove(due.map(|participant| participant.peer).collect(), Code::TimedOut);
+            if self.participants.is_empty() && self.empty_until.is_some_and(|until| until <= at) {
                 (self.over, self.empty_until) = (true, None);
             }
         }
@@ -448,18 +472,19 @@ impl Model {
         }
     }
 
-    /// Peers whose places end together.
+    /// Peers whose participants end together.
     fn remove(&mut self, peers: Vec<u32>, code: Code) {
         let before = self.state.version;
         let mut changed = false;
         for peer in &peers {
-            let place = self.places.iter().position(|place| place.peer == *peer);
-            let place = self.places.remove(place.expect("it is there"));
-            self.ended.insert((place.peer, place.session), code);
+            let participant =
+                self.participants.iter().position(|participant| participant.peer == *peer);
+            let participant = self.participants.remove(participant.expect("it is there"));
+            self.ended.insert((participant.peer, participant.session), code);
             changed |= self.state.leave(*peer);
         }
         self.state.version = before + u64::from(changed);
-        if self.places.is_empty() && !peers.is_empty() {
+        if self.participants.is_empty() && !peers.is_empty() {
             match self.empty_ttl {
                 0 => self.over = true,
                 ttl => self.empty_until = Some(self.now + ttl),

@@ -18,33 +18,33 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 use nucleus_sim::client::{Replica, parts, update_roster};
 use nucleus_sim::join::join_request;
-use nucleus_sim::links::LinkNote;
-use nucleus_sim::{Address, Clients, InstantLinks, Server};
+use nucleus_sim::links::LinkSettings;
+use nucleus_sim::{Clients, InstantLinks, Server, SessionAddress};
 
-use crate::model::{Model, Session};
-use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
+use crate::model::{RoomModel, Session};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
 const EPOCH: u32 = 7;
 const ROOM: RoomId = RoomId(1);
 
-pub(crate) struct Real {
+pub(crate) struct RealRoom {
     server: Server<InstantLinks>,
-    told: Told,
+    told: ReceivedLog,
     requests: u32,
 }
 
 /// What the room has said.
 #[derive(Default)]
-struct Told {
+struct ReceivedLog {
     over: bool,
     refused: Option<Code>,
     tickets: Vec<TicketClaim>,
-    sessions: BTreeMap<Session, Heard>,
+    sessions: BTreeMap<Session, SessionLog>,
     ended: BTreeMap<Session, Code>,
 }
 
 /// What one session has been told.
-struct Heard {
+struct SessionLog {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
     version: u32,
@@ -56,11 +56,11 @@ struct Heard {
     replica: Option<Replica>,
 }
 
-fn key(to: Address) -> Session {
+fn key(to: SessionAddress) -> Session {
     (to.session.peer.0, to.session.session)
 }
 
-impl Real {
+impl RealRoom {
     pub(crate) fn new(empty_ttl: u64) -> Self {
         let empty_ttl = Duration::from_millis(empty_ttl);
         let options = RoomOptions { empty_ttl, ..RoomOptions::default() };
@@ -75,11 +75,11 @@ impl Real {
         };
         let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
         server.open_room(ROOM, config);
-        Self { server, told: Told::default(), requests: 0 }
+        Self { server, told: ReceivedLog::default(), requests: 0 }
     }
 
     /// The model says who is meant.
-    pub(crate) fn does(&mut self, op: &Op, model: &Model) {
+    pub(crate) fn does(&mut self, op: &Op, model: &RoomModel) {
         self.told.refused = None;
         match op {
             Op::Join { user, role } => self.enter(*user, ROLES[*role].0, None),
@@ -96,14 +96,14 @@ impl Real {
             }
             Op::Event { who, target, lane, piece, stale } => {
                 let target = match target {
-                    To::All => EventTarget::All,
-                    To::Others => EventTarget::Others,
-                    To::Listed(peers) => {
+                    ModelTarget::All => EventTarget::All,
+                    ModelTarget::Others => EventTarget::Others,
+                    ModelTarget::Listed(peers) => {
                         EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
                     }
-                    To::OthersAndLater => EventTarget::Later,
-                    To::Host => EventTarget::Host,
-                    To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
+                    ModelTarget::OthersAndLater => EventTarget::Later,
+                    ModelTarget::Host => EventTarget::Host,
+                    ModelTarget::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };
                 let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, *piece, vec![1]);
                 let event = Event { lane, target, channel, piece, payload };
@@ -122,7 +122,7 @@ impl Real {
                 self.post(session(model, *who, *stale), |from| RoomInput::State { from, request });
             }
             Op::Moderate { who, act, target, seconds } => {
-                let target = model.place(*target).map_or(0, |place| place.peer);
+                let target = model.participant(*target).map_or(0, |participant| participant.peer);
                 let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
                 let peer = if names { target } else { 0 };
                 let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
@@ -132,13 +132,13 @@ impl Real {
     }
 
     /// Everybody has been told what the model says, and nothing else.
-    pub(crate) fn agrees(&self, model: &Model) {
+    pub(crate) fn agrees(&self, model: &RoomModel) {
         let told = &self.told;
         assert_eq!(told.refused, model.refused, "the join");
         assert_eq!(told.ended, model.ended, "who was put out");
         assert_eq!(told.over, model.over, "the room's end");
         let taken = |joined: &Joined| [joined.events_taken, joined.bulk_taken];
-        let begun = |heard: &Heard| (heard.joined.resumed, taken(&heard.joined));
+        let begun = |heard: &SessionLog| (heard.joined.resumed, taken(&heard.joined));
         let sessions: BTreeMap<_, _> = told.sessions.iter().map(|(s, h)| (*s, begun(h))).collect();
         assert_eq!(sessions, model.begun, "the sessions");
         for (session, heard) in &told.sessions {
@@ -150,12 +150,15 @@ impl Real {
         let state = self.server.room(ROOM).shared_state();
         assert_eq!(state, model.state.snapshot(), "the state");
         let links = &self.server.shards[0];
-        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
-            let muted = place.muted || place.self_muted;
-            let groups = place.groups.iter().filter_map(|group| Group::new(*group)).collect();
-            let session = SessionId { peer: PeerId(place.peer), session: place.session };
-            let expected = Some(LinkNote { muted, groups });
-            assert_eq!(links.link(ROOM, session), expected, "the link of {}", place.peer);
+        for participant in
+            model.participants.iter().filter(|participant| participant.lost_at.is_none())
+        {
+            let muted = participant.muted || participant.self_muted;
+            let groups = participant.groups.iter().filter_map(|group| Group::new(*group)).collect();
+            let session =
+                SessionId { peer: PeerId(participant.peer), session: participant.session };
+            let expected = Some(LinkSettings { muted, groups });
+            assert_eq!(links.link(ROOM, session), expected, "the link of {}", participant.peer);
         }
         assert_eq!(links.misdirected(), 0, "commands for links that are not there");
         for (session, heard) in &told.sessions {
@@ -166,18 +169,24 @@ impl Real {
     }
 
     /// Whoever is connected has the roster and the state.
-    pub(crate) fn agrees_in_the_end(&self, model: &Model) {
-        let names = |place: &crate::model::Place| {
-            (place.peer, format!("user-{}", place.user).into_bytes(), place.presence())
+    pub(crate) fn agrees_in_the_end(&self, model: &RoomModel) {
+        let names = |participant: &crate::model::ModelParticipant| {
+            (
+                participant.peer,
+                format!("user-{}", participant.user).into_bytes(),
+                participant.presence(),
+            )
         };
-        let everybody: Vec<_> = model.places.iter().map(names).collect();
-        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
-            let heard = &self.told.sessions[&(place.peer, place.session)];
+        let everybody: Vec<_> = model.participants.iter().map(names).collect();
+        for participant in
+            model.participants.iter().filter(|participant| participant.lost_at.is_none())
+        {
+            let heard = &self.told.sessions[&(participant.peer, participant.session)];
             let known: Vec<_> =
                 heard.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
-            assert_eq!(known, everybody, "the roster of {}", place.peer);
+            assert_eq!(known, everybody, "the roster of {}", participant.peer);
             let state = heard.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
-            assert_eq!(state, model.state.snapshot(), "the state of {}", place.peer);
+            assert_eq!(state, model.state.snapshot(), "the state of {}", participant.peer);
         }
     }
 
@@ -187,7 +196,7 @@ impl Real {
         }
     }
 
-    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &Model) {
+    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &RoomModel) {
         let count = self.told.tickets.len().max(1);
         let Some(claim) = self.told.tickets.get(ticket % count).copied() else { return };
         let (_, user) = model.tickets[ticket % count];
@@ -213,29 +222,29 @@ impl Real {
     }
 }
 
-impl Told {
-    fn heard(&mut self, to: Address) -> &mut Heard {
+impl ReceivedLog {
+    fn heard(&mut self, to: SessionAddress) -> &mut SessionLog {
         assert!(!self.ended.contains_key(&key(to)), "told after its end");
         self.sessions.get_mut(&key(to)).expect("told before it has joined")
     }
 }
 
-impl Clients for Told {
+impl Clients for ReceivedLog {
     fn join_reply(&mut self, _: RoomId, _: RequestId, result: Result<SessionId, Code>) {
         self.refused = result.err();
     }
 
-    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim) {
+    fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim) {
         self.tickets.push(claim);
         let roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
         let version = joined.roster_version;
         let (events, replies, audits, replica) = Default::default();
         let joined = *joined;
-        let heard = Heard { joined, roster, version, events, replies, audits, replica };
+        let heard = SessionLog { joined, roster, version, events, replies, audits, replica };
         assert!(self.sessions.insert(key(to), heard).is_none(), "joined twice");
     }
 
-    fn control(&mut self, to: Address, message: Bytes) {
+    fn control(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
         let heard = self.heard(to);
         if schema == Schema::StateReply {
@@ -252,13 +261,13 @@ impl Clients for Told {
         update_roster(&mut heard.roster, update);
     }
 
-    fn event(&mut self, to: Address, lane: Lane, message: Bytes) {
+    fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {
         let (_, body) = parts(&message);
         let event = session::owned::<EventDown>(body).unwrap();
         self.heard(to).events[lane.index()].push(event.sequence);
     }
 
-    fn state(&mut self, to: Address, message: Bytes) {
+    fn state(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
         match &mut self.heard(to).replica {
             Some(replica) => {
@@ -273,7 +282,7 @@ impl Clients for Told {
         }
     }
 
-    fn disconnect(&mut self, to: Address, code: Code) {
+    fn disconnect(&mut self, to: SessionAddress, code: Code) {
         assert!(self.ended.insert(key(to), code).is_none(), "ended twice");
     }
 
@@ -282,9 +291,9 @@ impl Clients for Told {
     }
 }
 
-/// The session of the place that is meant, or the one that its peer had before.
-fn session(model: &Model, who: usize, stale: bool) -> Option<SessionId> {
-    let place = model.place(who)?;
-    let session = place.session - u32::from(stale);
-    Some(SessionId { peer: PeerId(place.peer), session })
+/// The session of the participant that is meant, or the one that its peer had before.
+fn session(model: &RoomModel, who: usize, stale: bool) -> Option<SessionId> {
+    let participant = model.participant(who)?;
+    let session = participant.session - u32::from(stale);
+    Some(SessionId { peer: PeerId(participant.peer), session })
 }

@@ -146,7 +146,8 @@ fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     assert!(is_in(&world, late));
 }
 
-/// The join that finds a held seat's time over is refused itself: the lobby hears of the seat all the same.
+/// The join that finds a held seat's time over is refused itself: the lobby hears of the seat all
+/// the same.
 #[test]
 fn a_seat_is_shown_as_free_whoever_finds_it_so() {
     let expects = |users: &[&str]| JoinConditions {

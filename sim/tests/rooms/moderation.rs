@@ -34,8 +34,8 @@ pub(crate) fn moderate(
     seconds: u32,
 ) -> Option<Result<(), Code>> {
     let peer = whom.map_or(0, |whom| world.clients[whom].peer.unwrap().0);
-    world.clients[from].asked += 1;
-    let request = world.clients[from].asked;
+    world.clients[from].requests += 1;
+    let request = world.clients[from].requests;
     let asked = Moderate { request, act, peer, seconds };
     world.post_from(from, |from| RoomInput::Moderate { from, asked });
     world.run(Duration::from_millis(500));
@@ -143,8 +143,8 @@ fn a_clear_leaves_nothing_but_what_peers_say_of_themselves() {
     let me = world.clients[MEMBER].peer.unwrap().0;
     let create = |id| Operation { kind: operation::CREATE, ..set(scope::OBJECT, id) };
     let objects = vec![create(1), set(scope::OBJECT, 1), create(2), set(scope::PEER, me.into())];
-    world.ask(MEMBER, objects);
-    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    world.request_state(MEMBER, objects);
+    world.request_state(HOST, vec![set(scope::ROOM, 0)]);
     world.run(Duration::from_millis(500));
     let before = world.room().shared_state();
     assert_eq!(before.entities.len(), 4);
@@ -175,7 +175,7 @@ fn who_hands_over_moderates_no_more() {
     assert_eq!((may(&world, HOST), may(&world, MEMBER)), (false, true));
     assert_eq!(moderate(&mut world, HOST, act::LOCK, None, 0), Some(Err(Code::Forbidden)));
     // Its other rights stay, and what was handed over belongs to the place.
-    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    world.request_state(HOST, vec![set(scope::ROOM, 0)]);
     world.sleep(MEMBER, true);
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));

@@ -21,7 +21,7 @@ fn watch(world: &mut World, device: DeviceId, roles: &[&str], users: &[&str]) {
 /// What the device was told since the last look: users with their status, who is gone, the total.
 fn told(world: &mut World, device: DeviceId) -> Vec<(Vec<String>, Vec<String>, u32)> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let mine = world.notes.users.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
+    let mine = world.log.user_lists.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
     let lines = mine.map(|told| {
         let line = |p: &session::UserInfo| format!("{} {}", string(&p.user), p.status);
         let gone = told.gone.iter().map(|user| string(user)).collect();
@@ -86,17 +86,20 @@ fn observers_see_nobody_and_call_nobody() {
     let mut world = World::new();
     let (o, a) = (world.enter_as("o", OBSERVER, status::ONLINE), world.enter("a"));
     watch(&mut world, o, &[], &[]);
-    let (_, refused) = world.notes.users.pop().unwrap();
+    let (_, refused) = world.log.user_lists.pop().unwrap();
     assert_eq!((refused.request, refused.code), (7, Code::Forbidden as u16));
     assert!(refused.users.is_empty());
     world.ask(o, DeviceRequest::Watch(8, None));
-    assert_eq!(world.notes.users.pop().unwrap().1.code, Code::BadState as u16);
-    world.heard();
+    assert_eq!(world.log.user_lists.pop().unwrap().1.code, Code::BadState as u16);
+    world.take_messages();
     world.start(o, &["a"]);
-    assert_eq!(world.heard().into_values().collect::<Vec<_>>(), [[format!("reply {} 0", 60)]]);
+    assert_eq!(
+        world.take_messages().into_values().collect::<Vec<_>>(),
+        [[format!("reply {} 0", 60)]]
+    );
     let call = world.start(a, &["o"]);
     world.act(o, CallAct::Accept(call));
-    assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+    assert!(world.messages_of(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
 
     // Each device is what its own token says.
     let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
@@ -105,7 +108,7 @@ fn observers_see_nobody_and_call_nobody() {
         [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
     {
         watch(&mut world, device, &[], &[]);
-        assert_eq!(world.notes.users.pop().unwrap().1.code, code, "{device:?}");
+        assert_eq!(world.log.user_lists.pop().unwrap().1.code, code, "{device:?}");
     }
 }
 
@@ -154,9 +157,9 @@ fn a_view_begins_where_it_is_asked_for() {
 fn of_too_many_devices_the_oldest_goes() {
     let mut world = World::new();
     let devices: Vec<DeviceId> = (0..=DEVICES).map(|_| world.enter("a")).collect();
-    assert_eq!(world.hears(devices[0]), ["entered 0", "closed replaced"]);
+    assert_eq!(world.messages_of(devices[0]), ["entered 0", "closed replaced"]);
     world.start(devices[0], &["b"]);
-    assert!(world.heard().is_empty(), "a device that is gone says nothing");
+    assert!(world.take_messages().is_empty(), "a device that is gone says nothing");
 }
 
 /// A thousand who come back together and watch are told of each other once, not a thousand times.
@@ -170,8 +173,8 @@ fn whoever_begins_to_watch_wakes_nobody() {
             device
         })
         .collect();
-    assert_eq!(world.notes.users.len(), 1_000, "each its own view");
-    world.notes.users.clear();
+    assert_eq!(world.log.user_lists.len(), 1_000, "each its own view");
+    world.log.user_lists.clear();
     world.wait(100);
     assert_eq!(told(&mut world, devices[999]), [], "it was whole");
     assert_eq!(told(&mut world, devices[0]), [(strings(&["u0999 1"]), vec![], 2)]);
@@ -184,7 +187,7 @@ fn only_a_change_is_told() {
     let (w, a) = (world.enter("w"), world.enter("a"));
     watch(&mut world, w, &[], &[]);
     world.wait(100);
-    world.notes.users.clear();
+    world.log.user_lists.clear();
     world.ask(a, DeviceRequest::SetStatus(status::ONLINE));
     let second = world.enter_as("a", "", status::AWAY);
     world.leave(second);
@@ -202,10 +205,10 @@ fn many_who_watch_are_told_less_often() {
         watch(&mut world, device, &[], &["a"]);
     }
     world.wait(1_000);
-    world.notes.users.clear();
+    world.log.user_lists.clear();
     world.ask(a, DeviceRequest::SetStatus(status::AWAY));
     world.wait(199);
-    assert!(world.notes.users.is_empty());
+    assert!(world.log.user_lists.is_empty());
     world.wait(1);
-    assert_eq!(world.notes.users.len(), 2_000);
+    assert_eq!(world.log.user_lists.len(), 2_000);
 }
