@@ -1,12 +1,12 @@
-//! A lobby with real rooms: random joins that look, set out, arrive, leave and are lost, in any order.
+//! A lobby with real rooms. Joins are started, arrive, are cancelled, leave and are lost at random.
 //!
-//! `NUCLEUS_SEEDS=10000` runs more of them, `NUCLEUS_SEED=17` one.
+//! `NUCLEUS_SEEDS=10000` runs that many seeds, `NUCLEUS_SEED=17` only that one.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +21,9 @@ use nucleus_sim::SessionAddress;
 use nucleus_sim::lobby::{LobbyJoin, LobbyWorld, OpenedRoom};
 use nucleus_sim::seeds::for_seeds;
 
-/// Peers of a room at most.
+/// The most peers of a room.
 const CAPACITY: u16 = 6;
-/// Few names, so that joins get in each other's way.
+/// Few names, so that joins conflict.
 const NAMES: u64 = 5;
 const MODES: [JoinMode; 5] = [
     JoinMode::JoinOrCreate,
@@ -33,15 +33,17 @@ const MODES: [JoinMode; 5] = [
     JoinMode::MatchOrCreate,
 ];
 
-/// The world, and what the test knows of it.
+/// The world, and the test's own records.
 struct LobbyRun {
     rng: fastrand::Rng,
     world: LobbyWorld,
     /// Joins without an outcome.
     open: BTreeSet<u64>,
+    /// Sessions in rooms.
     seated: Vec<SessionAddress>,
     newest_user: u64,
     seats_given: usize,
+    /// Number of refused joins, by code.
     refused: BTreeMap<u16, usize>,
 }
 
@@ -55,7 +57,7 @@ impl LobbyRun {
     fn step(&mut self) {
         match self.rng.u8(..100) {
             0..25 => {
-                // At the same moment.
+                // Several joins in one run of the lobby.
                 for _ in 0..self.rng.u8(1..5) {
                     let join = self.any_join();
                     self.open.insert(self.world.start_join(join));
@@ -73,7 +75,7 @@ impl LobbyRun {
                     self.open.remove(&join);
                 }
             }
-            78..88 => self.part(),
+            78..88 => self.remove_session(),
             88..96 => self.world.pass(Duration::from_millis(self.rng.u64(1..1_000))),
             96 => self.world.pass(Duration::from_secs(self.rng.u64(1..70))),
             97 => self.world.no_rooms = self.rng.bool().then_some(Code::ServerFull),
@@ -116,8 +118,8 @@ impl LobbyRun {
         LobbyJoin { user, name, selection: Arc::new(selection), conditions }
     }
 
-    /// Somebody leaves, or is lost.
-    fn part(&mut self) {
+    /// Lets a session leave, or lets it be lost.
+    fn remove_session(&mut self) {
         if self.seated.is_empty() {
             return;
         }
@@ -130,7 +132,7 @@ impl LobbyRun {
         self.world.post(room, input);
     }
 
-    /// Each join has one outcome.
+    /// Takes the new outcomes. Each join must have exactly one.
     fn take_outcomes(&mut self) {
         while let Some((join, outcome)) = self.world.outcomes.pop_first() {
             assert!(self.open.remove(&join), "join {join} has two outcomes");
@@ -144,7 +146,7 @@ impl LobbyRun {
         }
     }
 
-    /// Nobody is under way, and the lobby has heard everything.
+    /// Lets all joins end and the lobby take all messages.
     fn come_to_rest(&mut self) {
         (self.world.no_rooms, self.world.rooms_are_late) = (None, false);
         while !self.open.is_empty() {
@@ -152,7 +154,7 @@ impl LobbyRun {
             self.world.under_way().into_iter().for_each(|join| self.world.arrive(join));
             self.take_outcomes();
         }
-        // Listings are told in batches, and the end of a reserved seat begins one.
+        // Listings are sent in batches, and the end of a reservation starts a batch.
         let batch = Duration::from_millis(200);
         self.world.pass(batch);
         while self.world.server.deadline().is_some_and(|due| due <= self.world.server.now + batch) {
@@ -161,12 +163,13 @@ impl LobbyRun {
         self.world.settle();
     }
 
-    /// The lobby counts the seats of each room as the room does: it finds just as many free ones.
+    /// Checks that the lobby counts the seats of each room as the room does: a match for all free
+    /// seats succeeds, and a match for one more fails.
     fn check_seats(&mut self) {
         let rooms: Vec<(RoomId, OpenedRoom)> =
             self.world.rooms().iter().map(|(id, room)| (*id, room.clone())).collect();
         for (id, OpenedRoom { name, capacity }) in rooms {
-            assert!(!self.world.server.is_over(id), "{name} is over, and the lobby has it");
+            assert!(!self.world.server.is_over(id), "{name} is over, but the lobby still has it");
             let (taken, hidden) = {
                 let room = self.world.server.room(id);
                 (room.taken(), room.listing().hidden)
@@ -201,13 +204,13 @@ impl LobbyRun {
         }
     }
 
-    /// All leave, and nothing is left of it.
+    /// Lets all sessions leave. Nothing must remain.
     fn end(&mut self) {
         self.come_to_rest();
         for SessionAddress { room, session } in std::mem::take(&mut self.seated) {
             self.world.post(room, RoomInput::Leave(session, Code::Left));
         }
-        // Lost places, reserved seats and empty rooms have had their time.
+        // Long enough for lost participants, reserved seats and empty rooms to expire.
         self.world.pass(Duration::from_secs(120));
         self.world.settle();
         assert_eq!(self.world.server.rooms().count(), 0);

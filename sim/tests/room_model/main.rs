@@ -1,5 +1,5 @@
-//! A room's core against a plain reference model of it: whatever happens, in whatever order, both say the
-//! same to everybody. proptest makes a failure as short as it can and prints it.
+//! A room's core against a plain reference model of it: whatever happens, in whatever order, both
+//! say the same to everybody. proptest makes a failure as short as it can and prints it.
 //!
 //! `PROPTEST_CASES=100000` runs more of them.
 
@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 mod model;

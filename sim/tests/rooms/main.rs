@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 mod accounts;

@@ -1,21 +1,23 @@
-//! The calls once more, as plainly as possible: one user a user, and every rule looks through all
-//! the users.
+//! A model of the calls, as simple as possible: a list of users that every rule searches
+//! completely.
 
 use nucleus_core::ids::DeviceId;
 use nucleus_core::social::CallAct;
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::{CALLS, RING_TIME};
 
+/// The part of a user in a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum CallPart {
     None,
-    /// Calls, and nobody has taken it.
+    /// Has started the call with this number, which still rings.
     Calling(u64),
     Ringing {
         call: u64,
         by: String,
         until: u64,
     },
+    /// Is a member of the accepted call with this number.
     In(u64),
 }
 
@@ -23,14 +25,17 @@ pub(super) struct ModelUser {
     pub(super) name: String,
     pub(super) devices: Vec<(DeviceId, u8)>,
     pub(super) part: CallPart,
-    lost: Option<u64>,
-    /// Orders the users of a call.
-    since: u64,
+    /// When the last device was lost, in ms.
+    lost_at: Option<u64>,
+    /// Number of the step in which the user got into the call.
+    step: u64,
 }
 
 pub(super) struct SocialModel {
     pub(super) users: Vec<ModelUser>,
+    /// ms.
     pub(super) now: u64,
+    /// Whether rooms can be created.
     pub(super) rooms: bool,
     steps: u64,
     pub(super) messages: Vec<(DeviceId, String)>,
@@ -42,8 +47,8 @@ impl SocialModel {
             name: (*user).to_owned(),
             devices: Vec::new(),
             part: CallPart::None,
-            lost: None,
-            since: 0,
+            lost_at: None,
+            step: 0,
         };
         let users = users.iter().map(user).collect();
         Self { users, now, rooms: true, steps: 0, messages: Vec::new() }
@@ -85,7 +90,7 @@ impl SocialModel {
         self.users_of_call(call, |part| matches!(part, CallPart::Calling(_) | CallPart::In(_)))
     }
 
-    pub(super) fn rung(&self, call: u64) -> Vec<usize> {
+    pub(super) fn ringing(&self, call: u64) -> Vec<usize> {
         self.users_of_call(call, |part| matches!(part, CallPart::Ringing { .. }))
     }
 
@@ -97,10 +102,10 @@ impl SocialModel {
     }
 
     fn find(&self, user: &str) -> Option<usize> {
-        self.users.iter().position(|user| user.name == user)
+        self.users.iter().position(|other| other.name == user)
     }
 
-    fn tell(&mut self, user: usize, except: Option<DeviceId>, line: &str) {
+    fn send(&mut self, user: usize, except: Option<DeviceId>, line: &str) {
         for (device, _) in &self.users[user].devices {
             if Some(*device) != except {
                 self.messages.push((*device, line.to_owned()));
@@ -112,7 +117,7 @@ impl SocialModel {
         let call = self.call_of(user);
         Some(match &self.users[user].part {
             CallPart::None => return None,
-            CallPart::Calling(_) => format!("calling 0 {} why", self.names(&self.rung(call))),
+            CallPart::Calling(_) => format!("calling 0 {} why", self.names(&self.ringing(call))),
             CallPart::In(_) => format!("accepted room 0 {}", self.names(&self.members(call))),
             CallPart::Ringing { by, .. } => {
                 format!("incoming {by} 0 {} why", self.names(&self.members(call)))
@@ -122,7 +127,7 @@ impl SocialModel {
 
     pub(super) fn enter(&mut self, user: usize, device: DeviceId, status: u8) {
         self.users[user].devices.push((device, status));
-        self.users[user].lost = None;
+        self.users[user].lost_at = None;
         self.messages.push((device, format!("entered {}", self.call_of(user))));
         let state = self.state(user);
         self.messages.extend(state.map(|state| (device, state)));
@@ -131,8 +136,8 @@ impl SocialModel {
     pub(super) fn leave(&mut self, user: usize, device: DeviceId) {
         self.users[user].devices.retain(|(other, _)| *other != device);
         if self.users[user].devices.is_empty() && self.call_of(user) != 0 {
-            let rung = matches!(self.users[user].part, CallPart::Ringing { .. });
-            self.remove(user, None, if rung { Code::Unreachable } else { Code::Left });
+            let ringing = matches!(self.users[user].part, CallPart::Ringing { .. });
+            self.remove(user, None, if ringing { Code::Unreachable } else { Code::Left });
         }
         self.messages.push((device, "closed left".to_owned()));
     }
@@ -140,13 +145,13 @@ impl SocialModel {
     pub(super) fn lose(&mut self, user: usize, device: DeviceId) {
         self.users[user].devices.retain(|(other, _)| *other != device);
         if self.users[user].devices.is_empty() && self.call_of(user) != 0 {
-            self.users[user].lost = Some(self.now);
+            self.users[user].lost_at = Some(self.now);
         }
     }
 
     pub(super) fn act(&mut self, user: usize, device: DeviceId, act: &CallAct, seed: u64) {
         let at = self.messages.len();
-        let result = self.judge(user, device, act, seed);
+        let result = self.try_act(user, device, act, seed);
         let line = match result {
             Ok(call) => format!("reply 0 {call}"),
             Err(code) => format!("reply {} 0", code as u16),
@@ -154,22 +159,22 @@ impl SocialModel {
         self.messages.insert(at, (device, line));
     }
 
-    fn judge(
+    fn try_act(
         &mut self,
         user: usize,
         device: DeviceId,
         act: &CallAct,
         seed: u64,
     ) -> Result<u64, Code> {
-        let mine = self.users[user].part.clone();
-        let role = |call: u64| match &mine {
+        let part = self.users[user].part.clone();
+        let role = |call: u64| match &part {
             CallPart::Calling(own) if *own == call => 'c',
             CallPart::Ringing { call: own, .. } if *own == call => 'r',
             CallPart::In(own) if *own == call => 'i',
             _ => '-',
         };
         match act {
-            CallAct::Start(users, _) => match &mine {
+            CallAct::Start(users, _) => match &part {
                 CallPart::Ringing { by, call, .. } if *users == [by.clone()] => {
                     self.accept(user, device, *call);
                     Ok(*call)
@@ -202,7 +207,7 @@ impl SocialModel {
                 let added = self.reachable(std::slice::from_ref(added))?[0];
                 self.ring(added, *call, user);
                 let state = self.state(added).unwrap();
-                self.tell(added, None, &state);
+                self.send(added, None, &state);
                 Ok(*call)
             }
         }
@@ -222,7 +227,7 @@ impl SocialModel {
     fn ring(&mut self, user: usize, call: u64, by: usize) {
         let until = self.now + RING_TIME;
         self.steps += 1;
-        self.users[user].since = self.steps;
+        self.users[user].step = self.steps;
         self.users[user].part = CallPart::Ringing { call, by: self.users[by].name.clone(), until };
     }
 
@@ -241,27 +246,27 @@ impl SocialModel {
             return Err(Code::TenantCalls);
         }
         self.steps += 1;
-        self.users[user].since = self.steps;
+        self.users[user].step = self.steps;
         self.users[user].part = CallPart::Calling(seed);
         found.iter().for_each(|called| self.ring(*called, seed, user));
-        for told in found {
-            let state = self.state(told).unwrap();
-            self.tell(told, None, &state);
+        for called in found {
+            let state = self.state(called).unwrap();
+            self.send(called, None, &state);
         }
         let state = self.state(user).unwrap();
-        self.tell(user, Some(device), &state);
+        self.send(user, Some(device), &state);
         Ok(seed)
     }
 
     fn accept(&mut self, user: usize, device: DeviceId, call: u64) {
-        self.tell(user, Some(device), &format!("ringing_ended {}", Code::Answered as u16));
+        self.send(user, Some(device), &format!("ringing_ended {}", Code::Answered as u16));
         self.users[user].part = CallPart::In(call);
         let caller = self.users_of_call(call, |part| matches!(part, CallPart::Calling(_)));
         if let [caller] = caller[..] {
-            for other in self.rung(call) {
-                self.tell(other, None, &format!("ringing_ended {}", Code::Answered as u16));
+            for other in self.ringing(call) {
+                self.send(other, None, &format!("ringing_ended {}", Code::Answered as u16));
                 self.users[other].part = CallPart::None;
-                self.users[other].lost = None;
+                self.users[other].lost_at = None;
             }
             self.users[caller].part = CallPart::In(call);
             if !self.rooms {
@@ -269,16 +274,16 @@ impl SocialModel {
             }
             for member in self.members(call) {
                 let state = self.state(member).unwrap();
-                self.tell(member, None, &state);
+                self.send(member, None, &state);
             }
             return;
         }
         let state = self.state(user).unwrap();
-        self.tell(user, None, &state);
+        self.send(user, None, &state);
         let line = format!("joined {} 0", self.users[user].name);
         for member in self.members(call) {
             if member != user {
-                self.tell(member, None, &line);
+                self.send(member, None, &line);
             }
         }
     }
@@ -287,31 +292,31 @@ impl SocialModel {
         let (call, number) = (self.call_of(user), code as u16);
         let member = self.members(call).contains(&user);
         self.users[user].part = CallPart::None;
-        self.users[user].lost = None;
-        self.tell(
+        self.users[user].lost_at = None;
+        self.send(
             user,
             except,
             &format!("{} {number}", if member { "ended" } else { "ringing_ended" }),
         );
-        let (members, rung) = (self.members(call), self.rung(call));
-        if members.is_empty() || (members.len() == 1 && rung.is_empty()) {
+        let (members, ringing) = (self.members(call), self.ringing(call));
+        if members.is_empty() || (members.len() == 1 && ringing.is_empty()) {
             return self.finish(call, code);
         }
         let what = if member { "left" } else { "passed" };
         let line = format!("{what} {} {number}", self.users[user].name);
-        members.into_iter().for_each(|member| self.tell(member, None, &line));
+        members.into_iter().for_each(|member| self.send(member, None, &line));
     }
 
     pub(super) fn finish(&mut self, call: u64, code: Code) {
         for user in self.members(call) {
             self.users[user].part = CallPart::None;
-            self.users[user].lost = None;
-            self.tell(user, None, &format!("ended {}", code as u16));
+            self.users[user].lost_at = None;
+            self.send(user, None, &format!("ended {}", code as u16));
         }
-        for user in self.rung(call) {
+        for user in self.ringing(call) {
             self.users[user].part = CallPart::None;
-            self.users[user].lost = None;
-            self.tell(user, None, &format!("ringing_ended {}", Code::Cancelled as u16));
+            self.users[user].lost_at = None;
+            self.send(user, None, &format!("ringing_ended {}", Code::Cancelled as u16));
         }
     }
 
@@ -319,8 +324,8 @@ impl SocialModel {
         self.now += ms;
         loop {
             let due = |user: usize| -> Option<(u64, Code)> {
-                let ModelUser { part, lost, .. } = &self.users[user];
-                let lost = |grace: u64| lost.map(|since| since + grace);
+                let ModelUser { part, lost_at, .. } = &self.users[user];
+                let lost = |grace: u64| lost_at.map(|at| at + grace);
                 match part {
                     CallPart::None => None,
                     CallPart::Calling(_) => Some((lost(5_000)?, Code::TimedOut)),
@@ -332,7 +337,7 @@ impl SocialModel {
                 }
             };
             let all = (0..self.users.len()).filter_map(|user| Some((due(user)?, user)));
-            let next = all.min_by_key(|((due, _), user)| (*due, self.users[*user].since));
+            let next = all.min_by_key(|((due, _), user)| (*due, self.users[*user].step));
             match next {
                 Some(((due, code), user)) if due <= self.now => self.remove(user, None, code),
                 _ => return,

@@ -1,4 +1,4 @@
-//! Random steps, of the machine and of the model.
+//! Runs random steps on the machine and on the model and compares them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::model::{CallPart, SocialModel};
 
 const USERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-/// Devices of a user at most.
+/// The most devices of a user.
 const DEVICES: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -23,8 +23,13 @@ enum SocialStep {
     Lose(usize, usize),
     Status(usize, usize, u8),
     Start(usize, usize, Vec<usize>),
-    /// Accept, reject, cancel, hang up: of which user's call.
-    Call(usize, usize, u8, usize),
+    /// Accepts (0), rejects (1), cancels (2) or leaves (3) the call of a user.
+    Call {
+        user: usize,
+        device: usize,
+        act: u8,
+        call_of: usize,
+    },
     Add(usize, usize, usize),
     Wait(u64),
     RoomOver(usize),
@@ -34,7 +39,7 @@ enum SocialStep {
 fn steps() -> impl Strategy<Value = Vec<SocialStep>> {
     let user = 0..USERS.len();
     let at = || (0..USERS.len(), 0..DEVICES);
-    // Those who act meet: most of the time in two users' small world.
+    // Mostly the first three users act, so that their calls concern each other.
     let near = || prop_oneof![3 => 0..3usize, 1 => 0..USERS.len()];
     let status =
         || prop::sample::select(vec![status::ONLINE, status::ONLINE, status::AWAY, status::BUSY]);
@@ -47,7 +52,10 @@ fn steps() -> impl Strategy<Value = Vec<SocialStep>> {
         6 => (near(), 0..DEVICES, prop::collection::btree_set(near(), 1..4))
             .prop_map(|(u, d, t)| SocialStep::Start(u, d, t.into_iter().collect())),
         8 => (near(), 0..DEVICES, prop::sample::select(vec![0u8, 0, 0, 1, 2, 3]), near(), 0..4u8)
-            .prop_map(|(u, d, act, other, own)| SocialStep::Call(u, d, act, if own > 0 { u } else { other })),
+            .prop_map(|(user, device, act, other, own)| {
+                let call_of = if own > 0 { user } else { other };
+                SocialStep::Call { user, device, act, call_of }
+            }),
         3 => (near(), 0..DEVICES, user).prop_map(|(u, d, t)| SocialStep::Add(u, d, t)),
         4 => times.prop_map(SocialStep::Wait),
         1 => near().prop_map(SocialStep::RoomOver),
@@ -59,8 +67,9 @@ fn steps() -> impl Strategy<Value = Vec<SocialStep>> {
 struct Comparison {
     world: World,
     model: SocialModel,
-    /// Who watches everybody, and what it has seen.
+    /// A device that watches all users.
     watcher: DeviceId,
+    /// The users in the watcher's list, with their statuses.
     seen: BTreeMap<String, u8>,
 }
 
@@ -103,7 +112,7 @@ impl Comparison {
             | SocialStep::Lose(user, nth)
             | SocialStep::Status(user, nth, _)
             | SocialStep::Start(user, nth, _)
-            | SocialStep::Call(user, nth, ..)
+            | SocialStep::Call { user, device: nth, .. }
             | SocialStep::Add(user, nth, _) => {
                 if let Some(device) = self.device(*user, *nth) {
                     self.at_device(*user, device, step);
@@ -133,8 +142,8 @@ impl Comparison {
                 users.iter().map(|u| USERS[*u].to_owned()).collect(),
                 "why".to_owned(),
             ),
-            SocialStep::Call(_, _, act, whose) => {
-                let call = model.call_of(*whose);
+            SocialStep::Call { act, call_of, .. } => {
+                let call = model.call_of(*call_of);
                 [CallAct::Accept, CallAct::Reject, CallAct::Cancel, CallAct::HangUp]
                     [usize::from(*act)](call)
             }
@@ -149,22 +158,22 @@ impl Comparison {
     }
 
     fn compare(&mut self) {
-        // What one device hears keeps its order, but for what several users' ends in one moment bring.
-        let sorted = |mut heard: Vec<(DeviceId, String)>| {
-            heard.sort();
-            heard
+        // Sorted, because the order may differ when several users' calls end at the same time.
+        let sorted = |mut messages: Vec<(DeviceId, String)>| {
+            messages.sort();
+            messages
         };
-        let heard = std::mem::take(&mut self.world.log.messages);
-        assert_eq!(sorted(heard), sorted(std::mem::take(&mut self.model.messages)));
-        for (device, told) in self.world.log.user_lists.drain(..) {
+        let messages = std::mem::take(&mut self.world.log.messages);
+        assert_eq!(sorted(messages), sorted(std::mem::take(&mut self.model.messages)));
+        for (device, list) in self.world.log.user_lists.drain(..) {
             assert_eq!(device, self.watcher);
-            for gone in told.gone {
+            for gone in list.gone {
                 self.seen.remove(&String::from_utf8(gone).unwrap());
             }
-            for user in told.users {
+            for user in list.users {
                 self.seen.insert(String::from_utf8(user.user).unwrap(), user.status);
             }
-            assert_eq!(told.total as usize, self.seen.len());
+            assert_eq!(list.total as usize, self.seen.len());
         }
         self.invariants();
     }
@@ -173,28 +182,28 @@ impl Comparison {
         let model = &self.model;
         let mut expected = Vec::new();
         for call in model.calls() {
-            let (members, rung) = (model.members(call), model.rung(call));
-            assert!(!members.is_empty() && members.len() + rung.len() >= 2, "{call}");
+            let (members, ringing) = (model.members(call), model.ringing(call));
+            assert!(!members.is_empty() && members.len() + ringing.len() >= 2, "{call}");
             let open = members.iter().filter(|m| matches!(model.users[**m].part, CallPart::In(_)));
             expected.extend(open.map(|member| USERS[*member].to_owned()));
         }
         let mut invited = self.world.log.invited.clone();
         invited.sort();
         expected.sort();
-        assert_eq!(invited, expected, "whoever is in a call is let into its room, and nobody else");
+        assert_eq!(invited, expected, "exactly the members of open calls are invited to the rooms");
         assert_eq!(self.world.log.audits, model.calls().len());
     }
 
-    /// After a pause whoever watches has seen everything; without anybody's doing every call that rings
-    /// has ended by then.
+    /// Checks the end of the run: after a pause the watcher has seen all changes, and every call
+    /// that rang has ended by itself. When all users have left, nothing remains.
     fn end(&mut self) {
         let soon = |now: Time| now + Duration::from_millis(100);
         while self.world.deadline().is_some_and(|due| due <= soon(self.world.now)) {
             self.step(&SocialStep::Wait(100));
             self.compare();
         }
-        let there = |user: &usize| self.model.status(*user) != status::OFFLINE;
-        let users = (0..USERS.len()).filter(there);
+        let is_present = |user: &usize| self.model.status(*user) != status::OFFLINE;
+        let users = (0..USERS.len()).filter(is_present);
         let mut expected: BTreeMap<String, u8> =
             users.map(|user| (USERS[user].to_owned(), self.model.status(user))).collect();
         expected.insert("watcher".to_owned(), status::ONLINE);
@@ -204,7 +213,7 @@ impl Comparison {
         for user in &self.model.users {
             assert!(
                 !matches!(user.part, CallPart::Calling(_) | CallPart::Ringing { .. }),
-                "rings for ever"
+                "a call rings for ever"
             );
         }
         for user in 0..USERS.len() {

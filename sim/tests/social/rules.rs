@@ -1,4 +1,4 @@
-//! The rules of calls, one by one.
+//! Tests of the rules of calls.
 
 use nucleus_core::ids::RequestId;
 use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput};
@@ -13,31 +13,31 @@ fn the_first_to_take_it_has_the_call() {
     let [a, b, b2, c] = ["a", "b", "b", "c"].map(|user| world.enter(user));
     world.take_messages();
     let call = world.start(a, &["b", "c", "nobody"]);
-    let mut heard = world.take_messages();
-    assert_eq!(heard.remove(&a).unwrap(), [format!("reply 0 {call}")]);
+    let mut messages = world.take_messages();
+    assert_eq!(messages.remove(&a).unwrap(), [format!("reply 0 {call}")]);
     for rung in [b, b2, c] {
-        assert_eq!(heard.remove(&rung).unwrap(), ["incoming a 0 a why"]);
+        assert_eq!(messages.remove(&rung).unwrap(), ["incoming a 0 a why"]);
     }
     world.act(b, CallAct::Accept(call));
-    let mut heard = world.take_messages();
-    // The answer comes before what comes of it.
+    let mut messages = world.take_messages();
+    // The reply comes before the effects of the action.
     assert_eq!(
-        heard.remove(&b).unwrap(),
+        messages.remove(&b).unwrap(),
         [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
     );
-    assert_eq!(heard.remove(&b2).unwrap(), ["ringing_ended 75", "accepted room 0 a+b"]);
-    assert_eq!(heard.remove(&c).unwrap(), ["ringing_ended 75"]);
-    assert_eq!(heard.remove(&a).unwrap(), ["accepted room 0 a+b"]);
+    assert_eq!(messages.remove(&b2).unwrap(), ["ringing_ended 75", "accepted room 0 a+b"]);
+    assert_eq!(messages.remove(&c).unwrap(), ["ringing_ended 75"]);
+    assert_eq!(messages.remove(&a).unwrap(), ["accepted room 0 a+b"]);
     for (late, code) in [(b2, 75), (c, 61), (a, 75)] {
         world.act(late, CallAct::Accept(call));
         assert_eq!(world.messages_of(late), [format!("reply {code} 0")]);
     }
     assert_eq!(world.log.invited, ["a", "b"]);
     world.act(b2, CallAct::HangUp(call));
-    let mut heard = world.take_messages();
-    assert_eq!(heard.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
-    assert_eq!(heard.remove(&b).unwrap(), ["ended 0"]);
-    assert_eq!(heard.remove(&a).unwrap(), ["ended 0"]);
+    let mut messages = world.take_messages();
+    assert_eq!(messages.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
+    assert_eq!(messages.remove(&b).unwrap(), ["ended 0"]);
+    assert_eq!(messages.remove(&a).unwrap(), ["ended 0"]);
     assert!(world.log.invited.is_empty() && world.log.audits == 0);
 }
 
@@ -53,9 +53,9 @@ fn who_cannot_be_called_is_passed_over() {
     }
     let call = world.start(a, &["d", "b"]);
     world.start(c, &["b"]);
-    assert_eq!(world.messages_of(c).last().unwrap(), "reply 70 0", "who is called is busy");
+    assert_eq!(world.messages_of(c).last().unwrap(), "reply 70 0", "a called user is busy");
     world.start(a, &["c"]);
-    assert_eq!(world.messages_of(a).last().unwrap(), "reply 70 0", "one call at a time");
+    assert_eq!(world.messages_of(a).last().unwrap(), "reply 70 0", "a user is in at most one call");
     world.act(b, CallAct::Reject(call));
     assert_eq!(world.messages_of(a), [format!("ended {DECLINED}")]);
     world.start(a, &["c"]);
@@ -85,9 +85,9 @@ fn a_call_rings_for_its_time_and_no_longer() {
     world.wait(19_999);
     assert!(world.take_messages().is_empty());
     world.wait(1);
-    let heard = world.take_messages();
+    let messages = world.take_messages();
     assert_eq!(
-        (&heard[&a][..], &heard[&b][..]),
+        (&messages[&a][..], &messages[&b][..]),
         (&["ended 72".into()][..], &["ringing_ended 72".into()][..])
     );
     let call = world.start(a, &["b"]);
@@ -105,16 +105,16 @@ fn two_who_call_each_other_are_connected() {
     world.take_messages();
     let call = world.start(a, &["b"]);
     world.start(b, &["a"]);
-    let mut heard = world.take_messages();
+    let mut messages = world.take_messages();
     assert_eq!(
-        heard.remove(&a).unwrap(),
+        messages.remove(&a).unwrap(),
         [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
     );
     let of_b =
         ["incoming a 0 a why".into(), format!("reply 0 {call}"), "accepted room 0 a+b".into()];
-    assert_eq!(heard.remove(&b).unwrap(), of_b);
+    assert_eq!(messages.remove(&b).unwrap(), of_b);
     world.act(a, CallAct::HangUp(call));
-    // A circle: a calls b, b calls c, c calls a. The first stands; the others are busy.
+    // A circle: a calls b, b calls c, c calls a. Only the first call is made; the others get busy.
     world.take_messages();
     let call = world.start(a, &["b"]);
     world.start(b, &["c"]);
@@ -130,25 +130,28 @@ fn a_third_party_is_called_into_the_call() {
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|user| world.enter(user));
     let call = world.start(a, &["b"]);
     world.act(a, CallAct::Add(call, "c".into()));
-    assert_eq!(world.messages_of(a).last().unwrap(), "reply 61 0", "nobody has taken it yet");
+    assert_eq!(world.messages_of(a).last().unwrap(), "reply 61 0", "the call still rings");
     world.act(b, CallAct::Accept(call));
     world.act(c, CallAct::Add(call, "d".into()));
     assert_eq!(world.messages_of(c).last().unwrap(), "reply 61 0", "not a member");
     world.act(b, CallAct::Add(call, "c".into()));
     world.act(a, CallAct::Add(call, "d".into()));
-    let heard = world.take_messages();
-    assert_eq!(heard[&c], ["incoming b 0 a+b why"]);
+    let messages = world.take_messages();
+    assert_eq!(messages[&c], ["incoming b 0 a+b why"]);
     world.act(d, CallAct::Reject(call));
     assert_eq!(world.messages_of(a), ["passed d 73"]);
     world.act(c, CallAct::Accept(call));
-    let heard = world.take_messages();
-    assert_eq!(heard[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
-    assert_eq!((&heard[&a], &heard[&b]), (&vec!["joined c 0".into()], &vec!["joined c 0".into()]));
+    let messages = world.take_messages();
+    assert_eq!(messages[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
+    assert_eq!(
+        (&messages[&a], &messages[&b]),
+        (&vec!["joined c 0".into()], &vec!["joined c 0".into()])
+    );
     assert_eq!(world.log.invited, ["a", "b", "c"]);
     world.act(a, CallAct::HangUp(call));
     assert_eq!(world.messages_of(b), ["left a 0"]);
     assert_eq!(world.log.invited, ["b", "c"]);
-    // The last member waits for whom it calls, and takes him along when it goes.
+    // The call goes on while its last member calls a user, and ends when that member leaves.
     world.act(b, CallAct::Add(call, "a".into()));
     world.act(c, CallAct::HangUp(call));
     assert_eq!(world.messages_of(b).last().unwrap(), "left c 0");
@@ -182,7 +185,7 @@ fn who_loses_his_last_session_has_a_while() {
     let b = world.enter("b");
     assert!(
         world.messages_of(b).contains(&"incoming a 0 a why".into()),
-        "back in time, it rings again"
+        "b returned within the grace period, so its new device rings"
     );
     world.lose(b);
     world.wait(5_000);
@@ -192,7 +195,7 @@ fn who_loses_his_last_session_has_a_while() {
     world.take_messages();
     world.lose(a);
     world.wait(5_000);
-    assert_eq!(world.messages_of(b), ["ringing_ended 74"], "nobody calls any more");
+    assert_eq!(world.messages_of(b), ["ringing_ended 74"], "the caller is gone");
     let a = world.enter("a");
     let second = world.start(a, &["b"]);
     assert_ne!(call, second);
@@ -223,8 +226,8 @@ fn a_call_ends_with_its_room_and_without_one() {
     world.act(b, CallAct::Accept(call));
     world.take_messages();
     world.post(SocialInput::RoomOver(call));
-    let heard = world.take_messages();
-    assert_eq!((&heard[&a], &heard[&b]), (&vec!["ended 0".into()], &vec!["ended 0".into()]));
+    let messages = world.take_messages();
+    assert_eq!((&messages[&a], &messages[&b]), (&vec!["ended 0".into()], &vec!["ended 0".into()]));
 }
 
 #[test]
@@ -236,14 +239,14 @@ fn what_breaks_the_limits_is_refused_and_the_end_tells_everybody() {
     assert_eq!(world.messages_of(a), ["reply 63 0"]);
     world.start(a, &["b"]);
     world.take_messages();
-    // The late one finds the machine ending, before its task is over.
+    // The machine takes this request while it shuts down.
     let late = EnterRequest { user: "c".into(), name: "C".into(), role: String::new(), status: 1 };
     let (request, enter) = (RequestId(u64::MAX), late);
     let input = SocialInput::Enter { request, enter };
     world.post_together([SocialInput::Shutdown(Code::ShuttingDown), input]);
-    let heard = world.take_messages();
-    assert_eq!(heard[&a], ["ended 31", "closed shutting_down"]);
-    assert_eq!(heard[&b], ["ringing_ended 74", "closed shutting_down"]);
+    let messages = world.take_messages();
+    assert_eq!(messages[&a], ["ended 31", "closed shutting_down"]);
+    assert_eq!(messages[&b], ["ringing_ended 74", "closed shutting_down"]);
     assert!(world.is_over());
     assert_eq!(world.reply(request), Some(Err(Code::ShuttingDown)));
 }
