@@ -1,7 +1,8 @@
-//! The rules of a room, as plainly as can be: lists that are searched from end to end.
+//! A model of the rules of a room, as simple as possible: lists that are searched completely.
 
 use std::collections::BTreeMap;
 
+use nucleus_core::ids::{PeerId, SessionId};
 use nucleus_core::room::Rights;
 use nucleus_protocol::session::{
     AWAY, Code, MODERATOR, MUTED, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED,
@@ -11,9 +12,6 @@ use nucleus_protocol::session::{
 use crate::state_model::Model as StateModel;
 use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
-/// A session of a peer: its number, and which of them.
-pub(crate) type Session = (u32, u32);
-
 pub(crate) struct RoomModel {
     /// ms.
     now: u64,
@@ -21,35 +19,80 @@ pub(crate) struct RoomModel {
     pub(crate) participants: Vec<ModelParticipant>,
     next_peer: u32,
     log: Vec<LoggedEvent>,
+    /// The newest event that is no longer in the log, by lane.
     forgotten: [u64; 2],
     sequence: u64,
-    /// Events for whoever comes later, and who sent them.
-    kept: Vec<(u64, u32)>,
+    /// Events for peers that join later.
+    history: Vec<HistoryEvent>,
     pub(crate) state: StateModel,
-    /// Users, and until when.
+    /// Banned users, each with the end of the ban in ms.
     bans: Vec<(u8, u64)>,
     locked: bool,
-    /// Users whom a moderator has muted, and whether newcomers are.
-    silenced: Vec<u8>,
+    /// Users whom a moderator has muted.
+    muted_users: Vec<u8>,
     mute_newcomers: bool,
-    /// What was done, by whom to whom, and which of it each session has heard.
-    pub(crate) audits: Vec<(u8, u32, u32)>,
-    pub(crate) audited: BTreeMap<Session, Vec<usize>>,
-    /// Thousandths of acts that moderators may do, and when that was.
-    acts: (u64, u64),
-    /// When an empty room ends.
+    /// All acts of moderators.
+    pub(crate) audits: Vec<Act>,
+    /// The indexes in `audits` of the acts that each session was told of.
+    pub(crate) audited: BTreeMap<SessionId, Vec<usize>>,
+    /// How many acts moderators may do, in thousandths of an act.
+    acts_left: u64,
+    /// When `acts_left` was computed, in ms.
+    acts_at: u64,
+    /// When the empty room ends, in ms.
     empty_until: Option<u64>,
     pub(crate) over: bool,
-    /// What each session has been told: numbers of events, by lane, and answers to requests.
-    pub(crate) events: BTreeMap<Session, [Vec<u64>; 2]>,
-    pub(crate) replies: BTreeMap<Session, Vec<(u16, u16, u64)>>,
-    /// How each session began, and with how many of its peer's events taken.
-    pub(crate) begun: BTreeMap<Session, (u8, [u32; 2])>,
-    pub(crate) ended: BTreeMap<Session, Code>,
-    /// Why the last join was refused, if it was.
+    /// The sequence numbers of the events sent to each session, by lane.
+    pub(crate) events: BTreeMap<SessionId, [Vec<u64>; 2]>,
+    /// The replies to each session.
+    pub(crate) replies: BTreeMap<SessionId, Vec<Reply>>,
+    /// The start of each session.
+    pub(crate) started: BTreeMap<SessionId, SessionStart>,
+    pub(crate) ended: BTreeMap<SessionId, Code>,
+    /// The code with which the last join was refused, if it was.
     pub(crate) refused: Option<Code>,
-    /// One for each session that has begun: whose, and how much it knew then.
-    pub(crate) tickets: Vec<(Session, u8)>,
+    /// One ticket for each session that has started.
+    pub(crate) tickets: Vec<ModelTicket>,
+}
+
+/// A ticket of a session.
+#[derive(Clone, Copy)]
+pub(crate) struct ModelTicket {
+    session: SessionId,
+    pub(crate) user: u8,
+}
+
+/// An act of a moderator. `target` is 0 for an act without a target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Act {
+    pub(crate) act: u8,
+    pub(crate) by: u32,
+    pub(crate) target: u32,
+}
+
+/// A reply to a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    /// Index of the operation that failed.
+    pub(crate) failed: u16,
+    /// Version of the state.
+    pub(crate) version: u64,
+}
+
+/// How a session started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SessionStart {
+    /// As `Joined::resumed`.
+    pub(crate) resumed: u8,
+    /// Number of the peer's events that the room had taken, by lane.
+    pub(crate) taken: [u32; 2],
+}
+
+/// An event for peers that join later.
+struct HistoryEvent {
+    sequence: u64,
+    from: u32,
 }
 
 #[derive(Clone)]
@@ -58,23 +101,27 @@ pub(crate) struct ModelParticipant {
     pub(crate) session: u32,
     pub(crate) user: u8,
     role: usize,
-    /// By its role, or handed over.
+    /// By its role, or because the right was handed over.
     moderates: bool,
     pub(crate) muted: bool,
     pub(crate) self_muted: bool,
+    /// The newest session whose ticket was used.
     redeemed: u32,
+    /// The newest event that the client has, by lane.
     last: [u64; 2],
+    /// Number of its events that the room has taken, by lane.
     taken: [u32; 2],
     pub(crate) groups: Vec<u8>,
-    /// Whom the message is for of which a piece has come and more follow.
-    begun: Option<ModelTarget>,
+    /// The target of an incomplete message in pieces.
+    pieces_to: Option<ModelTarget>,
+    /// Whether anything has arrived from the client.
     arrived: bool,
     pub(crate) away: bool,
     pub(crate) lost_at: Option<u64>,
 }
 
 impl ModelParticipant {
-    /// As the roster says it.
+    /// Returns the presence flags in the roster.
     pub(crate) fn presence(&self) -> u8 {
         let flags = [
             (self.away, AWAY),
@@ -82,11 +129,18 @@ impl ModelParticipant {
             (self.self_muted, SELF_MUTED),
             (self.moderates, MODERATOR),
         ];
-        flags.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum()
+        flags.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum()
+    }
+}
+
+impl ModelParticipant {
+    pub(crate) fn session_id(&self) -> SessionId {
+        SessionId { peer: PeerId(self.peer), session: self.session }
     }
 }
 
 struct LoggedEvent {
+    /// When it was sent, in ms.
     at: u64,
     sequence: u64,
     lane: usize,
@@ -104,12 +158,13 @@ impl RoomModel {
             log: Vec::new(),
             forgotten: [0; 2],
             sequence: 0,
-            kept: Vec::new(),
+            history: Vec::new(),
             state: StateModel::default(),
             bans: Vec::new(),
             locked: false,
-            silenced: Vec::new(),
-            acts: (20_000, 0),
+            muted_users: Vec::new(),
+            acts_left: 20_000,
+            acts_at: 0,
             mute_newcomers: false,
             audits: Vec::new(),
             audited: BTreeMap::new(),
@@ -117,25 +172,26 @@ impl RoomModel {
             over: false,
             events: BTreeMap::new(),
             replies: BTreeMap::new(),
-            begun: BTreeMap::new(),
+            started: BTreeMap::new(),
             ended: BTreeMap::new(),
             refused: None,
             tickets: Vec::new(),
         }
     }
 
-    /// Number of the newest event.
+    /// Returns the sequence number of the newest event.
     pub(crate) fn newest(&self) -> u64 {
         self.sequence
     }
 
-    /// The participant that an operation means, if there is any.
+    /// Returns the participant that an operation selects, if there is any.
     pub(crate) fn participant(&self, who: usize) -> Option<&ModelParticipant> {
         let count = self.participants.len().max(1);
         self.participants.get(who % count)
     }
 
-    pub(crate) fn does(&mut self, op: &Op) {
+    /// Applies an operation to the model.
+    pub(crate) fn apply(&mut self, op: &Op) {
         self.refused = None;
         match op {
             Op::Join { user, role } => self.refused = self.join(*user, *role).err(),
@@ -143,10 +199,10 @@ impl RoomModel {
                 self.refused = self.resume(*ticket, *behind).and_then(Result::err);
             }
             Op::Wait { ms } => self.wait(self.now + ms),
-            Op::Link { who, heard } => {
+            Op::Link { who, active } => {
                 let Some(participant) = self.connected(*who) else { return };
-                participant.arrived |= *heard;
-                participant.away = !heard;
+                participant.arrived |= *active;
+                participant.away = !active;
             }
             Op::Lost { who } => self.lose(*who),
             Op::Leave { who } => {
@@ -159,13 +215,14 @@ impl RoomModel {
                 let version = self.state.version;
                 let Some(participant) = self.connected(*who) else { return };
                 (participant.arrived, participant.groups) = (true, groups.clone());
-                let session = (participant.peer, participant.session);
-                self.replies.entry(session).or_default().push((0, 0, version));
+                let session = participant.session_id();
+                let reply = Reply { code: 0, failed: 0, version };
+                self.replies.entry(session).or_default().push(reply);
             }
             Op::State { who, operations, .. } => {
                 let Some(participant) = self.connected(*who) else { return };
                 participant.arrived = true;
-                let (peer, session) = (participant.peer, participant.session);
+                let (peer, session) = (participant.peer, participant.session_id());
                 let rights =
                     Rights { moderate: participant.moderates, ..ROLES[participant.role].1 };
                 let present = self.present();
@@ -175,8 +232,8 @@ impl RoomModel {
                     false => self.state.request((peer, rights), &present, operations),
                 };
                 let (code, failed) = result.err().map_or((0, 0), |(code, at)| (code as u16, at));
-                let reply = (code, failed, self.state.version);
-                self.replies.entry((peer, session)).or_default().push(reply);
+                let reply = Reply { code, failed, version: self.state.version };
+                self.replies.entry(session).or_default().push(reply);
             }
             Op::Moderate { who, act, target, seconds } => {
                 self.moderate(*who, *act, *target, *seconds);
@@ -184,7 +241,7 @@ impl RoomModel {
         }
     }
 
-    /// Peers that the roster names, and whether they are present.
+    /// Returns the peers in the roster, each with whether it is present rather than away.
     pub(crate) fn present(&self) -> BTreeMap<u32, bool> {
         self.participants.iter().map(|participant| (participant.peer, !participant.away)).collect()
     }
@@ -213,7 +270,7 @@ impl RoomModel {
         let (redeemed, taken, arrived, away, lost_at) = (0, [0; 2], false, false, None);
         let (session, last, groups) = (1, [self.sequence; 2], Vec::new());
         let moderates = ROLES[role].1.moderate;
-        let muted = self.silenced.contains(&user) || self.mute_newcomers && !moderates;
+        let muted = self.muted_users.contains(&user) || self.mute_newcomers && !moderates;
         let self_muted = false;
         let participant = ModelParticipant {
             peer,
@@ -227,45 +284,47 @@ impl RoomModel {
             last,
             taken,
             groups,
-            begun: None,
+            pieces_to: None,
             arrived,
             away,
             lost_at,
         };
         self.participants.push(participant);
-        self.begun.insert((peer, 1), (NEW_PEER, [0; 2]));
-        let kept = self.kept.iter().map(|(sequence, _)| *sequence).collect();
-        self.events.insert((peer, 1), [kept, Vec::new()]);
-        self.tickets.push(((peer, 1), user));
+        let session = SessionId { peer: PeerId(peer), session: 1 };
+        self.started.insert(session, SessionStart { resumed: NEW_PEER, taken: [0; 2] });
+        let history = self.history.iter().map(|event| event.sequence).collect();
+        self.events.insert(session, [history, Vec::new()]);
+        self.tickets.push(ModelTicket { session, user });
         Ok(())
     }
 
-    /// `None`: there is no ticket yet.
+    /// Resumes with a ticket. Returns `None` if there is no ticket yet.
     fn resume(&mut self, ticket: usize, behind: [u64; 2]) -> Option<Result<(), Code>> {
-        let ((peer, generation), _) = *self.tickets.get(ticket % self.tickets.len().max(1))?;
+        let ModelTicket { session, .. } = *self.tickets.get(ticket % self.tickets.len().max(1))?;
+        let (peer, number) = (session.peer.0, session.session);
         if self.over {
             return Some(Err(Code::ShuttingDown));
         }
         let found = self.participants.iter_mut().find(|participant| participant.peer == peer);
         let good = |participant: &&mut ModelParticipant| {
-            (participant.redeemed..=participant.session).contains(&generation)
+            (participant.redeemed..=participant.session).contains(&number)
         };
         let Some(participant) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
         participant.session += 1;
-        participant.redeemed = generation;
+        participant.redeemed = number;
         (participant.lost_at, participant.away) = (None, false);
-        let session = (peer, participant.session);
+        let session = participant.session_id();
         for (last, behind) in participant.last.iter_mut().zip(behind) {
             *last = self.sequence.saturating_sub(behind).max(*last);
         }
         let last = participant.last;
-        let whole = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
-        let how = if whole { RESUMED } else { RESUMED_WITH_LOSS };
-        self.begun.insert(session, (how, participant.taken));
-        self.tickets.push((session, participant.user));
-        for (kept, from) in &self.kept {
-            if *kept > last[0] && *kept <= self.forgotten[0] && *from != peer {
-                self.events.entry(session).or_default()[0].push(*kept);
+        let complete = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
+        let resumed = if complete { RESUMED } else { RESUMED_WITH_LOSS };
+        self.started.insert(session, SessionStart { resumed, taken: participant.taken });
+        self.tickets.push(ModelTicket { session, user: participant.user });
+        for HistoryEvent { sequence, from } in &self.history {
+            if *sequence > last[0] && *sequence <= self.forgotten[0] && *from != peer {
+                self.events.entry(session).or_default()[0].push(*sequence);
             }
         }
         for event in &self.log {
@@ -308,32 +367,33 @@ impl RoomModel {
             }
             to => to.clone(),
         };
-        // The rest of a message goes where its beginning went.
-        let to = match sender.begun.take_if(|_| lane == 1) {
-            Some(begun) if piece & PIECE_CONTINUES != 0 => begun,
+        // All pieces of a message have the target of the first piece.
+        let to = match sender.pieces_to.take_if(|_| lane == 1) {
+            Some(first) if piece & PIECE_CONTINUES != 0 => first,
             _ => to,
         };
         if piece & PIECE_MORE != 0 {
-            sender.begun = Some(to.clone());
+            sender.pieces_to = Some(to.clone());
         }
         self.sequence += 1;
         if later {
-            self.kept.push((self.sequence, from));
+            self.history.push(HistoryEvent { sequence: self.sequence, from });
         }
         let is_for = |participant: &&ModelParticipant| match &to {
             ModelTarget::All => true,
             ModelTarget::Others | ModelTarget::OthersAndLater => from != participant.peer,
             ModelTarget::Listed(listed) => listed.contains(&participant.peer),
-            ModelTarget::Host | ModelTarget::Group(_) => unreachable!("they have been looked up"),
+            ModelTarget::Host | ModelTarget::Group(_) => unreachable!("replaced by a list above"),
         };
         let (sequence, at) = (self.sequence, self.now);
-        // Who is not there may come back for it; who comes later is not meant.
-        let meant: Vec<&ModelParticipant> = self.participants.iter().filter(is_for).collect();
-        for participant in meant.iter().filter(|participant| participant.lost_at.is_none()) {
-            let session = (participant.peer, participant.session);
+        // A participant without a session may get the event by a resume. A peer that joins later
+        // does not.
+        let recipients: Vec<&ModelParticipant> = self.participants.iter().filter(is_for).collect();
+        for participant in recipients.iter().filter(|participant| participant.lost_at.is_none()) {
+            let session = participant.session_id();
             self.events.entry(session).or_default()[lane].push(sequence);
         }
-        let to = meant.iter().map(|participant| participant.peer).collect();
+        let to = recipients.iter().map(|participant| participant.peer).collect();
         self.log.push(LoggedEvent { at, sequence, lane, to });
     }
 
@@ -347,64 +407,64 @@ impl RoomModel {
         let Some(participant) = self.connected(who) else { return };
         participant.arrived = true;
         let (peer, session, moderates) =
-            (participant.peer, participant.session, participant.moderates);
+            (participant.peer, participant.session_id(), participant.moderates);
         let known = (act::KICK..=act::HAND_OVER).contains(&what);
         let fits = if what == act::KICK { seconds <= 86_400 } else { seconds == 0 };
-        let of_oneself = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
-        let judged = match () {
+        let on_self = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
+        let result = match () {
             () if !known || !fits => Err(Code::BadState),
             () if what == act::HAND_OVER && target == peer => Err(Code::BadState),
-            () if !moderates && !of_oneself => Err(Code::Forbidden),
+            () if !moderates && !on_self => Err(Code::Forbidden),
             () if what == act::HAND_OVER && target_lost => Err(Code::NoSuchEntity),
             () => Ok(()),
         };
-        let judged = judged.and_then(|()| if of_oneself { Ok(()) } else { self.spend() });
-        if judged.is_ok() && what == act::CLEAR {
+        let result = result.and_then(|()| if on_self { Ok(()) } else { self.take_act() });
+        if result.is_ok() && what == act::CLEAR {
             self.state.clear();
-            self.kept.clear();
+            self.history.clear();
         }
-        if judged.is_ok() && what == act::HAND_OVER {
+        if result.is_ok() && what == act::HAND_OVER {
             self.state.choose(target);
         }
-        let code = judged.err().map_or(0, |code| code as u16);
-        self.replies.entry((peer, session)).or_default().push((code, 0, self.state.version));
-        if judged.is_err() {
+        let code = result.err().map_or(0, |code| code as u16);
+        let reply = Reply { code, failed: 0, version: self.state.version };
+        self.replies.entry(session).or_default().push(reply);
+        if result.is_err() {
             return;
         }
-        if !of_oneself {
+        if !on_self {
             let target = if names { target } else { 0 };
-            self.audits.push((what, peer, target));
+            self.audits.push(Act { act: what, by: peer, target });
             for participant in
                 self.participants.iter().filter(|participant| participant.lost_at.is_none())
             {
-                let session = (participant.peer, participant.session);
+                let session = participant.session_id();
                 self.audited.entry(session).or_default().push(self.audits.len() - 1);
             }
         }
-        self.carry_out((peer, what), target, seconds);
+        self.carry_out(Act { act: what, by: peer, target }, seconds);
     }
 
-    /// Twenty acts at once, five a second: in thousandths of an act.
-    fn spend(&mut self) -> Result<(), Code> {
-        let (left, at) = self.acts;
-        let left = (left + (self.now - at) * 5).min(20_000);
-        self.acts = (left, self.now);
-        if left < 1_000 {
+    /// Takes one act from the room's rate: twenty at once, five per second.
+    fn take_act(&mut self) -> Result<(), Code> {
+        self.acts_left = (self.acts_left + (self.now - self.acts_at) * 5).min(20_000);
+        self.acts_at = self.now;
+        if self.acts_left < 1_000 {
             return Err(Code::ActRate);
         }
-        self.acts.0 -= 1_000;
+        self.acts_left -= 1_000;
         Ok(())
     }
 
-    fn carry_out(&mut self, (by, what): (u32, u8), target: u32, seconds: u32) {
+    fn carry_out(&mut self, Act { act: what, by, target }: Act, seconds: u32) {
         let user = self.participants.iter().find(|participant| participant.peer == target);
         let user = user.map_or(u8::MAX, |participant| participant.user);
         match what {
             act::LOCK | act::UNLOCK => self.locked = what == act::LOCK,
             act::MUTE | act::UNMUTE => {
-                self.silenced.retain(|other| *other != user);
+                self.muted_users.retain(|other| *other != user);
                 if what == act::MUTE {
-                    self.silenced.push(user);
+                    self.muted_users.push(user);
                 }
                 for participant in
                     self.participants.iter_mut().filter(|participant| participant.user == user)
@@ -420,15 +480,15 @@ impl RoomModel {
             }
             act::UNMUTE_ALL => {
                 self.mute_newcomers = false;
-                self.silenced.clear();
+                self.muted_users.clear();
                 self.participants.iter_mut().for_each(|participant| participant.muted = false);
             }
             act::MUTE_SELF | act::UNMUTE_SELF => {
-                self.of(by).self_muted = what == act::MUTE_SELF;
+                self.participant_of(by).self_muted = what == act::MUTE_SELF;
             }
             act::HAND_OVER => {
-                self.of(target).moderates = true;
-                self.of(by).moderates = false;
+                self.participant_of(target).moderates = true;
+                self.participant_of(by).moderates = false;
             }
             act::KICK => {
                 let mut out = vec![target];
@@ -444,14 +504,14 @@ impl RoomModel {
         }
     }
 
-    fn of(&mut self, peer: u32) -> &mut ModelParticipant {
+    fn participant_of(&mut self, peer: u32) -> &mut ModelParticipant {
         self.participants
             .iter_mut()
             .find(|participant| participant.peer == peer)
-            .expect("it is there")
+            .expect("the participant exists")
     }
 
-    /// Time goes by: participants and the room end in its course.
+    /// Advances time. Participants and the room end when they expire.
     fn wait(&mut self, until: u64) {
         loop {
             let expiry =
@@ -472,15 +532,16 @@ impl RoomModel {
         }
     }
 
-    /// Peers whose participants end together.
+    /// Removes several participants at once.
     fn remove(&mut self, peers: Vec<u32>, code: Code) {
         let before = self.state.version;
         let mut changed = false;
         for peer in &peers {
             let participant =
                 self.participants.iter().position(|participant| participant.peer == *peer);
-            let participant = self.participants.remove(participant.expect("it is there"));
-            self.ended.insert((participant.peer, participant.session), code);
+            let participant =
+                self.participants.remove(participant.expect("the participant exists"));
+            self.ended.insert(participant.session_id(), code);
             changed |= self.state.leave(*peer);
         }
         self.state.version = before + u64::from(changed);

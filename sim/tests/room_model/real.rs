@@ -1,4 +1,5 @@
-//! The real room, on a shard that confirms every link at once, and a note of all that it says.
+//! The real room, on a shard that confirms every link at once, with a log of everything that it
+//! sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,43 +22,40 @@ use nucleus_sim::join::join_request;
 use nucleus_sim::links::LinkSettings;
 use nucleus_sim::{Clients, InstantLinks, Server, SessionAddress};
 
-use crate::model::{RoomModel, Session};
+use crate::model::{Act, Reply, RoomModel, SessionStart};
 use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
+/// The room instance id and the clock epoch.
 const EPOCH: u32 = 7;
 const ROOM: RoomId = RoomId(1);
 
 pub(crate) struct RealRoom {
     server: Server<InstantLinks>,
-    told: ReceivedLog,
+    received: ReceivedLog,
     requests: u32,
 }
 
-/// What the room has said.
+/// Everything that the room has sent.
 #[derive(Default)]
 struct ReceivedLog {
     over: bool,
     refused: Option<Code>,
     tickets: Vec<TicketClaim>,
-    sessions: BTreeMap<Session, SessionLog>,
-    ended: BTreeMap<Session, Code>,
+    sessions: BTreeMap<SessionId, SessionLog>,
+    ended: BTreeMap<SessionId, Code>,
 }
 
-/// What one session has been told.
+/// Everything that one session has received.
 struct SessionLog {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
+    /// Version of the roster.
     version: u32,
-    /// By lane.
+    /// Sequence numbers, by lane.
     events: [Vec<u64>; 2],
-    replies: Vec<(u16, u16, u64)>,
-    /// Act, by whom, to whom.
-    audits: Vec<(u8, u32, u32)>,
+    replies: Vec<Reply>,
+    audits: Vec<Act>,
     replica: Option<Replica>,
-}
-
-fn key(to: SessionAddress) -> Session {
-    (to.session.peer.0, to.session.session)
 }
 
 impl RealRoom {
@@ -75,18 +73,18 @@ impl RealRoom {
         };
         let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
         server.open_room(ROOM, config);
-        Self { server, told: ReceivedLog::default(), requests: 0 }
+        Self { server, received: ReceivedLog::default(), requests: 0 }
     }
 
-    /// The model says who is meant.
-    pub(crate) fn does(&mut self, op: &Op, model: &RoomModel) {
-        self.told.refused = None;
+    /// Applies an operation to the room. The model says which participant it selects.
+    pub(crate) fn apply(&mut self, op: &Op, model: &RoomModel) {
+        self.received.refused = None;
         match op {
             Op::Join { user, role } => self.enter(*user, ROLES[*role].0, None),
             Op::Resume { ticket, behind } => self.resume(*ticket, *behind, model),
             Op::Wait { ms } => self.wait(*ms),
-            Op::Link { who, heard } => {
-                let event = if *heard { LinkEvent::Active } else { LinkEvent::Idle };
+            Op::Link { who, active } => {
+                let event = if *active { LinkEvent::Active } else { LinkEvent::Idle };
                 self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
             }
             Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
@@ -131,21 +129,25 @@ impl RealRoom {
         }
     }
 
-    /// Everybody has been told what the model says, and nothing else.
-    pub(crate) fn agrees(&self, model: &RoomModel) {
-        let told = &self.told;
-        assert_eq!(told.refused, model.refused, "the join");
-        assert_eq!(told.ended, model.ended, "who was put out");
-        assert_eq!(told.over, model.over, "the room's end");
-        let taken = |joined: &Joined| [joined.events_taken, joined.bulk_taken];
-        let begun = |heard: &SessionLog| (heard.joined.resumed, taken(&heard.joined));
-        let sessions: BTreeMap<_, _> = told.sessions.iter().map(|(s, h)| (*s, begun(h))).collect();
-        assert_eq!(sessions, model.begun, "the sessions");
-        for (session, heard) in &told.sessions {
+    /// Checks that every session has received exactly what the model says, and that room and links
+    /// agree with the model.
+    pub(crate) fn check(&self, model: &RoomModel) {
+        let received = &self.received;
+        assert_eq!(received.refused, model.refused, "the join");
+        assert_eq!(received.ended, model.ended, "the ended sessions");
+        assert_eq!(received.over, model.over, "the room's end");
+        let start = |Joined { resumed, events_taken, bulk_taken, .. }: &Joined| SessionStart {
+            resumed: *resumed,
+            taken: [*events_taken, *bulk_taken],
+        };
+        let sessions: BTreeMap<_, _> =
+            received.sessions.iter().map(|(s, log)| (*s, start(&log.joined))).collect();
+        assert_eq!(sessions, model.started, "the sessions");
+        for (session, log) in &received.sessions {
             let none = Default::default();
-            assert_eq!(&heard.events, model.events.get(session).unwrap_or(&none), "{session:?}");
+            assert_eq!(&log.events, model.events.get(session).unwrap_or(&none), "{session:?}");
             let none = Vec::new();
-            assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
+            assert_eq!(&log.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
         }
         let state = self.server.room(ROOM).shared_state();
         assert_eq!(state, model.state.snapshot(), "the state");
@@ -160,46 +162,46 @@ impl RealRoom {
             let expected = Some(LinkSettings { muted, groups });
             assert_eq!(links.link(ROOM, session), expected, "the link of {}", participant.peer);
         }
-        assert_eq!(links.misdirected(), 0, "commands for links that are not there");
-        for (session, heard) in &told.sessions {
+        assert_eq!(links.misdirected(), 0, "commands for links that do not exist");
+        for (session, log) in &received.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
-            assert_eq!(heard.audits, due, "{session:?}");
+            assert_eq!(log.audits, due, "{session:?}");
         }
     }
 
-    /// Whoever is connected has the roster and the state.
-    pub(crate) fn agrees_in_the_end(&self, model: &RoomModel) {
-        let names = |participant: &crate::model::ModelParticipant| {
+    /// Checks that every connected client has the roster and the state of the model.
+    pub(crate) fn check_rosters_and_states(&self, model: &RoomModel) {
+        let entry = |participant: &crate::model::ModelParticipant| {
             (
                 participant.peer,
                 format!("user-{}", participant.user).into_bytes(),
                 participant.presence(),
             )
         };
-        let everybody: Vec<_> = model.participants.iter().map(names).collect();
+        let expected: Vec<_> = model.participants.iter().map(entry).collect();
         for participant in
             model.participants.iter().filter(|participant| participant.lost_at.is_none())
         {
-            let heard = &self.told.sessions[&(participant.peer, participant.session)];
+            let log = &self.received.sessions[&participant.session_id()];
             let known: Vec<_> =
-                heard.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
-            assert_eq!(known, everybody, "the roster of {}", participant.peer);
-            let state = heard.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
+                log.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
+            assert_eq!(known, expected, "the roster of {}", participant.peer);
+            let state = log.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
             assert_eq!(state, model.state.snapshot(), "the state of {}", participant.peer);
         }
     }
 
     fn post(&mut self, from: Option<SessionId>, input: impl FnOnce(SessionId) -> RoomInput) {
         if let Some(from) = from {
-            self.server.post(ROOM, input(from), &mut self.told);
+            self.server.post(ROOM, input(from), &mut self.received);
         }
     }
 
     fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &RoomModel) {
-        let count = self.told.tickets.len().max(1);
-        let Some(claim) = self.told.tickets.get(ticket % count).copied() else { return };
-        let (_, user) = model.tickets[ticket % count];
+        let count = self.received.tickets.len().max(1);
+        let Some(claim) = self.received.tickets.get(ticket % count).copied() else { return };
+        let user = model.tickets[ticket % count].user;
         let last = behind.map(|behind| model.newest().saturating_sub(behind));
         self.enter(user, "", Some(Resume { claim, last }));
     }
@@ -208,24 +210,25 @@ impl RealRoom {
         let mut join = join_request(format!("user-{user}"), role, &[0; 32]);
         join.resume = resume;
         let input = RoomInput::Join { request: RequestId(0), join: Box::new(join) };
-        self.server.post(ROOM, input, &mut self.told);
+        self.server.post(ROOM, input, &mut self.received);
     }
 
-    /// Everything happens when it is due.
+    /// Advances time. The room runs at its deadlines.
     fn wait(&mut self, ms: u64) {
         let until = self.server.now + Duration::from_millis(ms);
         while let Some(due) = self.server.deadline().filter(|due| *due <= until) {
             self.server.now = due;
-            self.server.settle(&mut self.told);
+            self.server.settle(&mut self.received);
         }
         self.server.now = until;
     }
 }
 
 impl ReceivedLog {
-    fn heard(&mut self, to: SessionAddress) -> &mut SessionLog {
-        assert!(!self.ended.contains_key(&key(to)), "told after its end");
-        self.sessions.get_mut(&key(to)).expect("told before it has joined")
+    /// Returns the log of a session that may still receive messages.
+    fn session(&mut self, to: SessionAddress) -> &mut SessionLog {
+        assert!(!self.ended.contains_key(&to.session), "a message after the end of the session");
+        self.sessions.get_mut(&to.session).expect("a message before `Joined`")
     }
 }
 
@@ -240,36 +243,38 @@ impl Clients for ReceivedLog {
         let version = joined.roster_version;
         let (events, replies, audits, replica) = Default::default();
         let joined = *joined;
-        let heard = SessionLog { joined, roster, version, events, replies, audits, replica };
-        assert!(self.sessions.insert(key(to), heard).is_none(), "joined twice");
+        let log = SessionLog { joined, roster, version, events, replies, audits, replica };
+        assert!(self.sessions.insert(to.session, log).is_none(), "joined twice");
     }
 
     fn control(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
-        let heard = self.heard(to);
+        let log = self.session(to);
         if schema == Schema::StateReply {
             let reply = session::owned::<StateReply>(body).unwrap();
-            return heard.replies.push((reply.code, reply.failed, reply.version));
+            let StateReply { code, failed, version, .. } = reply;
+            return log.replies.push(Reply { code, failed, version });
         }
         if schema == Schema::Audit {
             let audit = session::owned::<Audit>(body).unwrap();
-            return heard.audits.push((audit.act, audit.by, audit.peer));
+            let Audit { act, by, peer, .. } = audit;
+            return log.audits.push(Act { act, by, target: peer });
         }
         let update = session::owned::<RosterUpdate>(body).unwrap();
-        assert_eq!(update.version, heard.version + 1, "a roster version was skipped");
-        heard.version = update.version;
-        update_roster(&mut heard.roster, update);
+        assert_eq!(update.version, log.version + 1, "a roster version was skipped");
+        log.version = update.version;
+        update_roster(&mut log.roster, update);
     }
 
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {
         let (_, body) = parts(&message);
         let event = session::owned::<EventDown>(body).unwrap();
-        self.heard(to).events[lane.index()].push(event.sequence);
+        self.session(to).events[lane.index()].push(event.sequence);
     }
 
     fn state(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
-        match &mut self.heard(to).replica {
+        match &mut self.session(to).replica {
             Some(replica) => {
                 assert_eq!(schema, Schema::StateUpdate);
                 replica.apply(session::owned::<StateUpdate>(body).unwrap());
@@ -283,7 +288,7 @@ impl Clients for ReceivedLog {
     }
 
     fn disconnect(&mut self, to: SessionAddress, code: Code) {
-        assert!(self.ended.insert(key(to), code).is_none(), "ended twice");
+        assert!(self.ended.insert(to.session, code).is_none(), "ended twice");
     }
 
     fn room_over(&mut self, _: RoomId) {
@@ -291,9 +296,10 @@ impl Clients for ReceivedLog {
     }
 }
 
-/// The session of the participant that is meant, or the one that its peer had before.
+/// Returns the session of the participant that an operation selects; its previous session if
+/// `stale`.
 fn session(model: &RoomModel, who: usize, stale: bool) -> Option<SessionId> {
     let participant = model.participant(who)?;
-    let session = participant.session - u32::from(stale);
-    Some(SessionId { peer: PeerId(participant.peer), session })
+    let SessionId { peer, session } = participant.session_id();
+    Some(SessionId { peer, session: session - u32::from(stale) })
 }
