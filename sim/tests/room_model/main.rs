@@ -13,6 +13,7 @@
 
 mod model;
 mod real;
+mod records;
 #[path = "../../../core/src/room/state/tests/model.rs"]
 mod state_model;
 

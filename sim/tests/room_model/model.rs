@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use nucleus_core::ids::{PeerId, SessionId};
 use nucleus_core::room::Rights;
 use nucleus_protocol::session::{
-    AWAY, Code, MODERATOR, MUTED, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED,
-    RESUMED_WITH_LOSS, SELF_MUTED, act,
+    Code, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED, RESUMED_WITH_LOSS, act,
 };
 
+use crate::records::{
+    Act, HistoryEvent, LoggedEvent, ModelParticipant, ModelTicket, Reply, SessionStart,
+};
 use crate::state_model::Model as StateModel;
 use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
+/// The model of a room, and everything that it has sent.
 pub(crate) struct RoomModel {
     /// ms.
     now: u64,
@@ -53,98 +56,6 @@ pub(crate) struct RoomModel {
     pub(crate) refused: Option<Code>,
     /// One ticket for each session that has started.
     pub(crate) tickets: Vec<ModelTicket>,
-}
-
-/// A ticket of a session.
-#[derive(Clone, Copy)]
-pub(crate) struct ModelTicket {
-    session: SessionId,
-    pub(crate) user: u8,
-}
-
-/// An act of a moderator. `target` is 0 for an act without a target.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Act {
-    pub(crate) act: u8,
-    pub(crate) by: u32,
-    pub(crate) target: u32,
-}
-
-/// A reply to a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Reply {
-    pub(crate) code: u16,
-    /// Index of the operation that failed.
-    pub(crate) failed: u16,
-    /// Version of the state.
-    pub(crate) version: u64,
-}
-
-/// How a session started.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SessionStart {
-    /// As `Joined::resumed`.
-    pub(crate) resumed: u8,
-    /// Number of the peer's events that the room had taken, by lane.
-    pub(crate) taken: [u32; 2],
-}
-
-/// An event for peers that join later.
-struct HistoryEvent {
-    sequence: u64,
-    from: u32,
-}
-
-#[derive(Clone)]
-pub(crate) struct ModelParticipant {
-    pub(crate) peer: u32,
-    pub(crate) session: u32,
-    pub(crate) user: u8,
-    role: usize,
-    /// By its role, or because the right was handed over.
-    moderates: bool,
-    pub(crate) muted: bool,
-    pub(crate) self_muted: bool,
-    /// The newest session whose ticket was used.
-    redeemed: u32,
-    /// The newest event that the client has, by lane.
-    last: [u64; 2],
-    /// Number of its events that the room has taken, by lane.
-    taken: [u32; 2],
-    pub(crate) groups: Vec<u8>,
-    /// The target of an incomplete message in pieces.
-    pieces_to: Option<ModelTarget>,
-    /// Whether anything has arrived from the client.
-    arrived: bool,
-    pub(crate) away: bool,
-    pub(crate) lost_at: Option<u64>,
-}
-
-impl ModelParticipant {
-    /// Returns the presence flags in the roster.
-    pub(crate) fn presence(&self) -> u8 {
-        let flags = [
-            (self.away, AWAY),
-            (self.muted, MUTED),
-            (self.self_muted, SELF_MUTED),
-            (self.moderates, MODERATOR),
-        ];
-        flags.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum()
-    }
-}
-
-impl ModelParticipant {
-    pub(crate) fn session_id(&self) -> SessionId {
-        SessionId { peer: PeerId(self.peer), session: self.session }
-    }
-}
-
-struct LoggedEvent {
-    /// When it was sent, in ms.
-    at: u64,
-    sequence: u64,
-    lane: usize,
-    to: Vec<u32>,
 }
 
 impl RoomModel {

@@ -22,7 +22,8 @@ use nucleus_sim::join::join_request;
 use nucleus_sim::links::LinkSettings;
 use nucleus_sim::{Clients, InstantLinks, Server, SessionAddress};
 
-use crate::model::{Act, Reply, RoomModel, SessionStart};
+use crate::model::RoomModel;
+use crate::records::{Act, ModelParticipant, Reply, SessionStart};
 use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
 /// The room instance id and the clock epoch.
@@ -172,7 +173,7 @@ impl RealRoom {
 
     /// Checks that every connected client has the roster and the state of the model.
     pub(crate) fn check_rosters_and_states(&self, model: &RoomModel) {
-        let entry = |participant: &crate::model::ModelParticipant| {
+        let entry = |participant: &ModelParticipant| {
             (
                 participant.peer,
                 format!("user-{}", participant.user).into_bytes(),
