@@ -88,14 +88,14 @@ pub struct Server<L> {
     /// Connection ids that name a link.
     ids: BTreeSet<[u8; 8]>,
     /// How many ids have ever named a link.
-    ids_born: u64,
+    ids_made: u64,
 }
 
 impl<L: Links> Server<L> {
     /// Creates a server without rooms.
     pub fn new(now: Time, shards: Vec<L>) -> Self {
         let (rooms, links, ids) = Default::default();
-        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_born: 0 }
+        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_made: 0 }
     }
 
     /// Opens a room. It replaces an ended room with the same id.
@@ -136,9 +136,14 @@ impl<L: Links> Server<L> {
             .map(|((room, _), session)| SessionAddress { room: *room, session: *session })
     }
 
-    /// Returns how many connection ids name a link now, and how many have ever named one.
-    pub fn connection_ids(&self) -> (usize, u64) {
-        (self.ids.len(), self.ids_born)
+    /// Returns how many connection ids name a link.
+    pub fn connection_ids(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Returns how many connection ids have ever named a link.
+    pub fn connection_ids_made(&self) -> u64 {
+        self.ids_made
     }
 
     /// Returns true if the connection id names a link.
@@ -259,7 +264,7 @@ impl<L: Links> Server<L> {
                     self.rooms.get_mut(&room).map(|t| t.post(RoomInput::Link(session, event)));
             }
             FanoutOutput::IdsBorn(ids) => {
-                self.ids_born += ids.len() as u64;
+                self.ids_made += ids.len() as u64;
                 ids.iter().for_each(|id| assert!(self.ids.insert(id.0), "{id:?} was made twice"));
             }
             FanoutOutput::IdsDied(ids) => {
