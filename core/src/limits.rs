@@ -165,8 +165,8 @@ pub const ONLY_KEEP_ALIVES_AFTER: Duration = Duration::from_secs(2);
 /// away. A keep-alive comes every 7.5 s, and one of them may be lost.
 pub const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(7_500);
 /// While a flush is under way, the shortest time between two turns is divided by this. A piece of a
-/// flush takes longer than the rest, so the shard only drains its socket in between. With the
-/// undivided time, a flush of a room of 300 would take longer than its poses stay useful.
+/// flush takes longer than this fraction, so the shard only drains its socket between two pieces.
+/// With the undivided time, the flush of a room of 300 would take longer than its poses stay useful.
 pub const FLUSH_PAUSE: u32 = 8;
 /// A session that receives messages on its streams tells the shard that its peer is active at most
 /// this often.
@@ -383,8 +383,8 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long a new stream may take to send its type.
 pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
-/// How long the session of a kicked peer stays open to deliver the `Audit` of the kick: a slow
-/// round trip.
+/// How long the session of a kicked peer, or of a peer whose room a moderator ends, stays open to
+/// deliver the `Audit` of the act: a slow round trip.
 pub const LAST_ACT_TIME: Duration = Duration::from_millis(500);
 /// How long ending sessions may take to send their code before the endpoints close.
 pub const LAST_WORDS: Duration = Duration::from_millis(100);
