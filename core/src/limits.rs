@@ -166,7 +166,8 @@ pub const ONLY_KEEP_ALIVES_AFTER: Duration = Duration::from_secs(2);
 pub const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(7_500);
 /// While a flush is under way, the shortest time between two turns is divided by this. A piece of a
 /// flush takes longer than this fraction, so the shard only drains its socket between two pieces.
-/// With the undivided time, the flush of a room of 300 would take longer than its poses stay useful.
+/// With the undivided time, the flush of a room of 300 would take longer than its poses stay
+/// useful.
 pub const FLUSH_PAUSE: u32 = 8;
 /// A session that receives messages on its streams tells the shard that its peer is active at most
 /// this often.

@@ -184,8 +184,8 @@ pub struct LinkClient {
 }
 
 impl LinkClient {
-    /// Creates client `number`'s end of a link that the fan-out has opened. `remote` is the address on
-    /// its path.
+    /// Creates client `number`'s end of a link that the fan-out has opened. `remote` is the address
+    /// on its path.
     pub fn new(now: Time, number: u32, opened: LinkEvent, remote: SocketAddr) -> Self {
         let LinkEvent::Opened { connection_id, spare } = opened else { panic!("{opened:?}") };
         let path = Path { remote, local: None };
