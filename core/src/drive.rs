@@ -1,12 +1,12 @@
-//! The driving contract, and the one loop that keeps it.
+//! The driving contract of the state machines, and the one loop that runs them.
 
 use nucleus_protocol::time::Time;
 
 /// A state machine of the server: inputs with their time go in, outputs come out.
 pub trait Machine {
-    /// What it takes.
+    /// The inputs that the machine takes.
     type Input;
-    /// What it wants done.
+    /// The outputs that the machine produces, for a [`Shell`] to carry out.
     type Output;
     /// The input that says only that time has passed.
     const TIMEOUT: Self::Input;
@@ -14,30 +14,33 @@ pub trait Machine {
     /// Takes an input at `now`. Times must not run backwards.
     fn handle(&mut self, now: Time, input: Self::Input);
 
-    /// The next output, in the order in which they are to be carried out.
+    /// Returns the next output. Outputs must be carried out in this order.
     fn poll(&mut self) -> Option<Self::Output>;
 
-    /// When [`Self::TIMEOUT`] is wanted; `None`: not before the next input.
+    /// Returns the time at which the machine needs [`Self::TIMEOUT`] unless another input comes
+    /// first; `None` if it needs no call before the next input.
     fn deadline(&self) -> Option<Time>;
 
-    /// The machine has nothing left to do, and may be dropped once its outputs are carried out.
+    /// Returns true if the machine has nothing left to do. It may be dropped once its outputs are
+    /// carried out.
     fn is_over(&self) -> bool;
 }
 
-/// What surrounds a machine: its mailbox, its clock, and whoever its outputs are for.
+/// The environment of a machine: its mailbox, its clock, and the receivers of its outputs.
 #[expect(async_fn_in_trait, reason = "a task needs Send futures, a simulation can't have them")]
 pub trait Shell<M: Machine> {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Time;
 
-    /// Waits for inputs or for `deadline`, whichever comes first, and appends the inputs. False: no
-    /// input can come any more, and the loop ends.
+    /// Waits for inputs or for `deadline`, whichever comes first, and appends the inputs to
+    /// `inputs`. Returns false if no input can come any more; the loop then ends.
     async fn wait(&mut self, deadline: Option<Time>, inputs: &mut Vec<M::Input>) -> bool;
 
-    /// Carries an output out. Its outcome, where the machine waits for one, is an input.
+    /// Carries out an output. Returns its outcome as an input if the machine waits for one.
     async fn carry_out(&mut self, output: M::Output) -> Option<M::Input>;
 
-    /// Called when the machine is over. False: somebody still needs it, and the loop goes on.
+    /// Decides whether the loop may end now that the machine is over. The loop goes on if this
+    /// returns false, for example because the mailbox still holds inputs.
     fn may_end(&mut self) -> bool {
         true
     }

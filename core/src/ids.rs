@@ -1,33 +1,34 @@
-//! What things are called: ids of rooms, peers, sessions and requests, and the names above them.
+//! Ids of rooms, peers, sessions and requests, and the names of products and rooms.
 
 use std::fmt;
 
 pub use nucleus_protocol::ids::PeerId;
 use serde::{Deserialize, Serialize};
 
-/// A room instance, unique in this server's life.
+/// The id of a room instance, unique while this server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub u64);
 
-/// One session of a participant. A resume makes the next one; what an earlier session still says or
-/// is told counts no more.
+/// The id of one session of a participant. A resume creates the next session; after that, inputs
+/// and outputs that name an earlier session are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     /// The participant.
     pub peer: PeerId,
-    /// Counts the participant's sessions from 1.
+    /// The number of the session, counted from 1 for each participant.
     pub session: u32,
 }
 
-/// One session outside rooms; never used again.
+/// The id of a device, which is one session outside rooms. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(pub u64);
 
-/// Names a request to a machine; the reply bears it. Whoever asks chooses it and uses it once.
+/// The id of a request to a machine, repeated in the reply. The requester chooses the id and uses
+/// it for one request only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// The product a client belongs to; rooms of different products never meet.
+/// The product that a client belongs to. Rooms of different products are separate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Product {
@@ -38,10 +39,10 @@ pub enum Product {
 }
 
 impl Product {
-    /// All of them.
+    /// All products.
     pub const ALL: [Self; 2] = [Self::Atom, Self::Assist];
 
-    /// As tokens and command lines name it.
+    /// Returns the name that tokens and command lines use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Atom => "atom",
@@ -56,44 +57,44 @@ impl fmt::Display for Product {
     }
 }
 
-/// A product of a tenant. Rooms, lobbies and users of different ones never meet.
+/// A product of a tenant. Each has its own rooms, lobby and users.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProductKey {
-    /// From the token.
+    /// The tenant named in the token.
     pub tenant: String,
-    /// From the token.
+    /// The product named in the token.
     pub product: Product,
 }
 
 impl ProductKey {
-    /// The room of that name.
+    /// Returns the key of the room with this name.
     pub fn room(&self, name: impl Into<String>) -> RoomKey {
         RoomKey { owner: self.clone(), name: name.into() }
     }
 }
 
-/// A room's name with whose it is.
+/// A room's name together with the product and tenant that own it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomKey {
-    /// Whose room.
+    /// The product and tenant that own the room.
     pub owner: ProductKey,
-    /// As joined.
+    /// The name that clients join by.
     pub name: String,
 }
 
-/// The rooms of a tenant that a token is good for.
+/// The rooms of a tenant that a token admits to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomPattern {
-    /// Every one.
+    /// Every room.
     Any,
-    /// The one of this name.
+    /// The room with this name.
     Exact(String),
-    /// Those whose name starts so.
+    /// The rooms whose names start with this prefix.
     Prefix(String),
 }
 
 impl RoomPattern {
-    /// Whether a room of this name may be entered.
+    /// Returns true if the pattern admits to a room with this name.
     #[must_use]
     pub fn admits(&self, room: &str) -> bool {
         match self {
@@ -103,8 +104,8 @@ impl RoomPattern {
         }
     }
 
-    /// A name, or a prefix with `*` at its end; `None` for a star elsewhere, which would look like a
-    /// pattern and not be one.
+    /// Reads a room name, or a prefix that ends with `*`. Returns `None` if there is a `*`
+    /// elsewhere: it would look like a pattern that the server does not support.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, prefix) = match text.strip_suffix('*') {
             Some(start) => (start, true),

@@ -1,37 +1,42 @@
-//! The server's rules: who may join, who hears what, which room fits, who rings whom.
+//! The server's rules: who may join a room, who receives a message, which room fits a join, who
+//! calls whom.
 //!
-//! Everything here is pure. Time and random bytes are passed in; nothing reads a clock, draws a
-//! number, takes a lock or knows a socket. So a seed replays a run, and the same code runs in the
-//! server's tasks and threads, in simulations and in benchmarks.
+//! This crate does no I/O. Callers pass in the time and random bytes; nothing here reads a clock,
+//! draws a random number, takes a lock or uses a socket. A run can therefore be repeated from its
+//! seed, and the same code runs in the server's tasks and threads, in simulations and in
+//! benchmarks.
 //!
 //! # The driving contract
 //!
 //! Four state machines hold the rules: [`room::Room`], [`lobby::Lobby`], [`social::Social`] and
-//! [`fanout::Fanout`]. The first three are a [`Machine`], and [`drive`] is the one loop that runs them:
+//! [`fanout::Fanout`]. The first three implement [`Machine`], and [`drive`] is the one loop that
+//! runs them:
 //!
 //! 1. `handle(now, input)` takes one input. [`Machine::TIMEOUT`] is the input that says only
 //!    that time has passed.
-//! 2. `poll()` gives the outputs one by one. An output is carried out by a [`Shell`]: the machine
-//!    itself never calls anybody. A reply to a request is an output that bears the [`ids::RequestId`]
-//!    of the request. The outcome of an output may be the next input.
-//! 3. `deadline()` says when the machine wants to be called, should nothing happen before.
+//! 2. `poll()` returns the outputs one by one. A [`Shell`] carries them out; the machine itself
+//!    calls nothing outside. The reply to a request is an output with the [`ids::RequestId`] of the
+//!    request. The outcome of an output may be the next input.
+//! 3. `deadline()` returns the time at which the machine must be called if no input comes before.
 //!
-//! The packet path differs in one point: [`fanout::Fanout`] takes borrowed datagrams and writes
-//! datagrams into an [`fanout::Outbox`] of the caller's (`flush(now, &mut outbox)`), because an output
-//! for each would be a copy for each. Its commands, events and deadline follow the contract.
+//! The packet path differs in one point: [`fanout::Fanout`] borrows the datagrams that it receives
+//! and writes those that it sends into the caller's [`fanout::Outbox`] (`flush(now, &mut outbox)`).
+//! An output for each datagram would need a copy of each. Its commands, events and deadline follow
+//! the contract.
 //!
 //! # Which module uses which
 //!
-//! [`ids`], [`limits`], [`rate`] and [`text`] use none of the machines. `lobby` uses what a `room` shows
-//! and is made with, and `room` uses the events of a link, [`fanout::LinkEvent`]; `fanout` and `social`
-//! use no other machine. What one machine must tell another is an output of the one and an input of the
-//! other.
+//! [`ids`], [`limits`], [`rate`] and [`text`] use none of the machines. `lobby` uses the listing
+//! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
+//! `fanout` and `social` use no other machine. A message from one machine to another is an output
+//! of the first and an input of the second.
 
 mod drive;
 pub mod fanout;
 pub mod ids;
 pub mod limits;
 pub mod lobby;
+mod range;
 pub mod rate;
 pub mod room;
 pub mod social;

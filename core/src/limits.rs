@@ -1,7 +1,7 @@
-//! Every bound of the server, each with its reason, and how they hang together. [`Limits`] is what an
-//! operator may set, the constants below it are fixed.
+//! All limits of the server in one place, each with its reason. The relations between them are
+//! asserted at compile time, at the end of the file. [`Limits`] is what an operator may set; the
+//! constants below it are fixed.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
@@ -10,68 +10,18 @@ use nucleus_protocol::limits::{
 };
 use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
-use thiserror::Error;
 
+pub use crate::range::{OutOfRange, Setting, within};
+use crate::rate::Rate;
 use crate::text;
 
-/// A setting is outside its range; says what would be inside.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{key} = {value} is out of range: write {low} to {high}")]
-pub struct OutOfRange {
-    key: String,
-    value: String,
-    low: String,
-    high: String,
-}
-
-/// A value that can be set in a range, and how it is written.
-pub trait Setting: Copy + PartialOrd {
-    /// As in a configuration file.
-    fn written(self) -> String;
-}
-
-macro_rules! numbers {
-    ($($number:ty)*) => {$(
-        impl Setting for $number {
-            fn written(self) -> String {
-                self.to_string()
-            }
-        }
-    )*};
-}
-
-numbers!(u8 u16 u32 u64 usize);
-
-impl Setting for Duration {
-    fn written(self) -> String {
-        let millis = self.as_millis();
-        match millis.is_multiple_of(1_000) {
-            true => format!("{}s", millis / 1_000),
-            false => format!("{millis}ms"),
-        }
-    }
-}
-
-/// Whether the value of a setting is in its range.
-///
-/// # Errors
-///
-/// It is not.
-pub fn within<T: Setting>(key: &str, value: T, range: RangeInclusive<T>) -> Result<(), OutOfRange> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let [value, low, high] = [value, *range.start(), *range.end()].map(T::written);
-    Err(OutOfRange { key: key.to_owned(), value, low, high })
-}
-
-/// Each setting with its default and its range.
+/// Defines [`Limits`] from a list of settings, each with its default and its range.
 macro_rules! settings {
-    ($($(#[$about:meta])* $name:ident: $type:ty = $default:expr, $range:expr;)*) => {
-        /// Bounds of a running server that an operator may set; none of them is unlimited.
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $range:expr;)*) => {
+        /// The limits that an operator may set. None of them can be switched off.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub struct Limits { $($(#[$about])* pub $name: $type,)* }
+        pub struct Limits { $($(#[$doc])* pub $name: $type,)* }
 
         impl Default for Limits {
             fn default() -> Self {
@@ -80,11 +30,11 @@ macro_rules! settings {
         }
 
         impl Limits {
-            /// Whether each setting is in its range.
+            /// Checks that every setting is in its range.
             ///
             /// # Errors
             ///
-            /// The first one that is not.
+            /// [`OutOfRange`] for the first setting that is not.
             pub fn check(&self) -> Result<(), OutOfRange> {
                 $(within(concat!("limits.", stringify!($name)), self.$name, $range)?;)*
                 Ok(())
@@ -98,141 +48,149 @@ const fn ms(millis: u64) -> Duration {
 }
 
 settings! {
-    /// Sessions that have joined, at a time.
+    /// Sessions that have joined a room or entered outside rooms, at a time.
     sessions: u32 = 20_000, 1..=1_000_000;
     /// Connections whose token has not been accepted yet, at a time.
     unjoined: u32 = 4_096, 1..=65_536;
-    /// How long such a connection may stay.
+    /// How long such a connection may stay open.
     #[serde(deserialize_with = "text::duration")]
     unjoined_timeout: Duration = ms(5_000), ms(100)..=ms(5_000);
     /// Rooms at a time.
     rooms: u32 = 10_000, 1..=1_000_000;
-    /// Sessions of one tenant, of all its products.
+    /// Sessions of one tenant, in all its products together.
     tenant_sessions: u32 = 20_000, 1..=1_000_000;
-    /// Sessions of one user of a tenant; and rooms that one user has made, for empty rooms outlive
-    /// their sessions.
+    /// Sessions of one user of a tenant. Also limits the rooms that one user has made, because an
+    /// empty room may outlive the session that made it.
     user_sessions: u32 = 1_000, 1..=10_000;
-    /// Rooms of one tenant, of all its products.
+    /// Rooms of one tenant, in all its products together.
     tenant_rooms: u32 = 10_000, 1..=1_000_000;
     /// Rooms of one tenant that do not end when they are empty.
     kept_rooms: u32 = 16, 0..=10_000;
-    /// The longest that a room may outlive its last peer.
+    /// Longest time that a room may outlive its last peer.
     #[serde(deserialize_with = "text::duration")]
     empty_room_ttl: Duration = ms(300_000), ms(0)..=ms(3_600_000);
     /// Peers in one room.
     room_capacity: u16 = 1_000, 2..=MAX_ROOM_PEERS;
     /// Peers of one room that may speak at once.
     speakers: u16 = 128, 1..=MAX_ROOM_PEERS;
-    /// Objects in one room's shared state.
+    /// Objects in the shared state of one room.
     room_objects: u32 = MAX_STATE_OBJECTS as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Objects of these that one peer may own, unless it may moderate.
+    /// Objects that one peer may own, unless it may moderate.
     peer_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Bytes of one room's shared state, as its snapshot. The last quarter is for those who may change
-    /// the room's fields or moderate.
+    /// Bytes of the shared state of one room, measured as its encoded snapshot. The last quarter is
+    /// reserved for peers that may change the room's fields or moderate.
     room_state_bytes: u32 = MAX_STATE as u32, 32_768..=MAX_STATE as u32;
-    /// Reliable messages that one room takes a second on average, of all its peers and of both lanes;
-    /// twice as many at once.
+    /// Reliable messages that one room accepts per second on average, from all its peers and on
+    /// both lanes together. The burst is twice as many.
     room_events_per_s: u32 = 1_000, 1..=1_000_000;
-    /// Bytes of them.
+    /// Bytes of these messages per second. The burst is twice as many.
     room_event_bytes_per_s: u32 = 512 << 10, 4_096..=1_073_741_824;
-    /// Reliable events of one peer a second, on average. What exceeds a peer's rates waits, and the
-    /// peer is told.
+    /// Reliable events of one peer per second, on average. When a peer exceeds this or one of the
+    /// next three rates, the server stops reading from it for a while and tells it so.
     peer_events_per_s: u32 = 200, 1..=100_000;
-    /// Bytes of them.
+    /// Bytes of these events per second.
     peer_event_bytes_per_s: u32 = 64 << 10, 1_024..=16_777_216;
-    /// Bytes of one peer's bulk lane a second.
+    /// Bytes of the bulk lane of one peer per second.
     peer_bulk_bytes_per_s: u32 = 64 << 10, 1_024..=16_777_216;
-    /// Requests of one peer a second: changes of the shared state, moderation, groups.
+    /// Requests of one peer per second: changes of the shared state, moderation, groups.
     peer_requests_per_s: u32 = 30, 1..=1_000;
-    /// Realtime messages of one peer a second; more are dropped.
+    /// Realtime messages of one peer per second. Further messages are dropped.
     peer_messages_per_s: u32 = 1_000, 10..=100_000;
-    /// Silence on both planes after which the roster calls a peer away. Idle clients are heard every
-    /// 7.5 s and get so much longer; after 30 s a silent session is lost.
+    /// How long a peer may be silent on both planes before the roster shows it as away. An idle
+    /// client sends one keep-alive every 7.5 s, so it gets [`KEEP_ALIVE_GRACE`] in addition. After
+    /// [`SESSION_IDLE`] of silence the session is lost.
     #[serde(deserialize_with = "text::duration")]
     away_after: Duration = ms(10_000), ms(10_000)..=ms(30_000);
-    /// How long a peer keeps its place after its session was lost, which takes 30 s of silence.
+    /// How long a participant stays in its room after its session was lost, which takes at most
+    /// [`SESSION_IDLE`] of silence.
     #[serde(deserialize_with = "text::duration")]
     peer_ttl: Duration = ms(30_000), ms(1_000)..=ms(600_000);
     /// How long a call rings.
     #[serde(deserialize_with = "text::duration")]
     ring_time: Duration = ms(30_000), ms(5_000)..=ms(300_000);
-    /// Calls of a tenant's product at a time, ringing ones among them.
+    /// Calls of one product of a tenant at a time, including those that still ring.
     tenant_calls: u32 = 2_000, 1..=1_000_000;
-    /// Realtime bits a second to one recipient.
+    /// Realtime bits per second to one recipient.
     egress_bits_per_s: u64 = 10_000_000, 64_000..=1_000_000_000;
 }
+
+// The shard: its turns, its mailboxes, and the datagrams of sessions.
 
 /// Most realtime threads: a connection id names its shard in one byte, and no machine needs more.
 pub const MAX_SHARDS: u16 = 64;
 
-/// Bytes that the flushes of one turn send at most, but for the last recipient's: a millisecond or two of
-/// work. A flush of a room of 300 that is all tracked takes several turns, between which the socket is
-/// drained.
+/// Bytes after which a shard stops flushing for this turn: one or two milliseconds of work. The
+/// datagrams of the last recipient may exceed it. The flush of a room of 300 peers that all send
+/// poses takes several turns; the shard drains its socket between them.
 pub const FLUSH_BYTES_PER_TURN: usize = 512 << 10;
-/// Messages that the flushes of one turn look at, times recipients: a few ms. A room full of peers who
-/// whisper to one of them makes no bytes for the others, but work.
+/// Most pairs of message and recipient that the flushes of one turn examine: a few milliseconds.
+/// Bytes alone are no measure: a message to a single peer is examined for every recipient, but
+/// produces bytes for one.
 pub const FLUSH_CHECKS_PER_TURN: usize = 1 << 20;
-/// How often a shard looks at its load to choose its tick.
+/// How often a shard measures its load to choose its tick.
 pub const LOAD_INTERVAL: Duration = Duration::from_millis(100);
-/// The socket is drained at least this often, whatever the flush tick: stock receive buffers hold
-/// 512 small datagrams, 8 ms of 60,000 a second.
+/// Longest time between two drains of the socket, whatever the tick. A stock receive buffer holds
+/// 512 small datagrams, which is 8 ms at 60,000 a second.
 pub const DRAIN_INTERVAL: Duration = Duration::from_millis(2);
-/// Receive calls (64 datagrams each) in one turn of a shard's loop, so that a flood cannot starve
-/// the flush.
+/// Receive calls, of 64 datagrams each, in one turn of a shard. The bound keeps a flood from
+/// starving the flush.
 pub const DRAINS_PER_TURN: usize = 32;
-/// Commands a shard takes in one turn of its loop.
+/// Commands that a shard takes in one turn; also the misdirected datagrams, and the datagrams of
+/// sessions.
 pub const SHARD_MAIL_PER_TURN: usize = 256;
-/// Commands waiting for a shard: a thousand joins at once and room to spare. Senders wait.
+/// Commands waiting for a shard: enough for a thousand joins at once. Senders wait when it is full.
 pub const SHARD_MAILBOX: usize = 4_096;
-/// Datagrams that another shard received, waiting for the one they belong to: a few milliseconds of a
-/// busy shard that gets everything by mistake. More are dropped and counted.
+/// Misdirected datagrams, which another shard received, waiting for their shard: a few milliseconds
+/// of a busy shard whose datagrams all arrive elsewhere. More are dropped and counted.
 pub const MISDIRECTED: usize = 1_024;
-/// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on the
-/// fallback. More are dropped and counted.
+/// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on
+/// the fallback. More are dropped and counted.
 pub const SHARD_SESSION_DATAGRAMS: usize = 4_096;
-/// Datagrams waiting for one session to put them into QUIC: a tenth of a second of its egress budget.
+/// Datagrams waiting for one session to pass them to QUIC: a tenth of a second of the default
+/// [`Limits::egress_bits_per_s`].
 pub const SESSION_DATAGRAMS: usize = 128;
-/// ... and how long they may wait: the age limit of most of what is in them.
+/// How long a datagram may wait there: the age limit of poses, which most of them carry.
 pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
-/// Bytes of datagrams that QUIC itself may hold for a client on the fallback: what a tick sends in a
-/// busy room. They do not age in there.
+/// Bytes of datagrams that QUIC may hold for a client on the fallback: what one tick sends in a
+/// busy room. Kept small, because datagrams do not expire inside QUIC.
 pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
-/// Bytes of datagrams from a client that may wait to be read.
+/// Bytes of datagrams that QUIC has received from a client and the session has not read yet.
 pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
-/// Bytes of a room's newest events that are kept for peers who come back, with what they cost to keep.
-/// Half of what may wait for a recipient, so that a replay leaves room for what comes after it.
-pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
-/// Events of a room that are kept for whoever comes later, and their bytes: what a newcomer reads before it
-/// sees anything, and with a full replay still less than may wait for a recipient.
-pub const HISTORY_EVENTS: usize = 256;
-/// See [`HISTORY_EVENTS`].
-pub const HISTORY_BYTES: usize = 64 << 10;
-/// A link's silence is noticed at multiples of this: thousands of idle links share their wake-ups.
+/// The server checks whether a link is silent at multiples of this interval, so that thousands of
+/// idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
-/// A peer says nothing but keep-alives whose last word came so long after its last message ...
+/// A link sends only keep-alives if its newest datagram came this long after its newest message.
 pub const ONLY_KEEP_ALIVES_AFTER: Duration = Duration::from_secs(2);
-/// ... and may be silent for so much longer than one that talks: it speaks every 7.5 s, and one of its
-/// words may be lost.
+/// How much longer than [`Limits::away_after`] such a link may be silent before its peer counts as
+/// away. A keep-alive comes every 7.5 s, and one of them may be lost.
 pub const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(7_500);
-/// The pieces of a large room's flush begin at least a turn divided by this apart: each takes longer than
-/// that, so this only leaves time to look at the socket. Spread over whole turns, a room of 300 would take
-/// longer for it than its poses are worth.
+/// While a flush is under way, the shortest time between two turns is divided by this. A piece of a
+/// flush takes longer than this fraction, so the shard only drains its socket between two pieces.
+/// With the undivided time, the flush of a room of 300 would take longer than its poses stay
+/// useful.
 pub const FLUSH_PAUSE: u32 = 8;
-/// A session that takes messages on its streams tells the shard so at most this often.
+/// A session that receives messages on its streams tells the shard that its peer is active at most
+/// this often.
 pub const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// Links of one shard: the slab index in a connection id has 24 bits and each link takes two ids.
+/// Links of one shard: the slab index in a connection id has 24 bits, and each link takes two ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
+/// Ids of closed links that are not used again yet. A late datagram of a closed link thus rarely
+/// meets the id of a living one, and if it does, the random bits of the id differ.
+pub const RESTING_CONNECTION_IDS: usize = 1_024;
 
-/// Message bytes a room may hold for one flush: 4,000 peers with a pose of 45 bytes each. More is
-/// dropped and counted.
+/// Bytes of messages that a room gathers for one flush: 4,000 peers with a pose of 45 bytes each.
+/// Further messages are dropped and counted.
 pub const FRAME_TABLE_BYTES: usize = 256 << 10;
-/// Bytes of messages a link may send a second, on average: a fifth of what one recipient gets ...
-pub const MESSAGE_BYTES_PER_SECOND: u32 = 256 << 10;
-/// ... and at once.
-pub const MESSAGE_BYTES_BURST: u32 = 16 << 10;
+/// Bytes of realtime messages that one link may send. The average is a fifth of the default
+/// [`Limits::egress_bits_per_s`].
+pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 10 };
+/// A peer that has sent no voice for this long is no speaker any more. Longer than the gaps of
+/// Opus's discontinuous transmission (a packet every 400 ms, RFC 6716 and RFC 7587), shorter than
+/// the pause between two sentences.
+pub const SPEAKER_PAUSE: Duration = Duration::from_millis(500);
 
-/// Nothing older than this since its arrival is relayed: a server that was stopped for three
-/// seconds must not pour out old poses.
+/// Returns the age after which a message is no longer relayed, counted from its arrival. A server
+/// that was stopped for three seconds must not send old poses.
 pub fn age_limit(kind: MessageKind) -> Duration {
     match kind {
         MessageKind::Pose | MessageKind::Pointer => Duration::from_millis(100),
@@ -240,229 +198,264 @@ pub fn age_limit(kind: MessageKind) -> Duration {
     }
 }
 
-/// Inputs waiting for a room's task. Sessions wait, so QUIC's flow control reaches the sender.
+// The tasks of rooms and lobbies, and the queues of a session in a room.
+
+/// Inputs waiting for a room's task. Sessions wait when it is full, so that QUIC's flow control
+/// slows the sender.
 pub const ROOM_MAILBOX: usize = 1_024;
-/// Inputs waiting for a lobby's task, and for that of the users outside rooms. Whoever posts waits.
+/// Inputs waiting for a lobby's task, or for the task of the users outside rooms. Senders wait when
+/// it is full.
 pub const LOBBY_MAILBOX: usize = ROOM_MAILBOX;
-/// Places of that mailbox for what joins and watchers ask a lobby: the other half is for what rooms tell it.
+/// Requests of joins and watchers in a lobby's mailbox. The other half is for the messages of
+/// rooms.
 pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
-/// Inputs a task takes before it lets other tasks run.
+/// Inputs that a task takes before it lets other tasks run.
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
-/// Roster changes are collected for this long: a thousand joins make ten updates a second.
+/// Roster changes are collected for this long: a thousand joins then make ten updates per second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
-/// Control messages waiting for one session; each is at most a full roster. A moderator's burst of requests
-/// is as many replies and audits to itself, and there is room for half of them beside.
+/// Control messages waiting for one session, each at most a full roster. A moderator's full burst
+/// makes at most 72 replies and audits for the moderator; the rest is for other messages.
 pub const CONTROL_QUEUE: usize = 128;
-/// Event messages waiting for one session ...
+/// Event messages waiting for one session.
 pub const EVENT_QUEUE: usize = 4_096;
-/// ... and their bytes: a recipient further behind than this is cut and resumes from a snapshot.
+/// Bytes of events waiting for one session. A recipient further behind is cut off and must resume.
 pub const EVENT_BACKLOG_BYTES: usize = 256 << 10;
-/// ... and their age.
+/// Longest time that an event waits for a session that does not take it. Then the session is cut
+/// off.
 pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
-/// Messages of the bulk lane waiting for one session ...
+/// Bytes of a room's newest events kept for peers that resume, including the overhead of keeping
+/// them. Half of a session's backlog, so that a replay leaves room for the events that follow it.
+pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
+/// Events of a room kept for peers that join later.
+pub const HISTORY_EVENTS: usize = 256;
+/// Bytes of the events kept for peers that join later. They delay the first thing that a newcomer
+/// sees, and with a full replay they must fit a session's backlog.
+pub const HISTORY_BYTES: usize = 64 << 10;
+/// Messages of the bulk lane waiting for one session.
 pub const BULK_QUEUE: usize = 4_096;
-/// ... and their bytes: eight of the largest messages, that is, from as many senders at once ...
+/// Bytes of the bulk lane waiting for one session: eight of the largest messages, from eight
+/// senders at once.
 pub const BULK_BACKLOG_BYTES: usize = 8 * MAX_BULK_MESSAGE;
-/// ... and their age: nothing that large is urgent, and on a slow network it stands behind the events.
+/// Longest time that a bulk message waits for a session that does not take it. Longer than for
+/// events: large messages are not urgent, and on a slow network they are sent after the events.
 pub const BULK_BACKLOG_AGE: Duration = Duration::from_secs(15);
-/// Bytes of a room's newest pieces that are kept for peers who come back. A log of its own: two large
-/// messages would fill that of the events, and half a minute of events be gone for them.
+/// Bytes of a room's newest bulk pieces kept for peers that resume. The bulk lane has its own log,
+/// because in a common one two large messages would push out half a minute of events.
 pub const BULK_LOG_BYTES: usize = BULK_BACKLOG_BYTES / 2;
-/// Pieces a peer may send a second, on average; reading waits beyond it. Small messages belong to the
-/// other lane.
+/// Bulk pieces that a peer may send per second, on average; the server reads no faster. Small
+/// messages belong on the events lane.
 pub const BULK_PER_SECOND: u32 = 50;
-/// ... and at once.
+/// Bulk pieces that a peer may send at once.
+///
+/// The server adjusts this and the other bursts of a peer's streams to the average rates: a burst
+/// is at least one second's worth, and at most four seconds' worth.
 pub const BULK_BURST: u32 = 100;
-/// Bytes of them at once, or a second's: half of a recipient's backlog, as with events.
+/// Bytes of bulk pieces that a peer may send at once: half of a recipient's backlog, as with
+/// events.
 pub const BULK_BYTES_BURST: u32 = (BULK_BACKLOG_BYTES / 2) as u32;
-/// Events a peer may send at once; where less is set, four seconds' of it, where more, one second's. The same
-/// holds for the bursts below.
+/// Events that a peer may send at once.
 pub const EVENTS_BURST: u32 = 400;
-/// Bytes of events a peer may send at once, or a second's: half of a recipient's backlog, so that one sender
-/// alone cuts nobody off whose network carries the average.
+/// Bytes of events that a peer may send at once: half of a recipient's backlog, so that one sender
+/// alone cannot overflow the backlog of a recipient whose network carries the average rate.
 pub const EVENT_BYTES_BURST: u32 = 128 << 10;
-/// Requests that a peer may make at once, or a second's: their replies fill a quarter of a session's control
+/// Requests that a peer may make at once. Their replies fill a quarter of a session's control
 /// queue.
 pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 4;
-/// Bytes of them a second, on average: half of what a peer's events have, for everybody gets these too ...
+/// Bytes of these requests per second, on average: half of the default
+/// [`Limits::peer_event_bytes_per_s`], because everybody receives the changes in addition to
+/// events.
 pub const STATE_BYTES_PER_SECOND: u32 = 32 << 10;
-/// ... and at once: eight full ones, when somebody lays out a scene.
+/// Bytes of these requests at once: eight full requests, for a peer that builds a scene.
 pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
-/// Bytes of updates that are kept behind an encoded snapshot, for whoever comes in the same moment:
-/// above that a new snapshot is less than what it saves.
+/// Bytes of updates kept behind an encoded snapshot, for sessions that join at almost the same
+/// time. Beyond this, encoding a new snapshot is cheaper.
 pub const STATE_FEED_BYTES: usize = 64 << 10;
-/// Users banned from a room at a time, 64 KiB with the longest names; the oldest ban goes first.
+/// State messages waiting for one session.
+pub const STATE_QUEUE: usize = 4_096;
+/// Bytes of state waiting for one session: a full snapshot, and the changes while it is being sent.
+/// A recipient further behind is cut off and resumes from a new snapshot.
+pub const STATE_BACKLOG_BYTES: usize = MAX_STATE + 2 * EVENT_BACKLOG_BYTES;
+/// State messages are given to QUIC in pieces of this many bytes.
+pub const STATE_PIECE: usize = 16 << 10;
+/// A recipient that does not take a piece of state within this time is cut off. The age of waiting
+/// messages is not limited, because a snapshot in front of them takes long on a slow network.
+pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
+/// A peer is told that it is throttled at most this often, for each kind of stream and for its
+/// link.
+pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
+/// A message that is read this soon after a rate limit paused the reading had already been waiting,
+/// so its sender is throttled.
+pub const WAS_WAITING: Duration = Duration::from_millis(5);
+
+// Rooms: admission, moderation, slots.
+
+/// Users banned from a room at a time, 64 KiB with the longest names. The oldest ban is dropped
+/// first.
 pub const BANS: usize = 256;
-/// A room that a join makes waits so long for it: longer than a join may take.
+/// How long a new room waits for the join that made it: longer than a join may take.
 pub const FOUNDING_TIME: Duration = Duration::from_secs(10);
-/// How long a seat stays reserved for a user who is expected: to read a message and put on a headset.
+/// How long a seat stays reserved for an expected user: enough to read a message and put on a
+/// headset.
 pub const RESERVATION_TIME: Duration = Duration::from_secs(60);
 /// Seats of a room that one user may have reserved at a time: a table of friends.
 pub const RESERVATIONS_OF_USER: usize = 16;
-/// In a room of at most so many, all seats but one may be reserved; in a larger one, half of them.
+/// In a room with at most this capacity, all seats but one may be reserved; in a larger one, half.
 pub const SMALL_ROOM: usize = 16;
-/// Users on a room's list of invited users: 128 KiB with the longest names.
+/// Users on the list of invited users of a room: 128 KiB with the longest names.
 pub const INVITED_USERS: usize = 1_024;
-/// Wrong passwords of one user in [`GUESS_TIME`] ...
+/// Wrong passwords that a room takes from one user within [`GUESS_TIME`].
 pub const GUESSES_OF_USER: usize = 5;
-/// ... and of everybody: ten thousand common passwords take longer than a meeting.
+/// Wrong passwords that a room takes from all users within [`GUESS_TIME`]: trying ten thousand
+/// common passwords then takes longer than a meeting.
 pub const GUESSES: usize = 60;
-/// See [`GUESSES_OF_USER`].
+/// The period of [`GUESSES_OF_USER`] and [`GUESSES`].
 pub const GUESS_TIME: Duration = Duration::from_secs(60);
-/// Changes of a lobby that are kept for watchers: of a busy tenant's rooms two looks of a slow one. One
-/// further behind gets the whole list.
-pub const LOBBY_LOG: usize = 4_096;
-/// A watcher of a lobby is told of changes at most this often: a list that people read.
-pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
-/// Rooms that a match tries; each refused it because it has just changed.
-pub const MATCH_TRIES: usize = 8;
-/// Acts of moderation that a room takes a second, on average, of all its moderators: everybody is told of each,
-/// and somebody whose network is dark for ten seconds must not be cut off for it.
-pub const ACTS_PER_SECOND: u64 = 5;
-/// ... and at once.
-pub const ACTS_BURST: u64 = 20;
-/// Users whom a moderator has muted and who stay so when they come again; the one muted first goes first.
+/// Acts of moderation that a room accepts, from all moderators together. Everybody is told of each
+/// act, and a peer whose network is down for ten seconds must not be cut off because of them.
+pub const ACTS_RATE: Rate = Rate { per_second: 5, burst: 20 };
+/// Users muted by moderators whom a room remembers, so that they are still muted after they rejoin.
+/// The user muted first is forgotten first.
 pub const MUTED_USERS: usize = 256;
-/// Messages waiting for a session's state stream ...
-pub const STATE_QUEUE: usize = 4_096;
-/// ... and their bytes: a full snapshot, and what changes while it is on its way. A recipient further
-/// behind is cut and resumes from a new snapshot.
-pub const STATE_BACKLOG_BYTES: usize = MAX_STATE + 2 * EVENT_BACKLOG_BYTES;
-/// A state message goes to QUIC in pieces of this many bytes ...
-pub const STATE_PIECE: usize = 16 << 10;
-/// ... and a recipient that does not take one in this time is cut. There is no limit on the age of what
-/// waits behind a snapshot, which takes its time on a slow network.
-pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
-/// Messages waiting for a session outside rooms ...
-pub const SOCIAL_QUEUE: usize = 256;
-/// ... and their bytes: what two full lists of users take, with the longest names. One further behind is
-/// cut.
-pub const SOCIAL_BACKLOG_BYTES: usize = 1 << 20;
-/// A session outside rooms that does not take a message in this time is cut.
-pub const SOCIAL_WRITE_TIME: Duration = EVENT_BACKLOG_AGE;
-/// Requests that a session outside rooms may make a second, on average; reading waits beyond it. A
-/// person's hand is slower.
-pub const SOCIAL_REQUESTS_PER_SECOND: u32 = 10;
-/// ... and at once.
-pub const SOCIAL_REQUESTS_BURST: u32 = 20;
-/// Watching other users counts for so many: they are looked for among everybody, and may fill half of the
-/// session's backlog.
-pub const WATCH_COST: u64 = 10;
-/// Changes of users are collected for this long: a shift that begins makes ten updates a second.
-pub const WATCHERS_BATCH: Duration = Duration::from_millis(100);
-/// Where so many watch that each batch would be more updates a second than this, batches are longer: half
-/// a second for five thousand. One who keeps changing his status costs no more than that.
-pub const WATCHERS_UPDATES_PER_SECOND: u32 = 10_000;
-/// Devices of one user outside rooms; with one more the oldest goes, which is most likely a lost one.
-pub const DEVICES: usize = 16;
-/// Calls that a user may start, or add somebody to, a second, on average: each rings at up to sixteen
-/// users', makes them busy to all others, and is two lines of the log ...
-pub const STARTS_PER_SECOND: u32 = 1;
-/// ... and at once.
-pub const STARTS_BURST: u32 = 20;
-/// A user without any session stays in an accepted call for so long: the time in which a session that is
-/// lost comes back.
-pub const CALL_GRACE: Duration = Duration::from_secs(30);
-/// ... and in one that still rings: whoever waits for an answer sits in front of it.
-pub const RING_GRACE: Duration = Duration::from_secs(5);
-/// A peer is told that it is throttled at most this often, for each kind of stream and for its link.
-pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
-/// A message that is read so soon after the reading had to wait was there before.
-pub const WAS_WAITING: Duration = Duration::from_millis(5);
-/// How long a leaving peer's last events may take to arrive behind its leave.
-pub const LEAVE_TIME: Duration = Duration::from_secs(1);
-/// How long a new stream may take to say what it is.
-pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
-/// Tries of a join that meets a room instance, or users outside rooms, just as they end.
-pub const JOIN_TRIES: usize = 3;
-/// Lobbies that a join may meet just as they end. Each that ends has answered somebody, so this is far more
-/// than a storm of joins for rooms that are not there brings about.
-pub const LOBBY_TRIES: usize = 64;
-/// Pause between two looks at rooms that are closing.
-pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
-/// How long the session of a peer that a moderator puts out stays, until the peer has the `Audit` that says
-/// so: a slow round trip.
-pub const LAST_ACT_TIME: Duration = Duration::from_millis(500);
-/// How long ending sessions may take to say their code before the endpoints close.
-pub const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How long a drain waits for closing connections.
-pub const DRAIN_TIME: Duration = Duration::from_secs(3);
-
-/// Ids of closed links that rest before the oldest of them is used again, so that late datagrams of a
-/// closed link rarely meet a live one (and then fail on the id's random bits).
-pub const RESTING_CONNECTION_IDS: usize = 1_024;
-/// Who pauses for so long is no speaker any more: longer than the gaps of Opus's
-/// discontinuous transmission (a packet every 400 ms, RFC 6716 and RFC 7587), shorter than a person
-/// waits for the next sentence.
-pub const SPEAKER_PAUSE: Duration = Duration::from_millis(500);
-/// Slots of a room in use and resting together: a room may turn over its whole capacity several times
-/// in a minute before joins must wait.
+/// Slots of a room, in use and resting together. A room may replace all its peers several times
+/// within a minute before joins must wait.
 pub const SLOTS: u16 = MAX_ROOM_PEERS * 8;
-/// Of these, as many as one user's devices may have resting: who joins and leaves in a loop keeps
-/// nobody else out.
+/// Resting slots that the devices of one user may cause, so that a user who joins and leaves in a
+/// loop keeps nobody else out.
 pub const RESTING_SLOTS_OF_USER: u16 = MAX_ROOM_PEERS / 2;
 
-/// A session that was silent for this long is lost, and its peer keeps its place from then on. Clients
-/// keep it alive every 15 s, and QUIC asks again for what is lost: a dark quarter of a minute, at the
-/// worst moment, costs nobody his session.
+// The lobby.
+
+/// Changes of a lobby kept for its watchers: what a slow watcher of a busy tenant misses between
+/// two updates, twice. A watcher further behind gets the whole list.
+pub const LOBBY_LOG: usize = 4_096;
+/// A watcher of a lobby gets changes at most this often, because people read the list.
+pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Rooms that one match tries. A room refuses a match only if it has changed a moment before.
+pub const MATCH_TRIES: usize = 8;
+/// Tries of a join or an enter whose room instance, or task of users outside rooms, is just ending.
+pub const JOIN_TRIES: usize = 3;
+/// Lobbies that a join tries if each ends before it answers. A lobby ends only after it has
+/// answered somebody else, so even a storm of joins for rooms that do not exist needs far fewer
+/// tries.
+pub const LOBBY_TRIES: usize = 64;
+/// Pause between two checks whether the closing rooms have ended.
+pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
+
+// Users outside rooms, and calls.
+
+/// Messages waiting for a session outside rooms.
+pub const SOCIAL_QUEUE: usize = 256;
+/// Bytes of messages waiting for a session outside rooms: two full lists of users with the longest
+/// names. A session further behind is cut off.
+pub const SOCIAL_BACKLOG_BYTES: usize = 1 << 20;
+/// A session outside rooms that does not take a message within this time is cut off.
+pub const SOCIAL_WRITE_TIME: Duration = EVENT_BACKLOG_AGE;
+/// Requests that a session outside rooms may make, more than a person can. The server reads no
+/// faster.
+pub const SOCIAL_REQUESTS_RATE: Rate = Rate { per_second: 10, burst: 20 };
+/// A request to watch users or rooms counts as this many requests: the server searches all of them,
+/// and the answer may fill half of the session's backlog.
+pub const WATCH_COST: u64 = 10;
+/// Changes of users are collected for this long: the start of a shift then makes ten updates per
+/// second.
+pub const WATCHERS_BATCH: Duration = Duration::from_millis(100);
+/// Most updates per second to all watchers together. With more watchers, changes are collected for
+/// longer: half a second for five thousand. So a user who keeps changing status costs no more.
+pub const WATCHERS_UPDATES_PER_SECOND: u32 = 10_000;
+/// Devices of one user outside rooms. When one more enters, the oldest is closed, which most likely
+/// lost its connection.
+pub const DEVICES: usize = 16;
+/// Calls that a user may start, or users that it may add to a call. Each one rings at up to sixteen
+/// users, makes them busy for others, and writes two log lines.
+pub const STARTS_RATE: Rate = Rate { per_second: 1, burst: 20 };
+/// How long a user without any session stays in an accepted call: a lost session returns within it.
+pub const CALL_GRACE: Duration = Duration::from_secs(30);
+/// How long a user without any session stays in a call that still rings. Shorter than
+/// [`CALL_GRACE`], because somebody is waiting for the answer.
+pub const RING_GRACE: Duration = Duration::from_secs(5);
+
+// Sessions and their QUIC connections.
+
+/// A session that has been silent for this long is lost, and its participant stays for
+/// [`Limits::peer_ttl`]. Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a
+/// network failure of 15 s at the worst moment loses no session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
-/// Bytes a client may have in flight on one stream: enough for the largest join, or for four of the largest
+/// How long the last events of a leaving peer may take to arrive after its `Leave`.
+pub const LEAVE_TIME: Duration = Duration::from_secs(1);
+/// How long a new stream may take to send its type.
+pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
+/// How long the session of a kicked peer, or of a peer whose room a moderator ends, stays open to
+/// deliver the `Audit` of the act: a slow round trip.
+pub const LAST_ACT_TIME: Duration = Duration::from_millis(500);
+/// How long ending sessions may take to send their code before the endpoints close.
+pub const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long a server that shuts down waits for connections to close.
+pub const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// How long a refusal may take to reach the client before the connection is closed.
+pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
+/// Bytes that a client may have in flight on one stream: the largest join, or four of the largest
 /// events.
 pub const STREAM_WINDOW: u32 = 64 << 10;
-/// ... and on all of its streams: control, events and bulk, so that none that is not read stops another.
+/// Bytes that a client may have in flight on all streams. There are three (control, events, bulk),
+/// so one that the server does not read cannot stop another.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
-/// Bytes of ours in flight to one client, on top of the backlog that waits in front of QUIC.
+/// Bytes that the server may have in flight to one client, in addition to the queues in front of
+/// QUIC.
 pub const SEND_WINDOW: u64 = 128 << 10;
-/// Bytes of a client's handshake that may come out of order.
+/// Bytes of a client's handshake that QUIC keeps if they arrive out of order.
 pub const CRYPTO_BUFFER: usize = 16 << 10;
 /// Incoming connections that wait for the accept loop.
 pub const INCOMING: usize = 1_024;
-/// Their early bytes together: the loop takes them within milliseconds.
+/// Bytes that all waiting connections may have sent. The accept loop takes them within
+/// milliseconds.
 pub const INCOMING_BYTES: u64 = 4 << 20;
-/// How long a refusal may take to reach the client before the connection is closed.
-pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
-/// Bytes of a resume ticket, longer than the longest genuine one: a longer ticket is refused unread.
+/// Bytes of a resume ticket, more than the longest genuine one has. A longer ticket is refused
+/// unread.
 pub const TICKET_BYTES: usize = 1_024;
-/// Bytes of a join token; a longer one is refused unread.
+/// Bytes of a join token. A longer one is refused unread.
 pub const TOKEN_BYTES: usize = 4_096;
 /// Grants in one token.
 pub const TOKEN_GRANTS: usize = 32;
-/// Bytes of a configuration file; a larger one is none.
+
+// Configuration and HTTP.
+
+/// Bytes of a configuration file. A larger file is refused.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
-/// HTTP connections at a time; the next ones wait in the kernel's queue. A scraper, a few probes and
+/// HTTP connections at a time; further ones wait in the kernel's queue. A scraper, a few probes and
 /// a person need five.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Time for one HTTP connection, from its first byte to its last.
 pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Time for the head of a request.
+/// Time for the head of an HTTP request.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
-/// Bytes of that head; also what one connection may buffer.
+/// Bytes of the head of an HTTP request. Also the most that one connection buffers.
 pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 
-// How they hang together.
+// The relations between the limits.
 const _: () = {
-    // Whoever comes back is sent the log, and there is room for what comes behind it.
+    // A session's backlog holds a full replay of the log and the same amount of newer messages.
     assert!(2 * EVENT_LOG_BYTES <= EVENT_BACKLOG_BYTES && 2 * BULK_LOG_BYTES <= BULK_BACKLOG_BYTES);
-    // What a newcomer is sent leaves room for what comes meanwhile.
+    // History and replay together leave room in the backlog for newer events.
     assert!(HISTORY_BYTES + EVENT_LOG_BYTES < EVENT_BACKLOG_BYTES);
-    // One sender alone fills nobody's backlog.
+    // The burst of one sender fills at most half of a backlog.
     assert!(2 * EVENT_BYTES_BURST as usize <= EVENT_BACKLOG_BYTES);
     assert!(2 * BULK_BYTES_BURST as usize <= BULK_BACKLOG_BYTES);
-    // A session takes a whole snapshot with what is kept behind it.
+    // A session's state queue holds a full snapshot and all updates kept behind it.
     assert!(STATE_BACKLOG_BYTES >= MAX_STATE + STATE_FEED_BYTES);
-    // A moderator's burst comes back to the moderator as replies and as audits.
-    assert!(CONTROL_QUEUE >= 2 * ACTS_BURST as usize + STATE_REQUESTS_BURST as usize);
-    // The join that makes a room has this long at most (`unjoined_timeout`).
+    // A moderator's control queue holds the replies and audits of a full burst.
+    assert!(CONTROL_QUEUE >= 2 * ACTS_RATE.burst as usize + STATE_REQUESTS_BURST as usize);
+    // A new room waits longer than a join may take (the upper bound of `unjoined_timeout`).
     assert!(FOUNDING_TIME.as_secs() > 5);
-    // A flush and a message fit their tables.
+    // One full frame table for one recipient fits one turn of flushing.
     assert!(FRAME_TABLE_BYTES <= FLUSH_BYTES_PER_TURN);
-    assert!(MESSAGE_BYTES_BURST as usize <= FRAME_TABLE_BYTES);
-    // A link takes two of the ids that a connection id can name.
+    // The burst of one link fits the frame table.
+    assert!(MESSAGE_BYTES_RATE.burst as usize <= FRAME_TABLE_BYTES);
+    // Each link takes two of the slab indexes that a connection id can hold.
     assert!(2 * LINKS_PER_SHARD <= 1 << 24);
     // One byte of a connection id names the shard.
     assert!(MAX_SHARDS <= 256);
-    // Targets above a room's slots have meanings of their own.
+    // Targets above a room's slots have other meanings.
     assert!(SLOTS < TARGET_RESERVED);
-    // A user's resting slots leave others at least as many.
+    // The resting slots of one user leave at least as many to others.
     assert!(2 * RESTING_SLOTS_OF_USER < SLOTS);
 };

@@ -1,15 +1,15 @@
-//! Token buckets with the time passed in.
+//! Token buckets. The caller passes in the time.
 
 use std::time::Duration;
 
 use nucleus_protocol::time::Time;
 
-/// Takes at most `burst` at once and `per_second` on average.
+/// A token bucket that enforces a [`Rate`].
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    per_second: u64,
-    burst: u64,
-    /// What is left, in millionths, so that one microsecond's refill is whole.
+    rate: Rate,
+    /// Tokens left, in millionths of a token, so that the refill of one microsecond is a whole
+    /// number.
     left: u64,
     refilled: Time,
 }
@@ -17,51 +17,52 @@ pub struct Bucket {
 const SCALE: u64 = 1_000_000;
 
 impl Bucket {
-    /// A full bucket.
-    pub fn new(now: Time, per_second: u64, burst: u64) -> Self {
-        Self { per_second, burst, left: burst.saturating_mul(SCALE), refilled: now }
+    /// Creates a full bucket.
+    pub fn new(now: Time, rate: Rate) -> Self {
+        Self { rate, left: rate.burst.saturating_mul(SCALE), refilled: now }
     }
 
-    /// What may be taken now.
+    /// Refills the bucket and returns how much may be taken at `now`.
     pub fn available(&mut self, now: Time) -> u64 {
         let micros = now.since(self.refilled).as_micros() as u64;
         self.refilled = self.refilled.max(now);
-        let full = self.burst.saturating_mul(SCALE);
-        self.left = self.left.saturating_add(micros.saturating_mul(self.per_second)).min(full);
+        let full = self.rate.burst.saturating_mul(SCALE);
+        self.left = self.left.saturating_add(micros.saturating_mul(self.rate.per_second)).min(full);
         self.left / SCALE
     }
 
-    /// Takes `amount`, or what is left when that is less. Call [`Self::available`] first.
+    /// Takes `amount`, or everything that is left if that is less. Call [`Self::available`] first.
     pub fn take(&mut self, amount: u64) {
         self.left = self.left.saturating_sub(amount.saturating_mul(SCALE));
     }
 
-    /// Takes one if there is one.
+    /// Takes one token if there is one. Returns whether there was.
     pub fn try_take(&mut self, now: Time) -> bool {
-        let there = self.available(now) > 0;
-        self.take(u64::from(there));
-        there
+        let available = self.available(now) > 0;
+        self.take(u64::from(available));
+        available
     }
 
-    /// How long until there are `amount` (at most the burst) again; zero when there are.
+    /// Returns how long it takes until `amount`, or the burst if that is less, is available; zero
+    /// if it is available now.
     pub fn wait_for(&mut self, now: Time, amount: u64) -> Duration {
         self.available(now);
-        let wanted = amount.min(self.burst).saturating_mul(SCALE);
+        let wanted = amount.min(self.rate.burst).saturating_mul(SCALE);
         let missing = wanted.saturating_sub(self.left);
-        Duration::from_micros(missing.div_ceil(self.per_second.max(1)))
+        Duration::from_micros(missing.div_ceil(self.rate.per_second.max(1)))
     }
 }
 
-/// How much may be taken.
+/// A limit on how much may be taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// On average.
+    /// The average, per second.
     pub per_second: u64,
-    /// At once.
+    /// The most at once.
     pub burst: u64,
 }
 
-/// Messages and their bytes, each in a bucket of its own.
+/// Limits messages and their bytes, each by its own token bucket.
 #[derive(Clone, Debug)]
 pub struct MessageRate {
     messages: Bucket,
@@ -69,13 +70,13 @@ pub struct MessageRate {
 }
 
 impl MessageRate {
-    /// Full buckets.
+    /// Creates both buckets, full.
     pub fn new(now: Time, messages: Rate, bytes: Rate) -> Self {
-        let bucket = |Rate { per_second, burst }| Bucket::new(now, per_second, burst);
-        Self { messages: bucket(messages), bytes: bucket(bytes) }
+        Self { messages: Bucket::new(now, messages), bytes: Bucket::new(now, bytes) }
     }
 
-    /// How long until a message of `len` bytes may be taken; zero: now.
+    /// Returns how long it takes until a message of `len` bytes may be taken; zero if it may be
+    /// taken now.
     pub fn wait_for(&mut self, now: Time, len: u64) -> Duration {
         self.messages.wait_for(now, 1).max(self.bytes.wait_for(now, len))
     }
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn average_and_burst_hold() {
-        let mut bucket = Bucket::new(Time::ZERO, 100, 10);
+        let mut bucket = Bucket::new(Time::ZERO, Rate { per_second: 100, burst: 10 });
         let mut taken = 0;
         for ms in 0..1_000 {
             while bucket.try_take(Time::from_millis(ms)) {
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn time_that_goes_back_gives_nothing() {
-        let mut bucket = Bucket::new(Time::from_millis(10), 1_000, 1);
+        let rate = Rate { per_second: 1_000, burst: 1 };
+        let mut bucket = Bucket::new(Time::from_millis(10), rate);
         assert!(bucket.try_take(Time::from_millis(10)));
         assert!(!bucket.try_take(Time::from_millis(5)));
         assert!(!bucket.try_take(Time::from_millis(10)));

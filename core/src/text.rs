@@ -1,26 +1,27 @@
-//! Text from outside: names that reach terminals and logs, and durations as people write them.
+//! Checks text from clients and operators: names that reach terminals and logs, and durations.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-/// UTF-8 of `min` to `max` bytes without control characters, which would reach terminals and logs, and
-/// without characters that turn the direction of writing, with which one name can look like another.
+/// Returns the text if it is UTF-8 of `min` to `max` bytes without two kinds of characters: control
+/// characters, which would reach terminals and logs, and characters that change the direction of
+/// writing, which can make one name look like another.
 pub fn plain(bytes: &[u8], min: usize, max: usize) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let plain = !text.chars().any(|c| c.is_control() || turns(c));
+    let changes_direction = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = !text.chars().any(|c| c.is_control() || changes_direction(c));
     (plain && (min..=max).contains(&bytes.len())).then(|| text.to_owned())
 }
 
-/// The first 64 characters of a text, escaped: no control character reaches a terminal through an error
-/// message, and a line stays a line.
+/// Returns the first 64 characters of a text, escaped. An error message with this text contains no
+/// control character and no line break.
 pub fn printable(text: &str) -> String {
     text.chars().take(64).flat_map(|c| c.escape_debug()).collect()
 }
 
-/// Not a duration; says what would be.
+/// The error for a text that is not a duration. Its message shows the accepted form.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "`{}` is not a duration: write a whole number and ms, s, m, h or d, as in 250ms or 10s",
@@ -32,7 +33,8 @@ pub struct NotADuration(String);
 ///
 /// # Errors
 ///
-/// The text is not one, or longer than 2^64 milliseconds.
+/// [`NotADuration`] if the text has another form, or if the duration exceeds `u64::MAX`
+/// milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
     let refused = || NotADuration(text.to_owned());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -49,7 +51,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(refused)
 }
 
-/// For `serde`: a duration as [`parse_duration`] reads it.
+/// Deserializes a duration by [`parse_duration`], for `serde`.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse_duration(&text).map_err(de::Error::custom)

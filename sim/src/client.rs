@@ -1,4 +1,4 @@
-//! A client of a simulated room: its network, its link, and what it has been told.
+//! A client of a simulated room: its network, its link, and everything that it has received.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,74 +18,75 @@ use nucleus_protocol::time::Time;
 
 pub use crate::replica::Replica;
 
-/// One way of a QUIC datagram.
+/// Delay of a QUIC datagram in one direction.
 pub const QUIC_DELAY: Duration = Duration::from_millis(30);
 
-/// A client: what it does is up to the test, what it is told is checked and kept.
+/// A client. The test decides what it does. It checks and records everything that it receives.
 pub struct Client {
-    /// Its room.
+    /// The room of the client.
     pub room: RoomId,
-    /// Its user's number.
+    /// The number of its user.
     pub user: usize,
-    /// Its way to the realtime port and back.
+    /// Its network to the realtime port.
     pub net: SimPeer,
-    /// Nothing gets through to the realtime port.
+    /// While true, nothing passes between the client and the realtime port.
     pub blocked: bool,
-    /// Its session, from the reply to its join on.
+    /// Its session; known from the reply to its join.
     pub session: Option<SessionId>,
-    /// Its peer's id.
+    /// Its id as a peer.
     pub peer: Option<PeerId>,
-    /// From the newest `Joined`, as the ticket would carry it.
+    /// The claim of the ticket in the newest `Joined`.
     pub claim: Option<TicketClaim>,
-    /// Its process is stopped: what is sent to it is lost, and it says nothing.
+    /// Whether its process is stopped: it sends nothing, and everything sent to it is lost.
     pub asleep: bool,
-    /// How often it has come back.
+    /// How often it has resumed.
     pub resumes: u32,
     /// Its end of the link.
     pub link: Option<Link>,
     /// The newest `Joined`.
     pub joined: Option<Joined>,
-    /// How often it was told `Joined`.
+    /// How often it received `Joined`.
     pub joins: u32,
-    /// Who is in the room, by number.
+    /// The peers in the room, by number.
     pub roster: BTreeMap<u32, Peer>,
     /// Why its session was ended, or its join refused.
     pub ended: Option<Code>,
-    /// Events that it got.
+    /// Payloads of the events that it received.
     pub events: Vec<Vec<u8>>,
-    /// Whole messages and pieces of the bulk lane.
+    /// Payloads of the messages and pieces received on the bulk lane.
     pub bulk: Vec<Vec<u8>>,
-    /// What a plain model says it must have got, in order, by lane.
+    /// Payloads that it must receive according to the model, in order, by lane.
     pub expected: [Vec<Vec<u8>>; 2],
-    /// The groups that it has asked for.
-    pub hears: GroupSet,
-    /// Newest event that it has, by lane.
+    /// The groups that it subscribes to.
+    pub groups: GroupSet,
+    /// Sequence number of the newest event received, by lane.
     pub last: [u64; 2],
-    /// Of the room's shared state; empty without a state stream.
+    /// Its replica of the room's shared state; empty without a state stream.
     pub replica: Replica,
     state_stream: bool,
-    /// What moderators have done, as it was told.
+    /// The audits of moderators' acts that it received.
     pub audits: Vec<Audit>,
-    /// When it was told that it is throttled, and in what.
+    /// When it was told that it is throttled, and the reason.
     pub throttled: Vec<(Time, u8)>,
-    /// Requests that it has made in this session.
-    pub asked: u32,
-    /// Their replies.
+    /// Number of requests that it has made in this session.
+    pub requests: u32,
+    /// The replies to these requests.
     pub replies: Vec<StateReply>,
-    /// What is on its way on its streams but the bulk stream.
+    /// Messages on their way on all streams except the bulk stream, with their arrival.
     pub(crate) streams: VecDeque<(Time, Delivery)>,
-    /// What is on its way on the bulk stream, later than the others.
+    /// Messages on their way on the bulk stream, which is slower.
     pub(crate) bulk_stream: VecDeque<(Time, Vec<u8>)>,
-    /// QUIC datagrams on their way: (arrival, upwards, link's id and body).
-    pub quic: Vec<(Time, bool, Vec<u8>)>,
-    /// (sender's peer number, sequence) of every realtime message.
+    /// QUIC datagrams on their way.
+    pub quic: Vec<QuicDatagram>,
+    /// Peer number of the sender, and sequence, of every realtime message received.
     pub messages: HashSet<(u32, u16)>,
-    /// Realtime messages that it has sent.
+    /// Number of realtime messages that it has sent.
     pub sent: u16,
-    /// (key phase, packet number) seen on the air, by direction: none may come twice.
+    /// Key phase and packet number of every datagram on the network, by direction. None may occur
+    /// twice.
     numbers: [HashSet<(u8, u32)>; 2],
-    /// What became of each datagram that was sent to it and came as far as its end of the network.
-    pub datagrams: Vec<Received>,
+    /// The datagrams that have arrived at its end of the network.
+    pub datagrams: Vec<ReceivedDatagram>,
     pub(crate) secret: [u8; 32],
 }
 
@@ -98,20 +99,30 @@ pub(crate) enum Delivery {
     End(Code),
 }
 
-/// A datagram that came as far as a client.
+/// A datagram inside QUIC on its way.
+pub struct QuicDatagram {
+    /// When it arrives.
+    pub arrives: Time,
+    /// Whether it goes from the client to the server.
+    pub upwards: bool,
+    /// The link's id and the body.
+    pub bytes: Vec<u8>,
+}
+
+/// A datagram that has arrived at a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Its header, where it came from the realtime port; inside QUIC it has none.
+pub struct ReceivedDatagram {
+    /// The header of a datagram from the realtime port; `None` for a datagram inside QUIC.
     pub header: Option<Header>,
-    /// Bytes of it.
+    /// Length in bytes.
     pub len: usize,
-    /// The messages in it; `None`: it was not taken, for there was no link, or not this one any more, or
-    /// the port was blocked.
+    /// Number of messages in it; `None` if it was not accepted because the port was blocked or
+    /// because its link does not exist any more.
     pub messages: Option<usize>,
 }
 
 impl Client {
-    /// A client of `room` that has not asked to join yet.
+    /// Creates a client that has not sent its join yet.
     pub fn new(room: RoomId, user: usize, net: SimPeer) -> Self {
         Self {
             room,
@@ -131,13 +142,13 @@ impl Client {
             events: Vec::new(),
             bulk: Vec::new(),
             expected: Default::default(),
-            hears: GroupSet::default(),
+            groups: GroupSet::default(),
             last: [0; 2],
             replica: Replica::default(),
             state_stream: false,
             audits: Vec::new(),
             throttled: Vec::new(),
-            asked: 0,
+            requests: 0,
             replies: Vec::new(),
             streams: VecDeque::new(),
             bulk_stream: VecDeque::new(),
@@ -150,7 +161,8 @@ impl Client {
         }
     }
 
-    /// The room has confirmed it and not ended it, whether it has heard of that or not.
+    /// Returns true if the room has confirmed the client's session and not ended it, even if the
+    /// client has not received that yet.
     pub fn is_member(&self) -> bool {
         let ending = self.streams.iter().any(|(_, d)| matches!(d, Delivery::End(_)));
         let confirmed = self.joined.is_some()
@@ -158,17 +170,17 @@ impl Client {
         confirmed && !ending && self.ended.is_none()
     }
 
-    /// When it wants [`Self::hear`] next.
+    /// Returns the time at which [`Self::receive`] must be called next.
     pub fn deadline(&self) -> Option<Time> {
         let streams = self.streams.front().map(|(at, _)| *at);
         let bulk = self.bulk_stream.front().map(|(at, _)| *at);
-        let quic = self.quic.iter().map(|(at, ..)| *at).min();
+        let quic = self.quic.iter().map(|datagram| datagram.arrives).min();
         let link = self.link.as_ref().and_then(Link::deadline);
         [streams, bulk, quic, link, self.net.deadline()].into_iter().flatten().min()
     }
 
-    /// Takes what has arrived by `now`, and lets the link say what it has to.
-    pub fn hear(&mut self, now: Time) {
+    /// Takes everything that has arrived by `now`, and sends the link's own output.
+    pub fn receive(&mut self, now: Time) {
         while let Some((_, delivery)) = self.streams.pop_front_if(|(at, _)| *at <= now) {
             self.take(now, delivery);
         }
@@ -177,21 +189,22 @@ impl Client {
             self.bulk.push(payload);
         }
         while let Some(mut bytes) = self.net.poll_client_side(now) {
-            self.receive(now, Some(server_path()), &mut bytes);
+            self.take_datagram(now, Some(server_path()), &mut bytes);
         }
         for mut bytes in self.take_quic(now, false) {
-            self.receive(now, None, &mut bytes);
+            self.take_datagram(now, None, &mut bytes);
         }
         let Some(link) = self.link.as_mut() else { return };
         link.handle_timeout(now);
         let mut out = Vec::new();
         while let Some(route) = self.link.as_mut().and_then(|l| l.poll_output(now, &mut out)) {
-            self.put_on_air(now, route, &out);
+            self.put_on_network(now, route, &out);
             out.clear();
         }
     }
 
-    /// Its process stops. What was on its way to it is lost, but for its end.
+    /// Stops the process. Everything on its way to the client is lost, except the end of its
+    /// session.
     pub(crate) fn fall_asleep(&mut self) {
         self.asleep = true;
         self.link = None;
@@ -202,15 +215,15 @@ impl Client {
 
     /// Loses the QUIC datagrams that are on their way.
     pub fn lose_quic(&mut self) {
-        for (_, up, bytes) in self.quic.drain(..) {
-            if !up {
-                let lost = Received { header: None, len: bytes.len(), messages: None };
+        for QuicDatagram { upwards, bytes, .. } in self.quic.drain(..) {
+            if !upwards {
+                let lost = ReceivedDatagram { header: None, len: bytes.len(), messages: None };
                 self.datagrams.push(lost);
             }
         }
     }
 
-    /// Sends one realtime message; its payload says who sent which, and in which room.
+    /// Sends one realtime message. Its payload names the sender, the sequence and the room.
     pub fn send(&mut self, now: Time, kind: MessageKind, target: u16, len: usize) {
         let (Some(link), Some(peer)) = (self.link.as_mut(), self.peer) else { return };
         self.sent += 1;
@@ -233,27 +246,29 @@ impl Client {
         message.encode(&mut out);
         let route = link.route().unwrap().0;
         link.finish(now, &mut out, start).unwrap();
-        self.put_on_air(now, route, &out);
+        self.put_on_network(now, route, &out);
     }
 
-    /// QUIC datagrams that have arrived by `now`.
-    pub(crate) fn take_quic(&mut self, now: Time, up: bool) -> Vec<Vec<u8>> {
-        let arrived = self.quic.extract_if(.., |(at, way, _)| *at <= now && *way == up);
-        arrived.map(|(.., bytes)| bytes).collect()
+    /// Takes the QUIC datagrams of one direction that have arrived by `now`.
+    pub(crate) fn take_quic(&mut self, now: Time, upwards: bool) -> Vec<Vec<u8>> {
+        let arrived = self
+            .quic
+            .extract_if(.., |datagram| datagram.arrives <= now && datagram.upwards == upwards);
+        arrived.map(|datagram| datagram.bytes).collect()
     }
 
-    /// The server has put a datagram for the client into QUIC.
+    /// Sends a datagram from the server to the client inside QUIC.
     pub(crate) fn send_inside_quic(&mut self, now: Time, bytes: Vec<u8>) {
-        self.quic.push((now + QUIC_DELAY, false, bytes));
+        self.quic.push(QuicDatagram { arrives: now + QUIC_DELAY, upwards: false, bytes });
     }
 
-    fn receive(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) {
+    fn take_datagram(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) {
         let (header, len) = (path.and_then(|_| Header::parse(bytes)), bytes.len());
         let messages = self.read(now, path, bytes);
-        self.datagrams.push(Received { header, len, messages });
+        self.datagrams.push(ReceivedDatagram { header, len, messages });
     }
 
-    /// How many messages a datagram has brought.
+    /// Opens a datagram and returns the number of its messages; `None` if it is not accepted.
     fn read(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) -> Option<usize> {
         if self.blocked && path.is_some() {
             return None;
@@ -268,7 +283,7 @@ impl Client {
             count += 1;
             let payload = message.payload;
             let sender = u32::from_le_bytes(payload[..4].try_into().unwrap());
-            assert_ne!(Some(PeerId(sender)), self.peer, "a message came back to its sender");
+            assert_ne!(Some(PeerId(sender)), self.peer, "a message was returned to its sender");
             let sequence = u16::from_le_bytes(payload[4..6].try_into().unwrap());
             assert_eq!(sequence, message.sequence);
             let room = u64::from_le_bytes(payload[6..14].try_into().unwrap());
@@ -287,14 +302,14 @@ impl Client {
                 let before = self.joined.as_ref().map(|j| (j.peer, j.slot));
                 assert!(before.is_none_or(|before| before == (joined.peer, joined.slot)));
                 self.claim = Some(claim);
-                // Another link has other keys.
+                // The new link has new keys.
                 self.numbers = Default::default();
                 self.link = Some(Link::new(now, self.link_config(&joined)));
                 self.roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
                 self.joined = Some(*joined);
                 self.joins += 1;
                 (self.replica, self.state_stream) = (Replica::default(), false);
-                (self.asked, self.replies) = (0, Vec::new());
+                (self.requests, self.replies) = (0, Vec::new());
             }
             Delivery::Control(bytes) => {
                 let (schema, body) = parts(&bytes);
@@ -333,7 +348,7 @@ impl Client {
         self.replies.push(reply);
     }
 
-    /// A snapshot first, and then every version.
+    /// Takes a message of the state stream: first a snapshot, then the update to each next version.
     fn take_state(&mut self, bytes: &[u8]) {
         let (schema, body) = parts(bytes);
         if std::mem::replace(&mut self.state_stream, true) {
@@ -367,23 +382,25 @@ impl Client {
         }
     }
 
-    fn put_on_air(&mut self, now: Time, route: Route, datagram: &[u8]) {
+    fn put_on_network(&mut self, now: Time, route: Route, datagram: &[u8]) {
         let bytes = route.wire(datagram).to_vec();
         if route == Route::Session {
-            return self.quic.push((now + QUIC_DELAY, true, bytes));
+            let arrives = now + QUIC_DELAY;
+            return self.quic.push(QuicDatagram { arrives, upwards: true, bytes });
         }
         self.note_number(0, &bytes);
         self.net.send(now, bytes);
     }
 
-    /// A datagram of the client's link is on the air: 0 upwards, 1 downwards.
+    /// Records the packet number of a datagram of the client's link. `direction` is 0 for upwards,
+    /// 1 for downwards.
     pub(crate) fn note_number(&mut self, direction: usize, bytes: &[u8]) {
         let Header { phase, number, .. } = Header::parse(bytes).expect("not a datagram of ours");
         let new = self.numbers[direction].insert((phase, number));
-        assert!(new, "packet number {number} came twice in phase {phase}");
+        assert!(new, "packet number {number} was used twice in phase {phase}");
     }
 
-    /// Key phases that the datagrams of this link were sealed in, upwards and downwards.
+    /// Returns the number of key phases used by this link's datagrams, upwards and downwards.
     pub fn phases(&self) -> [usize; 2] {
         let phases = |numbers: &HashSet<(u8, u32)>| {
             numbers.iter().map(|(phase, _)| *phase).collect::<HashSet<_>>().len()
@@ -392,7 +409,7 @@ impl Client {
     }
 }
 
-/// Applies an update to a client's roster.
+/// Applies an update to a roster.
 pub fn update_roster(roster: &mut BTreeMap<u32, Peer>, update: RosterUpdate) {
     roster.extend(update.joined.into_iter().map(|peer| (peer.peer, peer)));
     for left in update.left {
@@ -405,7 +422,7 @@ pub fn update_roster(roster: &mut BTreeMap<u32, Peer>, update: RosterUpdate) {
     }
 }
 
-/// A message's schema and its body, the rest of it.
+/// Splits a message into its schema and its body.
 pub fn parts(message: &[u8]) -> (Schema, &[u8]) {
     let (header, body) = message.split_first_chunk().unwrap();
     let header = MessageHeader::parse(*header, body.len()).unwrap();

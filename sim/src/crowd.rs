@@ -1,4 +1,5 @@
-//! All clients of a world, as its server reaches them: streams with a delay, and notes of what rooms say.
+//! All clients of a world. The server reaches them by streams with a delay; some outputs of rooms
+//! are only recorded.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -11,7 +12,7 @@ use nucleus_protocol::session::{Code, Joined, Lane};
 use nucleus_protocol::time::Time;
 
 use crate::client::{Client, Delivery};
-use crate::server::{Address, Clients};
+use crate::server::{Clients, SessionAddress};
 
 /// The clients of a world, by index.
 pub struct Crowd {
@@ -19,18 +20,18 @@ pub struct Crowd {
     rng: fastrand::Rng,
     pub(crate) now: Time,
     newest_request: u64,
-    /// Clients who wait for the reply to a join.
+    /// The client of each join without a reply.
     joining: HashMap<RequestId, usize>,
     client_of: HashMap<(RoomId, PeerId), usize>,
     invitations: HashMap<RequestId, Result<(), Code>>,
-    /// What each room last showed of itself.
+    /// The newest listing of each room.
     pub listings: HashMap<RoomId, Listing>,
-    /// Acts of moderation, as the log has them.
+    /// The acts of moderators.
     pub moderated: Vec<Moderated>,
 }
 
 impl Crowd {
-    /// Nobody. Delays are drawn from `seed`.
+    /// Creates an empty crowd. Delays are drawn from `seed`.
     pub fn new(now: Time, seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let (clients, joining, client_of, invitations) = Default::default();
@@ -48,56 +49,57 @@ impl Crowd {
         }
     }
 
-    /// One more client; its index.
+    /// Adds a client and returns its index.
     pub fn add(&mut self, client: Client) -> usize {
         self.clients.push(client);
         self.clients.len() - 1
     }
 
-    /// An id for a request to a room.
+    /// Returns a new id for a request to a room.
     pub(crate) fn request(&mut self) -> RequestId {
         self.newest_request += 1;
         RequestId(self.newest_request)
     }
 
-    /// The id of a client's request to join.
+    /// Returns a new id for a client's request to join.
     pub(crate) fn begin_join(&mut self, index: usize) -> RequestId {
         let request = self.request();
         self.joining.insert(request, index);
         request
     }
 
-    /// The reply to an invitation, once.
+    /// Takes the reply to an invitation.
     pub(crate) fn invitation(&mut self, request: RequestId) -> Option<Result<(), Code>> {
         self.invitations.remove(&request)
     }
 
-    /// The client of a peer.
+    /// Returns the client of a peer.
     pub(crate) fn of_peer(&mut self, room: RoomId, peer: PeerId) -> Option<&mut Client> {
         let index = self.client_of.get(&(room, peer))?;
         self.clients.get_mut(*index)
     }
 
-    /// The client whose session this is; one that has been replaced since reaches nobody.
-    fn at(&mut self, to: Address) -> Option<&mut Client> {
+    /// Returns the client with this session; `None` if the session has been replaced.
+    fn by_session(&mut self, to: SessionAddress) -> Option<&mut Client> {
         let client = self.of_peer(to.room, to.session.peer)?;
         (client.session == Some(to.session)).then_some(client)
     }
 
-    /// Streams are reliable and ordered, and late.
-    fn send(&mut self, to: Address, delivery: Delivery) {
-        let late = Duration::from_millis(self.rng.u64(5..80));
-        let at = self.now + late;
+    /// Sends a message on a stream. Streams are reliable and ordered, with a delay.
+    fn send(&mut self, to: SessionAddress, delivery: Delivery) {
+        let at = self.now + Duration::from_millis(self.rng.u64(5..80));
         let ends = matches!(delivery, Delivery::End(_));
-        let Some(client) = self.at(to).filter(|client| !client.asleep || ends) else { return };
+        let Some(client) = self.by_session(to).filter(|client| !client.asleep || ends) else {
+            return;
+        };
         let at = client.streams.back().map_or(at, |(last, _)| at.max(*last));
         client.streams.push_back((at, delivery));
     }
 
-    /// The bulk lane is as reliable, and later.
-    fn send_bulk(&mut self, to: Address, bytes: Vec<u8>) {
+    /// Sends a message on the bulk stream, which is as reliable, with a longer delay.
+    fn send_bulk(&mut self, to: SessionAddress, bytes: Vec<u8>) {
         let at = self.now + Duration::from_millis(self.rng.u64(100..300));
-        let Some(client) = self.at(to).filter(|client| !client.asleep) else { return };
+        let Some(client) = self.by_session(to).filter(|client| !client.asleep) else { return };
         let at = client.bulk_stream.back().map_or(at, |(last, _)| at.max(*last));
         client.bulk_stream.push_back((at, bytes));
     }
@@ -110,7 +112,7 @@ impl Clients for Crowd {
         match result {
             Ok(session) => {
                 let known = client.peer.is_none_or(|peer| peer == session.peer);
-                assert!(known, "somebody else came back");
+                assert!(known, "a resume got another peer");
                 (client.session, client.peer) = (Some(session), Some(session.peer));
                 self.client_of.insert((room, session.peer), index);
             }
@@ -118,26 +120,26 @@ impl Clients for Crowd {
         }
     }
 
-    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim) {
+    fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim) {
         self.send(to, Delivery::Joined(joined, claim));
     }
 
-    fn control(&mut self, to: Address, message: Bytes) {
+    fn control(&mut self, to: SessionAddress, message: Bytes) {
         self.send(to, Delivery::Control(message.to_vec()));
     }
 
-    fn event(&mut self, to: Address, lane: Lane, message: Bytes) {
+    fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {
         match lane {
             Lane::Events => self.send(to, Delivery::Event(message.to_vec())),
             Lane::Bulk => self.send_bulk(to, message.to_vec()),
         }
     }
 
-    fn state(&mut self, to: Address, message: Bytes) {
+    fn state(&mut self, to: SessionAddress, message: Bytes) {
         self.send(to, Delivery::State(message.to_vec()));
     }
 
-    fn disconnect(&mut self, to: Address, code: Code) {
+    fn disconnect(&mut self, to: SessionAddress, code: Code) {
         self.send(to, Delivery::End(code));
     }
 

@@ -1,13 +1,14 @@
-//! Requests to join, as the server's session makes them of a token.
+//! Requests to join, as the server's session makes them from a token.
 
 use nucleus_core::room::{JoinConditions, JoinRequest};
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::LinkGrant;
 
-/// Roles of users, in turn.
+/// The roles that simulated users have, in turn.
 pub const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
 
-/// A newcomer of that user and role whose link's keys come from `secret`.
+/// Returns the request of a new participant of this user and role. The keys of its link are derived
+/// from `secret`.
 pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest {
     JoinRequest {
         user,

@@ -1,20 +1,21 @@
-//! The one world that drives the rules of `nucleus-core`: for simulations, model tests and benches.
+//! Runs the state machines of `nucleus-core` on simulated time and networks, for simulations, model
+//! tests and benches.
 //!
 //! | module | what it simulates |
 //! |---|---|
-//! | [`task`] | one machine in a task, driven by the server's own loop |
+//! | [`task`] | one state machine in a task, run by the server's own loop |
 //! | [`server`] | rooms in their tasks, on one or more fan-outs |
 //! | [`world`] | such a server, clients, and a seeded network between them |
 //! | [`lobby`] | a lobby that opens rooms in such a server |
 //! | [`social`] | the users outside rooms, and their calls |
-//! | [`link_world`] | one fan-out and its clients' links, without rooms, to measure it |
+//! | [`link_world`] | one fan-out and its clients' links, without rooms, for benchmarks |
 //!
-//! Outside the server's own shells nothing else carries out an output of a machine.
+//! Besides the server's own shells, only this crate carries out the outputs of the machines.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a simulation fails by panicking and says why"
+    reason = "a simulation reports a failure by a panic with a message"
 )]
 
 pub mod client;
@@ -34,6 +35,6 @@ pub mod world;
 pub use client::Client;
 pub use crowd::Crowd;
 pub use links::{InstantLinks, Links};
-pub use server::{Address, Clients, Nobody, Server};
-pub use task::Task;
+pub use server::{Clients, Nobody, Server, SessionAddress};
+pub use task::SimTask;
 pub use world::{World, WorldConfig};

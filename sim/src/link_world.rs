@@ -1,17 +1,17 @@
-//! One fan-out and its clients' ends of the links, without rooms and without a network: to measure
-//! what a datagram costs the server.
+//! One fan-out and its clients' ends of the links, without rooms and without a network. It serves
+//! to measure the cost of a datagram at the server.
 //!
-//! Each verb is one side's work, so a caller can measure the server's alone:
+//! Each method is the work of one side, so that a caller can measure the server alone:
 //!
-//! | verb | whose work |
-//! |---|---|
-//! | [`LinkWorld::say`], [`LinkWorld::links_speak`] | the clients': they seal datagrams into the uplink |
-//! | [`LinkWorld::take`] | **the server's**: the fan-out takes what is in the uplink |
-//! | [`LinkWorld::flush`] | **the server's**: the fan-out seals what is due into the outbox |
-//! | [`LinkWorld::hear`] | the clients': they open what is in the outbox |
+//! | method | side | work |
+//! |---|---|---|
+//! | [`LinkWorld::say`], [`LinkWorld::links_speak`] | clients | seal datagrams into the uplink |
+//! | [`LinkWorld::take`] | **server** | takes the datagrams of the uplink |
+//! | [`LinkWorld::flush`] | **server** | seals everything that is due into the outbox |
+//! | [`LinkWorld::hear`] | clients | open the datagrams of the outbox |
 //!
-//! All buffers are kept, so the world itself allocates nothing in the server's part once they have
-//! found their size.
+//! All buffers are reused. Once they are large enough, the world itself allocates nothing in the
+//! server's part.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -25,14 +25,14 @@ use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Rejected, RootSec
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
-/// The port of client 0; the others have the next ones.
+/// The port of client 0. The other clients have the following ports.
 const FIRST_PORT: u16 = 10_000;
 
 /// One fan-out with clients in rooms of one size.
 pub struct LinkWorld {
-    /// The time now.
+    /// The current time.
     pub now: Time,
-    /// What is measured.
+    /// The fan-out to be measured.
     pub fanout: Fanout,
     room_size: u32,
     clients: Vec<LinkClient>,
@@ -45,12 +45,17 @@ pub struct LinkWorld {
 #[derive(Default)]
 struct Uplink {
     bytes: Vec<u8>,
-    /// Whose it is, and one behind its last byte.
-    datagrams: Vec<(usize, usize)>,
+    datagrams: Vec<UplinkDatagram>,
+}
+
+struct UplinkDatagram {
+    client: usize,
+    /// Index after its last byte.
+    end: usize,
 }
 
 impl LinkWorld {
-    /// So many clients whose links are open and have not spoken yet.
+    /// Creates a world with this many clients. Their links are open and have sent nothing yet.
     pub fn new(config: FanoutConfig, clients: u32, room_size: u32) -> Self {
         let mut world = Self {
             now: Time::from_millis(1_000),
@@ -77,38 +82,38 @@ impl LinkWorld {
         }
     }
 
-    /// The client's link hears these groups, and no others.
+    /// Subscribes a client's link to these groups and no others.
     pub fn subscribe(&mut self, client: u32, groups: GroupSet) {
         let OpenLink { room, session, .. } = open_link(client, self.room_size);
         self.fanout.handle(self.now, FanoutInput::Subscribe { room, session, groups });
     }
 
-    /// Clients of this world.
+    /// Returns the number of clients.
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// A client says something in a datagram of its own.
+    /// Lets a client send one message in one datagram.
     pub fn say(&mut self, client: usize, kind: MessageKind, target: u16, payload: &[u8]) {
         let Uplink { bytes, datagrams } = &mut self.uplink;
         self.clients[client].say(self.now, kind, target, payload, bytes);
-        datagrams.push((client, bytes.len()));
+        datagrams.push(UplinkDatagram { client, end: bytes.len() });
     }
 
-    /// Clients' links do what is due, and say what they have to.
+    /// Lets the clients' links handle their timers and send their own output.
     pub fn links_speak(&mut self) {
         let Uplink { bytes, datagrams } = &mut self.uplink;
-        for (number, client) in self.clients.iter_mut().enumerate() {
+        for (index, client) in self.clients.iter_mut().enumerate() {
             while client.speak(self.now, bytes) {
-                datagrams.push((number, bytes.len()));
+                datagrams.push(UplinkDatagram { client: index, end: bytes.len() });
             }
         }
     }
 
-    /// The fan-out takes what is in the uplink.
+    /// Passes the datagrams of the uplink to the fan-out.
     pub fn take(&mut self) {
         let mut start = 0;
-        for (client, end) in self.uplink.datagrams.drain(..) {
+        for UplinkDatagram { client, end } in self.uplink.datagrams.drain(..) {
             let (path, datagram) = (self.clients[client].path, &mut self.uplink.bytes[start..end]);
             self.fanout.handle_datagram(self.now, path, 0, datagram);
             start = end;
@@ -116,38 +121,39 @@ impl LinkWorld {
         self.uplink.bytes.clear();
     }
 
-    /// The fan-out wants to flush.
+    /// Returns true if the fan-out must flush now.
     pub fn is_due(&self) -> bool {
         self.fanout.deadline().is_some_and(|at| at <= self.now)
     }
 
-    /// The fan-out does what is due, into the outbox. What it has to say of links is dropped.
+    /// Lets the fan-out write everything that is due into the outbox. Drops its events of links.
     pub fn flush(&mut self) {
         self.fanout.flush(self.now, &mut self.outbox);
         while self.fanout.poll().is_some() {}
     }
 
-    /// Clients take what is in the outbox; the messages that they heard.
+    /// Passes the datagrams of the outbox to the clients, and returns the number of messages
+    /// received.
     pub fn hear(&mut self) -> usize {
-        let mut heard = 0;
+        let mut received = 0;
         for (path, bytes) in self.outbox.datagrams() {
             self.datagram.clear();
             self.datagram.extend_from_slice(bytes);
             let client = &mut self.clients[usize::from(path.remote.port() - FIRST_PORT)];
-            // The client's half of a link may refuse what comes late.
-            heard += client.hear(self.now, &mut self.datagram).unwrap_or(0);
+            // The client's end of the link may reject a late datagram.
+            received += client.hear(self.now, &mut self.datagram).unwrap_or(0);
         }
         self.outbox.clear();
-        heard
+        received
     }
 
-    /// Time passes, and nothing happens in it.
+    /// Advances time. Nothing else happens.
     pub fn pass(&mut self, span: Duration) {
         self.now += span;
     }
 }
 
-/// The link of a client, in rooms of so many.
+/// Returns the data of a client's link. Each room has `room_size` clients.
 pub fn open_link(number: u32, room_size: u32) -> OpenLink {
     OpenLink {
         room: RoomId((number / room_size).into()),
@@ -178,8 +184,8 @@ pub struct LinkClient {
 }
 
 impl LinkClient {
-    /// The end of client `number`'s link, of which the fan-out has said that it is open, to a server or
-    /// from a client at `remote`.
+    /// Creates client `number`'s end of a link that the fan-out has opened. `remote` is the address
+    /// on its path.
     pub fn new(now: Time, number: u32, opened: LinkEvent, remote: SocketAddr) -> Self {
         let LinkEvent::Opened { connection_id, spare } = opened else { panic!("{opened:?}") };
         let path = Path { remote, local: None };
@@ -214,17 +220,17 @@ impl LinkClient {
         self.link.finish(now, out, start).unwrap();
     }
 
-    /// Appends the next datagram of the link's own; false: there is none.
+    /// Appends the next datagram of the link's own output. Returns false if there is none.
     pub fn speak(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
         self.link.handle_timeout(now);
         self.link.poll_output(now, out).is_some()
     }
 
-    /// Takes a datagram; how many messages it brought.
+    /// Takes a datagram and returns the number of its messages.
     ///
     /// # Errors
     ///
-    /// Why it was refused.
+    /// The reason for which the link rejects it.
     pub fn hear(&mut self, now: Time, datagram: &mut [u8]) -> Result<usize, Rejected> {
         self.link.handle_input(now, self.path, 0, datagram).map(Iterator::count)
     }
@@ -244,7 +250,7 @@ mod tests {
         let config = FanoutConfig { index: 0, tick, limits, clock_epoch: 1 };
         let mut world = LinkWorld::new(config, 12, 4);
         let mut run = |steps: u32, speak: bool| {
-            let mut heard = 0;
+            let mut received = 0;
             for step in 0..steps {
                 world.pass(Duration::from_millis(1));
                 if speak && step.is_multiple_of(20) {
@@ -256,9 +262,9 @@ mod tests {
                 if world.is_due() {
                     world.flush();
                 }
-                heard += world.hear();
+                received += world.hear();
             }
-            heard
+            received
         };
         run(1_000, true);
         assert_eq!(run(100, false), 0);

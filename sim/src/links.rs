@@ -1,4 +1,4 @@
-//! The shard as its rooms see it: links that are opened and closed.
+//! A shard from the view of its rooms: it opens and closes links.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,11 +8,11 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
-/// Takes a room's commands, and says what happened to its links.
+/// Takes the commands of rooms and reports the events of their links.
 pub trait Links {
     /// Takes a command.
     fn handle(&mut self, now: Time, input: FanoutInput);
-    /// The next output.
+    /// Returns the next output.
     fn poll(&mut self) -> Option<FanoutOutput>;
 }
 
@@ -26,39 +26,45 @@ impl Links for Fanout {
     }
 }
 
-/// What a room has asked for a link.
+/// The settings of a link that its room has requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkNote {
-    /// Its voice is dropped.
+pub struct LinkSettings {
+    /// Whether voice is dropped.
     pub muted: bool,
-    /// The groups that it hears.
+    /// The groups that the link subscribes to.
     pub groups: GroupSet,
 }
 
-/// A shard without datagrams: it confirms every link at once, and notes what rooms ask for it.
+/// A shard without datagrams. It confirms every link at once and records the settings of each link.
 #[derive(Debug, Default)]
 pub struct InstantLinks {
-    /// By peer, with the number of the session that each is for.
-    links: BTreeMap<(RoomId, PeerId), (u32, LinkNote)>,
+    links: BTreeMap<(RoomId, PeerId), InstantLink>,
     outputs: VecDeque<FanoutOutput>,
     misdirected: u32,
 }
 
+#[derive(Debug)]
+struct InstantLink {
+    /// The number of the session that the link is for.
+    session: u32,
+    settings: LinkSettings,
+}
+
 impl InstantLinks {
-    /// What was asked for the link of this session; `None`: it has no link.
-    pub fn link(&self, room: RoomId, session: SessionId) -> Option<LinkNote> {
-        let (of, note) = self.links.get(&(room, session.peer))?;
-        (*of == session.session).then_some(*note)
+    /// Returns the settings of the link of this session; `None` if it has no link.
+    pub fn link(&self, room: RoomId, session: SessionId) -> Option<LinkSettings> {
+        let link = self.links.get(&(room, session.peer))?;
+        (link.session == session.session).then_some(link.settings)
     }
 
-    /// Commands for links that are not there.
+    /// Returns the number of commands for links that do not exist.
     pub fn misdirected(&self) -> u32 {
         self.misdirected
     }
 
-    fn note(&mut self, room: RoomId, session: SessionId, note: impl FnOnce(&mut LinkNote)) {
+    fn set(&mut self, room: RoomId, session: SessionId, set: impl FnOnce(&mut LinkSettings)) {
         match self.links.get_mut(&(room, session.peer)) {
-            Some((of, link)) if *of == session.session => note(link),
+            Some(link) if link.session == session.session => set(&mut link.settings),
             _ => self.misdirected += 1,
         }
     }
@@ -69,8 +75,9 @@ impl Links for InstantLinks {
         match input {
             FanoutInput::OpenLink(open) => {
                 let (room, session) = (open.room, open.session);
-                // A new one is heard, and hears no group.
-                let link = (session.session, LinkNote::default());
+                // A new link is not muted and subscribes to no group.
+                let settings = LinkSettings::default();
+                let link = InstantLink { session: session.session, settings };
                 self.links.insert((room, session.peer), link);
                 let id = ConnectionId([1; 8]);
                 let event = LinkEvent::Opened { connection_id: id, spare: id };
@@ -80,12 +87,12 @@ impl Links for InstantLinks {
                 self.links.remove(&(room, peer));
             }
             FanoutInput::Subscribe { room, session, groups } => {
-                self.note(room, session, |link| link.groups = groups);
+                self.set(room, session, |link| link.groups = groups);
             }
             FanoutInput::Mute { room, session, muted } => {
-                self.note(room, session, |link| link.muted = muted);
+                self.set(room, session, |link| link.muted = muted);
             }
-            FanoutInput::Active { room, session } => self.note(room, session, |_| {}),
+            FanoutInput::Active { room, session } => self.set(room, session, |_| {}),
             FanoutInput::Load(_) => {}
         }
     }

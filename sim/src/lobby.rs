@@ -1,7 +1,8 @@
-//! A lobby with real rooms: joins look for a room, set out for it and arrive, each when the test says so.
+//! A lobby with real rooms. A join asks the lobby for a room and later arrives at the room; the
+//! test decides when each of them happens.
 //!
-//! Here alone an output of the lobby is carried out. What rooms say to the lobby waits in its mailbox
-//! until [`LobbyWorld::settle`].
+//! [`LobbyWorld`] carries out all outputs of the lobby. The messages of rooms to the lobby wait in
+//! its mailbox until [`LobbyWorld::settle`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,37 +20,38 @@ use nucleus_protocol::time::Time;
 
 use crate::join::join_request;
 use crate::links::InstantLinks;
-use crate::server::{Address, Clients, Server};
-use crate::task::Task;
+use crate::server::{Clients, Server, SessionAddress};
+use crate::task::SimTask;
 
-/// Somebody who looks for a room.
+/// A join that needs a room.
 #[derive(Clone, Debug)]
 pub struct LobbyJoin {
     /// The user.
     pub user: String,
     /// The room's name; may be empty for a match.
     pub name: String,
-    /// Which rooms will do.
+    /// The rooms that the join accepts.
     pub selection: Arc<RoomSelection>,
-    /// For the admission to the room.
+    /// The conditions that the room checks.
     pub conditions: JoinConditions,
 }
 
-/// A join under way, as its session keeps it.
-struct Pending {
+/// A join without an outcome, as its session remembers it.
+struct PendingJoin {
     join: LobbyJoin,
+    /// Rooms that have refused the join.
     passed: Vec<RoomId>,
     tries: usize,
-    /// The lobby's answer; the seats count as taken until the join has arrived.
+    /// The lobby's reply. The seats count as taken until the join arrives at the room.
     found: Option<Found>,
 }
 
-/// A room that the lobby knows.
+/// A room that the lobby has opened.
 #[derive(Clone, Debug)]
 pub struct OpenedRoom {
-    /// Its name.
+    /// The name of the room.
     pub name: String,
-    /// Peers it takes.
+    /// The most peers of the room.
     pub capacity: u16,
 }
 
@@ -57,34 +59,35 @@ pub struct OpenedRoom {
 pub struct LobbyWorld {
     /// The rooms.
     pub server: Server<InstantLinks>,
-    /// Every new room is refused with this code.
+    /// The code with which every new room is refused; `None`: rooms can be created.
     pub no_rooms: Option<Code>,
-    /// Making a room takes until the next [`Self::settle`].
+    /// While true, creating a room takes until the next [`Self::settle`].
     pub rooms_are_late: bool,
-    /// Outcomes of joins by number: the session, or why not.
-    pub outcomes: BTreeMap<u64, Result<Address, Code>>,
+    /// The outcome of each join, by the number of the join.
+    pub outcomes: BTreeMap<u64, Result<SessionAddress, Code>>,
     capacity: u16,
-    lobby: Task<Lobby>,
-    mailbox: Mailbox,
-    /// Rooms of which the lobby has not heard that they are over.
+    lobby: SimTask<Lobby>,
+    mailbox: LobbyMailbox,
+    /// Rooms whose end the lobby has not been told yet.
     rooms: BTreeMap<RoomId, OpenedRoom>,
     opened: u64,
-    pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<u64, PendingJoin>,
     newest_join: u64,
     newest_request: u64,
-    /// Which join a request belongs to.
+    /// The join of each request.
     requests: HashMap<RequestId, u64>,
 }
 
-/// What rooms have said.
+/// The messages of rooms that wait for the lobby.
 #[derive(Default)]
-struct Mailbox {
-    mail: VecDeque<LobbyInput>,
+struct LobbyMailbox {
+    inputs: VecDeque<LobbyInput>,
+    /// The reply of a room to the newest join.
     reply: Option<Result<SessionId, Code>>,
 }
 
 impl LobbyWorld {
-    /// No rooms; each takes at most `capacity` peers.
+    /// Creates a lobby without rooms. Each room takes at most `capacity` peers.
     pub fn new(capacity: u16) -> Self {
         let (outcomes, mailbox, rooms, pending, requests) = Default::default();
         Self {
@@ -93,7 +96,7 @@ impl LobbyWorld {
             rooms_are_late: false,
             outcomes,
             capacity,
-            lobby: Task::new(Lobby::new(capacity)),
+            lobby: SimTask::new(Lobby::new(capacity)),
             mailbox,
             rooms,
             opened: 0,
@@ -104,44 +107,44 @@ impl LobbyWorld {
         }
     }
 
-    /// Rooms that the lobby knows.
+    /// Returns the rooms whose end the lobby has not been told yet.
     pub fn rooms(&self) -> &BTreeMap<RoomId, OpenedRoom> {
         &self.rooms
     }
 
-    /// Rooms that were ever opened.
+    /// Returns how many rooms were ever opened.
     pub fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// The lobby has no room and is about to make none.
+    /// Returns true if the lobby has no room and creates none.
     pub fn is_over(&self) -> bool {
         self.lobby.is_over()
     }
 
-    /// Somebody looks for a room; the join's number. The lobby takes it at the next [`Self::settle`],
-    /// with all others that look until then.
-    pub fn look(&mut self, join: LobbyJoin) -> u64 {
+    /// Starts a join and returns its number. The lobby takes the join at the next [`Self::settle`],
+    /// together with all other joins started until then.
+    pub fn start_join(&mut self, join: LobbyJoin) -> u64 {
         self.newest_join += 1;
-        let pending = Pending { join, passed: Vec::new(), tries: 0, found: None };
+        let pending = PendingJoin { join, passed: Vec::new(), tries: 0, found: None };
         self.pending.insert(self.newest_join, pending);
         self.find(self.newest_join);
         self.newest_join
     }
 
-    /// Joins that have a room and are on their way to it.
+    /// Returns the joins that have a room and have not arrived there yet.
     pub fn under_way(&self) -> Vec<u64> {
         let found = self.pending.iter().filter(|(_, pending)| pending.found.is_some());
         found.map(|(number, _)| *number).collect()
     }
 
-    /// The room that a join is on its way to.
+    /// Returns the room that the lobby has found for a join.
     pub fn found(&self, join: u64) -> Option<&Found> {
         self.pending.get(&join)?.found.as_ref()
     }
 
-    /// A join arrives at its room, which lets it in or not. A match that is refused looks again, and so
-    /// does a join that finds its room over.
+    /// Lets a join arrive at its room, which admits or refuses it. The join asks the lobby again if
+    /// it was a match and the room refuses it, or if the room is over.
     pub fn arrive(&mut self, join: u64) {
         let pending = self.pending.get_mut(&join).unwrap();
         let Found { room, matched, .. } = pending.found.take().unwrap();
@@ -151,12 +154,12 @@ impl LobbyWorld {
         request.conditions = conditions.clone();
         let input = RoomInput::Join { request: RequestId(join), join: Box::new(request) };
         self.server.post(room, input, &mut self.mailbox);
-        self.mailbox.mail.push_back(LobbyInput::Arrived(room, seats));
+        self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
         let reply = self.mailbox.reply.take().expect("a reply");
         let pending = self.pending.get_mut(&join).unwrap();
         let again = match reply {
             Err(Code::ShuttingDown) => {
-                self.mailbox.mail.push_back(LobbyInput::RoomOver(room));
+                self.mailbox.inputs.push_back(LobbyInput::RoomOver(room));
                 true
             }
             Err(_) if matched => {
@@ -170,22 +173,22 @@ impl LobbyWorld {
             return self.find(join);
         }
         self.pending.remove(&join);
-        self.outcomes.insert(join, reply.map(|session| Address { room, session }));
+        self.outcomes.insert(join, reply.map(|session| SessionAddress { room, session }));
     }
 
-    /// A join gives up on its way.
-    pub fn turn_back(&mut self, join: u64) {
-        let Pending { join, found, .. } = self.pending.remove(&join).unwrap();
+    /// Cancels a join that has a room.
+    pub fn cancel(&mut self, join: u64) {
+        let PendingJoin { join, found, .. } = self.pending.remove(&join).unwrap();
         let (room, seats) = (found.unwrap().room, join.selection.seats);
-        self.mailbox.mail.push_back(LobbyInput::Arrived(room, seats));
+        self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
     }
 
-    /// Gives an input to a room.
+    /// Passes an input to a room.
     pub fn post(&mut self, room: RoomId, input: RoomInput) {
         self.server.post(room, input, &mut self.mailbox);
     }
 
-    /// Time passes; rooms do what is due, when it is due.
+    /// Lets time pass. Rooms run at their deadlines.
     pub fn pass(&mut self, span: Duration) {
         let end = self.server.now + span;
         while let Some(due) = self.server.deadline().filter(|due| *due <= end) {
@@ -195,14 +198,14 @@ impl LobbyWorld {
         self.server.now = end;
     }
 
-    /// The lobby takes what is in its mailbox.
+    /// Lets the lobby take everything in its mailbox.
     pub fn settle(&mut self) {
         self.run_lobby();
-        while let Some(input) = self.mailbox.mail.pop_front() {
+        while let Some(input) = self.mailbox.inputs.pop_front() {
             if let LobbyInput::RoomOver(room) = input {
                 self.rooms.remove(&room);
             }
-            // A lobby that is over knows no room, and what is said of rooms is void.
+            // A lobby that is over has no rooms, so it may miss messages of rooms.
             let _over = self.lobby.post(input);
             self.run_lobby();
         }
@@ -212,7 +215,8 @@ impl LobbyWorld {
         self.newest_request += 1;
         let request = RequestId(self.newest_request);
         self.requests.insert(request, join);
-        let Pending { join: LobbyJoin { name, selection, .. }, passed, .. } = &self.pending[&join];
+        let PendingJoin { join: LobbyJoin { name, selection, .. }, passed, .. } =
+            &self.pending[&join];
         let find = Find {
             name: name.clone(),
             selection: selection.clone(),
@@ -220,16 +224,16 @@ impl LobbyWorld {
             passed: passed.clone(),
         };
         if let Err(input) = self.lobby.post(LobbyInput::Find { request, find }) {
-            // The next one takes its place.
-            assert!(self.rooms.is_empty(), "it was over and had rooms");
-            self.lobby = Task::new(Lobby::new(self.capacity));
+            // The lobby is over. A new one replaces it.
+            assert!(self.rooms.is_empty(), "a lobby with rooms was over");
+            self.lobby = SimTask::new(Lobby::new(self.capacity));
             let _new = self.lobby.post(input);
         }
     }
 
     fn run_lobby(&mut self) {
-        // Out of its place meanwhile, for its outputs go to the rest of the world.
-        let mut lobby = std::mem::replace(&mut self.lobby, Task::new(Lobby::new(self.capacity)));
+        // Taken out, because carrying out the outputs borrows the rest of the world.
+        let mut lobby = std::mem::replace(&mut self.lobby, SimTask::new(Lobby::new(self.capacity)));
         lobby.run(self.server.now, &mut |_, output| self.carry_out(output));
         self.lobby = lobby;
     }
@@ -241,10 +245,10 @@ impl LobbyWorld {
                 if !self.rooms_are_late {
                     return Some(opened);
                 }
-                self.mailbox.mail.push_back(opened);
+                self.mailbox.inputs.push_back(opened);
             }
             LobbyOutput::Found { request, result } => {
-                let join = self.requests.remove(&request).expect("an answer that nobody waits for");
+                let join = self.requests.remove(&request).expect("a reply without a request");
                 match result {
                     Ok(found) => self.pending.get_mut(&join).unwrap().found = Some(found),
                     Err(code) => {
@@ -253,7 +257,7 @@ impl LobbyWorld {
                     }
                 }
             }
-            LobbyOutput::Changed(_) | LobbyOutput::News { .. } => {}
+            LobbyOutput::Changed(_) | LobbyOutput::ListingChanges { .. } => {}
         }
         None
     }
@@ -279,30 +283,30 @@ impl LobbyWorld {
     }
 }
 
-impl Clients for Mailbox {
+impl Clients for LobbyMailbox {
     fn join_reply(&mut self, _: RoomId, _: RequestId, result: Result<SessionId, Code>) {
         self.reply = Some(result);
     }
 
-    fn joined(&mut self, _: Address, _: Box<Joined>, _: TicketClaim) {}
+    fn joined(&mut self, _: SessionAddress, _: Box<Joined>, _: TicketClaim) {}
 
-    fn control(&mut self, _: Address, _: Bytes) {}
+    fn control(&mut self, _: SessionAddress, _: Bytes) {}
 
-    fn event(&mut self, _: Address, _: Lane, _: Bytes) {}
+    fn event(&mut self, _: SessionAddress, _: Lane, _: Bytes) {}
 
-    fn state(&mut self, _: Address, _: Bytes) {}
+    fn state(&mut self, _: SessionAddress, _: Bytes) {}
 
-    fn disconnect(&mut self, _: Address, _: Code) {}
+    fn disconnect(&mut self, _: SessionAddress, _: Code) {}
 
     fn seats(&mut self, room: RoomId, taken: usize) {
-        self.mail.push_back(LobbyInput::Seats(room, taken));
+        self.inputs.push_back(LobbyInput::Seats(room, taken));
     }
 
     fn listing(&mut self, room: RoomId, listing: Listing) {
-        self.mail.push_back(LobbyInput::Listing(room, Box::new(listing)));
+        self.inputs.push_back(LobbyInput::Listing(room, Box::new(listing)));
     }
 
     fn room_over(&mut self, room: RoomId) {
-        self.mail.push_back(LobbyInput::RoomOver(room));
+        self.inputs.push_back(LobbyInput::RoomOver(room));
     }
 }

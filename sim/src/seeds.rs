@@ -1,8 +1,9 @@
-//! Seeds of random tests. `NUCLEUS_SEEDS=100000` runs more of them, `NUCLEUS_SEED=17` one.
+//! Seeds of random tests. `NUCLEUS_SEEDS=100000` runs that many seeds, `NUCLEUS_SEED=17` only that
+//! one.
 
 use std::panic::{RefUnwindSafe, catch_unwind, resume_unwind};
 
-/// The seeds that the environment asks for; `default` of them where it does not.
+/// Returns the seeds that the environment asks for; the first `default` seeds if it asks for none.
 pub fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
     match number("NUCLEUS_SEED") {
@@ -11,8 +12,8 @@ pub fn seeds(default: u64) -> Vec<u64> {
     }
 }
 
-/// Runs `test` for every seed; a failure prints its own.
-#[expect(clippy::print_stderr, reason = "a failed test says how to repeat it")]
+/// Runs `test` for every seed. If it fails, prints the seed.
+#[expect(clippy::print_stderr, reason = "the output of a failed test tells how to repeat it")]
 pub fn for_seeds(default: u64, test: impl Fn(u64) + RefUnwindSafe) {
     for seed in seeds(default) {
         if let Err(panic) = catch_unwind(|| test(seed)) {

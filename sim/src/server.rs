@@ -1,7 +1,7 @@
-//! The server's side in one process: rooms in their tasks, and the fan-outs that carry their links.
+//! The server's side in one process: rooms in their tasks, and the fan-outs with their links.
 //!
-//! Here alone an output of a room is carried out: what is for the shard becomes an input of a [`Links`],
-//! what is for sessions and for the lobby goes to [`Clients`].
+//! [`Server`] carries out all outputs of rooms. An output for the shard becomes an input of a
+//! [`Links`]; an output for a session or for the lobby becomes a call of [`Clients`].
 
 use std::cell::Ref;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,139 +17,147 @@ use nucleus_protocol::session::{Code, Joined, Lane};
 use nucleus_protocol::time::Time;
 
 use crate::links::Links;
-use crate::task::Task;
+use crate::task::SimTask;
 
-/// Runs of rooms at one moment. More of them is a deadline that stays due.
-const MAX_TURNS: usize = 100_000;
+/// Most runs of rooms at one point in time. If they are exceeded, a deadline stays due for ever.
+const MAX_RUNS: usize = 100_000;
 
-/// A session of a room, in a server of several rooms.
+/// Names a session in a server with several rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct SessionAddress {
     /// The room.
     pub room: RoomId,
     /// The session.
     pub session: SessionId,
 }
 
-/// Everybody outside the server whom its rooms tell something.
+/// The receivers of the outputs of rooms outside the server: sessions and the lobby.
 pub trait Clients {
-    /// The reply to a join.
+    /// Takes the reply to a join.
     fn join_reply(&mut self, room: RoomId, request: RequestId, result: Result<SessionId, Code>);
-    /// The session is in its room.
-    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim);
-    /// A message for the session's control stream.
-    fn control(&mut self, to: Address, message: Bytes);
-    /// A message for the session's stream of this lane.
-    fn event(&mut self, to: Address, lane: Lane, message: Bytes);
-    /// A message for the session's state stream.
-    fn state(&mut self, to: Address, message: Bytes);
-    /// The session ends.
-    fn disconnect(&mut self, to: Address, code: Code);
-    /// The reply to an invitation, or to one that was taken back.
+    /// Takes the confirmation that the session is in its room.
+    fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim);
+    /// Takes a message for the session's control stream.
+    fn control(&mut self, to: SessionAddress, message: Bytes);
+    /// Takes a message for the session's stream of this lane.
+    fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes);
+    /// Takes a message for the session's state stream.
+    fn state(&mut self, to: SessionAddress, message: Bytes);
+    /// Takes the end of a session.
+    fn disconnect(&mut self, to: SessionAddress, code: Code);
+    /// Takes the reply to an invitation, or to the end of one.
     fn invitation_reply(&mut self, _request: RequestId, _result: Result<(), Code>) {}
-    /// The room has given so many seats.
+    /// Takes the number of seats of a room that are taken.
     fn seats(&mut self, _room: RoomId, _taken: usize) {}
-    /// What the lobby shows of the room has changed.
+    /// Takes the new listing of a room.
     fn listing(&mut self, _room: RoomId, _listing: Listing) {}
-    /// Somebody has acted as a moderator.
+    /// Takes an act of a moderator.
     fn moderated(&mut self, _room: RoomId, _act: Moderated) {}
-    /// The room's task has ended.
+    /// Takes the end of a room's task.
     fn room_over(&mut self, _room: RoomId) {}
 }
 
-/// Clients who take no notice of anything.
+/// Ignores all outputs.
 pub struct Nobody;
 
 impl Clients for Nobody {
     fn join_reply(&mut self, _: RoomId, _: RequestId, _: Result<SessionId, Code>) {}
 
-    fn joined(&mut self, _: Address, _: Box<Joined>, _: TicketClaim) {}
+    fn joined(&mut self, _: SessionAddress, _: Box<Joined>, _: TicketClaim) {}
 
-    fn control(&mut self, _: Address, _: Bytes) {}
+    fn control(&mut self, _: SessionAddress, _: Bytes) {}
 
-    fn event(&mut self, _: Address, _: Lane, _: Bytes) {}
+    fn event(&mut self, _: SessionAddress, _: Lane, _: Bytes) {}
 
-    fn state(&mut self, _: Address, _: Bytes) {}
+    fn state(&mut self, _: SessionAddress, _: Bytes) {}
 
-    fn disconnect(&mut self, _: Address, _: Code) {}
+    fn disconnect(&mut self, _: SessionAddress, _: Code) {}
 }
 
-/// Rooms on shards. A room lives on the shard of its id modulo their count.
+/// Rooms on shards. The shard of a room is its id modulo the number of shards.
 pub struct Server<L> {
-    /// The time now; it must not run backwards.
+    /// The current time. Must not run backwards.
     pub now: Time,
     /// The shards' fan-outs.
     pub shards: Vec<L>,
-    /// What the shards say waits in their mailboxes to the rooms.
+    /// While true, the outputs of the shards wait and do not reach the rooms.
     pub shards_are_late: bool,
-    rooms: BTreeMap<RoomId, Task<Room>>,
-    /// Sessions for which a room has opened a link.
+    rooms: BTreeMap<RoomId, SimTask<Room>>,
+    /// The session of each link that a room has opened.
     links: BTreeMap<(RoomId, PeerId), SessionId>,
-    /// Connection ids that lead to a link.
+    /// Connection ids that name a link.
     ids: BTreeSet<[u8; 8]>,
-    ids_born: u64,
+    /// How many ids have ever named a link.
+    ids_made: u64,
 }
 
 impl<L: Links> Server<L> {
-    /// A server without rooms.
+    /// Creates a server without rooms.
     pub fn new(now: Time, shards: Vec<L>) -> Self {
         let (rooms, links, ids) = Default::default();
-        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_born: 0 }
+        Self { now, shards, shards_are_late: false, rooms, links, ids, ids_made: 0 }
     }
 
-    /// Opens a room; a closed one of that id is forgotten.
+    /// Opens a room. It replaces an ended room with the same id.
     pub fn open_room(&mut self, room: RoomId, config: RoomConfig) {
-        self.rooms.insert(room, Task::new(Room::new(self.now, config)));
+        self.rooms.insert(room, SimTask::new(Room::new(self.now, config)));
     }
 
-    /// A look into a room.
+    /// Borrows a room.
     pub fn room(&self, room: RoomId) -> Ref<'_, Room> {
         self.rooms[&room].machine()
     }
 
-    /// The room's task has ended, or there never was one.
+    /// Returns true if the room's task has ended or never existed.
     pub fn is_over(&self, room: RoomId) -> bool {
-        self.rooms.get(&room).is_none_or(Task::is_over)
+        self.rooms.get(&room).is_none_or(SimTask::is_over)
     }
 
-    /// Rooms that were opened, ended ones among them.
+    /// Returns the number of opened rooms, including ended ones.
     pub fn room_count(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Rooms whose tasks have not ended.
+    /// Returns the rooms whose tasks have not ended.
     pub fn rooms(&self) -> impl Iterator<Item = RoomId> {
         self.rooms.iter().filter(|(_, task)| !task.is_over()).map(|(room, _)| *room)
     }
 
-    /// The shard of a room.
+    /// Returns the shard of a room.
     pub fn shard_of(&mut self, room: RoomId) -> &mut L {
         let count = self.shards.len();
         &mut self.shards[room.0 as usize % count]
     }
 
-    /// Sessions whose links rooms have opened and not closed.
-    pub fn links(&self) -> impl Iterator<Item = Address> {
-        self.links.iter().map(|((room, _), session)| Address { room: *room, session: *session })
+    /// Returns the sessions whose links are open.
+    pub fn links(&self) -> impl Iterator<Item = SessionAddress> {
+        self.links
+            .iter()
+            .map(|((room, _), session)| SessionAddress { room: *room, session: *session })
     }
 
-    /// Connection ids that lead to a link, and how many have ever done so.
-    pub fn connection_ids(&self) -> (usize, u64) {
-        (self.ids.len(), self.ids_born)
+    /// Returns how many connection ids name a link.
+    pub fn connection_ids(&self) -> usize {
+        self.ids.len()
     }
 
-    /// The connection id leads to a link.
+    /// Returns how many connection ids have ever named a link.
+    pub fn connection_ids_made(&self) -> u64 {
+        self.ids_made
+    }
+
+    /// Returns true if the connection id names a link.
     pub fn is_alive(&self, id: ConnectionId) -> bool {
         self.ids.contains(&id.0)
     }
 
-    /// When a room wants to run next.
+    /// Returns the earliest time at which a room must run.
     pub fn deadline(&self) -> Option<Time> {
-        self.rooms.values().filter_map(Task::deadline).min()
+        self.rooms.values().filter_map(SimTask::deadline).min()
     }
 
-    /// Gives an input to a room and carries out what comes of it. A room that is over answers requests as
-    /// the server does then.
+    /// Passes an input to a room and carries out the outputs. For a room that is over, refuses
+    /// requests as the server does.
     pub fn post(&mut self, room: RoomId, input: RoomInput, clients: &mut impl Clients) {
         let closed = match self.rooms.get_mut(&room) {
             Some(task) => task.post(input).err(),
@@ -167,20 +175,21 @@ impl<L: Links> Server<L> {
         self.settle(clients);
     }
 
-    /// Runs every room that has something to do, until none has and every output is carried out.
+    /// Runs rooms until none of them has anything to do and every output is carried out.
     pub fn settle(&mut self, clients: &mut impl Clients) {
-        for _turn in 0..MAX_TURNS {
-            self.hear_shards();
-            let due = |(_, task): &(&RoomId, &Task<Room>)| {
+        for _run in 0..MAX_RUNS {
+            self.read_shards();
+            let due = |(_, task): &(&RoomId, &SimTask<Room>)| {
                 task.deadline().is_some_and(|at| at <= self.now)
             };
             let Some(room) = self.rooms.iter().find(due).map(|(room, _)| *room) else { return };
             self.run(room, clients);
         }
-        panic!("rooms never come to rest");
+        panic!("rooms have a deadline that stays due");
     }
 
-    fn hear_shards(&mut self) {
+    /// Carries out the outputs of the shards.
+    fn read_shards(&mut self) {
         for at in 0..self.shards.len() {
             while !self.shards_are_late
                 && let Some(output) = self.shards[at].poll()
@@ -191,7 +200,7 @@ impl<L: Links> Server<L> {
     }
 
     fn run(&mut self, room: RoomId, clients: &mut impl Clients) {
-        // Out of the map meanwhile, for its outputs go to the rest of the server.
+        // Taken out of the map, because carrying out the outputs borrows the rest of the server.
         let Some(mut task) = self.rooms.remove(&room) else { return };
         let now = self.now;
         task.run(now, &mut |_, output| {
@@ -205,22 +214,22 @@ impl<L: Links> Server<L> {
     }
 
     fn carry_out(&mut self, room: RoomId, output: RoomOutput, clients: &mut impl Clients) {
-        let to = |session| Address { room, session };
+        let to = |session| SessionAddress { room, session };
         match output {
             RoomOutput::OpenLink { session, slot, link_id, suite, root, seed } => {
                 self.links.insert((room, session.peer), session);
                 let open = OpenLink { room, session, slot, link_id, suite, root, seed };
-                self.tell_shard(room, FanoutInput::OpenLink(Box::new(open)));
+                self.send_to_shard(room, FanoutInput::OpenLink(Box::new(open)));
             }
             RoomOutput::CloseLink(peer) => {
                 self.links.remove(&(room, peer));
-                self.tell_shard(room, FanoutInput::CloseLink { room, peer });
+                self.send_to_shard(room, FanoutInput::CloseLink { room, peer });
             }
             RoomOutput::Subscribe(session, groups) => {
-                self.tell_shard(room, FanoutInput::Subscribe { room, session, groups });
+                self.send_to_shard(room, FanoutInput::Subscribe { room, session, groups });
             }
             RoomOutput::Mute(session, muted) => {
-                self.tell_shard(room, FanoutInput::Mute { room, session, muted });
+                self.send_to_shard(room, FanoutInput::Mute { room, session, muted });
             }
             RoomOutput::JoinReply { request, result } => clients.join_reply(room, request, result),
             RoomOutput::InvitationReply { request, result } => {
@@ -239,7 +248,7 @@ impl<L: Links> Server<L> {
         }
     }
 
-    fn tell_shard(&mut self, room: RoomId, input: FanoutInput) {
+    fn send_to_shard(&mut self, room: RoomId, input: FanoutInput) {
         let now = self.now;
         self.shard_of(room).handle(now, input);
     }
@@ -250,16 +259,16 @@ impl<L: Links> Server<L> {
                 if event == LinkEvent::Refused {
                     self.links.remove(&(room, session.peer));
                 }
-                // A room that is over does not want to know.
+                // A room that is over ignores the events of its links.
                 let _over =
                     self.rooms.get_mut(&room).map(|t| t.post(RoomInput::Link(session, event)));
             }
             FanoutOutput::IdsBorn(ids) => {
-                self.ids_born += ids.len() as u64;
-                ids.iter().for_each(|id| assert!(self.ids.insert(id.0), "{id:?} was born twice"));
+                self.ids_made += ids.len() as u64;
+                ids.iter().for_each(|id| assert!(self.ids.insert(id.0), "{id:?} was made twice"));
             }
             FanoutOutput::IdsDied(ids) => {
-                ids.iter().for_each(|id| assert!(self.ids.remove(&id.0), "{id:?} was not there"));
+                ids.iter().for_each(|id| assert!(self.ids.remove(&id.0), "{id:?} named no link"));
             }
         }
     }

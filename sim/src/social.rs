@@ -1,7 +1,7 @@
-//! The users outside rooms and their calls, with devices that note what they are told.
+//! The users outside rooms and their calls, with devices that record the messages to them.
 //!
-//! Here alone an output of the social machine is carried out. The rooms of calls are notes: who may be
-//! in one.
+//! [`SocialLog`] carries out all outputs of the social machine. It creates no rooms for calls; it
+//! only records which users are invited to them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,43 +9,43 @@ use std::time::Duration;
 use nucleus_core::ids::{DeviceId, RequestId};
 use nucleus_core::limits::Limits;
 use nucleus_core::social::{
-    CallAct, CallSeed, DeviceRequest, Social, SocialConfig, SocialInput, SocialOutput, Visitor,
+    CallAct, CallSeed, DeviceRequest, EnterRequest, Social, SocialConfig, SocialInput, SocialOutput,
 };
 use nucleus_protocol::session::{self, CallReply, CallUpdate, Code, Entered, Schema, status};
 use nucleus_protocol::time::Time;
 
 use crate::client::parts;
-use crate::task::Task;
+use crate::task::SimTask;
 
-/// How long a call rings here, ms.
+/// How long a call rings in the simulation, in ms.
 pub const RING_TIME: u64 = 30_000;
-/// Calls at a time here.
+/// The most calls at a time in the simulation.
 pub const CALLS: usize = 2;
 
-/// The social machine in its task, and what it has said, a line for each message.
+/// The social machine in its task, and a log of its outputs.
 pub struct SocialWorld {
-    task: Task<Social>,
-    /// The time now.
+    task: SimTask<Social>,
+    /// The current time.
     pub now: Time,
-    /// What the machine has said, as it was carried out.
-    pub notes: SocialNotes,
+    /// The outputs of the machine.
+    pub log: SocialLog,
     /// The number of the next call.
     pub next_call: u64,
     newest_request: u64,
 }
 
-/// What the social machine has had done.
+/// A log of the outputs of the social machine.
 #[derive(Debug, Default)]
-pub struct SocialNotes {
-    /// Rooms can't be made.
+pub struct SocialLog {
+    /// While true, no room can be created.
     pub no_rooms: bool,
-    /// What devices were told, but for the people.
-    pub heard: Vec<(DeviceId, String)>,
-    /// Updates of what devices watch.
-    pub users: Vec<(DeviceId, session::UserList)>,
-    /// Users with an invitation to a call's room, once for each.
+    /// The messages to devices as text, without the lists of users.
+    pub messages: Vec<(DeviceId, String)>,
+    /// The lists of users sent to watchers.
+    pub user_lists: Vec<(DeviceId, session::UserList)>,
+    /// Users with an invitation to a call's room, one entry for each invitation.
     pub invited: Vec<String>,
-    /// Calls that have begun and not ended, by the log.
+    /// Calls that have begun and not ended, according to the audit outputs.
     pub audits: usize,
     replies: HashMap<RequestId, Result<DeviceId, Code>>,
 }
@@ -57,82 +57,84 @@ impl Default for SocialWorld {
 }
 
 impl SocialWorld {
-    /// Nobody is there.
+    /// Creates a world without users.
     pub fn new() -> Self {
         let ring_time = Duration::from_millis(RING_TIME);
         let limits = Limits { ring_time, tenant_calls: CALLS as u32, ..Limits::default() };
         Self {
-            task: Task::new(Social::new(SocialConfig { limits, clock_epoch: 1 })),
+            task: SimTask::new(Social::new(SocialConfig { limits, clock_epoch: 1 })),
             now: Time::from_millis(1_000),
-            notes: SocialNotes::default(),
+            log: SocialLog::default(),
             next_call: 1,
             newest_request: 0,
         }
     }
 
-    /// Gives an input to the machine, and carries out what comes of it.
+    /// Passes an input to the machine and carries out the outputs.
     pub fn post(&mut self, input: SocialInput) {
         self.post_together([input]);
     }
 
-    /// Gives several inputs to the machine, which finds all of them in its mailbox.
+    /// Passes several inputs to the machine, which takes all of them in one run.
     pub fn post_together(&mut self, inputs: impl IntoIterator<Item = SocialInput>) {
-        inputs.into_iter().for_each(|input| assert!(self.task.post(input).is_ok(), "it is over"));
+        inputs
+            .into_iter()
+            .for_each(|input| assert!(self.task.post(input).is_ok(), "the machine is over"));
         self.settle();
     }
 
-    /// A device asks to be let in.
+    /// Lets a device enter.
     ///
     /// # Errors
     ///
-    /// Why it was not.
-    pub fn try_enter(&mut self, visitor: Visitor) -> Result<DeviceId, Code> {
+    /// The code with which the device is refused.
+    pub fn try_enter(&mut self, enter: EnterRequest) -> Result<DeviceId, Code> {
         self.newest_request += 1;
         let request = RequestId(self.newest_request);
-        self.post(SocialInput::Enter { request, visitor });
+        self.post(SocialInput::Enter { request, enter });
         self.reply(request).expect("a reply")
     }
 
-    /// The reply to a request to enter, once.
+    /// Takes the reply to a request to enter.
     pub fn reply(&mut self, request: RequestId) -> Option<Result<DeviceId, Code>> {
-        self.notes.replies.remove(&request)
+        self.log.replies.remove(&request)
     }
 
-    /// A device of the user enters.
+    /// Lets a device of the user enter with this role and status. Panics if it is refused.
     pub fn enter_as(&mut self, user: &str, role: &str, status: u8) -> DeviceId {
         let name = user.to_uppercase();
-        let visitor = Visitor { user: user.into(), name, role: role.into(), status };
-        self.try_enter(visitor).unwrap()
+        let enter = EnterRequest { user: user.into(), name, role: role.into(), status };
+        self.try_enter(enter).unwrap()
     }
 
-    /// A technician's device enters.
+    /// Lets a device of the user enter as an online technician.
     pub fn enter(&mut self, user: &str) -> DeviceId {
         self.enter_as(user, "technician", status::ONLINE)
     }
 
-    /// The device goes on purpose.
+    /// Lets the device leave.
     pub fn leave(&mut self, device: DeviceId) {
         self.post(SocialInput::Leave(device, Code::Left));
     }
 
-    /// The device's session dies without a word.
+    /// Lets the device's session be lost.
     pub fn lose(&mut self, device: DeviceId) {
         self.post(SocialInput::Lost(device));
     }
 
-    /// The device asks for something.
+    /// Passes a request of the device to the machine.
     pub fn ask(&mut self, device: DeviceId, request: DeviceRequest) {
         self.post(SocialInput::Ask(device, request));
     }
 
-    /// The device acts on a call.
+    /// Lets the device act on a call.
     pub fn act(&mut self, device: DeviceId, act: CallAct) {
         let seed = CallSeed { call: self.next_call, room: self.next_call.into() };
         self.next_call += 1;
         self.ask(device, DeviceRequest::Call(0, Some(act), seed));
     }
 
-    /// The device calls users; the call's number.
+    /// Lets the device call users, and returns the number of the call.
     pub fn start(&mut self, device: DeviceId, users: &[&str]) -> u64 {
         let call = self.next_call;
         self.act(
@@ -142,7 +144,7 @@ impl SocialWorld {
         call
     }
 
-    /// Time passes in one step.
+    /// Lets time pass in one step.
     pub fn wait(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
         self.settle();
@@ -150,45 +152,45 @@ impl SocialWorld {
         assert!(due.is_none_or(|due| due > self.now), "{due:?} is due at {:?}", self.now);
     }
 
-    /// When the machine wants to be called.
+    /// Returns the machine's deadline.
     pub fn deadline(&self) -> Option<Time> {
         self.task.deadline()
     }
 
-    /// The machine's task has ended.
+    /// Returns true if the machine's task has ended.
     pub fn is_over(&self) -> bool {
         self.task.is_over()
     }
 
     fn settle(&mut self) {
-        let notes = &mut self.notes;
-        self.task.run(self.now, &mut |_, output| notes.carry_out(output));
+        let log = &mut self.log;
+        self.task.run(self.now, &mut |_, output| log.carry_out(output));
     }
 
-    /// What devices have heard since the last look, device by device.
-    pub fn heard(&mut self) -> BTreeMap<DeviceId, Vec<String>> {
+    /// Takes the new messages of all devices.
+    pub fn take_messages(&mut self) -> BTreeMap<DeviceId, Vec<String>> {
         let mut by_device = BTreeMap::<DeviceId, Vec<String>>::new();
-        for (device, line) in self.notes.heard.drain(..) {
+        for (device, line) in self.log.messages.drain(..) {
             by_device.entry(device).or_default().push(line);
         }
         by_device
     }
 
-    /// What one device has heard since the last look at any.
-    pub fn hears(&mut self, device: DeviceId) -> Vec<String> {
-        self.heard().remove(&device).unwrap_or_default()
+    /// Takes the new messages of all devices and returns those of one device.
+    pub fn messages_of(&mut self, device: DeviceId) -> Vec<String> {
+        self.take_messages().remove(&device).unwrap_or_default()
     }
 }
 
-impl SocialNotes {
+impl SocialLog {
     fn carry_out(&mut self, output: SocialOutput) -> Option<SocialInput> {
         match output {
             SocialOutput::EnterReply { request, result } => {
                 self.replies.insert(request, result);
             }
-            SocialOutput::Send(device, message) => self.hear(device, &message),
+            SocialOutput::Send(device, message) => self.receive(device, &message),
             SocialOutput::Disconnect(device, code) => {
-                self.heard.push((device, format!("closed {code}")));
+                self.messages.push((device, format!("closed {code}")));
             }
             SocialOutput::OpenRoom { call, users, .. } => {
                 self.invited.extend(users);
@@ -197,7 +199,7 @@ impl SocialNotes {
             }
             SocialOutput::Invite { user, invited: true, .. } => self.invited.push(user),
             SocialOutput::Invite { user, invited: false, .. } => {
-                let at = self.invited.iter().position(|guest| *guest == user).unwrap();
+                let at = self.invited.iter().position(|invited| *invited == user).unwrap();
                 self.invited.remove(at);
             }
             SocialOutput::Audit { ended: None, .. } => self.audits += 1,
@@ -206,7 +208,7 @@ impl SocialNotes {
         None
     }
 
-    fn hear(&mut self, device: DeviceId, message: &[u8]) {
+    fn receive(&mut self, device: DeviceId, message: &[u8]) {
         let (schema, body) = parts(message);
         let line = match schema {
             Schema::Entered => {
@@ -218,22 +220,31 @@ impl SocialNotes {
             }
             Schema::CallUpdate => update_line(&session::owned(body).unwrap()),
             Schema::UserList => {
-                return self.users.push((device, session::owned(body).unwrap()));
+                return self.user_lists.push((device, session::owned(body).unwrap()));
             }
             other => panic!("{other:?}"),
         };
-        self.heard.push((device, line));
+        self.messages.push((device, line));
     }
 }
 
-/// An update with its members sorted: their order says nothing.
+/// Returns an update as text. The members are sorted, because their order has no meaning.
 fn update_line(update: &CallUpdate) -> String {
     let CallUpdate { call, kind, user, room, code, members, text, .. } = update;
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut members: Vec<String> = members.iter().map(|m| string(m)).collect();
     members.sort();
-    let kinds =
-        ["", "incoming", "quiet", "calling", "accepted", "joined", "left", "passed", "ended"];
+    let kinds = [
+        "",
+        "incoming",
+        "ringing_ended",
+        "calling",
+        "accepted",
+        "joined",
+        "left",
+        "passed",
+        "ended",
+    ];
     let kind = kinds[usize::from(*kind)];
     let room = string(room).replace(&format!("call-{call:032x}"), "room");
     let line = [kind, &string(user), &room, &code.to_string(), &members.join("+"), &string(text)];

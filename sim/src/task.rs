@@ -1,4 +1,5 @@
-//! A machine in a simulated task: the server's own loop, [`nucleus_core::drive`], without a runtime.
+//! A machine in a simulated task: [`nucleus_core::drive`], the loop that the server uses, without
+//! an async runtime.
 
 use std::cell::{Ref, RefCell};
 use std::pin::Pin;
@@ -8,44 +9,44 @@ use std::task::{Context, Poll, Waker};
 use nucleus_core::{Machine, Shell, drive};
 use nucleus_protocol::time::Time;
 
-/// What the task and its shell share.
-struct Desk<M: Machine> {
+/// The state that the task shares with its shell.
+struct TaskState<M: Machine> {
     now: Time,
     mailbox: Vec<M::Input>,
-    /// An output that waits to be carried out.
+    /// The output that is to be carried out.
     output: Option<M::Output>,
-    /// What became of the output before it.
+    /// The outcome of the output that was carried out last, until the loop takes it.
     carried_out: Option<Option<M::Input>>,
 }
 
-/// A machine, and the future that drives it.
+/// A machine and the future that drives it.
 ///
-/// The task does nothing by itself: [`Self::post`] puts an input into its mailbox, [`Self::run`] lets it
-/// go on until it waits for the next input or for its deadline.
-pub struct Task<M: Machine> {
+/// The task does nothing by itself. [`Self::post`] puts an input into its mailbox. [`Self::run`]
+/// lets the task run until it waits for the next input or for its deadline.
+pub struct SimTask<M: Machine> {
     machine: Rc<RefCell<M>>,
-    desk: Rc<RefCell<Desk<M>>>,
-    /// `None`: the machine is over.
+    state: Rc<RefCell<TaskState<M>>>,
+    /// `None` once the machine is over.
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl<M: Machine + 'static> Task<M> {
-    /// A task whose first run is the first look at the machine's deadline.
+impl<M: Machine + 'static> SimTask<M> {
+    /// Creates a task. The machine's deadline is read at the first run.
     pub fn new(machine: M) -> Self {
         let machine = Rc::new(RefCell::new(machine));
-        let desk = Desk { now: Time::ZERO, mailbox: vec![], output: None, carried_out: None };
-        let desk = Rc::new(RefCell::new(desk));
-        let (mut shared, mut shell) = (Shared(machine.clone()), SimShell(desk.clone()));
+        let state = TaskState { now: Time::ZERO, mailbox: vec![], output: None, carried_out: None };
+        let state = Rc::new(RefCell::new(state));
+        let (mut shared, mut shell) = (SharedMachine(machine.clone()), SimShell(state.clone()));
         let future = async move { drive(&mut shared, &mut shell).await };
-        Self { machine, desk, future: Some(Box::pin(future)) }
+        Self { machine, state, future: Some(Box::pin(future)) }
     }
 
-    /// A look into the machine. To be dropped before the next [`Self::run`].
+    /// Borrows the machine. The borrow must be dropped before the next [`Self::run`].
     pub fn machine(&self) -> Ref<'_, M> {
         self.machine.borrow()
     }
 
-    /// The loop has ended.
+    /// Returns true if the loop has ended.
     pub fn is_over(&self) -> bool {
         self.future.is_none()
     }
@@ -54,52 +55,53 @@ impl<M: Machine + 'static> Task<M> {
     ///
     /// # Errors
     ///
-    /// The task is over; the input comes back.
+    /// Returns the input if the task is over.
     pub fn post(&mut self, input: M::Input) -> Result<(), M::Input> {
         if self.is_over() {
             return Err(input);
         }
-        self.desk.borrow_mut().mailbox.push(input);
+        self.state.borrow_mut().mailbox.push(input);
         Ok(())
     }
 
-    /// When the task wants to run: at once if there is an input, else at the machine's deadline.
+    /// Returns the time at which the task must run: at once if there is an input, else at the
+    /// machine's deadline.
     pub fn deadline(&self) -> Option<Time> {
         if self.is_over() {
             return None;
         }
-        if !self.desk.borrow().mailbox.is_empty() {
+        if !self.state.borrow().mailbox.is_empty() {
             return Some(Time::ZERO);
         }
         self.machine().deadline()
     }
 
-    /// Lets the task go on at `now` until it waits. Each output goes to `carry_out`, which may answer
-    /// with an input.
+    /// Lets the task run at `now` until it waits. Passes each output to `carry_out`, which may
+    /// return its outcome as an input.
     pub fn run(
         &mut self,
         now: Time,
         carry_out: &mut dyn FnMut(Time, M::Output) -> Option<M::Input>,
     ) {
-        self.desk.borrow_mut().now = now;
+        self.state.borrow_mut().now = now;
         let mut context = Context::from_waker(Waker::noop());
         while let Some(future) = &mut self.future {
             if future.as_mut().poll(&mut context).is_ready() {
                 self.future = None;
                 return;
             }
-            let output = self.desk.borrow_mut().output.take();
+            let output = self.state.borrow_mut().output.take();
             let Some(output) = output else { return };
             let outcome = carry_out(now, output);
-            self.desk.borrow_mut().carried_out = Some(outcome);
+            self.state.borrow_mut().carried_out = Some(outcome);
         }
     }
 }
 
-/// The machine as the loop sees it: borrowed for one verb at a time.
-struct Shared<M>(Rc<RefCell<M>>);
+/// The machine that the loop drives. Each method borrows it for one call only.
+struct SharedMachine<M>(Rc<RefCell<M>>);
 
-impl<M: Machine> Machine for Shared<M> {
+impl<M: Machine> Machine for SharedMachine<M> {
     type Input = M::Input;
     type Output = M::Output;
     const TIMEOUT: M::Input = M::TIMEOUT;
@@ -121,20 +123,20 @@ impl<M: Machine> Machine for Shared<M> {
     }
 }
 
-struct SimShell<M: Machine>(Rc<RefCell<Desk<M>>>);
+struct SimShell<M: Machine>(Rc<RefCell<TaskState<M>>>);
 
-impl<M: Machine> Shell<Shared<M>> for SimShell<M> {
+impl<M: Machine> Shell<SharedMachine<M>> for SimShell<M> {
     fn now(&self) -> Time {
         self.0.borrow().now
     }
 
     async fn wait(&mut self, deadline: Option<Time>, inputs: &mut Vec<M::Input>) -> bool {
         std::future::poll_fn(|_| {
-            let mut desk = self.0.borrow_mut();
-            if desk.mailbox.is_empty() && deadline.is_none_or(|at| desk.now < at) {
+            let mut state = self.0.borrow_mut();
+            if state.mailbox.is_empty() && deadline.is_none_or(|at| state.now < at) {
                 return Poll::Pending;
             }
-            inputs.append(&mut desk.mailbox);
+            inputs.append(&mut state.mailbox);
             Poll::Ready(true)
         })
         .await
@@ -158,11 +160,12 @@ impl<M: Machine> Shell<Shared<M>> for SimShell<M> {
 mod tests {
     use super::*;
 
-    /// Says each number it takes, and is over after a zero. Wants to be called at its last number.
+    /// Outputs each number that it takes, and is over after a zero. Its deadline is the last
+    /// number, in ms.
     #[derive(Default)]
     struct Echo {
         outputs: Vec<u64>,
-        due: Option<Time>,
+        deadline: Option<Time>,
         timeouts: u32,
         over: bool,
     }
@@ -176,11 +179,11 @@ mod tests {
             match input {
                 None => {
                     self.timeouts += 1;
-                    self.due = self.due.filter(|due| *due > now);
+                    self.deadline = self.deadline.filter(|at| *at > now);
                 }
                 Some(number) => {
                     self.outputs.push(number);
-                    (self.due, self.over) = (Some(Time::from_millis(number)), number == 0);
+                    (self.deadline, self.over) = (Some(Time::from_millis(number)), number == 0);
                 }
             }
         }
@@ -190,7 +193,7 @@ mod tests {
         }
 
         fn deadline(&self) -> Option<Time> {
-            self.due
+            self.deadline
         }
 
         fn is_over(&self) -> bool {
@@ -200,15 +203,15 @@ mod tests {
 
     #[test]
     fn it_runs_for_an_input_and_at_its_deadline_and_no_more() {
-        let mut task = Task::new(Echo::default());
-        let mut said = Vec::new();
-        let mut run = |task: &mut Task<Echo>, at| {
+        let mut task = SimTask::new(Echo::default());
+        let mut outputs = Vec::new();
+        let mut run = |task: &mut SimTask<Echo>, at| {
             task.run(Time::from_millis(at), &mut |_, number| {
-                said.push(number);
-                // What becomes of 7 is 5.
+                outputs.push(number);
+                // The outcome of 7 is 5.
                 (number == 7).then_some(Some(5))
             });
-            std::mem::take(&mut said)
+            std::mem::take(&mut outputs)
         };
         assert!(run(&mut task, 1).is_empty());
         task.post(Some(7)).unwrap();

@@ -1,9 +1,9 @@
 //! Whole rooms in one process: real rooms on a real shard, real links, and a seeded network between
 //! them. Reliable streams and QUIC datagrams are queues with a delay.
 //!
-//! [`World::step`] is one step of time. A test that looks between the parts of a step calls them itself, in
-//! this order: [`World::set_now`], [`World::arrivals`] and [`World::take`], [`World::flush`], [`World::settle`],
-//! [`World::deliver`], [`World::hear`].
+//! [`World::step`] advances time by one step. A test that must look between the parts of a step
+//! calls them itself, in this order: [`World::set_now`], [`World::arrivals`] and [`World::take`],
+//! [`World::flush`], [`World::settle`], [`World::deliver`], [`World::receive`].
 
 use std::cell::Ref;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,23 +28,23 @@ use crate::crowd::Crowd;
 use crate::join::{ROLES, join_request};
 use crate::server::Server;
 
-/// A step of time.
+/// The length of a step.
 pub const STEP: Duration = Duration::from_millis(5);
 /// The first room, the only one unless [`WorldConfig::rooms`] says otherwise.
 pub const ROOM: RoomId = RoomId(1);
-/// Room instance and clock epoch.
+/// The room instance id and the clock epoch.
 const EPOCH: u32 = 7;
 
-/// What a world is made with.
+/// The configuration of a world.
 #[derive(Clone, Debug)]
 pub struct WorldConfig {
     /// Rooms on the shard, numbered from 1.
     pub rooms: u64,
-    /// Peers that each takes.
+    /// The most peers of each room.
     pub capacity: u16,
-    /// What each is made with.
+    /// The options of each room.
     pub options: RoomOptions,
-    /// The server's bounds.
+    /// The server's limits.
     pub limits: Limits,
 }
 
@@ -57,15 +57,15 @@ impl Default for WorldConfig {
 
 /// Rooms, their shard, their clients, and the network between them.
 pub struct World {
-    /// For the test's own choices, too.
+    /// The source of randomness, also for the test's own choices.
     pub rng: fastrand::Rng,
     /// The rooms and their shard.
     pub server: Server<Fanout>,
     /// The clients, by index.
     pub clients: Crowd,
-    /// What the shard sends.
+    /// The datagrams that the shard sends.
     pub outbox: Outbox,
-    /// What the clients bring for their admission from now on.
+    /// The conditions in all following joins.
     pub next_conditions: JoinConditions,
 }
 
@@ -73,19 +73,19 @@ pub struct World {
 pub struct Arrival {
     /// The client that sent it.
     pub from: usize,
-    /// Where from; `None`: inside QUIC.
+    /// Its path; `None` for a datagram inside QUIC.
     pub path: Option<Path>,
     /// The datagram.
     pub bytes: Vec<u8>,
 }
 
 impl World {
-    /// One room with the default options and bounds.
+    /// Creates a world with one room with the default options and limits.
     pub fn new(seed: u64, capacity: u16) -> Self {
         Self::with(seed, WorldConfig { capacity, ..WorldConfig::default() })
     }
 
-    /// Rooms as the configuration says.
+    /// Creates a world with this configuration.
     pub fn with(seed: u64, config: WorldConfig) -> Self {
         let WorldConfig { rooms, capacity, options, limits } = config;
         let tick = match seed.is_multiple_of(2) {
@@ -114,52 +114,53 @@ impl World {
         world
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> Time {
         self.server.now
     }
 
-    /// Moves the clock alone.
+    /// Sets the clock. Nothing else happens.
     pub fn set_now(&mut self, now: Time) {
         (self.server.now, self.clients.now) = (now, now);
     }
 
-    /// The first room.
+    /// Borrows the first room.
     pub fn room(&self) -> Ref<'_, Room> {
         self.server.room(ROOM)
     }
 
-    /// The first room has ended.
+    /// Returns true if the first room has ended.
     pub fn is_over(&self) -> bool {
         self.server.is_over(ROOM)
     }
 
-    /// What the first room last showed of itself.
+    /// Returns the newest listing of the first room.
     pub fn listing(&self) -> Option<&Listing> {
         self.clients.listings.get(&ROOM)
     }
 
-    /// The shard.
+    /// Returns the shard.
     pub fn shard(&self) -> &Fanout {
         &self.server.shards[0]
     }
 
-    /// The shard.
+    /// Returns the shard.
     pub fn shard_mut(&mut self) -> &mut Fanout {
         &mut self.server.shards[0]
     }
 
-    /// A client asks to join the first room; what comes of it shows in the steps that follow.
+    /// Adds a client that joins the first room, and returns its index. The client receives the
+    /// outcome in the following steps.
     pub fn join(&mut self, up: Conditions, down: Conditions) -> usize {
         self.join_by(ROOM, self.clients.len(), up, down)
     }
 
-    /// A client asks to join a room.
+    /// Adds a client that joins a room, and returns its index.
     pub fn join_room(&mut self, room: RoomId, network: Conditions) -> usize {
         self.join_by(room, self.clients.len(), network.clone(), network)
     }
 
-    /// Another device of the user that client `user` has first been.
+    /// Adds a client that is another device of user number `user`, and returns its index.
     pub fn join_as(&mut self, network: Conditions, user: usize) -> usize {
         self.join_by(ROOM, user, network.clone(), network)
     }
@@ -173,24 +174,24 @@ impl World {
         index
     }
 
-    /// The client's process stops; `told`: the session's end is noticed.
-    pub fn sleep(&mut self, index: usize, told: bool) {
+    /// Stops the client's process. The server notices the loss of the session only if `noticed`.
+    pub fn sleep(&mut self, index: usize, noticed: bool) {
         let client = &mut self.clients[index];
         if client.session.is_none() || client.joined.is_none() {
             return;
         }
         client.fall_asleep();
-        if told {
+        if noticed {
             self.lose(index);
         }
     }
 
-    /// The client's session dies without a word, and the client does not know.
+    /// Lets the server lose the client's session. The client does not notice.
     pub fn lose(&mut self, index: usize) {
         self.post_from(index, RoomInput::SessionLost);
     }
 
-    /// It wakes up and brings its ticket.
+    /// Wakes up a client that sleeps. It gets a new address and resumes.
     pub fn wake(&mut self, index: usize) {
         let client = &mut self.clients[index];
         if !std::mem::take(&mut client.asleep) || client.ended.is_some() {
@@ -200,7 +201,7 @@ impl World {
         self.resume(index);
     }
 
-    /// It comes back with its ticket; its newest session.
+    /// Lets a client resume with its ticket, and returns its newest session.
     pub fn resume(&mut self, index: usize) -> Option<SessionId> {
         let client = &mut self.clients[index];
         client.resumes += 1;
@@ -227,12 +228,13 @@ impl World {
         JoinRequest { name, resume, conditions, seed, ..join }
     }
 
-    /// Gives an input to a room, and carries out what comes of it.
+    /// Passes an input to a room and carries out the outputs.
     pub fn post(&mut self, room: RoomId, input: RoomInput) {
         self.server.post(room, input, &mut self.clients);
     }
 
-    /// Gives an input from a client's session to its room, if it has one.
+    /// Passes an input of a client's session to its room. Does nothing if the client has no
+    /// session.
     pub fn post_from(&mut self, index: usize, input: impl FnOnce(SessionId) -> RoomInput) {
         let client = &self.clients[index];
         if let Some(session) = client.session {
@@ -240,12 +242,12 @@ impl World {
         }
     }
 
-    /// The client leaves.
+    /// Lets the client leave.
     pub fn leave(&mut self, index: usize) {
         self.post_from(index, |session| RoomInput::Leave(session, Code::Left));
     }
 
-    /// The first room ends.
+    /// Ends the first room.
     pub fn shut_down(&mut self, code: Code) {
         self.post(ROOM, RoomInput::Shutdown(code));
     }
@@ -254,16 +256,16 @@ impl World {
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The code with which the room refuses it.
     pub fn invite(&mut self, user: &str) -> Result<(), Code> {
         self.invitation(user, true)
     }
 
-    /// Takes the user's invitation to the first room back.
+    /// Ends the user's invitation to the first room.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The code with which the room refuses it.
     pub fn uninvite(&mut self, user: &str) -> Result<(), Code> {
         self.invitation(user, false)
     }
@@ -274,41 +276,42 @@ impl World {
         self.clients.invitation(request).expect("a reply")
     }
 
-    /// Members that are not asleep, nor still coming back.
+    /// Returns the members that are not asleep and have a link.
     pub fn awake(&self) -> Vec<usize> {
         let awake = |i: &usize| !self.clients[*i].asleep && self.clients[*i].link.is_some();
         self.members().into_iter().filter(awake).collect()
     }
 
-    /// Clients that their rooms have confirmed and not ended, by the model's own bookkeeping.
+    /// Returns the clients whose sessions their rooms have confirmed and not ended.
     pub fn members(&self) -> Vec<usize> {
         (0..self.clients.len()).filter(|i| self.clients[*i].is_member()).collect()
     }
 
-    /// Those of one room.
+    /// Returns the members of one room.
     pub fn members_of(&self, room: RoomId) -> Vec<usize> {
         self.members().into_iter().filter(|one| self.clients[*one].room == room).collect()
     }
 
-    /// The client sends a reliable event.
+    /// Lets a client send a reliable event on the events lane.
     pub fn event(&mut self, from: usize, target: &EventTarget, payload: Vec<u8>) {
-        self.say(from, Lane::Events, target, payload);
+        self.send_event(from, Lane::Events, target, payload);
     }
 
-    /// On either lane.
-    pub fn say(&mut self, from: usize, lane: Lane, target: &EventTarget, payload: Vec<u8>) {
+    /// Lets a client send a reliable event, and notes which clients must receive it.
+    pub fn send_event(&mut self, from: usize, lane: Lane, target: &EventTarget, payload: Vec<u8>) {
         let room = self.clients[from].room;
         let host = self.server.room(room).host();
-        let meant = if self.clients[from].is_member() { self.members_of(room) } else { vec![] };
-        for to in meant {
+        let recipients =
+            if self.clients[from].is_member() { self.members_of(room) } else { vec![] };
+        for to in recipients {
             let client = &mut self.clients[to];
-            let there = client.peer.unwrap();
+            let peer = client.peer.unwrap();
             let wanted = match target {
                 EventTarget::All => true,
                 EventTarget::Others | EventTarget::OthersAndLater => to != from,
-                EventTarget::Listed(listed) => listed.contains(&there),
-                EventTarget::Host => there == host,
-                EventTarget::Group(group) => to != from && client.hears.contains(*group),
+                EventTarget::Listed(listed) => listed.contains(&peer),
+                EventTarget::Host => peer == host,
+                EventTarget::Group(group) => to != from && client.groups.contains(*group),
             };
             if wanted {
                 client.expected[lane.index()].push(payload.clone());
@@ -318,69 +321,69 @@ impl World {
         self.post_from(from, |from| RoomInput::Event { from, event });
     }
 
-    /// The client chooses the groups that it hears.
+    /// Lets a client subscribe to these groups and no others.
     pub fn subscribe(&mut self, one: usize, groups: &[u8]) {
         let client = &mut self.clients[one];
         if client.link.is_none() {
             return;
         }
-        client.asked += 1;
-        client.hears = groups.iter().filter_map(|group| Group::new(*group)).collect();
-        let asked = Subscribe { request: client.asked, groups: client.hears.0 };
+        client.requests += 1;
+        client.groups = groups.iter().filter_map(|group| Group::new(*group)).collect();
+        let asked = Subscribe { request: client.requests, groups: client.groups.0 };
         self.post_from(one, |from| RoomInput::Subscribe { from, request: asked });
     }
 
-    /// The client asks for changes of the shared state.
-    pub fn ask(&mut self, from: usize, operations: Vec<Operation>) {
+    /// Lets a client request changes of the shared state.
+    pub fn request_state(&mut self, from: usize, operations: Vec<Operation>) {
         let client = &mut self.clients[from];
         if client.link.is_none() {
             return;
         }
-        client.asked += 1;
-        let request = StateRequest { request: client.asked, operations };
+        client.requests += 1;
+        let request = StateRequest { request: client.requests, operations };
         self.post_from(from, |from| RoomInput::State { from, request });
     }
 
-    /// The client's session has heard it otherwise than by a datagram.
-    pub fn hear_session(&mut self, index: usize) {
+    /// Tells the shard that the client's session has received something on a stream.
+    pub fn report_active(&mut self, index: usize) {
         let (now, room) = (self.now(), self.clients[index].room);
         let Some(session) = self.clients[index].session else { return };
         self.shard_mut().handle(now, FanoutInput::Active { room, session });
         self.settle();
     }
 
-    /// The client sends one message on the realtime plane; its payload says who and which.
+    /// Lets a client send one pose to the others. Its payload names the sender and the sequence.
     pub fn send_pose(&mut self, from: usize) {
         self.send_message(from, 34);
     }
 
-    /// The same to a target of its own.
+    /// Lets a client send one pose to a target.
     pub fn send_pose_to(&mut self, from: usize, target: u16) {
         self.send(from, MessageKind::Pose, target, 34);
     }
 
-    /// The same with a payload of `len` bytes.
+    /// Lets a client send one pose with a payload of `len` bytes to the others.
     pub fn send_message(&mut self, from: usize, len: usize) {
         self.send(from, MessageKind::Pose, TARGET_OTHERS, len);
     }
 
-    /// A message of any kind.
+    /// Lets a client send one realtime message of any kind.
     pub fn send(&mut self, from: usize, kind: MessageKind, target: u16, len: usize) {
         let now = self.now();
         self.clients[from].send(now, kind, target, len);
     }
 
-    /// One step of time: everything that is due moves.
+    /// Advances time by one step and handles everything that is due.
     pub fn step(&mut self) {
         if self.rng.u8(..100) == 0 {
-            // A tick of `auto` moves under the traffic.
+            // Makes the tick of `auto` change while there is traffic.
             let (now, load) = (self.now(), self.rng.f32());
             self.shard_mut().handle(now, FanoutInput::Load(load));
         }
         self.advance(self.now() + STEP);
     }
 
-    /// Time passes until `to`, in one step.
+    /// Advances time to `to` in one step.
     pub fn advance(&mut self, to: Time) {
         self.set_now(to);
         for arrival in self.arrivals() {
@@ -389,10 +392,10 @@ impl World {
         self.flush();
         self.settle();
         self.deliver();
-        self.hear();
+        self.receive();
     }
 
-    /// Time passes by steps.
+    /// Advances time by `span`, step by step.
     pub fn run(&mut self, span: Duration) {
         let end = self.now() + span;
         while self.now() < end {
@@ -400,19 +403,19 @@ impl World {
         }
     }
 
-    /// Time passes to whatever is due next, by a millisecond at least, and not beyond `end`.
+    /// Advances time to the next deadline, by at least a millisecond and not beyond `end`.
     pub fn step_to_deadline(&mut self, end: Time) {
         let least = self.now() + Duration::from_millis(1);
         self.advance(self.deadline().unwrap_or(end).max(least).min(end));
     }
 
-    /// When anything is due.
+    /// Returns the next deadline.
     pub fn deadline(&self) -> Option<Time> {
         let clients = self.clients.iter().filter_map(Client::deadline);
         clients.chain(self.server.deadline()).chain(self.shard().deadline()).min()
     }
 
-    /// Datagrams that have arrived at the server by now.
+    /// Takes the datagrams that have arrived at the server by now.
     pub fn arrivals(&mut self) -> Vec<Arrival> {
         let (now, mut arrivals) = (self.now(), Vec::new());
         for (from, client) in self.clients.iter_mut().enumerate() {
@@ -428,7 +431,7 @@ impl World {
         arrivals
     }
 
-    /// The shard takes a datagram.
+    /// Passes a datagram to the shard.
     pub fn take(&mut self, arrival: Arrival) {
         let Arrival { from, path, mut bytes } = arrival;
         let (now, client) = (self.now(), &self.clients[from]);
@@ -442,7 +445,7 @@ impl World {
         }
     }
 
-    /// The shard sends what is due, into the outbox.
+    /// Lets the shard write everything that is due into the outbox.
     pub fn flush(&mut self) {
         let now = self.now();
         if self.shard().deadline().is_some_and(|at| at <= now) {
@@ -450,12 +453,12 @@ impl World {
         }
     }
 
-    /// Rooms do what is due, and what comes of it is carried out.
+    /// Runs the rooms that are due and carries out their outputs.
     pub fn settle(&mut self) {
         self.server.settle(&mut self.clients);
     }
 
-    /// What is in the outbox goes on its way.
+    /// Sends the datagrams in the outbox.
     pub fn deliver(&mut self) {
         let now = self.now();
         for t in &self.outbox.session_transmits {
@@ -473,14 +476,15 @@ impl World {
         self.outbox.clear();
     }
 
-    /// Clients take what has arrived, and their links say what they have to.
-    pub fn hear(&mut self) {
+    /// Lets the clients take everything that has arrived, and send their links' own output.
+    pub fn receive(&mut self) {
         let now = self.now();
-        self.clients.iter_mut().for_each(|client| client.hear(now));
+        self.clients.iter_mut().for_each(|client| client.receive(now));
     }
 }
 
-/// One IP address a client: its last octets are its index.
+/// Returns the index of the client with this address. Each client has its own IP address, which
+/// ends with its index.
 pub fn client_at(path: Path) -> usize {
     let SocketAddr::V4(remote) = path.remote else { panic!("not IPv4") };
     (u32::from(*remote.ip()) - 0x0a00_0000) as usize

@@ -1,5 +1,5 @@
-//! The slab behind the connection ids: one array access instead of a hash map, and no way for a
-//! peer to choose where it lands.
+//! The slab of connection ids. A lookup is one array access instead of a hash map, and a peer
+//! cannot choose the index of its entry.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,10 @@ use nucleus_protocol::realtime::ConnectionId;
 
 use crate::limits;
 
+/// The connection ids of a shard's links.
 pub(super) struct ConnectionIds {
     shard: u8,
+    /// Each id in use with the index of its link.
     entries: Vec<Option<(ConnectionId, u32)>>,
     free: VecDeque<u32>,
 }
@@ -18,7 +20,8 @@ impl ConnectionIds {
         Self { shard, entries: Vec::new(), free: VecDeque::new() }
     }
 
-    /// A new id for `link`.
+    /// Returns a new id for `link`. An index is used again only after
+    /// [`limits::RESTING_CONNECTION_IDS`] others have been released.
     pub(super) fn allocate(&mut self, link: u32, random: u32) -> ConnectionId {
         let rested = if self.free.len() > limits::RESTING_CONNECTION_IDS {
             self.free.pop_front()
@@ -34,6 +37,7 @@ impl ConnectionIds {
         id
     }
 
+    /// Frees an id.
     pub(super) fn release(&mut self, id: ConnectionId) {
         if let Some(entry) = self.entries.get_mut(id.index() as usize) {
             *entry = None;
@@ -41,7 +45,7 @@ impl ConnectionIds {
         }
     }
 
-    /// The link that goes by this id.
+    /// Returns the link that this id names.
     pub(super) fn link(&self, id: ConnectionId) -> Option<u32> {
         let (known, link) = (*self.entries.get(id.index() as usize)?)?;
         (known == id).then_some(link)

@@ -1,20 +1,31 @@
-//! What a shard counts: plain numbers, published by the shell.
+//! The counters of a shard, plain numbers that the shell publishes.
 
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// Counts since the start.
+    ($($(#[doc = $doc:literal])* $name:ident $(as $metric:literal)?,)*) => {
+        /// The counters of a shard since its start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct FanoutCounters { $($(#[doc = $doc])* pub $name: u64,)* }
 
         impl FanoutCounters {
-            /// Names and explanations of the counters, in order.
-            pub const NAMES: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc),*)),)*];
+            /// The metric name and the explanation of each counter, in order.
+            pub const NAMES: &[(&str, &str)] =
+                &[$((metric_name!($name $($metric)?), concat!($($doc),*)),)*];
 
-            /// Their values, in the same order.
+            /// Returns the values of the counters, in the order of [`Self::NAMES`].
             pub fn values(&self) -> [u64; Self::NAMES.len()] {
                 [$(self.$name,)*]
             }
         }
+    };
+}
+
+/// The metric name of a counter: the name of its field, unless another one is given.
+macro_rules! metric_name {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $metric:literal) => {
+        $metric
     };
 }
 
@@ -23,7 +34,7 @@ counters! {
     datagrams_in,
     /// Bytes received.
     bytes_in,
-    /// Datagrams that are none of this protocol.
+    /// Datagrams of another protocol.
     not_ours,
     /// Datagrams with a connection id that names no link.
     unknown_id,
@@ -33,11 +44,11 @@ counters! {
     messages_in,
     /// Messages over their sender's rate.
     over_rate,
-    /// Voice of peers for whom the floor of their room had no place.
+    /// Voice messages over the speaker limit of their room.
     over_speakers,
-    /// Voice of peers who are muted.
+    /// Voice messages of muted peers.
     muted,
-    /// Messages refused: no such target, or the room's table is full.
+    /// Messages refused because their target is invalid or the room's frame table is full.
     refused_messages,
     /// Datagrams handed to the kernel.
     datagrams_out,
@@ -45,20 +56,21 @@ counters! {
     bytes_out,
     /// Messages handed to the kernel.
     messages_out,
-    /// Datagrams taken from sessions: of clients on the fallback, and signs of life.
+    /// Datagrams received from sessions: those of clients on the fallback, and keep-alives.
     session_datagrams_in,
-    /// Datagrams handed to sessions: to clients on the fallback.
+    /// Datagrams handed to sessions, for clients on the fallback.
     session_datagrams_out,
-    /// Datagrams for sessions that did not take them, or are gone.
+    /// Datagrams dropped because their session has ended or its queue is full.
     session_datagrams_dropped,
-    /// Datagrams that belonged to another shard, handed over to it.
+    /// Misdirected datagrams handed over to the shard that they belong to.
     handed_over,
-    /// Datagrams with another shard's connection id that is nobody's, or that it had no room for.
-    strays_dropped,
-    /// Messages past their age limit.
+    /// Misdirected datagrams dropped, because no link has their id or the other shard's mailbox is
+    /// full.
+    misdirected_dropped as "strays_dropped",
+    /// Messages not sent because they were past their age limit.
     superseded,
-    /// Messages withheld for a recipient's budget.
+    /// Messages not sent because they exceeded a recipient's budget.
     suppressed,
-    /// Messages for peers whose client has not spoken on its link yet.
+    /// Messages not sent because nothing has arrived on the recipient's link yet.
     dropped,
 }

@@ -1,4 +1,4 @@
-//! One recipient's datagrams of a flush.
+//! Writes the datagrams of one flush for one recipient.
 
 use nucleus_protocol::limits::{HEADER, MAX_BODY, TAG};
 use nucleus_protocol::link::{Link, Route, Withheld};
@@ -6,51 +6,58 @@ use nucleus_protocol::time::Time;
 
 use super::counters::FanoutCounters;
 use super::frame_table::FrameEntry;
-use super::outbox::Outbox;
-use crate::ids::{PeerId, RoomId};
+use super::outbox::{Destination, Outbox};
 use crate::limits;
 
-/// Fills one recipient's datagrams. Several on the realtime port become one transmit of equal
-/// segments (GSO), so all but the last are padded to the full size inside the seal; inside QUIC each
-/// stands alone.
+/// Writes the datagrams of one recipient.
+///
+/// On the realtime port several datagrams become one transmit of equal segments (GSO). All but the
+/// last are therefore padded to the full size before they are sealed. Inside QUIC each datagram is
+/// sent by itself.
 pub(super) struct Egress<'a> {
     now: Time,
-    to: (RoomId, PeerId),
-    route: Route,
+    to: Destination,
     link: &'a mut Link,
     outbox: &'a mut Outbox,
     counters: &'a mut FanoutCounters,
+    /// Bytes that may be sent.
     budget: usize,
+    /// Where the recipient's first datagram starts in the outbox.
     first: usize,
+    /// Where the datagram that is being filled starts.
     open: Option<usize>,
+    /// Datagrams finished for the realtime port.
     datagrams: u64,
 }
 
-/// Bytes around the messages of a datagram: header, tag, and the link's own frames in front.
+/// Bytes of a datagram besides its messages: header, tag, and the link's own frames.
 const OVERHEAD: usize = HEADER + TAG + 128;
 
 impl<'a> Egress<'a> {
     pub(super) fn new(
         now: Time,
-        (to, route): ((RoomId, PeerId), Route),
+        to: Destination,
         link: &'a mut Link,
         outbox: &'a mut Outbox,
         counters: &'a mut FanoutCounters,
         budget: usize,
     ) -> Self {
         let (first, open) = (outbox.bytes.len(), None);
-        Self { now, to, route, link, outbox, counters, budget, first, open, datagrams: 0 }
+        Self { now, to, link, outbox, counters, budget, first, open, datagrams: 0 }
     }
 
+    /// Returns the bytes written so far.
     fn spent(&self) -> usize {
         self.outbox.bytes.len() - self.first
     }
 
+    /// Returns true if `messages` bytes of messages are sure to fit the budget.
     pub(super) fn fits(&self, messages: usize) -> bool {
         let datagrams = 1 + messages / (MAX_BODY - 256);
         self.spent() + messages + datagrams * OVERHEAD <= self.budget
     }
 
+    /// Appends a message, or counts it as withheld.
     pub(super) fn put(&mut self, entry: &FrameEntry, message: &[u8]) {
         if self.now.since(entry.arrived) > limits::age_limit(entry.kind) {
             self.counters.superseded += 1;
@@ -59,15 +66,16 @@ impl<'a> Egress<'a> {
         }
         let len = self.outbox.bytes.len();
         let full = self.open.filter(|start| len + entry.len() > start + HEADER + MAX_BODY);
-        // A full datagram is padded before the next begins, and that counts too.
-        let before = full.map_or(len, |start| start + HEADER + MAX_BODY + TAG);
-        if before - self.first + OVERHEAD + entry.len() > self.budget {
+        // A full datagram is padded before the next one begins. The padding counts against the
+        // budget.
+        let end = full.map_or(len, |start| start + HEADER + MAX_BODY + TAG);
+        if end - self.first + OVERHEAD + entry.len() > self.budget {
             self.counters.suppressed += 1;
             self.link.count_withheld(entry.kind, Withheld::Suppressed, 1);
             return;
         }
         if let Some(start) = full {
-            if self.route != Route::Session {
+            if self.to.route != Route::Session {
                 self.outbox.bytes.resize(start + HEADER + MAX_BODY, 0);
             }
             self.close(start);
@@ -79,24 +87,26 @@ impl<'a> Egress<'a> {
         self.counters.messages_out += 1;
     }
 
+    /// Seals the datagram that starts at `start`.
     fn close(&mut self, start: usize) {
         self.open = None;
         if self.link.finish(self.now, &mut self.outbox.bytes, start).is_err() {
-            // The link has used up its packet numbers, until its peer joins again.
+            // The link has used up its packet numbers. Its peer must join again to get a new link.
             self.outbox.bytes.truncate(start);
-        } else if self.route == Route::Session {
-            self.outbox.commit_one(self.to, self.route, start);
+        } else if self.to.route == Route::Session {
+            self.outbox.commit_one(self.to, start);
             self.counters.session_datagrams_out += 1;
         } else {
             self.datagrams += 1;
         }
     }
 
+    /// Finishes the last datagram and returns the bytes written.
     pub(super) fn finish(mut self) -> usize {
         if let Some(start) = self.open {
             self.close(start);
         }
-        if let Route::Realtime(path) = self.route
+        if let Route::Realtime(path) = self.to.route
             && self.datagrams > 0
         {
             let segment = if self.datagrams > 1 { HEADER + MAX_BODY + TAG } else { 0 };

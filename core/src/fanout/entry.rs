@@ -1,4 +1,4 @@
-//! A link with what the fan-out knows of it.
+//! A link with its state in the fan-out.
 
 use std::time::Duration;
 
@@ -20,53 +20,61 @@ pub(super) struct Recipient {
     pub(super) link: u32,
 }
 
+/// A link, its peer, and what the fan-out has to remember about them.
 pub(super) struct LinkEntry {
     pub(super) link: Link,
-    /// Index of its room.
+    /// Index of the room in [`Fanout`](super::Fanout).
     pub(super) room: usize,
     pub(super) recipient: Recipient,
-    /// Which of the peer's sessions it belongs to.
+    /// The number of the peer's session that the link is for.
     pub(super) session: u32,
     pub(super) ids: [ConnectionId; 2],
-    /// The groups that its peer hears.
+    /// The groups that the peer subscribes to.
     pub(super) groups: GroupSet,
-    /// Its peer's voice is dropped.
+    /// Whether the peer's voice messages are dropped.
     pub(super) muted: bool,
-    pub(super) ingress: Bucket,
+    pub(super) ingress_messages: Bucket,
     pub(super) ingress_bytes: Bucket,
-    pub(super) egress: Bucket,
-    /// Time of the last authentic datagram on either plane, at first of the link's birth.
-    pub(super) heard: Time,
-    /// Time of the last one with messages in it, zero before the first.
-    pub(super) spoke: Time,
-    /// What the session side was told last of its silence; `None`: nothing yet.
-    pub(super) told_idle: Option<bool>,
-    /// When the session side may be told again that its peer is throttled.
-    pub(super) tell_throttled_at: Time,
+    pub(super) egress_bytes: Bucket,
+    /// When the newest authentic datagram arrived on either plane; at first, when the link was
+    /// made.
+    pub(super) last_received: Time,
+    /// When the newest message arrived; zero before the first.
+    pub(super) last_message: Time,
+    /// Whether the newest report to the room was [`LinkEvent::Idle`]; `None` before the first
+    /// report.
+    pub(super) reported_idle: Option<bool>,
+    /// When the room may be told again that the peer is throttled.
+    pub(super) next_throttled_report: Time,
     pub(super) on_fallback: bool,
-    /// When the timer queue will look at this link next.
+    /// The time of the link's valid entry in the timer queue.
     pub(super) timer: Time,
-    /// The link itself has something to send and stands in `outputs`.
+    /// Whether the link has output of its own and is listed in `link_outputs`.
     pub(super) queued: bool,
 }
 
 impl LinkEntry {
+    /// Makes an output of an event of this link.
     pub(super) fn event(&self, room: RoomId, event: LinkEvent) -> FanoutOutput {
         let session = SessionId { peer: self.recipient.peer, session: self.session };
         FanoutOutput::Link { room, session, event }
     }
 
-    /// When its silence is news.
+    /// Returns the time at which the link counts as idle if nothing arrives before.
     pub(super) fn idle_at(&self, away_after: Duration) -> Time {
-        if self.told_idle == Some(true) {
+        if self.reported_idle == Some(true) {
             return Time::MAX;
         }
         let grid = limits::SILENCE_GRID.as_micros() as u64;
-        let only_keep_alives = self.heard.since(self.spoke) > limits::ONLY_KEEP_ALIVES_AFTER;
+        let only_keep_alives =
+            self.last_received.since(self.last_message) > limits::ONLY_KEEP_ALIVES_AFTER;
         let grace = if only_keep_alives { limits::KEEP_ALIVE_GRACE } else { Duration::ZERO };
-        Time::from_micros((self.heard + away_after + grace).as_micros().next_multiple_of(grid))
+        Time::from_micros(
+            (self.last_received + away_after + grace).as_micros().next_multiple_of(grid),
+        )
     }
 
+    /// Returns the time at which the fan-out must look at the link next.
     pub(super) fn deadline(&self, away_after: Duration) -> Time {
         let idle = self.idle_at(away_after);
         self.link.deadline().map_or(idle, |t| t.min(idle))

@@ -1,4 +1,4 @@
-//! The messages of a room between two flushes: encoded once, as their recipients will see them.
+//! The messages of a room between two flushes, encoded once in the form in which they are sent.
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::{
@@ -8,7 +8,7 @@ use nucleus_protocol::time::Time;
 
 use crate::limits;
 
-/// Messages, each with whom it is from and for.
+/// Encoded messages, each with its sender and its target.
 #[derive(Default)]
 pub(super) struct FrameTable {
     entries: Vec<FrameEntry>,
@@ -17,7 +17,9 @@ pub(super) struct FrameTable {
 
 /// A message in the table.
 pub(super) struct FrameEntry {
+    /// The sender's slot.
     from: u16,
+    /// A slot or another target, as on the wire.
     to: u16,
     pub(super) kind: MessageKind,
     pub(super) arrived: Time,
@@ -26,7 +28,8 @@ pub(super) struct FrameEntry {
 }
 
 impl FrameEntry {
-    /// The groups are looked at for a message to one alone.
+    /// Returns true if the message is for the peer with this slot and these groups. The groups are
+    /// examined only for a message to a group.
     fn is_for(&self, slot: u16, groups: &GroupSet) -> bool {
         self.from != slot
             && (self.to == TARGET_OTHERS
@@ -40,7 +43,7 @@ impl FrameEntry {
 }
 
 impl FrameTable {
-    /// Takes a message; false when it has no valid target or there is no room for it.
+    /// Adds a message. Returns false if its target is invalid or the table is full.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         let to = message.peer;
         let valid = match to {
@@ -58,7 +61,7 @@ impl FrameTable {
         true
     }
 
-    /// Filled so far that it should not wait for its time.
+    /// Returns true if the table is half full and should be flushed early.
     pub(super) fn is_filling_up(&self) -> bool {
         self.bytes.len() > limits::FRAME_TABLE_BYTES / 2
     }
@@ -67,7 +70,7 @@ impl FrameTable {
         self.entries.is_empty()
     }
 
-    /// Messages in it.
+    /// Returns the number of messages.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -77,7 +80,7 @@ impl FrameTable {
         self.bytes.clear();
     }
 
-    /// The messages for the peer of `slot`, who hears these groups, in the order they came.
+    /// Returns the messages for the peer with this slot and these groups, in order of arrival.
     pub(super) fn entries_for<'a>(
         &'a self,
         slot: u16,
@@ -86,7 +89,7 @@ impl FrameTable {
         self.entries.iter().filter(move |entry| entry.is_for(slot, groups))
     }
 
-    /// A message as it goes on the wire.
+    /// Returns the encoded message.
     pub(super) fn bytes_of(&self, entry: &FrameEntry) -> &[u8] {
         &self.bytes[entry.start as usize..entry.end as usize]
     }

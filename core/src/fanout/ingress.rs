@@ -1,4 +1,5 @@
-//! What a link's peer says: whether it may be heard, and that it is there.
+//! Takes the messages of a link: decides whether they may be relayed, and notes that the peer is
+//! active.
 
 use nucleus_protocol::link::{Messages, Route};
 use nucleus_protocol::realtime::{Message, MessageKind};
@@ -13,29 +14,29 @@ use super::room::RoomFanout;
 use crate::limits;
 
 impl Fanout {
-    /// Takes what a genuine datagram of link `index` said.
+    /// Takes the messages of an authentic datagram of link `index`.
     pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let room = &mut self.rooms[entry.room];
-        let mut told = None;
+        let mut throttled = None;
         for message in messages {
-            entry.spoke = now;
+            entry.last_message = now;
             self.counters.messages_in += 1;
-            let most = self.config.limits.speakers;
-            if let Err(what) = admit(now, entry, room, &mut self.counters, &message, most) {
-                told = Some(what);
+            let speakers = self.config.limits.speakers;
+            if let Err(what) = admit(now, entry, room, &mut self.counters, &message, speakers) {
+                throttled = Some(what);
                 continue;
             }
             if !room.push(now, entry.recipient.slot, &message) {
                 self.counters.refused_messages += 1;
                 continue;
             }
-            if let Some(at) = room.flush_by(now + self.tick.patience(message.kind)) {
+            if let Some(at) = room.flush_by(now + self.tick.max_wait(message.kind)) {
                 self.due.push(at, entry.room as u32);
             }
         }
-        if let Some(what) = told.filter(|_| entry.tell_throttled_at <= now) {
-            entry.tell_throttled_at = now + limits::THROTTLED_INTERVAL;
+        if let Some(what) = throttled.filter(|_| entry.next_throttled_report <= now) {
+            entry.next_throttled_report = now + limits::THROTTLED_INTERVAL;
             self.outputs.push_back(entry.event(room.id, LinkEvent::Throttled(what)));
         }
         let fallback = matches!(entry.link.route(), Some((Route::Session, _)));
@@ -46,12 +47,12 @@ impl Fanout {
         self.mark_active(now, index);
     }
 
-    /// The peer of link `index` is there.
+    /// Notes that the peer of link `index` is active at `now`.
     pub(super) fn mark_active(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
-        entry.heard = entry.heard.max(now);
-        if entry.told_idle != Some(false) {
-            entry.told_idle = Some(false);
+        entry.last_received = entry.last_received.max(now);
+        if entry.reported_idle != Some(false) {
+            entry.reported_idle = Some(false);
             let room = self.rooms[entry.room].id;
             self.outputs.push_back(entry.event(room, LinkEvent::Active));
         }
@@ -59,11 +60,11 @@ impl Fanout {
     }
 }
 
-/// Whether a message may be heard.
+/// Decides whether a message may be relayed.
 ///
 /// # Errors
 ///
-/// What its sender is throttled in, one of [`throttled`].
+/// The reason for which the sender is throttled, one of [`throttled`].
 fn admit(
     now: Time,
     entry: &mut LinkEntry,
@@ -73,8 +74,9 @@ fn admit(
     speakers: u16,
 ) -> Result<(), u8> {
     let bytes = message.encoded_len() as u64;
-    let within = entry.ingress_bytes.available(now) >= bytes && entry.ingress.try_take(now);
-    if !within {
+    let within_rate =
+        entry.ingress_bytes.available(now) >= bytes && entry.ingress_messages.try_take(now);
+    if !within_rate {
         counters.over_rate += 1;
         return Err(throttled::REALTIME);
     }

@@ -1,4 +1,4 @@
-//! What the session side and a shard's fan-out say to each other.
+//! The inputs and outputs of a shard's fan-out, other than datagrams.
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::{RootSecret, Suite};
@@ -6,99 +6,103 @@ use nucleus_protocol::realtime::ConnectionId;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 
-/// What a fan-out is told, but for datagrams.
+/// The commands to a fan-out.
 pub enum FanoutInput {
-    /// Make a link for a peer, in place of one that it has; answered by [`LinkEvent::Opened`] or
-    /// [`LinkEvent::Refused`].
+    /// Makes a link for a peer, and closes the link that it has. The reply is [`LinkEvent::Opened`]
+    /// or [`LinkEvent::Refused`].
     OpenLink(Box<OpenLink>),
-    /// The peer is gone: its link dies at once.
+    /// Closes the link of a peer that has left.
     CloseLink {
-        /// Its room.
+        /// The peer's room.
         room: RoomId,
         /// The peer.
         peer: PeerId,
     },
-    /// The link of this session, if it is there, hears these groups from now on; a new one hears none.
+    /// Replaces the groups that the link of this session subscribes to. A new link subscribes to
+    /// none. Ignored if the session has no link.
     Subscribe {
-        /// Its room.
+        /// The peer's room.
         room: RoomId,
         /// The session.
         session: SessionId,
         /// The groups.
         groups: GroupSet,
     },
-    /// The voice of this session is dropped from now on, or is not any more; a new link's is not.
+    /// Starts or stops dropping the voice messages of this session. A new link is not muted.
+    /// Ignored if the session has no link.
     Mute {
-        /// Its room.
+        /// The peer's room.
         room: RoomId,
         /// The session.
         session: SessionId,
-        /// Whether it is dropped.
+        /// Whether voice is dropped.
         muted: bool,
     },
-    /// The session has heard its peer otherwise than by a datagram.
+    /// Reports that the session has received something from its peer on a stream.
     Active {
-        /// Its room.
+        /// The peer's room.
         room: RoomId,
         /// The session.
         session: SessionId,
     },
-    /// The share of a core (0 to 1) that the shard has used since the last report. It chooses the tick.
+    /// Reports the share of a core (0 to 1) that the shard has used since the last report. The
+    /// fan-out chooses the tick by it.
     Load(f32),
 }
 
-/// A link to be made.
+/// The data of a link to be made.
 pub struct OpenLink {
-    /// The room it is a membership of.
+    /// The room of the link.
     pub room: RoomId,
     /// The session that the link is for.
     pub session: SessionId,
     /// The peer's slot in the room.
     pub slot: u16,
-    /// Never reused in the session.
+    /// The number of the link, never reused in the session.
     pub link_id: u32,
-    /// The AEAD.
+    /// The AEAD suite.
     pub suite: Suite,
-    /// Root of the link's keys.
+    /// The secret that the link's keys are derived from.
     pub root: RootSecret,
-    /// Fresh random bytes: connection ids and path challenges come from them.
+    /// Fresh random bytes for the connection ids and path challenges.
     pub seed: [u8; 32],
 }
 
-/// What a fan-out wants others to know.
+/// The outputs of a fan-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FanoutOutput {
-    /// Something happened to a link.
+    /// Reports an event of a link to its room.
     Link {
-        /// The room concerned.
+        /// The room of the link.
         room: RoomId,
         /// The session that the link is for.
         session: SessionId,
         /// What happened.
         event: LinkEvent,
     },
-    /// These connection ids lead to a link from now on.
+    /// Reports new connection ids, which name a link from now on.
     IdsBorn([ConnectionId; 2]),
-    /// These connection ids lead nowhere any more.
+    /// Reports connection ids that name no link any more.
     IdsDied([ConnectionId; 2]),
 }
 
-/// What happened to a link.
+/// An event of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// It is ready under these connection ids.
+    /// The link is ready under these connection ids.
     Opened {
-        /// The one to use.
+        /// The id to use.
         connection_id: ConnectionId,
-        /// The spare.
+        /// The spare id.
         spare: ConnectionId,
     },
-    /// The shard has no place for it.
+    /// The shard has no room for another link.
     Refused,
-    /// Nothing authentic came on either plane for `away_after`.
+    /// Nothing authentic arrived on either plane for `away_after`.
     Idle,
-    /// Something authentic came, for the first time or after `Idle`.
+    /// Something authentic arrived, for the first time or after `Idle`.
     Active,
-    /// Messages of it are held back or dropped: one of [`nucleus_protocol::session::throttled`].
+    /// The peer's messages are held back or dropped. The value is one of
+    /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
 }

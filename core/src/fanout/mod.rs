@@ -1,9 +1,9 @@
-//! One shard's decisions: the links of the rooms that live on it, and who hears what.
+//! The decisions of one shard: the links of its rooms, and which peer gets which message.
 //!
-//! Datagrams go in with the time they arrived; [`Fanout::flush`] writes datagrams into the caller's
-//! [`Outbox`]. Whether a datagram is genuine and where its answer goes is decided by the protocol's
-//! link. What may be sent to whom is decided by the `room` fan-out: it encodes a message once into a
-//! `frame_table` and copies it into each recipient's datagrams (`egress`).
+//! Datagrams come in with their time of arrival. [`Fanout::flush`] writes datagrams into the
+//! caller's [`Outbox`]. The protocol's [`Link`] decides whether a datagram is authentic and where
+//! the answer goes. The room's fan-out (`room`) decides who gets a message: it encodes the message
+//! once into a `frame_table` and copies it into the datagrams of each recipient (`egress`).
 
 mod connection_ids;
 mod counters;
@@ -33,53 +33,56 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::rate::Bucket;
+use crate::rate::{Bucket, Rate};
 use connection_ids::ConnectionIds;
 use entry::{LinkEntry, Recipient};
+use outbox::Destination;
 use room::{FlushBudget, RoomFanout};
 use tick::TickControl;
 use timers::Timers;
 
-/// What a shard's fan-out is set to.
+/// The settings of a shard's fan-out.
 #[derive(Clone, Debug)]
 pub struct FanoutConfig {
-    /// The shard's number; every connection id carries it.
+    /// The number of the shard. Every connection id contains it.
     pub index: u8,
-    /// How long messages wait for others.
+    /// How long messages wait to be sent together with others.
     pub tick: Tick,
-    /// The server's bounds.
+    /// The server's limits.
     pub limits: Limits,
-    /// Changes when the server restarts.
+    /// Identifies the server's clock; changes when the server restarts.
     pub clock_epoch: u32,
 }
 
-/// The links of a shard, and what flows between them.
+/// The links of a shard and the messages between them.
 pub struct Fanout {
     config: FanoutConfig,
     ids: ConnectionIds,
     links: Vec<Option<LinkEntry>>,
     free_links: Vec<u32>,
     link_of: HashMap<(RoomId, PeerId), u32>,
-    /// Links whose client has chosen the session's plane.
+    /// Links whose client uses the fallback.
     on_fallback: usize,
     rooms: Vec<RoomFanout>,
     room_of: HashMap<RoomId, usize>,
     free_rooms: Vec<usize>,
     tick: TickControl,
-    /// When each room with messages is to be flushed, and the rooms whose time has come.
+    /// When each room with messages is due for a flush.
     due: Timers,
+    /// Rooms that are due and not completely flushed yet.
     flushing: VecDeque<usize>,
-    /// Links that want to send something of their own, and by when.
+    /// Links that have something of their own to send.
     link_outputs: Vec<u32>,
+    /// When `link_outputs` are due.
     link_outputs_due: Time,
     timers: Timers,
     outputs: VecDeque<FanoutOutput>,
-    /// Counts since the start.
+    /// The counters since the start.
     pub counters: FanoutCounters,
 }
 
 impl Fanout {
-    /// A fan-out without links.
+    /// Creates a fan-out without links.
     pub fn new(config: FanoutConfig) -> Self {
         Self {
             ids: ConnectionIds::new(config.index),
@@ -102,8 +105,8 @@ impl Fanout {
         }
     }
 
-    /// Takes a datagram that arrived at `now` (the kernel's stamp). What is not genuine is counted
-    /// and answered by silence.
+    /// Takes a datagram that arrived at `now` (the kernel's time stamp). A datagram that is not
+    /// authentic is counted and not answered.
     pub fn handle_datagram(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
@@ -124,8 +127,8 @@ impl Fanout {
         }
     }
 
-    /// Takes a datagram that came inside a session of a peer. One of a session that has been replaced
-    /// since is dropped.
+    /// Takes a datagram that came inside a peer's session. Drops it if another session has replaced
+    /// that session.
     pub fn handle_session_datagram(
         &mut self,
         now: Time,
@@ -169,13 +172,13 @@ impl Fanout {
         }
     }
 
-    /// The next output.
+    /// Returns the next output.
     pub fn poll(&mut self) -> Option<FanoutOutput> {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::flush`] is wanted next. A flush under way is due at once: it goes on after a look at
-    /// the socket, see [`Self::turn`].
+    /// Returns the time at which [`Self::flush`] must be called next. While a flush is under way,
+    /// this is at once: the caller drains its socket between two calls, see [`Self::turn`].
     pub fn deadline(&self) -> Option<Time> {
         if !self.flushing.is_empty() {
             return Some(Time::ZERO);
@@ -184,16 +187,16 @@ impl Fanout {
         [self.due.next(), self.timers.next(), link_outputs].into_iter().flatten().min()
     }
 
-    /// Does what has become due: timers of links, and flushes, of which a bounded piece. The datagrams
-    /// stand in `outbox` afterwards.
+    /// Handles the timers that are due and flushes the rooms that are due, up to the bounds of one
+    /// turn. Appends the datagrams to `outbox`.
     pub fn flush(&mut self, now: Time, outbox: &mut Outbox) {
         while let Some((at, index)) = self.timers.pop_due(now) {
             self.link_timeout(now, at, index);
         }
         let soon = self.soon(now);
         while let Some((at, room)) = self.due.pop_due(soon) {
-            // Otherwise it was flushed since. A room that is already being flushed is queued again; a
-            // duplicate is harmless.
+            // If the times differ, the room has been flushed since this entry was made. A room that
+            // is already being flushed is queued again; a duplicate is harmless.
             if self.rooms[room as usize].due() == at {
                 self.flushing.push_back(room as usize);
             }
@@ -205,28 +208,28 @@ impl Fanout {
         self.counters.bytes_out += outbox.take_new_bytes();
     }
 
-    /// Longest time that a message waits for others now.
+    /// Returns the longest time that a message waits for others at the moment.
     pub fn tick(&self) -> Duration {
         self.tick.tick()
     }
 
-    /// Least time from one turn to the next; zero: whatever comes is worth a turn.
+    /// Returns the shortest time from one turn to the next; zero if every arrival is worth a turn.
     pub fn turn(&self) -> Duration {
         let turn = self.tick.turn();
         if self.flushing.is_empty() { turn } else { turn / limits::FLUSH_PAUSE }
     }
 
-    /// Links that live here.
+    /// Returns the number of links.
     pub fn links(&self) -> usize {
         self.links.len() - self.free_links.len()
     }
 
-    /// Links whose client has fallen back to the session's plane.
+    /// Returns the number of links whose client uses the fallback.
     pub fn on_fallback(&self) -> usize {
         self.on_fallback
     }
 
-    /// The link of this very session.
+    /// Returns the link of this session; `None` if the peer has no link or another session.
     fn link_of(&mut self, room: RoomId, session: SessionId) -> Option<(u32, &mut LinkEntry)> {
         let index = *self.link_of.get(&(room, session.peer))?;
         let entry = self.links[index as usize].as_mut()?;
@@ -244,7 +247,7 @@ impl Fanout {
         let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = open.seed;
         let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
             .map(|random| self.ids.allocate(index, random));
-        // Before anybody can use them.
+        // Before `Opened`, so that the ids are known before a client can use them.
         self.outputs.push_back(FanoutOutput::IdsBorn(ids));
         let at = self.room(room);
         let recipient = Recipient { slot: open.slot, peer: session.peer, link: index };
@@ -266,7 +269,13 @@ impl Fanout {
             },
         );
         let Limits { egress_bits_per_s, peer_messages_per_s, .. } = self.config.limits;
+        let ingress = Rate {
+            per_second: peer_messages_per_s.into(),
+            burst: (peer_messages_per_s / 2).into(),
+        };
+        // The burst is a tenth of a second's worth, so that a late flush can catch up.
         let bytes_per_s = egress_bits_per_s / 8;
+        let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
         let entry = LinkEntry {
             link,
             room: at,
@@ -275,18 +284,13 @@ impl Fanout {
             ids,
             groups: GroupSet::default(),
             muted: false,
-            ingress: Bucket::new(now, peer_messages_per_s.into(), (peer_messages_per_s / 2).into()),
-            ingress_bytes: Bucket::new(
-                now,
-                limits::MESSAGE_BYTES_PER_SECOND.into(),
-                limits::MESSAGE_BYTES_BURST.into(),
-            ),
-            // A tenth of a second may go out at once: what a late tick has to make up for.
-            egress: Bucket::new(now, bytes_per_s, bytes_per_s / 10),
-            heard: now,
-            spoke: Time::ZERO,
-            told_idle: None,
-            tell_throttled_at: Time::ZERO,
+            ingress_messages: Bucket::new(now, ingress),
+            ingress_bytes: Bucket::new(now, limits::MESSAGE_BYTES_RATE),
+            egress_bytes: Bucket::new(now, egress),
+            last_received: now,
+            last_message: Time::ZERO,
+            reported_idle: None,
+            next_throttled_report: Time::ZERO,
             on_fallback: false,
             timer: Time::MAX,
             queued: false,
@@ -317,7 +321,7 @@ impl Fanout {
         }
     }
 
-    /// The index of a room, which is made where it is not there.
+    /// Returns the index of a room. Creates the room if it does not exist.
     fn room(&mut self, room: RoomId) -> usize {
         if let Some(&at) = self.room_of.get(&room) {
             return at;
@@ -336,9 +340,10 @@ impl Fanout {
         at
     }
 
-    /// After anything that may have moved a link's timers or given it something to say.
+    /// Updates the timer and output queues. Must be called after everything that may change a
+    /// link's deadline or give it something to send.
     fn after_link(&mut self, now: Time, index: u32) {
-        self.note_silence(now, index);
+        self.report_idle(now, index);
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let next = entry.deadline(self.config.limits.away_after);
         if next <= now && !entry.queued {
@@ -355,7 +360,7 @@ impl Fanout {
         let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
             return;
         };
-        // Of a link that was here before, or one that wanted to be looked at earlier, and was.
+        // The entry is outdated: it is for an earlier link with this index, or the timer was moved.
         if entry.timer != at {
             return;
         }
@@ -364,21 +369,23 @@ impl Fanout {
         self.after_link(now, index);
     }
 
-    fn note_silence(&mut self, now: Time, index: u32) {
+    /// Reports that a link is idle if it has been silent for long enough.
+    fn report_idle(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         if entry.idle_at(self.config.limits.away_after) <= now {
-            entry.told_idle = Some(true);
+            entry.reported_idle = Some(true);
             let room = self.rooms[entry.room].id;
             self.outputs.push_back(entry.event(room, LinkEvent::Idle));
         }
     }
 
-    /// What is due by then is not left to the next turn, which may come too late.
+    /// Returns the time up to which things are handled in this turn. It lies half a turn ahead,
+    /// because the next turn may come too late for them.
     fn soon(&self, now: Time) -> Time {
         now + self.tick.turn() / 2
     }
 
-    /// A piece of the flushes whose time has come.
+    /// Flushes the rooms that are due, up to the bounds of one turn.
     fn flush_rooms(&mut self, now: Time, outbox: &mut Outbox) {
         let mut budget = FlushBudget {
             end: outbox.bytes.len() + limits::FLUSH_BYTES_PER_TURN,
@@ -387,14 +394,15 @@ impl Fanout {
         while let Some(&index) = self.flushing.front() {
             let room = &mut self.rooms[index];
             if !room.flush(now, &mut self.links, outbox, &mut self.counters, &mut budget) {
-                // The others are not to wait for the whole of it.
+                // The next turn goes on with another room, so that a large room does not delay it.
                 return self.flushing.rotate_left(1);
             }
             self.flushing.pop_front();
         }
     }
 
-    /// What links have to say themselves, after the flushes, with which some of it has left.
+    /// Sends what links have to send themselves. Runs after the flushes, whose datagrams may
+    /// already have carried some of it.
     fn flush_link_outputs(&mut self, now: Time, outbox: &mut Outbox) {
         self.link_outputs_due = Time::MAX;
         let count = self.link_outputs.len();
@@ -402,17 +410,18 @@ impl Fanout {
             let index = self.link_outputs[at];
             let Some(entry) = self.links[index as usize].as_mut() else { continue };
             entry.queued = false;
-            let to = (self.rooms[entry.room].id, entry.recipient.peer);
+            let (room, peer) = (self.rooms[entry.room].id, entry.recipient.peer);
             let mut start = outbox.bytes.len();
             while let Some(route) = entry.link.poll_output(now, &mut outbox.bytes) {
-                outbox.commit_one(to, route, start);
+                outbox.commit_one(Destination { room, peer, route }, start);
                 match route {
                     Route::Realtime(_) => self.counters.datagrams_out += 1,
                     Route::Session => self.counters.session_datagrams_out += 1,
                 }
                 start = outbox.bytes.len();
             }
-            // A microsecond later, so that a link which insists cannot keep the shard here.
+            // A microsecond later, so that a link that always has output cannot keep the shard
+            // busy.
             self.after_link(now + Duration::from_micros(1), index);
         }
         self.link_outputs.drain(..count);

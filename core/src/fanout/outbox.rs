@@ -1,19 +1,19 @@
-//! Datagrams to be sent, one after another in one buffer that is reused.
+//! The datagrams to be sent, one after another in one reused buffer.
 
 use nucleus_protocol::link::{Path, Route};
 
 use crate::ids::{PeerId, RoomId};
 
-/// One or several datagrams to one peer.
+/// One or more datagrams to one peer on the realtime port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to, and from which local address.
+    /// The peer's address, and the local address to send from.
     pub path: Path,
-    /// First byte in [`Outbox::bytes`].
+    /// Index of the first byte in [`Outbox::bytes`].
     pub start: usize,
-    /// One behind the last.
+    /// Index after the last byte.
     pub end: usize,
-    /// Bytes of each datagram but the last; 0 = there is only one.
+    /// Bytes of each datagram but the last; 0 if there is only one.
     pub segment: usize,
 }
 
@@ -24,38 +24,43 @@ pub struct SessionTransmit {
     pub room: RoomId,
     /// The peer.
     pub peer: PeerId,
-    /// First byte in [`Outbox::bytes`].
+    /// Index of the first byte in [`Outbox::bytes`].
     pub start: usize,
-    /// One behind the last.
+    /// Index after the last byte.
     pub end: usize,
 }
 
-/// The datagrams of some flushes, for the shell to send.
+/// The peer that datagrams are for, and the way they take.
+#[derive(Clone, Copy)]
+pub(super) struct Destination {
+    pub(super) room: RoomId,
+    pub(super) peer: PeerId,
+    pub(super) route: Route,
+}
+
+/// The datagrams of one or more flushes, for the shell to send.
 #[derive(Default)]
 pub struct Outbox {
     /// The datagrams.
     pub bytes: Vec<u8>,
-    /// Those for the realtime port.
+    /// The datagrams for the realtime port.
     pub transmits: Vec<Transmit>,
-    /// Those for sessions.
+    /// The datagrams that travel inside sessions.
     pub session_transmits: Vec<SessionTransmit>,
+    /// Bytes that [`Self::take_new_bytes`] has already returned.
     counted: usize,
 }
 
 impl Outbox {
-    /// Makes what stands behind `start` a transmit.
+    /// Makes the bytes from `start` on a transmit along `path`.
     pub fn commit(&mut self, path: Path, start: usize, segment: usize) {
         let end = self.bytes.len();
         self.transmits.push(Transmit { path, start, end, segment });
     }
 
-    /// Makes the one datagram behind `start` a transmit along `route`.
-    pub(super) fn commit_one(
-        &mut self,
-        (room, peer): (RoomId, PeerId),
-        route: Route,
-        start: usize,
-    ) {
+    /// Makes the bytes from `start` on, which are one datagram, a transmit.
+    pub(super) fn commit_one(&mut self, to: Destination, start: usize) {
+        let Destination { room, peer, route } = to;
         match route {
             Route::Realtime(path) => self.commit(path, start, 0),
             Route::Session => {
@@ -66,7 +71,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets everything, keeps the memory.
+    /// Removes all datagrams and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.transmits.clear();
@@ -74,7 +79,7 @@ impl Outbox {
         self.counted = 0;
     }
 
-    /// Each datagram for the realtime port with its path.
+    /// Returns each datagram for the realtime port with its path.
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.transmits.iter().flat_map(|t| {
             let size = if t.segment == 0 { t.end - t.start } else { t.segment };
@@ -82,6 +87,7 @@ impl Outbox {
         })
     }
 
+    /// Returns how many bytes were added since the last call.
     pub(super) fn take_new_bytes(&mut self) -> u64 {
         let new = self.bytes.len() - self.counted;
         self.counted = self.bytes.len();

@@ -1,8 +1,9 @@
-//! A room's fan-out: who is in it, and what flows to whom at the next flush.
+//! The fan-out of one room: its recipients, and the messages for the next flush.
 //!
-//! Messages are encoded once into one table a room and copied into each recipient's datagrams at the
-//! flush: a datagram costs the kernel microseconds whatever it holds, copying a message is nothing
-//! beside that. A flush of a large room goes on over several turns, while its next messages gather.
+//! Each message is encoded once into the room's frame table. A flush copies it into the datagrams
+//! of each recipient. This is cheap: a datagram costs the kernel microseconds whatever it holds,
+//! and copying a message costs little in comparison. The flush of a large room takes several turns;
+//! new messages gather meanwhile.
 
 use nucleus_protocol::link::Withheld;
 use nucleus_protocol::realtime::{Message, MessageKind};
@@ -12,28 +13,30 @@ use super::counters::FanoutCounters;
 use super::egress::Egress;
 use super::entry::{LinkEntry, Recipient};
 use super::frame_table::FrameTable;
-use super::outbox::Outbox;
+use super::outbox::{Destination, Outbox};
 use super::speakers::Speakers;
 use crate::ids::{PeerId, RoomId};
 
-/// What the flushes of one turn may do.
+/// The bounds of the flushes of one turn.
 pub(super) struct FlushBudget {
-    /// Bytes of the outbox at which they stop.
+    /// Length of the outbox, in bytes, at which they stop.
     pub(super) end: usize,
-    /// Messages that may still be looked at, for any recipient.
+    /// Pairs of message and recipient that may still be examined.
     pub(super) checks: usize,
 }
 
+/// The fan-out of one room.
 pub(super) struct RoomFanout {
     pub(super) id: RoomId,
     recipients: Vec<Recipient>,
-    /// What has come since the flush under way began.
+    /// Messages that have arrived since the last flush began.
     gathering: FrameTable,
-    /// When it is to be flushed; `Time::MAX` while it is empty.
+    /// When `gathering` is due for a flush; `Time::MAX` while it is empty.
     due: Time,
     speakers: Speakers,
-    /// What is being flushed, to the recipients from `next` on.
+    /// Messages that are being flushed.
     sending: FrameTable,
+    /// Index of the next recipient of `sending`.
     next: usize,
 }
 
@@ -50,7 +53,7 @@ impl RoomFanout {
         }
     }
 
-    /// Becomes another room.
+    /// Clears everything to use the memory for another room.
     pub(super) fn reset(&mut self, id: RoomId) {
         self.id = id;
         self.gathering.clear();
@@ -65,7 +68,7 @@ impl RoomFanout {
 
     pub(super) fn remove(&mut self, peer: PeerId) -> Option<Recipient> {
         let at = self.recipients.iter().position(|m| m.peer == peer)?;
-        // In order: a flush under way still finds those behind.
+        // Keeps the order, so that a flush under way still reaches the remaining recipients.
         self.next -= usize::from(at < self.next);
         Some(self.recipients.remove(at))
     }
@@ -74,17 +77,19 @@ impl RoomFanout {
         self.recipients.is_empty()
     }
 
-    /// Whether the peer of `slot` may be heard now, with `most` speaking at once.
-    pub(super) fn may_speak(&mut self, now: Time, slot: u16, most: u16) -> bool {
-        self.speakers.admit(now, slot, most)
+    /// Returns true if the peer with this slot may speak now, with at most `limit` speakers at
+    /// once.
+    pub(super) fn may_speak(&mut self, now: Time, slot: u16, limit: u16) -> bool {
+        self.speakers.admit(now, slot, limit)
     }
 
-    /// Takes a message; false when it has no valid target or there is no room for it.
+    /// Adds a message. Returns false if its target is invalid or the frame table is full.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         self.gathering.push(arrived, from, message)
     }
 
-    /// A message came that may wait until `at`; whether that brings the next flush forward.
+    /// Makes a flush due at `at` at the latest, for a message that may wait until then. Returns the
+    /// time of the next flush if this made it earlier.
     pub(super) fn flush_by(&mut self, at: Time) -> Option<Time> {
         let at = if self.gathering.is_filling_up() { Time::ZERO } else { at };
         let sooner = at < self.due;
@@ -92,13 +97,13 @@ impl RoomFanout {
         sooner.then_some(at)
     }
 
-    /// When the next flush is due.
+    /// Returns the time at which the next flush is due.
     pub(super) fn due(&self) -> Time {
         self.due
     }
 
-    /// Goes on with the flush, or begins one, up to the recipient with whom the budget is used up; whether
-    /// it is through.
+    /// Continues the flush under way, or begins one. Returns false if the budget was used up before
+    /// the last recipient.
     pub(super) fn flush(
         &mut self,
         now: Time,
@@ -125,6 +130,7 @@ impl RoomFanout {
         true
     }
 
+    /// Writes the datagrams of one recipient.
     fn flush_to(
         &self,
         now: Time,
@@ -132,33 +138,34 @@ impl RoomFanout {
         outbox: &mut Outbox,
         counters: &mut FanoutCounters,
     ) {
-        let LinkEntry { recipient, groups, link, egress, .. } = entry;
+        let LinkEntry { recipient, groups, link, egress_bytes, .. } = entry;
         let entries = || self.sending.entries_for(recipient.slot, groups);
         let wanted: usize = entries().map(|entry| entry.len()).sum();
         if wanted == 0 {
             return;
         }
         let Some((route, allowed)) = link.route() else {
-            // Nothing has come from this peer yet: there is nowhere to send to.
+            // Nothing has arrived from this peer yet, so its address is unknown.
             for entry in entries() {
                 link.count_withheld(entry.kind, Withheld::Dropped, 1);
                 counters.dropped += 1;
             }
             return;
         };
-        let budget = (egress.available(now) as usize).min(allowed);
-        let (to, table) = ((self.id, recipient.peer), &self.sending);
-        let mut writer = Egress::new(now, (to, route), link, outbox, counters, budget);
-        if writer.fits(wanted) {
-            entries().for_each(|e| writer.put(e, table.bytes_of(e)));
+        let budget = (egress_bytes.available(now) as usize).min(allowed);
+        let to = Destination { room: self.id, peer: recipient.peer, route };
+        let table = &self.sending;
+        let mut egress = Egress::new(now, to, link, outbox, counters, budget);
+        if egress.fits(wanted) {
+            entries().for_each(|e| egress.put(e, table.bytes_of(e)));
         } else {
-            // Too little for all: voice first.
+            // The budget is too small for all messages: voice comes first.
             for voice in [true, false] {
-                let first = entries().filter(|e| (e.kind == MessageKind::Voice) == voice);
-                first.for_each(|entry| writer.put(entry, table.bytes_of(entry)));
+                let pass = entries().filter(|e| (e.kind == MessageKind::Voice) == voice);
+                pass.for_each(|entry| egress.put(entry, table.bytes_of(entry)));
             }
         }
-        let spent = writer.finish();
-        egress.take(spent as u64);
+        let spent = egress.finish();
+        egress_bytes.take(spent as u64);
     }
 }

@@ -1,29 +1,36 @@
-//! Who speaks in a room, and how many may at once: a room where everybody talks is understood by
-//! nobody, and each further voice costs every listener's downlink.
+//! Limits how many peers speak in a room at once. Nobody understands a room in which everybody
+//! talks, and each further speaker costs bandwidth at every listener.
 
 use nucleus_protocol::time::Time;
 
 use crate::limits;
 
-/// Those who are heard now, by slot, and when each was heard last. As many as the limit at most.
+/// The current speakers, never more than the limit.
 #[derive(Default)]
-pub(super) struct Speakers(Vec<(u16, Time)>);
+pub(super) struct Speakers(Vec<Speaker>);
+
+struct Speaker {
+    slot: u16,
+    /// When the newest voice message arrived.
+    last_active: Time,
+}
 
 impl Speakers {
-    /// Whether `slot` may be heard at `now`: it is one of the speakers, or there is room for one more of `most`.
-    pub(super) fn admit(&mut self, now: Time, slot: u16, most: u16) -> bool {
-        if let Some((_, heard)) = self.0.iter_mut().find(|(speaker, _)| *speaker == slot) {
-            *heard = now.max(*heard);
+    /// Returns true if the peer with this slot may speak at `now`: it is already a speaker, or
+    /// there are fewer than `limit` speakers.
+    pub(super) fn admit(&mut self, now: Time, slot: u16, limit: u16) -> bool {
+        if let Some(speaker) = self.0.iter_mut().find(|speaker| speaker.slot == slot) {
+            speaker.last_active = now.max(speaker.last_active);
             return true;
         }
-        if self.0.len() >= usize::from(most) {
-            self.0.retain(|(_, heard)| now.since(*heard) < limits::SPEAKER_PAUSE);
+        if self.0.len() >= usize::from(limit) {
+            self.0.retain(|speaker| now.since(speaker.last_active) < limits::SPEAKER_PAUSE);
         }
-        let free = self.0.len() < usize::from(most);
-        if free {
-            self.0.push((slot, now));
+        let admitted = self.0.len() < usize::from(limit);
+        if admitted {
+            self.0.push(Speaker { slot, last_active: now });
         }
-        free
+        admitted
     }
 
     pub(super) fn clear(&mut self) {
@@ -40,29 +47,29 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_for_as_many_as_it_holds() {
+    fn no_more_speak_than_the_limit_allows() {
         let mut speakers = Speakers::default();
         assert_eq!(
             [1, 2, 3, 1].map(|slot| speakers.admit(ms(0), slot, 2)),
             [true, true, false, true]
         );
-        // One goes on talking; the other's place is free once its pause is over.
+        // Slot 1 goes on speaking. Slot 2 stops being a speaker after the pause.
         assert!(speakers.admit(ms(400), 1, 2));
         assert!(!speakers.admit(ms(499), 3, 2));
         assert!(speakers.admit(ms(500), 3, 2));
-        assert!(!speakers.admit(ms(600), 2, 2), "the floor is taken again");
+        assert!(!speakers.admit(ms(600), 2, 2), "two others speak now");
         assert!(speakers.admit(ms(600), 1, 2) && speakers.admit(ms(600), 3, 2));
     }
 
     #[test]
-    fn whoever_keeps_talking_keeps_the_floor() {
+    fn a_peer_that_keeps_talking_stays_a_speaker() {
         let mut speakers = Speakers::default();
         for at in 0..1_000 {
             assert!(speakers.admit(ms(at * 20), 7, 1));
             assert!(!speakers.admit(ms(at * 20 + 1), 8, 1), "at {at}");
         }
         assert_eq!(speakers.0.len(), 1);
-        // Late stamps of one batch move nothing back.
+        // An older time stamp in the same batch does not make the speaker inactive.
         assert!(speakers.admit(ms(0), 7, 1) && !speakers.admit(ms(20_300), 8, 1));
     }
 }

@@ -1,8 +1,8 @@
-//! How long messages wait for others: the adaptive tick.
+//! The adaptive tick: how long messages wait to be sent together.
 //!
 //! A datagram costs the kernel the same whatever it holds, so a loaded shard lets messages wait and
-//! sends fewer. The thread reports its load; the tick follows it. Thresholds and the measurements
-//! behind them: docs/decisions/adaptive-tick.md.
+//! sends fewer datagrams. The thread reports its load, and the tick follows the load. The
+//! thresholds and the measurements behind them are in docs/decisions/adaptive-tick.md.
 
 use std::time::Duration;
 
@@ -16,30 +16,34 @@ pub enum Tick {
     /// Chosen from the load, so that a shard stays at or under half a core.
     #[default]
     Auto,
-    /// Always the same.
+    /// Fixed by the operator.
     Fixed(Duration),
 }
 
-/// The ticks of `auto`, in ms. At 0 whatever one drained batch brought goes out at once; beyond 16
-/// a relayed message hardly gets cheaper and a listener at 60 Hz sees poses stutter.
+/// The ticks of `auto`, in ms. At 0 the messages of one drained batch are sent at once. Beyond 16 a
+/// relayed message hardly gets cheaper, and a listener at 60 Hz sees poses stutter.
 const TICKS: [u64; 5] = [0, 2, 5, 10, 16];
-/// A load (share of a core) above this takes the next longer tick ...
+/// A load (share of a core) above this lengthens the tick by one level.
 const HIGH: f32 = 0.5;
-/// ... and one above this the next but one: a shard that is nearly full must not creep up.
+/// A load above this lengthens the tick by two levels, because a shard that is nearly full must
+/// react fast.
 const VERY_HIGH: f32 = 0.8;
-/// From 2 ms to none at all a shard may have to send five times as many datagrams.
+/// A load at or below this shortens the tick from 2 ms to 0. The shard may have to send five times
+/// as many datagrams then.
 const LOWEST: f32 = HIGH / 5.0;
-/// A shorter tick is taken after the load has been low for so many reports: messages come in
-/// spurts, and what talks in one second is silent in the next.
-const PATIENCE: u32 = 10;
+/// The tick is shortened after this many reports of low load in a row: traffic comes in bursts, and
+/// a room that is active in one second may be silent in the next.
+const LOW_REPORTS_BEFORE_SHORTER: u32 = 10;
 
 /// The tick in use.
 #[derive(Debug)]
 pub(super) struct TickControl {
-    /// `None`: set by the operator.
+    /// The index in [`TICKS`]; `None` for a tick fixed by the operator.
     level: Option<usize>,
     tick: Duration,
+    /// The tick of voice messages.
     voice: Duration,
+    /// Reports of low load in a row.
     low_reports: u32,
 }
 
@@ -60,35 +64,37 @@ impl TickControl {
         }
     }
 
-    /// How long a message may wait.
+    /// Returns the longest time that a message may wait.
     pub(super) fn tick(&self) -> Duration {
         self.tick
     }
 
-    /// Least time from one turn of the shard to the next: a wake-up costs as much as some datagrams, so
-    /// flushes that are due within one turn share it. The socket is drained once a turn.
+    /// Returns the shortest time from one turn of the shard to the next. A wake-up costs as much as
+    /// several datagrams, so flushes that are due within one turn share a wake-up. The socket is
+    /// drained once per turn.
     pub(super) fn turn(&self) -> Duration {
         (self.tick / 2).min(limits::DRAIN_INTERVAL)
     }
 
-    /// How long a message of `kind` may wait. Voice waits a step less than the rest: its listeners
-    /// have a jitter buffer to fill, and whoever leaves first takes the others along.
-    pub(super) fn patience(&self, kind: MessageKind) -> Duration {
+    /// Returns how long a message of `kind` may wait. Voice waits one level less than the rest,
+    /// because delay adds to the jitter buffers of its listeners. The messages that wait in the
+    /// same room are sent along with it.
+    pub(super) fn max_wait(&self, kind: MessageKind) -> Duration {
         if kind == MessageKind::Voice { self.voice } else { self.tick }
     }
 
-    /// Takes the load of the time since the last report, as a share of a core.
+    /// Takes the load since the last report, as a share of a core, and adjusts the tick.
     pub(super) fn report_load(&mut self, load: f32) {
         let Some(level) = self.level else { return };
         if load > HIGH {
             self.low_reports = 0;
-            let up = if load > VERY_HIGH { 2 } else { 1 };
-            self.set((level + up).min(TICKS.len() - 1));
-        } else if load > low(level) {
+            let levels = if load > VERY_HIGH { 2 } else { 1 };
+            self.set((level + levels).min(TICKS.len() - 1));
+        } else if load > low_load(level) {
             self.low_reports = 0;
         } else {
             self.low_reports += 1;
-            if self.low_reports >= PATIENCE && level > 0 {
+            if self.low_reports >= LOW_REPORTS_BEFORE_SHORTER && level > 0 {
                 self.low_reports = 0;
                 self.set(level - 1);
             }
@@ -102,9 +108,9 @@ impl TickControl {
     }
 }
 
-/// The load below which the next shorter tick would stay below [`HIGH`], were all of it spent on
-/// datagrams.
-fn low(level: usize) -> f32 {
+/// Returns the load at which the next shorter tick keeps the load at [`HIGH`], on the assumption
+/// that all load is caused by datagrams.
+fn low_load(level: usize) -> f32 {
     match level {
         0 | 1 => LOWEST,
         _ => HIGH * TICKS[level - 1] as f32 / TICKS[level] as f32,
@@ -115,7 +121,8 @@ fn low(level: usize) -> f32 {
 mod tests {
     use super::*;
 
-    /// A shard whose load is all datagrams: `full` without a tick, and in proportion to the rest.
+    /// Runs a shard whose load is caused by datagrams alone: `full` without a tick, less with a
+    /// longer tick. Returns the ticks in use.
     fn settle(full: f32) -> Vec<u64> {
         let mut control = TickControl::new(Tick::Auto);
         let mut seen = Vec::new();
@@ -145,7 +152,7 @@ mod tests {
         let mut control = TickControl::new(Tick::Auto);
         (0..4).for_each(|_| control.report_load(0.95));
         assert_eq!(control.tick(), Duration::from_millis(16));
-        (0..4 * PATIENCE).for_each(|_| control.report_load(0.01));
+        (0..4 * LOW_REPORTS_BEFORE_SHORTER).for_each(|_| control.report_load(0.01));
         assert_eq!(control.tick(), Duration::ZERO);
     }
 
@@ -153,12 +160,12 @@ mod tests {
     fn voice_waits_less_and_a_fixed_tick_is_fixed() {
         let mut auto = TickControl::new(Tick::Auto);
         (0..4).for_each(|_| auto.report_load(0.95));
-        assert!(auto.patience(MessageKind::Voice) < auto.patience(MessageKind::Pose));
+        assert!(auto.max_wait(MessageKind::Voice) < auto.max_wait(MessageKind::Pose));
         let five = Duration::from_millis(5);
         let mut fixed = TickControl::new(Tick::Fixed(five));
         fixed.report_load(1.0);
         assert_eq!(
-            (fixed.patience(MessageKind::Pose), fixed.patience(MessageKind::Voice)),
+            (fixed.max_wait(MessageKind::Pose), fixed.max_wait(MessageKind::Voice)),
             (five, five)
         );
     }

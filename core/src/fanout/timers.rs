@@ -1,20 +1,24 @@
-//! A queue of times at which to look at a link, never a scan of all of them.
+//! A queue of the times at which links or rooms are due, so that no scan of all of them is needed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use nucleus_protocol::time::Time;
 
-/// Entries are not removed when a link's deadline moves: an early look finds nothing due and asks
-/// for the next one, and an entry that the link no longer waits for is passed over.
+/// Times with the index of the link or room that is due.
+///
+/// An entry stays in the queue when the time of its link or room changes. If the time is later now,
+/// the owner finds nothing due and adds a new entry. If it is earlier, there is a second entry, and
+/// the owner ignores this one.
 #[derive(Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Time, u32)>>);
 
 impl Timers {
-    pub(super) fn push(&mut self, at: Time, link: u32) {
-        self.0.push(Reverse((at, link)));
+    pub(super) fn push(&mut self, at: Time, index: u32) {
+        self.0.push(Reverse((at, index)));
     }
 
+    /// Removes and returns the earliest entry if it is due at `now`.
     pub(super) fn pop_due(&mut self, now: Time) -> Option<(Time, u32)> {
         let due = self.0.peek().is_some_and(|Reverse((at, _))| *at <= now);
         if !due {
@@ -23,6 +27,7 @@ impl Timers {
         self.0.pop().map(|Reverse(entry)| entry)
     }
 
+    /// Returns the time of the earliest entry.
     pub(super) fn next(&self) -> Option<Time> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }

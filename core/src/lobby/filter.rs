@@ -1,4 +1,4 @@
-//! Which rooms somebody looks for.
+//! The conditions of a match or a watcher on the rooms of a lobby.
 
 use std::cmp::Ordering;
 
@@ -7,39 +7,51 @@ use nucleus_protocol::session::{self, Code, Value, filter, value};
 
 use crate::room::{is_key, is_value};
 
-/// What a room must be to fit.
+/// The conditions that a room must meet to fit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
-    /// The version of the application.
+    /// The version of the application. Must be equal to the room's.
     pub version: String,
-    /// All of them must hold.
+    /// Conditions on listed fields. All of them must hold.
     pub filters: Vec<FieldFilter>,
 }
 
 /// A condition on a listed field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldFilter {
-    /// The field has one of these values, in type and bits.
-    OneOf(Vec<u8>, Vec<Value>),
-    /// The field is a number between these, both included.
-    Range(Vec<u8>, Option<Number>, Option<Number>),
+    /// The field has one of these values. Type and bits must be equal.
+    OneOf {
+        /// Key of the field.
+        key: Vec<u8>,
+        /// The values that fit.
+        values: Vec<Value>,
+    },
+    /// The field is a number in a range. Both ends are included.
+    Range {
+        /// Key of the field.
+        key: Vec<u8>,
+        /// The least number that fits; `None`: no lower end.
+        low: Option<Number>,
+        /// The largest number that fits; `None`: no upper end.
+        high: Option<Number>,
+    },
 }
 
-/// A number of either type.
+/// A number of one of the two numeric types of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// Signed.
+    /// A signed integer.
     Integer(i64),
-    /// Floating-point, never NaN.
+    /// A floating-point number, never NaN.
     Float(f64),
 }
 
 impl Query {
-    /// As a client wrote it.
+    /// Reads the query of a client.
     ///
     /// # Errors
     ///
-    /// [`Code::BadState`]: too many filters or values, a key or value against the rules.
+    /// [`Code::BadState`] if there are too many filters or values, or if a key or value is invalid.
     pub fn new(version: String, filters: Vec<session::Filter>) -> Result<Self, Code> {
         if filters.len() > MAX_FILTERS {
             return Err(Code::BadState);
@@ -48,34 +60,38 @@ impl Query {
         Ok(Self { version, filters: filters.ok_or(Code::BadState)? })
     }
 
-    /// Whether a room of that version with these listed fields fits.
+    /// Returns true if a room with this version and these listed fields fits.
     pub fn fits(&self, version: &str, fields: &[(Vec<u8>, Value)]) -> bool {
         self.version == version && self.filters.iter().all(|filter| filter.holds(fields))
     }
 }
 
 impl FieldFilter {
-    fn new(asked: session::Filter) -> Option<Self> {
-        let session::Filter { key, kind, values } = asked;
+    /// Reads a filter of a client; `None` if it is invalid.
+    fn new(filter: session::Filter) -> Option<Self> {
+        let session::Filter { key, kind, values } = filter;
         let well_formed = is_key(&key)
             && (1..=MAX_FILTER_VALUES).contains(&values.len())
             && values.iter().all(is_value);
         match (kind, &values[..]) {
             _ if !well_formed => None,
             (filter::ONE_OF, _) if values.iter().all(|v| v.kind != value::NONE) => {
-                Some(Self::OneOf(key, values))
+                Some(Self::OneOf { key, values })
             }
-            (filter::RANGE, [low, high]) => Some(Self::Range(key, bound(low)?, bound(high)?)),
+            (filter::RANGE, [low, high]) => {
+                let (low, high) = (bound(low)?, bound(high)?);
+                Some(Self::Range { key, low, high })
+            }
             _ => None,
         }
     }
 
     fn holds(&self, fields: &[(Vec<u8>, Value)]) -> bool {
-        let (Self::OneOf(key, _) | Self::Range(key, ..)) = self;
-        let Some((_, found)) = fields.iter().find(|(there, _)| there == key) else { return false };
+        let (Self::OneOf { key, .. } | Self::Range { key, .. }) = self;
+        let Some((_, found)) = fields.iter().find(|(name, _)| name == key) else { return false };
         match self {
-            Self::OneOf(_, values) => values.contains(found),
-            Self::Range(_, low, high) => Number::of(found).is_some_and(|number| {
+            Self::OneOf { values, .. } => values.contains(found),
+            Self::Range { low, high, .. } => Number::of(found).is_some_and(|number| {
                 low.is_none_or(|low| low.order(number) != Ordering::Greater)
                     && high.is_none_or(|high| number.order(high) != Ordering::Greater)
             }),
@@ -83,8 +99,9 @@ impl FieldFilter {
     }
 }
 
-/// Of a range: `Some(None)` is open.
-#[expect(clippy::option_option, reason = "a bound that is none, and one that there cannot be")]
+/// Reads one end of a range: `Some(None)` if the range has no such end, `None` if the value is
+/// invalid.
+#[expect(clippy::option_option, reason = "a missing bound differs from an invalid one")]
 fn bound(value: &Value) -> Option<Option<Number>> {
     if value.kind == value::NONE { Some(None) } else { Number::of(value).map(Some) }
 }
@@ -98,7 +115,7 @@ impl Number {
         }
     }
 
-    /// Two integers exactly, anything else as doubles.
+    /// Compares two integers exactly, and all other pairs as doubles.
     fn order(self, other: Self) -> Ordering {
         let double = |number| match number {
             Self::Integer(integer) => integer as f64,
@@ -106,7 +123,7 @@ impl Number {
         };
         match (self, other) {
             (Self::Integer(one), Self::Integer(other)) => one.cmp(&other),
-            // Neither is a NaN.
+            // A number is never NaN, so the comparison has a result.
             _ => double(self).partial_cmp(&double(other)).unwrap_or(Ordering::Equal),
         }
     }

@@ -1,5 +1,5 @@
-//! The lobby of one product of a tenant: finds a room for a join, has one made where none fits, and
-//! tells watchers what has changed.
+//! The lobby of one product of a tenant. It finds a room for each join, has one created if none
+//! fits, and tells watchers what has changed.
 
 mod filter;
 mod rooms;
@@ -19,115 +19,117 @@ use crate::ids::{RequestId, RoomId};
 use crate::limits;
 use crate::room::{Listing, RoomOptions};
 pub use filter::{FieldFilter, Number, Query};
-pub use rooms::News;
-use rooms::{About, Rooms};
+pub use rooms::ListingChanges;
+use rooms::{ListedRoom, RoomIndex};
 pub use selection::{JoinMode, RoomSelection};
 pub use view::RoomListView;
 
-/// What a lobby takes.
+/// The inputs of a lobby.
 pub enum LobbyInput {
     /// Time has passed.
     Timeout,
-    /// Find a room for a join, or make one; answered by [`LobbyOutput::Found`].
+    /// Finds a room for a join, or has one created. The reply is [`LobbyOutput::Found`].
     Find {
-        /// For the reply.
+        /// The id for the reply.
         request: RequestId,
         /// The join.
         find: Find,
     },
-    /// What became of [`LobbyOutput::OpenRoom`].
+    /// Reports the outcome of [`LobbyOutput::OpenRoom`].
     RoomOpened(Result<RoomId, Code>),
-    /// What the lobby shows of a room has changed.
+    /// Replaces the listing of a room, which is what the lobby shows of it.
     Listing(RoomId, Box<Listing>),
-    /// A room has given so many seats, reserved ones among them.
+    /// Reports how many seats of a room are taken, including reserved ones.
     Seats(RoomId, usize),
-    /// A join for which so many seats were counted has arrived at its room, in it or not.
+    /// Reports that a join has arrived at its room, which has admitted or refused it. Its seats,
+    /// this many, are no longer counted as under way.
     Arrived(RoomId, usize),
-    /// A room is over, and its name is free.
+    /// Reports that a room is over and its name is free.
     RoomOver(RoomId),
-    /// Somebody who has seen the changes up to this number wants the news; answered by
-    /// [`LobbyOutput::News`].
-    News {
-        /// For the reply.
+    /// Requests the changes that a watcher has missed. The reply is
+    /// [`LobbyOutput::ListingChanges`].
+    ListingChanges {
+        /// The id for the reply.
         request: RequestId,
-        /// `None`: it has seen nothing.
+        /// Number of the newest change that the watcher has seen; `None`: none yet.
         seen: Option<u64>,
     },
 }
 
-/// A join that looks for a room.
+/// A join that needs a room.
 pub struct Find {
-    /// The room's name; may be empty for a match.
+    /// The name of the room; may be empty for a match.
     pub name: String,
-    /// Which rooms will do.
+    /// The rooms that the join accepts.
     pub selection: Arc<RoomSelection>,
-    /// Names a room that nobody has named.
+    /// Random bytes for the name of a room without one.
     pub random: [u8; 16],
-    /// Rooms that have refused the join already.
+    /// Rooms that have already refused the join.
     pub passed: Vec<RoomId>,
 }
 
-/// What a lobby wants done.
+/// The outputs of a lobby.
 pub enum LobbyOutput {
-    /// The reply to [`LobbyInput::Find`]. The seats of the join count as taken in the room that was found,
-    /// until [`LobbyInput::Arrived`].
+    /// The reply to [`LobbyInput::Find`]. Until [`LobbyInput::Arrived`], the seats of the join
+    /// count as taken in the room.
     Found {
-        /// Which join.
+        /// The request of the join.
         request: RequestId,
-        /// The room, or the code to refuse with.
+        /// The room, or the code to refuse the join with.
         result: Result<Found, Code>,
     },
-    /// Make a room, and say how that went by [`LobbyInput::RoomOpened`]. Until then other joins wait, so
-    /// that two joins which need the same room make only one.
+    /// Creates a room. The shell reports the outcome by [`LobbyInput::RoomOpened`]. Until then
+    /// other joins wait, so that two joins that need the same room create only one.
     OpenRoom {
-        /// Its name.
+        /// The name of the room.
         name: String,
-        /// Peers it takes.
+        /// The most peers of the room.
         capacity: u16,
-        /// The user who makes it, if it is one.
+        /// The user who makes the room; `None`: the server makes it.
         maker: Option<String>,
-        /// What it is made with.
+        /// The options of the room.
         options: Box<RoomOptions>,
     },
-    /// The newest change that watchers can see has this number.
+    /// Reports the number of the newest change that watchers can see.
     Changed(u64),
-    /// The reply to [`LobbyInput::News`].
-    News {
-        /// Which request.
+    /// The reply to [`LobbyInput::ListingChanges`].
+    ListingChanges {
+        /// The request.
         request: RequestId,
-        /// What has happened.
-        news: News,
+        /// The changes.
+        changes: ListingChanges,
     },
 }
 
-/// A room for a join.
+/// The room found for a join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The room.
     pub room: RoomId,
-    /// Its name.
+    /// The name of the room.
     pub name: String,
-    /// By what the lobby knows of it, which may be behind.
+    /// Whether the lobby chose the room by a match. The room may refuse the join, because it may
+    /// have changed since.
     pub matched: bool,
-    /// Seats of the join, which count until [`LobbyInput::Arrived`].
+    /// Seats of the join. They count as taken until [`LobbyInput::Arrived`].
     pub seats: usize,
 }
 
-/// A join whose room is being made.
+/// A join whose room is being created.
 struct Opening {
     request: RequestId,
-    about: About,
+    room: ListedRoom,
     seats: usize,
 }
 
 /// The lobby of one tenant's product.
 pub struct Lobby {
-    /// Peers of a room at most.
+    /// The most peers of a room.
     capacity: u16,
-    rooms: Rooms,
+    rooms: RoomIndex,
     opening: Option<Opening>,
-    /// Joins that wait for the room that is being made. A shell that opens it before it hands in the
-    /// next input, as the server's does, has none here.
+    /// Joins that wait while a room is being created. Always empty with a shell that creates the
+    /// room before it passes the next input, as the server's shell does.
     waiting: VecDeque<(RequestId, Find)>,
     outputs: VecDeque<LobbyOutput>,
 }
@@ -138,18 +140,18 @@ impl Machine for Lobby {
     const TIMEOUT: LobbyInput = LobbyInput::Timeout;
 
     fn handle(&mut self, _now: Time, input: LobbyInput) {
-        let changes = self.rooms.changes();
+        let newest = self.rooms.newest_change();
         match input {
             LobbyInput::Timeout => {}
             LobbyInput::Find { request, find } => self.waiting.push_back((request, find)),
             LobbyInput::RoomOpened(result) => self.room_opened(result),
-            LobbyInput::Listing(room, listing) => self.rooms.list(room, *listing),
-            LobbyInput::Seats(room, taken) => self.rooms.seat(room, taken),
-            LobbyInput::Arrived(room, seats) => self.rooms.arrive(room, seats),
-            LobbyInput::RoomOver(room) => self.rooms.close(room),
-            LobbyInput::News { request, seen } => {
-                let news = self.rooms.news(seen);
-                self.outputs.push_back(LobbyOutput::News { request, news });
+            LobbyInput::Listing(room, listing) => self.rooms.set_listing(room, *listing),
+            LobbyInput::Seats(room, taken) => self.rooms.set_taken(room, taken),
+            LobbyInput::Arrived(room, seats) => self.rooms.join_arrived(room, seats),
+            LobbyInput::RoomOver(room) => self.rooms.remove(room),
+            LobbyInput::ListingChanges { request, seen } => {
+                let changes = self.rooms.changes_since(seen);
+                self.outputs.push_back(LobbyOutput::ListingChanges { request, changes });
             }
         }
         while self.opening.is_none()
@@ -157,8 +159,8 @@ impl Machine for Lobby {
         {
             self.find(request, find);
         }
-        if self.rooms.changes() != changes {
-            self.outputs.push_back(LobbyOutput::Changed(self.rooms.changes()));
+        if self.rooms.newest_change() != newest {
+            self.outputs.push_back(LobbyOutput::Changed(self.rooms.newest_change()));
         }
     }
 
@@ -170,38 +172,40 @@ impl Machine for Lobby {
         None
     }
 
-    /// No room is there, nor about to be.
+    /// Returns true if there is no room and none is being created.
     fn is_over(&self) -> bool {
         self.rooms.is_empty() && self.opening.is_none() && self.waiting.is_empty()
     }
 }
 
 impl Lobby {
-    /// No rooms yet; each will take at most `capacity` peers.
+    /// Creates a lobby without rooms. Each room takes at most `capacity` peers.
     pub fn new(capacity: u16) -> Self {
         Self {
             capacity,
-            rooms: Rooms::default(),
+            rooms: RoomIndex::default(),
             opening: None,
             waiting: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
 
+    /// Finds a room for a join, or begins to create one.
     fn find(&mut self, request: RequestId, find: Find) {
         let mode = find.selection.mode;
         let matched = if mode.matches() { self.matched(&find) } else { None };
         let result = match matched {
             Some(found) => Ok(Some(found)),
             None if mode == JoinMode::Match => Err(Code::NoSuchRoom),
-            None => self.named(request, find),
+            None => self.find_by_name(request, find),
         };
-        // None: the room is being made.
+        // `None`: the room is being created, and the reply follows.
         if let Some(result) = result.transpose() {
             self.reply(request, result);
         }
     }
 
+    /// Returns a room by match.
     fn matched(&self, find: &Find) -> Option<Found> {
         let Find { selection, passed, .. } = find;
         if passed.len() >= limits::MATCH_TRIES {
@@ -213,15 +217,16 @@ impl Lobby {
         Some(Found { room, name: name.as_ref().to_owned(), matched: true, seats })
     }
 
-    /// The room of that name, where it is there; else it is made, where it may be.
-    fn named(&mut self, request: RequestId, find: Find) -> Result<Option<Found>, Code> {
+    /// Returns the room with the join's name if it exists. Otherwise begins to create it if the
+    /// mode allows that, and returns `None`.
+    fn find_by_name(&mut self, request: RequestId, find: Find) -> Result<Option<Found>, Code> {
         let Find { mut name, selection, random, .. } = find;
         let (mode, seats) = (selection.mode, selection.seats);
-        let is_free = !name.is_empty() && self.rooms.named(&name).is_none();
+        let is_free = !name.is_empty() && self.rooms.by_name(&name).is_none();
         if mode == JoinMode::MatchOrCreate && !is_free {
             name = selection.name_from(random)?;
         }
-        match self.rooms.named(&name) {
+        match self.rooms.by_name(&name) {
             Some(_) if mode == JoinMode::Create => return Err(Code::RoomExists),
             Some(room) => return Ok(Some(Found { room, name, matched: false, seats })),
             None if !mode.creates() => return Err(Code::NoSuchRoom),
@@ -231,25 +236,26 @@ impl Lobby {
         let most = self.capacity;
         let capacity = if selection.capacity == 0 { most } else { selection.capacity.min(most) };
         let listing = Listing::first(&options, capacity);
-        let about = About { name: (&*name).into(), version: (&*options.version).into(), listing };
-        self.opening = Some(Opening { request, about, seats });
+        let room =
+            ListedRoom { name: (&*name).into(), version: (&*options.version).into(), listing };
+        self.opening = Some(Opening { request, room, seats });
         self.outputs.push_back(LobbyOutput::OpenRoom { name, capacity, maker, options });
         Ok(None)
     }
 
     fn room_opened(&mut self, result: Result<RoomId, Code>) {
-        let Some(Opening { request, about, seats }) = self.opening.take() else { return };
-        let found = result.map(|room| {
-            let name = about.name.as_ref().to_owned();
-            self.rooms.open(room, about);
-            Found { room, name, matched: false, seats }
+        let Some(Opening { request, room, seats }) = self.opening.take() else { return };
+        let found = result.map(|id| {
+            let name = room.name.as_ref().to_owned();
+            self.rooms.insert(id, room);
+            Found { room: id, name, matched: false, seats }
         });
         self.reply(request, found);
     }
 
     fn reply(&mut self, request: RequestId, result: Result<Found, Code>) {
         if let Ok(found) = &result {
-            self.rooms.set_out(found.room, found.seats);
+            self.rooms.join_started(found.room, found.seats);
         }
         self.outputs.push_back(LobbyOutput::Found { request, result });
     }

@@ -1,7 +1,8 @@
-//! The rooms of a lobby: which there are, which of them fits, and what has changed.
+//! The rooms of a lobby: which exist, which of them fits a match, and what has changed.
 //!
-//! A room is known from the moment in which it is opened to the one in which its name is free again.
-//! Rooms tell what has changed; what they have not told yet (joins under way) is counted here.
+//! A room is in the index from its opening until its name is free again. Rooms report their
+//! changes; the index itself counts the joins on their way to a room, which the room cannot report
+//! yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,27 +12,29 @@ use crate::ids::RoomId;
 use crate::limits;
 use crate::room::Listing;
 
-/// What the lobby shows of a room. Never changes, because watchers share it; a change makes a new one.
+/// What the lobby shows of a room. Never changed, because watchers share it: a change of the room
+/// makes a new value.
 #[derive(Debug)]
-pub(super) struct About {
+pub(super) struct ListedRoom {
     pub(super) name: Arc<str>,
     pub(super) version: Arc<str>,
     pub(super) listing: Listing,
 }
 
-/// A room as its lobby knows it.
+/// A room and its seats.
 #[derive(Debug)]
-struct Entry {
-    about: Arc<About>,
-    /// Seats that the room has given, reserved ones among them; told sooner than the rest.
+struct RoomEntry {
+    room: Arc<ListedRoom>,
+    /// Seats taken or reserved. The room reports them before its listing changes.
     taken: usize,
-    /// Seats that joins are on their way to.
+    /// Seats of the joins that are on their way to the room.
     under_way: usize,
 }
 
-impl Entry {
+impl RoomEntry {
+    /// Returns true if a match may choose the room.
     fn is_open(&self) -> bool {
-        let Listing { hidden, locked, password, .. } = self.about.listing;
+        let Listing { hidden, locked, password, .. } = self.room.listing;
         !hidden && !locked && !password
     }
 
@@ -40,92 +43,94 @@ impl Entry {
     }
 }
 
-/// What a watcher has missed.
+/// The changes of a lobby that a watcher has missed.
 #[derive(Debug)]
-pub struct News {
+pub struct ListingChanges {
     /// Number of the newest change.
     pub(super) newest: u64,
-    /// These are all rooms, not those that have changed.
-    pub(super) whole: bool,
-    /// The oldest first; one that is over has nothing to show.
-    pub(super) rooms: Vec<(RoomId, Option<Arc<About>>)>,
+    /// Whether `rooms` holds all rooms rather than those that have changed.
+    pub(super) complete: bool,
+    /// The rooms, oldest first; `None` for a room that is over.
+    pub(super) rooms: Vec<(RoomId, Option<Arc<ListedRoom>>)>,
 }
 
 /// The rooms of one tenant's product.
 #[derive(Debug, Default)]
-pub(super) struct Rooms {
-    /// By the numbers of instances, which rise: the oldest first.
-    rooms: BTreeMap<RoomId, Entry>,
+pub(super) struct RoomIndex {
+    /// Ids of room instances rise, so the oldest room comes first.
+    rooms: BTreeMap<RoomId, RoomEntry>,
     by_name: HashMap<Arc<str>, RoomId>,
-    /// Counts what watchers can see of it.
+    /// Number of changes that watchers can see.
     changes: u64,
-    /// The newest changes, the last one being number `changes`.
+    /// The rooms of the newest changes; the last entry is change number `changes`.
     log: VecDeque<RoomId>,
 }
 
-impl Rooms {
-    /// There is a new room.
-    pub(super) fn open(&mut self, id: RoomId, about: About) {
-        let taken = about.listing.reserved.into();
-        self.by_name.insert(about.name.clone(), id);
-        self.rooms.insert(id, Entry { about: Arc::new(about), taken, under_way: 0 });
-        self.note(id);
+impl RoomIndex {
+    /// Adds a new room.
+    pub(super) fn insert(&mut self, id: RoomId, room: ListedRoom) {
+        let taken = room.listing.reserved.into();
+        self.by_name.insert(room.name.clone(), id);
+        self.rooms.insert(id, RoomEntry { room: Arc::new(room), taken, under_way: 0 });
+        self.log_change(id);
     }
 
-    /// A room is over.
-    pub(super) fn close(&mut self, id: RoomId) {
-        let Some(Entry { about, .. }) = self.rooms.remove(&id) else { return };
-        if self.by_name.get(&about.name) == Some(&id) {
-            self.by_name.remove(&about.name);
+    /// Removes a room that is over.
+    pub(super) fn remove(&mut self, id: RoomId) {
+        let Some(RoomEntry { room, .. }) = self.rooms.remove(&id) else { return };
+        if self.by_name.get(&room.name) == Some(&id) {
+            self.by_name.remove(&room.name);
         }
-        self.note(id);
+        self.log_change(id);
     }
 
-    /// What the lobby shows of a room has changed.
-    pub(super) fn list(&mut self, id: RoomId, listing: Listing) {
+    /// Replaces the listing of a room.
+    pub(super) fn set_listing(&mut self, id: RoomId, listing: Listing) {
         let Some(entry) = self.rooms.get_mut(&id) else { return };
         entry.taken = usize::from(listing.peers) + usize::from(listing.reserved);
-        if entry.about.listing != listing {
-            let About { name, version, .. } = &*entry.about;
+        if entry.room.listing != listing {
+            let ListedRoom { name, version, .. } = &*entry.room;
             let (name, version) = (name.clone(), version.clone());
-            entry.about = Arc::new(About { name, version, listing });
-            self.note(id);
+            entry.room = Arc::new(ListedRoom { name, version, listing });
+            self.log_change(id);
         }
     }
 
-    /// A room has given seats; its listing will say so later.
-    pub(super) fn seat(&mut self, id: RoomId, taken: usize) {
+    /// Sets the number of taken seats of a room, before its next listing does.
+    pub(super) fn set_taken(&mut self, id: RoomId, taken: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.taken = taken;
         }
     }
 
-    /// A join of so many seats is on its way to a room.
-    pub(super) fn set_out(&mut self, id: RoomId, seats: usize) {
+    /// Counts the seats of a join that is on its way to a room.
+    pub(super) fn join_started(&mut self, id: RoomId, seats: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.under_way += seats;
         }
     }
 
-    /// ... and has arrived, in it or not.
-    pub(super) fn arrive(&mut self, id: RoomId, seats: usize) {
+    /// Ends the counting of a join's seats: it has arrived at the room, which has admitted or
+    /// refused it.
+    pub(super) fn join_arrived(&mut self, id: RoomId, seats: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.under_way = entry.under_way.saturating_sub(seats);
         }
     }
 
-    /// No room is there.
+    /// Returns true if there is no room.
     pub(super) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }
 
-    /// The room of that name.
-    pub(super) fn named(&self, name: &str) -> Option<RoomId> {
+    /// Returns the room with this name.
+    pub(super) fn by_name(&self, name: &str) -> Option<RoomId> {
         self.by_name.get(name).copied()
     }
 
-    /// The room for a match that needs so many seats: of those that fit the fullest, of these the
-    /// oldest. Not one of `passed`, which have refused it.
+    /// Returns the room for a match that needs this many seats: the fullest of the rooms that fit,
+    /// and the oldest of several equally full ones. Skips the rooms in `passed`, which have refused
+    /// the join.
     pub(super) fn pick(
         &self,
         query: &Query,
@@ -133,50 +138,53 @@ impl Rooms {
         seats: usize,
         passed: &[RoomId],
     ) -> Option<(RoomId, Arc<str>)> {
-        let mut best: Option<(RoomId, &Entry)> = None;
+        let mut best: Option<(RoomId, &RoomEntry)> = None;
         for (id, entry) in &self.rooms {
-            let about = &entry.about;
-            // What costs the most comes last. Of equals the one before stays, which is older.
+            let room = &entry.room;
+            // The most expensive check comes last. Of equally full rooms the first one, which is
+            // older, stays the best.
             let fits = entry.is_open()
-                && entry.load() + seats <= usize::from(about.listing.capacity)
+                && entry.load() + seats <= usize::from(room.listing.capacity)
                 && best.is_none_or(|(_, best)| entry.load() > best.load())
                 && !passed.contains(id)
-                && admits(&about.name)
-                && query.fits(&about.version, &about.listing.fields);
+                && admits(&room.name)
+                && query.fits(&room.version, &room.listing.fields);
             if fits {
                 best = Some((*id, entry));
             }
         }
-        best.map(|(id, entry)| (id, entry.about.name.clone()))
+        best.map(|(id, entry)| (id, entry.room.name.clone()))
     }
 
-    /// What a watcher that has seen change `seen` has missed. Returns references only: the watcher
-    /// filters them in its own task, so the lobby is not held up.
-    pub(super) fn news(&self, seen: Option<u64>) -> News {
-        let changed = seen.and_then(|seen| self.since(seen));
+    /// Returns the changes since change `seen`; all rooms if `seen` is `None` or the log does not
+    /// go back so far. The result only shares the rooms: the watcher filters them in its own task,
+    /// so this does not hold up the lobby.
+    pub(super) fn changes_since(&self, seen: Option<u64>) -> ListingChanges {
+        let changed = seen.and_then(|seen| self.changed_since(seen));
         let changed: Option<BTreeSet<RoomId>> = changed.map(Iterator::collect);
-        let whole = changed.is_none();
-        let about = |entry: &Entry| entry.about.clone();
+        let complete = changed.is_none();
+        let room = |entry: &RoomEntry| entry.room.clone();
         let rooms = match changed {
-            Some(ids) => ids.into_iter().map(|id| (id, self.rooms.get(&id).map(about))).collect(),
-            None => self.rooms.iter().map(|(id, entry)| (*id, Some(about(entry)))).collect(),
+            Some(ids) => ids.into_iter().map(|id| (id, self.rooms.get(&id).map(room))).collect(),
+            None => self.rooms.iter().map(|(id, entry)| (*id, Some(room(entry)))).collect(),
         };
-        News { newest: self.changes, whole, rooms }
+        ListingChanges { newest: self.changes, complete, rooms }
     }
 
-    /// Number of the newest change.
-    pub(super) fn changes(&self) -> u64 {
+    /// Returns the number of the newest change.
+    pub(super) fn newest_change(&self) -> u64 {
         self.changes
     }
 
-    /// Rooms that have changed since change `seen`; `None`: the log does not go back so far.
-    fn since(&self, seen: u64) -> Option<impl Iterator<Item = RoomId>> {
+    /// Returns the rooms that have changed since change `seen`; `None` if the log does not go back
+    /// so far.
+    fn changed_since(&self, seen: u64) -> Option<impl Iterator<Item = RoomId>> {
         let count = usize::try_from(self.changes.checked_sub(seen)?).ok()?;
         let start = self.log.len().checked_sub(count)?;
         Some(self.log.range(start..).copied())
     }
 
-    fn note(&mut self, id: RoomId) {
+    fn log_change(&mut self, id: RoomId) {
         if self.log.len() == limits::LOBBY_LOG {
             self.log.pop_front();
         }

@@ -1,4 +1,4 @@
-//! Which room a join selects, and whether it may make it.
+//! The room that a join selects, and whether the join may create it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::ids::RoomPattern;
 use crate::room::{JoinConditions, Password, RoomOptions, is_key, is_value};
 use crate::text;
 
-/// Where the room is there or is not.
+/// What a join does, depending on whether the room exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinMode {
-    /// Join it, or make it.
+    /// Joins the room with the given name, or creates it.
     JoinOrCreate,
-    /// Make it.
+    /// Creates the room. Fails if it exists.
     Create,
-    /// Join it.
+    /// Joins the room with the given name. Fails if it does not exist.
     Join,
-    /// Join one that fits.
+    /// Joins any room that fits. Fails if there is none.
     Match,
-    /// Join one that fits, or make one.
+    /// Joins any room that fits, or creates one.
     MatchOrCreate,
 }
 
 impl JoinMode {
-    /// As a client wrote it.
+    /// Reads the mode of a client; `None` if there is no such mode.
     pub fn from_wire(mode: u8) -> Option<Self> {
         Some(match mode {
             join_mode::JOIN_OR_CREATE => Self::JoinOrCreate,
@@ -42,38 +42,38 @@ impl JoinMode {
         })
     }
 
-    /// Any room that fits will do.
+    /// Returns true if the join accepts any room that fits.
     pub fn matches(self) -> bool {
         matches!(self, Self::Match | Self::MatchOrCreate)
     }
 
-    /// A room may be made.
+    /// Returns true if the join may create a room.
     pub fn creates(self) -> bool {
         !matches!(self, Self::Join | Self::Match)
     }
 }
 
-/// What a join says of the room that it wants.
+/// The room that a join selects, by name or by match, or creates.
 #[derive(Clone, Debug)]
 pub struct RoomSelection {
-    /// See [`JoinMode`].
+    /// What the join does, depending on whether the room exists.
     pub mode: JoinMode,
-    /// Which rooms fit, for a match.
+    /// The rooms that fit a match.
     pub query: Query,
-    /// The user who makes a room, where one is made; `None`: the server.
+    /// The user who makes the room if one is created; `None`: the server makes it.
     pub maker: Option<String>,
-    /// Which rooms the token admits to, for a match.
+    /// The rooms that the token admits to. Limits a match.
     pub admitted: RoomPattern,
-    /// Seats: its own and those of the users it expects.
+    /// Seats that the join needs: its own, and those of the users it expects.
     pub seats: usize,
-    /// What a room is made with; capacity 0 is the server's.
+    /// Capacity of the room if one is created; 0 for the server's limit.
     pub capacity: u16,
-    /// What a room is made with.
+    /// Options of the room if one is created.
     pub options: RoomOptions,
 }
 
 impl RoomSelection {
-    /// A new room with these options, which the server makes and nobody is on the way to.
+    /// Selects a new room with these options that the server makes. It reserves no seats.
     pub fn by_server(options: RoomOptions) -> Self {
         Self {
             mode: JoinMode::Create,
@@ -86,13 +86,13 @@ impl RoomSelection {
         }
     }
 
-    /// What `join` asks for, of a user who may moderate or not: which rooms will do, and the conditions
-    /// that the room itself checks.
+    /// Reads the join of a user. Returns the rooms it selects, and the conditions that the room
+    /// itself checks.
     ///
     /// # Errors
     ///
-    /// The code to refuse with: [`Code::BadState`] for what breaks the rules, [`Code::BadName`] for
-    /// such names, [`Code::Forbidden`].
+    /// [`Code::BadState`] for invalid contents, [`Code::BadName`] for an invalid name or version,
+    /// and [`Code::Forbidden`] for options that need the right to moderate.
     pub fn new(
         join: &Join,
         user: &str,
@@ -107,7 +107,7 @@ impl RoomSelection {
             return Err(Code::BadState);
         }
         let expected = join.expected.iter().map(|user| text::plain(user, 1, MAX_NAME));
-        // Whoever is named twice, or names himself, needs no more seats for it.
+        // A user who is named twice needs one seat. The joining user already has a seat.
         let expected: Option<BTreeSet<String>> = expected.collect();
         let expected = expected.ok_or(Code::BadName)?.into_iter();
         let expected: Vec<String> = expected.filter(|other| other != user).collect();
@@ -133,12 +133,12 @@ impl RoomSelection {
 }
 
 impl RoomSelection {
-    /// A name for a room that nobody has named: one that nobody guesses, and that the token admits
-    /// to.
+    /// Returns a name for a room without one: random, so that nobody can guess it, and one that the
+    /// token admits to.
     ///
     /// # Errors
     ///
-    /// [`Code::BadName`]: the token's own pattern leaves no place for it.
+    /// [`Code::BadName`] if the name is too long with the prefix that the token demands.
     pub(super) fn name_from(&self, random: [u8; 16]) -> Result<String, Code> {
         let prefix = match &self.admitted {
             RoomPattern::Exact(name) => return Ok(name.clone()),
@@ -150,12 +150,13 @@ impl RoomSelection {
     }
 }
 
+/// Reads the options of a room to be created.
 fn options(
-    asked: &session::RoomOptions,
+    wire: &session::RoomOptions,
     moderates: bool,
     longest_ttl: Duration,
 ) -> Result<RoomOptions, Code> {
-    let session::RoomOptions { flags, empty_ttl_ms, listed, fields, .. } = asked;
+    let session::RoomOptions { flags, empty_ttl_ms, listed, fields, .. } = wire;
     let has = |flag: u8| flags & flag != 0;
     let known = room_flag::HIDDEN | room_flag::LOCKED | room_flag::KEPT | room_flag::BY_INVITATION;
     let is_field = |field: &RoomField| {

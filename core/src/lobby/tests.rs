@@ -1,11 +1,12 @@
-//! The lobby against a plain list of rooms that is searched from the beginning every time.
+//! Compares the lobby's index of rooms with a simple model: a list that is searched from the start
+//! every time.
 
 use std::collections::BTreeMap;
 
 use nucleus_protocol::session::{RoomInfo, RoomList, Value, filter, value};
 use proptest::prelude::*;
 
-use super::rooms::{About, Rooms};
+use super::rooms::{ListedRoom, RoomIndex};
 use super::{Query, RoomListView};
 use crate::ids::{RoomId, RoomPattern};
 use crate::limits;
@@ -15,50 +16,87 @@ const VERSIONS: [&str; 2] = ["1", "2"];
 const LEVELS: u64 = 3;
 
 #[derive(Clone, Debug)]
-enum Step {
-    /// Opens the next room: version, capacity, level, hidden, locked, password.
-    Open(usize, u16, u64, [bool; 3]),
+enum LobbyStep {
+    /// Opens the next room.
+    Open {
+        version: usize,
+        capacity: u16,
+        level: u64,
+        flags: Flags,
+    },
     Close(prop::sample::Index),
-    /// Shows so many peers and held seats, a level and what hides it.
-    Show(prop::sample::Index, u16, u16, u64, [bool; 3]),
-    Seat(prop::sample::Index, u16),
-    SetOut(prop::sample::Index, u8),
+    /// Replaces the listing of a room.
+    List {
+        room: prop::sample::Index,
+        peers: u16,
+        reserved: u16,
+        level: u64,
+        flags: Flags,
+    },
+    SetTaken(prop::sample::Index, u16),
+    StartJoin(prop::sample::Index, u8),
     Arrive(prop::sample::Index, u8),
-    /// Looks for so many seats among rooms of a version with at least a level.
-    Match(usize, u64, u8, bool),
+    /// Matches a room of this version with at least this level and free seats; a second time
+    /// without the room that was found if `again`.
+    Match {
+        version: usize,
+        level: u64,
+        seats: u8,
+        again: bool,
+    },
     Watch(prop::sample::Index),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let bits = || any::<[bool; 3]>().prop_map(|b| b.map(|set| set && b[0]));
+/// What keeps a room from being matched.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    hidden: bool,
+    locked: bool,
+    password: bool,
+}
+
+fn step() -> impl Strategy<Value = LobbyStep> {
+    let flags = || {
+        any::<[bool; 3]>().prop_map(|[hidden, locked, password]| Flags {
+            hidden,
+            locked: locked && hidden,
+            password: password && hidden,
+        })
+    };
     let at = any::<prop::sample::Index>;
     prop_oneof![
-        3 => (0..2usize, 1..6u16, 0..LEVELS, bits()).prop_map(|(v, c, l, b)| Step::Open(v, c, l, b)),
-        1 => at().prop_map(Step::Close),
-        4 => (at(), 0..6u16, 0..3u16, 0..LEVELS, bits())
-            .prop_map(|(i, p, h, l, b)| Step::Show(i, p, h, l, b)),
-        1 => (at(), 0..6u16).prop_map(|(i, taken)| Step::Seat(i, taken)),
-        2 => (at(), 1..4u8).prop_map(|(i, seats)| Step::SetOut(i, seats)),
-        2 => (at(), 1..4u8).prop_map(|(i, seats)| Step::Arrive(i, seats)),
-        4 => (0..2usize, 0..LEVELS, 1..4u8, any::<bool>())
-            .prop_map(|(v, l, seats, pass)| Step::Match(v, l, seats, pass)),
-        3 => at().prop_map(Step::Watch),
+        3 => (0..2usize, 1..6u16, 0..LEVELS, flags()).prop_map(
+            |(version, capacity, level, flags)| LobbyStep::Open { version, capacity, level, flags },
+        ),
+        1 => at().prop_map(LobbyStep::Close),
+        4 => (at(), 0..6u16, 0..3u16, 0..LEVELS, flags()).prop_map(
+            |(room, peers, reserved, level, flags)| LobbyStep::List {
+                room, peers, reserved, level, flags,
+            },
+        ),
+        1 => (at(), 0..6u16).prop_map(|(i, taken)| LobbyStep::SetTaken(i, taken)),
+        2 => (at(), 1..4u8).prop_map(|(i, seats)| LobbyStep::StartJoin(i, seats)),
+        2 => (at(), 1..4u8).prop_map(|(i, seats)| LobbyStep::Arrive(i, seats)),
+        4 => (0..2usize, 0..LEVELS, 1..4u8, any::<bool>()).prop_map(
+            |(version, level, seats, again)| LobbyStep::Match { version, level, seats, again },
+        ),
+        3 => at().prop_map(LobbyStep::Watch),
     ]
 }
 
-/// A room as the model knows it.
+/// A room of the model.
 #[derive(Clone, Debug)]
-struct Plain {
+struct ModelRoom {
     number: u64,
     version: usize,
-    shown: Listing,
+    listing: Listing,
     taken: i32,
-    coming: i32,
+    under_way: i32,
 }
 
-impl Plain {
+impl ModelRoom {
     fn level(&self) -> u64 {
-        self.shown.fields[0].1.bits
+        self.listing.fields[0].1.bits
     }
 
     fn name(&self) -> String {
@@ -66,9 +104,9 @@ impl Plain {
     }
 }
 
-fn listing(peers: u16, reserved: u16, capacity: u16, level: u64, bits: [bool; 3]) -> Listing {
+fn listing(peers: u16, reserved: u16, capacity: u16, level: u64, flags: Flags) -> Listing {
     let value = Value { kind: value::INTEGER, bits: level, bytes: Vec::new() };
-    let [hidden, locked, password] = bits;
+    let Flags { hidden, locked, password } = flags;
     let fields = vec![(b"level".to_vec(), value)];
     Listing { peers, reserved, capacity, locked, password, hidden, fields }
 }
@@ -81,12 +119,12 @@ fn query(version: usize, level: u64) -> Query {
     Query::new(VERSIONS[version].to_owned(), vec![level]).unwrap()
 }
 
-fn look(view: &mut RoomListView, lobby: &Rooms) -> Option<RoomList> {
-    view.update(lobby.news(view.seen()))
+fn update_view(view: &mut RoomListView, lobby: &RoomIndex) -> Option<RoomList> {
+    view.update(lobby.changes_since(view.seen()))
 }
 
-/// A watcher with the list that its client would have.
-struct Watching {
+/// A watcher with the list of rooms that its client has.
+struct ModelWatcher {
     view: RoomListView,
     version: usize,
     level: u64,
@@ -95,25 +133,28 @@ struct Watching {
     total: u32,
 }
 
-impl Watching {
+impl ModelWatcher {
     fn new(version: usize, level: u64, pattern: RoomPattern) -> Self {
         let view = RoomListView::new(query(version, level), pattern.clone());
         Self { view, version, level, pattern, list: BTreeMap::new(), total: 0 }
     }
 
-    fn check(&mut self, lobby: &Rooms, rooms: &[Plain]) {
-        if let Some(update) = look(&mut self.view, lobby) {
+    fn check(&mut self, lobby: &RoomIndex, rooms: &[ModelRoom]) {
+        if let Some(update) = update_view(&mut self.view, lobby) {
             if update.whole == 1 {
                 self.list.clear();
             }
             for name in update.gone {
-                assert!(self.list.remove(&name).is_some(), "it was not there");
+                assert!(
+                    self.list.remove(&name).is_some(),
+                    "a room was removed that was not listed"
+                );
             }
             self.list.extend(update.rooms.into_iter().map(|room| (room.room.clone(), room)));
             self.total = update.total;
         }
-        let fits = |room: &&Plain| {
-            !room.shown.hidden
+        let fits = |room: &&ModelRoom| {
+            !room.listing.hidden
                 && room.version == self.version
                 && room.level() >= self.level
                 && self.pattern.admits(&room.name())
@@ -122,9 +163,8 @@ impl Watching {
             .iter()
             .filter(fits)
             .map(|r| {
-                let flags = u8::from(r.shown.locked) | u8::from(r.shown.password) << 1;
-                let shown = (r.shown.peers, r.shown.capacity, flags, r.level());
-                (r.name().into_bytes(), shown)
+                let flags = u8::from(r.listing.locked) | u8::from(r.listing.password) << 1;
+                (r.name().into_bytes(), (r.listing.peers, r.listing.capacity, flags, r.level()))
             })
             .collect();
         let bits = |room: &RoomInfo| room.fields[0].value.bits;
@@ -137,84 +177,90 @@ impl Watching {
     }
 }
 
-/// Sorts all candidates and takes the first.
-fn best(rooms: &[Plain], version: usize, level: u64, seats: i32, pass: &[RoomId]) -> Option<u64> {
-    let mut fitting: Vec<&Plain> = Vec::new();
+/// Returns the room that a match must find: sorts all candidates and takes the first.
+fn best(
+    rooms: &[ModelRoom],
+    version: usize,
+    level: u64,
+    seats: i32,
+    passed: &[RoomId],
+) -> Option<u64> {
+    let mut fitting: Vec<&ModelRoom> = Vec::new();
     for room in rooms {
-        let closed = room.shown.hidden || room.shown.locked || room.shown.password;
-        let left = i32::from(room.shown.capacity) - room.taken - room.coming;
-        let passed = pass.iter().any(|id| id.0 == room.number);
-        let asked = room.version == version && room.level() >= level;
-        if asked && left >= seats && !closed && !passed && room.name().starts_with("a-") {
+        let closed = room.listing.hidden || room.listing.locked || room.listing.password;
+        let left = i32::from(room.listing.capacity) - room.taken - room.under_way;
+        let is_passed = passed.iter().any(|id| id.0 == room.number);
+        let fits = room.version == version && room.level() >= level;
+        if fits && left >= seats && !closed && !is_passed && room.name().starts_with("a-") {
             fitting.push(room);
         }
     }
-    fitting.sort_by_key(|room| (-(room.taken + room.coming), room.number));
+    fitting.sort_by_key(|room| (-(room.taken + room.under_way), room.number));
     fitting.first().map(|room| room.number)
 }
 
-fn about(name: &str, version: &str, listing: &Listing) -> About {
-    About { name: name.into(), version: version.into(), listing: listing.clone() }
+fn listed(name: &str, version: &str, listing: &Listing) -> ListedRoom {
+    ListedRoom { name: name.into(), version: version.into(), listing: listing.clone() }
 }
 
-fn run(steps: Vec<Step>) {
-    let (mut lobby, mut rooms, mut next) = (Rooms::default(), Vec::<Plain>::new(), 1);
-    let mut watching = [
-        Watching::new(0, 0, RoomPattern::Any),
-        Watching::new(1, 1, RoomPattern::Prefix("a-".to_owned())),
+fn run(steps: Vec<LobbyStep>) {
+    let (mut lobby, mut rooms, mut next) = (RoomIndex::default(), Vec::<ModelRoom>::new(), 1);
+    let mut watchers = [
+        ModelWatcher::new(0, 0, RoomPattern::Any),
+        ModelWatcher::new(1, 1, RoomPattern::Prefix("a-".to_owned())),
     ];
     for step in steps {
         match step {
-            Step::Open(version, capacity, level, bits) => {
-                let shown = listing(0, 0, capacity, level, bits);
-                let room = Plain { number: next, version, shown, taken: 0, coming: 0 };
+            LobbyStep::Open { version, capacity, level, flags } => {
+                let listing = listing(0, 0, capacity, level, flags);
+                let room = ModelRoom { number: next, version, listing, taken: 0, under_way: 0 };
                 next += 1;
-                lobby
-                    .open(RoomId(room.number), about(&room.name(), VERSIONS[version], &room.shown));
+                let opened = listed(&room.name(), VERSIONS[version], &room.listing);
+                lobby.insert(RoomId(room.number), opened);
                 rooms.push(room);
             }
-            Step::Match(version, level, seats, pass) => {
+            LobbyStep::Match { version, level, seats, again } => {
                 let admits = |name: &str| name.starts_with("a-");
                 let (query, wanted) = (query(version, level), i32::from(seats));
                 let picked = lobby.pick(&query, admits, seats.into(), &[]);
                 let expected = best(&rooms, version, level, wanted, &[]);
                 assert_eq!(picked.as_ref().map(|(id, _)| id.0), expected);
-                let Some((id, name)) = picked.filter(|_| pass) else { continue };
+                let Some((id, name)) = picked.filter(|_| again) else { continue };
                 assert!(rooms.iter().any(|room| room.number == id.0 && room.name() == *name));
                 let second = lobby.pick(&query, admits, seats.into(), &[id]);
                 let expected = best(&rooms, version, level, wanted, &[id]);
                 assert_eq!(second.map(|(id, _)| id.0), expected);
             }
-            Step::Watch(at) => at.get_mut(&mut watching).check(&lobby, &rooms),
+            LobbyStep::Watch(at) => at.get_mut(&mut watchers).check(&lobby, &rooms),
             _ if rooms.is_empty() => {}
-            Step::Close(at) => {
+            LobbyStep::Close(at) => {
                 let room = rooms.remove(at.index(rooms.len()));
-                lobby.close(RoomId(room.number));
+                lobby.remove(RoomId(room.number));
             }
-            Step::Show(at, peers, reserved, level, bits) => {
-                let room = at.get_mut(&mut rooms);
-                room.shown = listing(peers, reserved, room.shown.capacity, level, bits);
+            LobbyStep::List { room, peers, reserved, level, flags } => {
+                let room = room.get_mut(&mut rooms);
+                room.listing = listing(peers, reserved, room.listing.capacity, level, flags);
                 room.taken = (peers + reserved).into();
-                lobby.list(RoomId(room.number), room.shown.clone());
+                lobby.set_listing(RoomId(room.number), room.listing.clone());
             }
-            Step::Seat(at, taken) => {
+            LobbyStep::SetTaken(at, taken) => {
                 let room = at.get_mut(&mut rooms);
                 room.taken = taken.into();
-                lobby.seat(RoomId(room.number), taken.into());
+                lobby.set_taken(RoomId(room.number), taken.into());
             }
-            Step::SetOut(at, seats) => {
+            LobbyStep::StartJoin(at, seats) => {
                 let room = at.get_mut(&mut rooms);
-                room.coming += i32::from(seats);
-                lobby.set_out(RoomId(room.number), seats.into());
+                room.under_way += i32::from(seats);
+                lobby.join_started(RoomId(room.number), seats.into());
             }
-            Step::Arrive(at, seats) => {
+            LobbyStep::Arrive(at, seats) => {
                 let room = at.get_mut(&mut rooms);
-                room.coming = (room.coming - i32::from(seats)).max(0);
-                lobby.arrive(RoomId(room.number), seats.into());
+                room.under_way = (room.under_way - i32::from(seats)).max(0);
+                lobby.join_arrived(RoomId(room.number), seats.into());
             }
         }
     }
-    watching.iter_mut().for_each(|watching| watching.check(&lobby, &rooms));
+    watchers.iter_mut().for_each(|watcher| watcher.check(&lobby, &rooms));
 }
 
 proptest! {
@@ -230,38 +276,38 @@ proptest! {
 
 #[test]
 fn a_watcher_that_is_far_behind_gets_everything_again() {
-    let mut lobby = Rooms::default();
+    let mut lobby = RoomIndex::default();
     let mut view = RoomListView::new(Query::default(), RoomPattern::Any);
-    lobby.open(RoomId(1), about("one", "", &listing(0, 0, 2, 0, [false; 3])));
-    lobby.open(RoomId(2), about("two", "", &listing(0, 0, 2, 0, [false; 3])));
-    assert_eq!(look(&mut view, &lobby).unwrap().rooms.len(), 2);
-    assert_eq!(look(&mut view, &lobby), None);
+    lobby.insert(RoomId(1), listed("one", "", &listing(0, 0, 2, 0, Flags::default())));
+    lobby.insert(RoomId(2), listed("two", "", &listing(0, 0, 2, 0, Flags::default())));
+    assert_eq!(update_view(&mut view, &lobby).unwrap().rooms.len(), 2);
+    assert_eq!(update_view(&mut view, &lobby), None);
     for n in 0..limits::LOBBY_LOG as u64 {
-        lobby.list(RoomId(1), listing(1, 0, 2, n % 2, [false; 3]));
+        lobby.set_listing(RoomId(1), listing(1, 0, 2, n % 2, Flags::default()));
     }
-    let update = look(&mut view, &lobby).unwrap();
-    assert_eq!((update.whole, update.rooms.len()), (0, 1), "as far as the log goes");
+    let update = update_view(&mut view, &lobby).unwrap();
+    assert_eq!((update.whole, update.rooms.len()), (0, 1), "the log goes back just far enough");
     for n in 0..=limits::LOBBY_LOG as u64 {
-        lobby.list(RoomId(1), listing(0, 0, 2, n % 2, [false; 3]));
+        lobby.set_listing(RoomId(1), listing(0, 0, 2, n % 2, Flags::default()));
     }
-    let update = look(&mut view, &lobby).unwrap();
+    let update = update_view(&mut view, &lobby).unwrap();
     assert_eq!((update.whole, update.rooms.len()), (1, 2));
 }
 
 #[test]
 fn a_long_list_has_the_oldest_and_moves_up() {
-    let mut lobby = Rooms::default();
-    let shown = || listing(0, 0, 2, 0, [false; 3]);
+    let mut lobby = RoomIndex::default();
+    let empty = || listing(0, 0, 2, 0, Flags::default());
     for n in 0..503u64 {
-        lobby.open(RoomId(n), about(&n.to_string(), "", &shown()));
+        lobby.insert(RoomId(n), listed(&n.to_string(), "", &empty()));
     }
     let mut view = RoomListView::new(Query::default(), RoomPattern::Any);
-    let list = look(&mut view, &lobby).unwrap();
+    let list = update_view(&mut view, &lobby).unwrap();
     assert_eq!((list.total, list.rooms.len()), (503, 500));
-    lobby.list(RoomId(502), listing(1, 0, 2, 0, [false; 3]));
-    assert_eq!(look(&mut view, &lobby), None, "nobody sees it");
-    lobby.close(RoomId(7));
-    let list = look(&mut view, &lobby).unwrap();
+    lobby.set_listing(RoomId(502), listing(1, 0, 2, 0, Flags::default()));
+    assert_eq!(update_view(&mut view, &lobby), None, "the room is beyond the list's end");
+    lobby.remove(RoomId(7));
+    let list = update_view(&mut view, &lobby).unwrap();
     let new: Vec<_> = list.rooms.iter().map(|room| room.room.clone()).collect();
     assert_eq!((list.total, list.gone, new), (502, vec![b"7".to_vec()], vec![b"500".to_vec()]));
 }

@@ -1,4 +1,5 @@
-//! What one watcher sees of a lobby: the oldest rooms that fit, whole at first, and then what changes.
+//! The list of rooms that one watcher sees: first the oldest rooms that fit its query, then their
+//! changes.
 
 use std::sync::Arc;
 
@@ -6,86 +7,89 @@ use nucleus_protocol::limits::MAX_ROOM_LIST;
 use nucleus_protocol::session::{ROOM_LOCKED, ROOM_PASSWORD, RoomField, RoomInfo, RoomList};
 
 use super::filter::Query;
-use super::rooms::{About, News};
+use super::rooms::{ListedRoom, ListingChanges};
 use crate::ids::{RoomId, RoomPattern};
 
-/// What one watcher has seen of a lobby.
+/// The rooms of a lobby that one watcher has seen.
 #[derive(Debug)]
 pub struct RoomListView {
     query: Query,
     /// The rooms that the watcher's token admits to.
     admitted: RoomPattern,
-    /// Number of the newest change that it knows; none at first.
+    /// Number of the newest change in this view; `None` at first.
     seen: Option<u64>,
-    /// All rooms that fit, the oldest first. Of the first [`MAX_ROOM_LIST`] the watcher has been told.
-    fitting: Vec<(RoomId, Arc<About>)>,
+    /// All rooms that fit, oldest first. The watcher has got the first [`MAX_ROOM_LIST`] of them.
+    fitting: Vec<(RoomId, Arc<ListedRoom>)>,
+    /// Number of fitting rooms in the newest update.
     total: u32,
 }
 
 impl RoomListView {
-    /// Sees nothing yet.
+    /// Creates an empty view.
     pub fn new(query: Query, admitted: RoomPattern) -> Self {
         Self { query, admitted, seen: None, fitting: Vec::new(), total: 0 }
     }
 
-    /// Number of the newest change that it knows.
+    /// Returns the number of the newest change in this view.
     pub fn seen(&self) -> Option<u64> {
         self.seen
     }
 
-    /// What to tell the watcher of what the lobby says since [`Self::seen`]; `None`: it sees what it
-    /// saw.
-    pub fn update(&mut self, news: News) -> Option<RoomList> {
-        let News { newest, whole, rooms } = news;
+    /// Applies the changes since [`Self::seen`]. Returns the update for the watcher; `None` if
+    /// nothing that it sees has changed.
+    pub fn update(&mut self, changes: ListingChanges) -> Option<RoomList> {
+        let ListingChanges { newest, complete, rooms } = changes;
         self.seen = Some(newest);
-        if whole {
+        if complete {
             self.fitting.clear();
         }
-        let told = self.listed().to_vec();
-        rooms.into_iter().for_each(|(id, about)| self.look_at(id, about));
+        let before = self.listed().to_vec();
+        rooms.into_iter().for_each(|(id, room)| self.apply(id, room));
         let now = self.listed();
-        let is_new = |(id, about): &&(RoomId, Arc<About>)| {
-            find(&told, *id).is_none_or(|before| !Arc::ptr_eq(before, about))
+        let is_new = |(id, room): &&(RoomId, Arc<ListedRoom>)| {
+            find(&before, *id).is_none_or(|old| !Arc::ptr_eq(old, room))
         };
-        let is_gone = |(id, _): &&(RoomId, Arc<About>)| find(now, *id).is_none();
+        let is_gone = |(id, _): &&(RoomId, Arc<ListedRoom>)| find(now, *id).is_none();
         let rooms: Vec<RoomInfo> =
-            now.iter().filter(is_new).map(|(_, about)| about.wire()).collect();
-        let gone = told.iter().filter(is_gone).map(|(_, about)| about.name.as_bytes().to_vec());
+            now.iter().filter(is_new).map(|(_, room)| room.to_wire()).collect();
+        let gone = before.iter().filter(is_gone).map(|(_, room)| room.name.as_bytes().to_vec());
         let gone: Vec<Vec<u8>> = gone.collect();
-        let before = std::mem::replace(&mut self.total, self.fitting.len() as u32);
-        // Which question it answers, the session knows.
-        let list = RoomList { request: 0, total: self.total, whole: whole.into(), rooms, gone };
-        let news = whole || list.total != before;
-        (news || !list.rooms.is_empty() || !list.gone.is_empty()).then_some(list)
+        let old_total = std::mem::replace(&mut self.total, self.fitting.len() as u32);
+        // The session fills in the request that the list answers.
+        let list = RoomList { request: 0, total: self.total, whole: complete.into(), rooms, gone };
+        let changed = complete || list.total != old_total;
+        (changed || !list.rooms.is_empty() || !list.gone.is_empty()).then_some(list)
     }
 
-    fn listed(&self) -> &[(RoomId, Arc<About>)] {
+    /// Returns the rooms that the watcher gets.
+    fn listed(&self) -> &[(RoomId, Arc<ListedRoom>)] {
         &self.fitting[..self.fitting.len().min(MAX_ROOM_LIST)]
     }
 
-    fn look_at(&mut self, id: RoomId, about: Option<Arc<About>>) {
-        let fits = |about: &Arc<About>| {
-            !about.listing.hidden
-                && self.query.fits(&about.version, &about.listing.fields)
-                && self.admitted.admits(&about.name)
+    /// Adds, replaces or removes a room.
+    fn apply(&mut self, id: RoomId, room: Option<Arc<ListedRoom>>) {
+        let fits = |room: &Arc<ListedRoom>| {
+            !room.listing.hidden
+                && self.query.fits(&room.version, &room.listing.fields)
+                && self.admitted.admits(&room.name)
         };
-        let about = about.filter(fits);
-        match (self.fitting.binary_search_by_key(&id, |(id, _)| *id), about) {
-            (Ok(at), Some(about)) => self.fitting[at].1 = about,
+        let room = room.filter(fits);
+        match (self.fitting.binary_search_by_key(&id, |(id, _)| *id), room) {
+            (Ok(at), Some(room)) => self.fitting[at].1 = room,
             (Ok(at), None) => drop(self.fitting.remove(at)),
-            (Err(at), Some(about)) => self.fitting.insert(at, (id, about)),
+            (Err(at), Some(room)) => self.fitting.insert(at, (id, room)),
             (Err(_), None) => {}
         }
     }
 }
 
-fn find(rooms: &[(RoomId, Arc<About>)], id: RoomId) -> Option<&Arc<About>> {
+fn find(rooms: &[(RoomId, Arc<ListedRoom>)], id: RoomId) -> Option<&Arc<ListedRoom>> {
     let at = rooms.binary_search_by_key(&id, |(id, _)| *id).ok()?;
     Some(&rooms[at].1)
 }
 
-impl About {
-    fn wire(&self) -> RoomInfo {
+impl ListedRoom {
+    fn to_wire(&self) -> RoomInfo {
         let field = |(key, value): &(Vec<u8>, _)| RoomField {
             key: key.clone(),
             value: Clone::clone(value),

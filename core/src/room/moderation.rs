@@ -39,7 +39,7 @@ pub(super) struct Moderation {
 
 impl Moderation {
     pub(super) fn new(now: Time) -> Self {
-        Self { rate: Bucket::new(now, limits::ACTS_PER_SECOND, limits::ACTS_BURST) }
+        Self { rate: Bucket::new(now, limits::ACTS_RATE) }
     }
 
     /// Checks a request, and counts it against the rate of acts. The rate is that of all moderators

@@ -1,4 +1,4 @@
-//! One call: who is in it, who is called, and until when.
+//! One call: its members, the users it rings at, and its deadlines.
 
 use nucleus_protocol::session::{CallUpdate, call_update};
 use nucleus_protocol::time::Time;
@@ -6,61 +6,62 @@ use nucleus_protocol::time::Time;
 use super::users::Users;
 use crate::limits;
 
-/// What a user does to a call.
+/// An action of a user on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallAct {
-    /// Calls these users, each named once; the text says what it is about.
+    /// Calls these users, each named once, with a text for them.
     Start(Vec<String>, String),
-    /// Takes the call.
+    /// Accepts the call with this number.
     Accept(u64),
-    /// Does not.
+    /// Rejects the call with this number.
     Reject(u64),
-    /// Takes it back.
+    /// Withdraws the call with this number while it rings.
     Cancel(u64),
-    /// Leaves it.
+    /// Leaves the call with this number.
     HangUp(u64),
-    /// Calls one more.
+    /// Calls one more user into the call with this number.
     Add(u64, String),
 }
 
-/// Random numbers for a call that may come of an act.
+/// Random numbers for the call that an action may start.
 #[derive(Clone, Copy, Debug)]
 pub struct CallSeed {
-    /// Its number, not 0.
+    /// The number of the call. Never 0.
     pub call: u64,
-    /// What makes the name of its room one that nobody guesses.
+    /// The random part of the name of the call's room, which nobody can guess.
     pub room: u128,
 }
 
-/// How far a call is.
+/// The stage of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallState {
-    /// Nobody has taken it; its only member is who calls.
+    /// Nobody has accepted the call yet. The caller is its only member.
     Ringing,
-    /// Taken; its room is being made.
+    /// Somebody has accepted the call. Its room is being created.
     Opening,
-    /// Its members meet in the room.
+    /// The room exists, and the members may join it.
     Open,
 }
 
-/// A user's part in a call.
+/// The state of one user in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PartyState {
     Member,
-    Rung {
-        /// The member who calls.
+    /// The user's devices ring.
+    Ringing {
+        /// The member who called the user.
         by: String,
         until: Time,
     },
 }
 
-/// A user of a call.
+/// A user in a call.
 #[derive(Clone, Debug)]
-pub(super) struct Party {
+pub(super) struct CallParty {
     pub(super) user: String,
-    pub(super) part: Part,
-    /// Since when no session of the user's is left.
-    pub(super) lost: Option<Time>,
+    pub(super) state: PartyState,
+    /// When the user lost the last session; `None` while there is one.
+    pub(super) lost_at: Option<Time>,
 }
 
 /// One call.
@@ -70,85 +71,89 @@ pub(super) struct Call {
     pub(super) room: String,
     pub(super) text: String,
     pub(super) state: CallState,
-    /// In the order of coming.
-    pub(super) parties: Vec<Party>,
+    /// In the order in which they were added.
+    pub(super) parties: Vec<CallParty>,
 }
 
-impl Party {
+impl CallParty {
     pub(super) fn is_member(&self) -> bool {
-        self.part == Part::Member
+        self.state == PartyState::Member
     }
 
-    /// When the user is out of the call, should nothing happen.
-    pub(super) fn due(&self, state: CallState) -> Option<Time> {
-        let lost = |grace| self.lost.map(|since| since + grace);
-        match &self.part {
-            Part::Rung { until, .. } => {
-                Some(lost(limits::RING_GRACE).map_or(*until, |due| due.min(*until)))
+    /// Returns the time at which the user is removed from the call if nothing happens before.
+    /// `call` is the stage of the call.
+    pub(super) fn deadline(&self, call: CallState) -> Option<Time> {
+        let after_loss = |grace| self.lost_at.map(|at| at + grace);
+        match &self.state {
+            PartyState::Ringing { until, .. } => {
+                Some(after_loss(limits::RING_GRACE).map_or(*until, |at| at.min(*until)))
             }
-            Part::Member if state == CallState::Ringing => lost(limits::RING_GRACE),
-            Part::Member => lost(limits::CALL_GRACE),
+            PartyState::Member if call == CallState::Ringing => after_loss(limits::RING_GRACE),
+            PartyState::Member => after_loss(limits::CALL_GRACE),
         }
     }
 }
 
 impl Call {
-    pub(super) fn party(&self, user: &str) -> Option<&Party> {
+    pub(super) fn party(&self, user: &str) -> Option<&CallParty> {
         self.parties.iter().find(|party| party.user == user)
     }
 
-    pub(super) fn party_mut(&mut self, user: &str) -> Option<&mut Party> {
+    pub(super) fn party_mut(&mut self, user: &str) -> Option<&mut CallParty> {
         self.parties.iter_mut().find(|party| party.user == user)
     }
 
     pub(super) fn is_member(&self, user: &str) -> bool {
-        self.party(user).is_some_and(Party::is_member)
+        self.party(user).is_some_and(CallParty::is_member)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         self.parties.iter().filter(|party| party.is_member()).map(|party| party.user.as_str())
     }
 
-    /// Nobody is left to talk to.
+    /// Returns true if nobody is left to talk to.
     pub(super) fn is_over(&self) -> bool {
         let members = self.members().count();
         members == 0 || (members == 1 && self.parties.len() == 1)
     }
 
-    pub(super) fn due(&self) -> Option<Time> {
-        self.parties.iter().filter_map(|party| party.due(self.state)).min()
+    /// Returns the earliest deadline of its users.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.parties.iter().filter_map(|party| party.deadline(self.state)).min()
     }
 
-    /// Of those who are out of it by now the one who was first.
-    pub(super) fn overdue(&self, now: Time) -> Option<&Party> {
-        let due = self.due().filter(|due| *due <= now)?;
-        self.parties.iter().find(|party| party.due(self.state) == Some(due))
+    /// Returns the user with the earliest deadline if that has passed.
+    pub(super) fn overdue(&self, now: Time) -> Option<&CallParty> {
+        let deadline = self.deadline().filter(|at| *at <= now)?;
+        self.parties.iter().find(|party| party.deadline(self.state) == Some(deadline))
     }
 
+    /// Returns an update of this kind without contents.
     pub(super) fn update(&self, kind: u8) -> CallUpdate {
         CallUpdate { call: self.id, kind, ..CallUpdate::default() }
     }
 
-    /// What a device of this user's is to show; `None` while the room is being made.
-    pub(super) fn state(&self, user: &str, present: &Users) -> Option<CallUpdate> {
+    /// Returns the whole state of the call for a device of this user; `None` while the room is
+    /// being created.
+    pub(super) fn state_for(&self, user: &str, users: &Users) -> Option<CallUpdate> {
         let party = self.party(user)?;
-        let names = |users: &mut dyn Iterator<Item = &str>| users.map(bytes).collect();
+        let names = |parties: &mut dyn Iterator<Item = &str>| parties.map(bytes).collect();
         let text = bytes(&self.text);
-        Some(match (&party.part, self.state) {
-            (Part::Rung { by, .. }, _) => CallUpdate {
+        Some(match (&party.state, self.state) {
+            (PartyState::Ringing { by, .. }, _) => CallUpdate {
                 user: bytes(by),
-                name: bytes(present.user(by).map_or("", |user| &user.name)),
+                name: bytes(users.user(by).map_or("", |user| &user.name)),
                 members: names(&mut self.members()),
                 text,
                 ..self.update(call_update::INCOMING)
             },
-            (Part::Member, CallState::Ringing) => {
-                let rung = self.parties.iter().filter(|party| !party.is_member());
-                let members = names(&mut rung.map(|party| party.user.as_str()));
+            (PartyState::Member, CallState::Ringing) => {
+                let called = self.parties.iter().filter(|party| !party.is_member());
+                let members = names(&mut called.map(|party| party.user.as_str()));
                 CallUpdate { members, text, ..self.update(call_update::CALLING) }
             }
-            (Part::Member, CallState::Opening) => return None,
-            (Part::Member, CallState::Open) => CallUpdate {
+            (PartyState::Member, CallState::Opening) => return None,
+            (PartyState::Member, CallState::Open) => CallUpdate {
                 room: bytes(&self.room),
                 members: names(&mut self.members()),
                 ..self.update(call_update::ACCEPTED)

@@ -1,5 +1,5 @@
-//! Calls: who rings whom, who takes it, who leaves. A user is in one call at a time, as a
-//! member or as one who is called, and busy to all others meanwhile.
+//! The calls of one product of a tenant: starting, accepting and leaving them. A user is in at most
+//! one call, as a member or as a called user, and is busy for everybody else meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,98 +8,105 @@ use nucleus_protocol::limits::MAX_CALL_USERS;
 use nucleus_protocol::session::{CallUpdate, Code, call_update};
 use nucleus_protocol::time::Time;
 
-use super::call::{Call, CallAct, CallSeed, CallState, Part, Party, bytes};
+use super::call::{Call, CallAct, CallParty, CallSeed, CallState, PartyState, bytes};
 use super::input::SocialOutput;
 use super::users::Users;
 use crate::ids::DeviceId;
 
-/// Who acts.
+/// The user who acts on a call, and the device used for it.
 #[derive(Clone, Copy)]
-pub(super) struct Asking<'a> {
+pub(super) struct ActingUser<'a> {
     pub(super) user: &'a str,
-    /// Observers call nobody.
+    /// Whether the device is an observer's, which may not call anybody.
     pub(super) observes: bool,
     pub(super) device: DeviceId,
-    /// Everybody who is there.
-    pub(super) present: &'a Users,
+    /// All users who are present.
+    pub(super) users: &'a Users,
 }
 
-/// What comes of it.
+/// An effect of a change of calls.
 #[derive(Debug)]
 pub(super) enum CallOutput {
-    /// For all devices of a user but one.
-    Tell { user: String, except: Option<DeviceId>, update: CallUpdate },
-    /// The user is busy from now on, or no more.
-    Engaged(String, bool),
-    /// For those outside.
-    Outside(SocialOutput),
+    /// Sends an update to all devices of a user except one.
+    Send { user: String, except: Option<DeviceId>, update: CallUpdate },
+    /// The user has become busy, or is not busy any more.
+    Engaged { user: String, engaged: bool },
+    /// An output of the social machine.
+    Social(SocialOutput),
 }
 
 /// All calls of a tenant's product.
 pub(super) struct Calls {
     ring_time: Duration,
+    /// The most calls at a time.
     limit: usize,
     calls: BTreeMap<u64, Call>,
-    /// Whose call is which.
-    engaged: HashMap<String, u64>,
-    /// When each call that has something due is to be looked at.
-    due: BTreeSet<(Time, u64)>,
+    /// The call of each user who is in one.
+    call_of: HashMap<String, u64>,
+    /// The deadline of each call that has one.
+    deadlines: BTreeSet<(Time, u64)>,
     pub(super) outputs: Vec<CallOutput>,
 }
 
 impl Calls {
     pub(super) fn new(ring_time: Duration, limit: usize) -> Self {
-        let (calls, engaged, due) = Default::default();
-        Self { ring_time, limit, calls, engaged, due, outputs: Vec::new() }
+        let (calls, call_of, deadlines) = Default::default();
+        Self { ring_time, limit, calls, call_of, deadlines, outputs: Vec::new() }
     }
 
-    /// Does what a user asks for; the number of the call, or why not. What comes of it is in `outputs`.
+    /// Carries out an action of a user and returns the number of the call. Appends the effects to
+    /// `outputs`.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse the action with.
     pub(super) fn act(
         &mut self,
         now: Time,
-        asking: Asking<'_>,
+        actor: ActingUser<'_>,
         act: CallAct,
         seed: CallSeed,
     ) -> Result<u64, Code> {
         match act {
-            CallAct::Start(users, text) => self.start(now, asking, users, text, seed),
-            CallAct::Accept(call) => self.accept(asking, call),
-            CallAct::Reject(call) => self.reject(asking, call),
-            CallAct::Cancel(call) => self.cancel(asking, call),
-            CallAct::HangUp(call) => self.hang_up(asking, call),
-            CallAct::Add(call, user) => self.add(now, asking, call, user),
+            CallAct::Start(users, text) => self.start(now, actor, users, text, seed),
+            CallAct::Accept(call) => self.accept(actor, call),
+            CallAct::Reject(call) => self.reject(actor, call),
+            CallAct::Cancel(call) => self.cancel(actor, call),
+            CallAct::HangUp(call) => self.hang_up(actor, call),
+            CallAct::Add(call, user) => self.add(now, actor, call, user),
         }
     }
 
-    /// The call that a user is in or called to.
-    pub(super) fn of(&self, user: &str) -> Option<&Call> {
-        self.calls.get(self.engaged.get(user)?)
+    /// Returns the call that a user is in, as a member or as a called user.
+    pub(super) fn call_of(&self, user: &str) -> Option<&Call> {
+        self.calls.get(self.call_of.get(user)?)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// The user has a session again.
-    pub(super) fn returned(&mut self, user: &str) {
-        self.set_lost(user, None);
+    /// Notes that the user has a session again.
+    pub(super) fn user_returned(&mut self, user: &str) {
+        self.set_lost_at(user, None);
     }
 
-    /// The user's last session is lost.
-    pub(super) fn lost(&mut self, now: Time, user: &str) {
-        self.set_lost(user, Some(now));
+    /// Notes that the user's last session is lost. The user stays in the call for a grace period.
+    pub(super) fn user_lost(&mut self, now: Time, user: &str) {
+        self.set_lost_at(user, Some(now));
     }
 
-    /// The user's last session has left.
-    pub(super) fn left(&mut self, user: &str) {
-        let Some(call) = self.take_of(user) else { return };
+    /// Removes a user whose last session has left from the call.
+    pub(super) fn user_left(&mut self, user: &str) {
+        let Some(call) = self.take_call_of(user) else { return };
         let member = call.is_member(user);
         let code = if member { Code::Left } else { Code::Unreachable };
-        self.part(call, user, None, code);
+        self.remove_party(call, user, None, code);
     }
 
-    /// The room has been made, or not.
-    pub(super) fn room_opened(&mut self, present: &Users, id: u64, result: Result<(), Code>) {
+    /// Takes the outcome of [`SocialOutput::OpenRoom`]: sends the room to the members, or ends the
+    /// call.
+    pub(super) fn room_opened(&mut self, users: &Users, id: u64, result: Result<(), Code>) {
         if self.calls.get(&id).is_none_or(|call| call.state != CallState::Opening) {
             return;
         }
@@ -109,15 +116,15 @@ impl Calls {
         }
         call.state = CallState::Open;
         for member in call.members() {
-            let state = call.state(member, present);
+            let state = call.state_for(member, users);
             let user = || member.to_owned();
-            let told = state.map(|update| CallOutput::Tell { user: user(), except: None, update });
-            self.outputs.extend(told);
+            let sent = state.map(|update| CallOutput::Send { user: user(), except: None, update });
+            self.outputs.extend(sent);
         }
-        self.keep(call);
+        self.put_back(call);
     }
 
-    /// The room is over, and the call with it.
+    /// Ends the call whose room is over.
     pub(super) fn room_over(&mut self, id: u64) {
         if let Some(call) = self.take(id) {
             self.end(call, Code::Left);
@@ -133,150 +140,168 @@ impl Calls {
         }
     }
 
+    /// Removes the users whose deadline has passed from their calls.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        while let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             let Some(call) = self.take(id) else { return };
-            let Some(party) = call.overdue(now) else { return self.keep(call) };
-            let code = match party.part {
-                Part::Rung { until, .. } if party.due(call.state) == Some(until) => Code::NoAnswer,
-                Part::Rung { .. } => Code::Unreachable,
-                Part::Member => Code::TimedOut,
+            let Some(party) = call.overdue(now) else { return self.put_back(call) };
+            let code = match party.state {
+                PartyState::Ringing { until, .. } if party.deadline(call.state) == Some(until) => {
+                    Code::NoAnswer
+                }
+                PartyState::Ringing { .. } => Code::Unreachable,
+                PartyState::Member => Code::TimedOut,
             };
             let user = party.user.clone();
-            self.part(call, &user, None, code);
+            self.remove_party(call, &user, None, code);
         }
     }
 
+    /// Returns the earliest deadline of all calls.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| *due)
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
     fn start(
         &mut self,
         now: Time,
-        asking: Asking<'_>,
+        actor: ActingUser<'_>,
         users: Vec<String>,
         text: String,
         seed: CallSeed,
     ) -> Result<u64, Code> {
-        if let Some(call) = self.of(asking.user) {
+        if let Some(call) = self.call_of(actor.user) {
             let id = call.id;
-            // Whoever is called, and calls exactly the one who calls, means the same call.
-            return match call.party(asking.user).map(|party| &party.part) {
-                Some(Part::Rung { by, .. }) if users == [by.as_str()] => self.accept(asking, id),
+            // A called user who calls nobody but the caller accepts the caller's call.
+            return match call.party(actor.user).map(|party| &party.state) {
+                Some(PartyState::Ringing { by, .. }) if users == [by.as_str()] => {
+                    self.accept(actor, id)
+                }
                 _ => Err(Code::Busy),
             };
         }
-        if asking.observes {
+        if actor.observes {
             return Err(Code::Forbidden);
         }
-        if users.iter().any(|user| user == asking.user) {
+        if users.iter().any(|user| user == actor.user) {
             return Err(Code::BadState);
         }
-        let rung = self.reachable(asking.present, users)?;
+        let called = self.reachable(actor.users, users)?;
         if self.calls.len() >= self.limit {
             return Err(Code::TenantCalls);
         }
         if self.calls.contains_key(&seed.call) {
             return Err(Code::Internal);
         }
-        let caller = Party { user: asking.user.to_owned(), part: Part::Member, lost: None };
+        let caller =
+            CallParty { user: actor.user.to_owned(), state: PartyState::Member, lost_at: None };
         let room = format!("call-{:032x}", seed.room);
         let (state, parties) = (CallState::Ringing, vec![caller]);
         let mut call = Call { id: seed.call, room, text, state, parties };
-        self.engage(asking.user, call.id);
-        rung.into_iter().for_each(|user| self.ring(now, &mut call, asking.user, user));
-        self.tell_state(&call, asking.present, |party| !party.is_member(), None);
-        self.tell_state(&call, asking.present, Party::is_member, Some(asking.device));
+        self.engage(actor.user, call.id);
+        called.into_iter().for_each(|user| self.ring(now, &mut call, actor.user, user));
+        self.send_state(&call, actor.users, |party| !party.is_member(), None);
+        self.send_state(&call, actor.users, CallParty::is_member, Some(actor.device));
         let everybody = call.parties.iter().map(|party| party.user.clone()).collect();
         self.audit(call.id, everybody, None);
-        self.keep(call);
+        self.put_back(call);
         Ok(seed.call)
     }
 
-    fn accept(&mut self, asking: Asking<'_>, id: u64) -> Result<u64, Code> {
-        self.check_rung(asking.user, id)?;
+    fn accept(&mut self, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
+        self.check_ringing(actor.user, id)?;
         let mut call = self.take(id).ok_or(Code::Internal)?;
-        self.quiet(&call, asking.user, Some(asking.device), Code::Answered);
-        if let Some(party) = call.party_mut(asking.user) {
-            party.part = Part::Member;
+        self.stop_ringing(&call, actor.user, Some(actor.device), Code::Answered);
+        if let Some(party) = call.party_mut(actor.user) {
+            party.state = PartyState::Member;
         }
         if call.state == CallState::Ringing {
             for other in call.parties.extract_if(.., |party| !party.is_member()).collect::<Vec<_>>()
             {
-                self.quiet(&call, &other.user, None, Code::Answered);
+                self.stop_ringing(&call, &other.user, None, Code::Answered);
                 self.release(&other.user);
             }
             call.state = CallState::Opening;
             let users = call.members().map(str::to_owned).collect();
-            self.outside(SocialOutput::OpenRoom { call: id, room: call.room.clone(), users });
+            self.output(SocialOutput::OpenRoom { call: id, room: call.room.clone(), users });
         } else {
-            self.invite(&call, asking.user, true);
+            self.invite(&call, actor.user, true);
         }
         if call.state == CallState::Open {
-            self.tell_state(&call, asking.present, |party| party.user == asking.user, None);
-            let name = bytes(asking.present.user(asking.user).map_or("", |user| &user.name));
+            self.send_state(&call, actor.users, |party| party.user == actor.user, None);
+            let name = bytes(actor.users.user(actor.user).map_or("", |user| &user.name));
             let update = CallUpdate { name, ..call.update(call_update::JOINED) };
-            self.tell_others(&call, asking.user, update);
+            self.send_to_other_members(&call, actor.user, update);
         }
-        self.keep(call);
+        self.put_back(call);
         Ok(id)
     }
 
-    fn reject(&mut self, asking: Asking<'_>, id: u64) -> Result<u64, Code> {
-        self.check_rung(asking.user, id)?;
+    fn reject(&mut self, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
+        self.check_ringing(actor.user, id)?;
         let call = self.take(id).ok_or(Code::Internal)?;
-        self.part(call, asking.user, Some(asking.device), Code::Declined);
+        self.remove_party(call, actor.user, Some(actor.device), Code::Declined);
         Ok(id)
     }
 
-    fn cancel(&mut self, asking: Asking<'_>, id: u64) -> Result<u64, Code> {
-        let call = self.calls.get(&id).filter(|call| call.is_member(asking.user));
+    fn cancel(&mut self, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
+        let call = self.calls.get(&id).filter(|call| call.is_member(actor.user));
         if call.ok_or(Code::NoSuchEntity)?.state != CallState::Ringing {
             return Err(Code::Answered);
         }
         let call = self.take(id).ok_or(Code::Internal)?;
-        self.part(call, asking.user, Some(asking.device), Code::Cancelled);
+        self.remove_party(call, actor.user, Some(actor.device), Code::Cancelled);
         Ok(id)
     }
 
-    fn hang_up(&mut self, asking: Asking<'_>, id: u64) -> Result<u64, Code> {
-        let call = self.calls.get(&id).filter(|call| call.is_member(asking.user));
+    fn hang_up(&mut self, actor: ActingUser<'_>, id: u64) -> Result<u64, Code> {
+        let call = self.calls.get(&id).filter(|call| call.is_member(actor.user));
         if call.ok_or(Code::NoSuchEntity)?.state == CallState::Ringing {
-            return self.cancel(asking, id);
+            return self.cancel(actor, id);
         }
         let call = self.take(id).ok_or(Code::Internal)?;
-        self.part(call, asking.user, Some(asking.device), Code::Left);
+        self.remove_party(call, actor.user, Some(actor.device), Code::Left);
         Ok(id)
     }
 
-    fn add(&mut self, now: Time, asking: Asking<'_>, id: u64, user: String) -> Result<u64, Code> {
-        let call = self.calls.get(&id).filter(|call| call.is_member(asking.user));
+    fn add(
+        &mut self,
+        now: Time,
+        actor: ActingUser<'_>,
+        id: u64,
+        user: String,
+    ) -> Result<u64, Code> {
+        let call = self.calls.get(&id).filter(|call| call.is_member(actor.user));
         let call =
             call.filter(|call| call.state != CallState::Ringing).ok_or(Code::NoSuchEntity)?;
-        if asking.observes {
+        if actor.observes {
             return Err(Code::Forbidden);
         }
         if call.parties.len() >= MAX_CALL_USERS {
             return Err(Code::RoomFull);
         }
-        self.reachable(asking.present, vec![user.clone()])?;
+        self.reachable(actor.users, vec![user.clone()])?;
         let mut call = self.take(id).ok_or(Code::Internal)?;
-        self.ring(now, &mut call, asking.user, user.clone());
-        self.tell_state(&call, asking.present, |party| party.user == user, None);
-        self.keep(call);
+        self.ring(now, &mut call, actor.user, user.clone());
+        self.send_state(&call, actor.users, |party| party.user == user, None);
+        self.put_back(call);
         Ok(id)
     }
 
-    /// Those of the users who can be called; when there are none, why.
-    fn reachable(&self, present: &Users, users: Vec<String>) -> Result<Vec<String>, Code> {
+    /// Returns those of the `called` users who can be called.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: [`Code::Busy`] if at least one of them is busy, else
+    /// [`Code::Unreachable`].
+    fn reachable(&self, users: &Users, called: Vec<String>) -> Result<Vec<String>, Code> {
         let busy = |user: &String| {
-            let chosen = present.user(user).is_some_and(|user| user.wants_no_calls());
-            chosen || self.engaged.contains_key(user)
+            let chosen = users.user(user).is_some_and(|user| user.wants_no_calls());
+            chosen || self.call_of.contains_key(user)
         };
-        let any_busy = users.iter().any(busy);
-        let free = |user: &String| present.user(user).is_some() && !busy(user);
-        let free: Vec<String> = users.into_iter().filter(free).collect();
+        let any_busy = called.iter().any(busy);
+        let free = |user: &String| users.user(user).is_some() && !busy(user);
+        let free: Vec<String> = called.into_iter().filter(free).collect();
         match (free.is_empty(), any_busy) {
             (false, _) => Ok(free),
             (true, true) => Err(Code::Busy),
@@ -284,25 +309,31 @@ impl Calls {
         }
     }
 
-    fn check_rung(&self, user: &str, id: u64) -> Result<(), Code> {
+    /// Checks that the call rings at the user.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Answered`] if the user has accepted it already, else [`Code::NoSuchEntity`].
+    fn check_ringing(&self, user: &str, id: u64) -> Result<(), Code> {
         let call = self.calls.get(&id).ok_or(Code::NoSuchEntity)?;
-        match call.party(user).map(|party| &party.part) {
-            Some(Part::Rung { .. }) => Ok(()),
-            Some(Part::Member) if call.state != CallState::Ringing => Err(Code::Answered),
+        match call.party(user).map(|party| &party.state) {
+            Some(PartyState::Ringing { .. }) => Ok(()),
+            Some(PartyState::Member) if call.state != CallState::Ringing => Err(Code::Answered),
             _ => Err(Code::NoSuchEntity),
         }
     }
 
+    /// Adds a called user to a call.
     fn ring(&mut self, now: Time, call: &mut Call, by: &str, user: String) {
         self.engage(&user, call.id);
-        let part = Part::Rung { by: by.to_owned(), until: now + self.ring_time };
-        call.parties.push(Party { user, part, lost: None });
+        let state = PartyState::Ringing { by: by.to_owned(), until: now + self.ring_time };
+        call.parties.push(CallParty { user, state, lost_at: None });
     }
 
-    /// A user is out of the call: his devices but one are told, then those who are left.
-    fn part(&mut self, mut call: Call, user: &str, except: Option<DeviceId>, code: Code) {
+    /// Removes a user from a call. Tells the user's devices except one, then the remaining members.
+    fn remove_party(&mut self, mut call: Call, user: &str, except: Option<DeviceId>, code: Code) {
         let Some(at) = call.parties.iter().position(|party| party.user == user) else {
-            return self.keep(call);
+            return self.put_back(call);
         };
         let was_member = call.parties.remove(at).is_member();
         let (own, others) = if was_member {
@@ -310,7 +341,7 @@ impl Calls {
         } else {
             (call_update::RINGING_ENDED, call_update::PASSED)
         };
-        self.tell(user, except, with(call.update(own), code));
+        self.send(user, except, with_code(call.update(own), code));
         if was_member && call.state != CallState::Ringing {
             self.invite(&call, user, false);
         }
@@ -318,19 +349,19 @@ impl Calls {
         if call.is_over() {
             return self.end(call, code);
         }
-        self.tell_others(&call, user, with(call.update(others), code));
-        self.keep(call);
+        self.send_to_other_members(&call, user, with_code(call.update(others), code));
+        self.put_back(call);
     }
 
-    /// The call is over for everybody who is left.
+    /// Ends a call for all its users.
     fn end(&mut self, call: Call, code: Code) {
         let everybody = call.parties.iter().map(|party| party.user.clone()).collect();
         self.audit(call.id, everybody, Some(code));
         for party in &call.parties {
             if party.is_member() {
-                self.tell(&party.user, None, with(call.update(call_update::ENDED), code));
+                self.send(&party.user, None, with_code(call.update(call_update::ENDED), code));
             } else {
-                self.quiet(&call, &party.user, None, Code::Cancelled);
+                self.stop_ringing(&call, &party.user, None, Code::Cancelled);
             }
             if party.is_member() && call.state != CallState::Ringing {
                 self.invite(&call, &party.user, false);
@@ -339,85 +370,87 @@ impl Calls {
         }
     }
 
-    fn set_lost(&mut self, user: &str, lost: Option<Time>) {
-        let Some(mut call) = self.take_of(user) else { return };
+    fn set_lost_at(&mut self, user: &str, lost_at: Option<Time>) {
+        let Some(mut call) = self.take_call_of(user) else { return };
         if let Some(party) = call.party_mut(user) {
-            party.lost = lost;
+            party.lost_at = lost_at;
         }
-        self.keep(call);
+        self.put_back(call);
     }
 
-    /// Takes a call out to change it; [`Self::keep`] or [`Self::end`] must follow.
+    /// Takes a call out to change it. [`Self::put_back`] or [`Self::end`] must follow.
     fn take(&mut self, id: u64) -> Option<Call> {
         let call = self.calls.remove(&id)?;
-        call.due().map(|due| self.due.remove(&(due, id)));
+        call.deadline().map(|at| self.deadlines.remove(&(at, id)));
         Some(call)
     }
 
-    fn take_of(&mut self, user: &str) -> Option<Call> {
-        let id = *self.engaged.get(user)?;
+    fn take_call_of(&mut self, user: &str) -> Option<Call> {
+        let id = *self.call_of.get(user)?;
         self.take(id)
     }
 
-    fn keep(&mut self, call: Call) {
-        self.due.extend(call.due().map(|due| (due, call.id)));
+    fn put_back(&mut self, call: Call) {
+        self.deadlines.extend(call.deadline().map(|at| (at, call.id)));
         self.calls.insert(call.id, call);
     }
 
     fn engage(&mut self, user: &str, id: u64) {
-        self.engaged.insert(user.to_owned(), id);
-        self.outputs.push(CallOutput::Engaged(user.to_owned(), true));
+        self.call_of.insert(user.to_owned(), id);
+        self.outputs.push(CallOutput::Engaged { user: user.to_owned(), engaged: true });
     }
 
     fn release(&mut self, user: &str) {
-        self.engaged.remove(user);
-        self.outputs.push(CallOutput::Engaged(user.to_owned(), false));
+        self.call_of.remove(user);
+        self.outputs.push(CallOutput::Engaged { user: user.to_owned(), engaged: false });
     }
 
-    fn outside(&mut self, output: SocialOutput) {
-        self.outputs.push(CallOutput::Outside(output));
+    fn output(&mut self, output: SocialOutput) {
+        self.outputs.push(CallOutput::Social(output));
     }
 
     fn invite(&mut self, call: &Call, user: &str, invited: bool) {
         let (room, user) = (call.room.clone(), user.to_owned());
-        self.outside(SocialOutput::Invite { room, user, invited });
+        self.output(SocialOutput::Invite { room, user, invited });
     }
 
     fn audit(&mut self, call: u64, users: Vec<String>, ended: Option<Code>) {
-        self.outside(SocialOutput::Audit { call, users, ended });
+        self.output(SocialOutput::Audit { call, users, ended });
     }
 
-    fn tell(&mut self, user: &str, except: Option<DeviceId>, update: CallUpdate) {
-        self.outputs.push(CallOutput::Tell { user: user.to_owned(), except, update });
+    /// Sends an update to the devices of a user except one.
+    fn send(&mut self, user: &str, except: Option<DeviceId>, update: CallUpdate) {
+        self.outputs.push(CallOutput::Send { user: user.to_owned(), except, update });
     }
 
-    /// The user's devices but one ring no more.
-    fn quiet(&mut self, call: &Call, user: &str, except: Option<DeviceId>, code: Code) {
-        self.tell(user, except, with(call.update(call_update::RINGING_ENDED), code));
+    /// Stops the ringing of the user's devices except one.
+    fn stop_ringing(&mut self, call: &Call, user: &str, except: Option<DeviceId>, code: Code) {
+        self.send(user, except, with_code(call.update(call_update::RINGING_ENDED), code));
     }
 
-    /// Tells the other members of a user.
-    fn tell_others(&mut self, call: &Call, user: &str, update: CallUpdate) {
+    /// Sends an update about a user to the other members.
+    fn send_to_other_members(&mut self, call: &Call, user: &str, update: CallUpdate) {
         for member in call.members().filter(|member| *member != user) {
-            self.tell(member, None, CallUpdate { user: bytes(user), ..update.clone() });
+            self.send(member, None, CallUpdate { user: bytes(user), ..update.clone() });
         }
     }
 
-    fn tell_state(
+    /// Sends the whole state of the call to the selected users, to all their devices except one.
+    fn send_state(
         &mut self,
         call: &Call,
-        present: &Users,
-        whom: impl Fn(&Party) -> bool,
+        users: &Users,
+        selected: impl Fn(&CallParty) -> bool,
         except: Option<DeviceId>,
     ) {
-        for party in call.parties.iter().filter(|party| whom(party)) {
-            if let Some(state) = call.state(&party.user, present) {
-                self.tell(&party.user, except, state);
+        for party in call.parties.iter().filter(|party| selected(party)) {
+            if let Some(state) = call.state_for(&party.user, users) {
+                self.send(&party.user, except, state);
             }
         }
     }
 }
 
-fn with(update: CallUpdate, code: Code) -> CallUpdate {
+fn with_code(update: CallUpdate, code: Code) -> CallUpdate {
     CallUpdate { code: code as u16, ..update }
 }

@@ -1,97 +1,96 @@
-//! What the social machine takes, and what it wants done.
+//! The inputs and outputs of the social machine.
 
 use bytes::Bytes;
 use nucleus_protocol::session::Code;
 
 use super::call::{CallAct, CallSeed};
-use super::users::Visitor;
+use super::users::EnterRequest;
 use super::watchers::UserFilter;
 use crate::ids::{DeviceId, RequestId};
 
-/// What the social machine takes.
+/// The inputs of the social machine.
 pub enum SocialInput {
     /// Time has passed.
     Timeout,
-    /// A device wants in; answered by [`SocialOutput::EnterReply`].
+    /// Adds a device. The reply is [`SocialOutput::EnterReply`].
     Enter {
-        /// For the reply.
+        /// The id for the reply.
         request: RequestId,
-        /// Who.
-        visitor: Visitor,
+        /// The device and its user.
+        enter: EnterRequest,
     },
-    /// The device goes on purpose, or is made to.
+    /// Removes a device that leaves, or that is disconnected with this code.
     Leave(DeviceId, Code),
-    /// The device's session died without a word.
+    /// Removes a device whose session was lost.
     Lost(DeviceId),
-    /// A device asks for something.
+    /// Handles a request of a device.
     Ask(DeviceId, DeviceRequest),
-    /// The room of a call has been made, or could not be.
+    /// Reports the outcome of [`SocialOutput::OpenRoom`].
     RoomOpened {
         /// The call.
         call: u64,
-        /// Or why not.
+        /// The reason, if the room could not be created.
         result: Result<(), Code>,
     },
-    /// The room of a call is over.
+    /// Reports that the room of the call with this number is over.
     RoomOver(u64),
-    /// End it all, and tell everybody why.
+    /// Ends all calls and sessions with this code, and refuses new devices.
     Shutdown(Code),
 }
 
-/// What a device asks for.
+/// A request of a device.
 #[derive(Clone, Debug)]
 pub enum DeviceRequest {
-    /// Chooses the device's status, one of [`nucleus_protocol::session::status`] but not offline.
+    /// Chooses the device's status: one of [`nucleus_protocol::session::status`], except offline.
     SetStatus(u8),
-    /// Watches the users that fit the filter; `None`: the filter breaks the limits, and the request is refused.
-    /// The number is the client's for the request.
+    /// Watches the users that fit the filter; `None` if the filter is invalid and the request must
+    /// be refused. The number is the client's number of the request.
     Watch(u32, Option<UserFilter>),
-    /// Acts on a call; `None`: the act breaks the limits, and the request is refused. The number is the
-    /// client's for the request.
+    /// Acts on a call; `None` if the action is invalid and the request must be refused. The number
+    /// is the client's number of the request.
     Call(u32, Option<CallAct>, CallSeed),
 }
 
-/// What the social machine wants done.
+/// The outputs of the social machine.
 #[derive(Debug)]
 pub enum SocialOutput {
-    /// The reply to [`SocialInput::Enter`]: the device's id, or the code to refuse with. Comes in front
-    /// of everything else that is for the device.
+    /// The reply to [`SocialInput::Enter`]. It comes before all other outputs for the device.
     EnterReply {
-        /// Which request.
+        /// The request.
         request: RequestId,
-        /// The id, or [`Code::ShuttingDown`].
+        /// The id of the device, or the code to refuse with: [`Code::ShuttingDown`].
         result: Result<DeviceId, Code>,
     },
-    /// A message for a session.
+    /// Sends a message to a device.
     Send(DeviceId, Bytes),
-    /// Close the session and say why.
+    /// Closes the session of a device with this code.
     Disconnect(DeviceId, Code),
-    /// Make the room of a call for these users alone, and say how that went by
-    /// [`SocialInput::RoomOpened`].
+    /// Creates the room of a call, which only these users may join. The shell reports the outcome
+    /// by [`SocialInput::RoomOpened`].
     OpenRoom {
         /// The call.
         call: u64,
         /// The room's name.
         room: String,
-        /// Its invited users.
+        /// The invited users.
         users: Vec<String>,
     },
-    /// Let a user into a call's room too, or no more; one that is in stays.
+    /// Invites a user to the room of a call, or ends the invitation. A user who has joined stays.
     Invite {
         /// The room's name.
         room: String,
-        /// Whom.
+        /// The user.
         user: String,
-        /// False: no more.
+        /// Whether the user is invited now.
         invited: bool,
     },
-    /// For the log: a call of these users began, or ended with a code.
+    /// Logs that a call began or ended.
     Audit {
         /// The call.
         call: u64,
-        /// Everybody in it.
+        /// All users in the call.
         users: Vec<String>,
-        /// Why it ended; `None`: it began.
+        /// The code with which the call ended; `None` if it began.
         ended: Option<Code>,
     },
 }

@@ -1,7 +1,8 @@
-//! Users of one tenant's product who can be reached without being in a room, whoever watches them, and
-//! their calls.
+//! The users of one tenant's product who can be reached outside rooms, their watchers, and their
+//! calls.
 //!
-//! A device is one session. A user may have several; what concerns the user goes to all of them.
+//! A device is one session. A user may have several devices. Messages for the user go to all of
+//! them.
 
 mod call;
 mod calls;
@@ -20,19 +21,19 @@ use crate::Machine;
 use crate::ids::{DeviceId, RequestId};
 use crate::limits::{self, Limits};
 pub use call::{CallAct, CallSeed};
-use calls::{Asking, CallOutput, Calls};
+use calls::{ActingUser, CallOutput, Calls};
 pub use input::{DeviceRequest, SocialInput, SocialOutput};
-use users::Users;
-pub use users::Visitor;
+pub use users::EnterRequest;
+use users::{RemovedDevice, Users};
 pub use watchers::UserFilter;
 use watchers::Watchers;
 
-/// What the social machine is set to.
+/// The settings of the social machine.
 #[derive(Clone, Debug)]
 pub struct SocialConfig {
-    /// The server's bounds.
+    /// The server's limits.
     pub limits: Limits,
-    /// Changes when the server restarts.
+    /// Identifies the server's clock; changes when the server restarts.
     pub clock_epoch: u32,
 }
 
@@ -43,7 +44,7 @@ pub struct Social {
     watchers: Watchers,
     calls: Calls,
     next_device: u64,
-    ending: bool,
+    shutting_down: bool,
     outputs: VecDeque<SocialOutput>,
 }
 
@@ -55,17 +56,17 @@ impl Machine for Social {
     fn handle(&mut self, now: Time, input: SocialInput) {
         match input {
             SocialInput::Timeout => self.handle_timeout(now),
-            SocialInput::Enter { request, visitor } => self.enter(now, request, visitor),
-            SocialInput::Leave(device, code) => self.put_out(now, device, code),
+            SocialInput::Enter { request, enter } => self.enter(now, request, enter),
+            SocialInput::Leave(device, code) => self.disconnect(now, device, code),
             SocialInput::Lost(device) => self.handle_lost(now, device),
-            SocialInput::Ask(device, asked) => self.handle_request(now, device, asked),
+            SocialInput::Ask(device, request) => self.handle_request(now, device, request),
             SocialInput::RoomOpened { call, result } => {
                 self.calls.room_opened(&self.users, call, result);
-                self.carry_on(now);
+                self.apply_call_outputs(now);
             }
             SocialInput::RoomOver(call) => {
                 self.calls.room_over(call);
-                self.carry_on(now);
+                self.apply_call_outputs(now);
             }
             SocialInput::Shutdown(code) => self.handle_shutdown(now, code),
         }
@@ -79,14 +80,14 @@ impl Machine for Social {
         self.watchers_due().into_iter().chain(self.calls.deadline()).min()
     }
 
-    /// Nobody is here and nothing is pending.
+    /// Returns true if there is no user and no call.
     fn is_over(&self) -> bool {
         self.users.is_empty() && self.calls.is_empty()
     }
 }
 
 impl Social {
-    /// Nobody is there yet.
+    /// Creates the machine without users.
     pub fn new(config: SocialConfig) -> Self {
         Self {
             calls: Calls::new(config.limits.ring_time, config.limits.tenant_calls as usize),
@@ -94,107 +95,111 @@ impl Social {
             users: Users::default(),
             watchers: Watchers::default(),
             next_device: 1,
-            ending: false,
+            shutting_down: false,
             outputs: VecDeque::new(),
         }
     }
 
-    /// Lets a device in; `Entered` is the first message that it is told.
-    fn enter(&mut self, now: Time, request: RequestId, visitor: Visitor) {
-        if self.ending {
+    /// Adds a device. `Entered` is the first message to it.
+    fn enter(&mut self, now: Time, request: RequestId, enter: EnterRequest) {
+        if self.shutting_down {
             let result = Err(Code::ShuttingDown);
             return self.outputs.push_back(SocialOutput::EnterReply { request, result });
         }
         let device = DeviceId(self.next_device);
         self.next_device += 1;
         self.outputs.push_back(SocialOutput::EnterReply { request, result: Ok(device) });
-        let replaced = self.users.enter(now, device, visitor.clone());
-        let call = self.calls.of(&visitor.user);
+        let replaced = self.users.enter(now, device, enter.clone());
+        let call = self.calls.call_of(&enter.user);
         let entered = Entered {
-            user: visitor.user.clone().into_bytes(),
-            name: visitor.name.clone().into_bytes(),
-            role: visitor.role.clone().into_bytes(),
+            user: enter.user.clone().into_bytes(),
+            name: enter.name.clone().into_bytes(),
+            role: enter.role.clone().into_bytes(),
             server_time: now.as_micros(),
             clock_epoch: self.config.clock_epoch,
             ring_ms: self.config.limits.ring_time.as_millis() as u32,
             call: call.map_or(0, |call| call.id),
         };
-        let state = call.and_then(|call| call.state(&visitor.user, &self.users));
+        let state = call.and_then(|call| call.state_for(&enter.user, &self.users));
         self.send(device, session::encode(&entered));
         if let Some(state) = state {
             self.send(device, session::encode(&state));
         }
-        self.calls.returned(&visitor.user);
+        self.calls.user_returned(&enter.user);
         if let Some(oldest) = replaced {
-            self.put_out(now, oldest, Code::Replaced);
+            self.disconnect(now, oldest, Code::Replaced);
         }
     }
 
     fn handle_lost(&mut self, now: Time, device: DeviceId) {
-        self.watchers.forget(device);
-        if let Some((user, true)) = self.users.part(now, device) {
-            self.calls.lost(now, &user);
+        self.watchers.remove(device);
+        if let Some(RemovedDevice { user, was_last: true }) = self.users.remove_device(now, device)
+        {
+            self.calls.user_lost(now, &user);
         }
     }
 
-    fn handle_request(&mut self, now: Time, device: DeviceId, asked: DeviceRequest) {
-        match asked {
+    fn handle_request(&mut self, now: Time, device: DeviceId, request: DeviceRequest) {
+        match request {
             DeviceRequest::SetStatus(status) => self.users.set_status(now, device, status),
             DeviceRequest::Watch(request, filter) => self.watch(device, request, filter),
             DeviceRequest::Call(request, act, seed) => self.call(now, device, request, act, seed),
         }
     }
 
-    /// Everybody is told why.
+    /// Ends all calls and disconnects all devices.
     fn handle_shutdown(&mut self, now: Time, code: Code) {
-        self.ending = true;
+        self.shutting_down = true;
         self.calls.shut_down(code);
-        self.carry_on(now);
-        let everybody: Vec<DeviceId> = self.users.every_device().collect();
-        everybody.into_iter().for_each(|device| self.put_out(now, device, code));
+        self.apply_call_outputs(now);
+        let devices: Vec<DeviceId> = self.users.all_devices().collect();
+        devices.into_iter().for_each(|device| self.disconnect(now, device, code));
     }
 
     fn handle_timeout(&mut self, now: Time) {
         self.calls.handle_timeout(now);
-        self.carry_on(now);
+        self.apply_call_outputs(now);
         if self.watchers_due().is_some_and(|due| due <= now) {
             let changes = self.users.take_changes();
-            let told = self.watchers.update(&changes, &self.users);
-            let sent = told.into_iter().map(|(device, told)| SocialOutput::Send(device, told));
+            let updates = self.watchers.update(&changes, &self.users);
+            let sent = updates.into_iter().map(|(device, list)| SocialOutput::Send(device, list));
             self.outputs.extend(sent);
         }
     }
 
-    fn put_out(&mut self, now: Time, device: DeviceId, code: Code) {
-        self.watchers.forget(device);
-        let Some((user, last)) = self.users.part(now, device) else { return };
-        if last {
-            self.calls.left(&user);
-            self.carry_on(now);
+    /// Removes a device and closes its session.
+    fn disconnect(&mut self, now: Time, device: DeviceId, code: Code) {
+        self.watchers.remove(device);
+        let Some(removed) = self.users.remove_device(now, device) else { return };
+        if removed.was_last {
+            self.calls.user_left(&removed.user);
+            self.apply_call_outputs(now);
         }
         self.outputs.push_back(SocialOutput::Disconnect(device, code));
     }
 
+    /// Makes a device a watcher, or refuses that.
     fn watch(&mut self, device: DeviceId, request: u32, filter: Option<UserFilter>) {
-        if self.users.at(device).is_none() {
+        if self.users.user_of(device).is_none() {
             return;
         }
-        let told = match filter {
+        let list = match filter {
             None => Watchers::refuse(request, Code::BadState),
             Some(_) if self.users.observes(device) => Watchers::refuse(request, Code::Forbidden),
             Some(filter) => self.watchers.watch(device, request, filter, &self.users),
         };
-        self.outputs.push_back(SocialOutput::Send(device, told));
+        self.outputs.push_back(SocialOutput::Send(device, list));
     }
 
-    /// The more watch, the longer changes are collected: so many updates a second at most.
+    /// Returns the time of the next update to the watchers. With many watchers, changes are
+    /// collected for longer, so that the number of updates per second stays bounded.
     fn watchers_due(&self) -> Option<Time> {
         let spread =
             Duration::from_secs(self.watchers.len() as u64) / limits::WATCHERS_UPDATES_PER_SECOND;
         Some(self.users.changed_since()? + limits::WATCHERS_BATCH.max(spread))
     }
 
-    /// The answer goes out in front of what comes of it.
+    /// Carries out an action on a call. The reply is sent before the effects of the action.
     fn call(
         &mut self,
         now: Time,
@@ -204,37 +209,37 @@ impl Social {
         seed: CallSeed,
     ) {
         let starts = matches!(act, Some(CallAct::Start(..) | CallAct::Add(..)));
-        let may = !starts || self.users.may_start(now, device);
-        let Some(user) = self.users.at(device) else { return };
+        let within_rate = !starts || self.users.may_start(now, device);
+        let Some(user) = self.users.user_of(device) else { return };
         let observes = self.users.observes(device);
-        let asking = Asking { user: &user.user, observes, device, present: &self.users };
+        let actor = ActingUser { user: &user.id, observes, device, users: &self.users };
         let result = match act {
-            Some(_) if !may => Err(Code::JoinRate),
-            Some(act) => self.calls.act(now, asking, act, seed),
+            Some(_) if !within_rate => Err(Code::JoinRate),
+            Some(act) => self.calls.act(now, actor, act, seed),
             None => Err(Code::BadState),
         };
         if starts && result.is_ok() {
-            self.users.started(device);
+            self.users.count_start(device);
         }
         let (code, call) = result.map_or_else(|code| (code as u16, 0), |call| (0, call));
         self.send(device, session::encode(&CallReply { request, code, call }));
-        self.carry_on(now);
+        self.apply_call_outputs(now);
     }
 
-    /// What has come of calls goes to users and sessions.
-    fn carry_on(&mut self, now: Time) {
+    /// Applies the effects of the calls: to the users' statuses, and as outputs.
+    fn apply_call_outputs(&mut self, now: Time) {
         for output in std::mem::take(&mut self.calls.outputs) {
             match output {
-                CallOutput::Tell { user, except, update } => {
+                CallOutput::Send { user, except, update } => {
                     let message = Bytes::from(session::encode(&update));
                     let devices = self.users.devices(&user).filter(|at| Some(*at) != except);
                     let sent = devices.map(|at| SocialOutput::Send(at, message.clone()));
                     self.outputs.extend(sent);
                 }
-                CallOutput::Engaged(user, engaged) => {
+                CallOutput::Engaged { user, engaged } => {
                     self.users.set_engaged(now, &user, engaged);
                 }
-                CallOutput::Outside(output) => self.outputs.push_back(output),
+                CallOutput::Social(output) => self.outputs.push_back(output),
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Users who are there, with their devices and what they are called.
+//! The present users with their devices, names and statuses.
 //!
-//! *Busy* says something about the user, *away* something about the device. So who chose busy on one
-//! device is busy, whatever the others say; else one device that is online makes the user online. Who
-//! is in a call or called is busy without choosing it.
+//! The status *busy* is about the user, *away* is about the device. A user who has chosen busy on
+//! one device is therefore busy, whatever the other devices say. Otherwise one online device makes
+//! the user online. A user who is in a call, or is being called, is busy without having chosen it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,41 +13,48 @@ use crate::ids::DeviceId;
 use crate::limits;
 use crate::rate::Bucket;
 
-/// The role that neither watches nor calls.
+/// The role whose devices may neither watch users nor start calls.
 const OBSERVER: &str = "observer";
 
-/// A device that wants in; its token has been verified.
+/// The request of a device to enter. Its token has been verified.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub struct EnterRequest {
     /// User id from the token.
     pub user: String,
     /// Display name.
     pub name: String,
     /// Role from the token.
     pub role: String,
-    /// One of [`status`], but not offline.
+    /// The chosen status: one of [`status`], except offline.
     pub status: u8,
 }
 
-/// A user who can be seen.
+/// A user whom watchers can see.
 pub(super) struct User {
-    pub(super) user: String,
-    /// Name and role of the device that came first, until the last has gone.
+    pub(super) id: String,
+    /// The name that the first device gave. It stays until the last device has left.
     pub(super) name: String,
+    /// The role of the first device. It stays until the last device has left.
     pub(super) role: String,
-    /// In the order of coming, each with the status chosen on it.
-    devices: Vec<(DeviceId, u8)>,
-    /// In a call, or called.
+    /// In the order in which they entered.
+    devices: Vec<Device>,
+    /// Whether the user is in a call or is being called.
     engaged: bool,
-    /// The status that was noted last; offline before the first.
-    noted: u8,
-    /// Calls that the user may start.
+    /// The status in the newest recorded change; offline before the first.
+    recorded_status: u8,
+    /// Limits the calls that the user starts.
     starts: Bucket,
+}
+
+struct Device {
+    id: DeviceId,
+    /// The status chosen on the device.
+    status: u8,
 }
 
 impl User {
     pub(super) fn status(&self) -> u8 {
-        let online = self.devices.iter().any(|(_, chosen)| *chosen == status::ONLINE);
+        let online = self.devices.iter().any(|device| device.status == status::ONLINE);
         if self.engaged || self.wants_no_calls() {
             status::BUSY
         } else if online {
@@ -57,118 +64,131 @@ impl User {
         }
     }
 
-    /// Busy by choice.
+    /// Returns true if the user has chosen to be busy.
     pub(super) fn wants_no_calls(&self) -> bool {
-        self.devices.iter().any(|(_, chosen)| *chosen == status::BUSY)
+        self.devices.iter().any(|device| device.status == status::BUSY)
     }
 
-    /// Somebody to show: who is in a call is it, even while no session of his is left.
-    fn is_there(&self) -> bool {
+    /// Returns true if watchers see the user. A user in a call is visible even without a device.
+    fn is_visible(&self) -> bool {
         self.engaged || !self.devices.is_empty()
     }
 }
 
-/// Somebody who is gone, for those who watch.
-pub(super) struct Gone {
-    pub(super) moment: u64,
+/// A user who is not visible any more.
+pub(super) struct RemovedUser {
+    /// The version of [`Users`] with this change.
+    pub(super) version: u64,
+    /// The number that the user had in [`Users`].
     pub(super) number: u64,
-    pub(super) user: String,
+    pub(super) id: String,
     pub(super) role: String,
 }
 
-/// What happened since the watchers were last told.
+/// A device that was removed.
+pub(super) struct RemovedDevice {
+    pub(super) user: String,
+    /// Whether the user has no other device.
+    pub(super) was_last: bool,
+}
+
+/// The changes since the last update to the watchers.
 #[derive(Default)]
-pub(super) struct Changes {
-    /// By [`Users::all`]'s number, and at which moment last.
+pub(super) struct UserChanges {
+    /// Users by number, each with the version of its newest change.
     pub(super) changed: BTreeMap<u64, u64>,
-    pub(super) gone: Vec<Gone>,
+    pub(super) removed: Vec<RemovedUser>,
+    /// When the first of these changes was made.
     since: Option<Time>,
 }
 
-/// All users who are there.
+/// All present users.
 #[derive(Default)]
 pub(super) struct Users {
-    /// Everybody who is there by a number that counts on: whoever came first stands first.
+    /// The users by a number that rises with each new user, so that the oldest user comes first.
     users: BTreeMap<u64, User>,
     by_user: HashMap<String, u64>,
     by_device: HashMap<DeviceId, u64>,
-    /// Devices whose own token says so, whatever the user's others do.
+    /// Devices whose own token has the observer role. Other devices of the user do not matter.
     observers: HashSet<DeviceId>,
-    next: u64,
-    /// Counts the changes.
-    moment: u64,
-    changes: Changes,
+    /// The number of the newest user.
+    newest: u64,
+    /// Counts the changes of all users.
+    version: u64,
+    changes: UserChanges,
 }
 
 impl Users {
-    /// A device comes; gives the one that has to go for it, where its user has too many.
+    /// Adds a device. If its user has too many devices now, returns the oldest one, which must be
+    /// removed.
     pub(super) fn enter(
         &mut self,
         now: Time,
         device: DeviceId,
-        visitor: Visitor,
+        enter: EnterRequest,
     ) -> Option<DeviceId> {
-        let Visitor { user, name, role, status } = visitor;
+        let EnterRequest { user, name, role, status } = enter;
         if role == OBSERVER {
             self.observers.insert(device);
         }
-        let number = self.number(now, user, name, role);
+        let number = self.find_or_add(now, user, name, role);
         self.by_device.insert(device, number);
         let user = self.users.get_mut(&number)?;
-        user.devices.push((device, status));
-        let oldest = user.devices.first().map(|(device, _)| *device);
+        user.devices.push(Device { id: device, status });
+        let oldest = user.devices.first().map(|device| device.id);
         let too_many = user.devices.len() > limits::DEVICES;
-        self.note(now, number);
+        self.record(now, number);
         oldest.filter(|_| too_many)
     }
 
-    /// A device goes; gives its user, and whether it was the last one.
-    pub(super) fn part(&mut self, now: Time, device: DeviceId) -> Option<(String, bool)> {
+    /// Removes a device.
+    pub(super) fn remove_device(&mut self, now: Time, device: DeviceId) -> Option<RemovedDevice> {
         let number = self.by_device.remove(&device)?;
         self.observers.remove(&device);
         let user = self.users.get_mut(&number)?;
-        user.devices.retain(|(other, _)| *other != device);
-        let parted = (user.user.clone(), user.devices.is_empty());
-        self.note(now, number);
-        Some(parted)
+        user.devices.retain(|other| other.id != device);
+        let removed = RemovedDevice { user: user.id.clone(), was_last: user.devices.is_empty() };
+        self.record(now, number);
+        Some(removed)
     }
 
-    pub(super) fn set_status(&mut self, now: Time, device: DeviceId, chosen: u8) {
+    /// Sets the status chosen on a device.
+    pub(super) fn set_status(&mut self, now: Time, device: DeviceId, status: u8) {
         let Some(number) = self.by_device.get(&device).copied() else { return };
         let devices = self.users.get_mut(&number).map(|user| &mut user.devices);
-        let entry = devices.and_then(|all| all.iter_mut().find(|(other, _)| *other == device));
-        if let Some((_, status)) = entry {
-            *status = chosen;
-            self.note(now, number);
+        let entry = devices.and_then(|all| all.iter_mut().find(|other| other.id == device));
+        if let Some(entry) = entry {
+            entry.status = status;
+            self.record(now, number);
         }
     }
 
-    /// The user is in a call or called from now on, or no more.
+    /// Sets whether the user is in a call or is being called.
     pub(super) fn set_engaged(&mut self, now: Time, user: &str, engaged: bool) {
         let Some(number) = self.by_user.get(user).copied() else { return };
         if let Some(user) = self.users.get_mut(&number) {
             user.engaged = engaged;
-            self.note(now, number);
+            self.record(now, number);
         }
     }
 
-    /// Who sits at a device.
-    pub(super) fn at(&self, device: DeviceId) -> Option<&User> {
+    /// Returns the user of a device.
+    pub(super) fn user_of(&self, device: DeviceId) -> Option<&User> {
         self.users.get(self.by_device.get(&device)?)
     }
 
-    /// Whether a device neither watches nor calls.
+    /// Returns true if the device is an observer's, which may neither watch users nor start calls.
     pub(super) fn observes(&self, device: DeviceId) -> bool {
         self.observers.contains(&device)
     }
 
-    /// Whether the user at a device may start a call, or has started too many of late.
+    /// Returns true if the user of a device may start a call now, within the rate of calls.
     pub(super) fn may_start(&mut self, now: Time, device: DeviceId) -> bool {
         self.starts(device).is_none_or(|starts| starts.available(now) > 0)
     }
 
-    /// The user at a device has started a call.
-    pub(super) fn started(&mut self, device: DeviceId) {
+    /// Counts a call that the user of a device has started.
+    pub(super) fn count_start(&mut self, device: DeviceId) {
         if let Some(starts) = self.starts(device) {
             starts.take(1);
         }
@@ -179,85 +199,94 @@ impl Users {
         Some(&mut user.starts)
     }
 
-    /// Who is there by that id.
+    /// Returns the present user with this id.
     pub(super) fn user(&self, user: &str) -> Option<&User> {
         self.users.get(self.by_user.get(user)?)
     }
 
-    /// The devices of a user, in the order of coming.
+    /// Returns the devices of a user, oldest first.
     pub(super) fn devices(&self, user: &str) -> impl Iterator<Item = DeviceId> {
-        self.user(user).into_iter().flat_map(|user| user.devices.iter().map(|(at, _)| *at))
+        self.user(user).into_iter().flat_map(|user| user.devices.iter().map(|device| device.id))
     }
 
-    /// Every device.
-    pub(super) fn every_device(&self) -> impl Iterator<Item = DeviceId> {
-        self.users.values().flat_map(|user| user.devices.iter().map(|(at, _)| *at))
+    /// Returns all devices.
+    pub(super) fn all_devices(&self) -> impl Iterator<Item = DeviceId> {
+        self.users.values().flat_map(|user| user.devices.iter().map(|device| device.id))
     }
 
-    /// Everybody whose number is above `number`, in the order of coming.
-    pub(super) fn all(&self, number: u64) -> impl Iterator<Item = (u64, &User)> {
+    /// Returns the users with a number above `number`, oldest first.
+    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &User)> {
         self.users.range(number + 1..).map(|(number, user)| (*number, user))
     }
 
-    pub(super) fn numbered(&self, number: u64) -> Option<&User> {
+    /// Returns the user with this number.
+    pub(super) fn by_number(&self, number: u64) -> Option<&User> {
         self.users.get(&number)
     }
 
-    /// The number of whoever came last.
+    /// Returns the number of the newest user, who may have left.
     pub(super) fn newest(&self) -> u64 {
-        self.next
+        self.newest
     }
 
-    /// No device is left, nor anybody else.
+    /// Returns true if no user is visible.
     pub(super) fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Every change up to now has this number or a smaller one.
-    pub(super) fn moment(&self) -> u64 {
-        self.moment
+    /// Returns the number of the newest change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
-    /// Since when there is something to tell.
+    /// Returns the time of the first change that the watchers have not got yet.
     pub(super) fn changed_since(&self) -> Option<Time> {
         self.changes.since
     }
 
-    /// What the watchers are to be told.
-    pub(super) fn take_changes(&mut self) -> Changes {
+    /// Takes the changes that the watchers have not got yet.
+    pub(super) fn take_changes(&mut self) -> UserChanges {
         std::mem::take(&mut self.changes)
     }
 
-    fn number(&mut self, now: Time, user: String, name: String, role: String) -> u64 {
-        if let Some(number) = self.by_user.get(&user) {
+    /// Returns the number of a user, who is added if not present.
+    fn find_or_add(&mut self, now: Time, id: String, name: String, role: String) -> u64 {
+        if let Some(number) = self.by_user.get(&id) {
             return *number;
         }
-        self.next += 1;
-        self.by_user.insert(user.clone(), self.next);
-        let noted = status::OFFLINE;
-        let (average, burst) = (limits::STARTS_PER_SECOND, limits::STARTS_BURST);
-        let starts = Bucket::new(now, average.into(), burst.into());
-        let user = User { user, name, role, devices: Vec::new(), engaged: false, noted, starts };
-        self.users.insert(self.next, user);
-        self.next
+        self.newest += 1;
+        self.by_user.insert(id.clone(), self.newest);
+        let user = User {
+            id,
+            name,
+            role,
+            devices: Vec::new(),
+            engaged: false,
+            recorded_status: status::OFFLINE,
+            starts: Bucket::new(now, limits::STARTS_RATE),
+        };
+        self.users.insert(self.newest, user);
+        self.newest
     }
 
-    /// Somebody may have changed, and is removed if that is the end of it.
-    fn note(&mut self, now: Time, number: u64) {
+    /// Records a change if the status of the user has changed. Removes a user who is not visible
+    /// any more.
+    fn record(&mut self, now: Time, number: u64) {
         let Some(user) = self.users.get_mut(&number) else { return };
-        let there = user.is_there();
-        let status = if there { user.status() } else { status::OFFLINE };
-        if std::mem::replace(&mut user.noted, status) == status {
+        let visible = user.is_visible();
+        let status = if visible { user.status() } else { status::OFFLINE };
+        if std::mem::replace(&mut user.recorded_status, status) == status {
             return;
         }
-        self.moment += 1;
+        self.version += 1;
         self.changes.since.get_or_insert(now);
-        if there {
-            self.changes.changed.insert(number, self.moment);
-        } else if let Some(User { user, role, .. }) = self.users.remove(&number) {
-            self.by_user.remove(&user);
+        if visible {
+            self.changes.changed.insert(number, self.version);
+        } else if let Some(User { id, role, .. }) = self.users.remove(&number) {
+            self.by_user.remove(&id);
             self.changes.changed.remove(&number);
-            self.changes.gone.push(Gone { moment: self.moment, number, user, role });
+            let version = self.version;
+            self.changes.removed.push(RemovedUser { version, number, id, role });
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Who watches whom: what each watching device is shown of the users, kept up to date by changes alone.
+//! The watching devices and the users that each of them sees.
 //!
-//! A watcher is shown the first so many that match in the order of coming, so a newcomer puts nobody out of
-//! it; when one of them goes, the next in line comes in. So it needs no list of whom it shows, only up
-//! to which number it does.
+//! A watcher gets the whole list once and only changes afterwards. It sees the oldest users that
+//! match its filter, up to a fixed number, so a new user displaces nobody. When one of the users
+//! leaves, the next one that matches takes the free position. A watcher therefore does not need a
+//! list of the users it sees, only the number up to which it sees them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,45 +11,48 @@ use bytes::Bytes;
 use nucleus_protocol::limits::{MAX_NAME, MAX_USER_LIST, MAX_WATCH_NAMES};
 use nucleus_protocol::session::{self, Code, WatchUsers};
 
-use super::users::{Changes, User, Users};
+use super::users::{User, UserChanges, Users};
 use crate::ids::DeviceId;
 
-/// Which users a watcher is shown; both empty: everybody.
+/// The users that a watcher wants to see: those with one of the roles, and those with one of the
+/// ids. All users if both sets are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserFilter {
-    /// Whoever has one of these roles ...
+    /// Roles of the users.
     pub roles: HashSet<String>,
-    /// ... and these users.
+    /// Ids of the users.
     pub users: HashSet<String>,
 }
 
 impl UserFilter {
-    /// What a client asks for; `None` where it breaks the limits.
-    pub fn new(asked: &WatchUsers) -> Option<Self> {
+    /// Reads the filter of a client; `None` if it is invalid.
+    pub fn new(request: &WatchUsers) -> Option<Self> {
         let read = |names: &[Vec<u8>]| -> Option<HashSet<String>> {
             let fits = |name: &&Vec<u8>| (1..=MAX_NAME).contains(&name.len());
             names.iter().map(|n| String::from_utf8(Some(n).filter(fits)?.clone()).ok()).collect()
         };
-        let few = asked.roles.len() + asked.users.len() <= MAX_WATCH_NAMES;
-        few.then_some(Self { roles: read(&asked.roles)?, users: read(&asked.users)? })
+        let few = request.roles.len() + request.users.len() <= MAX_WATCH_NAMES;
+        few.then_some(Self { roles: read(&request.roles)?, users: read(&request.users)? })
     }
 
     fn matches(&self, user: &str, role: &str) -> bool {
-        let everybody = self.roles.is_empty() && self.users.is_empty();
-        everybody || self.roles.contains(role) || self.users.contains(user)
+        let all = self.roles.is_empty() && self.users.is_empty();
+        all || self.roles.contains(role) || self.users.contains(user)
     }
 }
 
 struct Watcher {
     request: u32,
     filter: UserFilter,
-    /// What happened up to this moment it has shown, or never had.
+    /// Changes up to this version of [`Users`] are in the first list.
     since: u64,
-    /// Everybody up to this number who matches is shown.
-    edge: u64,
+    /// All matching users up to this number are shown.
+    shown_up_to: u64,
+    /// How many users are shown.
     shown: usize,
-    /// Everybody up to this number who matches is counted.
-    newest: u64,
+    /// All matching users up to this number are counted in `total`.
+    counted_up_to: u64,
+    /// How many users match.
     total: usize,
 }
 
@@ -57,7 +61,7 @@ struct Watcher {
 pub(super) struct Watchers(BTreeMap<DeviceId, Watcher>);
 
 impl Watchers {
-    /// A device looks, in place of what it looked at before; gives all that it sees.
+    /// Makes a device a watcher, in place of what it watched before. Returns its first list.
     pub(super) fn watch(
         &mut self,
         device: DeviceId,
@@ -65,101 +69,114 @@ impl Watchers {
         filter: UserFilter,
         users: &Users,
     ) -> Bytes {
-        let since = users.moment();
-        let mut watcher =
-            Watcher { request, filter, since, edge: 0, shown: 0, newest: 0, total: 0 };
-        let mut told = session::UserList { request, whole: 1, ..session::UserList::default() };
-        watcher.fill(users, &mut told.users);
+        let mut watcher = Watcher {
+            request,
+            filter,
+            since: users.version(),
+            shown_up_to: 0,
+            shown: 0,
+            counted_up_to: 0,
+            total: 0,
+        };
+        let mut list = session::UserList { request, whole: 1, ..session::UserList::default() };
+        watcher.fill(users, &mut list.users);
         watcher.count(users);
-        told.total = watcher.total as u32;
+        list.total = watcher.total as u32;
         self.0.insert(device, watcher);
-        session::encode(&told).into()
+        session::encode(&list).into()
     }
 
-    /// Answers one that may not look.
+    /// Returns the reply to a device that may not watch.
     pub(super) fn refuse(request: u32, code: Code) -> Bytes {
         let code = code as u16;
         session::encode(&session::UserList { request, code, ..session::UserList::default() }).into()
     }
 
-    /// How many look.
+    /// Returns the number of watchers.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn forget(&mut self, device: DeviceId) {
+    /// Removes a watcher.
+    pub(super) fn remove(&mut self, device: DeviceId) {
         self.0.remove(&device);
     }
 
-    /// What each device is told of the changes.
-    pub(super) fn update(&mut self, changes: &Changes, users: &Users) -> Vec<(DeviceId, Bytes)> {
-        let told = |(device, watcher): (&DeviceId, &mut Watcher)| {
+    /// Returns the updates of all watchers that see a change.
+    pub(super) fn update(
+        &mut self,
+        changes: &UserChanges,
+        users: &Users,
+    ) -> Vec<(DeviceId, Bytes)> {
+        let update = |(device, watcher): (&DeviceId, &mut Watcher)| {
             Some((*device, watcher.update(changes, users)?))
         };
-        self.0.iter_mut().filter_map(told).collect()
+        self.0.iter_mut().filter_map(update).collect()
     }
 }
 
 impl Watcher {
-    fn update(&mut self, changes: &Changes, users: &Users) -> Option<Bytes> {
-        let before = self.total;
-        let mut told = session::UserList { request: self.request, ..session::UserList::default() };
-        for gone in &changes.gone {
-            if gone.moment <= self.since
-                || gone.number > self.newest
-                || !self.filter.matches(&gone.user, &gone.role)
+    /// Returns the update for this watcher; `None` if nothing that it sees has changed.
+    fn update(&mut self, changes: &UserChanges, users: &Users) -> Option<Bytes> {
+        let old_total = self.total;
+        let mut list = session::UserList { request: self.request, ..session::UserList::default() };
+        for removed in &changes.removed {
+            if removed.version <= self.since
+                || removed.number > self.counted_up_to
+                || !self.filter.matches(&removed.id, &removed.role)
             {
                 continue;
             }
             self.total -= 1;
-            if gone.number <= self.edge {
+            if removed.number <= self.shown_up_to {
                 self.shown -= 1;
-                told.gone.push(gone.user.clone().into_bytes());
+                list.gone.push(removed.id.clone().into_bytes());
             }
         }
-        let changed = changes.changed.range(..=self.edge);
-        let changed = changed.filter(|(_, moment)| **moment > self.since);
-        let changed = changed.filter_map(|(number, _)| users.numbered(*number));
-        let matching = changed.filter(|user| self.filter.matches(&user.user, &user.role));
-        told.users.extend(matching.map(wire));
-        self.fill(users, &mut told.users);
+        let changed = changes.changed.range(..=self.shown_up_to);
+        let changed = changed.filter(|(_, version)| **version > self.since);
+        let changed = changed.filter_map(|(number, _)| users.by_number(*number));
+        let matching = changed.filter(|user| self.filter.matches(&user.id, &user.role));
+        list.users.extend(matching.map(to_wire));
+        self.fill(users, &mut list.users);
         self.count(users);
-        told.total = self.total as u32;
-        let silent = told.users.is_empty() && told.gone.is_empty() && self.total == before;
-        (!silent).then(|| session::encode(&told).into())
+        list.total = self.total as u32;
+        let unchanged = list.users.is_empty() && list.gone.is_empty() && self.total == old_total;
+        (!unchanged).then(|| session::encode(&list).into())
     }
 
-    /// Shows those who are next in line, as far as there is room for them.
-    fn fill(&mut self, users: &Users, told: &mut Vec<session::UserInfo>) {
+    /// Appends the next matching users to `list`, as long as there are free positions.
+    fn fill(&mut self, users: &Users, list: &mut Vec<session::UserInfo>) {
         if self.shown >= MAX_USER_LIST {
             return;
         }
-        for (number, user) in users.all(self.edge) {
-            if self.filter.matches(&user.user, &user.role) {
-                (self.shown, self.edge) = (self.shown + 1, number);
-                told.push(wire(user));
+        for (number, user) in users.after(self.shown_up_to) {
+            if self.filter.matches(&user.id, &user.role) {
+                (self.shown, self.shown_up_to) = (self.shown + 1, number);
+                list.push(to_wire(user));
                 if self.shown >= MAX_USER_LIST {
                     return;
                 }
             }
         }
-        self.edge = users.newest();
+        self.shown_up_to = users.newest();
     }
 
+    /// Adds the new matching users to `total`.
     fn count(&mut self, users: &Users) {
-        if self.edge >= users.newest() {
-            (self.total, self.newest) = (self.shown, users.newest());
+        if self.shown_up_to >= users.newest() {
+            (self.total, self.counted_up_to) = (self.shown, users.newest());
             return;
         }
-        let new = users.all(self.newest);
-        self.total += new.filter(|(_, p)| self.filter.matches(&p.user, &p.role)).count();
-        self.newest = users.newest();
+        let new = users.after(self.counted_up_to);
+        self.total += new.filter(|(_, user)| self.filter.matches(&user.id, &user.role)).count();
+        self.counted_up_to = users.newest();
     }
 }
 
-fn wire(user: &User) -> session::UserInfo {
+fn to_wire(user: &User) -> session::UserInfo {
     session::UserInfo {
-        user: user.user.clone().into_bytes(),
+        user: user.id.clone().into_bytes(),
         name: user.name.clone().into_bytes(),
         role: user.role.clone().into_bytes(),
         status: user.status(),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
-use nucleus_core::rate::Bucket;
+use nucleus_core::rate::{Bucket, Rate};
 use nucleus_core::room::RoomInput;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{self, Code, Lane, Schema, stream, throttled};
@@ -188,7 +188,7 @@ async fn read_datagrams(
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
     let per_second = context.limits.peer_messages_per_s.into();
-    let mut rate = Bucket::new(now(), per_second, per_second);
+    let mut rate = Bucket::new(now(), Rate { per_second, burst: per_second });
     while let Ok(datagram) = connection.read_datagram().await {
         if rate.try_take(now()) {
             room.datagram(session, datagram);

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
 use nucleus_core::rate::Bucket;
-use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, SocialInput, UserFilter, Visitor};
+use nucleus_core::social::{
+    CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput, UserFilter,
+};
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
@@ -57,7 +59,7 @@ pub(super) async fn enter(
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
     let counted = Arc::new(counted.map_err(refuse)?);
     let (room_list_requests, room_lists) = RoomLists::new(directory, key.clone(), token.room);
-    let visitor = Visitor { user: token.user, name, role: token.role, status: enter.status };
+    let enter = EnterRequest { user: token.user, name, role: token.role, status: enter.status };
     let mut queue = None;
     let make_queue = || {
         let permit = Semaphore::try_acquire_owned(context.joined.clone());
@@ -66,7 +68,7 @@ pub(super) async fn enter(
         queue = Some(session_end);
         Ok(outgoing)
     };
-    let entered = context.social_directory.enter(&key, &visitor, make_queue).await;
+    let entered = context.social_directory.enter(&key, &enter, make_queue).await;
     let (social, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
     context.counters.enters.fetch_add(1, Ordering::Relaxed);
@@ -136,8 +138,7 @@ async fn read(
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
-    let (average, burst) = (limits::SOCIAL_REQUESTS_PER_SECOND, limits::SOCIAL_REQUESTS_BURST);
-    let mut rate = Bucket::new(now(), average.into(), burst.into());
+    let mut rate = Bucket::new(now(), limits::SOCIAL_REQUESTS_RATE);
     loop {
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await
         {

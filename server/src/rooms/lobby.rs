@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use nucleus_core::ids::{ProductKey, RequestId, RoomId};
 use nucleus_core::limits;
-use nucleus_core::lobby::{Found, Lobby, LobbyInput, LobbyOutput, News};
+use nucleus_core::lobby::{Found, ListingChanges, Lobby, LobbyInput, LobbyOutput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -74,7 +74,7 @@ impl LobbyDirectory {
             changed: changed.clone(),
             newest_request: 0,
             finds: HashMap::new(),
-            news: HashMap::new(),
+            changes: HashMap::new(),
         };
         let registry = &self.registry;
         let lobby = Lobby::new(registry.template.limits.room_capacity);
@@ -93,7 +93,7 @@ struct LobbyTask {
     changed: watch::Sender<u64>,
     newest_request: u64,
     finds: HashMap<RequestId, oneshot::Sender<Result<JoinTarget, Code>>>,
-    news: HashMap<RequestId, oneshot::Sender<News>>,
+    changes: HashMap<RequestId, oneshot::Sender<ListingChanges>>,
 }
 
 impl Task for LobbyTask {
@@ -114,10 +114,10 @@ impl Task for LobbyTask {
                 self.finds.insert(request, reply);
                 LobbyInput::Find { request, find }
             }
-            LobbyMail::News(seen, Requester { reply, permit }) => {
+            LobbyMail::Changes(seen, Requester { reply, permit }) => {
                 drop(permit);
-                self.news.insert(request, reply);
-                LobbyInput::News { request, seen }
+                self.changes.insert(request, reply);
+                LobbyInput::ListingChanges { request, seen }
             }
         }
     }
@@ -130,10 +130,10 @@ impl Task for LobbyTask {
                 return Some(LobbyInput::RoomOpened(self.lobbies.registry.open(new)));
             }
             LobbyOutput::Found { request, result } => self.found(request, result),
-            LobbyOutput::News { request, news } => {
-                if let Some(reply) = self.news.remove(&request) {
+            LobbyOutput::ListingChanges { request, changes } => {
+                if let Some(reply) = self.changes.remove(&request) {
                     // Fails if the watcher was dropped.
-                    let _ = reply.send(news);
+                    let _ = reply.send(changes);
                 }
             }
             LobbyOutput::Changed(newest) => {

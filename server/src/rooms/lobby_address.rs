@@ -68,7 +68,7 @@ mod tests {
         let address = LobbyAddress::new(mailbox);
         let short = Duration::from_millis(1);
         for number in 0..limits::LOBBY_QUESTIONS + 8 {
-            let posting = address.request(|requester| LobbyMail::News(None, requester));
+            let posting = address.request(|requester| LobbyMail::Changes(None, requester));
             let in_time = timeout(short, posting).await.is_ok();
             assert_eq!(in_time, number < limits::LOBBY_QUESTIONS, "request {number}");
         }

@@ -2,7 +2,7 @@
 
 use nucleus_core::ids::RoomPattern;
 use nucleus_core::limits;
-use nucleus_core::lobby::{LobbyInput, News, Query, RoomListView};
+use nucleus_core::lobby::{ListingChanges, LobbyInput, Query, RoomListView};
 use nucleus_protocol::session::RoomList;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,7 @@ pub struct LobbyWatcher {
     changed: Option<watch::Receiver<u64>>,
     view: RoomListView,
     /// The reply to a request that the lobby has not answered yet.
-    pending_reply: Option<oneshot::Receiver<News>>,
+    pending_reply: Option<oneshot::Receiver<ListingChanges>>,
     /// When the next request may be made.
     next_request: Instant,
 }
@@ -43,11 +43,11 @@ impl LobbyWatcher {
     /// Cancel-safe.
     pub async fn next(&mut self) -> RoomList {
         loop {
-            let news = self.news().await;
-            // Applies even if the view did not change, because looking through the news is what
+            let changes = self.changes().await;
+            // Applies even if the view did not change, because looking through the changes is what
             // costs.
             self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
-            if let Some(update) = news.and_then(|news| self.view.update(news)) {
+            if let Some(update) = changes.and_then(|changes| self.view.update(changes)) {
                 return update;
             }
             // The lobby does not end before its watchers, so `changed` does not fail.
@@ -58,7 +58,7 @@ impl LobbyWatcher {
         }
     }
 
-    async fn news(&mut self) -> Option<News> {
+    async fn changes(&mut self) -> Option<ListingChanges> {
         let reply = match &mut self.pending_reply {
             Some(reply) => reply,
             None => {
@@ -67,13 +67,13 @@ impl LobbyWatcher {
                     changed.mark_unchanged();
                 }
                 let seen = self.view.seen();
-                let mail = |requester| LobbyMail::News(seen, requester);
+                let mail = |requester| LobbyMail::Changes(seen, requester);
                 self.pending_reply.insert(self.lobby.request(mail).await)
             }
         };
-        let news = reply.await.ok();
+        let changes = reply.await.ok();
         self.pending_reply = None;
-        news
+        changes
     }
 }
 
@@ -126,17 +126,17 @@ mod tests {
             machine.handle(Time::ZERO, LobbyInput::Find { request: RequestId(0), find });
             machine.handle(Time::ZERO, LobbyInput::RoomOpened(Ok(RoomId(1))));
             let (mut looks, mut peers) = (0, 0);
-            while let Some(LobbyMail::News(seen, requester)) = lobby.recv().await {
+            while let Some(LobbyMail::Changes(seen, requester)) = lobby.recv().await {
                 looks += 1;
                 peers += 1;
                 let hidden = start.elapsed() < Duration::from_millis(600);
                 let listing = Listing { peers, capacity: 9, hidden, ..Listing::default() };
                 machine.handle(Time::ZERO, LobbyInput::Listing(RoomId(1), Box::new(listing)));
                 let request = RequestId(looks);
-                machine.handle(Time::ZERO, LobbyInput::News { request, seen });
+                machine.handle(Time::ZERO, LobbyInput::ListingChanges { request, seen });
                 while let Some(output) = machine.poll() {
-                    if let LobbyOutput::News { news, .. } = output {
-                        return_news(requester.reply, news);
+                    if let LobbyOutput::ListingChanges { changes, .. } = output {
+                        return_changes(requester.reply, changes);
                         break;
                     }
                 }
@@ -162,7 +162,7 @@ mod tests {
         assert!(u128::from(looks) <= most, "{looks} looks in {elapsed:?}");
     }
 
-    fn return_news(reply: oneshot::Sender<News>, news: News) {
-        assert!(reply.send(news).is_ok());
+    fn return_changes(reply: oneshot::Sender<ListingChanges>, changes: ListingChanges) {
+        assert!(reply.send(changes).is_ok());
     }
 }

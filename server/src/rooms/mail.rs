@@ -1,9 +1,9 @@
 //! The messages that the mailboxes of the tasks take.
 
 use nucleus_core::ids::{DeviceId, RoomId, SessionId};
-use nucleus_core::lobby::{Find, Found, LobbyInput, News};
+use nucleus_core::lobby::{Find, Found, ListingChanges, LobbyInput};
 use nucleus_core::room::{JoinRequest, RoomInput};
-use nucleus_core::social::{SocialInput, Visitor};
+use nucleus_core::social::{EnterRequest, SocialInput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -33,7 +33,7 @@ pub(super) enum LobbyMail {
     /// Find a room for a join.
     Find(Find, Requester<Result<JoinTarget, Code>>),
     /// Tell a watcher the changes after this number; `None`: the watcher has seen none.
-    News(Option<u64>, Requester<News>),
+    Changes(Option<u64>, Requester<ListingChanges>),
     /// An input for the machine, unchanged.
     Input(LobbyInput),
 }
@@ -67,7 +67,7 @@ impl Drop for PendingArrival {
 pub(super) enum SocialMail {
     /// A session asks to enter. The reply comes by the channel, all later messages by the session's
     /// queue.
-    Enter(Visitor, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
+    Enter(EnterRequest, SocialOutgoing, oneshot::Sender<Result<DeviceId, Code>>),
     /// An input for the machine, unchanged.
     Input(SocialInput),
 }

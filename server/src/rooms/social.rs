@@ -41,11 +41,11 @@ impl Task for SocialTask {
     fn accept(&mut self, mail: SocialMail) -> SocialInput {
         match mail {
             SocialMail::Input(input) => input,
-            SocialMail::Enter(visitor, outgoing, reply) => {
+            SocialMail::Enter(enter, outgoing, reply) => {
                 self.newest_request += 1;
                 let request = RequestId(self.newest_request);
                 self.enters.insert(request, PendingEnter { outgoing, reply });
-                SocialInput::Enter { request, visitor }
+                SocialInput::Enter { request, enter: enter }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
-use nucleus_core::social::{Social, SocialConfig, SocialInput, Visitor};
+use nucleus_core::social::{EnterRequest, Social, SocialConfig, SocialInput};
 use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,9 +26,9 @@ pub struct SocialHandle {
 }
 
 impl SocialHandle {
-    async fn enter(&self, visitor: Visitor, outgoing: SocialOutgoing) -> Result<DeviceId, Code> {
+    async fn enter(&self, enter: EnterRequest, outgoing: SocialOutgoing) -> Result<DeviceId, Code> {
         let (reply, receiver) = oneshot::channel();
-        let _ended = self.mailbox.send(SocialMail::Enter(visitor, outgoing, reply)).await;
+        let _ended = self.mailbox.send(SocialMail::Enter(enter, outgoing, reply)).await;
         receiver.await.unwrap_or(Err(Code::ShuttingDown))
     }
 
@@ -75,7 +75,7 @@ impl SocialDirectory {
     pub async fn enter(
         self: &Arc<Self>,
         key: &ProductKey,
-        visitor: &Visitor,
+        enter: &EnterRequest,
         mut outgoing: impl FnMut() -> Result<SocialOutgoing, Code>,
     ) -> Result<(SocialHandle, DeviceId), Code> {
         for _ in 0..limits::JOIN_TRIES {
@@ -84,7 +84,7 @@ impl SocialDirectory {
             }
             let outgoing = outgoing()?;
             let social = self.tasks.entry(key.clone()).or_insert_with(|| self.open(key)).clone();
-            match social.enter(visitor.clone(), outgoing).await {
+            match social.enter(enter.clone(), outgoing).await {
                 Ok(device) => return Ok((social, device)),
                 Err(Code::ShuttingDown) => self.forget(key, social.id),
                 Err(code) => return Err(code),

@@ -163,7 +163,7 @@ impl ShardThread {
                     match router.route(index, &datagram) {
                         Routing::Local => {}
                         Routing::HandedOver => return fanout.counters.handed_over += 1,
-                        Routing::Dropped => return fanout.counters.strays_dropped += 1,
+                        Routing::Dropped => return fanout.counters.misdirected_dropped += 1,
                     }
                     let path = Path { remote: datagram.remote, local: datagram.local };
                     let arrived = Time::from_micros(datagram.received);

@@ -1,12 +1,12 @@
-//! A lobby with real rooms: random joins that look, set out, arrive, leave and are lost, in any order.
+//! A lobby with real rooms. Joins are started, arrive, are cancelled, leave and are lost at random.
 //!
-//! `NUCLEUS_SEEDS=10000` runs more of them, `NUCLEUS_SEED=17` one.
+//! `NUCLEUS_SEEDS=10000` runs that many seeds, `NUCLEUS_SEED=17` only that one.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +17,13 @@ use nucleus_core::ids::{RoomId, RoomPattern};
 use nucleus_core::lobby::{JoinMode, Query, RoomSelection};
 use nucleus_core::room::{JoinConditions, RoomInput, RoomOptions};
 use nucleus_protocol::session::Code;
-use nucleus_sim::Address;
+use nucleus_sim::SessionAddress;
 use nucleus_sim::lobby::{LobbyJoin, LobbyWorld, OpenedRoom};
 use nucleus_sim::seeds::for_seeds;
 
-/// Peers of a room at most.
+/// The most peers of a room.
 const CAPACITY: u16 = 6;
-/// Few names, so that joins get in each other's way.
+/// Few names, so that joins conflict.
 const NAMES: u64 = 5;
 const MODES: [JoinMode; 5] = [
     JoinMode::JoinOrCreate,
@@ -33,19 +33,21 @@ const MODES: [JoinMode; 5] = [
     JoinMode::MatchOrCreate,
 ];
 
-/// The world, and what the test knows of it.
-struct Run {
+/// The world, and the test's own records.
+struct LobbyRun {
     rng: fastrand::Rng,
     world: LobbyWorld,
     /// Joins without an outcome.
     open: BTreeSet<u64>,
-    seated: Vec<Address>,
+    /// Sessions in rooms.
+    seated: Vec<SessionAddress>,
     newest_user: u64,
     seats_given: usize,
+    /// Number of refused joins, by code.
     refused: BTreeMap<u16, usize>,
 }
 
-impl Run {
+impl LobbyRun {
     fn new(seed: u64) -> Self {
         let (open, seated, newest_user, seats_given, refused) = Default::default();
         let (rng, world) = (fastrand::Rng::with_seed(seed), LobbyWorld::new(CAPACITY));
@@ -55,10 +57,10 @@ impl Run {
     fn step(&mut self) {
         match self.rng.u8(..100) {
             0..25 => {
-                // At the same moment.
+                // Several joins in one run of the lobby.
                 for _ in 0..self.rng.u8(1..5) {
                     let join = self.any_join();
-                    self.open.insert(self.world.look(join));
+                    self.open.insert(self.world.start_join(join));
                 }
             }
             25..50 => self.world.settle(),
@@ -69,11 +71,11 @@ impl Run {
             }
             75..78 => {
                 if let Some(join) = self.rng.choice(self.world.under_way()) {
-                    self.world.turn_back(join);
+                    self.world.cancel(join);
                     self.open.remove(&join);
                 }
             }
-            78..88 => self.part(),
+            78..88 => self.remove_session(),
             88..96 => self.world.pass(Duration::from_millis(self.rng.u64(1..1_000))),
             96 => self.world.pass(Duration::from_secs(self.rng.u64(1..70))),
             97 => self.world.no_rooms = self.rng.bool().then_some(Code::ServerFull),
@@ -116,13 +118,13 @@ impl Run {
         LobbyJoin { user, name, selection: Arc::new(selection), conditions }
     }
 
-    /// Somebody leaves, or is lost.
-    fn part(&mut self) {
+    /// Lets a session leave, or lets it be lost.
+    fn remove_session(&mut self) {
         if self.seated.is_empty() {
             return;
         }
         let at = self.rng.usize(..self.seated.len());
-        let Address { room, session } = self.seated.swap_remove(at);
+        let SessionAddress { room, session } = self.seated.swap_remove(at);
         let input = match self.rng.bool() {
             true => RoomInput::Leave(session, Code::Left),
             false => RoomInput::SessionLost(session),
@@ -130,7 +132,7 @@ impl Run {
         self.world.post(room, input);
     }
 
-    /// Each join has one outcome.
+    /// Takes the new outcomes. Each join must have exactly one.
     fn take_outcomes(&mut self) {
         while let Some((join, outcome)) = self.world.outcomes.pop_first() {
             assert!(self.open.remove(&join), "join {join} has two outcomes");
@@ -144,7 +146,7 @@ impl Run {
         }
     }
 
-    /// Nobody is under way, and the lobby has heard everything.
+    /// Lets all joins end and the lobby take all messages.
     fn come_to_rest(&mut self) {
         (self.world.no_rooms, self.world.rooms_are_late) = (None, false);
         while !self.open.is_empty() {
@@ -152,7 +154,7 @@ impl Run {
             self.world.under_way().into_iter().for_each(|join| self.world.arrive(join));
             self.take_outcomes();
         }
-        // Listings are told in batches, and the end of a reserved seat begins one.
+        // Listings are sent in batches, and the end of a reservation starts a batch.
         let batch = Duration::from_millis(200);
         self.world.pass(batch);
         while self.world.server.deadline().is_some_and(|due| due <= self.world.server.now + batch) {
@@ -161,12 +163,13 @@ impl Run {
         self.world.settle();
     }
 
-    /// The lobby counts the seats of each room as the room does: it finds just as many free ones.
+    /// Checks that the lobby counts the seats of each room as the room does: a match for all free
+    /// seats succeeds, and a match for one more fails.
     fn check_seats(&mut self) {
         let rooms: Vec<(RoomId, OpenedRoom)> =
             self.world.rooms().iter().map(|(id, room)| (*id, room.clone())).collect();
         for (id, OpenedRoom { name, capacity }) in rooms {
-            assert!(!self.world.server.is_over(id), "{name} is over, and the lobby has it");
+            assert!(!self.world.server.is_over(id), "{name} is over, but the lobby still has it");
             let (taken, hidden) = {
                 let room = self.world.server.room(id);
                 (room.seats_taken(), room.listing().hidden)
@@ -181,7 +184,7 @@ impl Run {
                     ..RoomSelection::by_server(RoomOptions::default())
                 };
                 let user = "probe".to_owned();
-                let join = self.world.look(LobbyJoin {
+                let join = self.world.start_join(LobbyJoin {
                     user,
                     name: String::new(),
                     selection: Arc::new(selection),
@@ -192,7 +195,7 @@ impl Run {
                 let expected = (fits && !hidden).then_some(id);
                 assert_eq!(found, expected, "{seats} seats, {taken} of {capacity} taken in {name}");
                 match found {
-                    Some(_) => self.world.turn_back(join),
+                    Some(_) => self.world.cancel(join),
                     None => assert_eq!(self.world.outcomes[&join], Err(Code::NoSuchRoom)),
                 }
                 self.world.outcomes.clear();
@@ -201,13 +204,13 @@ impl Run {
         }
     }
 
-    /// All leave, and nothing is left of it.
+    /// Lets all sessions leave. Nothing must remain.
     fn end(&mut self) {
         self.come_to_rest();
-        for Address { room, session } in std::mem::take(&mut self.seated) {
+        for SessionAddress { room, session } in std::mem::take(&mut self.seated) {
             self.world.post(room, RoomInput::Leave(session, Code::Left));
         }
-        // Lost places, reserved seats and empty rooms have had their time.
+        // Long enough for lost participants, reserved seats and empty rooms to expire.
         self.world.pass(Duration::from_secs(120));
         self.world.settle();
         assert_eq!(self.world.server.rooms().count(), 0);
@@ -218,7 +221,7 @@ impl Run {
 }
 
 fn run(seed: u64, checks_seats: bool) {
-    let mut run = Run::new(seed);
+    let mut run = LobbyRun::new(seed);
     for step in 0..400 {
         run.step();
         if step % 50 == 49 {

@@ -1,17 +1,19 @@
-//! A room's core against a plain reference model of it: whatever happens, in whatever order, both say the
-//! same to everybody. proptest makes a failure as short as it can and prints it.
+//! Compares a room with a simple reference model. After any sequence of operations both must have
+//! sent the same to every session. proptest shortens a failing sequence as far as it can and prints
+//! it.
 //!
-//! `PROPTEST_CASES=100000` runs more of them.
+//! `PROPTEST_CASES=100000` runs that many cases.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 mod model;
 mod real;
+mod records;
 #[path = "../../../core/src/room/state/tests/model.rs"]
 mod state_model;
 
@@ -19,35 +21,35 @@ use nucleus_core::room::Rights;
 use nucleus_protocol::session::{ANY_VERSION, Operation, Value, mode, operation, scope, value};
 use proptest::prelude::*;
 
-use model::Model;
-use real::Real;
+use model::RoomModel;
+use real::RealRoom;
 
-/// Users, several devices of whom may come.
+/// Number of users. Several devices of each may join.
 pub(crate) const USERS: u8 = 4;
-/// Peers that the room takes.
+/// The most peers of the room.
 pub(crate) const CAPACITY: usize = 6;
-/// How long a place outlives its session, ms.
+/// How long a participant outlives its session, in ms.
 pub(crate) const PEER_TTL: u64 = 30_000;
-/// Cases where `PROPTEST_CASES` does not say.
+/// Number of cases unless `PROPTEST_CASES` gives another.
 const CASES: u32 = 4_000;
 
-/// What happens. Who it happens to is a place, counted round those that there are.
+/// An operation on the room. `who` selects a participant: its index, modulo the number of
+/// participants.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Join {
         user: u8,
         role: usize,
     },
-    /// The peer's link is heard, or has been silent for long.
+    /// The peer's link becomes active or idle.
     Link {
         who: usize,
-        heard: bool,
+        active: bool,
     },
     Lost {
         who: usize,
     },
-    /// Whoever got this ticket comes with it, and says that it has all events but so many, of
-    /// each lane.
+    /// The holder of a ticket resumes. It has all events but the newest `behind` of each lane.
     Resume {
         ticket: usize,
         behind: [u64; 2],
@@ -57,13 +59,14 @@ pub(crate) enum Op {
     },
     Event {
         who: usize,
-        target: To,
+        target: ModelTarget,
         lane: usize,
-        /// Of a larger message; on the bulk lane alone.
+        /// The flags of a piece of a larger message; always 0 on the events lane.
         piece: u8,
+        /// Whether the sender is a replaced session.
         stale: bool,
     },
-    /// Takes these groups, and no others.
+    /// Subscribes to these groups and no others.
     Subscribe {
         who: usize,
         groups: Vec<u8>,
@@ -85,7 +88,7 @@ pub(crate) enum Op {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum To {
+pub(crate) enum ModelTarget {
     All,
     Others,
     Listed(Vec<u32>),
@@ -99,7 +102,7 @@ fn op() -> impl Strategy<Value = Op> {
     let waits = prop_oneof![Just(50u64), Just(150), Just(2_000), Just(9_000), Just(31_000)];
     prop_oneof![
         6 => (0..USERS, 0..ROLES.len()).prop_map(|(user, role)| Op::Join { user, role }),
-        3 => (who.clone(), any::<bool>()).prop_map(|(who, heard)| Op::Link { who, heard }),
+        3 => (who.clone(), any::<bool>()).prop_map(|(who, active)| Op::Link { who, active }),
         3 => who.clone().prop_map(|who| Op::Lost { who }),
         4 => (0..20usize, [0..4u64, 0..4u64]).prop_map(|(ticket, behind)| Op::Resume { ticket, behind }),
         2 => who.clone().prop_map(|who| Op::Leave { who }),
@@ -117,23 +120,23 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Now and then by a session whose place has been taken by the next one.
+/// In one of ten cases the sender is a session that has been replaced.
 fn stale() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
 
-fn to() -> impl Strategy<Value = To> {
+fn to() -> impl Strategy<Value = ModelTarget> {
     prop_oneof![
-        Just(To::All),
-        Just(To::Others),
-        prop::collection::vec(0..10u32, 0..4).prop_map(To::Listed),
-        Just(To::Host),
-        (0..3u8).prop_map(To::Group),
-        Just(To::OthersAndLater),
+        Just(ModelTarget::All),
+        Just(ModelTarget::Others),
+        prop::collection::vec(0..10u32, 0..4).prop_map(ModelTarget::Listed),
+        Just(ModelTarget::Host),
+        (0..3u8).prop_map(ModelTarget::Group),
+        Just(ModelTarget::OthersAndLater),
     ]
 }
 
-/// Of few things, so that peers get in each other's way.
+/// Operations on few objects and fields, so that peers conflict.
 fn operation() -> impl Strategy<Value = Operation> {
     let kind = prop_oneof![4 => Just(operation::SET), 1 => 1..8u8];
     let modes = prop_oneof![0..3u8, (0..3u8).prop_map(|m| m | mode::WITH_ROOM), Just(9u8)];
@@ -156,7 +159,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     )
 }
 
-/// Roles, and what they may do.
+/// Roles and their rights.
 pub(crate) const ROLES: [(&str, Rights); 4] = [
     ("host", Rights::ALL),
     ("presenter", Rights::PRESENTER),
@@ -165,18 +168,18 @@ pub(crate) const ROLES: [(&str, Rights); 4] = [
 ];
 
 fn check(empty_ttl: u64, ops: &[Op]) {
-    let (mut real, mut model) = (Real::new(empty_ttl), Model::new(empty_ttl));
+    let (mut real, mut model) = (RealRoom::new(empty_ttl), RoomModel::new(empty_ttl));
     for op in ops {
-        real.does(op, &model);
-        model.does(op);
-        real.agrees(&model);
+        real.apply(op, &model);
+        model.apply(op);
+        real.check(&model);
     }
-    // Rosters are told in batches.
+    // Rosters are sent in batches.
     let settle = Op::Wait { ms: 200 };
-    real.does(&settle, &model);
-    model.does(&settle);
-    real.agrees(&model);
-    real.agrees_in_the_end(&model);
+    real.apply(&settle, &model);
+    model.apply(&settle);
+    real.check(&model);
+    real.check_rosters_and_states(&model);
 }
 
 proptest! {
@@ -197,6 +200,6 @@ proptest! {
 }
 
 fn cases() -> u32 {
-    let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
 }

@@ -1,115 +1,81 @@
-//! The rules of a room, as plainly as can be: lists that are searched from end to end.
+//! A model of the rules of a room, as simple as possible: lists that are searched completely.
 
 use std::collections::BTreeMap;
 
+use nucleus_core::ids::{PeerId, SessionId};
 use nucleus_core::room::Rights;
 use nucleus_protocol::session::{
-    AWAY, Code, MODERATOR, MUTED, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED,
-    RESUMED_WITH_LOSS, SELF_MUTED, act,
+    Code, NEW_PEER, PIECE_CONTINUES, PIECE_MORE, RESUMED, RESUMED_WITH_LOSS, act,
 };
 
+use crate::records::{
+    Act, HistoryEvent, LoggedEvent, ModelParticipant, ModelTicket, Reply, SessionStart,
+};
 use crate::state_model::StateModel;
-use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
-/// A session of a peer: its number, and which of them.
-pub(crate) type Session = (u32, u32);
-
-pub(crate) struct Model {
+/// The model of a room, and everything that it has sent.
+pub(crate) struct RoomModel {
     /// ms.
     now: u64,
     empty_ttl: u64,
-    pub(crate) places: Vec<Place>,
+    pub(crate) participants: Vec<ModelParticipant>,
     next_peer: u32,
-    log: Vec<Logged>,
+    log: Vec<LoggedEvent>,
+    /// The newest event that is no longer in the log, by lane.
     forgotten: [u64; 2],
     sequence: u64,
-    /// Events for whoever comes later, and who sent them.
-    kept: Vec<(u64, u32)>,
+    /// Events for peers that join later.
+    history: Vec<HistoryEvent>,
     pub(crate) state: StateModel,
-    /// Users, and until when.
+    /// Banned users, each with the end of the ban in ms.
     bans: Vec<(u8, u64)>,
     locked: bool,
-    /// Users whom a moderator has muted, and whether newcomers are.
-    silenced: Vec<u8>,
+    /// Users whom a moderator has muted.
+    muted_users: Vec<u8>,
     mute_newcomers: bool,
-    /// What was done, by whom to whom, and which of it each session has heard.
-    pub(crate) audits: Vec<(u8, u32, u32)>,
-    pub(crate) audited: BTreeMap<Session, Vec<usize>>,
-    /// Thousandths of acts that moderators may do, and when that was.
-    acts: (u64, u64),
-    /// When an empty room ends.
+    /// All acts of moderators.
+    pub(crate) audits: Vec<Act>,
+    /// The indexes in `audits` of the acts that each session was told of.
+    pub(crate) audited: BTreeMap<SessionId, Vec<usize>>,
+    /// How many acts moderators may do, in thousandths of an act.
+    acts_left: u64,
+    /// When `acts_left` was computed, in ms.
+    acts_at: u64,
+    /// When the empty room ends, in ms.
     empty_until: Option<u64>,
     pub(crate) over: bool,
-    /// What each session has been told: numbers of events, by lane, and answers to requests.
-    pub(crate) events: BTreeMap<Session, [Vec<u64>; 2]>,
-    pub(crate) replies: BTreeMap<Session, Vec<(u16, u16, u64)>>,
-    /// How each session began, and with how many of its peer's events taken.
-    pub(crate) begun: BTreeMap<Session, (u8, [u32; 2])>,
-    pub(crate) ended: BTreeMap<Session, Code>,
-    /// Why the last join was refused, if it was.
+    /// The sequence numbers of the events sent to each session, by lane.
+    pub(crate) events: BTreeMap<SessionId, [Vec<u64>; 2]>,
+    /// The replies to each session.
+    pub(crate) replies: BTreeMap<SessionId, Vec<Reply>>,
+    /// The start of each session.
+    pub(crate) started: BTreeMap<SessionId, SessionStart>,
+    pub(crate) ended: BTreeMap<SessionId, Code>,
+    /// The code with which the last join was refused, if it was.
     pub(crate) refused: Option<Code>,
-    /// One for each session that has begun: whose, and how much it knew then.
-    pub(crate) tickets: Vec<(Session, u8)>,
+    /// One ticket for each session that has started.
+    pub(crate) tickets: Vec<ModelTicket>,
 }
 
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) peer: u32,
-    pub(crate) session: u32,
-    pub(crate) user: u8,
-    role: usize,
-    /// By its role, or handed over.
-    moderates: bool,
-    pub(crate) muted: bool,
-    pub(crate) self_muted: bool,
-    redeemed: u32,
-    last: [u64; 2],
-    taken: [u32; 2],
-    pub(crate) groups: Vec<u8>,
-    /// Whom the message is for of which a piece has come and more follow.
-    begun: Option<To>,
-    arrived: bool,
-    pub(crate) away: bool,
-    pub(crate) lost_at: Option<u64>,
-}
-
-impl Place {
-    /// As the roster says it.
-    pub(crate) fn presence(&self) -> u8 {
-        let flags = [
-            (self.away, AWAY),
-            (self.muted, MUTED),
-            (self.self_muted, SELF_MUTED),
-            (self.moderates, MODERATOR),
-        ];
-        flags.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum()
-    }
-}
-
-struct Logged {
-    at: u64,
-    sequence: u64,
-    lane: usize,
-    to: Vec<u32>,
-}
-
-impl Model {
+impl RoomModel {
     pub(crate) fn new(empty_ttl: u64) -> Self {
         let founding = nucleus_core::limits::FOUNDING_TIME.as_millis() as u64;
         Self {
             now: 0,
             empty_ttl,
-            places: Vec::new(),
+            participants: Vec::new(),
             next_peer: 1,
             log: Vec::new(),
             forgotten: [0; 2],
             sequence: 0,
-            kept: Vec::new(),
+            history: Vec::new(),
             state: StateModel::default(),
             bans: Vec::new(),
             locked: false,
-            silenced: Vec::new(),
-            acts: (20_000, 0),
+            muted_users: Vec::new(),
+            acts_left: 20_000,
+            acts_at: 0,
             mute_newcomers: false,
             audits: Vec::new(),
             audited: BTreeMap::new(),
@@ -117,25 +83,26 @@ impl Model {
             over: false,
             events: BTreeMap::new(),
             replies: BTreeMap::new(),
-            begun: BTreeMap::new(),
+            started: BTreeMap::new(),
             ended: BTreeMap::new(),
             refused: None,
             tickets: Vec::new(),
         }
     }
 
-    /// Number of the newest event.
+    /// Returns the sequence number of the newest event.
     pub(crate) fn newest(&self) -> u64 {
         self.sequence
     }
 
-    /// The place that an operation means, if there is any.
-    pub(crate) fn place(&self, who: usize) -> Option<&Place> {
-        let count = self.places.len().max(1);
-        self.places.get(who % count)
+    /// Returns the participant that an operation selects, if there is any.
+    pub(crate) fn participant(&self, who: usize) -> Option<&ModelParticipant> {
+        let count = self.participants.len().max(1);
+        self.participants.get(who % count)
     }
 
-    pub(crate) fn does(&mut self, op: &Op) {
+    /// Applies an operation to the model.
+    pub(crate) fn apply(&mut self, op: &Op) {
         self.refused = None;
         match op {
             Op::Join { user, role } => self.refused = self.join(*user, *role).err(),
@@ -143,30 +110,32 @@ impl Model {
                 self.refused = self.resume(*ticket, *behind).and_then(Result::err);
             }
             Op::Wait { ms } => self.wait(self.now + ms),
-            Op::Link { who, heard } => {
-                let Some(place) = self.connected(*who) else { return };
-                place.arrived |= *heard;
-                place.away = !heard;
+            Op::Link { who, active } => {
+                let Some(participant) = self.connected(*who) else { return };
+                participant.arrived |= *active;
+                participant.away = !active;
             }
             Op::Lost { who } => self.lose(*who),
             Op::Leave { who } => {
-                let peer = self.place(*who).map(|place| place.peer);
+                let peer = self.participant(*who).map(|participant| participant.peer);
                 self.remove(peer.into_iter().collect(), Code::Left);
             }
             Op::Event { stale: true, .. } | Op::State { stale: true, .. } => {}
             Op::Event { who, target, lane, piece, .. } => self.event(*who, target, *lane, *piece),
             Op::Subscribe { who, groups } => {
                 let version = self.state.version;
-                let Some(place) = self.connected(*who) else { return };
-                (place.arrived, place.groups) = (true, groups.clone());
-                let session = (place.peer, place.session);
-                self.replies.entry(session).or_default().push((0, 0, version));
+                let Some(participant) = self.connected(*who) else { return };
+                (participant.arrived, participant.groups) = (true, groups.clone());
+                let session = participant.session_id();
+                let reply = Reply { code: 0, failed: 0, version };
+                self.replies.entry(session).or_default().push(reply);
             }
             Op::State { who, operations, .. } => {
-                let Some(place) = self.connected(*who) else { return };
-                place.arrived = true;
-                let (peer, session) = (place.peer, place.session);
-                let rights = Rights { moderate: place.moderates, ..ROLES[place.role].1 };
+                let Some(participant) = self.connected(*who) else { return };
+                participant.arrived = true;
+                let (peer, session) = (participant.peer, participant.session_id());
+                let rights =
+                    Rights { moderate: participant.moderates, ..ROLES[participant.role].1 };
                 let present = self.present();
                 let empty = operations.is_empty();
                 let result = match empty {
@@ -174,8 +143,8 @@ impl Model {
                     false => self.state.request((peer, rights), &present, operations),
                 };
                 let (code, failed) = result.err().map_or((0, 0), |(code, at)| (code as u16, at));
-                let reply = (code, failed, self.state.version);
-                self.replies.entry((peer, session)).or_default().push(reply);
+                let reply = Reply { code, failed, version: self.state.version };
+                self.replies.entry(session).or_default().push(reply);
             }
             Op::Moderate { who, act, target, seconds } => {
                 self.moderate(*who, *act, *target, *seconds);
@@ -183,14 +152,14 @@ impl Model {
         }
     }
 
-    /// Peers that the roster names, and whether they are present.
+    /// Returns the peers in the roster, each with whether it is present rather than away.
     pub(crate) fn present(&self) -> BTreeMap<u32, bool> {
-        self.places.iter().map(|place| (place.peer, !place.away)).collect()
+        self.participants.iter().map(|participant| (participant.peer, !participant.away)).collect()
     }
 
-    fn connected(&mut self, who: usize) -> Option<&mut Place> {
-        let count = self.places.len().max(1);
-        self.places.get_mut(who % count).filter(|place| place.lost_at.is_none())
+    fn connected(&mut self, who: usize) -> Option<&mut ModelParticipant> {
+        let count = self.participants.len().max(1);
+        self.participants.get_mut(who % count).filter(|participant| participant.lost_at.is_none())
     }
 
     fn join(&mut self, user: u8, role: usize) -> Result<(), Code> {
@@ -203,7 +172,7 @@ impl Model {
         if self.locked && !ROLES[role].1.moderate {
             return Err(Code::RoomLocked);
         }
-        if self.places.len() == CAPACITY {
+        if self.participants.len() == CAPACITY {
             return Err(Code::RoomFull);
         }
         let peer = self.next_peer;
@@ -212,9 +181,9 @@ impl Model {
         let (redeemed, taken, arrived, away, lost_at) = (0, [0; 2], false, false, None);
         let (session, last, groups) = (1, [self.sequence; 2], Vec::new());
         let moderates = ROLES[role].1.moderate;
-        let muted = self.silenced.contains(&user) || self.mute_newcomers && !moderates;
+        let muted = self.muted_users.contains(&user) || self.mute_newcomers && !moderates;
         let self_muted = false;
-        let place = Place {
+        let participant = ModelParticipant {
             peer,
             session,
             user,
@@ -226,43 +195,47 @@ impl Model {
             last,
             taken,
             groups,
-            begun: None,
+            pieces_to: None,
             arrived,
             away,
             lost_at,
         };
-        self.places.push(place);
-        self.begun.insert((peer, 1), (NEW_PEER, [0; 2]));
-        let kept = self.kept.iter().map(|(sequence, _)| *sequence).collect();
-        self.events.insert((peer, 1), [kept, Vec::new()]);
-        self.tickets.push(((peer, 1), user));
+        self.participants.push(participant);
+        let session = SessionId { peer: PeerId(peer), session: 1 };
+        self.started.insert(session, SessionStart { resumed: NEW_PEER, taken: [0; 2] });
+        let history = self.history.iter().map(|event| event.sequence).collect();
+        self.events.insert(session, [history, Vec::new()]);
+        self.tickets.push(ModelTicket { session, user });
         Ok(())
     }
 
-    /// `None`: there is no ticket yet.
+    /// Resumes with a ticket. Returns `None` if there is no ticket yet.
     fn resume(&mut self, ticket: usize, behind: [u64; 2]) -> Option<Result<(), Code>> {
-        let ((peer, generation), _) = *self.tickets.get(ticket % self.tickets.len().max(1))?;
+        let ModelTicket { session, .. } = *self.tickets.get(ticket % self.tickets.len().max(1))?;
+        let (peer, number) = (session.peer.0, session.session);
         if self.over {
             return Some(Err(Code::ShuttingDown));
         }
-        let found = self.places.iter_mut().find(|place| place.peer == peer);
-        let good = |place: &&mut Place| (place.redeemed..=place.session).contains(&generation);
-        let Some(place) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
-        place.session += 1;
-        place.redeemed = generation;
-        (place.lost_at, place.away) = (None, false);
-        let session = (peer, place.session);
-        for (last, behind) in place.last.iter_mut().zip(behind) {
+        let found = self.participants.iter_mut().find(|participant| participant.peer == peer);
+        let good = |participant: &&mut ModelParticipant| {
+            (participant.redeemed..=participant.session).contains(&number)
+        };
+        let Some(participant) = found.filter(good) else { return Some(Err(Code::TimedOut)) };
+        participant.session += 1;
+        participant.redeemed = number;
+        (participant.lost_at, participant.away) = (None, false);
+        let session = participant.session_id();
+        for (last, behind) in participant.last.iter_mut().zip(behind) {
             *last = self.sequence.saturating_sub(behind).max(*last);
         }
-        let last = place.last;
-        let whole = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
-        let how = if whole { RESUMED } else { RESUMED_WITH_LOSS };
-        self.begun.insert(session, (how, place.taken));
-        self.tickets.push((session, place.user));
-        for (kept, from) in &self.kept {
-            if *kept > last[0] && *kept <= self.forgotten[0] && *from != peer {
-                self.events.entry(session).or_default()[0].push(*kept);
+        let last = participant.last;
+        let complete = last[0] >= self.forgotten[0] && last[1] >= self.forgotten[1];
+        let resumed = if complete { RESUMED } else { RESUMED_WITH_LOSS };
+        self.started.insert(session, SessionStart { resumed, taken: participant.taken });
+        self.tickets.push(ModelTicket { session, user: participant.user });
+        for HistoryEvent { sequence, from } in &self.history {
+            if *sequence > last[0] && *sequence <= self.forgotten[0] && *from != peer {
+                self.events.entry(session).or_default()[0].push(*sequence);
             }
         }
         for event in &self.log {
@@ -275,149 +248,166 @@ impl Model {
 
     fn lose(&mut self, who: usize) {
         let now = self.now;
-        let Some(place) = self.connected(who) else { return };
-        if !place.arrived {
-            let peer = place.peer;
+        let Some(participant) = self.connected(who) else { return };
+        if !participant.arrived {
+            let peer = participant.peer;
             return self.remove(vec![peer], Code::TimedOut);
         }
-        (place.lost_at, place.away) = (Some(now), true);
+        (participant.lost_at, participant.away) = (Some(now), true);
     }
 
-    fn event(&mut self, who: usize, to: &To, lane: usize, piece: u8) {
+    fn event(&mut self, who: usize, to: &ModelTarget, lane: usize, piece: u8) {
         let host = self.state.host(&self.present());
-        let places = self.places.clone();
+        let participants = self.participants.clone();
         let Some(sender) = self.connected(who) else { return };
         sender.taken[lane] += 1;
         sender.arrived = true;
         let (from, keeps) = (sender.peer, ROLES[sender.role].1.objects);
-        let later = matches!(to, To::OthersAndLater) && keeps && lane == 0;
+        let later = matches!(to, ModelTarget::OthersAndLater) && keeps && lane == 0;
         let to = match to {
-            To::Host => To::Listed(vec![host]),
-            To::Group(group) => {
-                let members = places.iter().filter(|place| place.groups.contains(group));
-                To::Listed(members.map(|place| place.peer).filter(|peer| *peer != from).collect())
+            ModelTarget::Host => ModelTarget::Listed(vec![host]),
+            ModelTarget::Group(group) => {
+                let members =
+                    participants.iter().filter(|participant| participant.groups.contains(group));
+                ModelTarget::Listed(
+                    members
+                        .map(|participant| participant.peer)
+                        .filter(|peer| *peer != from)
+                        .collect(),
+                )
             }
             to => to.clone(),
         };
-        // The rest of a message goes where its beginning went.
-        let to = match sender.begun.take_if(|_| lane == 1) {
-            Some(begun) if piece & PIECE_CONTINUES != 0 => begun,
+        // All pieces of a message have the target of the first piece.
+        let to = match sender.pieces_to.take_if(|_| lane == 1) {
+            Some(first) if piece & PIECE_CONTINUES != 0 => first,
             _ => to,
         };
         if piece & PIECE_MORE != 0 {
-            sender.begun = Some(to.clone());
+            sender.pieces_to = Some(to.clone());
         }
         self.sequence += 1;
         if later {
-            self.kept.push((self.sequence, from));
+            self.history.push(HistoryEvent { sequence: self.sequence, from });
         }
-        let is_for = |place: &&Place| match &to {
-            To::All => true,
-            To::Others | To::OthersAndLater => from != place.peer,
-            To::Listed(listed) => listed.contains(&place.peer),
-            To::Host | To::Group(_) => unreachable!("they have been looked up"),
+        let is_for = |participant: &&ModelParticipant| match &to {
+            ModelTarget::All => true,
+            ModelTarget::Others | ModelTarget::OthersAndLater => from != participant.peer,
+            ModelTarget::Listed(listed) => listed.contains(&participant.peer),
+            ModelTarget::Host | ModelTarget::Group(_) => unreachable!("replaced by a list above"),
         };
         let (sequence, at) = (self.sequence, self.now);
-        // Who is not there may come back for it; who comes later is not meant.
-        let meant: Vec<&Place> = self.places.iter().filter(is_for).collect();
-        for place in meant.iter().filter(|place| place.lost_at.is_none()) {
-            let session = (place.peer, place.session);
+        // A participant without a session may get the event by a resume. A peer that joins later
+        // does not.
+        let recipients: Vec<&ModelParticipant> = self.participants.iter().filter(is_for).collect();
+        for participant in recipients.iter().filter(|participant| participant.lost_at.is_none()) {
+            let session = participant.session_id();
             self.events.entry(session).or_default()[lane].push(sequence);
         }
-        let to = meant.iter().map(|place| place.peer).collect();
-        self.log.push(Logged { at, sequence, lane, to });
+        let to = recipients.iter().map(|participant| participant.peer).collect();
+        self.log.push(LoggedEvent { at, sequence, lane, to });
     }
 
     fn moderate(&mut self, who: usize, what: u8, target: usize, seconds: u32) {
-        let target = self.place(target).map_or(0, |place| place.peer);
+        let target = self.participant(target).map_or(0, |participant| participant.peer);
         let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(&what);
-        let lost = |place: &Place| place.peer == target && place.lost_at.is_some();
-        let target_lost = self.places.iter().any(lost);
-        let Some(place) = self.connected(who) else { return };
-        place.arrived = true;
-        let (peer, session, moderates) = (place.peer, place.session, place.moderates);
+        let lost = |participant: &ModelParticipant| {
+            participant.peer == target && participant.lost_at.is_some()
+        };
+        let target_lost = self.participants.iter().any(lost);
+        let Some(participant) = self.connected(who) else { return };
+        participant.arrived = true;
+        let (peer, session, moderates) =
+            (participant.peer, participant.session_id(), participant.moderates);
         let known = (act::KICK..=act::HAND_OVER).contains(&what);
         let fits = if what == act::KICK { seconds <= 86_400 } else { seconds == 0 };
-        let of_oneself = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
-        let judged = match () {
+        let on_self = [act::MUTE_SELF, act::UNMUTE_SELF].contains(&what);
+        let result = match () {
             () if !known || !fits => Err(Code::BadState),
             () if what == act::HAND_OVER && target == peer => Err(Code::BadState),
-            () if !moderates && !of_oneself => Err(Code::Forbidden),
+            () if !moderates && !on_self => Err(Code::Forbidden),
             () if what == act::HAND_OVER && target_lost => Err(Code::NoSuchEntity),
             () => Ok(()),
         };
-        let judged = judged.and_then(|()| if of_oneself { Ok(()) } else { self.spend() });
-        if judged.is_ok() && what == act::CLEAR {
+        let result = result.and_then(|()| if on_self { Ok(()) } else { self.take_act() });
+        if result.is_ok() && what == act::CLEAR {
             self.state.clear();
-            self.kept.clear();
+            self.history.clear();
         }
-        if judged.is_ok() && what == act::HAND_OVER {
+        if result.is_ok() && what == act::HAND_OVER {
             self.state.choose(target);
         }
-        let code = judged.err().map_or(0, |code| code as u16);
-        self.replies.entry((peer, session)).or_default().push((code, 0, self.state.version));
-        if judged.is_err() {
+        let code = result.err().map_or(0, |code| code as u16);
+        let reply = Reply { code, failed: 0, version: self.state.version };
+        self.replies.entry(session).or_default().push(reply);
+        if result.is_err() {
             return;
         }
-        if !of_oneself {
+        if !on_self {
             let target = if names { target } else { 0 };
-            self.audits.push((what, peer, target));
-            for place in self.places.iter().filter(|place| place.lost_at.is_none()) {
-                let session = (place.peer, place.session);
+            self.audits.push(Act { act: what, by: peer, target });
+            for participant in
+                self.participants.iter().filter(|participant| participant.lost_at.is_none())
+            {
+                let session = participant.session_id();
                 self.audited.entry(session).or_default().push(self.audits.len() - 1);
             }
         }
-        self.carry_out((peer, what), target, seconds);
+        self.carry_out(Act { act: what, by: peer, target }, seconds);
     }
 
-    /// Twenty acts at once, five a second: in thousandths of an act.
-    fn spend(&mut self) -> Result<(), Code> {
-        let (left, at) = self.acts;
-        let left = (left + (self.now - at) * 5).min(20_000);
-        self.acts = (left, self.now);
-        if left < 1_000 {
+    /// Takes one act from the room's rate: twenty at once, five per second.
+    fn take_act(&mut self) -> Result<(), Code> {
+        self.acts_left = (self.acts_left + (self.now - self.acts_at) * 5).min(20_000);
+        self.acts_at = self.now;
+        if self.acts_left < 1_000 {
             return Err(Code::ActRate);
         }
-        self.acts.0 -= 1_000;
+        self.acts_left -= 1_000;
         Ok(())
     }
 
-    fn carry_out(&mut self, (by, what): (u32, u8), target: u32, seconds: u32) {
-        let user = self.places.iter().find(|place| place.peer == target);
-        let user = user.map_or(u8::MAX, |place| place.user);
+    fn carry_out(&mut self, Act { act: what, by, target }: Act, seconds: u32) {
+        let user = self.participants.iter().find(|participant| participant.peer == target);
+        let user = user.map_or(u8::MAX, |participant| participant.user);
         match what {
             act::LOCK | act::UNLOCK => self.locked = what == act::LOCK,
             act::MUTE | act::UNMUTE => {
-                self.silenced.retain(|other| *other != user);
+                self.muted_users.retain(|other| *other != user);
                 if what == act::MUTE {
-                    self.silenced.push(user);
+                    self.muted_users.push(user);
                 }
-                for place in self.places.iter_mut().filter(|place| place.user == user) {
-                    place.muted = what == act::MUTE;
+                for participant in
+                    self.participants.iter_mut().filter(|participant| participant.user == user)
+                {
+                    participant.muted = what == act::MUTE;
                 }
             }
             act::MUTE_ALL => {
                 self.mute_newcomers = true;
-                self.places.iter_mut().for_each(|place| place.muted |= !place.moderates);
+                self.participants
+                    .iter_mut()
+                    .for_each(|participant| participant.muted |= !participant.moderates);
             }
             act::UNMUTE_ALL => {
                 self.mute_newcomers = false;
-                self.silenced.clear();
-                self.places.iter_mut().for_each(|place| place.muted = false);
+                self.muted_users.clear();
+                self.participants.iter_mut().for_each(|participant| participant.muted = false);
             }
             act::MUTE_SELF | act::UNMUTE_SELF => {
-                self.of(by).self_muted = what == act::MUTE_SELF;
+                self.participant_of(by).self_muted = what == act::MUTE_SELF;
             }
             act::HAND_OVER => {
-                self.of(target).moderates = true;
-                self.of(by).moderates = false;
+                self.participant_of(target).moderates = true;
+                self.participant_of(by).moderates = false;
             }
             act::KICK => {
                 let mut out = vec![target];
                 if seconds > 0 {
                     self.bans.push((user, self.now + u64::from(seconds) * 1_000));
-                    let devices = self.places.iter().filter(|place| place.user == user);
-                    out = devices.map(|place| place.peer).collect();
+                    let devices =
+                        self.participants.iter().filter(|participant| participant.user == user);
+                    out = devices.map(|participant| participant.peer).collect();
                 }
                 self.remove(out, Code::Kicked);
             }
@@ -425,20 +415,25 @@ impl Model {
         }
     }
 
-    fn of(&mut self, peer: u32) -> &mut Place {
-        self.places.iter_mut().find(|place| place.peer == peer).expect("it is there")
+    fn participant_of(&mut self, peer: u32) -> &mut ModelParticipant {
+        self.participants
+            .iter_mut()
+            .find(|participant| participant.peer == peer)
+            .expect("the participant exists")
     }
 
-    /// Time goes by: places and the room end in its course.
+    /// Advances time. Participants and the room end when they expire.
     fn wait(&mut self, until: u64) {
         loop {
-            let expiry = |place: &Place| place.lost_at.map(|at| at + PEER_TTL);
-            let next = self.places.iter().filter_map(expiry).chain(self.empty_until).min();
+            let expiry =
+                |participant: &ModelParticipant| participant.lost_at.map(|at| at + PEER_TTL);
+            let next = self.participants.iter().filter_map(expiry).chain(self.empty_until).min();
             let Some(at) = next.filter(|at| *at <= until && !self.over) else { break };
             self.now = at;
-            let due = self.places.iter().filter(|place| expiry(place) == Some(at));
-            self.remove(due.map(|place| place.peer).collect(), Code::TimedOut);
-            if self.places.is_empty() && self.empty_until.is_some_and(|until| until <= at) {
+            let due =
+                self.participants.iter().filter(|participant| expiry(participant) == Some(at));
+            self.remove(due.map(|participant| participant.peer).collect(), Code::TimedOut);
+            if self.participants.is_empty() && self.empty_until.is_some_and(|until| until <= at) {
                 (self.over, self.empty_until) = (true, None);
             }
         }
@@ -448,18 +443,20 @@ impl Model {
         }
     }
 
-    /// Peers whose places end together.
+    /// Removes several participants at once.
     fn remove(&mut self, peers: Vec<u32>, code: Code) {
         let before = self.state.version;
         let mut changed = false;
         for peer in &peers {
-            let place = self.places.iter().position(|place| place.peer == *peer);
-            let place = self.places.remove(place.expect("it is there"));
-            self.ended.insert((place.peer, place.session), code);
+            let participant =
+                self.participants.iter().position(|participant| participant.peer == *peer);
+            let participant =
+                self.participants.remove(participant.expect("the participant exists"));
+            self.ended.insert(participant.session_id(), code);
             changed |= self.state.leave(*peer);
         }
         self.state.version = before + u64::from(changed);
-        if self.places.is_empty() && !peers.is_empty() {
+        if self.participants.is_empty() && !peers.is_empty() {
             match self.empty_ttl {
                 0 => self.over = true,
                 ttl => self.empty_until = Some(self.now + ttl),

@@ -1,4 +1,5 @@
-//! The real room, on a shard that confirms every link at once, and a note of all that it says.
+//! The real room, on a shard that confirms every link at once, with a log of everything that it
+//! sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,49 +19,47 @@ use nucleus_protocol::session::{
 use nucleus_protocol::time::Time;
 use nucleus_sim::client::{Replica, parts, update_roster};
 use nucleus_sim::join::join_request;
-use nucleus_sim::links::LinkNote;
-use nucleus_sim::{Address, Clients, InstantLinks, Server};
+use nucleus_sim::links::LinkSettings;
+use nucleus_sim::{Clients, InstantLinks, Server, SessionAddress};
 
-use crate::model::{Model, Session};
-use crate::{CAPACITY, Op, PEER_TTL, ROLES, To};
+use crate::model::RoomModel;
+use crate::records::{Act, ModelParticipant, Reply, SessionStart};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
 
+/// The room instance id and the clock epoch.
 const EPOCH: u32 = 7;
 const ROOM: RoomId = RoomId(1);
 
-pub(crate) struct Real {
+pub(crate) struct RealRoom {
     server: Server<InstantLinks>,
-    told: Told,
+    received: ReceivedLog,
     requests: u32,
 }
 
-/// What the room has said.
+/// Everything that the room has sent.
 #[derive(Default)]
-struct Told {
+struct ReceivedLog {
     over: bool,
     refused: Option<Code>,
     tickets: Vec<TicketClaim>,
-    sessions: BTreeMap<Session, Heard>,
-    ended: BTreeMap<Session, Code>,
+    sessions: BTreeMap<SessionId, SessionLog>,
+    ended: BTreeMap<SessionId, Code>,
 }
 
-/// What one session has been told.
-struct Heard {
+/// Everything that one session has received.
+struct SessionLog {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
+    /// Version of the roster.
     version: u32,
-    /// By lane.
+    /// Sequence numbers, by lane.
     events: [Vec<u64>; 2],
-    replies: Vec<(u16, u16, u64)>,
-    /// Act, by whom, to whom.
-    audits: Vec<(u8, u32, u32)>,
+    replies: Vec<Reply>,
+    audits: Vec<Act>,
     replica: Option<Replica>,
 }
 
-fn key(to: Address) -> Session {
-    (to.session.peer.0, to.session.session)
-}
-
-impl Real {
+impl RealRoom {
     pub(crate) fn new(empty_ttl: u64) -> Self {
         let empty_ttl = Duration::from_millis(empty_ttl);
         let options = RoomOptions { empty_ttl, ..RoomOptions::default() };
@@ -75,18 +74,18 @@ impl Real {
         };
         let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
         server.open_room(ROOM, config);
-        Self { server, told: Told::default(), requests: 0 }
+        Self { server, received: ReceivedLog::default(), requests: 0 }
     }
 
-    /// The model says who is meant.
-    pub(crate) fn does(&mut self, op: &Op, model: &Model) {
-        self.told.refused = None;
+    /// Applies an operation to the room. The model says which participant it selects.
+    pub(crate) fn apply(&mut self, op: &Op, model: &RoomModel) {
+        self.received.refused = None;
         match op {
             Op::Join { user, role } => self.enter(*user, ROLES[*role].0, None),
             Op::Resume { ticket, behind } => self.resume(*ticket, *behind, model),
             Op::Wait { ms } => self.wait(*ms),
-            Op::Link { who, heard } => {
-                let event = if *heard { LinkEvent::Active } else { LinkEvent::Idle };
+            Op::Link { who, active } => {
+                let event = if *active { LinkEvent::Active } else { LinkEvent::Idle };
                 self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
             }
             Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
@@ -96,14 +95,14 @@ impl Real {
             }
             Op::Event { who, target, lane, piece, stale } => {
                 let target = match target {
-                    To::All => EventTarget::All,
-                    To::Others => EventTarget::Others,
-                    To::Listed(peers) => {
+                    ModelTarget::All => EventTarget::All,
+                    ModelTarget::Others => EventTarget::Others,
+                    ModelTarget::Listed(peers) => {
                         EventTarget::Listed(peers.iter().copied().map(PeerId).collect())
                     }
-                    To::OthersAndLater => EventTarget::OthersAndLater,
-                    To::Host => EventTarget::Host,
-                    To::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
+                    ModelTarget::OthersAndLater => EventTarget::OthersAndLater,
+                    ModelTarget::Host => EventTarget::Host,
+                    ModelTarget::Group(group) => EventTarget::Group(Group::new(*group).unwrap()),
                 };
                 let (lane, channel, piece, payload) = (Lane::ALL[*lane], 0, *piece, vec![1]);
                 let event = Event { lane, target, channel, piece, payload };
@@ -122,7 +121,7 @@ impl Real {
                 self.post(session(model, *who, *stale), |from| RoomInput::State { from, request });
             }
             Op::Moderate { who, act, target, seconds } => {
-                let target = model.place(*target).map_or(0, |place| place.peer);
+                let target = model.participant(*target).map_or(0, |participant| participant.peer);
                 let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
                 let peer = if names { target } else { 0 };
                 let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
@@ -134,66 +133,79 @@ impl Real {
         }
     }
 
-    /// Everybody has been told what the model says, and nothing else.
-    pub(crate) fn agrees(&self, model: &Model) {
-        let told = &self.told;
-        assert_eq!(told.refused, model.refused, "the join");
-        assert_eq!(told.ended, model.ended, "who was put out");
-        assert_eq!(told.over, model.over, "the room's end");
-        let taken = |joined: &Joined| [joined.events_taken, joined.bulk_taken];
-        let begun = |heard: &Heard| (heard.joined.resumed, taken(&heard.joined));
-        let sessions: BTreeMap<_, _> = told.sessions.iter().map(|(s, h)| (*s, begun(h))).collect();
-        assert_eq!(sessions, model.begun, "the sessions");
-        for (session, heard) in &told.sessions {
+    /// Checks that every session has received exactly what the model says, and that room and links
+    /// agree with the model.
+    pub(crate) fn check(&self, model: &RoomModel) {
+        let received = &self.received;
+        assert_eq!(received.refused, model.refused, "the join");
+        assert_eq!(received.ended, model.ended, "the ended sessions");
+        assert_eq!(received.over, model.over, "the room's end");
+        let start = |Joined { resumed, events_taken, bulk_taken, .. }: &Joined| SessionStart {
+            resumed: *resumed,
+            taken: [*events_taken, *bulk_taken],
+        };
+        let sessions: BTreeMap<_, _> =
+            received.sessions.iter().map(|(s, log)| (*s, start(&log.joined))).collect();
+        assert_eq!(sessions, model.started, "the sessions");
+        for (session, log) in &received.sessions {
             let none = Default::default();
-            assert_eq!(&heard.events, model.events.get(session).unwrap_or(&none), "{session:?}");
+            assert_eq!(&log.events, model.events.get(session).unwrap_or(&none), "{session:?}");
             let none = Vec::new();
-            assert_eq!(&heard.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
+            assert_eq!(&log.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
         }
         let state = self.server.room(ROOM).shared_state();
         assert_eq!(state, model.state.snapshot(), "the state");
         let links = &self.server.shards[0];
-        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
-            let muted = place.muted || place.self_muted;
-            let groups = place.groups.iter().filter_map(|group| Group::new(*group)).collect();
-            let session = SessionId { peer: PeerId(place.peer), session: place.session };
-            let expected = Some(LinkNote { muted, groups });
-            assert_eq!(links.link(ROOM, session), expected, "the link of {}", place.peer);
+        for participant in
+            model.participants.iter().filter(|participant| participant.lost_at.is_none())
+        {
+            let muted = participant.muted || participant.self_muted;
+            let groups = participant.groups.iter().filter_map(|group| Group::new(*group)).collect();
+            let session =
+                SessionId { peer: PeerId(participant.peer), session: participant.session };
+            let expected = Some(LinkSettings { muted, groups });
+            assert_eq!(links.link(ROOM, session), expected, "the link of {}", participant.peer);
         }
-        assert_eq!(links.misdirected(), 0, "commands for links that are not there");
-        for (session, heard) in &told.sessions {
+        assert_eq!(links.misdirected(), 0, "commands for links that do not exist");
+        for (session, log) in &received.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
-            assert_eq!(heard.audits, due, "{session:?}");
+            assert_eq!(log.audits, due, "{session:?}");
         }
     }
 
-    /// Whoever is connected has the roster and the state.
-    pub(crate) fn agrees_in_the_end(&self, model: &Model) {
-        let names = |place: &crate::model::Place| {
-            (place.peer, format!("user-{}", place.user).into_bytes(), place.presence())
+    /// Checks that every connected client has the roster and the state of the model.
+    pub(crate) fn check_rosters_and_states(&self, model: &RoomModel) {
+        let entry = |participant: &ModelParticipant| {
+            (
+                participant.peer,
+                format!("user-{}", participant.user).into_bytes(),
+                participant.presence(),
+            )
         };
-        let everybody: Vec<_> = model.places.iter().map(names).collect();
-        for place in model.places.iter().filter(|place| place.lost_at.is_none()) {
-            let heard = &self.told.sessions[&(place.peer, place.session)];
+        let expected: Vec<_> = model.participants.iter().map(entry).collect();
+        for participant in
+            model.participants.iter().filter(|participant| participant.lost_at.is_none())
+        {
+            let log = &self.received.sessions[&participant.session_id()];
             let known: Vec<_> =
-                heard.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
-            assert_eq!(known, everybody, "the roster of {}", place.peer);
-            let state = heard.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
-            assert_eq!(state, model.state.snapshot(), "the state of {}", place.peer);
+                log.roster.values().map(|p| (p.peer, p.user.clone(), p.presence)).collect();
+            assert_eq!(known, expected, "the roster of {}", participant.peer);
+            let state = log.replica.as_ref().map(Replica::snapshot).unwrap_or_default();
+            assert_eq!(state, model.state.snapshot(), "the state of {}", participant.peer);
         }
     }
 
     fn post(&mut self, from: Option<SessionId>, input: impl FnOnce(SessionId) -> RoomInput) {
         if let Some(from) = from {
-            self.server.post(ROOM, input(from), &mut self.told);
+            self.server.post(ROOM, input(from), &mut self.received);
         }
     }
 
-    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &Model) {
-        let count = self.told.tickets.len().max(1);
-        let Some(claim) = self.told.tickets.get(ticket % count).copied() else { return };
-        let (_, user) = model.tickets[ticket % count];
+    fn resume(&mut self, ticket: usize, behind: [u64; 2], model: &RoomModel) {
+        let count = self.received.tickets.len().max(1);
+        let Some(claim) = self.received.tickets.get(ticket % count).copied() else { return };
+        let user = model.tickets[ticket % count].user;
         let last = behind.map(|behind| model.newest().saturating_sub(behind));
         self.enter(user, "", Some(Resume { claim, last }));
     }
@@ -202,68 +214,71 @@ impl Real {
         let mut join = join_request(format!("user-{user}"), role, &[0; 32]);
         join.resume = resume;
         let input = RoomInput::Join { request: RequestId(0), join: Box::new(join) };
-        self.server.post(ROOM, input, &mut self.told);
+        self.server.post(ROOM, input, &mut self.received);
     }
 
-    /// Everything happens when it is due.
+    /// Advances time. The room runs at its deadlines.
     fn wait(&mut self, ms: u64) {
         let until = self.server.now + Duration::from_millis(ms);
         while let Some(due) = self.server.deadline().filter(|due| *due <= until) {
             self.server.now = due;
-            self.server.settle(&mut self.told);
+            self.server.settle(&mut self.received);
         }
         self.server.now = until;
     }
 }
 
-impl Told {
-    fn heard(&mut self, to: Address) -> &mut Heard {
-        assert!(!self.ended.contains_key(&key(to)), "told after its end");
-        self.sessions.get_mut(&key(to)).expect("told before it has joined")
+impl ReceivedLog {
+    /// Returns the log of a session that may still receive messages.
+    fn session(&mut self, to: SessionAddress) -> &mut SessionLog {
+        assert!(!self.ended.contains_key(&to.session), "a message after the end of the session");
+        self.sessions.get_mut(&to.session).expect("a message before `Joined`")
     }
 }
 
-impl Clients for Told {
+impl Clients for ReceivedLog {
     fn join_reply(&mut self, _: RoomId, _: RequestId, result: Result<SessionId, Code>) {
         self.refused = result.err();
     }
 
-    fn joined(&mut self, to: Address, joined: Box<Joined>, claim: TicketClaim) {
+    fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim) {
         self.tickets.push(claim);
         let roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
         let version = joined.roster_version;
         let (events, replies, audits, replica) = Default::default();
         let joined = *joined;
-        let heard = Heard { joined, roster, version, events, replies, audits, replica };
-        assert!(self.sessions.insert(key(to), heard).is_none(), "joined twice");
+        let log = SessionLog { joined, roster, version, events, replies, audits, replica };
+        assert!(self.sessions.insert(to.session, log).is_none(), "joined twice");
     }
 
-    fn control(&mut self, to: Address, message: Bytes) {
+    fn control(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
-        let heard = self.heard(to);
+        let log = self.session(to);
         if schema == Schema::StateReply {
             let reply = session::owned::<StateReply>(body).unwrap();
-            return heard.replies.push((reply.code, reply.failed, reply.version));
+            let StateReply { code, failed, version, .. } = reply;
+            return log.replies.push(Reply { code, failed, version });
         }
         if schema == Schema::Audit {
             let audit = session::owned::<Audit>(body).unwrap();
-            return heard.audits.push((audit.act, audit.by, audit.peer));
+            let Audit { act, by, peer, .. } = audit;
+            return log.audits.push(Act { act, by, target: peer });
         }
         let update = session::owned::<RosterUpdate>(body).unwrap();
-        assert_eq!(update.version, heard.version + 1, "a roster version was skipped");
-        heard.version = update.version;
-        update_roster(&mut heard.roster, update);
+        assert_eq!(update.version, log.version + 1, "a roster version was skipped");
+        log.version = update.version;
+        update_roster(&mut log.roster, update);
     }
 
-    fn event(&mut self, to: Address, lane: Lane, message: Bytes) {
+    fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {
         let (_, body) = parts(&message);
         let event = session::owned::<EventDown>(body).unwrap();
-        self.heard(to).events[lane.index()].push(event.sequence);
+        self.session(to).events[lane.index()].push(event.sequence);
     }
 
-    fn state(&mut self, to: Address, message: Bytes) {
+    fn state(&mut self, to: SessionAddress, message: Bytes) {
         let (schema, body) = parts(&message);
-        match &mut self.heard(to).replica {
+        match &mut self.session(to).replica {
             Some(replica) => {
                 assert_eq!(schema, Schema::StateUpdate);
                 replica.apply(session::owned::<StateUpdate>(body).unwrap());
@@ -276,8 +291,8 @@ impl Clients for Told {
         }
     }
 
-    fn disconnect(&mut self, to: Address, code: Code) {
-        assert!(self.ended.insert(key(to), code).is_none(), "ended twice");
+    fn disconnect(&mut self, to: SessionAddress, code: Code) {
+        assert!(self.ended.insert(to.session, code).is_none(), "ended twice");
     }
 
     fn room_over(&mut self, _: RoomId) {
@@ -285,9 +300,10 @@ impl Clients for Told {
     }
 }
 
-/// The session of the place that is meant, or the one that its peer had before.
-fn session(model: &Model, who: usize, stale: bool) -> Option<SessionId> {
-    let place = model.place(who)?;
-    let session = place.session - u32::from(stale);
-    Some(SessionId { peer: PeerId(place.peer), session })
+/// Returns the session of the participant that an operation selects; its previous session if
+/// `stale`.
+fn session(model: &RoomModel, who: usize, stale: bool) -> Option<SessionId> {
+    let participant = model.participant(who)?;
+    let SessionId { peer, session } = participant.session_id();
+    Some(SessionId { peer, session: session - u32::from(stale) })
 }

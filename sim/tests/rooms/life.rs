@@ -1,4 +1,4 @@
-//! How long a room lives, whom it holds seats for and whom it lets in, on the simulated network.
+//! The lifetime of a room, its reserved seats and its admission, on the simulated network.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn a_room_outlives_its_last_peer_with_all_it_has() {
     };
     let mut world = world_with(1, 8, options);
     let first = join(&mut world);
-    let epoch = world.clients[first].joined.as_ref().unwrap().room_instance;
+    let instance = world.clients[first].joined.as_ref().unwrap().room_instance;
     let state: StateSnapshot = world.room().shared_state();
     assert_eq!((state.version, state.entities[0].fields[0].value.clone()), (1, value.clone()));
     world.leave(first);
@@ -44,10 +44,10 @@ fn a_room_outlives_its_last_peer_with_all_it_has() {
     let listing = world.listing().unwrap().clone();
     assert_eq!((listing.peers, listing.fields), (0, vec![(b"level".to_vec(), value)]));
     let second = join(&mut world);
-    assert_eq!(world.clients[second].joined.as_ref().unwrap().room_instance, epoch);
+    assert_eq!(world.clients[second].joined.as_ref().unwrap().room_instance, instance);
     assert_eq!(world.room().shared_state().version, 1);
     world.run(Duration::from_secs(5));
-    assert!(!world.is_over(), "somebody is there");
+    assert!(!world.is_over(), "a peer is in the room");
     world.leave(second);
     world.run(Duration::from_secs(61));
     assert!(world.is_over());
@@ -64,31 +64,31 @@ fn without_a_time_the_last_leave_ends_it_and_kept_nothing_does() {
     let only = join(&mut world);
     world.leave(only);
     world.run(Duration::from_secs(120));
-    assert!(!world.is_over() && world.room().deadline().is_none(), "it waits for nothing");
+    assert!(!world.is_over() && world.room().deadline().is_none(), "a kept room has no deadline");
     world.shut_down(Code::ShuttingDown);
     world.run(Duration::from_millis(10));
     assert!(world.is_over());
 }
 
-/// The one who made it never came, its session died on the way.
+/// The join that makes a room never arrives, because its session is lost.
 #[test]
 fn nobody_waits_for_a_first_join_that_does_not_come() {
     let mut world = world_with(4, 8, RoomOptions { kept: true, ..RoomOptions::default() });
     world.run(Duration::from_secs(11));
     assert!(world.is_over());
-    let invited = RoomOptions {
+    let options = RoomOptions {
         invited: Some(vec!["user-0".into()]),
         first_within: Some(Duration::from_secs(40)),
         empty_ttl: Duration::from_secs(40),
         ..RoomOptions::default()
     };
-    let mut world = world_with(5, 8, invited);
+    let mut world = world_with(5, 8, options);
     world.run(Duration::from_secs(39));
-    let guest = join(&mut world);
-    assert!(is_in(&world, guest) && !world.is_over());
+    let invited = join(&mut world);
+    assert!(is_in(&world, invited) && !world.is_over());
 }
 
-/// A room that nobody can get into takes no place among the rooms.
+/// A room that nobody can join ends, so that it does not count against the limit of rooms.
 #[test]
 fn a_room_by_invitation_is_over_when_nobody_has_one() {
     let ttl = Duration::from_secs(40);
@@ -101,14 +101,14 @@ fn a_room_by_invitation_is_over_when_nobody_has_one() {
     assert!(!world.is_over());
     world.uninvite("user-1").unwrap();
     world.run(Duration::from_secs(1));
-    assert!(world.is_over(), "nobody had come");
+    assert!(world.is_over(), "no user is invited, and none has joined");
 
     let mut world = world_with(12, 8, options);
-    let guest = join(&mut world);
+    let invited = join(&mut world);
     ["user-0", "user-1"].into_iter().for_each(|user| world.uninvite(user).unwrap());
     world.run(Duration::from_secs(1));
-    assert!(is_in(&world, guest) && !world.is_over(), "who is in stays");
-    world.leave(guest);
+    assert!(is_in(&world, invited) && !world.is_over(), "a user who has joined stays");
+    world.leave(invited);
     world.run(Duration::from_secs(1));
     assert!(world.is_over());
 }
@@ -125,12 +125,16 @@ fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     world.next_conditions = expects(&["user-2", "user-7"]);
     let second = join(&mut world);
     assert!(is_in(&world, first));
-    assert_eq!(world.clients[second].ended, Some(Code::RoomFull), "it asks for too many");
+    assert_eq!(
+        world.clients[second].ended,
+        Some(Code::RoomFull),
+        "the join expects too many users"
+    );
     world.next_conditions = JoinConditions::default();
     let third = join(&mut world);
-    assert!(is_in(&world, third), "its seat was held");
+    assert!(is_in(&world, third), "its seat was reserved");
     let (fourth, fifth) = (join(&mut world), join(&mut world));
-    assert!(is_in(&world, fourth), "no seat is held any more");
+    assert!(is_in(&world, fourth), "no seat is reserved any more");
     assert_eq!(world.clients[fifth].ended, Some(Code::RoomFull));
 
     let mut world = World::new(7, 2);
@@ -146,7 +150,8 @@ fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     assert!(is_in(&world, late));
 }
 
-/// The join that finds a held seat's time over is refused itself: the lobby hears of the seat all the same.
+/// A join arrives when the time of a reserved seat is over, and is refused. The lobby is still told
+/// that the seat is free.
 #[test]
 fn a_seat_is_shown_as_free_whoever_finds_it_so() {
     let expects = |users: &[&str]| JoinConditions {
@@ -166,14 +171,15 @@ fn a_seat_is_shown_as_free_whoever_finds_it_so() {
     assert_eq!(world.listing().map(|l| (l.peers, l.reserved)), Some((1, 0)));
 }
 
-/// Guests are invited and uninvited, come, go, sleep and come back; a stranger never gets in.
+/// Users are invited and uninvited, join, leave, sleep and resume. A user without an invitation
+/// never gets in.
 #[test]
-fn guests_get_in_under_churn_and_strangers_never() {
+fn invited_users_get_in_under_churn_and_strangers_never() {
     for_seeds(20, |seed| {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut invited: HashSet<usize> = (0..4).collect();
         let (name, ttl) = (|n: usize| format!("user-{n}"), Duration::from_secs(30));
-        // One of them never comes: without any invited user the room would be over.
+        // The user "nobody" never joins, but keeps the room alive when no other user is invited.
         let users = Some((0..4).map(name).chain(["nobody".to_owned()]).collect());
         let options = RoomOptions {
             invited: users,
@@ -197,7 +203,7 @@ fn guests_get_in_under_churn_and_strangers_never() {
                 world.leave(member);
                 continue;
             }
-            // Also without its invitation: it has a place.
+            // A participant may resume without an invitation.
             world.uninvite(&name(member)).unwrap();
             invited.remove(&member);
             world.sleep(member, true);
@@ -207,7 +213,7 @@ fn guests_get_in_under_churn_and_strangers_never() {
             assert!(is_in(&world, member));
         }
         assert!(!world.is_over());
-        assert!(world.listing().unwrap().hidden, "strangers do not see it");
+        assert!(world.listing().unwrap().hidden, "a room by invitation is hidden");
     });
 }
 
@@ -238,7 +244,7 @@ fn passwords_versions_and_a_refusal_that_ends_what_it_made() {
         assert_eq!(world.clients[other].ended, Some(code));
     }
     assert!(is_in(&world, first) && !world.is_over());
-    // Who has a place needs no password to come back to it.
+    // A participant needs no password to resume.
     world.sleep(first, true);
     world.next_conditions = JoinConditions::default();
     world.wake(first);
@@ -248,5 +254,5 @@ fn passwords_versions_and_a_refusal_that_ends_what_it_made() {
     let mut world = world_with(9, 8, options());
     world.next_conditions = conditions("1", "sesame");
     join(&mut world);
-    assert!(world.is_over(), "nobody else knows of it");
+    assert!(world.is_over(), "a room ends if the join that made it is refused");
 }

@@ -1,4 +1,4 @@
-//! Hours of a room: links that outlive several of their key phases.
+//! A room that lives for hours: its links go through several key phases.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use nucleus_protocol::session::{AWAY, PRESENT};
 use nucleus_sim::World;
 use nucleus_sim::seeds::for_seeds;
 
-/// More than three hours, idle but for a few words every ten minutes. The world itself checks that no
-/// packet number comes twice in one phase.
+/// Runs for more than three hours, with a few messages about every ten minutes. The world itself
+/// checks that no packet number is used twice in one phase.
 #[test]
 fn links_outlive_their_key_phases() {
     for_seeds(4, |seed| {
         let mut world = World::new(seed, 8);
         let count = 2 + seed as usize % 3;
         for one in 0..count {
-            let way = Conditions::delayed(0, 20 * one as u64, Loss::NONE);
-            world.join(way.clone(), way);
+            let network = Conditions::delayed(0, 20 * one as u64, Loss::NONE);
+            world.join(network.clone(), network);
         }
         world.run(Duration::from_secs(2));
         let end = world.now() + 3 * PHASE_TIME + PHASE_TIME / 4;
@@ -55,10 +55,10 @@ fn check_presence(world: &World) {
     }
 }
 
-/// Everybody has heard everything that the others have said.
+/// Checks that every client has received all messages of the others.
 fn check_messages(world: &World) {
-    let said: usize = world.clients.iter().map(|client| usize::from(client.sent)).sum();
+    let sent: usize = world.clients.iter().map(|client| usize::from(client.sent)).sum();
     for client in world.clients.iter() {
-        assert_eq!(client.messages.len(), said - usize::from(client.sent), "{:?}", world.now());
+        assert_eq!(client.messages.len(), sent - usize::from(client.sent), "{:?}", world.now());
     }
 }

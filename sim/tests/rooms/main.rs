@@ -1,20 +1,20 @@
-//! Whole rooms on the simulated network, seed by seed. `NUCLEUS_SEEDS=100000` runs more of them,
-//! `NUCLEUS_SEED=17` one.
+//! Tests of whole rooms on the simulated network, seed by seed. `NUCLEUS_SEEDS=100000` runs that
+//! many seeds, `NUCLEUS_SEED=17` only that one.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 mod accounts;
 mod life;
 mod long;
 mod moderation;
+mod muting;
 mod state;
 mod talk;
-mod voices;
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ fn preset(name: &str) -> Conditions {
     Conditions::preset(name).unwrap()
 }
 
-/// Peers come, go, sleep, resume, lose the realtime port, send and speak at random on networks of
-/// every kind; afterwards everybody who is left has the same roster and exactly the events that a
-/// plain model says, also those who slept; and the shared state that the room has.
+/// Peers join, leave, sleep, resume, lose the realtime port and send at random, on networks of
+/// every kind. In the end all remaining peers, including those that slept, have the same roster,
+/// exactly the events that the model says, and the shared state of the room.
 #[test]
 fn rooms_converge_under_churn() {
     for_seeds(1_000, |seed| {
@@ -53,7 +53,8 @@ fn rooms_converge_under_churn() {
     });
 }
 
-/// The same with several rooms on one shard; and when all have left, nothing is left of them there.
+/// As [`rooms_converge_under_churn`], with several rooms on one shard. After all peers have left,
+/// the shard has no link and no connection id.
 #[test]
 fn several_rooms_share_a_shard() {
     for_seeds(300, |seed| {
@@ -71,12 +72,12 @@ fn several_rooms_share_a_shard() {
         let rooms: Vec<RoomId> = (1..=rooms).map(RoomId).collect();
         rooms.iter().for_each(|room| state::check(&world, *room));
         assert_eq!(world.shard().links(), world.server.links().count());
-        assert_eq!(world.server.connection_ids().0, 2 * world.shard().links());
+        assert_eq!(world.server.connection_ids(), 2 * world.shard().links());
         (0..world.clients.len()).for_each(|one| world.leave(one));
         settle(&mut world);
         assert_eq!((world.shard().links(), world.server.links().count()), (0, 0));
-        assert!(world.server.connection_ids().1 > 0);
-        assert_eq!(world.server.connection_ids().0, 0, "ids that lead to a link that is gone");
+        assert!(world.server.connection_ids_made() > 0);
+        assert_eq!(world.server.connection_ids(), 0, "some ids name a link that is closed");
         for room in rooms {
             let used = world.clients.iter().any(|client| client.room == room);
             assert_eq!(world.server.is_over(room), used, "{room:?}");
@@ -105,13 +106,13 @@ fn churn(world: &mut World, networks: &[&str]) {
                 let target = target(world, from);
                 let payload = (0..world.rng.usize(..40)).map(|_| world.rng.u8(..)).collect();
                 let lane = Lane::ALL[world.rng.usize(..2)];
-                world.say(from, lane, &target, payload);
+                world.send_event(from, lane, &target, payload);
             }
         }
         90..92 => {
             if let Some(one) = pick(world) {
-                let told = world.rng.bool();
-                world.sleep(one, told);
+                let noticed = world.rng.bool();
+                world.sleep(one, noticed);
             }
         }
         92..95 if !world.clients.is_empty() => {
@@ -125,7 +126,7 @@ fn churn(world: &mut World, networks: &[&str]) {
         }
         80..90 => {
             if let Some(one) = pick(world) {
-                state::ask_something(world, one);
+                state::request_something(world, one);
             }
         }
         20..24 => {
@@ -147,14 +148,14 @@ fn target(world: &mut World, from: usize) -> EventTarget {
         2 => EventTarget::Host,
         3 => EventTarget::Group(Group::new(world.rng.u8(..3)).unwrap()),
         _ => {
-            let here = world.clients.iter().filter(|client| client.room == room);
-            let listed = here.filter_map(|client| client.peer).filter(|peer| peer.0 % 2 == 0);
+            let members = world.clients.iter().filter(|client| client.room == room);
+            let listed = members.filter_map(|client| client.peer).filter(|peer| peer.0 % 2 == 0);
             EventTarget::Listed(listed.collect())
         }
     }
 }
 
-/// Long enough for every reliable delivery and roster batch.
+/// Advances time until every reliable message and roster batch has arrived.
 fn settle(world: &mut World) {
     world.run(Duration::from_millis(400));
 }
@@ -165,13 +166,13 @@ fn check_rosters(world: &World) {
         let members = world.members_of(client.room);
         let known: Vec<(u32, Vec<u8>)> =
             client.roster.values().map(|peer| (peer.peer, peer.user.clone())).collect();
-        let real = |one: &usize| {
+        let expected = |one: &usize| {
             let Client { peer, user, .. } = &world.clients[*one];
             (peer.unwrap().0, format!("user-{user}").into_bytes())
         };
-        let mut real: Vec<_> = members.iter().map(real).collect();
-        real.sort_unstable();
-        assert_eq!(known, real, "client {one} has another roster");
+        let mut expected: Vec<_> = members.iter().map(expected).collect();
+        expected.sort_unstable();
+        assert_eq!(known, expected, "client {one} has another roster");
     }
 }
 
@@ -179,7 +180,7 @@ fn check_events(world: &World) {
     for (one, client) in world.clients.iter().enumerate() {
         let lanes = [(&client.expected[0], &client.events), (&client.expected[1], &client.bulk)];
         for (expected, got) in lanes {
-            // Who has left may have missed what was under way to it at that moment.
+            // A client that has left may have missed the events on their way to it.
             if client.ended.is_some() {
                 assert!(expected.starts_with(got), "client {one} got other events");
             } else {
@@ -189,8 +190,8 @@ fn check_events(world: &World) {
     }
 }
 
-/// On a clean network every message arrives, once, at everybody else: nothing is withheld from
-/// those within their budget.
+/// On a clean network every message arrives exactly once at every other peer. The server withholds
+/// nothing from recipients within their budget.
 #[test]
 fn nothing_is_lost_without_loss() {
     for_seeds(100, |seed| {
@@ -220,7 +221,7 @@ fn nothing_is_lost_without_loss() {
     });
 }
 
-/// A flush that takes several turns reaches everybody once, whoever comes and goes meanwhile.
+/// A flush that takes several turns reaches every peer once, even if peers leave meanwhile.
 #[test]
 fn a_large_room_is_flushed_in_pieces() {
     for_seeds(10, |seed| {
@@ -246,7 +247,7 @@ fn a_large_room_is_flushed_in_pieces() {
         }
         assert!(turns >= 4 * 4, "only {turns} turns with a piece");
         for one in 0..count - 3 {
-            // Who leaves may or may not have been heard in its last round.
+            // The messages of a leaving peer's last round may or may not have been relayed.
             let got = world.clients[one].messages.len();
             let least = 2 * (count - 1) + 2 * (count - 4);
             assert!((least..=4 * (count - 1)).contains(&got), "{got} messages at {one}");
@@ -254,7 +255,7 @@ fn a_large_room_is_flushed_in_pieces() {
     });
 }
 
-/// Loss costs what the network loses and not much more, and an address change costs a moment.
+/// Not many more messages are lost than the network loses, even when addresses change.
 #[test]
 fn bad_networks_cost_what_they_lose() {
     for_seeds(100, |seed| {
@@ -278,8 +279,9 @@ fn bad_networks_cost_what_they_lose() {
     });
 }
 
-/// A link without traffic keeps its path and its clock for four datagrams a minute on each plane, not
-/// by probing for answers that never come; those inside QUIC need none.
+/// A link without traffic keeps its path and its clock with four datagrams a minute on each plane.
+/// The server answers those on the realtime port, so the client need not probe; those inside QUIC
+/// need no answer.
 #[test]
 fn an_idle_link_is_answered() {
     let mut world = World::new(5, 4);
@@ -290,20 +292,20 @@ fn an_idle_link_is_answered() {
     world.run(Duration::from_secs(60));
     let later = counters(&world);
     let sent = later.datagrams_out - settled.datagrams_out;
-    let heard = later.datagrams_in - settled.datagrams_in;
+    let received = later.datagrams_in - settled.datagrams_in;
     assert!((7..=10).contains(&sent), "{sent} datagrams a minute");
-    assert!(heard >= sent / 2, "{sent} sent, only {heard} answered");
+    assert!(received >= sent / 2, "{sent} sent, only {received} answered");
 }
 
-/// Who has nothing to say for minutes is not away: the planes take turns in keeping it alive, and one
-/// word may be lost.
+/// A peer that sends nothing for minutes is not away: its client sends keep-alives on the two
+/// planes in turn, and one of them may be lost.
 #[test]
 fn an_idle_peer_is_present() {
     let mut world = World::new(3, 4);
     world.join(Conditions::CLEAN, Conditions::CLEAN);
     world.join(Conditions::CLEAN, Conditions::CLEAN);
     for tenth in 0..1_200 {
-        // Every fifth sign of life inside QUIC is lost.
+        // Every fifth keep-alive inside QUIC is lost.
         if tenth / 150 % 5 == 1 {
             world.clients[1].lose_quic();
         }
@@ -326,20 +328,24 @@ fn silence_is_away_and_a_word_is_back() {
     world.run(Duration::from_secs(15));
     assert_eq!(presence(&world), PRESENT, "away too early");
     world.run(Duration::from_secs(4));
-    assert_eq!(presence(&world), AWAY, "who was idle may miss one word");
+    assert_eq!(
+        presence(&world),
+        AWAY,
+        "an idle peer is away after one lost keep-alive and the usual time"
+    );
     world.clients[b].link = link;
     world.send_pose(b);
     world.run(Duration::from_millis(300));
     assert_eq!(presence(&world), PRESENT);
-    // Who talked is missed sooner.
+    // A peer that has sent messages is away sooner.
     let link = world.clients[b].link.take();
     world.run(Duration::from_secs(9));
     assert_eq!(presence(&world), PRESENT, "away too early");
     world.run(Duration::from_secs(2));
     assert_eq!(presence(&world), AWAY);
-    // An event is a word, too.
+    // An event also shows that the peer is active.
     drop(link);
-    world.hear_session(b);
+    world.report_active(b);
     world.run(Duration::from_millis(300));
     assert_eq!(presence(&world), PRESENT);
 }
@@ -361,8 +367,8 @@ fn a_lost_session_keeps_its_place_for_its_time() {
     assert_eq!(world.clients[b].ended, Some(Code::TimedOut));
 }
 
-/// Two resumes of one peer before the shard has answered the first: the link that the second one asked
-/// for is the one that counts.
+/// A peer resumes twice before the shard has opened the first link. The new session gets the link
+/// that the second resume requested.
 #[test]
 fn a_link_of_a_replaced_session_is_not_taken_for_the_new_one() {
     let mut world = World::new(6, 4);
@@ -372,15 +378,18 @@ fn a_link_of_a_replaced_session_is_not_taken_for_the_new_one() {
     let sessions = [(); 2].map(|()| world.resume(one).unwrap());
     assert_eq!(sessions[0].session + 1, sessions[1].session);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.clients[one].joins, 1, "no link is there yet");
+    assert_eq!(world.clients[one].joins, 1, "no link is open yet");
     world.server.shards_are_late = false;
     world.run(Duration::from_secs(1));
     let client = &world.clients[one];
     assert_eq!((client.joins, client.session), (2, Some(sessions[1])));
     let LinkGrant { connection_id, spare, .. } = client.joined.as_ref().unwrap().grant;
     let [id, spare] = [connection_id, spare].map(ConnectionId);
-    assert!(world.server.is_alive(id) && world.server.is_alive(spare), "the first one's link");
-    assert_eq!(world.server.connection_ids(), (2, 6));
+    assert!(
+        world.server.is_alive(id) && world.server.is_alive(spare),
+        "the grant names the first link"
+    );
+    assert_eq!((world.server.connection_ids(), world.server.connection_ids_made()), (2, 6));
 }
 
 #[test]
@@ -412,7 +421,8 @@ fn shutdown_tells_everybody_why() {
     assert!(world.clients.iter().all(|c| c.ended == Some(Code::ShuttingDown)));
 }
 
-/// Random and mutated datagrams at a live shard: no panic, no lost link, nothing relayed.
+/// A running shard gets random and mutated datagrams. It does not panic, loses no link and relays
+/// nothing.
 #[test]
 fn garbage_moves_nothing() {
     for_seeds(50, |seed| {
@@ -438,6 +448,6 @@ fn garbage_moves_nothing() {
         assert_eq!(world.shard().counters.messages_in, relayed);
         world.send_pose(0);
         settle(&mut world);
-        assert_eq!(world.clients[1].messages.len(), 1, "a live link was hurt");
+        assert_eq!(world.clients[1].messages.len(), 1, "a message on a live link was lost");
     });
 }

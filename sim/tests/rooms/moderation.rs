@@ -1,4 +1,4 @@
-//! Moderation on the simulated network: against peers who are there, asleep or on their way back.
+//! Moderation on the simulated network, of peers that are present, asleep or resuming.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use nucleus_protocol::session::{
 use nucleus_sim::World;
 use nucleus_sim::world::ROOM;
 
-/// Of the world's clients, by the roles it gives them in turn.
+/// Indexes of the first four clients by their roles, which the world gives in turn.
 pub(crate) const MEMBER: usize = 0;
 pub(crate) const HOST: usize = 1;
 pub(crate) const OBSERVER: usize = 2;
 pub(crate) const PRESENTER: usize = 3;
 
+/// Returns a world with four clients, one of each role.
 pub(crate) fn four() -> World {
     let mut world = World::new(11, 8);
     for _ in 0..4 {
@@ -25,7 +26,7 @@ pub(crate) fn four() -> World {
     world
 }
 
-/// What became of it.
+/// Lets a client act as a moderator. Returns the reply, if there is one.
 pub(crate) fn moderate(
     world: &mut World,
     from: usize,
@@ -34,8 +35,8 @@ pub(crate) fn moderate(
     seconds: u32,
 ) -> Option<Result<(), Code>> {
     let peer = whom.map_or(0, |whom| world.clients[whom].peer.unwrap().0);
-    world.clients[from].asked += 1;
-    let request = world.clients[from].asked;
+    world.clients[from].requests += 1;
+    let request = world.clients[from].requests;
     let asked = Moderate { request, act, peer, seconds };
     world.post_from(from, |from| RoomInput::Moderate { from, request: asked });
     world.run(Duration::from_millis(500));
@@ -44,6 +45,7 @@ pub(crate) fn moderate(
     Some(if reply.code == 0 { Ok(()) } else { Err(Code::from_number(reply.code.into()).unwrap()) })
 }
 
+/// Returns true if the roster of client `one` names client `other`.
 fn names(world: &World, one: usize, other: usize) -> bool {
     world.clients[one].roster.contains_key(&world.clients[other].peer.unwrap().0)
 }
@@ -59,7 +61,7 @@ fn a_lock_keeps_newcomers_out_and_nobody_who_has_a_place() {
     world.run(Duration::from_secs(1));
     assert!(names(&world, HOST, PRESENTER) && world.clients[PRESENTER].ended.is_none());
     assert_eq!(world.clients[newcomer].ended, Some(Code::RoomLocked));
-    assert!(names(&world, HOST, moderator), "somebody must be able to open it");
+    assert!(names(&world, HOST, moderator), "a moderator must be able to unlock the room");
 }
 
 #[test]
@@ -68,12 +70,12 @@ fn who_is_asleep_when_he_is_banned_has_no_place_to_come_back_to() {
     world.sleep(MEMBER, true);
     assert_eq!(moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60), Some(Ok(())));
     assert!(!names(&world, HOST, MEMBER));
-    // As if it had not heard of it.
+    // As if the client had not received the end of its session.
     world.clients[MEMBER].ended = None;
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));
     assert_eq!(world.clients[MEMBER].ended, Some(Code::TimedOut), "its ticket is void");
-    // Again, and the room has no such peer any more.
+    // The second time the room does not have this peer any more.
     let again = moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60);
     assert_eq!(again, Some(Err(Code::NoSuchEntity)));
 }
@@ -91,7 +93,7 @@ fn who_may_not_or_is_not_there_moderates_nobody() {
         let outcome = moderate(&mut world, HOST, act, whom, seconds);
         assert_eq!(outcome, Some(Err(Code::BadState)), "{act}");
     }
-    // A session that has been replaced, and one that has no link yet, are not even refused.
+    // Requests of a replaced session, and of a session without a link, get no reply at all.
     let old = world.clients[HOST].session.unwrap();
     world.server.shards_are_late = true;
     let new = world.resume(HOST).unwrap();
@@ -143,8 +145,8 @@ fn a_clear_leaves_nothing_but_what_peers_say_of_themselves() {
     let me = world.clients[MEMBER].peer.unwrap().0;
     let create = |id| Operation { kind: operation::CREATE, ..set(scope::OBJECT, id) };
     let objects = vec![create(1), set(scope::OBJECT, 1), create(2), set(scope::PEER, me.into())];
-    world.ask(MEMBER, objects);
-    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    world.request_state(MEMBER, objects);
+    world.request_state(HOST, vec![set(scope::ROOM, 0)]);
     world.run(Duration::from_millis(500));
     let before = world.room().shared_state();
     assert_eq!(before.entities.len(), 4);
@@ -156,7 +158,7 @@ fn a_clear_leaves_nothing_but_what_peers_say_of_themselves() {
         assert_eq!(client.replica.snapshot(), after);
     }
     assert_eq!(world.clients[HOST].replies.last().unwrap().version, after.version);
-    // With nothing there, nothing changes.
+    // Clearing an empty state changes nothing.
     assert_eq!(moderate(&mut world, HOST, act::CLEAR, None, 0), Some(Ok(())));
     assert_eq!(world.room().shared_state().version, after.version);
 }
@@ -174,8 +176,8 @@ fn who_hands_over_moderates_no_more() {
     };
     assert_eq!((may(&world, HOST), may(&world, MEMBER)), (false, true));
     assert_eq!(moderate(&mut world, HOST, act::LOCK, None, 0), Some(Err(Code::Forbidden)));
-    // Its other rights stay, and what was handed over belongs to the place.
-    world.ask(HOST, vec![set(scope::ROOM, 0)]);
+    // The host keeps its other rights. The new moderator stays one over a resume.
+    world.request_state(HOST, vec![set(scope::ROOM, 0)]);
     world.sleep(MEMBER, true);
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));
@@ -183,7 +185,8 @@ fn who_hands_over_moderates_no_more() {
     assert_eq!(moderate(&mut world, MEMBER, act::LOCK, None, 0), Some(Ok(())));
 }
 
-/// Everybody hears of an act that was done, whom it hits included, and of no other.
+/// Every peer, including the one concerned, is told of an act that was carried out, and of no other
+/// act.
 #[test]
 fn acts_are_told_to_everybody() {
     let mut world = four();

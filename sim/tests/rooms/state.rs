@@ -1,4 +1,5 @@
-//! The shared state on the simulated network: random requests, and what everybody has in the end.
+//! The shared state on the simulated network: after random requests, all clients have the same
+//! state.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use nucleus_sim::world::ROOM;
 
 use super::settle;
 
-/// A few operations of any kind on few objects, so that peers get in each other's way.
-pub(crate) fn ask_something(world: &mut World, from: usize) {
+/// Lets a client request a few operations of any kind, on few objects, so that peers conflict.
+pub(crate) fn request_something(world: &mut World, from: usize) {
     let operations = (0..world.rng.usize(1..4)).map(|_| random(world, from)).collect();
-    world.ask(from, operations);
+    world.request_state(from, operations);
 }
 
 fn random(world: &mut World, from: usize) -> Operation {
@@ -43,22 +44,25 @@ fn random(world: &mut World, from: usize) -> Operation {
     }
 }
 
-/// Everybody has the room's state, and an answer to everything that was asked in this session; and
-/// nothing is left of those who are gone.
+/// Checks that every client has the room's state and a reply to each request of its session, and
+/// that the state contains nothing of peers that have left.
 pub(crate) fn check(world: &World, room: RoomId) {
     let state = world.server.room(room).shared_state();
     let members = world.members_of(room);
-    let here =
+    let is_present =
         |peer: u64| members.iter().any(|one| world.clients[*one].peer.unwrap().0 == peer as u32);
-    assert!(state.host == 0 || here(state.host.into()), "a host who is gone");
+    assert!(state.host == 0 || is_present(state.host.into()), "the host has left");
     for entity in &state.entities {
-        assert!(entity.scope != scope::PEER || here(entity.id), "fields of a peer who is gone");
-        assert!(entity.owner == 0 || here(entity.owner.into()), "an owner who is gone");
+        assert!(
+            entity.scope != scope::PEER || is_present(entity.id),
+            "fields of a peer that has left"
+        );
+        assert!(entity.owner == 0 || is_present(entity.owner.into()), "an owner that has left");
     }
     for one in members.iter().copied() {
         let client = &world.clients[one];
         assert_eq!(client.replica.snapshot(), state, "client {one} has another state");
-        assert_eq!(client.replies.len(), client.asked as usize, "client {one} lacks a reply");
+        assert_eq!(client.replies.len(), client.requests as usize, "client {one} lacks a reply");
         assert!(client.replies.iter().all(|reply| reply.version <= state.version));
     }
 }
@@ -77,8 +81,8 @@ fn create(id: u64, mode: u8) -> Operation {
     }
 }
 
-/// A session that is lost costs nothing; a place that ends takes along what is its own, and tells
-/// everybody at once.
+/// The loss of a session changes nothing in the state. The end of a participant removes its own
+/// objects, and all peers are told at once.
 #[test]
 fn what_is_a_peers_own_lives_as_long_as_its_place() {
     for_seeds(20, |seed| {
@@ -86,7 +90,10 @@ fn what_is_a_peers_own_lives_as_long_as_its_place() {
         let (stays, goes) = (world.join(Conditions::CLEAN, Conditions::CLEAN), 1);
         world.join(Conditions::CLEAN, Conditions::CLEAN);
         world.run(Duration::from_secs(1));
-        world.ask(goes, vec![create(1, mode::FIXED), create(2, mode::TAKE | mode::WITH_ROOM)]);
+        world.request_state(
+            goes,
+            vec![create(1, mode::FIXED), create(2, mode::TAKE | mode::WITH_ROOM)],
+        );
         settle(&mut world);
         let before = world.clients[stays].replica.snapshot();
         assert_eq!(before.entities.len(), 2);
@@ -96,7 +103,11 @@ fn what_is_a_peers_own_lives_as_long_as_its_place() {
         if world.rng.bool() {
             world.wake(goes);
             world.run(Duration::from_secs(1));
-            assert_eq!(world.clients[goes].replica.snapshot(), before, "it came back to less");
+            assert_eq!(
+                world.clients[goes].replica.snapshot(),
+                before,
+                "the state changed before the resume"
+            );
             world.leave(goes);
         } else {
             world.run(Duration::from_secs(15));
@@ -110,7 +121,7 @@ fn what_is_a_peers_own_lives_as_long_as_its_place() {
     });
 }
 
-/// What a role may not do is refused, and nobody hears of it.
+/// A request that the role does not allow is refused, and no peer gets an update.
 #[test]
 fn an_observer_changes_nothing() {
     let mut world = World::new(1, 4);
@@ -118,10 +129,10 @@ fn an_observer_changes_nothing() {
         world.join(Conditions::CLEAN, Conditions::CLEAN);
     }
     world.run(Duration::from_secs(1));
-    world.ask(2, vec![create(1, mode::FIXED)]);
+    world.request_state(2, vec![create(1, mode::FIXED)]);
     settle(&mut world);
     let reply = &world.clients[2].replies[0];
     assert_eq!((reply.code, reply.failed, reply.version), (Code::Forbidden as u16, 0, 0));
-    // And who has seen no state has an empty one.
+    // A client without any state message has an empty state.
     check(&world, ROOM);
 }

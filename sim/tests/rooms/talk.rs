@@ -1,4 +1,4 @@
-//! Groups, voice and who is told to be quiet, on the simulated network.
+//! Groups, targets of events, and throttling, on the simulated network.
 
 use std::time::Duration;
 
@@ -26,17 +26,17 @@ fn group(number: u8) -> Group {
     Group::new(number).unwrap()
 }
 
-/// Messages of `from` that each client has had.
-fn had(world: &World, from: usize) -> Vec<usize> {
+/// Returns how many messages of `from` each client has received.
+fn received(world: &World, from: usize) -> Vec<usize> {
     let sender = world.clients[from].peer.unwrap().0;
-    let had = |messages: &std::collections::HashSet<(u32, u16)>| {
+    let count = |messages: &std::collections::HashSet<(u32, u16)>| {
         messages.iter().filter(|(peer, _)| *peer == sender).count()
     };
-    world.clients.iter().map(|client| had(&client.messages)).collect()
+    world.clients.iter().map(|client| count(&client.messages)).collect()
 }
 
-/// Whoever hears a group gets all that is sent to it, and nobody else gets any of it, while peers
-/// change what they hear and lose their sessions.
+/// The subscribers of a group get all messages to it, and nobody else gets any, while peers change
+/// their subscriptions and lose their sessions.
 #[test]
 fn a_group_is_heard_by_whoever_wants_it() {
     for_seeds(100, |seed| {
@@ -61,11 +61,11 @@ fn a_group_is_heard_by_whoever_wants_it() {
             world.send_pose_to(0, target_of_group(wanted));
             settle(&mut world);
             for (to, messages) in expected.iter_mut().enumerate().skip(1) {
-                *messages += usize::from(world.clients[to].hears.contains(wanted));
+                *messages += usize::from(world.clients[to].groups.contains(wanted));
             }
         }
-        assert_eq!(had(&world, 0), expected);
-        assert!(expected.iter().sum::<usize>() > 0, "nothing was heard");
+        assert_eq!(received(&world, 0), expected);
+        assert!(expected.iter().sum::<usize>() > 0, "no message was received");
     });
 }
 
@@ -78,11 +78,11 @@ fn reserved_targets_and_the_own_slot_are_refused() {
     (0xfff0..=0xfffe).chain([own]).for_each(|target| world.send_pose_to(0, target));
     settle(&mut world);
     assert_eq!(world.shard().counters.refused_messages, before + 16);
-    assert_eq!(had(&world, 0), [0, 0]);
+    assert_eq!(received(&world, 0), [0, 0]);
 }
 
-/// Who was in the group when an event was taken gets it when it comes back, whatever has become of the
-/// group meanwhile.
+/// A peer that subscribed to a group when an event was sent to it gets the event after a resume,
+/// whatever happened to the group meanwhile.
 #[test]
 fn events_to_a_group_are_kept_for_those_who_were_in_it() {
     let mut world = room_of(2, 4);
@@ -97,12 +97,12 @@ fn events_to_a_group_are_kept_for_those_who_were_in_it() {
     world.event(2, &to_group, b"two".to_vec());
     world.wake(1);
     world.run(Duration::from_secs(1));
-    let heard: Vec<Vec<&[u8]>> =
+    let events: Vec<Vec<&[u8]>> =
         world.clients.iter().map(|c| c.events.iter().map(Vec::as_slice).collect()).collect();
-    assert_eq!(heard, [vec![], vec![&b"one"[..], b"two"], vec![b"one"], vec![b"two"]]);
+    assert_eq!(events, [vec![], vec![&b"one"[..], b"two"], vec![b"one"], vec![b"two"]]);
 }
 
-/// The host is whoever it is when the server takes the event.
+/// An event to the host goes to the peer that is the host when the server takes the event.
 #[test]
 fn the_host_is_found_by_the_server() {
     let mut world = room_of(3, 3);
@@ -115,7 +115,7 @@ fn the_host_is_found_by_the_server() {
     assert_eq!(world.clients[0].expected[0], [b"first"]);
 }
 
-/// Who sends too much, or has no place on the floor, is told so, once a second.
+/// A peer that sends too much, or speaks over the speaker limit, is told so once a second.
 #[test]
 fn who_is_throttled_is_told() {
     let limits = Limits { speakers: 1, ..Limits::default() };
@@ -125,7 +125,8 @@ fn who_is_throttled_is_told() {
     }
     world.run(Duration::from_secs(1));
     for tick in 0..1_000 {
-        // One talks for good, and one sends twenty poses in each step of five milliseconds.
+        // Clients 0 and 1 speak all the time. Client 2 sends twenty poses in each step of five
+        // milliseconds.
         if tick % 4 == 0 {
             world.send(0, MessageKind::Voice, TARGET_OTHERS, 60);
             world.send(1, MessageKind::Voice, TARGET_OTHERS, 60);
@@ -134,29 +135,33 @@ fn who_is_throttled_is_told() {
         world.step();
     }
     settle(&mut world);
-    let told = |one: usize| &world.clients[one].throttled;
-    assert!(told(0).is_empty());
+    let throttled_at = |one: usize| &world.clients[one].throttled;
+    assert!(throttled_at(0).is_empty());
     for (one, what) in [(1, throttled::SPEAKERS), (2, throttled::REALTIME)] {
-        assert!((4..=6).contains(&told(one).len()), "{:?}", told(one));
-        assert!(told(one).iter().all(|(_, told)| *told == what), "{:?}", told(one));
+        assert!((4..=6).contains(&throttled_at(one).len()), "{:?}", throttled_at(one));
+        assert!(
+            throttled_at(one).iter().all(|(_, reason)| *reason == what),
+            "{:?}",
+            throttled_at(one)
+        );
     }
 }
 
-/// What is too large is so whatever is said on the other lane in between.
+/// A bulk message over the size limit is refused even if events are sent between its pieces.
 #[test]
 fn a_message_of_pieces_has_its_limit() {
     let mut world = room_of(5, 2);
-    let mut say = |lane, piece| {
+    let mut send = |lane, piece| {
         let (target, payload) = (EventTarget::Others, vec![0; 16 << 10]);
         let event = Event { lane, target, channel: 0, piece, payload };
         world.post_from(0, |from| RoomInput::Event { from, event });
     };
-    say(Lane::Bulk, PIECE_MORE);
+    send(Lane::Bulk, PIECE_MORE);
     for _ in 0..3 {
-        say(Lane::Bulk, PIECE_MORE | PIECE_CONTINUES);
-        say(Lane::Events, 0);
+        send(Lane::Bulk, PIECE_MORE | PIECE_CONTINUES);
+        send(Lane::Events, 0);
     }
-    say(Lane::Bulk, PIECE_CONTINUES);
+    send(Lane::Bulk, PIECE_CONTINUES);
     settle(&mut world);
     assert_eq!(world.clients[0].ended, Some(Code::EventTooLarge));
 }

@@ -1,10 +1,10 @@
-//! The rules of users, watchers and calls: one by one, and against a model.
+//! Tests of users, watchers and calls: single rules, and a comparison with a model.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking and says why"
+    reason = "a test reports a failure by a panic with a message"
 )]
 
 mod model;

@@ -1,58 +1,63 @@
-//! The calls once more, as plainly as possible: one row a user, and every rule looks through all
-//! the rows.
+//! A model of the calls, as simple as possible: a list of users that every rule searches
+//! completely.
 
 use nucleus_core::ids::DeviceId;
 use nucleus_core::social::CallAct;
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::{CALLS, RING_TIME};
 
+/// The part of a user in a call.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Part {
+pub(super) enum CallPart {
     None,
-    /// Calls, and nobody has taken it.
+    /// Has started the call with this number, which still rings.
     Calling(u64),
-    Rung {
+    Ringing {
         call: u64,
         by: String,
         until: u64,
     },
+    /// Is a member of the accepted call with this number.
     In(u64),
 }
 
-pub(super) struct Row {
-    pub(super) user: String,
+pub(super) struct ModelUser {
+    pub(super) name: String,
     pub(super) devices: Vec<(DeviceId, u8)>,
-    pub(super) part: Part,
-    lost: Option<u64>,
-    /// Orders the users of a call.
-    since: u64,
+    pub(super) part: CallPart,
+    /// When the last device was lost, in ms.
+    lost_at: Option<u64>,
+    /// Number of the step in which the user got into the call.
+    step: u64,
 }
 
-pub(super) struct Model {
-    pub(super) rows: Vec<Row>,
+pub(super) struct SocialModel {
+    pub(super) users: Vec<ModelUser>,
+    /// ms.
     pub(super) now: u64,
+    /// Whether rooms can be created.
     pub(super) rooms: bool,
     steps: u64,
-    pub(super) heard: Vec<(DeviceId, String)>,
+    pub(super) messages: Vec<(DeviceId, String)>,
 }
 
-impl Model {
+impl SocialModel {
     pub(super) fn new(users: &[&str], now: u64) -> Self {
-        let row = |user: &&str| Row {
-            user: (*user).to_owned(),
+        let user = |user: &&str| ModelUser {
+            name: (*user).to_owned(),
             devices: Vec::new(),
-            part: Part::None,
-            lost: None,
-            since: 0,
+            part: CallPart::None,
+            lost_at: None,
+            step: 0,
         };
-        let rows = users.iter().map(row).collect();
-        Self { rows, now, rooms: true, steps: 0, heard: Vec::new() }
+        let users = users.iter().map(user).collect();
+        Self { users, now, rooms: true, steps: 0, messages: Vec::new() }
     }
 
-    pub(super) fn status(&self, row: usize) -> u8 {
-        let row = &self.rows[row];
-        let chosen: Vec<u8> = row.devices.iter().map(|(_, status)| *status).collect();
-        if row.part != Part::None || chosen.contains(&status::BUSY) {
+    pub(super) fn status(&self, user: usize) -> u8 {
+        let user = &self.users[user];
+        let chosen: Vec<u8> = user.devices.iter().map(|(_, status)| *status).collect();
+        if user.part != CallPart::None || chosen.contains(&status::BUSY) {
             return status::BUSY;
         }
         if chosen.contains(&status::ONLINE) {
@@ -61,125 +66,126 @@ impl Model {
         if chosen.is_empty() { status::OFFLINE } else { status::AWAY }
     }
 
-    pub(super) fn call_of(&self, row: usize) -> u64 {
-        match &self.rows[row].part {
-            Part::None => 0,
-            Part::Calling(call) | Part::In(call) | Part::Rung { call, .. } => *call,
+    pub(super) fn call_of(&self, user: usize) -> u64 {
+        match &self.users[user].part {
+            CallPart::None => 0,
+            CallPart::Calling(call) | CallPart::In(call) | CallPart::Ringing { call, .. } => *call,
         }
     }
 
     pub(super) fn calls(&self) -> Vec<u64> {
-        let mut calls: Vec<u64> = (0..self.rows.len()).map(|row| self.call_of(row)).collect();
+        let mut calls: Vec<u64> = (0..self.users.len()).map(|user| self.call_of(user)).collect();
         calls.retain(|call| *call != 0);
         calls.sort_unstable();
         calls.dedup();
         calls
     }
 
-    fn users(&self, call: u64, wanted: impl Fn(&Part) -> bool) -> Vec<usize> {
-        let all = (0..self.rows.len()).filter(|row| call != 0 && self.call_of(*row) == call);
-        all.filter(|row| wanted(&self.rows[*row].part)).collect()
+    fn users_of_call(&self, call: u64, wanted: impl Fn(&CallPart) -> bool) -> Vec<usize> {
+        let all = (0..self.users.len()).filter(|user| call != 0 && self.call_of(*user) == call);
+        all.filter(|user| wanted(&self.users[*user].part)).collect()
     }
 
     pub(super) fn members(&self, call: u64) -> Vec<usize> {
-        self.users(call, |part| matches!(part, Part::Calling(_) | Part::In(_)))
+        self.users_of_call(call, |part| matches!(part, CallPart::Calling(_) | CallPart::In(_)))
     }
 
-    pub(super) fn rung(&self, call: u64) -> Vec<usize> {
-        self.users(call, |part| matches!(part, Part::Rung { .. }))
+    pub(super) fn ringing(&self, call: u64) -> Vec<usize> {
+        self.users_of_call(call, |part| matches!(part, CallPart::Ringing { .. }))
     }
 
-    fn names(&self, rows: &[usize]) -> String {
-        let mut names: Vec<&str> = rows.iter().map(|row| self.rows[*row].user.as_str()).collect();
+    fn names(&self, users: &[usize]) -> String {
+        let mut names: Vec<&str> =
+            users.iter().map(|user| self.users[*user].name.as_str()).collect();
         names.sort_unstable();
         names.join("+")
     }
 
     fn find(&self, user: &str) -> Option<usize> {
-        self.rows.iter().position(|row| row.user == user)
+        self.users.iter().position(|other| other.name == user)
     }
 
-    fn tell(&mut self, row: usize, except: Option<DeviceId>, line: &str) {
-        for (device, _) in &self.rows[row].devices {
+    fn send(&mut self, user: usize, except: Option<DeviceId>, line: &str) {
+        for (device, _) in &self.users[user].devices {
             if Some(*device) != except {
-                self.heard.push((*device, line.to_owned()));
+                self.messages.push((*device, line.to_owned()));
             }
         }
     }
 
-    fn state(&self, row: usize) -> Option<String> {
-        let call = self.call_of(row);
-        Some(match &self.rows[row].part {
-            Part::None => return None,
-            Part::Calling(_) => format!("calling 0 {} why", self.names(&self.rung(call))),
-            Part::In(_) => format!("accepted room 0 {}", self.names(&self.members(call))),
-            Part::Rung { by, .. } => {
+    fn state(&self, user: usize) -> Option<String> {
+        let call = self.call_of(user);
+        Some(match &self.users[user].part {
+            CallPart::None => return None,
+            CallPart::Calling(_) => format!("calling 0 {} why", self.names(&self.ringing(call))),
+            CallPart::In(_) => format!("accepted room 0 {}", self.names(&self.members(call))),
+            CallPart::Ringing { by, .. } => {
                 format!("incoming {by} 0 {} why", self.names(&self.members(call)))
             }
         })
     }
 
-    pub(super) fn enter(&mut self, row: usize, device: DeviceId, status: u8) {
-        self.rows[row].devices.push((device, status));
-        self.rows[row].lost = None;
-        self.heard.push((device, format!("entered {}", self.call_of(row))));
-        let state = self.state(row);
-        self.heard.extend(state.map(|state| (device, state)));
+    pub(super) fn enter(&mut self, user: usize, device: DeviceId, status: u8) {
+        self.users[user].devices.push((device, status));
+        self.users[user].lost_at = None;
+        self.messages.push((device, format!("entered {}", self.call_of(user))));
+        let state = self.state(user);
+        self.messages.extend(state.map(|state| (device, state)));
     }
 
-    pub(super) fn leave(&mut self, row: usize, device: DeviceId) {
-        self.rows[row].devices.retain(|(other, _)| *other != device);
-        if self.rows[row].devices.is_empty() && self.call_of(row) != 0 {
-            let rung = matches!(self.rows[row].part, Part::Rung { .. });
-            self.remove(row, None, if rung { Code::Unreachable } else { Code::Left });
+    pub(super) fn leave(&mut self, user: usize, device: DeviceId) {
+        self.users[user].devices.retain(|(other, _)| *other != device);
+        if self.users[user].devices.is_empty() && self.call_of(user) != 0 {
+            let ringing = matches!(self.users[user].part, CallPart::Ringing { .. });
+            self.remove(user, None, if ringing { Code::Unreachable } else { Code::Left });
         }
-        self.heard.push((device, "closed left".to_owned()));
+        self.messages.push((device, "closed left".to_owned()));
     }
 
-    pub(super) fn lose(&mut self, row: usize, device: DeviceId) {
-        self.rows[row].devices.retain(|(other, _)| *other != device);
-        if self.rows[row].devices.is_empty() && self.call_of(row) != 0 {
-            self.rows[row].lost = Some(self.now);
+    pub(super) fn lose(&mut self, user: usize, device: DeviceId) {
+        self.users[user].devices.retain(|(other, _)| *other != device);
+        if self.users[user].devices.is_empty() && self.call_of(user) != 0 {
+            self.users[user].lost_at = Some(self.now);
         }
     }
 
-    pub(super) fn act(&mut self, row: usize, device: DeviceId, act: &CallAct, seed: u64) {
-        let at = self.heard.len();
-        let result = self.judge(row, device, act, seed);
+    pub(super) fn act(&mut self, user: usize, device: DeviceId, act: &CallAct, seed: u64) {
+        let at = self.messages.len();
+        let result = self.try_act(user, device, act, seed);
         let line = match result {
             Ok(call) => format!("reply 0 {call}"),
             Err(code) => format!("reply {} 0", code as u16),
         };
-        self.heard.insert(at, (device, line));
+        self.messages.insert(at, (device, line));
     }
 
-    fn judge(
+    fn try_act(
         &mut self,
-        row: usize,
+        user: usize,
         device: DeviceId,
         act: &CallAct,
         seed: u64,
     ) -> Result<u64, Code> {
-        let mine = self.rows[row].part.clone();
-        let role = |call: u64| match &mine {
-            Part::Calling(own) if *own == call => 'c',
-            Part::Rung { call: own, .. } if *own == call => 'r',
-            Part::In(own) if *own == call => 'i',
+        let part = self.users[user].part.clone();
+        let role = |call: u64| match &part {
+            CallPart::Calling(own) if *own == call => 'c',
+            CallPart::Ringing { call: own, .. } if *own == call => 'r',
+            CallPart::In(own) if *own == call => 'i',
             _ => '-',
         };
         match act {
-            CallAct::Start(users, _) => match &mine {
-                Part::Rung { by, call, .. } if *users == [by.clone()] => {
-                    self.accept(row, device, *call);
+            CallAct::Start(users, _) => match &part {
+                CallPart::Ringing { by, call, .. } if *users == [by.clone()] => {
+                    self.accept(user, device, *call);
                     Ok(*call)
                 }
-                Part::None => self.start(row, device, users, seed),
+                CallPart::None => self.start(user, device, users, seed),
                 _ => Err(Code::Busy),
             },
             CallAct::Accept(call) | CallAct::Reject(call) => {
                 match (role(*call), act) {
-                    ('r', CallAct::Accept(_)) => self.accept(row, device, *call),
-                    ('r', _) => self.remove(row, Some(device), Code::Declined),
+                    ('r', CallAct::Accept(_)) => self.accept(user, device, *call),
+                    ('r', _) => self.remove(user, Some(device), Code::Declined),
                     ('i', _) => return Err(Code::Answered),
                     _ => return Err(Code::NoSuchEntity),
                 }
@@ -187,52 +193,52 @@ impl Model {
             }
             CallAct::Cancel(call) | CallAct::HangUp(call) => {
                 match (role(*call), act) {
-                    ('c', _) => self.remove(row, Some(device), Code::Cancelled),
-                    ('i', CallAct::HangUp(_)) => self.remove(row, Some(device), Code::Left),
+                    ('c', _) => self.remove(user, Some(device), Code::Cancelled),
+                    ('i', CallAct::HangUp(_)) => self.remove(user, Some(device), Code::Left),
                     ('i', _) => return Err(Code::Answered),
                     _ => return Err(Code::NoSuchEntity),
                 }
                 Ok(*call)
             }
-            CallAct::Add(call, user) => {
+            CallAct::Add(call, added) => {
                 if role(*call) != 'i' {
                     return Err(Code::NoSuchEntity);
                 }
-                let added = self.reachable(std::slice::from_ref(user))?[0];
-                self.ring(added, *call, row);
+                let added = self.reachable(std::slice::from_ref(added))?[0];
+                self.ring(added, *call, user);
                 let state = self.state(added).unwrap();
-                self.tell(added, None, &state);
+                self.send(added, None, &state);
                 Ok(*call)
             }
         }
     }
 
     fn reachable(&self, users: &[String]) -> Result<Vec<usize>, Code> {
-        let rows: Vec<usize> = users.iter().filter_map(|user| self.find(user)).collect();
-        let free = |row: &usize| matches!(self.status(*row), status::ONLINE | status::AWAY);
-        let found: Vec<usize> = rows.iter().copied().filter(free).collect();
+        let users: Vec<usize> = users.iter().filter_map(|user| self.find(user)).collect();
+        let free = |user: &usize| matches!(self.status(*user), status::ONLINE | status::AWAY);
+        let found: Vec<usize> = users.iter().copied().filter(free).collect();
         if !found.is_empty() {
             return Ok(found);
         }
-        let busy = rows.iter().any(|row| self.status(*row) == status::BUSY);
+        let busy = users.iter().any(|user| self.status(*user) == status::BUSY);
         Err(if busy { Code::Busy } else { Code::Unreachable })
     }
 
-    fn ring(&mut self, row: usize, call: u64, by: usize) {
+    fn ring(&mut self, user: usize, call: u64, by: usize) {
         let until = self.now + RING_TIME;
         self.steps += 1;
-        self.rows[row].since = self.steps;
-        self.rows[row].part = Part::Rung { call, by: self.rows[by].user.clone(), until };
+        self.users[user].step = self.steps;
+        self.users[user].part = CallPart::Ringing { call, by: self.users[by].name.clone(), until };
     }
 
     fn start(
         &mut self,
-        row: usize,
+        user: usize,
         device: DeviceId,
         users: &[String],
         seed: u64,
     ) -> Result<u64, Code> {
-        if users.contains(&self.rows[row].user) {
+        if users.contains(&self.users[user].name) {
             return Err(Code::BadState);
         }
         let found = self.reachable(users)?;
@@ -240,96 +246,100 @@ impl Model {
             return Err(Code::TenantCalls);
         }
         self.steps += 1;
-        self.rows[row].since = self.steps;
-        self.rows[row].part = Part::Calling(seed);
-        found.iter().for_each(|called| self.ring(*called, seed, row));
-        for told in found {
-            let state = self.state(told).unwrap();
-            self.tell(told, None, &state);
+        self.users[user].step = self.steps;
+        self.users[user].part = CallPart::Calling(seed);
+        found.iter().for_each(|called| self.ring(*called, seed, user));
+        for called in found {
+            let state = self.state(called).unwrap();
+            self.send(called, None, &state);
         }
-        let state = self.state(row).unwrap();
-        self.tell(row, Some(device), &state);
+        let state = self.state(user).unwrap();
+        self.send(user, Some(device), &state);
         Ok(seed)
     }
 
-    fn accept(&mut self, row: usize, device: DeviceId, call: u64) {
-        self.tell(row, Some(device), &format!("quiet {}", Code::Answered as u16));
-        self.rows[row].part = Part::In(call);
-        let caller = self.users(call, |part| matches!(part, Part::Calling(_)));
+    fn accept(&mut self, user: usize, device: DeviceId, call: u64) {
+        self.send(user, Some(device), &format!("ringing_ended {}", Code::Answered as u16));
+        self.users[user].part = CallPart::In(call);
+        let caller = self.users_of_call(call, |part| matches!(part, CallPart::Calling(_)));
         if let [caller] = caller[..] {
-            for other in self.rung(call) {
-                self.tell(other, None, &format!("quiet {}", Code::Answered as u16));
-                self.rows[other].part = Part::None;
-                self.rows[other].lost = None;
+            for other in self.ringing(call) {
+                self.send(other, None, &format!("ringing_ended {}", Code::Answered as u16));
+                self.users[other].part = CallPart::None;
+                self.users[other].lost_at = None;
             }
-            self.rows[caller].part = Part::In(call);
+            self.users[caller].part = CallPart::In(call);
             if !self.rooms {
                 return self.finish(call, Code::ServerFull);
             }
             for member in self.members(call) {
                 let state = self.state(member).unwrap();
-                self.tell(member, None, &state);
+                self.send(member, None, &state);
             }
             return;
         }
-        let state = self.state(row).unwrap();
-        self.tell(row, None, &state);
-        let line = format!("joined {} 0", self.rows[row].user);
+        let state = self.state(user).unwrap();
+        self.send(user, None, &state);
+        let line = format!("joined {} 0", self.users[user].name);
         for member in self.members(call) {
-            if member != row {
-                self.tell(member, None, &line);
+            if member != user {
+                self.send(member, None, &line);
             }
         }
     }
 
-    fn remove(&mut self, row: usize, except: Option<DeviceId>, code: Code) {
-        let (call, number) = (self.call_of(row), code as u16);
-        let member = self.members(call).contains(&row);
-        self.rows[row].part = Part::None;
-        self.rows[row].lost = None;
-        self.tell(row, except, &format!("{} {number}", if member { "ended" } else { "quiet" }));
-        let (members, rung) = (self.members(call), self.rung(call));
-        if members.is_empty() || (members.len() == 1 && rung.is_empty()) {
+    fn remove(&mut self, user: usize, except: Option<DeviceId>, code: Code) {
+        let (call, number) = (self.call_of(user), code as u16);
+        let member = self.members(call).contains(&user);
+        self.users[user].part = CallPart::None;
+        self.users[user].lost_at = None;
+        self.send(
+            user,
+            except,
+            &format!("{} {number}", if member { "ended" } else { "ringing_ended" }),
+        );
+        let (members, ringing) = (self.members(call), self.ringing(call));
+        if members.is_empty() || (members.len() == 1 && ringing.is_empty()) {
             return self.finish(call, code);
         }
         let what = if member { "left" } else { "passed" };
-        let line = format!("{what} {} {number}", self.rows[row].user);
-        members.into_iter().for_each(|member| self.tell(member, None, &line));
+        let line = format!("{what} {} {number}", self.users[user].name);
+        members.into_iter().for_each(|member| self.send(member, None, &line));
     }
 
     pub(super) fn finish(&mut self, call: u64, code: Code) {
-        for row in self.members(call) {
-            self.rows[row].part = Part::None;
-            self.rows[row].lost = None;
-            self.tell(row, None, &format!("ended {}", code as u16));
+        for user in self.members(call) {
+            self.users[user].part = CallPart::None;
+            self.users[user].lost_at = None;
+            self.send(user, None, &format!("ended {}", code as u16));
         }
-        for row in self.rung(call) {
-            self.rows[row].part = Part::None;
-            self.rows[row].lost = None;
-            self.tell(row, None, &format!("quiet {}", Code::Cancelled as u16));
+        for user in self.ringing(call) {
+            self.users[user].part = CallPart::None;
+            self.users[user].lost_at = None;
+            self.send(user, None, &format!("ringing_ended {}", Code::Cancelled as u16));
         }
     }
 
     pub(super) fn wait(&mut self, ms: u64) {
         self.now += ms;
         loop {
-            let due = |row: usize| -> Option<(u64, Code)> {
-                let Row { part, lost, .. } = &self.rows[row];
-                let lost = |grace: u64| lost.map(|since| since + grace);
+            let due = |user: usize| -> Option<(u64, Code)> {
+                let ModelUser { part, lost_at, .. } = &self.users[user];
+                let lost = |grace: u64| lost_at.map(|at| at + grace);
                 match part {
-                    Part::None => None,
-                    Part::Calling(_) => Some((lost(5_000)?, Code::TimedOut)),
-                    Part::In(_) => Some((lost(30_000)?, Code::TimedOut)),
-                    Part::Rung { until, .. } => Some(match lost(5_000) {
+                    CallPart::None => None,
+                    CallPart::Calling(_) => Some((lost(5_000)?, Code::TimedOut)),
+                    CallPart::In(_) => Some((lost(30_000)?, Code::TimedOut)),
+                    CallPart::Ringing { until, .. } => Some(match lost(5_000) {
                         Some(lost) if lost < *until => (lost, Code::Unreachable),
                         _ => (*until, Code::NoAnswer),
                     }),
                 }
             };
-            let all = (0..self.rows.len()).filter_map(|row| Some((due(row)?, row)));
-            let next = all.min_by_key(|((due, _), row)| (*due, self.rows[*row].since));
+            let all = (0..self.users.len()).filter_map(|user| Some((due(user)?, user)));
+            let next = all.min_by_key(|((due, _), user)| (*due, self.users[*user].step));
             match next {
-                Some(((due, code), row)) if due <= self.now => self.remove(row, None, code),
+                Some(((due, code), user)) if due <= self.now => self.remove(user, None, code),
                 _ => return,
             }
         }

@@ -1,4 +1,4 @@
-//! Random steps, of the machine and of the model.
+//! Runs random steps on the machine and on the model and compares them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,101 +10,110 @@ use nucleus_protocol::time::Time;
 use nucleus_sim::social::SocialWorld as World;
 use proptest::prelude::*;
 
-use super::model::{Model, Part};
+use super::model::{CallPart, SocialModel};
 
 const USERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-/// Devices of a user at most.
+/// The most devices of a user.
 const DEVICES: usize = 3;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum SocialStep {
     Enter(usize, u8),
     Leave(usize, usize),
     Lose(usize, usize),
     Status(usize, usize, u8),
     Start(usize, usize, Vec<usize>),
-    /// Accept, reject, cancel, hang up: of which user's call.
-    Call(usize, usize, u8, usize),
+    /// Accepts (0), rejects (1), cancels (2) or leaves (3) the call of a user.
+    Call {
+        user: usize,
+        device: usize,
+        act: u8,
+        call_of: usize,
+    },
     Add(usize, usize, usize),
     Wait(u64),
     RoomOver(usize),
     Rooms(bool),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<SocialStep>> {
     let user = 0..USERS.len();
     let at = || (0..USERS.len(), 0..DEVICES);
-    // Those who act meet: most of the time in two users' small world.
+    // Mostly the first three users act, so that their calls concern each other.
     let near = || prop_oneof![3 => 0..3usize, 1 => 0..USERS.len()];
     let status =
         || prop::sample::select(vec![status::ONLINE, status::ONLINE, status::AWAY, status::BUSY]);
     let times = prop::sample::select(vec![1, 99, 100, 1_000, 4_999, 5_000, 25_001, 29_999, 30_000]);
     let step = prop_oneof![
-        5 => (near(), status()).prop_map(|(u, s)| Step::Enter(u, s)),
-        1 => at().prop_map(|(u, d)| Step::Leave(u, d)),
-        2 => at().prop_map(|(u, d)| Step::Lose(u, d)),
-        1 => (at(), status()).prop_map(|((u, d), s)| Step::Status(u, d, s)),
+        5 => (near(), status()).prop_map(|(u, s)| SocialStep::Enter(u, s)),
+        1 => at().prop_map(|(u, d)| SocialStep::Leave(u, d)),
+        2 => at().prop_map(|(u, d)| SocialStep::Lose(u, d)),
+        1 => (at(), status()).prop_map(|((u, d), s)| SocialStep::Status(u, d, s)),
         6 => (near(), 0..DEVICES, prop::collection::btree_set(near(), 1..4))
-            .prop_map(|(u, d, t)| Step::Start(u, d, t.into_iter().collect())),
+            .prop_map(|(u, d, t)| SocialStep::Start(u, d, t.into_iter().collect())),
         8 => (near(), 0..DEVICES, prop::sample::select(vec![0u8, 0, 0, 1, 2, 3]), near(), 0..4u8)
-            .prop_map(|(u, d, act, other, own)| Step::Call(u, d, act, if own > 0 { u } else { other })),
-        3 => (near(), 0..DEVICES, user).prop_map(|(u, d, t)| Step::Add(u, d, t)),
-        4 => times.prop_map(Step::Wait),
-        1 => near().prop_map(Step::RoomOver),
-        1 => any::<bool>().prop_map(Step::Rooms),
+            .prop_map(|(user, device, act, other, own)| {
+                let call_of = if own > 0 { user } else { other };
+                SocialStep::Call { user, device, act, call_of }
+            }),
+        3 => (near(), 0..DEVICES, user).prop_map(|(u, d, t)| SocialStep::Add(u, d, t)),
+        4 => times.prop_map(SocialStep::Wait),
+        1 => near().prop_map(SocialStep::RoomOver),
+        1 => any::<bool>().prop_map(SocialStep::Rooms),
     ];
     prop::collection::vec(step, 1..60)
 }
 
-struct Both {
+struct Comparison {
     world: World,
-    model: Model,
-    /// Who watches everybody, and what it has seen.
+    model: SocialModel,
+    /// A device that watches all users.
     watcher: DeviceId,
+    /// The users in the watcher's list, with their statuses.
     seen: BTreeMap<String, u8>,
 }
 
-impl Both {
+impl Comparison {
     fn new() -> Self {
         let mut world = World::new();
         let watcher = world.enter("watcher");
         world.ask(watcher, DeviceRequest::Watch(1, Some(UserFilter::default())));
-        world.notes.heard.clear();
-        let model = Model::new(&USERS, 1_000);
+        world.log.messages.clear();
+        let model = SocialModel::new(&USERS, 1_000);
         Self { world, model, watcher, seen: BTreeMap::new() }
     }
 
     fn device(&self, user: usize, nth: usize) -> Option<DeviceId> {
-        let devices = &self.model.rows[user].devices;
+        let devices = &self.model.users[user].devices;
         (!devices.is_empty()).then(|| devices[nth % devices.len()].0)
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &SocialStep) {
         let Self { world, model, .. } = self;
         match step {
-            Step::Enter(user, chosen) if model.rows[*user].devices.len() < DEVICES => {
+            SocialStep::Enter(user, chosen) if model.users[*user].devices.len() < DEVICES => {
                 let device = world.enter_as(USERS[*user], "technician", *chosen);
                 model.enter(*user, device, *chosen);
             }
-            Step::Enter(..) => {}
-            Step::Wait(ms) => {
+            SocialStep::Enter(..) => {}
+            SocialStep::Wait(ms) => {
                 world.wait(*ms);
                 model.wait(*ms);
             }
-            Step::RoomOver(user) => {
+            SocialStep::RoomOver(user) => {
                 let call = model.call_of(*user);
-                if matches!(model.rows[*user].part, Part::In(_)) {
+                if matches!(model.users[*user].part, CallPart::In(_)) {
                     world.post(SocialInput::RoomOver(call));
                     model.finish(call, Code::Left);
                 }
             }
-            Step::Rooms(rooms) => (world.notes.no_rooms, model.rooms) = (!rooms, *rooms),
-            Step::Leave(user, nth)
-            | Step::Lose(user, nth)
-            | Step::Status(user, nth, _)
-            | Step::Start(user, nth, _)
-            | Step::Call(user, nth, ..)
-            | Step::Add(user, nth, _) => {
+            SocialStep::Rooms(rooms) => (world.log.no_rooms, model.rooms) = (!rooms, *rooms),
+            SocialStep::Leave(user, nth)
+            | SocialStep::Lose(user, nth)
+            | SocialStep::Status(user, nth, _)
+            | SocialStep::Start(user, nth, _)
+            | SocialStep::Call { user, device: nth, .. }
+            | SocialStep::Add(user, nth, _) => {
                 if let Some(device) = self.device(*user, *nth) {
                     self.at_device(*user, device, step);
                 }
@@ -112,33 +121,35 @@ impl Both {
         }
     }
 
-    fn at_device(&mut self, user: usize, device: DeviceId, step: &Step) {
+    fn at_device(&mut self, user: usize, device: DeviceId, step: &SocialStep) {
         let Self { world, model, .. } = self;
         let act = match step {
-            Step::Leave(..) => {
+            SocialStep::Leave(..) => {
                 world.leave(device);
                 return model.leave(user, device);
             }
-            Step::Lose(..) => {
+            SocialStep::Lose(..) => {
                 world.lose(device);
                 return model.lose(user, device);
             }
-            Step::Status(_, _, chosen) => {
+            SocialStep::Status(_, _, chosen) => {
                 world.ask(device, DeviceRequest::SetStatus(*chosen));
-                let row = model.rows[user].devices.iter_mut().find(|(at, _)| *at == device);
-                row.unwrap().1 = *chosen;
+                let user = model.users[user].devices.iter_mut().find(|(at, _)| *at == device);
+                user.unwrap().1 = *chosen;
                 return;
             }
-            Step::Start(_, _, users) => CallAct::Start(
+            SocialStep::Start(_, _, users) => CallAct::Start(
                 users.iter().map(|u| USERS[*u].to_owned()).collect(),
                 "why".to_owned(),
             ),
-            Step::Call(_, _, act, whose) => {
-                let call = model.call_of(*whose);
+            SocialStep::Call { act, call_of, .. } => {
+                let call = model.call_of(*call_of);
                 [CallAct::Accept, CallAct::Reject, CallAct::Cancel, CallAct::HangUp]
                     [usize::from(*act)](call)
             }
-            Step::Add(_, _, added) => CallAct::Add(model.call_of(user), USERS[*added].to_owned()),
+            SocialStep::Add(_, _, added) => {
+                CallAct::Add(model.call_of(user), USERS[*added].to_owned())
+            }
             _ => return,
         };
         let seed = world.next_call;
@@ -147,22 +158,22 @@ impl Both {
     }
 
     fn compare(&mut self) {
-        // What one device hears keeps its order, but for what several users' ends in one moment bring.
-        let sorted = |mut heard: Vec<(DeviceId, String)>| {
-            heard.sort();
-            heard
+        // Sorted, because the order may differ when several users' calls end at the same time.
+        let sorted = |mut messages: Vec<(DeviceId, String)>| {
+            messages.sort();
+            messages
         };
-        let heard = std::mem::take(&mut self.world.notes.heard);
-        assert_eq!(sorted(heard), sorted(std::mem::take(&mut self.model.heard)));
-        for (device, told) in self.world.notes.users.drain(..) {
+        let messages = std::mem::take(&mut self.world.log.messages);
+        assert_eq!(sorted(messages), sorted(std::mem::take(&mut self.model.messages)));
+        for (device, list) in self.world.log.user_lists.drain(..) {
             assert_eq!(device, self.watcher);
-            for gone in told.gone {
+            for gone in list.gone {
                 self.seen.remove(&String::from_utf8(gone).unwrap());
             }
-            for user in told.users {
+            for user in list.users {
                 self.seen.insert(String::from_utf8(user.user).unwrap(), user.status);
             }
-            assert_eq!(told.total as usize, self.seen.len());
+            assert_eq!(list.total as usize, self.seen.len());
         }
         self.invariants();
     }
@@ -171,43 +182,46 @@ impl Both {
         let model = &self.model;
         let mut expected = Vec::new();
         for call in model.calls() {
-            let (members, rung) = (model.members(call), model.rung(call));
-            assert!(!members.is_empty() && members.len() + rung.len() >= 2, "{call}");
-            let open = members.iter().filter(|m| matches!(model.rows[**m].part, Part::In(_)));
+            let (members, ringing) = (model.members(call), model.ringing(call));
+            assert!(!members.is_empty() && members.len() + ringing.len() >= 2, "{call}");
+            let open = members.iter().filter(|m| matches!(model.users[**m].part, CallPart::In(_)));
             expected.extend(open.map(|member| USERS[*member].to_owned()));
         }
-        let mut invited = self.world.notes.invited.clone();
+        let mut invited = self.world.log.invited.clone();
         invited.sort();
         expected.sort();
-        assert_eq!(invited, expected, "whoever is in a call is let into its room, and nobody else");
-        assert_eq!(self.world.notes.audits, model.calls().len());
+        assert_eq!(invited, expected, "exactly the members of open calls are invited to the rooms");
+        assert_eq!(self.world.log.audits, model.calls().len());
     }
 
-    /// After a pause whoever watches has seen everything; without anybody's doing every call that rings
-    /// has ended by then.
+    /// Checks the end of the run: after a pause the watcher has seen all changes, and every call
+    /// that rang has ended by itself. When all users have left, nothing remains.
     fn end(&mut self) {
         let soon = |now: Time| now + Duration::from_millis(100);
         while self.world.deadline().is_some_and(|due| due <= soon(self.world.now)) {
-            self.step(&Step::Wait(100));
+            self.step(&SocialStep::Wait(100));
             self.compare();
         }
-        let there = |row: &usize| self.model.status(*row) != status::OFFLINE;
-        let rows = (0..USERS.len()).filter(there);
+        let is_present = |user: &usize| self.model.status(*user) != status::OFFLINE;
+        let users = (0..USERS.len()).filter(is_present);
         let mut expected: BTreeMap<String, u8> =
-            rows.map(|row| (USERS[row].to_owned(), self.model.status(row))).collect();
+            users.map(|user| (USERS[user].to_owned(), self.model.status(user))).collect();
         expected.insert("watcher".to_owned(), status::ONLINE);
         assert_eq!(self.seen, expected);
-        self.step(&Step::Wait(30_000));
+        self.step(&SocialStep::Wait(30_000));
         self.compare();
-        for row in &self.model.rows {
-            assert!(!matches!(row.part, Part::Calling(_) | Part::Rung { .. }), "rings for ever");
+        for user in &self.model.users {
+            assert!(
+                !matches!(user.part, CallPart::Calling(_) | CallPart::Ringing { .. }),
+                "a call rings for ever"
+            );
         }
         for user in 0..USERS.len() {
             while let Some(device) = self.device(user, 0) {
-                self.at_device(user, device, &Step::Leave(user, 0));
+                self.at_device(user, device, &SocialStep::Leave(user, 0));
             }
         }
-        self.step(&Step::Wait(30_000));
+        self.step(&SocialStep::Wait(30_000));
         self.compare();
         self.world.leave(self.watcher);
         assert!(self.world.is_over(), "nobody is left");
@@ -224,11 +238,11 @@ proptest! {
 
     #[test]
     fn calls_are_as_in_the_model(steps in steps()) {
-        let mut both = Both::new();
+        let mut comparison = Comparison::new();
         for step in &steps {
-            both.step(step);
-            both.compare();
+            comparison.step(step);
+            comparison.compare();
         }
-        both.end();
+        comparison.end();
     }
 }

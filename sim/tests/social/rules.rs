@@ -1,7 +1,7 @@
-//! The rules of calls, one by one.
+//! Tests of the rules of calls.
 
 use nucleus_core::ids::RequestId;
-use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, SocialInput, Visitor};
+use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput};
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::SocialWorld as World;
 
@@ -11,34 +11,34 @@ const DECLINED: &str = "73";
 fn the_first_to_take_it_has_the_call() {
     let mut world = World::new();
     let [a, b, b2, c] = ["a", "b", "b", "c"].map(|user| world.enter(user));
-    world.heard();
+    world.take_messages();
     let call = world.start(a, &["b", "c", "nobody"]);
-    let mut heard = world.heard();
-    assert_eq!(heard.remove(&a).unwrap(), [format!("reply 0 {call}")]);
+    let mut messages = world.take_messages();
+    assert_eq!(messages.remove(&a).unwrap(), [format!("reply 0 {call}")]);
     for rung in [b, b2, c] {
-        assert_eq!(heard.remove(&rung).unwrap(), ["incoming a 0 a why"]);
+        assert_eq!(messages.remove(&rung).unwrap(), ["incoming a 0 a why"]);
     }
     world.act(b, CallAct::Accept(call));
-    let mut heard = world.heard();
-    // The answer comes before what comes of it.
+    let mut messages = world.take_messages();
+    // The reply comes before the effects of the action.
     assert_eq!(
-        heard.remove(&b).unwrap(),
+        messages.remove(&b).unwrap(),
         [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
     );
-    assert_eq!(heard.remove(&b2).unwrap(), ["quiet 75", "accepted room 0 a+b"]);
-    assert_eq!(heard.remove(&c).unwrap(), ["quiet 75"]);
-    assert_eq!(heard.remove(&a).unwrap(), ["accepted room 0 a+b"]);
+    assert_eq!(messages.remove(&b2).unwrap(), ["ringing_ended 75", "accepted room 0 a+b"]);
+    assert_eq!(messages.remove(&c).unwrap(), ["ringing_ended 75"]);
+    assert_eq!(messages.remove(&a).unwrap(), ["accepted room 0 a+b"]);
     for (late, code) in [(b2, 75), (c, 61), (a, 75)] {
         world.act(late, CallAct::Accept(call));
-        assert_eq!(world.hears(late), [format!("reply {code} 0")]);
+        assert_eq!(world.messages_of(late), [format!("reply {code} 0")]);
     }
-    assert_eq!(world.notes.invited, ["a", "b"]);
+    assert_eq!(world.log.invited, ["a", "b"]);
     world.act(b2, CallAct::HangUp(call));
-    let mut heard = world.heard();
-    assert_eq!(heard.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
-    assert_eq!(heard.remove(&b).unwrap(), ["ended 0"]);
-    assert_eq!(heard.remove(&a).unwrap(), ["ended 0"]);
-    assert!(world.notes.invited.is_empty() && world.notes.audits == 0);
+    let mut messages = world.take_messages();
+    assert_eq!(messages.remove(&b2).unwrap(), [format!("reply 0 {call}")]);
+    assert_eq!(messages.remove(&b).unwrap(), ["ended 0"]);
+    assert_eq!(messages.remove(&a).unwrap(), ["ended 0"]);
+    assert!(world.log.invited.is_empty() && world.log.audits == 0);
 }
 
 #[test]
@@ -47,19 +47,19 @@ fn who_cannot_be_called_is_passed_over() {
     let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
     world.enter_as("d", "", status::BUSY);
     for (users, code) in [(&["x"][..], 71), (&["x", "d"], 70), (&["a", "b"], 63)] {
-        world.heard();
+        world.take_messages();
         world.start(a, users);
-        assert_eq!(world.hears(a), [format!("reply {code} 0")], "{users:?}");
+        assert_eq!(world.messages_of(a), [format!("reply {code} 0")], "{users:?}");
     }
     let call = world.start(a, &["d", "b"]);
     world.start(c, &["b"]);
-    assert_eq!(world.hears(c).last().unwrap(), "reply 70 0", "who is called is busy");
+    assert_eq!(world.messages_of(c).last().unwrap(), "reply 70 0", "a called user is busy");
     world.start(a, &["c"]);
-    assert_eq!(world.hears(a).last().unwrap(), "reply 70 0", "one call at a time");
+    assert_eq!(world.messages_of(a).last().unwrap(), "reply 70 0", "a user is in at most one call");
     world.act(b, CallAct::Reject(call));
-    assert_eq!(world.hears(a), [format!("ended {DECLINED}")]);
+    assert_eq!(world.messages_of(a), [format!("ended {DECLINED}")]);
     world.start(a, &["c"]);
-    assert_eq!(world.hears(c), ["incoming a 0 a why"]);
+    assert_eq!(world.messages_of(c), ["incoming a 0 a why"]);
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn a_tenant_has_so_many_calls() {
     let devices = ["a", "b", "c", "d", "e", "f"].map(|user| world.enter(user));
     world.start(devices[0], &["b"]);
     world.start(devices[2], &["d"]);
-    world.heard();
+    world.take_messages();
     world.start(devices[4], &["f"]);
-    assert_eq!(world.hears(devices[4]), ["reply 38 0"]);
+    assert_eq!(world.messages_of(devices[4]), ["reply 38 0"]);
 }
 
 #[test]
@@ -79,49 +79,49 @@ fn a_call_rings_for_its_time_and_no_longer() {
     let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
     let call = world.start(a, &["b", "c"]);
     world.wait(10_000);
-    world.heard();
+    world.take_messages();
     world.act(c, CallAct::Reject(call));
-    assert_eq!(world.hears(a), ["passed c 73"], "b is still called");
+    assert_eq!(world.messages_of(a), ["passed c 73"], "b is still called");
     world.wait(19_999);
-    assert!(world.heard().is_empty());
+    assert!(world.take_messages().is_empty());
     world.wait(1);
-    let heard = world.heard();
+    let messages = world.take_messages();
     assert_eq!(
-        (&heard[&a][..], &heard[&b][..]),
-        (&["ended 72".into()][..], &["quiet 72".into()][..])
+        (&messages[&a][..], &messages[&b][..]),
+        (&["ended 72".into()][..], &["ringing_ended 72".into()][..])
     );
     let call = world.start(a, &["b"]);
-    world.heard();
+    world.take_messages();
     world.act(a, CallAct::Cancel(call));
-    assert_eq!(world.hears(b), ["quiet 74"]);
+    assert_eq!(world.messages_of(b), ["ringing_ended 74"]);
     world.act(b, CallAct::Accept(call));
-    assert_eq!(world.hears(b), ["reply 61 0"], "too late");
+    assert_eq!(world.messages_of(b), ["reply 61 0"], "too late");
 }
 
 #[test]
 fn two_who_call_each_other_are_connected() {
     let mut world = World::new();
     let [a, b, c] = ["a", "b", "c"].map(|user| world.enter(user));
-    world.heard();
+    world.take_messages();
     let call = world.start(a, &["b"]);
     world.start(b, &["a"]);
-    let mut heard = world.heard();
+    let mut messages = world.take_messages();
     assert_eq!(
-        heard.remove(&a).unwrap(),
+        messages.remove(&a).unwrap(),
         [format!("reply 0 {call}"), "accepted room 0 a+b".into()]
     );
     let of_b =
         ["incoming a 0 a why".into(), format!("reply 0 {call}"), "accepted room 0 a+b".into()];
-    assert_eq!(heard.remove(&b).unwrap(), of_b);
+    assert_eq!(messages.remove(&b).unwrap(), of_b);
     world.act(a, CallAct::HangUp(call));
-    // A circle: a calls b, b calls c, c calls a. The first stands; the others are busy.
-    world.heard();
+    // A circle: a calls b, b calls c, c calls a. Only the first call is made; the others get busy.
+    world.take_messages();
     let call = world.start(a, &["b"]);
     world.start(b, &["c"]);
     world.start(c, &["a"]);
-    assert_eq!(world.hears(c), ["reply 70 0"]);
+    assert_eq!(world.messages_of(c), ["reply 70 0"]);
     world.act(b, CallAct::Accept(call));
-    assert_eq!(world.hears(a), ["accepted room 0 a+b"]);
+    assert_eq!(world.messages_of(a), ["accepted room 0 a+b"]);
 }
 
 #[test]
@@ -130,31 +130,34 @@ fn a_third_party_is_called_into_the_call() {
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|user| world.enter(user));
     let call = world.start(a, &["b"]);
     world.act(a, CallAct::Add(call, "c".into()));
-    assert_eq!(world.hears(a).last().unwrap(), "reply 61 0", "nobody has taken it yet");
+    assert_eq!(world.messages_of(a).last().unwrap(), "reply 61 0", "the call still rings");
     world.act(b, CallAct::Accept(call));
     world.act(c, CallAct::Add(call, "d".into()));
-    assert_eq!(world.hears(c).last().unwrap(), "reply 61 0", "not a member");
+    assert_eq!(world.messages_of(c).last().unwrap(), "reply 61 0", "not a member");
     world.act(b, CallAct::Add(call, "c".into()));
     world.act(a, CallAct::Add(call, "d".into()));
-    let heard = world.heard();
-    assert_eq!(heard[&c], ["incoming b 0 a+b why"]);
+    let messages = world.take_messages();
+    assert_eq!(messages[&c], ["incoming b 0 a+b why"]);
     world.act(d, CallAct::Reject(call));
-    assert_eq!(world.hears(a), ["passed d 73"]);
+    assert_eq!(world.messages_of(a), ["passed d 73"]);
     world.act(c, CallAct::Accept(call));
-    let heard = world.heard();
-    assert_eq!(heard[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
-    assert_eq!((&heard[&a], &heard[&b]), (&vec!["joined c 0".into()], &vec!["joined c 0".into()]));
-    assert_eq!(world.notes.invited, ["a", "b", "c"]);
+    let messages = world.take_messages();
+    assert_eq!(messages[&c], [format!("reply 0 {call}"), "accepted room 0 a+b+c".into()]);
+    assert_eq!(
+        (&messages[&a], &messages[&b]),
+        (&vec!["joined c 0".into()], &vec!["joined c 0".into()])
+    );
+    assert_eq!(world.log.invited, ["a", "b", "c"]);
     world.act(a, CallAct::HangUp(call));
-    assert_eq!(world.hears(b), ["left a 0"]);
-    assert_eq!(world.notes.invited, ["b", "c"]);
-    // The last member waits for whom it calls, and takes him along when it goes.
+    assert_eq!(world.messages_of(b), ["left a 0"]);
+    assert_eq!(world.log.invited, ["b", "c"]);
+    // The call goes on while its last member calls a user, and ends when that member leaves.
     world.act(b, CallAct::Add(call, "a".into()));
     world.act(c, CallAct::HangUp(call));
-    assert_eq!(world.hears(b).last().unwrap(), "left c 0");
+    assert_eq!(world.messages_of(b).last().unwrap(), "left c 0");
     world.act(b, CallAct::HangUp(call));
-    assert_eq!(world.hears(a).last().unwrap(), "quiet 74");
-    assert_eq!(world.notes.audits, 0);
+    assert_eq!(world.messages_of(a).last().unwrap(), "ringing_ended 74");
+    assert_eq!(world.log.audits, 0);
 }
 
 #[test]
@@ -165,10 +168,10 @@ fn a_call_takes_so_many() {
     world.act(b, CallAct::Accept(call));
     for n in 2..=nucleus_protocol::limits::MAX_CALL_USERS {
         world.enter(&n.to_string());
-        world.heard();
+        world.take_messages();
         world.act(a, CallAct::Add(call, n.to_string()));
     }
-    assert_eq!(world.hears(a), ["reply 22 0"]);
+    assert_eq!(world.messages_of(a), ["reply 22 0"]);
 }
 
 #[test]
@@ -176,20 +179,23 @@ fn who_loses_his_last_session_has_a_while() {
     let mut world = World::new();
     let [a, b] = ["a", "b"].map(|user| world.enter(user));
     world.start(a, &["b"]);
-    world.heard();
+    world.take_messages();
     world.lose(b);
     world.wait(4_999);
     let b = world.enter("b");
-    assert!(world.hears(b).contains(&"incoming a 0 a why".into()), "back in time, it rings again");
+    assert!(
+        world.messages_of(b).contains(&"incoming a 0 a why".into()),
+        "b returned within the grace period, so its new device rings"
+    );
     world.lose(b);
     world.wait(5_000);
-    assert_eq!(world.hears(a), ["ended 71"]);
+    assert_eq!(world.messages_of(a), ["ended 71"]);
     let b = world.enter("b");
     let call = world.start(a, &["b"]);
-    world.heard();
+    world.take_messages();
     world.lose(a);
     world.wait(5_000);
-    assert_eq!(world.hears(b), ["quiet 74"], "nobody calls any more");
+    assert_eq!(world.messages_of(b), ["ringing_ended 74"], "the caller is gone");
     let a = world.enter("a");
     let second = world.start(a, &["b"]);
     assert_ne!(call, second);
@@ -197,50 +203,50 @@ fn who_loses_his_last_session_has_a_while() {
     world.wait(4_000);
     world.act(b, CallAct::Accept(second));
     world.wait(25_999);
-    world.heard();
+    world.take_messages();
     let a = world.enter("a");
-    assert_eq!(world.hears(a), [format!("entered {second}"), "accepted room 0 a+b".into()]);
+    assert_eq!(world.messages_of(a), [format!("entered {second}"), "accepted room 0 a+b".into()]);
     world.lose(a);
     world.wait(30_000);
-    assert_eq!(world.hears(b), ["ended 42"]);
-    assert_eq!(world.notes.audits, 0);
+    assert_eq!(world.messages_of(b), ["ended 42"]);
+    assert_eq!(world.log.audits, 0);
 }
 
 #[test]
 fn a_call_ends_with_its_room_and_without_one() {
     let mut world = World::new();
     let [a, b] = ["a", "b"].map(|user| world.enter(user));
-    world.notes.no_rooms = true;
+    world.log.no_rooms = true;
     let call = world.start(a, &["b"]);
-    world.heard();
+    world.take_messages();
     world.act(b, CallAct::Accept(call));
-    assert_eq!(world.hears(a), ["ended 30"]);
-    world.notes.no_rooms = false;
+    assert_eq!(world.messages_of(a), ["ended 30"]);
+    world.log.no_rooms = false;
     let call = world.start(a, &["b"]);
     world.act(b, CallAct::Accept(call));
-    world.heard();
+    world.take_messages();
     world.post(SocialInput::RoomOver(call));
-    let heard = world.heard();
-    assert_eq!((&heard[&a], &heard[&b]), (&vec!["ended 0".into()], &vec!["ended 0".into()]));
+    let messages = world.take_messages();
+    assert_eq!((&messages[&a], &messages[&b]), (&vec!["ended 0".into()], &vec!["ended 0".into()]));
 }
 
 #[test]
 fn what_breaks_the_limits_is_refused_and_the_end_tells_everybody() {
     let mut world = World::new();
     let [a, b] = ["a", "b"].map(|user| world.enter(user));
-    world.heard();
+    world.take_messages();
     world.ask(a, DeviceRequest::Call(9, None, CallSeed { call: 1, room: 1 }));
-    assert_eq!(world.hears(a), ["reply 63 0"]);
+    assert_eq!(world.messages_of(a), ["reply 63 0"]);
     world.start(a, &["b"]);
-    world.heard();
-    // The late one finds the machine ending, before its task is over.
-    let late = Visitor { user: "c".into(), name: "C".into(), role: String::new(), status: 1 };
-    let (request, visitor) = (RequestId(u64::MAX), late);
-    let enter = SocialInput::Enter { request, visitor };
-    world.post_together([SocialInput::Shutdown(Code::ShuttingDown), enter]);
-    let heard = world.heard();
-    assert_eq!(heard[&a], ["ended 31", "closed shutting_down"]);
-    assert_eq!(heard[&b], ["quiet 74", "closed shutting_down"]);
+    world.take_messages();
+    // The machine takes this request while it shuts down.
+    let late = EnterRequest { user: "c".into(), name: "C".into(), role: String::new(), status: 1 };
+    let (request, enter) = (RequestId(u64::MAX), late);
+    let input = SocialInput::Enter { request, enter };
+    world.post_together([SocialInput::Shutdown(Code::ShuttingDown), input]);
+    let messages = world.take_messages();
+    assert_eq!(messages[&a], ["ended 31", "closed shutting_down"]);
+    assert_eq!(messages[&b], ["ringing_ended 74", "closed shutting_down"]);
     assert!(world.is_over());
     assert_eq!(world.reply(request), Some(Err(Code::ShuttingDown)));
 }
@@ -252,9 +258,9 @@ fn who_starts_calls_without_end_is_refused() {
     let try_it = |world: &mut World| {
         let call = world.start(a, &["b"]);
         world.act(a, CallAct::Cancel(call));
-        world.hears(a).concat().starts_with("reply 0")
+        world.messages_of(a).concat().starts_with("reply 0")
     };
-    world.heard();
+    world.take_messages();
     let mut taken = || (0..50).filter(|_| try_it(&mut world)).count();
     assert_eq!(taken(), 20);
     world.wait(1_000);

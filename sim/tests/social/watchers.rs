@@ -1,4 +1,4 @@
-//! Who sees whom.
+//! Tests of watchers: which users a watcher sees.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use nucleus_protocol::limits::MAX_USER_LIST;
 use nucleus_protocol::session::{self, Code, status};
 use nucleus_sim::social::SocialWorld as World;
 
-/// The role that sees and calls nobody.
+/// The role that may neither watch users nor start calls.
 const OBSERVER: &str = "observer";
 
 fn watch(world: &mut World, device: DeviceId, roles: &[&str], users: &[&str]) {
@@ -18,20 +18,31 @@ fn watch(world: &mut World, device: DeviceId, roles: &[&str], users: &[&str]) {
     world.ask(device, DeviceRequest::Watch(7, Some(filter)));
 }
 
-/// What the device was told since the last look: users with their status, who is gone, the total.
-fn told(world: &mut World, device: DeviceId) -> Vec<(Vec<String>, Vec<String>, u32)> {
-    let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let mine = world.notes.users.extract_if(.., |(at, _)| *at == device).map(|(_, told)| told);
-    let lines = mine.map(|told| {
-        let line = |p: &session::UserInfo| format!("{} {}", string(&p.user), p.status);
-        let gone = told.gone.iter().map(|user| string(user)).collect();
-        (told.users.iter().map(line).collect(), gone, told.total)
-    });
-    lines.collect()
+/// An update of a list of users.
+#[derive(Debug, PartialEq)]
+struct ListUpdate {
+    /// New and changed users, each with the status.
+    users: Vec<String>,
+    gone: Vec<String>,
+    total: u32,
 }
 
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+fn update(users: &[&str], gone: &[&str], total: u32) -> ListUpdate {
+    let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    ListUpdate { users: strings(users), gone: strings(gone), total }
+}
+
+/// Takes the new updates for the device.
+fn updates(world: &mut World, device: DeviceId) -> Vec<ListUpdate> {
+    let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let lists = world.log.user_lists.extract_if(.., |(at, _)| *at == device);
+    lists
+        .map(|(_, list)| {
+            let line = |user: &session::UserInfo| format!("{} {}", string(&user.user), user.status);
+            let gone = list.gone.iter().map(|user| string(user)).collect();
+            ListUpdate { users: list.users.iter().map(line).collect(), gone, total: list.total }
+        })
+        .collect()
 }
 
 #[test]
@@ -39,23 +50,23 @@ fn a_view_is_whole_first_and_then_what_changed() {
     let mut world = World::new();
     let (a, e) = (world.enter("a"), world.enter_as("e", "expert", status::ONLINE));
     watch(&mut world, a, &["expert"], &["f"]);
-    assert_eq!(told(&mut world, a), [(strings(&["e 1"]), vec![], 1)]);
+    assert_eq!(updates(&mut world, a), [update(&["e 1"], &[], 1)]);
     world.wait(100);
-    assert_eq!(told(&mut world, a), [], "the batch was told by the whole");
+    assert_eq!(updates(&mut world, a), [], "the first list contained the changes of the batch");
     let f = world.enter("f");
     world.enter("g");
     world.ask(e, DeviceRequest::SetStatus(status::AWAY));
     world.wait(99);
-    assert_eq!(told(&mut world, a), []);
+    assert_eq!(updates(&mut world, a), []);
     world.wait(1);
-    assert_eq!(told(&mut world, a), [(strings(&["e 3", "f 1"]), vec![], 2)]);
+    assert_eq!(updates(&mut world, a), [update(&["e 3", "f 1"], &[], 2)]);
     world.leave(f);
     world.enter("h");
     world.wait(100);
-    assert_eq!(told(&mut world, a), [(vec![], strings(&["f"]), 1)]);
+    assert_eq!(updates(&mut world, a), [update(&[], &["f"], 1)]);
     world.enter("i");
     world.wait(100);
-    assert_eq!(told(&mut world, a), [], "nobody who is watched");
+    assert_eq!(updates(&mut world, a), [], "the filter does not match the user");
 }
 
 #[test]
@@ -65,14 +76,14 @@ fn the_status_is_the_persons_and_not_one_devices() {
     watch(&mut world, w, &[], &["a"]);
     let status = |world: &mut World| {
         world.wait(100);
-        told(world, w).pop().map(|(people, gone, _)| [people, gone].concat().join(" "))
+        updates(world, w).pop().map(|update| [update.users, update.gone].concat().join(" "))
     };
     let first = world.enter_as("a", "", status::AWAY);
     assert_eq!(status(&mut world).unwrap(), "a 3");
     let second = world.enter("a");
     assert_eq!(status(&mut world).unwrap(), "a 1", "one device online is enough");
     world.ask(first, DeviceRequest::SetStatus(status::BUSY));
-    assert_eq!(status(&mut world).unwrap(), "a 2", "busy is meant for all");
+    assert_eq!(status(&mut world).unwrap(), "a 2", "busy on one device is enough");
     world.leave(first);
     assert_eq!(status(&mut world).unwrap(), "a 1");
     world.start(second, &["w"]);
@@ -86,45 +97,49 @@ fn observers_see_nobody_and_call_nobody() {
     let mut world = World::new();
     let (o, a) = (world.enter_as("o", OBSERVER, status::ONLINE), world.enter("a"));
     watch(&mut world, o, &[], &[]);
-    let (_, refused) = world.notes.users.pop().unwrap();
+    let (_, refused) = world.log.user_lists.pop().unwrap();
     assert_eq!((refused.request, refused.code), (7, Code::Forbidden as u16));
     assert!(refused.users.is_empty());
     world.ask(o, DeviceRequest::Watch(8, None));
-    assert_eq!(world.notes.users.pop().unwrap().1.code, Code::BadState as u16);
-    world.heard();
+    assert_eq!(world.log.user_lists.pop().unwrap().1.code, Code::BadState as u16);
+    world.take_messages();
     world.start(o, &["a"]);
-    assert_eq!(world.heard().into_values().collect::<Vec<_>>(), [[format!("reply {} 0", 60)]]);
+    assert_eq!(
+        world.take_messages().into_values().collect::<Vec<_>>(),
+        [[format!("reply {} 0", 60)]]
+    );
     let call = world.start(a, &["o"]);
     world.act(o, CallAct::Accept(call));
-    assert!(world.hears(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+    assert!(world.messages_of(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
 
-    // Each device is what its own token says.
+    // The role of each device comes from its own token.
     let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
     let o2 = world.enter("o");
     for (device, code) in
         [(a2, Code::Forbidden as u16), (o2, 0), (a, 0), (o, Code::Forbidden as u16)]
     {
         watch(&mut world, device, &[], &[]);
-        assert_eq!(world.notes.users.pop().unwrap().1.code, code, "{device:?}");
+        assert_eq!(world.log.user_lists.pop().unwrap().1.code, code, "{device:?}");
     }
 }
 
-/// A view of more people than it shows shows those who came first, and fills up when one goes.
+/// A list shows the oldest users if more match than it can show. When one of them leaves, the next
+/// one takes the free position.
 #[test]
 fn a_full_view_shows_who_came_first() {
     let mut world = World::new();
     let w = world.enter_as("w", "expert", status::ONLINE);
     watch(&mut world, w, &["technician"], &[]);
-    told(&mut world, w);
+    updates(&mut world, w);
     let devices: Vec<DeviceId> =
         (0..MAX_USER_LIST + 20).map(|n| world.enter(&format!("u{n:04}"))).collect();
     let mut shown = BTreeSet::new();
     let mut look = |world: &mut World, total: usize| {
         world.wait(100);
-        for (users, gone, said) in told(world, w) {
+        for ListUpdate { users, gone, total: listed } in updates(world, w) {
             gone.iter().for_each(|user| assert!(shown.remove(user), "{user} was not shown"));
             shown.extend(users.iter().map(|line| line[..5].to_owned()));
-            assert_eq!(said as usize, total);
+            assert_eq!(listed as usize, total);
         }
         (shown.len(), shown.last().unwrap().clone())
     };
@@ -139,7 +154,7 @@ fn a_full_view_shows_who_came_first() {
     assert_eq!(look(&mut world, 619), (619, "u2000".to_owned()));
 }
 
-/// Who was gone before somebody began to watch is not taken off a view that never had him.
+/// A user who left before the first list is not reported as gone.
 #[test]
 fn a_view_begins_where_it_is_asked_for() {
     let mut world = World::new();
@@ -147,19 +162,20 @@ fn a_view_begins_where_it_is_asked_for() {
     world.leave(a);
     watch(&mut world, w, &[], &[]);
     world.wait(100);
-    assert_eq!(told(&mut world, w), [(strings(&["w 1"]), vec![], 1)]);
+    assert_eq!(updates(&mut world, w), [update(&["w 1"], &[], 1)]);
 }
 
 #[test]
 fn of_too_many_devices_the_oldest_goes() {
     let mut world = World::new();
     let devices: Vec<DeviceId> = (0..=DEVICES).map(|_| world.enter("a")).collect();
-    assert_eq!(world.hears(devices[0]), ["entered 0", "closed replaced"]);
+    assert_eq!(world.messages_of(devices[0]), ["entered 0", "closed replaced"]);
     world.start(devices[0], &["b"]);
-    assert!(world.heard().is_empty(), "a device that is gone says nothing");
+    assert!(world.take_messages().is_empty(), "a removed device can do nothing");
 }
 
-/// A thousand who come back together and watch are told of each other once, not a thousand times.
+/// A thousand devices enter and begin to watch together. Each gets one first list and at most one
+/// update, not a thousand.
 #[test]
 fn whoever_begins_to_watch_wakes_nobody() {
     let mut world = World::new();
@@ -170,26 +186,26 @@ fn whoever_begins_to_watch_wakes_nobody() {
             device
         })
         .collect();
-    assert_eq!(world.notes.users.len(), 1_000, "each its own view");
-    world.notes.users.clear();
+    assert_eq!(world.log.user_lists.len(), 1_000, "each device gets one first list");
+    world.log.user_lists.clear();
     world.wait(100);
-    assert_eq!(told(&mut world, devices[999]), [], "it was whole");
-    assert_eq!(told(&mut world, devices[0]), [(strings(&["u0999 1"]), vec![], 2)]);
+    assert_eq!(updates(&mut world, devices[999]), [], "its first list was complete");
+    assert_eq!(updates(&mut world, devices[0]), [update(&["u0999 1"], &[], 2)]);
 }
 
-/// What leaves a user's status as it was is no news.
+/// A change that leaves the status of the user as it was causes no update.
 #[test]
 fn only_a_change_is_told() {
     let mut world = World::new();
     let (w, a) = (world.enter("w"), world.enter("a"));
     watch(&mut world, w, &[], &[]);
     world.wait(100);
-    world.notes.users.clear();
+    world.log.user_lists.clear();
     world.ask(a, DeviceRequest::SetStatus(status::ONLINE));
     let second = world.enter_as("a", "", status::AWAY);
     world.leave(second);
     world.wait(100);
-    assert_eq!(told(&mut world, w), []);
+    assert_eq!(updates(&mut world, w), []);
     assert_eq!(world.deadline(), None);
 }
 
@@ -202,10 +218,10 @@ fn many_who_watch_are_told_less_often() {
         watch(&mut world, device, &[], &["a"]);
     }
     world.wait(1_000);
-    world.notes.users.clear();
+    world.log.user_lists.clear();
     world.ask(a, DeviceRequest::SetStatus(status::AWAY));
     world.wait(199);
-    assert!(world.notes.users.is_empty());
+    assert!(world.log.user_lists.is_empty());
     world.wait(1);
-    assert_eq!(world.notes.users.len(), 2_000);
+    assert_eq!(world.log.user_lists.len(), 2_000);
 }

@@ -1,4 +1,5 @@
-//! Muting on the simulated network: the server drops the voice, whatever the client does.
+//! Muting on the simulated network: the server drops the voice messages of a muted peer, whatever
+//! its client does.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use nucleus_sim::World;
 use super::moderation::{HOST, MEMBER, OBSERVER, PRESENTER, four, moderate};
 use super::settle;
 
-/// Who of the others hears a word of each of the first four.
-fn heard(world: &mut World) -> [usize; 4] {
+/// Lets each of the first four clients send a voice message, and returns how many others hear it.
+fn listeners(world: &mut World) -> [usize; 4] {
     let before: Vec<_> = world.clients.iter().map(|c| c.messages.clone()).collect();
     (0..4).for_each(|one| world.send(one, MessageKind::Voice, TARGET_OTHERS, 40));
     settle(world);
@@ -30,12 +31,15 @@ fn flags(world: &World, of: usize) -> u8 {
 #[test]
 fn a_muted_peer_is_not_heard_until_it_is_unmuted() {
     let mut world = four();
-    assert_eq!(heard(&mut world), [3; 4]);
+    assert_eq!(listeners(&mut world), [3; 4]);
     assert_eq!(moderate(&mut world, HOST, act::MUTE, Some(MEMBER), 0), Some(Ok(())));
     assert_eq!((flags(&world, MEMBER), flags(&world, HOST)), (MUTED, MODERATOR));
-    assert_eq!(heard(&mut world), [0, 3, 3, 3]);
-    assert_eq!(world.clients[MEMBER].throttled.last().map(|told| told.1), Some(throttled::MUTED));
-    // The rest of what it says is.
+    assert_eq!(listeners(&mut world), [0, 3, 3, 3]);
+    assert_eq!(
+        world.clients[MEMBER].throttled.last().map(|(_, reason)| *reason),
+        Some(throttled::MUTED)
+    );
+    // Its other messages are relayed.
     world.send_pose(MEMBER);
     settle(&mut world);
     assert_eq!(world.shard().counters.muted, 1);
@@ -43,9 +47,9 @@ fn a_muted_peer_is_not_heard_until_it_is_unmuted() {
     world.sleep(MEMBER, true);
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));
-    assert_eq!(heard(&mut world), [0, 3, 3, 3]);
+    assert_eq!(listeners(&mut world), [0, 3, 3, 3]);
     assert_eq!(moderate(&mut world, HOST, act::UNMUTE, Some(MEMBER), 0), Some(Ok(())));
-    assert_eq!((flags(&world, MEMBER), heard(&mut world)), (0, [3; 4]));
+    assert_eq!((flags(&world, MEMBER), listeners(&mut world)), (0, [3; 4]));
 }
 
 #[test]
@@ -68,12 +72,12 @@ fn all_are_muted_but_moderators_and_those_who_come_too() {
     assert_eq!(moderate(&mut world, HOST, act::MUTE_ALL, None, 0), Some(Ok(())));
     let newcomer = world.join(Conditions::CLEAN, Conditions::CLEAN);
     world.run(Duration::from_secs(1));
-    assert_eq!(heard(&mut world), [0, 4, 0, 0]);
+    assert_eq!(listeners(&mut world), [0, 4, 0, 0]);
     assert_eq!(flags(&world, newcomer), MUTED);
     assert_eq!(moderate(&mut world, HOST, act::UNMUTE, Some(OBSERVER), 0), Some(Ok(())));
-    assert_eq!(heard(&mut world), [0, 4, 4, 0]);
+    assert_eq!(listeners(&mut world), [0, 4, 4, 0]);
     assert_eq!(moderate(&mut world, HOST, act::UNMUTE_ALL, None, 0), Some(Ok(())));
-    assert_eq!((heard(&mut world), flags(&world, newcomer)), ([4; 4], 0));
+    assert_eq!((listeners(&mut world), flags(&world, newcomer)), ([4; 4], 0));
 }
 
 #[test]
@@ -81,9 +85,9 @@ fn muting_oneself_needs_no_right_and_no_moderator_undoes_it() {
     let mut world = four();
     assert_eq!(moderate(&mut world, OBSERVER, act::MUTE_SELF, None, 0), Some(Ok(())));
     assert_eq!(moderate(&mut world, HOST, act::UNMUTE_ALL, None, 0), Some(Ok(())));
-    assert_eq!((flags(&world, OBSERVER), heard(&mut world)), (SELF_MUTED, [3, 3, 0, 3]));
+    assert_eq!((flags(&world, OBSERVER), listeners(&mut world)), (SELF_MUTED, [3, 3, 0, 3]));
     assert_eq!(moderate(&mut world, OBSERVER, act::UNMUTE_SELF, None, 0), Some(Ok(())));
-    assert_eq!(heard(&mut world), [3; 4]);
+    assert_eq!(listeners(&mut world), [3; 4]);
     for (act, whom) in [(act::MUTE, Some(MEMBER)), (act::MUTE_ALL, None), (act::UNMUTE_ALL, None)] {
         let refused = moderate(&mut world, PRESENTER, act, whom, 0);
         assert_eq!(refused, Some(Err(Code::Forbidden)), "{act}");
