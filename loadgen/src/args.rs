@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::faults::Trouble;
-use crate::load::network::Network;
+use crate::faults::FaultPlan;
+use crate::load::network::NetworkProfile;
 use crate::load::plan::Plan;
 use crate::load::profile::Profile;
 use crate::report::fail_if::FailIf;
@@ -80,7 +80,7 @@ pub(crate) struct RunArgs {
     /// Simulated network of every headset, on both planes and in both directions: clean, wifi,
     /// lossy, far, awful, roaming, or a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
-    pub(crate) network: Network,
+    pub(crate) network: NetworkProfile,
     /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the fallback.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     pub(crate) block_realtime: f64,
@@ -156,7 +156,7 @@ impl RunArgs {
     }
 
     /// What the command line asks for, of a run that begins at `now` (µs) and meets this trouble.
-    pub(crate) fn plan(&self, trouble: &Trouble, now: u64) -> Plan {
+    pub(crate) fn plan(&self, fault_plan: &FaultPlan, now: u64) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
         Plan {
@@ -164,14 +164,14 @@ impl RunArgs {
             headsets: self.headsets.get(),
             room_size: self.room_size().get(),
             traffic: self.profile.traffic(self.pose_hz),
-            network: (!self.network.is_clean() || trouble.needs_network())
+            network: (!self.network.is_clean() || fault_plan.needs_network())
                 .then(|| self.network.conditions.clone()),
             workers: workers.min(self.rooms()),
-            epoch: now,
-            share: trouble.share,
-            blocked: trouble.blocked,
-            faults: trouble.breaks(),
-            late_joiners: trouble.late_joiners(),
+            schedule_epoch: now,
+            fault_share: fault_plan.fault_share,
+            realtime_blocked: fault_plan.realtime_blocked,
+            has_faults: fault_plan.breaks(),
+            late_joiners: fault_plan.late_joiners(),
         }
     }
 

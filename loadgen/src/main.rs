@@ -21,7 +21,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
-use faults::Trouble;
+use faults::FaultPlan;
 use report::table;
 
 /// A `--fail-if` held.
@@ -41,9 +41,10 @@ fn measure(args: &RunArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
-    let blocked = args.block_realtime > 0.0;
-    let trouble = Trouble { share: args.block_realtime, blocked, ..Trouble::default() };
-    let report = match run::run(args, trouble) {
+    let realtime_blocked = args.block_realtime > 0.0;
+    let fault_plan =
+        FaultPlan { fault_share: args.block_realtime, realtime_blocked, ..FaultPlan::default() };
+    let report = match run::run(args, fault_plan) {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),
     };
@@ -71,15 +72,15 @@ fn break_things(args: &ChaosArgs) -> ExitCode {
         let mistake = format!("there is no such scenario; there are\n{}", chaos::list());
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     };
-    let verdict = match result {
-        Ok(verdict) => verdict,
+    let scenario_result = match result {
+        Ok(scenario_result) => scenario_result,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    if let Err(error) = write_json(args.json.as_deref(), &verdict) {
+    if let Err(error) = write_json(args.json.as_deref(), &scenario_result) {
         return could_not_run(&error);
     }
-    say(std::io::stdout(), &verdict.to_string());
-    if verdict.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    say(std::io::stdout(), &scenario_result.to_string());
+    if scenario_result.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
 fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), String> {

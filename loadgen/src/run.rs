@@ -12,23 +12,23 @@ use tokio::sync::watch;
 
 use crate::args::RunArgs;
 use crate::check::events::EventLedger;
-use crate::check::outcome::Outcome;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::rosters::RosterLedger;
 use crate::check::session_log::SessionLog;
 use crate::check::states::StateLedger;
-use crate::drive::calls::Calls;
-use crate::drive::crew::Crew;
+use crate::drive::calls::CallLoad;
+use crate::drive::context::RunContext;
 use crate::drive::late_joiners::LateJoiners;
+use crate::drive::server_target::{ServerTarget, TargetError};
 use crate::drive::sessions;
-use crate::drive::storm::Storms;
-use crate::drive::target::{Target, TargetError};
-use crate::drive::worker::{ORDERS, Order, Worker};
-use crate::faults::{Fault, Trouble};
+use crate::drive::storms::Storms;
+use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
+use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
 use crate::report::Report;
 use crate::report::figures::{Findings, ServerWatch, figures};
 use crate::report::progress::Ticker;
-use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
+use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 
 /// Between the last join and the window.
 const SETTLE: u64 = 2_000_000;
@@ -60,32 +60,32 @@ pub(crate) enum RunError {
 /// Runs it.
 ///
 /// A server is killed only when it is our own.
-pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> {
-    let plan = Arc::new(args.plan(&trouble, Clock::new().now()));
-    raise_file_limit(&plan, trouble.callers())?;
+pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunError> {
+    let plan = Arc::new(args.plan(&fault_plan, Clock::new().now()));
+    raise_file_limit(&plan, fault_plan.callers())?;
     let mut embedded = None;
     let target = match &args.server.target {
-        Some(host_port) => Target::given(host_port, &args.server)?,
+        Some(host_port) => ServerTarget::given(host_port, &args.server)?,
         None => {
             let tick = args.server.tick.as_deref();
             let server = embedded.insert(Embedded::start(args.server.shards, tick)?);
-            Target::embedded(server)?
+            ServerTarget::embedded(server)?
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp)?;
-    if trouble.storms() {
-        run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.storms() {
+        run.storms = Some(Storms::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.callers() > 0 {
-        run.calls = Some(Calls::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.callers() > 0 {
+        run.calls = Some(CallLoad::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.late_joiners() > 0 {
-        run.late_joiners = Some(LateJoiners::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.late_joiners() > 0 {
+        run.late_joiners = Some(LateJoiners::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    run.script = trouble.script;
+    run.script = fault_plan.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
-    run.wait_for_stragglers();
+    run.wait_for_late_messages();
     Ok(run.finish(args))
 }
 
@@ -101,11 +101,11 @@ fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
 
 struct Run {
     plan: Arc<Plan>,
-    shared: Arc<Shared>,
-    crew: Arc<Crew>,
+    shared: Arc<RunShared>,
+    context: Arc<RunContext>,
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
-    workers: Vec<JoinHandle<Outcome>>,
+    workers: Vec<JoinHandle<WorkerOutcome>>,
     /// Signals so far: the first ends the measuring, the second the waiting.
     signals: Arc<AtomicU32>,
     ticker: Ticker,
@@ -116,7 +116,7 @@ struct Run {
     /// Where the script has any.
     storms: Option<Storms>,
     late_joiners: Option<LateJoiners>,
-    calls: Option<Calls>,
+    calls: Option<CallLoad>,
     /// Dropped last: the server outlives everybody who talks to it.
     embedded: Option<Embedded>,
 }
@@ -124,11 +124,11 @@ struct Run {
 impl Run {
     fn start(
         plan: Arc<Plan>,
-        target: Target,
+        target: ServerTarget,
         embedded: Option<Embedded>,
         ramp: Duration,
     ) -> Result<Self, RunError> {
-        let shared = Arc::new(Shared::new(plan.blocked));
+        let shared = Arc::new(RunShared::new(plan.realtime_blocked));
         let (senders, workers) = start_workers(&plan, &shared)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,7 +138,7 @@ impl Run {
             .build()
             .map_err(RunError::Threads)?;
         let watch = ServerWatch::new(target.http.clone(), target.pid);
-        let crew = Arc::new(Crew {
+        let context = Arc::new(RunContext {
             events: EventLedger::new(&plan),
             states: StateLedger::new(&plan),
             plan: plan.clone(),
@@ -153,13 +153,13 @@ impl Run {
         });
         let signals = Arc::<AtomicU32>::default();
         runtime.spawn(catch_signals(signals.clone()));
-        let sessions = runtime.block_on(sessions::start(&crew, ramp));
+        let sessions = runtime.block_on(sessions::start(&context, ramp));
         let ticker = Ticker::new(shared.clone());
         let findings = Findings::default();
         Ok(Run {
             plan,
             shared,
-            crew,
+            context,
             runtime,
             sessions,
             workers,
@@ -185,8 +185,8 @@ impl Run {
         self.findings.attempted = all;
         self.findings.joined = joined;
         if joined == 0 && !self.interrupted() {
-            let troubles = self.crew.log.troubles();
-            let why = troubles.into_iter().max_by_key(|(_, count)| *count);
+            let problems = self.context.log.problems();
+            let why = problems.into_iter().max_by_key(|(_, count)| *count);
             let why = why.map_or_else(|| "no answer in time".into(), |(text, _)| text);
             return Err(RunError::NobodyJoined(why));
         }
@@ -223,18 +223,18 @@ impl Run {
             if self.interrupted() {
                 return;
             }
-            self.happen(fault);
+            self.start_fault(fault);
         }
         self.wait("measuring", end, |_| false);
     }
 
-    fn happen(&mut self, fault: Fault) {
+    fn start_fault(&mut self, fault: Fault) {
         let (storms, late_joiners) = (self.storms.as_mut(), self.late_joiners.as_mut());
         match fault {
             Fault::JoinStorm(joins) => {
-                return storms.into_iter().for_each(|s| s.break_loose(joins));
+                return storms.into_iter().for_each(|s| s.start(joins));
             }
-            Fault::Furnish(objects) => {
+            Fault::AddObjects(objects) => {
                 return late_joiners.into_iter().for_each(|g| g.furnish(objects));
             }
             Fault::LateJoiners(count, span) => {
@@ -242,14 +242,16 @@ impl Run {
             }
             Fault::Match(count) => return self.calls.iter_mut().for_each(|m| m.match_up(count)),
             Fault::Calls(pairs) => return self.calls.iter_mut().for_each(|m| m.call(pairs)),
-            Fault::Inspect => return self.crew.inspections.send_modify(|count| *count += 1),
+            Fault::CollectRosters => {
+                return self.context.inspections.send_modify(|count| *count += 1);
+            }
             _ => {}
         }
         if fault != Fault::RestartServer {
-            self.shared.faults.happen(self.now(), fault);
+            self.shared.faults.start(self.now(), fault);
         }
-        if fault == Fault::Dark(true) {
-            self.crew.deaths.send_replace(self.shared.faults.darknesses.load(Relaxed));
+        if fault == Fault::Outage(true) {
+            self.context.deaths.send_replace(self.shared.faults.outages.load(Relaxed));
         }
         if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
             let killed = self.shared.clock.now();
@@ -258,15 +260,15 @@ impl Run {
                 self.signals.store(2, Relaxed);
             }
             // From the kill on: what its clients have to wait for begins there.
-            self.shared.faults.happen(killed, fault);
+            self.shared.faults.start(killed, fault);
         }
     }
 
     /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
-    fn wait_for_stragglers(&mut self) {
+    fn wait_for_late_messages(&mut self) {
         let end = self.shared.window().end;
         self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
-        let complete = |run: &Run| run.crew.events.complete() && run.crew.states.settled();
+        let complete = |run: &Run| run.context.events.complete() && run.context.states.settled();
         self.wait_patiently("waiting for events", end + EVENT_WAIT, complete);
     }
 
@@ -281,9 +283,9 @@ impl Run {
         self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
-        self.findings.events = Some(self.crew.events.tally());
+        self.findings.events = Some(self.context.events.tally());
         self.findings.storms = self.storms.take().map(Storms::end);
-        self.crew.leave.send_replace(true);
+        self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
@@ -296,12 +298,12 @@ impl Run {
         let members = self.plan.members(0);
         self.findings.late_joiners =
             self.late_joiners.take().map(|late_joiners| late_joiners.end(members));
-        self.findings.calls = self.calls.take().map(Calls::end);
-        self.findings.state = self.crew.states.figures();
-        self.findings.joins = Some(self.crew.log.joins());
-        self.findings.rejoins = Some(self.crew.log.rejoins());
-        self.findings.rosters = self.crew.log.rosters();
-        self.findings.troubles = self.crew.log.troubles();
+        self.findings.calls = self.calls.take().map(CallLoad::end);
+        self.findings.state = self.context.states.figures();
+        self.findings.joins = Some(self.context.log.joins());
+        self.findings.rejoins = Some(self.context.log.rejoins());
+        self.findings.rosters = self.context.log.rosters();
+        self.findings.problems = self.context.log.problems();
         self.findings.interrupted = self.interrupted();
         let report = Report {
             profile: args.profile.name().into(),
@@ -339,15 +341,15 @@ impl Run {
     }
 }
 
-type Workers = (Vec<mpsc::SyncSender<Order>>, Vec<JoinHandle<Outcome>>);
+type Workers = (Vec<mpsc::SyncSender<WorkerCommand>>, Vec<JoinHandle<WorkerOutcome>>);
 
-fn start_workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Workers, RunError> {
+fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, RunError> {
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
     for number in 0..plan.workers {
-        let (sender, orders) = mpsc::sync_channel(ORDERS);
+        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
         let (plan, shared) = (plan.clone(), shared.clone());
         let name = format!("realtime-{number}");
-        let work = move || Worker::new(plan, shared, orders).run();
+        let work = move || Worker::new(plan, shared, commands).run();
         let handle = std::thread::Builder::new().name(name).spawn(work);
         senders.push(sender);
         handles.push(handle.map_err(RunError::Threads)?);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nucleus_net::Clock;
 
-use crate::faults::Faults;
+use crate::faults::FaultState;
 
 /// µs that realtime messages are waited for behind the window.
 pub(crate) const REALTIME_WAIT: u64 = 1_000_000;
@@ -29,18 +29,18 @@ impl Window {
 /// Shared by reference between all threads. Single words, each a fact of its own: no order between
 /// them is relied on.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct RunShared {
     pub(crate) clock: Clock,
     start: AtomicU64,
     end: AtomicU64,
     finished: AtomicBool,
-    pub(crate) progress: Progress,
-    pub(crate) faults: Faults,
+    pub(crate) progress: RunProgress,
+    pub(crate) faults: FaultState,
 }
 
 /// Counts since the start of the run, window or not.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct RunProgress {
     pub(crate) joined: AtomicU64,
     pub(crate) failed: AtomicU64,
     /// Peers whose place was lost.
@@ -58,16 +58,16 @@ pub(crate) struct Progress {
     pub(crate) events_delivered: AtomicU64,
 }
 
-impl Shared {
+impl RunShared {
     /// `blocked`: the realtime port is, from the beginning.
     pub(crate) fn new(blocked: bool) -> Self {
-        Shared {
+        RunShared {
             clock: Clock::new(),
             start: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(u64::MAX),
             finished: AtomicBool::new(false),
-            progress: Progress::default(),
-            faults: Faults::new(blocked),
+            progress: RunProgress::default(),
+            faults: FaultState::new(blocked),
         }
     }
 

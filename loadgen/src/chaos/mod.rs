@@ -28,7 +28,7 @@ fn at_most(name: &'static str, figure: f64, limit: f64) -> Figure {
 
 /// What a scenario came to.
 #[derive(Debug, Serialize)]
-pub(crate) struct Verdict {
+pub(crate) struct ScenarioResult {
     scenario: &'static str,
     pub(crate) reached: bool,
     figures: Vec<Figure>,
@@ -41,27 +41,27 @@ pub(crate) fn list() -> String {
 }
 
 /// Runs one; `None` when there is none of that name.
-pub(crate) fn chaos(args: &ChaosArgs) -> Option<Result<Verdict, RunError>> {
+pub(crate) fn chaos(args: &ChaosArgs) -> Option<Result<ScenarioResult, RunError>> {
     let name = args.name.as_deref()?;
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
     Some(if scenario.ratio.is_some() { in_turn(scenario, args) } else { once(scenario, args) })
 }
 
-fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
-    let report = run(&run_args(scenario, args), (scenario.trouble)(true))?;
-    Ok(verdict(scenario, (scenario.judge)(&report, true), report))
+fn once(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, RunError> {
+    let report = run(&run_args(scenario, args), (scenario.fault_plan)(true))?;
+    Ok(result_of(scenario, (scenario.judge)(&report, true), report))
 }
 
 /// Rounds without and with the fault in turn, so that the machine's moods meet both: the median of the
 /// ratios of a figure counts, and of every other figure the worst.
-fn in_turn(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
+fn in_turn(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, RunError> {
     let mut ratios = Vec::new();
     let (mut figures, mut last): (Vec<Figure>, _) = (Vec::new(), None);
     let Some(ratio) = &scenario.ratio else { return once(scenario, args) };
     for _ in 0..ROUNDS {
         let mut took = [0.0; 2];
         for (took, faulty) in took.iter_mut().zip([false, true]) {
-            let report = run(&run_args(scenario, args), (scenario.trouble)(faulty))?;
+            let report = run(&run_args(scenario, args), (scenario.fault_plan)(faulty))?;
             *took = (ratio.of)(&report);
             figures = worst(figures, (scenario.judge)(&report, faulty));
             last = Some(report);
@@ -71,7 +71,7 @@ fn in_turn(scenario: &Scenario, args: &ChaosArgs) -> Result<Verdict, RunError> {
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ROUNDS / 2).copied().unwrap_or(f64::MAX);
     figures.push(at_most(ratio.name, median, ratio.limit));
-    Ok(verdict(scenario, figures, last.unwrap_or_default()))
+    Ok(result_of(scenario, figures, last.unwrap_or_default()))
 }
 
 /// The worse of the same figures of two runs.
@@ -83,9 +83,9 @@ fn worst(before: Vec<Figure>, round: Vec<Figure>) -> Vec<Figure> {
     pairs.map(|(a, b)| if b.figure > a.figure { b } else { a }).collect()
 }
 
-fn verdict(scenario: &Scenario, figures: Vec<Figure>, report: Report) -> Verdict {
+fn result_of(scenario: &Scenario, figures: Vec<Figure>, report: Report) -> ScenarioResult {
     let reached = figures.iter().all(|figure| figure.reached);
-    Verdict { scenario: scenario.name, reached, figures, report }
+    ScenarioResult { scenario: scenario.name, reached, figures, report }
 }
 
 fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
@@ -99,7 +99,7 @@ fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
     run
 }
 
-impl std::fmt::Display for Verdict {
+impl std::fmt::Display for ScenarioResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{:<44} {:>12} {:>12}", self.scenario, "figure", "limit")?;
         for Figure { name, figure, limit, reached } in &self.figures {
@@ -121,7 +121,7 @@ mod tests {
             let args = ChaosArgs { list: false, name, headsets: None, seed: 1, json: None };
             let run = run_args(scenario, &args);
             assert!(run.check().is_ok(), "{}", scenario.name);
-            let script = (scenario.trouble)(true).script;
+            let script = (scenario.fault_plan)(true).script;
             assert!(script.windows(2).all(|pair| pair[0].0 < pair[1].0));
             assert!(script.iter().all(|(at, _)| *at < run.duration));
             assert!(list().contains(scenario.name));
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_figure_that_is_missed_misses_the_scenario() {
         let figures = vec![at_most("a", 1.0, 1.0), at_most("b", 1.1, 1.0)];
-        let verdict = verdict(&SCENARIOS[0], figures, Report::default());
-        assert!(!verdict.reached && verdict.to_string().ends_with("MISSED\n"));
+        let scenario_result = result_of(&SCENARIOS[0], figures, Report::default());
+        assert!(!scenario_result.reached && scenario_result.to_string().ends_with("MISSED\n"));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Figure, at_most};
 use crate::drive::calls::MATCHED;
-use crate::faults::{Fault, Trouble};
-use crate::report::{LateJoiners, Latency, Recovery, Report};
+use crate::faults::{Fault, FaultPlan};
+use crate::report::{LateJoinersReport, Latency, Recovery, Report};
 
 /// A scenario.
 pub(super) struct Scenario {
@@ -14,15 +14,15 @@ pub(super) struct Scenario {
     /// Its run, as on the command line.
     pub(super) run: &'static [&'static str],
     /// What happens, or, for the other half of a comparison, what else does.
-    pub(super) trouble: fn(faulty: bool) -> Trouble,
+    pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
     /// Of a run with the fault or without.
     pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
     /// Where runs with and without the fault are compared.
-    pub(super) ratio: Option<Ratio>,
+    pub(super) ratio: Option<RatioLimit>,
 }
 
 /// A figure of the runs with the fault, times that of those without.
-pub(super) struct Ratio {
+pub(super) struct RatioLimit {
     pub(super) name: &'static str,
     pub(super) limit: f64,
     pub(super) of: fn(&Report) -> f64,
@@ -61,13 +61,13 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "blocked-realtime",
         about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
         run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
-        trouble: |_| Trouble {
-            share: 1.0,
+        fault_plan: |_| FaultPlan {
+            fault_share: 1.0,
             script: vec![
                 (BLOCKED.0, Fault::BlockRealtime(true)),
                 (BLOCKED.1, Fault::BlockRealtime(false)),
             ],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let mut figures = vec![
@@ -85,7 +85,11 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "fallback-tenth",
         about: "a tenth of the headsets is on the fallback throughout; the others' pose p99",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "15s"],
-        trouble: |blocked| Trouble { share: 0.1, blocked, ..Trouble::default() },
+        fault_plan: |blocked| FaultPlan {
+            fault_share: 0.1,
+            realtime_blocked: blocked,
+            ..FaultPlan::default()
+        },
         judge: |r, blocked| {
             let tenth = (r.headsets as f64 * 0.1).floor().max(1.0);
             let wanted = if blocked { tenth } else { 0.0 };
@@ -94,7 +98,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             figures.extend(intact(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "the others' pose p99, times that without",
             limit: 1.2,
             of: |r| r.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99),
@@ -113,7 +117,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--network",
             "roaming",
         ],
-        trouble: |_| Trouble::default(),
+        fault_plan: |_| FaultPlan::default(),
         judge: |r, _| {
             let mut figures = intact(r);
             figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
@@ -126,10 +130,10 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "sleep",
         about: "everybody is dark for ten seconds and back at once, every second one as a new process",
         run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
-        trouble: |_| Trouble {
-            share: 1.0,
-            script: vec![(DARK.0, Fault::Dark(true)), (DARK.1, Fault::Dark(false))],
-            ..Trouble::default()
+        fault_plan: |_| FaultPlan {
+            fault_share: 1.0,
+            script: vec![(DARK.0, Fault::Outage(true)), (DARK.1, Fault::Outage(false))],
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let recovery = r.recovery.clone().unwrap_or_default();
@@ -160,18 +164,18 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--duration",
             "45s",
         ],
-        trouble: |_| Trouble {
-            share: SLEEPERS,
+        fault_plan: |_| FaultPlan {
+            fault_share: SLEEPERS,
             script: vec![
-                (seconds(3), Fault::Dark(true)),
-                (seconds(13), Fault::Dark(false)),
+                (seconds(3), Fault::Outage(true)),
+                (seconds(13), Fault::Outage(false)),
                 (seconds(18), Fault::Move),
                 (seconds(22), Fault::Move),
-                (seconds(24), Fault::Dark(true)),
-                (seconds(34), Fault::Dark(false)),
+                (seconds(24), Fault::Outage(true)),
+                (seconds(34), Fault::Outage(false)),
                 (seconds(37), Fault::Move),
             ],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let state = r.state.clone().unwrap_or_default();
@@ -205,11 +209,11 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--duration",
             "10s",
         ],
-        trouble: |late| {
-            let furnish = (Duration::ZERO, Fault::Furnish(OBJECTS));
+        fault_plan: |late| {
+            let furnish = (Duration::ZERO, Fault::AddObjects(OBJECTS));
             let come = (seconds(4), Fault::LateJoiners(LATE, seconds(5)));
             let script = if late { vec![furnish, come] } else { vec![furnish] };
-            Trouble { script, ..Trouble::default() }
+            FaultPlan { script, ..FaultPlan::default() }
         },
         judge: |r, _| {
             let (state, late) = (r.state.clone().unwrap_or_default(), late_joiners(r));
@@ -222,7 +226,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             figures.extend(intact(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "the others' voice p99, times that without",
             limit: 1.5,
             of: |r| r.channels.voice.latency_ms.p99,
@@ -244,12 +248,12 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--tick",
             "10ms",
         ],
-        trouble: |crowded| {
+        fault_plan: |crowded| {
             let script = vec![
                 (Duration::ZERO, Fault::LateJoiners(CROWD.0, CROWD.1)),
-                (CROWD_LOOK, Fault::Inspect),
+                (CROWD_LOOK, Fault::CollectRosters),
             ];
-            Trouble { script: if crowded { script } else { Vec::new() }, ..Trouble::default() }
+            FaultPlan { script: if crowded { script } else { Vec::new() }, ..FaultPlan::default() }
         },
         judge: |r, crowded| {
             let late = late_joiners(r);
@@ -264,7 +268,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             figures.extend(intact(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "pose p99, times that without",
             limit: 2.0,
             of: |r| r.channels.pose.channel.latency_ms.p99,
@@ -274,9 +278,9 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "match",
         about: "300 look for a room of 10 at once, or make one: the rooms are full, and no more than needed",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
-        trouble: |_| Trouble {
+        fault_plan: |_| FaultPlan {
             script: vec![(seconds(1), Fault::Match(SEEKERS))],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let met = r.meetings.clone().unwrap_or_default();
@@ -296,9 +300,9 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "calls",
         about: "100 pairs call each other at once, every fourth from both sides",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
-        trouble: |_| Trouble {
+        fault_plan: |_| FaultPlan {
             script: vec![(seconds(1), Fault::Calls(PAIRS))],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let met = r.meetings.clone().unwrap_or_default();
@@ -330,7 +334,10 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--pose-hz",
             "5",
         ],
-        trouble: |_| Trouble { script: vec![(KILLED, Fault::RestartServer)], ..Trouble::default() },
+        fault_plan: |_| FaultPlan {
+            script: vec![(KILLED, Fault::RestartServer)],
+            ..FaultPlan::default()
+        },
         judge: |r, _| {
             let recovery = r.recovery.clone().unwrap_or_default();
             vec![
@@ -348,10 +355,10 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "join-storm",
         about: "500 others join at once, five times in five seconds; the pose p99 of those who are in",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "5s", "--ramp", "2s"],
-        trouble: |stormy| {
+        fault_plan: |stormy| {
             let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
             let script = if stormy { STORMS.map(storm).to_vec() } else { Vec::new() };
-            Trouble { script, ..Trouble::default() }
+            FaultPlan { script, ..FaultPlan::default() }
         },
         judge: |r, stormy| {
             let storm = r.storm.clone().unwrap_or_default();
@@ -362,7 +369,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             figures.push(at_most("joins of the storms, p99, ms", storm.p99_ms, 5_000.0));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "pose p99, times that without",
             limit: 1.25,
             of: |r| r.channels.pose.channel.latency_ms.p99,
@@ -372,7 +379,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "awful",
         about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
-        trouble: |_| Trouble::default(),
+        fault_plan: |_| FaultPlan::default(),
         judge: |r, _| intact(r),
         ratio: None,
     },
@@ -421,6 +428,6 @@ fn missing(r: &Report) -> f64 {
     absent(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
 }
 
-fn late_joiners(r: &Report) -> LateJoiners {
+fn late_joiners(r: &Report) -> LateJoinersReport {
     r.late_joiners.clone().unwrap_or_default()
 }

@@ -12,7 +12,7 @@ pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
 /// has pairs.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(8))]
-pub(crate) struct Seen {
+pub(crate) struct SequenceWindow {
     /// The newest number + 1, 0 while there is none.
     next: u64,
     /// Bit n: `next - 1 - n` was seen.
@@ -32,9 +32,9 @@ pub(crate) enum Novelty {
     Ancient,
 }
 
-impl Seen {
+impl SequenceWindow {
     /// Takes note of a number.
-    pub(crate) fn note(&mut self, number: u64) -> Novelty {
+    pub(crate) fn record(&mut self, number: u64) -> Novelty {
         if number >= self.next {
             let ahead = number + 1 - self.next;
             self.bits = if ahead >= 128 { 0 } else { self.bits << ahead };
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn tells_new_from_seen() {
-        let mut seen = Seen::default();
-        let said = [0, 1, 3, 2, 2, 3, 130, 3, 2, 500, 499, 499, 372, 373];
+        let mut seen = SequenceWindow::default();
+        let numbers = [0, 1, 3, 2, 2, 3, 130, 3, 2, 500, 499, 499, 372, 373];
         use Novelty::*;
         let expected = [
             Newest, Newest, Newest, Reordered, Duplicate, Duplicate, Newest, Duplicate, Ancient,
             Newest, Reordered, Duplicate, Ancient, Reordered,
         ];
-        assert_eq!(said.map(|number| seen.note(number)), expected);
+        assert_eq!(numbers.map(|number| seen.record(number)), expected);
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
         for block in numbers.chunks_mut(40) {
             rng.shuffle(block);
         }
-        let mut seen = Seen::default();
+        let mut seen = SequenceWindow::default();
         let fresh = |n: Novelty| matches!(n, Novelty::Newest | Novelty::Reordered);
-        assert_eq!(numbers.iter().filter(|n| fresh(seen.note(**n))).count(), 1_000);
+        assert_eq!(numbers.iter().filter(|n| fresh(seen.record(**n))).count(), 1_000);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct SessionLog {
     joins: Mutex<Histogram<u64>>,
     rejoins: Mutex<Histogram<u64>>,
     rosters: [AtomicU64; 2],
-    troubles: Mutex<BTreeMap<String, u64>>,
+    problems: Mutex<BTreeMap<String, u64>>,
 }
 
 impl SessionLog {
@@ -24,7 +24,7 @@ impl SessionLog {
             joins: Mutex::new(tally::histogram()),
             rejoins: Mutex::new(tally::histogram()),
             rosters: [AtomicU64::new(0), AtomicU64::new(0)],
-            troubles: Mutex::default(),
+            problems: Mutex::default(),
         }
     }
 
@@ -59,12 +59,12 @@ impl SessionLog {
     }
 
     /// What went wrong, and how often.
-    pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
-        lock(&self.troubles).clone()
+    pub(crate) fn problems(&self) -> BTreeMap<String, u64> {
+        lock(&self.problems).clone()
     }
 
     /// Something went wrong; the report names what happened most often.
-    pub(crate) fn trouble(&self, text: String) {
-        *lock(&self.troubles).entry(text).or_default() += 1;
+    pub(crate) fn problem(&self, text: String) {
+        *lock(&self.problems).entry(text).or_default() += 1;
     }
 }

@@ -67,7 +67,7 @@ impl Tally {
 
 /// Why a message that arrived does not count as delivered.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wrong {
+pub(super) enum Mismatch {
     /// It was not for whoever got it.
     Misrouted,
     /// It is not what was sent.

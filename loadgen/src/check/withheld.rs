@@ -13,24 +13,24 @@ type Counts = [(u64, u64); Channel::COUNT];
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Withheld {
+pub(crate) struct WithheldCounts {
     newest: ServerReport,
     /// When the newest came, µs.
-    at: u64,
+    newest_at: u64,
     counts: Counts,
     /// Counts at the window's start.
-    base: Option<Counts>,
+    at_window_start: Option<Counts>,
 }
 
-impl Withheld {
+impl WithheldCounts {
     /// Of a link that opens at `now` (µs).
     pub(crate) fn new(now: u64) -> Self {
         let (newest, counts) = (ServerReport::default(), Counts::default());
-        Withheld { newest, at: now, counts, base: None }
+        WithheldCounts { newest, newest_at: now, counts, at_window_start: None }
     }
 
     /// Takes the link's newest report, which may be the same as before.
-    pub(crate) fn take(&mut self, now: u64, window_start: u64, report: &ServerReport) {
+    pub(crate) fn record(&mut self, now: u64, window_start: u64, report: &ServerReport) {
         if *report == self.newest {
             return;
         }
@@ -41,29 +41,30 @@ impl Withheld {
             let suppressed = new.suppressed.wrapping_sub(old.suppressed);
             (before.0 + u64::from(superseded), before.1 + u64::from(suppressed))
         });
-        if self.base.is_none() && now >= window_start {
-            self.base = Some(between((self.at, self.counts), (now, after), window_start));
+        if self.at_window_start.is_none() && now >= window_start {
+            self.at_window_start =
+                Some(between((self.newest_at, self.counts), (now, after), window_start));
         }
-        (self.newest, self.at, self.counts) = (*report, now, after);
+        (self.newest, self.newest_at, self.counts) = (*report, now, after);
     }
 
     /// Another link counts from nothing.
-    pub(crate) fn relinked(&mut self) {
+    pub(crate) fn start_new_link(&mut self) {
         self.newest = ServerReport::default();
     }
 
     /// Superseded and suppressed since the window's start.
     pub(crate) fn since_start(&self, channel: Channel) -> (u64, u64) {
-        let base = self.base.unwrap_or(self.counts)[channel as usize];
+        let at_window_start = self.at_window_start.unwrap_or(self.counts)[channel as usize];
         let counts = self.counts[channel as usize];
-        (counts.0.saturating_sub(base.0), counts.1.saturating_sub(base.1))
+        (counts.0.saturating_sub(at_window_start.0), counts.1.saturating_sub(at_window_start.1))
     }
 }
 
 /// The counts at `at`, on the line between two times.
-fn between(before: (u64, Counts), after: (u64, Counts), at: u64) -> Counts {
+fn between(before: (u64, Counts), after: (u64, Counts), newest_at: u64) -> Counts {
     let span = after.0.saturating_sub(before.0).max(1);
-    let part = at.saturating_sub(before.0).min(span);
+    let part = newest_at.saturating_sub(before.0).min(span);
     let line = |from: u64, to: u64| {
         from + (u128::from(to - from) * u128::from(part) / u128::from(span)) as u64
     };
@@ -88,13 +89,13 @@ mod tests {
     fn counts_each_channel_from_the_window_s_start() {
         for channel in Channel::ALL {
             let report = |superseded, suppressed| report(channel, superseded, suppressed);
-            let mut withheld = Withheld::new(0);
-            withheld.take(1_000, 1_250, &report(10, 100));
-            withheld.take(1_200, 1_250, &report(10, 100));
+            let mut withheld = WithheldCounts::new(0);
+            withheld.record(1_000, 1_250, &report(10, 100));
+            withheld.record(1_200, 1_250, &report(10, 100));
             assert_eq!(withheld.since_start(channel), (0, 0));
-            withheld.take(2_000, 1_250, &report(20, 300));
+            withheld.record(2_000, 1_250, &report(20, 300));
             assert_eq!(withheld.since_start(channel), (8, 150));
-            withheld.take(3_000, 1_250, &report(21, 300));
+            withheld.record(3_000, 1_250, &report(21, 300));
             assert_eq!(withheld.since_start(channel), (9, 150));
             let others = Channel::ALL.into_iter().filter(|other| *other != channel);
             assert!(others.into_iter().all(|other| withheld.since_start(other) == (0, 0)));
@@ -103,10 +104,10 @@ mod tests {
 
     #[test]
     fn the_server_s_counters_may_wrap() {
-        let mut withheld = Withheld::new(0);
-        withheld.take(1, 2, &report(Channel::Voice, u32::MAX - 1, 0));
-        withheld.take(2, 2, &report(Channel::Voice, u32::MAX, 0));
-        withheld.take(3, 2, &report(Channel::Voice, 3, 0));
+        let mut withheld = WithheldCounts::new(0);
+        withheld.record(1, 2, &report(Channel::Voice, u32::MAX - 1, 0));
+        withheld.record(2, 2, &report(Channel::Voice, u32::MAX, 0));
+        withheld.record(3, 2, &report(Channel::Voice, 3, 0));
         assert_eq!(withheld.since_start(Channel::Voice), (4, 0));
     }
 }

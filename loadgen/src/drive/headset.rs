@@ -14,20 +14,20 @@ use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
 use crate::check::ledger::Ledger;
-use crate::check::withheld::Withheld;
-use crate::load::channel::Due;
+use crate::check::withheld::WithheldCounts;
+use crate::load::channel::DueMessage;
 use crate::load::payload::{Source, Stream};
 use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
 /// Enough for a fifth of a second of the largest downlink, with what the kernel adds.
-const BUFFER: usize = 1 << 20;
+const SOCKET_BUFFER: usize = 1 << 20;
 /// A message with its headers; a datagram that has no room for another is full.
-const MESSAGE: usize = 128;
+const MESSAGE_ROOM: usize = 128;
 
 /// A headset that has joined, or come back, and shall talk on the realtime plane.
-pub(crate) struct Start {
+pub(crate) struct HeadsetStart {
     pub(crate) headset: u32,
     /// Its slot in its room.
     pub(crate) slot: u16,
@@ -64,7 +64,7 @@ impl Wire {
 type Parcel = (Path, Vec<u8>);
 
 /// A simulated network in front of the socket.
-struct Network {
+struct SimNetwork {
     up: Pipe<Parcel>,
     down: Pipe<Parcel>,
     /// When the next source port is taken, and how often.
@@ -81,23 +81,23 @@ pub(crate) struct Headset {
     path: Path,
     socket: UdpSocket,
     connection: quinn::Connection,
-    shared: Arc<Shared>,
+    shared: Arc<RunShared>,
     /// A fault that concerns a share of the headsets concerns it.
-    concerned: bool,
+    affected: bool,
     /// Its process has died.
     pub(crate) dead: bool,
     /// It had another address at least once.
     pub(crate) moved: bool,
     /// When it was heard from again over the realtime port after the last fault, µs.
-    pub(crate) back: Option<u64>,
+    pub(crate) realtime_back_at: Option<u64>,
     /// Fallbacks of links it had before.
     earlier_fallbacks: u64,
     /// Drops of sockets it had before.
     earlier_drops: u32,
     schedule: Schedule,
-    network: Option<Network>,
+    network: Option<SimNetwork>,
     /// What the server says it kept back.
-    pub(crate) withheld: Withheld,
+    pub(crate) withheld: WithheldCounts,
     /// When the thread's queue looks at it next, µs.
     pub(crate) wake: u64,
 }
@@ -106,20 +106,20 @@ impl Headset {
     /// Opens its socket; it speaks from `now` on. `member` is its number in the ledger.
     pub(crate) fn open(
         plan: &Plan,
-        shared: Arc<Shared>,
-        start: Start,
+        shared: Arc<RunShared>,
+        start: HeadsetStart,
         member: u32,
         now: u64,
     ) -> io::Result<Self> {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
-        let network = plan.network.as_ref().map(|conditions| Network {
+        let network = plan.network.as_ref().map(|conditions| SimNetwork {
             up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
             down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
             next_address: conditions
                 .new_address_every
                 .map(|every| (plan.next_address(source, now, every), every)),
-            moves: shared.faults.moves(),
+            moves: shared.faults.address_changes(),
         });
         Ok(Headset {
             source,
@@ -129,33 +129,33 @@ impl Headset {
             socket: bind(path.remote)?,
             connection: start.connection,
             shared,
-            concerned: plan.is_concerned(start.headset),
+            affected: plan.is_affected(start.headset),
             dead: false,
             moved: false,
-            back: None,
+            realtime_back_at: None,
             earlier_fallbacks: 0,
             earlier_drops: 0,
             schedule: Schedule::new(
                 source,
                 &plan.traffic,
                 plan.members(source.room),
-                plan.epoch,
+                plan.schedule_epoch,
                 now,
             ),
             network,
-            withheld: Withheld::new(now),
+            withheld: WithheldCounts::new(now),
             wake: u64::MAX,
         })
     }
 
     /// Goes on over another link: its session was resumed or begun anew.
-    pub(crate) fn relink(&mut self, start: Start, now: u64) -> io::Result<()> {
+    pub(crate) fn replace_link(&mut self, start: HeadsetStart, now: u64) -> io::Result<()> {
         self.path = path_of(&start.link)?;
         self.earlier_fallbacks += self.link.fallbacks();
         self.link = Link::new(Time::from_micros(now), start.link);
         self.connection = start.connection;
         self.dead = false;
-        self.withheld.relinked();
+        self.withheld.start_new_link();
         self.change_address();
         Ok(())
     }
@@ -174,13 +174,13 @@ impl Headset {
     pub(crate) fn next_due(&self, end: u64) -> u64 {
         let due = Some(self.schedule.due()).filter(|due| *due < end);
         let link = self.link.deadline();
-        let network = self.network.as_ref().and_then(Network::deadline);
+        let network = self.network.as_ref().and_then(SimNetwork::deadline);
         let timers = link.into_iter().chain(network).map(Time::as_micros);
         timers.fold(due.unwrap_or(u64::MAX), u64::min)
     }
 
     /// Says what is due, and does what the link's timers and the network ask for.
-    pub(crate) fn speak(
+    pub(crate) fn run_due(
         &mut self,
         now: u64,
         ledger: &mut Ledger,
@@ -190,7 +190,7 @@ impl Headset {
         let time = Time::from_micros(now);
         if self.link.deadline().is_some_and(|at| at <= time) {
             // Nobody is silent whose words are waiting at the socket.
-            self.listen(now, ledger, wire, input);
+            self.receive(now, ledger, wire, input);
         }
         self.link.handle_timeout(time);
         self.send_due(now, ledger, wire);
@@ -200,7 +200,7 @@ impl Headset {
 
     /// Takes in what waits at the socket. The arrival is the kernel's stamp, so coming by rarely
     /// costs no accuracy, and one call takes several datagrams.
-    pub(crate) fn listen(
+    pub(crate) fn receive(
         &mut self,
         now: u64,
         ledger: &mut Ledger,
@@ -220,7 +220,14 @@ impl Headset {
                         let len = datagram.data.len();
                         network.down.handle_input(arrival, len, (path, datagram.data.to_vec()));
                     }
-                    None => self.take(arrival, path, datagram.ecn, datagram.data, ledger, wire),
+                    None => self.handle_datagram(
+                        arrival,
+                        path,
+                        datagram.ecn,
+                        datagram.data,
+                        ledger,
+                        wire,
+                    ),
                 }
             }
             if count < RECV_MESSAGES {
@@ -231,7 +238,7 @@ impl Headset {
         self.run_network(time, ledger, wire);
         self.flush_link(time, wire);
         if let Some(report) = self.link.server_report() {
-            self.withheld.take(now, ledger.window.start, &report);
+            self.withheld.record(now, ledger.window.start, &report);
         }
     }
 
@@ -240,7 +247,7 @@ impl Headset {
         u64::from(self.earlier_drops) + u64::from(self.socket.kernel_drops().unwrap_or(0))
     }
 
-    fn take(
+    fn handle_datagram(
         &mut self,
         arrival: Time,
         path: Path,
@@ -253,12 +260,12 @@ impl Headset {
             return;
         }
         let messages = self.link.handle_input(arrival, path, ecn, data);
-        hear(messages, self.member, arrival, ledger, wire);
-        self.note_return(arrival);
+        record_messages(messages, self.member, arrival, ledger, wire);
+        self.record_return(arrival);
     }
 
     /// Takes in a datagram of its session.
-    pub(crate) fn take_session(
+    pub(crate) fn handle_session_datagram(
         &mut self,
         arrival: u64,
         data: &[u8],
@@ -267,24 +274,24 @@ impl Headset {
     ) {
         let arrival = Time::from_micros(arrival);
         let messages = self.link.handle_session_input(arrival, data);
-        hear(messages, self.member, arrival, ledger, wire);
+        record_messages(messages, self.member, arrival, ledger, wire);
         self.flush_link(arrival, wire);
     }
 
     /// Nothing of the realtime port gets through to it.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
-        self.dead || self.concerned && (faults.dark() || faults.realtime_blocked())
+        self.dead || self.affected && (faults.in_outage() || faults.realtime_blocked())
     }
 
     /// Back after a fault is who is heard and hears over the realtime port.
-    fn note_return(&mut self, arrival: Time) {
-        let Some(over) = self.shared.faults.over() else { return };
+    fn record_return(&mut self, arrival: Time) {
+        let Some(over) = self.shared.faults.last_fault_end() else { return };
         let arrival = arrival.as_micros();
-        let known = self.back.is_some_and(|back| back >= over);
+        let known = self.realtime_back_at.is_some_and(|realtime_back_at| realtime_back_at >= over);
         let carried = matches!(self.link.route(), Some((Route::Realtime(_), _)));
         if !known && arrival >= over && carried {
-            self.back = Some(arrival);
+            self.realtime_back_at = Some(arrival);
         }
     }
 
@@ -299,8 +306,8 @@ impl Headset {
             let mut next = Some(first);
             while let Some(due) = next {
                 self.append(&due, wire);
-                ledger.say(self.member, now, &due, &wire.payload);
-                let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
+                ledger.record_sent(self.member, now, &due, &wire.payload);
+                let room = start + MAX_BODY > wire.plain.len() + MESSAGE_ROOM;
                 next = if room { self.schedule.take(until) } else { None };
             }
             let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
@@ -311,7 +318,7 @@ impl Headset {
         }
     }
 
-    fn append(&self, due: &Due, wire: &mut Wire) {
+    fn append(&self, due: &DueMessage, wire: &mut Wire) {
         wire.payload.clear();
         due.payload(self.source, &mut wire.payload);
         due.message(self.source, &wire.payload).encode(&mut wire.plain);
@@ -341,24 +348,30 @@ impl Headset {
                 network.up.handle_input(now, bytes.len(), (path, bytes.to_vec()));
             }
             (Route::Realtime(path), None) => {
-                put(&mut self.socket, path.remote, bytes, &mut wire.output, &mut wire.unsent);
+                send_datagram(
+                    &mut self.socket,
+                    path.remote,
+                    bytes,
+                    &mut wire.output,
+                    &mut wire.unsent,
+                );
             }
         }
     }
 
     fn run_network(&mut self, now: Time, ledger: &mut Ledger, wire: &mut Wire) {
-        let moves = if self.concerned { self.shared.faults.moves() } else { 0 };
+        let moves = if self.affected { self.shared.faults.address_changes() } else { 0 };
         if self.network.as_mut().is_some_and(|network| network.wants_address(now, moves)) {
             self.moved = true;
             self.change_address();
         }
         while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
-            put(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
+            send_datagram(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
         }
         while let Some((due, (path, mut data))) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.take(due, path, 0, &mut data, ledger, wire);
+            self.handle_datagram(due, path, 0, &mut data, ledger, wire);
         }
     }
 
@@ -371,7 +384,7 @@ impl Headset {
     }
 }
 
-impl Network {
+impl SimNetwork {
     fn deadline(&self) -> Option<Time> {
         let address = self.next_address.map(|(at, _)| at);
         let pipes = self.up.deadline().into_iter().chain(self.down.deadline());
@@ -404,7 +417,7 @@ pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
 }
 
 /// Enters the messages of a datagram into the ledger.
-fn hear(
+fn record_messages(
     messages: Result<Messages<'_>, Rejected>,
     member: u32,
     arrival: Time,
@@ -414,7 +427,7 @@ fn hear(
     match messages {
         Ok(messages) => {
             for message in messages {
-                ledger.hear(member, arrival.as_micros(), &message);
+                ledger.record_received(member, arrival.as_micros(), &message);
             }
         }
         // What the network sent twice, or what was on its way to an earlier link.
@@ -427,8 +440,8 @@ fn hear(
 pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
         addr: local_address(remote),
-        recv_buffer: BUFFER,
-        send_buffer: BUFFER,
+        recv_buffer: SOCKET_BUFFER,
+        send_buffer: SOCKET_BUFFER,
         only_v6: true,
         // What the server sends as one piece arrives as one: otherwise the loopback device would
         // make the server's core cut it up, which on a real network is the card's work.
@@ -450,7 +463,7 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
 }
 
 /// Sends one datagram; counts it in `unsent` when the kernel does not take it.
-pub(crate) fn put(
+pub(crate) fn send_datagram(
     socket: &mut UdpSocket,
     remote: SocketAddr,
     datagram: &[u8],

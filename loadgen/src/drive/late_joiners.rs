@@ -14,7 +14,7 @@ use nucleus_protocol::session::StateRequest;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use super::crew::{Crew, open};
+use super::context::{RunContext, open};
 use super::late_joiner_links::LateJoinerLinks;
 use crate::check::tally;
 use crate::load::payload::Source;
@@ -39,7 +39,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(5);
 /// The late joiners of one run.
 pub(crate) struct LateJoiners {
     runtime: Runtime,
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     links: LateJoinerLinks,
     /// Those who have been called so far, and of them those who only bring objects.
     called: u32,
@@ -57,7 +57,7 @@ struct Arrivals {
 
 impl LateJoiners {
     /// None yet.
-    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+    pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("late-joiners")
@@ -69,8 +69,8 @@ impl LateJoiners {
             .build()?;
         Ok(LateJoiners {
             runtime,
-            links: LateJoinerLinks::start(crew.shared.clone())?,
-            crew,
+            links: LateJoinerLinks::start(context.shared.clone())?,
+            context,
             called: 0,
             furnishers: 0,
             objects: 0,
@@ -92,19 +92,19 @@ impl LateJoiners {
     }
 
     fn come(&mut self, count: u32, span: Duration, furnish: bool) {
-        let begin = self.crew.shared.clock.now();
+        let begin = self.context.shared.clock.now();
         let step = span.as_micros() as u64 / u64::from(count.max(1));
         let mut endpoint = None;
         for number in self.called..self.called + count {
-            let own = self.crew.plan.network.is_some();
+            let own = self.context.plan.network.is_some();
             if own || endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
-                let opened = self.runtime.block_on(open(&self.crew, FIRST + number));
+                let opened = self.runtime.block_on(open(&self.context, FIRST + number));
                 endpoint = opened.ok();
             }
             // Without a socket it does not come, and counts among the missing.
             let Some(endpoint) = endpoint.clone() else { continue };
             let late_joiner = LateJoiner {
-                crew: self.crew.clone(),
+                context: self.context.clone(),
                 number: FIRST + number,
                 links: self.links.clone(),
                 arrivals: self.arrivals.clone(),
@@ -118,7 +118,7 @@ impl LateJoiners {
     }
 
     /// Everybody has left, or leaves; `members` were in the room before the first late joiner.
-    pub(crate) fn end(self, members: u32) -> report::LateJoiners {
+    pub(crate) fn end(self, members: u32) -> report::LateJoinersReport {
         let tasks = self.tasks;
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
@@ -129,13 +129,13 @@ impl LateJoiners {
         });
         self.runtime.shutdown_background();
         let everybody = (members + self.called) as usize;
-        let (rosters, rosters_right) = self.crew.rosters.figures(everybody);
+        let (rosters, rosters_right) = self.context.rosters.figures(everybody);
         let arrivals = lock(&self.arrivals);
-        report::LateJoiners {
+        report::LateJoinersReport {
             invited: (self.called - self.furnishers).into(),
             whole: arrivals.whole.len(),
             whole_ms: report::Latency::new(&arrivals.whole),
-            heard: self.links.heard(),
+            heard: self.links.messages_received(),
             rosters,
             rosters_right,
         }
@@ -144,7 +144,7 @@ impl LateJoiners {
 
 /// One of them.
 struct LateJoiner {
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     number: u32,
     links: LateJoinerLinks,
     arrivals: Arc<Mutex<Arrivals>>,
@@ -156,17 +156,17 @@ struct LateJoiner {
 
 impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
-        self.crew.sleep_until(at).await;
-        let before = self.crew.shared.clock.now();
-        let room = self.crew.plan.room_name(0);
-        let session = match self.crew.join_room(&endpoint, self.number, room).await {
+        self.context.sleep_until(at).await;
+        let before = self.context.shared.clock.now();
+        let room = self.context.plan.room_name(0);
+        let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
             Err(error) => {
-                return self.crew.log.trouble(format!("a late joiner did not get in: {error}"));
+                return self.context.log.problem(format!("a late joiner did not get in: {error}"));
             }
         };
-        if let Err(error) = self.links.add(&session) {
-            return self.crew.log.trouble(error);
+        if let Err(error) = self.links.add_session(&session) {
+            return self.context.log.problem(error);
         }
         let me = session.joined().peer;
         let joined = session.joined();
@@ -186,22 +186,22 @@ impl LateJoiner {
         mut receiver: SessionReceiver,
     ) {
         let (mut leave, mut inspect) =
-            (self.crew.leave.subscribe(), self.crew.inspections.subscribe());
+            (self.context.leave.subscribe(), self.context.inspections.subscribe());
         let mut replica = Replica::new();
-        let source = Source { seed: self.crew.plan.seed, room: 0, sender: self.number };
+        let source = Source { seed: self.context.plan.seed, room: 0, sender: self.number };
         // Who brings the objects has them anyway.
         let mut whole = self.furnish;
         loop {
             if !whole && replica.objects().len() >= self.objects as usize {
                 whole = roster.peer(PeerId(me)).is_some();
-                let took = self.crew.shared.clock.now() - before;
+                let took = self.context.shared.clock.now() - before;
                 lock(&self.arrivals).whole.saturating_record(took);
             }
             let event = tokio::select! {
                 biased;
                 _ = leave.wait_for(|leave| *leave) => break,
                 Ok(()) = inspect.changed() => {
-                    self.crew.rosters.hand_in(&roster);
+                    self.context.rosters.hand_in(&roster);
                     continue;
                 }
                 event = receiver.next() => event,
@@ -215,16 +215,16 @@ impl LateJoiner {
                 SessionEvent::StateSnapshot(snapshot) => replica.apply_snapshot(snapshot).map(drop),
                 SessionEvent::StateUpdate(update) => replica.apply_update(update).map(drop),
                 SessionEvent::Closed { text, .. } => {
-                    return self.crew.log.trouble(format!("a late joiner was lost: {text}"));
+                    return self.context.log.problem(format!("a late joiner was lost: {text}"));
                 }
                 _ => Ok(()),
             };
             if let Err(fault) = followed {
-                return self.crew.log.trouble(format!("a late joiner's state: {fault}"));
+                return self.context.log.problem(format!("a late joiner's state: {fault}"));
             }
-            self.crew.states.note(source, replica.version());
+            self.context.states.note(source, replica.version());
         }
-        self.crew.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
+        self.context.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
         sender.leave().await;
     }
 

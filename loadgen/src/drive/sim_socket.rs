@@ -17,49 +17,49 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::shared::Shared as RunShared;
+use crate::shared::RunShared;
 
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
-const ARRIVED: usize = 1_024;
+const MAX_ARRIVED: usize = 1_024;
 /// Largest datagram read.
-const BUFFER: usize = 2_048;
+const MAX_DATAGRAM: usize = 2_048;
 
 /// A datagram and who it comes from or goes to.
 type Parcel = (SocketAddr, Vec<u8>);
 
 /// The socket that quinn holds; a task of its own moves the datagrams.
 pub(crate) struct SimSocket {
-    shared: Arc<Shared>,
+    shared: Arc<SimSocketShared>,
     local: SocketAddr,
 }
 
 #[derive(Default)]
-struct State {
+struct SimSocketState {
     up: Option<Pipe<Parcel>>,
     arrived: VecDeque<Parcel>,
     reader: Option<Waker>,
     closed: bool,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct SimSocketShared {
+    state: Mutex<SimSocketState>,
     changed: Notify,
     run: Arc<RunShared>,
     /// Faults that concern a share of the headsets concern its own.
-    concerned: bool,
+    affected: bool,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SimSocketShared {
+    fn state(&self) -> MutexGuard<'_, SimSocketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dark(&self) -> bool {
-        self.concerned && self.run.faults.dark()
+        self.affected && self.run.faults.in_outage()
     }
 
-    fn moves(&self) -> u32 {
-        if self.concerned { self.run.faults.moves() } else { 0 }
+    fn address_changes(&self) -> u32 {
+        if self.affected { self.run.faults.address_changes() } else { 0 }
     }
 }
 
@@ -71,16 +71,21 @@ impl SimSocket {
         ip: IpAddr,
         (seed, conditions): (u64, Conditions),
         first_address: Option<Time>,
-        (run, concerned): (Arc<RunShared>, bool),
+        (run, affected): (Arc<RunShared>, bool),
     ) -> io::Result<Self> {
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), run, concerned });
+        let shared = Arc::new(SimSocketShared {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            run,
+            affected,
+        });
         shared.state().up = Some(Pipe::new(seed, conditions.clone()));
         let down = Pipe::new(!seed, conditions.clone());
-        let moves = shared.moves();
-        let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new(), moves };
+        let address_changes = shared.address_changes();
+        let pump =
+            Pump { shared: shared.clone(), socket, down, clock: Clock::new(), address_changes };
         tokio::spawn(pump.run(first_address.zip(conditions.new_address_every)));
         Ok(SimSocket { shared, local })
     }
@@ -159,17 +164,17 @@ impl UdpPoller for AlwaysWritable {
 
 /// Between the real socket and the pipes.
 struct Pump {
-    shared: Arc<Shared>,
+    shared: Arc<SimSocketShared>,
     socket: UdpSocket,
     down: Pipe<Parcel>,
     clock: Clock,
     /// Moves that it has made.
-    moves: u32,
+    address_changes: u32,
 }
 
 impl Pump {
     async fn run(mut self, mut next_address: Option<(Time, Duration)>) {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             if let Some((due, every)) = &mut next_address
                 && Time::from_micros(self.clock.now()) >= *due
@@ -177,8 +182,8 @@ impl Pump {
                 *due += *every;
                 self.change_address().await;
             }
-            if self.shared.moves() > self.moves {
-                self.moves = self.shared.moves();
+            if self.shared.address_changes() > self.address_changes {
+                self.address_changes = self.shared.address_changes();
                 self.change_address().await;
             }
             let Some(wait) = self.deliver(next_address.map(|(due, _)| due)) else { return };
@@ -222,7 +227,7 @@ impl Pump {
         }
         let mut woken = false;
         while let Some(parcel) = self.down.poll_output(now) {
-            if state.arrived.len() < ARRIVED {
+            if state.arrived.len() < MAX_ARRIVED {
                 state.arrived.push_back(parcel);
             }
             woken = true;

@@ -8,13 +8,13 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use nucleus_net::RecvBatch;
 
-use super::headset::{Headset, Start, Wire};
+use super::headset::{Headset, HeadsetStart, Wire};
 use crate::check::ledger::Ledger;
-use crate::check::outcome::Outcome;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::tally;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
 /// µs between two looks at a headset's socket: four datagrams a call at a server's tick of 10 ms. The
 /// arrival is the kernel's stamp, so coming by rarely costs no accuracy. Where there are many sockets,
@@ -34,9 +34,9 @@ const LONGEST_SLEEP: u64 = 1_000;
 const SHORTEST_SLEEP: u64 = 50;
 
 /// What the session side tells a thread.
-pub(crate) enum Order {
+pub(crate) enum WorkerCommand {
     /// A headset has joined or come back.
-    Start(Box<Start>),
+    Start(Box<HeadsetStart>),
     /// A headset's process has died; it says and hears nothing until it starts again.
     Died(u32),
     /// A realtime datagram came inside a headset's session, at this time (µs).
@@ -44,16 +44,16 @@ pub(crate) enum Order {
 }
 
 /// Orders that may wait: beyond it datagrams are dropped, as a full socket buffer would.
-pub(crate) const ORDERS: usize = 1 << 16;
+pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
 
 /// The thread's state: its headsets, and what they have sent and received.
 pub(crate) struct Worker {
     plan: Arc<Plan>,
-    shared: Arc<Shared>,
-    orders: mpsc::Receiver<Order>,
+    shared: Arc<RunShared>,
+    commands: mpsc::Receiver<WorkerCommand>,
     headsets: Vec<Headset>,
     /// Place in `headsets` by headset.
-    places: HashMap<u32, u32>,
+    indices: HashMap<u32, u32>,
     ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
@@ -64,21 +64,25 @@ pub(crate) struct Worker {
     cursor: usize,
     listened: u64,
     credit: u64,
-    unopened: BTreeMap<String, u64>,
+    open_failures: BTreeMap<String, u64>,
     /// Headsets on the fallback at the window's end; afterwards everybody is silent.
     on_fallback: Option<u64>,
 }
 
 impl Worker {
-    pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        shared: Arc<RunShared>,
+        commands: mpsc::Receiver<WorkerCommand>,
+    ) -> Self {
         let ledger = Ledger::new(shared.window(), plan.clone());
         let listened = shared.clock.now();
         Worker {
             plan,
             shared,
-            orders,
+            commands,
             headsets: Vec::new(),
-            places: HashMap::new(),
+            indices: HashMap::new(),
             ledger,
             wire: Wire::new(),
             input: RecvBatch::new(true),
@@ -86,19 +90,19 @@ impl Worker {
             cursor: 0,
             listened,
             credit: 0,
-            unopened: BTreeMap::new(),
+            open_failures: BTreeMap::new(),
             on_fallback: None,
         }
     }
 
     /// Until the run is finished.
-    pub(crate) fn run(mut self) -> Outcome {
+    pub(crate) fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
             self.ledger.window = self.shared.window();
-            self.obey(now);
-            self.speak(now);
-            self.listen(now);
+            self.handle_commands(now);
+            self.send_due(now);
+            self.receive_due(now);
             self.publish();
             if now >= self.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
@@ -111,46 +115,51 @@ impl Worker {
         self.outcome()
     }
 
-    fn obey(&mut self, now: u64) {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Start(start) => self.admit(*start, now),
-                Order::Died(headset) => {
-                    if let Some(place) = self.places.get(&headset) {
-                        self.headsets[*place as usize].dead = true;
+    fn handle_commands(&mut self, now: u64) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                WorkerCommand::Start(start) => self.admit(*start, now),
+                WorkerCommand::Died(headset) => {
+                    if let Some(index) = self.indices.get(&headset) {
+                        self.headsets[*index as usize].dead = true;
                     }
                 }
-                Order::Datagram(headset, arrival, bytes) => {
-                    let Some(place) = self.places.get(&headset).copied() else { continue };
-                    let headset = &mut self.headsets[place as usize];
-                    headset.take_session(arrival, &bytes, &mut self.ledger, &mut self.wire);
-                    self.requeue(place);
+                WorkerCommand::Datagram(headset, arrival, bytes) => {
+                    let Some(index) = self.indices.get(&headset).copied() else { continue };
+                    let headset = &mut self.headsets[index as usize];
+                    headset.handle_session_datagram(
+                        arrival,
+                        &bytes,
+                        &mut self.ledger,
+                        &mut self.wire,
+                    );
+                    self.requeue(index);
                 }
             }
         }
     }
 
-    fn admit(&mut self, start: Start, now: u64) {
+    fn admit(&mut self, start: HeadsetStart, now: u64) {
         let (number, slot) = (start.headset, start.slot);
-        let opened = if let Some(place) = self.places.get(&number).copied() {
-            self.ledger.readmit(place, slot);
-            self.headsets[place as usize].relink(start, now).map(|()| place)
+        let opened = if let Some(index) = self.indices.get(&number).copied() {
+            self.ledger.readmit(index, slot);
+            self.headsets[index as usize].replace_link(start, now).map(|()| index)
         } else {
-            let place = self.headsets.len() as u32;
-            Headset::open(&self.plan, self.shared.clone(), start, place, now).map(|headset| {
+            let index = self.headsets.len() as u32;
+            Headset::open(&self.plan, self.shared.clone(), start, index, now).map(|headset| {
                 self.ledger.admit(self.plan.source(number), slot, now);
                 self.headsets.push(headset);
-                self.places.insert(number, place);
-                place
+                self.indices.insert(number, index);
+                index
             })
         };
         match opened {
-            Ok(place) => self.requeue(place),
-            Err(error) => *self.unopened.entry(error.to_string()).or_default() += 1,
+            Ok(index) => self.requeue(index),
+            Err(error) => *self.open_failures.entry(error.to_string()).or_default() += 1,
         }
     }
 
-    fn speak(&mut self, now: u64) {
+    fn send_due(&mut self, now: u64) {
         while let Some(Reverse((at, index))) = self.queue.peek().copied() {
             if at > now {
                 break;
@@ -162,13 +171,13 @@ impl Worker {
             }
             // A turn of a thousand takes milliseconds: each send is stamped for itself.
             let now = self.shared.clock.now();
-            headset.speak(now, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
             self.requeue_after(now, index);
         }
     }
 
-    fn listen(&mut self, now: u64) {
+    fn receive_due(&mut self, now: u64) {
         let all = self.headsets.len() as u64;
         // Once round is enough, however late it is.
         let earned = self.credit + now.saturating_sub(self.listened) * all;
@@ -186,7 +195,7 @@ impl Worker {
             self.credit -= interval;
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
-            headset.listen(at, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.receive(at, &mut self.ledger, &mut self.wire, &mut self.input);
             self.requeue(self.cursor as u32);
         }
     }
@@ -226,7 +235,7 @@ impl Worker {
         progress.delivered.fetch_add(std::mem::take(&mut self.ledger.delivered), Relaxed);
     }
 
-    fn outcome(mut self) -> Outcome {
+    fn outcome(mut self) -> WorkerOutcome {
         for channel in Channel::ALL {
             let tally = &mut self.ledger.channels[channel as usize];
             for headset in &self.headsets {
@@ -235,30 +244,30 @@ impl Worker {
                 tally.suppressed += suppressed;
             }
         }
-        let mut back = tally::histogram();
-        let over = self.shared.faults.over().unwrap_or(u64::MAX);
+        let mut realtime_back = tally::histogram();
+        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
         for headset in &self.headsets {
-            if let Some(at) = headset.back.filter(|at| *at >= over) {
-                back.saturating_record(at - over);
+            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
+                realtime_back.saturating_record(at - fault_end);
             }
         }
         let now = self.shared.clock.now();
-        Outcome {
-            back,
+        WorkerOutcome {
+            realtime_back,
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
-            fell: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
+            fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
             moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
             gaps: self.ledger.gaps(),
-            near: self.ledger.near,
-            others: self.ledger.others,
+            near_poses: self.ledger.near_poses,
+            unaffected_latency: self.ledger.unaffected_latency,
             channels: self.ledger.channels,
-            lag: self.ledger.lag,
+            send_lag: self.ledger.send_lag,
             datagrams_in: self.wire.datagrams_in,
             unsent: self.wire.unsent,
             rejected: self.wire.rejected,
             kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
-            unopened: self.unopened,
+            open_failures: self.open_failures,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Channel {
 
 /// A message that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Due {
+pub(crate) struct DueMessage {
     pub(crate) channel: Channel,
     pub(crate) number: u64,
     /// µs, by the schedule: a late send keeps it.
@@ -80,7 +80,7 @@ pub(crate) struct Due {
     pub(crate) first: bool,
 }
 
-impl Due {
+impl DueMessage {
     /// Appends the payload.
     pub(crate) fn payload(&self, source: Source, out: &mut Vec<u8>) {
         match self.channel {
@@ -122,7 +122,7 @@ mod tests {
     fn only_objects_have_an_address_of_their_own() {
         let source = Source { seed: 1, room: 2, sender: 45 };
         for channel in Channel::ALL {
-            let due = Due { channel, number: 65_537, scheduled: 7_000, first: false };
+            let due = DueMessage { channel, number: 65_537, scheduled: 7_000, first: false };
             let message = due.message(source, &[]);
             let address = if channel == Channel::Object { (1, 2) } else { (0, 0) };
             assert_eq!((message.channel, message.key), address);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// A network by name, with what it does.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Network {
+pub(crate) struct NetworkProfile {
     /// As on the command line.
     pub(crate) name: String,
     /// The same in both directions and on both planes.
@@ -17,7 +17,7 @@ pub(crate) struct Network {
 /// A network file. What is not named is as in `clean`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct File {
+struct NetworkFile {
     delay_min_ms: f64,
     delay_max_ms: f64,
     /// Share of the datagrams, 0 to 1.
@@ -31,14 +31,14 @@ struct File {
     new_address_every_s: Option<f64>,
 }
 
-impl Network {
+impl NetworkProfile {
     /// Nothing is simulated, so no datagram needs to pass through a pipe.
     pub(crate) fn is_clean(&self) -> bool {
         self.conditions == Conditions::CLEAN
     }
 }
 
-impl std::str::FromStr for Network {
+impl std::str::FromStr for NetworkProfile {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -52,7 +52,7 @@ impl std::str::FromStr for Network {
                 ));
             }
         };
-        Ok(Network { name: name.to_owned(), conditions })
+        Ok(NetworkProfile { name: name.to_owned(), conditions })
     }
 }
 
@@ -67,11 +67,11 @@ fn read(path: &str) -> Result<Conditions, String> {
         return Err(format!("not a file of at most {MAX_FILE} bytes"));
     }
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let file: File = toml::from_str(&text).map_err(|e| e.to_string())?;
+    let file: NetworkFile = toml::from_str(&text).map_err(|e| e.to_string())?;
     file.conditions()
 }
 
-impl File {
+impl NetworkFile {
     fn conditions(&self) -> Result<Conditions, String> {
         let shares = [self.loss, self.duplicate, self.reorder];
         if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
@@ -114,18 +114,18 @@ mod tests {
 
     #[test]
     fn names_and_files() {
-        assert!("clean".parse::<Network>().unwrap().is_clean());
-        assert!(!"wifi".parse::<Network>().unwrap().is_clean());
-        let error = "dial-up".parse::<Network>().unwrap_err();
+        assert!("clean".parse::<NetworkProfile>().unwrap().is_clean());
+        assert!(!"wifi".parse::<NetworkProfile>().unwrap().is_clean());
+        let error = "dial-up".parse::<NetworkProfile>().unwrap_err();
         assert!(error.contains("clean, wifi, lossy"), "{error}");
-        assert!("/no/such.toml".parse::<Network>().is_err());
-        let conditions = |text: &str| toml::from_str::<File>(text).unwrap().conditions();
+        assert!("/no/such.toml".parse::<NetworkProfile>().is_err());
+        let conditions = |text: &str| toml::from_str::<NetworkFile>(text).unwrap().conditions();
         assert_eq!(conditions(""), Ok(Conditions::CLEAN));
         let slow = conditions("delay_min_ms = 5\ndelay_max_ms = 30\nloss = 0.01\nburst = 3");
         assert_eq!(slow, Ok(Conditions::preset("wifi").unwrap()));
         assert!(conditions("loss = 1").is_err() && conditions("new_address_every_s = 0").is_err());
-        assert!("/dev/zero".parse::<Network>().is_err());
+        assert!("/dev/zero".parse::<NetworkProfile>().is_err());
         assert!(conditions("loss = 2").is_err() && conditions("delay_min_ms = -1").is_err());
-        assert!(toml::from_str::<File>("delay = 3").is_err());
+        assert!(toml::from_str::<NetworkFile>("delay = 3").is_err());
     }
 }

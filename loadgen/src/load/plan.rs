@@ -20,28 +20,28 @@ pub(crate) struct Plan {
     /// Realtime threads.
     pub(crate) workers: u32,
     /// Where schedules begin that several headsets follow, µs.
-    pub(crate) epoch: u64,
+    pub(crate) schedule_epoch: u64,
     /// Share of the headsets that a blocked realtime port, the dark or a move concerns, 0 to 1.
-    pub(crate) share: f64,
+    pub(crate) fault_share: f64,
     /// It is blocked from the beginning.
-    pub(crate) blocked: bool,
+    pub(crate) realtime_blocked: bool,
     /// Faults will happen, so everybody keeps a roster.
-    pub(crate) faults: bool,
+    pub(crate) has_faults: bool,
     /// Late joiners that will come into the first room.
     pub(crate) late_joiners: u32,
 }
 
 impl Plan {
     /// Whether a fault that concerns a share of the headsets concerns headset `headset`: evenly spread.
-    pub(crate) fn is_concerned(&self, headset: u32) -> bool {
-        let upto = |n: u32| (f64::from(n) * self.share).floor();
+    pub(crate) fn is_affected(&self, headset: u32) -> bool {
+        let upto = |n: u32| (f64::from(n) * self.fault_share).floor();
         upto(headset + 1) > upto(headset)
     }
 
     /// Whether the process of headset `headset` dies in the dark: of every second one that it concerns.
     pub(crate) fn dies(&self, headset: u32) -> bool {
-        let concerned = (f64::from(headset + 1) * self.share).floor() as u32;
-        self.is_concerned(headset) && concerned.is_multiple_of(2)
+        let affected = (f64::from(headset + 1) * self.fault_share).floor() as u32;
+        self.is_affected(headset) && affected.is_multiple_of(2)
     }
 
     /// Room and number inside it of headset `headset`.
@@ -59,8 +59,8 @@ impl Plan {
     pub(crate) fn next_address(&self, source: Source, now: u64, every: Duration) -> Time {
         let every = (every.as_micros() as u64).max(1);
         let phase = source.mix(Stream::Up, 1) % every;
-        let since = now.saturating_sub(self.epoch + phase);
-        Time::from_micros(self.epoch + phase + since.next_multiple_of(every))
+        let since = now.saturating_sub(self.schedule_epoch + phase);
+        Time::from_micros(self.schedule_epoch + phase + since.next_multiple_of(every))
     }
 
     /// Headsets of a room: the last may have fewer than the others.
@@ -99,10 +99,10 @@ impl Plan {
             traffic,
             network: None,
             workers: 1,
-            epoch: 0,
-            share: 0.0,
-            blocked: false,
-            faults: false,
+            schedule_epoch: 0,
+            fault_share: 0.0,
+            realtime_blocked: false,
+            has_faults: false,
             late_joiners: 0,
         }
     }
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn a_tenth_is_every_tenth() {
-        let plan = Plan { share: 0.1, ..Plan::of_two_rooms() };
-        let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_concerned(*headset)).collect();
+        let plan = Plan { fault_share: 0.1, ..Plan::of_two_rooms() };
+        let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_affected(*headset)).collect();
         assert_eq!(tenth, [9, 19, 29, 39, 49]);
-        let all = Plan { share: 1.0, ..Plan::of_two_rooms() };
-        assert!((0..50).all(|headset| all.is_concerned(headset)));
-        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_concerned(headset)));
+        let all = Plan { fault_share: 1.0, ..Plan::of_two_rooms() };
+        assert!((0..50).all(|headset| all.is_affected(headset)));
+        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_affected(headset)));
         let dead = |plan: &Plan| (0..50).filter(|headset| plan.dies(*headset)).collect::<Vec<_>>();
         assert_eq!(dead(&plan), [19, 39]);
         assert_eq!(dead(&all).len(), 25);

@@ -2,10 +2,10 @@
 //! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a
 //! late send changes nothing.
 
-use super::channel::{Channel, Due};
+use super::channel::{Channel, DueMessage};
 use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
 use super::profile::{Talk, Traffic};
-use super::ticks::{Length, Poisson, Ticks, Turns};
+use super::ticks::{Poisson, Ticks, TurnLength, Turns};
 
 /// µs that somebody talks, and is silent, on average: a quarter talk at any moment.
 const TALK_MEAN: f64 = 1_000_000.0;
@@ -51,29 +51,29 @@ impl Schedule {
     }
 
     /// The next message, if it is due by `now`; the schedule moves on.
-    pub(crate) fn take(&mut self, now: u64) -> Option<Due> {
+    pub(crate) fn take(&mut self, now: u64) -> Option<DueMessage> {
         let channels = Channel::ALL.into_iter().zip(&mut self.0);
         let ticking = channels.filter_map(|(channel, ticks)| Some((channel, ticks.as_mut()?)));
         let (channel, ticks) = ticking.min_by_key(|(_, ticks)| ticks.due())?;
         let scheduled = ticks.due();
         (scheduled <= now).then(|| {
             let tick = ticks.take();
-            Due { channel, number: tick.number, scheduled, first: tick.first }
+            DueMessage { channel, number: tick.number, scheduled, first: tick.first }
         })
     }
 }
 
 fn always(source: Source, phase: Stream, start: u64) -> Turns {
-    Turns::new(source.rng(phase), Length::Endless, Length::Exponential(0.0), start)
+    Turns::new(source.rng(phase), TurnLength::Endless, TurnLength::Exponential(0.0), start)
 }
 
 /// When a headset talks, if ever.
 fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
-    let silence = Length::Exponential(SILENCE_MEAN);
+    let silence = TurnLength::Exponential(SILENCE_MEAN);
     let length = match talk {
         Talk::Nobody => return None,
-        Talk::InTurns => Length::Exponential(TALK_MEAN),
-        Talk::Speakers(count) if source.sender < count => Length::Endless,
+        Talk::InTurns => TurnLength::Exponential(TALK_MEAN),
+        Talk::Speakers(count) if source.sender < count => TurnLength::Endless,
         Talk::Speakers(_) => return None,
     };
     Some(Turns::new(source.rng(Stream::Talk), length, silence, start))
@@ -86,9 +86,10 @@ fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
     let first = source.object() * HEADSETS_PER_OBJECT;
     let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
     let idle = f64::from(HEADSETS_PER_OBJECT - sharers) / f64::from(sharers);
-    let pause = Length::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
+    let pause = TurnLength::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
     let object = Source { sender: source.object(), ..source };
-    let turns = Turns::new(object.rng(Stream::Grab), Length::Uniform(HOLD.0, HOLD.1), pause, epoch);
+    let turns =
+        Turns::new(object.rng(Stream::Grab), TurnLength::Uniform(HOLD.0, HOLD.1), pause, epoch);
     (turns.shared_by(sharers), source.sender - first)
 }
 
@@ -103,8 +104,8 @@ impl EventSchedule {
     /// Events from `start` (µs) on.
     pub(crate) fn new(source: Source, traffic: &Traffic, start: u64) -> Self {
         let poisson = |stream, per_s| Poisson::new(source.rng(stream), per_s, start);
-        let length = Length::Uniform(STROKE.0, STROKE.1);
-        let pause = Length::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
+        let length = TurnLength::Uniform(STROKE.0, STROKE.1);
+        let pause = TurnLength::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
         let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
         EventSchedule {
             notices: poisson(Stream::Pace, traffic.notices_per_s),
@@ -129,7 +130,7 @@ impl EventSchedule {
 
 /// What a headset asks of the room's shared state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum StateChange {
     /// Takes hold of its object.
     Grab,
     /// Says where the object is that it holds.
@@ -171,14 +172,14 @@ impl StateSchedule {
     }
 
     /// The next; the schedule moves on.
-    pub(crate) fn take(&mut self) -> Option<Ask> {
+    pub(crate) fn take(&mut self) -> Option<StateChange> {
         let due = self.due();
         if let Some(holds) = self.holds.as_mut().filter(|holds| holds.due() == due) {
-            return Some(if holds.take().first { Ask::Grab } else { Ask::Place });
+            return Some(if holds.take().first { StateChange::Grab } else { StateChange::Place });
         }
         self.properties.as_mut().map(|properties| {
             properties.take();
-            Ask::Property
+            StateChange::Property
         })
     }
 }
@@ -196,7 +197,7 @@ mod tests {
     }
 
     /// Everything that a headset says in the first `seconds`.
-    fn said(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<Due> {
+    fn said(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<DueMessage> {
         let traffic = profile.traffic(None);
         let mut schedule = Schedule::new(source, &traffic, members, EPOCH, EPOCH);
         let end = EPOCH + seconds * SECOND;
@@ -359,7 +360,7 @@ mod tests {
             let moves = said(Profile::Training, 1_000, source, 60);
             let grabs = moves.iter().filter(|due| due.channel == Channel::Object && due.first);
             let grabs: Vec<u64> = grabs.map(|due| due.scheduled).skip(1).collect();
-            let asked = dues.iter().filter(|due| due.1 == Ask::Grab).map(|due| due.0);
+            let asked = dues.iter().filter(|due| due.1 == StateChange::Grab).map(|due| due.0);
             // Of a hold that has begun before, either may keep the rest.
             let asked: Vec<u64> =
                 asked.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
@@ -367,9 +368,9 @@ mod tests {
             asks.extend(dues.into_iter().map(|due| due.1));
         }
         let count = |ask| asks.iter().filter(|asked| **asked == ask).count();
-        assert!((900..1_100).contains(&count(Ask::Property)));
+        assert!((900..1_100).contains(&count(StateChange::Property)));
         // 50 of 1,000 hold for 60 s, 3.5 s each.
-        assert!((2_700..3_600).contains(&(count(Ask::Grab) + count(Ask::Place))));
+        assert!((2_700..3_600).contains(&(count(StateChange::Grab) + count(StateChange::Place))));
         let traffic = Profile::Meeting.traffic(None);
         assert_eq!(StateSchedule::new(source(1, 1), &traffic, 10, EPOCH, EPOCH).due(), u64::MAX);
     }

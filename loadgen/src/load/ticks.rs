@@ -7,7 +7,7 @@ const WARM_UP: f64 = 120_000_000.0;
 
 /// How long something lasts, µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Length {
+pub(crate) enum TurnLength {
     /// Of this mean, without memory.
     Exponential(f64),
     /// Evenly between the two.
@@ -16,12 +16,12 @@ pub(crate) enum Length {
     Endless,
 }
 
-impl Length {
+impl TurnLength {
     fn draw(self, rng: &mut fastrand::Rng) -> f64 {
         match self {
-            Length::Exponential(mean) => exponential(rng, mean),
-            Length::Uniform(least, most) => least + rng.f64() * (most - least),
-            Length::Endless => f64::INFINITY,
+            TurnLength::Exponential(mean) => exponential(rng, mean),
+            TurnLength::Uniform(least, most) => least + rng.f64() * (most - least),
+            TurnLength::Endless => f64::INFINITY,
         }
     }
 }
@@ -39,8 +39,8 @@ fn whole(micros: f64) -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     rng: fastrand::Rng,
-    length: Length,
-    pause: Length,
+    length: TurnLength,
+    pause: TurnLength,
     takers: u32,
     /// When the last turn ended.
     end: f64,
@@ -55,7 +55,12 @@ struct Turn {
 
 impl Turns {
     /// Turns that have settled by `epoch` (µs), for one taker.
-    pub(crate) fn new(mut rng: fastrand::Rng, length: Length, pause: Length, epoch: u64) -> Self {
+    pub(crate) fn new(
+        mut rng: fastrand::Rng,
+        length: TurnLength,
+        pause: TurnLength,
+        epoch: u64,
+    ) -> Self {
         let end = epoch as f64 - WARM_UP * (0.5 + 0.5 * rng.f64());
         Turns { rng, length, pause, takers: 1, end }
     }
@@ -96,7 +101,7 @@ pub(crate) struct Ticks {
 
 /// A tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
+pub(crate) struct ScheduledTick {
     /// Its number.
     pub(crate) number: u64,
     /// The first of its turn, or of all.
@@ -131,9 +136,9 @@ impl Ticks {
     }
 
     /// That tick; the schedule moves on, however late it was.
-    pub(crate) fn take(&mut self) -> Tick {
+    pub(crate) fn take(&mut self) -> ScheduledTick {
         let number = self.taken;
-        let tick = Tick { number, first: number == 0 || self.in_turn == 0 };
+        let tick = ScheduledTick { number, first: number == 0 || self.in_turn == 0 };
         self.taken += 1;
         self.in_turn += 1;
         if self.exact_due() >= self.turn.end {
@@ -178,7 +183,7 @@ mod tests {
         fastrand::Rng::with_seed(seed)
     }
 
-    fn dues(mut ticks: Ticks, until: u64) -> Vec<(u64, Tick)> {
+    fn dues(mut ticks: Ticks, until: u64) -> Vec<(u64, ScheduledTick)> {
         let mut dues = Vec::new();
         while ticks.due() < until {
             dues.push((ticks.due(), ticks.take()));
@@ -188,13 +193,13 @@ mod tests {
 
     #[test]
     fn ticks_stay_on_their_grid_whenever_they_are_taken() {
-        let turns = || Turns::new(rng(1), Length::Endless, Length::Exponential(0.0), 500);
+        let turns = || Turns::new(rng(1), TurnLength::Endless, TurnLength::Exponential(0.0), 500);
         let ticks = Ticks::new(turns(), 0, 30.0, 500).unwrap();
         let dues = dues(ticks, 20_000_000);
         assert!((500..33_834).contains(&dues[0].0), "{}", dues[0].0);
         for (k, (due, tick)) in dues.iter().enumerate() {
             assert!(due.abs_diff(dues[0].0 + k as u64 * 1_000_000 / 30) <= 1, "{k}");
-            assert_eq!(*tick, Tick { number: k as u64, first: k == 0 });
+            assert_eq!(*tick, ScheduledTick { number: k as u64, first: k == 0 });
         }
         assert!(Ticks::new(turns(), 0, 0.0, 500).is_none());
         assert!(Ticks::new(turns(), 1, 30.0, 500).is_none(), "there is no such taker");
@@ -203,7 +208,8 @@ mod tests {
     #[test]
     fn takers_take_turns_and_the_rest_of_one_that_has_begun() {
         let turns = || {
-            let turns = Turns::new(rng(2), Length::Uniform(2e6, 5e6), Length::Exponential(1e6), 0);
+            let turns =
+                Turns::new(rng(2), TurnLength::Uniform(2e6, 5e6), TurnLength::Exponential(1e6), 0);
             turns.shared_by(3)
         };
         let of = |taker, start| dues(Ticks::new(turns(), taker, 20.0, start).unwrap(), 600_000_000);
@@ -220,7 +226,8 @@ mod tests {
         assert!(whole.iter().all(|len| (40..=200).contains(len)), "{whole:?}");
         let late = of(1, 300_000_000);
         let early: Vec<_> = of(1, 0).into_iter().filter(|due| due.0 >= 300_000_000).collect();
-        let times = |dues: &[(u64, Tick)]| dues.iter().map(|due| due.0).collect::<Vec<_>>();
+        let times =
+            |dues: &[(u64, ScheduledTick)]| dues.iter().map(|due| due.0).collect::<Vec<_>>();
         assert_eq!(times(&late), times(&early), "the start only decides what is left out");
     }
 

@@ -9,14 +9,14 @@ use nucleus_net::{process_cpu_seconds, process_rss_bytes};
 use super::metrics::Counters;
 use crate::check::gaps::Gaps;
 use crate::check::nearest::NearPoses;
-use crate::check::outcome::Outcome;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::states::StateFigures;
 use crate::check::tally::{self, Tally};
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::report::{
-    self, Generator, Interest, Joins, Latency, Others, PoseChannel, Recovery, Report, Server,
-    Sessions, ms,
+    self, GeneratorFigures, Interest, Joins, Latency, Others, PoseChannel, Recovery, Report,
+    ServerFigures, Sessions, ms,
 };
 
 /// ms; above it, the latencies say more about the generator than about the server.
@@ -48,22 +48,22 @@ pub(crate) struct Findings {
     pub(crate) events: Option<Tally>,
     pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
-    pub(crate) troubles: BTreeMap<String, u64>,
+    pub(crate) problems: BTreeMap<String, u64>,
     pub(crate) storms: Option<Joins>,
-    pub(crate) late_joiners: Option<report::LateJoiners>,
-    pub(crate) calls: Option<report::Calls>,
+    pub(crate) late_joiners: Option<report::LateJoinersReport>,
+    pub(crate) calls: Option<report::CallsReport>,
 }
 
 /// The server's process and counters at both ends of the window.
 pub(crate) struct ServerWatch {
     http: Option<String>,
     pid: Option<u32>,
-    before: Sample,
-    after: Sample,
+    before: ServerSample,
+    after: ServerSample,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Sample {
+struct ServerSample {
     cpu_s: Option<f64>,
     rss: Option<u64>,
     counters: Option<Counters>,
@@ -71,7 +71,7 @@ struct Sample {
 
 impl ServerWatch {
     pub(crate) fn new(http: Option<String>, pid: Option<u32>) -> Self {
-        ServerWatch { http, pid, before: Sample::default(), after: Sample::default() }
+        ServerWatch { http, pid, before: ServerSample::default(), after: ServerSample::default() }
     }
 
     /// At the beginning of the window.
@@ -84,15 +84,15 @@ impl ServerWatch {
         self.after = self.sample();
     }
 
-    fn sample(&self) -> Sample {
-        Sample {
+    fn sample(&self) -> ServerSample {
+        ServerSample {
             cpu_s: self.pid.and_then(|pid| process_cpu_seconds(Some(pid)).ok()),
             rss: self.pid.and_then(|pid| process_rss_bytes(Some(pid)).ok()),
             counters: self.http.as_deref().and_then(|http| Counters::read(http).ok()),
         }
     }
 
-    fn figures(&self) -> Server {
+    fn figures(&self) -> ServerFigures {
         let cpu = self.before.cpu_s.zip(self.after.cpu_s).map(|(before, after)| after - before);
         let counters = self.before.counters.zip(self.after.counters);
         let counters = counters.map(|(before, after)| after.since(&before));
@@ -103,20 +103,20 @@ impl ServerWatch {
             (false, false) => "none",
         };
         let counters = counters.unwrap_or_default();
-        let server = Server {
+        let server = ServerFigures {
             source: source.into(),
             cpu_s: cpu.unwrap_or(0.0),
             rss_bytes: self.after.rss.unwrap_or(0),
             datagrams_out: counters.datagrams_out,
             messages_out: counters.messages_out,
             kernel_drops: counters.kernel_drops,
-            ..Server::default()
+            ..ServerFigures::default()
         };
         server.finish()
     }
 
     /// What was asked for and could not be read.
-    fn blind(&self) -> Option<&'static str> {
+    fn unreadable(&self) -> Option<&'static str> {
         let counters = self.before.counters.is_some() && self.after.counters.is_some();
         let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
         if self.http.is_some() && !counters {
@@ -130,43 +130,43 @@ impl ServerWatch {
 }
 
 /// All realtime threads together.
-struct Total {
+struct RealtimeTotals {
     channels: [Tally; Channel::COUNT],
     gaps: Gaps,
-    near: NearPoses,
-    others: Histogram<u64>,
-    back: Histogram<u64>,
+    near_poses: NearPoses,
+    unaffected_latency: Histogram<u64>,
+    realtime_back: Histogram<u64>,
     on_fallback: u64,
     fallbacks: u64,
-    fell: u64,
+    fell_back: u64,
     moved: u64,
-    lag: Histogram<u64>,
+    send_lag: Histogram<u64>,
     datagrams_in: u64,
     unsent: u64,
     rejected: u64,
     kernel_drops: u64,
-    unopened: BTreeMap<String, u64>,
+    open_failures: BTreeMap<String, u64>,
     dead_threads: u64,
 }
 
-impl Total {
-    fn of(outcomes: Vec<thread::Result<Outcome>>) -> Self {
-        let mut total = Total {
+impl RealtimeTotals {
+    fn of(outcomes: Vec<thread::Result<WorkerOutcome>>) -> Self {
+        let mut total = RealtimeTotals {
             channels: Channel::ALL.map(|_| Tally::new()),
             gaps: Gaps::default(),
-            near: NearPoses::default(),
-            others: tally::histogram(),
-            back: tally::histogram(),
+            near_poses: NearPoses::default(),
+            unaffected_latency: tally::histogram(),
+            realtime_back: tally::histogram(),
             on_fallback: 0,
             fallbacks: 0,
-            fell: 0,
+            fell_back: 0,
             moved: 0,
-            lag: tally::histogram(),
+            send_lag: tally::histogram(),
             datagrams_in: 0,
             unsent: 0,
             rejected: 0,
             kernel_drops: 0,
-            unopened: BTreeMap::new(),
+            open_failures: BTreeMap::new(),
             dead_threads: 0,
         };
         for outcome in outcomes {
@@ -178,31 +178,31 @@ impl Total {
         total
     }
 
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, outcome: WorkerOutcome) {
         for (total, tally) in self.channels.iter_mut().zip(&outcome.channels) {
             total.merge(tally);
         }
         self.gaps.merge(outcome.gaps);
-        self.near.merge(outcome.near);
+        self.near_poses.merge(outcome.near_poses);
         // Same bounds on both sides.
-        let _ = self.lag.add(&outcome.lag);
-        let _ = self.others.add(&outcome.others);
-        let _ = self.back.add(&outcome.back);
+        let _ = self.send_lag.add(&outcome.send_lag);
+        let _ = self.unaffected_latency.add(&outcome.unaffected_latency);
+        let _ = self.realtime_back.add(&outcome.realtime_back);
         self.on_fallback += outcome.on_fallback;
         self.fallbacks += outcome.fallbacks;
-        self.fell += outcome.fell;
+        self.fell_back += outcome.fell_back;
         self.moved += outcome.moved;
         self.datagrams_in += outcome.datagrams_in;
         self.unsent += outcome.unsent;
         self.rejected += outcome.rejected;
         self.kernel_drops += outcome.kernel_drops;
-        for (why, count) in outcome.unopened {
-            *self.unopened.entry(why).or_default() += count;
+        for (why, count) in outcome.open_failures {
+            *self.open_failures.entry(why).or_default() += count;
         }
     }
 
-    fn channel(&self, notes: &mut Vec<String>, channel: Channel) -> report::Channel {
-        balance(notes, channel.name(), &self.channels[channel as usize])
+    fn channel(&self, notes: &mut Vec<String>, channel: Channel) -> report::ChannelReport {
+        channel_figures(notes, channel.name(), &self.channels[channel as usize])
     }
 }
 
@@ -211,10 +211,10 @@ pub(crate) fn figures(
     mut report: Report,
     plan: &Plan,
     findings: Findings,
-    outcomes: Vec<thread::Result<Outcome>>,
+    outcomes: Vec<thread::Result<WorkerOutcome>>,
     watch: ServerWatch,
 ) -> Report {
-    let total = Total::of(outcomes);
+    let total = RealtimeTotals::of(outcomes);
     report.seed = plan.seed;
     report.headsets = plan.headsets.into();
     report.rooms = plan.rooms().into();
@@ -226,12 +226,14 @@ pub(crate) fn figures(
         rejoined: findings.rejoined,
         on_fallback: total.on_fallback,
         fallbacks: total.fallbacks,
-        fell: total.fell,
+        fell: total.fell_back,
         moved: total.moved,
     };
-    report.recovery = plan.faults.then(|| recovery(&findings, &total));
-    report.others = (plan.share > 0.0)
-        .then(|| Others { share: plan.share, pose_latency_ms: Latency::new(&total.others) });
+    report.recovery = plan.has_faults.then(|| recovery(&findings, &total));
+    report.others = (plan.fault_share > 0.0).then(|| Others {
+        share: plan.fault_share,
+        pose_latency_ms: Latency::new(&total.unaffected_latency),
+    });
     report.storm.clone_from(&findings.storms);
     report.late_joiners.clone_from(&findings.late_joiners);
     report.meetings.clone_from(&findings.calls);
@@ -239,26 +241,26 @@ pub(crate) fn figures(
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();
     }
-    report.generator = Generator {
+    report.generator = GeneratorFigures {
         cpu_s: findings.own_cpu_s.max(0.0),
-        send_lag_p99_ms: ms(total.lag.value_at_quantile(0.99)),
+        send_lag_p99_ms: ms(total.send_lag.value_at_quantile(0.99)),
         datagrams_in: total.datagrams_in,
         kernel_drops: total.kernel_drops,
     };
     report.server = watch.figures();
-    report.notes.extend(watch.blind().map(str::to_owned));
-    let troubles = findings.troubles.iter().take(NAMED_TROUBLES);
-    report.notes.extend(troubles.map(|(text, count)| format!("{count} x {text}")));
-    judge(&mut report, plan, &findings, &total);
+    report.notes.extend(watch.unreadable().map(str::to_owned));
+    let problems = findings.problems.iter().take(NAMED_TROUBLES);
+    report.notes.extend(problems.map(|(text, count)| format!("{count} x {text}")));
+    check_validity(&mut report, plan, &findings, &total);
     report
 }
 
-fn recovery(findings: &Findings, total: &Total) -> Recovery {
+fn recovery(findings: &Findings, total: &RealtimeTotals) -> Recovery {
     let rejoins = findings.rejoins.clone().unwrap_or_else(tally::histogram);
     let [rosters_wrong, rosters_right] = findings.rosters;
     Recovery {
-        back: total.back.len(),
-        back_ms: Latency::new(&total.back),
+        back: total.realtime_back.len(),
+        back_ms: Latency::new(&total.realtime_back),
         rejoins: rejoins.len(),
         rejoin_ms: Latency::new(&rejoins),
         rosters_right,
@@ -266,12 +268,12 @@ fn recovery(findings: &Findings, total: &Total) -> Recovery {
     }
 }
 
-fn channels(report: &mut Report, findings: &Findings, total: &Total) {
+fn channels(report: &mut Report, findings: &Findings, total: &RealtimeTotals) {
     let Report { channels, interest, notes, .. } = report;
     channels.pose = PoseChannel::new(total.channel(notes, Channel::Pose), total.gaps);
     channels.voice = total.channel(notes, Channel::Voice);
     let events = findings.events.clone().unwrap_or_else(Tally::new);
-    channels.event = balance(notes, "event", &events);
+    channels.event = channel_figures(notes, "event", &events);
     if let Some(object) = &mut channels.object {
         *object = total.channel(notes, Channel::Object);
     }
@@ -279,7 +281,7 @@ fn channels(report: &mut Report, findings: &Findings, total: &Total) {
         *pointer = total.channel(notes, Channel::Pointer);
     }
     if let Some(interest) = interest {
-        *interest = Interest::new(total.near);
+        *interest = Interest::new(total.near_poses);
     }
 }
 
@@ -295,8 +297,8 @@ fn joins(findings: &Findings) -> Joins {
 }
 
 /// A channel's figures; a note says where the server's own counts had to be cut.
-fn balance(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::Channel {
-    let (channel, cut) = report::Channel::new(tally);
+fn channel_figures(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::ChannelReport {
+    let (channel, cut) = report::ChannelReport::new(tally);
     if cut {
         notes.push(format!(
             "{name}: {} delivered, {} superseded and {} suppressed of {} expected; the server's own \
@@ -308,7 +310,7 @@ fn balance(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::Channe
 }
 
 /// Says why the run proves nothing, if so.
-fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
+fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
     if findings.interrupted {
         report.invalidate("interrupted before its end");
     }
@@ -318,7 +320,7 @@ fn judge(report: &mut Report, plan: &Plan, findings: &Findings, total: &Total) {
     if total.dead_threads > 0 {
         report.invalidate(format!("{} realtime threads failed", total.dead_threads));
     }
-    for (why, count) in &total.unopened {
+    for (why, count) in &total.open_failures {
         report.invalidate(format!("{count} headsets without a realtime socket: {why}"));
     }
     if report.joins.failed > 0 {

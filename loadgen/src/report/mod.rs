@@ -52,12 +52,12 @@ pub(crate) struct Report {
     pub(crate) storm: Option<Joins>,
     /// Who came into the first room while the run was under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) late_joiners: Option<LateJoiners>,
+    pub(crate) late_joiners: Option<LateJoinersReport>,
     /// Who found each other meanwhile, by a match or by calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meetings: Option<Calls>,
-    pub(crate) generator: Generator,
-    pub(crate) server: Server,
+    pub(crate) meetings: Option<CallsReport>,
+    pub(crate) generator: GeneratorFigures,
+    pub(crate) server: ServerFigures,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -102,7 +102,7 @@ pub(crate) struct Recovery {
 
 /// Late joiners of the first room.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct LateJoiners {
+pub(crate) struct LateJoinersReport {
     pub(crate) invited: u64,
     /// Those who had the whole roster and state, and how long after their first packet.
     pub(crate) whole: u64,
@@ -117,7 +117,7 @@ pub(crate) struct LateJoiners {
 
 /// Who found each other.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Calls {
+pub(crate) struct CallsReport {
     pub(crate) expected: u64,
     /// Those who came into a room, and how long after they began to look or to call.
     pub(crate) met: u64,
@@ -139,21 +139,21 @@ pub(crate) struct Others {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Channels {
     pub(crate) pose: PoseChannel,
-    pub(crate) voice: Channel,
-    pub(crate) event: Channel,
+    pub(crate) voice: ChannelReport,
+    pub(crate) event: ChannelReport,
     /// Where the profile has objects.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) object: Option<Channel>,
+    pub(crate) object: Option<ChannelReport>,
     /// Where it has pointers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pointer: Option<Channel>,
+    pub(crate) pointer: Option<ChannelReport>,
 }
 
 /// What is measured of poses alone, beside what is of every channel.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct PoseChannel {
     #[serde(flatten)]
-    pub(crate) channel: Channel,
+    pub(crate) channel: ChannelReport,
     /// The longest time without a pose of one sender at one receiver, from the window's start to its
     /// end.
     pub(crate) gap_max_ms: f64,
@@ -170,7 +170,7 @@ pub(crate) struct Interest {
 
 /// delivered + superseded + suppressed + lost = expected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Channel {
+pub(crate) struct ChannelReport {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
@@ -195,7 +195,7 @@ pub(crate) struct Latency {
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Generator {
+pub(crate) struct GeneratorFigures {
     pub(crate) cpu_s: f64,
     pub(crate) send_lag_p99_ms: f64,
     /// Realtime datagrams received.
@@ -205,7 +205,7 @@ pub(crate) struct Generator {
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Server {
+pub(crate) struct ServerFigures {
     /// Where these figures come from: `proc+metrics`, `proc`, `metrics` or `none`.
     pub(crate) source: String,
     pub(crate) cpu_s: f64,
@@ -220,7 +220,7 @@ pub(crate) struct Server {
 impl Report {
     /// An empty report of this schema, with the parts that this traffic fills.
     pub(crate) fn of(traffic: &Traffic) -> Self {
-        let channel = |channel| traffic.has(channel).then(Channel::default);
+        let channel = |channel| traffic.has(channel).then(ChannelReport::default);
         let channels = Channels {
             object: channel(channel::Channel::Object),
             pointer: channel(channel::Channel::Pointer),
@@ -234,8 +234,8 @@ impl Report {
     /// An empty report with every part that one can have.
     pub(crate) fn full() -> Self {
         let channels = Channels {
-            object: Some(Channel::default()),
-            pointer: Some(Channel::default()),
+            object: Some(ChannelReport::default()),
+            pointer: Some(ChannelReport::default()),
             ..Channels::default()
         };
         Report {
@@ -245,8 +245,8 @@ impl Report {
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),
-            late_joiners: Some(LateJoiners::default()),
-            meetings: Some(Calls::default()),
+            late_joiners: Some(LateJoinersReport::default()),
+            meetings: Some(CallsReport::default()),
             ..Report::new()
         }
     }
@@ -277,7 +277,7 @@ impl Joins {
 
 impl Channels {
     /// Those there are, by name.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Channel)> {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &ChannelReport)> {
         let always = [("pose", &self.pose.channel), ("voice", &self.voice), ("event", &self.event)];
         let object = self.object.as_ref().map(|channel| ("object", channel));
         let pointer = self.pointer.as_ref().map(|channel| ("pointer", channel));
@@ -286,7 +286,7 @@ impl Channels {
 }
 
 impl PoseChannel {
-    pub(crate) fn new(channel: Channel, gaps: Gaps) -> Self {
+    pub(crate) fn new(channel: ChannelReport, gaps: Gaps) -> Self {
         PoseChannel { channel, gap_max_ms: ms(gaps.max), gaps_over_1s: gaps.over_1s }
     }
 }
@@ -298,7 +298,7 @@ impl Interest {
     }
 }
 
-impl Channel {
+impl ChannelReport {
     /// A channel's figures. What the server says it withheld can overlap what was delivered (its
     /// count at the window's start is an estimate): then it is cut, and `true` says so.
     pub(crate) fn new(tally: &Tally) -> (Self, bool) {
@@ -308,7 +308,7 @@ impl Channel {
         let lost = missing - superseded - suppressed;
         let cut = superseded + suppressed < tally.superseded + tally.suppressed
             || tally.delivered > tally.expected;
-        let channel = Channel {
+        let channel = ChannelReport {
             sent: tally.sent,
             expected: tally.expected,
             delivered: tally.delivered.min(tally.expected),
@@ -334,7 +334,7 @@ impl Latency {
     }
 }
 
-impl Server {
+impl ServerFigures {
     /// Fills in the ratios.
     pub(crate) fn finish(mut self) -> Self {
         if self.datagrams_out > 0 {
@@ -369,7 +369,7 @@ mod tests {
             tally.delivered = rng.u64(0..120);
             tally.superseded = rng.u64(0..50);
             tally.suppressed = rng.u64(0..50);
-            let (c, cut) = Channel::new(&tally);
+            let (c, cut) = ChannelReport::new(&tally);
             assert_eq!(c.delivered + c.superseded + c.suppressed + c.lost, c.expected);
             let counted = tally.delivered + tally.superseded + tally.suppressed;
             assert_eq!(cut, counted > tally.expected);
@@ -379,15 +379,15 @@ mod tests {
 
     #[test]
     fn an_empty_channel_has_no_loss() {
-        let (channel, cut) = Channel::new(&Tally::new());
-        assert_eq!((channel, cut), (Channel::default(), false));
+        let (channel, cut) = ChannelReport::new(&Tally::new());
+        assert_eq!((channel, cut), (ChannelReport::default(), false));
     }
 
     #[test]
     fn latencies_are_in_ms() {
         let mut tally = Tally::new();
         (1..=1_000).for_each(|n| tally.record_latency(n * 100));
-        let latency = Channel::new(&tally).0.latency_ms;
+        let latency = ChannelReport::new(&tally).0.latency_ms;
         assert!((latency.p50 - 50.0).abs() < 0.2 && (latency.p99 - 99.0).abs() < 0.2);
         assert!((latency.max - 100.0).abs() < 0.2);
     }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
 /// µs between two lines.
 const TERMINAL_EVERY: u64 = 1_000_000;
@@ -12,7 +12,7 @@ const PLAIN_EVERY: u64 = 5_000_000;
 
 /// Says how far the run is.
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<RunShared>,
     terminal: bool,
     started: u64,
     last: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<RunShared>) -> Self {
         let started = shared.clock.now();
         let terminal = std::io::stderr().is_terminal();
         Ticker { shared, terminal, started, last: started, before: (0, 0) }

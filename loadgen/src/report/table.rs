@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Channel, Report};
+use super::{ChannelReport, Report};
 
 /// Writes the summary.
 pub(crate) struct Summary<'a>(pub(crate) &'a Report);
@@ -77,7 +77,7 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     Ok(())
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &Channel) -> fmt::Result {
+fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result {
     let withheld = c.superseded + c.suppressed;
     let l = &c.latency_ms;
     writeln!(

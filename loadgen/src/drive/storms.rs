@@ -13,32 +13,32 @@ use nucleus_protocol::session::Code;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use super::crew::{Crew, open};
+use super::context::{RunContext, open};
 use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
 /// As low as that of the server's own half: lower, and on a machine without an idle core they would run
 /// out of their time.
-const NICE: i32 = 10;
+const THREAD_NICE: i32 = 10;
 /// Who joins in a storm shares a socket with so many: one each would only cost the generator.
 const PER_ENDPOINT: u32 = 50;
 /// Of their rooms.
 const ROOM_SIZE: u32 = 10;
 /// What their closes get to go out.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const CLOSE_TIME: Duration = Duration::from_millis(100);
 /// In front of their numbers: nobody of the run itself has one so high.
-const FIRST: u32 = 1 << 24;
+const FIRST_USER: u32 = 1 << 24;
 
 /// The storms of one run.
 pub(crate) struct Storms {
     runtime: Runtime,
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     attempted: u32,
-    joined: Arc<Mutex<Joined>>,
+    tally: Arc<Mutex<StormTally>>,
 }
 
-struct Joined {
+struct StormTally {
     /// µs that each took.
     joins: Histogram<u64>,
     /// Kept: nobody leaves before the run is over.
@@ -47,58 +47,63 @@ struct Joined {
 
 impl Storms {
     /// None yet.
-    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+    pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("storm")
             .on_thread_start(|| {
                 // At ordinary priority they only cost the generator more.
-                let _ = nucleus_net::set_thread_nice(NICE);
+                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
             .build()?;
-        let joined = Joined { joins: tally::histogram(), sessions: Vec::new() };
-        Ok(Storms { runtime, crew, attempted: 0, joined: Arc::new(Mutex::new(joined)) })
+        let tally = StormTally { joins: tally::histogram(), sessions: Vec::new() };
+        Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
     }
 
     /// So many join at once; they stay.
-    pub(crate) fn break_loose(&mut self, joins: u32) {
+    pub(crate) fn start(&mut self, joins: u32) {
         let numbers = self.attempted..self.attempted + joins;
         self.attempted += joins;
-        let (crew, joined) = (self.crew.clone(), self.joined.clone());
+        let (context, tally) = (self.context.clone(), self.tally.clone());
         self.runtime.spawn(async move {
             let mut endpoint = None;
             for number in numbers {
                 if endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
-                    endpoint = open(&crew, FIRST + number).await.ok();
+                    endpoint = open(&context, FIRST_USER + number).await.ok();
                 }
                 // Without a socket it has not joined.
                 let Some(endpoint) = endpoint.clone() else { continue };
-                tokio::spawn(join(crew.clone(), endpoint, number, joined.clone()));
+                tokio::spawn(join(context.clone(), endpoint, number, tally.clone()));
             }
         });
     }
 
     /// Everybody leaves; how their joins went.
     pub(crate) fn end(self) -> report::Joins {
-        let mut joined = lock(&self.joined);
-        for session in joined.sessions.drain(..) {
+        let mut tally = lock(&self.tally);
+        for session in tally.sessions.drain(..) {
             session.connection().close((Code::Leaving as u32).into(), b"");
         }
-        let joins = report::Joins::new(self.attempted.into(), &joined.joins);
-        drop(joined);
-        self.runtime.block_on(async { tokio::time::sleep(LAST_WORDS).await });
+        let joins = report::Joins::new(self.attempted.into(), &tally.joins);
+        drop(tally);
+        self.runtime.block_on(async { tokio::time::sleep(CLOSE_TIME).await });
         self.runtime.shutdown_background();
         joins
     }
 }
 
-async fn join(crew: Arc<Crew>, endpoint: Endpoint, number: u32, joined: Arc<Mutex<Joined>>) {
+async fn join(
+    context: Arc<RunContext>,
+    endpoint: Endpoint,
+    number: u32,
+    tally: Arc<Mutex<StormTally>>,
+) {
     let room = format!("storm-{}", number / ROOM_SIZE);
-    let before = crew.shared.clock.now();
-    let Ok(session) = crew.join_room(&endpoint, FIRST + number, room).await else { return };
-    let took = crew.shared.clock.now() - before;
-    let mut joined = lock(&joined);
-    joined.joins.saturating_record(took);
-    joined.sessions.push(session);
+    let before = context.shared.clock.now();
+    let Ok(session) = context.join_room(&endpoint, FIRST_USER + number, room).await else { return };
+    let took = context.shared.clock.now() - before;
+    let mut tally = lock(&tally);
+    tally.joins.saturating_record(took);
+    tally.sessions.push(session);
 }

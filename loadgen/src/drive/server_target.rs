@@ -30,11 +30,11 @@ impl TargetError {
 }
 
 /// A server to be joined.
-pub(crate) struct Target {
+pub(crate) struct ServerTarget {
     pub(crate) address: SocketAddr,
     pub(crate) name: String,
     pub(crate) config: quinn::ClientConfig,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: TokenSource,
     /// Where its counters are.
     pub(crate) http: Option<String>,
     /// Its process on this machine.
@@ -42,18 +42,18 @@ pub(crate) struct Target {
 }
 
 /// Where join tokens come from.
-pub(crate) enum Tokens {
+pub(crate) enum TokenSource {
     /// One for each headset.
     Minted(Box<Minter>),
     /// The same for all.
     Given(String),
 }
 
-impl Target {
+impl ServerTarget {
     /// The server that was started for this run.
     pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
         let (tokens, pin) = data_dir(server.data_dir())?;
-        Ok(Target {
+        Ok(ServerTarget {
             address: server.session,
             name: "localhost".into(),
             config: config(&Trust::Pin(pin))?,
@@ -72,7 +72,7 @@ impl Target {
         let (tokens, known_pin) = credentials(args)?;
         let trust = trust(args, known_pin)?;
         let name = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host);
-        Ok(Target {
+        Ok(ServerTarget {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             name: name.trim_matches(['[', ']']).to_owned(),
             config: config(&trust)?,
@@ -83,12 +83,12 @@ impl Target {
     }
 }
 
-impl Tokens {
+impl TokenSource {
     /// The token of a headset.
     pub(crate) fn token(&self, headset: u32) -> Result<String, TargetError> {
         match self {
-            Tokens::Given(token) => Ok(token.clone()),
-            Tokens::Minted(minter) => {
+            TokenSource::Given(token) => Ok(token.clone()),
+            TokenSource::Minted(minter) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let user = format!("h{headset}");
                 let request = TokenRequest {
@@ -104,7 +104,7 @@ impl Tokens {
 }
 
 /// Tokens, and the certificate that comes with them.
-fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetError> {
+fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
         // Opening would make it, which is no use here: the key must be the server's.
         if !path.is_dir() {
@@ -119,13 +119,13 @@ fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetEr
         .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
     let token = token.trim().to_owned();
     let pin = nucleus_client::token::pin_in(&token);
-    Ok((Tokens::Given(token), pin))
+    Ok((TokenSource::Given(token), pin))
 }
 
-fn data_dir(path: &Path) -> Result<(Tokens, [u8; 32]), TargetError> {
+fn data_dir(path: &Path) -> Result<(TokenSource, [u8; 32]), TargetError> {
     let dir = DataDir::open(path).map_err(|e| TargetError(e.to_string()))?;
     let pin = parse_pin(&dir.certificate_pin().to_string()).map_err(TargetError)?;
-    Ok((Tokens::Minted(Box::new(dir.minter())), pin))
+    Ok((TokenSource::Minted(Box::new(dir.minter())), pin))
 }
 
 fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {

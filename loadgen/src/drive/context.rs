@@ -10,27 +10,27 @@ use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
+use super::server_target::ServerTarget;
 use super::sim_socket::SimSocket;
-use super::target::Target;
-use super::worker::Order;
+use super::worker::WorkerCommand;
 use crate::check::events::EventLedger;
 use crate::check::rosters::RosterLedger;
 use crate::check::session_log::SessionLog;
 use crate::check::states::StateLedger;
 use crate::load::payload::Stream;
 use crate::load::plan::Plan;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
 /// What the generator calls itself.
 const AGENT: &str = concat!("nucleus-loadgen/", env!("CARGO_PKG_VERSION"));
 
 /// Everything the tasks share.
-pub(crate) struct Crew {
+pub(crate) struct RunContext {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) target: Target,
+    pub(crate) shared: Arc<RunShared>,
+    pub(crate) target: ServerTarget,
     /// The realtime threads.
-    pub(crate) workers: Vec<mpsc::SyncSender<Order>>,
+    pub(crate) workers: Vec<mpsc::SyncSender<WorkerCommand>>,
     pub(crate) events: EventLedger,
     pub(crate) states: StateLedger,
     pub(crate) log: SessionLog,
@@ -44,30 +44,30 @@ pub(crate) struct Crew {
 }
 
 /// A QUIC endpoint of a headset's own, or for several of them.
-pub(crate) async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint> {
-    let ip = match crew.target.address {
+pub(crate) async fn open(context: &RunContext, headset: u32) -> std::io::Result<Endpoint> {
+    let ip = match context.target.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let mut config = EndpointConfig::default();
     config.grease_quic_bit(false);
     let runtime = Arc::new(TokioRuntime);
-    let Some(conditions) = &crew.plan.network else {
+    let Some(conditions) = &context.plan.network else {
         let socket = std::net::UdpSocket::bind((ip, 0))?;
         return Endpoint::new(config, None, socket, runtime);
     };
-    let source = crew.plan.source(headset);
+    let source = context.plan.source(headset);
     let network = (source.mix(Stream::Session, 0), conditions.clone());
     let next_address = conditions
         .new_address_every
-        .map(|every| crew.plan.next_address(source, crew.shared.clock.now(), every));
-    let run = (crew.shared.clone(), crew.plan.is_concerned(headset));
+        .map(|every| context.plan.next_address(source, context.shared.clock.now(), every));
+    let run = (context.shared.clone(), context.plan.is_affected(headset));
     let socket = SimSocket::bind(ip, network, next_address, run).await?;
     let socket = Arc::new(socket);
     Endpoint::new_with_abstract_socket(config, None, socket, runtime)
 }
 
-impl Crew {
+impl RunContext {
     pub(crate) async fn sleep_until(&self, micros: u64) {
         let left = micros.saturating_sub(self.shared.clock.now());
         tokio::time::sleep(Duration::from_micros(left)).await;
@@ -75,7 +75,7 @@ impl Crew {
 
     pub(crate) fn failed(&self, error: String) {
         self.shared.progress.failed.fetch_add(1, Relaxed);
-        self.log.trouble(format!("join failed: {error}"));
+        self.log.problem(format!("join failed: {error}"));
     }
 
     /// Joins the headset's room, as `resume` says if it does.
