@@ -1,4 +1,4 @@
-//! The ledger of the reliable events: every one is checked for content, order and number.
+//! The ledger of reliable events: checks the content, the order and the number of each.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -7,27 +7,28 @@ use nucleus_protocol::session::EventDown;
 
 use super::sequence::{Novelty, SequenceWindow};
 use super::tally::{Mismatch, Tally};
-use crate::load::payload::{EventKind, Source, event_claim};
+use crate::load::payload::{EventClaim, EventKind, Source, event_claim};
 use crate::load::plan::Plan;
 use crate::shared::{EVENT_WAIT, Window, lock};
 
-/// The ledger, shared by all session tasks. A few thousand events a second: locks cost nothing here.
+/// Counts the reliable events of all rooms, shared by all session tasks. Mutexes are good enough: a
+/// run has a few thousand events a second.
 pub(crate) struct EventLedger {
     seed: u64,
     room_size: u32,
-    /// By headset: the scheduled time of each of its events, µs.
+    /// By headset: the scheduled time of each event that the headset has sent, µs.
     sent: Vec<Mutex<Vec<u64>>>,
-    /// By room: the headset's number inside the room behind each peer number.
+    /// By room: from a peer id to the headset's number inside the room.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
 }
 
-/// What one receiver has had.
+/// The events that one headset has received.
 pub(crate) struct ReceivedEvents {
     owner: Source,
-    /// Strictly rising at each receiver.
+    /// The highest sequence so far. Sequences strictly rise at each receiver.
     last: Option<u64>,
-    /// By sender.
+    /// The event numbers received, by sender.
     seen: Vec<SequenceWindow>,
 }
 
@@ -42,11 +43,11 @@ impl EventLedger {
         }
     }
 
-    /// A headset has joined as `peer`.
+    /// Registers that a headset has joined as `peer`.
     pub(crate) fn admit(&self, source: Source, peer: u32) -> ReceivedEvents {
         if let Some(peers) = self.peers.get(source.room as usize) {
             let mut peers = lock(peers);
-            // One that comes back as somebody else is not who it was.
+            // A headset that rejoins gets a new peer id, and its old id is void.
             peers.retain(|_, sender| *sender != source.sender);
             peers.insert(peer, source.sender);
         }
@@ -54,7 +55,7 @@ impl EventLedger {
         ReceivedEvents { owner: source, last: None, seen }
     }
 
-    /// An event is being sent. Call before it goes out.
+    /// Records an event. Call this before the event is sent.
     pub(crate) fn record_sent(&self, source: Source, number: u32, scheduled: u64, window: Window) {
         let Some(sent) = self.sent.get(self.headset(source.room, source.sender)) else { return };
         let mut sent = lock(sent);
@@ -69,7 +70,8 @@ impl EventLedger {
         }
     }
 
-    /// An event has arrived; `true` when it counts as delivered.
+    /// Checks and counts an event that arrived at `now` (µs). Returns whether the event counts as
+    /// delivered.
     pub(crate) fn record_received(
         &self,
         received: &mut ReceivedEvents,
@@ -77,8 +79,8 @@ impl EventLedger {
         window: Window,
         event: &EventDown,
     ) -> bool {
-        let (number, scheduled, sender) = match self.check(received, event) {
-            Ok(found) => found,
+        let SentEvent { number, scheduled, sender } = match self.check(received, event) {
+            Ok(sent) => sent,
             Err(mismatch) => {
                 if (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now) {
                     let mut tally = lock(&self.tally);
@@ -108,12 +110,12 @@ impl EventLedger {
         is_new
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
     }
 
-    /// Whether everything expected has come.
+    /// Returns whether every expected event has arrived.
     pub(crate) fn complete(&self) -> bool {
         let tally = lock(&self.tally);
         tally.delivered >= tally.expected
@@ -123,16 +125,18 @@ impl EventLedger {
         (u64::from(room) * u64::from(self.room_size) + u64::from(sender)) as usize
     }
 
-    /// Number, scheduled time and sender of a genuine event.
-    fn check(
-        &self,
-        received: &ReceivedEvents,
-        event: &EventDown,
-    ) -> Result<(u32, u64, u32), Mismatch> {
+    /// Returns what was recorded of an event when it was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch::Corrupt`] if no sender sent these bytes, [`Mismatch::Misrouted`] if the event was
+    /// not meant for this receiver.
+    fn check(&self, received: &ReceivedEvents, event: &EventDown) -> Result<SentEvent, Mismatch> {
         let owner = received.owner;
         let peers = self.peers.get(owner.room as usize).ok_or(Mismatch::Misrouted)?;
         let peer = lock(peers).get(&event.peer).copied();
-        let (room, sender, number) = event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
+        let claim = event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
+        let EventClaim { room, sender, number } = claim;
         let kind = EventKind::of(event.channel).ok_or(Mismatch::Corrupt)?;
         let source = Source { seed: self.seed, room, sender };
         let mut payload = Vec::with_capacity(event.payload.len());
@@ -145,8 +149,17 @@ impl EventLedger {
         }
         let sent = self.sent.get(self.headset(room, sender)).ok_or(Mismatch::Corrupt)?;
         let scheduled = lock(sent).get(number as usize).copied().ok_or(Mismatch::Corrupt)?;
-        Ok((number, scheduled, sender))
+        Ok(SentEvent { number, scheduled, sender })
     }
+}
+
+/// An event as its sender recorded it.
+struct SentEvent {
+    number: u32,
+    /// µs.
+    scheduled: u64,
+    /// The sender's number inside the room.
+    sender: u32,
 }
 
 #[cfg(test)]

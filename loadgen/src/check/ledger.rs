@@ -1,5 +1,5 @@
-//! The ledger of one realtime thread: what was sent, by whom, and whether it arrived whole, once, and
-//! at those whom it was for.
+//! The ledger of one realtime thread: records every message that its headsets send, and checks that
+//! the message arrives intact, once, and at the right receivers.
 
 use std::sync::Arc;
 
@@ -16,30 +16,33 @@ use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::shared::{REALTIME_WAIT, Window};
 
+/// A headset as sender and as receiver.
 #[derive(Debug)]
 struct LedgerMember {
     source: Source,
     room: usize,
-    /// When it came, µs.
+    /// When the headset joined, µs.
     admitted: u64,
-    /// `None` for channels that the profile does not have.
+    /// The messages it sent, by channel; `None` for channels that the profile does not use.
     sent_log: [Option<SentLog>; Channel::COUNT],
-    /// What it has had by channel and sender number; empty for the same channels.
+    /// The messages it received, by channel and sender number; empty for channels that the profile
+    /// does not use.
     received: [Vec<ReceiveState>; Channel::COUNT],
-    /// Where the profile looks at them.
+    /// The senders nearest to it; `None` if the profile does not count these separately.
     nearest: Option<Nearest>,
-    /// Members to whom it is one of the nearest.
+    /// The number of members that have it among their nearest.
     near_receivers: u64,
-    /// A fault that concerns a share of the headsets does not concern it.
+    /// Whether a fault that affects a share of the headsets leaves this one out.
     unaffected: bool,
 }
 
-/// What a receiver has had of one sender on one channel: half a cache line.
+/// The messages that a receiver has received from one sender on one channel. The size is half a
+/// cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct ReceiveState {
     seen: SequenceWindow,
-    /// When the last pose came, µs; 0 before the first, and on every other channel.
+    /// When the last pose arrived, µs; 0 before the first pose and on every other channel.
     last_pose: u64,
 }
 
@@ -51,14 +54,15 @@ impl LedgerMember {
     }
 }
 
+/// The members of a room.
 #[derive(Clone, Debug, Default)]
 struct LedgerRoom {
-    /// Member by slot.
+    /// The member in each slot.
     slots: Vec<Option<u32>>,
     members: u64,
 }
 
-/// Counts the messages of the rooms that one thread drives.
+/// Counts the realtime messages of the rooms that one thread drives.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     plan: Arc<Plan>,
@@ -68,27 +72,27 @@ pub(crate) struct Ledger {
     pub(crate) channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     pub(crate) near_poses: NearPoses,
-    /// µs that poses took between two whom the fault of a share of the headsets does not concern; empty
-    /// where there is none.
+    /// The latency of poses between two headsets that the fault leaves out, µs. Empty unless the
+    /// fault affects a share of the headsets.
     pub(crate) unaffected_latency: Histogram<u64>,
-    /// µs from the scheduled time to the send.
+    /// The time from when a message was due to when it was sent, µs.
     pub(crate) send_lag: Histogram<u64>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Messages that were compared with every other room's; bounded, see [`Ledger::elsewhere`].
+    /// Messages that were looked for in other rooms; at most [`MAX_SEARCHES`].
     searches: u32,
 }
 
-/// What was sent is remembered this long, seconds: four times what anything is waited for.
+/// How long a sent message is remembered, seconds: four times as long as any message is waited for.
 const LOG_SECONDS: f64 = 4.0;
-/// Where it gets dark for ten seconds, what was under way then may arrive afterwards.
+/// The same where faults happen, seconds: messages may arrive after an outage of ten seconds.
 const LOG_SECONDS_WITH_FAULTS: f64 = 30.0;
-/// Searches for the true owner of a wrong message: enough to tell what is going on, few enough that
-/// a broken server cannot stall the generator.
+/// How many mismatching messages are looked for in other rooms. This is enough to diagnose a fault,
+/// and few enough that a broken server cannot stall the generator.
 const MAX_SEARCHES: u32 = 200;
 
 impl Ledger {
-    /// Of one of the plan's threads.
+    /// Creates the ledger of one of the plan's realtime threads.
     pub(crate) fn new(window: Window, plan: Arc<Plan>) -> Self {
         let rooms = plan.rooms().div_ceil(plan.workers) as usize;
         Ledger {
@@ -107,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// A headset has joined at `now` (µs); gives its number in this ledger.
+    /// Adds a headset that joined at `now` (µs). Returns its index in this ledger.
     pub(crate) fn admit(&mut self, source: Source, slot: u16, now: u64) -> u32 {
         let number = self.members.len() as u32;
         let room = (source.room / self.plan.workers) as usize;
@@ -143,7 +147,7 @@ impl Ledger {
         number
     }
 
-    /// A member came back, maybe under another slot.
+    /// Moves a member that has joined again to its new slot.
     pub(crate) fn readmit(&mut self, member: u32, slot: u16) {
         let room = &mut self.rooms[self.members[member as usize].room];
         for entry in room.slots.iter_mut().filter(|entry| **entry == Some(member)) {
@@ -156,7 +160,7 @@ impl Ledger {
         room.slots[slot] = Some(member);
     }
 
-    /// A message is being sent, with its payload.
+    /// Records a message that a member sends at `now` (µs).
     pub(crate) fn record_sent(&mut self, member: u32, now: u64, due: &DueMessage, payload: &[u8]) {
         let member = &mut self.members[member as usize];
         if let Some(sent_log) = &mut member.sent_log[due.channel as usize] {
@@ -174,17 +178,18 @@ impl Ledger {
         }
     }
 
-    /// Messages for `receiver` are about to be heard: brings what it has had of everybody into the
-    /// cache. In a large room a receiver's turn comes after all the others' have displaced that, and
-    /// messages name senders in no order: a miss for each took longer than all else about it.
+    /// Loads the receive state of `receiver` into the CPU's cache. Call this before recording its
+    /// messages. In a large room the other receivers have displaced this state since the last call,
+    /// and messages name senders in no order: the cache miss of each message took longer than all
+    /// other work on it.
     pub(crate) fn prefetch(&self, receiver: u32) {
         let rows = self.members[receiver as usize].received.iter();
-        // Two share a cache line, and lines in order are what the hardware fetches ahead.
+        // Two states share a cache line, and the CPU prefetches lines that are read in order.
         let lines = rows.flat_map(|row| row.iter().step_by(2));
         std::hint::black_box(lines.fold(0, |all, received| all | received.last_pose));
     }
 
-    /// A message has arrived at `arrival` (the kernel's stamp).
+    /// Checks and counts a message that arrived at `arrival` (the kernel's time stamp, µs).
     pub(crate) fn record_received(&mut self, receiver: u32, arrival: u64, message: &Message<'_>) {
         let Some(channel) = Channel::of(message.kind) else {
             return self.count_mismatch(Channel::Pose, arrival, Mismatch::Misrouted);
@@ -206,7 +211,7 @@ impl Ledger {
         self.count_genuine(receiver, sender_index, arrival, &due);
     }
 
-    /// Takes in a genuine message.
+    /// Counts a message that is exactly as its sender sent it.
     fn count_genuine(&mut self, receiver: u32, sender_index: u32, arrival: u64, due: &DueMessage) {
         let sender = &self.members[sender_index as usize];
         let (number, admitted) = (sender.source.sender, sender.admitted);
@@ -239,7 +244,7 @@ impl Ledger {
         tally.duplicated += u64::from(novelty == Novelty::Duplicate);
     }
 
-    /// The gaps between poses, once the window is over.
+    /// Returns the gaps between poses. Call this after the end of the window.
     pub(crate) fn gaps(&self) -> Gaps {
         let mut gaps = self.gaps;
         for receiver in self.members.iter().filter(|_| self.plan.traffic.has(Channel::Pose)) {
@@ -255,7 +260,7 @@ impl Ledger {
         gaps
     }
 
-    /// What was sent, if every byte of the message is as the sender wrote it.
+    /// Returns the message as it was due, if its sender sent exactly these bytes.
     fn find_sent(
         &self,
         sender_index: u32,
@@ -266,7 +271,7 @@ impl Ledger {
         sender.sent_log[channel as usize].as_ref()?.find(sender.source, channel, message)
     }
 
-    /// Whether a wrong message is the right one of somebody in another room.
+    /// Returns whether a headset in another room sent this message.
     fn is_from_another_room(
         &mut self,
         room: usize,
@@ -303,7 +308,7 @@ mod tests {
 
     const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
-    /// Two rooms of two; slots 5 and 6 in each.
+    /// Two rooms of two headsets, in slots 5 and 6 of each.
     fn ledger_of(traffic: Traffic) -> Ledger {
         let plan = Plan { traffic, ..Plan::of_two_rooms() };
         let mut ledger = Ledger::new(WINDOW, Arc::new(plan));
@@ -313,7 +318,7 @@ mod tests {
         ledger
     }
 
-    /// On every channel.
+    /// A ledger with every channel in use.
     fn ledger() -> Ledger {
         let training = Profile::Training.traffic(None);
         ledger_of(Traffic { interest: true, pointer_hz: 30.0, ..training })
@@ -390,7 +395,7 @@ mod tests {
                 let source = ledger.members[sender as usize].source;
                 let message = Message { peer: slot, ..due.message(source, &payload) };
                 ledger.record_received(sender ^ 1, scheduled + 10, &message);
-                // Heard twice is not heard anew.
+                // A duplicate does not end a gap.
                 ledger.record_received(sender ^ 1, scheduled + 60, &message);
             }
         }
@@ -399,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_late_wrong_and_stray_messages() {
+    fn tells_late_wrong_and_misdirected_messages() {
         let mut ledger = ledger();
         let due = due(Channel::Pose, 0, 1_500);
         let payload = sent(&mut ledger, 0, &due);
@@ -407,9 +412,9 @@ mod tests {
         let late = WINDOW.end + REALTIME_WAIT + 1;
         ledger.record_received(1, late, &message(&due, 5, &payload));
         assert_eq!(ledger.channels[0].delivered, 0, "too late to count");
-        let stray = Source { seed: 1, room: 1, sender: 0 };
+        let other_room = Source { seed: 1, room: 1, sender: 0 };
         let mut other = Vec::new();
-        due.payload(stray, &mut other);
+        due.payload(other_room, &mut other);
         ledger.record_received(1, 1_600, &message(&due, 5, &other));
         ledger.record_received(1, 1_600, &message(&due, 99, &payload));
         ledger.record_received(0, 1_600, &message(&due, 5, &payload));

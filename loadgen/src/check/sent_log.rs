@@ -1,4 +1,4 @@
-//! The log of what a sender sent lately, to compare with what arrives.
+//! The log of the messages that a sender sent lately, to compare them with the messages that arrive.
 
 use nucleus_protocol::realtime::Message;
 
@@ -6,11 +6,11 @@ use super::sequence;
 use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::{Source, VOICE_BYTES};
 
-/// Messages of which the payload is kept as well: one in a room of 300 is compared with it 299 times.
-/// Over a second's worth, so that a generator that is behind does not have to work them all out
-/// again and fall further behind.
+/// How many messages are logged with their payload: in a room of 300 each is compared 299 times.
+/// These are the messages of more than a second, so that a generator that is late does not compute
+/// every payload again and fall further behind.
 const PAYLOADS: usize = 64;
-/// Bytes of the largest payload, voice, rounded up.
+/// Bytes of the largest payload, which is voice, rounded up.
 const PAYLOAD_BYTES: usize = 80;
 
 const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
@@ -18,14 +18,15 @@ const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
 /// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct SentLog {
-    /// When each was due: twice the µs, plus one for the first packet of a spurt; a power of two long.
+    /// When each was due: twice the time in µs, plus one for the first message of a turn. The length
+    /// is a power of two.
     times: Vec<u64>,
     next: u64,
-    /// The newest of them as a whole, by number.
+    /// The newest messages with their payload, by number.
     newest: Vec<SentMessage>,
 }
 
-/// A message as it was sent. Aligned, so that comparing a pose touches one cache line.
+/// A message as it was sent. The alignment makes comparing a pose touch one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct SentMessage {
@@ -37,7 +38,7 @@ struct SentMessage {
 }
 
 impl SentLog {
-    /// Room for `seconds` at `hz`.
+    /// Creates a log of the last `seconds` at `hz` messages a second, at least 256 messages.
     pub(crate) fn new(hz: f64, seconds: f64) -> Self {
         let len = ((hz * seconds) as usize).next_power_of_two().max(256);
         SentLog { times: vec![0; len], next: 0, newest: Vec::new() }
@@ -47,7 +48,7 @@ impl SentLog {
         number as usize & (self.times.len() - 1)
     }
 
-    /// A message is being sent, with its payload. Numbers count up.
+    /// Logs a message. Numbers must count up.
     pub(crate) fn record(&mut self, due: &DueMessage, payload: &[u8]) {
         let index = self.index(due.number);
         self.times[index] = due.scheduled << 1 | u64::from(due.first);
@@ -59,8 +60,8 @@ impl SentLog {
         }
     }
 
-    /// What was sent, if every byte of `message` is as `source` wrote it. Which slot it came from is
-    /// not looked at.
+    /// Returns the logged message that `message` carries, if every byte is as `source` sent it. Does
+    /// not check the sender's slot.
     pub(crate) fn find(
         &self,
         source: Source,
@@ -79,7 +80,8 @@ impl SentLog {
         matches(source, &due, &payload, message).then_some(due)
     }
 
-    /// The message behind a number on the wire, unless it was never sent or is long gone.
+    /// Returns the message with a sequence number of the wire; `None` if it was never sent or is no
+    /// longer in the log.
     fn at(&self, channel: Channel, wire: u16) -> Option<DueMessage> {
         let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;
         (self.next - number <= self.times.len() as u64).then_some(())?;

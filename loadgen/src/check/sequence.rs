@@ -1,39 +1,39 @@
-//! Numbers on the wire: from 16 bits back to whole ones, and which of them were seen before.
+//! Sequence numbers: extends the 16 bits of the wire to 64, and tells which numbers are duplicates.
 
-/// The whole number behind the 16 bits `wire`, given the newest one that was sent. Nothing newer can
-/// arrive, so a number from the future comes out far in the past; `None` before the first.
+/// Extends the 16 bits `wire` to the full number, given the newest number sent. Nothing newer can
+/// arrive, so a number from the future yields one far in the past, or `None` below 0.
 pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
     let behind = (newest_sent as u16).wrapping_sub(wire);
     newest_sent.checked_sub(behind.into())
 }
 
-/// What a receiver has had of one sender on one channel: the newest number and the 127 before it.
-/// At 90 Hz that is 1.4 s, longer than anything is waited for. Packed: a large room has as many as it
-/// has pairs.
+/// Which numbers of one sender on one channel a receiver has received: the newest number and the 127
+/// before it. At 90 Hz that is 1.4 s, longer than any message is waited for. Packed, because a room
+/// has one for each pair of members.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(8))]
 pub(crate) struct SequenceWindow {
-    /// The newest number + 1, 0 while there is none.
+    /// The newest number + 1; 0 before the first.
     next: u64,
-    /// Bit n: `next - 1 - n` was seen.
+    /// Bit n is set if the number `next - 1 - n` was received.
     bits: u128,
 }
 
-/// What a number is to a receiver.
+/// How a number relates to the numbers received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Novelty {
-    /// The newest so far.
+    /// The newest number so far.
     Newest,
-    /// New, but something newer came first.
+    /// A new number, but a newer one arrived first.
     Reordered,
-    /// Seen before.
+    /// A number that arrived before.
     Duplicate,
-    /// Too old to tell.
+    /// A number older than the window: nobody can tell whether it arrived before.
     Ancient,
 }
 
 impl SequenceWindow {
-    /// Takes note of a number.
+    /// Records a number that arrived.
     pub(crate) fn record(&mut self, number: u64) -> Novelty {
         if number >= self.next {
             let ahead = number + 1 - self.next;

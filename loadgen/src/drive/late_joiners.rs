@@ -129,15 +129,15 @@ impl LateJoiners {
         });
         self.runtime.shutdown_background();
         let everybody = (members + self.called) as usize;
-        let (rosters, rosters_right) = self.context.rosters.figures(everybody);
+        let rosters = self.context.rosters.figures(everybody);
         let arrivals = lock(&self.arrivals);
         report::LateJoinersReport {
             invited: (self.called - self.furnishers).into(),
             whole: arrivals.whole.len(),
             whole_ms: report::Latency::new(&arrivals.whole),
             heard: self.links.messages_received(),
-            rosters,
-            rosters_right,
+            rosters: rosters.handed_in,
+            rosters_right: rosters.right,
         }
     }
 }

@@ -239,9 +239,9 @@ impl Worker {
         for channel in Channel::ALL {
             let tally = &mut self.ledger.channels[channel as usize];
             for headset in &self.headsets {
-                let (superseded, suppressed) = headset.withheld.since_start(channel);
-                tally.superseded += superseded;
-                tally.suppressed += suppressed;
+                let withheld = headset.withheld.since_start(channel);
+                tally.superseded += withheld.superseded;
+                tally.suppressed += withheld.suppressed;
             }
         }
         let mut realtime_back = tally::histogram();

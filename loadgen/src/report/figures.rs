@@ -10,6 +10,7 @@ use super::metrics::Counters;
 use crate::check::gaps::Gaps;
 use crate::check::nearest::NearPoses;
 use crate::check::outcome::WorkerOutcome;
+use crate::check::session_log::RosterCounts;
 use crate::check::states::StateFigures;
 use crate::check::tally::{self, Tally};
 use crate::load::channel::Channel;
@@ -39,8 +40,8 @@ pub(crate) struct Findings {
     pub(crate) resumed: u64,
     pub(crate) rejoined: u64,
     pub(crate) rejoins: Option<Histogram<u64>>,
-    /// Wrong and right ones.
-    pub(crate) rosters: [u64; 2],
+    /// The headsets' rosters at the end.
+    pub(crate) rosters: RosterCounts,
     pub(crate) duration_s: f64,
     pub(crate) own_cpu_s: f64,
     pub(crate) interrupted: bool,
@@ -257,14 +258,13 @@ pub(crate) fn figures(
 
 fn recovery(findings: &Findings, total: &RealtimeTotals) -> Recovery {
     let rejoins = findings.rejoins.clone().unwrap_or_else(tally::histogram);
-    let [rosters_wrong, rosters_right] = findings.rosters;
     Recovery {
         back: total.realtime_back.len(),
         back_ms: Latency::new(&total.realtime_back),
         rejoins: rejoins.len(),
         rejoin_ms: Latency::new(&rejoins),
-        rosters_right,
-        rosters_wrong,
+        rosters_right: findings.rosters.right,
+        rosters_wrong: findings.rosters.wrong,
     }
 }
 
