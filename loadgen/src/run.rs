@@ -147,8 +147,8 @@ impl Run {
             workers: senders,
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
-            deaths: watch::Sender::new(0),
-            inspections: watch::Sender::new(0),
+            process_kills: watch::Sender::new(0),
+            roster_requests: watch::Sender::new(0),
             rosters: RosterLedger::default(),
         });
         let signals = Arc::<AtomicU32>::default();
@@ -235,23 +235,23 @@ impl Run {
                 return storms.into_iter().for_each(|s| s.start(joins));
             }
             Fault::AddObjects(objects) => {
-                return late_joiners.into_iter().for_each(|g| g.furnish(objects));
+                return late_joiners.into_iter().for_each(|late| late.add_objects(objects));
             }
             Fault::LateJoiners(count, span) => {
-                return late_joiners.into_iter().for_each(|g| g.invite(count, span));
+                return late_joiners.into_iter().for_each(|late| late.add(count, span));
             }
             Fault::Match(count) => return self.calls.iter_mut().for_each(|m| m.match_up(count)),
             Fault::Calls(pairs) => return self.calls.iter_mut().for_each(|m| m.call(pairs)),
             Fault::CollectRosters => {
-                return self.context.inspections.send_modify(|count| *count += 1);
+                return self.context.roster_requests.send_modify(|count| *count += 1);
             }
             _ => {}
         }
         if fault != Fault::RestartServer {
-            self.shared.faults.start(self.now(), fault);
+            self.shared.faults.apply(self.now(), fault);
         }
         if fault == Fault::Outage(true) {
-            self.context.deaths.send_replace(self.shared.faults.outages.load(Relaxed));
+            self.context.process_kills.send_replace(self.shared.faults.outages.load(Relaxed));
         }
         if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
             let killed = self.shared.clock.now();
@@ -260,7 +260,7 @@ impl Run {
                 self.signals.store(2, Relaxed);
             }
             // From the kill on: what its clients have to wait for begins there.
-            self.shared.faults.start(killed, fault);
+            self.shared.faults.apply(killed, fault);
         }
     }
 

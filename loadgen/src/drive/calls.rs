@@ -1,7 +1,8 @@
-//! Calls and matches beside a run that is under way: users who call each other, or who look for a room
-//! at the same moment.
+//! Calls and matches during a run: users who call each other, and users who look for a room at the
+//! same moment.
 //!
-//! They use the client's own API, as an application would, on a thread of low priority like the storms'.
+//! They use the client's public API, as an application does. Their thread has a low priority, as the
+//! threads of the storms do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,17 +21,17 @@ use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
-/// As of those who come in storms.
+/// The thread's nice value, the same as for storms.
 const THREAD_NICE: i32 = 10;
-/// In front of their numbers: nobody else of a run has one so high.
+/// The number of the first user. No other user of a run has so high a number.
 const FIRST_USER: u32 = 1 << 26;
-/// Peers of a room that matching fills.
+/// The capacity of the rooms that matching fills.
 pub(crate) const MATCHED: u32 = 10;
-/// In so many pairs both call at once.
+/// In one of this many pairs both users call at once.
 const CROSSING: u32 = 4;
-/// A call that has not come about in this time has failed.
+/// The time for a call to connect; after that the call has failed.
 const CALL_TIME: Duration = Duration::from_secs(20);
-/// Until everybody has left.
+/// The time for everybody to leave.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 
 /// The calls and matches of one run.
@@ -42,24 +43,28 @@ pub(crate) struct CallLoad {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Those who have found each other so far.
+/// The users who have reached a room so far.
 struct CallResults {
-    /// µs that each took to be in its room.
+    /// The time each user took to reach its room, µs.
     joined: Histogram<u64>,
-    /// Who matching has brought into which room, and the members of each call.
+    /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
-    /// Of both, so that nobody leaves before everybody has come.
+    /// The rooms as joined. They are kept so that nobody leaves before everybody has joined.
     joined_rooms: Vec<Room>,
 }
 
 impl CallLoad {
-    /// None yet.
+    /// Starts the thread, with no calls or matches yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("calls")
             .on_thread_start(|| {
-                // At ordinary priority they only cost the generator more.
+                // If the priority cannot be lowered, the generator gets less CPU time.
                 let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
@@ -73,7 +78,7 @@ impl CallLoad {
         Ok(CallLoad { runtime, context, expected: 0, results, tasks: Vec::new() })
     }
 
-    /// So many look for a room at once, or make one.
+    /// Lets `count` users look for a room at once. Each creates one if none matches.
     pub(crate) fn match_up(&mut self, count: u32) {
         self.expected += count;
         for number in 0..count {
@@ -86,7 +91,7 @@ impl CallLoad {
         }
     }
 
-    /// So many pairs call each other at once, when all are there.
+    /// Lets `pairs` pairs of users call each other at once, after all of them have connected.
     pub(crate) fn call(&mut self, pairs: u32) {
         self.expected += 2 * pairs;
         let ready = Arc::new(Barrier::new(2 * pairs as usize));
@@ -108,13 +113,13 @@ impl CallLoad {
         }
     }
 
-    /// Everybody leaves.
+    /// Lets everybody leave and returns the figures.
     pub(crate) fn end(self) -> report::CallsReport {
         let (tasks, results) = (self.tasks, self.results.clone());
         self.runtime.block_on(async {
             let leaving = async {
                 for task in tasks {
-                    // One that failed has said so.
+                    // A task that failed has logged its problem.
                     let _ = task.await;
                 }
                 let rooms = std::mem::take(&mut lock(&results).joined_rooms);
@@ -167,7 +172,7 @@ fn token(context: &RunContext, number: u32) -> Result<String, CallFailure> {
     context.target.tokens.token(number).map_err(|error| error.to_string().into())
 }
 
-/// One of a pair: the first of them calls, the second is called.
+/// One user of a pair. The user with the even number calls the other.
 struct CallPartner {
     context: Arc<RunContext>,
     results: Arc<Mutex<CallResults>>,
@@ -181,7 +186,7 @@ impl CallPartner {
             let token = token(&self.context, FIRST_USER + self.number)?;
             Ok::<_, CallFailure>(enter(EnterOptions::new(address.as_str(), token)).await?)
         };
-        // The others wait for it, whatever becomes of it.
+        // Reach the barrier even after a failure: the other users wait for everybody.
         let entered = entering.await;
         ready.wait().await;
         let social = entered?;
@@ -195,20 +200,26 @@ impl CallPartner {
         let options = ConnectOptions::new(address, token(&self.context, FIRST_USER + self.number)?);
         let room = connect(options.room(name).join_only()).await?;
         lock(&self.results).record(self.context.shared.clock.now() - begun, room);
-        // Whoever leaves the hall first would end the call for the other.
+        // Keep the social session: its end would end the call for both.
         self.context.leave.subscribe().wait_for(|leave| *leave).await?;
         social.leave().await;
         Ok(())
     }
 }
 
-/// The room of the call that comes about.
+/// Accepts an incoming call, and returns the room of the call that connects.
+///
+/// # Errors
+///
+/// If the call or the social session ends first.
 async fn room_of_call(social: &Social) -> Result<String, CallFailure> {
     while let Some(event) = social.next().await {
         match event {
             SocialEvent::Incoming { call, .. } => social.accept(call).await?,
             SocialEvent::Accepted { room, .. } => return Ok(room),
-            SocialEvent::Ended { code, .. } => return Err(format!("it ended: {code:?}").into()),
+            SocialEvent::Ended { code, .. } => {
+                return Err(format!("the call ended: {code:?}").into());
+            }
             _ => {}
         }
     }

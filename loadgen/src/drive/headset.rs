@@ -1,10 +1,9 @@
-//! One headset's realtime side: its link, its socket, its session's datagrams, its schedules and its
-//! network.
+//! The realtime side of one headset: its link, its socket, the datagrams of its session, its schedule
+//! and its simulated network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
@@ -17,34 +16,34 @@ use crate::check::ledger::Ledger;
 use crate::check::withheld::WithheldCounts;
 use crate::load::channel::DueMessage;
 use crate::load::payload::{Source, Stream};
-use crate::load::plan::Plan;
+use crate::load::plan::{AddressSchedule, Plan};
 use crate::load::schedule::Schedule;
 use crate::shared::RunShared;
 
-/// Enough for a fifth of a second of the largest downlink, with what the kernel adds.
+/// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's overhead.
 const SOCKET_BUFFER: usize = 1 << 20;
-/// A message with its headers; a datagram that has no room for another is full.
+/// Bytes that a message takes at most with its headers. A datagram with less space left is full.
 const MESSAGE_ROOM: usize = 128;
 
-/// A headset that has joined, or come back, and shall talk on the realtime plane.
+/// A headset that has a new session and can use the realtime plane.
 pub(crate) struct HeadsetStart {
     pub(crate) headset: u32,
-    /// Its slot in its room.
+    /// The headset's slot in its room.
     pub(crate) slot: u16,
     pub(crate) link: LinkConfig,
-    /// Carries the datagrams while the realtime port does not.
+    /// The session's connection, which carries the datagrams on the fallback.
     pub(crate) connection: quinn::Connection,
 }
 
-/// Buffers that all headsets of a thread share, and what their sockets did.
+/// The buffers that all headsets of a thread share, and the counters of their sockets.
 pub(crate) struct Wire {
     output: SendBatch,
     plain: Vec<u8>,
     payload: Vec<u8>,
     pub(crate) datagrams_in: u64,
-    /// Datagrams that our own kernel did not take.
+    /// Datagrams that our own kernel did not accept.
     pub(crate) unsent: u64,
-    /// Datagrams that are not from our server, or broken.
+    /// Received datagrams that are malformed or not from our server.
     pub(crate) rejected: u64,
 }
 
@@ -61,49 +60,59 @@ impl Wire {
     }
 }
 
-type Parcel = (Path, Vec<u8>);
-
-/// A simulated network in front of the socket.
-struct SimNetwork {
-    up: Pipe<Parcel>,
-    down: Pipe<Parcel>,
-    /// When the next source port is taken, and how often.
-    next_address: Option<(Time, Duration)>,
-    /// Moves of those whom they concern that it has made.
-    moves: u32,
+/// A datagram on the simulated network, with its path.
+#[derive(Clone)]
+struct PathDatagram {
+    path: Path,
+    data: Vec<u8>,
 }
 
-/// See the module.
+/// The simulated network between the link and the socket.
+struct SimNetwork {
+    up: Pipe<PathDatagram>,
+    down: Pipe<PathDatagram>,
+    /// When the source port changes; `None` if the network does not roam.
+    roaming: Option<AddressSchedule>,
+    /// Address changes of the run's faults that this network has followed.
+    faults_followed: u32,
+}
+
+/// The realtime side of a headset.
 pub(crate) struct Headset {
     source: Source,
+    /// Its index in the ledger.
     member: u32,
     link: Link,
     path: Path,
     socket: UdpSocket,
     connection: quinn::Connection,
     shared: Arc<RunShared>,
-    /// A fault that concerns a share of the headsets concerns it.
-    affected: bool,
-    /// Its process has died.
+    /// Whether faults of a share of the headsets affect this one.
+    is_affected: bool,
+    /// Whether its process is dead.
     pub(crate) dead: bool,
-    /// It had another address at least once.
+    /// Whether its address changed at least once.
     pub(crate) moved: bool,
-    /// When it was heard from again over the realtime port after the last fault, µs.
+    /// When it used the realtime port again after the last fault, µs.
     pub(crate) realtime_back_at: Option<u64>,
-    /// Fallbacks of links it had before.
+    /// Fallbacks of its earlier links.
     earlier_fallbacks: u64,
-    /// Drops of sockets it had before.
+    /// Datagrams that its earlier sockets dropped.
     earlier_drops: u32,
     schedule: Schedule,
     network: Option<SimNetwork>,
-    /// What the server says it kept back.
+    /// The messages that the server reports as withheld.
     pub(crate) withheld: WithheldCounts,
-    /// When the thread's queue looks at it next, µs.
+    /// When the thread's queue runs it next, µs.
     pub(crate) wake: u64,
 }
 
 impl Headset {
-    /// Opens its socket; it speaks from `now` on. `member` is its number in the ledger.
+    /// Opens the socket and starts the schedule at `now` (µs). `member` is the index in the ledger.
+    ///
+    /// # Errors
+    ///
+    /// If the server named no realtime address, or no socket can be opened.
     pub(crate) fn open(
         plan: &Plan,
         shared: Arc<RunShared>,
@@ -116,10 +125,10 @@ impl Headset {
         let network = plan.network.as_ref().map(|conditions| SimNetwork {
             up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
             down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
-            next_address: conditions
+            roaming: conditions
                 .new_address_every
-                .map(|every| (plan.next_address(source, now, every), every)),
-            moves: shared.faults.address_changes(),
+                .map(|every| plan.address_schedule(source, now, every)),
+            faults_followed: shared.faults.address_changes(),
         });
         Ok(Headset {
             source,
@@ -129,7 +138,7 @@ impl Headset {
             socket: bind(path.remote)?,
             connection: start.connection,
             shared,
-            affected: plan.is_affected(start.headset),
+            is_affected: plan.is_affected(start.headset),
             dead: false,
             moved: false,
             realtime_back_at: None,
@@ -148,7 +157,11 @@ impl Headset {
         })
     }
 
-    /// Goes on over another link: its session was resumed or begun anew.
+    /// Replaces the link by that of a new session.
+    ///
+    /// # Errors
+    ///
+    /// If the server named no realtime address.
     pub(crate) fn replace_link(&mut self, start: HeadsetStart, now: u64) -> io::Result<()> {
         self.path = path_of(&start.link)?;
         self.earlier_fallbacks += self.link.fallbacks();
@@ -160,17 +173,17 @@ impl Headset {
         Ok(())
     }
 
-    /// Whether its messages travel inside the session because the realtime port does not answer.
+    /// Returns whether messages travel inside the session because the realtime port does not answer.
     pub(crate) fn on_fallback(&self, now: u64) -> bool {
         self.link.on_fallback(Time::from_micros(now))
     }
 
-    /// How often the realtime port went silent.
+    /// Returns how often the realtime port stopped answering.
     pub(crate) fn fallbacks(&self) -> u64 {
         self.earlier_fallbacks + self.link.fallbacks()
     }
 
-    /// When there is something to do, µs; messages due at `end` or later are none.
+    /// Returns when the next message or timer is due, µs. Messages due at `end` or later do not count.
     pub(crate) fn next_due(&self, end: u64) -> u64 {
         let due = Some(self.schedule.due()).filter(|due| *due < end);
         let link = self.link.deadline();
@@ -179,7 +192,7 @@ impl Headset {
         timers.fold(due.unwrap_or(u64::MAX), u64::min)
     }
 
-    /// Says what is due, and does what the link's timers and the network ask for.
+    /// Sends the messages that are due, and runs the timers of the link and of the network.
     pub(crate) fn run_due(
         &mut self,
         now: u64,
@@ -189,7 +202,7 @@ impl Headset {
     ) {
         let time = Time::from_micros(now);
         if self.link.deadline().is_some_and(|at| at <= time) {
-            // Nobody is silent whose words are waiting at the socket.
+            // Read the socket first, so that the timer does not take a late read for silence.
             self.receive(now, ledger, wire, input);
         }
         self.link.handle_timeout(time);
@@ -198,8 +211,8 @@ impl Headset {
         self.run_network(time, ledger, wire);
     }
 
-    /// Takes in what waits at the socket. The arrival is the kernel's stamp, so coming by rarely
-    /// costs no accuracy, and one call takes several datagrams.
+    /// Handles the datagrams that wait at the socket. The kernel stamps their arrival, so rare reads
+    /// cost no accuracy, and one call reads several datagrams.
     pub(crate) fn receive(
         &mut self,
         now: u64,
@@ -218,7 +231,8 @@ impl Headset {
                 match &mut self.network {
                     Some(network) => {
                         let len = datagram.data.len();
-                        network.down.handle_input(arrival, len, (path, datagram.data.to_vec()));
+                        let datagram = PathDatagram { path, data: datagram.data.to_vec() };
+                        network.down.handle_input(arrival, len, datagram);
                     }
                     None => self.handle_datagram(
                         arrival,
@@ -242,7 +256,7 @@ impl Headset {
         }
     }
 
-    /// Datagrams its sockets had no room for.
+    /// Returns how many datagrams the kernel dropped because a receive buffer was full.
     pub(crate) fn kernel_drops(&self) -> u64 {
         u64::from(self.earlier_drops) + u64::from(self.socket.kernel_drops().unwrap_or(0))
     }
@@ -264,7 +278,7 @@ impl Headset {
         self.record_return(arrival);
     }
 
-    /// Takes in a datagram of its session.
+    /// Handles a datagram that arrived inside the session.
     pub(crate) fn handle_session_datagram(
         &mut self,
         arrival: u64,
@@ -278,13 +292,14 @@ impl Headset {
         self.flush_link(arrival, wire);
     }
 
-    /// Nothing of the realtime port gets through to it.
+    /// Returns whether no datagram of the realtime port gets through.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
-        self.dead || self.affected && (faults.in_outage() || faults.realtime_blocked())
+        self.dead || self.is_affected && (faults.in_outage() || faults.realtime_blocked())
     }
 
-    /// Back after a fault is who is heard and hears over the realtime port.
+    /// Records the return to the realtime port after a fault: a datagram arrived over that port, and
+    /// the link sends over it.
     fn record_return(&mut self, arrival: Time) {
         let Some(over) = self.shared.faults.last_fault_end() else { return };
         let arrival = arrival.as_micros();
@@ -295,10 +310,10 @@ impl Headset {
         }
     }
 
-    /// Everything that is due goes into one datagram, or into several when it has to.
+    /// Sends the messages that are due, in as few datagrams as possible.
     fn send_due(&mut self, now: u64, ledger: &mut Ledger, wire: &mut Wire) {
         let time = Time::from_micros(now);
-        // What is due at the window's end or later is not sent.
+        // Messages due at the window's end or later are not sent.
         let until = now.min(ledger.window.end.saturating_sub(1));
         while let Some(first) = self.schedule.take(until) {
             wire.plain.clear();
@@ -332,12 +347,12 @@ impl Headset {
         }
     }
 
-    /// Sends `wire.plain`.
+    /// Sends the datagram in `wire.plain`.
     fn send(&mut self, now: Time, route: Route, wire: &mut Wire) {
         let bytes = route.wire(&wire.plain);
         let cut_off = self.is_cut_off();
         match (route, &mut self.network) {
-            // A session that is just being lost or does not keep up loses it, as a network would.
+            // If the session is ending or cannot keep up, the datagram is lost, as on a network.
             (Route::Session, _) => {
                 if !self.dead && self.connection.datagram_send_buffer_space() >= bytes.len() {
                     let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
@@ -345,7 +360,8 @@ impl Headset {
             }
             _ if cut_off => {}
             (Route::Realtime(path), Some(network)) => {
-                network.up.handle_input(now, bytes.len(), (path, bytes.to_vec()));
+                let datagram = PathDatagram { path, data: bytes.to_vec() };
+                network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
                 send_datagram(
@@ -360,22 +376,28 @@ impl Headset {
     }
 
     fn run_network(&mut self, now: Time, ledger: &mut Ledger, wire: &mut Wire) {
-        let moves = if self.affected { self.shared.faults.address_changes() } else { 0 };
-        if self.network.as_mut().is_some_and(|network| network.wants_address(now, moves)) {
+        let address_changes =
+            if self.is_affected { self.shared.faults.address_changes() } else { 0 };
+        if self
+            .network
+            .as_mut()
+            .is_some_and(|network| network.needs_new_address(now, address_changes))
+        {
             self.moved = true;
             self.change_address();
         }
-        while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
+        while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
+            let PathDatagram { path, data } = datagram;
             send_datagram(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
         }
-        while let Some((due, (path, mut data))) =
+        while let Some((arrival, PathDatagram { path, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.handle_datagram(due, path, 0, &mut data, ledger, wire);
+            self.handle_datagram(arrival, path, 0, &mut data, ledger, wire);
         }
     }
 
-    /// A new source port; what was on its way to the old one is lost, as behind a NAT.
+    /// Changes the source port. Datagrams on their way to the old port are lost, as behind a NAT.
     fn change_address(&mut self) {
         if let Ok(socket) = bind(self.path.remote) {
             self.earlier_drops = self.kernel_drops() as u32;
@@ -386,37 +408,37 @@ impl Headset {
 
 impl SimNetwork {
     fn deadline(&self) -> Option<Time> {
-        let address = self.next_address.map(|(at, _)| at);
+        let address = self.roaming.map(|roaming| roaming.next);
         let pipes = self.up.deadline().into_iter().chain(self.down.deadline());
         pipes.chain(address).min()
     }
 
-    /// What has come down by `now`, with the moment it did: that is its arrival.
-    fn arrived(&mut self, now: Time) -> Option<(Time, Parcel)> {
+    /// Returns the next datagram that has arrived by `now`, and when it arrived.
+    fn arrived(&mut self, now: Time) -> Option<(Time, PathDatagram)> {
         let due = self.down.deadline().filter(|due| *due <= now)?;
         Some((due, self.down.poll_output(due)?))
     }
 
-    fn wants_address(&mut self, now: Time, moves: u32) -> bool {
-        if moves > self.moves {
-            self.moves = moves;
+    /// Returns whether the address must change now. `address_changes` counts those of the run's faults.
+    fn needs_new_address(&mut self, now: Time, address_changes: u32) -> bool {
+        if address_changes > self.faults_followed {
+            self.faults_followed = address_changes;
             return true;
         }
-        match &mut self.next_address {
-            Some((at, every)) if *at <= now => {
-                *at += *every;
-                true
-            }
-            _ => false,
-        }
+        self.roaming.as_mut().is_some_and(|roaming| roaming.take(now))
     }
 }
 
+/// Returns the path of a link's realtime datagrams.
+///
+/// # Errors
+///
+/// If the server named no realtime address.
 pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
     link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Enters the messages of a datagram into the ledger.
+/// Records the messages of a datagram in the ledger.
 fn record_messages(
     messages: Result<Messages<'_>, Rejected>,
     member: u32,
@@ -430,28 +452,33 @@ fn record_messages(
                 ledger.record_received(member, arrival.as_micros(), &message);
             }
         }
-        // What the network sent twice, or what was on its way to an earlier link.
+        // The network duplicated the datagram, or it was meant for an earlier link.
         Err(Rejected::Replayed | Rejected::ConnectionId) => {}
         Err(_) => wire.rejected += 1,
     }
 }
 
-/// A socket for one headset's link to `remote`.
+/// Opens a socket for one headset's link to `remote`.
+///
+/// # Errors
+///
+/// If no socket can be opened.
 pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
         addr: local_address(remote),
         recv_buffer: SOCKET_BUFFER,
         send_buffer: SOCKET_BUFFER,
         only_v6: true,
-        // What the server sends as one piece arrives as one: otherwise the loopback device would
-        // make the server's core cut it up, which on a real network is the card's work.
+        // A GSO batch of the server arrives in one piece. Without GRO the loopback device would split
+        // the batch on the server's core, which on a real network is the card's work.
         gro: true,
         ..BindOptions::default()
     })
 }
 
-/// Loopback's own address where the server is there: a socket with one address is told nothing of it with
-/// every datagram. Elsewhere all of them, because a machine's address may change under a headset.
+/// Returns the local address to bind. For a server on loopback this is the loopback address, because
+/// a socket bound to one address needs no address with every datagram. Otherwise it is the wildcard
+/// address, because a machine's address may change during a run.
 fn local_address(remote: SocketAddr) -> SocketAddr {
     let ip = match (remote, remote.ip().is_loopback()) {
         (SocketAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -462,7 +489,7 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Sends one datagram; counts it in `unsent` when the kernel does not take it.
+/// Sends one datagram. Counts it in `unsent` if the kernel does not accept it.
 pub(crate) fn send_datagram(
     socket: &mut UdpSocket,
     remote: SocketAddr,

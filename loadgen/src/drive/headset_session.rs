@@ -1,5 +1,5 @@
-//! One headset's life on the session plane: it joins, hands its link to its realtime thread, sends and
-//! checks events, comes back when its session is lost, and leaves.
+//! One headset on the session plane: it joins, hands its link to its realtime thread, sends and checks
+//! events, reconnects when its session is lost, and leaves.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,10 +23,10 @@ use crate::check::events::ReceivedEvents;
 use crate::load::payload::Stream;
 use crate::load::schedule::EventSchedule;
 
-/// How often a headset whose process is dead looks whether it is light again.
+/// How often a headset whose process is dead checks whether the outage has ended.
 const OUTAGE_POLL: Duration = Duration::from_millis(10);
 
-/// Lives it.
+/// Runs one headset from its join, at `at` (µs), until it leaves.
 pub(crate) async fn run_session(
     context: Arc<RunContext>,
     endpoint: Endpoint,
@@ -45,13 +45,14 @@ pub(crate) async fn run_session(
     context.shared.progress.joined.fetch_add(1, Relaxed);
     let send_events = tokio::spawn(send_events(context.clone(), member.outbox.clone(), headset));
     member.run().await;
-    // What is under way goes out before the leave does.
+    // The outbox sends its pending events before the leave.
     send_events.abort();
     member.datagrams.abort();
     member.check_roster();
     member.outbox.leave().await;
 }
 
+/// A headset that has joined.
 struct HeadsetSession {
     context: Arc<RunContext>,
     headset: u32,
@@ -61,26 +62,40 @@ struct HeadsetSession {
     receiver: SessionReceiver,
     received: ReceivedEvents,
     state: StateCopy,
-    /// Kept where faults happen or somebody joins late.
+    /// The roster; `None` unless faults or late joiners are planned.
     roster: Option<Roster>,
     ticket: Vec<u8>,
     peer: u32,
-    /// Run of the server, and room instance in it.
-    instance: (u32, u32),
-    /// Takes the session's datagrams to the realtime thread.
+    room: RoomIdentity,
+    /// The task that passes the session's datagrams to the realtime thread.
     datagrams: JoinHandle<()>,
-    /// Times that it got dark so far.
+    /// Outages that this headset has been through.
     outages_seen: u32,
-    /// When the fault was over that it was back from last, µs.
+    /// When the fault ended after which the headset got a session last, µs.
     last_fault_end: Option<u64>,
     connection: quinn::Connection,
 }
 
-/// Why a session is not listened to any more.
+/// One life of a room: a server or a room that starts again has another identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RoomIdentity {
+    clock_epoch: u32,
+    room_instance: u32,
+}
+
+impl RoomIdentity {
+    fn of(joined: &Joined) -> Self {
+        RoomIdentity { clock_epoch: joined.clock_epoch, room_instance: joined.room_instance }
+    }
+}
+
+/// Why a headset stops reading its session.
 enum SessionEnd {
+    /// The run ends.
     Leave,
     /// The headset's process has died.
     Died,
+    /// The session was closed, with this code and text.
     Closed(Option<Code>, String),
 }
 
@@ -94,15 +109,16 @@ impl HeadsetSession {
         let joined = session.joined().clone();
         let datagrams = context.start_link(&session, headset)?;
         let received = context.events.admit(context.plan.source(headset), joined.peer);
-        let keeps = context.plan.has_faults || context.plan.late_joiners > 0;
-        let roster = keeps.then(|| roster_of(&joined));
+        let keeps_roster = context.plan.has_faults || context.plan.late_joiners > 0;
+        let roster = keeps_roster.then(|| roster_of(&joined));
         let outages_seen = context.shared.faults.outages.load(Relaxed);
         let outbox = EventOutbox::default();
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
         outbox.attach(sender.clone(), &joined, true);
         let state = StateCopy::new(&context, headset);
-        let Joined { ticket, peer, room_instance, clock_epoch, .. } = joined;
+        let room = RoomIdentity::of(&joined);
+        let Joined { ticket, peer, .. } = joined;
         Ok(HeadsetSession {
             context,
             headset,
@@ -115,7 +131,7 @@ impl HeadsetSession {
             roster,
             ticket,
             peer,
-            instance: (clock_epoch, room_instance),
+            room,
             datagrams,
             outages_seen,
             last_fault_end: None,
@@ -123,7 +139,7 @@ impl HeadsetSession {
         })
     }
 
-    /// Until it is time to leave, or there is no way back.
+    /// Runs until the headset must leave, or cannot get a session again.
     async fn run(&mut self) {
         loop {
             let end = self.listen().await;
@@ -138,31 +154,31 @@ impl HeadsetSession {
                     if may_return(code) { self.reconnect().await } else { None }
                 }
             };
-            let went_on = returned.map(|session| self.resume_with(session));
+            let resumed = returned.map(|session| self.resume_with(session));
             self.context.shared.progress.absent.fetch_sub(1, Relaxed);
-            if let Some(Err(problem)) = &went_on {
+            if let Some(Err(problem)) = &resumed {
                 self.context.log.problem(problem.clone());
             }
-            if !matches!(went_on, Some(Ok(()))) {
+            if !matches!(resumed, Some(Ok(()))) {
                 self.context.shared.progress.lost_sessions.fetch_add(1, Relaxed);
                 return;
             }
         }
     }
 
-    /// Takes in events until something ends it.
+    /// Handles the session's events until the session ends.
     async fn listen(&mut self) -> SessionEnd {
         let mut leave = self.context.leave.subscribe();
-        let mut deaths = self.context.deaths.subscribe();
+        let mut deaths = self.context.process_kills.subscribe();
         let outages_seen = self.outages_seen;
-        // Once for all events: each registers with everybody's watch.
+        // Created once, not for each event: each future registers with the shared watch.
         let leave = leave.wait_for(|leave| *leave);
         let death = deaths.wait_for(|count| *count > outages_seen);
         tokio::pin!(leave, death);
-        let mut inspections = self.context.inspections.subscribe();
+        let mut inspections = self.context.roster_requests.subscribe();
         loop {
             let event = tokio::select! {
-                // What the others do once everybody shall leave is not heard any more.
+                // Leaving comes first: what other headsets do while they leave must not count.
                 biased;
                 _ = &mut leave => return SessionEnd::Leave,
                 _ = &mut death, if self.context.plan.dies(self.headset) => return SessionEnd::Died,
@@ -175,7 +191,7 @@ impl HeadsetSession {
             };
             let Some(event) = event else {
                 let request = self.state.next_request(PeerId(self.peer));
-                // One that does not go out is lost with its session, which says so itself.
+                // A request that cannot be sent is lost with the session, which reports its end.
                 let _ = self.sender.request_state(&request).await;
                 continue;
             };
@@ -190,29 +206,29 @@ impl HeadsetSession {
                 }
                 SessionEvent::Roster(update) => {
                     if let Some(roster) = &mut self.roster {
-                        // The receiver has checked the version already.
+                        // The receiver has already checked the version.
                         let _ = roster.apply(update);
                     }
                 }
                 SessionEvent::Closed { code, text } => return SessionEnd::Closed(code, text),
-                // The state at the end is the one before anybody left.
+                // Once the run ends, the state must not change because others leave.
                 _ if *self.context.leave.borrow() => return SessionEnd::Leave,
-                about_state => {
-                    if let Err(wrong) = self.state.apply(&self.context, about_state) {
-                        self.receiver.fail(wrong.into());
+                state_event => {
+                    if let Err(fault) = self.state.apply(&self.context, state_event) {
+                        self.receiver.fail(fault.into());
                     }
                 }
             }
         }
     }
 
-    /// The process is started again as soon as it is light: with a new socket and its ticket.
+    /// Starts the process again after the outage, with a new socket and the old resume ticket.
     async fn restart_process(&mut self) -> Option<Session> {
         self.outages_seen = self.context.shared.faults.outages.load(Relaxed);
         self.datagrams.abort();
         let command = WorkerCommand::Died(self.headset);
         self.context.worker(self.headset)?.try_send(command).ok()?;
-        // In the dark nobody hears that it ends.
+        // The outage keeps_roster the close from reaching the server.
         self.connection.close(0u32.into(), b"");
         let mut leave = self.context.leave.subscribe();
         while self.context.shared.faults.in_outage() {
@@ -222,33 +238,37 @@ impl HeadsetSession {
             }
         }
         self.endpoint = open(&self.context, self.headset).await.ok()?;
-        match self.try_once().await {
+        match self.join_once().await {
             Ok(session) => Some(session),
             Err(_) => self.reconnect().await,
         }
     }
 
-    /// Tries at the pace of every client.
+    /// Tries to get a session again, at the pace of every client. `None` if that is impossible.
     async fn reconnect(&mut self) -> Option<Session> {
         self.datagrams.abort();
         let source = self.context.plan.source(self.headset);
         let mut backoff = Backoff::new(source.mix(Stream::Session, 1));
         let mut leave = self.context.leave.subscribe();
-        let mut asked = None;
+        let mut requested_pause = None;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause(asked)) => {}
+                () = tokio::time::sleep(backoff.pause(requested_pause)) => {}
                 _ = leave.wait_for(|leave| *leave) => return None,
             }
-            match self.try_once().await {
+            match self.join_once().await {
                 Ok(session) => return Some(session),
-                Err(retry) => asked = Some(retry?),
+                Err(retry) => requested_pause = Some(retry?),
             }
         }
     }
 
-    /// The error: after how long another try may help, if at all.
-    async fn try_once(&mut self) -> Result<Session, Option<Duration>> {
+    /// Tries once to get a session again.
+    ///
+    /// # Errors
+    ///
+    /// The time after which another try may help; `None` if no try will.
+    async fn join_once(&mut self) -> Result<Session, Option<Duration>> {
         let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
         let resume = ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk };
         let joining = self.context.join(&self.endpoint, self.headset, Some(resume));
@@ -258,7 +278,7 @@ impl HeadsetSession {
             _ = leave.wait_for(|leave| *leave) => return Err(None),
         };
         joined.map_err(|error| {
-            self.context.log.problem(format!("could not come back: {error}"));
+            self.context.log.problem(format!("could not join again: {error}"));
             error.may_retry()
         })
     }
@@ -273,7 +293,7 @@ impl HeadsetSession {
             context.log.rejoined(now.saturating_sub(over));
             self.last_fault_end = Some(over);
         }
-        let same_room = (joined.clock_epoch, joined.room_instance) == self.instance;
+        let same_room = RoomIdentity::of(&joined) == self.room;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -291,20 +311,20 @@ impl HeadsetSession {
         if joined.resumed == NEW_PEER {
             self.state.restart(&self.context, same_room);
         }
-        let Joined { ticket, peer, room_instance, clock_epoch, .. } = joined;
-        (self.ticket, self.peer, self.instance) = (ticket, peer, (clock_epoch, room_instance));
+        self.room = RoomIdentity::of(&joined);
+        (self.ticket, self.peer) = (joined.ticket, joined.peer);
         Ok(())
     }
 
-    /// As it is at this moment, where it is the late joiners' too.
+    /// Hands in the current roster, if this is the room that late joiners join.
     fn hand_in_roster(&self) {
-        let first = self.context.plan.source(self.headset).room == 0;
-        if let Some(roster) = self.roster.as_ref().filter(|_| first) {
+        let is_first_room = self.context.plan.source(self.headset).room == 0;
+        if let Some(roster) = self.roster.as_ref().filter(|_| is_first_room) {
             self.context.rosters.hand_in(roster);
         }
     }
 
-    /// Everybody of the room once, present, and nobody else.
+    /// Checks that the roster has every member of the room once and present, and nobody else.
     fn check_roster(&self) {
         let Some(roster) = self.roster.as_ref().filter(|_| self.context.plan.has_faults) else {
             return;
@@ -314,16 +334,16 @@ impl HeadsetSession {
         let mut users: Vec<&str> = roster.iter().map(|peer| peer.user.as_str()).collect();
         users.sort_unstable();
         users.dedup();
-        let everybody = plan.members(source.room) as usize;
+        let members = plan.members(source.room) as usize;
         let count = roster.iter().count();
         let away = roster.iter().filter(|peer| peer.presence == Presence::Away).count();
         let me = roster.peer(PeerId(self.peer)).is_some();
-        let right = count == everybody && users.len() == everybody && away == 0 && me;
-        self.context.log.roster(right);
-        if !right {
-            let (users, me) = (users.len(), if me { "" } else { ", not its own" });
+        let is_right = count == members && users.len() == members && away == 0 && me;
+        self.context.log.roster(is_right);
+        if !is_right {
+            let (users, me) = (users.len(), if me { "" } else { ", without the headset itself" });
             self.context.log.problem(format!(
-                "a roster of {count} peers, {users} users, {away} away{me}; {everybody} were due"
+                "wrong roster: {count} peers, {users} users, {away} away{me}; expected {members} peers"
             ));
         }
     }
@@ -356,20 +376,27 @@ async fn send_events(context: Arc<RunContext>, outbox: EventOutbox, headset: u32
 }
 
 impl RunContext {
-    /// Gives the link to the headset's realtime thread, and the session's datagrams from now on.
+    /// Passes the session's link to the headset's realtime thread, and from now on its datagrams. Returns
+    /// the task that passes the datagrams.
+    ///
+    /// # Errors
+    ///
+    /// If the link cannot be used, or the thread's queue is full.
     fn start_link(&self, session: &Session, headset: u32) -> Result<JoinHandle<()>, String> {
         let Joined { slot, .. } = *session.joined();
         let link = session.link_config().map_err(|e| e.to_string())?;
         let connection = session.connection().clone();
-        let worker = self.worker(headset).ok_or("there is no thread for it")?.clone();
+        let worker =
+            self.worker(headset).ok_or("there is no realtime thread for the headset")?.clone();
         let start = HeadsetStart { headset, slot, link, connection: connection.clone() };
         worker
             .try_send(WorkerCommand::Start(Box::new(start)))
-            .map_err(|_| "its thread is behind")?;
+            .map_err(|_| "the headset's realtime thread is behind")?;
         let shared = self.shared.clone();
         Ok(tokio::spawn(async move {
             while let Ok(bytes) = connection.read_datagram().await {
-                let command = WorkerCommand::Datagram(headset, shared.clock.now(), bytes);
+                let command =
+                    WorkerCommand::Datagram { headset, arrival: shared.clock.now(), bytes };
                 match worker.try_send(command) {
                     Ok(()) => {}
                     Err(mpsc::TrySendError::Full(_)) => {
@@ -381,7 +408,7 @@ impl RunContext {
         }))
     }
 
-    /// The mailbox of a headset's realtime thread.
+    /// Returns the command queue of a headset's realtime thread.
     fn worker(&self, headset: u32) -> Option<&mpsc::SyncSender<WorkerCommand>> {
         self.workers.get(self.plan.worker(self.plan.source(headset).room) as usize)
     }

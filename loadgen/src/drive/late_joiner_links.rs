@@ -1,5 +1,5 @@
-//! The late joiners' links to the realtime plane, all on one plain thread. The links are kept alive, and
-//! whatever comes over them is opened and counted.
+//! The late joiners' links to the realtime plane. One plain thread drives all of them: it keeps the
+//! links alive, opens what arrives, and counts the messages.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,22 +14,24 @@ use nucleus_protocol::time::Time;
 use super::headset::{bind, path_of, send_datagram};
 use crate::shared::RunShared;
 
-/// µs between two looks at a late joiner's socket: a stock receive buffer holds several times what
-/// comes.
+/// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several times
+/// what arrives in this time.
 const POLL_INTERVAL: u64 = 20_000;
-/// Orders that may wait; a datagram beyond it is lost, as a full buffer would lose it.
+/// Commands that may wait. Further datagrams are lost, as in a full socket buffer.
 const COMMAND_QUEUE: usize = 1 << 14;
 
-/// The thread; clones speak to the same one.
+/// A handle to the thread. Clones belong to the same thread.
 #[derive(Clone)]
 pub(crate) struct LateJoinerLinks {
     commands: mpsc::SyncSender<LinksCommand>,
     messages_received: Arc<AtomicU64>,
 }
 
+/// A command to the thread.
 enum LinksCommand {
+    /// Opens the link of a session.
     Open(Box<LinkConfig>, quinn::Connection),
-    /// A datagram came inside the session with this stable id.
+    /// Handles a datagram that arrived inside the session with this stable id.
     Datagram(usize, Bytes),
 }
 
@@ -40,6 +42,11 @@ struct LateJoinerLink {
 }
 
 impl LateJoinerLinks {
+    /// Starts the thread, which runs until the run is finished.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
     pub(crate) fn start(shared: Arc<RunShared>) -> io::Result<Self> {
         let (commands, received) = mpsc::sync_channel(COMMAND_QUEUE);
         let messages_received = Arc::<AtomicU64>::default();
@@ -49,7 +56,11 @@ impl LateJoinerLinks {
         Ok(LateJoinerLinks { commands, messages_received })
     }
 
-    /// Takes over the link of a session that has just joined, and its datagrams.
+    /// Takes over the link and the datagrams of a session that has just joined.
+    ///
+    /// # Errors
+    ///
+    /// If the session's link cannot be used, or the thread's queue is full.
     pub(crate) fn add_session(&self, session: &Session) -> Result<(), String> {
         let link = session.link_config().map_err(|error| error.to_string())?;
         let connection = session.connection().clone();
@@ -69,13 +80,13 @@ impl LateJoinerLinks {
         Ok(())
     }
 
-    /// Realtime messages that they have had.
+    /// Returns how many realtime messages all late joiners have received.
     pub(crate) fn messages_received(&self) -> u64 {
         self.messages_received.load(Relaxed)
     }
 }
 
-/// Until the run is finished.
+/// Drives the links until the run is finished.
 fn run(shared: &RunShared, commands: &mpsc::Receiver<LinksCommand>, messages_received: &AtomicU64) {
     let mut links: Vec<LateJoinerLink> = Vec::new();
     let (mut input, mut output) = (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
@@ -83,7 +94,7 @@ fn run(shared: &RunShared, commands: &mpsc::Receiver<LinksCommand>, messages_rec
         let round = shared.clock.now();
         while let Ok(command) = commands.try_recv() {
             match command {
-                // One without a socket hears nothing, which its count shows.
+                // A late joiner without a socket receives nothing, which the count shows.
                 LinksCommand::Open(config, connection) => {
                     links.extend(LateJoinerLink::open(round, *config, connection).ok());
                 }
@@ -111,7 +122,7 @@ impl LateJoinerLink {
         Ok(LateJoinerLink { link, socket, connection })
     }
 
-    /// Takes in what waits at the socket; how many messages that was.
+    /// Handles the datagrams that wait at the socket. Returns how many messages they held.
     fn receive(&mut self, input: &mut RecvBatch) -> u64 {
         let mut messages_received = 0;
         while let Ok(count) = self.socket.recv(input) {
@@ -128,14 +139,14 @@ impl LateJoinerLink {
         messages_received as u64
     }
 
-    /// Says what its link has to say.
+    /// Sends the datagrams that the link wants to send.
     fn transmit(&mut self, now: Time, output: &mut SendBatch) {
         self.link.handle_timeout(now);
         let mut datagram = Vec::new();
         while let Some(route) = self.link.poll_output(now, &mut datagram) {
             let bytes = route.wire(&datagram);
             match route {
-                // What the session does not take is lost, as on a network.
+                // A datagram that the session does not accept is lost, as on a network.
                 Route::Session => {
                     let _ = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
                 }

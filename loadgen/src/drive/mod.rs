@@ -1,4 +1,4 @@
-//! The drive: threads, tasks and sockets of the headsets, and of those who come beside them.
+//! Drives the headsets and the other clients of a run: their threads, tasks and sockets.
 
 pub(crate) mod calls;
 pub(crate) mod context;

@@ -1,4 +1,4 @@
-//! Whom to join and with which credentials.
+//! The server that a run joins, and the credentials for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::args::{ServerArgs, parse_pin};
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
-/// The right to set the room's own fields, as `training` does.
+/// The grant to set properties of a room, as `training` does.
 const ROOM_FIELDS: &str = "state.room";
 /// The tenant of all headsets.
 const TENANT: &str = "load";
 
-/// Why the server cannot be joined at all; one line for a person.
+/// Why the server cannot be joined at all, as one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TargetError(String);
@@ -29,28 +29,32 @@ impl TargetError {
     }
 }
 
-/// A server to be joined.
+/// The server that a run joins.
 pub(crate) struct ServerTarget {
     pub(crate) address: SocketAddr,
     pub(crate) name: String,
     pub(crate) config: quinn::ClientConfig,
     pub(crate) tokens: TokenSource,
-    /// Where its counters are.
+    /// The address of its `/metrics`, `host:port`.
     pub(crate) http: Option<String>,
-    /// Its process on this machine.
+    /// Its process id, if it runs on this machine.
     pub(crate) pid: Option<u32>,
 }
 
 /// Where join tokens come from.
 pub(crate) enum TokenSource {
-    /// One for each headset.
+    /// Tokens minted with the server's key, one for each user.
     Minted(Box<Minter>),
-    /// The same for all.
+    /// One token for all users.
     Given(String),
 }
 
 impl ServerTarget {
-    /// The server that was started for this run.
+    /// Returns the server that was started for this run.
+    ///
+    /// # Errors
+    ///
+    /// If its keys cannot be read.
     pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
         let (tokens, pin) = data_dir(server.data_dir())?;
         Ok(ServerTarget {
@@ -63,7 +67,11 @@ impl ServerTarget {
         })
     }
 
-    /// The server named on the command line.
+    /// Returns the server named on the command line.
+    ///
+    /// # Errors
+    ///
+    /// If the address, the token source or the certificate cannot be used.
     pub(crate) fn given(host_port: &str, args: &ServerArgs) -> Result<Self, TargetError> {
         let mut addresses =
             host_port.to_socket_addrs().map_err(|e| TargetError::because(host_port, e))?;
@@ -84,7 +92,11 @@ impl ServerTarget {
 }
 
 impl TokenSource {
-    /// The token of a headset.
+    /// Returns the token of a user.
+    ///
+    /// # Errors
+    ///
+    /// If no token can be minted.
     pub(crate) fn token(&self, headset: u32) -> Result<String, TargetError> {
         match self {
             TokenSource::Given(token) => Ok(token.clone()),
@@ -103,12 +115,12 @@ impl TokenSource {
     }
 }
 
-/// Tokens, and the certificate that comes with them.
+/// Returns the token source, and the certificate hash that comes with it.
 fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
-        // Opening would make it, which is no use here: the key must be the server's.
+        // `DataDir::open` would create the directory with a key that is not the server's.
         if !path.is_dir() {
-            return Err(TargetError(format!("{} is no directory", path.display())));
+            return Err(TargetError(format!("{} is not a directory", path.display())));
         }
         return data_dir(path).map(|(tokens, pin)| (tokens, Some(pin)));
     }

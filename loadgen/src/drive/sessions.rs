@@ -1,4 +1,4 @@
-//! The headsets' session side: one task on tokio for each headset.
+//! Starts the headsets' sessions: one tokio task for each headset.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::context::{RunContext, open};
 use super::headset_session::run_session;
 
-/// Headsets that share a QUIC endpoint where no network is simulated: a socket each would only cost
-/// the generator.
+/// Headsets that share a QUIC endpoint where no network is simulated. A socket for each would cost the
+/// generator CPU time and change nothing.
 const HEADSETS_PER_ENDPOINT: u32 = 50;
 
-/// Starts a task for each headset, its join spread evenly over `ramp`, and gives their handles.
+/// Starts a task for each headset and returns the handles. The joins are evenly spread over `ramp`.
 pub(crate) async fn start(
     context: &Arc<RunContext>,
     ramp: Duration,

@@ -1,4 +1,4 @@
-//! A headset's copy of its room's shared state, and what the headset asks to change.
+//! A headset's copy of its room's shared state, and the changes that the headset requests.
 
 use nucleus_client::roster::PeerId;
 use nucleus_client::session::SessionEvent;
@@ -11,9 +11,9 @@ use crate::load::channel::Channel;
 use crate::load::payload::Source;
 use crate::load::schedule::{StateChange, StateSchedule};
 
-/// Properties of a room, which its headsets set in turns.
+/// Properties of a room. A headset sets them in turns.
 const PROPERTIES: u32 = 4;
-/// A field of every object.
+/// The name of the field that every object has.
 const POSITION: &str = "place";
 
 /// A headset's copy of its room's state.
@@ -22,9 +22,9 @@ pub(crate) struct StateCopy {
     source: Source,
     replica: Replica,
     schedule: StateSchedule,
-    /// Requests so far, in all sessions.
+    /// Requests sent so far, in all sessions.
     requests: u32,
-    /// When it makes its tablet, an object of its own, µs; over once it has asked for it.
+    /// When the headset creates its tablet, an object of its own, µs; `None` after the request.
     tablet_due: Option<u64>,
 }
 
@@ -43,8 +43,8 @@ impl StateCopy {
         }
     }
 
-    /// This client is somebody else now, who has no tablet yet; where not in the `same_room`, the
-    /// state is another one, too.
+    /// Starts again as a new peer, which has no tablet yet. If the room is not the same, drops the
+    /// copy too.
     pub(crate) fn restart(&mut self, context: &RunContext, same_room: bool) {
         let now = context.shared.clock.now();
         self.tablet_due = context.plan.traffic.has(Channel::Object).then_some(now);
@@ -54,17 +54,17 @@ impl StateCopy {
         }
     }
 
-    /// When the next request is due, µs.
+    /// Returns when the next request is due, µs.
     pub(crate) fn due(&self) -> u64 {
         self.tablet_due.unwrap_or_else(|| self.schedule.due())
     }
 
-    /// Whether there is one before the window ends.
+    /// Returns whether a request is due before the window ends.
     pub(crate) fn has_request_due(&self, context: &RunContext) -> bool {
         self.due() < context.shared.window().end
     }
 
-    /// That request, of this client as `me`; the schedule moves on.
+    /// Returns the next request, where `me` is the headset's own peer id. The schedule moves on.
     pub(crate) fn next_request(&mut self, me: PeerId) -> StateRequest {
         let number = self.requests;
         self.requests += 1;
@@ -77,17 +77,21 @@ impl StateCopy {
             )
         } else {
             match self.schedule.take() {
-                Some(StateChange::Grab) => self.move_object(self.claim_object(), number),
-                Some(StateChange::Place) => self.move_object(Batch::new(), number),
+                Some(StateChange::Claim) => self.move_object(self.claim_object(), number),
+                Some(StateChange::Move) => self.move_object(Batch::new(), number),
                 Some(StateChange::Property) | None => self.set_property(number),
             }
         };
-        // What is put together here keeps every limit; an empty request would be refused.
+        // These batches keep every limit. An empty request would be refused.
         let operations = batch.into_operations().unwrap_or_default();
         StateRequest { request: number, operations }
     }
 
-    /// Takes in what the session says of the state.
+    /// Applies an event of the session to the copy.
+    ///
+    /// # Errors
+    ///
+    /// If a snapshot or an update does not fit the copy.
     pub(crate) fn apply(
         &mut self,
         context: &RunContext,
@@ -110,17 +114,17 @@ impl StateCopy {
         Ok(())
     }
 
-    /// The end: nothing more is heard.
+    /// Hands in the copy at the end of the run.
     pub(crate) fn hand_in(&self, ledger: &StateLedger) {
         ledger.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
     }
 
-    /// The object of the scene that its sharers hold in turns.
+    /// Returns the object of the scene that this headset shares.
     fn object(&self) -> ObjectId {
         ObjectId::scene(self.source.object())
     }
 
-    /// Whoever is the first makes it.
+    /// Claims the shared object, or creates it if it does not exist yet.
     fn claim_object(&self) -> Batch {
         match self.replica.object(self.object()) {
             Some(_) => Batch::new().claim(self.object()),
@@ -138,7 +142,7 @@ impl StateCopy {
         position
     }
 
-    /// Only if nobody else has set it meanwhile.
+    /// Sets a property, unless another headset has set it since this copy's version.
     fn set_property(&self, number: u32) -> Batch {
         let key = format!("property {}", number % PROPERTIES);
         let version = self.replica.field(Entity::Room, &key).map_or(0, |field| field.version);
@@ -152,7 +156,7 @@ fn record_reply(context: &RunContext, reply: &StateReply) {
     let code = Code::from_number(reply.code.into());
     context.states.answered(code != Some(Code::Left));
     match code {
-        // Done, or somebody else was faster.
+        // The change was made, or another headset was faster.
         Some(Code::Left | Code::Conflict | Code::NoSuchEntity) => {}
         Some(code) => context.log.problem(format!("a change of the state was refused: {code}")),
         None => context.log.problem(format!("a change of the state got code {}", reply.code)),

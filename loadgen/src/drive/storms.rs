@@ -1,8 +1,8 @@
-//! Many who join at once, in rooms of their own, beside a run that is under way: what it does to
-//! those who are in already.
+//! Join storms: many clients that join at once during a run, in rooms of their own. They show what
+//! many joins do to the headsets that have joined before.
 //!
-//! They run on threads of low priority, so that their half of the handshakes does not stand in
-//! the way of the generator's own clocks.
+//! Storms run on threads of low priority, so that their half of the handshakes does not delay the
+//! generator's own sends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,16 +18,17 @@ use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
-/// As low as that of the server's own half: lower, and on a machine without an idle core they would run
-/// out of their time.
+/// The threads' nice value, the same as on the server's handshake threads. With a lower priority,
+/// joins would time out on a machine without an idle core.
 const THREAD_NICE: i32 = 10;
-/// Who joins in a storm shares a socket with so many: one each would only cost the generator.
+/// Clients of a storm that share a socket. A socket for each would cost the generator CPU time and
+/// change nothing.
 const PER_ENDPOINT: u32 = 50;
-/// Of their rooms.
+/// Clients of a storm that join the same room.
 const ROOM_SIZE: u32 = 10;
-/// What their closes get to go out.
+/// The time for the sessions' closes to be sent.
 const CLOSE_TIME: Duration = Duration::from_millis(100);
-/// In front of their numbers: nobody of the run itself has one so high.
+/// The number of the first user. No headset of the run has so high a number.
 const FIRST_USER: u32 = 1 << 24;
 
 /// The storms of one run.
@@ -38,21 +39,26 @@ pub(crate) struct Storms {
     tally: Arc<Mutex<StormTally>>,
 }
 
+/// The joins of all storms so far.
 struct StormTally {
-    /// µs that each took.
+    /// How long each join took, µs.
     joins: Histogram<u64>,
-    /// Kept: nobody leaves before the run is over.
+    /// The sessions, which are kept until the run ends.
     sessions: Vec<Session>,
 }
 
 impl Storms {
-    /// None yet.
+    /// Starts the thread, with no storm yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
     pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("storm")
             .on_thread_start(|| {
-                // At ordinary priority they only cost the generator more.
+                // If the priority cannot be lowered, the generator gets less CPU time.
                 let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
@@ -61,7 +67,7 @@ impl Storms {
         Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
     }
 
-    /// So many join at once; they stay.
+    /// Lets this many clients join at once. They stay.
     pub(crate) fn start(&mut self, joins: u32) {
         let numbers = self.attempted..self.attempted + joins;
         self.attempted += joins;
@@ -72,14 +78,14 @@ impl Storms {
                 if endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
                     endpoint = open(&context, FIRST_USER + number).await.ok();
                 }
-                // Without a socket it has not joined.
+                // A client without a socket counts as not joined.
                 let Some(endpoint) = endpoint.clone() else { continue };
                 tokio::spawn(join(context.clone(), endpoint, number, tally.clone()));
             }
         });
     }
 
-    /// Everybody leaves; how their joins went.
+    /// Closes all sessions and returns the figures of their joins.
     pub(crate) fn end(self) -> report::Joins {
         let mut tally = lock(&self.tally);
         for session in tally.sessions.drain(..) {

@@ -16,56 +16,62 @@ use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
 
-/// µs between two looks at a headset's socket: four datagrams a call at a server's tick of 10 ms. The
-/// arrival is the kernel's stamp, so coming by rarely costs no accuracy. Where there are many sockets,
-/// each is looked at as often as 25,000 looks a second allow, but not more rarely than is good for its
-/// link, which waits for answers.
-fn listen_interval(headsets: u64) -> u64 {
+/// Returns the time between two reads of a headset's socket, µs. The shortest time makes four datagrams
+/// a read at a server's tick of 10 ms. The kernel stamps the arrival, so rare reads cost no accuracy.
+/// With many sockets the thread makes 25,000 reads a second, but still reads each socket often enough
+/// for its link, which waits for answers.
+fn read_interval(headsets: u64) -> u64 {
     (40 * headsets).clamp(40_000, 100_000)
 }
-/// Sockets that are looked at in one turn.
-const LISTENS_PER_TURN: u64 = 16;
-/// µs after which a send that has become due ends a turn: one look takes 5 µs in a small room and 100 µs
-/// in a large one.
-const TURN: u64 = 150;
-/// Longest and shortest sleep in µs. A thousand headsets are served in steps of 1 ms: finer ones
-/// would cost a context switch for every send or two.
+/// The most sockets that are read in one turn.
+const READS_PER_TURN: u64 = 16;
+/// How long a turn of reads goes on at most when a send has become due, µs. One read takes 5 µs in a
+/// small room and 100 µs in a large one.
+const MAX_TURN: u64 = 150;
+/// The longest and the shortest sleep, µs. A thousand headsets are driven in steps of 1 ms: shorter
+/// steps would cost a context switch for every send or two.
 const LONGEST_SLEEP: u64 = 1_000;
 const SHORTEST_SLEEP: u64 = 50;
 
-/// What the session side tells a thread.
+/// A command of the session side to a realtime thread.
 pub(crate) enum WorkerCommand {
-    /// A headset has joined or come back.
+    /// Starts a headset that has a new session.
     Start(Box<HeadsetStart>),
-    /// A headset's process has died; it says and hears nothing until it starts again.
+    /// Stops a headset whose process has died, until its next start.
     Died(u32),
-    /// A realtime datagram came inside a headset's session, at this time (µs).
-    Datagram(u32, u64, Bytes),
+    /// Handles a realtime datagram that arrived inside a headset's session.
+    Datagram {
+        headset: u32,
+        /// µs.
+        arrival: u64,
+        bytes: Bytes,
+    },
 }
 
-/// Orders that may wait: beyond it datagrams are dropped, as a full socket buffer would.
+/// Commands that may wait. Further datagrams are dropped, as in a full socket buffer.
 pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
 
-/// The thread's state: its headsets, and what they have sent and received.
+/// The state of a realtime thread: its headsets, and the ledger of their messages.
 pub(crate) struct Worker {
     plan: Arc<Plan>,
     shared: Arc<RunShared>,
     commands: mpsc::Receiver<WorkerCommand>,
     headsets: Vec<Headset>,
-    /// Place in `headsets` by headset.
+    /// The index in `headsets`, by the headset's number.
     indices: HashMap<u32, u32>,
     ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
-    /// When each headset has something to do; entries that disagree with its `wake` are void.
+    /// When each headset is due, µs, with its index. Entries that differ from its `wake` are void.
     queue: BinaryHeap<Reverse<(u64, u32)>>,
-    /// The socket that was looked at last, when looks were last earned, and those earned and not yet
-    /// spent, in sockets times µs.
+    /// The index of the headset whose socket was read last.
     cursor: usize,
-    listened: u64,
+    /// When credit for reads was last added, µs.
+    credited_at: u64,
+    /// The credit for reads, in sockets times µs.
     credit: u64,
     open_failures: BTreeMap<String, u64>,
-    /// Headsets on the fallback at the window's end; afterwards everybody is silent.
+    /// Headsets on the fallback at the window's end, after which no headset sends messages.
     on_fallback: Option<u64>,
 }
 
@@ -76,7 +82,7 @@ impl Worker {
         commands: mpsc::Receiver<WorkerCommand>,
     ) -> Self {
         let ledger = Ledger::new(shared.window(), plan.clone());
-        let listened = shared.clock.now();
+        let credited_at = shared.clock.now();
         Worker {
             plan,
             shared,
@@ -88,14 +94,14 @@ impl Worker {
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
-            listened,
+            credited_at,
             credit: 0,
             open_failures: BTreeMap::new(),
             on_fallback: None,
         }
     }
 
-    /// Until the run is finished.
+    /// Runs until the run is finished, and returns the measurements.
     pub(crate) fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
@@ -107,7 +113,7 @@ impl Worker {
             if now >= self.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
-            if self.credit < listen_interval(self.headsets.len() as u64) {
+            if self.credit < read_interval(self.headsets.len() as u64) {
                 let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
                 nucleus_net::sleep_until(self.next_due().clamp(now + quantum, now + LONGEST_SLEEP));
             }
@@ -124,7 +130,7 @@ impl Worker {
                         self.headsets[*index as usize].dead = true;
                     }
                 }
-                WorkerCommand::Datagram(headset, arrival, bytes) => {
+                WorkerCommand::Datagram { headset, arrival, bytes } => {
                     let Some(index) = self.indices.get(&headset).copied() else { continue };
                     let headset = &mut self.headsets[index as usize];
                     headset.handle_session_datagram(
@@ -169,7 +175,7 @@ impl Worker {
             if headset.wake != at {
                 continue;
             }
-            // A turn of a thousand takes milliseconds: each send is stamped for itself.
+            // A turn of a thousand headsets takes milliseconds, so each send has its own time stamp.
             let now = self.shared.clock.now();
             headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
@@ -179,16 +185,16 @@ impl Worker {
 
     fn receive_due(&mut self, now: u64) {
         let all = self.headsets.len() as u64;
-        // Once round is enough, however late it is.
-        let earned = self.credit + now.saturating_sub(self.listened) * all;
-        let interval = listen_interval(all);
+        // Each socket is read at most once in a turn, however late the turn is.
+        let earned = self.credit + now.saturating_sub(self.credited_at) * all;
+        let interval = read_interval(all);
         self.credit = earned.min(all * interval);
-        self.listened = now;
-        let count = (self.credit / interval).min(LISTENS_PER_TURN);
+        self.credited_at = now;
+        let count = (self.credit / interval).min(READS_PER_TURN);
         let mut end = u64::MAX;
         for _ in 0..count {
             let at = self.shared.clock.now();
-            end = end.min(at + TURN);
+            end = end.min(at + MAX_TURN);
             if at >= end && self.next_due() <= at {
                 break;
             }
@@ -200,12 +206,12 @@ impl Worker {
         }
     }
 
-    /// When the first headset has something to do, µs.
+    /// Returns when the first headset is due, µs.
     fn next_due(&self) -> u64 {
         self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
     }
 
-    /// Puts a headset into the queue where it has become due sooner than the queue knows.
+    /// Queues a headset again if it is due sooner than its entry in the queue says.
     fn requeue(&mut self, index: u32) {
         let headset = &mut self.headsets[index as usize];
         let due = headset.next_due(self.ledger.window.end);
@@ -215,7 +221,8 @@ impl Worker {
         }
     }
 
-    /// The same after its turn: a timer that insists waits a little, so that it cannot spin.
+    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays due
+    /// cannot block the loop.
     fn requeue_after(&mut self, now: u64, index: u32) {
         let headset = &mut self.headsets[index as usize];
         let due = headset.next_due(self.ledger.window.end).max(now + 1);

@@ -1,18 +1,19 @@
-//! The processes that schedules are made of: pure functions of their seed, so that a run can be
-//! repeated and several headsets can agree on one without a word. All times in µs.
+//! The random processes that schedules consist of. Each is a pure function of its seed, so that a run
+//! can be repeated, and so that several headsets can follow one process without messages. All times
+//! in µs.
 
-/// µs before its beginning from which a process is played, at least half of it: by then nothing
-/// tells how it started, and so the first second of a run is like any other.
+/// How long before its epoch a process starts, µs; at least half of this. By the epoch the process has
+/// forgotten its start, so that the first second of a run is like any other.
 const WARM_UP: f64 = 120_000_000.0;
 
-/// How long something lasts, µs.
+/// How long a turn or a pause lasts, µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum TurnLength {
-    /// Of this mean, without memory.
+    /// Exponentially distributed with this mean.
     Exponential(f64),
-    /// Evenly between the two.
+    /// Uniformly distributed between the two.
     Uniform(f64, f64),
-    /// For ever.
+    /// Without an end.
     Endless,
 }
 
@@ -30,12 +31,12 @@ fn exponential(rng: &mut fastrand::Rng, mean: f64) -> f64 {
     -(1.0 - rng.f64()).ln() * mean
 }
 
-/// A moment in µs, rounded from the exact one so that no error adds up.
-fn whole(micros: f64) -> u64 {
+/// Rounds an exact time to µs. The exact time is kept, so that errors do not add up.
+fn round_down(micros: f64) -> u64 {
     micros as u64
 }
 
-/// Turns and pauses between them; each turn is one taker's, drawn evenly.
+/// Turns with pauses between them. Each turn belongs to one taker, drawn uniformly.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     rng: fastrand::Rng,
@@ -54,7 +55,7 @@ struct Turn {
 }
 
 impl Turns {
-    /// Turns that have settled by `epoch` (µs), for one taker.
+    /// Creates turns of one taker that have reached their steady state by `epoch` (µs).
     pub(crate) fn new(
         mut rng: fastrand::Rng,
         length: TurnLength,
@@ -65,7 +66,7 @@ impl Turns {
         Turns { rng, length, pause, takers: 1, end }
     }
 
-    /// The same for several takers, at least one.
+    /// Shares the turns among several takers, at least one.
     pub(crate) fn shared_by(self, takers: u32) -> Self {
         Turns { takers: takers.max(1), ..self }
     }
@@ -86,31 +87,31 @@ impl Turns {
     }
 }
 
-/// One taker's ticks: at a fixed period from the beginning to the end of each of its turns.
+/// One taker's ticks: at a fixed period from the start to the end of each of its turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticks {
     turns: Turns,
     taker: u32,
     period: f64,
     turn: Turn,
-    /// Of the turn, that have passed.
+    /// Ticks of the current turn that have passed.
     in_turn: u64,
-    /// Of all, that were taken.
+    /// Ticks that were taken in all turns.
     taken: u64,
 }
 
 /// A tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ScheduledTick {
-    /// Its number.
+    /// The tick's number, from 0.
     pub(crate) number: u64,
-    /// The first of its turn, or of all.
+    /// Whether this is the first tick of its turn, or the first of all.
     pub(crate) first: bool,
 }
 
 impl Ticks {
-    /// Ticks from `start` (µs) on, `hz` a second; none at 0. Of a turn that has begun before, the
-    /// rest is kept.
+    /// Creates `hz` ticks a second from `start` (µs) on. A turn that began before `start` keeps the
+    /// ticks that are left. `None` at 0 Hz, or if there is no such taker.
     pub(crate) fn new(mut turns: Turns, taker: u32, hz: f64, start: u64) -> Option<Self> {
         if hz <= 0.0 || taker >= turns.takers {
             return None;
@@ -130,12 +131,12 @@ impl Ticks {
         self.turn.start + self.in_turn as f64 * self.period
     }
 
-    /// When the next tick is due, µs.
+    /// Returns when the next tick is due, µs.
     pub(crate) fn due(&self) -> u64 {
-        whole(self.exact_due())
+        round_down(self.exact_due())
     }
 
-    /// That tick; the schedule moves on, however late it was.
+    /// Returns the next tick. The schedule moves on, however late the call is.
     pub(crate) fn take(&mut self) -> ScheduledTick {
         let number = self.taken;
         let tick = ScheduledTick { number, first: number == 0 || self.in_turn == 0 };
@@ -157,19 +158,19 @@ pub(crate) struct Poisson {
 }
 
 impl Poisson {
-    /// From `start` (µs) on, `per_s` a second; nothing at 0.
+    /// Creates a process of `per_s` events a second from `start` (µs) on; `None` at 0.
     pub(crate) fn new(mut rng: fastrand::Rng, per_s: f64, start: u64) -> Option<Self> {
         let mean = 1_000_000.0 / per_s;
         let due = start as f64 + exponential(&mut rng, mean);
         (per_s > 0.0).then_some(Self { rng, mean, due })
     }
 
-    /// When the next is due, µs.
+    /// Returns when the next event is due, µs.
     pub(crate) fn due(&self) -> u64 {
-        whole(self.due)
+        round_down(self.due)
     }
 
-    /// Moves on to the one after it.
+    /// Moves on to the next event.
     pub(crate) fn take(&mut self) {
         self.due += exponential(&mut self.rng, self.mean);
     }
@@ -217,7 +218,7 @@ mod tests {
             .flat_map(|taker| of(taker, 0).into_iter().map(move |due| (due.0, taker)))
             .collect();
         all.sort_unstable();
-        // A turn lasts 2-5 s: nobody else ticks between the first and the last tick of one.
+        // A turn lasts 2-5 s, and no other taker ticks during it.
         let mut lengths = Vec::new();
         for run in all.chunk_by(|a, b| a.1 == b.1 && b.0 - a.0 <= 50_001) {
             lengths.push(run.len());
