@@ -1,4 +1,4 @@
-//! One run from the first join to the report.
+//! One run, from the first join to the report.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
@@ -30,16 +30,16 @@ use crate::report::figures::{Findings, ServerWatch, figures};
 use crate::report::progress::Ticker;
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 
-/// Between the last join and the window.
+/// The time between the last join and the window, µs.
 const SETTLE: u64 = 2_000_000;
-/// Joins that have not answered so long after the ramp have failed.
+/// The time for joins to complete after the ramp, µs. After that they have failed.
 const JOIN_WAIT: u64 = 15_000_000;
-/// The last report of an active link is at most a second old, so that is how long the server's
-/// counts need to arrive, plus what a bad network adds.
+/// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once a
+/// second, and a bad network delays the report.
 const REPORT_WAIT: u64 = 300_000;
-/// Until everybody has left; a thousand take a second or two.
+/// The time for all headsets to leave. A thousand take a second or two.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
-/// Descriptors besides two for each headset.
+/// File descriptors beyond the two for each headset.
 const SPARE_FILES: u64 = 200;
 
 /// Why there is no report.
@@ -53,13 +53,15 @@ pub(crate) enum RunError {
     Files { headsets: u32, needed: u64, limit: u64 },
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
-    #[error("nobody could join: {0}")]
+    #[error("no headset could join: {0}")]
     NobodyJoined(String),
 }
 
-/// Runs it.
+/// Runs the load and returns the report. Faults kill only a server that this run started.
 ///
-/// A server is killed only when it is our own.
+/// # Errors
+///
+/// If the run cannot start, or no headset can join.
 pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunError> {
     let plan = Arc::new(args.plan(&fault_plan, Clock::new().now()));
     raise_file_limit(&plan, fault_plan.callers())?;
@@ -89,12 +91,16 @@ pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunEr
     Ok(run.finish(args))
 }
 
-/// Each of those who call or look for a room beside the run has a session in the hall and one in a
-/// room.
+/// Raises the limit of open files to what the run needs. A user that calls or looks for a room has two
+/// sessions, the social session and one in a room.
+///
+/// # Errors
+///
+/// If the limit is too low and cannot be raised.
 fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
     let headsets = plan.headsets + plan.late_joiners + 2 * callers;
     let needed = 2 * u64::from(headsets) + SPARE_FILES;
-    // Where the limit is unknown, the sockets themselves will tell.
+    // If the limit is unknown, opening a socket will show it.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
     if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
 }
@@ -106,18 +112,18 @@ struct Run {
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
     workers: Vec<JoinHandle<WorkerOutcome>>,
-    /// Signals so far: the first ends the measuring, the second the waiting.
+    /// Signals received so far. The first ends the measurement, the second all waits.
     signals: Arc<AtomicU32>,
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
-    /// What is still to go wrong, from the window's start on, in order.
+    /// The faults still to come, in order, each with its time after the window's start.
     script: Vec<(Duration, Fault)>,
-    /// Where the script has any.
+    /// The storms; `None` if the script has none. The same for the next two.
     storms: Option<Storms>,
     late_joiners: Option<LateJoiners>,
     calls: Option<CallLoad>,
-    /// Dropped last: the server outlives everybody who talks to it.
+    /// The server, which is dropped last, after all of its clients.
     embedded: Option<Embedded>,
 }
 
@@ -129,7 +135,7 @@ impl Run {
         ramp: Duration,
     ) -> Result<Self, RunError> {
         let shared = Arc::new(RunShared::new(plan.realtime_blocked));
-        let (senders, workers) = start_workers(&plan, &shared)?;
+        let workers = start_workers(&plan, &shared)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads((cores / 2).clamp(1, 4))
@@ -144,7 +150,7 @@ impl Run {
             plan: plan.clone(),
             shared: shared.clone(),
             target,
-            workers: senders,
+            workers: workers.commands,
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
             process_kills: watch::Sender::new(0),
@@ -162,7 +168,7 @@ impl Run {
             context,
             runtime,
             sessions,
-            workers,
+            workers: workers.handles,
             signals,
             ticker,
             watch,
@@ -175,7 +181,11 @@ impl Run {
         })
     }
 
-    /// Until everybody has joined or failed.
+    /// Waits until every headset has joined or failed to.
+    ///
+    /// # Errors
+    ///
+    /// If no headset joined.
     fn ramp(&mut self, ramp: Duration) -> Result<(), RunError> {
         let deadline = self.now() + ramp.as_micros() as u64 + JOIN_WAIT;
         let all = u64::from(self.plan.headsets);
@@ -186,8 +196,8 @@ impl Run {
         self.findings.joined = joined;
         if joined == 0 && !self.interrupted() {
             let problems = self.context.log.problems();
-            let why = problems.into_iter().max_by_key(|(_, count)| *count);
-            let why = why.map_or_else(|| "no answer in time".into(), |(text, _)| text);
+            let most_frequent = problems.into_iter().max_by_key(|(_, count)| *count);
+            let why = most_frequent.map_or_else(|| "no answer in time".into(), |(text, _)| text);
             return Err(RunError::NobodyJoined(why));
         }
         Ok(())
@@ -198,7 +208,7 @@ impl Run {
         progress.joined.load(Relaxed) + progress.failed.load(Relaxed)
     }
 
-    /// The window itself.
+    /// Measures over the window.
     fn measure(&mut self, duration: Duration) {
         let start = self.now() + SETTLE;
         let end = start + duration.as_micros() as u64;
@@ -216,7 +226,7 @@ impl Run {
         self.findings.duration_s = window.end.saturating_sub(window.start) as f64 / 1e6;
     }
 
-    /// The window from `start` to `end` (µs), with what goes wrong in it.
+    /// Waits from `start` to `end` (µs) and causes the faults of the script.
     fn measure_until(&mut self, start: u64, end: u64) {
         for (after, fault) in std::mem::take(&mut self.script) {
             self.wait("measuring", start + after.as_micros() as u64, |_| false);
@@ -259,12 +269,12 @@ impl Run {
                 self.findings.server_died = Some(error.to_string());
                 self.signals.store(2, Relaxed);
             }
-            // From the kill on: what its clients have to wait for begins there.
+            // The clients wait for the server from the kill on.
             self.shared.faults.apply(killed, fault);
         }
     }
 
-    /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
+    /// Waits for messages that are still on their way: 1 s for realtime messages, up to 10 s for events.
     fn wait_for_late_messages(&mut self) {
         let end = self.shared.window().end;
         self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
@@ -275,9 +285,8 @@ impl Run {
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Who leaves now is not lost.
+        // Count the lost sessions before the headsets leave. A headset without a session has lost it.
         let progress = &self.shared.progress;
-        // Who has no session by now has lost it.
         let absent = progress.absent.load(Relaxed);
         self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
         self.findings.overflow = progress.overflow.load(Relaxed);
@@ -290,7 +299,7 @@ impl Run {
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
             for session in sessions {
-                // A task that failed has said so in the log; one that hangs is cut off.
+                // A task that failed has logged its problem. A task that hangs is aborted later.
                 let _ = tokio::time::timeout_at(deadline, session).await;
             }
         });
@@ -304,6 +313,7 @@ impl Run {
         self.findings.rejoins = Some(self.context.log.rejoins());
         self.findings.rosters = self.context.log.rosters();
         self.findings.problems = self.context.log.problems();
+        self.findings.join_errors = self.context.log.join_errors();
         self.findings.interrupted = self.interrupted();
         let report = Report {
             profile: args.profile.name().into(),
@@ -315,12 +325,12 @@ impl Run {
         report
     }
 
-    /// Until `deadline` (µs) or `done`, or until a signal.
+    /// Waits until `deadline` (µs), until `done`, or until a signal.
     fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
         self.wait_patiently(phase, deadline, |run| run.interrupted() || done(run));
     }
 
-    /// Until `deadline` or `done`, or until there is no point in going on.
+    /// Waits until `deadline` (µs), until `done`, or until a second signal or the server's death.
     fn wait_patiently(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
         while self.now() < deadline && !done(self) && self.signals.load(Relaxed) < 2 {
             if let Some(text) = self.embedded.as_mut().and_then(Embedded::died) {
@@ -341,7 +351,11 @@ impl Run {
     }
 }
 
-type Workers = (Vec<mpsc::SyncSender<WorkerCommand>>, Vec<JoinHandle<WorkerOutcome>>);
+/// The realtime threads.
+struct Workers {
+    commands: Vec<mpsc::SyncSender<WorkerCommand>>,
+    handles: Vec<JoinHandle<WorkerOutcome>>,
+}
 
 fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, RunError> {
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
@@ -354,15 +368,16 @@ fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, R
         senders.push(sender);
         handles.push(handle.map_err(RunError::Threads)?);
     }
-    Ok((senders, handles))
+    Ok(Workers { commands: senders, handles })
 }
 
+/// Returns the CPU time that this process has used, s.
 fn own_cpu() -> f64 {
     process_cpu_seconds(None).unwrap_or(0.0)
 }
 
-/// The first SIGINT or SIGTERM ends the measuring, a second one the waiting; both still report. A
-/// third one ends the process.
+/// Counts SIGINT and SIGTERM. The first ends the measurement and the second all waits; the run still
+/// writes its report. The third ends the process.
 async fn catch_signals(signals: Arc<AtomicU32>) {
     for _ in 0..2 {
         wait_for_signal().await;

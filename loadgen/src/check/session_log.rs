@@ -17,6 +17,7 @@ pub(crate) struct SessionLog {
     rosters_right: AtomicU64,
     rosters_wrong: AtomicU64,
     problems: Mutex<BTreeMap<String, u64>>,
+    join_errors: Mutex<BTreeMap<String, u64>>,
 }
 
 /// How many headsets had the right roster at the end of a run.
@@ -34,6 +35,7 @@ impl SessionLog {
             rosters_right: AtomicU64::new(0),
             rosters_wrong: AtomicU64::new(0),
             problems: Mutex::default(),
+            join_errors: Mutex::default(),
         }
     }
 
@@ -76,8 +78,34 @@ impl SessionLog {
         lock(&self.problems).clone()
     }
 
+    /// Returns those problems that kept a client from joining, and how often each occurred.
+    pub(crate) fn join_errors(&self) -> BTreeMap<String, u64> {
+        lock(&self.join_errors).clone()
+    }
+
+    /// Records a problem that kept a client from joining.
+    pub(crate) fn join_failed(&self, text: String) {
+        *lock(&self.join_errors).entry(text.clone()).or_default() += 1;
+        self.problem(text);
+    }
+
     /// Records a problem.
     pub(crate) fn problem(&self, text: String) {
         *lock(&self.problems).entry(text).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_join_is_a_problem_too() {
+        let log = SessionLog::new();
+        log.problem("session lost".into());
+        log.join_failed("join failed: full".into());
+        log.join_failed("join failed: full".into());
+        assert_eq!(log.join_errors(), BTreeMap::from([("join failed: full".into(), 2)]));
+        assert_eq!(log.problems().len(), 2);
     }
 }

@@ -85,7 +85,7 @@ impl CallLoad {
             let (context, results) = (self.context.clone(), self.results.clone());
             self.tasks.push(self.runtime.spawn(async move {
                 if let Err(error) = matched(&context, FIRST_USER + number, &results).await {
-                    context.log.problem(format!("a match failed: {error}"));
+                    context.log.join_failed(format!("a match failed: {error}"));
                 }
             }));
         }
@@ -107,7 +107,7 @@ impl CallLoad {
                 let joined = tokio::time::timeout(CALL_TIME, partner.meet(&ready)).await;
                 let joined = joined.unwrap_or_else(|_| Err("no answer in time".into()));
                 if let Err(error) = joined {
-                    context.log.problem(format!("a call failed: {error}"));
+                    context.log.join_failed(format!("a call failed: {error}"));
                 }
             }));
         }

@@ -89,7 +89,7 @@ impl RunContext {
     /// Counts and logs a headset's failed first join.
     pub(crate) fn failed(&self, error: String) {
         self.shared.progress.failed.fetch_add(1, Relaxed);
-        self.log.problem(format!("join failed: {error}"));
+        self.log.join_failed(format!("join failed: {error}"));
     }
 
     /// Joins the headset's room. `resume` asks to resume an earlier session.

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
-use nucleus_netsim::Pipe;
 use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
+use super::sim_network::{PathDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
 use crate::check::withheld::WithheldCounts;
 use crate::load::channel::DueMessage;
-use crate::load::payload::{Source, Stream};
-use crate::load::plan::{AddressSchedule, Plan};
+use crate::load::payload::Source;
+use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
 use crate::shared::RunShared;
 
@@ -58,23 +58,6 @@ impl Wire {
             rejected: 0,
         }
     }
-}
-
-/// A datagram on the simulated network, with its path.
-#[derive(Clone)]
-struct PathDatagram {
-    path: Path,
-    data: Vec<u8>,
-}
-
-/// The simulated network between the link and the socket.
-struct SimNetwork {
-    up: Pipe<PathDatagram>,
-    down: Pipe<PathDatagram>,
-    /// When the source port changes; `None` if the network does not roam.
-    roaming: Option<AddressSchedule>,
-    /// Address changes of the run's faults that this network has followed.
-    faults_followed: u32,
 }
 
 /// The realtime side of a headset.
@@ -122,14 +105,7 @@ impl Headset {
     ) -> io::Result<Self> {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
-        let network = plan.network.as_ref().map(|conditions| SimNetwork {
-            up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
-            down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
-            roaming: conditions
-                .new_address_every
-                .map(|every| plan.address_schedule(source, now, every)),
-            faults_followed: shared.faults.address_changes(),
-        });
+        let network = SimNetwork::new(plan, &shared, source, now);
         Ok(Headset {
             source,
             member,
@@ -403,29 +379,6 @@ impl Headset {
             self.earlier_drops = self.kernel_drops() as u32;
             self.socket = socket;
         }
-    }
-}
-
-impl SimNetwork {
-    fn deadline(&self) -> Option<Time> {
-        let address = self.roaming.map(|roaming| roaming.next);
-        let pipes = self.up.deadline().into_iter().chain(self.down.deadline());
-        pipes.chain(address).min()
-    }
-
-    /// Returns the next datagram that has arrived by `now`, and when it arrived.
-    fn arrived(&mut self, now: Time) -> Option<(Time, PathDatagram)> {
-        let due = self.down.deadline().filter(|due| *due <= now)?;
-        Some((due, self.down.poll_output(due)?))
-    }
-
-    /// Returns whether the address must change now. `address_changes` counts those of the run's faults.
-    fn needs_new_address(&mut self, now: Time, address_changes: u32) -> bool {
-        if address_changes > self.faults_followed {
-            self.faults_followed = address_changes;
-            return true;
-        }
-        self.roaming.as_mut().is_some_and(|roaming| roaming.take(now))
     }
 }
 

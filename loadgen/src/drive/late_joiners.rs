@@ -169,7 +169,10 @@ impl LateJoiner {
         let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
             Err(error) => {
-                return self.context.log.problem(format!("a late joiner could not join: {error}"));
+                return self
+                    .context
+                    .log
+                    .join_failed(format!("a late joiner could not join: {error}"));
             }
         };
         if let Err(error) = self.links.add_session(&session) {

@@ -8,6 +8,7 @@ pub(crate) mod late_joiner_links;
 pub(crate) mod late_joiners;
 pub(crate) mod server_target;
 pub(crate) mod sessions;
+mod sim_network;
 pub(crate) mod sim_socket;
 pub(crate) mod state_copy;
 pub(crate) mod storms;

@@ -107,7 +107,12 @@ async fn join(
 ) {
     let room = format!("storm-{}", number / ROOM_SIZE);
     let before = context.shared.clock.now();
-    let Ok(session) = context.join_room(&endpoint, FIRST_USER + number, room).await else { return };
+    let session = match context.join_room(&endpoint, FIRST_USER + number, room).await {
+        Ok(session) => session,
+        Err(error) => {
+            return context.log.join_failed(format!("a join of a storm failed: {error}"));
+        }
+    };
     let took = context.shared.clock.now() - before;
     let mut tally = lock(&tally);
     tally.joins.saturating_record(took);

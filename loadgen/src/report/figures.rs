@@ -1,4 +1,4 @@
-//! From what the threads measured to the report, and whether it proves anything.
+//! Computes the report from the measurements of all threads, and decides whether the run is valid.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -20,25 +20,26 @@ use crate::report::{
     ServerFigures, Sessions, ms,
 };
 
-/// ms; above it, the latencies say more about the generator than about the server.
+/// The largest valid send lag at p99, ms. Above it, latencies measure the generator, not the server.
 const MAX_LAG_P99: f64 = 5.0;
-/// Of the load asked for.
+/// The smallest valid share of the requested load.
 const MIN_OFFERED: f64 = 0.97;
-/// Of the datagrams, that our own kernel may drop.
+/// The largest valid share of datagrams that our own kernel drops.
 const MAX_OWN_DROPS: f64 = 0.001;
-/// Different troubles that the report names.
-const NAMED_TROUBLES: usize = 5;
+/// How many different problems the report names.
+pub(crate) const NAMED_PROBLEMS: usize = 5;
 
-/// What the run itself has found out.
+/// The measurements of a run apart from those of the realtime threads.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) attempted: u64,
     pub(crate) joined: u64,
     pub(crate) lost_sessions: u64,
-    /// Session datagrams that our own threads had no room for.
+    /// Session datagrams that were dropped because a realtime thread's queue was full.
     pub(crate) overflow: u64,
     pub(crate) resumed: u64,
     pub(crate) rejoined: u64,
+    /// The times from the end of the last fault until headsets had a session again, µs.
     pub(crate) rejoins: Option<Histogram<u64>>,
     /// The headsets' rosters at the end.
     pub(crate) rosters: RosterCounts,
@@ -50,12 +51,14 @@ pub(crate) struct Findings {
     pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) problems: BTreeMap<String, u64>,
+    /// The problems that kept clients from joining.
+    pub(crate) join_errors: BTreeMap<String, u64>,
     pub(crate) storms: Option<Joins>,
     pub(crate) late_joiners: Option<report::LateJoinersReport>,
     pub(crate) calls: Option<report::CallsReport>,
 }
 
-/// The server's process and counters at both ends of the window.
+/// Reads the server's process and counters at the start and at the end of the window.
 pub(crate) struct ServerWatch {
     http: Option<String>,
     pid: Option<u32>,
@@ -63,6 +66,7 @@ pub(crate) struct ServerWatch {
     after: ServerSample,
 }
 
+/// The server's process and counters at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct ServerSample {
     cpu_s: Option<f64>,
@@ -75,12 +79,12 @@ impl ServerWatch {
         ServerWatch { http, pid, before: ServerSample::default(), after: ServerSample::default() }
     }
 
-    /// At the beginning of the window.
+    /// Takes the sample at the start of the window.
     pub(crate) fn begin(&mut self) {
         self.before = self.sample();
     }
 
-    /// At its end.
+    /// Takes the sample at the end of the window.
     pub(crate) fn end(&mut self) {
         self.after = self.sample();
     }
@@ -116,7 +120,7 @@ impl ServerWatch {
         server.finish()
     }
 
-    /// What was asked for and could not be read.
+    /// Returns what the command line asked for but could not be read.
     fn unreadable(&self) -> Option<&'static str> {
         let counters = self.before.counters.is_some() && self.after.counters.is_some();
         let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
@@ -130,7 +134,7 @@ impl ServerWatch {
     }
 }
 
-/// All realtime threads together.
+/// The sums over all realtime threads.
 struct RealtimeTotals {
     channels: [Tally; Channel::COUNT],
     gaps: Gaps,
@@ -185,7 +189,7 @@ impl RealtimeTotals {
         }
         self.gaps.merge(outcome.gaps);
         self.near_poses.merge(outcome.near_poses);
-        // Same bounds on both sides.
+        // Both histograms have the same bounds, so this cannot fail.
         let _ = self.send_lag.add(&outcome.send_lag);
         let _ = self.unaffected_latency.add(&outcome.unaffected_latency);
         let _ = self.realtime_back.add(&outcome.realtime_back);
@@ -207,7 +211,7 @@ impl RealtimeTotals {
     }
 }
 
-/// Fills in `report`, which names the run's profile and network.
+/// Completes `report`, which already names the run's profile and network.
 pub(crate) fn figures(
     mut report: Report,
     plan: &Plan,
@@ -250,8 +254,9 @@ pub(crate) fn figures(
     };
     report.server = watch.figures();
     report.notes.extend(watch.unreadable().map(str::to_owned));
-    let problems = findings.problems.iter().take(NAMED_TROUBLES);
+    let problems = findings.problems.iter().take(NAMED_PROBLEMS);
     report.notes.extend(problems.map(|(text, count)| format!("{count} x {text}")));
+    report.join_errors.clone_from(&findings.join_errors);
     check_validity(&mut report, plan, &findings, &total);
     report
 }
@@ -296,20 +301,20 @@ fn joins(findings: &Findings) -> Joins {
     }
 }
 
-/// A channel's figures; a note says where the server's own counts had to be cut.
+/// Returns a channel's figures. Adds a note if the server's own counts had to be reduced.
 fn channel_figures(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::ChannelReport {
     let (channel, cut) = report::ChannelReport::new(tally);
     if cut {
         notes.push(format!(
             "{name}: {} delivered, {} superseded and {} suppressed of {} expected; the server's own \
-             counts, estimated at the window's start, were cut",
+             counts, estimated at the window's start, were reduced",
             tally.delivered, tally.superseded, tally.suppressed, tally.expected
         ));
     }
     channel
 }
 
-/// Says why the run proves nothing, if so.
+/// Marks the report as invalid if the run proves nothing about the server, with the reasons.
 fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
     if findings.interrupted {
         report.invalidate("interrupted before its end");
@@ -327,7 +332,7 @@ fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: 
         let failed = report.joins.failed;
         report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
     }
-    // A headset without a session offers nothing, whatever its schedule says.
+    // A headset without a session sends nothing, whatever its schedule says.
     let (lost, headsets) = (report.sessions.lost, report.headsets);
     if lost as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
         report.invalidate(format!("{lost} of {headsets} sessions were lost"));
@@ -336,7 +341,7 @@ fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: 
     if lag > MAX_LAG_P99 {
         report.invalidate(format!("the generator's sends lagged by {lag:.1} ms at p99"));
     }
-    // What else there is comes in turns of random length.
+    // Only these channels have a fixed rate. The others have turns of random length.
     for channel in [Channel::Pose, Channel::Pointer] {
         let asked = plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
         let sent = total.channels[channel as usize].sent;
