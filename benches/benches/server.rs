@@ -1,5 +1,5 @@
-//! Measures what a message costs in the server outside the kernel: in the fan-out with its links, and
-//! in the room itself.
+//! Measures what a message costs in the server outside the kernel: in the fan-out with its links,
+//! and in the room itself.
 //!
 //! `cargo bench -p nucleus-benches --bench server`
 

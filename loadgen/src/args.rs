@@ -29,8 +29,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure one run: ramp, 2 s to settle, the measured duration, a report.
     Run(Box<RunArgs>),
-    /// Cause a fault on purpose, against a server that it starts itself. Prints the figures with their
-    /// limits; exits with 0 if all are reached, 1 if not.
+    /// Cause a fault on purpose, against a server that it starts itself. Prints the figures with
+    /// their limits; exits with 0 if all are reached, 1 if not.
     Chaos(ChaosArgs),
 }
 
@@ -81,7 +81,8 @@ pub(crate) struct RunArgs {
     /// lossy, far, awful, roaming, or a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
     pub(crate) network: NetworkProfile,
-    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the fallback.
+    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the
+    /// fallback.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     pub(crate) block_realtime: f64,
     /// Decides everything that is drawn by chance.
@@ -108,8 +109,8 @@ pub(crate) struct ServerArgs {
     /// The server's data directory: its key signs the join tokens, its certificate is trusted.
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// A join token for every room of its tenant, used by all headsets. All are one user then, so the
-    /// server must allow a user that many sessions (limits.user_sessions, 1,000).
+    /// A join token for every room of its tenant, used by all headsets. All are one user then, so
+    /// the server must allow a user that many sessions (limits.user_sessions, 1,000).
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the server's certificate, 64 hexadecimal digits.

@@ -1,5 +1,5 @@
-//! A server for one run: starts the `nucleus` binary beside this program as a process of its own, so
-//! that its CPU time can be measured.
+//! A server for one run: starts the `nucleus` binary beside this program as a process of its own,
+//! so that its CPU time can be measured.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -16,8 +16,8 @@ use serde_json::Value;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time to end after SIGTERM. After that the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-/// The configuration beyond the defaults: the largest rooms that the protocol allows, so that no limit
-/// refuses the clients of a run.
+/// The configuration beyond the defaults: the largest rooms that the protocol allows, so that no
+/// limit refuses the clients of a run.
 const CONFIG: &str = "[limits]\nroom_capacity = 4000\n";
 /// The last lines of the server's log that are kept for an error message.
 const KEPT_LINES: usize = 10;
@@ -87,8 +87,8 @@ impl LogTail {
 }
 
 impl Embedded {
-    /// Starts a server and waits until it is ready. Where `shards` or `tick` is `None`, the server uses
-    /// its default.
+    /// Starts a server and waits until it is ready. Where `shards` or `tick` is `None`, the server
+    /// uses its default.
     ///
     /// # Errors
     ///
@@ -129,8 +129,8 @@ impl Embedded {
         Ok(server)
     }
 
-    /// Kills the server with SIGKILL, as a crash would end it, and starts it again on the same ports with
-    /// the same data. Does not wait until the server is ready.
+    /// Kills the server with SIGKILL, as a crash would end it, and starts it again on the same
+    /// ports with the same data. Does not wait until the server is ready.
     ///
     /// # Errors
     ///
@@ -206,7 +206,8 @@ fn spawn(
     command.arg("--realtime").arg(realtime.to_string());
     command.args(["--http", http, "--log-format", "json"]).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Its own process group, so that Ctrl-C on the terminal does not end the server before this program.
+    // Its own process group, so that Ctrl-C on the terminal does not end the server before this
+    // program.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };

@@ -34,8 +34,8 @@ use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 const SETTLE: u64 = 2_000_000;
 /// The time for joins to complete after the ramp, µs. After that they have failed.
 const JOIN_WAIT: u64 = 15_000_000;
-/// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once a
-/// second, and a bad network delays the report.
+/// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once
+/// a second, and a bad network delays the report.
 const REPORT_WAIT: u64 = 300_000;
 /// The time for all headsets to leave. A thousand take a second or two.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
@@ -91,8 +91,8 @@ pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunEr
     Ok(run.finish(args))
 }
 
-/// Raises the limit of open files to what the run needs. A user that calls or looks for a room has two
-/// sessions, the social session and one in a room.
+/// Raises the limit of open files to what the run needs. A user that calls or looks for a room has
+/// two sessions, the social session and one in a room.
 ///
 /// # Errors
 ///
@@ -274,7 +274,8 @@ impl Run {
         }
     }
 
-    /// Waits for messages that are still on their way: 1 s for realtime messages, up to 10 s for events.
+    /// Waits for messages that are still on their way: 1 s for realtime messages, up to 10 s for
+    /// events.
     fn wait_for_late_messages(&mut self) {
         let end = self.shared.window().end;
         self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
@@ -285,7 +286,8 @@ impl Run {
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Count the lost sessions before the headsets leave. A headset without a session has lost it.
+        // Count the lost sessions before the headsets leave. A headset without a session has lost
+        // it.
         let progress = &self.shared.progress;
         let absent = progress.absent.load(Relaxed);
         self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
@@ -376,8 +378,8 @@ fn own_cpu() -> f64 {
     process_cpu_seconds(None).unwrap_or(0.0)
 }
 
-/// Counts SIGINT and SIGTERM. The first ends the measurement and the second all waits; the run still
-/// writes its report. The third ends the process.
+/// Counts SIGINT and SIGTERM. The first ends the measurement and the second all waits; the run
+/// still writes its report. The third ends the process.
 async fn catch_signals(signals: Arc<AtomicU32>) {
     for _ in 0..2 {
         wait_for_signal().await;

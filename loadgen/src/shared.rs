@@ -61,8 +61,8 @@ pub(crate) struct RunProgress {
 }
 
 impl RunShared {
-    /// Creates the state of a run. `realtime_blocked` says whether the realtime port is blocked from
-    /// the start.
+    /// Creates the state of a run. `realtime_blocked` says whether the realtime port is blocked
+    /// from the start.
     pub(crate) fn new(realtime_blocked: bool) -> Self {
         RunShared {
             clock: Clock::new(),

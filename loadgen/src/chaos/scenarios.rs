@@ -13,8 +13,8 @@ pub(super) struct Scenario {
     pub(super) about: &'static str,
     /// The options of its run, as on the command line.
     pub(super) run: &'static [&'static str],
-    /// Returns the faults of a run. `faulty` is false in the runs without the fault that a comparison
-    /// also needs.
+    /// Returns the faults of a run. `faulty` is false in the runs without the fault that a
+    /// comparison also needs.
     pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
     /// Returns the figures of a run with or without the fault.
     pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,

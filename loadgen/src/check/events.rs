@@ -129,8 +129,8 @@ impl EventLedger {
     ///
     /// # Errors
     ///
-    /// [`Mismatch::Corrupt`] if no sender sent these bytes, [`Mismatch::Misrouted`] if the event was
-    /// not meant for this receiver.
+    /// [`Mismatch::Corrupt`] if no sender sent these bytes, [`Mismatch::Misrouted`] if the event
+    /// was not meant for this receiver.
     fn check(&self, received: &ReceivedEvents, event: &EventDown) -> Result<SentEvent, Mismatch> {
         let owner = received.owner;
         let peers = self.peers.get(owner.room as usize).ok_or(Mismatch::Misrouted)?;

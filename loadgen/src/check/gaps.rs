@@ -1,5 +1,5 @@
-//! How long a receiver waited for the next pose of a sender. A mean would hide an avatar that stands
-//! still for a second.
+//! How long a receiver waited for the next pose of a sender. A mean would hide an avatar that
+//! stands still for a second.
 
 use crate::shared::Window;
 

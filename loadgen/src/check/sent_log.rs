@@ -1,4 +1,5 @@
-//! The log of the messages that a sender sent lately, to compare them with the messages that arrive.
+//! The log of the messages that a sender sent lately, to compare them with the messages that
+//! arrive.
 
 use nucleus_protocol::realtime::Message;
 
@@ -18,8 +19,8 @@ const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
 /// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct SentLog {
-    /// When each was due: twice the time in µs, plus one for the first message of a turn. The length
-    /// is a power of two.
+    /// When each was due: twice the time in µs, plus one for the first message of a turn. The
+    /// length is a power of two.
     times: Vec<u64>,
     next: u64,
     /// The newest messages with their payload, by number.
@@ -60,8 +61,8 @@ impl SentLog {
         }
     }
 
-    /// Returns the logged message that `message` carries, if every byte is as `source` sent it. Does
-    /// not check the sender's slot.
+    /// Returns the logged message that `message` carries, if every byte is as `source` sent it.
+    /// Does not check the sender's slot.
     pub(crate) fn find(
         &self,
         source: Source,

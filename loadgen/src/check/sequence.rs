@@ -7,9 +7,9 @@ pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
     newest_sent.checked_sub(behind.into())
 }
 
-/// Which numbers of one sender on one channel a receiver has received: the newest number and the 127
-/// before it. At 90 Hz that is 1.4 s, longer than any message is waited for. Packed, because a room
-/// has one for each pair of members.
+/// Which numbers of one sender on one channel a receiver has received: the newest number and the
+/// 127 before it. At 90 Hz that is 1.4 s, longer than any message is waited for. Packed, because a
+/// room has one for each pair of members.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(8))]
 pub(crate) struct SequenceWindow {

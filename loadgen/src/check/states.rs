@@ -1,5 +1,5 @@
-//! The ledger of the rooms' shared state: the version of each headset's copy, and whether all copies
-//! of a room are equal at the end.
+//! The ledger of the rooms' shared state: the version of each headset's copy, and whether all
+//! copies of a room are equal at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -20,8 +20,8 @@ pub(crate) struct Tally {
 
 const MAX_LATENCY: u64 = 60_000_000;
 
-/// Creates a histogram of times in µs, with three significant digits. Times over a minute count as a
-/// minute.
+/// Creates a histogram of times in µs, with three significant digits. Times over a minute count as
+/// a minute.
 pub(crate) fn histogram() -> Histogram<u64> {
     let Ok(histogram) = Histogram::new_with_bounds(1, MAX_LATENCY, 3) else {
         unreachable!("1 to 60,000,000 with three digits are bounds of a histogram")

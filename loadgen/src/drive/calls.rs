@@ -1,8 +1,8 @@
 //! Calls and matches during a run: users who call each other, and users who look for a room at the
 //! same moment.
 //!
-//! They use the client's public API, as an application does. Their thread has a low priority, as the
-//! threads of the storms do.
+//! They use the client's public API, as an application does. Their thread has a low priority, as
+//! the threads of the storms do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

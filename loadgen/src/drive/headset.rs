@@ -1,5 +1,5 @@
-//! The realtime side of one headset: its link, its socket, the datagrams of its session, its schedule
-//! and its simulated network.
+//! The realtime side of one headset: its link, its socket, the datagrams of its session, its
+//! schedule and its simulated network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,7 +20,8 @@ use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
 use crate::shared::RunShared;
 
-/// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's overhead.
+/// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's
+/// overhead.
 const SOCKET_BUFFER: usize = 1 << 20;
 /// Bytes that a message takes at most with its headers. A datagram with less space left is full.
 const MESSAGE_ROOM: usize = 128;
@@ -149,7 +150,8 @@ impl Headset {
         Ok(())
     }
 
-    /// Returns whether messages travel inside the session because the realtime port does not answer.
+    /// Returns whether messages travel inside the session because the realtime port does not
+    /// answer.
     pub(crate) fn on_fallback(&self, now: u64) -> bool {
         self.link.on_fallback(Time::from_micros(now))
     }
@@ -159,7 +161,8 @@ impl Headset {
         self.earlier_fallbacks + self.link.fallbacks()
     }
 
-    /// Returns when the next message or timer is due, µs. Messages due at `end` or later do not count.
+    /// Returns when the next message or timer is due, µs. Messages due at `end` or later do not
+    /// count.
     pub(crate) fn next_due(&self, end: u64) -> u64 {
         let due = Some(self.schedule.due()).filter(|due| *due < end);
         let link = self.link.deadline();
@@ -187,8 +190,8 @@ impl Headset {
         self.run_network(time, ledger, wire);
     }
 
-    /// Handles the datagrams that wait at the socket. The kernel stamps their arrival, so rare reads
-    /// cost no accuracy, and one call reads several datagrams.
+    /// Handles the datagrams that wait at the socket. The kernel stamps their arrival, so rare
+    /// reads cost no accuracy, and one call reads several datagrams.
     pub(crate) fn receive(
         &mut self,
         now: u64,
@@ -274,8 +277,8 @@ impl Headset {
         self.dead || self.is_affected && (faults.in_outage() || faults.realtime_blocked())
     }
 
-    /// Records the return to the realtime port after a fault: a datagram arrived over that port, and
-    /// the link sends over it.
+    /// Records the return to the realtime port after a fault: a datagram arrived over that port,
+    /// and the link sends over it.
     fn record_return(&mut self, arrival: Time) {
         let Some(over) = self.shared.faults.last_fault_end() else { return };
         let arrival = arrival.as_micros();
@@ -422,16 +425,16 @@ pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
         recv_buffer: SOCKET_BUFFER,
         send_buffer: SOCKET_BUFFER,
         only_v6: true,
-        // A GSO batch of the server arrives in one piece. Without GRO the loopback device would split
-        // the batch on the server's core, which on a real network is the card's work.
+        // A GSO batch of the server arrives in one piece. Without GRO the loopback device would
+        // split the batch on the server's core, which on a real network is the card's work.
         gro: true,
         ..BindOptions::default()
     })
 }
 
-/// Returns the local address to bind. For a server on loopback this is the loopback address, because
-/// a socket bound to one address needs no address with every datagram. Otherwise it is the wildcard
-/// address, because a machine's address may change during a run.
+/// Returns the local address to bind. For a server on loopback this is the loopback address,
+/// because a socket bound to one address needs no address with every datagram. Otherwise it is the
+/// wildcard address, because a machine's address may change during a run.
 fn local_address(remote: SocketAddr) -> SocketAddr {
     let ip = match (remote, remote.ip().is_loopback()) {
         (SocketAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,5 +1,5 @@
-//! One headset on the session plane: it joins, hands its link to its realtime thread, sends and checks
-//! events, reconnects when its session is lost, and leaves.
+//! One headset on the session plane: it joins, hands its link to its realtime thread, sends and
+//! checks events, reconnects when its session is lost, and leaves.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -182,7 +182,8 @@ impl HeadsetSession {
                 biased;
                 _ = &mut leave => return SessionEnd::Leave,
                 _ = &mut death, if self.context.plan.dies(self.headset) => return SessionEnd::Died,
-                () = self.context.sleep_until(self.state.due()), if self.state.has_request_due(&self.context) => None,
+                () = self.context.sleep_until(self.state.due()),
+                    if self.state.has_request_due(&self.context) => None,
                 Ok(()) = inspections.changed() => {
                     self.hand_in_roster();
                     continue;
@@ -376,8 +377,8 @@ async fn send_events(context: Arc<RunContext>, outbox: EventOutbox, headset: u32
 }
 
 impl RunContext {
-    /// Passes the session's link to the headset's realtime thread, and from now on its datagrams. Returns
-    /// the task that passes the datagrams.
+    /// Passes the session's link to the headset's realtime thread, and from now on its datagrams.
+    /// Returns the task that passes the datagrams.
     ///
     /// # Errors
     ///

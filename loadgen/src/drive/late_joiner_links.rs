@@ -14,8 +14,8 @@ use nucleus_protocol::time::Time;
 use super::headset::{bind, path_of, send_datagram};
 use crate::shared::RunShared;
 
-/// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several times
-/// what arrives in this time.
+/// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
+/// times what arrives in this time.
 const POLL_INTERVAL: u64 = 20_000;
 /// Commands that may wait. Further datagrams are lost, as in a full socket buffer.
 const COMMAND_QUEUE: usize = 1 << 14;

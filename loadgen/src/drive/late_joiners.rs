@@ -1,5 +1,5 @@
-//! Late joiners: clients that join the first room during a run, and stay. They send no messages, but
-//! they receive the roster, the state and, over links of their own, the realtime messages.
+//! Late joiners: clients that join the first room during a run, and stay. They send no messages,
+//! but they receive the roster, the state and, over links of their own, the realtime messages.
 //!
 //! Their half of the handshakes runs on threads of low priority, as that of the storms does.
 

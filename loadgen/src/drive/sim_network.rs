@@ -51,7 +51,8 @@ impl SimNetwork {
         Some((due, self.down.poll_output(due)?))
     }
 
-    /// Returns whether the address must change now. `address_changes` counts those of the run's faults.
+    /// Returns whether the address must change now. `address_changes` counts those of the run's
+    /// faults.
     pub(super) fn needs_new_address(&mut self, now: Time, address_changes: u32) -> bool {
         if address_changes > self.faults_followed {
             self.faults_followed = address_changes;

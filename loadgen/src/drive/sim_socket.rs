@@ -234,8 +234,8 @@ impl Pump {
         }
     }
 
-    /// Moves the datagrams that are due. Returns the time until the next are due, or `None` once quinn
-    /// has dropped the socket.
+    /// Moves the datagrams that are due. Returns the time until the next are due, or `None` once
+    /// quinn has dropped the socket.
     fn deliver(&mut self, next_address: Option<Time>) -> Option<Duration> {
         let now = self.now();
         let mut state = self.shared.state();

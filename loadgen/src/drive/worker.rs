@@ -16,17 +16,17 @@ use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
 
-/// Returns the time between two reads of a headset's socket, µs. The shortest time makes four datagrams
-/// a read at a server's tick of 10 ms. The kernel stamps the arrival, so rare reads cost no accuracy.
-/// With many sockets the thread makes 25,000 reads a second, but still reads each socket often enough
-/// for its link, which waits for answers.
+/// Returns the time between two reads of a headset's socket, µs. The shortest time makes four
+/// datagrams a read at a server's tick of 10 ms. The kernel stamps the arrival, so rare reads cost
+/// no accuracy. With many sockets the thread makes 25,000 reads a second, but still reads each
+/// socket often enough for its link, which waits for answers.
 fn read_interval(headsets: u64) -> u64 {
     (40 * headsets).clamp(40_000, 100_000)
 }
 /// The most sockets that are read in one turn.
 const READS_PER_TURN: u64 = 16;
-/// How long a turn of reads goes on at most when a send has become due, µs. One read takes 5 µs in a
-/// small room and 100 µs in a large one.
+/// How long a turn of reads goes on at most when a send has become due, µs. One read takes 5 µs in
+/// a small room and 100 µs in a large one.
 const MAX_TURN: u64 = 150;
 /// The longest and the shortest sleep, µs. A thousand headsets are driven in steps of 1 ms: shorter
 /// steps would cost a context switch for every send or two.
@@ -175,7 +175,8 @@ impl Worker {
             if headset.wake != at {
                 continue;
             }
-            // A turn of a thousand headsets takes milliseconds, so each send has its own time stamp.
+            // A turn of a thousand headsets takes milliseconds, so each send has its own time
+            // stamp.
             let now = self.shared.clock.now();
             headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
@@ -221,8 +222,8 @@ impl Worker {
         }
     }
 
-    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays due
-    /// cannot block the loop.
+    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays
+    /// due cannot block the loop.
     fn requeue_after(&mut self, now: u64, index: u32) {
         let headset = &mut self.headsets[index as usize];
         let due = headset.next_due(self.ledger.window.end).max(now + 1);

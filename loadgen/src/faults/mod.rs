@@ -1,5 +1,5 @@
-//! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed server, many
-//! joins at once.
+//! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed server,
+//! many joins at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 pub(crate) enum Fault {
     /// Blocks (`true`) or opens the realtime port of the plan's share of headsets.
     BlockRealtime(bool),
-    /// Starts (`true`) or ends an outage: no datagram of the plan's share of headsets gets through on
-    /// either plane. The start kills the process of every second affected headset. The end starts
-    /// that process again with its resume ticket.
+    /// Starts (`true`) or ends an outage: no datagram of the plan's share of headsets gets through
+    /// on either plane. The start kills the process of every second affected headset. The end
+    /// starts that process again with its resume ticket.
     Outage(bool),
     /// Changes the address of the plan's share of headsets, on both planes at the same time.
     Move,
@@ -34,8 +34,8 @@ pub(crate) enum Fault {
 /// The faults of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FaultPlan {
-    /// Share of the headsets that a blocked realtime port, an outage or an address change affects, 0
-    /// to 1.
+    /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
+    /// 0 to 1.
     pub(crate) fault_share: f64,
     /// Whether the realtime port of that share is blocked from the start.
     pub(crate) realtime_blocked: bool,
@@ -82,8 +82,8 @@ impl FaultPlan {
     }
 }
 
-/// The faults in force now. Each atomic stands alone: no code relies on the order of writes to two of
-/// them.
+/// The faults in force now. Each atomic stands alone: no code relies on the order of writes to two
+/// of them.
 #[derive(Debug)]
 pub(crate) struct FaultState {
     realtime_blocked: AtomicBool,
@@ -127,8 +127,8 @@ impl FaultState {
         Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end < u64::MAX)
     }
 
-    /// Records a fault that starts or ends at `now` (µs). The caller carries out what needs more than
-    /// this state.
+    /// Records a fault that starts or ends at `now` (µs). The caller carries out what needs more
+    /// than this state.
     pub(crate) fn apply(&self, now: u64, fault: Fault) {
         match fault {
             Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),

@@ -1,5 +1,5 @@
-//! The payloads that headsets send. Every payload is a pure function of its sender and its number, so
-//! that a receiver can compute it again and compare every byte.
+//! The payloads that headsets send. Every payload is a pure function of its sender and its number,
+//! so that a receiver can compute it again and compare every byte.
 
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
@@ -159,8 +159,8 @@ impl Source {
         Voice { level, speaking: true, flags, opus: &opus }.encode(out);
     }
 
-    /// Appends movement number `sequence` of the held object, 32 bytes: the position and the rotation
-    /// as floats, and the number.
+    /// Appends movement number `sequence` of the held object, 32 bytes: the position and the
+    /// rotation as floats, and the number.
     pub(crate) fn object_pose(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Object, sequence);
         let [x, z] = self.seat();
@@ -183,8 +183,8 @@ impl Source {
         put_floats(&[sway(bits >> 24), sway(bits >> 32), sway(bits >> 40) - 1.0], out);
     }
 
-    /// Appends event number `sequence`. Its payload starts with that number, because the wire carries
-    /// no sequence number of the sender for events.
+    /// Appends event number `sequence`. Its payload starts with that number, because the wire
+    /// carries no sequence number of the sender for events.
     pub(crate) fn event(self, kind: EventKind, sequence: u32, out: &mut Vec<u8>) {
         self.numbered(kind.stream(), kind.bytes(), sequence, out);
     }

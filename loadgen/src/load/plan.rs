@@ -21,8 +21,8 @@ pub(crate) struct Plan {
     pub(crate) workers: u32,
     /// When the schedules that several headsets share begin, µs.
     pub(crate) schedule_epoch: u64,
-    /// Share of the headsets that a blocked realtime port, an outage or an address change affects, 0
-    /// to 1.
+    /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
+    /// 0 to 1.
     pub(crate) fault_share: f64,
     /// Whether the realtime port is blocked from the start for the affected headsets.
     pub(crate) realtime_blocked: bool,
@@ -104,8 +104,8 @@ impl Plan {
         self.headsets.div_ceil(self.room_size)
     }
 
-    /// Returns the realtime thread of a room. All members of a room share a thread, so that messages
-    /// can be checked without a lock.
+    /// Returns the realtime thread of a room. All members of a room share a thread, so that
+    /// messages can be checked without a lock.
     pub(crate) fn worker(&self, room: u32) -> u32 {
         room % self.workers
     }

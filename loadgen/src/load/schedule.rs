@@ -16,9 +16,9 @@ const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
 const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
 const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
 
-/// How often a held object's position is written to the room's state, a second. The state is for late
-/// joiners; those in the room see the object move on the realtime plane. Fast enough to write at least
-/// once in every hold.
+/// How often a held object's position is written to the room's state, a second. The state is for
+/// late joiners; those in the room see the object move on the realtime plane. Fast enough to write
+/// at least once in every hold.
 const STATE_POSITION_HZ: f64 = 1.0;
 
 /// The schedule of a headset's realtime messages.
@@ -26,8 +26,8 @@ const STATE_POSITION_HZ: f64 = 1.0;
 pub(crate) struct Schedule([Option<Ticks>; Channel::COUNT]);
 
 impl Schedule {
-    /// Creates the schedule, from `start` (µs) on, of a headset in a room of `members`. `epoch` (µs)
-    /// must be the same for all of them, because it decides when objects change hands.
+    /// Creates the schedule, from `start` (µs) on, of a headset in a room of `members`. `epoch`
+    /// (µs) must be the same for all of them, because it decides when objects change hands.
     pub(crate) fn new(
         source: Source,
         traffic: &Traffic,

@@ -1,9 +1,9 @@
-//! The random processes that schedules consist of. Each is a pure function of its seed, so that a run
-//! can be repeated, and so that several headsets can follow one process without messages. All times
-//! in µs.
+//! The random processes that schedules consist of. Each is a pure function of its seed, so that a
+//! run can be repeated, and so that several headsets can follow one process without messages. All
+//! times in µs.
 
-/// How long before its epoch a process starts, µs; at least half of this. By the epoch the process has
-/// forgotten its start, so that the first second of a run is like any other.
+/// How long before its epoch a process starts, µs; at least half of this. By the epoch the process
+/// has forgotten its start, so that the first second of a run is like any other.
 const WARM_UP: f64 = 120_000_000.0;
 
 /// How long a turn or a pause lasts, µs.

@@ -67,8 +67,8 @@ impl FromStr for FailIf {
         let found = OPERATORS
             .iter()
             .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
-        // Take the first in the text. At the same position take the longer, which comes first in the
-        // list.
+        // Take the first in the text. At the same position take the longer, which comes first in
+        // the list.
         let (at, sign, operator) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })
             .ok_or("write FIGURE > NUMBER (or >=, <, <=, ==)")?;
@@ -84,8 +84,9 @@ impl FromStr for FailIf {
     }
 }
 
-/// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, and `pose.p99_ms`
-/// for `channels.pose.latency_ms.p99`. Whether a run has the figure depends on its profile.
+/// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, and
+/// `pose.p99_ms` for `channels.pose.latency_ms.p99`. Whether a run has the figure depends on its
+/// profile.
 fn full_path(name: &str) -> Option<String> {
     let quantile = name.split_once('.').and_then(|(channel, figure)| {
         Some(format!("channels.{channel}.latency_ms.{}", figure.strip_suffix("_ms")?))

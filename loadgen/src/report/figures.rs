@@ -20,7 +20,8 @@ use crate::report::{
     ServerFigures, Sessions, ms,
 };
 
-/// The largest valid send lag at p99, ms. Above it, latencies measure the generator, not the server.
+/// The largest valid send lag at p99, ms. Above it, latencies measure the generator, not the
+/// server.
 const MAX_LAG_P99: f64 = 5.0;
 /// The smallest valid share of the requested load.
 const MIN_OFFERED: f64 = 0.97;

@@ -20,8 +20,8 @@ use crate::load::profile::Traffic;
 /// Version of the report's shape.
 const SCHEMA: u32 = 1;
 
-/// The figures of a run. Times are in ms unless the name says otherwise; counters cover the measured
-/// window.
+/// The figures of a run. Times are in ms unless the name says otherwise; counters cover the
+/// measured window.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) schema: u32,
@@ -225,15 +225,16 @@ pub(crate) struct GeneratorFigures {
     pub(crate) send_lag_p99_ms: f64,
     /// Realtime datagrams received.
     pub(crate) datagrams_in: u64,
-    /// Datagrams that our own sockets dropped because a buffer was full. Their messages count as lost.
+    /// Datagrams that our own sockets dropped because a buffer was full. Their messages count as
+    /// lost.
     pub(crate) kernel_drops: u64,
 }
 
 /// What the server's process and its counters show. A figure without a source is 0.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct ServerFigures {
-    /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and the
-    /// memory come from `proc`, the counters from `metrics`.
+    /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
+    /// the memory come from `proc`, the counters from `metrics`.
     pub(crate) source: String,
     pub(crate) cpu_s: f64,
     pub(crate) rss_bytes: u64,
@@ -327,8 +328,8 @@ impl Interest {
 
 impl ChannelReport {
     /// Returns a channel's figures, and whether the server's counts of withheld messages had to be
-    /// reduced. These counts are estimated at the window's start, so that their sum with the delivered
-    /// messages can exceed the expected messages.
+    /// reduced. These counts are estimated at the window's start, so that their sum with the
+    /// delivered messages can exceed the expected messages.
     pub(crate) fn new(tally: &Tally) -> (Self, bool) {
         let missing = tally.expected.saturating_sub(tally.delivered);
         let superseded = tally.superseded.min(missing);

@@ -1,5 +1,5 @@
-//! Live progress on stderr. On a terminal one line is rewritten; elsewhere a line is added every few
-//! seconds.
+//! Live progress on stderr. On a terminal one line is rewritten; elsewhere a line is added every
+//! few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! The bare server to compare with: quinn with the TLS and transport settings of Nucleus, and nothing
-//! else. It accepts a connection, sends one byte, and keeps the connection until the client closes it.
+//! The bare server to compare with: quinn with the TLS and transport settings of Nucleus, and
+//! nothing else. It accepts a connection, sends one byte, and keeps the connection until the client
+//! closes it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,8 +23,8 @@ pub(crate) struct BareServer {
 }
 
 impl BareServer {
-    /// Starts this program again as the bare server, with the certificate of `data_dir`, and waits until
-    /// the server listens.
+    /// Starts this program again as the bare server, with the certificate of `data_dir`, and waits
+    /// until the server listens.
     ///
     /// # Errors
     ///
@@ -100,7 +101,8 @@ fn threads() -> u16 {
     cores.saturating_sub(1).clamp(1, 64) as u16
 }
 
-/// Accepts a connection. The byte tells the client that it is accepted, as `Joined` does in Nucleus.
+/// Accepts a connection. The byte tells the client that it is accepted, as `Joined` does in
+/// Nucleus.
 async fn greet(incoming: Incoming) {
     let Ok(connection) = incoming.await else { return };
     let Ok(mut stream) = connection.open_uni().await else { return };

@@ -1,4 +1,5 @@
-//! The clients of both systems. They join some at a time, and stay connected until all are measured.
+//! The clients of both systems. They join some at a time, and stay connected until all are
+//! measured.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,15 +20,16 @@ use quinn::{ClientConfig, Connection, Endpoint};
 const CLIENTS_PER_SOCKET: u32 = 50;
 /// Clients in a room.
 const ROOM_SIZE: u32 = 10;
-/// Joins before the measurement, in rooms of their own, so that the server has started its threads and
-/// touched its memory.
+/// Joins before the measurement, in rooms of their own, so that the server has started its threads
+/// and touched its memory.
 const WARM_UP: u32 = 100;
 /// The time after the last join that is still measured. Roster updates are sent within 100 ms, and
 /// their acknowledgements take a little longer.
 const SETTLE: Duration = Duration::from_millis(250);
 /// The pause between the last close and the measurement of the other system.
 const REST: Duration = Duration::from_millis(250);
-/// The time for a bare handshake, as long as the client allows for a join. After that it has failed.
+/// The time for a bare handshake, as long as the client allows for a join. After that it has
+/// failed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HOST: &str = "localhost";
 const TENANT: &str = "joins";

@@ -1,8 +1,10 @@
-//! `joins`: measures the CPU time that a complete join costs the server, against a bare QUIC handshake.
+//! `joins`: measures the CPU time that a complete join costs the server, against a bare QUIC
+//! handshake.
 //!
-//! Every round starts both servers, with the same certificate, and measures one after the other. Which
-//! is measured first alternates. Every connection stays open until its measurement has ended, so that
-//! closing is not measured. Linux only: elsewhere the CPU time of another process cannot be read.
+//! Every round starts both servers, with the same certificate, and measures one after the other.
+//! Which is measured first alternates. Every connection stays open until its measurement has ended,
+//! so that closing is not measured. Linux only: elsewhere the CPU time of another process cannot be
+//! read.
 //!
 //! Exit codes: 0 measured, 2 usage, 3 could not run.
 

@@ -29,7 +29,7 @@ pub(crate) trait Client {
     /// Runs timers; called every few ms. Call `poll_output` afterwards.
     fn handle_timeout(&mut self, now: u64);
 
-    /// Writes the next datagram for the server into `out`, which must be empty. Returns `false` if there
-    /// is none. Call this until then.
+    /// Writes the next datagram for the server into `out`, which must be empty. Returns `false` if
+    /// there is none. Call this until then.
     fn poll_output(&mut self, now: u64, out: &mut Vec<u8>) -> bool;
 }

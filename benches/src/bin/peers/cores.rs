@@ -14,8 +14,8 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Pins the calling thread, and the threads that it starts, to the generator's core. Does nothing
-    /// on a machine with one core.
+    /// Pins the calling thread, and the threads that it starts, to the generator's core. Does
+    /// nothing on a machine with one core.
     ///
     /// # Errors
     ///
@@ -28,8 +28,8 @@ impl Cores {
         Ok(Cores { apart })
     }
 
-    /// Starts a server on its own core. A process inherits the cores of the thread that starts it. The
-    /// thread that reads the server's log inherits them too, but it sleeps most of the time.
+    /// Starts a server on its own core. A process inherits the cores of the thread that starts it.
+    /// The thread that reads the server's log inherits them too, but it sleeps most of the time.
     ///
     /// # Errors
     ///

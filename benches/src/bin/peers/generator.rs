@@ -1,5 +1,5 @@
-//! The generator: one thread, open loop, the same for every system. A message that is sent late keeps
-//! the time at which it was due.
+//! The generator: one thread, open loop, the same for every system. A message that is sent late
+//! keeps the time at which it was due.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,8 +23,8 @@ const DRAIN: u64 = 300_000;
 /// Time between two reads of a peer's socket, µs. The kernel stamps the arrival, so this costs no
 /// accuracy. A longer time would be unfair to QUIC, whose client would acknowledge late.
 const READ_INTERVAL: u64 = 5_000;
-/// The least time between two reads of a socket, µs for each peer. With hundreds of peers the generator
-/// would otherwise do nothing but read.
+/// The least time between two reads of a socket, µs for each peer. With hundreds of peers the
+/// generator would otherwise do nothing but read.
 const READ_INTERVAL_PER_PEER: u64 = 20;
 /// The most sockets that are read in one turn, so that a send that becomes due does not wait long.
 const READS_PER_TURN: u64 = 16;

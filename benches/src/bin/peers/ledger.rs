@@ -90,8 +90,8 @@ impl Ledger {
         }
     }
 
-    /// Returns whether a message is from another peer of the receiver's room, carries that peer's slot,
-    /// and was due when it says.
+    /// Returns whether a message is from another peer of the receiver's room, carries that peer's
+    /// slot, and was due when it says.
     fn is_plausible(&self, receiver: u32, slot: u16, claim: Claim) -> bool {
         let Claim { sender, sequence, due } = claim;
         let rooms = self.schedule.rooms;

@@ -1,9 +1,9 @@
 //! `peers`: compares relay servers by the CPU time that each spends on a delivered message.
 //!
 //! One generator drives each system in turn with the same poses. Every round measures every system
-//! once, so that a disturbance of the machine affects them all. A server is a separate process, alone
-//! on the first core; the generator runs on the second. Linux only: elsewhere the CPU time of another
-//! process cannot be read.
+//! once, so that a disturbance of the machine affects them all. A server is a separate process,
+//! alone on the first core; the generator runs on the second. Linux only: elsewhere the CPU time of
+//! another process cannot be read.
 //!
 //! Exit codes: 0 measured, 2 usage, 3 could not run or no valid measurement.
 

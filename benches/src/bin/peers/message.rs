@@ -1,5 +1,5 @@
-//! The message that every system relays: a pose frame of the Nucleus protocol whose payload also names
-//! its sender and the time at which it was due.
+//! The message that every system relays: a pose frame of the Nucleus protocol whose payload also
+//! names its sender and the time at which it was due.
 
 use nucleus_protocol::realtime::frame::{MESSAGE_HEADER, NEWEST_WINS};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
@@ -58,7 +58,8 @@ impl Claim {
     }
 }
 
-/// Replaces the target in a frame by the sender's slot, and returns the frame as the relay sends it.
+/// Replaces the target in a frame by the sender's slot, and returns the frame as the relay sends
+/// it.
 /// `None` if the frame has not the size of ours.
 pub(crate) fn set_sender_slot(frame: &mut [u8], slot: u16) -> Option<&[u8]> {
     let frame: &mut [u8; FRAME] = frame.try_into().ok()?;

@@ -8,8 +8,8 @@ use nucleus_net::{BindOptions, UdpSocket};
 
 use crate::rooms::Rooms;
 
-/// Time between two drains of the socket, µs. The receive buffer must not overflow, and a wake-up for
-/// each datagram would cost too much.
+/// Time between two drains of the socket, µs. The receive buffer must not overflow, and a wake-up
+/// for each datagram would cost too much.
 pub(crate) const DRAIN_INTERVAL: u64 = 2_000;
 /// The host name in certificates.
 pub(crate) const HOST: &str = "localhost";
@@ -29,8 +29,8 @@ impl RelayTask {
     }
 }
 
-/// Opens a socket like that of Nucleus, but without time stamps and GRO: a relay needs no time stamps,
-/// and each peer sends one datagram at a time.
+/// Opens a socket like that of Nucleus, but without time stamps and GRO: a relay needs no time
+/// stamps, and each peer sends one datagram at a time.
 ///
 /// # Errors
 ///

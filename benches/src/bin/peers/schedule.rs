@@ -1,12 +1,13 @@
-//! When each peer sends which message. The due time is a pure function of sender and sequence, so that
-//! a receiver can check it.
+//! When each peer sends which message. The due time is a pure function of sender and sequence, so
+//! that a receiver can check it.
 
 use std::ops::Range;
 
 use crate::message::Claim;
 use crate::rooms::Rooms;
 
-/// 2^32 divided by the golden ratio. Its multiples modulo 2^32 are evenly spread for any range of peers.
+/// 2^32 divided by the golden ratio. Its multiples modulo 2^32 are evenly spread for any range of
+/// peers.
 const GOLDEN: u32 = 0x9e37_79b9;
 
 /// The schedule of all peers.
@@ -24,8 +25,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Creates a schedule in which every peer sends `hz` messages a second from `start` (µs) on. The
-    /// window of `seconds` begins after `warm_up` (µs), and its end ends the schedule.
+    /// Creates a schedule in which every peer sends `hz` messages a second from `start` (µs) on.
+    /// The window of `seconds` begins after `warm_up` (µs), and its end ends the schedule.
     pub(crate) fn new(rooms: Rooms, hz: u32, start: u64, warm_up: u64, seconds: f64) -> Self {
         let mut order: Vec<u32> = (0..rooms.peers).collect();
         order.sort_by_key(|peer| peer.wrapping_mul(GOLDEN));
@@ -34,8 +35,8 @@ impl Schedule {
         Schedule { rooms, hz, start, window, order, taken: 0 }
     }
 
-    /// Returns when a message is due, µs. Phases are evenly spread over all peers and over the peers of
-    /// each room.
+    /// Returns when a message is due, µs. Phases are evenly spread over all peers and over the
+    /// peers of each room.
     pub(crate) fn due(&self, sender: u32, sequence: u16) -> u64 {
         let phase = u64::from(sender.wrapping_mul(GOLDEN)) * (1_000_000 / u64::from(self.hz));
         self.start + u64::from(sequence) * 1_000_000 / u64::from(self.hz) + (phase >> 32)

@@ -1,5 +1,6 @@
-//! `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at the same tick.
-//! ENet itself packs small packets together. Unlike all other systems here it does not encrypt.
+//! `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at the same
+//! tick. ENet itself packs small packets together. Unlike all other systems here it does not
+//! encrypt.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
-//! `limit`: the least that a relay can cost on this machine. A bare relay on the sockets, buffers, GSO
-//! and cipher of Nucleus, coalescing at the same tick, without sessions, limits, reports,
-//! acknowledgements and clock. A datagram's header holds the index of its peer. The relay answers to
-//! the address of the peer's newest datagram.
+//! `limit`: the least that a relay can cost on this machine. A bare relay on the sockets, buffers,
+//! GSO and cipher of Nucleus, coalescing at the same tick, without sessions, limits, reports,
+//! acknowledgements and clock. A datagram's header holds the index of its peer. The relay answers
+//! to the address of the peer's newest datagram.
 
 use std::io;
 use std::net::SocketAddr;
@@ -136,8 +136,9 @@ impl Limit {
 }
 
 impl RoomFrames {
-    /// Appends the other members' frames, sealed for one member. One GSO send takes all the datagrams,
-    /// which have the same size except for the last. Returns `false` if `output` has no space left.
+    /// Appends the other members' frames, sealed for one member. One GSO send takes all the
+    /// datagrams, which have the same size except for the last. Returns `false` if `output` has no
+    /// space left.
     fn write(&self, member: u32, peer: &mut RelayPeer, output: &mut SendBatch) -> bool {
         let Some(address) = peer.address else { return true };
         let bytes = output.buffer();

@@ -31,10 +31,11 @@ use sealed::SealedClient;
 pub(crate) enum System {
     /// The server of this repository.
     Nucleus,
-    /// A bare relay on the same sockets and cipher, coalescing at the same tick: the least possible cost.
+    /// A bare relay on the same sockets and cipher, coalescing at the same tick: the least possible
+    /// cost.
     Limit,
-    /// A relay that sends a datagram for every message and recipient at once, on the same sockets and
-    /// cipher.
+    /// A relay that sends a datagram for every message and recipient at once, on the same sockets
+    /// and cipher.
     Naive,
     /// Like `naive`, but it reads its socket only every 2 ms.
     NaiveDrained,

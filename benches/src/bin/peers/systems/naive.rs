@@ -1,7 +1,8 @@
-//! `naive`: a relay on the same sockets and cipher as [`limit`](super::limit) that sends a datagram for
-//! every message and recipient. It has no tick: it relays messages at once, several of them by one
-//! `recvmmsg` and `sendmmsg` if several wait. `naive-drained` reads its socket only every 2 ms, which
-//! saves wake-ups.
+//! `naive`: a relay on the same sockets and cipher as [`limit`](super::limit) that sends a datagram
+//! for every message and recipient. It has no tick: it relays messages at once, several of them by
+//! one
+//! `recvmmsg` and `sendmmsg` if several wait. `naive-drained` reads its socket only every 2 ms,
+//! which saves wake-ups.
 
 use std::io;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `nucleus`: the real binary of this repository's server. Each peer joins by a session with a token and
-//! sends over the protocol's own link, as every client does.
+//! `nucleus`: the real binary of this repository's server. Each peer joins by a session with a
+//! token and sends over the protocol's own link, as every client does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -190,8 +190,8 @@ impl NucleusClient {
         Ok(NucleusClient { slot, link, path, connection, pending: Vec::new() })
     }
 
-    /// Writes the pending messages into a datagram. `None` if there are none, or the link has no packet
-    /// numbers left.
+    /// Writes the pending messages into a datagram. `None` if there are none, or the link has no
+    /// packet numbers left.
     fn poll_data(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         if self.pending.is_empty() {
             return None;
@@ -247,7 +247,8 @@ impl Client for NucleusClient {
             match self.poll_data(now, out).or_else(|| self.link.poll_output(now, out)) {
                 None => return false,
                 Some(Route::Realtime(_)) => return true,
-                // This happens only before the window. A session that is ending may lose the datagram.
+                // This happens only before the window. A session that is ending may lose the
+                // datagram.
                 Some(route @ Route::Session) => {
                     let bytes = Bytes::copy_from_slice(route.wire(out));
                     let _sent = self.connection.send_datagram(bytes);

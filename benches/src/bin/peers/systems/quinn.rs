@@ -26,18 +26,19 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use crate::message::{FRAME, set_sender_slot};
 use crate::relay::{self, DRAIN_INTERVAL, HOST, RelayTask};
 
-/// Bytes of the frames in a datagram: as many frames as fit a QUIC packet of 1,200 bytes, of which QUIC
-/// needs 38.
+/// Bytes of the frames in a datagram: as many frames as fit a QUIC packet of 1,200 bytes, of which
+/// QUIC needs 38.
 const BODY: usize = 1_162 / FRAME * FRAME;
 /// How often the runtime may run all its tasks in one turn: for the socket, the endpoint, the
 /// connections, and once more for what these cause.
 const TURNS: usize = 4;
-/// Tasks that the runtime polls between two reads of the sockets. Each read is a call to the kernel.
+/// Tasks that the runtime polls between two reads of the sockets. Each read is a call to the
+/// kernel.
 const TASKS_PER_LOOK: u32 = 1_024;
 /// Datagram buffers of a connection, bytes.
 const BUFFER: usize = 1 << 20;
-/// The MTU of IPv4 on Ethernet, bytes. No datagram is that long, but 1,200 bytes must fit with the bytes
-/// that QUIC adds.
+/// The MTU of IPv4 on Ethernet, bytes. No datagram is that long, but 1,200 bytes must fit with the
+/// bytes that QUIC adds.
 const MTU: u16 = 1_452;
 /// Packets that the other side may receive before it must acknowledge them.
 const UNACKNOWLEDGED: u32 = 30;
@@ -145,8 +146,8 @@ struct QuinnRelay {
 }
 
 impl QuinnRelay {
-    /// Relays until the process ends. The thread sleeps instead of waiting for its socket: waking up for
-    /// every datagram cost 7 % more CPU time and a millisecond of latency.
+    /// Relays until the process ends. The thread sleeps instead of waiting for its socket: waking
+    /// up for every datagram cost 7 % more CPU time and a millisecond of latency.
     async fn run(mut self) {
         let clock = Clock::new();
         let mut flush = self.task.next_flush(clock.now());

@@ -1,5 +1,5 @@
-//! A peer of the `quinn` relay: quinn's state machine without its runtime, so that the generator drives
-//! this peer as all others.
+//! A peer of the `quinn` relay: quinn's state machine without its runtime, so that the generator
+//! drives this peer as all others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +60,8 @@ impl QuinnClient {
         self.epoch.instant + Duration::from_micros(micros.saturating_sub(self.epoch.micros))
     }
 
-    /// Passes events between the endpoint and the connection, and handles those for the application.
+    /// Passes events between the endpoint and the connection, and handles those for the
+    /// application.
     fn handle_events(&mut self) {
         while let Some(event) = self.connection.poll_endpoint_events() {
             if let Some(event) = self.endpoint.handle_event(self.handle, event) {

@@ -1,6 +1,7 @@
-//! `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an unreliable channel,
-//! updated at the same tick. renet itself packs small messages together. The server runs as renet's
-//! documentation shows. The client consists of the same two state machines on the generator's sockets.
+//! `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an unreliable
+//! channel, updated at the same tick. renet itself packs small messages together. The server runs
+//! as renet's documentation shows. The client consists of the same two state machines on the
+//! generator's sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,7 +24,8 @@ const PROTOCOL: u64 = 1;
 /// A fixed key: only the cost of the cryptography counts.
 const KEY: [u8; 32] = [7; 32];
 const CHANNEL: u8 = 0;
-/// Bytes that may wait in a channel, and that one update may send to a peer: more than any room needs.
+/// Bytes that may wait in a channel, and that one update may send to a peer: more than any room
+/// needs.
 const CHANNEL_BYTES: usize = 5 << 20;
 /// How long a token is valid, s: longer than any run.
 const TOKEN_TTL: u64 = 3_600;

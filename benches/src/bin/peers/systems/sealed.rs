@@ -1,5 +1,5 @@
-//! Datagrams sealed as on the realtime plane, but not safe to use: the keys are public, and replays are
-//! not detected. Only the cost of the cryptography is left.
+//! Datagrams sealed as on the realtime plane, but not safe to use: the keys are public, and replays
+//! are not detected. Only the cost of the cryptography is left.
 //!
 //! A datagram has a header of 13 bytes (form, the peer's index with space for a longer id, packet
 //! number), the body under AES-128-GCM, and a tag of 16 bytes.
@@ -36,7 +36,8 @@ impl Sealer {
         Sealer { key: key(index, direction), index, number: 0 }
     }
 
-    /// Appends the header of the next datagram, and returns where it starts. The caller appends the body.
+    /// Appends the header of the next datagram, and returns where it starts. The caller appends the
+    /// body.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         let mut header = [0; HEADER];
@@ -94,7 +95,8 @@ fn nonce(number: u32) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// A peer of a relay for such datagrams. The relay knows it by its index, so the peer does not join.
+/// A peer of a relay for such datagrams. The relay knows it by its index, so the peer does not
+/// join.
 pub(crate) struct SealedClient {
     slot: u16,
     sealer: Sealer,
