@@ -211,13 +211,13 @@ def nat_forget(world):
     idle.until(38)
     after = {port: net.mappings(port) for port in (5055, 5056)}
     forgotten = len(silent - net.mappings(9))
-    heard = {name: net.counter("r1", "count", name) for name in ("down5055", "down5056")}
+    packets_before = {name: net.counter("r1", "count", name) for name in ("down5055", "down5056")}
     talk = world.load(duration=3, headsets=5, room_size=5, node="r1")
     report = talk.report()
     rows = [
         judge(Limit("the speakers' joins.failed", "=", 0), report.get("joins", {}).get("failed")),
-        world.passed("down5055", ">=", heard["down5055"] + 5),
-        world.passed("down5056", ">=", heard["down5056"] + 100),
+        world.passed("down5055", ">=", packets_before["down5055"] + 5),
+        world.passed("down5056", ">=", packets_before["down5056"] + 100),
         judge(Limit("mappings of 5055 kept for 38 s", "=", 1), len(before[5055] & after[5055])),
         judge(Limit("mappings of 5056 kept for 38 s", "=", 5), len(before[5056] & after[5056])),
         judge(Limit("mapping of a silent flow forgotten", "=", 1), forgotten),

@@ -96,8 +96,8 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         },
         judge: |r, blocked| {
             let tenth = (r.headsets as f64 * 0.1).floor().max(1.0);
-            let wanted = if blocked { tenth } else { 0.0 };
-            let off = (wanted - r.sessions.on_fallback as f64).abs();
+            let expected = if blocked { tenth } else { 0.0 };
+            let off = (expected - r.sessions.on_fallback as f64).abs();
             let mut figures = vec![at_most("headsets on the wrong plane", off, 0.0)];
             figures.extend(basic_figures(r));
             figures
@@ -260,18 +260,21 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--tick",
             "10ms",
         ],
-        fault_plan: |crowded| {
+        fault_plan: |with_crowd| {
             let script = vec![
                 (Duration::ZERO, Fault::LateJoiners(CROWD, CROWD_SPAN)),
                 (CROWD_ROSTERS, Fault::CollectRosters),
             ];
-            FaultPlan { script: if crowded { script } else { Vec::new() }, ..FaultPlan::default() }
+            FaultPlan {
+                script: if with_crowd { script } else { Vec::new() },
+                ..FaultPlan::default()
+            }
         },
-        judge: |r, crowded| {
+        judge: |r, with_crowd| {
             let late = late_joiners(r);
-            let everybody = if crowded { r.headsets + u64::from(CROWD) } else { 0 };
-            let wrong = everybody as f64 - late.rosters_right as f64;
-            let no_messages = crowded && late.heard == 0;
+            let members = if with_crowd { r.headsets + u64::from(CROWD) } else { 0 };
+            let wrong = members as f64 - late.rosters_right as f64;
+            let no_messages = with_crowd && late.heard == 0;
             let mut figures = vec![
                 at_most(
                     "late joiners without complete roster",
@@ -299,13 +302,13 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let met = r.meetings.clone().unwrap_or_default();
-            let spare = met.rooms as f64 - f64::from(SEEKERS / MATCHED);
+            let calls = r.meetings.clone().unwrap_or_default();
+            let spare = calls.rooms as f64 - f64::from(SEEKERS / MATCHED);
             let mut figures = vec![
-                at_most("users without a room", (met.expected - met.met) as f64, 0.0),
+                at_most("users without a room", (calls.expected - calls.met) as f64, 0.0),
                 at_most("more rooms than needed", spare, 0.0),
-                at_most("largest room", met.largest as f64, f64::from(MATCHED)),
-                at_most("from the first packet into the room, p99, ms", met.met_ms.p99, 5_000.0),
+                at_most("largest room", calls.largest as f64, f64::from(MATCHED)),
+                at_most("from the first packet into the room, p99, ms", calls.met_ms.p99, 5_000.0),
             ];
             figures.extend(basic_figures(r));
             figures
@@ -321,14 +324,14 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let met = r.meetings.clone().unwrap_or_default();
-            let missing = f64::from(2 * PAIRS) - met.met as f64;
-            let rooms = (met.rooms as f64 - f64::from(PAIRS)).abs();
+            let calls = r.meetings.clone().unwrap_or_default();
+            let missing = f64::from(2 * PAIRS) - calls.met as f64;
+            let rooms = (calls.rooms as f64 - f64::from(PAIRS)).abs();
             let mut figures = vec![
                 at_most("users not in a call's room", missing, 0.0),
                 at_most("difference of rooms and calls", rooms, 0.0),
-                at_most("largest room", met.largest as f64, 2.0),
-                at_most("from the call into its room, p99, ms", met.met_ms.p99, 5_000.0),
+                at_most("largest room", calls.largest as f64, 2.0),
+                at_most("from the call into its room, p99, ms", calls.met_ms.p99, 5_000.0),
             ];
             figures.extend(basic_figures(r));
             figures
@@ -371,15 +374,16 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "join-storm",
         about: "500 other clients join at once, five times in 5 s; the pose p99 of those in rooms",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "5s", "--ramp", "2s"],
-        fault_plan: |stormy| {
+        fault_plan: |with_storms| {
             let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
-            let script = if stormy { STORMS.map(storm).to_vec() } else { Vec::new() };
+            let script = if with_storms { STORMS.map(storm).to_vec() } else { Vec::new() };
             FaultPlan { script, ..FaultPlan::default() }
         },
-        judge: |r, stormy| {
+        judge: |r, with_storms| {
             let storm = r.storm.clone().unwrap_or_default();
-            let wanted = if stormy { STORMS.len() as f64 * f64::from(STORM_JOINS) } else { 0.0 };
-            let failed = wanted - storm.ok as f64;
+            let expected =
+                if with_storms { STORMS.len() as f64 * f64::from(STORM_JOINS) } else { 0.0 };
+            let failed = expected - storm.ok as f64;
             let mut figures = vec![at_most("joins of the storms that failed", failed, 0.0)];
             figures.extend(basic_figures(r));
             figures.push(at_most("joins of the storms, p99, ms", storm.p99_ms, 5_000.0));

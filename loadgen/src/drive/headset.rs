@@ -280,11 +280,12 @@ impl Headset {
     /// Records the return to the realtime port after a fault: a datagram arrived over that port,
     /// and the link sends over it.
     fn record_return(&mut self, arrival: Time) {
-        let Some(over) = self.shared.faults.last_fault_end() else { return };
+        let Some(fault_end) = self.shared.faults.last_fault_end() else { return };
         let arrival = arrival.as_micros();
-        let known = self.realtime_back_at.is_some_and(|realtime_back_at| realtime_back_at >= over);
-        let carried = matches!(self.link.route(), Some((Route::Realtime(_), _)));
-        if !known && arrival >= over && carried {
+        let is_recorded =
+            self.realtime_back_at.is_some_and(|realtime_back_at| realtime_back_at >= fault_end);
+        let uses_realtime_port = matches!(self.link.route(), Some((Route::Realtime(_), _)));
+        if !is_recorded && arrival >= fault_end && uses_realtime_port {
             self.realtime_back_at = Some(arrival);
         }
     }

@@ -289,10 +289,10 @@ impl HeadsetSession {
         let context = self.context.clone();
         let progress = &context.shared.progress;
         self.datagrams = context.start_link(&session, self.headset)?;
-        let (now, over) = (context.shared.clock.now(), context.shared.faults.last_fault_end());
-        if let Some(over) = over.filter(|_| over != self.last_fault_end) {
-            context.log.rejoined(now.saturating_sub(over));
-            self.last_fault_end = Some(over);
+        let (now, fault_end) = (context.shared.clock.now(), context.shared.faults.last_fault_end());
+        if let Some(fault_end) = fault_end.filter(|_| fault_end != self.last_fault_end) {
+            context.log.rejoined(now.saturating_sub(fault_end));
+            self.last_fault_end = Some(fault_end);
         }
         let same_room = RoomIdentity::of(&joined) == self.room;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {

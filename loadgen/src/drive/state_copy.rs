@@ -9,7 +9,7 @@ use super::context::RunContext;
 use crate::check::states::StateLedger;
 use crate::load::channel::Channel;
 use crate::load::payload::Source;
-use crate::load::schedule::{StateChange, StateSchedule};
+use crate::load::schedule::{PlannedChange, StateSchedule};
 
 /// Properties of a room. A headset sets them in turns.
 const PROPERTIES: u32 = 4;
@@ -77,9 +77,9 @@ impl StateCopy {
             )
         } else {
             match self.schedule.take() {
-                Some(StateChange::Claim) => self.move_object(self.claim_object(), number),
-                Some(StateChange::Move) => self.move_object(Batch::new(), number),
-                Some(StateChange::Property) | None => self.set_property(number),
+                Some(PlannedChange::Claim) => self.move_object(self.claim_object(), number),
+                Some(PlannedChange::Move) => self.move_object(Batch::new(), number),
+                Some(PlannedChange::Property) | None => self.set_property(number),
             }
         };
         // These batches keep every limit. An empty request would be refused.

@@ -132,7 +132,7 @@ impl EventSchedule {
 
 /// A change of the room's shared state that a headset requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StateChange {
+pub(crate) enum PlannedChange {
     /// Claims the object that the headset shares.
     Claim,
     /// Sets the position of the held object.
@@ -174,14 +174,18 @@ impl StateSchedule {
     }
 
     /// Returns the next change. The schedule moves on.
-    pub(crate) fn take(&mut self) -> Option<StateChange> {
+    pub(crate) fn take(&mut self) -> Option<PlannedChange> {
         let due = self.due();
         if let Some(holds) = self.holds.as_mut().filter(|holds| holds.due() == due) {
-            return Some(if holds.take().first { StateChange::Claim } else { StateChange::Move });
+            return Some(if holds.take().first {
+                PlannedChange::Claim
+            } else {
+                PlannedChange::Move
+            });
         }
         self.properties.as_mut().map(|properties| {
             properties.take();
-            StateChange::Property
+            PlannedChange::Property
         })
     }
 }
@@ -363,7 +367,7 @@ mod tests {
             let moves = messages(Profile::Training, 1_000, source, 60);
             let grabs = moves.iter().filter(|due| due.channel == Channel::Object && due.first);
             let grabs: Vec<u64> = grabs.map(|due| due.scheduled).skip(1).collect();
-            let claims = dues.iter().filter(|due| due.1 == StateChange::Claim).map(|due| due.0);
+            let claims = dues.iter().filter(|due| due.1 == PlannedChange::Claim).map(|due| due.0);
             // Of a hold that began before the start, either schedule may keep the rest.
             let claims: Vec<u64> =
                 claims.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
@@ -371,9 +375,11 @@ mod tests {
             changes.extend(dues.into_iter().map(|due| due.1));
         }
         let count = |ask| changes.iter().filter(|change| **change == ask).count();
-        assert!((900..1_100).contains(&count(StateChange::Property)));
+        assert!((900..1_100).contains(&count(PlannedChange::Property)));
         // 50 of 1,000 hold for 60 s, 3.5 s each.
-        assert!((2_700..3_600).contains(&(count(StateChange::Claim) + count(StateChange::Move))));
+        assert!(
+            (2_700..3_600).contains(&(count(PlannedChange::Claim) + count(PlannedChange::Move)))
+        );
         let traffic = Profile::Meeting.traffic(None);
         assert_eq!(StateSchedule::new(source(1, 1), &traffic, 10, EPOCH, EPOCH).due(), u64::MAX);
     }

@@ -79,7 +79,7 @@ impl FromStr for FailIf {
             return Err("the number must be finite".into());
         }
         let path = full_path(name)
-            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known()))?;
+            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known_figures()))?;
         Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
     }
 }
@@ -97,15 +97,15 @@ fn full_path(name: &str) -> Option<String> {
 }
 
 fn figure(report: &Report, path: &str) -> Option<f64> {
-    let whole = serde_json::to_value(report).ok()?;
-    let leaf = path.split('.').try_fold(&whole, |value, key| value.get(key))?;
+    let json = serde_json::to_value(report).ok()?;
+    let leaf = path.split('.').try_fold(&json, |value, key| value.get(key))?;
     leaf.as_f64()
 }
 
-fn known() -> String {
+fn known_figures() -> String {
     let mut names = Vec::new();
-    if let Ok(whole) = serde_json::to_value(Report::full()) {
-        leaves(&whole, "", &mut names);
+    if let Ok(json) = serde_json::to_value(Report::full()) {
+        leaves(&json, "", &mut names);
     }
     format!("there are: {}", names.join(", "))
 }

@@ -202,8 +202,8 @@ impl RealtimeTotals {
         self.unsent += outcome.unsent;
         self.rejected += outcome.rejected;
         self.kernel_drops += outcome.kernel_drops;
-        for (why, count) in outcome.open_failures {
-            *self.open_failures.entry(why).or_default() += count;
+        for (reason, count) in outcome.open_failures {
+            *self.open_failures.entry(reason).or_default() += count;
         }
     }
 
@@ -326,8 +326,8 @@ fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: 
     if total.dead_threads > 0 {
         report.invalidate(format!("{} realtime threads failed", total.dead_threads));
     }
-    for (why, count) in &total.open_failures {
-        report.invalidate(format!("{count} headsets without a realtime socket: {why}"));
+    for (reason, count) in &total.open_failures {
+        report.invalidate(format!("{count} headsets without a realtime socket: {reason}"));
     }
     if report.joins.failed > 0 {
         let failed = report.joins.failed;
@@ -344,11 +344,14 @@ fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: 
     }
     // Only these channels have a fixed rate. The others have turns of random length.
     for channel in [Channel::Pose, Channel::Pointer] {
-        let asked = plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
+        let expected_messages =
+            plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
         let sent = total.channels[channel as usize].sent;
-        if (sent as f64) < MIN_OFFERED * asked {
+        if (sent as f64) < MIN_OFFERED * expected_messages {
             let name = channel.name();
-            report.invalidate(format!("only {sent} of {asked:.0} messages were sent: {name}"));
+            report.invalidate(format!(
+                "only {sent} of {expected_messages:.0} messages were sent: {name}"
+            ));
         }
     }
     let datagrams = (total.datagrams_in + total.kernel_drops).max(1) as f64;

@@ -94,13 +94,13 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result
         l.p99,
         l.max
     )?;
-    let odd = [
+    let irregular = [
         ("duplicated", c.duplicated),
         ("reordered", c.reordered),
         ("corrupt", c.corrupt),
         ("misrouted", c.misrouted),
     ];
-    for (what, count) in odd.into_iter().filter(|(_, count)| *count > 0) {
+    for (what, count) in irregular.into_iter().filter(|(_, count)| *count > 0) {
         writeln!(f, "        {count} {what}")?;
     }
     Ok(())

@@ -101,12 +101,12 @@ mod tests {
         assert_eq!(set_sender_slot(&mut bytes, 513).map(<[u8]>::len), Some(FRAME));
         bytes.extend_from_slice(&bytes.clone());
         bytes.push(200);
-        let mut heard = Vec::new();
+        let mut messages = Vec::new();
         deliver_frames(&bytes, &mut |message| {
-            heard.push(message.map(|message| (message.peer, Claim::parse(&message))));
+            messages.push(message.map(|message| (message.peer, Claim::parse(&message))));
         });
-        let said = Ok((513, Some(claim)));
-        assert_eq!(heard, [said, said, Err(MalformedFrame)]);
+        let expected = Ok((513, Some(claim)));
+        assert_eq!(messages, [expected, expected, Err(MalformedFrame)]);
         assert_eq!(set_sender_slot(&mut [0; FRAME - 1], 1), None);
     }
 }

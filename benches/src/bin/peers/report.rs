@@ -212,20 +212,26 @@ impl Report {
 
     /// Returns the ratios of the pairs of which both systems were measured.
     fn ratios(&self) -> impl Iterator<Item = Ratio> {
-        let asked = |system| self.systems.contains(system);
-        RATIOS.iter().filter(move |(over, under)| asked(over) && asked(under)).map(
-            |(over, under)| Ratio {
-                name: format!("{}/{}", over.name(), under.name()),
-                values: sorted(self.rows.iter().filter_map(|row| self.ratio(row, *over, *under))),
-            },
-        )
+        let was_measured = |system| self.systems.contains(system);
+        RATIOS
+            .iter()
+            .filter(move |(numerator, denominator)| {
+                was_measured(numerator) && was_measured(denominator)
+            })
+            .map(|(numerator, denominator)| Ratio {
+                name: format!("{}/{}", numerator.name(), denominator.name()),
+                values: sorted(
+                    self.rows.iter().filter_map(|row| self.ratio(row, *numerator, *denominator)),
+                ),
+            })
     }
 
-    /// Returns the ratio in the round of `row`, if that is a row of `over` and both systems count.
-    fn ratio(&self, row: &Row, over: System, under: System) -> Option<f64> {
-        let same = |other: &&Row| other.system == under && other.round == row.round;
+    /// Returns the ratio in the round of `row`, if that is a row of `numerator` and both systems
+    /// count.
+    fn ratio(&self, row: &Row, numerator: System, denominator: System) -> Option<f64> {
+        let same = |other: &&Row| other.system == denominator && other.round == row.round;
         let other = self.rows.iter().find(same)?;
-        let count = row.system == over && row.valid && other.valid;
+        let count = row.system == numerator && row.valid && other.valid;
         count.then(|| row.cpu_ns_per_message / other.cpu_ns_per_message)
     }
 }
