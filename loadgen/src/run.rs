@@ -105,6 +105,7 @@ fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
     if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
 }
 
+/// A run in progress.
 struct Run {
     plan: Arc<Plan>,
     shared: Arc<RunShared>,
@@ -119,9 +120,11 @@ struct Run {
     findings: Findings,
     /// The faults still to come, in order, each with its time after the window's start.
     script: Vec<(Duration, Fault)>,
-    /// The storms; `None` if the script has none. The same for the next two.
+    /// The storms; `None` if the script has none.
     storms: Option<Storms>,
+    /// The late joiners; `None` if the script has none.
     late_joiners: Option<LateJoiners>,
+    /// The calls and matches; `None` if the script has none.
     calls: Option<CallLoad>,
     /// The server, which is dropped last, after all of its clients.
     embedded: Option<Embedded>,

@@ -85,7 +85,8 @@ pub(crate) struct Ledger {
 
 /// How long a sent message is remembered, seconds: four times as long as any message is waited for.
 const LOG_SECONDS: f64 = 4.0;
-/// The same where faults happen, seconds: messages may arrive after an outage of ten seconds.
+/// How long a sent message is remembered if faults are planned, seconds: messages may arrive after an
+/// outage of ten seconds.
 const LOG_SECONDS_WITH_FAULTS: f64 = 30.0;
 /// How many mismatching messages are looked for in other rooms. This is enough to diagnose a fault,
 /// and few enough that a broken server cannot stall the generator.

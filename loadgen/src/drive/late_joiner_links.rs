@@ -35,6 +35,7 @@ enum LinksCommand {
     Datagram(usize, Bytes),
 }
 
+/// The link of one late joiner.
 struct LateJoinerLink {
     link: Link,
     socket: UdpSocket,

@@ -52,6 +52,7 @@ pub(crate) struct SimSocket {
     local: SocketAddr,
 }
 
+/// The datagrams between the socket and its task.
 #[derive(Default)]
 struct SimSocketState {
     up: Option<Pipe<SocketDatagram>>,
@@ -60,6 +61,7 @@ struct SimSocketState {
     closed: bool,
 }
 
+/// The state that the socket and its task share.
 struct SimSocketShared {
     state: Mutex<SimSocketState>,
     changed: Notify,

@@ -37,6 +37,7 @@ pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     EnetRelay { task, host, ids: vec![None; count], peers: vec![None; count] }.run()
 }
 
+/// The relay.
 struct EnetRelay {
     task: RelayTask,
     host: Host<UdpSocket>,

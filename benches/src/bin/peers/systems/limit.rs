@@ -71,6 +71,7 @@ pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     Limit { task, socket, tables, peers: RelayPeers::new(task.rooms.peers) }.run()
 }
 
+/// The relay.
 struct Limit {
     task: RelayTask,
     socket: UdpSocket,

@@ -39,6 +39,7 @@ pub(crate) fn serve(task: RelayTask, wait: Wait) -> io::Result<()> {
     naive.run(input)
 }
 
+/// The relay.
 struct Naive {
     task: RelayTask,
     wait: Wait,

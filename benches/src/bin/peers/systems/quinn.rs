@@ -130,6 +130,7 @@ fn peer_of(connection: &Connection) -> Option<u32> {
     data.server_name?.split('.').next()?.strip_prefix('p')?.parse().ok()
 }
 
+/// A room of the relay.
 #[derive(Default)]
 struct QuinnRoom {
     members: Vec<(u32, Connection)>,
@@ -139,6 +140,7 @@ struct QuinnRoom {
     senders: Vec<u32>,
 }
 
+/// The relay.
 struct QuinnRelay {
     task: RelayTask,
     accepted: mpsc::Receiver<(u32, Connection)>,
