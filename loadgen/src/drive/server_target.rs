@@ -125,7 +125,9 @@ fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), Tar
         return data_dir(path).map(|(tokens, pin)| (tokens, Some(pin)));
     }
     let Some(path) = &args.token else {
-        return Err(TargetError("say where join tokens come from: --data-dir or --token".into()));
+        return Err(TargetError(
+            "a server needs a source of join tokens: --data-dir or --token".into(),
+        ));
     };
     let token = std::fs::read_to_string(path)
         .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
@@ -151,7 +153,7 @@ fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, Target
     }
     let pin = args.pin.or(known_pin).map(Trust::Pin);
     pin.ok_or_else(|| {
-        TargetError("say which certificate to trust: --pin, --ca or --insecure-dev".into())
+        TargetError("a server needs a certificate to trust: --pin, --ca or --insecure-dev".into())
     })
 }
 
