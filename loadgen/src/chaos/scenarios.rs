@@ -406,7 +406,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
 ];
 
 /// Rosters that do not have every member once and present, and nobody else.
-const ROSTERS: &str = "rosters with a wrong, doubled or missing peer";
+const ROSTERS: &str = "rosters with wrong, doubled or missing peers";
 /// Headsets whose process died and that did not resume their session.
 const NOT_RESUMED: &str = "not resumed as the same peer";
 
