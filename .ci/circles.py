@@ -1,12 +1,12 @@
 """Finds circles between workspace crates, and between sibling modules of one crate.
 
-Two modules are siblings when they have the same parent. A sibling stands for its whole subtree:
-`a` depends on `b` when a file anywhere below `a` names something below `b` by a path. A child that
-names its parent, or a parent that names its child, does not count. A name that the parent only
-re-exports counts as a name of the child that defines it. Code for tests (`#[cfg(test)]`, modules
-named `tests`) is left out. Every binary, example, bench and integration test is a crate of its own.
+Two modules are siblings if they have the same parent. A sibling includes its whole subtree: `a`
+depends on `b` if any file below `a` names something below `b` by a path. A child may name its
+parent, and a parent its child. A name that the parent only re-exports counts as a name of the child that
+defines it. Code for tests (`#[cfg(test)]`, modules named `tests`) is not checked. Every binary,
+example, bench and integration test counts as a separate crate.
 
-Not seen: methods called on a value, `include!`, and paths that a macro puts together.
+The check does not see methods called on a value, `include!`, and paths that a macro builds.
 
     python3 .ci/circles.py              checks the workspace in the working directory
     python3 .ci/circles.py --self-test  checks this check
@@ -20,14 +20,14 @@ import tempfile
 
 import rust_modules
 
-# References shown for one edge.
+# How many references are shown for one edge.
 SHOWN = 3
 
 
 def edges_of(
     crate: rust_modules.Crate,
 ) -> dict[tuple[str, ...], dict[tuple[str, str], list[str]]]:
-    """For each parent: which child names which sibling, and where."""
+    """Returns for each parent which child names which sibling, and where."""
     found: dict[tuple[str, ...], dict[tuple[str, str], list[str]]] = {}
     waiting = [crate.root]
     while waiting:
@@ -39,17 +39,17 @@ def edges_of(
                 if edge:
                     parent, pair = edge
                     name = "::".join(reference.segments)
-                    tie = f"{reference.file}:{reference.line} {name}"
-                    ties = found.setdefault(parent, {}).setdefault(pair, [])
-                    if tie not in ties:
-                        ties.append(tie)
+                    reference_text = f"{reference.file}:{reference.line} {name}"
+                    references = found.setdefault(parent, {}).setdefault(pair, [])
+                    if reference_text not in references:
+                        references.append(reference_text)
     return found
 
 
 def sibling_edge(
     source: tuple[str, ...], target: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, str]] | None:
-    """The parent and the two children that a name of `target` in `source` ties together."""
+    """Returns the parent and its two children that a name of `target` in `source` connects."""
     common = 0
     while common < min(len(source), len(target)) and source[common] == target[common]:
         common += 1
@@ -59,7 +59,7 @@ def sibling_edge(
 
 
 def circles(pairs: set[tuple[str, str]]) -> list[list[str]]:
-    """Shortest circles that together hold every edge that is part of any circle."""
+    """Returns shortest circles that together contain every edge that is part of any circle."""
     after: dict[str, list[str]] = {}
     for source, target in sorted(pairs):
         after.setdefault(source, []).append(target)
@@ -76,29 +76,29 @@ def circles(pairs: set[tuple[str, str]]) -> list[list[str]]:
 
 
 def shortest(after: dict[str, list[str]], start: str, end: str) -> list[str] | None:
-    ways, seen = [[start]], {start}
-    while ways:
-        way = ways.pop(0)
-        if way[-1] == end:
-            return way
-        for step in after.get(way[-1], []):
+    paths, seen = [[start]], {start}
+    while paths:
+        path = paths.pop(0)
+        if path[-1] == end:
+            return path
+        for step in after.get(path[-1], []):
             if step not in seen:
                 seen.add(step)
-                ways.append([*way, step])
+                paths.append([*path, step])
     return None
 
 
 def faults_between_modules(crate: rust_modules.Crate) -> list[str]:
     faults = []
     for parent, edges in sorted(edges_of(crate).items()):
-        place = "::".join((crate.label, *parent))
+        module = "::".join((crate.label, *parent))
         for circle in circles(set(edges)):
-            lines = [f"{place}: {' -> '.join(circle)}"]
+            lines = [f"{module}: {' -> '.join(circle)}"]
             for pair in zip(circle, circle[1:]):
-                ties = edges[pair]
-                lines += [f"    {pair[0]} -> {pair[1]}: {tie}" for tie in ties[:SHOWN]]
-                if len(ties) > SHOWN:
-                    lines.append(f"    {pair[0]} -> {pair[1]}: and {len(ties) - SHOWN} more")
+                references = edges[pair]
+                lines += [f"    {pair[0]} -> {pair[1]}: {text}" for text in references[:SHOWN]]
+                if len(references) > SHOWN:
+                    lines.append(f"    {pair[0]} -> {pair[1]}: and {len(references) - SHOWN} more")
             faults.append("\n".join(lines))
     return faults
 
@@ -121,7 +121,7 @@ def faults_between_crates(packages: list[dict]) -> list[str]:
 
 
 def check(base: pathlib.Path) -> tuple[list[str], int]:
-    """The circles of the workspace in `base`, and how many crates were read."""
+    """Returns the circles of the workspace in `base`, and how many crates were read."""
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
     answer = subprocess.run(command, cwd=base, capture_output=True, text=True, check=True).stdout
     packages = json.loads(answer)["packages"]
@@ -212,7 +212,7 @@ def self_test() -> int:
         print("expected:", *EXPECTED, "found:", *faults, sep="\n  ")
         return 1
     if "siblings/src/first/deep.rs:1 crate::second::Second" not in "\n".join(faults):
-        print("the place of an edge is missing:", *faults, sep="\n  ")
+        print("the file and line of an edge are missing:", *faults, sep="\n  ")
         return 1
     print(f"the check finds the {len(EXPECTED)} planted circles, and no other")
     return 0
@@ -222,7 +222,7 @@ def main() -> int:
     if sys.argv[1:] == ["--self-test"]:
         return self_test()
     faults, read = check(pathlib.Path.cwd())
-    print("\n".join(faults) or f"{read} crates, with their modules, are free of circles")
+    print("\n".join(faults) or f"{read} crates and their modules are free of circles")
     return 1 if faults else 0
 
 

@@ -1,9 +1,9 @@
-"""Checks that the rules stay pure, and that QUIC stays in its place.
+"""Checks that the core is pure, and that only `edge/quic/` names quinn.
 
-`nucleus-core` must reach no socket, thread, runtime, lock, atomic, clock or source of randomness:
-neither by a library (all behind its Cargo.toml must be on the list here) nor by a name in its code.
-HashMap is let through, though its seed is random: the core looks things up in one, and goes through
-none. In the server only `edge/quic/` may name quinn. Code for tests is left out.
+`nucleus-core` must use no socket, thread, runtime, lock, atomic, clock or source of randomness,
+neither through a library (all its dependencies must be in the list below) nor by a name in its
+code. HashMap is allowed although its seed is random, because the core never iterates over one. In the
+server only `edge/quic/` may name quinn. Code for tests is not checked.
 
     python3 .ci/purity.py              checks the workspace in the working directory
     python3 .ci/purity.py --self-test  checks this check
@@ -16,14 +16,14 @@ import sys
 import rust_modules
 
 CORE = "core/src"
-# All that the core may reach, directly or not: serialization, cryptography, and what derives code.
+# The libraries that the core may use, directly or not: serialization, cryptography, derive macros.
 LIBRARIES = {
     "aws-lc-rs", "aws-lc-sys", "bytecheck", "bytecheck_derive", "bytes", "hashbrown", "munge",
     "munge_macro", "nucleus-core", "nucleus-features", "nucleus-protocol", "proc-macro2", "ptr_meta", "ptr_meta_derive",
     "quote", "rancor", "rend", "rkyv", "rkyv_derive", "serde", "serde_core", "serde_derive",
     "simdutf8", "syn", "thiserror", "thiserror-impl", "unicode-ident", "untrusted", "zeroize", "zeroize_derive",
 }
-# Names in code of what the core must not reach. Of std::sync it may have Arc, see below.
+# Names that the core's code must not use. Of std::sync only Arc is allowed, see `names_in`.
 NAMES = {
     "tokio", "quinn", "dashmap", "fastrand", "getrandom", "libc",
     "Mutex", "RwLock", "Condvar", "Barrier", "Once", "OnceLock", "LazyLock", "mpsc", "atomic", "thread",
@@ -35,7 +35,7 @@ TEST_MODULE = ["#", "[", "cfg", "(", "test", ")", "]"]
 
 
 def without_tests(tokens: list[rust_modules.Token]) -> list[rust_modules.Token]:
-    """The tokens without `#[cfg(test)] mod name { ... }`."""
+    """Returns the tokens without `#[cfg(test)] mod name { ... }`."""
     kept, at = [], 0
     while at < len(tokens):
         end = at + len(TEST_MODULE)
@@ -54,11 +54,11 @@ def without_tests(tokens: list[rust_modules.Token]) -> list[rust_modules.Token]:
 
 
 def names_in(text: str) -> list[tuple[str, int]]:
-    """The identifiers of a file with their lines, without comments, strings and tests."""
+    """Returns the identifiers of a file and their lines, without comments, strings and tests."""
     tokens = without_tests(rust_modules.tokens_of(text))
     names = [(token.text, token.line) for token in tokens if token.kind == "ident"]
     for at, token in enumerate(tokens):
-        # `std::sync` may lead to Arc alone: not to a glob, a list or a name of its own.
+        # After `std::sync` only Arc is allowed: no glob, no list and no alias.
         if token.text == "sync" and [t.text for t in tokens[at + 1 : at + 3]] != ["::", "Arc"]:
             names.append(("atomic", token.line))
     return names
@@ -82,7 +82,7 @@ def main() -> int:
         return done.returncode
     tree = done.stdout
     libraries = {line.split()[0] for line in tree.splitlines() if line}
-    faults = [f"nucleus-core reaches {library}" for library in sorted(libraries - LIBRARIES)]
+    faults = [f"nucleus-core depends on {library}, which is not in the list" for library in sorted(libraries - LIBRARIES)]
     core = sources(CORE)
     for path in core:
         for name, line in impure_names(path.read_text(encoding="utf-8")):
@@ -100,7 +100,7 @@ def main() -> int:
 
 
 def self_test() -> int:
-    """Plants what must be found, and what must not."""
+    """Checks one text with impure names and one without."""
     impure = (
         "use std::time::Instant;\nfn f() { tokio::spawn(g()); }\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n"
         "use std::sync::*;\nfn g() { println!(); }\n"

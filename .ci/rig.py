@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The network rig: a real server and real clients in networks that misbehave.
 
-Every case has its own network namespaces and nftables rules, so they run side by side; the
-machine's own network stays as it is. Needs root, iproute2, nftables, conntrack and setpriv.
-Exit code: 0 all figures hold, 1 some do not, 2 usage, 3 it could not run.
+Every case has its own network namespaces and nftables rules, so that cases run side by side and the
+machine's own network does not change. Needs root, iproute2, nftables, conntrack and setpriv.
+Exit code: 0 all figures are within their limits, 1 some are not, 2 usage, 3 the rig could not run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ USAGE, CANNOT_RUN = 2, 3
 
 
 def main():
-    """Parses, runs, prints."""
+    """Runs the cases of the command line and prints the results."""
     options = arguments()
     if options.list:
         for name in cases.CASES:
@@ -41,7 +41,7 @@ def main():
         try:
             options.reports.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            print(f"rig.py cannot keep reports in {options.reports}: {error}", file=sys.stderr)
+            print(f"rig.py cannot write reports to {options.reports}: {error}", file=sys.stderr)
             return CANNOT_RUN
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: programs.stopping.set())
@@ -49,24 +49,24 @@ def main():
     names = [name for name in cases.CASES if not options.cases or name in options.cases]
     results = run_all(names, settings)
     if programs.stopping.is_set():
-        print("rig.py was stopped; its namespaces are gone", file=sys.stderr)
+        print("rig.py was stopped and has removed its namespaces", file=sys.stderr)
         return CANNOT_RUN
     return summary(results, options.verbose)
 
 
 def arguments():
-    """The command line."""
+    """Parses the command line."""
     default = pathlib.Path(__file__).resolve().parent.parent / "target" / "release"
     parser = argparse.ArgumentParser(prog="rig.py", description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, default=default, metavar="DIR",
-                        help="where nucleus and loadgen are (default target/release)")
+                        help="directory of nucleus and loadgen (default target/release)")
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--rebind-every", type=float, default=20.0, metavar="SECONDS",
                         help="time between two port changes of nat-rebind (default 20)")
     parser.add_argument("--reports", type=pathlib.Path, metavar="DIR",
-                        help="keep the load generator's reports there, as CASE.json")
+                        help="write the load generator's reports there, as CASE.json")
     parser.add_argument("--verbose", action="store_true",
-                        help="show every figure, also those that must be 0 and are")
+                        help="show every figure, including those that must be 0 and are")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="cases to run (default all)")
     options = parser.parse_args()
     if unknown := [name for name in options.cases if name not in cases.CASES]:
@@ -77,15 +77,15 @@ def arguments():
 
 
 def obstacle(binaries):
-    """Why the rig cannot run here, if it cannot."""
+    """Returns why the rig cannot run here, or None if it can."""
     if os.geteuid() != 0:
-        return "it needs root for network namespaces"
+        return "network namespaces need root"
     if missing := [f"{tool} ({package})" for tool, package in TOOLS.items()
                    if shutil.which(tool) is None]:
         return f"not installed: {', '.join(missing)}"
     for name in ("nucleus", "loadgen"):
         if not os.access(binaries / name, os.X_OK):
-            return f"no {name} in {binaries}: cargo build --release, or name the place with --bin"
+            return f"no {name} in {binaries}: cargo build --release, or pass the directory with --bin"
     try:
         net.sweep()
         probe = net.Net("probe")
@@ -99,12 +99,12 @@ def obstacle(binaries):
 
 
 def run_all(names, settings):
-    """Results by name: (rows, notes), or the error that kept the rig from finding out."""
+    """Runs the cases. Returns by name (rows, notes), or the error that kept a case from running."""
     results = {}
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         runs = {pool.submit(cases.run, name, settings): name for name in names}
         pending = set(runs)
-        # Short waits, so that a signal is seen.
+        # Short waits, so that a signal is noticed soon.
         while pending:
             done, pending = concurrent.futures.wait(
                 pending, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
@@ -121,13 +121,13 @@ def run_all(names, settings):
 
 
 def result(run):
-    """What a run gave; an error of the rig is a result, too, so that the others still count."""
+    """Returns the result of a run. An error counts as a result, so that other cases still count."""
     error = run.exception() if not run.cancelled() else programs.Stopped()
     return error if error else run.result()
 
 
 def summary(results, verbose):
-    """Prints the table and the notes; gives the exit code."""
+    """Prints the table and the notes. Returns the exit code."""
     print(f"{'case':15} {'figure':40} {'measured':>13} {'limit':>11}  ok")
     failed, broken = [], []
     for name, outcome in results.items():
@@ -153,7 +153,7 @@ def summary(results, verbose):
 
 
 def shortened(rows):
-    """The rows, with one in place of those that must be 0 and are."""
+    """Returns the rows, with one row in place of all those that must be 0 and are."""
     zeros = [row for row in rows if row.ok and row.limit == "= 0"]
     others = [row for row in rows if row not in zeros]
     figure = f"{len(zeros)} figures that must be 0"

@@ -1,7 +1,7 @@
-"""Reads the modules of a Rust crate: which paths each writes down, and what these lead to.
+"""Reads the modules of a Rust crate: the paths that each names, and the modules they lead to.
 
-No compiler: it looks at tokens. `mod`, `use` and paths are enough to say which module names which.
-Code for tests (`#[cfg(test)]`, modules named `tests`) is left out.
+This works on tokens, without a compiler. `mod`, `use` and paths are enough to find which module
+names which. Code for tests (`#[cfg(test)]`, modules named `tests`) is not read.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Token:
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens of a Rust file, without comments."""
+    """Returns the tokens of a Rust file, without comments."""
     found, at, line = [], 0, 1
     while at < len(text):
         match = TOKEN.match(text, at)
@@ -55,7 +55,7 @@ def tokens_of(text: str) -> list[Token]:
 
 @dataclasses.dataclass
 class Reference:
-    """A path that a file writes down."""
+    """A path that a file names."""
 
     segments: tuple[str, ...]
     file: str
@@ -67,18 +67,18 @@ class Module:
     path: tuple[str, ...]
     children: dict[str, "Module"] = dataclasses.field(default_factory=dict)
     items: set[str] = dataclasses.field(default_factory=set)
-    # Names that `use` brings in, and what they stand for.
+    # Names that `use` imports, and the paths they stand for.
     imports: dict[str, list[tuple[str, ...]]] = dataclasses.field(default_factory=dict)
-    # The same inside functions: other modules do not see these.
+    # Imports inside functions, which other modules do not see.
     local_imports: dict[str, list[tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     globs: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     references: list[Reference] = dataclasses.field(default_factory=list)
-    # Lone names: they can come through a glob import.
+    # Names without a path, which a glob import can provide.
     names: list[Reference] = dataclasses.field(default_factory=list)
 
 
 class Reader:
-    """Reads one file into its module, and the files of its child modules."""
+    """Reads one file and the files of its child modules into a module."""
 
     def __init__(self, base: pathlib.Path, file: pathlib.Path, is_root: bool):
         self.base = base
@@ -137,11 +137,11 @@ class Reader:
                 self.path(module)
 
     def at_use(self) -> bool:
-        """`use` as an item, not the `use<..>` of a return type."""
+        """Returns whether this `use` is an item, not the `use<..>` of a return type."""
         return self.peek(1) != "<"
 
     def attribute(self) -> list[Token]:
-        """Passes an attribute; the tokens between its brackets."""
+        """Skips an attribute. Returns the tokens between its brackets."""
         self.at += 1
         if self.peek() == "!":
             self.at += 1
@@ -152,7 +152,7 @@ class Reader:
         return self.tokens[start : self.at - 1]
 
     def skip_group(self) -> None:
-        """Passes a bracketed group that begins here."""
+        """Skips the bracketed group that begins at the current token."""
         depth = 0
         while self.at < len(self.tokens):
             if self.kind() == "punct":
@@ -162,7 +162,7 @@ class Reader:
                 return
 
     def skip_item(self) -> None:
-        """Passes what a test-only attribute stands before."""
+        """Skips the item after a test-only attribute."""
         while self.peek() == "#":
             self.attribute()
         is_item = self.peek() in STARTS_ITEM
@@ -187,7 +187,7 @@ class Reader:
                 self.at -= 1
                 self.skip_group()
             return
-        # Two declarations of one name are two targets' versions of one module.
+        # A name that is declared twice is one module with a version for each of two targets.
         child = parent.children.setdefault(name, Module(parent.path + (name,)))
         if opens:
             self.body(child, folder / name, inline=True)
@@ -206,7 +206,7 @@ class Reader:
         self.at += 1
         line = self.tokens[self.at].line
         if self.peek() == "::":
-            # A path of another crate, whatever this crate's modules are called.
+            # A path of another crate, even if a module of this crate has the same name.
             while self.peek() != ";":
                 self.at += 1
         else:
@@ -249,7 +249,7 @@ class Reader:
         module.references.append(Reference(segments, self.shown, line))
 
     def path(self, module: Module) -> None:
-        """Passes a path in code, or a lone name."""
+        """Records a path in code, or a name without a path."""
         before = self.tokens[self.at - 1].text if self.at else ""
         line = self.tokens[self.at].line
         segments = [self.peek()]
@@ -286,7 +286,7 @@ class Crate:
         return module
 
     def resolve(self, start: Module, segments: tuple[str, ...]) -> list[Module]:
-        """The modules of this crate that a path in the code of `start` leads to or through."""
+        """Returns the modules of this crate that a path in `start` leads to or through."""
         search = Search(self)
         search.follow(start, segments, local=True)
         return search.passed
@@ -294,57 +294,57 @@ class Crate:
 
 @dataclasses.dataclass
 class Search:
-    """Follows one path, also through re-exports."""
+    """Follows one path, including re-exports."""
 
     crate: Crate
     passed: list[Module] = dataclasses.field(default_factory=list)
-    # Names that are being looked up: a name that stands for itself leads nowhere.
+    # Names that are being looked up, so that a name that stands for itself ends the search.
     open: set[tuple[tuple[str, ...], str]] = dataclasses.field(default_factory=set)
 
     def follow(
         self, start: Module, segments: tuple[str, ...], local: bool = False
     ) -> Module | None:
-        """Notes the modules on the way; the module that the path itself names, if it is one.
+        """Records the modules along the path. Returns the module that the path names, if it names one.
 
-        `local`: imports inside the functions of `start` count too.
+        If `local`, imports inside the functions of `start` count too.
         """
-        here, rest = start, list(segments)
+        current, rest = start, list(segments)
         if rest[0] in ("crate", "self", "super"):
             local = False
             if rest[0] == "crate":
-                here = self.crate.root
+                current = self.crate.root
                 rest.pop(0)
             while rest and rest[0] in ("self", "super"):
                 if rest.pop(0) == "super":
-                    here = self.crate.module(here.path[:-1])
-            self.passed.append(here)
+                    current = self.crate.module(current.path[:-1])
+            self.passed.append(current)
         for name in rest:
-            module = self.step(here, name, local)
+            module = self.step(current, name, local)
             local = False
             if module is None:
                 return None
             self.passed.append(module)
-            here = module
-        return here
+            current = module
+        return current
 
-    def step(self, here: Module, name: str, local: bool = False) -> Module | None:
-        """The module that `name` stands for in module `here`."""
-        if name in here.children:
-            return here.children[name]
-        key = (here.path, name)
+    def step(self, current: Module, name: str, local: bool = False) -> Module | None:
+        """Returns the module that `name` stands for in module `current`."""
+        if name in current.children:
+            return current.children[name]
+        key = (current.path, name)
         if key in self.open:
             return None
         self.open.add(key)
-        targets = list(here.imports.get(name, []))
+        targets = list(current.imports.get(name, []))
         if local:
-            targets += here.local_imports.get(name, [])
+            targets += current.local_imports.get(name, [])
         found = None
         for target in targets:
-            found = self.follow(here, target) or found
-        if not targets and name not in here.items:
-            for glob in here.globs:
-                source = Search(self.crate, open=self.open).follow(here, glob)
-                if source and source is not here and self.offers(source, name):
+            found = self.follow(current, target) or found
+        if not targets and name not in current.items:
+            for glob in current.globs:
+                source = Search(self.crate, open=self.open).follow(current, glob)
+                if source and source is not current and self.offers(source, name):
                     self.passed.append(source)
                     found = self.step(source, name)
                     break
@@ -352,7 +352,7 @@ class Search:
         return found
 
     def offers(self, module: Module, name: str) -> bool:
-        """Whether `module` defines or imports `name`."""
+        """Returns whether `module` defines or imports `name`."""
         if name in module.items or name in module.children or name in module.imports:
             return True
         key = (module.path, "*" + name)
@@ -366,7 +366,7 @@ class Search:
 
 
 def read_crate(base: pathlib.Path, label: str, root: pathlib.Path) -> Crate:
-    """The crate whose root file is `root`. Its files are named as seen from `base`."""
+    """Reads the crate whose root file is `root`. File names are relative to `base`."""
     crate = Crate(label, Module(()))
     Reader(base, root, is_root=True).read(crate.root)
     return crate

@@ -1,4 +1,4 @@
-"""The cases. Each gets a `World`, builds its network, runs its load and gives rows of the table.
+"""The cases. Each gets a `World`, builds its network, runs its load and returns rows of the table.
 
 The load generator measures from about 3 s after its start: a second of ramp, two to settle.
 """
@@ -16,17 +16,17 @@ from .net import Net
 from .programs import Load, Program, Server, pause
 
 WINDOW_START = 3
-SHORT = 6  # seconds of measuring where nothing happens in between
+SHORT = 6  # seconds of measurement in a network that does not change
 
 RMEM_MAX = pathlib.Path("/proc/sys/net/core/rmem_max")
 STOCK_RMEM_MAX = 212_992
-# What the server calls small is under 1 MiB, and the kernel doubles what it is asked for.
+# The server calls a buffer under 1 MiB small, and the kernel doubles the requested size.
 LARGE_RMEM_MAX = 512 << 10
 
 
 @dataclasses.dataclass
 class Settings:
-    """From the command line."""
+    """The settings of the command line."""
 
     binaries: pathlib.Path
     rebind_every: float
@@ -34,7 +34,7 @@ class Settings:
 
 
 class World:
-    """What a case starts, ended in reverse order whatever happens."""
+    """Everything that a case starts. It always ends, in reverse order."""
 
     def __init__(self, name, settings):
         self.name, self.settings = name, settings
@@ -43,13 +43,13 @@ class World:
         self.net = self.server = None
 
     def build(self, **options):
-        """The network."""
+        """Builds the network."""
         self.net = Net(self.name, **options)
         self.stack.callback(self.net.close)
         return self.net
 
     def serve(self, *options, wrapper=()):
-        """The server, ready."""
+        """Starts the server and waits until it is ready."""
         directory = tempfile.mkdtemp(prefix="nucleus-rig-")
         self.stack.callback(shutil.rmtree, directory, ignore_errors=True)
         self.server = Server(self.net, self.settings.binaries, directory, *options, wrapper=wrapper)
@@ -57,14 +57,14 @@ class World:
         self.server.wait_ready()
 
     def load(self, ip=None, **options):
-        """A load generator that has just started."""
+        """Starts a load generator."""
         ip = ip or self.net.server_ip()
         load = Load(self.net, self.settings.binaries, self.server, ip, **options)
         self.stack.callback(load.end)
         return load
 
     def judge(self, load, wanted):
-        """Rows of a run, when it has ended."""
+        """Waits for the end of a run and returns its rows."""
         report = load.report()
         if report and self.settings.reports:
             shutil.copy(load.json, self.settings.reports / f"{self.name}.json")
@@ -79,19 +79,19 @@ class World:
         ]
 
     def passed(self, name, operator, value):
-        """A row with what came through the first router."""
+        """Returns a row with the packets that passed through the first router."""
         packets = self.net.counter("r1", "count", name)
         return judge(Limit(f"router: {name}", operator, value), packets)
 
 
-def steady(world, ip=None, wanted=None, **options):
-    """An ordinary run in a network that stays as it is."""
+def steady_run(world, ip=None, wanted=None, **options):
+    """An ordinary run in a network that does not change."""
     rows = world.judge(world.load(ip, duration=SHORT, **options), wanted or limits())
     return rows + [world.passed("up5056", ">=", 1_000), world.passed("down5056", ">=", 1_000)]
 
 
 def firewall(world):
-    """A stateful firewall: only what the client began, and that only to 5055 and 5056."""
+    """A stateful firewall that only passes flows of the client to 5055 and 5056."""
     net = world.build()
     net.nft("r1", """
         table inet firewall {
@@ -102,7 +102,7 @@ def firewall(world):
             }
         }""")
     world.serve()
-    return steady(world)
+    return steady_run(world)
 
 
 def blocked(world):
@@ -118,7 +118,7 @@ def blocked(world):
 
 
 def blocked_for_a_while(match):
-    """A case in which 5056 is dropped for six seconds in mid-run, and then opened again."""
+    """Returns a case in which 5056 is dropped for six seconds in mid-run, then opened again."""
 
     def case(world):
         net = world.build()
@@ -135,7 +135,7 @@ def blocked_for_a_while(match):
         opened = net.counter("r1", "count", "up5056")
         pause(2)
         back = net.counter("r1", "count", "up5056") - opened
-        # Two silences of at most 0.7 s in 15 s, each way.
+        # Poses are lost in two gaps of at most 0.7 s in 15 s, each way.
         wanted = limits(channels__pose__loss=("<=", 0.15), sessions__fallbacks=(">=", 10))
         return world.judge(load, wanted) + [
             judge(Limit("up5056 while blocked", "=", 0), through),
@@ -146,7 +146,7 @@ def blocked_for_a_while(match):
 
 
 def nat_rebind(world):
-    """A NAT that gives every flow another port every so often."""
+    """A NAT that twice gives every flow a new port."""
     net, every = world.build(), world.settings.rebind_every
     net.nat(0)
     world.serve()
@@ -164,7 +164,7 @@ def nat_rebind(world):
         net.forget_mappings()
     pause(3)
     note()
-    # A client whose path is challenged on 5056 shows itself on 5055 as well, at most once a second.
+    # A path challenge on 5056 makes the client send on 5055 too, at most once a second.
     rows = world.judge(load, limits(channels__event__latency_ms__max=("<=", 2_000)))
     for port, (first, second, third) in seen.items():
         flows = 10 if port == 5056 else 1
@@ -194,14 +194,15 @@ def moved(world):
 
 
 def nat_forget(world):
-    """A NAT that forgets a UDP flow after 30 s of silence, and headsets that say nothing."""
+    """A NAT that forgets a UDP flow after 30 s of silence, with idle headsets."""
     net = world.build()
     net.sysctl("r1", "net.netfilter.nf_conntrack_udp_timeout=30",
                "net.netfilter.nf_conntrack_udp_timeout_stream=30")
     net.nat(0)
     world.serve()
-    # One room with space for five more: five headsets of another generator join it later, straight
-    # from the router, and speak. What the five idle ones hear then, the server began.
+    # The room has space for five more. Five headsets of another generator join later, from the
+    # router itself, and send. The idle five have sent nothing then, so the server's packets to them
+    # prove that the NAT still has their mappings.
     idle = world.load(duration=42, headsets=5, room_size=10, options=["--profile", "idle"])
     send_once(world, net)
     idle.until(WINDOW_START + 3)
@@ -210,19 +211,19 @@ def nat_forget(world):
     idle.until(38)
     after = {port: net.mappings(port) for port in (5055, 5056)}
     forgotten = len(silent - net.mappings(9))
-    heard = {name: net.counter("r1", "count", name) for name in ("down5055", "down5056")}
+    packets_before = {name: net.counter("r1", "count", name) for name in ("down5055", "down5056")}
     talk = world.load(duration=3, headsets=5, room_size=5, node="r1")
     report = talk.report()
     rows = [
         judge(Limit("the speakers' joins.failed", "=", 0), report.get("joins", {}).get("failed")),
-        world.passed("down5055", ">=", heard["down5055"] + 5),
-        world.passed("down5056", ">=", heard["down5056"] + 100),
+        world.passed("down5055", ">=", packets_before["down5055"] + 5),
+        world.passed("down5056", ">=", packets_before["down5056"] + 100),
         judge(Limit("mappings of 5055 kept for 38 s", "=", 1), len(before[5055] & after[5055])),
         judge(Limit("mappings of 5056 kept for 38 s", "=", 5), len(before[5056] & after[5056])),
         judge(Limit("mapping of a silent flow forgotten", "=", 1), forgotten),
     ]
-    # The idle generator cannot know the speakers' messages, so it calls them misrouted: here they
-    # are the proof that they arrived.
+    # The idle generator does not know the other generator's messages and counts them as misrouted.
+    # Here this count proves that they arrived.
     wanted = limits(
         channels__pose__loss=None, channels__pose__delivered=None, channels__pose__gap_max_ms=None,
         channels__pose__misrouted=(">=", 100), channels__voice__misrouted=None,
@@ -232,7 +233,7 @@ def nat_forget(world):
 
 
 def send_once(world, net):
-    """One datagram to the discard port, and silence: the NAT must forget this flow."""
+    """Sends one datagram to the discard port. The NAT must forget this flow."""
     code = "import socket, sys; socket.socket(2, 2).sendto(b'x', (sys.argv[1], 9))"
     sender = Program([*net.inside("c"), sys.executable, "-c", code, net.server_ip()])
     world.stack.callback(sender.end)
@@ -240,15 +241,15 @@ def send_once(world, net):
 
 
 def narrow(ipv6):
-    """A case with a link of MTU 1280 in the middle, and no ICMP that says so."""
+    """Returns a case with a link of MTU 1280 in the middle, without ICMP about it."""
 
     def case(world):
         net = world.build(routers=2, ipv4=not ipv6, ipv6=ipv6)
         net.narrow(1_280)
-        # A long tick and one room, so that datagrams are as large as they get.
+        # A long tick and one room, so that datagrams reach their full size.
         world.serve("--tick", "40ms")
         ip = net.server_ip(ipv6=ipv6)
-        rows = steady(world, ip, headsets=24, room_size=24)
+        rows = steady_run(world, ip, headsets=24, room_size=24)
         large, fragments = (net.counter("r1", "narrow", n) for n in ("large5056", "fragments"))
         fragments += net.counter("r2", "narrow", "fragments")
         return rows + [
@@ -263,19 +264,19 @@ def only_ipv6(world):
     """No IPv4 address anywhere but loopback."""
     net = world.build(ipv4=False)
     world.serve()
-    return steady(world, net.server_ip(ipv6=True))
+    return steady_run(world, net.server_ip(ipv6=True))
 
 
 def only_ipv4(world):
-    """IPv6 is switched off on the server's machine."""
+    """IPv6 is disabled on the server's machine."""
     net = world.build(ipv6=False)
     net.sysctl("s", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
     world.serve()
-    return steady(world)
+    return steady_run(world)
 
 
-def spoken_to(add):
-    """A case with a second address; answers must leave from the one that was spoken to."""
+def two_addresses(add):
+    """Returns a case with two addresses: answers must come from the address that the client used."""
 
     def case(world):
         net = world.build()
@@ -289,7 +290,7 @@ def spoken_to(add):
                 }}
             }}""")
         world.serve()
-        rows = steady(world, address)
+        rows = steady_run(world, address)
         other = net.counter("r1", "source", "other")
         return rows + [judge(Limit("answers from another address", "=", 0), other)]
 
@@ -297,18 +298,21 @@ def spoken_to(add):
 
 
 def small_buffers(world):
-    """A stock limit on receive buffers, and a server that may not force larger ones."""
+    """The default limit on receive buffers, and a server without the right to exceed it."""
     world.build()
     with stock_receive_buffers():
         world.serve(wrapper=("setpriv", "--bounding-set=-all", "--inh-caps=-all"))
     warned = sum("net.core.rmem_max" in message for message in world.server.messages())
-    return [judge(Limit("warnings that name net.core.rmem_max", ">=", 1), warned), *steady(world)]
+    return [judge(Limit("warnings that name net.core.rmem_max", ">=", 1), warned), *steady_run(world)]
 
 
 @contextlib.contextmanager
 def stock_receive_buffers():
-    """The limit is the whole machine's and not a namespace's, so it is lowered only where it is
-    large, and only while the server opens its sockets."""
+    """Lowers the limit on receive buffers to the default.
+
+    The limit is that of the whole machine, not of a namespace. So it is lowered only if it is
+    large, and only while the server opens its sockets.
+    """
     with open(tempfile.gettempdir() + "/nucleus-rig.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = int(RMEM_MAX.read_text(encoding="ascii"))
@@ -321,7 +325,7 @@ def stock_receive_buffers():
                 RMEM_MAX.write_text(str(before), encoding="ascii")
 
 
-# The long ones first: they decide how long the whole rig takes.
+# The long cases first, because they decide how long the whole rig takes.
 CASES = {
     "nat-forget": nat_forget,
     "nat-rebind": nat_rebind,
@@ -334,27 +338,27 @@ CASES = {
     "moved": moved,
     "ipv6": only_ipv6,
     "ipv4-only": only_ipv4,
-    "two-addresses": spoken_to(lambda net: net.add_server_address(3)),
-    "two-interfaces": spoken_to(Net.add_server_link),
+    "two-addresses": two_addresses(lambda net: net.add_server_address(3)),
+    "two-interfaces": two_addresses(Net.add_server_link),
     "small-buffers": small_buffers,
 }
 DESCRIPTIONS = {
     "blocked-later": "UDP 5056 is dropped both ways for 6 s in mid-run, then opened again.",
-    "blocked-up": "The same, but only from the client to the server.",
-    "mtu1280": "A link of MTU 1280 in the middle, no fragments, and no ICMP that says so.",
-    "mtu1280-ipv6": "The same over IPv6.",
-    "two-addresses": "Two addresses on the server's interface; the client speaks to the second.",
-    "two-interfaces": "Two interfaces; the client speaks to the one without the default route.",
+    "blocked-up": "UDP 5056 is dropped from the client to the server for 6 s in mid-run, then opened again.",
+    "mtu1280": "A link of MTU 1280 in the middle, no fragments, and no ICMP about it.",
+    "mtu1280-ipv6": "A link of MTU 1280 in the middle, over IPv6.",
+    "two-addresses": "Two addresses on the server's interface; the client uses the second.",
+    "two-interfaces": "Two interfaces; the client uses the one without the default route.",
 }
 
 
 def description(name):
-    """One line about a case."""
+    """Returns one line about a case."""
     return DESCRIPTIONS.get(name) or CASES[name].__doc__.strip()
 
 
 def run(name, settings):
-    """Runs a case; gives its rows and notes."""
+    """Runs a case. Returns its rows and notes."""
     world = World(name, settings)
     with world.stack:
         rows = CASES[name](world)

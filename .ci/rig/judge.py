@@ -1,4 +1,4 @@
-"""Figures against their limits."""
+"""Compares figures with their limits."""
 
 import dataclasses
 import operator
@@ -16,7 +16,7 @@ ZERO = (
 
 
 class Limit(typing.NamedTuple):
-    """What a figure shall be."""
+    """A limit for a figure."""
 
     figure: str
     operator: str
@@ -34,8 +34,11 @@ class Row:
 
 
 def limits(**changed):
-    """The limits of an ordinary run, with a double underscore for the dot; None drops one."""
-    # Gap: a pose is due every 33 ms, and a machine with few cores stumbles now and then.
+    """Returns the limits of an ordinary run, changed by the arguments.
+
+    A double underscore stands for the dot in a name. None removes a limit.
+    """
+    # A pose is due every 33 ms, but a machine with few cores sometimes pauses for longer.
     usual = {name: ("=", 0) for name in ZERO} | {
         "sessions.on_fallback": ("=", 0),
         "sessions.fallbacks": ("=", 0),
@@ -48,26 +51,26 @@ def limits(**changed):
 
 
 def judge_report(report, wanted):
-    """Rows of a load generator's report."""
+    """Returns the rows of a load generator's report."""
     return [judge(limit, look_up(report, limit.figure)) for limit in wanted]
 
 
 def judge(limit, measured):
-    """One row."""
+    """Returns the row of one figure."""
     text = f"{limit.operator} {show(limit.value)}"
     ok = measured is not None and OPERATORS[limit.operator](measured, limit.value)
     return Row(limit.figure, show(measured), text, ok)
 
 
 def look_up(report, path):
-    """`a.b.c` in nested dictionaries, None where it is missing."""
+    """Looks up `a.b.c` in nested dictionaries. Returns None if it is missing."""
     for key in path.split("."):
         report = report.get(key) if isinstance(report, dict) else None
     return report
 
 
 def show(value):
-    """A number for people."""
+    """Formats a number for people."""
     if value is None:
         return "missing"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"

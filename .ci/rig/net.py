@@ -1,8 +1,8 @@
 """A network of namespaces: client, one or two routers, server, in a line.
 
 Every node calls its link towards the client `left` and its link towards the server `right`.
-Nothing here knows of Nucleus but its two ports. What is built is named after this process and is
-torn down by `Net.close`; what a killed rig left behind is removed by `sweep`.
+This module knows nothing of Nucleus but its two ports. Namespaces are named after this process.
+`Net.close` removes them, and `sweep` removes those of a rig that was killed.
 """
 
 import json
@@ -13,11 +13,11 @@ import subprocess
 
 PREFIX = "nrig"
 COMMAND_TIMEOUT = 10
-# Conntrack's own default for a NAT that may choose; below the range of ephemeral ports, so that a
-# mapping never meets a socket of the router itself.
+# The NAT's outside ports. They are below the range of ephemeral ports, so that a mapping never uses
+# a port of the router's own sockets.
 FIRST_NAT_PORT, NAT_PORTS = 20_000, 1_000
 
-# What came through the router, counted behind every drop.
+# Counts what passes through the router, after every drop.
 COUNTERS = """
 table inet count {
     counter up5055 {}
@@ -36,11 +36,11 @@ table inet count {
 
 
 class RigError(Exception):
-    """The rig itself failed: not a finding about Nucleus."""
+    """The rig itself failed. This says nothing about Nucleus."""
 
 
 def command(*words, stdin=None, check=True):
-    """Runs a short command and gives its standard output."""
+    """Runs a short command and returns its standard output."""
     try:
         done = subprocess.run(
             words, input=stdin, capture_output=True, text=True, timeout=COMMAND_TIMEOUT
@@ -54,7 +54,7 @@ def command(*words, stdin=None, check=True):
 
 
 def sweep():
-    """Removes namespaces of rigs that were killed before they could."""
+    """Removes the namespaces of rigs that were killed."""
     for name in command("ip", "netns", "list").split():
         owner = re.match(rf"{PREFIX}-(\d+)-", name)
         if owner and not pathlib.Path(f"/proc/{owner[1]}").exists():
@@ -75,16 +75,16 @@ class Net:
             raise
 
     def close(self):
-        """Removes everything; a process that still lives in there keeps its namespace alive."""
+        """Removes the namespaces. A process inside a namespace keeps that namespace alive."""
         for node in self.nodes:
             command("ip", "netns", "del", self.ns(node), check=False)
 
     def ns(self, node):
-        """The namespace of a node."""
+        """Returns the namespace of a node."""
         return f"{self.name}-{node}"
 
     def inside(self, node):
-        """The words before a command that shall run there."""
+        """Returns the words to put before a command to run it in a node."""
         return ["ip", "netns", "exec", self.ns(node)]
 
     def ip(self, node, *words):
@@ -100,51 +100,51 @@ class Net:
         command(*self.inside(node), "nft", "-f", "-", stdin=rules)
 
     def counter(self, node, table, name):
-        """Packets of a named counter, as of now."""
+        """Returns the packets of a named counter."""
         text = command(*self.inside(node), "nft", "-j", "list", "counter", "inet", table, name)
         return next(o["counter"]["packets"] for o in json.loads(text)["nftables"] if "counter" in o)
 
     def server_ip(self, ipv6=False, host=None):
-        """The server's address, or another host of its subnet."""
+        """Returns the server's address, or that of another host in its subnet."""
         return self._address(len(self.nodes) - 1, host or 2, ipv6)
 
     def add_server_address(self, host):
-        """A further IPv4 address on the server's interface, another host of the same subnet."""
+        """Adds an IPv4 address of the same subnet to the server's interface. Returns it."""
         address = self.server_ip(host=host)
         self.ip("s", "addr", "add", f"{address}/24", "dev", "left")
         return address
 
     def add_server_link(self):
-        """A second interface between router and server; the default route stays on the first."""
+        """Adds a second link between router and server. The default route stays on the first."""
         self._link(("r1", "right2"), ("s", "left2"), 9)
         return self._address(9, 2, False)
 
     def move_client(self, host):
-        """The client's machine gets another address and loses the one it had."""
+        """Replaces the address of the client's machine. Returns the new one."""
         old, new = self._address(1, 1, False), self._address(1, host, False)
-        # Else the new address would go with the first one of its subnet.
+        # Without this setting the kernel removes the new address together with the old one.
         self.sysctl("c", "net.ipv4.conf.all.promote_secondaries=1")
         self.ip("c", "addr", "add", f"{new}/24", "dev", "right")
         self.ip("c", "addr", "del", f"{old}/24", "dev", "right")
         return new
 
     def drop(self, match):
-        """Drops, in the first router, what matches; flows that are known already, too."""
+        """Drops matching packets in the first router, including those of known flows."""
         self.nft("r1", f"""
             table inet block {{
                 chain forward {{ type filter hook forward priority -10; {match} drop; }}
             }}""")
 
     def undrop(self):
-        """Opens again what `drop` closed."""
+        """Removes the rules of `drop`."""
         self.nft("r1", "delete table inet block")
 
     def nat(self, generation):
-        """Masquerades UDP from the client behind ports that no other generation uses."""
+        """Translates the client's UDP source ports to ports that no other generation uses."""
         low = FIRST_NAT_PORT + generation % 10 * NAT_PORTS
         outside = f"{self._address(2, 1, False)}:{low}-{low + NAT_PORTS - 1}"
-        # A NAT is silent about what it has no mapping for; without this rule the router would
-        # answer with ICMP.
+        # A NAT silently drops packets without a mapping. Without this rule the router would answer
+        # with ICMP.
         self.nft("r1", f"""
             table ip nat {{
                 chain post {{ type nat hook postrouting priority srcnat; }}
@@ -155,18 +155,18 @@ class Net:
             add rule ip nat input iifname "right" meta l4proto udp ct state new drop""")
 
     def forget_mappings(self):
-        """Makes the NAT forget every UDP flow, as one that restarts."""
+        """Makes the NAT forget every UDP flow, as a restart does."""
         command(*self.inside("r1"), "conntrack", "-D", "-p", "udp", check=False)
 
     def mappings(self, port):
-        """Pairs (client's own port, port that the server sees) of flows to `port`."""
+        """Returns pairs (client's own port, port that the server sees) of flows to `port`."""
         words = ["conntrack", "-L", "-p", "udp", "--orig-port-dst", str(port)]
         lines = command(*self.inside("r1"), *words).splitlines()
         ports = [re.findall(r"[sd]port=(\d+)", line) for line in lines if "10.77.1." in line]
         return {(int(p[0]), int(p[3])) for p in ports if len(p) == 4}
 
     def narrow(self, mtu):
-        """An MTU between two routers that neither end can see, and nobody tells them."""
+        """Sets an MTU between two routers that neither end can see, and drops the ICMP about it."""
         self.ip("r1", "link", "set", "dev", "right", "mtu", str(mtu))
         self.ip("r2", "link", "set", "dev", "left", "mtu", str(mtu))
         silence = """
@@ -210,7 +210,7 @@ class Net:
         command("ip", "link", "add", "name", left_name, "netns", self.ns(left_node),
                 "type", "veth", "peer", "name", right_name, "netns", self.ns(right_node))
         for (node, name), host in ((left, 1), (right, 2)):
-            # One datagram a packet, as on a wire, so that its length is what a router sees.
+            # One datagram in each packet, as on a wire, so that routers see the datagram's length.
             self.ip(node, "link", "set", "dev", name, "gso_max_segs", "1")
             if self.ipv4:
                 address = self._address(number, host, False)

@@ -12,30 +12,30 @@ from .net import RigError
 
 READY_TIMEOUT = 15
 STOP_TIMEOUT = 8
-# Behind a run's own time: joins that fail take 15 s, events that are missing 10 s.
+# Seconds beyond a run's own time: failed joins take 15 s, missing events 10 s.
 SPARE_TIME = 40
 LOG_LINES = 2_000
-# Set when the rig was told to stop; everybody who waits, waits on this.
+# Set when the rig must stop. All waits wait for this event too.
 stopping = threading.Event()
 
 
 class Stopped(Exception):
-    """Somebody pressed Ctrl-C."""
+    """The rig was told to stop, by Ctrl-C or another signal."""
 
 
 def pause(seconds):
-    """Sleeps, unless the rig is told to stop."""
+    """Sleeps. Raises Stopped if the rig must stop."""
     if stopping.wait(max(0.0, seconds)):
         raise Stopped
 
 
 class Program:
-    """A process whose standard error is read along, so that it never blocks."""
+    """A process whose standard error is read continuously, so that the process never blocks."""
 
     def __init__(self, words):
         self.lines = collections.deque(maxlen=LOG_LINES)
-        # A session of its own: Ctrl-C is for the rig, which ends it properly. It shall not survive
-        # a rig that is killed, either.
+        # The process has its own session, so that Ctrl-C reaches only the rig, which then ends the
+        # process. If the rig is killed, `setpriv` ends the process.
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -49,14 +49,14 @@ class Program:
             self.lines.append(line.rstrip())
 
     def wait(self, timeout):
-        """Its exit code, or `None` when it takes too long."""
+        """Waits for the end. Returns the exit code, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None and time.monotonic() < deadline:
             pause(0.05)
         return self.process.poll()
 
     def end(self):
-        """SIGTERM, then SIGKILL; gives the exit code, negative for a signal."""
+        """Sends SIGTERM, then SIGKILL. Returns the exit code, which is negative for a signal."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -68,9 +68,9 @@ class Program:
         return self.process.returncode
 
     def last_words(self):
-        """Its last line, for a message."""
+        """Returns the last line of its standard error, for a message."""
         self.reader.join(0.2)
-        return self.lines[-1] if self.lines else "it said nothing"
+        return self.lines[-1] if self.lines else "it printed nothing"
 
 
 class Server(Program):
@@ -85,7 +85,7 @@ class Server(Program):
         ])
 
     def wait_ready(self):
-        """Until it says so; a server that does not is no finding of a network's."""
+        """Waits until the server logs that it is ready. Raises RigError if it does not in time."""
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline and self.process.poll() is None:
             if any(message == "ready" for message in self.messages()):
@@ -94,7 +94,7 @@ class Server(Program):
         raise RigError(f"the server is not ready: {self.last_words()}")
 
     def messages(self):
-        """The texts that it has logged."""
+        """Yields the messages that the server has logged."""
         for line in list(self.lines):
             try:
                 yield json.loads(line).get("message", "")
@@ -103,7 +103,7 @@ class Server(Program):
 
 
 class Load(Program):
-    """`loadgen run` in a namespace, the client's if not said otherwise."""
+    """`loadgen run` in a namespace, by default that of the client."""
 
     def __init__(self, net, binaries, server, ip, *, node="c", duration, headsets=10, room_size=5,
                  options=()):
@@ -119,11 +119,11 @@ class Load(Program):
         ])
 
     def until(self, seconds):
-        """Sleeps until so long after the start."""
+        """Sleeps until this many seconds after the start."""
         pause(self.started + seconds - time.monotonic())
 
     def report(self):
-        """Waits for the end of the run; a dictionary, empty when there is no report."""
+        """Waits for the end of the run. Returns the report, or an empty dictionary if there is none."""
         self.wait(self.deadline - time.monotonic())
         self.end()
         try:

@@ -1,4 +1,4 @@
-//! What one message and one datagram cost outside the kernel.
+//! Measures what one message and one datagram cost outside the kernel.
 //!
 //! `cargo bench -p nucleus-benches --bench protocol`
 
@@ -41,7 +41,7 @@ fn message(payload: &[u8]) -> Message<'_> {
     }
 }
 
-/// A datagram of `count` poses, sealed by the client.
+/// Writes a datagram of `count` poses, sealed by the client.
 fn sealed(client: &mut Link, count: usize, out: &mut Vec<u8>) {
     let now = Time::from_millis(1);
     out.clear();
@@ -49,7 +49,7 @@ fn sealed(client: &mut Link, count: usize, out: &mut Vec<u8>) {
     for _ in 0..count {
         message(&[9; 33]).encode(out);
     }
-    // The bench stays far below the limit of packets.
+    // Cannot fail: the bench stays far below the limit of packets for a key.
     let _sealed = client.finish(now, out, start);
 }
 

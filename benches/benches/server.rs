@@ -1,5 +1,5 @@
-//! What a message costs in the server outside the kernel: the room's table of frames and the links
-//! around it, and the room's own half.
+//! Measures what a message costs in the server outside the kernel: in the fan-out with its links,
+//! and in the room itself.
 //!
 //! `cargo bench -p nucleus-benches --bench server`
 
@@ -17,21 +17,21 @@ use nucleus_sim::join::join_request;
 use nucleus_sim::link_world::LinkWorld;
 use nucleus_sim::{InstantLinks, Nobody, Server};
 
-/// A shard's tick here; the time is the bench's own.
+/// The shard's tick, in simulated time.
 const TICK: Duration = Duration::from_millis(10);
 const ROOM: RoomId = RoomId(1);
 
-/// A room of so many peers on a fan-out, and its clients' ends.
+/// Creates a fan-out with a room of this many peers, and the clients' ends of their links.
 fn world(peers: u32) -> LinkWorld {
     let limits = Limits { egress_bits_per_s: 1_000_000_000, ..Limits::default() };
     let config = FanoutConfig { index: 0, tick: Tick::Fixed(TICK), limits, clock_epoch: 1 };
     let mut world = LinkWorld::new(config, peers, peers);
-    // Paths prove themselves and clocks settle.
+    // Let all paths be validated and all clocks settle.
     (0..2_000).for_each(|_| tick(&mut world));
     world
 }
 
-/// Everybody says a pose, and hears those of the others.
+/// Runs one tick: every peer sends a pose and receives the poses of the others.
 fn tick(world: &mut LinkWorld) {
     for client in 0..world.clients() {
         world.say(client, MessageKind::Pose, TARGET_OTHERS, &[9; 33]);
@@ -46,7 +46,8 @@ fn tick(world: &mut LinkWorld) {
     world.take();
 }
 
-/// Both ends of all links are in the figure: what is sealed is opened, as on a client.
+/// Measures a tick of a room. The figure includes the clients' ends of the links, which open every
+/// datagram.
 fn worlds(c: &mut Criterion) {
     let mut group = c.benchmark_group("shard");
     for peers in [10, 100, 300] {
@@ -59,7 +60,7 @@ fn worlds(c: &mut Criterion) {
     group.finish();
 }
 
-/// A server of one room with so many peers, all announced.
+/// Creates a server with one room of this many peers, all announced.
 fn room(peers: u32) -> Server<InstantLinks> {
     let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
     let config = RoomConfig {
@@ -75,7 +76,7 @@ fn room(peers: u32) -> Server<InstantLinks> {
     server
 }
 
-/// A join through the room's task, with a link that is there at once.
+/// Joins through the room's task, with a link that opens at once.
 fn join(server: &mut Server<InstantLinks>, number: u32) {
     server.now = Time::from_millis(u64::from(number));
     let join = join_request(format!("user-{number}"), "participant", &[1; 32]);

@@ -1,4 +1,4 @@
-//! `peers` from outside: every relay of its own delivers what was said, once.
+//! Tests of the `peers` binary: every relay in it delivers each message once.
 
 use std::process::{Command, Output};
 
@@ -8,7 +8,7 @@ const SYSTEMS: [&str; 5] = ["limit", "naive", "quinn", "renet", "enet"];
 
 fn peers(args: &[&str]) -> Output {
     let command = Command::new(env!("CARGO_BIN_EXE_peers")).args(args).output();
-    command.expect("it was built for this test")
+    command.expect("cargo builds the binary for this test")
 }
 
 #[test]
@@ -29,14 +29,14 @@ fn every_relay_delivers_every_message_once() {
     assert_eq!(rows.len(), SYSTEMS.len());
     for (row, system) in rows.iter().zip(SYSTEMS) {
         assert_eq!(row["system"], system);
-        // Eight peers say 60 messages each, to three others.
+        // Eight peers send 60 messages each to three others.
         let figure = |name: &str| row[name].as_f64().unwrap();
         assert_eq!(figure("expected"), 8.0 * 60.0 * 3.0, "{row}");
         assert_eq!((figure("delivered"), figure("duplicated")), (figure("expected"), 0.0), "{row}");
         assert!(figure("cpu_ns_per_message") > 100.0, "{row}");
         let latency = row["latency_ms"]["p50"].as_f64().unwrap();
         assert!((0.1..1_000.0).contains(&latency), "{row}");
-        // Three others say 3.6 messages within a tick; at least two of them go together.
+        // The three others send 3.6 messages in a tick, of which at least two share a datagram.
         let together = figure("messages_per_datagram");
         match system {
             "naive" => assert_eq!(together, 1.0),

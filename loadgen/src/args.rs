@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::faults::Trouble;
-use crate::load::network::Network;
+use crate::faults::FaultPlan;
+use crate::load::network::NetworkProfile;
 use crate::load::plan::Plan;
 use crate::load::profile::Profile;
 use crate::report::fail_if::FailIf;
 use crate::report::{Others, Report};
 
-/// Threads that drive realtime links, at most: beyond it loopback itself is the limit.
+/// The most threads that drive realtime links. With more, loopback itself is the limit.
 const MAX_WORKERS: usize = 4;
 
 /// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
@@ -27,23 +27,23 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// One run: ramp, 2 s to settle, the measured duration, a report.
+    /// Measure one run: ramp, 2 s to settle, the measured duration, a report.
     Run(Box<RunArgs>),
-    /// A fault on purpose, against a server of our own: exits with 0 when its figures are reached, 1
-    /// when not, and prints figures and limits last.
+    /// Cause a fault on purpose, against a server that it starts itself. Prints the figures with
+    /// their limits; exits with 0 if all are reached, 1 if not.
     Chaos(ChaosArgs),
 }
 
-/// `loadgen chaos`.
+/// The options of `loadgen chaos`.
 #[derive(Debug, Args)]
 pub(crate) struct ChaosArgs {
-    /// Names the scenarios.
+    /// List the scenarios.
     #[arg(long, conflicts_with = "name")]
     pub(crate) list: bool,
-    /// The scenario.
+    /// The scenario to run.
     #[arg(value_name = "NAME", required_unless_present = "list")]
     pub(crate) name: Option<String>,
-    /// Headsets, where the scenario's own number is not wanted.
+    /// Headsets, instead of the scenario's own number.
     #[arg(long, value_name = "N")]
     pub(crate) headsets: Option<NonZeroU32>,
     /// Decides everything that is drawn by chance.
@@ -54,15 +54,15 @@ pub(crate) struct ChaosArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
-/// `loadgen run`.
+/// The options of `loadgen run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Headsets in all.
+    /// Number of headsets.
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) headsets: NonZeroU32,
-    /// Headsets of one room [default: 10, for assist 3].
+    /// Headsets in one room [default: 10, for assist 3].
     #[arg(long, value_name = "K")]
     pub(crate) room_size: Option<NonZeroU32>,
     /// Measured time, as `30s`, `500ms` or `2m`.
@@ -74,14 +74,15 @@ pub(crate) struct RunArgs {
     /// Traffic of each headset.
     #[arg(long, value_name = "P", value_enum, default_value = "meeting")]
     pub(crate) profile: Profile,
-    /// Poses a second of each headset, 0 for none [default: 30, for assist 0].
+    /// Poses a second from each headset, 0 for none [default: 30, for assist 0].
     #[arg(long, value_name = "HZ", value_parser = parse_hz)]
     pub(crate) pose_hz: Option<f64>,
     /// Simulated network of every headset, on both planes and in both directions: clean, wifi,
     /// lossy, far, awful, roaming, or a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
-    pub(crate) network: Network,
-    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the fallback.
+    pub(crate) network: NetworkProfile,
+    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the
+    /// fallback.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     pub(crate) block_realtime: f64,
     /// Decides everything that is drawn by chance.
@@ -90,15 +91,16 @@ pub(crate) struct RunArgs {
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Exit with 1 when this holds, as `pose.p99_ms > 60` or `joins.failed > 0`; may be repeated.
+    /// Exit with 1 if this holds, for example `pose.p99_ms > 60` or `joins.failed > 0`; may be
+    /// repeated.
     #[arg(long, value_name = "EXPR")]
     pub(crate) fail_if: Vec<FailIf>,
 }
 
-/// Which server.
+/// The options that choose the server.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Start a server of our own on free ports (what happens without --target, too).
+    /// Start a server on free ports. This is also what happens without --target.
     #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pin", "ca", "http"])]
     pub(crate) embedded: bool,
     /// A running server's session port.
@@ -107,8 +109,8 @@ pub(crate) struct ServerArgs {
     /// The server's data directory: its key signs the join tokens, its certificate is trusted.
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// A join token that is good for every room of its tenant, used by all headsets: one user then,
-    /// for whom the server must allow as many sessions (limits.user_sessions, 1,000).
+    /// A join token for every room of its tenant, used by all headsets. All are one user then, so
+    /// the server must allow a user that many sessions (limits.user_sessions, 1,000).
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
     /// SHA-256 of the server's certificate, 64 hexadecimal digits.
@@ -117,7 +119,7 @@ pub(crate) struct ServerArgs {
     /// PEM file with the CA that signed the server's certificate.
     #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pin")]
     pub(crate) ca: Option<PathBuf>,
-    /// Accept any certificate: only against a server of your own.
+    /// Accept any certificate. Use this only against your own server.
     #[arg(long, requires = "target", conflicts_with_all = ["pin", "ca"])]
     pub(crate) insecure_dev: bool,
     /// The running server's HTTP address, for its own counters.
@@ -135,14 +137,20 @@ pub(crate) struct ServerArgs {
 }
 
 impl RunArgs {
-    /// What the options' own rules cannot say: mistakes that are better told before the run.
+    /// Checks what the rules of single options cannot check.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, as one line.
     pub(crate) fn check(&self) -> Result<(), String> {
         let server = &self.server;
         if server.target.is_some() && server.data_dir.is_none() && server.token.is_none() {
-            return Err("say where join tokens come from: --data-dir DIR or --token FILE".into());
+            return Err(
+                "--target needs a source of join tokens: --data-dir DIR or --token FILE".into()
+            );
         }
         if self.duration.is_zero() {
-            return Err("--duration: nothing can be measured in no time".into());
+            return Err("--duration must be longer than 0".into());
         }
         let mut shape = Report::of(&self.profile.traffic(self.pose_hz));
         shape.others = (self.block_realtime > 0.0).then(Others::default);
@@ -155,8 +163,8 @@ impl RunArgs {
         check_json(self.json.as_deref())
     }
 
-    /// What the command line asks for, of a run that begins at `now` (µs) and meets this trouble.
-    pub(crate) fn plan(&self, trouble: &Trouble, now: u64) -> Plan {
+    /// Returns the plan of a run with these options and faults that starts at `now` (µs).
+    pub(crate) fn plan(&self, fault_plan: &FaultPlan, now: u64) -> Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = (cores - 1).clamp(1, MAX_WORKERS) as u32;
         Plan {
@@ -164,43 +172,47 @@ impl RunArgs {
             headsets: self.headsets.get(),
             room_size: self.room_size().get(),
             traffic: self.profile.traffic(self.pose_hz),
-            network: (!self.network.is_clean() || trouble.needs_network())
+            network: (!self.network.is_clean() || fault_plan.needs_network())
                 .then(|| self.network.conditions.clone()),
             workers: workers.min(self.rooms()),
-            epoch: now,
-            share: trouble.share,
-            blocked: trouble.blocked,
-            faults: trouble.breaks(),
-            late_joiners: trouble.late_joiners(),
+            schedule_epoch: now,
+            fault_share: fault_plan.fault_share,
+            realtime_blocked: fault_plan.realtime_blocked,
+            has_faults: fault_plan.breaks(),
+            late_joiners: fault_plan.late_joiners(),
         }
     }
 
-    /// Headsets of one room.
+    /// Returns the headsets in one room.
     pub(crate) fn room_size(&self) -> NonZeroU32 {
         self.room_size.unwrap_or(self.profile.room_size())
     }
 
-    /// Rooms that are needed; the last may have fewer headsets.
+    /// Returns the number of rooms. The last may have fewer headsets.
     pub(crate) fn rooms(&self) -> u32 {
         self.headsets.get().div_ceil(self.room_size().get())
     }
 }
 
 impl ChaosArgs {
-    /// As for a run.
+    /// Checks what the rules of single options cannot check.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, as one line.
     pub(crate) fn check(&self) -> Result<(), String> {
         check_json(self.json.as_deref())
     }
 }
 
-/// Better told before a run of minutes than after it.
+/// Checks the directory of `--json` before a run of minutes, not after it.
 fn check_json(path: Option<&Path>) -> Result<(), String> {
     let parent = path.and_then(Path::parent);
     let missing = parent.filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir());
-    missing.map_or(Ok(()), |dir| Err(format!("--json: there is no {}", dir.display())))
+    missing.map_or(Ok(()), |dir| Err(format!("--json: there is no directory {}", dir.display())))
 }
 
-/// A time with its unit: ms, s or m.
+/// Parses a time with its unit: ms, s or m.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -208,13 +220,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,
-        _ => return Err("say a number with ms, s or m, as 30s".into()),
+        _ => return Err("write a number with ms, s or m, for example 30s".into()),
     };
     let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Duration::try_from_secs_f64(number * unit).map_err(|e| e.to_string())
 }
 
-/// Faster than any headset renders proves nothing.
+/// The highest rate of poses, a second. No headset renders faster.
 const MAX_HZ: f64 = 1_000.0;
 
 fn parse_hz(text: &str) -> Result<f64, String> {
@@ -227,7 +239,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be 0 to 1".into()) }
 }
 
-/// A SHA-256 in hexadecimal, with or without colons.
+/// Parses a SHA-256 in hexadecimal, with or without colons.
 pub(crate) fn parse_pin(text: &str) -> Result<[u8; 32], String> {
     let digits = text.replace(':', "");
     let mut pin = [0; 32];
@@ -249,7 +261,7 @@ mod tests {
         let cli = Cli::try_parse_from(["loadgen", "run"].iter().chain(args))?;
         match cli.command {
             Command::Run(run) => Ok(*run),
-            Command::Chaos(_) => unreachable!("it says run"),
+            Command::Chaos(_) => unreachable!("the command line says `run`"),
         }
     }
 

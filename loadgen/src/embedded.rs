@@ -1,5 +1,5 @@
-//! A server of a run's own: the `nucleus` binary beside ours, as a process, so that its CPU time is
-//! its own.
+//! A server for one run: starts the `nucleus` binary beside this program as a process of its own,
+//! so that its CPU time can be measured.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -12,61 +12,66 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Making keys on the first run, on a busy machine.
+/// The time to become ready. On its first start a server also creates its keys.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// A drain, then force.
+/// The time to end after SIGTERM. After that the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-/// What it is set to beyond its defaults: as large a room as the protocol knows, for what a limit refuses is
-/// not what a run measures.
+/// The configuration beyond the defaults: the largest rooms that the protocol allows, so that no
+/// limit refuses the clients of a run.
 const CONFIG: &str = "[limits]\nroom_capacity = 4000\n";
-/// Last lines of its log that are kept for when something goes wrong.
+/// The last lines of the server's log that are kept for an error message.
 const KEPT_LINES: usize = 10;
 
-/// Why there is no server.
+/// Why the server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The binary is not where it should be.
-    #[error("there is no server beside this program ({}): build it with cargo build --release", .0.display())]
+    /// The binary is not beside this program.
+    #[error("there is no server beside this program ({}): run cargo build --release", .0.display())]
     Missing(PathBuf),
-    /// The system would not start it.
+    /// The system could not start the binary.
     #[error("cannot start {}: {source}", .path.display())]
     Start {
         /// The binary.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// No place for its key and certificate.
+    /// The directory for the server's key and certificate could not be created.
     #[error("cannot make a directory for the server's data: {0}")]
     DataDir(std::io::Error),
-    /// It ended or hung; the last lines of its log.
+    /// The server ended or did not become ready in time. Holds the last lines of its log.
     #[error("the server did not become ready; its last lines were:\n{0}")]
     NotReady(String),
 }
 
-/// The process; it ends when this is dropped.
+/// A server process. Dropping this ends the process and removes its data.
 #[derive(Debug)]
 pub struct Embedded {
     path: PathBuf,
     options: Vec<String>,
     child: Child,
     data_dir: PathBuf,
-    log: Log,
-    /// Where sessions begin.
+    log: LogTail,
+    /// The address of the session port.
     pub session: SocketAddr,
     realtime: SocketAddr,
-    /// Its control plane, `address:port`.
+    /// The HTTP address of the control plane, `address:port`.
     pub http: String,
 }
 
-/// What the server says when it is ready.
-type Ready = (SocketAddr, SocketAddr, String);
+/// The addresses that the server logs when it is ready.
+#[derive(Debug, PartialEq, Eq)]
+struct ReadyAddresses {
+    session: SocketAddr,
+    realtime: SocketAddr,
+    http: String,
+}
 
 /// The last lines of the server's log.
 #[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
+struct LogTail(Arc<Mutex<VecDeque<String>>>);
 
-impl Log {
+impl LogTail {
     fn push(&self, line: String) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT_LINES {
@@ -82,8 +87,12 @@ impl Log {
 }
 
 impl Embedded {
-    /// Starts it with so many shards and that tick (its defaults where `None`), and waits until it
-    /// is ready.
+    /// Starts a server and waits until it is ready. Where `shards` or `tick` is `None`, the server
+    /// uses its default.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be started, or is not ready within 20 s.
     pub fn start(shards: Option<u32>, tick: Option<&str>) -> Result<Self, EmbeddedError> {
         let path = beside_us()?;
         let data_dir = temporary_dir().map_err(EmbeddedError::DataDir)?;
@@ -100,7 +109,7 @@ impl Embedded {
             options.extend(["--tick".into(), tick.into()]);
         }
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let log = Log::default();
+        let log = LogTail::default();
         let started = spawn(&path, &data_dir, &options, [free, free], "127.0.0.1:0", &log);
         let (child, ready) = match started {
             Ok(started) => started,
@@ -109,20 +118,25 @@ impl Embedded {
                 return Err(error);
             }
         };
-        // From here on dropping it stops the process.
+        // From here on, dropping `server` stops the process.
         let (session, realtime, http) = (free, free, String::new());
         let mut server = Embedded { path, options, child, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
             return Err(EmbeddedError::NotReady(server.log.text()));
         };
-        (server.session, server.realtime, server.http) = found;
+        (server.session, server.realtime, server.http) =
+            (found.session, found.realtime, found.http);
         Ok(server)
     }
 
-    /// Kills it as a crash would (SIGKILL) and starts it again on the same ports with the same data;
-    /// does not wait until it is ready.
+    /// Kills the server with SIGKILL, as a crash would end it, and starts it again on the same
+    /// ports with the same data. Does not wait until the server is ready.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start the process.
     pub fn restart(&mut self) -> Result<(), EmbeddedError> {
-        // Nothing is left to do when even this fails: the ports will tell.
+        // If the kill fails, the new process fails because its ports are in use.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let ports = [self.session, self.realtime];
@@ -132,17 +146,17 @@ impl Embedded {
         Ok(())
     }
 
-    /// Its process.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where its key and certificate are.
+    /// Returns the directory with the server's key and certificate.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// The last lines of its log when it has ended by itself.
+    /// Returns an error text with the last lines of the log if the server has ended by itself.
     pub fn died(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!(
@@ -155,17 +169,17 @@ impl Embedded {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The standard library only knows SIGKILL; the shell's own `kill` is everywhere.
+        // The standard library can only send SIGKILL. Every shell has `kill`.
         let terminate = format!("kill -TERM {}", self.child.id());
-        let asked = Command::new("sh").args(["-c", &terminate]).status();
+        let signalled = Command::new("sh").args(["-c", &terminate]).status();
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while asked.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
+        while signalled.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        // Nothing is left to do when even this fails.
+        // If the kill fails too, nothing is left to try.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -184,23 +198,24 @@ fn spawn(
     options: &[String],
     [session, realtime]: [SocketAddr; 2],
     http: &str,
-    log: &Log,
-) -> Result<(Child, mpsc::Receiver<Ready>), EmbeddedError> {
+    log: &LogTail,
+) -> Result<(Child, mpsc::Receiver<ReadyAddresses>), EmbeddedError> {
     let mut command = Command::new(path);
     command.arg("serve").arg("--data-dir").arg(data_dir);
     command.arg("--session").arg(session.to_string());
     command.arg("--realtime").arg(realtime.to_string());
     command.args(["--http", http, "--log-format", "json"]).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // A Ctrl-C on the terminal is for us: the server must outlive what it is measured by.
+    // Its own process group, so that Ctrl-C on the terminal does not end the server before this
+    // program.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };
     let mut child = command.spawn().map_err(failed)?;
-    let (tell, ready) = mpsc::channel();
+    let (ready_sender, ready) = mpsc::channel();
     if let Some(stderr) = child.stderr.take() {
         let log = log.clone();
-        std::thread::spawn(move || read_log(stderr, &log, &tell));
+        std::thread::spawn(move || read_log(stderr, &log, &ready_sender));
     }
     Ok((child, ready))
 }
@@ -215,36 +230,41 @@ fn temporary_dir() -> std::io::Result<PathBuf> {
     let name = format!("nucleus-loadgen-{}-{:x}", std::process::id(), fastrand::u64(..));
     let path = std::env::temp_dir().join(name);
     let mut builder = std::fs::DirBuilder::new();
-    // A signing key will lie in it.
+    // The directory will hold a signing key.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&path)?;
     Ok(path)
 }
 
-/// A directory of ours that stays behind is untidy, not wrong.
+/// Removes the directory. Ignores errors: a directory that stays does no harm.
 fn remove(data_dir: &Path) {
     let _ = std::fs::remove_dir_all(data_dir);
 }
 
-/// Reads the log to its end, so that the server never waits for a full pipe; tells when it is ready.
-fn read_log(stderr: ChildStderr, log: &Log, tell: &mpsc::Sender<Ready>) {
+/// Reads the server's log to its end, so that the server never blocks on a full pipe. Sends the
+/// addresses when the server is ready.
+fn read_log(stderr: ChildStderr, log: &LogTail, ready_sender: &mpsc::Sender<ReadyAddresses>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if let Some(found) = parse_ready(&line) {
-            // Nobody listens after the first.
-            let _ = tell.send(found);
+            // The receiver only waits for the first message.
+            let _ = ready_sender.send(found);
         }
         log.push(line);
     }
 }
 
-fn parse_ready(line: &str) -> Option<Ready> {
+fn parse_ready(line: &str) -> Option<ReadyAddresses> {
     let line: Value = serde_json::from_str(line).ok()?;
-    // tracing's JSON puts an event's fields into an object of their own unless told to flatten.
+    // tracing's JSON puts the fields of an event into an object, unless it is set to flatten them.
     let fields = if line.get("fields").is_some() { &line["fields"] } else { &line };
     (fields["message"] == "ready").then_some(())?;
     let address = |name: &str| fields[name].as_str()?.parse().ok();
-    Some((address("session")?, address("realtime")?, fields["http"].as_str()?.to_owned()))
+    Some(ReadyAddresses {
+        session: address("session")?,
+        realtime: address("realtime")?,
+        http: fields["http"].as_str()?.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -253,11 +273,11 @@ mod tests {
 
     #[test]
     fn finds_the_ready_line() {
-        let expected = Some((
-            "127.0.0.1:7".parse().unwrap(),
-            "127.0.0.1:8".parse().unwrap(),
-            "127.0.0.1:9".to_owned(),
-        ));
+        let expected = Some(ReadyAddresses {
+            session: "127.0.0.1:7".parse().unwrap(),
+            realtime: "127.0.0.1:8".parse().unwrap(),
+            http: "127.0.0.1:9".to_owned(),
+        });
         let fields = r#""message":"ready","session":"127.0.0.1:7","realtime":"127.0.0.1:8","http":"127.0.0.1:9""#;
         assert_eq!(parse_ready(&format!("{{{fields}}}")), expected);
         assert_eq!(

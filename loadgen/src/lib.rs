@@ -1,3 +1,3 @@
-//! What the load generator shares with the benches: a server of a run's own.
+//! The part of the load generator that the benches use too: a server process for one run.
 
 pub mod embedded;

@@ -1,7 +1,7 @@
-//! `loadgen`: simulated headsets against a Nucleus server.
+//! `loadgen`: drives simulated headsets against a Nucleus server.
 //!
-//! Exit codes: 0 the run completed (whether it proves anything is in the report), 1 a `--fail-if`
-//! held, 2 usage, 3 the run could not take place.
+//! Exit codes: 0 the run completed (the report says whether it is valid), 1 a `--fail-if` held or a
+//! chaos scenario missed a figure, 2 usage, 3 the run could not take place.
 
 mod args;
 mod chaos;
@@ -21,65 +21,67 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
-use faults::Trouble;
+use faults::FaultPlan;
 use report::table;
 
-/// A `--fail-if` held.
+/// The exit code if a `--fail-if` held or a scenario missed a figure.
 const FAILED: u8 = 1;
-/// There was no run.
+/// The exit code if there was no run.
 const COULD_NOT_RUN: u8 = 3;
 
 fn main() -> ExitCode {
-    // Mistakes on the command line end here, with code 2.
+    // A mistake on the command line ends the process here with code 2.
     match Cli::parse().command {
         Command::Run(args) => measure(&args),
-        Command::Chaos(args) => break_things(&args),
+        Command::Chaos(args) => run_chaos(&args),
     }
 }
 
+/// Runs `loadgen run`.
 fn measure(args: &RunArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
-    let blocked = args.block_realtime > 0.0;
-    let trouble = Trouble { share: args.block_realtime, blocked, ..Trouble::default() };
-    let report = match run::run(args, trouble) {
+    let realtime_blocked = args.block_realtime > 0.0;
+    let fault_plan =
+        FaultPlan { fault_share: args.block_realtime, realtime_blocked, ..FaultPlan::default() };
+    let report = match run::run(args, fault_plan) {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    say(std::io::stdout(), &table::Summary(&report).to_string());
+    print(std::io::stdout(), &table::Summary(&report).to_string());
     if let Err(error) = write_json(args.json.as_deref(), &report) {
         return could_not_run(&error);
     }
     let held: Vec<_> = args.fail_if.iter().filter_map(|rule| rule.held(&report)).collect();
     for line in &held {
-        say(std::io::stdout(), &format!("FAILED    {line}\n"));
+        print(std::io::stdout(), &format!("FAILED    {line}\n"));
     }
     if held.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// `loadgen chaos`.
-fn break_things(args: &ChaosArgs) -> ExitCode {
+/// Runs `loadgen chaos`.
+fn run_chaos(args: &ChaosArgs) -> ExitCode {
     if args.list {
-        say(std::io::stdout(), &chaos::list());
+        print(std::io::stdout(), &chaos::list());
         return ExitCode::SUCCESS;
     }
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
     let Some(result) = chaos::chaos(args) else {
-        let mistake = format!("there is no such scenario; there are\n{}", chaos::list());
+        let mistake = format!("there is no such scenario; choose one of\n{}", chaos::list());
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     };
-    let verdict = match result {
-        Ok(verdict) => verdict,
+    let scenario_result = match result {
+        Ok(scenario_result) => scenario_result,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    if let Err(error) = write_json(args.json.as_deref(), &verdict) {
+    if let Err(error) = write_json(args.json.as_deref(), &scenario_result) {
         return could_not_run(&error);
     }
-    say(std::io::stdout(), &verdict.to_string());
-    if verdict.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    print(std::io::stdout(), &scenario_result.to_string());
+    if scenario_result.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
 fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), String> {
@@ -90,11 +92,11 @@ fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), 
 }
 
 fn could_not_run(why: &str) -> ExitCode {
-    say(std::io::stderr(), &format!("loadgen: {why}\n"));
+    print(std::io::stderr(), &format!("loadgen: {why}\n"));
     ExitCode::from(COULD_NOT_RUN)
 }
 
-/// A closed pipe on the other side is no reason to fail.
-fn say(mut out: impl Write, text: &str) {
+/// Prints a text. Ignores a closed pipe.
+fn print(mut out: impl Write, text: &str) {
     let _ = out.write_all(text.as_bytes());
 }

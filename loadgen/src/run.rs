@@ -1,4 +1,4 @@
-//! One run from the first join to the report.
+//! One run, from the first join to the report.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
@@ -12,34 +12,34 @@ use tokio::sync::watch;
 
 use crate::args::RunArgs;
 use crate::check::events::EventLedger;
-use crate::check::outcome::Outcome;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::rosters::RosterLedger;
 use crate::check::session_log::SessionLog;
 use crate::check::states::StateLedger;
-use crate::drive::calls::Calls;
-use crate::drive::crew::Crew;
+use crate::drive::calls::CallLoad;
+use crate::drive::context::RunContext;
 use crate::drive::late_joiners::LateJoiners;
+use crate::drive::server_target::{ServerTarget, TargetError};
 use crate::drive::sessions;
-use crate::drive::storm::Storms;
-use crate::drive::target::{Target, TargetError};
-use crate::drive::worker::{ORDERS, Order, Worker};
-use crate::faults::{Fault, Trouble};
+use crate::drive::storms::Storms;
+use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
+use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
 use crate::report::Report;
 use crate::report::figures::{Findings, ServerWatch, figures};
 use crate::report::progress::Ticker;
-use crate::shared::{EVENT_WAIT, REALTIME_WAIT, Shared, Window};
+use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 
-/// Between the last join and the window.
+/// The time between the last join and the window, µs.
 const SETTLE: u64 = 2_000_000;
-/// Joins that have not answered so long after the ramp have failed.
+/// The time for joins to complete after the ramp, µs. After that they have failed.
 const JOIN_WAIT: u64 = 15_000_000;
-/// The last report of an active link is at most a second old, so that is how long the server's
-/// counts need to arrive, plus what a bad network adds.
+/// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once
+/// a second, and a bad network delays the report.
 const REPORT_WAIT: u64 = 300_000;
-/// Until everybody has left; a thousand take a second or two.
+/// The time for all headsets to leave. A thousand take a second or two.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
-/// Descriptors besides two for each headset.
+/// File descriptors beyond the two for each headset.
 const SPARE_FILES: u64 = 200;
 
 /// Why there is no report.
@@ -53,83 +53,92 @@ pub(crate) enum RunError {
     Files { headsets: u32, needed: u64, limit: u64 },
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
-    #[error("nobody could join: {0}")]
+    #[error("no headset could join: {0}")]
     NobodyJoined(String),
 }
 
-/// Runs it.
+/// Runs the load and returns the report. Faults kill only a server that this run started.
 ///
-/// A server is killed only when it is our own.
-pub(crate) fn run(args: &RunArgs, trouble: Trouble) -> Result<Report, RunError> {
-    let plan = Arc::new(args.plan(&trouble, Clock::new().now()));
-    raise_file_limit(&plan, trouble.callers())?;
+/// # Errors
+///
+/// If the run cannot start, or no headset can join.
+pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunError> {
+    let plan = Arc::new(args.plan(&fault_plan, Clock::new().now()));
+    raise_file_limit(&plan, fault_plan.callers())?;
     let mut embedded = None;
     let target = match &args.server.target {
-        Some(host_port) => Target::given(host_port, &args.server)?,
+        Some(host_port) => ServerTarget::given(host_port, &args.server)?,
         None => {
             let tick = args.server.tick.as_deref();
             let server = embedded.insert(Embedded::start(args.server.shards, tick)?);
-            Target::embedded(server)?
+            ServerTarget::embedded(server)?
         }
     };
     let mut run = Run::start(plan, target, embedded, args.ramp)?;
-    if trouble.storms() {
-        run.storms = Some(Storms::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.storms() {
+        run.storms = Some(Storms::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.callers() > 0 {
-        run.calls = Some(Calls::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.callers() > 0 {
+        run.calls = Some(CallLoad::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    if trouble.late_joiners() > 0 {
-        run.late_joiners = Some(LateJoiners::new(run.crew.clone()).map_err(RunError::Threads)?);
+    if fault_plan.late_joiners() > 0 {
+        run.late_joiners = Some(LateJoiners::new(run.context.clone()).map_err(RunError::Threads)?);
     }
-    run.script = trouble.script;
+    run.script = fault_plan.script;
     run.ramp(args.ramp)?;
     run.measure(args.duration);
-    run.wait_for_stragglers();
+    run.wait_for_late_messages();
     Ok(run.finish(args))
 }
 
-/// Each of those who call or look for a room beside the run has a session in the hall and one in a
-/// room.
+/// Raises the limit of open files to what the run needs. A user that calls or looks for a room has
+/// two sessions, the social session and one in a room.
+///
+/// # Errors
+///
+/// If the limit is too low and cannot be raised.
 fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
     let headsets = plan.headsets + plan.late_joiners + 2 * callers;
     let needed = 2 * u64::from(headsets) + SPARE_FILES;
-    // Where the limit is unknown, the sockets themselves will tell.
+    // If the limit is unknown, opening a socket will show it.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
     if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
 }
 
+/// A run in progress.
 struct Run {
     plan: Arc<Plan>,
-    shared: Arc<Shared>,
-    crew: Arc<Crew>,
+    shared: Arc<RunShared>,
+    context: Arc<RunContext>,
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
-    workers: Vec<JoinHandle<Outcome>>,
-    /// Signals so far: the first ends the measuring, the second the waiting.
+    workers: Vec<JoinHandle<WorkerOutcome>>,
+    /// Signals received so far. The first ends the measurement, the second all waits.
     signals: Arc<AtomicU32>,
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
-    /// What is still to go wrong, from the window's start on, in order.
+    /// The faults still to come, in order, each with its time after the window's start.
     script: Vec<(Duration, Fault)>,
-    /// Where the script has any.
+    /// The storms; `None` if the script has none.
     storms: Option<Storms>,
+    /// The late joiners; `None` if the script has none.
     late_joiners: Option<LateJoiners>,
-    calls: Option<Calls>,
-    /// Dropped last: the server outlives everybody who talks to it.
+    /// The calls and matches; `None` if the script has none.
+    calls: Option<CallLoad>,
+    /// The server, which is dropped last, after all of its clients.
     embedded: Option<Embedded>,
 }
 
 impl Run {
     fn start(
         plan: Arc<Plan>,
-        target: Target,
+        target: ServerTarget,
         embedded: Option<Embedded>,
         ramp: Duration,
     ) -> Result<Self, RunError> {
-        let shared = Arc::new(Shared::new(plan.blocked));
-        let (senders, workers) = start_workers(&plan, &shared)?;
+        let shared = Arc::new(RunShared::new(plan.realtime_blocked));
+        let workers = start_workers(&plan, &shared)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads((cores / 2).clamp(1, 4))
@@ -138,31 +147,31 @@ impl Run {
             .build()
             .map_err(RunError::Threads)?;
         let watch = ServerWatch::new(target.http.clone(), target.pid);
-        let crew = Arc::new(Crew {
+        let context = Arc::new(RunContext {
             events: EventLedger::new(&plan),
             states: StateLedger::new(&plan),
             plan: plan.clone(),
             shared: shared.clone(),
             target,
-            workers: senders,
+            workers: workers.commands,
             log: SessionLog::new(),
             leave: watch::Sender::new(false),
-            deaths: watch::Sender::new(0),
-            inspections: watch::Sender::new(0),
+            process_kills: watch::Sender::new(0),
+            roster_requests: watch::Sender::new(0),
             rosters: RosterLedger::default(),
         });
         let signals = Arc::<AtomicU32>::default();
         runtime.spawn(catch_signals(signals.clone()));
-        let sessions = runtime.block_on(sessions::start(&crew, ramp));
+        let sessions = runtime.block_on(sessions::start(&context, ramp));
         let ticker = Ticker::new(shared.clone());
         let findings = Findings::default();
         Ok(Run {
             plan,
             shared,
-            crew,
+            context,
             runtime,
             sessions,
-            workers,
+            workers: workers.handles,
             signals,
             ticker,
             watch,
@@ -175,7 +184,11 @@ impl Run {
         })
     }
 
-    /// Until everybody has joined or failed.
+    /// Waits until every headset has joined or failed to.
+    ///
+    /// # Errors
+    ///
+    /// If no headset joined.
     fn ramp(&mut self, ramp: Duration) -> Result<(), RunError> {
         let deadline = self.now() + ramp.as_micros() as u64 + JOIN_WAIT;
         let all = u64::from(self.plan.headsets);
@@ -185,9 +198,9 @@ impl Run {
         self.findings.attempted = all;
         self.findings.joined = joined;
         if joined == 0 && !self.interrupted() {
-            let troubles = self.crew.log.troubles();
-            let why = troubles.into_iter().max_by_key(|(_, count)| *count);
-            let why = why.map_or_else(|| "no answer in time".into(), |(text, _)| text);
+            let problems = self.context.log.problems();
+            let most_frequent = problems.into_iter().max_by_key(|(_, count)| *count);
+            let why = most_frequent.map_or_else(|| "no answer in time".into(), |(text, _)| text);
             return Err(RunError::NobodyJoined(why));
         }
         Ok(())
@@ -198,7 +211,7 @@ impl Run {
         progress.joined.load(Relaxed) + progress.failed.load(Relaxed)
     }
 
-    /// The window itself.
+    /// Measures over the window.
     fn measure(&mut self, duration: Duration) {
         let start = self.now() + SETTLE;
         let end = start + duration.as_micros() as u64;
@@ -216,40 +229,42 @@ impl Run {
         self.findings.duration_s = window.end.saturating_sub(window.start) as f64 / 1e6;
     }
 
-    /// The window from `start` to `end` (µs), with what goes wrong in it.
+    /// Waits from `start` to `end` (µs) and causes the faults of the script.
     fn measure_until(&mut self, start: u64, end: u64) {
         for (after, fault) in std::mem::take(&mut self.script) {
             self.wait("measuring", start + after.as_micros() as u64, |_| false);
             if self.interrupted() {
                 return;
             }
-            self.happen(fault);
+            self.start_fault(fault);
         }
         self.wait("measuring", end, |_| false);
     }
 
-    fn happen(&mut self, fault: Fault) {
+    fn start_fault(&mut self, fault: Fault) {
         let (storms, late_joiners) = (self.storms.as_mut(), self.late_joiners.as_mut());
         match fault {
             Fault::JoinStorm(joins) => {
-                return storms.into_iter().for_each(|s| s.break_loose(joins));
+                return storms.into_iter().for_each(|s| s.start(joins));
             }
-            Fault::Furnish(objects) => {
-                return late_joiners.into_iter().for_each(|g| g.furnish(objects));
+            Fault::AddObjects(objects) => {
+                return late_joiners.into_iter().for_each(|late| late.add_objects(objects));
             }
             Fault::LateJoiners(count, span) => {
-                return late_joiners.into_iter().for_each(|g| g.invite(count, span));
+                return late_joiners.into_iter().for_each(|late| late.add(count, span));
             }
             Fault::Match(count) => return self.calls.iter_mut().for_each(|m| m.match_up(count)),
             Fault::Calls(pairs) => return self.calls.iter_mut().for_each(|m| m.call(pairs)),
-            Fault::Inspect => return self.crew.inspections.send_modify(|count| *count += 1),
+            Fault::CollectRosters => {
+                return self.context.roster_requests.send_modify(|count| *count += 1);
+            }
             _ => {}
         }
         if fault != Fault::RestartServer {
-            self.shared.faults.happen(self.now(), fault);
+            self.shared.faults.apply(self.now(), fault);
         }
-        if fault == Fault::Dark(true) {
-            self.crew.deaths.send_replace(self.shared.faults.darknesses.load(Relaxed));
+        if fault == Fault::Outage(true) {
+            self.context.process_kills.send_replace(self.shared.faults.outages.load(Relaxed));
         }
         if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
             let killed = self.shared.clock.now();
@@ -257,38 +272,39 @@ impl Run {
                 self.findings.server_died = Some(error.to_string());
                 self.signals.store(2, Relaxed);
             }
-            // From the kill on: what its clients have to wait for begins there.
-            self.shared.faults.happen(killed, fault);
+            // The clients wait for the server from the kill on.
+            self.shared.faults.apply(killed, fault);
         }
     }
 
-    /// Messages that are still on their way: 1 s for the realtime plane, up to 10 s for events.
-    fn wait_for_stragglers(&mut self) {
+    /// Waits for messages that are still on their way: 1 s for realtime messages, up to 10 s for
+    /// events.
+    fn wait_for_late_messages(&mut self) {
         let end = self.shared.window().end;
         self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
-        let complete = |run: &Run| run.crew.events.complete() && run.crew.states.settled();
+        let complete = |run: &Run| run.context.events.complete() && run.context.states.settled();
         self.wait_patiently("waiting for events", end + EVENT_WAIT, complete);
     }
 
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Who leaves now is not lost.
+        // Count the lost sessions before the headsets leave. A headset without a session has lost
+        // it.
         let progress = &self.shared.progress;
-        // Who has no session by now has lost it.
         let absent = progress.absent.load(Relaxed);
         self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
         self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
-        self.findings.events = Some(self.crew.events.tally());
+        self.findings.events = Some(self.context.events.tally());
         self.findings.storms = self.storms.take().map(Storms::end);
-        self.crew.leave.send_replace(true);
+        self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
             for session in sessions {
-                // A task that failed has said so in the log; one that hangs is cut off.
+                // A task that failed has logged its problem. A task that hangs is aborted later.
                 let _ = tokio::time::timeout_at(deadline, session).await;
             }
         });
@@ -296,12 +312,13 @@ impl Run {
         let members = self.plan.members(0);
         self.findings.late_joiners =
             self.late_joiners.take().map(|late_joiners| late_joiners.end(members));
-        self.findings.calls = self.calls.take().map(Calls::end);
-        self.findings.state = self.crew.states.figures();
-        self.findings.joins = Some(self.crew.log.joins());
-        self.findings.rejoins = Some(self.crew.log.rejoins());
-        self.findings.rosters = self.crew.log.rosters();
-        self.findings.troubles = self.crew.log.troubles();
+        self.findings.calls = self.calls.take().map(CallLoad::end);
+        self.findings.state = self.context.states.figures();
+        self.findings.joins = Some(self.context.log.joins());
+        self.findings.rejoins = Some(self.context.log.rejoins());
+        self.findings.rosters = self.context.log.rosters();
+        self.findings.problems = self.context.log.problems();
+        self.findings.join_errors = self.context.log.join_errors();
         self.findings.interrupted = self.interrupted();
         let report = Report {
             profile: args.profile.name().into(),
@@ -313,12 +330,12 @@ impl Run {
         report
     }
 
-    /// Until `deadline` (µs) or `done`, or until a signal.
+    /// Waits until `deadline` (µs), until `done`, or until a signal.
     fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
         self.wait_patiently(phase, deadline, |run| run.interrupted() || done(run));
     }
 
-    /// Until `deadline` or `done`, or until there is no point in going on.
+    /// Waits until `deadline` (µs), until `done`, or until a second signal or the server's death.
     fn wait_patiently(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
         while self.now() < deadline && !done(self) && self.signals.load(Relaxed) < 2 {
             if let Some(text) = self.embedded.as_mut().and_then(Embedded::died) {
@@ -339,28 +356,33 @@ impl Run {
     }
 }
 
-type Workers = (Vec<mpsc::SyncSender<Order>>, Vec<JoinHandle<Outcome>>);
+/// The realtime threads.
+struct Workers {
+    commands: Vec<mpsc::SyncSender<WorkerCommand>>,
+    handles: Vec<JoinHandle<WorkerOutcome>>,
+}
 
-fn start_workers(plan: &Arc<Plan>, shared: &Arc<Shared>) -> Result<Workers, RunError> {
+fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, RunError> {
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
     for number in 0..plan.workers {
-        let (sender, orders) = mpsc::sync_channel(ORDERS);
+        let (sender, commands) = mpsc::sync_channel(COMMAND_QUEUE);
         let (plan, shared) = (plan.clone(), shared.clone());
         let name = format!("realtime-{number}");
-        let work = move || Worker::new(plan, shared, orders).run();
+        let work = move || Worker::new(plan, shared, commands).run();
         let handle = std::thread::Builder::new().name(name).spawn(work);
         senders.push(sender);
         handles.push(handle.map_err(RunError::Threads)?);
     }
-    Ok((senders, handles))
+    Ok(Workers { commands: senders, handles })
 }
 
+/// Returns the CPU time that this process has used, s.
 fn own_cpu() -> f64 {
     process_cpu_seconds(None).unwrap_or(0.0)
 }
 
-/// The first SIGINT or SIGTERM ends the measuring, a second one the waiting; both still report. A
-/// third one ends the process.
+/// Counts SIGINT and SIGTERM. The first ends the measurement and the second all waits; the run
+/// still writes its report. The third ends the process.
 async fn catch_signals(signals: Arc<AtomicU32>) {
     for _ in 0..2 {
         wait_for_signal().await;

@@ -1,18 +1,18 @@
-//! What the threads of a run share: the measured window, and counts for the progress line.
+//! The state that the threads of a run share: the clock, the measured window, counters and faults.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nucleus_net::Clock;
 
-use crate::faults::Faults;
+use crate::faults::FaultState;
 
-/// µs that realtime messages are waited for behind the window.
+/// How long to wait for realtime messages after the window, µs.
 pub(crate) const REALTIME_WAIT: u64 = 1_000_000;
-/// µs that events are waited for.
+/// How long to wait for events after the window, µs.
 pub(crate) const EVENT_WAIT: u64 = 10_000_000;
 
-/// The measured window in µs on [`Clock`]'s scale: by *scheduled* times of sending.
+/// The measured window, µs of [`Clock`]. Messages count by the time at which they were *scheduled*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) start: u64,
@@ -20,85 +20,88 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether something scheduled then is measured.
+    /// Returns whether a message with this scheduled time is measured.
     pub(crate) fn contains(&self, scheduled: u64) -> bool {
         (self.start..self.end).contains(&scheduled)
     }
 }
 
-/// Shared by reference between all threads. Single words, each a fact of its own: no order between
-/// them is relied on.
+/// The state shared by all threads. Each atomic stands alone: no code relies on the order of writes
+/// to two of them.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct RunShared {
     pub(crate) clock: Clock,
     start: AtomicU64,
     end: AtomicU64,
     finished: AtomicBool,
-    pub(crate) progress: Progress,
-    pub(crate) faults: Faults,
+    pub(crate) progress: RunProgress,
+    pub(crate) faults: FaultState,
 }
 
-/// Counts since the start of the run, window or not.
+/// Counts since the start of the run, inside and outside the window.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct RunProgress {
+    /// Headsets whose first join succeeded.
     pub(crate) joined: AtomicU64,
+    /// Headsets whose first join failed.
     pub(crate) failed: AtomicU64,
-    /// Peers whose place was lost.
+    /// Sessions that were lost and not resumed.
     pub(crate) lost_sessions: AtomicU64,
-    /// Headsets without a session that have not given up.
+    /// Headsets without a session that still try to get one.
     pub(crate) absent: AtomicU64,
-    /// Session datagrams that a realtime thread had no room for.
+    /// Session datagrams that were dropped because a realtime thread's queue was full.
     pub(crate) overflow: AtomicU64,
-    /// Peers that came back as themselves.
+    /// Sessions that were resumed as the same peer.
     pub(crate) resumed: AtomicU64,
-    /// Headsets that came back as somebody else.
+    /// Headsets that joined again as a new peer.
     pub(crate) rejoined: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) events_delivered: AtomicU64,
 }
 
-impl Shared {
-    /// `blocked`: the realtime port is, from the beginning.
-    pub(crate) fn new(blocked: bool) -> Self {
-        Shared {
+impl RunShared {
+    /// Creates the state of a run. `realtime_blocked` says whether the realtime port is blocked
+    /// from the start.
+    pub(crate) fn new(realtime_blocked: bool) -> Self {
+        RunShared {
             clock: Clock::new(),
             start: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(u64::MAX),
             finished: AtomicBool::new(false),
-            progress: Progress::default(),
-            faults: Faults::new(blocked),
+            progress: RunProgress::default(),
+            faults: FaultState::new(realtime_blocked),
         }
     }
 
-    /// The window, all in the future until it is opened.
+    /// Returns the window. It lies in the future until [`open_window`](Self::open_window) sets it.
     pub(crate) fn window(&self) -> Window {
         Window { start: self.start.load(Relaxed), end: self.end.load(Relaxed) }
     }
 
-    /// Sets the window, ahead of its start.
+    /// Sets the window. Call this before the window starts.
     pub(crate) fn open_window(&self, window: Window) {
         self.end.store(window.end, Relaxed);
         self.start.store(window.start, Relaxed);
     }
 
-    /// Ends the window (and all sending) now.
+    /// Ends the window, and with it all sending, now.
     pub(crate) fn cut_window(&self) {
         self.end.fetch_min(self.clock.now(), Relaxed);
     }
 
-    /// Whether the realtime threads shall stop.
+    /// Returns whether the realtime threads must stop.
     pub(crate) fn finished(&self) -> bool {
         self.finished.load(Relaxed)
     }
 
-    /// Tells them to.
+    /// Tells the realtime threads to stop.
     pub(crate) fn finish(&self) {
         self.finished.store(true, Relaxed);
     }
 }
 
-/// Locks, whatever happened to a thread that held the lock before.
+/// Locks a mutex, even if a thread panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,103 +1,111 @@
-//! The scenarios: what happens in each, and which figures it has to reach.
+//! The scenarios: the faults of each, and the figures that it has to reach.
 
 use std::time::Duration;
 
 use super::{Figure, at_most};
 use crate::drive::calls::MATCHED;
-use crate::faults::{Fault, Trouble};
-use crate::report::{LateJoiners, Latency, Recovery, Report};
+use crate::faults::{Fault, FaultPlan};
+use crate::report::{LateJoinersReport, Latency, Recovery, Report};
 
 /// A scenario.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// Its run, as on the command line.
+    /// The options of its run, as on the command line.
     pub(super) run: &'static [&'static str],
-    /// What happens, or, for the other half of a comparison, what else does.
-    pub(super) trouble: fn(faulty: bool) -> Trouble,
-    /// Of a run with the fault or without.
+    /// Returns the faults of a run. `faulty` is false in the runs without the fault that a
+    /// comparison also needs.
+    pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
+    /// Returns the figures of a run with or without the fault.
     pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
-    /// Where runs with and without the fault are compared.
-    pub(super) ratio: Option<Ratio>,
+    /// The ratio of runs with and without the fault; `None` if the scenario compares no runs.
+    pub(super) ratio: Option<RatioLimit>,
 }
 
-/// A figure of the runs with the fault, times that of those without.
-pub(super) struct Ratio {
+/// A figure with the fault divided by the same figure without, and the limit of this ratio.
+pub(super) struct RatioLimit {
     pub(super) name: &'static str,
     pub(super) limit: f64,
-    pub(super) of: fn(&Report) -> f64,
+    pub(super) figure: fn(&Report) -> f64,
 }
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// When the realtime port is blocked in mid-session, and when it opens again.
-const BLOCKED: (Duration, Duration) = (seconds(5), seconds(15));
-/// When it gets dark, and light again.
-const DARK: (Duration, Duration) = (seconds(5), seconds(15));
+/// When the realtime port is blocked, and when it opens again.
+const BLOCK_START: Duration = seconds(5);
+const BLOCK_END: Duration = seconds(15);
+/// When the outage starts and ends.
+const OUTAGE_START: Duration = seconds(5);
+const OUTAGE_END: Duration = seconds(15);
 /// When the server is killed.
 const KILLED: Duration = seconds(5);
-/// When others join all at once, ms, and how many.
+/// When the join storms start, ms, and how many clients join in each.
 const STORMS: [u64; 5] = [500, 1_400, 2_300, 3_200, 4_100];
 const STORM_JOINS: u32 = 500;
-/// Objects of the room into which late joiners come, and how many of these.
+/// Objects of the room that late joiners join, and the number of late joiners.
 const OBJECTS: u32 = 1_000;
 const LATE: u32 = 5;
-/// Late joiners that come into one room, the time that they take, and when rosters are looked at: two
-/// seconds after the last has come.
-const CROWD: (u32, Duration) = (1_000, seconds(10));
-const CROWD_LOOK: Duration = seconds(12);
-/// Those who look for a room at once, and pairs who call each other at once.
+/// Late joiners that join one room, and the time over which they join.
+const CROWD: u32 = 1_000;
+const CROWD_SPAN: Duration = seconds(10);
+/// When the rosters are collected: two seconds after the last join.
+const CROWD_ROSTERS: Duration = seconds(12);
+/// Users that look for a room at once, and pairs that call each other at once.
 const SEEKERS: u32 = 300;
 const PAIRS: u32 = 100;
-/// Of a training, how many are asleep, on the move and back again meanwhile.
+/// Share of the headsets of a training that sleep and change their address.
 const SLEEPERS: f64 = 0.1;
-/// Times that they sleep.
+/// How often each of them sleeps.
 const SLEEPS: f64 = 2.0;
 
 pub(super) const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "blocked-realtime",
-        about: "UDP 5056 is blocked in mid-session for ten seconds, and opened again",
+        about: "UDP 5056 is blocked for ten seconds in mid-session, then opened again",
         run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
-        trouble: |_| Trouble {
-            share: 1.0,
+        fault_plan: |_| FaultPlan {
+            fault_share: 1.0,
             script: vec![
-                (BLOCKED.0, Fault::BlockRealtime(true)),
-                (BLOCKED.1, Fault::BlockRealtime(false)),
+                (BLOCK_START, Fault::BlockRealtime(true)),
+                (BLOCK_END, Fault::BlockRealtime(false)),
             ],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let mut figures = vec![
                 at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0),
-                at_most("longest way back to 5056, ms", back(r).max, 3_000.0),
-                at_most("headsets not back on 5056", missing(r), 0.0),
-                at_most("headsets that did not fall back", absent(r, r.sessions.fell), 0.0),
+                at_most("longest time until back on 5056, ms", back(r).max, 3_000.0),
+                at_most("headsets not back on 5056", not_back(r), 0.0),
+                at_most("headsets that did not fall back", missing_from(r, r.sessions.fell), 0.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
         ratio: None,
     },
     Scenario {
         name: "fallback-tenth",
-        about: "a tenth of the headsets is on the fallback throughout; the others' pose p99",
+        about: "a tenth of the headsets is always on the fallback; the pose p99 of the others",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "15s"],
-        trouble: |blocked| Trouble { share: 0.1, blocked, ..Trouble::default() },
+        fault_plan: |blocked| FaultPlan {
+            fault_share: 0.1,
+            realtime_blocked: blocked,
+            ..FaultPlan::default()
+        },
         judge: |r, blocked| {
             let tenth = (r.headsets as f64 * 0.1).floor().max(1.0);
-            let wanted = if blocked { tenth } else { 0.0 };
-            let off = (wanted - r.sessions.on_fallback as f64).abs();
+            let expected = if blocked { tenth } else { 0.0 };
+            let off = (expected - r.sessions.on_fallback as f64).abs();
             let mut figures = vec![at_most("headsets on the wrong plane", off, 0.0)];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "the others' pose p99, times that without",
             limit: 1.2,
-            of: |r| r.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99),
+            figure: |r| r.others.as_ref().map_or(0.0, |others| others.pose_latency_ms.p99),
         }),
     },
     Scenario {
@@ -113,41 +121,45 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--network",
             "roaming",
         ],
-        trouble: |_| Trouble::default(),
+        fault_plan: |_| FaultPlan::default(),
         judge: |r, _| {
-            let mut figures = intact(r);
+            let mut figures = basic_figures(r);
             figures.push(at_most("longest pose gap, ms", r.channels.pose.gap_max_ms, 1_000.0));
-            figures.push(at_most("headsets that did not move", absent(r, r.sessions.moved), 0.0));
+            figures.push(at_most(
+                "headsets that did not move",
+                missing_from(r, r.sessions.moved),
+                0.0,
+            ));
             figures
         },
         ratio: None,
     },
     Scenario {
         name: "sleep",
-        about: "everybody is dark for ten seconds and back at once, every second one as a new process",
+        about: "everybody has an outage of ten seconds; every second headset returns as a new process",
         run: &["--headsets", "200", "--room-size", "10", "--duration", "25s"],
-        trouble: |_| Trouble {
-            share: 1.0,
-            script: vec![(DARK.0, Fault::Dark(true)), (DARK.1, Fault::Dark(false))],
-            ..Trouble::default()
+        fault_plan: |_| FaultPlan {
+            fault_share: 1.0,
+            script: vec![(OUTAGE_START, Fault::Outage(true)), (OUTAGE_END, Fault::Outage(false))],
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let recovery = r.recovery.clone().unwrap_or_default();
             let mut figures = vec![
-                at_most("longest way back, ms", recovery.back_ms.max, 3_000.0),
-                at_most("longest way back to a session, ms", recovery.rejoin_ms.max, 3_000.0),
-                at_most("headsets not back", missing(r), 0.0),
-                at_most(THEMSELVES, (r.headsets / 2) as f64 - r.sessions.resumed as f64, 0.0),
-                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+                at_most("longest time until back on 5056, ms", recovery.back_ms.max, 3_000.0),
+                at_most("longest time until a session again, ms", recovery.rejoin_ms.max, 3_000.0),
+                at_most("headsets not back", not_back(r), 0.0),
+                at_most(NOT_RESUMED, (r.headsets / 2) as f64 - r.sessions.resumed as f64, 0.0),
+                at_most(ROSTERS, missing_from(r, recovery.rosters_right), 0.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
         ratio: None,
     },
     Scenario {
         name: "training",
-        about: "a training on a lossy network, a tenth of which sleeps, dies, moves and comes back twice",
+        about: "a training on a lossy network; a tenth has two outages, restarts and new addresses",
         run: &[
             "--profile",
             "training",
@@ -160,18 +172,18 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--duration",
             "45s",
         ],
-        trouble: |_| Trouble {
-            share: SLEEPERS,
+        fault_plan: |_| FaultPlan {
+            fault_share: SLEEPERS,
             script: vec![
-                (seconds(3), Fault::Dark(true)),
-                (seconds(13), Fault::Dark(false)),
+                (seconds(3), Fault::Outage(true)),
+                (seconds(13), Fault::Outage(false)),
                 (seconds(18), Fault::Move),
                 (seconds(22), Fault::Move),
-                (seconds(24), Fault::Dark(true)),
-                (seconds(34), Fault::Dark(false)),
+                (seconds(24), Fault::Outage(true)),
+                (seconds(34), Fault::Outage(false)),
                 (seconds(37), Fault::Move),
             ],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
             let state = r.state.clone().unwrap_or_default();
@@ -179,20 +191,20 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             let sleepers = (r.headsets as f64 * SLEEPERS).floor();
             let died = (sleepers / 2.0).floor() * SLEEPS;
             let mut figures = vec![
-                at_most("rooms not looked at", (r.rooms - state.rooms_checked) as f64, 0.0),
+                at_most("rooms not checked", (r.rooms - state.rooms_checked) as f64, 0.0),
                 at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
-                at_most("did not move", sleepers - r.sessions.moved as f64, 0.0),
-                at_most(THEMSELVES, died - r.sessions.resumed as f64, 0.0),
-                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+                at_most("headsets that did not move", sleepers - r.sessions.moved as f64, 0.0),
+                at_most(NOT_RESUMED, died - r.sessions.resumed as f64, 0.0),
+                at_most(ROSTERS, missing_from(r, recovery.rosters_right), 0.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
         ratio: None,
     },
     Scenario {
         name: "late-join",
-        about: "late joiners on Wi-Fi join a training of 20 with 1,000 objects; the others' voice p99",
+        about: "late joiners on Wi-Fi join a training of 20 with 1,000 objects; the voice p99 of the 20",
         run: &[
             "--profile",
             "training",
@@ -205,32 +217,36 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--duration",
             "10s",
         ],
-        trouble: |late| {
-            let furnish = (Duration::ZERO, Fault::Furnish(OBJECTS));
+        fault_plan: |late| {
+            let furnish = (Duration::ZERO, Fault::AddObjects(OBJECTS));
             let come = (seconds(4), Fault::LateJoiners(LATE, seconds(5)));
             let script = if late { vec![furnish, come] } else { vec![furnish] };
-            Trouble { script, ..Trouble::default() }
+            FaultPlan { script, ..FaultPlan::default() }
         },
         judge: |r, _| {
             let (state, late) = (r.state.clone().unwrap_or_default(), late_joiners(r));
             let mut figures = vec![
-                at_most("whole state of the last late joiner, ms", late.whole_ms.max, 1_000.0),
-                at_most("late joiners without it", (late.invited - late.whole) as f64, 0.0),
+                at_most("complete state, slowest late joiner, ms", late.whole_ms.max, 1_000.0),
+                at_most(
+                    "late joiners without complete state",
+                    (late.invited - late.whole) as f64,
+                    0.0,
+                ),
                 at_most("objects missing", f64::from(OBJECTS) - state.objects as f64, 0.0),
                 at_most("rooms that diverged", state.rooms_diverged as f64, 0.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "the others' voice p99, times that without",
             limit: 1.5,
-            of: |r| r.channels.voice.latency_ms.p99,
+            figure: |r| r.channels.voice.latency_ms.p99,
         }),
     },
     Scenario {
         name: "crowd",
-        about: "1,000 late joiners come into a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
+        about: "1,000 late joiners join a room of 20 within 10 s; rosters 2 s later, pose p99 meanwhile",
         run: &[
             "--headsets",
             "20",
@@ -240,54 +256,61 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "14s",
             "--ramp",
             "2s",
-            // The tick of its own choice is none for twenty, and the largest for a thousand.
+            // The adaptive tick is none for 20 headsets and the largest for a thousand.
             "--tick",
             "10ms",
         ],
-        trouble: |crowded| {
+        fault_plan: |with_crowd| {
             let script = vec![
-                (Duration::ZERO, Fault::LateJoiners(CROWD.0, CROWD.1)),
-                (CROWD_LOOK, Fault::Inspect),
+                (Duration::ZERO, Fault::LateJoiners(CROWD, CROWD_SPAN)),
+                (CROWD_ROSTERS, Fault::CollectRosters),
             ];
-            Trouble { script: if crowded { script } else { Vec::new() }, ..Trouble::default() }
+            FaultPlan {
+                script: if with_crowd { script } else { Vec::new() },
+                ..FaultPlan::default()
+            }
         },
-        judge: |r, crowded| {
+        judge: |r, with_crowd| {
             let late = late_joiners(r);
-            let everybody = if crowded { r.headsets + u64::from(CROWD.0) } else { 0 };
-            let wrong = everybody as f64 - late.rosters_right as f64;
-            let deaf = crowded && late.heard == 0;
+            let members = if with_crowd { r.headsets + u64::from(CROWD) } else { 0 };
+            let wrong = members as f64 - late.rosters_right as f64;
+            let no_messages = with_crowd && late.heard == 0;
             let mut figures = vec![
-                at_most("late joiners not in", (late.invited - late.whole) as f64, 0.0),
+                at_most(
+                    "late joiners without complete roster",
+                    (late.invited - late.whole) as f64,
+                    0.0,
+                ),
                 at_most("rosters not complete and equal 2 s later", wrong, 0.0),
-                at_most("late joiners that hear nothing", f64::from(u8::from(deaf)), 0.0),
+                at_most("late joiners receive no messages", f64::from(u8::from(no_messages)), 0.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "pose p99, times that without",
             limit: 2.0,
-            of: |r| r.channels.pose.channel.latency_ms.p99,
+            figure: |r| r.channels.pose.channel.latency_ms.p99,
         }),
     },
     Scenario {
         name: "match",
-        about: "300 look for a room of 10 at once, or make one: the rooms are full, and no more than needed",
+        about: "300 users look for a room of 10 at once, or create one; rooms must be full",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
-        trouble: |_| Trouble {
+        fault_plan: |_| FaultPlan {
             script: vec![(seconds(1), Fault::Match(SEEKERS))],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
-            let met = r.meetings.clone().unwrap_or_default();
-            let spare = met.rooms as f64 - f64::from(SEEKERS / MATCHED);
+            let calls = r.meetings.clone().unwrap_or_default();
+            let spare = calls.rooms as f64 - f64::from(SEEKERS / MATCHED);
             let mut figures = vec![
-                at_most("without a room", (met.expected - met.met) as f64, 0.0),
+                at_most("users without a room", (calls.expected - calls.met) as f64, 0.0),
                 at_most("more rooms than needed", spare, 0.0),
-                at_most("largest room", met.largest as f64, f64::from(MATCHED)),
-                at_most("from the first packet into the room, p99, ms", met.met_ms.p99, 5_000.0),
+                at_most("largest room", calls.largest as f64, f64::from(MATCHED)),
+                at_most("from the first packet into the room, p99, ms", calls.met_ms.p99, 5_000.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
         ratio: None,
@@ -296,21 +319,21 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         name: "calls",
         about: "100 pairs call each other at once, every fourth from both sides",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "10s", "--ramp", "1s"],
-        trouble: |_| Trouble {
+        fault_plan: |_| FaultPlan {
             script: vec![(seconds(1), Fault::Calls(PAIRS))],
-            ..Trouble::default()
+            ..FaultPlan::default()
         },
         judge: |r, _| {
-            let met = r.meetings.clone().unwrap_or_default();
-            let alone = f64::from(2 * PAIRS) - met.met as f64;
-            let rooms = (met.rooms as f64 - f64::from(PAIRS)).abs();
+            let calls = r.meetings.clone().unwrap_or_default();
+            let missing = f64::from(2 * PAIRS) - calls.met as f64;
+            let rooms = (calls.rooms as f64 - f64::from(PAIRS)).abs();
             let mut figures = vec![
-                at_most("not in a call's room", alone, 0.0),
-                at_most("rooms more or less than calls", rooms, 0.0),
-                at_most("largest room", met.largest as f64, 2.0),
-                at_most("from the call into its room, p99, ms", met.met_ms.p99, 5_000.0),
+                at_most("users not in a call's room", missing, 0.0),
+                at_most("difference of rooms and calls", rooms, 0.0),
+                at_most("largest room", calls.largest as f64, 2.0),
+                at_most("from the call into its room, p99, ms", calls.met_ms.p99, 5_000.0),
             ];
-            figures.extend(intact(r));
+            figures.extend(basic_figures(r));
             figures
         },
         ratio: None,
@@ -330,15 +353,18 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             "--pose-hz",
             "5",
         ],
-        trouble: |_| Trouble { script: vec![(KILLED, Fault::RestartServer)], ..Trouble::default() },
+        fault_plan: |_| FaultPlan {
+            script: vec![(KILLED, Fault::RestartServer)],
+            ..FaultPlan::default()
+        },
         judge: |r, _| {
             let recovery = r.recovery.clone().unwrap_or_default();
             vec![
                 at_most("rejoined, p50, ms", recovery.rejoin_ms.p50, 2_000.0),
                 at_most("rejoined, p99, ms", recovery.rejoin_ms.p99, 8_000.0),
                 at_most("rejoined, all, ms", recovery.rejoin_ms.max, 15_000.0),
-                at_most("not rejoined", absent(r, recovery.rejoins), 0.0),
-                at_most(ROSTERS, absent(r, recovery.rosters_right), 0.0),
+                at_most("not rejoined", missing_from(r, recovery.rejoins), 0.0),
+                at_most(ROSTERS, missing_from(r, recovery.rosters_right), 0.0),
                 cut_short(r),
             ]
         },
@@ -346,57 +372,59 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "join-storm",
-        about: "500 others join at once, five times in five seconds; the pose p99 of those who are in",
+        about: "500 other clients join at once, five times in 5 s; the pose p99 of those in rooms",
         run: &["--headsets", "500", "--room-size", "10", "--duration", "5s", "--ramp", "2s"],
-        trouble: |stormy| {
+        fault_plan: |with_storms| {
             let storm = |at| (Duration::from_millis(at), Fault::JoinStorm(STORM_JOINS));
-            let script = if stormy { STORMS.map(storm).to_vec() } else { Vec::new() };
-            Trouble { script, ..Trouble::default() }
+            let script = if with_storms { STORMS.map(storm).to_vec() } else { Vec::new() };
+            FaultPlan { script, ..FaultPlan::default() }
         },
-        judge: |r, stormy| {
+        judge: |r, with_storms| {
             let storm = r.storm.clone().unwrap_or_default();
-            let wanted = if stormy { STORMS.len() as f64 * f64::from(STORM_JOINS) } else { 0.0 };
-            let failed = wanted - storm.ok as f64;
-            let mut figures = vec![at_most("joins of the storms failed", failed, 0.0)];
-            figures.extend(intact(r));
+            let expected =
+                if with_storms { STORMS.len() as f64 * f64::from(STORM_JOINS) } else { 0.0 };
+            let failed = expected - storm.ok as f64;
+            let mut figures = vec![at_most("joins of the storms that failed", failed, 0.0)];
+            figures.extend(basic_figures(r));
             figures.push(at_most("joins of the storms, p99, ms", storm.p99_ms, 5_000.0));
             figures
         },
-        ratio: Some(Ratio {
+        ratio: Some(RatioLimit {
             name: "pose p99, times that without",
             limit: 1.25,
-            of: |r| r.channels.pose.channel.latency_ms.p99,
+            figure: |r| r.channels.pose.channel.latency_ms.p99,
         }),
     },
     Scenario {
         name: "awful",
-        about: "a network that loses a tenth in bursts and takes 150 ms +- 50 each way",
+        about: "a network that loses a tenth in bursts and delays by 150 ms +- 50 ms each way",
         run: &["--headsets", "50", "--room-size", "10", "--duration", "60s", "--network", "awful"],
-        trouble: |_| Trouble::default(),
-        judge: |r, _| intact(r),
+        fault_plan: |_| FaultPlan::default(),
+        judge: |r, _| basic_figures(r),
         ratio: None,
     },
 ];
 
-/// Everybody once and present, and nobody else, in as many rosters as there are headsets.
-const ROSTERS: &str = "rosters with a ghost, a double or a gap";
-/// Of those whose process died, those who came back as somebody else.
-const THEMSELVES: &str = "not themselves";
+/// Rosters that do not have every member once and present, and nobody else.
+const ROSTERS: &str = "rosters with wrong, doubled or missing peers";
+/// Headsets whose process died and that did not resume their session.
+const NOT_RESUMED: &str = "not resumed as the same peer";
 
-/// Headsets that a count lacks.
-fn absent(r: &Report, count: u64) -> f64 {
+/// Returns how many headsets are missing in a count.
+fn missing_from(r: &Report, count: u64) -> f64 {
     r.headsets as f64 - count as f64
 }
 
-/// A run that was interrupted, or in which nothing arrived, proves nothing.
+/// Returns the figure that fails a run that was interrupted, or in which nothing arrived.
 fn cut_short(r: &Report) -> Figure {
     let interrupted = r.invalid_reasons.iter().any(|reason| reason.starts_with("interrupted"));
     let silent = r.channels.pose.channel.delivered == 0 || r.channels.event.delivered == 0;
     at_most("cut short, or nothing delivered", f64::from(u8::from(interrupted || silent)), 0.0)
 }
 
-/// No session lost, every event there once and in order, nothing wrong on the realtime plane.
-fn intact(r: &Report) -> Vec<Figure> {
+/// Returns the figures that no fault may harm: no session lost, every event delivered once and in
+/// order, no wrong message on the realtime plane.
+fn basic_figures(r: &Report) -> Vec<Figure> {
     let event = &r.channels.event;
     let pose = &r.channels.pose.channel;
     vec![
@@ -413,14 +441,16 @@ fn intact(r: &Report) -> Vec<Figure> {
     ]
 }
 
+/// Returns the times until headsets used the realtime port again.
 fn back(r: &Report) -> Latency {
     r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
 }
 
-fn missing(r: &Report) -> f64 {
-    absent(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
+/// Returns how many headsets did not use the realtime port again.
+fn not_back(r: &Report) -> f64 {
+    missing_from(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
 }
 
-fn late_joiners(r: &Report) -> LateJoiners {
+fn late_joiners(r: &Report) -> LateJoinersReport {
     r.late_joiners.clone().unwrap_or_default()
 }

@@ -1,34 +1,35 @@
-//! The ledger of the reliable events: every one is checked for content, order and number.
+//! The ledger of reliable events: checks the content, the order and the number of each.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use nucleus_protocol::session::EventDown;
 
-use super::sequence::{Novelty, Seen};
-use super::tally::{Tally, Wrong};
-use crate::load::payload::{EventKind, Source, event_claim};
+use super::sequence::{Novelty, SequenceWindow};
+use super::tally::{Mismatch, Tally};
+use crate::load::payload::{EventClaim, EventKind, Source, event_claim};
 use crate::load::plan::Plan;
 use crate::shared::{EVENT_WAIT, Window, lock};
 
-/// The ledger, shared by all session tasks. A few thousand events a second: locks cost nothing here.
+/// Counts the reliable events of all rooms, shared by all session tasks. Mutexes are good enough: a
+/// run has a few thousand events a second.
 pub(crate) struct EventLedger {
     seed: u64,
     room_size: u32,
-    /// By headset: the scheduled time of each of its events, µs.
+    /// By headset: the scheduled time of each event that the headset has sent, µs.
     sent: Vec<Mutex<Vec<u64>>>,
-    /// By room: the headset's number inside the room behind each peer number.
+    /// By room: from a peer id to the headset's number inside the room.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
 }
 
-/// What one receiver has had.
-pub(crate) struct Inbox {
+/// The events that one headset has received.
+pub(crate) struct ReceivedEvents {
     owner: Source,
-    /// Strictly rising at each receiver.
+    /// The highest sequence so far. Sequences strictly rise at each receiver.
     last: Option<u64>,
-    /// By sender.
-    seen: Vec<Seen>,
+    /// The event numbers received, by sender.
+    seen: Vec<SequenceWindow>,
 }
 
 impl EventLedger {
@@ -42,20 +43,20 @@ impl EventLedger {
         }
     }
 
-    /// A headset has joined as `peer`.
-    pub(crate) fn admit(&self, source: Source, peer: u32) -> Inbox {
+    /// Registers that a headset has joined as `peer`.
+    pub(crate) fn admit(&self, source: Source, peer: u32) -> ReceivedEvents {
         if let Some(peers) = self.peers.get(source.room as usize) {
             let mut peers = lock(peers);
-            // One that comes back as somebody else is not who it was.
+            // A headset that rejoins gets a new peer id, and its old id is void.
             peers.retain(|_, sender| *sender != source.sender);
             peers.insert(peer, source.sender);
         }
-        let seen = vec![Seen::default(); self.room_size as usize];
-        Inbox { owner: source, last: None, seen }
+        let seen = vec![SequenceWindow::default(); self.room_size as usize];
+        ReceivedEvents { owner: source, last: None, seen }
     }
 
-    /// An event is being sent. Call before it goes out.
-    pub(crate) fn say(&self, source: Source, number: u32, scheduled: u64, window: Window) {
+    /// Records an event. Call this before the event is sent.
+    pub(crate) fn record_sent(&self, source: Source, number: u32, scheduled: u64, window: Window) {
         let Some(sent) = self.sent.get(self.headset(source.room, source.sender)) else { return };
         let mut sent = lock(sent);
         debug_assert_eq!(sent.len(), number as usize);
@@ -69,51 +70,52 @@ impl EventLedger {
         }
     }
 
-    /// An event has arrived; `true` when it counts as delivered.
-    pub(crate) fn hear(
+    /// Checks and counts an event that arrived at `now` (µs). Returns whether the event counts as
+    /// delivered.
+    pub(crate) fn record_received(
         &self,
-        inbox: &mut Inbox,
+        received: &mut ReceivedEvents,
         now: u64,
         window: Window,
         event: &EventDown,
     ) -> bool {
-        let (number, scheduled, sender) = match self.check(inbox, event) {
-            Ok(found) => found,
-            Err(wrong) => {
+        let SentEvent { number, scheduled, sender } = match self.check(received, event) {
+            Ok(sent) => sent,
+            Err(mismatch) => {
                 if (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now) {
                     let mut tally = lock(&self.tally);
-                    match wrong {
-                        Wrong::Misrouted => tally.misrouted += 1,
-                        Wrong::Corrupt => tally.corrupt += 1,
+                    match mismatch {
+                        Mismatch::Misrouted => tally.misrouted += 1,
+                        Mismatch::Corrupt => tally.corrupt += 1,
                     }
                 }
                 return false;
             }
         };
-        let in_order = inbox.last.is_none_or(|last| event.sequence > last);
-        inbox.last = inbox.last.max(Some(event.sequence));
-        let Some(seen) = inbox.seen.get_mut(sender as usize) else { return false };
-        let novelty = seen.note(number.into());
-        let fresh = matches!(novelty, Novelty::Newest | Novelty::Reordered);
+        let in_order = received.last.is_none_or(|last| event.sequence > last);
+        received.last = received.last.max(Some(event.sequence));
+        let Some(seen) = received.seen.get_mut(sender as usize) else { return false };
+        let novelty = seen.record(number.into());
+        let is_new = matches!(novelty, Novelty::Newest | Novelty::Reordered);
         if !window.contains(scheduled) {
             return false;
         }
         let mut tally = lock(&self.tally);
-        tally.duplicated += u64::from(!fresh);
+        tally.duplicated += u64::from(!is_new);
         tally.reordered += u64::from(!in_order || novelty == Novelty::Reordered);
-        if fresh {
+        if is_new {
             tally.delivered += 1;
             tally.record_latency(now.saturating_sub(scheduled));
         }
-        fresh
+        is_new
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
     }
 
-    /// Whether everything expected has come.
+    /// Returns whether every expected event has arrived.
     pub(crate) fn complete(&self) -> bool {
         let tally = lock(&self.tally);
         tally.delivered >= tally.expected
@@ -123,26 +125,41 @@ impl EventLedger {
         (u64::from(room) * u64::from(self.room_size) + u64::from(sender)) as usize
     }
 
-    /// Number, scheduled time and sender of a genuine event.
-    fn check(&self, inbox: &Inbox, event: &EventDown) -> Result<(u32, u64, u32), Wrong> {
-        let owner = inbox.owner;
-        let peers = self.peers.get(owner.room as usize).ok_or(Wrong::Misrouted)?;
+    /// Returns what was recorded of an event when it was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch::Corrupt`] if no sender sent these bytes, [`Mismatch::Misrouted`] if the event
+    /// was not meant for this receiver.
+    fn check(&self, received: &ReceivedEvents, event: &EventDown) -> Result<SentEvent, Mismatch> {
+        let owner = received.owner;
+        let peers = self.peers.get(owner.room as usize).ok_or(Mismatch::Misrouted)?;
         let peer = lock(peers).get(&event.peer).copied();
-        let (room, sender, number) = event_claim(&event.payload).ok_or(Wrong::Corrupt)?;
-        let kind = EventKind::of(event.channel).ok_or(Wrong::Corrupt)?;
+        let claim = event_claim(&event.payload).ok_or(Mismatch::Corrupt)?;
+        let EventClaim { room, sender, number } = claim;
+        let kind = EventKind::of(event.channel).ok_or(Mismatch::Corrupt)?;
         let source = Source { seed: self.seed, room, sender };
         let mut payload = Vec::with_capacity(event.payload.len());
         source.event(kind, number, &mut payload);
         if payload != event.payload {
-            return Err(Wrong::Corrupt);
+            return Err(Mismatch::Corrupt);
         }
         if room != owner.room || peer != Some(sender) || sender == owner.sender {
-            return Err(Wrong::Misrouted);
+            return Err(Mismatch::Misrouted);
         }
-        let sent = self.sent.get(self.headset(room, sender)).ok_or(Wrong::Corrupt)?;
-        let scheduled = lock(sent).get(number as usize).copied().ok_or(Wrong::Corrupt)?;
-        Ok((number, scheduled, sender))
+        let sent = self.sent.get(self.headset(room, sender)).ok_or(Mismatch::Corrupt)?;
+        let scheduled = lock(sent).get(number as usize).copied().ok_or(Mismatch::Corrupt)?;
+        Ok(SentEvent { number, scheduled, sender })
     }
+}
+
+/// An event as its sender recorded it.
+struct SentEvent {
+    number: u32,
+    /// µs.
+    scheduled: u64,
+    /// The sender's number inside the room.
+    sender: u32,
 }
 
 #[cfg(test)]
@@ -163,27 +180,31 @@ mod tests {
     fn counts_each_event_once_and_knows_whose_it_is() {
         let plan = Plan::of_two_rooms();
         let ledger = EventLedger::new(&plan);
-        let mut inboxes: Vec<_> =
+        let mut receivers: Vec<_> =
             (0..4).map(|headset| ledger.admit(plan.source(headset), 10 + headset)).collect();
         for (number, at) in [99, 100, 199, 200].into_iter().enumerate() {
-            ledger.say(plan.source(0), number as u32, at, WINDOW);
+            ledger.record_sent(plan.source(0), number as u32, at, WINDOW);
         }
-        let hear = |inbox: &mut Inbox, event: &EventDown| ledger.hear(inbox, 150, WINDOW, event);
+        let record_received = |received: &mut ReceivedEvents, event: &EventDown| {
+            ledger.record_received(received, 150, WINDOW, event)
+        };
         assert!(!ledger.complete());
-        let fresh: Vec<_> = (0..4)
-            .map(|number| hear(&mut inboxes[1], &event(&plan, 0, number, number.into())))
+        let is_new: Vec<_> = (0..4)
+            .map(|number| {
+                record_received(&mut receivers[1], &event(&plan, 0, number, number.into()))
+            })
             .collect();
-        assert_eq!(fresh, [false, true, true, false]);
+        assert_eq!(is_new, [false, true, true, false]);
         assert!(ledger.complete());
-        hear(&mut inboxes[1], &event(&plan, 0, 2, 2));
-        hear(&mut inboxes[2], &event(&plan, 0, 2, 2));
-        hear(&mut inboxes[1], &EventDown { peer: 11, ..event(&plan, 0, 2, 9) });
+        record_received(&mut receivers[1], &event(&plan, 0, 2, 2));
+        record_received(&mut receivers[2], &event(&plan, 0, 2, 2));
+        record_received(&mut receivers[1], &EventDown { peer: 11, ..event(&plan, 0, 2, 9) });
         let mut broken = event(&plan, 0, 2, 9);
         broken.payload[30] ^= 1;
-        hear(&mut inboxes[1], &broken);
-        hear(&mut inboxes[1], &event(&plan, 0, 77, 9));
+        record_received(&mut receivers[1], &broken);
+        record_received(&mut receivers[1], &event(&plan, 0, 77, 9));
         for channel in [1, 200] {
-            hear(&mut inboxes[1], &EventDown { channel, ..event(&plan, 0, 2, 9) });
+            record_received(&mut receivers[1], &EventDown { channel, ..event(&plan, 0, 2, 9) });
         }
         let tally = ledger.tally();
         assert_eq!((tally.sent, tally.expected, tally.delivered), (2, 2, 2));

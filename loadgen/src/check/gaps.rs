@@ -1,22 +1,24 @@
-//! How long a receiver had to do without a sender's poses: a mean hides a second of standing still.
+//! How long a receiver waited for the next pose of a sender. A mean would hide an avatar that
+//! stands still for a second.
 
 use crate::shared::Window;
 
-/// µs; a gap over it is counted for itself.
+/// Gaps longer than this are counted in [`Gaps::over_1s`], µs.
 const LONG_GAP: u64 = 1_000_000;
 
-/// The longest time between two poses of one sender at one receiver within the window, over all
-/// pairs, and how many of those times were over a second.
+/// The gaps between two poses of one sender at one receiver within the window, over all pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gaps {
-    /// µs.
+    /// The longest gap, µs.
     pub(crate) max: u64,
+    /// Gaps over one second.
     pub(crate) over_1s: u64,
 }
 
 impl Gaps {
-    /// A pose arrived at `arrival`, the pair's previous one at `last` (0 before the first), which is
-    /// brought up to date. The two are `together` since then. All in µs.
+    /// Counts the gap that ends with the pose at `arrival`, and sets `last` to that pose. `last` is
+    /// the arrival of the pair's previous pose, 0 before the first. `together` is when the later of
+    /// the two joined. All times in µs.
     pub(crate) fn arrival(&mut self, last: &mut u64, together: u64, arrival: u64, window: Window) {
         if arrival >= window.end {
             return;
@@ -24,19 +26,19 @@ impl Gaps {
         if arrival >= window.start {
             self.note(*last, together, arrival, window);
         }
-        // The kernel's stamps may go back when its clock is set.
+        // The kernel's time stamps may go back when its clock is set.
         *last = (*last).max(arrival);
     }
 
-    /// The window has ended: what stands open is a gap up to its end.
+    /// Counts the gap from a pair's last pose to the end of the window.
     pub(crate) fn close(&mut self, last: u64, together: u64, window: Window) {
         if window.start < window.end {
             self.note(last, together, window.end, window);
         }
     }
 
-    /// A gap counts from the window's start, or from the first arrival of two that were not together
-    /// by then.
+    /// Counts a gap that ended at `until`. A gap starts at the start of the window at the earliest.
+    /// If a pair was not yet together then, its first gap starts at its first pose.
     fn note(&mut self, last: u64, together: u64, until: u64, window: Window) {
         if last < window.start && together >= window.start {
             return;
@@ -46,7 +48,7 @@ impl Gaps {
         self.over_1s += u64::from(gap > LONG_GAP);
     }
 
-    /// Adds another's.
+    /// Merges the gaps of other pairs into these.
     pub(crate) fn merge(&mut self, other: Gaps) {
         self.max = self.max.max(other.max);
         self.over_1s += other.over_1s;

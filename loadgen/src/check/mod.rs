@@ -1,4 +1,4 @@
-//! The check: what was sent is compared with what arrived, and counted.
+//! The checks: compare what arrived with what was sent, and count both.
 
 pub(crate) mod events;
 pub(crate) mod gaps;

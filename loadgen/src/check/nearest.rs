@@ -1,11 +1,12 @@
-//! Who sits near whom: what a server that cannot send everybody everything should send in full.
+//! Which seats are nearest to a receiver. A server that cannot send every pose to everybody should
+//! send the poses of these seats in full.
 
 use crate::load::payload::Source;
 
-/// How many of the nearest are looked at.
+/// How many seats count as near.
 pub(crate) const NEAR_K: usize = 40;
 
-/// One receiver's nearest seats.
+/// The senders in the seats nearest to one receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct Nearest {
     /// A bit for each of the room's senders.
@@ -13,14 +14,15 @@ pub(crate) struct Nearest {
 }
 
 impl Nearest {
-    /// Of a room of `members`; of seats equally far, those with the lower number.
+    /// Returns the nearest senders in a room of `members`. Of seats at the same distance, the lower
+    /// number comes first.
     pub(crate) fn of(receiver: Source, members: u32) -> Self {
-        let here = receiver.seat();
+        let own_seat = receiver.seat();
         let mut others: Vec<_> = (0..members).filter(|sender| *sender != receiver.sender).collect();
         others.sort_by_key(|sender| {
-            let there = Source { sender: *sender, ..receiver }.seat();
-            let across = |axis: usize| u64::from(here[axis].abs_diff(there[axis]));
-            across(0).pow(2) + across(1).pow(2)
+            let seat = Source { sender: *sender, ..receiver }.seat();
+            let distance = |axis: usize| u64::from(own_seat[axis].abs_diff(seat[axis]));
+            distance(0).pow(2) + distance(1).pow(2)
         });
         let mut bits = vec![0; members.div_ceil(64) as usize];
         for sender in others.into_iter().take(NEAR_K) {
@@ -29,14 +31,14 @@ impl Nearest {
         Nearest { bits }
     }
 
-    /// Whether a sender is one of them.
+    /// Returns whether a sender is among the nearest.
     pub(crate) fn contains(&self, sender: u32) -> bool {
         let word = self.bits.get(sender as usize / 64).copied().unwrap_or(0);
         word >> (sender % 64) & 1 != 0
     }
 }
 
-/// Poses from the nearest seats, over the window and all receivers.
+/// Counts of poses from the nearest seats, over the window and all receivers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NearPoses {
     pub(crate) expected: u64,
@@ -44,7 +46,7 @@ pub(crate) struct NearPoses {
 }
 
 impl NearPoses {
-    /// Adds another's.
+    /// Adds the counts of other receivers.
     pub(crate) fn merge(&mut self, other: NearPoses) {
         self.expected += other.expected;
         self.delivered += other.delivered;
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn in_a_large_one_the_seats_around() {
-        // The seat at row 5, place 5, and the circle about it.
+        // The seat at row 5, column 5, and the circle around it.
         let near = nearest(5 * 32 + 5, 500);
         assert_eq!(near.len(), NEAR_K);
         for around in [4 * 32 + 4, 4 * 32 + 5, 5 * 32 + 6, 5 * 32 + 8, 8 * 32 + 5] {

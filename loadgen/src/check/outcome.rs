@@ -1,4 +1,4 @@
-//! What a realtime thread hands over at the end of a run.
+//! The measurements of a realtime thread, which it returns at the end of a run.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,27 @@ use super::nearest::NearPoses;
 use super::tally::Tally;
 use crate::load::channel::Channel;
 
-/// What a thread has measured.
-pub(crate) struct Outcome {
+/// The measurements of one realtime thread.
+pub(crate) struct WorkerOutcome {
     pub(crate) channels: [Tally; Channel::COUNT],
     pub(crate) gaps: Gaps,
-    pub(crate) near: NearPoses,
-    pub(crate) others: Histogram<u64>,
-    /// µs from the end of the last fault until a headset was back on the realtime port.
-    pub(crate) back: Histogram<u64>,
+    pub(crate) near_poses: NearPoses,
+    pub(crate) unaffected_latency: Histogram<u64>,
+    /// The time from the end of the last fault until a headset was back on the realtime port, µs.
+    pub(crate) realtime_back: Histogram<u64>,
+    /// Headsets on the fallback at the end of the window.
     pub(crate) on_fallback: u64,
+    /// How often the realtime port stopped answering, over all headsets.
     pub(crate) fallbacks: u64,
-    /// Headsets whose port went silent at least once, and whose address changed.
-    pub(crate) fell: u64,
+    /// Headsets whose realtime port stopped answering at least once.
+    pub(crate) fell_back: u64,
+    /// Headsets whose address changed at least once.
     pub(crate) moved: u64,
-    pub(crate) lag: Histogram<u64>,
+    pub(crate) send_lag: Histogram<u64>,
     pub(crate) datagrams_in: u64,
     pub(crate) unsent: u64,
     pub(crate) rejected: u64,
     pub(crate) kernel_drops: u64,
-    /// Headsets without a socket, by reason.
-    pub(crate) unopened: BTreeMap<String, u64>,
+    /// Headsets whose realtime socket could not be opened, by reason.
+    pub(crate) open_failures: BTreeMap<String, u64>,
 }

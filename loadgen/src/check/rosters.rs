@@ -1,4 +1,4 @@
-//! The ledger of rosters: whether everybody in the first room sees the same peers.
+//! The ledger of rosters: checks that everybody in the first room sees the same peers.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,29 +7,45 @@ use nucleus_client::roster::{Presence, Roster};
 
 use crate::shared::lock;
 
-/// A roster: of each peer its number, its slot and whether it is present.
-type Names = Vec<(u32, u16, bool)>;
+/// A peer of a roster, as far as rosters are compared.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct RosterEntry {
+    peer: u32,
+    slot: u16,
+    is_present: bool,
+}
 
-/// Rosters of the first room that were handed in at one moment: how many of each.
+/// The rosters of the first room that headsets handed in at one moment, and how often each was
+/// handed in.
 #[derive(Debug, Default)]
-pub(crate) struct RosterLedger(Mutex<BTreeMap<Names, u64>>);
+pub(crate) struct RosterLedger(Mutex<BTreeMap<Vec<RosterEntry>, u64>>);
+
+/// How many rosters were handed in.
+pub(crate) struct RosterFigures {
+    pub(crate) handed_in: u64,
+    /// The largest number of equal rosters in which everybody is present.
+    pub(crate) right: u64,
+}
 
 impl RosterLedger {
-    /// A roster as it is at this moment.
+    /// Adds a headset's roster as it is at this moment.
     pub(crate) fn hand_in(&self, roster: &Roster) {
-        let present = |presence| presence == Presence::Present;
-        let peers = roster.iter().map(|peer| (peer.id.0, peer.slot.0, present(peer.presence)));
-        *lock(&self.0).entry(peers.collect()).or_default() += 1;
+        let entries = roster.iter().map(|peer| RosterEntry {
+            peer: peer.id.0,
+            slot: peer.slot.0,
+            is_present: peer.presence == Presence::Present,
+        });
+        *lock(&self.0).entry(entries.collect()).or_default() += 1;
     }
 
-    /// How many were handed in, and how many of them were the same one of `everybody`, all present.
-    pub(crate) fn figures(&self, everybody: usize) -> (u64, u64) {
+    /// Returns the figures for a room of `members`.
+    pub(crate) fn figures(&self, members: usize) -> RosterFigures {
         let handed_in = lock(&self.0);
-        let whole = |roster: &[(u32, u16, bool)]| {
-            roster.len() == everybody && roster.iter().all(|(.., present)| *present)
+        let is_right = |roster: &[RosterEntry]| {
+            roster.len() == members && roster.iter().all(|entry| entry.is_present)
         };
         let right =
-            handed_in.iter().filter(|(roster, _)| whole(roster)).map(|(_, count)| *count).max();
-        (handed_in.values().sum(), right.unwrap_or(0))
+            handed_in.iter().filter(|(roster, _)| is_right(roster)).map(|(_, count)| *count).max();
+        RosterFigures { handed_in: handed_in.values().sum(), right: right.unwrap_or(0) }
     }
 }

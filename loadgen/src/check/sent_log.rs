@@ -1,16 +1,17 @@
-//! The log of what a sender sent lately, to compare with what arrives.
+//! The log of the messages that a sender sent lately, to compare them with the messages that
+//! arrive.
 
 use nucleus_protocol::realtime::Message;
 
 use super::sequence;
-use crate::load::channel::{Channel, Due};
+use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::{Source, VOICE_BYTES};
 
-/// Messages of which the payload is kept as well: one in a room of 300 is compared with it 299 times.
-/// Over a second's worth, so that a generator that is behind does not have to work them all out
-/// again and fall further behind.
+/// How many messages are logged with their payload: in a room of 300 each is compared 299 times.
+/// These are the messages of more than a second, so that a generator that is late does not compute
+/// every payload again and fall further behind.
 const PAYLOADS: usize = 64;
-/// Bytes of the largest payload, voice, rounded up.
+/// Bytes of the largest payload, which is voice, rounded up.
 const PAYLOAD_BYTES: usize = 80;
 
 const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
@@ -18,14 +19,15 @@ const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
 /// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct SentLog {
-    /// When each was due: twice the µs, plus one for the first packet of a spurt; a power of two long.
+    /// When each was due: twice the time in µs, plus one for the first message of a turn. The
+    /// length is a power of two.
     times: Vec<u64>,
     next: u64,
-    /// The newest of them as a whole, by number.
+    /// The newest messages with their payload, by number.
     newest: Vec<SentMessage>,
 }
 
-/// A message as it was sent. Aligned, so that comparing a pose touches one cache line.
+/// A message as it was sent. The alignment makes comparing a pose touch one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct SentMessage {
@@ -37,60 +39,61 @@ struct SentMessage {
 }
 
 impl SentLog {
-    /// Room for `seconds` at `hz`.
+    /// Creates a log of the last `seconds` at `hz` messages a second, at least 256 messages.
     pub(crate) fn new(hz: f64, seconds: f64) -> Self {
         let len = ((hz * seconds) as usize).next_power_of_two().max(256);
         SentLog { times: vec![0; len], next: 0, newest: Vec::new() }
     }
 
-    fn place(&self, number: u64) -> usize {
+    fn index(&self, number: u64) -> usize {
         number as usize & (self.times.len() - 1)
     }
 
-    /// A message is being sent, with its payload. Numbers count up.
-    pub(crate) fn note(&mut self, due: &Due, payload: &[u8]) {
-        let place = self.place(due.number);
-        self.times[place] = due.scheduled << 1 | u64::from(due.first);
+    /// Logs a message. Numbers must count up.
+    pub(crate) fn record(&mut self, due: &DueMessage, payload: &[u8]) {
+        let index = self.index(due.number);
+        self.times[index] = due.scheduled << 1 | u64::from(due.first);
         self.next = due.number + 1;
         let sent = SentMessage::new(due, payload);
         match self.newest.get_mut(due.number as usize % PAYLOADS) {
-            Some(place) => *place = sent,
+            Some(index) => *index = sent,
             None => self.newest.push(sent),
         }
     }
 
-    /// What was sent, if every byte of `message` is as `source` wrote it. Which slot it came from is
-    /// not looked at.
-    pub(crate) fn genuine(
+    /// Returns the logged message that `message` carries, if every byte is as `source` sent it.
+    /// Does not check the sender's slot.
+    pub(crate) fn find(
         &self,
         source: Source,
         channel: Channel,
         message: &Message<'_>,
-    ) -> Option<Due> {
+    ) -> Option<DueMessage> {
         let sequence = message.sequence;
         let sent = self.newest.get(usize::from(sequence) % PAYLOADS);
         if let Some(sent) = sent.filter(|sent| sent.number as u16 == sequence) {
             let due = sent.due(channel);
-            return same(source, &due, sent.payload(), message).then_some(due);
+            return matches(source, &due, sent.payload(), message).then_some(due);
         }
         let due = self.at(channel, sequence)?;
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
         due.payload(source, &mut payload);
-        same(source, &due, &payload, message).then_some(due)
+        matches(source, &due, &payload, message).then_some(due)
     }
 
-    /// The message behind a number on the wire, unless it was never sent or is long gone.
-    fn at(&self, channel: Channel, wire: u16) -> Option<Due> {
+    /// Returns the message with a sequence number of the wire; `None` if it was never sent or is no
+    /// longer in the log.
+    fn at(&self, channel: Channel, wire: u16) -> Option<DueMessage> {
         let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;
         (self.next - number <= self.times.len() as u64).then_some(())?;
-        let entry = self.times[self.place(number)];
-        Some(Due { channel, number, scheduled: entry >> 1, first: entry & 1 != 0 })
+        let entry = self.times[self.index(number)];
+        Some(DueMessage { channel, number, scheduled: entry >> 1, first: entry & 1 != 0 })
     }
 }
 
 impl SentMessage {
-    fn new(due: &Due, payload: &[u8]) -> Self {
-        let Due { number, scheduled, first, .. } = *due;
+    fn new(due: &DueMessage, payload: &[u8]) -> Self {
+        let DueMessage { number, scheduled, first, .. } = *due;
         let mut sent = SentMessage {
             number,
             scheduled,
@@ -102,8 +105,8 @@ impl SentMessage {
         sent
     }
 
-    fn due(&self, channel: Channel) -> Due {
-        Due { channel, number: self.number, scheduled: self.scheduled, first: self.first }
+    fn due(&self, channel: Channel) -> DueMessage {
+        DueMessage { channel, number: self.number, scheduled: self.scheduled, first: self.first }
     }
 
     fn payload(&self) -> &[u8] {
@@ -111,7 +114,7 @@ impl SentMessage {
     }
 }
 
-fn same(source: Source, due: &Due, payload: &[u8], message: &Message<'_>) -> bool {
+fn matches(source: Source, due: &DueMessage, payload: &[u8], message: &Message<'_>) -> bool {
     Message { peer: message.peer, ..due.message(source, payload) } == *message
 }
 
@@ -121,34 +124,34 @@ mod tests {
 
     const SOURCE: Source = Source { seed: 3, room: 1, sender: 2 };
 
-    fn due(number: u64) -> Due {
+    fn due(number: u64) -> DueMessage {
         let first = number.is_multiple_of(3);
-        Due { channel: Channel::Voice, number, scheduled: 50 * number, first }
+        DueMessage { channel: Channel::Voice, number, scheduled: 50 * number, first }
     }
 
-    fn payload(due: &Due) -> Vec<u8> {
+    fn payload(due: &DueMessage) -> Vec<u8> {
         let mut payload = Vec::new();
         due.payload(SOURCE, &mut payload);
         payload
     }
 
-    fn heard(log: &SentLog, due: &Due, payload: &[u8]) -> Option<Due> {
-        log.genuine(SOURCE, due.channel, &due.message(SOURCE, payload))
+    fn look_up(log: &SentLog, due: &DueMessage, payload: &[u8]) -> Option<DueMessage> {
+        log.find(SOURCE, due.channel, &due.message(SOURCE, payload))
     }
 
     #[test]
     fn knows_what_was_sent_in_the_last_seconds() {
         let mut log = SentLog::new(30.0, 4.0);
-        assert_eq!(heard(&log, &due(0), &payload(&due(0))), None);
+        assert_eq!(look_up(&log, &due(0), &payload(&due(0))), None);
         for number in 0..70_000 {
-            log.note(&due(number), &payload(&due(number)));
+            log.record(&due(number), &payload(&due(number)));
         }
         for number in 70_000 - 256..70_000 {
             let due = due(number);
-            assert_eq!(heard(&log, &due, &payload(&due)), Some(due));
+            assert_eq!(look_up(&log, &due, &payload(&due)), Some(due));
         }
         for (number, why) in [(70_000 - 257, "long gone"), (70_000, "never sent")] {
-            assert_eq!(heard(&log, &due(number), &payload(&due(number))), None, "{why}");
+            assert_eq!(look_up(&log, &due(number), &payload(&due(number))), None, "{why}");
         }
     }
 
@@ -156,19 +159,22 @@ mod tests {
     fn every_byte_counts_whether_it_is_kept_or_worked_out_again() {
         let mut log = SentLog::new(30.0, 4.0);
         for number in 0..200 {
-            log.note(&due(number), &payload(&due(number)));
+            log.record(&due(number), &payload(&due(number)));
         }
         for number in [0, 100, 135, 136, 199] {
             let due = due(number);
             let good = payload(&due);
-            for place in 0..good.len() {
+            for index in 0..good.len() {
                 let mut bad = good.clone();
-                bad[place] ^= 1;
-                assert_eq!(heard(&log, &due, &bad), None);
+                bad[index] ^= 1;
+                assert_eq!(look_up(&log, &due, &bad), None);
             }
-            assert_eq!(heard(&log, &due, &good[1..]), None);
-            assert_eq!(heard(&log, &Due { scheduled: due.scheduled + 1_000, ..due }, &good), None);
-            assert_eq!(heard(&log, &due, &good), Some(due));
+            assert_eq!(look_up(&log, &due, &good[1..]), None);
+            assert_eq!(
+                look_up(&log, &DueMessage { scheduled: due.scheduled + 1_000, ..due }, &good),
+                None
+            );
+            assert_eq!(look_up(&log, &due, &good), Some(due));
         }
     }
 }

@@ -1,40 +1,40 @@
-//! Numbers on the wire: from 16 bits back to whole ones, and which of them were seen before.
+//! Sequence numbers: extends the 16 bits of the wire to 64, and tells which numbers are duplicates.
 
-/// The whole number behind the 16 bits `wire`, given the newest one that was sent. Nothing newer can
-/// arrive, so a number from the future comes out far in the past; `None` before the first.
+/// Extends the 16 bits `wire` to the full number, given the newest number sent. Nothing newer can
+/// arrive, so a number from the future yields one far in the past, or `None` below 0.
 pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
     let behind = (newest_sent as u16).wrapping_sub(wire);
     newest_sent.checked_sub(behind.into())
 }
 
-/// What a receiver has had of one sender on one channel: the newest number and the 127 before it.
-/// At 90 Hz that is 1.4 s, longer than anything is waited for. Packed: a large room has as many as it
-/// has pairs.
+/// Which numbers of one sender on one channel a receiver has received: the newest number and the
+/// 127 before it. At 90 Hz that is 1.4 s, longer than any message is waited for. Packed, because a
+/// room has one for each pair of members.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(8))]
-pub(crate) struct Seen {
-    /// The newest number + 1, 0 while there is none.
+pub(crate) struct SequenceWindow {
+    /// The newest number + 1; 0 before the first.
     next: u64,
-    /// Bit n: `next - 1 - n` was seen.
+    /// Bit n is set if the number `next - 1 - n` was received.
     bits: u128,
 }
 
-/// What a number is to a receiver.
+/// How a number relates to the numbers received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Novelty {
-    /// The newest so far.
+    /// The newest number so far.
     Newest,
-    /// New, but something newer came first.
+    /// A new number, but a newer one arrived first.
     Reordered,
-    /// Seen before.
+    /// A number that arrived before.
     Duplicate,
-    /// Too old to tell.
+    /// A number older than the window: nobody can tell whether it arrived before.
     Ancient,
 }
 
-impl Seen {
-    /// Takes note of a number.
-    pub(crate) fn note(&mut self, number: u64) -> Novelty {
+impl SequenceWindow {
+    /// Records a number that arrived.
+    pub(crate) fn record(&mut self, number: u64) -> Novelty {
         if number >= self.next {
             let ahead = number + 1 - self.next;
             self.bits = if ahead >= 128 { 0 } else { self.bits << ahead };
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn tells_new_from_seen() {
-        let mut seen = Seen::default();
-        let said = [0, 1, 3, 2, 2, 3, 130, 3, 2, 500, 499, 499, 372, 373];
+        let mut seen = SequenceWindow::default();
+        let numbers = [0, 1, 3, 2, 2, 3, 130, 3, 2, 500, 499, 499, 372, 373];
         use Novelty::*;
         let expected = [
             Newest, Newest, Newest, Reordered, Duplicate, Duplicate, Newest, Duplicate, Ancient,
             Newest, Reordered, Duplicate, Ancient, Reordered,
         ];
-        assert_eq!(said.map(|number| seen.note(number)), expected);
+        assert_eq!(numbers.map(|number| seen.record(number)), expected);
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
         for block in numbers.chunks_mut(40) {
             rng.shuffle(block);
         }
-        let mut seen = Seen::default();
+        let mut seen = SequenceWindow::default();
         let fresh = |n: Novelty| matches!(n, Novelty::Newest | Novelty::Reordered);
-        assert_eq!(numbers.iter().filter(|n| fresh(seen.note(**n))).count(), 1_000);
+        assert_eq!(numbers.iter().filter(|n| fresh(seen.record(**n))).count(), 1_000);
     }
 }

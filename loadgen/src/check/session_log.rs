@@ -1,4 +1,4 @@
-//! The log of the sessions: how long joins took, and what went wrong.
+//! The log of the sessions: how long joins took, and which problems occurred.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,13 +9,22 @@ use hdrhistogram::Histogram;
 use super::tally;
 use crate::shared::lock;
 
-/// How the joins went and why sessions ended.
+/// Collects the times of joins, and the problems of sessions.
 #[derive(Debug)]
 pub(crate) struct SessionLog {
     joins: Mutex<Histogram<u64>>,
     rejoins: Mutex<Histogram<u64>>,
-    rosters: [AtomicU64; 2],
-    troubles: Mutex<BTreeMap<String, u64>>,
+    rosters_right: AtomicU64,
+    rosters_wrong: AtomicU64,
+    problems: Mutex<BTreeMap<String, u64>>,
+    join_errors: Mutex<BTreeMap<String, u64>>,
+}
+
+/// How many headsets had the right roster at the end of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RosterCounts {
+    pub(crate) right: u64,
+    pub(crate) wrong: u64,
 }
 
 impl SessionLog {
@@ -23,48 +32,80 @@ impl SessionLog {
         SessionLog {
             joins: Mutex::new(tally::histogram()),
             rejoins: Mutex::new(tally::histogram()),
-            rosters: [AtomicU64::new(0), AtomicU64::new(0)],
-            troubles: Mutex::default(),
+            rosters_right: AtomicU64::new(0),
+            rosters_wrong: AtomicU64::new(0),
+            problems: Mutex::default(),
+            join_errors: Mutex::default(),
         }
     }
 
-    /// A headset's first join took `micros`.
+    /// Records how long a headset's first join took, µs.
     pub(crate) fn joined(&self, micros: u64) {
         lock(&self.joins).saturating_record(micros);
     }
 
-    /// µs that the joins took.
+    /// Returns how long the first joins took, µs.
     pub(crate) fn joins(&self) -> Histogram<u64> {
         lock(&self.joins).clone()
     }
 
-    /// A headset was back `after` µs.
+    /// Records that a headset had a session again `after` µs.
     pub(crate) fn rejoined(&self, after: u64) {
         lock(&self.rejoins).saturating_record(after);
     }
 
-    /// µs from the end of the last fault until headsets had a session again.
+    /// Returns the times from the end of the last fault until headsets had a session again, µs.
     pub(crate) fn rejoins(&self) -> Histogram<u64> {
         lock(&self.rejoins).clone()
     }
 
-    /// A headset's roster was right at the end, or not.
-    pub(crate) fn roster(&self, right: bool) {
-        self.rosters[usize::from(right)].fetch_add(1, Relaxed);
+    /// Records whether a headset's roster was right at the end.
+    pub(crate) fn roster(&self, is_right: bool) {
+        let counter = if is_right { &self.rosters_right } else { &self.rosters_wrong };
+        counter.fetch_add(1, Relaxed);
     }
 
-    /// Rosters that were wrong, and right.
-    pub(crate) fn rosters(&self) -> [u64; 2] {
-        [self.rosters[0].load(Relaxed), self.rosters[1].load(Relaxed)]
+    /// Returns how many rosters were right and wrong at the end.
+    pub(crate) fn rosters(&self) -> RosterCounts {
+        RosterCounts {
+            right: self.rosters_right.load(Relaxed),
+            wrong: self.rosters_wrong.load(Relaxed),
+        }
     }
 
-    /// What went wrong, and how often.
-    pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
-        lock(&self.troubles).clone()
+    /// Returns the problems and how often each occurred.
+    pub(crate) fn problems(&self) -> BTreeMap<String, u64> {
+        lock(&self.problems).clone()
     }
 
-    /// Something went wrong; the report names what happened most often.
-    pub(crate) fn trouble(&self, text: String) {
-        *lock(&self.troubles).entry(text).or_default() += 1;
+    /// Returns those problems that kept a client from joining, and how often each occurred.
+    pub(crate) fn join_errors(&self) -> BTreeMap<String, u64> {
+        lock(&self.join_errors).clone()
+    }
+
+    /// Records a problem that kept a client from joining.
+    pub(crate) fn join_failed(&self, text: String) {
+        *lock(&self.join_errors).entry(text.clone()).or_default() += 1;
+        self.problem(text);
+    }
+
+    /// Records a problem.
+    pub(crate) fn problem(&self, text: String) {
+        *lock(&self.problems).entry(text).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_join_is_a_problem_too() {
+        let log = SessionLog::new();
+        log.problem("session lost".into());
+        log.join_failed("join failed: full".into());
+        log.join_failed("join failed: full".into());
+        assert_eq!(log.join_errors(), BTreeMap::from([("join failed: full".into(), 2)]));
+        assert_eq!(log.problems().len(), 2);
     }
 }

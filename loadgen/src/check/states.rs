@@ -1,5 +1,5 @@
-//! The ledger of the rooms' shared state: how far each copy has come, and whether all copies of a room
-//! are the same at the end.
+//! The ledger of the rooms' shared state: the version of each headset's copy, and whether all
+//! copies of a room are equal at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::shared::lock;
 
-/// The ledger of all rooms, shared by all session tasks.
+/// Compares the state of all rooms, shared by all session tasks.
 #[derive(Debug)]
 pub(crate) struct StateLedger {
     rooms: Vec<Mutex<RoomCopies>>,
@@ -21,23 +21,32 @@ pub(crate) struct StateLedger {
 
 #[derive(Debug, Default)]
 struct RoomCopies {
-    /// The version of each member's copy, by its number inside the room.
+    /// The version of each member's copy, by the member's number inside the room.
     versions: BTreeMap<u32, u64>,
-    /// Of the first copy that was handed in: digest and objects.
-    first: Option<([u8; 32], u64)>,
+    /// The first copy that was handed in at the end.
+    first: Option<FinalCopy>,
     diverged: bool,
 }
 
-/// The rooms' shared state, and whether everybody in a room had the same at the end.
+/// A copy of a room's state at the end of the run.
+#[derive(Clone, Copy, Debug)]
+struct FinalCopy {
+    digest: [u8; 32],
+    objects: u64,
+}
+
+/// The figures of the rooms' shared state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct StateFigures {
+    /// Rooms of which a copy was handed in.
     pub(crate) rooms_checked: u64,
-    /// Of these, the rooms in which two headsets' digests differed.
+    /// Checked rooms in which the copies of two headsets differed.
     pub(crate) rooms_diverged: u64,
-    /// In all rooms at the end.
+    /// Objects in all rooms at the end.
     pub(crate) objects: u64,
-    /// Requests that were answered, and of these the refused: by a race that one of two loses.
+    /// Requests that were answered.
     pub(crate) answered: u64,
+    /// Answered requests that were refused. Of two requests that race, one is refused.
     pub(crate) refused: u64,
 }
 
@@ -47,14 +56,14 @@ impl StateLedger {
         StateLedger { rooms, answered: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
 
-    /// A member's copy has come to `version`.
+    /// Records the version of a member's copy.
     pub(crate) fn note(&self, source: Source, version: u64) {
         if let Some(room) = self.rooms.get(source.room as usize) {
             lock(room).versions.insert(source.sender, version);
         }
     }
 
-    /// Whether everybody in a room has come as far as everybody else in it.
+    /// Returns whether all copies of each room have the same version.
     pub(crate) fn settled(&self) -> bool {
         self.rooms.iter().all(|room| {
             let room = lock(room);
@@ -63,21 +72,22 @@ impl StateLedger {
         })
     }
 
-    /// A member's copy at the end: its digest and objects.
+    /// Compares a member's copy at the end with the other copies of its room. `objects` is how many
+    /// objects the copy has.
     pub(crate) fn hand_in(&self, source: Source, digest: [u8; 32], objects: u64) {
         let Some(room) = self.rooms.get(source.room as usize) else { return };
         let mut room = lock(room);
-        let (first, _) = *room.first.get_or_insert((digest, objects));
-        room.diverged |= first != digest;
+        let first = *room.first.get_or_insert(FinalCopy { digest, objects });
+        room.diverged |= first.digest != digest;
     }
 
-    /// A request was answered; `refused`: it changed nothing.
+    /// Counts a request that was answered. A refused request changed nothing.
     pub(crate) fn answered(&self, refused: bool) {
         self.answered.fetch_add(1, Relaxed);
         self.refused.fetch_add(refused.into(), Relaxed);
     }
 
-    /// What was found.
+    /// Returns the figures.
     pub(crate) fn figures(&self) -> StateFigures {
         let mut figures = StateFigures {
             answered: self.answered.load(Relaxed),
@@ -88,7 +98,7 @@ impl StateLedger {
             let room = lock(room);
             figures.rooms_checked += u64::from(room.first.is_some());
             figures.rooms_diverged += u64::from(room.diverged);
-            figures.objects += room.first.map_or(0, |(_, objects)| objects);
+            figures.objects += room.first.map_or(0, |copy| copy.objects);
         }
         figures
     }

@@ -1,4 +1,4 @@
-//! What is counted of one channel while a run goes on.
+//! The counters of one channel during a run.
 
 use hdrhistogram::Histogram;
 
@@ -20,7 +20,8 @@ pub(crate) struct Tally {
 
 const MAX_LATENCY: u64 = 60_000_000;
 
-/// For µs, to three digits; what is over a minute counts as a minute.
+/// Creates a histogram of times in µs, with three significant digits. Times over a minute count as
+/// a minute.
 pub(crate) fn histogram() -> Histogram<u64> {
     let Ok(histogram) = Histogram::new_with_bounds(1, MAX_LATENCY, 3) else {
         unreachable!("1 to 60,000,000 with three digits are bounds of a histogram")
@@ -44,12 +45,12 @@ impl Tally {
         }
     }
 
-    /// Takes note of a latency in µs.
+    /// Records a latency in µs.
     pub(crate) fn record_latency(&mut self, micros: u64) {
         self.latency.saturating_record(micros);
     }
 
-    /// Adds another's counts.
+    /// Adds the counts of another tally.
     pub(crate) fn merge(&mut self, other: &Tally) {
         self.sent += other.sent;
         self.expected += other.expected;
@@ -60,16 +61,16 @@ impl Tally {
         self.reordered += other.reordered;
         self.corrupt += other.corrupt;
         self.misrouted += other.misrouted;
-        // Same bounds on both sides, so nothing can fall outside.
+        // Both histograms have the same bounds, so this cannot fail.
         let _ = self.latency.add(&other.latency);
     }
 }
 
-/// Why a message that arrived does not count as delivered.
+/// Why a message that arrived is not one that its receiver should have received.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wrong {
-    /// It was not for whoever got it.
+pub(super) enum Mismatch {
+    /// The message was not meant for this receiver.
     Misrouted,
-    /// It is not what was sent.
+    /// No sender sent a message with these bytes.
     Corrupt,
 }

@@ -1,36 +1,51 @@
-//! What the server says it withheld from one link, over the window alone.
+//! The messages that the server reports as withheld from one link, within the window.
 //!
-//! Its reports come once a second while there is traffic and count from the link's beginning. The
-//! count at the window's start is read off the line between the reports before and after it; the
-//! last report counts for the end, because nothing is sent any more by then.
+//! The server's reports arrive once a second while there is traffic, and count from the link's
+//! start. The count at the window's start is interpolated between the reports before and after that
+//! moment. The last report gives the count at the window's end, because nothing is sent after it.
 
 use nucleus_protocol::realtime::control::ServerReport;
 
 use crate::load::channel::Channel;
 
-/// Superseded and suppressed messages of the channels.
-type Counts = [(u64, u64); Channel::COUNT];
-
-/// See the module.
-#[derive(Clone, Debug)]
-pub(crate) struct Withheld {
-    newest: ServerReport,
-    /// When the newest came, µs.
-    at: u64,
-    counts: Counts,
-    /// Counts at the window's start.
-    base: Option<Counts>,
+/// The counts of one channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelWithheld {
+    pub(crate) superseded: u64,
+    pub(crate) suppressed: u64,
 }
 
-impl Withheld {
-    /// Of a link that opens at `now` (µs).
+/// The counts of all channels.
+type Counts = [ChannelWithheld; Channel::COUNT];
+
+/// Counts, and when they were reported.
+#[derive(Clone, Copy, Debug)]
+struct TimedCounts {
+    /// µs.
+    at: u64,
+    counts: Counts,
+}
+
+/// Counts the messages that the server withheld from one headset.
+#[derive(Clone, Debug)]
+pub(crate) struct WithheldCounts {
+    newest: ServerReport,
+    /// When the newest report arrived, µs.
+    newest_at: u64,
+    counts: Counts,
+    /// The counts at the window's start, once a report has arrived after it.
+    at_window_start: Option<Counts>,
+}
+
+impl WithheldCounts {
+    /// Creates the counts of a link that opens at `now` (µs).
     pub(crate) fn new(now: u64) -> Self {
         let (newest, counts) = (ServerReport::default(), Counts::default());
-        Withheld { newest, at: now, counts, base: None }
+        WithheldCounts { newest, newest_at: now, counts, at_window_start: None }
     }
 
-    /// Takes the link's newest report, which may be the same as before.
-    pub(crate) fn take(&mut self, now: u64, window_start: u64, report: &ServerReport) {
+    /// Records the link's newest report. Ignores a report that was recorded before.
+    pub(crate) fn record(&mut self, now: u64, window_start: u64, report: &ServerReport) {
         if *report == self.newest {
             return;
         }
@@ -39,43 +54,58 @@ impl Withheld {
             let (old, new) = (self.newest.kinds[kind], report.kinds[kind]);
             let superseded = new.superseded.wrapping_sub(old.superseded);
             let suppressed = new.suppressed.wrapping_sub(old.suppressed);
-            (before.0 + u64::from(superseded), before.1 + u64::from(suppressed))
+            ChannelWithheld {
+                superseded: before.superseded + u64::from(superseded),
+                suppressed: before.suppressed + u64::from(suppressed),
+            }
         });
-        if self.base.is_none() && now >= window_start {
-            self.base = Some(between((self.at, self.counts), (now, after), window_start));
+        if self.at_window_start.is_none() && now >= window_start {
+            let before = TimedCounts { at: self.newest_at, counts: self.counts };
+            self.at_window_start =
+                Some(between(&before, &TimedCounts { at: now, counts: after }, window_start));
         }
-        (self.newest, self.at, self.counts) = (*report, now, after);
+        (self.newest, self.newest_at, self.counts) = (*report, now, after);
     }
 
-    /// Another link counts from nothing.
-    pub(crate) fn relinked(&mut self) {
+    /// Starts again with another link, whose reports count from 0.
+    pub(crate) fn start_new_link(&mut self) {
         self.newest = ServerReport::default();
     }
 
-    /// Superseded and suppressed since the window's start.
-    pub(crate) fn since_start(&self, channel: Channel) -> (u64, u64) {
-        let base = self.base.unwrap_or(self.counts)[channel as usize];
+    /// Returns a channel's counts since the window's start.
+    pub(crate) fn since_start(&self, channel: Channel) -> ChannelWithheld {
+        let start = self.at_window_start.unwrap_or(self.counts)[channel as usize];
         let counts = self.counts[channel as usize];
-        (counts.0.saturating_sub(base.0), counts.1.saturating_sub(base.1))
+        ChannelWithheld {
+            superseded: counts.superseded.saturating_sub(start.superseded),
+            suppressed: counts.suppressed.saturating_sub(start.suppressed),
+        }
     }
 }
 
-/// The counts at `at`, on the line between two times.
-fn between(before: (u64, Counts), after: (u64, Counts), at: u64) -> Counts {
-    let span = after.0.saturating_sub(before.0).max(1);
-    let part = at.saturating_sub(before.0).min(span);
+/// Returns the counts at `at` (µs), interpolated linearly between two reports.
+fn between(before: &TimedCounts, after: &TimedCounts, at: u64) -> Counts {
+    let span = after.at.saturating_sub(before.at).max(1);
+    let part = at.saturating_sub(before.at).min(span);
     let line = |from: u64, to: u64| {
         from + (u128::from(to - from) * u128::from(part) / u128::from(span)) as u64
     };
     Channel::ALL.map(|channel| {
-        let (from, to) = (before.1[channel as usize], after.1[channel as usize]);
-        (line(from.0, to.0), line(from.1, to.1))
+        let (from, to) = (before.counts[channel as usize], after.counts[channel as usize]);
+        ChannelWithheld {
+            superseded: line(from.superseded, to.superseded),
+            suppressed: line(from.suppressed, to.suppressed),
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn counts(superseded: u64, suppressed: u64) -> ChannelWithheld {
+        ChannelWithheld { superseded, suppressed }
+    }
 
     fn report(channel: Channel, superseded: u32, suppressed: u32) -> ServerReport {
         let mut report = ServerReport::default();
@@ -88,25 +118,25 @@ mod tests {
     fn counts_each_channel_from_the_window_s_start() {
         for channel in Channel::ALL {
             let report = |superseded, suppressed| report(channel, superseded, suppressed);
-            let mut withheld = Withheld::new(0);
-            withheld.take(1_000, 1_250, &report(10, 100));
-            withheld.take(1_200, 1_250, &report(10, 100));
-            assert_eq!(withheld.since_start(channel), (0, 0));
-            withheld.take(2_000, 1_250, &report(20, 300));
-            assert_eq!(withheld.since_start(channel), (8, 150));
-            withheld.take(3_000, 1_250, &report(21, 300));
-            assert_eq!(withheld.since_start(channel), (9, 150));
+            let mut withheld = WithheldCounts::new(0);
+            withheld.record(1_000, 1_250, &report(10, 100));
+            withheld.record(1_200, 1_250, &report(10, 100));
+            assert_eq!(withheld.since_start(channel), counts(0, 0));
+            withheld.record(2_000, 1_250, &report(20, 300));
+            assert_eq!(withheld.since_start(channel), counts(8, 150));
+            withheld.record(3_000, 1_250, &report(21, 300));
+            assert_eq!(withheld.since_start(channel), counts(9, 150));
             let others = Channel::ALL.into_iter().filter(|other| *other != channel);
-            assert!(others.into_iter().all(|other| withheld.since_start(other) == (0, 0)));
+            assert!(others.into_iter().all(|other| withheld.since_start(other) == counts(0, 0)));
         }
     }
 
     #[test]
     fn the_server_s_counters_may_wrap() {
-        let mut withheld = Withheld::new(0);
-        withheld.take(1, 2, &report(Channel::Voice, u32::MAX - 1, 0));
-        withheld.take(2, 2, &report(Channel::Voice, u32::MAX, 0));
-        withheld.take(3, 2, &report(Channel::Voice, 3, 0));
-        assert_eq!(withheld.since_start(Channel::Voice), (4, 0));
+        let mut withheld = WithheldCounts::new(0);
+        withheld.record(1, 2, &report(Channel::Voice, u32::MAX - 1, 0));
+        withheld.record(2, 2, &report(Channel::Voice, u32::MAX, 0));
+        withheld.record(3, 2, &report(Channel::Voice, 3, 0));
+        assert_eq!(withheld.since_start(Channel::Voice), counts(4, 0));
     }
 }

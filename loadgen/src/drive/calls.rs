@@ -1,7 +1,8 @@
-//! Calls and matches beside a run that is under way: users who call each other, or who look for a room
-//! at the same moment.
+//! Calls and matches during a run: users who call each other, and users who look for a room at the
+//! same moment.
 //!
-//! They use the client's own API, as an application would, on a thread of low priority like the storms'.
+//! They use the client's public API, as an application does. Their thread has a low priority, as
+//! the threads of the storms do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,103 +16,113 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
-use super::crew::Crew;
+use super::context::RunContext;
 use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
-/// As of those who come in storms.
-const NICE: i32 = 10;
-/// In front of their numbers: nobody else of a run has one so high.
-const FIRST: u32 = 1 << 26;
-/// Peers of a room that matching fills.
+/// The thread's nice value, the same as for storms.
+const THREAD_NICE: i32 = 10;
+/// The number of the first user. No other user of a run has so high a number.
+const FIRST_USER: u32 = 1 << 26;
+/// The capacity of the rooms that matching fills.
 pub(crate) const MATCHED: u32 = 10;
-/// In so many pairs both call at once.
+/// In one of this many pairs both users call at once.
 const CROSSING: u32 = 4;
-/// A call that has not come about in this time has failed.
+/// The time for a call to connect; after that the call has failed.
 const CALL_TIME: Duration = Duration::from_secs(20);
-/// Until everybody has left.
+/// The time for everybody to leave.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 
 /// The calls and matches of one run.
-pub(crate) struct Calls {
+pub(crate) struct CallLoad {
     runtime: Runtime,
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     expected: u32,
-    connected: Arc<Mutex<Connected>>,
+    results: Arc<Mutex<CallResults>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Those who have found each other so far.
-struct Connected {
-    /// µs that each took to be in its room.
-    met: Histogram<u64>,
-    /// Who matching has brought into which room, and the members of each call.
+/// The users who have reached a room so far.
+struct CallResults {
+    /// The time each user took to reach its room, µs.
+    joined: Histogram<u64>,
+    /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
-    /// Of both, so that nobody leaves before everybody has come.
-    inside: Vec<Room>,
+    /// The rooms as joined. They are kept so that nobody leaves before everybody has joined.
+    joined_rooms: Vec<Room>,
 }
 
-impl Calls {
-    /// None yet.
-    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+impl CallLoad {
+    /// Starts the thread, with no calls or matches yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("calls")
             .on_thread_start(|| {
-                // At ordinary priority they only cost the generator more.
-                let _ = nucleus_net::set_thread_nice(NICE);
+                // If the priority cannot be lowered, the generator gets less CPU time.
+                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
             .build()?;
-        let connected =
-            Connected { met: tally::histogram(), rooms: BTreeMap::new(), inside: Vec::new() };
-        let connected = Arc::new(Mutex::new(connected));
-        Ok(Calls { runtime, crew, expected: 0, connected, tasks: Vec::new() })
+        let results = CallResults {
+            joined: tally::histogram(),
+            rooms: BTreeMap::new(),
+            joined_rooms: Vec::new(),
+        };
+        let results = Arc::new(Mutex::new(results));
+        Ok(CallLoad { runtime, context, expected: 0, results, tasks: Vec::new() })
     }
 
-    /// So many look for a room at once, or make one.
+    /// Lets `count` users look for a room at once. Each creates one if none matches.
     pub(crate) fn match_up(&mut self, count: u32) {
         self.expected += count;
         for number in 0..count {
-            let (crew, connected) = (self.crew.clone(), self.connected.clone());
+            let (context, results) = (self.context.clone(), self.results.clone());
             self.tasks.push(self.runtime.spawn(async move {
-                if let Err(error) = matched(&crew, FIRST + number, &connected).await {
-                    crew.log.trouble(format!("a match failed: {error}"));
+                if let Err(error) = matched(&context, FIRST_USER + number, &results).await {
+                    context.log.join_failed(format!("a match failed: {error}"));
                 }
             }));
         }
     }
 
-    /// So many pairs call each other at once, when all are there.
+    /// Lets `pairs` pairs of users call each other at once, after all of them have connected.
     pub(crate) fn call(&mut self, pairs: u32) {
         self.expected += 2 * pairs;
-        let there = Arc::new(Barrier::new(2 * pairs as usize));
+        let ready = Arc::new(Barrier::new(2 * pairs as usize));
         for number in 0..2 * pairs {
-            let party =
-                Party { crew: self.crew.clone(), connected: self.connected.clone(), number };
-            let there = there.clone();
+            let partner = CallPartner {
+                context: self.context.clone(),
+                results: self.results.clone(),
+                number,
+            };
+            let ready = ready.clone();
             self.tasks.push(self.runtime.spawn(async move {
-                let crew = party.crew.clone();
-                let met = tokio::time::timeout(CALL_TIME, party.meet(&there)).await;
-                let met = met.unwrap_or_else(|_| Err("no answer in time".into()));
-                if let Err(error) = met {
-                    crew.log.trouble(format!("a call failed: {error}"));
+                let context = partner.context.clone();
+                let joined = tokio::time::timeout(CALL_TIME, partner.meet(&ready)).await;
+                let joined = joined.unwrap_or_else(|_| Err("no answer in time".into()));
+                if let Err(error) = joined {
+                    context.log.join_failed(format!("a call failed: {error}"));
                 }
             }));
         }
     }
 
-    /// Everybody leaves.
-    pub(crate) fn end(self) -> report::Calls {
-        let (tasks, connected) = (self.tasks, self.connected.clone());
+    /// Lets everybody leave and returns the figures.
+    pub(crate) fn end(self) -> report::CallsReport {
+        let (tasks, results) = (self.tasks, self.results.clone());
         self.runtime.block_on(async {
             let leaving = async {
                 for task in tasks {
-                    // One that failed has said so.
+                    // A task that failed has logged its problem.
                     let _ = task.await;
                 }
-                let rooms = std::mem::take(&mut lock(&connected).inside);
+                let rooms = std::mem::take(&mut lock(&results).joined_rooms);
                 for room in &rooms {
                     room.leave().await;
                 }
@@ -119,86 +130,96 @@ impl Calls {
             let _in_time = tokio::time::timeout(LEAVE_TIME, leaving).await;
         });
         self.runtime.shutdown_background();
-        let connected = lock(&self.connected);
-        report::Calls {
+        let results = lock(&self.results);
+        report::CallsReport {
             expected: self.expected.into(),
-            met: connected.met.len(),
-            rooms: connected.rooms.len() as u64,
-            smallest: connected.rooms.values().min().copied().unwrap_or(0).into(),
-            largest: connected.rooms.values().max().copied().unwrap_or(0).into(),
-            met_ms: report::Latency::new(&connected.met),
+            met: results.joined.len(),
+            rooms: results.rooms.len() as u64,
+            smallest: results.rooms.values().min().copied().unwrap_or(0).into(),
+            largest: results.rooms.values().max().copied().unwrap_or(0).into(),
+            met_ms: report::Latency::new(&results.joined),
         }
     }
 }
 
-impl Connected {
-    fn note(&mut self, took: u64, room: Room) {
-        self.met.saturating_record(took);
+impl CallResults {
+    fn record(&mut self, took: u64, room: Room) {
+        self.joined.saturating_record(took);
         *self.rooms.entry(room.name().to_owned()).or_default() += 1;
-        self.inside.push(room);
+        self.joined_rooms.push(room);
     }
 }
 
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+type CallFailure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn matched(crew: &Crew, number: u32, connected: &Mutex<Connected>) -> Result<(), Trouble> {
-    let begun = crew.shared.clock.now();
-    let options = ConnectOptions::new(crew.target.address.to_string(), token(crew, number)?)
+async fn matched(
+    context: &RunContext,
+    number: u32,
+    results: &Mutex<CallResults>,
+) -> Result<(), CallFailure> {
+    let begun = context.shared.clock.now();
+    let options = ConnectOptions::new(context.target.address.to_string(), token(context, number)?)
         .match_or_create(Query::new().equals("what", "a match"))
         .options(
             RoomOptions::new().capacity(MATCHED as u16).listed(["what"]).field("what", "a match"),
         );
     let room = connect(options).await?;
-    lock(connected).note(crew.shared.clock.now() - begun, room);
+    lock(results).record(context.shared.clock.now() - begun, room);
     Ok(())
 }
 
-fn token(crew: &Crew, number: u32) -> Result<String, Trouble> {
-    crew.target.tokens.token(number).map_err(|error| error.to_string().into())
+fn token(context: &RunContext, number: u32) -> Result<String, CallFailure> {
+    context.target.tokens.token(number).map_err(|error| error.to_string().into())
 }
 
-/// One of a pair: the first of them calls, the second is called.
-struct Party {
-    crew: Arc<Crew>,
-    connected: Arc<Mutex<Connected>>,
+/// One user of a pair. The user with the even number calls the other.
+struct CallPartner {
+    context: Arc<RunContext>,
+    results: Arc<Mutex<CallResults>>,
     number: u32,
 }
 
-impl Party {
-    async fn meet(self, there: &Barrier) -> Result<(), Trouble> {
-        let address = self.crew.target.address.to_string();
+impl CallPartner {
+    async fn meet(self, ready: &Barrier) -> Result<(), CallFailure> {
+        let address = self.context.target.address.to_string();
         let entering = async {
-            let token = token(&self.crew, FIRST + self.number)?;
-            Ok::<_, Trouble>(enter(EnterOptions::new(address.as_str(), token)).await?)
+            let token = token(&self.context, FIRST_USER + self.number)?;
+            Ok::<_, CallFailure>(enter(EnterOptions::new(address.as_str(), token)).await?)
         };
-        // The others wait for it, whatever becomes of it.
+        // Reach the barrier even after a failure: the other users wait for everybody.
         let entered = entering.await;
-        there.wait().await;
+        ready.wait().await;
         let social = entered?;
-        let begun = self.crew.shared.clock.now();
-        let both = (self.number / 2).is_multiple_of(CROSSING);
-        if self.number.is_multiple_of(2) || both {
-            let other = format!("h{}", FIRST + (self.number ^ 1));
+        let begun = self.context.shared.clock.now();
+        let both_call = (self.number / 2).is_multiple_of(CROSSING);
+        if self.number.is_multiple_of(2) || both_call {
+            let other = format!("h{}", FIRST_USER + (self.number ^ 1));
             social.start(&[other.as_str()], "pump 3 leaks").await?;
         }
-        let name = taken(&social).await?;
-        let options = ConnectOptions::new(address, token(&self.crew, FIRST + self.number)?);
+        let name = room_of_call(&social).await?;
+        let options = ConnectOptions::new(address, token(&self.context, FIRST_USER + self.number)?);
         let room = connect(options.room(name).join_only()).await?;
-        lock(&self.connected).note(self.crew.shared.clock.now() - begun, room);
-        // Whoever leaves the hall first would end the call for the other.
-        self.crew.leave.subscribe().wait_for(|leave| *leave).await?;
+        lock(&self.results).record(self.context.shared.clock.now() - begun, room);
+        // Keep the social session: its end would end the call for both.
+        self.context.leave.subscribe().wait_for(|leave| *leave).await?;
         social.leave().await;
         Ok(())
     }
 }
 
-/// The room of the call that comes about.
-async fn taken(social: &Social) -> Result<String, Trouble> {
+/// Accepts an incoming call, and returns the room of the call that connects.
+///
+/// # Errors
+///
+/// If the call or the social session ends first.
+async fn room_of_call(social: &Social) -> Result<String, CallFailure> {
     while let Some(event) = social.next().await {
         match event {
             SocialEvent::Incoming { call, .. } => social.accept(call).await?,
             SocialEvent::Accepted { room, .. } => return Ok(room),
-            SocialEvent::Ended { code, .. } => return Err(format!("it ended: {code:?}").into()),
+            SocialEvent::Ended { code, .. } => {
+                return Err(format!("the call ended: {code:?}").into());
+            }
             _ => {}
         }
     }

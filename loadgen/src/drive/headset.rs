@@ -1,50 +1,50 @@
-//! One headset's realtime side: its link, its socket, its session's datagrams, its schedules and its
-//! network.
+//! The realtime side of one headset: its link, its socket, the datagrams of its session, its
+//! schedule and its simulated network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
-use nucleus_netsim::Pipe;
 use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
+use super::sim_network::{PathDatagram, SimNetwork};
 use crate::check::ledger::Ledger;
-use crate::check::withheld::Withheld;
-use crate::load::channel::Due;
-use crate::load::payload::{Source, Stream};
+use crate::check::withheld::WithheldCounts;
+use crate::load::channel::DueMessage;
+use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::load::schedule::Schedule;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
-/// Enough for a fifth of a second of the largest downlink, with what the kernel adds.
-const BUFFER: usize = 1 << 20;
-/// A message with its headers; a datagram that has no room for another is full.
-const MESSAGE: usize = 128;
+/// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's
+/// overhead.
+const SOCKET_BUFFER: usize = 1 << 20;
+/// Bytes that a message takes at most with its headers. A datagram with less space left is full.
+const MESSAGE_ROOM: usize = 128;
 
-/// A headset that has joined, or come back, and shall talk on the realtime plane.
-pub(crate) struct Start {
+/// A headset that has a new session and can use the realtime plane.
+pub(crate) struct HeadsetStart {
     pub(crate) headset: u32,
-    /// Its slot in its room.
+    /// The headset's slot in its room.
     pub(crate) slot: u16,
     pub(crate) link: LinkConfig,
-    /// Carries the datagrams while the realtime port does not.
+    /// The session's connection, which carries the datagrams on the fallback.
     pub(crate) connection: quinn::Connection,
 }
 
-/// Buffers that all headsets of a thread share, and what their sockets did.
+/// The buffers that all headsets of a thread share, and the counters of their sockets.
 pub(crate) struct Wire {
     output: SendBatch,
     plain: Vec<u8>,
     payload: Vec<u8>,
     pub(crate) datagrams_in: u64,
-    /// Datagrams that our own kernel did not take.
+    /// Datagrams that our own kernel did not accept.
     pub(crate) unsent: u64,
-    /// Datagrams that are not from our server, or broken.
+    /// Received datagrams that are malformed or not from our server.
     pub(crate) rejected: u64,
 }
 
@@ -61,66 +61,52 @@ impl Wire {
     }
 }
 
-type Parcel = (Path, Vec<u8>);
-
-/// A simulated network in front of the socket.
-struct Network {
-    up: Pipe<Parcel>,
-    down: Pipe<Parcel>,
-    /// When the next source port is taken, and how often.
-    next_address: Option<(Time, Duration)>,
-    /// Moves of those whom they concern that it has made.
-    moves: u32,
-}
-
-/// See the module.
+/// The realtime side of a headset.
 pub(crate) struct Headset {
     source: Source,
+    /// Its index in the ledger.
     member: u32,
     link: Link,
     path: Path,
     socket: UdpSocket,
     connection: quinn::Connection,
-    shared: Arc<Shared>,
-    /// A fault that concerns a share of the headsets concerns it.
-    concerned: bool,
-    /// Its process has died.
+    shared: Arc<RunShared>,
+    /// Whether faults of a share of the headsets affect this one.
+    is_affected: bool,
+    /// Whether its process is dead.
     pub(crate) dead: bool,
-    /// It had another address at least once.
+    /// Whether its address changed at least once.
     pub(crate) moved: bool,
-    /// When it was heard from again over the realtime port after the last fault, µs.
-    pub(crate) back: Option<u64>,
-    /// Fallbacks of links it had before.
+    /// When it used the realtime port again after the last fault, µs.
+    pub(crate) realtime_back_at: Option<u64>,
+    /// Fallbacks of its earlier links.
     earlier_fallbacks: u64,
-    /// Drops of sockets it had before.
+    /// Datagrams that its earlier sockets dropped.
     earlier_drops: u32,
     schedule: Schedule,
-    network: Option<Network>,
-    /// What the server says it kept back.
-    pub(crate) withheld: Withheld,
-    /// When the thread's queue looks at it next, µs.
+    network: Option<SimNetwork>,
+    /// The messages that the server reports as withheld.
+    pub(crate) withheld: WithheldCounts,
+    /// When the thread's queue runs it next, µs.
     pub(crate) wake: u64,
 }
 
 impl Headset {
-    /// Opens its socket; it speaks from `now` on. `member` is its number in the ledger.
+    /// Opens the socket and starts the schedule at `now` (µs). `member` is the index in the ledger.
+    ///
+    /// # Errors
+    ///
+    /// If the server named no realtime address, or no socket can be opened.
     pub(crate) fn open(
         plan: &Plan,
-        shared: Arc<Shared>,
-        start: Start,
+        shared: Arc<RunShared>,
+        start: HeadsetStart,
         member: u32,
         now: u64,
     ) -> io::Result<Self> {
         let source = plan.source(start.headset);
         let path = path_of(&start.link)?;
-        let network = plan.network.as_ref().map(|conditions| Network {
-            up: Pipe::new(source.mix(Stream::Up, 0), conditions.clone()),
-            down: Pipe::new(source.mix(Stream::Down, 0), conditions.clone()),
-            next_address: conditions
-                .new_address_every
-                .map(|every| (plan.next_address(source, now, every), every)),
-            moves: shared.faults.moves(),
-        });
+        let network = SimNetwork::new(plan, &shared, source, now);
         Ok(Headset {
             source,
             member,
@@ -129,58 +115,64 @@ impl Headset {
             socket: bind(path.remote)?,
             connection: start.connection,
             shared,
-            concerned: plan.is_concerned(start.headset),
+            is_affected: plan.is_affected(start.headset),
             dead: false,
             moved: false,
-            back: None,
+            realtime_back_at: None,
             earlier_fallbacks: 0,
             earlier_drops: 0,
             schedule: Schedule::new(
                 source,
                 &plan.traffic,
                 plan.members(source.room),
-                plan.epoch,
+                plan.schedule_epoch,
                 now,
             ),
             network,
-            withheld: Withheld::new(now),
+            withheld: WithheldCounts::new(now),
             wake: u64::MAX,
         })
     }
 
-    /// Goes on over another link: its session was resumed or begun anew.
-    pub(crate) fn relink(&mut self, start: Start, now: u64) -> io::Result<()> {
+    /// Replaces the link by that of a new session.
+    ///
+    /// # Errors
+    ///
+    /// If the server named no realtime address.
+    pub(crate) fn replace_link(&mut self, start: HeadsetStart, now: u64) -> io::Result<()> {
         self.path = path_of(&start.link)?;
         self.earlier_fallbacks += self.link.fallbacks();
         self.link = Link::new(Time::from_micros(now), start.link);
         self.connection = start.connection;
         self.dead = false;
-        self.withheld.relinked();
+        self.withheld.start_new_link();
         self.change_address();
         Ok(())
     }
 
-    /// Whether its messages travel inside the session because the realtime port does not answer.
+    /// Returns whether messages travel inside the session because the realtime port does not
+    /// answer.
     pub(crate) fn on_fallback(&self, now: u64) -> bool {
         self.link.on_fallback(Time::from_micros(now))
     }
 
-    /// How often the realtime port went silent.
+    /// Returns how often the realtime port stopped answering.
     pub(crate) fn fallbacks(&self) -> u64 {
         self.earlier_fallbacks + self.link.fallbacks()
     }
 
-    /// When there is something to do, µs; messages due at `end` or later are none.
+    /// Returns when the next message or timer is due, µs. Messages due at `end` or later do not
+    /// count.
     pub(crate) fn next_due(&self, end: u64) -> u64 {
         let due = Some(self.schedule.due()).filter(|due| *due < end);
         let link = self.link.deadline();
-        let network = self.network.as_ref().and_then(Network::deadline);
+        let network = self.network.as_ref().and_then(SimNetwork::deadline);
         let timers = link.into_iter().chain(network).map(Time::as_micros);
         timers.fold(due.unwrap_or(u64::MAX), u64::min)
     }
 
-    /// Says what is due, and does what the link's timers and the network ask for.
-    pub(crate) fn speak(
+    /// Sends the messages that are due, and runs the timers of the link and of the network.
+    pub(crate) fn run_due(
         &mut self,
         now: u64,
         ledger: &mut Ledger,
@@ -189,8 +181,8 @@ impl Headset {
     ) {
         let time = Time::from_micros(now);
         if self.link.deadline().is_some_and(|at| at <= time) {
-            // Nobody is silent whose words are waiting at the socket.
-            self.listen(now, ledger, wire, input);
+            // Read the socket first, so that the timer does not take a late read for silence.
+            self.receive(now, ledger, wire, input);
         }
         self.link.handle_timeout(time);
         self.send_due(now, ledger, wire);
@@ -198,9 +190,9 @@ impl Headset {
         self.run_network(time, ledger, wire);
     }
 
-    /// Takes in what waits at the socket. The arrival is the kernel's stamp, so coming by rarely
-    /// costs no accuracy, and one call takes several datagrams.
-    pub(crate) fn listen(
+    /// Handles the datagrams that wait at the socket. The kernel stamps their arrival, so rare
+    /// reads cost no accuracy, and one call reads several datagrams.
+    pub(crate) fn receive(
         &mut self,
         now: u64,
         ledger: &mut Ledger,
@@ -218,9 +210,17 @@ impl Headset {
                 match &mut self.network {
                     Some(network) => {
                         let len = datagram.data.len();
-                        network.down.handle_input(arrival, len, (path, datagram.data.to_vec()));
+                        let datagram = PathDatagram { path, data: datagram.data.to_vec() };
+                        network.down.handle_input(arrival, len, datagram);
                     }
-                    None => self.take(arrival, path, datagram.ecn, datagram.data, ledger, wire),
+                    None => self.handle_datagram(
+                        arrival,
+                        path,
+                        datagram.ecn,
+                        datagram.data,
+                        ledger,
+                        wire,
+                    ),
                 }
             }
             if count < RECV_MESSAGES {
@@ -231,16 +231,16 @@ impl Headset {
         self.run_network(time, ledger, wire);
         self.flush_link(time, wire);
         if let Some(report) = self.link.server_report() {
-            self.withheld.take(now, ledger.window.start, &report);
+            self.withheld.record(now, ledger.window.start, &report);
         }
     }
 
-    /// Datagrams its sockets had no room for.
+    /// Returns how many datagrams the kernel dropped because a receive buffer was full.
     pub(crate) fn kernel_drops(&self) -> u64 {
         u64::from(self.earlier_drops) + u64::from(self.socket.kernel_drops().unwrap_or(0))
     }
 
-    fn take(
+    fn handle_datagram(
         &mut self,
         arrival: Time,
         path: Path,
@@ -253,12 +253,12 @@ impl Headset {
             return;
         }
         let messages = self.link.handle_input(arrival, path, ecn, data);
-        hear(messages, self.member, arrival, ledger, wire);
-        self.note_return(arrival);
+        record_messages(messages, self.member, arrival, ledger, wire);
+        self.record_return(arrival);
     }
 
-    /// Takes in a datagram of its session.
-    pub(crate) fn take_session(
+    /// Handles a datagram that arrived inside the session.
+    pub(crate) fn handle_session_datagram(
         &mut self,
         arrival: u64,
         data: &[u8],
@@ -267,31 +267,33 @@ impl Headset {
     ) {
         let arrival = Time::from_micros(arrival);
         let messages = self.link.handle_session_input(arrival, data);
-        hear(messages, self.member, arrival, ledger, wire);
+        record_messages(messages, self.member, arrival, ledger, wire);
         self.flush_link(arrival, wire);
     }
 
-    /// Nothing of the realtime port gets through to it.
+    /// Returns whether no datagram of the realtime port gets through.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
-        self.dead || self.concerned && (faults.dark() || faults.realtime_blocked())
+        self.dead || self.is_affected && (faults.in_outage() || faults.realtime_blocked())
     }
 
-    /// Back after a fault is who is heard and hears over the realtime port.
-    fn note_return(&mut self, arrival: Time) {
-        let Some(over) = self.shared.faults.over() else { return };
+    /// Records the return to the realtime port after a fault: a datagram arrived over that port,
+    /// and the link sends over it.
+    fn record_return(&mut self, arrival: Time) {
+        let Some(fault_end) = self.shared.faults.last_fault_end() else { return };
         let arrival = arrival.as_micros();
-        let known = self.back.is_some_and(|back| back >= over);
-        let carried = matches!(self.link.route(), Some((Route::Realtime(_), _)));
-        if !known && arrival >= over && carried {
-            self.back = Some(arrival);
+        let is_recorded =
+            self.realtime_back_at.is_some_and(|realtime_back_at| realtime_back_at >= fault_end);
+        let uses_realtime_port = matches!(self.link.route(), Some((Route::Realtime(_), _)));
+        if !is_recorded && arrival >= fault_end && uses_realtime_port {
+            self.realtime_back_at = Some(arrival);
         }
     }
 
-    /// Everything that is due goes into one datagram, or into several when it has to.
+    /// Sends the messages that are due, in as few datagrams as possible.
     fn send_due(&mut self, now: u64, ledger: &mut Ledger, wire: &mut Wire) {
         let time = Time::from_micros(now);
-        // What is due at the window's end or later is not sent.
+        // Messages due at the window's end or later are not sent.
         let until = now.min(ledger.window.end.saturating_sub(1));
         while let Some(first) = self.schedule.take(until) {
             wire.plain.clear();
@@ -299,8 +301,8 @@ impl Headset {
             let mut next = Some(first);
             while let Some(due) = next {
                 self.append(&due, wire);
-                ledger.say(self.member, now, &due, &wire.payload);
-                let room = start + MAX_BODY > wire.plain.len() + MESSAGE;
+                ledger.record_sent(self.member, now, &due, &wire.payload);
+                let room = start + MAX_BODY > wire.plain.len() + MESSAGE_ROOM;
                 next = if room { self.schedule.take(until) } else { None };
             }
             let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
@@ -311,7 +313,7 @@ impl Headset {
         }
     }
 
-    fn append(&self, due: &Due, wire: &mut Wire) {
+    fn append(&self, due: &DueMessage, wire: &mut Wire) {
         wire.payload.clear();
         due.payload(self.source, &mut wire.payload);
         due.message(self.source, &wire.payload).encode(&mut wire.plain);
@@ -325,12 +327,12 @@ impl Headset {
         }
     }
 
-    /// Sends `wire.plain`.
+    /// Sends the datagram in `wire.plain`.
     fn send(&mut self, now: Time, route: Route, wire: &mut Wire) {
         let bytes = route.wire(&wire.plain);
         let cut_off = self.is_cut_off();
         match (route, &mut self.network) {
-            // A session that is just being lost or does not keep up loses it, as a network would.
+            // If the session is ending or cannot keep up, the datagram is lost, as on a network.
             (Route::Session, _) => {
                 if !self.dead && self.connection.datagram_send_buffer_space() >= bytes.len() {
                     let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
@@ -338,31 +340,44 @@ impl Headset {
             }
             _ if cut_off => {}
             (Route::Realtime(path), Some(network)) => {
-                network.up.handle_input(now, bytes.len(), (path, bytes.to_vec()));
+                let datagram = PathDatagram { path, data: bytes.to_vec() };
+                network.up.handle_input(now, bytes.len(), datagram);
             }
             (Route::Realtime(path), None) => {
-                put(&mut self.socket, path.remote, bytes, &mut wire.output, &mut wire.unsent);
+                send_datagram(
+                    &mut self.socket,
+                    path.remote,
+                    bytes,
+                    &mut wire.output,
+                    &mut wire.unsent,
+                );
             }
         }
     }
 
     fn run_network(&mut self, now: Time, ledger: &mut Ledger, wire: &mut Wire) {
-        let moves = if self.concerned { self.shared.faults.moves() } else { 0 };
-        if self.network.as_mut().is_some_and(|network| network.wants_address(now, moves)) {
+        let address_changes =
+            if self.is_affected { self.shared.faults.address_changes() } else { 0 };
+        if self
+            .network
+            .as_mut()
+            .is_some_and(|network| network.needs_new_address(now, address_changes))
+        {
             self.moved = true;
             self.change_address();
         }
-        while let Some((path, data)) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
-            put(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
+        while let Some(datagram) = self.network.as_mut().and_then(|n| n.up.poll_output(now)) {
+            let PathDatagram { path, data } = datagram;
+            send_datagram(&mut self.socket, path.remote, &data, &mut wire.output, &mut wire.unsent);
         }
-        while let Some((due, (path, mut data))) =
+        while let Some((arrival, PathDatagram { path, mut data })) =
             self.network.as_mut().and_then(|network| network.arrived(now))
         {
-            self.take(due, path, 0, &mut data, ledger, wire);
+            self.handle_datagram(arrival, path, 0, &mut data, ledger, wire);
         }
     }
 
-    /// A new source port; what was on its way to the old one is lost, as behind a NAT.
+    /// Changes the source port. Datagrams on their way to the old port are lost, as behind a NAT.
     fn change_address(&mut self) {
         if let Ok(socket) = bind(self.path.remote) {
             self.earlier_drops = self.kernel_drops() as u32;
@@ -371,40 +386,17 @@ impl Headset {
     }
 }
 
-impl Network {
-    fn deadline(&self) -> Option<Time> {
-        let address = self.next_address.map(|(at, _)| at);
-        let pipes = self.up.deadline().into_iter().chain(self.down.deadline());
-        pipes.chain(address).min()
-    }
-
-    /// What has come down by `now`, with the moment it did: that is its arrival.
-    fn arrived(&mut self, now: Time) -> Option<(Time, Parcel)> {
-        let due = self.down.deadline().filter(|due| *due <= now)?;
-        Some((due, self.down.poll_output(due)?))
-    }
-
-    fn wants_address(&mut self, now: Time, moves: u32) -> bool {
-        if moves > self.moves {
-            self.moves = moves;
-            return true;
-        }
-        match &mut self.next_address {
-            Some((at, every)) if *at <= now => {
-                *at += *every;
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
+/// Returns the path of a link's realtime datagrams.
+///
+/// # Errors
+///
+/// If the server named no realtime address.
 pub(crate) fn path_of(link: &LinkConfig) -> io::Result<Path> {
     link.path.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Enters the messages of a datagram into the ledger.
-fn hear(
+/// Records the messages of a datagram in the ledger.
+fn record_messages(
     messages: Result<Messages<'_>, Rejected>,
     member: u32,
     arrival: Time,
@@ -414,31 +406,36 @@ fn hear(
     match messages {
         Ok(messages) => {
             for message in messages {
-                ledger.hear(member, arrival.as_micros(), &message);
+                ledger.record_received(member, arrival.as_micros(), &message);
             }
         }
-        // What the network sent twice, or what was on its way to an earlier link.
+        // The network duplicated the datagram, or it was meant for an earlier link.
         Err(Rejected::Replayed | Rejected::ConnectionId) => {}
         Err(_) => wire.rejected += 1,
     }
 }
 
-/// A socket for one headset's link to `remote`.
+/// Opens a socket for one headset's link to `remote`.
+///
+/// # Errors
+///
+/// If no socket can be opened.
 pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
         addr: local_address(remote),
-        recv_buffer: BUFFER,
-        send_buffer: BUFFER,
+        recv_buffer: SOCKET_BUFFER,
+        send_buffer: SOCKET_BUFFER,
         only_v6: true,
-        // What the server sends as one piece arrives as one: otherwise the loopback device would
-        // make the server's core cut it up, which on a real network is the card's work.
+        // A GSO batch of the server arrives in one piece. Without GRO the loopback device would
+        // split the batch on the server's core, which on a real network is the card's work.
         gro: true,
         ..BindOptions::default()
     })
 }
 
-/// Loopback's own address where the server is there: a socket with one address is told nothing of it with
-/// every datagram. Elsewhere all of them, because a machine's address may change under a headset.
+/// Returns the local address to bind. For a server on loopback this is the loopback address,
+/// because a socket bound to one address needs no address with every datagram. Otherwise it is the
+/// wildcard address, because a machine's address may change during a run.
 fn local_address(remote: SocketAddr) -> SocketAddr {
     let ip = match (remote, remote.ip().is_loopback()) {
         (SocketAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -449,8 +446,8 @@ fn local_address(remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Sends one datagram; counts it in `unsent` when the kernel does not take it.
-pub(crate) fn put(
+/// Sends one datagram. Counts it in `unsent` if the kernel does not accept it.
+pub(crate) fn send_datagram(
     socket: &mut UdpSocket,
     remote: SocketAddr,
     datagram: &[u8],

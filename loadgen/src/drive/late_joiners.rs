@@ -1,5 +1,5 @@
-//! Late joiners: they join the first room of a run that is under way, and stay. They send nothing, but
-//! they receive everything: roster, state and, over links of their own, the realtime plane.
+//! Late joiners: clients that join the first room during a run, and stay. They send no messages,
+//! but they receive the roster, the state and, over links of their own, the realtime messages.
 //!
 //! Their half of the handshakes runs on threads of low priority, as that of the storms does.
 
@@ -14,221 +14,233 @@ use nucleus_protocol::session::StateRequest;
 use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
-use super::crew::{Crew, open};
+use super::context::{RunContext, open};
 use super::late_joiner_links::LateJoinerLinks;
 use crate::check::tally;
 use crate::load::payload::Source;
 use crate::report;
 use crate::shared::lock;
 
-/// As of those who come in storms.
+/// The threads' nice value, the same as for storms.
 const NICE: i32 = 10;
 /// Late joiners that share a QUIC endpoint where no network is simulated.
 const PER_ENDPOINT: u32 = 50;
-/// In front of their numbers: nobody of the run itself has one so high, nor anybody of a storm.
+/// The number of the first late joiner. No headset and no client of a storm has so high a number.
 const FIRST: u32 = 1 << 25;
-/// Objects of one request: each takes two of its 64 operations.
+/// Objects created by one request. Each takes two of the request's 64 operations.
 const OBJECTS_PER_REQUEST: u32 = 32;
-/// Bytes of an object's one field: a name, a place and a model's address.
+/// Bytes of an object's only field, as much as a name, a position and the address of a model take.
 const FIELD: usize = 100;
-/// Numbers of the scene's objects that nobody of the run itself uses, from here on.
+/// The number of the first object. No headset of the run uses so high a number.
 const FIRST_OBJECT: u32 = 1 << 30;
-/// Until all have left.
+/// The time for all late joiners to leave.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 /// The late joiners of one run.
 pub(crate) struct LateJoiners {
     runtime: Runtime,
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     links: LateJoinerLinks,
-    /// Those who have been called so far, and of them those who only bring objects.
-    called: u32,
-    furnishers: u32,
-    /// Objects that were put into the room.
+    /// Late joiners started so far.
+    started: u32,
+    /// Of these, the ones that joined to create objects.
+    object_creators: u32,
+    /// Objects that were created in the room.
     objects: u32,
     arrivals: Arc<Mutex<Arrivals>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// How long the late joiners took.
 struct Arrivals {
-    /// µs from the first packet to the whole roster and state.
-    whole: Histogram<u64>,
+    /// The time from the first packet to the complete roster and state, µs.
+    complete: Histogram<u64>,
 }
 
 impl LateJoiners {
-    /// None yet.
-    pub(crate) fn new(crew: Arc<Crew>) -> std::io::Result<Self> {
+    /// Starts the threads, with no late joiner yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("late-joiners")
             .on_thread_start(|| {
-                // At ordinary priority they only cost the generator more.
+                // If the priority cannot be lowered, the generator gets less CPU time.
                 let _ = nucleus_net::set_thread_nice(NICE);
             })
             .enable_all()
             .build()?;
         Ok(LateJoiners {
             runtime,
-            links: LateJoinerLinks::start(crew.shared.clone())?,
-            crew,
-            called: 0,
-            furnishers: 0,
+            links: LateJoinerLinks::start(context.shared.clone())?,
+            context,
+            started: 0,
+            object_creators: 0,
             objects: 0,
-            arrivals: Arc::new(Mutex::new(Arrivals { whole: tally::histogram() })),
+            arrivals: Arc::new(Mutex::new(Arrivals { complete: tally::histogram() })),
             tasks: Vec::new(),
         })
     }
 
-    /// One comes and puts so many objects into the room.
-    pub(crate) fn furnish(&mut self, objects: u32) {
+    /// Starts a late joiner that creates this many objects in the room.
+    pub(crate) fn add_objects(&mut self, objects: u32) {
         self.objects = objects;
-        self.furnishers += 1;
-        self.come(1, Duration::ZERO, true);
+        self.object_creators += 1;
+        self.start(1, Duration::ZERO, true);
     }
 
-    /// So many come, evenly spread over `span`.
-    pub(crate) fn invite(&mut self, count: u32, span: Duration) {
-        self.come(count, span, false);
+    /// Starts `count` late joiners, evenly spread over `span`.
+    pub(crate) fn add(&mut self, count: u32, span: Duration) {
+        self.start(count, span, false);
     }
 
-    fn come(&mut self, count: u32, span: Duration, furnish: bool) {
-        let begin = self.crew.shared.clock.now();
+    fn start(&mut self, count: u32, span: Duration, creates_objects: bool) {
+        let begin = self.context.shared.clock.now();
         let step = span.as_micros() as u64 / u64::from(count.max(1));
         let mut endpoint = None;
-        for number in self.called..self.called + count {
-            let own = self.crew.plan.network.is_some();
+        for number in self.started..self.started + count {
+            let own = self.context.plan.network.is_some();
             if own || endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
-                let opened = self.runtime.block_on(open(&self.crew, FIRST + number));
+                let opened = self.runtime.block_on(open(&self.context, FIRST + number));
                 endpoint = opened.ok();
             }
-            // Without a socket it does not come, and counts among the missing.
+            // A late joiner without a socket counts as missing.
             let Some(endpoint) = endpoint.clone() else { continue };
             let late_joiner = LateJoiner {
-                crew: self.crew.clone(),
+                context: self.context.clone(),
                 number: FIRST + number,
                 links: self.links.clone(),
                 arrivals: self.arrivals.clone(),
                 objects: self.objects,
-                furnish,
+                creates_objects,
             };
-            let at = begin + u64::from(number - self.called) * step;
+            let at = begin + u64::from(number - self.started) * step;
             self.tasks.push(self.runtime.spawn(late_joiner.live(endpoint, at)));
         }
-        self.called += count;
+        self.started += count;
     }
 
-    /// Everybody has left, or leaves; `members` were in the room before the first late joiner.
-    pub(crate) fn end(self, members: u32) -> report::LateJoiners {
+    /// Waits until everybody has left, and returns the figures. `members` is the size of the room
+    /// before the first late joiner.
+    pub(crate) fn end(self, members: u32) -> report::LateJoinersReport {
         let tasks = self.tasks;
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
             for task in tasks {
-                // One that hangs is cut off, and was no whole one.
+                // A task that hangs is aborted, and does not count as complete.
                 let _ = tokio::time::timeout_at(deadline, task).await;
             }
         });
         self.runtime.shutdown_background();
-        let everybody = (members + self.called) as usize;
-        let (rosters, rosters_right) = self.crew.rosters.figures(everybody);
+        let everybody = (members + self.started) as usize;
+        let rosters = self.context.rosters.figures(everybody);
         let arrivals = lock(&self.arrivals);
-        report::LateJoiners {
-            invited: (self.called - self.furnishers).into(),
-            whole: arrivals.whole.len(),
-            whole_ms: report::Latency::new(&arrivals.whole),
-            heard: self.links.heard(),
-            rosters,
-            rosters_right,
+        report::LateJoinersReport {
+            invited: (self.started - self.object_creators).into(),
+            whole: arrivals.complete.len(),
+            whole_ms: report::Latency::new(&arrivals.complete),
+            heard: self.links.messages_received(),
+            rosters: rosters.handed_in,
+            rosters_right: rosters.right,
         }
     }
 }
 
-/// One of them.
+/// One late joiner.
 struct LateJoiner {
-    crew: Arc<Crew>,
+    context: Arc<RunContext>,
     number: u32,
     links: LateJoinerLinks,
     arrivals: Arc<Mutex<Arrivals>>,
-    /// Objects that it is to find.
+    /// Objects that the complete state has.
     objects: u32,
-    /// It brings them.
-    furnish: bool,
+    /// Whether this late joiner creates the objects.
+    creates_objects: bool,
 }
 
 impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
-        self.crew.sleep_until(at).await;
-        let before = self.crew.shared.clock.now();
-        let room = self.crew.plan.room_name(0);
-        let session = match self.crew.join_room(&endpoint, self.number, room).await {
+        self.context.sleep_until(at).await;
+        let before = self.context.shared.clock.now();
+        let room = self.context.plan.room_name(0);
+        let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
             Err(error) => {
-                return self.crew.log.trouble(format!("a late joiner did not get in: {error}"));
+                return self
+                    .context
+                    .log
+                    .join_failed(format!("a late joiner could not join: {error}"));
             }
         };
-        if let Err(error) = self.links.add(&session) {
-            return self.crew.log.trouble(error);
+        if let Err(error) = self.links.add_session(&session) {
+            return self.context.log.problem(error);
         }
-        let me = session.joined().peer;
+        let me = PeerId(session.joined().peer);
         let joined = session.joined();
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
         let (sender, receiver) = session.split();
-        if self.furnish {
-            self.bring_objects(&sender).await;
+        if self.creates_objects {
+            self.create_objects(&sender).await;
         }
-        self.stay(before, (me, roster), &sender, receiver).await;
+        self.stay(before, me, roster, &sender, receiver).await;
     }
 
+    /// Receives until the run ends. `began` is when the join began, µs; `me` is the own peer id.
     async fn stay(
         &self,
-        before: u64,
-        (me, mut roster): (u32, Roster),
+        began: u64,
+        me: PeerId,
+        mut roster: Roster,
         sender: &SessionSender,
         mut receiver: SessionReceiver,
     ) {
         let (mut leave, mut inspect) =
-            (self.crew.leave.subscribe(), self.crew.inspections.subscribe());
+            (self.context.leave.subscribe(), self.context.roster_requests.subscribe());
         let mut replica = Replica::new();
-        let source = Source { seed: self.crew.plan.seed, room: 0, sender: self.number };
-        // Who brings the objects has them anyway.
-        let mut whole = self.furnish;
+        let source = Source { seed: self.context.plan.seed, room: 0, sender: self.number };
+        // The creator of the objects is not measured.
+        let mut is_complete = self.creates_objects;
         loop {
-            if !whole && replica.objects().len() >= self.objects as usize {
-                whole = roster.peer(PeerId(me)).is_some();
-                let took = self.crew.shared.clock.now() - before;
-                lock(&self.arrivals).whole.saturating_record(took);
+            if !is_complete && replica.objects().len() >= self.objects as usize {
+                is_complete = roster.peer(me).is_some();
+                let took = self.context.shared.clock.now() - began;
+                lock(&self.arrivals).complete.saturating_record(took);
             }
             let event = tokio::select! {
                 biased;
                 _ = leave.wait_for(|leave| *leave) => break,
                 Ok(()) = inspect.changed() => {
-                    self.crew.rosters.hand_in(&roster);
+                    self.context.rosters.hand_in(&roster);
                     continue;
                 }
                 event = receiver.next() => event,
             };
             let followed = match event {
                 SessionEvent::Roster(update) => {
-                    // The receiver has checked the version already.
+                    // The receiver has already checked the version.
                     let _ = roster.apply(update);
                     Ok(())
                 }
                 SessionEvent::StateSnapshot(snapshot) => replica.apply_snapshot(snapshot).map(drop),
                 SessionEvent::StateUpdate(update) => replica.apply_update(update).map(drop),
                 SessionEvent::Closed { text, .. } => {
-                    return self.crew.log.trouble(format!("a late joiner was lost: {text}"));
+                    return self.context.log.problem(format!("a late joiner was lost: {text}"));
                 }
                 _ => Ok(()),
             };
             if let Err(fault) = followed {
-                return self.crew.log.trouble(format!("a late joiner's state: {fault}"));
+                return self.context.log.problem(format!("a late joiner's state: {fault}"));
             }
-            self.crew.states.note(source, replica.version());
+            self.context.states.note(source, replica.version());
         }
-        self.crew.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
+        self.context.states.hand_in(source, replica.digest(), replica.objects().len() as u64);
         sender.leave().await;
     }
 
-    async fn bring_objects(&self, sender: &SessionSender) {
+    async fn create_objects(&self, sender: &SessionSender) {
         for first in (0..self.objects).step_by(OBJECTS_PER_REQUEST as usize) {
             let mut batch = Batch::new();
             for number in first..self.objects.min(first + OBJECTS_PER_REQUEST) {
@@ -236,7 +248,7 @@ impl LateJoiner {
                 batch = batch.create(object, ObjectMode::TAKE.with_room());
                 batch = batch.set(object, "what", vec![number as u8; FIELD]);
             }
-            // What is put together here keeps every limit.
+            // These batches keep every limit.
             let operations = batch.into_operations().unwrap_or_default();
             let request = StateRequest { request: first, operations };
             if sender.request_state(&request).await.is_err() {

@@ -1,14 +1,15 @@
-//! The drive: threads, tasks and sockets of the headsets, and of those who come beside them.
+//! Drives the headsets and the other clients of a run: their threads, tasks and sockets.
 
 pub(crate) mod calls;
-pub(crate) mod crew;
+pub(crate) mod context;
 pub(crate) mod headset;
+pub(crate) mod headset_session;
 pub(crate) mod late_joiner_links;
 pub(crate) mod late_joiners;
-pub(crate) mod member;
+pub(crate) mod server_target;
 pub(crate) mod sessions;
+mod sim_network;
 pub(crate) mod sim_socket;
 pub(crate) mod state_copy;
-pub(crate) mod storm;
-pub(crate) mod target;
+pub(crate) mod storms;
 pub(crate) mod worker;

@@ -1,4 +1,4 @@
-//! A UDP socket for quinn behind a simulated network: both directions pass through a seeded pipe.
+//! A UDP socket for quinn behind a simulated network. Both directions pass through a seeded pipe.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,71 +17,95 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::shared::Shared as RunShared;
+use crate::load::plan::AddressSchedule;
+use crate::shared::RunShared;
 
 /// Datagrams that may wait for quinn to read them, as in a small socket buffer.
-const ARRIVED: usize = 1_024;
-/// Largest datagram read.
-const BUFFER: usize = 2_048;
+const MAX_ARRIVED: usize = 1_024;
+/// The largest datagram that is read, bytes.
+const MAX_DATAGRAM: usize = 2_048;
 
-/// A datagram and who it comes from or goes to.
-type Parcel = (SocketAddr, Vec<u8>);
+/// A datagram, and the address that it comes from or goes to.
+#[derive(Clone)]
+struct SocketDatagram {
+    remote: SocketAddr,
+    data: Vec<u8>,
+}
 
-/// The socket that quinn holds; a task of its own moves the datagrams.
+/// How a [`SimSocket`] behaves.
+pub(crate) struct SimSocketConfig {
+    /// The address to bind.
+    pub(crate) ip: IpAddr,
+    /// The seed of the simulated network.
+    pub(crate) seed: u64,
+    pub(crate) conditions: Conditions,
+    /// When the source port changes; `None` if the network does not roam.
+    pub(crate) address_changes: Option<AddressSchedule>,
+    pub(crate) run: Arc<RunShared>,
+    /// Whether the run's faults affect the headset of this socket.
+    pub(crate) is_affected: bool,
+}
+
+/// The socket that quinn uses. A separate task moves the datagrams.
 pub(crate) struct SimSocket {
-    shared: Arc<Shared>,
+    shared: Arc<SimSocketShared>,
     local: SocketAddr,
 }
 
+/// The datagrams between the socket and its task.
 #[derive(Default)]
-struct State {
-    up: Option<Pipe<Parcel>>,
-    arrived: VecDeque<Parcel>,
+struct SimSocketState {
+    up: Option<Pipe<SocketDatagram>>,
+    arrived: VecDeque<SocketDatagram>,
     reader: Option<Waker>,
     closed: bool,
 }
 
-struct Shared {
-    state: Mutex<State>,
+/// The state that the socket and its task share.
+struct SimSocketShared {
+    state: Mutex<SimSocketState>,
     changed: Notify,
     run: Arc<RunShared>,
-    /// Faults that concern a share of the headsets concern its own.
-    concerned: bool,
+    /// Whether faults of a share of the headsets affect the headset of this socket.
+    is_affected: bool,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SimSocketShared {
+    fn state(&self) -> MutexGuard<'_, SimSocketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dark(&self) -> bool {
-        self.concerned && self.run.faults.dark()
+    fn in_outage(&self) -> bool {
+        self.is_affected && self.run.faults.in_outage()
     }
 
-    fn moves(&self) -> u32 {
-        if self.concerned { self.run.faults.moves() } else { 0 }
+    fn address_changes(&self) -> u32 {
+        if self.is_affected { self.run.faults.address_changes() } else { 0 }
     }
 }
 
 impl SimSocket {
-    /// Binds a free port of `ip` and starts the task on the current runtime.
+    /// Binds a free port and starts the task on the current runtime.
     ///
-    /// While it is dark for it, nothing passes; `concerned` says whether the run's faults concern it.
-    pub(crate) async fn bind(
-        ip: IpAddr,
-        (seed, conditions): (u64, Conditions),
-        first_address: Option<Time>,
-        (run, concerned): (Arc<RunShared>, bool),
-    ) -> io::Result<Self> {
+    /// # Errors
+    ///
+    /// If no socket can be bound.
+    pub(crate) async fn bind(config: SimSocketConfig) -> io::Result<Self> {
+        let SimSocketConfig { ip, seed, conditions, address_changes, run, is_affected } = config;
         let socket = UdpSocket::bind((ip, 0)).await?;
         let local = socket.local_addr()?;
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), run, concerned });
+        let shared = Arc::new(SimSocketShared {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            run,
+            is_affected,
+        });
         shared.state().up = Some(Pipe::new(seed, conditions.clone()));
         let down = Pipe::new(!seed, conditions.clone());
-        let moves = shared.moves();
-        let pump = Pump { shared: shared.clone(), socket, down, clock: Clock::new(), moves };
-        tokio::spawn(pump.run(first_address.zip(conditions.new_address_every)));
+        let faults_followed = shared.address_changes();
+        let pump =
+            Pump { shared: shared.clone(), socket, down, clock: Clock::new(), faults_followed };
+        tokio::spawn(pump.run(address_changes));
         Ok(SimSocket { shared, local })
     }
 }
@@ -101,13 +125,14 @@ impl AsyncUdpSocket for SimSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let now = Time::from_micros(Clock::new().now());
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        if self.shared.dark() {
+        if self.shared.in_outage() {
             return Ok(());
         }
         if let Some(up) = &mut self.shared.state().up {
             for datagram in transmit.contents.chunks(segment) {
-                let parcel = (transmit.destination, datagram.to_vec());
-                up.handle_input(now, datagram.len(), parcel);
+                let datagram =
+                    SocketDatagram { remote: transmit.destination, data: datagram.to_vec() };
+                up.handle_input(now, datagram.data.len(), datagram);
             }
         }
         self.shared.changed.notify_one();
@@ -123,10 +148,10 @@ impl AsyncUdpSocket for SimSocket {
         let mut state = self.shared.state();
         let mut count = 0;
         for (buf, meta) in bufs.iter_mut().zip(meta) {
-            let Some((addr, data)) = state.arrived.pop_front() else { break };
+            let Some(SocketDatagram { remote, data }) = state.arrived.pop_front() else { break };
             let len = data.len().min(buf.len());
             buf[..len].copy_from_slice(&data[..len]);
-            *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
+            *meta = RecvMeta { addr: remote, len, stride: len, ecn: None, dst_ip: None };
             count += 1;
         }
         if count > 0 {
@@ -147,7 +172,8 @@ impl fmt::Debug for SimSocket {
     }
 }
 
-/// The pipe upwards takes whatever comes, and drops what is too much like a real queue.
+/// A poller that always reports the socket as writable. The pipe accepts every datagram, and drops
+/// what exceeds its queue.
 #[derive(Debug)]
 struct AlwaysWritable;
 
@@ -157,37 +183,38 @@ impl UdpPoller for AlwaysWritable {
     }
 }
 
-/// Between the real socket and the pipes.
+/// Moves datagrams between the real socket and the pipes.
 struct Pump {
-    shared: Arc<Shared>,
+    shared: Arc<SimSocketShared>,
     socket: UdpSocket,
-    down: Pipe<Parcel>,
+    down: Pipe<SocketDatagram>,
     clock: Clock,
-    /// Moves that it has made.
-    moves: u32,
+    /// Address changes of the run's faults that this socket has followed.
+    faults_followed: u32,
 }
 
 impl Pump {
-    async fn run(mut self, mut next_address: Option<(Time, Duration)>) {
-        let mut buffer = vec![0; BUFFER];
+    /// Runs until quinn drops the socket.
+    async fn run(mut self, mut roaming: Option<AddressSchedule>) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
-            if let Some((due, every)) = &mut next_address
-                && Time::from_micros(self.clock.now()) >= *due
-            {
-                *due += *every;
+            let now = self.now();
+            if roaming.as_mut().is_some_and(|roaming| roaming.take(now)) {
                 self.change_address().await;
             }
-            if self.shared.moves() > self.moves {
-                self.moves = self.shared.moves();
+            if self.shared.address_changes() > self.faults_followed {
+                self.faults_followed = self.shared.address_changes();
                 self.change_address().await;
             }
-            let Some(wait) = self.deliver(next_address.map(|(due, _)| due)) else { return };
+            let Some(wait) = self.deliver(roaming.map(|roaming| roaming.next)) else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
-                    // An error here is an ICMP echo of something sent; the next call goes on.
-                    if let Ok((len, from)) = received && !self.shared.dark() {
+                    // An error is an ICMP answer to an earlier datagram; the next call works.
+                    if let Ok((len, from)) = received && !self.shared.in_outage() {
                         let now = self.now();
-                        self.down.handle_input(now, len, (from, buffer[..len].to_vec()));
+                        let datagram =
+                            SocketDatagram { remote: from, data: buffer[..len].to_vec() };
+                        self.down.handle_input(now, len, datagram);
                     }
                 }
                 () = self.shared.changed.notified() => {}
@@ -200,7 +227,7 @@ impl Pump {
         Time::from_micros(self.clock.now())
     }
 
-    /// A new source port, as a NAT that forgot gives it: neither end is told.
+    /// Changes the source port without telling either end, as a NAT does that lost its mapping.
     async fn change_address(&mut self) {
         if let Ok(local) = self.socket.local_addr()
             && let Ok(socket) = UdpSocket::bind((local.ip(), 0)).await
@@ -209,21 +236,22 @@ impl Pump {
         }
     }
 
-    /// Moves what is due; gives the time until there is more to do, `None` once quinn is gone.
+    /// Moves the datagrams that are due. Returns the time until the next are due, or `None` once
+    /// quinn has dropped the socket.
     fn deliver(&mut self, next_address: Option<Time>) -> Option<Duration> {
         let now = self.now();
         let mut state = self.shared.state();
         if state.closed {
             return None;
         }
-        while let Some((to, data)) = state.up.as_mut().and_then(|up| up.poll_output(now)) {
-            // A full send buffer loses the datagram, as a real one would.
-            let _ = self.socket.try_send_to(&data, to);
+        while let Some(datagram) = state.up.as_mut().and_then(|up| up.poll_output(now)) {
+            // A full send buffer loses the datagram, as with a real socket.
+            let _ = self.socket.try_send_to(&datagram.data, datagram.remote);
         }
         let mut woken = false;
-        while let Some(parcel) = self.down.poll_output(now) {
-            if state.arrived.len() < ARRIVED {
-                state.arrived.push_back(parcel);
+        while let Some(datagram) = self.down.poll_output(now) {
+            if state.arrived.len() < MAX_ARRIVED {
+                state.arrived.push_back(datagram);
             }
             woken = true;
         }

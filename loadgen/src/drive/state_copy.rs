@@ -1,20 +1,20 @@
-//! A headset's copy of its room's shared state, and what the headset asks to change.
+//! A headset's copy of its room's shared state, and the changes that the headset requests.
 
 use nucleus_client::roster::PeerId;
 use nucleus_client::session::SessionEvent;
 use nucleus_client::state::{Batch, EntityId, ObjectId, ObjectMode, Replica, StateFault};
 use nucleus_protocol::session::{Code, StateReply, StateRequest};
 
-use super::crew::Crew;
+use super::context::RunContext;
 use crate::check::states::StateLedger;
 use crate::load::channel::Channel;
 use crate::load::payload::Source;
-use crate::load::schedule::{Ask, StateSchedule};
+use crate::load::schedule::{PlannedChange, StateSchedule};
 
-/// Properties of a room, which its headsets set in turns.
+/// Properties of a room. A headset sets them in turns.
 const PROPERTIES: u32 = 4;
-/// A field of every object.
-const PLACE: &str = "place";
+/// The name of the field that every object has.
+const POSITION: &str = "place";
 
 /// A headset's copy of its room's state.
 #[derive(Debug)]
@@ -22,69 +22,81 @@ pub(crate) struct StateCopy {
     source: Source,
     replica: Replica,
     schedule: StateSchedule,
-    /// Requests so far, in all sessions.
-    asked: u32,
-    /// When it makes its tablet, an object of its own, µs; over once it has asked for it.
-    equips: Option<u64>,
+    /// Requests sent so far, in all sessions.
+    requests: u32,
+    /// When the headset creates its tablet, an object of its own, µs; `None` after the request.
+    tablet_due: Option<u64>,
 }
 
 impl StateCopy {
-    pub(crate) fn new(crew: &Crew, headset: u32) -> Self {
-        let plan = &crew.plan;
+    pub(crate) fn new(context: &RunContext, headset: u32) -> Self {
+        let plan = &context.plan;
         let source = plan.source(headset);
-        let (members, now) = (plan.members(source.room), crew.shared.clock.now());
-        crew.states.note(source, 0);
+        let (members, now) = (plan.members(source.room), context.shared.clock.now());
+        context.states.note(source, 0);
         StateCopy {
             source,
             replica: Replica::new(),
-            schedule: StateSchedule::new(source, &plan.traffic, members, plan.epoch, now),
-            asked: 0,
-            equips: plan.traffic.has(Channel::Object).then_some(now),
+            schedule: StateSchedule::new(source, &plan.traffic, members, plan.schedule_epoch, now),
+            requests: 0,
+            tablet_due: plan.traffic.has(Channel::Object).then_some(now),
         }
     }
 
-    /// This client is somebody else now, who has no tablet yet; where not in the `same_room`, the
-    /// state is another one, too.
-    pub(crate) fn begin_anew(&mut self, crew: &Crew, same_room: bool) {
-        let now = crew.shared.clock.now();
-        self.equips = crew.plan.traffic.has(Channel::Object).then_some(now);
+    /// Starts again as a new peer, which has no tablet yet. If the room is not the same, drops the
+    /// copy too.
+    pub(crate) fn restart(&mut self, context: &RunContext, same_room: bool) {
+        let now = context.shared.clock.now();
+        self.tablet_due = context.plan.traffic.has(Channel::Object).then_some(now);
         if !same_room {
             self.replica.clear();
-            crew.states.note(self.source, 0);
+            context.states.note(self.source, 0);
         }
     }
 
-    /// When the next request is due, µs.
+    /// Returns when the next request is due, µs.
     pub(crate) fn due(&self) -> u64 {
-        self.equips.unwrap_or_else(|| self.schedule.due())
+        self.tablet_due.unwrap_or_else(|| self.schedule.due())
     }
 
-    /// Whether there is one before the window ends.
-    pub(crate) fn asks(&self, crew: &Crew) -> bool {
-        self.due() < crew.shared.window().end
+    /// Returns whether a request is due before the window ends.
+    pub(crate) fn has_request_due(&self, context: &RunContext) -> bool {
+        self.due() < context.shared.window().end
     }
 
-    /// That request, of this client as `me`; the schedule moves on.
-    pub(crate) fn ask(&mut self, me: PeerId) -> StateRequest {
-        let number = self.asked;
-        self.asked += 1;
-        let batch = if self.equips.take().is_some() {
+    /// Returns the next request, where `me` is the headset's own peer id. The schedule moves on.
+    pub(crate) fn next_request(&mut self, me: PeerId) -> StateRequest {
+        let number = self.requests;
+        self.requests += 1;
+        let batch = if self.tablet_due.take().is_some() {
             let tablet = ObjectId::new(me, number);
-            Batch::new().create(tablet, ObjectMode::ASK).set(tablet, PLACE, self.place(number))
+            Batch::new().create(tablet, ObjectMode::ASK).set(
+                tablet,
+                POSITION,
+                self.position(number),
+            )
         } else {
             match self.schedule.take() {
-                Some(Ask::Grab) => self.place_object(self.grab(), number),
-                Some(Ask::Place) => self.place_object(Batch::new(), number),
-                Some(Ask::Property) | None => self.set_property(number),
+                Some(PlannedChange::Claim) => self.move_object(self.claim_object(), number),
+                Some(PlannedChange::Move) => self.move_object(Batch::new(), number),
+                Some(PlannedChange::Property) | None => self.set_property(number),
             }
         };
-        // What is put together here keeps every limit; an empty request would be refused.
+        // These batches keep every limit. An empty request would be refused.
         let operations = batch.into_operations().unwrap_or_default();
         StateRequest { request: number, operations }
     }
 
-    /// Takes in what the session says of the state.
-    pub(crate) fn hear(&mut self, crew: &Crew, event: SessionEvent) -> Result<(), StateFault> {
+    /// Applies an event of the session to the copy.
+    ///
+    /// # Errors
+    ///
+    /// If a snapshot or an update does not fit the copy.
+    pub(crate) fn apply(
+        &mut self,
+        context: &RunContext,
+        event: SessionEvent,
+    ) -> Result<(), StateFault> {
         match event {
             SessionEvent::StateSnapshot(snapshot) => {
                 self.replica.apply_snapshot(snapshot)?;
@@ -93,44 +105,44 @@ impl StateCopy {
                 self.replica.apply_update(update)?;
             }
             SessionEvent::StateReply(reply) => {
-                answered(crew, &reply);
+                record_reply(context, &reply);
                 return Ok(());
             }
             _ => return Ok(()),
         }
-        crew.states.note(self.source, self.replica.version());
+        context.states.note(self.source, self.replica.version());
         Ok(())
     }
 
-    /// The end: nothing more is heard.
+    /// Hands in the copy at the end of the run.
     pub(crate) fn hand_in(&self, ledger: &StateLedger) {
         ledger.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
     }
 
-    /// The object of the scene that its sharers hold in turns.
+    /// Returns the object of the scene that this headset shares.
     fn object(&self) -> ObjectId {
         ObjectId::scene(self.source.object())
     }
 
-    /// Whoever is the first makes it.
-    fn grab(&self) -> Batch {
+    /// Claims the shared object, or creates it if it does not exist yet.
+    fn claim_object(&self) -> Batch {
         match self.replica.object(self.object()) {
             Some(_) => Batch::new().claim(self.object()),
             None => Batch::new().create(self.object(), ObjectMode::TAKE.with_room()),
         }
     }
 
-    fn place_object(&self, batch: Batch, number: u32) -> Batch {
-        batch.set(self.object(), PLACE, self.place(number))
+    fn move_object(&self, batch: Batch, number: u32) -> Batch {
+        batch.set(self.object(), POSITION, self.position(number))
     }
 
-    fn place(&self, number: u32) -> Vec<u8> {
-        let mut place = Vec::new();
-        self.source.object_pose(number.into(), &mut place);
-        place
+    fn position(&self, number: u32) -> Vec<u8> {
+        let mut position = Vec::new();
+        self.source.object_pose(number.into(), &mut position);
+        position
     }
 
-    /// Only if nobody else has set it meanwhile.
+    /// Sets a property, unless another headset has set it since this copy's version.
     fn set_property(&self, number: u32) -> Batch {
         let key = format!("property {}", number % PROPERTIES);
         let version = self.replica.field(EntityId::Room, &key).map_or(0, |field| field.version);
@@ -140,13 +152,13 @@ impl StateCopy {
     }
 }
 
-fn answered(crew: &Crew, reply: &StateReply) {
+fn record_reply(context: &RunContext, reply: &StateReply) {
     let code = Code::from_number(reply.code.into());
-    crew.states.answered(code != Some(Code::Left));
+    context.states.answered(code != Some(Code::Left));
     match code {
-        // Done, or somebody else was faster.
+        // The change was made, or another headset was faster.
         Some(Code::Left | Code::Conflict | Code::NoSuchEntity) => {}
-        Some(code) => crew.log.trouble(format!("a change of the state was refused: {code}")),
-        None => crew.log.trouble(format!("a change of the state got code {}", reply.code)),
+        Some(code) => context.log.problem(format!("a change of the state was refused: {code}")),
+        None => context.log.problem(format!("a change of the state got code {}", reply.code)),
     }
 }

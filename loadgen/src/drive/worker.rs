@@ -8,102 +8,112 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use nucleus_net::RecvBatch;
 
-use super::headset::{Headset, Start, Wire};
+use super::headset::{Headset, HeadsetStart, Wire};
 use crate::check::ledger::Ledger;
-use crate::check::outcome::Outcome;
+use crate::check::outcome::WorkerOutcome;
 use crate::check::tally;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
-/// µs between two looks at a headset's socket: four datagrams a call at a server's tick of 10 ms. The
-/// arrival is the kernel's stamp, so coming by rarely costs no accuracy. Where there are many sockets,
-/// each is looked at as often as 25,000 looks a second allow, but not more rarely than is good for its
-/// link, which waits for answers.
-fn listen_interval(headsets: u64) -> u64 {
+/// Returns the time between two reads of a headset's socket, µs. The shortest time makes four
+/// datagrams a read at a server's tick of 10 ms. The kernel stamps the arrival, so rare reads cost
+/// no accuracy. With many sockets the thread makes 25,000 reads a second, but still reads each
+/// socket often enough for its link, which waits for answers.
+fn read_interval(headsets: u64) -> u64 {
     (40 * headsets).clamp(40_000, 100_000)
 }
-/// Sockets that are looked at in one turn.
-const LISTENS_PER_TURN: u64 = 16;
-/// µs after which a send that has become due ends a turn: one look takes 5 µs in a small room and 100 µs
-/// in a large one.
-const TURN: u64 = 150;
-/// Longest and shortest sleep in µs. A thousand headsets are served in steps of 1 ms: finer ones
-/// would cost a context switch for every send or two.
+/// The most sockets that are read in one turn.
+const READS_PER_TURN: u64 = 16;
+/// How long a turn of reads goes on at most when a send has become due, µs. One read takes 5 µs in
+/// a small room and 100 µs in a large one.
+const MAX_TURN: u64 = 150;
+/// The longest and the shortest sleep, µs. A thousand headsets are driven in steps of 1 ms: shorter
+/// steps would cost a context switch for every send or two.
 const LONGEST_SLEEP: u64 = 1_000;
 const SHORTEST_SLEEP: u64 = 50;
 
-/// What the session side tells a thread.
-pub(crate) enum Order {
-    /// A headset has joined or come back.
-    Start(Box<Start>),
-    /// A headset's process has died; it says and hears nothing until it starts again.
+/// A command of the session side to a realtime thread.
+pub(crate) enum WorkerCommand {
+    /// Starts a headset that has a new session.
+    Start(Box<HeadsetStart>),
+    /// Stops a headset whose process has died, until its next start.
     Died(u32),
-    /// A realtime datagram came inside a headset's session, at this time (µs).
-    Datagram(u32, u64, Bytes),
+    /// Handles a realtime datagram that arrived inside a headset's session.
+    Datagram {
+        headset: u32,
+        /// µs.
+        arrival: u64,
+        bytes: Bytes,
+    },
 }
 
-/// Orders that may wait: beyond it datagrams are dropped, as a full socket buffer would.
-pub(crate) const ORDERS: usize = 1 << 16;
+/// Commands that may wait. Further datagrams are dropped, as in a full socket buffer.
+pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
 
-/// The thread's state: its headsets, and what they have sent and received.
+/// The state of a realtime thread: its headsets, and the ledger of their messages.
 pub(crate) struct Worker {
     plan: Arc<Plan>,
-    shared: Arc<Shared>,
-    orders: mpsc::Receiver<Order>,
+    shared: Arc<RunShared>,
+    commands: mpsc::Receiver<WorkerCommand>,
     headsets: Vec<Headset>,
-    /// Place in `headsets` by headset.
-    places: HashMap<u32, u32>,
+    /// The index in `headsets`, by the headset's number.
+    indices: HashMap<u32, u32>,
     ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
-    /// When each headset has something to do; entries that disagree with its `wake` are void.
+    /// When each headset is due, µs, with its index. Entries that differ from its `wake` are void.
     queue: BinaryHeap<Reverse<(u64, u32)>>,
-    /// The socket that was looked at last, when looks were last earned, and those earned and not yet
-    /// spent, in sockets times µs.
+    /// The index of the headset whose socket was read last.
     cursor: usize,
-    listened: u64,
+    /// When credit for reads was last added, µs.
+    credited_at: u64,
+    /// The credit for reads, in sockets times µs.
     credit: u64,
-    unopened: BTreeMap<String, u64>,
-    /// Headsets on the fallback at the window's end; afterwards everybody is silent.
+    open_failures: BTreeMap<String, u64>,
+    /// Headsets on the fallback at the window's end, after which no headset sends messages.
     on_fallback: Option<u64>,
 }
 
 impl Worker {
-    pub(crate) fn new(plan: Arc<Plan>, shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        shared: Arc<RunShared>,
+        commands: mpsc::Receiver<WorkerCommand>,
+    ) -> Self {
         let ledger = Ledger::new(shared.window(), plan.clone());
-        let listened = shared.clock.now();
+        let credited_at = shared.clock.now();
         Worker {
             plan,
             shared,
-            orders,
+            commands,
             headsets: Vec::new(),
-            places: HashMap::new(),
+            indices: HashMap::new(),
             ledger,
             wire: Wire::new(),
             input: RecvBatch::new(true),
             queue: BinaryHeap::new(),
             cursor: 0,
-            listened,
+            credited_at,
             credit: 0,
-            unopened: BTreeMap::new(),
+            open_failures: BTreeMap::new(),
             on_fallback: None,
         }
     }
 
-    /// Until the run is finished.
-    pub(crate) fn run(mut self) -> Outcome {
+    /// Runs until the run is finished, and returns the measurements.
+    pub(crate) fn run(mut self) -> WorkerOutcome {
         while !self.shared.finished() {
             let now = self.shared.clock.now();
             self.ledger.window = self.shared.window();
-            self.obey(now);
-            self.speak(now);
-            self.listen(now);
+            self.handle_commands(now);
+            self.send_due(now);
+            self.receive_due(now);
             self.publish();
             if now >= self.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
-            if self.credit < listen_interval(self.headsets.len() as u64) {
+            if self.credit < read_interval(self.headsets.len() as u64) {
                 let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
                 nucleus_net::sleep_until(self.next_due().clamp(now + quantum, now + LONGEST_SLEEP));
             }
@@ -111,46 +121,51 @@ impl Worker {
         self.outcome()
     }
 
-    fn obey(&mut self, now: u64) {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Start(start) => self.admit(*start, now),
-                Order::Died(headset) => {
-                    if let Some(place) = self.places.get(&headset) {
-                        self.headsets[*place as usize].dead = true;
+    fn handle_commands(&mut self, now: u64) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                WorkerCommand::Start(start) => self.admit(*start, now),
+                WorkerCommand::Died(headset) => {
+                    if let Some(index) = self.indices.get(&headset) {
+                        self.headsets[*index as usize].dead = true;
                     }
                 }
-                Order::Datagram(headset, arrival, bytes) => {
-                    let Some(place) = self.places.get(&headset).copied() else { continue };
-                    let headset = &mut self.headsets[place as usize];
-                    headset.take_session(arrival, &bytes, &mut self.ledger, &mut self.wire);
-                    self.requeue(place);
+                WorkerCommand::Datagram { headset, arrival, bytes } => {
+                    let Some(index) = self.indices.get(&headset).copied() else { continue };
+                    let headset = &mut self.headsets[index as usize];
+                    headset.handle_session_datagram(
+                        arrival,
+                        &bytes,
+                        &mut self.ledger,
+                        &mut self.wire,
+                    );
+                    self.requeue(index);
                 }
             }
         }
     }
 
-    fn admit(&mut self, start: Start, now: u64) {
+    fn admit(&mut self, start: HeadsetStart, now: u64) {
         let (number, slot) = (start.headset, start.slot);
-        let opened = if let Some(place) = self.places.get(&number).copied() {
-            self.ledger.readmit(place, slot);
-            self.headsets[place as usize].relink(start, now).map(|()| place)
+        let opened = if let Some(index) = self.indices.get(&number).copied() {
+            self.ledger.readmit(index, slot);
+            self.headsets[index as usize].replace_link(start, now).map(|()| index)
         } else {
-            let place = self.headsets.len() as u32;
-            Headset::open(&self.plan, self.shared.clone(), start, place, now).map(|headset| {
+            let index = self.headsets.len() as u32;
+            Headset::open(&self.plan, self.shared.clone(), start, index, now).map(|headset| {
                 self.ledger.admit(self.plan.source(number), slot, now);
                 self.headsets.push(headset);
-                self.places.insert(number, place);
-                place
+                self.indices.insert(number, index);
+                index
             })
         };
         match opened {
-            Ok(place) => self.requeue(place),
-            Err(error) => *self.unopened.entry(error.to_string()).or_default() += 1,
+            Ok(index) => self.requeue(index),
+            Err(error) => *self.open_failures.entry(error.to_string()).or_default() += 1,
         }
     }
 
-    fn speak(&mut self, now: u64) {
+    fn send_due(&mut self, now: u64) {
         while let Some(Reverse((at, index))) = self.queue.peek().copied() {
             if at > now {
                 break;
@@ -160,43 +175,44 @@ impl Worker {
             if headset.wake != at {
                 continue;
             }
-            // A turn of a thousand takes milliseconds: each send is stamped for itself.
+            // A turn of a thousand headsets takes milliseconds, so each send has its own time
+            // stamp.
             let now = self.shared.clock.now();
-            headset.speak(now, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
             self.requeue_after(now, index);
         }
     }
 
-    fn listen(&mut self, now: u64) {
+    fn receive_due(&mut self, now: u64) {
         let all = self.headsets.len() as u64;
-        // Once round is enough, however late it is.
-        let earned = self.credit + now.saturating_sub(self.listened) * all;
-        let interval = listen_interval(all);
+        // Each socket is read at most once in a turn, however late the turn is.
+        let earned = self.credit + now.saturating_sub(self.credited_at) * all;
+        let interval = read_interval(all);
         self.credit = earned.min(all * interval);
-        self.listened = now;
-        let count = (self.credit / interval).min(LISTENS_PER_TURN);
+        self.credited_at = now;
+        let count = (self.credit / interval).min(READS_PER_TURN);
         let mut end = u64::MAX;
         for _ in 0..count {
             let at = self.shared.clock.now();
-            end = end.min(at + TURN);
+            end = end.min(at + MAX_TURN);
             if at >= end && self.next_due() <= at {
                 break;
             }
             self.credit -= interval;
             self.cursor = (self.cursor + 1) % self.headsets.len();
             let headset = &mut self.headsets[self.cursor];
-            headset.listen(at, &mut self.ledger, &mut self.wire, &mut self.input);
+            headset.receive(at, &mut self.ledger, &mut self.wire, &mut self.input);
             self.requeue(self.cursor as u32);
         }
     }
 
-    /// When the first headset has something to do, µs.
+    /// Returns when the first headset is due, µs.
     fn next_due(&self) -> u64 {
         self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
     }
 
-    /// Puts a headset into the queue where it has become due sooner than the queue knows.
+    /// Queues a headset again if it is due sooner than its entry in the queue says.
     fn requeue(&mut self, index: u32) {
         let headset = &mut self.headsets[index as usize];
         let due = headset.next_due(self.ledger.window.end);
@@ -206,7 +222,8 @@ impl Worker {
         }
     }
 
-    /// The same after its turn: a timer that insists waits a little, so that it cannot spin.
+    /// Queues a headset again after its turn. It waits at least 1 µs, so that a timer that stays
+    /// due cannot block the loop.
     fn requeue_after(&mut self, now: u64, index: u32) {
         let headset = &mut self.headsets[index as usize];
         let due = headset.next_due(self.ledger.window.end).max(now + 1);
@@ -226,39 +243,39 @@ impl Worker {
         progress.delivered.fetch_add(std::mem::take(&mut self.ledger.delivered), Relaxed);
     }
 
-    fn outcome(mut self) -> Outcome {
+    fn outcome(mut self) -> WorkerOutcome {
         for channel in Channel::ALL {
             let tally = &mut self.ledger.channels[channel as usize];
             for headset in &self.headsets {
-                let (superseded, suppressed) = headset.withheld.since_start(channel);
-                tally.superseded += superseded;
-                tally.suppressed += suppressed;
+                let withheld = headset.withheld.since_start(channel);
+                tally.superseded += withheld.superseded;
+                tally.suppressed += withheld.suppressed;
             }
         }
-        let mut back = tally::histogram();
-        let over = self.shared.faults.over().unwrap_or(u64::MAX);
+        let mut realtime_back = tally::histogram();
+        let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
         for headset in &self.headsets {
-            if let Some(at) = headset.back.filter(|at| *at >= over) {
-                back.saturating_record(at - over);
+            if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
+                realtime_back.saturating_record(at - fault_end);
             }
         }
         let now = self.shared.clock.now();
-        Outcome {
-            back,
+        WorkerOutcome {
+            realtime_back,
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
-            fell: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
+            fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
             moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
             gaps: self.ledger.gaps(),
-            near: self.ledger.near,
-            others: self.ledger.others,
+            near_poses: self.ledger.near_poses,
+            unaffected_latency: self.ledger.unaffected_latency,
             channels: self.ledger.channels,
-            lag: self.ledger.lag,
+            send_lag: self.ledger.send_lag,
             datagrams_in: self.wire.datagrams_in,
             unsent: self.wire.unsent,
             rejected: self.wire.rejected,
             kernel_drops: self.headsets.iter().map(Headset::kernel_drops).sum(),
-            unopened: self.unopened,
+            open_failures: self.open_failures,
         }
     }
 }

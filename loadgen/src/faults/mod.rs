@@ -1,143 +1,148 @@
-//! What happens on purpose: a blocked realtime port, a dark network, a killed server, many who come.
+//! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed server,
+//! many joins at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Something that happens to a run.
+/// A fault, or another event that a run causes on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The headsets of the plan's share lose the realtime port, or have it back.
+    /// Blocks (`true`) or opens the realtime port of the plan's share of headsets.
     BlockRealtime(bool),
-    /// No datagrams of the plan's share of headsets get through on either plane, or again they do. When it
-    /// gets dark, the process of every second of these dies; when it is over, it is started again with
-    /// its ticket.
-    Dark(bool),
-    /// The plan's share of headsets take another address, on both planes at once.
+    /// Starts (`true`) or ends an outage: no datagram of the plan's share of headsets gets through
+    /// on either plane. The start kills the process of every second affected headset. The end
+    /// starts that process again with its resume ticket.
+    Outage(bool),
+    /// Changes the address of the plan's share of headsets, on both planes at the same time.
     Move,
-    /// The server's process is killed and started again.
+    /// Kills the server's process and starts it again.
     RestartServer,
-    /// So many others join at once, in rooms of their own, and stay.
+    /// Lets this many other clients join at once, in rooms of their own. They stay.
     JoinStorm(u32),
-    /// A late joiner comes into the first room and puts so many objects into it.
-    Furnish(u32),
-    /// So many late joiners come into the first room, evenly spread over the time, and stay.
+    /// Lets a late joiner join the first room and create this many objects in it.
+    AddObjects(u32),
+    /// Lets this many late joiners join the first room, evenly spread over the time. They stay.
     LateJoiners(u32, Duration),
-    /// So many others look for a room at once, or make one.
+    /// Lets this many other clients look for a room at once. Each creates one if none matches.
     Match(u32),
-    /// So many pairs of others call each other at once.
+    /// Lets this many pairs of other clients call each other at once.
     Calls(u32),
-    /// Everybody in the first room hands in the roster that he has at this moment.
-    Inspect,
+    /// Collects the rosters that all members of the first room have at this moment.
+    CollectRosters,
 }
 
-/// What goes wrong in a run.
+/// The faults of a run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trouble {
-    /// Share of the headsets that a blocked realtime port, the dark or a move concerns, 0 to 1.
-    pub(crate) share: f64,
-    /// It is blocked from the beginning.
-    pub(crate) blocked: bool,
-    /// What happens when, from the window's start on, in order.
+pub(crate) struct FaultPlan {
+    /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
+    /// 0 to 1.
+    pub(crate) fault_share: f64,
+    /// Whether the realtime port of that share is blocked from the start.
+    pub(crate) realtime_blocked: bool,
+    /// The faults in order, each with its time after the window's start.
     pub(crate) script: Vec<(Duration, Fault)>,
 }
 
-impl Trouble {
-    /// Whether there is anything to recover from.
+impl FaultPlan {
+    /// Returns whether any fault is one that headsets have to recover from.
     pub(crate) fn breaks(&self) -> bool {
-        use Fault::{BlockRealtime, Dark, Move, RestartServer};
-        let breaks = |fault| matches!(fault, BlockRealtime(_) | Dark(_) | Move | RestartServer);
+        use Fault::{BlockRealtime, Move, Outage, RestartServer};
+        let breaks = |fault| matches!(fault, BlockRealtime(_) | Outage(_) | Move | RestartServer);
         self.script.iter().any(|(_, fault)| breaks(*fault))
     }
 
-    /// Late joiners that will come into the first room.
+    /// Returns how many late joiners will join the first room.
     pub(crate) fn late_joiners(&self) -> u32 {
-        let come = |fault: &Fault| match fault {
-            Fault::Furnish(_) => 1,
+        let count = |fault: &Fault| match fault {
+            Fault::AddObjects(_) => 1,
             Fault::LateJoiners(count, _) => *count,
             _ => 0,
         };
-        self.script.iter().map(|(_, fault)| come(fault)).sum()
+        self.script.iter().map(|(_, fault)| count(fault)).sum()
     }
 
-    /// Others who will look for rooms or call each other.
+    /// Returns how many other clients will look for a room or call each other.
     pub(crate) fn callers(&self) -> u32 {
-        let come = |fault: &Fault| match fault {
+        let count = |fault: &Fault| match fault {
             Fault::Match(count) => *count,
             Fault::Calls(pairs) => 2 * pairs,
             _ => 0,
         };
-        self.script.iter().map(|(_, fault)| come(fault)).sum()
+        self.script.iter().map(|(_, fault)| count(fault)).sum()
     }
 
-    /// Whether others will join at once.
+    /// Returns whether other clients will join at once.
     pub(crate) fn storms(&self) -> bool {
         self.script.iter().any(|(_, fault)| matches!(fault, Fault::JoinStorm(_)))
     }
 
-    /// Whether something is to happen that only the simulated network can do.
+    /// Returns whether any fault needs the simulated network.
     pub(crate) fn needs_network(&self) -> bool {
-        self.script.iter().any(|(_, fault)| matches!(fault, Fault::Dark(true) | Fault::Move))
+        self.script.iter().any(|(_, fault)| matches!(fault, Fault::Outage(true) | Fault::Move))
     }
 }
 
-/// What is broken now. Single words, each a fact of its own.
+/// The faults in force now. Each atomic stands alone: no code relies on the order of writes to two
+/// of them.
 #[derive(Debug)]
-pub(crate) struct Faults {
+pub(crate) struct FaultState {
     realtime_blocked: AtomicBool,
-    dark: AtomicBool,
-    moves: AtomicU32,
-    /// Times that it got dark.
-    pub(crate) darknesses: AtomicU32,
-    /// When the last fault was over (the server's kill is over at once), µs; `u64::MAX` before.
-    over: AtomicU64,
+    in_outage: AtomicBool,
+    address_changes: AtomicU32,
+    /// Outages that have started.
+    pub(crate) outages: AtomicU32,
+    /// When the last fault ended, µs; `u64::MAX` before the first. The kill of the server ends at
+    /// once.
+    last_fault_end: AtomicU64,
 }
 
-impl Faults {
+impl FaultState {
     pub(crate) fn new(realtime_blocked: bool) -> Self {
-        Faults {
+        FaultState {
             realtime_blocked: AtomicBool::new(realtime_blocked),
-            dark: AtomicBool::new(false),
-            moves: AtomicU32::new(0),
-            darknesses: AtomicU32::new(0),
-            over: AtomicU64::new(u64::MAX),
+            in_outage: AtomicBool::new(false),
+            address_changes: AtomicU32::new(0),
+            outages: AtomicU32::new(0),
+            last_fault_end: AtomicU64::new(u64::MAX),
         }
     }
 
-    /// The realtime port is blocked for the plan's share of headsets.
+    /// Returns whether the realtime port is blocked for the plan's share of headsets.
     pub(crate) fn realtime_blocked(&self) -> bool {
         self.realtime_blocked.load(Relaxed)
     }
 
-    /// It is dark for the plan's share of headsets.
-    pub(crate) fn dark(&self) -> bool {
-        self.dark.load(Relaxed)
+    /// Returns whether the plan's share of headsets has an outage.
+    pub(crate) fn in_outage(&self) -> bool {
+        self.in_outage.load(Relaxed)
     }
 
-    /// How often the plan's share of headsets have taken another address.
-    pub(crate) fn moves(&self) -> u32 {
-        self.moves.load(Relaxed)
+    /// Returns how often the plan's share of headsets has changed its address.
+    pub(crate) fn address_changes(&self) -> u32 {
+        self.address_changes.load(Relaxed)
     }
 
-    /// When the last fault was over, µs.
-    pub(crate) fn over(&self) -> Option<u64> {
-        Some(self.over.load(Relaxed)).filter(|over| *over < u64::MAX)
+    /// Returns when the last fault ended, µs.
+    pub(crate) fn last_fault_end(&self) -> Option<u64> {
+        Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end < u64::MAX)
     }
 
-    /// It happens at `now` (µs). What cannot be done from here is the caller's.
-    pub(crate) fn happen(&self, now: u64, fault: Fault) {
+    /// Records a fault that starts or ends at `now` (µs). The caller carries out what needs more
+    /// than this state.
+    pub(crate) fn apply(&self, now: u64, fault: Fault) {
         match fault {
             Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),
-            Fault::Dark(on) => {
-                self.dark.store(on, Relaxed);
-                self.darknesses.fetch_add(u32::from(on), Relaxed);
+            Fault::Outage(on) => {
+                self.in_outage.store(on, Relaxed);
+                self.outages.fetch_add(u32::from(on), Relaxed);
             }
             Fault::Move => {
-                self.moves.fetch_add(1, Relaxed);
+                self.address_changes.fetch_add(1, Relaxed);
             }
             _ => {}
         }
-        if !matches!(fault, Fault::BlockRealtime(true) | Fault::Dark(true)) {
-            self.over.store(now, Relaxed);
+        if !matches!(fault, Fault::BlockRealtime(true) | Fault::Outage(true)) {
+            self.last_fault_end.store(now, Relaxed);
         }
     }
 }

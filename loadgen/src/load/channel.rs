@@ -1,4 +1,4 @@
-//! The channels of the realtime plane: how each looks on the wire, and a message that is due on one.
+//! The channels of the realtime plane: how each is sent on the wire, and the messages that are due.
 
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Message, MessageKind, TARGET_OTHERS};
@@ -6,21 +6,21 @@ use nucleus_protocol::time::Time;
 
 use super::payload::Source;
 
-/// A channel of the realtime plane. What is kept for each of them stands in arrays of
-/// [`Channel::COUNT`], indexed by `channel as usize`.
+/// A channel of the realtime plane. Arrays with one element for each channel have
+/// [`Channel::COUNT`] elements and are indexed by `channel as usize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
-    /// Head and hands.
+    /// Poses of head and hands.
     Pose = 0,
     /// Opus packets.
     Voice = 1,
-    /// A held object's movement.
+    /// Movements of a held object.
     Object = 2,
-    /// Where a finger or a mouse points.
+    /// Rays from a finger or a mouse.
     Pointer = 3,
 }
 
-/// The application's channel on which objects move; everything else is on 0.
+/// The application's channel for movements of objects; everything else is sent on channel 0.
 const OBJECTS: u8 = 1;
 
 impl Channel {
@@ -28,7 +28,7 @@ impl Channel {
         [Channel::Pose, Channel::Voice, Channel::Object, Channel::Pointer];
     pub(crate) const COUNT: usize = Channel::ALL.len();
 
-    /// As in the report.
+    /// Returns the name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Channel::Pose => "pose",
@@ -38,7 +38,8 @@ impl Channel {
         }
     }
 
-    /// The frame's kind: no two channels share one, and the server counts by it.
+    /// Returns the kind of the channel's frames. No two channels share a kind, because the server
+    /// counts by kind.
     pub(crate) fn kind(self) -> MessageKind {
         match self {
             Channel::Pose => MessageKind::Pose,
@@ -48,7 +49,7 @@ impl Channel {
         }
     }
 
-    /// The channel of a frame's kind.
+    /// Returns the channel of a kind of frame.
     pub(crate) fn of(kind: MessageKind) -> Option<Channel> {
         Channel::ALL.into_iter().find(|channel| channel.kind() == kind)
     }
@@ -60,7 +61,7 @@ impl Channel {
         }
     }
 
-    /// The application's channel and key.
+    /// Returns the application's channel and the key.
     fn address(self, source: Source) -> (u8, u16) {
         match self {
             Channel::Object => (OBJECTS, source.object() as u16),
@@ -71,17 +72,17 @@ impl Channel {
 
 /// A message that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Due {
+pub(crate) struct DueMessage {
     pub(crate) channel: Channel,
     pub(crate) number: u64,
-    /// µs, by the schedule: a late send keeps it.
+    /// When the schedule wants the message sent, µs. A late send keeps this time.
     pub(crate) scheduled: u64,
-    /// The first of its turn: a voice packet says so.
+    /// Whether this is the first message of its turn. Voice packets carry this flag.
     pub(crate) first: bool,
 }
 
-impl Due {
-    /// Appends the payload.
+impl DueMessage {
+    /// Appends the message's payload.
     pub(crate) fn payload(&self, source: Source, out: &mut Vec<u8>) {
         match self.channel {
             Channel::Pose => source.pose(self.number, out),
@@ -91,7 +92,7 @@ impl Due {
         }
     }
 
-    /// The message with that payload, to everybody else in the room.
+    /// Returns the message with that payload, addressed to everybody else in the room.
     pub(crate) fn message<'a>(&self, source: Source, payload: &'a [u8]) -> Message<'a> {
         let (channel, key) = self.channel.address(source);
         Message {
@@ -122,7 +123,7 @@ mod tests {
     fn only_objects_have_an_address_of_their_own() {
         let source = Source { seed: 1, room: 2, sender: 45 };
         for channel in Channel::ALL {
-            let due = Due { channel, number: 65_537, scheduled: 7_000, first: false };
+            let due = DueMessage { channel, number: 65_537, scheduled: 7_000, first: false };
             let message = due.message(source, &[]);
             let address = if channel == Channel::Object { (1, 2) } else { (0, 0) };
             assert_eq!((message.channel, message.key), address);

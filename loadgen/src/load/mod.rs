@@ -1,4 +1,5 @@
-//! The load: what each headset sends and when, worked out before the run or from a seed.
+//! The load: what each headset sends, and when. Everything follows from the command line and a
+//! seed.
 
 pub(crate) mod channel;
 pub(crate) mod network;

@@ -1,21 +1,21 @@
-//! What the headsets say: every payload is a pure function of who says it and its number, so that
-//! whoever receives it can recompute it and compare every byte.
+//! The payloads that headsets send. Every payload is a pure function of its sender and its number,
+//! so that a receiver can compute it again and compare every byte.
 
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 
-/// Bytes of a voice payload: Opus at 24 kHz, 20 ms, 30 kbit/s.
+/// Bytes of a voice payload: 20 ms of Opus at 24 kHz and 30 kbit/s.
 pub(crate) const VOICE_BYTES: usize = 75;
-/// Least and largest value of a property.
+/// The least and the largest length of a property's value, bytes.
 const PROPERTY_BYTES: (usize, usize) = (60, 400);
-/// Room, sender and number in front of an event's noise.
+/// Bytes of the room, the sender and the number, which stand before the random bytes of an event.
 const EVENT_HEAD: usize = 12;
-/// Seats of one row of a room, 1 m apart.
+/// Seats in one row of a room. Seats and rows are 1 m apart.
 const ROW: u32 = 32;
-/// Headsets that share one object. With one holder at a time, 5 % of them hold one.
+/// Headsets that share one object. One of them holds it at a time, so 5 % of all hold an object.
 pub(crate) const HEADSETS_PER_OBJECT: u32 = 20;
 
-/// Who says it.
+/// A headset as a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The run's seed.
@@ -26,7 +26,7 @@ pub(crate) struct Source {
     pub(crate) sender: u32,
 }
 
-/// Streams of one source that must not resemble each other.
+/// The random streams of one source. Each has its own seed, so that no two are correlated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
     /// Poses.
@@ -37,38 +37,38 @@ pub(crate) enum Stream {
     Event = 3,
     /// When a headset talks.
     Talk = 4,
-    /// When it sends events.
+    /// When a headset sends notices.
     Pace = 5,
-    /// When its first pose goes out.
+    /// When a headset sends its first pose.
     Phase = 6,
-    /// Its realtime network, upwards.
+    /// The simulated realtime network, from the headset to the server.
     Up = 7,
-    /// And downwards.
+    /// The simulated realtime network, from the server to the headset.
     Down = 8,
-    /// Its session network.
+    /// The simulated network of the session.
     Session = 9,
     /// How a held object moves.
     Object = 10,
-    /// Who holds an object, and when.
+    /// Which headset holds an object, and when.
     Grab = 11,
-    /// Where it points.
+    /// Where a headset points.
     Pointer = 12,
-    /// When its first pointer goes out.
+    /// When a headset sends its first pointer.
     PointerPhase = 13,
-    /// Properties that are set.
+    /// The values of properties.
     Property = 14,
-    /// When they are.
+    /// When a headset sets a property.
     PropertyPace = 15,
     /// Pieces of strokes.
     Stroke = 16,
-    /// When it draws.
+    /// When a headset draws.
     Draw = 17,
 }
 
-/// What a reliable event stands for.
+/// The kinds of reliable events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
-    /// Something that happened.
+    /// A short message that something happened.
     Notice = 0,
     /// A piece of a stroke that is being drawn.
     Stroke = 1,
@@ -77,17 +77,17 @@ pub(crate) enum EventKind {
 impl EventKind {
     pub(crate) const ALL: [EventKind; 2] = [EventKind::Notice, EventKind::Stroke];
 
-    /// The application's channel on which it goes.
+    /// Returns the application's channel that carries this kind.
     pub(crate) fn channel(self) -> u8 {
         self as u8
     }
 
-    /// What goes on a channel.
+    /// Returns the kind that a channel carries.
     pub(crate) fn of(channel: u8) -> Option<EventKind> {
         EventKind::ALL.into_iter().find(|kind| kind.channel() == channel)
     }
 
-    /// Least and largest payload in bytes.
+    /// Returns the least and the largest payload, bytes.
     fn bytes(self) -> (usize, usize) {
         match self {
             EventKind::Notice => (60, 400),
@@ -104,29 +104,29 @@ impl EventKind {
 }
 
 impl Source {
-    /// A number that stands for `sequence` of `stream`, well mixed.
+    /// Returns a well-mixed pseudo-random number for `sequence` of `stream`.
     pub(crate) fn mix(self, stream: Stream, sequence: u64) -> u64 {
-        let whose = u64::from(self.room) << 32 | u64::from(self.sender);
+        let id = u64::from(self.room) << 32 | u64::from(self.sender);
         let start = splitmix(self.seed ^ (stream as u64) << 56);
-        splitmix(splitmix(start ^ whose).wrapping_add(sequence))
+        splitmix(splitmix(start ^ id).wrapping_add(sequence))
     }
 
-    /// A random source for everything that `stream` draws.
+    /// Returns a random generator for `stream`.
     pub(crate) fn rng(self, stream: Stream) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.mix(stream, 0))
     }
 
-    /// Where it sits: its place in its row and the row, on a grid of 1 m.
+    /// Returns the seat: the column and the row on a grid of 1 m.
     pub(crate) fn seat(self) -> [u32; 2] {
         [self.sender % ROW, self.sender / ROW]
     }
 
-    /// The number, inside the room, of the object that it holds at times.
+    /// Returns the number, inside the room, of the object that this headset shares.
     pub(crate) fn object(self) -> u32 {
         self.sender / HEADSETS_PER_OBJECT
     }
 
-    /// Appends pose number `sequence`, 33 bytes: a head that sways about its seat, and two hands.
+    /// Appends pose number `sequence`, 33 bytes: a head that sways around its seat, and two hands.
     pub(crate) fn pose(self, sequence: u64, out: &mut Vec<u8>) {
         let a = self.mix(Stream::Pose, sequence);
         let b = splitmix(a);
@@ -149,7 +149,7 @@ impl Source {
         pose.encode(out);
     }
 
-    /// Appends voice packet number `sequence`, [`VOICE_BYTES`] in all.
+    /// Appends voice packet number `sequence`, [`VOICE_BYTES`] bytes.
     pub(crate) fn voice(self, sequence: u64, spurt_start: bool, out: &mut Vec<u8>) {
         let mut opus = [0; VOICE_BYTES - 2];
         let start = self.mix(Stream::Voice, sequence);
@@ -159,8 +159,8 @@ impl Source {
         Voice { level, speaking: true, flags, opus: &opus }.encode(out);
     }
 
-    /// Appends movement number `sequence` of the object it holds, 32 bytes: position and rotation
-    /// as floats, and the number.
+    /// Appends movement number `sequence` of the held object, 32 bytes: the position and the
+    /// rotation as floats, and the number.
     pub(crate) fn object_pose(self, sequence: u64, out: &mut Vec<u8>) {
         let bits = self.mix(Stream::Object, sequence);
         let [x, z] = self.seat();
@@ -183,18 +183,25 @@ impl Source {
         put_floats(&[sway(bits >> 24), sway(bits >> 32), sway(bits >> 40) - 1.0], out);
     }
 
-    /// Appends event number `sequence`. Unlike realtime frames an event carries no number of its
-    /// sender's, so the payload names it in front.
+    /// Appends event number `sequence`. Its payload starts with that number, because the wire
+    /// carries no sequence number of the sender for events.
     pub(crate) fn event(self, kind: EventKind, sequence: u32, out: &mut Vec<u8>) {
-        self.said(kind.stream(), kind.bytes(), sequence, out);
+        self.numbered(kind.stream(), kind.bytes(), sequence, out);
     }
 
-    /// Appends the value of property number `sequence` that it sets.
+    /// Appends the value of the property change with number `sequence`.
     pub(crate) fn property(self, sequence: u32, out: &mut Vec<u8>) {
-        self.said(Stream::Property, PROPERTY_BYTES, sequence, out);
+        self.numbered(Stream::Property, PROPERTY_BYTES, sequence, out);
     }
 
-    fn said(self, stream: Stream, (least, most): (usize, usize), sequence: u32, out: &mut Vec<u8>) {
+    /// Appends a payload that starts with room, sender and number, and goes on with random bytes.
+    fn numbered(
+        self,
+        stream: Stream,
+        (least, most): (usize, usize),
+        sequence: u32,
+        out: &mut Vec<u8>,
+    ) {
         let start = self.mix(stream, sequence.into());
         let len = least + (start % (most - least + 1) as u64) as usize;
         let begin = out.len();
@@ -206,19 +213,28 @@ impl Source {
     }
 }
 
-/// Room, sender and number that an event's payload claims.
-pub(crate) fn event_claim(payload: &[u8]) -> Option<(u32, u32, u32)> {
-    let (head, _) = payload.split_first_chunk::<EVENT_HEAD>()?;
-    let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
-    Some((word(0), word(4), word(8)))
+/// What the payload of an event says about the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventClaim {
+    pub(crate) room: u32,
+    /// The sender's number inside the room.
+    pub(crate) sender: u32,
+    pub(crate) number: u32,
 }
 
-/// Within 0.1 m on either side, from eight bits.
+/// Parses the claim at the start of an event's payload; `None` if the payload is too short.
+pub(crate) fn event_claim(payload: &[u8]) -> Option<EventClaim> {
+    let (head, _) = payload.split_first_chunk::<EVENT_HEAD>()?;
+    let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+    Some(EventClaim { room: word(0), sender: word(4), number: word(8) })
+}
+
+/// Maps eight bits to a deviation of at most 0.1 m to either side.
 fn sway(bits: u64) -> f32 {
     (f32::from(bits as u8) - 127.5) * (0.1 / 127.5)
 }
 
-/// A turn of up to 53 degrees about each of two axes, from 16 bits.
+/// Maps 16 bits to a rotation of at most 53 degrees about each of two axes.
 fn turn(bits: u64) -> [f32; 4] {
     [5.0 * sway(bits), 5.0 * sway(bits >> 8), 0.0, 1.0]
 }
@@ -235,7 +251,7 @@ fn noise(mut state: u64, out: &mut [u8]) {
     }
 }
 
-/// Steele, Lea and Flood's SplitMix64.
+/// Applies SplitMix64 (Steele, Lea and Flood).
 fn splitmix(state: u64) -> u64 {
     scramble(state.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
@@ -286,14 +302,17 @@ mod tests {
     #[test]
     fn payloads_have_their_sizes_and_their_form() {
         for sequence in 0..2_000 {
-            let said = all(SOURCE, sequence);
-            let (pose, voice) = (&said[0], &said[1]);
+            let payloads = all(SOURCE, sequence);
+            let (pose, voice) = (&payloads[0], &payloads[1]);
             assert_eq!((pose.len(), voice.len()), (33, VOICE_BYTES));
-            assert_eq!((said[2].len(), said[3].len()), (32, 24));
-            for (kind, event) in EventKind::ALL.into_iter().zip(&said[4..]) {
+            assert_eq!((payloads[2].len(), payloads[3].len()), (32, 24));
+            for (kind, event) in EventKind::ALL.into_iter().zip(&payloads[4..]) {
                 let (least, most) = kind.bytes();
                 assert!((least..=most).contains(&event.len()));
-                assert_eq!(event_claim(event), Some((2, 3, sequence)));
+                assert_eq!(
+                    event_claim(event),
+                    Some(EventClaim { room: 2, sender: 3, number: sequence })
+                );
                 assert_eq!(EventKind::of(kind.channel()), Some(kind));
             }
             let (parsed, rest) = Pose::parse(pose).unwrap();

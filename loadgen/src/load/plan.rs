@@ -1,4 +1,4 @@
-//! What is to be driven, fixed before the run starts.
+//! The plan of a run, which is fixed before the run starts.
 
 use std::time::Duration;
 
@@ -19,69 +19,98 @@ pub(crate) struct Plan {
     pub(crate) network: Option<Conditions>,
     /// Realtime threads.
     pub(crate) workers: u32,
-    /// Where schedules begin that several headsets follow, µs.
-    pub(crate) epoch: u64,
-    /// Share of the headsets that a blocked realtime port, the dark or a move concerns, 0 to 1.
-    pub(crate) share: f64,
-    /// It is blocked from the beginning.
-    pub(crate) blocked: bool,
-    /// Faults will happen, so everybody keeps a roster.
-    pub(crate) faults: bool,
+    /// When the schedules that several headsets share begin, µs.
+    pub(crate) schedule_epoch: u64,
+    /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
+    /// 0 to 1.
+    pub(crate) fault_share: f64,
+    /// Whether the realtime port is blocked from the start for the affected headsets.
+    pub(crate) realtime_blocked: bool,
+    /// Whether faults will happen. Every headset then keeps a roster.
+    pub(crate) has_faults: bool,
     /// Late joiners that will come into the first room.
     pub(crate) late_joiners: u32,
 }
 
+/// When a headset on a roaming network changes its address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AddressSchedule {
+    pub(crate) next: Time,
+    pub(crate) period: Duration,
+}
+
+impl AddressSchedule {
+    /// Returns whether a change is due at `now`. The schedule then moves on by one period.
+    pub(crate) fn take(&mut self, now: Time) -> bool {
+        let is_due = self.next <= now;
+        if is_due {
+            self.next += self.period;
+        }
+        is_due
+    }
+}
+
 impl Plan {
-    /// Whether a fault that concerns a share of the headsets concerns headset `headset`: evenly spread.
-    pub(crate) fn is_concerned(&self, headset: u32) -> bool {
-        let upto = |n: u32| (f64::from(n) * self.share).floor();
-        upto(headset + 1) > upto(headset)
+    /// Returns whether a fault that affects a share of the headsets affects this one. The affected
+    /// headsets are evenly spread.
+    pub(crate) fn is_affected(&self, headset: u32) -> bool {
+        let affected_below = |n: u32| (f64::from(n) * self.fault_share).floor();
+        affected_below(headset + 1) > affected_below(headset)
     }
 
-    /// Whether the process of headset `headset` dies in the dark: of every second one that it concerns.
+    /// Returns whether an outage kills the process of this headset, as it does for every second
+    /// headset that it affects.
     pub(crate) fn dies(&self, headset: u32) -> bool {
-        let concerned = (f64::from(headset + 1) * self.share).floor() as u32;
-        self.is_concerned(headset) && concerned.is_multiple_of(2)
+        let affected = (f64::from(headset + 1) * self.fault_share).floor() as u32;
+        self.is_affected(headset) && affected.is_multiple_of(2)
     }
 
-    /// Room and number inside it of headset `headset`.
+    /// Returns the room of a headset and its number inside the room.
     pub(crate) fn source(&self, headset: u32) -> Source {
         let (room, sender) = (headset / self.room_size, headset % self.room_size);
         Source { seed: self.seed, room, sender }
     }
 
-    /// The number of the headset that says it.
+    /// Returns the number of the headset that is this source.
     pub(crate) fn headset(&self, source: Source) -> u32 {
         source.room * self.room_size + source.sender
     }
 
-    /// When a headset of a roaming network takes its next address, both planes at once.
-    pub(crate) fn next_address(&self, source: Source, now: u64, every: Duration) -> Time {
+    /// Returns when a headset on a roaming network changes its address, from `now` (µs) on. Both
+    /// planes change at the same time.
+    pub(crate) fn address_schedule(
+        &self,
+        source: Source,
+        now: u64,
+        every: Duration,
+    ) -> AddressSchedule {
+        let period = every;
         let every = (every.as_micros() as u64).max(1);
         let phase = source.mix(Stream::Up, 1) % every;
-        let since = now.saturating_sub(self.epoch + phase);
-        Time::from_micros(self.epoch + phase + since.next_multiple_of(every))
+        let since = now.saturating_sub(self.schedule_epoch + phase);
+        let next = self.schedule_epoch + phase + since.next_multiple_of(every);
+        AddressSchedule { next: Time::from_micros(next), period }
     }
 
-    /// Headsets of a room: the last may have fewer than the others.
+    /// Returns the number of headsets in a room. The last room may have fewer than the others.
     pub(crate) fn members(&self, room: u32) -> u32 {
         let before = u64::from(room) * u64::from(self.room_size);
         let rest = u64::from(self.headsets).saturating_sub(before);
         rest.min(self.room_size.into()) as u32
     }
 
-    /// The rooms.
+    /// Returns the number of rooms.
     pub(crate) fn rooms(&self) -> u32 {
         self.headsets.div_ceil(self.room_size)
     }
 
-    /// The realtime thread of a room: senders and receivers of a room share one, so that checking
-    /// what arrives against what was sent needs no lock.
+    /// Returns the realtime thread of a room. All members of a room share a thread, so that
+    /// messages can be checked without a lock.
     pub(crate) fn worker(&self, room: u32) -> u32 {
         room % self.workers
     }
 
-    /// A room's name on the server.
+    /// Returns a room's name on the server.
     pub(crate) fn room_name(&self, room: u32) -> String {
         format!("load-{}-{room}", self.seed)
     }
@@ -89,7 +118,7 @@ impl Plan {
 
 #[cfg(test)]
 impl Plan {
-    /// Two rooms of two in a meeting, on one thread.
+    /// Returns a plan of two rooms of two headsets in a meeting, on one thread.
     pub(crate) fn of_two_rooms() -> Self {
         let traffic = super::profile::Profile::Meeting.traffic(None);
         Plan {
@@ -99,10 +128,10 @@ impl Plan {
             traffic,
             network: None,
             workers: 1,
-            epoch: 0,
-            share: 0.0,
-            blocked: false,
-            faults: false,
+            schedule_epoch: 0,
+            fault_share: 0.0,
+            realtime_blocked: false,
+            has_faults: false,
             late_joiners: 0,
         }
     }
@@ -114,12 +143,12 @@ mod tests {
 
     #[test]
     fn a_tenth_is_every_tenth() {
-        let plan = Plan { share: 0.1, ..Plan::of_two_rooms() };
-        let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_concerned(*headset)).collect();
+        let plan = Plan { fault_share: 0.1, ..Plan::of_two_rooms() };
+        let tenth: Vec<u32> = (0..50).filter(|headset| plan.is_affected(*headset)).collect();
         assert_eq!(tenth, [9, 19, 29, 39, 49]);
-        let all = Plan { share: 1.0, ..Plan::of_two_rooms() };
-        assert!((0..50).all(|headset| all.is_concerned(headset)));
-        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_concerned(headset)));
+        let all = Plan { fault_share: 1.0, ..Plan::of_two_rooms() };
+        assert!((0..50).all(|headset| all.is_affected(headset)));
+        assert!(!(0..50).any(|headset| Plan::of_two_rooms().is_affected(headset)));
         let dead = |plan: &Plan| (0..50).filter(|headset| plan.dies(*headset)).collect::<Vec<_>>();
         assert_eq!(dead(&plan), [19, 39]);
         assert_eq!(dead(&all).len(), 25);

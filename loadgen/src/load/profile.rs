@@ -1,71 +1,74 @@
-//! The profiles: who says what, and how often. When exactly, `schedule.rs` says.
+//! The profiles: which headsets send which messages, and how often. The exact times are in
+//! `schedule.rs`.
 
 use std::num::NonZeroU32;
 
 use super::channel::Channel;
 
-/// Poses a second where neither the profile nor the command line says otherwise.
+/// Poses a second, unless the profile or the command line says otherwise.
 const POSE_HZ: f64 = 30.0;
-/// Voice packets a second while somebody talks: 20 ms each.
+/// Voice packets a second while a headset talks. Each holds 20 ms.
 pub(crate) const VOICE_HZ: f64 = 50.0;
-/// Movements a second of an object while it is held.
+/// Movements a second of a held object.
 const OBJECT_HZ: f64 = 20.0;
+/// Pointers a second.
 const POINTER_HZ: f64 = 30.0;
-/// Pieces of a stroke a second while it is drawn.
+/// Pieces of a stroke a second while a headset draws.
 const STROKE_HZ: f64 = 10.0;
-/// Reliable notices a second of each headset.
+/// Reliable notices a second from each headset.
 const NOTICES_PER_S: f64 = 0.3;
 /// Properties a second that each headset sets: one a minute.
 const PROPERTIES_PER_S: f64 = 1.0 / 60.0;
-/// Headsets of a room where the command line does not say.
+/// Headsets in a room, unless the command line says otherwise.
 const ROOM_SIZE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
-/// Between the two and the four that a remote expert's session has.
+/// Headsets in a room of `assist`. A remote expert's session has two to four.
 const ASSIST_ROOM_SIZE: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
-/// Speakers of an auditorium.
+/// Speakers in each room of an auditorium.
 const SPEAKERS: u32 = 3;
 
-/// A profile.
+/// A traffic profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
-    /// Everyone tracked, a quarter talks, events now and then.
+    /// Everyone sends poses, a quarter talks, events now and then.
     Meeting,
     /// A meeting in which one in twenty holds and moves an object, and properties are set.
     Training,
-    /// Everyone tracked, seats on a 1 m grid, three speakers.
+    /// Everyone sends poses, seats on a 1 m grid, three speakers.
     Auditorium,
     /// Rooms of three with pointers, strokes and voice; poses only with --pose-hz.
     Assist,
-    /// Joined, keep-alive only.
+    /// Joined, but sending keep-alives only.
     Idle,
 }
 
-/// Who talks.
+/// Which headsets talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Talk {
+    /// No headset talks.
     Nobody,
-    /// Everybody, a quarter of the time.
+    /// Every headset talks a quarter of the time.
     InTurns,
-    /// The first so many of each room, all the time.
+    /// The first headsets of each room talk all the time; the number says how many.
     Speakers(u32),
 }
 
-/// What a profile asks of each headset. All rates a second, 0 for none.
+/// What each headset sends. All rates are per second; 0 means never.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Traffic {
     pub(crate) pose_hz: f64,
     pub(crate) talk: Talk,
-    /// While an object is held.
+    /// Movements of an object while the headset holds it.
     pub(crate) object_hz: f64,
     pub(crate) pointer_hz: f64,
     pub(crate) notices_per_s: f64,
     pub(crate) properties_per_s: f64,
-    /// While a stroke is drawn.
+    /// Pieces of a stroke while the headset draws.
     pub(crate) stroke_hz: f64,
-    /// Whether what comes from the nearest seats is counted for itself.
+    /// Whether poses from the nearest seats are counted separately.
     pub(crate) interest: bool,
 }
 
-/// Keep-alive only.
+/// No messages, only keep-alives.
 const SILENCE: Traffic = Traffic {
     pose_hz: 0.0,
     talk: Talk::Nobody,
@@ -78,7 +81,7 @@ const SILENCE: Traffic = Traffic {
 };
 
 impl Profile {
-    /// As on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Profile::Meeting => "meeting",
@@ -89,12 +92,12 @@ impl Profile {
         }
     }
 
-    /// Headsets of a room unless the command line says otherwise.
+    /// Returns the headsets in a room, unless the command line says otherwise.
     pub(crate) fn room_size(self) -> NonZeroU32 {
         if self == Profile::Assist { ASSIST_ROOM_SIZE } else { ROOM_SIZE }
     }
 
-    /// Its traffic, with poses at `pose_hz` if that is given.
+    /// Returns the profile's traffic. `pose_hz` replaces its rate of poses.
     pub(crate) fn traffic(self, pose_hz: Option<f64>) -> Traffic {
         let meeting = Traffic {
             pose_hz: pose_hz.unwrap_or(POSE_HZ),
@@ -123,7 +126,8 @@ impl Profile {
 }
 
 impl Traffic {
-    /// Messages a second at most that a headset says on a channel; 0 when the profile has none.
+    /// Returns the most messages a second that a headset sends on a channel; 0 if the profile does
+    /// not use the channel.
     pub(crate) fn hz(&self, channel: Channel) -> f64 {
         match channel {
             Channel::Pose => self.pose_hz,
@@ -134,7 +138,7 @@ impl Traffic {
         }
     }
 
-    /// Whether the profile has a channel.
+    /// Returns whether the profile uses a channel.
     pub(crate) fn has(&self, channel: Channel) -> bool {
         self.hz(channel) > 0.0
     }

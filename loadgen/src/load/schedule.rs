@@ -1,32 +1,33 @@
-//! What is due next for a headset: on the realtime plane a [`Schedule`], on the session an
-//! [`EventSchedule`] and a [`StateSchedule`]. All are pure functions of the seed and open loop: a
-//! late send changes nothing.
+//! When a headset sends what: a [`Schedule`] for the realtime plane, an [`EventSchedule`] and a
+//! [`StateSchedule`] for the session. All are pure functions of the seed. All are open loop: a late
+//! send does not move the next one.
 
-use super::channel::{Channel, Due};
+use super::channel::{Channel, DueMessage};
 use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
 use super::profile::{Talk, Traffic};
-use super::ticks::{Length, Poisson, Ticks, Turns};
+use super::ticks::{Poisson, Ticks, TurnLength, Turns};
 
-/// µs that somebody talks, and is silent, on average: a quarter talk at any moment.
+/// How long a headset talks, and pauses, on average, µs: a quarter of all talk at any moment.
 const TALK_MEAN: f64 = 1_000_000.0;
 const SILENCE_MEAN: f64 = 3_000_000.0;
-/// µs that an object is held.
+/// How long an object is held, least and most, µs.
 const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
-/// µs that a stroke takes, and the pause after it.
+/// How long a stroke takes, and the pause after it, least and most, µs.
 const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
 const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
 
-/// Times a second that the room's state is told where a held object is: for those who come later, while
-/// the realtime plane shows it to those who are there. At least once in every hold.
-const PLACED_HZ: f64 = 1.0;
+/// How often a held object's position is written to the room's state, a second. The state is for
+/// late joiners; those in the room see the object move on the realtime plane. Fast enough to write
+/// at least once in every hold.
+const STATE_POSITION_HZ: f64 = 1.0;
 
-/// A headset's realtime messages.
+/// The schedule of a headset's realtime messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule([Option<Ticks>; Channel::COUNT]);
 
 impl Schedule {
-    /// Messages from `start` (µs) on, of one of `members` headsets of a room. `epoch` (µs) is the
-    /// same for all of them: objects change hands by it.
+    /// Creates the schedule, from `start` (µs) on, of a headset in a room of `members`. `epoch`
+    /// (µs) must be the same for all of them, because it decides when objects change hands.
     pub(crate) fn new(
         source: Source,
         traffic: &Traffic,
@@ -45,54 +46,55 @@ impl Schedule {
         }))
     }
 
-    /// When the next message is due, µs.
+    /// Returns when the next message is due, µs.
     pub(crate) fn due(&self) -> u64 {
         self.0.iter().flatten().map(Ticks::due).min().unwrap_or(u64::MAX)
     }
 
-    /// The next message, if it is due by `now`; the schedule moves on.
-    pub(crate) fn take(&mut self, now: u64) -> Option<Due> {
+    /// Returns the next message if it is due by `now`. The schedule then moves on.
+    pub(crate) fn take(&mut self, now: u64) -> Option<DueMessage> {
         let channels = Channel::ALL.into_iter().zip(&mut self.0);
         let ticking = channels.filter_map(|(channel, ticks)| Some((channel, ticks.as_mut()?)));
         let (channel, ticks) = ticking.min_by_key(|(_, ticks)| ticks.due())?;
         let scheduled = ticks.due();
         (scheduled <= now).then(|| {
             let tick = ticks.take();
-            Due { channel, number: tick.number, scheduled, first: tick.first }
+            DueMessage { channel, number: tick.number, scheduled, first: tick.first }
         })
     }
 }
 
 fn always(source: Source, phase: Stream, start: u64) -> Turns {
-    Turns::new(source.rng(phase), Length::Endless, Length::Exponential(0.0), start)
+    Turns::new(source.rng(phase), TurnLength::Endless, TurnLength::Exponential(0.0), start)
 }
 
-/// When a headset talks, if ever.
+/// Returns when a headset talks; `None` if it never does.
 fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
-    let silence = Length::Exponential(SILENCE_MEAN);
+    let silence = TurnLength::Exponential(SILENCE_MEAN);
     let length = match talk {
         Talk::Nobody => return None,
-        Talk::InTurns => Length::Exponential(TALK_MEAN),
-        Talk::Speakers(count) if source.sender < count => Length::Endless,
+        Talk::InTurns => TurnLength::Exponential(TALK_MEAN),
+        Talk::Speakers(count) if source.sender < count => TurnLength::Endless,
         Talk::Speakers(_) => return None,
     };
     Some(Turns::new(source.rng(Stream::Talk), length, silence, start))
 }
 
-/// When an object's sharers hold it, and which of them the headset is. One schedule for all of them
-/// gives each object at most one holder; the pauses of an object that fewer than
-/// [`HEADSETS_PER_OBJECT`] share keep it at 5 % of them.
+/// Returns when the sharers of an object hold it, and which of them the headset is. All sharers
+/// compute the same turns, so that an object has at most one holder. An object with fewer sharers
+/// than [`HEADSETS_PER_OBJECT`] has pauses, so that 5 % of them hold it on average.
 fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
     let first = source.object() * HEADSETS_PER_OBJECT;
     let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
     let idle = f64::from(HEADSETS_PER_OBJECT - sharers) / f64::from(sharers);
-    let pause = Length::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
+    let pause = TurnLength::Exponential(idle * (HOLD.0 + HOLD.1) / 2.0);
     let object = Source { sender: source.object(), ..source };
-    let turns = Turns::new(object.rng(Stream::Grab), Length::Uniform(HOLD.0, HOLD.1), pause, epoch);
+    let turns =
+        Turns::new(object.rng(Stream::Grab), TurnLength::Uniform(HOLD.0, HOLD.1), pause, epoch);
     (turns.shared_by(sharers), source.sender - first)
 }
 
-/// A headset's reliable events.
+/// The schedule of a headset's reliable events.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSchedule {
     notices: Option<Poisson>,
@@ -100,11 +102,11 @@ pub(crate) struct EventSchedule {
 }
 
 impl EventSchedule {
-    /// Events from `start` (µs) on.
+    /// Creates the schedule from `start` (µs) on.
     pub(crate) fn new(source: Source, traffic: &Traffic, start: u64) -> Self {
         let poisson = |stream, per_s| Poisson::new(source.rng(stream), per_s, start);
-        let length = Length::Uniform(STROKE.0, STROKE.1);
-        let pause = Length::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
+        let length = TurnLength::Uniform(STROKE.0, STROKE.1);
+        let pause = TurnLength::Uniform(STROKE_PAUSE.0, STROKE_PAUSE.1);
         let turns = Turns::new(source.rng(Stream::Draw), length, pause, start);
         EventSchedule {
             notices: poisson(Stream::Pace, traffic.notices_per_s),
@@ -112,7 +114,8 @@ impl EventSchedule {
         }
     }
 
-    /// The next event and when it is due, µs; the schedule moves on. `None` when there are none.
+    /// Returns the next event and when it is due, µs. The schedule moves on. `None` if there are no
+    /// events.
     pub(crate) fn take(&mut self) -> Option<(u64, EventKind)> {
         let notice = self.notices.as_ref().map(|n| (n.due(), EventKind::Notice));
         let stroke = self.strokes.as_ref().map(|s| (s.due(), EventKind::Stroke));
@@ -127,18 +130,18 @@ impl EventSchedule {
     }
 }
 
-/// What a headset asks of the room's shared state.
+/// A change of the room's shared state that a headset requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// Takes hold of its object.
-    Grab,
-    /// Says where the object is that it holds.
-    Place,
+pub(crate) enum PlannedChange {
+    /// Claims the object that the headset shares.
+    Claim,
+    /// Sets the position of the held object.
+    Move,
     /// Sets a property of the room.
     Property,
 }
 
-/// When it does.
+/// The schedule of a headset's changes of the shared state.
 #[derive(Clone, Debug)]
 pub(crate) struct StateSchedule {
     holds: Option<Ticks>,
@@ -146,7 +149,7 @@ pub(crate) struct StateSchedule {
 }
 
 impl StateSchedule {
-    /// From `start` (µs) on, with the holds of [`Schedule::new`].
+    /// Creates the schedule from `start` (µs) on. The holds are those of [`Schedule::new`].
     pub(crate) fn new(
         source: Source,
         traffic: &Traffic,
@@ -155,7 +158,7 @@ impl StateSchedule {
         start: u64,
     ) -> Self {
         let (turns, taker) = holds(source, members, epoch);
-        let hz = if traffic.has(Channel::Object) { PLACED_HZ } else { 0.0 };
+        let hz = if traffic.has(Channel::Object) { STATE_POSITION_HZ } else { 0.0 };
         let pace = source.rng(Stream::PropertyPace);
         StateSchedule {
             holds: Ticks::new(turns, taker, hz, start),
@@ -163,22 +166,26 @@ impl StateSchedule {
         }
     }
 
-    /// When the next is due, µs.
+    /// Returns when the next change is due, µs.
     pub(crate) fn due(&self) -> u64 {
         let hold = self.holds.as_ref().map(Ticks::due);
         let property = self.properties.as_ref().map(Poisson::due);
         hold.into_iter().chain(property).min().unwrap_or(u64::MAX)
     }
 
-    /// The next; the schedule moves on.
-    pub(crate) fn take(&mut self) -> Option<Ask> {
+    /// Returns the next change. The schedule moves on.
+    pub(crate) fn take(&mut self) -> Option<PlannedChange> {
         let due = self.due();
         if let Some(holds) = self.holds.as_mut().filter(|holds| holds.due() == due) {
-            return Some(if holds.take().first { Ask::Grab } else { Ask::Place });
+            return Some(if holds.take().first {
+                PlannedChange::Claim
+            } else {
+                PlannedChange::Move
+            });
         }
         self.properties.as_mut().map(|properties| {
             properties.take();
-            Ask::Property
+            PlannedChange::Property
         })
     }
 }
@@ -195,8 +202,8 @@ mod tests {
         Source { seed, room: 0, sender }
     }
 
-    /// Everything that a headset says in the first `seconds`.
-    fn said(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<Due> {
+    /// Returns every message that a headset sends in the first `seconds`.
+    fn messages(profile: Profile, members: u32, source: Source, seconds: u64) -> Vec<DueMessage> {
         let traffic = profile.traffic(None);
         let mut schedule = Schedule::new(source, &traffic, members, EPOCH, EPOCH);
         let end = EPOCH + seconds * SECOND;
@@ -211,11 +218,11 @@ mod tests {
         dues
     }
 
-    /// The share of `hz` that all members say on a channel.
+    /// Returns how many messages all members send on a channel, as a share of its full rate.
     fn share(profile: Profile, channel: Channel, members: u32, seeds: u64, seconds: u64) -> f64 {
         let hz = profile.traffic(None).hz(channel);
         let all = (0..seeds).flat_map(|seed| (0..members).map(move |sender| source(seed, sender)));
-        let dues = all.flat_map(|source| said(profile, members, source, seconds));
+        let dues = all.flat_map(|source| messages(profile, members, source, seconds));
         let count = dues.filter(|due| due.channel == channel).count();
         count as f64 / (hz * (seeds * u64::from(members) * seconds) as f64)
     }
@@ -235,7 +242,7 @@ mod tests {
             let from = EPOCH + second * SECOND;
             let packets: usize = (0..2_000)
                 .map(|sender| {
-                    let dues = said(Profile::Meeting, 2_000, source(3, sender), second + 1);
+                    let dues = messages(Profile::Meeting, 2_000, source(3, sender), second + 1);
                     let voice = dues.iter().filter(|due| due.channel == Channel::Voice);
                     voice.filter(|due| due.scheduled >= from).count()
                 })
@@ -248,19 +255,19 @@ mod tests {
     #[test]
     fn schedules_are_pure() {
         for profile in [Profile::Training, Profile::Auditorium, Profile::Assist] {
-            let once = said(profile, 10, source(1, 2), 30);
-            assert_eq!(once, said(profile, 10, source(1, 2), 30));
-            assert_ne!(once, said(profile, 10, source(2, 2), 30));
-            assert_ne!(once, said(profile, 10, source(1, 1), 30));
+            let once = messages(profile, 10, source(1, 2), 30);
+            assert_eq!(once, messages(profile, 10, source(1, 2), 30));
+            assert_ne!(once, messages(profile, 10, source(2, 2), 30));
+            assert_ne!(once, messages(profile, 10, source(1, 1), 30));
         }
-        assert!(said(Profile::Idle, 10, source(1, 2), 30).is_empty());
+        assert!(messages(Profile::Idle, 10, source(1, 2), 30).is_empty());
     }
 
     #[test]
     fn numbers_count_up_on_each_channel() {
         for profile in [Profile::Training, Profile::Assist] {
             for channel in Channel::ALL {
-                let dues = said(profile, 10, source(1, 2), 120);
+                let dues = messages(profile, 10, source(1, 2), 120);
                 let numbers = dues.iter().filter(|due| due.channel == channel);
                 assert!(numbers.enumerate().all(|(k, due)| due.number == k as u64));
             }
@@ -280,10 +287,10 @@ mod tests {
         for (seed, members) in [(1, 10), (2, 20), (3, 33), (4, 60)] {
             let mut moves: Vec<_> = (0..members)
                 .flat_map(|sender| {
-                    let whose = source(seed, sender);
-                    let dues = said(Profile::Training, members, whose, 300);
+                    let holder_source = source(seed, sender);
+                    let dues = messages(Profile::Training, members, holder_source, 300);
                     let objects = dues.into_iter().filter(|due| due.channel == Channel::Object);
-                    objects.map(move |due| (whose.object(), due.scheduled, sender))
+                    objects.map(move |due| (holder_source.object(), due.scheduled, sender))
                 })
                 .collect();
             moves.sort_unstable();
@@ -294,7 +301,8 @@ mod tests {
                 if object != next_object {
                     held_since = None;
                 } else if holder != next_holder {
-                    // Whoever lets go has held it for 2-5 s, and often twice in a row.
+                    // A holder that lets go has held the object for 2-5 s, or longer after two
+                    // turns in a row.
                     let held = held_since.map(|since| at - since);
                     assert!(held.is_none_or(|held| held >= 1_949_000), "{held:?}");
                     held_since = Some(next_at);
@@ -306,7 +314,7 @@ mod tests {
     #[test]
     fn three_speak_in_an_auditorium_all_the_time() {
         for sender in 0..6 {
-            let dues = said(Profile::Auditorium, 100, source(1, sender), 60);
+            let dues = messages(Profile::Auditorium, 100, source(1, sender), 60);
             let voice = dues.iter().filter(|due| due.channel == Channel::Voice).count();
             assert_eq!(voice, if sender < 3 { 3_000 } else { 0 }, "{sender}");
         }
@@ -347,7 +355,7 @@ mod tests {
     #[test]
     fn the_state_is_asked_at_its_rates_and_in_every_hold() {
         let until = EPOCH + 60 * SECOND;
-        let mut asks = Vec::new();
+        let mut changes = Vec::new();
         for sender in 0..1_000 {
             let (source, traffic) = (source(1, sender), Profile::Training.traffic(None));
             let mut schedule = StateSchedule::new(source, &traffic, 1_000, EPOCH, EPOCH);
@@ -356,20 +364,22 @@ mod tests {
                 (due < until).then(|| (due, schedule.take().unwrap()))
             });
             let dues: Vec<_> = dues.collect();
-            let moves = said(Profile::Training, 1_000, source, 60);
+            let moves = messages(Profile::Training, 1_000, source, 60);
             let grabs = moves.iter().filter(|due| due.channel == Channel::Object && due.first);
             let grabs: Vec<u64> = grabs.map(|due| due.scheduled).skip(1).collect();
-            let asked = dues.iter().filter(|due| due.1 == Ask::Grab).map(|due| due.0);
-            // Of a hold that has begun before, either may keep the rest.
-            let asked: Vec<u64> =
-                asked.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
-            assert_eq!(asked, grabs);
-            asks.extend(dues.into_iter().map(|due| due.1));
+            let claims = dues.iter().filter(|due| due.1 == PlannedChange::Claim).map(|due| due.0);
+            // Of a hold that began before the start, either schedule may keep the rest.
+            let claims: Vec<u64> =
+                claims.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
+            assert_eq!(claims, grabs);
+            changes.extend(dues.into_iter().map(|due| due.1));
         }
-        let count = |ask| asks.iter().filter(|asked| **asked == ask).count();
-        assert!((900..1_100).contains(&count(Ask::Property)));
+        let count = |ask| changes.iter().filter(|change| **change == ask).count();
+        assert!((900..1_100).contains(&count(PlannedChange::Property)));
         // 50 of 1,000 hold for 60 s, 3.5 s each.
-        assert!((2_700..3_600).contains(&(count(Ask::Grab) + count(Ask::Place))));
+        assert!(
+            (2_700..3_600).contains(&(count(PlannedChange::Claim) + count(PlannedChange::Move)))
+        );
         let traffic = Profile::Meeting.traffic(None);
         assert_eq!(StateSchedule::new(source(1, 1), &traffic, 10, EPOCH, EPOCH).due(), u64::MAX);
     }

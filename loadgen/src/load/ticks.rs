@@ -1,27 +1,28 @@
-//! The processes that schedules are made of: pure functions of their seed, so that a run can be
-//! repeated and several headsets can agree on one without a word. All times in µs.
+//! The random processes that schedules consist of. Each is a pure function of its seed, so that a
+//! run can be repeated, and so that several headsets can follow one process without messages. All
+//! times in µs.
 
-/// µs before its beginning from which a process is played, at least half of it: by then nothing
-/// tells how it started, and so the first second of a run is like any other.
+/// How long before its epoch a process starts, µs; at least half of this. By the epoch the process
+/// has forgotten its start, so that the first second of a run is like any other.
 const WARM_UP: f64 = 120_000_000.0;
 
-/// How long something lasts, µs.
+/// How long a turn or a pause lasts, µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Length {
-    /// Of this mean, without memory.
+pub(crate) enum TurnLength {
+    /// Exponentially distributed with this mean.
     Exponential(f64),
-    /// Evenly between the two.
+    /// Uniformly distributed between the two.
     Uniform(f64, f64),
-    /// For ever.
+    /// Without an end.
     Endless,
 }
 
-impl Length {
+impl TurnLength {
     fn draw(self, rng: &mut fastrand::Rng) -> f64 {
         match self {
-            Length::Exponential(mean) => exponential(rng, mean),
-            Length::Uniform(least, most) => least + rng.f64() * (most - least),
-            Length::Endless => f64::INFINITY,
+            TurnLength::Exponential(mean) => exponential(rng, mean),
+            TurnLength::Uniform(least, most) => least + rng.f64() * (most - least),
+            TurnLength::Endless => f64::INFINITY,
         }
     }
 }
@@ -30,17 +31,17 @@ fn exponential(rng: &mut fastrand::Rng, mean: f64) -> f64 {
     -(1.0 - rng.f64()).ln() * mean
 }
 
-/// A moment in µs, rounded from the exact one so that no error adds up.
-fn whole(micros: f64) -> u64 {
+/// Rounds an exact time to µs. The exact time is kept, so that errors do not add up.
+fn round_down(micros: f64) -> u64 {
     micros as u64
 }
 
-/// Turns and pauses between them; each turn is one taker's, drawn evenly.
+/// Turns with pauses between them. Each turn belongs to one taker, drawn uniformly.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     rng: fastrand::Rng,
-    length: Length,
-    pause: Length,
+    length: TurnLength,
+    pause: TurnLength,
     takers: u32,
     /// When the last turn ended.
     end: f64,
@@ -54,13 +55,18 @@ struct Turn {
 }
 
 impl Turns {
-    /// Turns that have settled by `epoch` (µs), for one taker.
-    pub(crate) fn new(mut rng: fastrand::Rng, length: Length, pause: Length, epoch: u64) -> Self {
+    /// Creates turns of one taker that have reached their steady state by `epoch` (µs).
+    pub(crate) fn new(
+        mut rng: fastrand::Rng,
+        length: TurnLength,
+        pause: TurnLength,
+        epoch: u64,
+    ) -> Self {
         let end = epoch as f64 - WARM_UP * (0.5 + 0.5 * rng.f64());
         Turns { rng, length, pause, takers: 1, end }
     }
 
-    /// The same for several takers, at least one.
+    /// Shares the turns among several takers, at least one.
     pub(crate) fn shared_by(self, takers: u32) -> Self {
         Turns { takers: takers.max(1), ..self }
     }
@@ -81,31 +87,31 @@ impl Turns {
     }
 }
 
-/// One taker's ticks: at a fixed period from the beginning to the end of each of its turns.
+/// One taker's ticks: at a fixed period from the start to the end of each of its turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticks {
     turns: Turns,
     taker: u32,
     period: f64,
     turn: Turn,
-    /// Of the turn, that have passed.
+    /// Ticks of the current turn that have passed.
     in_turn: u64,
-    /// Of all, that were taken.
+    /// Ticks that were taken in all turns.
     taken: u64,
 }
 
 /// A tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
-    /// Its number.
+pub(crate) struct ScheduledTick {
+    /// The tick's number, from 0.
     pub(crate) number: u64,
-    /// The first of its turn, or of all.
+    /// Whether this is the first tick of its turn, or the first of all.
     pub(crate) first: bool,
 }
 
 impl Ticks {
-    /// Ticks from `start` (µs) on, `hz` a second; none at 0. Of a turn that has begun before, the
-    /// rest is kept.
+    /// Creates `hz` ticks a second from `start` (µs) on. A turn that began before `start` keeps the
+    /// ticks that are left. `None` at 0 Hz, or if there is no such taker.
     pub(crate) fn new(mut turns: Turns, taker: u32, hz: f64, start: u64) -> Option<Self> {
         if hz <= 0.0 || taker >= turns.takers {
             return None;
@@ -125,15 +131,15 @@ impl Ticks {
         self.turn.start + self.in_turn as f64 * self.period
     }
 
-    /// When the next tick is due, µs.
+    /// Returns when the next tick is due, µs.
     pub(crate) fn due(&self) -> u64 {
-        whole(self.exact_due())
+        round_down(self.exact_due())
     }
 
-    /// That tick; the schedule moves on, however late it was.
-    pub(crate) fn take(&mut self) -> Tick {
+    /// Returns the next tick. The schedule moves on, however late the call is.
+    pub(crate) fn take(&mut self) -> ScheduledTick {
         let number = self.taken;
-        let tick = Tick { number, first: number == 0 || self.in_turn == 0 };
+        let tick = ScheduledTick { number, first: number == 0 || self.in_turn == 0 };
         self.taken += 1;
         self.in_turn += 1;
         if self.exact_due() >= self.turn.end {
@@ -152,19 +158,19 @@ pub(crate) struct Poisson {
 }
 
 impl Poisson {
-    /// From `start` (µs) on, `per_s` a second; nothing at 0.
+    /// Creates a process of `per_s` events a second from `start` (µs) on; `None` at 0.
     pub(crate) fn new(mut rng: fastrand::Rng, per_s: f64, start: u64) -> Option<Self> {
         let mean = 1_000_000.0 / per_s;
         let due = start as f64 + exponential(&mut rng, mean);
         (per_s > 0.0).then_some(Self { rng, mean, due })
     }
 
-    /// When the next is due, µs.
+    /// Returns when the next event is due, µs.
     pub(crate) fn due(&self) -> u64 {
-        whole(self.due)
+        round_down(self.due)
     }
 
-    /// Moves on to the one after it.
+    /// Moves on to the next event.
     pub(crate) fn take(&mut self) {
         self.due += exponential(&mut self.rng, self.mean);
     }
@@ -178,7 +184,7 @@ mod tests {
         fastrand::Rng::with_seed(seed)
     }
 
-    fn dues(mut ticks: Ticks, until: u64) -> Vec<(u64, Tick)> {
+    fn dues(mut ticks: Ticks, until: u64) -> Vec<(u64, ScheduledTick)> {
         let mut dues = Vec::new();
         while ticks.due() < until {
             dues.push((ticks.due(), ticks.take()));
@@ -188,13 +194,13 @@ mod tests {
 
     #[test]
     fn ticks_stay_on_their_grid_whenever_they_are_taken() {
-        let turns = || Turns::new(rng(1), Length::Endless, Length::Exponential(0.0), 500);
+        let turns = || Turns::new(rng(1), TurnLength::Endless, TurnLength::Exponential(0.0), 500);
         let ticks = Ticks::new(turns(), 0, 30.0, 500).unwrap();
         let dues = dues(ticks, 20_000_000);
         assert!((500..33_834).contains(&dues[0].0), "{}", dues[0].0);
         for (k, (due, tick)) in dues.iter().enumerate() {
             assert!(due.abs_diff(dues[0].0 + k as u64 * 1_000_000 / 30) <= 1, "{k}");
-            assert_eq!(*tick, Tick { number: k as u64, first: k == 0 });
+            assert_eq!(*tick, ScheduledTick { number: k as u64, first: k == 0 });
         }
         assert!(Ticks::new(turns(), 0, 0.0, 500).is_none());
         assert!(Ticks::new(turns(), 1, 30.0, 500).is_none(), "there is no such taker");
@@ -203,7 +209,8 @@ mod tests {
     #[test]
     fn takers_take_turns_and_the_rest_of_one_that_has_begun() {
         let turns = || {
-            let turns = Turns::new(rng(2), Length::Uniform(2e6, 5e6), Length::Exponential(1e6), 0);
+            let turns =
+                Turns::new(rng(2), TurnLength::Uniform(2e6, 5e6), TurnLength::Exponential(1e6), 0);
             turns.shared_by(3)
         };
         let of = |taker, start| dues(Ticks::new(turns(), taker, 20.0, start).unwrap(), 600_000_000);
@@ -211,7 +218,7 @@ mod tests {
             .flat_map(|taker| of(taker, 0).into_iter().map(move |due| (due.0, taker)))
             .collect();
         all.sort_unstable();
-        // A turn lasts 2-5 s: nobody else ticks between the first and the last tick of one.
+        // A turn lasts 2-5 s, and no other taker ticks during it.
         let mut lengths = Vec::new();
         for run in all.chunk_by(|a, b| a.1 == b.1 && b.0 - a.0 <= 50_001) {
             lengths.push(run.len());
@@ -220,7 +227,8 @@ mod tests {
         assert!(whole.iter().all(|len| (40..=200).contains(len)), "{whole:?}");
         let late = of(1, 300_000_000);
         let early: Vec<_> = of(1, 0).into_iter().filter(|due| due.0 >= 300_000_000).collect();
-        let times = |dues: &[(u64, Tick)]| dues.iter().map(|due| due.0).collect::<Vec<_>>();
+        let times =
+            |dues: &[(u64, ScheduledTick)]| dues.iter().map(|due| due.0).collect::<Vec<_>>();
         assert_eq!(times(&late), times(&early), "the start only decides what is left out");
     }
 

@@ -1,4 +1,4 @@
-//! `--fail-if EXPR`: a figure of the report compared with a number.
+//! `--fail-if EXPR`: compares a figure of the report with a number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ enum Operator {
     Equal,
 }
 
-/// Longest first, so that `>=` is not read as `>`.
+/// The longest operators come first, so that `>=` is not read as `>`.
 const OPERATORS: [(&str, Operator); 5] = [
     (">=", Operator::GreaterOrEqual),
     ("<=", Operator::LessOrEqual),
@@ -35,12 +35,12 @@ const OPERATORS: [(&str, Operator); 5] = [
 ];
 
 impl FailIf {
-    /// Whether a report of this shape has the figure.
+    /// Returns whether a report of this shape has the figure.
     pub(crate) fn fits(&self, shape: &Report) -> bool {
         figure(shape, &self.path).is_some()
     }
 
-    /// What it says of a report: `None` when it does not hold, else the line to show.
+    /// Returns the line to show if the condition holds for a report, else `None`.
     pub(crate) fn held(&self, report: &Report) -> Option<String> {
         let value = figure(report, &self.path)?;
         let held = match self.operator {
@@ -67,10 +67,11 @@ impl FromStr for FailIf {
         let found = OPERATORS
             .iter()
             .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
-        // The first in the text; of two at one place the longer, which stands first in the list.
+        // Take the first in the text. At the same position take the longer, which comes first in
+        // the list.
         let (at, sign, operator) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })
-            .ok_or("say FIGURE > NUMBER (or >=, <, <=, ==)")?;
+            .ok_or("write FIGURE > NUMBER (or >=, <, <=, ==)")?;
         let name = text[..at].trim();
         let limit = text[at + sign.len()..].trim();
         let limit: f64 = limit.parse().map_err(|_| format!("`{limit}` is not a number"))?;
@@ -78,13 +79,14 @@ impl FromStr for FailIf {
             return Err("the number must be finite".into());
         }
         let path = full_path(name)
-            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known()))?;
+            .ok_or_else(|| format!("the report has no figure `{name}`; {}", known_figures()))?;
         Ok(FailIf { text: text.trim().to_owned(), path, operator, limit })
     }
 }
 
-/// Spells out the short forms: `pose.loss` is `channels.pose.loss`, and `pose.p99_ms` is
-/// `channels.pose.latency_ms.p99`. Whether a run will have the figure depends on its profile.
+/// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, and
+/// `pose.p99_ms` for `channels.pose.latency_ms.p99`. Whether a run has the figure depends on its
+/// profile.
 fn full_path(name: &str) -> Option<String> {
     let quantile = name.split_once('.').and_then(|(channel, figure)| {
         Some(format!("channels.{channel}.latency_ms.{}", figure.strip_suffix("_ms")?))
@@ -95,15 +97,15 @@ fn full_path(name: &str) -> Option<String> {
 }
 
 fn figure(report: &Report, path: &str) -> Option<f64> {
-    let whole = serde_json::to_value(report).ok()?;
-    let leaf = path.split('.').try_fold(&whole, |value, key| value.get(key))?;
+    let json = serde_json::to_value(report).ok()?;
+    let leaf = path.split('.').try_fold(&json, |value, key| value.get(key))?;
     leaf.as_f64()
 }
 
-fn known() -> String {
+fn known_figures() -> String {
     let mut names = Vec::new();
-    if let Ok(whole) = serde_json::to_value(Report::full()) {
-        leaves(&whole, "", &mut names);
+    if let Ok(json) = serde_json::to_value(Report::full()) {
+        leaves(&json, "", &mut names);
     }
     format!("there are: {}", names.join(", "))
 }

@@ -1,14 +1,14 @@
-//! The server's own counters, from its `/metrics`.
+//! Reads the server's own counters from its `/metrics`.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// Largest answer that is read: a server of many shards writes tens of KB.
+/// The largest response that is read, bytes. A server with many shards writes tens of KB.
 const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Counters of all shards together.
+/// Counters, summed over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) datagrams_out: u64,
@@ -17,12 +17,16 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Asks the server at `http`, `host:port`.
+    /// Reads the counters of the server at `http`, `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, or answers with anything but status 200.
     pub(crate) fn read(http: &str) -> io::Result<Self> {
         Ok(Self::parse(&fetch(http)?))
     }
 
-    /// What was added since `earlier`.
+    /// Returns the differences to `earlier`.
     pub(crate) fn since(&self, earlier: &Counters) -> Counters {
         Counters {
             datagrams_out: self.datagrams_out.saturating_sub(earlier.datagrams_out),
@@ -40,7 +44,7 @@ impl Counters {
     }
 }
 
-/// Sum over a metric's series.
+/// Returns the sum over all series of a metric.
 fn sum(text: &str, name: &str) -> u64 {
     let series = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
@@ -55,7 +59,7 @@ fn fetch(http: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    // HTTP/1.0: the answer ends with the connection and is never chunked.
+    // In HTTP/1.0 the response ends with the connection and is never chunked.
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {http}\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut answer)?;

@@ -1,10 +1,12 @@
-//! The report: what a run measured, in the shape that scripts outside the repository read.
+//! The report: the figures of a run, in the shape that scripts outside the repository read.
 
 pub(crate) mod fail_if;
 pub(crate) mod figures;
 mod metrics;
 pub(crate) mod progress;
 pub(crate) mod table;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -18,13 +20,14 @@ use crate::load::profile::Traffic;
 /// Version of the report's shape.
 const SCHEMA: u32 = 1;
 
-/// A run's figures. Times in ms unless the name says otherwise, counters over the measured window.
+/// The figures of a run. Times are in ms unless the name says otherwise; counters cover the
+/// measured window.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) schema: u32,
     pub(crate) valid: bool,
     pub(crate) invalid_reasons: Vec<String>,
-    /// What a reader should know that makes nothing invalid.
+    /// Remarks that do not make the run invalid.
     pub(crate) notes: Vec<String>,
     pub(crate) seed: u64,
     pub(crate) profile: String,
@@ -38,28 +41,32 @@ pub(crate) struct Report {
     pub(crate) channels: Channels,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) interest: Option<Interest>,
-    /// Where the profile changes the rooms' shared state.
+    /// The rooms' shared state, if the profile changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<StateFigures>,
-    /// Where there was a fault.
+    /// The recovery from faults, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<Recovery>,
-    /// Where a fault concerned some of the headsets.
+    /// The headsets that a fault left out, if it affected a share of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) others: Option<Others>,
-    /// Joins of those who came all at once, beside the run's own.
+    /// The joins of storms, beside the run's own joins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storm: Option<Joins>,
-    /// Who came into the first room while the run was under way.
+    /// The late joiners of the first room.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) late_joiners: Option<LateJoiners>,
-    /// Who found each other meanwhile, by a match or by calls.
+    pub(crate) late_joiners: Option<LateJoinersReport>,
+    /// The matches and calls during the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meetings: Option<Calls>,
-    pub(crate) generator: Generator,
-    pub(crate) server: Server,
+    pub(crate) meetings: Option<CallsReport>,
+    pub(crate) generator: GeneratorFigures,
+    pub(crate) server: ServerFigures,
+    /// The errors of failed joins, and how often each occurred.
+    #[serde(skip)]
+    pub(crate) join_errors: BTreeMap<String, u64>,
 }
 
+/// How many joins there were, and how long they took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Joins {
     pub(crate) attempted: u64,
@@ -69,108 +76,122 @@ pub(crate) struct Joins {
     pub(crate) p99_ms: f64,
 }
 
+/// What happened to the sessions.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sessions {
-    /// Peers whose place was lost before the run ended, and not by us.
+    /// Sessions that ended before the run did, and were not resumed.
     pub(crate) lost: u64,
-    /// Times that a lost session was taken up again, as the same peer.
+    /// How often a session was resumed as the same peer.
     pub(crate) resumed: u64,
-    /// Of the lost: those who came back as a new peer.
+    /// Lost sessions after which the headset joined again as a new peer.
     pub(crate) rejoined: u64,
-    /// Headsets whose messages travelled inside QUIC at the end.
+    /// Headsets on the fallback at the end.
     pub(crate) on_fallback: u64,
-    /// Times that a realtime port went silent, and headsets that it happened to.
+    /// How often the realtime port stopped answering, over all headsets.
     pub(crate) fallbacks: u64,
+    /// Headsets whose realtime port stopped answering at least once.
     pub(crate) fell: u64,
     /// Headsets whose addresses changed.
     pub(crate) moved: u64,
 }
 
-/// How a run got over its last fault.
+/// The recovery from the last fault of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Recovery {
-    /// Headsets that were heard again over the realtime port, and after how long.
+    /// Headsets that used the realtime port again.
     pub(crate) back: u64,
+    /// The time until they did.
     pub(crate) back_ms: Latency,
-    /// Sessions begun again, and after how long.
+    /// Headsets that had a session again.
     pub(crate) rejoins: u64,
+    /// The time until they had.
     pub(crate) rejoin_ms: Latency,
-    /// Rosters at the end: everybody once and present, or not.
+    /// Rosters at the end that have every member once and present, and nobody else.
     pub(crate) rosters_right: u64,
+    /// The other rosters.
     pub(crate) rosters_wrong: u64,
 }
 
-/// Late joiners of the first room.
+/// The late joiners of the first room.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct LateJoiners {
+pub(crate) struct LateJoinersReport {
+    /// Late joiners that were started.
     pub(crate) invited: u64,
-    /// Those who had the whole roster and state, and how long after their first packet.
+    /// Late joiners that received the complete roster and state.
     pub(crate) whole: u64,
+    /// The time from their first packet until they had both.
     pub(crate) whole_ms: Latency,
-    /// Realtime messages that they have heard.
+    /// Realtime messages that late joiners received.
     pub(crate) heard: u64,
-    /// Rosters that were handed in when everybody was asked, and of these the same one of everybody,
-    /// present.
+    /// Rosters that were handed in when all were collected.
     pub(crate) rosters: u64,
+    /// The largest number of equal rosters among them in which everybody is present.
     pub(crate) rosters_right: u64,
 }
 
-/// Who found each other.
+/// The matches and calls of a run.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Calls {
+pub(crate) struct CallsReport {
+    /// Users that looked for a room or took part in a call.
     pub(crate) expected: u64,
-    /// Those who came into a room, and how long after they began to look or to call.
+    /// Users that reached a room.
     pub(crate) met: u64,
+    /// The time until they reached it.
     pub(crate) met_ms: Latency,
-    /// The rooms, and how many came into the least and the most popular one.
+    /// Rooms that they reached.
     pub(crate) rooms: u64,
+    /// Users in the smallest of these rooms.
     pub(crate) smallest: u64,
+    /// Users in the largest of these rooms.
     pub(crate) largest: u64,
 }
 
-/// The poses of those whom the fault does not concern.
+/// The headsets that a fault left out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Others {
-    /// Share of the headsets that it concerns.
+    /// Share of the headsets that the fault affected.
     pub(crate) share: f64,
+    /// The latency of poses between two headsets that it left out.
     pub(crate) pose_latency_ms: Latency,
 }
 
+/// The figures of each channel.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Channels {
     pub(crate) pose: PoseChannel,
-    pub(crate) voice: Channel,
-    pub(crate) event: Channel,
-    /// Where the profile has objects.
+    pub(crate) voice: ChannelReport,
+    pub(crate) event: ChannelReport,
+    /// The movements of objects, if the profile has objects.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) object: Option<Channel>,
-    /// Where it has pointers.
+    pub(crate) object: Option<ChannelReport>,
+    /// The pointers, if the profile has pointers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pointer: Option<Channel>,
+    pub(crate) pointer: Option<ChannelReport>,
 }
 
-/// What is measured of poses alone, beside what is of every channel.
+/// The figures of poses: those of every channel, and the gaps.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct PoseChannel {
     #[serde(flatten)]
-    pub(crate) channel: Channel,
-    /// The longest time without a pose of one sender at one receiver, from the window's start to its
-    /// end.
+    pub(crate) channel: ChannelReport,
+    /// The longest time in the window that a receiver waited for the next pose of a sender.
     pub(crate) gap_max_ms: f64,
+    /// Times over one second that a receiver waited.
     pub(crate) gaps_over_1s: u64,
 }
 
-/// How much of what interests a receiver most it had.
+/// How many of the nearest poses receivers received.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Interest {
+    /// How many seats count as near.
     pub(crate) near_k: u64,
-    /// Of the poses expected from the `near_k` nearest seats, the share that arrived.
+    /// The share that arrived of the poses expected from the `near_k` nearest seats.
     pub(crate) near_full_rate: f64,
 }
 
-/// delivered + superseded + suppressed + lost = expected.
+/// The figures of one channel: delivered + superseded + suppressed + lost = expected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Channel {
+pub(crate) struct ChannelReport {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
@@ -181,10 +202,12 @@ pub(crate) struct Channel {
     pub(crate) reordered: u64,
     pub(crate) corrupt: u64,
     pub(crate) misrouted: u64,
+    /// Lost messages as a share of the expected, 0 to 1.
     pub(crate) loss: f64,
     pub(crate) latency_ms: Latency,
 }
 
+/// Quantiles of a time, ms.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
@@ -194,19 +217,24 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
+/// What the generator itself cost and lost.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Generator {
+pub(crate) struct GeneratorFigures {
     pub(crate) cpu_s: f64,
+    /// How late messages were sent.
     pub(crate) send_lag_p99_ms: f64,
     /// Realtime datagrams received.
     pub(crate) datagrams_in: u64,
-    /// Datagrams our own sockets had no room for; they count as lost.
+    /// Datagrams that our own sockets dropped because a buffer was full. Their messages count as
+    /// lost.
     pub(crate) kernel_drops: u64,
 }
 
+/// What the server's process and its counters show. A figure without a source is 0.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Server {
-    /// Where these figures come from: `proc+metrics`, `proc`, `metrics` or `none`.
+pub(crate) struct ServerFigures {
+    /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
+    /// the memory come from `proc`, the counters from `metrics`.
     pub(crate) source: String,
     pub(crate) cpu_s: f64,
     pub(crate) rss_bytes: u64,
@@ -218,9 +246,9 @@ pub(crate) struct Server {
 }
 
 impl Report {
-    /// An empty report of this schema, with the parts that this traffic fills.
+    /// Returns an empty report with the parts that a run of this traffic fills.
     pub(crate) fn of(traffic: &Traffic) -> Self {
-        let channel = |channel| traffic.has(channel).then(Channel::default);
+        let channel = |channel| traffic.has(channel).then(ChannelReport::default);
         let channels = Channels {
             object: channel(channel::Channel::Object),
             pointer: channel(channel::Channel::Pointer),
@@ -231,11 +259,11 @@ impl Report {
         Report { channels, interest, state, ..Report::new() }
     }
 
-    /// An empty report with every part that one can have.
+    /// Returns an empty report with every part that a report can have.
     pub(crate) fn full() -> Self {
         let channels = Channels {
-            object: Some(Channel::default()),
-            pointer: Some(Channel::default()),
+            object: Some(ChannelReport::default()),
+            pointer: Some(ChannelReport::default()),
             ..Channels::default()
         };
         Report {
@@ -245,8 +273,8 @@ impl Report {
             recovery: Some(Recovery::default()),
             others: Some(Others::default()),
             storm: Some(Joins::default()),
-            late_joiners: Some(LateJoiners::default()),
-            meetings: Some(Calls::default()),
+            late_joiners: Some(LateJoinersReport::default()),
+            meetings: Some(CallsReport::default()),
             ..Report::new()
         }
     }
@@ -255,7 +283,7 @@ impl Report {
         Report { schema: SCHEMA, valid: true, verified_share: 1.0, ..Report::default() }
     }
 
-    /// Records why the run proves nothing.
+    /// Marks the run as invalid, with a reason.
     pub(crate) fn invalidate(&mut self, reason: impl Into<String>) {
         self.valid = false;
         self.invalid_reasons.push(reason.into());
@@ -263,7 +291,7 @@ impl Report {
 }
 
 impl Joins {
-    /// Of `attempted` joins, those that took so long (µs).
+    /// Returns the figures of `attempted` joins. `joins` has the times of those that succeeded, µs.
     pub(crate) fn new(attempted: u64, joins: &hdrhistogram::Histogram<u64>) -> Self {
         Joins {
             attempted,
@@ -276,8 +304,8 @@ impl Joins {
 }
 
 impl Channels {
-    /// Those there are, by name.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Channel)> {
+    /// Returns the channels of this run with their names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &ChannelReport)> {
         let always = [("pose", &self.pose.channel), ("voice", &self.voice), ("event", &self.event)];
         let object = self.object.as_ref().map(|channel| ("object", channel));
         let pointer = self.pointer.as_ref().map(|channel| ("pointer", channel));
@@ -286,7 +314,7 @@ impl Channels {
 }
 
 impl PoseChannel {
-    pub(crate) fn new(channel: Channel, gaps: Gaps) -> Self {
+    pub(crate) fn new(channel: ChannelReport, gaps: Gaps) -> Self {
         PoseChannel { channel, gap_max_ms: ms(gaps.max), gaps_over_1s: gaps.over_1s }
     }
 }
@@ -298,9 +326,10 @@ impl Interest {
     }
 }
 
-impl Channel {
-    /// A channel's figures. What the server says it withheld can overlap what was delivered (its
-    /// count at the window's start is an estimate): then it is cut, and `true` says so.
+impl ChannelReport {
+    /// Returns a channel's figures, and whether the server's counts of withheld messages had to be
+    /// reduced. These counts are estimated at the window's start, so that their sum with the
+    /// delivered messages can exceed the expected messages.
     pub(crate) fn new(tally: &Tally) -> (Self, bool) {
         let missing = tally.expected.saturating_sub(tally.delivered);
         let superseded = tally.superseded.min(missing);
@@ -308,7 +337,7 @@ impl Channel {
         let lost = missing - superseded - suppressed;
         let cut = superseded + suppressed < tally.superseded + tally.suppressed
             || tally.delivered > tally.expected;
-        let channel = Channel {
+        let channel = ChannelReport {
             sent: tally.sent,
             expected: tally.expected,
             delivered: tally.delivered.min(tally.expected),
@@ -334,8 +363,18 @@ impl Latency {
     }
 }
 
-impl Server {
-    /// Fills in the ratios.
+impl ServerFigures {
+    /// Returns whether the CPU time and the memory are known.
+    pub(crate) fn has_process(&self) -> bool {
+        self.source.starts_with("proc")
+    }
+
+    /// Returns whether the counters are known.
+    pub(crate) fn has_counters(&self) -> bool {
+        self.source.ends_with("metrics")
+    }
+
+    /// Computes the ratios.
     pub(crate) fn finish(mut self) -> Self {
         if self.datagrams_out > 0 {
             self.messages_per_datagram = self.messages_out as f64 / self.datagrams_out as f64;
@@ -347,13 +386,13 @@ impl Server {
     }
 }
 
-/// ms with three places from µs.
+/// Converts µs to ms.
 pub(crate) fn ms(micros: u64) -> f64 {
     micros as f64 / 1_000.0
 }
 
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+fn share(part: u64, total: u64) -> f64 {
+    if total == 0 { 0.0 } else { part as f64 / total as f64 }
 }
 
 #[cfg(test)]
@@ -369,7 +408,7 @@ mod tests {
             tally.delivered = rng.u64(0..120);
             tally.superseded = rng.u64(0..50);
             tally.suppressed = rng.u64(0..50);
-            let (c, cut) = Channel::new(&tally);
+            let (c, cut) = ChannelReport::new(&tally);
             assert_eq!(c.delivered + c.superseded + c.suppressed + c.lost, c.expected);
             let counted = tally.delivered + tally.superseded + tally.suppressed;
             assert_eq!(cut, counted > tally.expected);
@@ -379,15 +418,15 @@ mod tests {
 
     #[test]
     fn an_empty_channel_has_no_loss() {
-        let (channel, cut) = Channel::new(&Tally::new());
-        assert_eq!((channel, cut), (Channel::default(), false));
+        let (channel, cut) = ChannelReport::new(&Tally::new());
+        assert_eq!((channel, cut), (ChannelReport::default(), false));
     }
 
     #[test]
     fn latencies_are_in_ms() {
         let mut tally = Tally::new();
         (1..=1_000).for_each(|n| tally.record_latency(n * 100));
-        let latency = Channel::new(&tally).0.latency_ms;
+        let latency = ChannelReport::new(&tally).0.latency_ms;
         assert!((latency.p50 - 50.0).abs() < 0.2 && (latency.p99 - 99.0).abs() < 0.2);
         assert!((latency.max - 100.0).abs() < 0.2);
     }

@@ -1,33 +1,41 @@
-//! Live progress on stderr: one line that is rewritten on a terminal, else a line now and then.
+//! Live progress on stderr. On a terminal one line is rewritten; elsewhere a line is added every
+//! few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
-/// µs between two lines.
+/// Time between two lines, µs.
 const TERMINAL_EVERY: u64 = 1_000_000;
 const PLAIN_EVERY: u64 = 5_000_000;
 
-/// Says how far the run is.
+/// Realtime messages since the start of the run.
+#[derive(Clone, Copy, Debug, Default)]
+struct MessageTotals {
+    sent: u64,
+    delivered: u64,
+}
+
+/// Writes the progress line.
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<RunShared>,
     terminal: bool,
     started: u64,
     last: u64,
-    /// Messages sent and delivered at the last line.
-    before: (u64, u64),
+    /// The totals at the last line.
+    before: MessageTotals,
 }
 
 impl Ticker {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<RunShared>) -> Self {
         let started = shared.clock.now();
         let terminal = std::io::stderr().is_terminal();
-        Ticker { shared, terminal, started, last: started, before: (0, 0) }
+        Ticker { shared, terminal, started, last: started, before: MessageTotals::default() }
     }
 
-    /// Writes a line when it is time to.
+    /// Writes a line if the time for the next has come.
     pub(crate) fn tick(&mut self, phase: &str) {
         let now = self.shared.clock.now();
         let every = if self.terminal { TERMINAL_EVERY } else { PLAIN_EVERY };
@@ -38,7 +46,7 @@ impl Ticker {
         self.last = now;
         let line = self.line(phase, now, passed);
         let mut out = std::io::stderr().lock();
-        // Progress that cannot be written is no reason to stop.
+        // A run goes on even if its progress cannot be written.
         let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
         let _ = out.flush();
     }
@@ -54,9 +62,11 @@ impl Ticker {
 
     fn line(&mut self, phase: &str, now: u64, passed: u64) -> String {
         let p = &self.shared.progress;
-        let totals = (p.sent.load(Relaxed), p.delivered.load(Relaxed));
+        let totals =
+            MessageTotals { sent: p.sent.load(Relaxed), delivered: p.delivered.load(Relaxed) };
         let rate = |total: u64, before: u64| (total - before) * 1_000_000 / passed.max(1);
-        let (sent, delivered) = (rate(totals.0, self.before.0), rate(totals.1, self.before.1));
+        let sent = rate(totals.sent, self.before.sent);
+        let delivered = rate(totals.delivered, self.before.delivered);
         self.before = totals;
         format!(
             "{:>5.1} s {phase}: {} joined, {} failed, {} lost, {} back; {sent} sent/s, {delivered} delivered/s",

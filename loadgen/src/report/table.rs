@@ -1,10 +1,10 @@
-//! The report for a person.
+//! The report as text for people.
 
 use std::fmt;
 
-use super::{Channel, Report};
+use super::{ChannelReport, Report};
 
-/// Writes the summary.
+/// Shows a summary of a report.
 pub(crate) struct Summary<'a>(pub(crate) &'a Report);
 
 impl fmt::Display for Summary<'_> {
@@ -77,7 +77,7 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     Ok(())
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &Channel) -> fmt::Result {
+fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result {
     let withheld = c.superseded + c.suppressed;
     let l = &c.latency_ms;
     writeln!(
@@ -94,13 +94,13 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &Channel) -> fmt::Result {
         l.p99,
         l.max
     )?;
-    let odd = [
+    let irregular = [
         ("duplicated", c.duplicated),
         ("reordered", c.reordered),
         ("corrupt", c.corrupt),
         ("misrouted", c.misrouted),
     ];
-    for (what, count) in odd.into_iter().filter(|(_, count)| *count > 0) {
+    for (what, count) in irregular.into_iter().filter(|(_, count)| *count > 0) {
         writeln!(f, "        {count} {what}")?;
     }
     Ok(())
@@ -111,16 +111,51 @@ fn server(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     if s.source == "none" {
         return writeln!(f, "server    no figures: give --http and --server-pid");
     }
+    let (process, each) = if s.has_process() {
+        let process = format!("{:.2} s CPU, {} MiB", s.cpu_s, s.rss_bytes >> 20);
+        (process, format!("{} ns each", s.cpu_ns_per_message))
+    } else {
+        ("CPU unknown, memory unknown".to_owned(), "CPU of each unknown".to_owned())
+    };
+    if !s.has_counters() {
+        return writeln!(f, "server    {process}, datagrams and messages unknown");
+    }
     writeln!(
         f,
-        "server    {:.2} s CPU, {} MiB, {} datagrams and {} messages out ({:.1} a datagram, {} ns \
-         each), kernel drops {}",
-        s.cpu_s,
-        s.rss_bytes >> 20,
-        s.datagrams_out,
-        s.messages_out,
-        s.messages_per_datagram,
-        s.cpu_ns_per_message,
-        s.kernel_drops
+        "server    {process}, {} datagrams and {} messages out ({:.1} a datagram, {each}), kernel \
+         drops {}",
+        s.datagrams_out, s.messages_out, s.messages_per_datagram, s.kernel_drops
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ServerFigures;
+
+    fn server_line(source: &str) -> String {
+        let figures = ServerFigures {
+            source: source.into(),
+            cpu_s: 1.5,
+            rss_bytes: 3 << 20,
+            datagrams_out: 2,
+            messages_out: 4,
+            ..ServerFigures::default()
+        };
+        let report = Report { server: figures.finish(), ..Report::default() };
+        let text = Summary(&report).to_string();
+        text.lines().find(|line| line.starts_with("server ")).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_figure_without_a_source_is_unknown() {
+        let line = server_line("metrics");
+        assert!(line.contains("CPU unknown, memory unknown, 2 datagrams"), "{line}");
+        assert!(!line.contains("MiB") && !line.contains(" ns "), "{line}");
+        let line = server_line("proc");
+        assert!(line.contains("1.50 s CPU, 3 MiB, datagrams and messages unknown"), "{line}");
+        let line = server_line("proc+metrics");
+        assert!(line.contains("1.50 s CPU, 3 MiB, 2 datagrams and 4 messages"), "{line}");
+        assert!(!line.contains("unknown"), "{line}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// What a join costs the server, against a bare QUIC handshake.
+/// Measures the CPU time that a join costs the server, against a bare QUIC handshake.
 #[derive(Debug, Parser)]
 #[command(name = "joins", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -16,24 +16,24 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The server that only shakes hands; started by the comparison itself.
+    /// Run the server that only accepts handshakes; the comparison starts it itself.
     #[command(hide = true)]
     Bare {
-        /// Whose certificate it shows.
+        /// The data directory with its certificate.
         data_dir: PathBuf,
     },
 }
 
-/// What is measured.
+/// The options of a measurement.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Joins of each system in each round, 1 to 20,000.
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) joins: u32,
-    /// Rounds; each measures both systems once.
+    /// Rounds. Each measures both systems once.
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
-    /// Joins that are under way at a time, 1 to 1,000: the next begins when one is done.
+    /// Joins at the same time, 1 to 1,000. When one completes, the next begins.
     #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) at_once: u32,
     /// Write the figures as JSON.

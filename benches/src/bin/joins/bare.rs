@@ -1,5 +1,6 @@
-//! The server to compare with: quinn with Nucleus's own TLS and transport settings, and nothing
-//! behind it. It accepts a connection, says one byte, and keeps the connection until it is closed.
+//! The bare server to compare with: quinn with the TLS and transport settings of Nucleus, and
+//! nothing else. It accepts a connection, sends one byte, and keeps the connection until the client
+//! closes it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,17 +14,21 @@ use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::tls::Identity;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 
-/// The process; it ends when this is dropped.
+/// The server's process. Dropping this ends the process.
 #[derive(Debug)]
 pub(crate) struct BareServer {
     process: Child,
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
 }
 
 impl BareServer {
-    /// Starts this very program as the bare server, with the certificate of `data_dir`, and waits
-    /// until it listens.
+    /// Starts this program again as the bare server, with the certificate of `data_dir`, and waits
+    /// until the server listens.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot be started, or ends before it listens.
     pub(crate) fn start(data_dir: &Path) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").arg(data_dir);
@@ -33,7 +38,7 @@ impl BareServer {
             Some(address) => Ok(BareServer { process, address }),
             None => {
                 stop(&mut process);
-                Err(io::Error::other("it ended before it listened"))
+                Err(io::Error::other("the bare server ended before it listened"))
             }
         }
     }
@@ -55,21 +60,25 @@ fn read_address(process: &mut Child) -> Option<SocketAddr> {
     line.trim_end().parse().ok()
 }
 
-/// It has nothing to lose. Nothing is left to do when even this fails.
+/// Kills the process, which has nothing to save. Ignores errors, since nothing is left to try.
 fn stop(process: &mut Child) {
     let _ = process.kill();
     let _ = process.wait();
 }
 
-/// Serves for ever.
+/// Serves until the process ends.
+///
+/// # Errors
+///
+/// If the server cannot start.
 pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
-    end_with_parent();
+    exit_with_parent();
     let data = DataDir::open(data_dir).map_err(io::Error::other)?;
     let tls = Identity::development(&data).and_then(Identity::quic).map_err(io::Error::other)?;
     let config = quic::server_config(tls, data.address_token_key()).map_err(io::Error::other)?;
     let socket = UdpSocket::bind(&BindOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        // Of these quinn asks itself.
+        // quinn sets these options itself.
         timestamps: false,
         gro: false,
         ..BindOptions::default()
@@ -86,13 +95,14 @@ pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
     })
 }
 
-/// As many as Nucleus has for its sessions.
+/// Returns the number of threads that Nucleus uses for its sessions.
 fn threads() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, 64) as u16
 }
 
-/// The byte tells the client that it has been accepted, as `Joined` does.
+/// Accepts a connection. The byte tells the client that it is accepted, as `Joined` does in
+/// Nucleus.
 async fn greet(incoming: Incoming) {
     let Ok(connection) = incoming.await else { return };
     let Ok(mut stream) = connection.open_uni().await else { return };
@@ -107,8 +117,8 @@ fn announce(address: SocketAddr) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The process ends when whoever started it closes our standard input, by its own end if need be.
-fn end_with_parent() {
+/// Ends this process when the parent closes our standard input, which also happens when it ends.
+fn exit_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
         std::process::exit(0);

@@ -1,4 +1,5 @@
-//! The clients of both systems: so many joins, some at a time, each kept until all are measured.
+//! The clients of both systems. They join some at a time, and stay connected until all are
+//! measured.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -15,28 +16,30 @@ use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::token::{Product, TokenRequest};
 use quinn::{ClientConfig, Connection, Endpoint};
 
-/// Clients that share a socket: one each would cost the generator more than the server.
+/// Clients that share a socket. A socket for each would cost the generator more than the server.
 const CLIENTS_PER_SOCKET: u32 = 50;
-/// Headsets of a room.
+/// Clients in a room.
 const ROOM_SIZE: u32 = 10;
-/// Joins before the measurement, in rooms of their own: threads start, memory is touched.
+/// Joins before the measurement, in rooms of their own, so that the server has started its threads
+/// and touched its memory.
 const WARM_UP: u32 = 100;
-/// Behind the last join, still measured: roster updates go out within 100 ms, and their
-/// acknowledgements come back.
+/// The time after the last join that is still measured. Roster updates are sent within 100 ms, and
+/// their acknowledgements take a little longer.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Behind the last close, before the other system is measured.
+/// The pause between the last close and the measurement of the other system.
 const REST: Duration = Duration::from_millis(250);
-/// A bare handshake that takes longer has failed; as long as the client gives a join.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time for a bare handshake, as long as the client allows for a join. After that it has
+/// failed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HOST: &str = "localhost";
 const TENANT: &str = "joins";
 
-/// What a client does.
+/// A server that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
-    /// A whole join.
+    /// Nucleus, with complete joins.
     Nucleus,
-    /// The handshake alone.
+    /// The bare server, with handshakes only.
     Bare,
 }
 
@@ -51,7 +54,7 @@ impl System {
     }
 }
 
-/// A server that runs.
+/// A running server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Server {
     pub(crate) system: System,
@@ -59,7 +62,7 @@ pub(crate) struct Server {
     pub(crate) pid: u32,
 }
 
-/// Why nothing could be measured.
+/// Why the measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("the server's keys cannot be used: {0}")]
@@ -72,15 +75,20 @@ pub(crate) enum ClientError {
     Join(String),
 }
 
-/// Certificate and tokens, made before anything is measured.
-pub(crate) struct Passes {
+/// The certificate and the tokens, created before the measurement.
+pub(crate) struct Credentials {
     config: ClientConfig,
-    /// By client.
+    /// The token of each client.
     tokens: Vec<String>,
 }
 
-impl Passes {
-    /// For `joins` clients of the server with this data directory, and those that warm it up.
+impl Credentials {
+    /// Creates the credentials for the warm-up and `joins` clients of the server with this data
+    /// directory.
+    ///
+    /// # Errors
+    ///
+    /// If the server's keys cannot be used.
     pub(crate) fn new(data_dir: &Path, joins: u32) -> Result<Self, ClientError> {
         let failed = |error: &dyn std::fmt::Display| ClientError::Keys(error.to_string());
         let dir = DataDir::open(data_dir).map_err(|e| failed(&e))?;
@@ -94,35 +102,37 @@ impl Passes {
         let pin = tokens.first().and_then(|token| nucleus_client::token::pin_in(token));
         let pin = pin.ok_or_else(|| failed(&"the tokens name no certificate"))?;
         let config = client_config(&Trust::Pin(pin)).map_err(|e| failed(&e))?;
-        Ok(Passes { config, tokens })
+        Ok(Credentials { config, tokens })
     }
 }
 
-/// What so many joins took.
+/// The figures of one system in one round.
 #[derive(Debug)]
 pub(crate) struct Measurement {
     pub(crate) joins: u32,
-    /// The server's CPU time from the first join to [`SETTLE`] behind the last.
+    /// The server's CPU time from the first join to [`SETTLE`] after the last, s.
     pub(crate) cpu_s: f64,
-    /// From the first join to the last.
+    /// The time from the first join to the last, s.
     pub(crate) seconds: f64,
-    /// µs that each join took.
+    /// How long each join took, µs.
     pub(crate) latency: Histogram<u64>,
-    /// UDP datagrams to the server and from it.
-    pub(crate) datagrams: [u64; 2],
+    /// UDP datagrams to the server.
+    pub(crate) datagrams_in: u64,
+    /// UDP datagrams from the server.
+    pub(crate) datagrams_out: u64,
 }
 
-/// Keeps a connection, and with it a session, open.
-enum Kept {
+/// A connection that stays open while this exists.
+enum OpenConnection {
     Session(Box<Session>),
     Connection(Connection),
 }
 
-impl Kept {
+impl OpenConnection {
     fn connection(&self) -> &Connection {
         match self {
-            Kept::Session(session) => session.connection(),
-            Kept::Connection(connection) => connection,
+            OpenConnection::Session(session) => session.connection(),
+            OpenConnection::Connection(connection) => connection,
         }
     }
 
@@ -134,24 +144,28 @@ impl Kept {
 /// All clients of one system in one round.
 struct Clients {
     server: Server,
-    passes: Arc<Passes>,
+    credentials: Arc<Credentials>,
     endpoints: Vec<Endpoint>,
-    /// The client whose turn it is.
+    /// The next client to join.
     next: AtomicU32,
 }
 
-/// Lets `joins` clients join, `at_once` at a time.
+/// Lets `joins` clients join, `at_once` at the same time, and measures the server.
+///
+/// # Errors
+///
+/// If a join fails, or the server's CPU time cannot be read.
 pub(crate) async fn measure(
     server: Server,
-    passes: Arc<Passes>,
+    credentials: Arc<Credentials>,
     joins: u32,
     at_once: u32,
 ) -> Result<Measurement, ClientError> {
     let sockets = (WARM_UP + joins).div_ceil(CLIENTS_PER_SOCKET);
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let endpoints = (0..sockets).map(|_| Endpoint::client(own)).collect::<Result<_, _>>()?;
-    let clients = Arc::new(Clients { server, passes, endpoints, next: AtomicU32::new(0) });
-    let mut kept = clients.join_until(WARM_UP, at_once).await?.0;
+    let clients = Arc::new(Clients { server, credentials, endpoints, next: AtomicU32::new(0) });
+    let mut connections = clients.join_until(WARM_UP, at_once).await?.0;
     tokio::time::sleep(SETTLE).await;
 
     let cpu = || process_cpu_seconds(Some(server.pid)).map_err(ClientError::Cpu);
@@ -161,54 +175,57 @@ pub(crate) async fn measure(
     let seconds = begin.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLE).await;
     let cpu_s = cpu()? - cpu_before;
-    let mut datagrams = [0; 2];
-    for stats in joined.iter().map(|one| one.connection().stats()) {
-        datagrams[0] += stats.udp_tx.datagrams;
-        datagrams[1] += stats.udp_rx.datagrams;
+    let (mut datagrams_in, mut datagrams_out) = (0, 0);
+    for stats in joined.iter().map(|open| open.connection().stats()) {
+        datagrams_in += stats.udp_tx.datagrams;
+        datagrams_out += stats.udp_rx.datagrams;
     }
 
-    kept.extend(joined);
-    kept.iter().for_each(Kept::close);
+    connections.extend(joined);
+    connections.iter().for_each(OpenConnection::close);
     for endpoint in &clients.endpoints {
         endpoint.wait_idle().await;
     }
     tokio::time::sleep(REST).await;
-    Ok(Measurement { joins, cpu_s, seconds, latency, datagrams })
+    Ok(Measurement { joins, cpu_s, seconds, latency, datagrams_in, datagrams_out })
 }
 
 impl Clients {
-    /// Lets everybody up to client `end` join; gives their sessions and how long each took, in µs.
+    /// Lets all clients up to `end` join. Returns their connections and how long each took, µs.
     async fn join_until(
         self: &Arc<Self>,
         end: u32,
         at_once: u32,
-    ) -> Result<(Vec<Kept>, Histogram<u64>), ClientError> {
+    ) -> Result<(Vec<OpenConnection>, Histogram<u64>), ClientError> {
         let tasks: Vec<_> =
             (0..at_once).map(|_| tokio::spawn(self.clone().join_in_turn(end))).collect();
-        let (mut kept, mut latency) = (Vec::new(), histogram());
+        let (mut connections, mut latency) = (Vec::new(), histogram());
         for task in tasks {
             let joined = task.await.map_err(|e| ClientError::Join(e.to_string()))??;
-            for (one, took) in joined {
-                kept.push(one);
+            for (open, took) in joined {
+                connections.push(open);
                 latency.saturating_record(took.as_micros() as u64);
             }
         }
-        Ok((kept, latency))
+        Ok((connections, latency))
     }
 
-    async fn join_in_turn(self: Arc<Self>, end: u32) -> Result<Vec<(Kept, Duration)>, ClientError> {
-        let mut kept = Vec::new();
+    async fn join_in_turn(
+        self: Arc<Self>,
+        end: u32,
+    ) -> Result<Vec<(OpenConnection, Duration)>, ClientError> {
+        let mut connections = Vec::new();
         loop {
             let client = self.next.fetch_add(1, Relaxed);
             if client >= end {
-                return Ok(kept);
+                return Ok(connections);
             }
             let begin = Instant::now();
-            let one = match self.server.system {
+            let open = match self.server.system {
                 System::Nucleus => self.join(client).await?,
                 System::Bare => self.shake_hands(client).await?,
             };
-            kept.push((one, begin.elapsed()));
+            connections.push((open, begin.elapsed()));
         }
     }
 
@@ -216,41 +233,43 @@ impl Clients {
         &self.endpoints[(client / CLIENTS_PER_SOCKET) as usize]
     }
 
-    async fn join(&self, client: u32) -> Result<Kept, ClientError> {
+    async fn join(&self, client: u32) -> Result<OpenConnection, ClientError> {
         let options = SessionOptions {
             server: self.server.address,
             server_name: HOST.into(),
-            token: self.passes.tokens[client as usize].clone(),
+            token: self.credentials.tokens[client as usize].clone(),
             room: format!("room-{}", client / ROOM_SIZE),
             name: String::new(),
             selection: RoomSelection::capacity(ROOM_SIZE as u16),
             agent: concat!("nucleus-joins/", env!("CARGO_PKG_VERSION")).into(),
             resume: None,
         };
-        let config = self.passes.config.clone();
+        let config = self.credentials.config.clone();
         let joined = Session::join(self.endpoint(client), config, options).await;
-        joined.map(|s| Kept::Session(Box::new(s))).map_err(|e| ClientError::Join(e.to_string()))
+        joined
+            .map(|s| OpenConnection::Session(Box::new(s)))
+            .map_err(|e| ClientError::Join(e.to_string()))
     }
 
-    async fn shake_hands(&self, client: u32) -> Result<Kept, ClientError> {
+    async fn shake_hands(&self, client: u32) -> Result<OpenConnection, ClientError> {
         let failed = |error: &dyn std::fmt::Display| ClientError::Join(error.to_string());
-        let (config, server) = (self.passes.config.clone(), self.server.address);
+        let (config, server) = (self.credentials.config.clone(), self.server.address);
         let connecting = self.endpoint(client).connect_with(config, server, HOST);
         let connecting = connecting.map_err(|e| failed(&e))?;
         let accepted = async {
             let connection = connecting.await.map_err(|e| failed(&e))?;
             let mut stream = connection.accept_uni().await.map_err(|e| failed(&e))?;
             stream.read_exact(&mut [0]).await.map_err(|e| failed(&e))?;
-            Ok(Kept::Connection(connection))
+            Ok(OpenConnection::Connection(connection))
         };
-        tokio::time::timeout(PATIENCE, accepted).await.unwrap_or_else(|e| Err(failed(&e)))
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, accepted).await.unwrap_or_else(|e| Err(failed(&e)))
     }
 }
 
-/// For µs up to a minute, to three digits.
+/// Creates a histogram of times up to a minute, µs, with three significant digits.
 fn histogram() -> Histogram<u64> {
     let Ok(histogram) = Histogram::new_with_bounds(1, 60_000_000, 3) else {
-        unreachable!("these are bounds of a histogram")
+        unreachable!("the bounds of the histogram are valid constants")
     };
     histogram
 }

@@ -1,8 +1,10 @@
-//! `joins`: what a whole join costs the server's CPU, against a bare QUIC handshake.
+//! `joins`: measures the CPU time that a complete join costs the server, against a bare QUIC
+//! handshake.
 //!
-//! Every round starts both servers anew, with one certificate, and measures them one after the other,
-//! the first in turns. On both sides every connection stays open until its measurement is over; the
-//! closing is not measured. Linux only: elsewhere the CPU time of another process is not read.
+//! Every round starts both servers, with the same certificate, and measures one after the other.
+//! Which is measured first alternates. Every connection stays open until its measurement has ended,
+//! so that closing is not measured. Linux only: elsewhere the CPU time of another process cannot be
+//! read.
 //!
 //! Exit codes: 0 measured, 2 usage, 3 could not run.
 
@@ -21,14 +23,14 @@ use nucleus_loadgen::embedded::{Embedded, EmbeddedError};
 
 use args::{Cli, Command, RunArgs};
 use bare::BareServer;
-use clients::{ClientError, Passes, Server, System};
+use clients::{ClientError, Credentials, Server, System};
 use report::{Report, Row};
 
-/// There is no result.
+/// The exit code if there is no result.
 const COULD_NOT_RUN: u8 = 3;
 
 fn main() -> ExitCode {
-    // Mistakes on the command line end here, with code 2.
+    // A mistake on the command line ends the process here with code 2.
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Bare { data_dir }) => bare::serve(&data_dir).map_err(RunError::Bare),
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody may be there to read it.
+            // Nobody may read stderr.
             let _ = writeln!(io::stderr(), "joins: {error}");
             ExitCode::from(COULD_NOT_RUN)
         }
@@ -62,13 +64,13 @@ enum RunError {
 }
 
 fn compare(args: &RunArgs) -> Result<(), RunError> {
-    // Where it cannot be raised, the sockets themselves will tell.
+    // If the limit cannot be raised, opening a socket will fail.
     let _ = nucleus_net::raise_file_limit();
     let mut report = Report { at_once: args.at_once, rows: Vec::new() };
     for number in 1..=args.rounds {
         report.rows.extend(round(number, args)?);
     }
-    // Whoever closed our output does not want it.
+    // A closed stdout is not an error.
     let _ = io::stdout().write_all(report.table().as_bytes());
     args.json.as_deref().map_or(Ok(()), |path| write(path, &format!("{:#}\n", report.json())))
 }
@@ -78,12 +80,12 @@ fn write(path: &Path, text: &str) -> Result<(), RunError> {
     std::fs::write(path, text).map_err(failed)
 }
 
-/// Both systems once.
+/// Measures both systems once.
 fn round(number: u32, args: &RunArgs) -> Result<Vec<Row>, RunError> {
     let mut nucleus = Embedded::start(None, None)?;
     let bare = BareServer::start(nucleus.data_dir()).map_err(RunError::Bare)?;
     let keys = |source| RunError::Clients { system: System::Nucleus, source };
-    let passes = Arc::new(Passes::new(nucleus.data_dir(), args.joins).map_err(keys)?);
+    let credentials = Arc::new(Credentials::new(nucleus.data_dir(), args.joins).map_err(keys)?);
     let mut servers = [
         Server { system: System::Nucleus, address: nucleus.session, pid: nucleus.pid() },
         Server { system: System::Bare, address: bare.address, pid: bare.pid() },
@@ -92,18 +94,18 @@ fn round(number: u32, args: &RunArgs) -> Result<Vec<Row>, RunError> {
     let mut rows = Vec::new();
     for server in servers {
         let system = server.system;
-        let measuring = clients::measure(server, passes.clone(), args.joins, args.at_once);
-        let found = runtime()?.block_on(measuring);
+        let measuring = clients::measure(server, credentials.clone(), args.joins, args.at_once);
+        let measurement = runtime()?.block_on(measuring);
         if let Some(what) = nucleus.died() {
             return Err(RunError::Died(what));
         }
-        let found = found.map_err(|source| RunError::Clients { system, source })?;
-        rows.push(Row::new(number, system, &found));
+        let measurement = measurement.map_err(|source| RunError::Clients { system, source })?;
+        rows.push(Row::new(number, system, &measurement));
     }
     Ok(rows)
 }
 
-/// The clients', on half of the cores: the servers need the others.
+/// Returns the clients' runtime, on half of the cores. The servers need the others.
 fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! Rows, the ratio between the two systems, and how they are shown.
+//! The report: a row for each system and round, and the ratio between the two systems.
 
 use std::fmt::Write;
 
@@ -7,21 +7,22 @@ use serde_json::{Value, json};
 
 use crate::clients::{Measurement, System};
 
-/// One system in one round.
+/// The figures of one system in one round.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     round: u32,
     system: &'static str,
     joins: u32,
-    /// The server's.
+    /// CPU time of the server.
     cpu_us_per_join: f64,
-    /// By the clock: the clients run on the same machine.
+    /// Joins a second by the clock. The clients run on the same machine.
     joins_per_s: f64,
-    /// By the server's CPU time.
+    /// Joins a second of the server's CPU time.
     joins_per_s_and_core: f64,
     join_ms: Latency,
-    /// UDP datagrams to and from the server, of one join.
+    /// UDP datagrams to the server for one join.
     datagrams_in: f64,
+    /// UDP datagrams from the server for one join.
     datagrams_out: f64,
 }
 
@@ -32,19 +33,19 @@ struct Latency {
 }
 
 impl Row {
-    pub(crate) fn new(round: u32, system: System, found: &Measurement) -> Self {
-        let joins = f64::from(found.joins);
-        let ms = |q| found.latency.value_at_quantile(q) as f64 / 1_000.0;
+    pub(crate) fn new(round: u32, system: System, measurement: &Measurement) -> Self {
+        let joins = f64::from(measurement.joins);
+        let ms = |q| measurement.latency.value_at_quantile(q) as f64 / 1_000.0;
         Row {
             round,
             system: system.name(),
-            joins: found.joins,
-            cpu_us_per_join: rounded(found.cpu_s * 1e6 / joins, 1),
-            joins_per_s: rounded(joins / found.seconds, 0),
-            joins_per_s_and_core: rounded(joins / found.cpu_s, 0),
+            joins: measurement.joins,
+            cpu_us_per_join: rounded(measurement.cpu_s * 1e6 / joins, 1),
+            joins_per_s: rounded(joins / measurement.seconds, 0),
+            joins_per_s_and_core: rounded(joins / measurement.cpu_s, 0),
             join_ms: Latency { p50: ms(0.5), p99: ms(0.99) },
-            datagrams_in: rounded(found.datagrams[0] as f64 / joins, 2),
-            datagrams_out: rounded(found.datagrams[1] as f64 / joins, 2),
+            datagrams_in: rounded(measurement.datagrams_in as f64 / joins, 2),
+            datagrams_out: rounded(measurement.datagrams_out as f64 / joins, 2),
         }
     }
 }
@@ -55,7 +56,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Of the rounds.
+/// A figure over all rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Spread {
     min: f64,
@@ -77,7 +78,7 @@ impl Spread {
 }
 
 impl Report {
-    /// The file.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         let mut report = json!({ "schema": 1, "at_once": self.at_once, "rounds": self.rows });
         if let Some(Spread { min, median, max }) = self.ratio() {
@@ -96,7 +97,7 @@ impl Report {
         report
     }
 
-    /// For people: medians over the rounds.
+    /// Returns the report as text: medians over the rounds.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{:<8} {:>11} {:>8} {:>15} {:>8} {:>8} {:>7} {:>7}\n",

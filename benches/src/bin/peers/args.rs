@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use nucleus_server::start::config::{Tick, parse_tick};
 
-use crate::relay::Task;
+use crate::relay::RelayTask;
 use crate::rooms::Rooms;
 use crate::systems::System;
 
-/// Longest window, s: sequences stay within 16 bits.
+/// The longest window, s, so that sequence numbers stay within 16 bits.
 const MAX_SECONDS: f64 = 60.0;
 
-/// Compares relay servers: one generator, one load, the CPU that each server spends on a message.
+/// Compares relay servers under the same load by the CPU time that each spends on a message.
 #[derive(Debug, Parser)]
 #[command(name = "peers", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -25,10 +25,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Is one of the servers; the generator starts it.
+    /// Run one of the servers; the comparison starts it itself.
     #[command(hide = true)]
     Serve {
-        /// Which.
+        /// The server to run.
         #[arg(value_enum)]
         system: System,
         #[command(flatten)]
@@ -38,10 +38,10 @@ pub(crate) enum Command {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Peers in all, 2 to 10000.
+    /// Number of peers, 2 to 10000.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) peers: u32,
-    /// Peers of a room, 2 to 1000.
+    /// Peers in a room, 2 to 1000.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub(crate) room_size: u32,
     /// How often a server sends what it has gathered, 1ms to 50ms.
@@ -50,10 +50,10 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// What a server is told.
-    pub(crate) fn task(self) -> Task {
+    /// Returns the task of a server.
+    pub(crate) fn task(self) -> RelayTask {
         let rooms = Rooms { peers: self.peers, size: self.room_size };
-        Task { rooms, tick: self.tick.as_micros() as u64 }
+        RelayTask { rooms, tick: self.tick.as_micros() as u64 }
     }
 }
 
@@ -64,16 +64,16 @@ pub(crate) struct RunArgs {
     /// Poses that each peer sends a second, 1 to 500.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) hz: u32,
-    /// Rounds; each measures every system once.
+    /// Rounds. Each measures every system once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
-    /// The systems, in the order of the first round; default: all.
+    /// The systems to compare, in the order of the first round [default: all].
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) systems: Vec<System>,
-    /// Seconds of one measurement, 0.1 to 60.
+    /// Length of one measurement in seconds, 0.1 to 60.
     #[arg(long, default_value_t = 2.5, value_parser = seconds)]
     pub(crate) seconds: f64,
-    /// Writes the report to this file.
+    /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

@@ -1,25 +1,35 @@
-//! What the generator knows of a system: a peer's side of it as a state machine that neither reads a
-//! socket nor a clock. So all systems share one loop, one kind of socket and one way of time stamps.
+//! The client side of a system as a state machine that reads no socket and no clock. So all systems
+//! share the generator's loop, its sockets and its time stamps. Times are in µs.
 
-use crate::message::Heard;
+use crate::message::ReceivedMessage;
 
-/// One peer of a system; the generator owns its socket.
+/// One peer of a system. The generator owns the peer's socket.
 pub(crate) trait Client {
-    /// The slot under which the others hear it.
+    /// Returns the slot that the peer's messages carry at their receivers.
     fn slot(&self) -> u16;
 
-    /// It has joined: what it says from now on is relayed. `Err` when it never will be.
+    /// Returns whether the peer has joined, so that its messages are relayed from now on.
+    ///
+    /// # Errors
+    ///
+    /// Why the peer can no longer join.
     fn is_ready(&self, now: u64) -> Result<bool, String>;
 
-    /// Says a message frame; drain [`poll_output`](Self::poll_output) then.
-    fn say(&mut self, now: u64, frame: &[u8]);
+    /// Sends a message frame. Call [`poll_output`](Self::poll_output) afterwards.
+    fn send_message(&mut self, now: u64, frame: &[u8]);
 
-    /// Takes in a datagram and tells `hear` the messages in it; drain `poll_output` then.
-    fn handle_input(&mut self, arrival: u64, datagram: &mut [u8], hear: &mut dyn FnMut(Heard<'_>));
+    /// Handles a datagram and passes its messages to `deliver`. Call `poll_output` afterwards.
+    fn handle_input(
+        &mut self,
+        arrival: u64,
+        datagram: &mut [u8],
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
+    );
 
-    /// Called every few ms; drain `poll_output` then.
+    /// Runs timers; called every few ms. Call `poll_output` afterwards.
     fn handle_timeout(&mut self, now: u64);
 
-    /// Puts the next datagram for the server into `out`, which is empty; `false` when there is none.
+    /// Writes the next datagram for the server into `out`, which must be empty. Returns `false` if
+    /// there is none. Call this until then.
     fn poll_output(&mut self, now: u64, out: &mut Vec<u8>) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Which core runs what: the server has the first one alone, the generator the second.
+//! Assigns cores: the first core to the server alone, the second to the generator.
 
 use std::io;
 
@@ -7,15 +7,19 @@ use nucleus_net::pin_current_thread;
 const SERVER: usize = 0;
 const GENERATOR: usize = 1;
 
-/// See the module.
+/// The assignment of cores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
     apart: bool,
 }
 
 impl Cores {
-    /// Keeps the calling thread, and those that it starts, on the generator's core where there are
-    /// two.
+    /// Pins the calling thread, and the threads that it starts, to the generator's core. Does
+    /// nothing on a machine with one core.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not allow it.
     pub(crate) fn divide() -> io::Result<Self> {
         let apart = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         if apart {
@@ -24,8 +28,12 @@ impl Cores {
         Ok(Cores { apart })
     }
 
-    /// Starts a server on its own core: a process keeps to the cores of the thread that started it.
-    /// So does a thread that is started in passing, to read the server's log: it sleeps.
+    /// Starts a server on its own core. A process inherits the cores of the thread that starts it.
+    /// The thread that reads the server's log inherits them too, but it sleeps most of the time.
+    ///
+    /// # Errors
+    ///
+    /// If the server or the pinning fails.
     pub(crate) fn start_server<T: Send, E: Send + From<io::Error>>(
         self,
         start: impl FnOnce() -> Result<T, E> + Send,

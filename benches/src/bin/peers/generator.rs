@@ -1,5 +1,5 @@
-//! The generator: open loop, one thread, the same for every system. A message that leaves late keeps
-//! the time at which it was due.
+//! The generator: one thread, open loop, the same for every system. A message that is sent late
+//! keeps the time at which it was due.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,31 +14,31 @@ use crate::ledger::Ledger;
 use crate::rooms::Rooms;
 use crate::schedule::Schedule;
 
-/// How long everybody may take to join, µs.
+/// The time for all peers to join, µs.
 const JOIN_TIMEOUT: u64 = 10_000_000;
-/// Everybody is sending for so long before anything counts, µs.
+/// How long all peers send before the window starts, µs.
 const WARM_UP: u64 = 500_000;
-/// What was said last has so long to arrive, µs.
+/// The time for the last messages to arrive after the window, µs.
 const DRAIN: u64 = 300_000;
-/// µs between two looks at a peer's socket. The kernel stamps what arrives, so this costs no
-/// accuracy; but a QUIC client that acknowledges late is no fair one.
-const LISTEN_INTERVAL: u64 = 5_000;
-/// µs between two looks per peer, at least: beyond some hundreds of peers the looks would be all that
-/// the generator does.
-const LISTEN_COST: u64 = 20;
-/// Sockets looked at in one turn, so that a send that has become due never waits long behind them.
-const LISTENS_PER_TURN: u64 = 16;
-/// Shortest sleep, µs: finer steps would cost a wake-up for every message.
-const QUANTUM: u64 = 500;
-/// Longest sleep, µs: sockets are looked at meanwhile.
+/// Time between two reads of a peer's socket, µs. The kernel stamps the arrival, so this costs no
+/// accuracy. A longer time would be unfair to QUIC, whose client would acknowledge late.
+const READ_INTERVAL: u64 = 5_000;
+/// The least time between two reads of a socket, µs for each peer. With hundreds of peers the
+/// generator would otherwise do nothing but read.
+const READ_INTERVAL_PER_PEER: u64 = 20;
+/// The most sockets that are read in one turn, so that a send that becomes due does not wait long.
+const READS_PER_TURN: u64 = 16;
+/// The shortest sleep, µs. Shorter sleeps would cost a wake-up for every message.
+const SHORTEST_SLEEP: u64 = 500;
+/// The longest sleep, µs, because sockets must be read in between.
 const LONGEST_SLEEP: u64 = 1_000;
-/// Receive buffer of a peer: what a few ms of any room bring.
+/// Bytes of a peer's socket buffers, more than arrives in a few ms in any room.
 const BUFFER: usize = 1 << 20;
 
-/// Why there is no measurement.
+/// Why the measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeasureError {
-    #[error("a peer has no socket: {0}")]
+    #[error("cannot open a socket for a peer: {0}")]
     Socket(io::Error),
     #[error("{missing} of {peers} peers did not join in time")]
     NotJoined { missing: usize, peers: usize },
@@ -48,43 +48,49 @@ pub(crate) enum MeasureError {
     Cpu(io::Error),
 }
 
-/// What one window showed.
+/// The figures of one window.
 pub(crate) struct Measurement {
     pub(crate) ledger: Ledger,
-    /// CPU that the server used in the window, s.
+    /// CPU time of the server in the window, s.
     pub(crate) server_cpu: f64,
-    /// CPU that the generator used in the window, s.
+    /// CPU time of the generator in the window, s.
     pub(crate) own_cpu: f64,
-    /// Datagrams that our own sockets had no room for, and that our kernel did not take.
+    /// Datagrams that our own receive buffers dropped or our kernel did not accept.
     pub(crate) drops: u64,
 }
 
-struct Peer {
+/// A peer with its socket.
+struct GeneratorPeer {
     socket: UdpSocket,
     remote: SocketAddr,
     client: Box<dyn Client>,
 }
 
-/// See the module.
+/// Drives all peers of a system.
 pub(crate) struct Generator {
-    peers: Vec<Peer>,
+    peers: Vec<GeneratorPeer>,
     clock: Clock,
     input: RecvBatch,
     output: SendBatch,
     bytes: Vec<u8>,
-    /// The socket to look at next, when looks were last earned, and those not yet spent, in sockets
-    /// times µs.
+    /// The index of the peer whose socket is read next.
     cursor: usize,
-    listened: u64,
+    /// When credit for reads was last added, µs.
+    credited_at: u64,
+    /// The credit for reads, in sockets times µs.
     credit: u64,
     unsent: u64,
 }
 
 impl Generator {
     /// Opens a socket for each client.
+    ///
+    /// # Errors
+    ///
+    /// If a socket cannot be opened.
     pub(crate) fn new(clients: Vec<(SocketAddr, Box<dyn Client>)>) -> Result<Self, MeasureError> {
-        let open = |(remote, client)| Ok(Peer { socket: bind()?, remote, client });
-        let peers: io::Result<Vec<Peer>> = clients.into_iter().map(open).collect();
+        let open = |(remote, client)| Ok(GeneratorPeer { socket: bind()?, remote, client });
+        let peers: io::Result<Vec<GeneratorPeer>> = clients.into_iter().map(open).collect();
         Ok(Generator {
             peers: peers.map_err(MeasureError::Socket)?,
             clock: Clock::new(),
@@ -92,13 +98,17 @@ impl Generator {
             output: SendBatch::new(64 << 10, RECV_MESSAGES),
             bytes: Vec::new(),
             cursor: 0,
-            listened: 0,
+            credited_at: 0,
             credit: 0,
             unsent: 0,
         })
     }
 
-    /// Joins everybody, lets them talk, and measures the server with this process id.
+    /// Lets all peers join and send, and measures the server with this process id.
+    ///
+    /// # Errors
+    ///
+    /// If a peer cannot join, or the CPU time cannot be read.
     pub(crate) fn measure(
         mut self,
         rooms: Rooms,
@@ -117,7 +127,7 @@ impl Generator {
         self.run_until(window.end, &mut ledger);
         let (server_after, own_after) = (cpu(Some(server))?, cpu(None)?);
         self.run_until(window.end + DRAIN, &mut ledger);
-        let drops = |peer: &Peer| u64::from(peer.socket.kernel_drops().unwrap_or(0));
+        let drops = |peer: &GeneratorPeer| u64::from(peer.socket.kernel_drops().unwrap_or(0));
         Ok(Measurement {
             ledger,
             server_cpu: server_after - server_before,
@@ -144,7 +154,7 @@ impl Generator {
             if now > deadline {
                 return Err(MeasureError::NotJoined { missing, peers: self.peers.len() });
             }
-            sleep_until(now + LISTEN_INTERVAL);
+            sleep_until(now + READ_INTERVAL);
         }
     }
 
@@ -154,37 +164,37 @@ impl Generator {
             if now >= end {
                 return;
             }
-            self.speak(ledger);
-            self.listen(now, ledger);
-            if self.credit < self.listen_interval() {
+            self.send_due(ledger);
+            self.read_sockets(now, ledger);
+            if self.credit < self.read_interval() {
                 let next = ledger.schedule.next_due().unwrap_or(end);
-                sleep_until(next.clamp(now + QUANTUM, now + LONGEST_SLEEP).min(end));
+                sleep_until(next.clamp(now + SHORTEST_SLEEP, now + LONGEST_SLEEP).min(end));
             }
         }
     }
 
-    /// Says all that is due.
-    fn speak(&mut self, ledger: &mut Ledger) {
+    /// Sends all messages that are due.
+    fn send_due(&mut self, ledger: &mut Ledger) {
         loop {
             let now = self.clock.now();
             let Some(claim) = ledger.schedule.take(now) else { return };
-            ledger.say(claim, now);
+            ledger.record_sent(claim, now);
             self.bytes.clear();
             claim.encode(&mut self.bytes);
             let index = claim.sender as usize;
-            self.peers[index].client.say(now, &self.bytes);
+            self.peers[index].client.send_message(now, &self.bytes);
             self.send(index, now);
         }
     }
 
-    /// Looks at as many sockets as the time since the last look has earned.
-    fn listen(&mut self, now: u64, ledger: &mut Ledger) {
-        let (peers, interval) = (self.peers.len() as u64, self.listen_interval());
-        let earned = now.saturating_sub(self.listened) * peers;
-        self.listened = now;
-        // Nobody is looked at twice in one turn.
+    /// Reads as many sockets as the credit allows.
+    fn read_sockets(&mut self, now: u64, ledger: &mut Ledger) {
+        let (peers, interval) = (self.peers.len() as u64, self.read_interval());
+        let earned = now.saturating_sub(self.credited_at) * peers;
+        self.credited_at = now;
+        // No socket is read twice in one turn.
         self.credit = (self.credit + earned).min(peers * interval);
-        for _ in 0..(self.credit / interval).min(LISTENS_PER_TURN) {
+        for _ in 0..(self.credit / interval).min(READS_PER_TURN) {
             self.credit -= interval;
             let index = self.cursor;
             self.cursor = (self.cursor + 1) % self.peers.len();
@@ -192,13 +202,13 @@ impl Generator {
         }
     }
 
-    fn listen_interval(&self) -> u64 {
-        LISTEN_INTERVAL.max(self.peers.len() as u64 * LISTEN_COST)
+    fn read_interval(&self) -> u64 {
+        READ_INTERVAL.max(self.peers.len() as u64 * READ_INTERVAL_PER_PEER)
     }
 
-    /// Takes in what waits at a peer's socket; sends what the client has to say to it.
+    /// Handles the datagrams at a peer's socket, and sends the client's answers.
     fn visit(&mut self, index: usize, now: u64, mut ledger: Option<&mut Ledger>) {
-        let Peer { socket, client, .. } = &mut self.peers[index];
+        let GeneratorPeer { socket, client, .. } = &mut self.peers[index];
         while let Ok(count) = socket.recv(&mut self.input) {
             for datagram in self.input.iter_mut() {
                 let arrival = datagram.received;
@@ -206,9 +216,9 @@ impl Generator {
                     client.handle_input(arrival, datagram.data, &mut |_| {});
                     continue;
                 };
-                ledger.datagram(arrival);
-                client.handle_input(arrival, datagram.data, &mut |heard| {
-                    ledger.hear(index as u32, arrival, heard);
+                ledger.record_datagram(arrival);
+                client.handle_input(arrival, datagram.data, &mut |message| {
+                    ledger.record_received(index as u32, arrival, message);
                 });
             }
             if count < RECV_MESSAGES {
@@ -219,9 +229,9 @@ impl Generator {
         self.send(index, now);
     }
 
-    /// Sends what a client has to say.
+    /// Sends the datagrams that a client wants to send.
     fn send(&mut self, index: usize, now: u64) {
-        let Peer { socket, remote, client } = &mut self.peers[index];
+        let GeneratorPeer { socket, remote, client } = &mut self.peers[index];
         loop {
             self.bytes.clear();
             if !client.poll_output(now, &mut self.bytes) {

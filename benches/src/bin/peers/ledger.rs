@@ -1,33 +1,37 @@
-//! The ledger of a run: what was sent and what arrived, each message once.
+//! The ledger of a run: records every message that is sent, and checks every message that arrives.
 
 use hdrhistogram::Histogram;
 
-use crate::message::{Claim, Heard};
+use crate::message::{Claim, ReceivedMessage};
 use crate::schedule::Schedule;
 
-/// Longest time that is told apart, µs.
+/// The longest time in the histograms, µs.
 const LONGEST: u64 = 60_000_000;
 
-/// Counts a run's messages, and says which of them went astray.
+/// Counts the messages of a run, and finds messages that reach a wrong receiver.
 pub(crate) struct Ledger {
     pub(crate) schedule: Schedule,
-    /// The slot under which each peer is heard.
+    /// The slot that each peer's messages carry.
     slots: Vec<u16>,
     /// One bit for each (receiver, sender of its room, sequence).
     seen: Vec<u64>,
     words: usize,
-    /// Messages that the others should have, and how many they have.
+    /// Messages that receivers should receive.
     pub(crate) expected: u64,
+    /// Messages that they received, without duplicates.
     pub(crate) delivered: u64,
     pub(crate) duplicated: u64,
-    /// Messages that the receiver should not have, and the first of them.
-    pub(crate) stray: u64,
-    pub(crate) first_stray: Option<String>,
-    /// Datagrams that arrived within the window, and messages in them.
+    /// Messages that reached a receiver they were not meant for.
+    pub(crate) misdirected: u64,
+    /// The first of these, as text.
+    pub(crate) first_misdirected: Option<String>,
+    /// Datagrams that arrived within the window.
     pub(crate) datagrams: u64,
+    /// Messages in these datagrams.
     pub(crate) messages: u64,
-    /// µs from due to heard, and from due to said.
+    /// The time from when a message was due until it arrived, µs.
     pub(crate) latency: Histogram<u64>,
+    /// The time from when a message was due until it was sent, µs.
     pub(crate) lag: Histogram<u64>,
 }
 
@@ -43,8 +47,8 @@ impl Ledger {
             expected: 0,
             delivered: 0,
             duplicated: 0,
-            stray: 0,
-            first_stray: None,
+            misdirected: 0,
+            first_misdirected: None,
             datagrams: 0,
             messages: 0,
             latency: histogram(),
@@ -52,8 +56,8 @@ impl Ledger {
         }
     }
 
-    /// A message leaves at `now`.
-    pub(crate) fn say(&mut self, claim: Claim, now: u64) {
+    /// Records a message that is sent at `now` (µs).
+    pub(crate) fn record_sent(&mut self, claim: Claim, now: u64) {
         if self.schedule.window.contains(&claim.due) {
             let rooms = self.schedule.rooms;
             self.expected += rooms.members(rooms.of(claim.sender)).len() as u64 - 1;
@@ -61,27 +65,33 @@ impl Ledger {
         }
     }
 
-    /// A datagram came, whatever is in it.
-    pub(crate) fn datagram(&mut self, arrival: u64) {
+    /// Counts a datagram that arrived at `arrival` (µs).
+    pub(crate) fn record_datagram(&mut self, arrival: u64) {
         self.datagrams += u64::from(self.schedule.window.contains(&arrival));
     }
 
-    /// A message came.
-    pub(crate) fn hear(&mut self, receiver: u32, arrival: u64, message: Heard<'_>) {
+    /// Checks and counts a message that arrived at `arrival` (µs).
+    pub(crate) fn record_received(
+        &mut self,
+        receiver: u32,
+        arrival: u64,
+        message: ReceivedMessage<'_>,
+    ) {
         self.messages += u64::from(self.schedule.window.contains(&arrival));
         let claim = message.as_ref().ok().and_then(Claim::parse);
         let slot = message.as_ref().map_or(u16::MAX, |message| message.peer);
         match claim.filter(|claim| self.is_plausible(receiver, slot, *claim)) {
             Some(claim) => self.count(receiver, arrival, claim),
             None => {
-                self.stray += 1;
-                let text = || format!("peer {receiver} heard {message:?}");
-                self.first_stray.get_or_insert_with(text);
+                self.misdirected += 1;
+                let text = || format!("peer {receiver} received {message:?}");
+                self.first_misdirected.get_or_insert_with(text);
             }
         }
     }
 
-    /// Of the receiver's room, under its sender's slot, and said when it was due.
+    /// Returns whether a message is from another peer of the receiver's room, carries that peer's
+    /// slot, and was due when it says.
     fn is_plausible(&self, receiver: u32, slot: u16, claim: Claim) -> bool {
         let Claim { sender, sequence, due } = claim;
         let rooms = self.schedule.rooms;
@@ -98,12 +108,12 @@ impl Ledger {
         let sequence = usize::from(claim.sequence);
         let word = &mut self.seen[pair * self.words + sequence / 64];
         let bit = 1 << (sequence % 64);
-        let again = *word & bit != 0;
+        let is_duplicate = *word & bit != 0;
         *word |= bit;
         if !self.schedule.window.contains(&claim.due) {
             return;
         }
-        if again {
+        if is_duplicate {
             self.duplicated += 1;
         } else {
             self.delivered += 1;
@@ -112,9 +122,9 @@ impl Ledger {
     }
 }
 
-/// Three digits of µs.
+/// Creates a histogram of times in µs, with three significant digits.
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are constants and right")
+    Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are valid constants")
 }
 
 #[cfg(test)]
@@ -122,7 +132,7 @@ mod tests {
     use nucleus_protocol::realtime::MalformedFrame;
 
     use super::*;
-    use crate::message::{hear_frames, relayed};
+    use crate::message::{deliver_frames, set_sender_slot};
     use crate::rooms::Rooms;
 
     fn ledger() -> Ledger {
@@ -130,11 +140,13 @@ mod tests {
         Ledger::new(Schedule::new(rooms, 60, 1_000, 0, 10.0), vec![7, 8, 7, 8])
     }
 
-    fn hear(ledger: &mut Ledger, receiver: u32, slot: u16, claim: Claim) {
+    fn record_received(ledger: &mut Ledger, receiver: u32, slot: u16, claim: Claim) {
         let mut frame = Vec::new();
         claim.encode(&mut frame);
-        relayed(&mut frame, slot).unwrap();
-        hear_frames(&frame, &mut |heard| ledger.hear(receiver, claim.due + 500, heard));
+        set_sender_slot(&mut frame, slot).unwrap();
+        deliver_frames(&frame, &mut |heard| {
+            ledger.record_received(receiver, claim.due + 500, heard)
+        });
     }
 
     #[test]
@@ -142,24 +154,24 @@ mod tests {
         let mut ledger = ledger();
         for sequence in [0, 1, 599, 1] {
             let claim = Claim { sender: 1, sequence, due: ledger.schedule.due(1, sequence) };
-            ledger.say(claim, claim.due + 3);
-            hear(&mut ledger, 0, 8, claim);
+            ledger.record_sent(claim, claim.due + 3);
+            record_received(&mut ledger, 0, 8, claim);
         }
         assert_eq!((ledger.expected, ledger.delivered, ledger.duplicated), (4, 3, 1));
-        assert_eq!((ledger.stray, ledger.latency.max(), ledger.lag.max()), (0, 500, 3));
+        assert_eq!((ledger.misdirected, ledger.latency.max(), ledger.lag.max()), (0, 500, 3));
     }
 
     #[test]
     fn what_is_not_for_the_receiver_is_found() {
         let mut ledger = ledger();
         let right = Claim { sender: 1, sequence: 5, due: ledger.schedule.due(1, 5) };
-        hear(&mut ledger, 1, 8, right); // its own
-        hear(&mut ledger, 2, 8, right); // of another room
-        hear(&mut ledger, 0, 7, right); // under another's slot
-        hear(&mut ledger, 0, 8, Claim { due: right.due + 1, ..right });
-        hear(&mut ledger, 0, 8, Claim { sender: 9, ..right });
-        ledger.hear(0, 0, Err(MalformedFrame));
-        assert_eq!((ledger.delivered, ledger.stray), (0, 6));
-        assert!(ledger.first_stray.is_some());
+        record_received(&mut ledger, 1, 8, right); // its own
+        record_received(&mut ledger, 2, 8, right); // of another room
+        record_received(&mut ledger, 0, 7, right); // under another's slot
+        record_received(&mut ledger, 0, 8, Claim { due: right.due + 1, ..right });
+        record_received(&mut ledger, 0, 8, Claim { sender: 9, ..right });
+        ledger.record_received(0, 0, Err(MalformedFrame));
+        assert_eq!((ledger.delivered, ledger.misdirected), (0, 6));
+        assert!(ledger.first_misdirected.is_some());
     }
 }

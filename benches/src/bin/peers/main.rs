@@ -1,11 +1,11 @@
-//! `peers`: relay servers side by side, by the CPU that each spends on a delivered message.
+//! `peers`: compares relay servers by the CPU time that each spends on a delivered message.
 //!
-//! One generator drives each system in turn with the same poses; every round measures every system
-//! once, so that what disturbs a machine for a while disturbs them all. A server is a process of its
-//! own, alone on the first core; the generator is on the second. Linux only: elsewhere the CPU time of
-//! another process is not read.
+//! One generator drives each system in turn with the same poses. Every round measures every system
+//! once, so that a disturbance of the machine affects them all. A server is a separate process,
+//! alone on the first core; the generator runs on the second. Linux only: elsewhere the CPU time of
+//! another process cannot be read.
 //!
-//! Exit codes: 0 measured, 2 usage, 3 could not run or proves nothing.
+//! Exit codes: 0 measured, 2 usage, 3 could not run or no valid measurement.
 
 mod args;
 mod client;
@@ -32,15 +32,15 @@ use generator::{Generator, MeasureError};
 use report::{Report, Row};
 use systems::{Running, StartError, System};
 
-/// There is no result.
+/// The exit code if there is no result.
 const COULD_NOT_RUN: u8 = 3;
 
 fn main() -> ExitCode {
-    // Mistakes on the command line end here, with code 2.
+    // A mistake on the command line ends the process here with code 2.
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Serve { system, load }) => {
-            relay::end_with_parent();
+            relay::exit_with_parent();
             system.serve(load.task()).map_err(RunError::Serve)
         }
         None => compare(&cli.run),
@@ -67,18 +67,18 @@ enum RunError {
     Measure { system: System, source: MeasureError },
     #[error("{}: {what}", .system.name())]
     Died { system: System, what: String },
-    #[error("{}: {count} messages reached whom they should not have; the first: {first}", .system.name())]
-    Stray { system: System, count: u64, first: String },
-    #[error("{} takes at most {max} peers: leave it out by --systems", .system.name())]
+    #[error("{}: {count} messages reached a wrong receiver; the first: {first}", .system.name())]
+    Misdirected { system: System, count: u64, first: String },
+    #[error("{} takes at most {max} peers: leave it out with --systems", .system.name())]
     TooMany { system: System, max: u32 },
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
-    #[error("no round counts for {0}; what is wrong stands above")]
+    #[error("no round counts for {0}; see the warnings above")]
     Unproven(String),
 }
 
 fn compare(args: &RunArgs) -> Result<(), RunError> {
-    // A hundred peers do not need it, thousands do.
+    // Only thousands of peers need this, so an error is ignored.
     let _ = nucleus_net::raise_file_limit();
     let cores = Cores::divide().map_err(RunError::Cores)?;
     let systems = match args.systems.as_slice() {
@@ -104,7 +104,7 @@ fn compare(args: &RunArgs) -> Result<(), RunError> {
     finish(&report, args.json.as_deref())
 }
 
-/// One system in one round.
+/// Measures one system in one round.
 fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<Row, RunError> {
     let task = args.load.task();
     let running = system.start(task, cores);
@@ -117,9 +117,9 @@ fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<R
         return Err(RunError::Died { system, what });
     }
     let found = found.map_err(|source| RunError::Measure { system, source })?;
-    if let Some(first) = &found.ledger.first_stray {
-        let (count, first) = (found.ledger.stray, first.clone());
-        return Err(RunError::Stray { system, count, first });
+    if let Some(first) = &found.ledger.first_misdirected {
+        let (count, first) = (found.ledger.misdirected, first.clone());
+        return Err(RunError::Misdirected { system, count, first });
     }
     Ok(Row::new(round, system, args.seconds, &found))
 }
@@ -138,7 +138,7 @@ fn settings(args: &RunArgs) -> Map<String, Value> {
 }
 
 fn finish(report: &Report, json: Option<&Path>) -> Result<(), RunError> {
-    // Whoever closed our output does not want it.
+    // A closed stdout is not an error.
     let _ = io::stdout().write_all(report.table().as_bytes());
     if let Some(path) = json {
         let text = format!("{:#}\n", report.json());
@@ -149,7 +149,7 @@ fn finish(report: &Report, json: Option<&Path>) -> Result<(), RunError> {
     if unproven.is_empty() { Ok(()) } else { Err(RunError::Unproven(unproven.join(", "))) }
 }
 
-/// A line on stderr; nobody may be there to read it.
+/// Prints a line on stderr. Ignores errors.
 fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

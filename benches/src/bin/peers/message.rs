@@ -1,5 +1,5 @@
-//! The message that every system relays, the same bytes for all: a pose frame of the Nucleus protocol
-//! whose payload also says who sent it and when it was due.
+//! The message that every system relays: a pose frame of the Nucleus protocol whose payload also
+//! names its sender and the time at which it was due.
 
 use nucleus_protocol::realtime::frame::{MESSAGE_FIELDS_BYTES, NEWEST_WINS};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
@@ -9,22 +9,22 @@ use nucleus_protocol::realtime::{
 
 /// Bytes of a head with two hands.
 const POSE: usize = 33;
-/// Bytes of the claim behind the pose: sender (u32) and due time (u64).
+/// Bytes of the claim after the pose: sender (u32) and due time (u64).
 const CLAIM: usize = 12;
 /// Bytes of the whole frame: type, length, header, payload.
 pub(crate) const FRAME: usize = 2 + MESSAGE_FIELDS_BYTES + POSE + CLAIM;
-/// Where in a frame the target stands, and behind the relay the sender's slot.
+/// The offset in a frame of the target, which the relay replaces by the sender's slot.
 const SLOT_AT: usize = 3;
 
-/// A frame that came in, or why it is none.
-pub(crate) type Heard<'a> = Result<Message<'a>, MalformedFrame>;
+/// A frame that arrived, or the error that it is malformed.
+pub(crate) type ReceivedMessage<'a> = Result<Message<'a>, MalformedFrame>;
 
-/// What a message says of itself.
+/// What a message says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) sender: u32,
     pub(crate) sequence: u16,
-    /// µs.
+    /// When the message was due, µs.
     pub(crate) due: u64,
 }
 
@@ -48,7 +48,7 @@ impl Claim {
         message.encode(out);
     }
 
-    /// What a message claims; `None` when it is none of ours.
+    /// Parses the claim of a message; `None` if the message is not one of ours.
     pub(crate) fn parse(message: &Message<'_>) -> Option<Claim> {
         let claim = message.payload.get(POSE..)?;
         let (sender, due) = claim.split_first_chunk()?;
@@ -58,26 +58,27 @@ impl Claim {
     }
 }
 
-/// A frame as the relay sends it on: the sender's slot stands where the target stood. `None` when it
-/// has not the size of ours.
-pub(crate) fn relayed(frame: &mut [u8], slot: u16) -> Option<&[u8]> {
+/// Replaces the target in a frame by the sender's slot, and returns the frame as the relay sends
+/// it.
+/// `None` if the frame has not the size of ours.
+pub(crate) fn set_sender_slot(frame: &mut [u8], slot: u16) -> Option<&[u8]> {
     let frame: &mut [u8; FRAME] = frame.try_into().ok()?;
     frame[SLOT_AT..SLOT_AT + 2].copy_from_slice(&slot.to_le_bytes());
     Some(frame)
 }
 
-/// Tells `hear` each message of a body of frames.
-pub(crate) fn hear_frames(body: &[u8], hear: &mut dyn FnMut(Heard<'_>)) {
+/// Passes each message in a body of frames to `deliver`.
+pub(crate) fn deliver_frames(body: &[u8], deliver: &mut dyn FnMut(ReceivedMessage<'_>)) {
     for frame in Frames::new(body) {
         match frame {
-            Ok(Frame::Message(message)) => hear(Ok(message)),
+            Ok(Frame::Message(message)) => deliver(Ok(message)),
             Ok(Frame::Other(..)) => {}
-            Err(error) => hear(Err(error)),
+            Err(error) => deliver(Err(error)),
         }
     }
 }
 
-/// Something that moves.
+/// Returns a pose that moves with the sequence.
 fn pose(sender: u32, sequence: u16) -> Pose {
     let sway = (f32::from(sequence) * 0.1).sin();
     let at = |x: f32, y: f32| Transform {
@@ -97,15 +98,15 @@ mod tests {
         let mut bytes = Vec::new();
         claim.encode(&mut bytes);
         assert_eq!(bytes.len(), FRAME);
-        assert_eq!(relayed(&mut bytes, 513).map(<[u8]>::len), Some(FRAME));
+        assert_eq!(set_sender_slot(&mut bytes, 513).map(<[u8]>::len), Some(FRAME));
         bytes.extend_from_slice(&bytes.clone());
         bytes.push(200);
-        let mut heard = Vec::new();
-        hear_frames(&bytes, &mut |message| {
-            heard.push(message.map(|message| (message.peer, Claim::parse(&message))));
+        let mut messages = Vec::new();
+        deliver_frames(&bytes, &mut |message| {
+            messages.push(message.map(|message| (message.peer, Claim::parse(&message))));
         });
-        let said = Ok((513, Some(claim)));
-        assert_eq!(heard, [said, said, Err(MalformedFrame)]);
-        assert_eq!(relayed(&mut [0; FRAME - 1], 1), None);
+        let expected = Ok((513, Some(claim)));
+        assert_eq!(messages, [expected, expected, Err(MalformedFrame)]);
+        assert_eq!(set_sender_slot(&mut [0; FRAME - 1], 1), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What the servers of this program share: how they are told what to do, and how they tell where they
-//! listen.
+//! The parts that all relay servers of this program share: their task, their socket and how they
+//! announce their address.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,29 +8,33 @@ use nucleus_net::{BindOptions, UdpSocket};
 
 use crate::rooms::Rooms;
 
-/// µs between two drains of the socket: the receive buffer must not run over, and a wake-up for each
-/// datagram costs more than it brings.
+/// Time between two drains of the socket, µs. The receive buffer must not overflow, and a wake-up
+/// for each datagram would cost too much.
 pub(crate) const DRAIN_INTERVAL: u64 = 2_000;
 /// The host name in certificates.
 pub(crate) const HOST: &str = "localhost";
 
-/// What a server is told.
+/// The task of a relay server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Task {
+pub(crate) struct RelayTask {
     pub(crate) rooms: Rooms,
-    /// µs between two flushes.
+    /// Time between two flushes, µs.
     pub(crate) tick: u64,
 }
 
-impl Task {
-    /// The first flush after `now`, µs.
+impl RelayTask {
+    /// Returns the time of the first flush after `now`, µs.
     pub(crate) fn next_flush(self, now: u64) -> u64 {
         now - now % self.tick + self.tick
     }
 }
 
-/// A socket as the server has it, without what a relay does not ask of it: time stamps, GRO (each
-/// peer sends one datagram at a time).
+/// Opens a socket like that of Nucleus, but without time stamps and GRO: a relay needs no time
+/// stamps, and each peer sends one datagram at a time.
+///
+/// # Errors
+///
+/// If no socket can be opened.
 pub(crate) fn bind() -> io::Result<UdpSocket> {
     UdpSocket::bind(&BindOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -39,15 +43,15 @@ pub(crate) fn bind() -> io::Result<UdpSocket> {
     })
 }
 
-/// Tells the generator where the server listens, and what else it needs to join.
+/// Tells the generator where the server listens, and the secret that peers need to join.
 pub(crate) fn announce(address: SocketAddr, secret: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{address} {secret}")?;
     stdout.flush()
 }
 
-/// The process ends when whoever started it closes our standard input, by its own end if need be.
-pub(crate) fn end_with_parent() {
+/// Ends this process when the parent closes our standard input, which also happens when it ends.
+pub(crate) fn exit_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
         std::process::exit(0);

@@ -1,4 +1,4 @@
-//! Rows, ratios between systems, and how they are shown.
+//! The report: a row for each system and round, and the ratios between systems.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::generator::Measurement;
 use crate::systems::System;
 
-/// A round in which the generator's sends are later than this at p99 proves nothing, ms.
+/// The largest send lag at p99 with which a round counts, ms.
 const MAX_LAG_MS: f64 = 5.0;
-/// Nor does one in which more than this share of all datagrams was lost at the generator's own sockets.
+/// The largest share of datagrams lost at the generator's own sockets with which a round counts.
 const MAX_OWN_LOSS: f64 = 0.001;
-/// Which cost is divided by which.
+/// The pairs of systems whose costs are divided.
 const RATIOS: [(System, System); 5] = [
     (System::Nucleus, System::Limit),
     (System::Quinn, System::Nucleus),
@@ -27,22 +27,22 @@ struct Latency {
     p99: f64,
 }
 
-/// One system in one round.
+/// The figures of one system in one round.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     round: u32,
     #[serde(serialize_with = "name")]
     system: System,
-    /// The generator has done its part, so the figures are the server's.
+    /// Whether the generator kept its schedule, so that the round counts.
     valid: bool,
     cpu_ns_per_message: f64,
     delivered: u64,
     expected: u64,
     duplicated: u64,
     latency_ms: Latency,
-    /// The server's, of one core.
+    /// CPU time of the server as a share of one core.
     cpu_share: f64,
-    /// From the server to the peers.
+    /// Datagrams from the server to the peers.
     datagrams: u64,
     messages_per_datagram: f64,
     send_lag_p99_ms: f64,
@@ -55,7 +55,7 @@ fn name<S: serde::Serializer>(system: &System, serializer: S) -> Result<S::Ok, S
 }
 
 impl Row {
-    /// Of a window of `seconds`.
+    /// Computes the row of a window of `seconds`.
     pub(crate) fn new(round: u32, system: System, seconds: f64, found: &Measurement) -> Self {
         let ledger = &found.ledger;
         let ms = |micros: u64| micros as f64 / 1_000.0;
@@ -84,7 +84,7 @@ impl Row {
         }
     }
 
-    /// What to tell at once about a row that does not count.
+    /// Returns a warning if the row does not count.
     pub(crate) fn warning(&self) -> Option<String> {
         (!self.valid).then(|| {
             format!(
@@ -101,11 +101,11 @@ impl Row {
     }
 }
 
-/// The cost of one system over that of another.
+/// The cost of one system divided by that of another.
 #[derive(Clone, Debug, PartialEq)]
 struct Ratio {
     name: String,
-    /// In each round in which both count, in ascending order.
+    /// The ratio in each round in which both systems count, in ascending order.
     values: Vec<f64>,
 }
 
@@ -117,25 +117,32 @@ impl Ratio {
         Some(if odd { upper } else { (self.values[middle - 1] + upper) / 2.0 })
     }
 
-    fn spread(&self) -> Option<(f64, f64)> {
-        Some((*self.values.first()?, *self.values.last()?))
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread { min: *self.values.first()?, max: *self.values.last()? })
     }
+}
+
+/// The least and the largest of several values.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    min: f64,
+    max: f64,
 }
 
 /// All rows of a run.
 pub(crate) struct Report {
-    /// What was asked for.
+    /// The options of the run.
     pub(crate) settings: Map<String, Value>,
     pub(crate) systems: Vec<System>,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Report {
-    /// The file.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
         let (mut ratios, mut spread) = (Map::new(), Map::new());
         for ratio in self.ratios() {
-            if let (Some(median), Some((min, max))) = (ratio.median(), ratio.spread()) {
+            if let (Some(median), Some(Spread { min, max })) = (ratio.median(), ratio.spread()) {
                 let [min, max] = [min, max].map(|value| rounded(value, 4));
                 ratios.insert(ratio.name.clone(), json!(rounded(median, 4)));
                 spread.insert(ratio.name, json!({ "min": min, "max": max }));
@@ -149,13 +156,13 @@ impl Report {
         Value::Object(report)
     }
 
-    /// Ratios that no round gives, though both systems were asked for.
+    /// Returns the ratios for which no round counts, although both systems were measured.
     pub(crate) fn unproven(&self) -> Vec<String> {
         let unproven = self.ratios().filter(|ratio| ratio.values.is_empty());
         unproven.map(|ratio| ratio.name).collect()
     }
 
-    /// For people: medians over the rounds that count.
+    /// Returns the report as text: medians over the rounds that count.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{:<8} {:>6} {:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}\n",
@@ -196,29 +203,35 @@ impl Report {
         }
         text.push('\n');
         for ratio in self.ratios() {
-            if let (Some(median), Some((min, max))) = (ratio.median(), ratio.spread()) {
+            if let (Some(median), Some(Spread { min, max })) = (ratio.median(), ratio.spread()) {
                 let _ = writeln!(text, "{:<14} {median:>6.2}  ({min:.2} to {max:.2})", ratio.name);
             }
         }
         text
     }
 
-    /// Of every pair of which both were asked for.
+    /// Returns the ratios of the pairs of which both systems were measured.
     fn ratios(&self) -> impl Iterator<Item = Ratio> {
-        let asked = |system| self.systems.contains(system);
-        RATIOS.iter().filter(move |(over, under)| asked(over) && asked(under)).map(
-            |(over, under)| Ratio {
-                name: format!("{}/{}", over.name(), under.name()),
-                values: sorted(self.rows.iter().filter_map(|row| self.ratio(row, *over, *under))),
-            },
-        )
+        let was_measured = |system| self.systems.contains(system);
+        RATIOS
+            .iter()
+            .filter(move |(numerator, denominator)| {
+                was_measured(numerator) && was_measured(denominator)
+            })
+            .map(|(numerator, denominator)| Ratio {
+                name: format!("{}/{}", numerator.name(), denominator.name()),
+                values: sorted(
+                    self.rows.iter().filter_map(|row| self.ratio(row, *numerator, *denominator)),
+                ),
+            })
     }
 
-    /// In the round of `row`, if that is a row of `over`.
-    fn ratio(&self, row: &Row, over: System, under: System) -> Option<f64> {
-        let same = |other: &&Row| other.system == under && other.round == row.round;
+    /// Returns the ratio in the round of `row`, if that is a row of `numerator` and both systems
+    /// count.
+    fn ratio(&self, row: &Row, numerator: System, denominator: System) -> Option<f64> {
+        let same = |other: &&Row| other.system == denominator && other.round == row.round;
         let other = self.rows.iter().find(same)?;
-        let count = row.system == over && row.valid && other.valid;
+        let count = row.system == numerator && row.valid && other.valid;
         count.then(|| row.cpu_ns_per_message / other.cpu_ns_per_message)
     }
 }

@@ -1,20 +1,22 @@
-//! When who says what. A pure function of sender and number, so that a receiver can check it.
+//! When each peer sends which message. The due time is a pure function of sender and sequence, so
+//! that a receiver can check it.
 
 use std::ops::Range;
 
 use crate::message::Claim;
 use crate::rooms::Rooms;
 
-/// 2^32 divided by the golden ratio: multiples of it, modulo 2^32, lie evenly for any run of peers.
+/// 2^32 divided by the golden ratio. Its multiples modulo 2^32 are evenly spread for any range of
+/// peers.
 const GOLDEN: u32 = 0x9e37_79b9;
 
-/// See the module.
+/// The schedule of all peers.
 pub(crate) struct Schedule {
     pub(crate) rooms: Rooms,
     hz: u32,
-    /// The first moment at which a message may be due, µs.
+    /// The earliest time at which a message can be due, µs.
     pub(crate) start: u64,
-    /// What is due in it counts, µs.
+    /// The window, µs. Messages that are due in it count.
     pub(crate) window: Range<u64>,
     /// The peers in the order of their phases.
     order: Vec<u32>,
@@ -23,8 +25,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Everybody says something `hz` times a second from `start` on; after `warm_up` µs a window of
-    /// `seconds` begins, which ends the schedule.
+    /// Creates a schedule in which every peer sends `hz` messages a second from `start` (µs) on.
+    /// The window of `seconds` begins after `warm_up` (µs), and its end ends the schedule.
     pub(crate) fn new(rooms: Rooms, hz: u32, start: u64, warm_up: u64, seconds: f64) -> Self {
         let mut order: Vec<u32> = (0..rooms.peers).collect();
         order.sort_by_key(|peer| peer.wrapping_mul(GOLDEN));
@@ -33,18 +35,19 @@ impl Schedule {
         Schedule { rooms, hz, start, window, order, taken: 0 }
     }
 
-    /// When a message is due, µs. Phases are spread evenly over all peers and over those of a room.
+    /// Returns when a message is due, µs. Phases are evenly spread over all peers and over the
+    /// peers of each room.
     pub(crate) fn due(&self, sender: u32, sequence: u16) -> u64 {
         let phase = u64::from(sender.wrapping_mul(GOLDEN)) * (1_000_000 / u64::from(self.hz));
         self.start + u64::from(sequence) * 1_000_000 / u64::from(self.hz) + (phase >> 32)
     }
 
-    /// When the next message is due, µs; `None` behind the window.
+    /// Returns when the next message is due, µs; `None` after the window.
     pub(crate) fn next_due(&self) -> Option<u64> {
         Some(self.next().due).filter(|due| *due < self.window.end)
     }
 
-    /// The next message if it is due.
+    /// Returns the next message if it is due. The schedule then moves on.
     pub(crate) fn take(&mut self, now: u64) -> Option<Claim> {
         let claim = self.next();
         let due = claim.due <= now && claim.due < self.window.end;
@@ -59,7 +62,7 @@ impl Schedule {
         Claim { sender, sequence, due: self.due(sender, sequence) }
     }
 
-    /// More than the largest sequence.
+    /// Returns a number greater than every sequence.
     pub(crate) fn sequences(&self) -> u64 {
         (self.window.end - self.start) * u64::from(self.hz) / 1_000_000 + 1
     }
@@ -80,7 +83,7 @@ mod tests {
             counts[claim.sender as usize] += 1;
         }
         assert!(counts.iter().all(|count| (89..=91).contains(count)), "{counts:?}");
-        // The members of a room do not speak all at once.
+        // The members of a room do not all send at the same time.
         let mut phases: Vec<u64> = (0..10).map(|peer| schedule.due(peer, 0)).collect();
         phases.sort_unstable();
         assert!(phases.windows(2).all(|pair| (600..3_000).contains(&(pair[1] - pair[0]))));

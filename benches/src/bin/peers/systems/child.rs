@@ -1,25 +1,29 @@
-//! A server of this program as a process of its own, so that its CPU time is its own.
+//! Runs a relay server of this program as a separate process, so that its CPU time can be measured.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::{Server, System};
-use crate::relay::Task;
+use crate::relay::RelayTask;
 
-/// The process; it ends when this is dropped.
+/// The server's process. Dropping this ends the process.
 #[derive(Debug)]
 pub(crate) struct ChildServer {
     process: Child,
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
-    /// What else one needs to join.
+    /// The secret that peers need to join; empty if they need none.
     pub(crate) secret: String,
 }
 
 impl ChildServer {
-    /// Starts this very program as `system`'s server and waits until it listens.
-    pub(crate) fn start(system: System, task: Task) -> io::Result<Self> {
+    /// Starts this program again as `system`'s server, and waits until the server listens.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot be started, or ends before it listens.
+    pub(crate) fn start(system: System, task: RelayTask) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", system.name()]);
         command.args(["--peers", &task.rooms.peers.to_string()]);
@@ -31,7 +35,7 @@ impl ChildServer {
             Some((address, secret)) => Ok(ChildServer { process, address, secret }),
             None => {
                 stop(&mut process);
-                Err(io::Error::other("it ended before it listened"))
+                Err(io::Error::other("the relay server ended before it listened"))
             }
         }
     }
@@ -61,7 +65,7 @@ fn read_announcement(process: &mut Child) -> Option<(SocketAddr, String)> {
     Some((address.parse().ok()?, secret.to_owned()))
 }
 
-/// It has nothing to lose. Nothing is left to do when even this fails.
+/// Kills the process, which has nothing to save. Ignores errors, since nothing is left to try.
 fn stop(process: &mut Child) {
     let _ = process.kill();
     let _ = process.wait();

@@ -1,5 +1,6 @@
-//! `enet`: ENet in Rust (rusty_enet), unreliable unsequenced packets, serviced at the same tick; ENet
-//! itself packs small packets together. It encrypts nothing, unlike all others here.
+//! `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at the same
+//! tick. ENet itself packs small packets together. Unlike all other systems here it does not
+//! encrypt.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,44 +13,46 @@ use rusty_enet::{Event, Host, HostSettings, MTU_MAX, Packet, PacketReceived, Pee
 
 use super::StartError;
 use crate::client::Client;
-use crate::message::{Heard, hear_frames, relayed};
-use crate::relay::{self, Task};
+use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
+use crate::relay::{self, RelayTask};
 
-/// The most that ENet takes.
+/// The most peers that ENet allows.
 pub(super) const MAX_PEERS: u32 = 4_095;
 const CHANNEL: u8 = 0;
-/// Over which ENet measures round trips, ms: its default.
+/// The interval over which ENet measures round trips, ms; ENet's default.
 const THROTTLE_MS: u32 = PEER_PACKET_THROTTLE_INTERVAL;
 
 fn settings(peers: usize) -> HostSettings {
     HostSettings { peer_limit: peers, channel_limit: 1, ..HostSettings::default() }
 }
 
-/// Relays for ever.
-pub(crate) fn serve(task: Task) -> io::Result<()> {
+/// Relays until the process ends.
+pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let socket = relay::bind()?.into_std();
     let address = socket.local_addr()?;
     let host = Host::new(socket, settings(task.rooms.peers as usize));
     let host = host.map_err(|error| io::Error::other(error.to_string()))?;
     relay::announce(address, "")?;
     let count = task.rooms.peers as usize;
-    Relay { task, host, ids: vec![None; count], peers: vec![None; count] }.run()
+    EnetRelay { task, host, ids: vec![None; count], peers: vec![None; count] }.run()
 }
 
-struct Relay {
-    task: Task,
+/// The relay.
+struct EnetRelay {
+    task: RelayTask,
     host: Host<UdpSocket>,
-    /// ENet's number by ours, and ours by ENet's.
+    /// ENet's peer id, by our peer number.
     ids: Vec<Option<PeerID>>,
+    /// Our peer number, by ENet's peer id.
     peers: Vec<Option<u32>>,
 }
 
-impl Relay {
+impl EnetRelay {
     fn run(mut self) -> io::Result<()> {
         let clock = Clock::new();
         loop {
             sleep_until(self.task.next_flush(clock.now()));
-            // Only the first call of a turn looks at the socket; it takes up to 256 datagrams.
+            // Only `service` reads the socket, up to 256 datagrams; `check_events` does not.
             while let Some(event) = self.host.service()? {
                 let mut next = Some(event.no_ref());
                 while let Some(event) = next {
@@ -65,7 +68,7 @@ impl Relay {
         use rusty_enet::EventNoRef::{Connect, Disconnect, Receive};
         match event {
             Connect { peer, data } => {
-                // Round trips vary with the tick, not with the load: nothing is to be held back.
+                // Switch the throttle off: round trips vary with the tick, not with the load.
                 self.host.peer_mut(peer).set_throttle(THROTTLE_MS, PEER_PACKET_THROTTLE_SCALE, 0);
                 if let Some(id) = self.ids.get_mut(data as usize) {
                     *id = Some(peer);
@@ -73,8 +76,8 @@ impl Relay {
                 }
             }
             Disconnect { peer, .. } => {
-                if let Some(gone) = self.peers[peer.0].take() {
-                    self.ids[gone as usize] = None;
+                if let Some(number) = self.peers[peer.0].take() {
+                    self.ids[number as usize] = None;
                 }
             }
             Receive { peer, packet, .. } => {
@@ -87,21 +90,21 @@ impl Relay {
 
     fn relay(&mut self, sender: u32, data: &[u8]) {
         let (rooms, mut frame) = (self.task.rooms, data.to_vec());
-        if relayed(&mut frame, rooms.slot(sender)).is_none() {
+        if set_sender_slot(&mut frame, rooms.slot(sender)).is_none() {
             return;
         }
-        // ENet counts references: its bytes are not copied for each recipient.
+        // ENet counts references, so the bytes are not copied for each recipient.
         let packet = Packet::always_unreliable_unsequenced(frame);
         for member in rooms.members(rooms.of(sender)).filter(|member| *member != sender) {
             if let Some(id) = self.ids[member as usize] {
-                // A peer that is just going does not take it.
+                // A peer that is disconnecting does not accept the packet.
                 let _ = self.host.peer_mut(id).send(CHANNEL, &packet);
             }
         }
     }
 }
 
-/// What a client's ENet takes for its socket; the generator has the real one.
+/// Two queues that a client's ENet uses as its socket. The generator has the real socket.
 struct Mailboxes {
     server: SocketAddr,
     inbox: VecDeque<Vec<u8>>,
@@ -122,15 +125,15 @@ impl Socket for Mailboxes {
         buffer: &mut [u8; MTU_MAX],
     ) -> Result<Option<(SocketAddr, PacketReceived)>, Infallible> {
         let Some(datagram) = self.inbox.pop_front() else { return Ok(None) };
-        let Some(place) = buffer.get_mut(..datagram.len()) else {
+        let Some(target) = buffer.get_mut(..datagram.len()) else {
             return Ok(Some((self.server, PacketReceived::Partial)));
         };
-        place.copy_from_slice(&datagram);
+        target.copy_from_slice(&datagram);
         Ok(Some((self.server, PacketReceived::Complete(datagram.len()))))
     }
 }
 
-/// A peer.
+/// A peer of the relay.
 pub(super) struct EnetClient {
     slot: u16,
     host: Host<Mailboxes>,
@@ -147,12 +150,12 @@ impl EnetClient {
         Ok(EnetClient { slot, host, server, connected: false, lost: false })
     }
 
-    fn service(&mut self, hear: &mut dyn FnMut(Heard<'_>)) {
+    fn service(&mut self, deliver: &mut dyn FnMut(ReceivedMessage<'_>)) {
         while let Ok(Some(event)) = self.host.service() {
             match event {
                 Event::Connect { .. } => self.connected = true,
                 Event::Disconnect { .. } => self.lost = true,
-                Event::Receive { packet, .. } => hear_frames(packet.data(), hear),
+                Event::Receive { packet, .. } => deliver_frames(packet.data(), deliver),
             }
         }
     }
@@ -167,9 +170,9 @@ impl Client for EnetClient {
         if self.lost { Err("disconnected".into()) } else { Ok(self.connected) }
     }
 
-    fn say(&mut self, _now: u64, frame: &[u8]) {
+    fn send_message(&mut self, _now: u64, frame: &[u8]) {
         let packet = Packet::always_unreliable_unsequenced(frame);
-        // A connection that was lost shows in what is delivered.
+        // A lost connection shows in the delivered messages.
         let _ = self.host.peer_mut(self.server).send(CHANNEL, &packet);
         self.host.flush();
     }
@@ -178,14 +181,14 @@ impl Client for EnetClient {
         &mut self,
         _arrival: u64,
         datagram: &mut [u8],
-        hear: &mut dyn FnMut(Heard<'_>),
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
     ) {
         self.host.socket_mut().inbox.push_back(datagram.to_vec());
-        self.service(hear);
+        self.service(deliver);
     }
 
     fn handle_timeout(&mut self, _now: u64) {
-        // What came was taken in when it came.
+        // `handle_input` has already delivered all messages.
         self.service(&mut |_| {});
     }
 

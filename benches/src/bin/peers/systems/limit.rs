@@ -1,6 +1,7 @@
-//! `limit`: what the machine allows. A bare relay on the server's own sockets, buffers, GSO and cipher,
-//! coalescing at the same tick; no sessions, limits, reports, acknowledgements or clock. A peer is the
-//! index in its datagrams' header and lives at the address of its newest one.
+//! `limit`: the least that a relay can cost on this machine. A bare relay on the sockets, buffers,
+//! GSO and cipher of Nucleus, coalescing at the same tick, without sessions, limits, reports,
+//! acknowledgements and clock. A datagram's header holds the index of its peer. The relay answers
+//! to the address of the peer's newest datagram.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,38 +9,38 @@ use std::net::SocketAddr;
 use nucleus_net::{Clock, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket, sleep_until};
 use nucleus_protocol::limits::{HEADER, MAX_DATAGRAM, TAG};
 
-use super::sealed::{self, Opener, Sealer, Way};
-use crate::message::{FRAME, relayed};
-use crate::relay::{self, DRAIN_INTERVAL, Task};
+use super::sealed::{self, Direction, Opener, Sealer};
+use crate::message::{FRAME, set_sender_slot};
+use crate::relay::{self, DRAIN_INTERVAL, RelayTask};
 
-/// Bytes of one flush between two calls to the kernel.
+/// The most bytes of a flush that one call passes to the kernel.
 const BATCH: usize = 1 << 20;
-/// Entries likewise.
+/// The most entries of such a call.
 const ENTRIES: usize = 1 << 12;
-/// Frames that a datagram of full size holds.
+/// Frames in a datagram of full size.
 const FRAMES: usize = (MAX_DATAGRAM - HEADER - TAG) / FRAME;
 
-/// A peer as the relay knows it.
-pub(super) struct Peer {
+/// The relay's state of a peer.
+pub(super) struct RelayPeer {
     pub(super) address: Option<SocketAddr>,
     pub(super) sealer: Sealer,
     opener: Opener,
 }
 
 /// All peers by their index.
-pub(super) struct Peers(pub(super) Vec<Peer>);
+pub(super) struct RelayPeers(pub(super) Vec<RelayPeer>);
 
-impl Peers {
+impl RelayPeers {
     pub(super) fn new(count: u32) -> Self {
-        let peer = |index| Peer {
+        let peer = |index| RelayPeer {
             address: None,
-            sealer: Sealer::new(index, Way::Down),
-            opener: Opener::new(index, Way::Up),
+            sealer: Sealer::new(index, Direction::Down),
+            opener: Opener::new(index, Direction::Up),
         };
-        Peers((0..count).map(peer).collect())
+        RelayPeers((0..count).map(peer).collect())
     }
 
-    /// Whose datagram it is, and its body.
+    /// Opens a datagram. Returns the index of its peer, and its body.
     pub(super) fn open<'d>(
         &mut self,
         remote: SocketAddr,
@@ -53,26 +54,29 @@ impl Peers {
     }
 }
 
-/// What was said in a room since the last flush: frames in a row, and whose each is.
+/// The frames that a room's members have sent since the last flush.
 #[derive(Default)]
-struct Table {
+struct RoomFrames {
+    /// All frames, one after the other.
     frames: Vec<u8>,
+    /// The sender of each frame.
     senders: Vec<u32>,
 }
 
-/// Relays for ever.
-pub(crate) fn serve(task: Task) -> io::Result<()> {
+/// Relays until the process ends.
+pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let socket = relay::bind()?;
     relay::announce(socket.local_addr()?, "")?;
-    let tables = (0..task.rooms.count()).map(|_| Table::default()).collect();
-    Limit { task, socket, tables, peers: Peers::new(task.rooms.peers) }.run()
+    let tables = (0..task.rooms.count()).map(|_| RoomFrames::default()).collect();
+    Limit { task, socket, tables, peers: RelayPeers::new(task.rooms.peers) }.run()
 }
 
+/// The relay.
 struct Limit {
-    task: Task,
+    task: RelayTask,
     socket: UdpSocket,
-    peers: Peers,
-    tables: Vec<Table>,
+    peers: RelayPeers,
+    tables: Vec<RoomFrames>,
 }
 
 impl Limit {
@@ -97,12 +101,14 @@ impl Limit {
             for datagram in input.iter_mut() {
                 let opened = self.peers.open(datagram.remote, datagram.data);
                 let Some((sender, frame)) = opened else { continue };
-                let Some(frame) = relayed(frame, self.task.rooms.slot(sender)) else { continue };
+                let Some(frame) = set_sender_slot(frame, self.task.rooms.slot(sender)) else {
+                    continue;
+                };
                 let table = &mut self.tables[self.task.rooms.of(sender) as usize];
                 table.frames.extend_from_slice(frame);
                 table.senders.push(sender);
             }
-            // A batch that is not full has emptied the socket; asking again costs a call.
+            // A batch that is not full has emptied the socket, so another call would be wasted.
             if count < RECV_MESSAGES {
                 return Ok(());
             }
@@ -130,10 +136,11 @@ impl Limit {
     }
 }
 
-impl Table {
-    /// What the others have said, sealed for one of them: one datagram, or several of equal size and a
-    /// last that may be shorter, for one GSO send. `false` when it does not fit in.
-    fn write(&self, member: u32, peer: &mut Peer, output: &mut SendBatch) -> bool {
+impl RoomFrames {
+    /// Appends the other members' frames, sealed for one member. One GSO send takes all the
+    /// datagrams, which have the same size except for the last. Returns `false` if `output` has no
+    /// space left.
+    fn write(&self, member: u32, peer: &mut RelayPeer, output: &mut SendBatch) -> bool {
         let Some(address) = peer.address else { return true };
         let bytes = output.buffer();
         let begin = bytes.len();

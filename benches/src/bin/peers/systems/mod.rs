@@ -1,4 +1,4 @@
-//! The systems that are compared: how each one's server is started and what a peer of it is.
+//! The systems that are compared: starts the server of each, and creates its clients.
 
 mod child;
 mod enet;
@@ -18,7 +18,7 @@ use nucleus_loadgen::embedded::EmbeddedError;
 
 use crate::client::Client;
 use crate::cores::Cores;
-use crate::relay::Task;
+use crate::relay::RelayTask;
 use child::ChildServer;
 use enet::EnetClient;
 use naive::Wait;
@@ -31,14 +31,15 @@ use sealed::SealedClient;
 pub(crate) enum System {
     /// The server of this repository.
     Nucleus,
-    /// A bare relay on the same sockets and cipher, coalescing at the same tick: the machine's limit.
+    /// A bare relay on the same sockets and cipher, coalescing at the same tick: the least possible
+    /// cost.
     Limit,
-    /// A datagram for every message and recipient as soon as it has come, on the same sockets and
-    /// cipher.
+    /// A relay that sends a datagram for every message and recipient at once, on the same sockets
+    /// and cipher.
     Naive,
-    /// The same, but it looks at its socket every 2 ms only.
+    /// Like `naive`, but it reads its socket only every 2 ms.
     NaiveDrained,
-    /// QUIC datagrams by quinn, coalesced by the application at the same tick.
+    /// QUIC datagrams with quinn, coalesced by the application at the same tick.
     Quinn,
     /// renet over its netcode transport, encrypted.
     Renet,
@@ -46,22 +47,22 @@ pub(crate) enum System {
     Enet,
 }
 
-/// A server process. It ends when this is dropped.
+/// A server process. Dropping this ends the process.
 pub(crate) trait Server {
-    /// Its process id.
+    /// Returns the process id.
     fn pid(&self) -> u32;
 
-    /// What became of it when it has ended by itself.
+    /// Returns an error text if the process has ended by itself.
     fn died(&mut self) -> Option<String>;
 }
 
-/// A server and one client for each peer, with the address to speak to.
+/// A running server, and a client for each peer with the address to send to.
 pub(crate) struct Running {
     pub(crate) server: Box<dyn Server>,
     pub(crate) clients: Vec<(SocketAddr, Box<dyn Client>)>,
 }
 
-/// Why a system is not to be had.
+/// Why a system could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]
@@ -73,18 +74,18 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
-    /// A peer that cannot be made.
+    /// Returns the error of a peer that cannot be created.
     fn client(error: impl std::fmt::Display) -> Self {
         StartError::Client(error.to_string())
     }
 }
 
 impl System {
-    /// All that are compared when none are named.
+    /// The systems that are compared if the command line names none.
     pub(crate) const ALL: [System; 6] =
         [System::Nucleus, System::Limit, System::Naive, System::Quinn, System::Renet, System::Enet];
 
-    /// As on the command line and in the report.
+    /// Returns the name on the command line and in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             System::Nucleus => "nucleus",
@@ -97,7 +98,7 @@ impl System {
         }
     }
 
-    /// Peers that it takes at most, where it has a limit.
+    /// Returns the most peers that the system allows; `None` if it has no limit.
     pub(crate) fn max_peers(self) -> Option<u32> {
         match self {
             System::Renet => Some(renet::MAX_PEERS),
@@ -106,8 +107,12 @@ impl System {
         }
     }
 
-    /// Starts the server on its core and makes the clients.
-    pub(crate) fn start(self, task: Task, cores: Cores) -> Result<Running, StartError> {
+    /// Starts the server on its core and creates the clients.
+    ///
+    /// # Errors
+    ///
+    /// If the server or a client cannot be started.
+    pub(crate) fn start(self, task: RelayTask, cores: Cores) -> Result<Running, StartError> {
         if self == System::Nucleus {
             return nucleus::start(task, cores);
         }
@@ -120,7 +125,7 @@ impl System {
     fn client(
         self,
         server: &ChildServer,
-        task: Task,
+        task: RelayTask,
         peer: u32,
     ) -> Result<Box<dyn Client>, StartError> {
         let (slot, address) = (task.rooms.slot(peer), server.address);
@@ -131,14 +136,18 @@ impl System {
             System::Quinn => Box::new(QuinnClient::new(peer, slot, address, &server.secret)?),
             System::Renet => Box::new(NetcodePeer::new(peer, slot, address)?),
             System::Enet => Box::new(EnetClient::new(peer, slot, address)?),
-            System::Nucleus => return Err(StartError::client("its peers join by sessions")),
+            System::Nucleus => return Err(StartError::client("peers of nucleus join by sessions")),
         })
     }
 
-    /// Is that server, until the process ends.
-    pub(crate) fn serve(self, task: Task) -> io::Result<()> {
+    /// Runs the server in this process until the process ends.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot start, or its socket fails.
+    pub(crate) fn serve(self, task: RelayTask) -> io::Result<()> {
         match self {
-            System::Nucleus => Err(io::Error::other("it is a program of its own")),
+            System::Nucleus => Err(io::Error::other("nucleus is a separate program")),
             System::Limit => limit::serve(task),
             System::Naive => naive::serve(task, Wait::Readable),
             System::NaiveDrained => naive::serve(task, Wait::Drain),

@@ -1,6 +1,8 @@
-//! `naive`: the same sockets and cipher as [`limit`](super::limit), but a datagram for every message and
-//! recipient. It has no tick: whatever has come goes on at once, by `recvmmsg` and `sendmmsg` as far as
-//! several have come. `naive-drained` looks at its socket every 2 ms only, which saves wake-ups.
+//! `naive`: a relay on the same sockets and cipher as [`limit`](super::limit) that sends a datagram
+//! for every message and recipient. It has no tick: it relays messages at once, several of them by
+//! one
+//! `recvmmsg` and `sendmmsg` if several wait. `naive-drained` reads its socket only every 2 ms,
+//! which saves wake-ups.
 
 use std::io;
 use std::time::Duration;
@@ -9,41 +11,42 @@ use nucleus_net::{
     Clock, RECV_MESSAGES, ReceivedDatagram, RecvBatch, SendBatch, UdpSocket, sleep_until,
 };
 
-use super::limit::Peers;
-use crate::message::relayed;
-use crate::relay::{self, DRAIN_INTERVAL, Task};
+use super::limit::RelayPeers;
+use crate::message::set_sender_slot;
+use crate::relay::{self, DRAIN_INTERVAL, RelayTask};
 
-/// Bytes between two calls to the kernel.
+/// The most bytes that one call passes to the kernel.
 const BATCH: usize = 1 << 20;
-/// Entries likewise.
+/// The most entries of such a call.
 const ENTRIES: usize = 1 << 12;
 
-/// The longest wait for a datagram; none depends on it.
+/// The longest wait for a datagram. Nothing depends on this time.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What it waits for between two looks at the socket.
+/// What the relay waits for between two reads of the socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
     /// A datagram.
     Readable,
-    /// The time that the others drain at.
+    /// The drain interval of the other relays.
     Drain,
 }
 
-/// Relays for ever.
-pub(crate) fn serve(task: Task, wait: Wait) -> io::Result<()> {
+/// Relays until the process ends.
+pub(crate) fn serve(task: RelayTask, wait: Wait) -> io::Result<()> {
     let socket = relay::bind()?;
     relay::announce(socket.local_addr()?, "")?;
     let (input, output) = (RecvBatch::new(false), SendBatch::new(BATCH, ENTRIES));
-    let mut naive = Naive { task, socket, wait, peers: Peers::new(task.rooms.peers), output };
+    let mut naive = Naive { task, socket, wait, peers: RelayPeers::new(task.rooms.peers), output };
     naive.run(input)
 }
 
+/// The relay.
 struct Naive {
-    task: Task,
+    task: RelayTask,
     wait: Wait,
     socket: UdpSocket,
-    peers: Peers,
+    peers: RelayPeers,
     output: SendBatch,
 }
 
@@ -60,7 +63,7 @@ impl Naive {
             loop {
                 let count = self.socket.recv(&mut input)?;
                 input.iter_mut().for_each(|datagram| self.relay(datagram));
-                // A batch that is not full has emptied the socket; asking again costs a call.
+                // A batch that is not full has emptied the socket, so another call would be wasted.
                 if count < RECV_MESSAGES {
                     break;
                 }
@@ -72,7 +75,7 @@ impl Naive {
     fn relay(&mut self, datagram: ReceivedDatagram<'_>) {
         let Some((sender, frame)) = self.peers.open(datagram.remote, datagram.data) else { return };
         let rooms = self.task.rooms;
-        let Some(frame) = relayed(frame, rooms.slot(sender)) else { return };
+        let Some(frame) = set_sender_slot(frame, rooms.slot(sender)) else { return };
         for member in rooms.members(rooms.of(sender)).filter(|member| *member != sender) {
             if self.output.free_bytes() < 2 * frame.len() {
                 self.flush();

@@ -1,5 +1,5 @@
-//! `nucleus`: the server of this repository, its real binary. Peers join by a session each, with a
-//! token, and speak by the protocol's own link, as every client does.
+//! `nucleus`: the real binary of this repository's server. Each peer joins by a session with a
+//! token and sends over the protocol's own link, as every client does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,22 +22,23 @@ use tokio::task::JoinSet;
 use super::{Running, Server, StartError};
 use crate::client::Client;
 use crate::cores::Cores;
-use crate::message::Heard;
-use crate::relay::{HOST, Task};
+use crate::message::ReceivedMessage;
+use crate::relay::{HOST, RelayTask};
 
-/// Joins under way at once: more would wait for each other's handshakes.
+/// Joins at the same time. More would only wait for each other's handshakes.
 const JOINS: usize = 50;
-/// Peers that share a QUIC endpoint: a socket each would only cost the generator.
+/// Peers that share a QUIC endpoint. A socket for each would cost the generator CPU time and change
+/// nothing.
 const PEERS_PER_ENDPOINT: u32 = 50;
-/// A token outlives any run.
+/// How long a token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
-/// The close of a session whose peer leaves for good.
+/// The close code of a session whose peer leaves for good.
 const LEAVING: u32 = Code::Leaving as u32;
-/// What the endpoints get to say so.
+/// The time for the endpoints to send the closes.
 const CLOSE_TIME: Duration = Duration::from_millis(50);
 
-/// Starts the server and joins everybody.
-pub(super) fn start(task: Task, cores: Cores) -> Result<Running, StartError> {
+/// Starts the server and lets all peers join.
+pub(super) fn start(task: RelayTask, cores: Cores) -> Result<Running, StartError> {
     let tick = format!("{}ms", task.tick / 1_000);
     let server =
         cores.start_server(|| Embedded::start(Some(1), Some(&tick)).map_err(StartError::from))?;
@@ -56,10 +57,10 @@ pub(super) fn start(task: Task, cores: Cores) -> Result<Running, StartError> {
     })
 }
 
-/// The process and the sessions that were opened with it.
+/// The server's process, and the endpoints of the sessions.
 struct NucleusServer {
     endpoints: Vec<quinn::Endpoint>,
-    /// Drives the endpoints as long as it is there.
+    /// Drives the endpoints until it is dropped.
     _runtime: Runtime,
     server: Embedded,
 }
@@ -76,7 +77,7 @@ impl Server for NucleusServer {
 
 impl Drop for NucleusServer {
     fn drop(&mut self) {
-        // A server that is told to end waits for its sessions.
+        // Without the closes the server would wait for its sessions when it ends.
         for endpoint in &self.endpoints {
             endpoint.close(LEAVING.into(), b"");
         }
@@ -84,9 +85,9 @@ impl Drop for NucleusServer {
     }
 }
 
-/// What all joins need.
+/// Joins the peers.
 struct Joiner {
-    task: Task,
+    task: RelayTask,
     server: SocketAddr,
     minter: Minter,
     config: quinn::ClientConfig,
@@ -94,7 +95,7 @@ struct Joiner {
 }
 
 impl Joiner {
-    fn new(server: &Embedded, task: Task) -> Result<Self, StartError> {
+    fn new(server: &Embedded, task: RelayTask) -> Result<Self, StartError> {
         let dir = DataDir::open(server.data_dir()).map_err(StartError::client)?;
         let minter = dir.minter();
         let pin = pin_in(&token(&minter, 0)?);
@@ -124,7 +125,7 @@ impl Joiner {
         Ok(joined)
     }
 
-    /// The endpoint of a peer; the last one opened, or another.
+    /// Returns the endpoint of a peer. Opens a new endpoint for every [`PEERS_PER_ENDPOINT`] peers.
     fn endpoint(&mut self, peer: u32) -> Result<quinn::Endpoint, StartError> {
         if peer.is_multiple_of(PEERS_PER_ENDPOINT) {
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -163,12 +164,12 @@ fn finished(task: Finished) -> Result<(u32, NucleusClient), StartError> {
     task.map_err(StartError::client)?
 }
 
-/// A joined peer.
+/// A peer that has joined.
 struct NucleusClient {
     slot: u16,
     link: Link,
     path: Path,
-    /// Carries datagrams until the realtime port has answered.
+    /// The session's connection, which carries datagrams until the realtime port has answered.
     connection: quinn::Connection,
     pending: Vec<u8>,
 }
@@ -181,7 +182,7 @@ impl NucleusClient {
         let connection = session.connection().clone();
         let (sender, mut receiver) = session.split();
         tokio::spawn(async move {
-            // Roster updates are read as every client does. A sender that is dropped ends it all.
+            // Read roster updates, as every client does. Dropping the sender would end the session.
             let _sender = sender;
             while !matches!(receiver.next().await, SessionEvent::Closed { .. }) {}
         });
@@ -189,7 +190,8 @@ impl NucleusClient {
         Ok(NucleusClient { slot, link, path, connection, pending: Vec::new() })
     }
 
-    /// Puts what was said into a datagram. `None` when there is nothing, or no more numbers.
+    /// Writes the pending messages into a datagram. `None` if there are none, or the link has no
+    /// packet numbers left.
     fn poll_data(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         if self.pending.is_empty() {
             return None;
@@ -218,14 +220,19 @@ impl Client for NucleusClient {
         Ok(!self.link.is_undecided(now))
     }
 
-    fn say(&mut self, _now: u64, frame: &[u8]) {
+    fn send_message(&mut self, _now: u64, frame: &[u8]) {
         self.pending.extend_from_slice(frame);
     }
 
-    fn handle_input(&mut self, arrival: u64, datagram: &mut [u8], hear: &mut dyn FnMut(Heard<'_>)) {
+    fn handle_input(
+        &mut self,
+        arrival: u64,
+        datagram: &mut [u8],
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
+    ) {
         let arrival = Time::from_micros(arrival);
         if let Ok(messages) = self.link.handle_input(arrival, self.path, 0, datagram) {
-            messages.for_each(|message| hear(Ok(message)));
+            messages.for_each(|message| deliver(Ok(message)));
         }
     }
 
@@ -240,7 +247,8 @@ impl Client for NucleusClient {
             match self.poll_data(now, out).or_else(|| self.link.poll_output(now, out)) {
                 None => return false,
                 Some(Route::Realtime(_)) => return true,
-                // Before the window only; what a session that is just ending loses is its own affair.
+                // This happens only before the window. A session that is ending may lose the
+                // datagram.
                 Some(route @ Route::Session) => {
                     let bytes = Bytes::copy_from_slice(route.wire(out));
                     let _sent = self.connection.send_datagram(bytes);

@@ -1,7 +1,7 @@
-//! `quinn`: a relay on quinn's QUIC datagrams, encrypted like ours. The application coalesces what is
-//! for a recipient until the same tick.
+//! `quinn`: a relay on quinn's QUIC datagrams, encrypted as ours are. The application coalesces the
+//! frames for a recipient at the same tick.
 //!
-//! Tuned: AES-128-GCM, GSO, no search for the path's MTU (1,200 bytes fit from the start), rare
+//! Tuned with AES-128-GCM, GSO, no MTU discovery (1,200 bytes fit from the start), rare
 //! acknowledgements, large buffers, one thread, and at most one wake-up in 2 ms.
 
 use std::future::Future;
@@ -23,24 +23,27 @@ use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-use crate::message::{FRAME, relayed};
-use crate::relay::{self, DRAIN_INTERVAL, HOST, Task};
+use crate::message::{FRAME, set_sender_slot};
+use crate::relay::{self, DRAIN_INTERVAL, HOST, RelayTask};
 
-/// Bytes of a datagram's frames: as many as fit a QUIC packet of 1,200 bytes, 38 of which QUIC needs.
+/// Bytes of the frames in a datagram: as many frames as fit a QUIC packet of 1,200 bytes, of which
+/// QUIC needs 38.
 const BODY: usize = 1_162 / FRAME * FRAME;
-/// What the runtime gets to pass on what has come or is to be sent: its sockets, the endpoint, the
-/// connections, and once more for what that brings.
+/// How often the runtime may run all its tasks in one turn: for the socket, the endpoint, the
+/// connections, and once more for what these cause.
 const TURNS: usize = 4;
-/// Tasks between two looks at the sockets: each look is a call to the kernel.
+/// Tasks that the runtime polls between two reads of the sockets. Each read is a call to the
+/// kernel.
 const TASKS_PER_LOOK: u32 = 1_024;
 /// Datagram buffers of a connection, bytes.
 const BUFFER: usize = 1 << 20;
-/// IPv4 on Ethernet. Nothing is that long, but 1,200 bytes must fit with what QUIC adds.
+/// The MTU of IPv4 on Ethernet, bytes. No datagram is that long, but 1,200 bytes must fit with the
+/// bytes that QUIC adds.
 const MTU: u16 = 1_452;
-/// Packets that the other side may leave without an acknowledgement.
+/// Packets that the other side may receive before it must acknowledge them.
 const UNACKNOWLEDGED: u32 = 30;
 
-/// For both ends.
+/// Returns the transport settings of both ends.
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED));
@@ -56,7 +59,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
     Arc::new(transport)
 }
 
-/// How a client reaches a server whose certificate has this hash.
+/// Returns the settings of a client for a server whose certificate has this hash.
 pub(super) fn config(pin: &str) -> Option<quinn::ClientConfig> {
     let pin = URL_SAFE_NO_PAD.decode(pin).ok()?.try_into().ok()?;
     let mut config = client_config(&Trust::Pin(pin)).ok()?;
@@ -64,13 +67,13 @@ pub(super) fn config(pin: &str) -> Option<quinn::ClientConfig> {
     Some(config)
 }
 
-/// The name by which a client reaches the server; it says which peer it is.
+/// Returns the server name that a client asks for. The name contains the peer's number.
 pub(super) fn server_name(peer: u32) -> String {
     format!("p{peer}.{HOST}")
 }
 
-/// Relays for ever.
-pub(crate) fn serve(task: Task) -> io::Result<()> {
+/// Relays until the process ends.
+pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let (config, pin) = server_config().map_err(io::Error::other)?;
     let socket = relay::bind()?;
     let address = socket.local_addr()?;
@@ -83,40 +86,40 @@ pub(crate) fn serve(task: Task) -> io::Result<()> {
         let endpoint = EndpointConfig::default();
         let endpoint = Endpoint::new(endpoint, Some(config), socket.into_std(), quinn)?;
         relay::announce(address, &pin)?;
-        let (tell, accepted) = mpsc::channel();
-        tokio::spawn(accept(endpoint, tell));
-        let rooms = (0..task.rooms.count()).map(|_| Room::default()).collect();
-        Relay { task, accepted, rooms }.run().await;
+        let (accepted_sender, accepted) = mpsc::channel();
+        tokio::spawn(accept(endpoint, accepted_sender));
+        let rooms = (0..task.rooms.count()).map(|_| QuinnRoom::default()).collect();
+        QuinnRelay { task, accepted, rooms }.run().await;
         Ok(())
     })
 }
 
 fn server_config() -> Result<(quinn::ServerConfig, String), Box<dyn std::error::Error + Send + Sync>>
 {
-    let made = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
-    let pin = URL_SAFE_NO_PAD.encode(digest(&SHA256, made.cert.der()));
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let certificate = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+    let pin = URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate.cert.der()));
+    let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der()).into();
     let mut provider = default_provider();
     provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
+        .with_single_cert(vec![certificate.cert.der().clone()], key)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(transport()).migration(false);
     Ok((config, pin))
 }
 
-/// Hands on every connection that has come about, with its peer.
-async fn accept(endpoint: Endpoint, tell: mpsc::Sender<(u32, Connection)>) {
+/// Accepts connections, and sends each with its peer's number to the relay.
+async fn accept(endpoint: Endpoint, accepted: mpsc::Sender<(u32, Connection)>) {
     while let Some(incoming) = endpoint.accept().await {
-        let tell = tell.clone();
+        let accepted = accepted.clone();
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             if let Some(peer) = peer_of(&connection) {
-                // Nobody listens any more at the end of the process only.
-                let _ = tell.send((peer, connection));
+                // The receiver is dropped only at the end of the process.
+                let _ = accepted.send((peer, connection));
             }
         });
     }
@@ -127,29 +130,32 @@ fn peer_of(connection: &Connection) -> Option<u32> {
     data.server_name?.split('.').next()?.strip_prefix('p')?.parse().ok()
 }
 
+/// A room of the relay.
 #[derive(Default)]
-struct Room {
+struct QuinnRoom {
     members: Vec<(u32, Connection)>,
-    /// What was said since the last flush: frames in a row, and whose each is.
+    /// The frames since the last flush, one after the other.
     frames: Vec<u8>,
+    /// The sender of each frame.
     senders: Vec<u32>,
 }
 
-struct Relay {
-    task: Task,
+/// The relay.
+struct QuinnRelay {
+    task: RelayTask,
     accepted: mpsc::Receiver<(u32, Connection)>,
-    rooms: Vec<Room>,
+    rooms: Vec<QuinnRoom>,
 }
 
-impl Relay {
-    /// The thread sleeps instead of waiting for its socket: to be woken by what comes cost 7 % more,
-    /// and a millisecond of latency.
+impl QuinnRelay {
+    /// Relays until the process ends. The thread sleeps instead of waiting for its socket: waking
+    /// up for every datagram cost 7 % more CPU time and a millisecond of latency.
     async fn run(mut self) {
         let clock = Clock::new();
         let mut flush = self.task.next_flush(clock.now());
         loop {
             sleep_until(flush.min(clock.now() + DRAIN_INTERVAL));
-            pass_on().await;
+            run_tasks().await;
             let now = clock.now();
             if now < flush {
                 continue;
@@ -163,28 +169,28 @@ impl Relay {
                 room.gather(self.task);
                 room.flush();
             }
-            pass_on().await;
+            run_tasks().await;
             flush = self.task.next_flush(now);
         }
     }
 }
 
-/// Lets everything run that has something to do.
-async fn pass_on() {
+/// Lets all tasks run that are ready.
+async fn run_tasks() {
     for _ in 0..TURNS {
         tokio::task::yield_now().await;
     }
 }
 
-impl Room {
-    /// Takes in what the members have said.
-    fn gather(&mut self, task: Task) {
+impl QuinnRoom {
+    /// Collects the frames that the members have sent.
+    fn gather(&mut self, task: RelayTask) {
         for (sender, connection) in &self.members {
-            while let Some(datagram) = waiting(connection) {
+            while let Some(datagram) = try_read(connection) {
                 let mut frame = [0; FRAME];
                 if datagram.len() == FRAME {
                     frame.copy_from_slice(&datagram);
-                    if let Some(frame) = relayed(&mut frame, task.rooms.slot(*sender)) {
+                    if let Some(frame) = set_sender_slot(&mut frame, task.rooms.slot(*sender)) {
                         self.frames.extend_from_slice(frame);
                         self.senders.push(*sender);
                     }
@@ -193,7 +199,7 @@ impl Room {
         }
     }
 
-    /// Sends everybody what the others have said.
+    /// Sends the frames of all other members to each member.
     fn flush(&mut self) {
         if self.senders.is_empty() {
             return;
@@ -206,7 +212,7 @@ impl Room {
                 }
                 body.extend_from_slice(frame);
                 if body.len() == BODY {
-                    // What a lost connection does not take is its own affair.
+                    // A lost connection loses the datagram.
                     let _ = connection.send_datagram(body.split().freeze());
                 }
             }
@@ -219,8 +225,8 @@ impl Room {
     }
 }
 
-/// A datagram that has already come; asking does not wait.
-fn waiting(connection: &Connection) -> Option<Bytes> {
+/// Returns a datagram that has already arrived. Does not wait.
+fn try_read(connection: &Connection) -> Option<Bytes> {
     match pin!(connection.read_datagram()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(datagram)) => Some(datagram),
         Poll::Ready(Err(_)) | Poll::Pending => None,

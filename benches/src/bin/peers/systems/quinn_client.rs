@@ -1,5 +1,5 @@
-//! A peer of the `quinn` relay: quinn's own state machine without its runtime, so that the generator
-//! drives it like all others.
+//! A peer of the `quinn` relay: quinn's state machine without its runtime, so that the generator
+//! drives this peer as all others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,44 +12,57 @@ use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Endpoint, Endpoin
 use super::StartError;
 use super::quinn::{config, server_name};
 use crate::client::Client;
-use crate::message::{Heard, hear_frames};
+use crate::message::{ReceivedMessage, deliver_frames};
 
-/// See the module.
+/// A peer of the relay.
 pub(super) struct QuinnClient {
     slot: u16,
     remote: SocketAddr,
     endpoint: Endpoint,
     handle: ConnectionHandle,
     connection: Connection,
-    /// The same moment on both clocks.
-    epoch: (Instant, u64),
+    epoch: ClockEpoch,
     connected: bool,
     lost: Option<String>,
 }
 
+/// One moment on both clocks, to convert between them.
+#[derive(Clone, Copy, Debug)]
+struct ClockEpoch {
+    instant: Instant,
+    /// The same moment in µs of [`Clock`].
+    micros: u64,
+}
+
 impl QuinnClient {
-    /// Begins to connect to the server whose certificate has the hash `pin`.
+    /// Starts to connect to the server whose certificate has the hash `pin`.
+    ///
+    /// # Errors
+    ///
+    /// If the hash is malformed, or quinn refuses the connection.
     pub(super) fn new(
         peer: u32,
         slot: u16,
         remote: SocketAddr,
         pin: &str,
     ) -> Result<Self, StartError> {
-        let config = config(pin).ok_or_else(|| StartError::client("a hash that is none"))?;
+        let config = config(pin)
+            .ok_or_else(|| StartError::client("the hash of the certificate is malformed"))?;
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
-        let epoch = (Instant::now(), Clock::new().now());
-        let connect = endpoint.connect(epoch.0, config, remote, &server_name(peer));
+        let epoch = ClockEpoch { instant: Instant::now(), micros: Clock::new().now() };
+        let connect = endpoint.connect(epoch.instant, config, remote, &server_name(peer));
         let (handle, connection) = connect.map_err(StartError::client)?;
         let (connected, lost) = (false, None);
         Ok(QuinnClient { slot, remote, endpoint, handle, connection, epoch, connected, lost })
     }
 
     fn instant(&self, micros: u64) -> Instant {
-        self.epoch.0 + Duration::from_micros(micros.saturating_sub(self.epoch.1))
+        self.epoch.instant + Duration::from_micros(micros.saturating_sub(self.epoch.micros))
     }
 
-    /// Passes on what endpoint and connection have for each other and for us.
-    fn pump(&mut self) {
+    /// Passes events between the endpoint and the connection, and handles those for the
+    /// application.
+    fn handle_events(&mut self) {
         while let Some(event) = self.connection.poll_endpoint_events() {
             if let Some(event) = self.endpoint.handle_event(self.handle, event) {
                 self.connection.handle_event(event);
@@ -74,20 +87,25 @@ impl Client for QuinnClient {
         self.lost.clone().map_or(Ok(self.connected), Err)
     }
 
-    fn say(&mut self, _now: u64, frame: &[u8]) {
-        // A connection that was lost shows in what is delivered.
+    fn send_message(&mut self, _now: u64, frame: &[u8]) {
+        // A lost connection shows in the delivered messages.
         let _ = self.connection.datagrams().send(Bytes::copy_from_slice(frame), true);
     }
 
-    fn handle_input(&mut self, arrival: u64, datagram: &mut [u8], hear: &mut dyn FnMut(Heard<'_>)) {
+    fn handle_input(
+        &mut self,
+        arrival: u64,
+        datagram: &mut [u8],
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
+    ) {
         let (now, data) = (self.instant(arrival), BytesMut::from(&*datagram));
         let event = self.endpoint.handle(now, self.remote, None, None, data, &mut Vec::new());
         if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
             self.connection.handle_event(event);
         }
-        self.pump();
+        self.handle_events();
         while let Some(body) = self.connection.datagrams().recv() {
-            hear_frames(&body, hear);
+            deliver_frames(&body, deliver);
         }
     }
 
@@ -95,14 +113,14 @@ impl Client for QuinnClient {
         let now = self.instant(now);
         if self.connection.poll_timeout().is_some_and(|at| at <= now) {
             self.connection.handle_timeout(now);
-            self.pump();
+            self.handle_events();
         }
     }
 
     fn poll_output(&mut self, now: u64, out: &mut Vec<u8>) -> bool {
         let now = self.instant(now);
         let sent = self.connection.poll_transmit(now, 1, out).is_some();
-        self.pump();
+        self.handle_events();
         sent
     }
 }

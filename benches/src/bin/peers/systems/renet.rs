@@ -1,6 +1,7 @@
-//! `renet`: renet with its own netcode transport, encrypted (ChaCha20-Poly1305), an unreliable channel,
-//! updated at the same tick; renet itself packs small messages together. The server is driven as its
-//! documentation shows; the client is the same two state machines on the generator's sockets.
+//! `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an unreliable
+//! channel, updated at the same tick. renet itself packs small messages together. The server runs
+//! as renet's documentation shows. The client consists of the same two state machines on the
+//! generator's sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,23 +15,24 @@ use renetcode::{ClientAuthentication, ConnectToken, NetcodeClient};
 
 use super::StartError;
 use crate::client::Client;
-use crate::message::{Heard, hear_frames, relayed};
-use crate::relay::{self, Task};
+use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
+use crate::relay::{self, RelayTask};
 
-/// The most that netcode takes.
+/// The most peers that netcode allows.
 pub(super) const MAX_PEERS: u32 = 1_024;
 const PROTOCOL: u64 = 1;
-/// Known to everybody: only the price of the cryptography counts.
+/// A fixed key: only the cost of the cryptography counts.
 const KEY: [u8; 32] = [7; 32];
 const CHANNEL: u8 = 0;
-/// Bytes that wait in a channel, and that one update may send to a peer: more than any room needs.
+/// Bytes that may wait in a channel, and that one update may send to a peer: more than any room
+/// needs.
 const CHANNEL_BYTES: usize = 5 << 20;
-/// Seconds for which a token is valid: longer than any run.
+/// How long a token is valid, s: longer than any run.
 const TOKEN_TTL: u64 = 3_600;
-/// Seconds of silence after which a connection is lost.
+/// The time without datagrams after which a connection is lost, s.
 const TIMEOUT: i32 = 15;
 
-/// For both ends.
+/// Returns the connection settings of both ends.
 fn connection() -> ConnectionConfig {
     let channel = ChannelConfig {
         channel_id: CHANNEL,
@@ -44,8 +46,8 @@ fn connection() -> ConnectionConfig {
     }
 }
 
-/// Relays for ever.
-pub(crate) fn serve(task: Task) -> io::Result<()> {
+/// Relays until the process ends.
+pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let socket = relay::bind()?.into_std();
     let (clock, address) = (Clock::new(), socket.local_addr()?);
     let mut last = clock.now();
@@ -65,20 +67,20 @@ pub(crate) fn serve(task: Task) -> io::Result<()> {
         let passed = Duration::from_micros(now - last);
         last = now;
         server.update(passed);
-        // What the system says of a peer that is gone does not concern the others.
+        // Ignore errors, such as the system's error about a peer that has closed its socket.
         let _ = transport.update(passed, &mut server);
-        pass_on(&mut server, task);
+        relay_messages(&mut server, task);
         transport.send_packets(&mut server);
     }
 }
 
-fn pass_on(server: &mut RenetServer, task: Task) {
-    // Who came and went does not matter here, but must not pile up.
+fn relay_messages(server: &mut RenetServer, task: RelayTask) {
+    // Drain the events of peers that connect and disconnect, so that they do not pile up.
     while server.get_event().is_some() {}
     for sender in server.clients_id() {
         while let Some(message) = server.receive_message(sender, CHANNEL) {
             let (peer, mut frame) = (sender as u32, message.to_vec());
-            if relayed(&mut frame, task.rooms.slot(peer)).is_none() {
+            if set_sender_slot(&mut frame, task.rooms.slot(peer)).is_none() {
                 continue;
             }
             let frame = bytes::Bytes::from(frame);
@@ -89,12 +91,12 @@ fn pass_on(server: &mut RenetServer, task: Task) {
     }
 }
 
-/// A peer.
+/// A peer of the relay.
 pub(super) struct NetcodePeer {
     slot: u16,
     netcode: NetcodeClient,
     renet: RenetClient,
-    /// When both were updated last, µs.
+    /// When both state machines were last updated, µs.
     last: u64,
     outbox: VecDeque<Vec<u8>>,
 }
@@ -126,8 +128,8 @@ impl Client for NetcodePeer {
         }
     }
 
-    /// Acknowledgements go along here, as in an application that updates once a pose.
-    fn say(&mut self, _now: u64, frame: &[u8]) {
+    /// Also sends acknowledgements, as in an application that updates once for each pose.
+    fn send_message(&mut self, _now: u64, frame: &[u8]) {
         self.renet.send_message(CHANNEL, frame.to_vec());
         for packet in self.renet.get_packets_to_send() {
             if let Ok((_, datagram)) = self.netcode.generate_payload_packet(&packet) {
@@ -140,13 +142,13 @@ impl Client for NetcodePeer {
         &mut self,
         _arrival: u64,
         datagram: &mut [u8],
-        hear: &mut dyn FnMut(Heard<'_>),
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
     ) {
         if let Some(packet) = self.netcode.process_packet(datagram) {
             self.renet.process_packet(packet);
         }
         while let Some(message) = self.renet.receive_message(CHANNEL) {
-            hear_frames(&message, hear);
+            deliver_frames(&message, deliver);
         }
     }
 

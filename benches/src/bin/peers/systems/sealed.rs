@@ -1,28 +1,30 @@
-//! Datagrams as the realtime plane seals them, without what makes them safe to use: keys are known to
-//! everybody, nothing is checked for repetition. What is left is the price of the cryptography.
+//! Datagrams sealed as on the realtime plane, but not safe to use: the keys are public, and replays
+//! are not detected. Only the cost of the cryptography is left.
 //!
-//! A datagram is a header of 13 bytes (form, peer's index and room for a longer id, packet number), the
-//! body under AES-128-GCM, a tag of 16 bytes.
+//! A datagram has a header of 13 bytes (form, the peer's index with space for a longer id, packet
+//! number), the body under AES-128-GCM, and a tag of 16 bytes.
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use nucleus_protocol::limits::{HEADER, TAG};
 
 use crate::client::Client;
-use crate::message::{Heard, hear_frames};
+use crate::message::{ReceivedMessage, deliver_frames};
 
 /// The first byte of a datagram, as on the realtime plane.
 const FORM: u8 = 0b0000_1000;
-/// Where the packet number stands.
+/// The offset of the packet number in the header.
 const NUMBER: usize = 9;
 
-/// Which way a key protects.
+/// The direction that a key protects.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
+    /// From the peer to the relay.
     Up = 0,
+    /// From the relay to the peer.
     Down = 1,
 }
 
-/// Seals what goes one way for one peer.
+/// Seals the datagrams of one peer in one direction.
 pub(crate) struct Sealer {
     key: LessSafeKey,
     index: u32,
@@ -30,11 +32,12 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    pub(crate) fn new(index: u32, way: Way) -> Self {
-        Sealer { key: key(index, way), index, number: 0 }
+    pub(crate) fn new(index: u32, direction: Direction) -> Self {
+        Sealer { key: key(index, direction), index, number: 0 }
     }
 
-    /// Appends the header of the next datagram and gives where it starts; the body follows.
+    /// Appends the header of the next datagram, and returns where it starts. The caller appends the
+    /// body.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         let mut header = [0; HEADER];
@@ -51,22 +54,22 @@ impl Sealer {
         self.number = self.number.wrapping_add(1);
         let (header, body) = out[start..].split_at_mut(HEADER);
         let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), body);
-        // It fails for bodies of gigabytes alone.
+        // Sealing fails only for bodies of gigabytes.
         out.extend_from_slice(tag.as_ref().map_or(&[0; TAG][..], AsRef::as_ref));
     }
 }
 
-/// Opens what comes one way for one peer.
+/// Opens the datagrams of one peer in one direction.
 pub(crate) struct Opener {
     key: LessSafeKey,
 }
 
 impl Opener {
-    pub(crate) fn new(index: u32, way: Way) -> Self {
-        Opener { key: key(index, way) }
+    pub(crate) fn new(index: u32, direction: Direction) -> Self {
+        Opener { key: key(index, direction) }
     }
 
-    /// The body; `None` when it is not genuine.
+    /// Returns the body; `None` if the datagram is not authentic.
     pub(crate) fn open<'d>(&self, datagram: &'d mut [u8]) -> Option<&'d mut [u8]> {
         let (header, sealed) = datagram.split_first_chunk_mut::<HEADER>()?;
         let number = u32::from_le_bytes(*header[NUMBER..].first_chunk()?);
@@ -74,15 +77,14 @@ impl Opener {
     }
 }
 
-/// Whose datagram it says it is.
+/// Returns the peer's index in the header of a datagram.
 pub(crate) fn index(datagram: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(*datagram.get(1..)?.first_chunk()?))
 }
 
-fn key(index: u32, way: Way) -> LessSafeKey {
-    let mut bytes = [way as u8; 16];
+fn key(index: u32, direction: Direction) -> LessSafeKey {
+    let mut bytes = [direction as u8; 16];
     bytes[..4].copy_from_slice(&index.to_le_bytes());
-    // It fails for a key of another length alone.
     let key = UnboundKey::new(&AES_128_GCM, &bytes).expect("16 bytes are a key of AES-128");
     LessSafeKey::new(key)
 }
@@ -93,7 +95,8 @@ fn nonce(number: u32) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// A peer of a relay that takes such datagrams: it is known by its index, there is nothing to join.
+/// A peer of a relay for such datagrams. The relay knows it by its index, so the peer does not
+/// join.
 pub(crate) struct SealedClient {
     slot: u16,
     sealer: Sealer,
@@ -103,7 +106,8 @@ pub(crate) struct SealedClient {
 
 impl SealedClient {
     pub(crate) fn new(index: u32, slot: u16) -> Self {
-        let (sealer, opener) = (Sealer::new(index, Way::Up), Opener::new(index, Way::Down));
+        let (sealer, opener) =
+            (Sealer::new(index, Direction::Up), Opener::new(index, Direction::Down));
         SealedClient { slot, sealer, opener, pending: Vec::new() }
     }
 }
@@ -117,7 +121,7 @@ impl Client for SealedClient {
         Ok(true)
     }
 
-    fn say(&mut self, _now: u64, frame: &[u8]) {
+    fn send_message(&mut self, _now: u64, frame: &[u8]) {
         self.pending.extend_from_slice(frame);
     }
 
@@ -125,10 +129,10 @@ impl Client for SealedClient {
         &mut self,
         _arrival: u64,
         datagram: &mut [u8],
-        hear: &mut dyn FnMut(Heard<'_>),
+        deliver: &mut dyn FnMut(ReceivedMessage<'_>),
     ) {
         if let Some(body) = self.opener.open(datagram) {
-            hear_frames(body, hear);
+            deliver_frames(body, deliver);
         }
     }
 
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn opens_what_was_sealed_for_it_and_nothing_else() {
-        let mut sealer = Sealer::new(3, Way::Down);
+        let mut sealer = Sealer::new(3, Direction::Down);
         let mut bytes = Vec::new();
         for body in [&b"one"[..], b"two"] {
             bytes.clear();
@@ -159,9 +163,10 @@ mod tests {
             bytes.extend_from_slice(body);
             sealer.finish(&mut bytes, start);
             assert_eq!((bytes.len(), index(&bytes)), (HEADER + 3 + TAG, Some(3)));
-            let open = |index, way| Opener::new(index, way).open(&mut bytes.clone()).is_some();
-            assert!(!open(4, Way::Down) && !open(3, Way::Up));
-            assert_eq!(Opener::new(3, Way::Down).open(&mut bytes).as_deref(), Some(body));
+            let open =
+                |index, direction| Opener::new(index, direction).open(&mut bytes.clone()).is_some();
+            assert!(!open(4, Direction::Down) && !open(3, Direction::Up));
+            assert_eq!(Opener::new(3, Direction::Down).open(&mut bytes).as_deref(), Some(body));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whom to join and with which credentials.
+//! The server that a run joins, and the credentials for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::args::{ServerArgs, parse_pin};
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
-/// The right to set the room's own fields, as `training` does.
+/// The grant to set properties of a room, as `training` does.
 const ROOM_FIELDS: &str = "state.room";
 /// The tenant of all headsets.
 const TENANT: &str = "load";
 
-/// Why the server cannot be joined at all; one line for a person.
+/// Why the server cannot be joined at all, as one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TargetError(String);
@@ -29,31 +29,35 @@ impl TargetError {
     }
 }
 
-/// A server to be joined.
-pub(crate) struct Target {
+/// The server that a run joins.
+pub(crate) struct ServerTarget {
     pub(crate) address: SocketAddr,
     pub(crate) name: String,
     pub(crate) config: quinn::ClientConfig,
-    pub(crate) tokens: Tokens,
-    /// Where its counters are.
+    pub(crate) tokens: TokenSource,
+    /// The address of its `/metrics`, `host:port`.
     pub(crate) http: Option<String>,
-    /// Its process on this machine.
+    /// Its process id, if it runs on this machine.
     pub(crate) pid: Option<u32>,
 }
 
 /// Where join tokens come from.
-pub(crate) enum Tokens {
-    /// One for each headset.
+pub(crate) enum TokenSource {
+    /// Tokens minted with the server's key, one for each user.
     Minted(Box<Minter>),
-    /// The same for all.
+    /// One token for all users.
     Given(String),
 }
 
-impl Target {
-    /// The server that was started for this run.
+impl ServerTarget {
+    /// Returns the server that was started for this run.
+    ///
+    /// # Errors
+    ///
+    /// If its keys cannot be read.
     pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
         let (tokens, pin) = data_dir(server.data_dir())?;
-        Ok(Target {
+        Ok(ServerTarget {
             address: server.session,
             name: "localhost".into(),
             config: config(&Trust::Pin(pin))?,
@@ -63,7 +67,11 @@ impl Target {
         })
     }
 
-    /// The server named on the command line.
+    /// Returns the server named on the command line.
+    ///
+    /// # Errors
+    ///
+    /// If the address, the token source or the certificate cannot be used.
     pub(crate) fn given(host_port: &str, args: &ServerArgs) -> Result<Self, TargetError> {
         let mut addresses =
             host_port.to_socket_addrs().map_err(|e| TargetError::because(host_port, e))?;
@@ -72,7 +80,7 @@ impl Target {
         let (tokens, known_pin) = credentials(args)?;
         let trust = trust(args, known_pin)?;
         let name = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host);
-        Ok(Target {
+        Ok(ServerTarget {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             name: name.trim_matches(['[', ']']).to_owned(),
             config: config(&trust)?,
@@ -83,12 +91,16 @@ impl Target {
     }
 }
 
-impl Tokens {
-    /// The token of a headset.
+impl TokenSource {
+    /// Returns the token of a user.
+    ///
+    /// # Errors
+    ///
+    /// If no token can be minted.
     pub(crate) fn token(&self, headset: u32) -> Result<String, TargetError> {
         match self {
-            Tokens::Given(token) => Ok(token.clone()),
-            Tokens::Minted(minter) => {
+            TokenSource::Given(token) => Ok(token.clone()),
+            TokenSource::Minted(minter) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let user = format!("h{headset}");
                 let request = TokenRequest {
@@ -103,29 +115,31 @@ impl Tokens {
     }
 }
 
-/// Tokens, and the certificate that comes with them.
-fn credentials(args: &ServerArgs) -> Result<(Tokens, Option<[u8; 32]>), TargetError> {
+/// Returns the token source, and the certificate hash that comes with it.
+fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
-        // Opening would make it, which is no use here: the key must be the server's.
+        // `DataDir::open` would create the directory with a key that is not the server's.
         if !path.is_dir() {
-            return Err(TargetError(format!("{} is no directory", path.display())));
+            return Err(TargetError(format!("{} is not a directory", path.display())));
         }
         return data_dir(path).map(|(tokens, pin)| (tokens, Some(pin)));
     }
     let Some(path) = &args.token else {
-        return Err(TargetError("say where join tokens come from: --data-dir or --token".into()));
+        return Err(TargetError(
+            "a server needs a source of join tokens: --data-dir or --token".into(),
+        ));
     };
     let token = std::fs::read_to_string(path)
         .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
     let token = token.trim().to_owned();
     let pin = nucleus_client::token::pin_in(&token);
-    Ok((Tokens::Given(token), pin))
+    Ok((TokenSource::Given(token), pin))
 }
 
-fn data_dir(path: &Path) -> Result<(Tokens, [u8; 32]), TargetError> {
+fn data_dir(path: &Path) -> Result<(TokenSource, [u8; 32]), TargetError> {
     let dir = DataDir::open(path).map_err(|e| TargetError(e.to_string()))?;
     let pin = parse_pin(&dir.certificate_pin().to_string()).map_err(TargetError)?;
-    Ok((Tokens::Minted(Box::new(dir.minter())), pin))
+    Ok((TokenSource::Minted(Box::new(dir.minter())), pin))
 }
 
 fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {
@@ -139,7 +153,7 @@ fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, Target
     }
     let pin = args.pin.or(known_pin).map(Trust::Pin);
     pin.ok_or_else(|| {
-        TargetError("say which certificate to trust: --pin, --ca or --insecure-dev".into())
+        TargetError("a server needs a certificate to trust: --pin, --ca or --insecure-dev".into())
     })
 }
 

@@ -1,4 +1,4 @@
-//! What the session tasks of a run share, and how they join.
+//! The context that all session tasks of a run share, and how a task joins a room.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,75 +10,93 @@ use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
-use super::sim_socket::SimSocket;
-use super::target::Target;
-use super::worker::Order;
+use super::server_target::ServerTarget;
+use super::sim_socket::{SimSocket, SimSocketConfig};
+use super::worker::WorkerCommand;
 use crate::check::events::EventLedger;
 use crate::check::rosters::RosterLedger;
 use crate::check::session_log::SessionLog;
 use crate::check::states::StateLedger;
 use crate::load::payload::Stream;
 use crate::load::plan::Plan;
-use crate::shared::Shared;
+use crate::shared::RunShared;
 
-/// What the generator calls itself.
+/// The generator's name in a join request.
 const AGENT: &str = concat!("nucleus-loadgen/", env!("CARGO_PKG_VERSION"));
 
-/// Everything the tasks share.
-pub(crate) struct Crew {
+/// The state that all session tasks share.
+pub(crate) struct RunContext {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) target: Target,
-    /// The realtime threads.
-    pub(crate) workers: Vec<mpsc::SyncSender<Order>>,
+    pub(crate) shared: Arc<RunShared>,
+    pub(crate) target: ServerTarget,
+    /// The command queues of the realtime threads.
+    pub(crate) workers: Vec<mpsc::SyncSender<WorkerCommand>>,
     pub(crate) events: EventLedger,
     pub(crate) states: StateLedger,
     pub(crate) log: SessionLog,
-    /// Turns true when everybody shall leave.
+    /// Becomes `true` when every headset must leave.
     pub(crate) leave: watch::Sender<bool>,
-    /// Counts the times that it got dark, when processes die.
-    pub(crate) deaths: watch::Sender<u32>,
-    /// Counts the times that rosters are to be handed in, and has them.
-    pub(crate) inspections: watch::Sender<u32>,
+    /// Counts the outages, each of which kills processes.
+    pub(crate) process_kills: watch::Sender<u32>,
+    /// Counts the requests to hand in rosters.
+    pub(crate) roster_requests: watch::Sender<u32>,
+    /// The rosters that headsets handed in.
     pub(crate) rosters: RosterLedger,
 }
 
-/// A QUIC endpoint of a headset's own, or for several of them.
-pub(crate) async fn open(crew: &Crew, headset: u32) -> std::io::Result<Endpoint> {
-    let ip = match crew.target.address {
+/// Opens a QUIC endpoint for a headset, or for several headsets. A simulated network is that of
+/// `headset`.
+///
+/// # Errors
+///
+/// If no socket can be opened.
+pub(crate) async fn open(context: &RunContext, headset: u32) -> std::io::Result<Endpoint> {
+    let ip = match context.target.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let mut config = EndpointConfig::default();
     config.grease_quic_bit(false);
     let runtime = Arc::new(TokioRuntime);
-    let Some(conditions) = &crew.plan.network else {
+    let Some(conditions) = &context.plan.network else {
         let socket = std::net::UdpSocket::bind((ip, 0))?;
         return Endpoint::new(config, None, socket, runtime);
     };
-    let source = crew.plan.source(headset);
-    let network = (source.mix(Stream::Session, 0), conditions.clone());
-    let next_address = conditions
+    let source = context.plan.source(headset);
+    let address_changes = conditions
         .new_address_every
-        .map(|every| crew.plan.next_address(source, crew.shared.clock.now(), every));
-    let run = (crew.shared.clone(), crew.plan.is_concerned(headset));
-    let socket = SimSocket::bind(ip, network, next_address, run).await?;
+        .map(|every| context.plan.address_schedule(source, context.shared.clock.now(), every));
+    let socket = SimSocketConfig {
+        ip,
+        seed: source.mix(Stream::Session, 0),
+        conditions: conditions.clone(),
+        address_changes,
+        run: context.shared.clone(),
+        is_affected: context.plan.is_affected(headset),
+    };
+    let socket = SimSocket::bind(socket).await?;
     let socket = Arc::new(socket);
     Endpoint::new_with_abstract_socket(config, None, socket, runtime)
 }
 
-impl Crew {
+impl RunContext {
+    /// Sleeps until a time of the run's clock, µs.
     pub(crate) async fn sleep_until(&self, micros: u64) {
         let left = micros.saturating_sub(self.shared.clock.now());
         tokio::time::sleep(Duration::from_micros(left)).await;
     }
 
+    /// Counts and logs a headset's failed first join.
     pub(crate) fn failed(&self, error: String) {
         self.shared.progress.failed.fetch_add(1, Relaxed);
-        self.log.trouble(format!("join failed: {error}"));
+        self.log.join_failed(format!("join failed: {error}"));
     }
 
-    /// Joins the headset's room, as `resume` says if it does.
+    /// Joins the headset's room. `resume` asks to resume an earlier session.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses the join or does not answer.
     pub(crate) async fn join(
         &self,
         endpoint: &Endpoint,
@@ -97,7 +115,11 @@ impl Crew {
         Ok(session)
     }
 
-    /// Joins a room with the token of `user`, for the first time.
+    /// Joins a room with the token of `user`, without resuming a session.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses the join or does not answer.
     pub(crate) async fn join_room(
         &self,
         endpoint: &Endpoint,
@@ -111,7 +133,7 @@ impl Crew {
         SessionOptions {
             server: self.target.address,
             server_name: self.target.name.clone(),
-            // A token that cannot be made is a server that refuses an empty one.
+            // If no token can be minted, the server refuses the empty one.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),

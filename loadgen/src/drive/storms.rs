@@ -1,0 +1,120 @@
+//! Join storms: many clients that join at once during a run, in rooms of their own. They show what
+//! many joins do to the headsets that have joined before.
+//!
+//! Storms run on threads of low priority, so that their half of the handshakes does not delay the
+//! generator's own sends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use nucleus_client::session::Session;
+use nucleus_protocol::session::Code;
+use quinn::Endpoint;
+use tokio::runtime::{Builder, Runtime};
+
+use super::context::{RunContext, open};
+use crate::check::tally;
+use crate::report;
+use crate::shared::lock;
+
+/// The threads' nice value, the same as on the server's handshake threads. With a lower priority,
+/// joins would time out on a machine without an idle core.
+const THREAD_NICE: i32 = 10;
+/// Clients of a storm that share a socket. A socket for each would cost the generator CPU time and
+/// change nothing.
+const PER_ENDPOINT: u32 = 50;
+/// Clients of a storm that join the same room.
+const ROOM_SIZE: u32 = 10;
+/// The time for the sessions' closes to be sent.
+const CLOSE_TIME: Duration = Duration::from_millis(100);
+/// The number of the first user. No headset of the run has so high a number.
+const FIRST_USER: u32 = 1 << 24;
+
+/// The storms of one run.
+pub(crate) struct Storms {
+    runtime: Runtime,
+    context: Arc<RunContext>,
+    attempted: u32,
+    tally: Arc<Mutex<StormTally>>,
+}
+
+/// The joins of all storms so far.
+struct StormTally {
+    /// How long each join took, µs.
+    joins: Histogram<u64>,
+    /// The sessions, which are kept until the run ends.
+    sessions: Vec<Session>,
+}
+
+impl Storms {
+    /// Starts the thread, with no storm yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub(crate) fn new(context: Arc<RunContext>) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("storm")
+            .on_thread_start(|| {
+                // If the priority cannot be lowered, the generator gets less CPU time.
+                let _ = nucleus_net::set_thread_nice(THREAD_NICE);
+            })
+            .enable_all()
+            .build()?;
+        let tally = StormTally { joins: tally::histogram(), sessions: Vec::new() };
+        Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
+    }
+
+    /// Lets this many clients join at once. They stay.
+    pub(crate) fn start(&mut self, joins: u32) {
+        let numbers = self.attempted..self.attempted + joins;
+        self.attempted += joins;
+        let (context, tally) = (self.context.clone(), self.tally.clone());
+        self.runtime.spawn(async move {
+            let mut endpoint = None;
+            for number in numbers {
+                if endpoint.is_none() || number.is_multiple_of(PER_ENDPOINT) {
+                    endpoint = open(&context, FIRST_USER + number).await.ok();
+                }
+                // A client without a socket counts as not joined.
+                let Some(endpoint) = endpoint.clone() else { continue };
+                tokio::spawn(join(context.clone(), endpoint, number, tally.clone()));
+            }
+        });
+    }
+
+    /// Closes all sessions and returns the figures of their joins.
+    pub(crate) fn end(self) -> report::Joins {
+        let mut tally = lock(&self.tally);
+        for session in tally.sessions.drain(..) {
+            session.connection().close((Code::Leaving as u32).into(), b"");
+        }
+        let joins = report::Joins::new(self.attempted.into(), &tally.joins);
+        drop(tally);
+        self.runtime.block_on(async { tokio::time::sleep(CLOSE_TIME).await });
+        self.runtime.shutdown_background();
+        joins
+    }
+}
+
+async fn join(
+    context: Arc<RunContext>,
+    endpoint: Endpoint,
+    number: u32,
+    tally: Arc<Mutex<StormTally>>,
+) {
+    let room = format!("storm-{}", number / ROOM_SIZE);
+    let before = context.shared.clock.now();
+    let session = match context.join_room(&endpoint, FIRST_USER + number, room).await {
+        Ok(session) => session,
+        Err(error) => {
+            return context.log.join_failed(format!("a join of a storm failed: {error}"));
+        }
+    };
+    let took = context.shared.clock.now() - before;
+    let mut tally = lock(&tally);
+    tally.joins.saturating_record(took);
+    tally.sessions.push(session);
+}
