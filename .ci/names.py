@@ -24,9 +24,18 @@ import rust_modules
 GLOSSARY = "docs/GLOSSARY.md"
 BEGIN = "<!-- public types: written by .ci/names.py --write -->\n"
 MAX_FILES = 3
-# One thing in several forms: archived on the wire, checked in the rules, typed in the client.
+# One thing in several forms: archived on the wire, checked in the rules, typed for applications.
 FORMS = {
-    "Audit": "an act of moderation that was done: on the wire, and as the client hands it on",
+    "Audit": "an act of moderation that was done: on the wire, and as an application gets it",
+    "Field": "a field of the shared state with its version: on the wire, and in a client's replica",
+    "Query": "which rooms fit: as an application builds it, and as the lobby has checked it",
+    "Room": "a room: its rules, and an application's handle to one that it is in",
+    "RoomInfo": "what the lobby shows of a room: on the wire, and as an application gets it",
+    "RoomOptions": "how a room is made: on the wire, checked in the rules, as an application sets it",
+    "RoomSelection": "which room a join wants: as an application says it, and checked in the rules",
+    "Social": "users outside rooms: the rules for all of them, and an application's handle",
+    "UserInfo": "a user as watchers see it: on the wire, and as an application gets it",
+    "Value": "a value of the shared state: on the wire, and typed for applications",
 }
 # Alternatives of one type for two systems.
 SYSTEMS = ("net/src/portable.rs",)
@@ -61,13 +70,15 @@ def namespace(file: str) -> str:
 
 def first_sentence(lines: list[str], at: int) -> str:
     """The first sentence of the doc comment above a line."""
-    about = []
+    about, attribute = [], False
     for line in reversed(lines[:at]):
         text = line.strip()
+        attribute |= text == ")]"
         if text.startswith("///"):
             about.insert(0, text.removeprefix("///").strip())
-        elif not text.startswith(("#[", ")]")):
+        elif not attribute and not text.startswith("#["):
             break
+        attribute &= not text.startswith("#[")
     text = " ".join(" ".join(about).split("  ")[0].split())
     end = re.search(r"(?<!e\.g)(?<!i\.e)[.:](?= |$)", text)
     text = (text[: end.start()] if end else text) + "."
@@ -152,15 +163,15 @@ def faults_of(sources: dict[str, str], glossary: str) -> list[str]:
 
 def self_test() -> int:
     """Each rule finds a fault that is planted, and nothing else."""
-    good = {"core/src/a.rs": "/// A room. More.\npub struct Room;\nimpl Room {\n}\n"}
+    good = {"core/src/a.rs": "/// A hut. More.\n#[x(\n  y\n)]\npub struct Hut;\nimpl Hut {\n}\n"}
     types = [one for file, text in good.items() for one in types_in(file, text)]
     glossary = BEGIN + listing(types)
-    assert "| `Room` | core | A room. |" in glossary, glossary
+    assert "| `Hut` | core | A hut. |" in glossary, glossary
     assert faults_of(good, glossary) == []
-    many = {f"core/src/{n}.rs": "impl Room {\n}\n" for n in "bcd"}
+    many = {f"core/src/{n}.rs": "impl Hut {\n}\n" for n in "bcd"}
     for planted, words in (
-        ({"client/src/b.rs": "pub struct Room;"}, "is public in"),
-        ({"core/src/b.rs": "struct Room;"}, "stands 2 times"),
+        ({"client/src/b.rs": "pub struct Hut;"}, "is public in"),
+        ({"core/src/b.rs": "struct Hut;"}, "stands 2 times"),
         (many, "stand in 4 files"),
         ({"core/src/b.rs": "fn hall_of(guestHouse: u8) {}"}, "retired word 'hall'"),
         ({"core/src/b.rs": "pub struct Seat;"}, "does not list"),
@@ -184,6 +195,13 @@ def main() -> int:
         head = path.read_text(encoding="utf-8").partition(BEGIN)[0]
         path.write_text(head + BEGIN + listing(types), encoding="utf-8")
     faults = faults_of(sources, path.read_text(encoding="utf-8"))
+    public = collections.Counter(
+        one.name
+        for file, text in sources.items()
+        for one in types_in(file, text)
+        if one.public and is_library(file)
+    )
+    faults += [f"FORMS names {name}, which has one form" for name in FORMS if public[name] < 2]
     print("\n".join(faults) or f"the names of {len(sources)} files mean one thing each")
     return 1 if faults else 0
 

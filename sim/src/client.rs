@@ -86,7 +86,7 @@ pub struct Client {
     /// twice.
     numbers: [HashSet<(u8, u32)>; 2],
     /// The datagrams that have arrived at its end of the network.
-    pub datagrams: Vec<ReceivedDatagram>,
+    pub datagrams: Vec<ClientDatagram>,
     pub(crate) secret: [u8; 32],
 }
 
@@ -111,7 +111,7 @@ pub struct QuicDatagram {
 
 /// A datagram that has arrived at a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReceivedDatagram {
+pub struct ClientDatagram {
     /// The header of a datagram from the realtime port; `None` for a datagram inside QUIC.
     pub header: Option<Header>,
     /// Length in bytes.
@@ -217,7 +217,7 @@ impl Client {
     pub fn lose_quic(&mut self) {
         for QuicDatagram { upwards, bytes, .. } in self.quic.drain(..) {
             if !upwards {
-                let lost = ReceivedDatagram { header: None, len: bytes.len(), messages: None };
+                let lost = ClientDatagram { header: None, len: bytes.len(), messages: None };
                 self.datagrams.push(lost);
             }
         }
@@ -265,7 +265,7 @@ impl Client {
     fn take_datagram(&mut self, now: Time, path: Option<Path>, bytes: &mut [u8]) {
         let (header, len) = (path.and_then(|_| Header::parse(bytes)), bytes.len());
         let messages = self.read(now, path, bytes);
-        self.datagrams.push(ReceivedDatagram { header, len, messages });
+        self.datagrams.push(ClientDatagram { header, len, messages });
     }
 
     /// Opens a datagram and returns the number of its messages; `None` if it is not accepted.

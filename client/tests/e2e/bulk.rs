@@ -170,22 +170,26 @@ async fn voice_goes_on_beside_large_messages() {
         }
     };
     let listening = async {
-        let (mut voices, mut large) = (0, 0);
+        let (mut voice_packets, mut large) = (0, 0);
         while large < 6 {
             match b.next().await.unwrap() {
-                RoomEvent::Voice { .. } => voices += 1,
+                RoomEvent::Voice { .. } => voice_packets += 1,
                 RoomEvent::Bulk { .. } => large += 1,
                 _ => {}
             }
         }
-        voices
+        voice_packets
     };
-    let voices = tokio::select! {
+    let voice_packets = tokio::select! {
         () = sending => 0,
         () = talking => 0,
-        voices = listening => voices,
+        voice_packets = listening => voice_packets,
     };
     // The last two messages wait one second each for the rate limit. Most voice packets arrive
     // meanwhile.
-    assert!(sent.get() > 20 && voices * 10 > sent.get() * 8, "{voices} of {}", sent.get());
+    assert!(
+        sent.get() > 20 && voice_packets * 10 > sent.get() * 8,
+        "{voice_packets} of {}",
+        sent.get()
+    );
 }

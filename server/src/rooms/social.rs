@@ -45,7 +45,7 @@ impl Task for SocialTask {
                 self.newest_request += 1;
                 let request = RequestId(self.newest_request);
                 self.enters.insert(request, PendingEnter { outgoing, reply });
-                SocialInput::Enter { request, enter: enter }
+                SocialInput::Enter { request, enter }
             }
         }
     }

@@ -12,7 +12,7 @@ use nucleus_netsim::Conditions;
 use nucleus_protocol::limits::{HEADER, LINK_ID, TAG};
 use nucleus_protocol::realtime::{Header, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::session::{Moderate, act};
-use nucleus_sim::client::ReceivedDatagram;
+use nucleus_sim::client::ClientDatagram;
 use nucleus_sim::seeds::for_seeds;
 use nucleus_sim::world::{STEP, client_at};
 use nucleus_sim::{World, WorldConfig};
@@ -126,7 +126,7 @@ impl Accounts {
         let (mut received, mut refused, mut under_way, mut lost) = (0, 0, 0, 0);
         for (one, client) in world.clients.iter().enumerate() {
             let (mut realtime, mut inside) = (0, 0);
-            for ReceivedDatagram { header, len, messages } in client.datagrams.iter().copied() {
+            for ClientDatagram { header, len, messages } in client.datagrams.iter().copied() {
                 let contained = match header {
                     Some(header) => {
                         realtime += 1;
