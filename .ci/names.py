@@ -148,7 +148,8 @@ def retired(sources: dict[str, str]) -> list[str]:
 
 def listing(types: list[Type]) -> str:
     """The table of public types."""
-    rows = sorted({(one.name, namespace(one.file), one.about) for one in types if one.public and is_library(one.file)})
+    shown = (one for one in types if one.public and is_library(one.file))
+    rows = sorted({(one.name, namespace(one.file), one.about) for one in shown})
     table = [f"| `{name}` | {crate} | {about} |" for name, crate, about in rows]
     return "\n".join(["| type | crate | what it is |", "|---|---|---|", *table]) + "\n"
 

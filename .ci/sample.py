@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 
-COMMENT = re.compile(r"\s*(//[/!]?|#) ?(.*)")
+COMMENT = {".rs": re.compile(r"\s*(//[/!]?) ?(.*)"), ".py": re.compile(r"\s*(#) ?(.*)")}
 # The end of a sentence; "e.g." and "i.e." do not end one.
 END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?](?=\s+[A-Z`*])")
 
@@ -30,7 +30,7 @@ def comments(name: str) -> list[str]:
     lines = pathlib.Path(name).read_text(encoding="utf-8").splitlines()
     found, text, kind, first = [], [], None, 0
     for number, line in enumerate([*lines, ""], start=1):
-        match = COMMENT.fullmatch(line)
+        match = COMMENT[pathlib.Path(name).suffix].fullmatch(line)
         if match and not line.startswith("#!") and kind in (None, match[1]):
             kind, first = match[1], first or number
             text.append(match[2])
@@ -44,7 +44,7 @@ def comments(name: str) -> list[str]:
 
 
 def sentences(name: str) -> list[str]:
-    """The sentences of a document; a table's row and a list's point count as a paragraph."""
+    """The sentences of a document, up to a generated part. A row of a table is a paragraph."""
     found, heading, paragraph, fenced = [], "", [], False
 
     def close() -> None:
@@ -54,7 +54,8 @@ def sentences(name: str) -> list[str]:
                 found.append(f"{name}, {heading}\n    {sentence.strip()}")
         paragraph.clear()
 
-    for line in pathlib.Path(name).read_text(encoding="utf-8").splitlines():
+    written, _, _generated = pathlib.Path(name).read_text(encoding="utf-8").partition("<!-- ")
+    for line in written.splitlines():
         fenced ^= line.startswith("```")
         if fenced or line.startswith(("```", "|-", "| -")):
             close()

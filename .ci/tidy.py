@@ -1,4 +1,5 @@
-"""Checks rules that no compiler checks: the size of files, and where `unsafe` is allowed."""
+"""Checks rules that no compiler checks: the size of files, where `unsafe` is allowed, and that
+documents name files and headings that exist."""
 
 import pathlib
 import re
@@ -9,14 +10,46 @@ MAX_LINES = 500
 UNSAFE = re.compile(r"\bunsafe\s*(\{|fn|impl|trait|extern)")
 # The test that counts allocations needs a global allocator, which is an unsafe trait.
 UNSAFE_ALLOWED = ("net/", "server/tests/allocations.rs")
+NAMED_FILE = re.compile(r"`([\w./-]+\.(?:rs|py|toml|md))`")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
+
+
+def anchors(document: pathlib.Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    titles = (line.lstrip("# ") for line in lines if line.startswith("#"))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def dead_references(name: str, files: list[str]) -> list[str]:
+    """The files and headings that a document names and that do not exist."""
+    path = pathlib.Path(name)
+    text = path.read_text(encoding="utf-8")
+    dead = [
+        f"{name}: no file is called {named}"
+        for named in NAMED_FILE.findall(text)
+        if not any(f"/{file}".endswith(f"/{named}") for file in files)
+    ]
+    for target, anchor in LINK.findall(text):
+        if "://" in target:
+            continue
+        document = path.parent / target if target else path
+        if not document.exists():
+            dead.append(f"{name}: the link {target} leads nowhere")
+        elif anchor and anchor not in anchors(document):
+            dead.append(f"{name}: {target}#{anchor} names no heading")
+    return dead
 
 
 def main() -> int:
-    files = subprocess.run(
-        ["git", "ls-files", "*.rs", "*.py"], capture_output=True, text=True, check=True
-    ).stdout.split()
+    command = ["git", "ls-files"]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     faults = []
     for name in files:
+        if name.endswith(".md"):
+            faults += dead_references(name, files)
+        if not name.endswith((".rs", ".py")):
+            continue
         text = pathlib.Path(name).read_text(encoding="utf-8")
         lines = text.count("\n")
         if lines > MAX_LINES:

@@ -6,9 +6,9 @@ use super::{Link, Path, Plane, SideState};
 use crate::codec::{Reader, Truncated};
 use crate::limits::MAX_BODY;
 use crate::realtime::control::{
-    Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
+    self, Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
 };
-use crate::realtime::{Frame, Frames, Header, Message, frame};
+use crate::realtime::{Frame, Frames, Header, Message};
 use crate::time::Time;
 
 /// An iterator over the application's messages of one datagram. The whole body has been validated.
@@ -47,15 +47,15 @@ impl ControlFrame {
     fn parse(to_client: bool, kind: u8, body: &[u8]) -> Result<ControlFrame, Truncated> {
         let mut r = Reader::new(body);
         Ok(match (kind, to_client) {
-            (frame::KEEP_ALIVE, _) => ControlFrame::KeepAlive(KeepAlive::parse(body)?),
-            (frame::ACK, true) => ControlFrame::Ack(Ack::parse(body)?),
-            (frame::CLOCK, false) => ControlFrame::ClockRequest(ClockRequest::parse(body)?),
-            (frame::CLOCK, true) => ControlFrame::ClockReply(ClockReply::parse(body)?),
-            (frame::REPORT, false) => ControlFrame::ClientReport(ClientReport::parse(body)?),
-            (frame::REPORT, true) => ControlFrame::ServerReport(ServerReport::parse(body)?),
-            (frame::PATH_CHALLENGE, _) => ControlFrame::PathChallenge(r.array()?),
-            (frame::PATH_RESPONSE, _) => ControlFrame::PathResponse(r.array()?),
-            (frame::SEND_TIME, true) => ControlFrame::SendTime(r.u32()?),
+            (control::KEEP_ALIVE, _) => ControlFrame::KeepAlive(KeepAlive::parse(body)?),
+            (control::ACK, true) => ControlFrame::Ack(Ack::parse(body)?),
+            (control::CLOCK, false) => ControlFrame::ClockRequest(ClockRequest::parse(body)?),
+            (control::CLOCK, true) => ControlFrame::ClockReply(ClockReply::parse(body)?),
+            (control::REPORT, false) => ControlFrame::ClientReport(ClientReport::parse(body)?),
+            (control::REPORT, true) => ControlFrame::ServerReport(ServerReport::parse(body)?),
+            (control::PATH_CHALLENGE, _) => ControlFrame::PathChallenge(r.array()?),
+            (control::PATH_RESPONSE, _) => ControlFrame::PathResponse(r.array()?),
+            (control::SEND_TIME, true) => ControlFrame::SendTime(r.u32()?),
             _ => ControlFrame::Unknown,
         })
     }

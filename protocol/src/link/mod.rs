@@ -352,7 +352,7 @@ impl Link {
         // Only clients receive challenges. The response needs no budget: it is as long as the
         // challenge, whose sender is authentic.
         if let Some((path, data)) = self.response.take() {
-            frame::put(out, frame::PATH_RESPONSE, &data);
+            frame::put(out, control::PATH_RESPONSE, &data);
             return Some(Route::Realtime(path));
         }
         match &mut self.side {
@@ -372,7 +372,7 @@ impl Link {
             }
             SideState::Server(server) => {
                 if let Some((path, data)) = server.paths.poll_challenge(now) {
-                    frame::put(out, frame::PATH_CHALLENGE, &data);
+                    frame::put(out, control::PATH_CHALLENGE, &data);
                     return Some(Route::Realtime(path));
                 }
                 let planes = [Plane::Realtime, Plane::Session];

@@ -1,8 +1,25 @@
-//! Bodies of the link's control frames: keep-alive, acknowledgement, clock, report, send time.
+//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock, report
+//! and send time.
 
 use super::frame::{self, MessageKind};
 use crate::codec::{Reader, Truncated};
 use crate::time::Time;
+
+/// A clock request from the client, or a clock reply from the server.
+pub const CLOCK: u8 = 7;
+/// A link report.
+pub const REPORT: u8 = 8;
+/// A keep-alive. The server answers each on the plane on which it arrived. See
+/// [`KeepAlive`].
+pub const KEEP_ALIVE: u8 = 9;
+/// A path challenge.
+pub const PATH_CHALLENGE: u8 = 10;
+/// The response to a path challenge.
+pub const PATH_RESPONSE: u8 = 11;
+/// The time on the server's clock at which the datagram was sent.
+pub const SEND_TIME: u8 = 12;
+/// The server's acknowledgement of messages on the realtime port.
+pub const ACK: u8 = 13;
 
 /// The plane on which a link's datagram travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,10 +136,10 @@ impl KeepAlive {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let Some(PlaneChoice { change, plane }) = self.choice else {
-            return frame::put(out, frame::KEEP_ALIVE, &[]);
+            return frame::put(out, KEEP_ALIVE, &[]);
         };
         let [low, high] = change.to_le_bytes();
-        frame::put(out, frame::KEEP_ALIVE, &[low, high, plane as u8]);
+        frame::put(out, KEEP_ALIVE, &[low, high, plane as u8]);
     }
 }
 
@@ -140,7 +157,7 @@ impl Ack {
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put(out, frame::ACK, &self.largest.to_le_bytes());
+        frame::put(out, ACK, &self.largest.to_le_bytes());
     }
 }
 
@@ -155,7 +172,7 @@ impl ClockRequest {
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put(out, frame::CLOCK, &self.client_sent.to_le_bytes());
+        frame::put(out, CLOCK, &self.client_sent.to_le_bytes());
     }
 }
 
@@ -176,7 +193,7 @@ impl ClockReply {
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put_header(out, frame::CLOCK, 28);
+        frame::put_header(out, CLOCK, 28);
         for time in [self.client_sent, self.server_received, self.server_sent] {
             out.extend_from_slice(&time.to_le_bytes());
         }
@@ -202,7 +219,7 @@ impl ClientReport {
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put_header(out, frame::REPORT, 20);
+        frame::put_header(out, REPORT, 20);
         let (min, mean) = (self.delay_min as u32, self.delay_mean as u32);
         for word in [self.largest, self.received, min, mean, self.congestion_marks] {
             out.extend_from_slice(&word.to_le_bytes());
@@ -230,7 +247,7 @@ impl ServerReport {
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put_header(out, frame::REPORT, Self::BODY);
+        frame::put_header(out, REPORT, Self::BODY);
         out.extend_from_slice(&self.largest.to_le_bytes());
         out.extend_from_slice(&self.received.to_le_bytes());
         for kind in &self.kinds {
@@ -243,7 +260,7 @@ impl ServerReport {
 
 /// Appends a send-time frame with the server's clock, in µs modulo 2^32.
 pub fn put_send_time(out: &mut Vec<u8>, now: Time) {
-    frame::put(out, frame::SEND_TIME, &(now.as_micros() as u32).to_le_bytes());
+    frame::put(out, SEND_TIME, &(now.as_micros() as u32).to_le_bytes());
 }
 
 /// Length of a send-time frame in bytes.

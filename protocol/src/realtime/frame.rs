@@ -4,6 +4,8 @@
 use crate::codec::Reader;
 use crate::limits;
 
+// The types of messages. Those of control frames, 7 and above, are in control.rs.
+
 /// Padding. A reader ignores everything from here to the end of the body.
 pub const PADDING: u8 = 0;
 /// A pose, see [`super::pose`].
@@ -18,21 +20,6 @@ pub const POINTER: u8 = 4;
 pub const FRAGMENT: u8 = 5;
 /// Messages to a group of peers (reserved).
 pub const GROUP: u8 = 6;
-/// A clock request from the client, or a clock reply from the server.
-pub const CLOCK: u8 = 7;
-/// A link report.
-pub const REPORT: u8 = 8;
-/// A keep-alive. The server answers each on the plane on which it arrived. See
-/// [`super::control::KeepAlive`].
-pub const KEEP_ALIVE: u8 = 9;
-/// A path challenge.
-pub const PATH_CHALLENGE: u8 = 10;
-/// The response to a path challenge.
-pub const PATH_RESPONSE: u8 = 11;
-/// The time on the server's clock at which the datagram was sent.
-pub const SEND_TIME: u8 = 12;
-/// The server's acknowledgement of messages on the realtime port.
-pub const ACK: u8 = 13;
 
 /// The kind of a message, which decides its priority and age limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -30,27 +30,27 @@ fn describe(from: From, frame: Frame<'_>) -> Value {
             "type": message.kind as u8, "flags": message.flags, "peer": message.peer,
             "channel": message.channel, "key": message.key, "sequence": message.sequence,
             "time": message.time, "payload": hex(message.payload) }),
-        (From::Client, Frame::Other(frame::CLOCK, body)) => {
+        (From::Client, Frame::Other(control::CLOCK, body)) => {
             let request = ClockRequest::parse(body).expect("a clock request");
-            json!({ "type": frame::CLOCK, "client_sent": request.client_sent })
+            json!({ "type": control::CLOCK, "client_sent": request.client_sent })
         }
-        (From::Server, Frame::Other(frame::CLOCK, body)) => clock_reply(body),
-        (From::Client, Frame::Other(frame::REPORT, body)) => client_report(body),
-        (From::Server, Frame::Other(frame::REPORT, body)) => server_report(body),
+        (From::Server, Frame::Other(control::CLOCK, body)) => clock_reply(body),
+        (From::Client, Frame::Other(control::REPORT, body)) => client_report(body),
+        (From::Server, Frame::Other(control::REPORT, body)) => server_report(body),
         (_, Frame::Other(kind, body)) => json!({ "type": kind, "body": hex(body) }),
     }
 }
 
 fn clock_reply(body: &[u8]) -> Value {
     let reply = ClockReply::parse(body).expect("a clock reply");
-    json!({ "type": frame::CLOCK, "client_sent": reply.client_sent,
+    json!({ "type": control::CLOCK, "client_sent": reply.client_sent,
             "server_received": reply.server_received, "server_sent": reply.server_sent,
             "epoch": reply.epoch })
 }
 
 fn client_report(body: &[u8]) -> Value {
     let report = ClientReport::parse(body).expect("a client's report");
-    json!({ "type": frame::REPORT, "largest": report.largest, "received": report.received,
+    json!({ "type": control::REPORT, "largest": report.largest, "received": report.received,
             "delay_min": report.delay_min, "delay_mean": report.delay_mean,
             "congestion_marks": report.congestion_marks })
 }
@@ -62,7 +62,7 @@ fn server_report(body: &[u8]) -> Value {
         .iter()
         .map(|kind| json!([kind.superseded, kind.suppressed, kind.dropped]))
         .collect();
-    json!({ "type": frame::REPORT, "largest": report.largest, "received": report.received,
+    json!({ "type": control::REPORT, "largest": report.largest, "received": report.received,
             "kinds": kinds })
 }
 
@@ -151,7 +151,7 @@ fn control_bodies() -> Vec<Value> {
         body("clock reply", From::Server, |out| reply.encode(out)),
         body("client's report", From::Client, |out| client.encode(out)),
         body("server's report", From::Server, |out| server.encode(out)),
-        body("keep-alive", From::Client, |out| frame::put(out, frame::KEEP_ALIVE, &[])),
+        body("keep-alive", From::Client, |out| frame::put(out, control::KEEP_ALIVE, &[])),
         body("keep-alive with the session's plane chosen", From::Client, |out| {
             KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Session }) }
                 .encode(out)
@@ -162,15 +162,15 @@ fn control_bodies() -> Vec<Value> {
             Ack { largest: 0x0102_0304 }.encode(out);
         }),
         body("path challenge", From::Server, |out| {
-            frame::put(out, frame::PATH_CHALLENGE, &[1, 2, 3, 4, 5, 6, 7, 8])
+            frame::put(out, control::PATH_CHALLENGE, &[1, 2, 3, 4, 5, 6, 7, 8])
         }),
         body("path response", From::Client, |out| {
-            frame::put(out, frame::PATH_RESPONSE, &[1, 2, 3, 4, 5, 6, 7, 8])
+            frame::put(out, control::PATH_RESPONSE, &[1, 2, 3, 4, 5, 6, 7, 8])
         }),
         body("unknown type between two known", From::Client, |out| {
             message(MessageKind::Voice, 1, &[2; 4]).encode(out);
             frame::put(out, 0xee, &[9; 200]);
-            frame::put(out, frame::KEEP_ALIVE, &[]);
+            frame::put(out, control::KEEP_ALIVE, &[]);
         }),
         body("reserved types", From::Server, |out| {
             frame::put(out, frame::FRAGMENT, &[1]);

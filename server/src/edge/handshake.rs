@@ -22,8 +22,8 @@ use zeroize::Zeroizing;
 
 use super::SessionContext;
 use super::admission::{admit, display_name};
+use super::carrier::{Connection, Incoming, RecvStream, SendStream};
 use super::peer::PeerSession;
-use super::quic::{Connection, Incoming, RecvStream, SendStream};
 use super::refusal::{Refusal, refuse, turn_away};
 use super::social::{self, SocialSession};
 use super::wire::read_message;

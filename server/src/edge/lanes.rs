@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::SessionContext;
+use super::carrier::{Connection, RecvStream};
 use super::ingress_limits::{IngressLimits, rate};
-use super::quic::{Connection, RecvStream};
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
 

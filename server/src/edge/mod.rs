@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod carrier;
 mod handshake;
 mod ingress_limits;
 mod lanes;

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::SessionContext;
+use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::ingress_limits::{IngressLimits, rate};
 use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
-use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::queue::QueueReceiver;
 use crate::rooms::{OutgoingQueues, QueuedMessage, RoomHandle};

@@ -6,7 +6,7 @@ use nucleus_protocol::session::{Code, OLDEST_VERSION, Refuse, VERSION};
 use tokio::time::timeout;
 
 use super::SessionCounters;
-use super::quic::{Connection, SendStream};
+use super::carrier::{Connection, SendStream};
 use super::wire::ReadError;
 
 /// How long a client should wait before it tries again, for refusals that may pass.

@@ -22,9 +22,9 @@ use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::{display_name, verify};
+use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::ended;
-use super::quic::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
 use super::refusal::{Refusal, refuse};
 use super::room_lists::{RoomListRequest, RoomLists};
 use super::wire::{ReadError, WriteOutcome, read_message};

@@ -2,14 +2,14 @@
 
 use nucleus_protocol::session::{BadHeader, MessageHeader, SESSION_HEADER_BYTES, Schema};
 
-use super::quic::{self, RecvStream};
+use super::carrier::{RecvStream, StreamError};
 
 /// Why no message could be read from a stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     /// The stream has ended, between two messages or within one.
     #[error(transparent)]
-    Stream(#[from] quic::StreamError),
+    Stream(#[from] StreamError),
     /// The header is invalid.
     #[error(transparent)]
     Header(#[from] BadHeader),

@@ -90,8 +90,8 @@ fn a_malformed_body_has_no_effect_but_its_number() {
     drain(&mut server, ms(0));
     let mut out = Vec::new();
     let start = client.begin(ms(1), &mut out);
-    frame::put(&mut out, frame::KEEP_ALIVE, &[]);
-    frame::put(&mut out, frame::CLOCK, &[1, 2, 3]);
+    frame::put(&mut out, control::KEEP_ALIVE, &[]);
+    frame::put(&mut out, control::CLOCK, &[1, 2, 3]);
     client.finish(ms(1), &mut out, start).unwrap();
     // From another address, to check that the server does not follow it.
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Malformed));

@@ -250,11 +250,11 @@ fn the_largest_message_fits_behind_every_control_frame() {
         out.split_off(start)
     };
     let up = largest(&mut client, ms(60_000));
-    let wanted = [frame::KEEP_ALIVE, frame::CLOCK, frame::REPORT, frame::POSE];
+    let wanted = [control::KEEP_ALIVE, control::CLOCK, control::REPORT, frame::POSE];
     assert_eq!(types(&mut Link::new(Time::ZERO, config(LinkSide::Server)), ms(0), &up), wanted);
     assert_eq!(give(&mut server, ms(60_010), from(HOME), &up), Ok(vec![1]));
     let down = largest(&mut server, ms(60_010));
-    let wanted = [frame::SEND_TIME, frame::CLOCK, frame::POSE];
+    let wanted = [control::SEND_TIME, control::CLOCK, frame::POSE];
     assert_eq!(types(&mut Link::new(Time::ZERO, config(LinkSide::Client)), ms(0), &down), wanted);
     assert_eq!(give(&mut client, ms(60_020), from(SERVER), &down), Ok(vec![1]));
     assert!(up.len() <= crate::limits::MAX_DATAGRAM && down.len() <= crate::limits::MAX_DATAGRAM);

@@ -36,16 +36,16 @@ fn a_new_link_asks_until_it_is_answered() {
     net.run_until(ms(50_000));
     let mut expected: Vec<u64> = (0..=10).map(|n| n * 200).collect();
     expected.extend([3_000, 5_000, 9_000, 16_500, 24_000, 31_500, 39_000, 46_500]);
-    assert_eq!(moments(&net, frame::KEEP_ALIVE), expected);
-    assert_eq!(moments(&net, frame::CLOCK), expected);
+    assert_eq!(moments(&net, control::KEEP_ALIVE), expected);
+    assert_eq!(moments(&net, control::CLOCK), expected);
 }
 
 #[test]
 fn an_answered_link_takes_four_more_samples() {
     let mut net = LinkNetwork::new(1);
     net.run_until(ms(7_000));
-    assert_eq!(moments(&net, frame::CLOCK), [0, 100, 200, 300, 400]);
-    assert_eq!(moments(&net, frame::KEEP_ALIVE), [0]);
+    assert_eq!(moments(&net, control::CLOCK), [0, 100, 200, 300, 400]);
+    assert_eq!(moments(&net, control::KEEP_ALIVE), [0]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn silence_after_traffic_is_probed() {
     net.log.clear();
     net.run_until(ms(60_000));
     let probes: Vec<u64> =
-        moments(&net, frame::KEEP_ALIVE).iter().map(|at| at - received_at).collect();
+        moments(&net, control::KEEP_ALIVE).iter().map(|at| at - received_at).collect();
     // Probes after 0.5, 1.5, 3.5 s and so on, at most 15 s apart, and keep-alives every 7.5 s.
     let expected =
         [500, 1_500, 3_500, 7_500, 15_000, 15_500, 23_000, 30_500, 38_000, 45_500, 53_000];
@@ -71,7 +71,7 @@ fn a_quiet_room_is_probed_once() {
     net.run_with_traffic_until(ms(2_000));
     net.log.clear();
     net.run_until(ms(9_000));
-    assert_eq!(moments(&net, frame::KEEP_ALIVE).len(), 1);
+    assert_eq!(moments(&net, control::KEEP_ALIVE).len(), 1);
 }
 
 #[test]
@@ -85,9 +85,9 @@ fn the_clock_and_the_reports_travel_with_traffic() {
     // A little more often than at the interval, because frames that are due soon travel with data.
     let wanted = |every: Duration| (30 / every.as_secs()) as usize;
     let near = |count: usize, every| (wanted(every)..=wanted(every) + 4).contains(&count);
-    let (count, every) = (moments(&net, frame::CLOCK).len(), CLOCK_INTERVAL);
+    let (count, every) = (moments(&net, control::CLOCK).len(), CLOCK_INTERVAL);
     assert!(near(count, every), "{count}");
-    let (count, every) = (moments(&net, frame::REPORT).len(), REPORT_INTERVAL);
+    let (count, every) = (moments(&net, control::REPORT).len(), REPORT_INTERVAL);
     assert!(near(count, every), "{count}");
     // The server sends a report in a datagram of its own, and does not delay a clock reply for
     // data.
