@@ -57,8 +57,8 @@ pub enum Target {
     Group(Group),
 }
 
-/// Counters of a room since the join. Reliable messages are never dropped, except those that
-/// `bulk_dropped` counts.
+/// Counters of a room since the join. `bulk_dropped` counts reliable messages, all others count
+/// realtime messages. [`RoomEvent::Resumed`] and [`RoomEvent::Rejoined`] report lost events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
     /// Messages dropped by the rules of the realtime plane.

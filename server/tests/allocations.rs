@@ -105,15 +105,15 @@ fn step(world: &mut LinkWorld) -> u64 {
     let millis = world.now.as_micros() / 1_000;
     for client in 0..world.clients() {
         if let Some(target) = pose_target(millis, client) {
-            world.say(client, MessageKind::Pose, target, &POSE);
+            world.send(client, MessageKind::Pose, target, &POSE);
         }
     }
-    world.links_speak();
+    world.seal_datagrams();
     let allocations = allocations_of(|| {
         world.take();
         world.flush();
     });
-    world.hear();
+    world.receive();
     allocations
 }
 
@@ -193,7 +193,7 @@ fn thread() {
                 while socket.recv(&mut input).unwrap() > 0 {
                     input.for_each(|datagram| {
                         received += 1;
-                        let taken = client.hear(now, datagram.data);
+                        let taken = client.receive(now, datagram.data);
                         assert!(taken.is_ok(), "{:?}", taken.err());
                     });
                 }
@@ -204,7 +204,7 @@ fn thread() {
                     datagram.clear();
                 };
                 if let Some(target) = pose_target(step, number) {
-                    client.say(now, MessageKind::Pose, target, &POSE, &mut out);
+                    client.send(now, MessageKind::Pose, target, &POSE, &mut out);
                     send(&mut out);
                 }
                 while client.speak(now, &mut out) {

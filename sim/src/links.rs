@@ -40,7 +40,7 @@ pub struct LinkSettings {
 pub struct InstantLinks {
     links: BTreeMap<(RoomId, PeerId), InstantLink>,
     outputs: VecDeque<FanoutOutput>,
-    misdirected: u32,
+    commands_without_link: u32,
 }
 
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl InstantLinks {
     }
 
     /// Returns the number of commands for links that do not exist.
-    pub fn misdirected(&self) -> u32 {
-        self.misdirected
+    pub fn commands_without_link(&self) -> u32 {
+        self.commands_without_link
     }
 
     fn set(&mut self, room: RoomId, session: SessionId, set: impl FnOnce(&mut LinkSettings)) {
         match self.links.get_mut(&(room, session.peer)) {
             Some(link) if link.session == session.session => set(&mut link.settings),
-            _ => self.misdirected += 1,
+            _ => self.commands_without_link += 1,
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct LobbyJoin {
 }
 
 /// A join without an outcome, as its session remembers it.
-struct PendingJoin {
+struct SimJoin {
     join: LobbyJoin,
     /// Rooms that have refused the join.
     passed: Vec<RoomId>,
@@ -71,7 +71,7 @@ pub struct LobbyWorld {
     /// Rooms whose end the lobby has not been told yet.
     rooms: BTreeMap<RoomId, OpenedRoom>,
     opened: u64,
-    pending: BTreeMap<u64, PendingJoin>,
+    pending: BTreeMap<u64, SimJoin>,
     newest_join: u64,
     newest_request: u64,
     /// The join of each request.
@@ -126,7 +126,7 @@ impl LobbyWorld {
     /// together with all other joins started until then.
     pub fn start_join(&mut self, join: LobbyJoin) -> u64 {
         self.newest_join += 1;
-        let pending = PendingJoin { join, passed: Vec::new(), tries: 0, found: None };
+        let pending = SimJoin { join, passed: Vec::new(), tries: 0, found: None };
         self.pending.insert(self.newest_join, pending);
         self.find(self.newest_join);
         self.newest_join
@@ -178,7 +178,7 @@ impl LobbyWorld {
 
     /// Cancels a join that has a room.
     pub fn cancel(&mut self, join: u64) {
-        let PendingJoin { join, found, .. } = self.pending.remove(&join).unwrap();
+        let SimJoin { join, found, .. } = self.pending.remove(&join).unwrap();
         let (room, seats) = (found.unwrap().room, join.selection.seats);
         self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
     }
@@ -215,8 +215,7 @@ impl LobbyWorld {
         self.newest_request += 1;
         let request = RequestId(self.newest_request);
         self.requests.insert(request, join);
-        let PendingJoin { join: LobbyJoin { name, selection, .. }, passed, .. } =
-            &self.pending[&join];
+        let SimJoin { join: LobbyJoin { name, selection, .. }, passed, .. } = &self.pending[&join];
         let find = Find {
             name: name.clone(),
             selection: selection.clone(),

@@ -15,7 +15,7 @@ impl Room {
     /// muted itself ([`Room::set_muted`]).
     ///
     /// # Errors
-    /// [`SendError::TooLarge`] if the packet has more than 1,100 bytes, or [`SendError::Closed`].
+    /// [`SendError::TooLarge`] if the packet has more than 1,098 bytes, or [`SendError::Closed`].
     pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
         self.send_voice_to(Target::Others, voice)
     }

@@ -206,7 +206,7 @@ async fn wait_for_users(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_seen_and_other_tenants_not() {
+async fn users_are_seen_and_other_tenants_not() {
     let server = TestServer::start().await;
     let token = |tenant: &str, user: &str, role: &str| {
         let request =
@@ -218,7 +218,7 @@ async fn people_are_seen_and_other_tenants_not() {
     assert!(ada.users().is_empty());
     let _other = enter_with(&server, token("other", "eve", "expert")).await;
     let expert = enter_with(&server, token("acme", "ed", "expert")).await;
-    assert_eq!(wait_for_users(&ada, |people| !people.is_empty()).await, ["ed"]);
+    assert_eq!(wait_for_users(&ada, |users| !users.is_empty()).await, ["ed"]);
     assert_eq!(refused(ada.start(&["eve"], "").await), Some(Code::Unreachable));
     expert.set_status(Status::Away).await;
     wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;

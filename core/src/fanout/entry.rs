@@ -41,9 +41,9 @@ pub(super) struct LinkEntry {
     pub(super) last_received: Time,
     /// When the newest message arrived; zero before the first.
     pub(super) last_message: Time,
-    /// Whether the newest report to the room was [`LinkEvent::Idle`]; `None` before the first
+    /// Whether the newest report to the room was [`LinkEvent::Silent`]; `None` before the first
     /// report.
-    pub(super) reported_idle: Option<bool>,
+    pub(super) reported_silent: Option<bool>,
     /// When the room may be told again that the peer is throttled.
     pub(super) next_throttled_report: Time,
     pub(super) on_fallback: bool,
@@ -62,7 +62,7 @@ impl LinkEntry {
 
     /// Returns the time at which the link counts as idle if nothing arrives before.
     pub(super) fn idle_at(&self, away_after: Duration) -> Time {
-        if self.reported_idle == Some(true) {
+        if self.reported_silent == Some(true) {
             return Time::MAX;
         }
         let grid = limits::SILENCE_GRID.as_micros() as u64;

@@ -99,8 +99,8 @@ pub enum LinkEvent {
     /// The shard has no room for another link.
     Refused,
     /// Nothing authentic arrived on either plane for `away_after`.
-    Idle,
-    /// Something authentic arrived, for the first time or after `Idle`.
+    Silent,
+    /// Something authentic arrived, for the first time or after `Silent`.
     Active,
     /// The peer's messages are held back or dropped. The value is one of
     /// [`nucleus_protocol::session::throttled`].

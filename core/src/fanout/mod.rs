@@ -289,7 +289,7 @@ impl Fanout {
             egress_bytes: Bucket::new(now, egress),
             last_received: now,
             last_message: Time::ZERO,
-            reported_idle: None,
+            reported_silent: None,
             next_throttled_report: Time::ZERO,
             on_fallback: false,
             timer: Time::MAX,
@@ -373,9 +373,9 @@ impl Fanout {
     fn report_idle(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         if entry.idle_at(self.config.limits.away_after) <= now {
-            entry.reported_idle = Some(true);
+            entry.reported_silent = Some(true);
             let room = self.rooms[entry.room].id;
-            self.outputs.push_back(entry.event(room, LinkEvent::Idle));
+            self.outputs.push_back(entry.event(room, LinkEvent::Silent));
         }
     }
 

@@ -109,7 +109,7 @@ impl TickControl {
 }
 
 /// Returns the load at which the next shorter tick keeps the load at [`HIGH`], on the assumption
-/// that all load is caused by datagrams.
+/// that all load is caused by datagrams. Levels 0 and 1 have [`LOWEST`].
 fn low_load(level: usize) -> f32 {
     match level {
         0 | 1 => LOWEST,

@@ -200,12 +200,12 @@ impl Room {
                     self.outputs.control(session, message);
                 }
             }
-            LinkEvent::Idle | LinkEvent::Active => {
-                let idle = event == LinkEvent::Idle;
+            LinkEvent::Silent | LinkEvent::Active => {
+                let silent = event == LinkEvent::Silent;
                 let Some(participant) = self.participants.connected_mut(peer) else { return };
                 // Only a client that has read `Joined` has the keys of the link.
-                participant.confirmed |= !idle;
-                self.participants.set_away(now, peer, idle, &mut self.outputs);
+                participant.confirmed |= !silent;
+                self.participants.set_away(now, peer, silent, &mut self.outputs);
             }
         }
     }

@@ -193,8 +193,7 @@ impl Room {
         }
         let user = &participant.user;
         self.admission.ban(now, user, ban);
-        let devices: Vec<PeerId> =
-            self.participants.devices_of(user).map(|(peer, _)| peer).collect();
+        let devices: Vec<PeerId> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
         self.remove(now, devices, Code::Kicked);
     }
 }

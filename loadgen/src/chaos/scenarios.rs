@@ -274,7 +274,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             let late = late_joiners(r);
             let members = if with_crowd { r.headsets + u64::from(CROWD) } else { 0 };
             let wrong = members as f64 - late.rosters_right as f64;
-            let no_messages = with_crowd && late.heard == 0;
+            let no_messages = with_crowd && late.messages_received == 0;
             let mut figures = vec![
                 at_most(
                     "late joiners without complete roster",
@@ -302,7 +302,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let calls = r.meetings.clone().unwrap_or_default();
+            let calls = r.calls.clone().unwrap_or_default();
             let spare = calls.rooms as f64 - f64::from(SEEKERS / MATCHED);
             let mut figures = vec![
                 at_most("users without a room", (calls.expected - calls.met) as f64, 0.0),
@@ -324,7 +324,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let calls = r.meetings.clone().unwrap_or_default();
+            let calls = r.calls.clone().unwrap_or_default();
             let missing = f64::from(2 * PAIRS) - calls.met as f64;
             let rooms = (calls.rooms as f64 - f64::from(PAIRS)).abs();
             let mut figures = vec![

@@ -90,7 +90,7 @@ impl RoomIdentity {
 }
 
 /// Why a headset stops reading its session.
-enum SessionEnd {
+enum HeadsetEnd {
     /// The run ends.
     Leave,
     /// The headset's process has died.
@@ -144,11 +144,11 @@ impl HeadsetSession {
         loop {
             let end = self.listen().await;
             let absent = &self.context.shared.progress.absent;
-            absent.fetch_add(u64::from(!matches!(end, SessionEnd::Leave)), Relaxed);
+            absent.fetch_add(u64::from(!matches!(end, HeadsetEnd::Leave)), Relaxed);
             let returned = match end {
-                SessionEnd::Leave => return self.state.hand_in(&self.context.states),
-                SessionEnd::Died => self.restart_process().await,
-                SessionEnd::Closed(code, text) => {
+                HeadsetEnd::Leave => return self.state.hand_in(&self.context.states),
+                HeadsetEnd::Died => self.restart_process().await,
+                HeadsetEnd::Closed(code, text) => {
                     let named = code.map_or_else(|| "no code".into(), |code| code.to_string());
                     self.context.log.problem(format!("session lost ({named}): {text}"));
                     if may_reconnect(code) { self.reconnect().await } else { None }
@@ -167,7 +167,7 @@ impl HeadsetSession {
     }
 
     /// Handles the session's events until the session ends.
-    async fn listen(&mut self) -> SessionEnd {
+    async fn listen(&mut self) -> HeadsetEnd {
         let mut leave = self.context.leave.subscribe();
         let mut deaths = self.context.process_kills.subscribe();
         let outages_seen = self.outages_seen;
@@ -180,8 +180,8 @@ impl HeadsetSession {
             let event = tokio::select! {
                 // Leaving comes first: what other headsets do while they leave must not count.
                 biased;
-                _ = &mut leave => return SessionEnd::Leave,
-                _ = &mut death, if self.context.plan.dies(self.headset) => return SessionEnd::Died,
+                _ = &mut leave => return HeadsetEnd::Leave,
+                _ = &mut death, if self.context.plan.dies(self.headset) => return HeadsetEnd::Died,
                 () = self.context.sleep_until(self.state.due()),
                     if self.state.has_request_due(&self.context) => None,
                 Ok(()) = inspections.changed() => {
@@ -211,9 +211,9 @@ impl HeadsetSession {
                         let _ = roster.apply(update);
                     }
                 }
-                SessionEvent::Closed { code, text } => return SessionEnd::Closed(code, text),
+                SessionEvent::Closed { code, text } => return HeadsetEnd::Closed(code, text),
                 // Once the run ends, the state must not change because others leave.
-                _ if *self.context.leave.borrow() => return SessionEnd::Leave,
+                _ if *self.context.leave.borrow() => return HeadsetEnd::Leave,
                 state_event => {
                     if let Err(fault) = self.state.apply(&self.context, state_event) {
                         self.receiver.fail(fault.into());

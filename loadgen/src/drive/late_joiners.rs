@@ -142,7 +142,7 @@ impl LateJoiners {
             invited: (self.started - self.object_creators).into(),
             whole: arrivals.complete.len(),
             whole_ms: report::Latency::new(&arrivals.complete),
-            heard: self.links.messages_received(),
+            messages_received: self.links.messages_received(),
             rosters: rosters.handed_in,
             rosters_right: rosters.right,
         }

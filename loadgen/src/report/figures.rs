@@ -242,7 +242,7 @@ pub(crate) fn figures(
     });
     report.storm.clone_from(&findings.storms);
     report.late_joiners.clone_from(&findings.late_joiners);
-    report.meetings.clone_from(&findings.calls);
+    report.calls.clone_from(&findings.calls);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();

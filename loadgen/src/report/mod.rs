@@ -58,7 +58,7 @@ pub(crate) struct Report {
     pub(crate) late_joiners: Option<LateJoinersReport>,
     /// The matches and calls during the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meetings: Option<CallsReport>,
+    pub(crate) calls: Option<CallsReport>,
     pub(crate) generator: GeneratorFigures,
     pub(crate) server: ServerFigures,
     /// The errors of failed joins, and how often each occurred.
@@ -122,7 +122,7 @@ pub(crate) struct LateJoinersReport {
     /// The time from their first packet until they had both.
     pub(crate) whole_ms: Latency,
     /// Realtime messages that late joiners received.
-    pub(crate) heard: u64,
+    pub(crate) messages_received: u64,
     /// Rosters that were handed in when all were collected.
     pub(crate) rosters: u64,
     /// The largest number of equal rosters among them in which everybody is present.
@@ -274,7 +274,7 @@ impl Report {
             others: Some(Others::default()),
             storm: Some(Joins::default()),
             late_joiners: Some(LateJoinersReport::default()),
-            meetings: Some(CallsReport::default()),
+            calls: Some(CallsReport::default()),
             ..Report::new()
         }
     }

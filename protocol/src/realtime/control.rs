@@ -1,5 +1,5 @@
-//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock, report
-//! and send time.
+//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock,
+//! report and send time.
 
 use super::frame::{self, MessageKind};
 use crate::codec::{Reader, Truncated};

@@ -25,7 +25,7 @@ use super::admission::{admit, display_name};
 use super::carrier::{Connection, Incoming, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
-use super::social::{self, SocialSession};
+use super::social::{self, SocialConnection};
 use super::wire::read_message;
 use crate::random::random;
 use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, outgoing};
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 /// A session that has joined a room or entered outside rooms.
 enum NewSession {
     Room(Box<PeerSession>),
-    Social(Box<SocialSession>),
+    Social(Box<SocialConnection>),
 }
 
 /// Accepts the control stream and performs the join on it.
@@ -91,7 +91,7 @@ async fn join(
                 session,
             })))
         }
-        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
+        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
             connection: connection.clone(),
             control: (send, receive),
             welcome,
@@ -201,8 +201,8 @@ impl Joining<'_> {
         let tenant = &ticket.room.owner.tenant;
         let counted = SessionCount::take_resumed(context.directory.tenants(), tenant, &ticket.user);
         self.counted = Some(Arc::new(counted));
-        let newcomer = Newcomer { user: ticket.user, ..Newcomer::default() };
-        let (join, outgoing) = self.request(newcomer, Some(resume));
+        let joining_user = JoiningUser { user: ticket.user, ..JoiningUser::default() };
+        let (join, outgoing) = self.request(joining_user, Some(resume));
         let joined = context.directory.resume(&ticket.room, join, outgoing).await.ok();
         if joined.is_none() {
             self.counted = None;
@@ -225,17 +225,17 @@ impl Joining<'_> {
         let tenants = context.directory.tenants();
         let counted = SessionCount::take(tenants, &key.owner.tenant, user).map_err(refuse)?;
         self.counted = Some(Arc::new(counted));
-        let newcomer = Newcomer { user: user.clone(), name, role, conditions };
+        let joining_user = JoiningUser { user: user.clone(), name, role, conditions };
         let joining = context
             .directory
-            .join(&key, selection, random(), || self.request(newcomer.clone(), None));
+            .join(&key, selection, random(), || self.request(joining_user.clone(), None));
         joining.await.map_err(refuse)
     }
 
     /// Makes the join request of one try, with new queues and link keys.
     fn request(
         &mut self,
-        newcomer: Newcomer,
+        joining_user: JoiningUser,
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
         let counts = (self.permit.clone(), self.counted.clone());
@@ -244,7 +244,7 @@ impl Joining<'_> {
         self.link_id += 1;
         let LinkKeys { grant, root, seed } = self.link_keys();
         let suite = self.suite;
-        let Newcomer { user, name, role, conditions } = newcomer;
+        let JoiningUser { user, name, role, conditions } = joining_user;
         let join = JoinRequest { user, name, role, resume, conditions, grant, suite, root, seed };
         (Box::new(join), outgoing)
     }
@@ -275,7 +275,7 @@ impl Joining<'_> {
 
 /// The user that joins, and the conditions of the join.
 #[derive(Clone, Default)]
-struct Newcomer {
+struct JoiningUser {
     user: String,
     name: String,
     role: Role,

@@ -81,7 +81,7 @@ fn may_choose(status: u8) -> bool {
 }
 
 /// A session outside rooms that has entered.
-pub(super) struct SocialSession {
+pub(super) struct SocialConnection {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
     /// `Welcome`, unless it has been written. It is written in front of the first message.
@@ -89,7 +89,7 @@ pub(super) struct SocialSession {
     pub(super) entered: AdmittedDevice,
 }
 
-impl SocialSession {
+impl SocialConnection {
     /// Runs the session until its end, which it reports to the task of the users.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entered } = self;

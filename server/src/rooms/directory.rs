@@ -154,7 +154,7 @@ impl RoomDirectory {
             let (selection, passed) = (selection.clone(), refused_by.to_vec());
             let find = Find { name: key.name.clone(), selection, random, passed };
             let lobby = self.lobbies.address(&key.owner);
-            let mail = |requester| LobbyMail::Find(find, requester);
+            let mail = |reply_to| LobbyMail::Find(find, reply_to);
             if let Ok(target) = lobby.request(mail).await.await {
                 return target;
             }

@@ -67,7 +67,7 @@ impl LobbyWatcher {
                     changed.mark_unchanged();
                 }
                 let seen = self.view.seen();
-                let mail = |requester| LobbyMail::Changes(seen, requester);
+                let mail = |reply_to| LobbyMail::Changes(seen, reply_to);
                 self.pending_reply.insert(self.lobby.request(mail).await)
             }
         };
@@ -126,7 +126,7 @@ mod tests {
             machine.handle(Time::ZERO, LobbyInput::Find { request: RequestId(0), find });
             machine.handle(Time::ZERO, LobbyInput::RoomOpened(Ok(RoomId(1))));
             let (mut looks, mut peers) = (0, 0);
-            while let Some(LobbyMail::Changes(seen, requester)) = lobby.recv().await {
+            while let Some(LobbyMail::Changes(seen, reply_to)) = lobby.recv().await {
                 looks += 1;
                 peers += 1;
                 let hidden = start.elapsed() < Duration::from_millis(600);
@@ -136,7 +136,7 @@ mod tests {
                 machine.handle(Time::ZERO, LobbyInput::ListingChanges { request, seen });
                 while let Some(output) = machine.poll() {
                     if let LobbyOutput::ListingChanges { changes, .. } = output {
-                        return_changes(requester.reply, changes);
+                        return_changes(reply_to.reply, changes);
                         break;
                     }
                 }

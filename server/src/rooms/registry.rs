@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{PendingReplies, RoomTask};
+use super::room::{PendingReplies, RoomShell};
 use super::room_handle::RoomHandle;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
@@ -126,7 +126,7 @@ impl RoomRegistry {
         }
         // Counted here and not in the task, because the next room looks for the emptiest shard.
         shard.rooms.fetch_add(1, Ordering::Relaxed);
-        let task = RoomTask {
+        let task = RoomShell {
             id,
             key,
             server_instance,
@@ -144,7 +144,7 @@ impl RoomRegistry {
         self: Arc<Self>,
         room: RoomHandle,
         config: RoomConfig,
-        task: RoomTask,
+        task: RoomShell,
         receiver: mpsc::Receiver<RoomMail>,
     ) {
         let RoomHandle { id, mailbox, shard, .. } = room;

@@ -18,7 +18,7 @@ use crate::queue::PushOutcome;
 use crate::shard::{ShardHandle, ShardMail};
 
 /// The shell of one room.
-pub(super) struct RoomTask {
+pub(super) struct RoomShell {
     pub(super) id: RoomId,
     pub(super) key: RoomKey,
     /// The server instance id.
@@ -61,7 +61,7 @@ impl PendingReplies {
     }
 }
 
-impl Task for RoomTask {
+impl Task for RoomShell {
     type Machine = Room;
     type Mail = RoomMail;
 
@@ -132,7 +132,7 @@ impl Task for RoomTask {
     }
 }
 
-impl RoomTask {
+impl RoomShell {
     /// Posts an input to the lobby. A lobby that has ended needs none.
     async fn tell_lobby(&self, input: LobbyInput) {
         let _ended = self.lobby.send(LobbyMail::Input(input)).await;

@@ -18,7 +18,7 @@ use super::task::Task;
 use crate::queue::PushOutcome;
 
 /// The shell of the users outside rooms.
-pub(super) struct SocialTask {
+pub(super) struct SocialShell {
     pub(super) key: ProductKey,
     pub(super) rooms: Arc<RoomDirectory>,
     /// The mailbox of this task, by which it learns that the room of a call has ended.
@@ -34,7 +34,7 @@ pub(super) struct PendingEnter {
     reply: oneshot::Sender<Result<DeviceId, Code>>,
 }
 
-impl Task for SocialTask {
+impl Task for SocialShell {
     type Machine = Social;
     type Mail = SocialMail;
 
@@ -91,7 +91,7 @@ impl Task for SocialTask {
     }
 }
 
-impl SocialTask {
+impl SocialShell {
     fn enter_reply(
         &mut self,
         request: RequestId,

@@ -250,7 +250,11 @@ fn key_at(text: &str, offset: usize) -> Option<String> {
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let (key, _) = before[line_start..].split_once('=')?;
     let tables = before[..line_start].lines().map(str::trim);
-    let table = tables.filter_map(|line| line.strip_prefix('[')?.split(']').next()).next_back();
+    let is_name =
+        |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._- ".contains(c));
+    let table = tables
+        .filter_map(|line| line.strip_prefix('[')?.split(']').next())
+        .rfind(|name| is_name(name));
     let key = key.trim();
     Some(table.map_or_else(|| key.to_owned(), |table| format!("{}.{key}", table.trim())))
 }

@@ -216,7 +216,7 @@ impl LobbyRun {
         assert_eq!(self.world.server.rooms().count(), 0);
         assert!(self.world.rooms().is_empty(), "{:?}", self.world.rooms());
         assert!(self.world.is_over() || self.world.opened() == 0);
-        assert_eq!(self.world.server.shards[0].misdirected(), 0);
+        assert_eq!(self.world.server.shards[0].commands_without_link(), 0);
     }
 }
 

@@ -85,7 +85,7 @@ impl RealRoom {
             Op::Resume { ticket, behind } => self.resume(*ticket, *behind, model),
             Op::Wait { ms } => self.wait(*ms),
             Op::Link { who, active } => {
-                let event = if *active { LinkEvent::Active } else { LinkEvent::Idle };
+                let event = if *active { LinkEvent::Active } else { LinkEvent::Silent };
                 self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
             }
             Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
@@ -166,7 +166,7 @@ impl RealRoom {
             let expected = Some(LinkSettings { muted, groups });
             assert_eq!(links.link(ROOM, session), expected, "the link of {}", participant.peer);
         }
-        assert_eq!(links.misdirected(), 0, "commands for links that do not exist");
+        assert_eq!(links.commands_without_link(), 0, "commands for links that do not exist");
         for (session, log) in &received.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();

@@ -149,7 +149,7 @@ impl Accounts {
                 }
             }
             let down = client.net.counters().down;
-            assert_eq!(down.delivered, realtime + client.net.misdirected(), "datagrams of {one}");
+            assert_eq!(down.delivered, realtime + client.net.unroutable(), "datagrams of {one}");
             let never_came = self.realtime.keys().filter(|(to, _)| *to == one).count() as u64;
             assert_eq!(down.sent - realtime, never_came, "datagrams of {one}");
             let quic = client.quic.iter().filter(|datagram| !datagram.upwards);

@@ -186,9 +186,9 @@ fn replaced_by(
     }
     // A device does not count if its session is lost, or if its client has never received `Joined`:
     // the newcomer may be this very device.
-    let mut devices = participants.devices_of(user);
+    let mut devices = participants.of_user(user);
     if rule == SecondDevice::Refuse && devices.any(|(_, p)| p.confirmed && !p.lost) {
         return Err(Code::AlreadyJoined);
     }
-    Ok(participants.devices_of(user).map(|(peer, _)| peer).collect())
+    Ok(participants.of_user(user).map(|(peer, _)| peer).collect())
 }

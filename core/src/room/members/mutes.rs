@@ -41,7 +41,7 @@ impl Mutes {
                 let Some(user) = target.map(|target| target.user.clone()) else { return };
                 self.set(&user, muted);
                 let devices: Vec<PeerId> =
-                    participants.devices_of(&user).map(|(peer, _)| peer).collect();
+                    participants.of_user(&user).map(|(peer, _)| peer).collect();
                 for device in devices {
                     participants.set_muted(now, device, muted, outputs);
                 }

@@ -82,13 +82,13 @@ impl Participants {
     }
 
     /// Returns the participants of one user: one for each of its devices.
-    pub(crate) fn devices_of(&self, user: &str) -> impl Iterator<Item = (PeerId, &Participant)> {
+    pub(crate) fn of_user(&self, user: &str) -> impl Iterator<Item = (PeerId, &Participant)> {
         self.iter().filter(move |(_, participant)| participant.user == user)
     }
 
     /// Returns whether a user is in the room.
     pub(crate) fn has_user(&self, user: &str) -> bool {
-        self.devices_of(user).next().is_some()
+        self.of_user(user).next().is_some()
     }
 
     /// Returns the participant of a session, unless a resume has replaced the session.
