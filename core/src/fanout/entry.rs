@@ -20,7 +20,7 @@ pub(super) struct Recipient {
     pub(super) link: u32,
 }
 
-/// A link, its peer, and what the fan-out has to remember about them.
+/// A link, its peer, and their state in the fan-out.
 pub(super) struct LinkEntry {
     pub(super) link: Link,
     /// Index of the room in [`Fanout`](super::Fanout).

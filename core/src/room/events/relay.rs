@@ -33,8 +33,8 @@ impl EventRelay {
     /// # Errors
     ///
     /// [`Code::EventTooLarge`] if the event, its message or its list of targets is too large.
-    // Inlined into `handle`, the loop over the recipients has too few registers: 2 % more
-    // instructions.
+    // Not inlined into `handle`: there, the loop over the recipients would have too few registers
+    // and take 2 % more instructions.
     #[inline(never)]
     pub(crate) fn relay(
         &mut self,
@@ -111,7 +111,7 @@ impl EventRelay {
         self.log.drop_old(now);
     }
 
-    /// Returns when the oldest event is too old.
+    /// Returns the time from which the oldest event is too old.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.log.deadline()
     }

@@ -19,7 +19,8 @@ use crate::room::outputs::Outputs;
 #[derive(Default)]
 pub(crate) struct Participants {
     by_peer: BTreeMap<PeerId, Participant>,
-    /// When the participants whose session is lost are removed, in the order of these times.
+    /// The participants whose session is lost, each with the time at which it is removed, in the
+    /// order of these times.
     expiries: VecDeque<(Time, PeerId)>,
     /// The number of participants created so far, which is also the newest peer number.
     created: u32,
@@ -112,7 +113,7 @@ impl Participants {
     ///
     /// # Errors
     ///
-    /// See [`Slots::allocate`].
+    /// [`Code::RoomFull`] or [`Code::JoinRate`], as [`Slots::allocate`] explains.
     pub(crate) fn allocate_slot(&mut self, now: Time, user: &str) -> Result<u16, Code> {
         self.slots.allocate(now, user)
     }

@@ -17,7 +17,7 @@ pub(super) struct Slots {
     next: u16,
     /// Slots that have rested.
     rested: Vec<u16>,
-    /// Slots that are resting, in the order in which they end.
+    /// Slots that are resting, in the order in which their rests end.
     resting: VecDeque<RestingSlot>,
     /// How many slots of each user are resting.
     resting_of: HashMap<String, u16>,

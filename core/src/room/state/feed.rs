@@ -72,7 +72,7 @@ impl StateFeed {
         }
     }
 
-    /// Returns when [`Self::handle_timeout`] has something to do.
+    /// Returns when to call [`Self::handle_timeout`].
     pub(super) fn deadline(&self) -> Option<Time> {
         self.cached.as_ref().map(|cached| cached.until)
     }

@@ -162,7 +162,8 @@ impl SharedState {
         self.next_version(peer, vec![changed(change::HOST, ROOM, host)])
     }
 
-    /// Makes the next version of these changes. `peer` has made them; 0 is the server.
+    /// Makes these changes the next version of the state. `peer` is the peer that requested them, 0
+    /// for the server.
     fn next_version(&mut self, peer: u32, changes: Vec<Change>) -> StateUpdate {
         self.version += 1;
         StateUpdate { version: self.version, peer, changes }
