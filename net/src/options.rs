@@ -55,7 +55,8 @@ pub struct SendReport {
     pub sent_bytes: u64,
     /// Datagrams dropped because the socket's send buffer or a device's queue was full.
     pub dropped: u64,
-    /// Datagrams that the kernel refused: too large, no route, or not our source address.
+    /// Datagrams that the kernel refused: too large, no route, or a source address that the machine
+    /// does not have.
     pub failed: u64,
     /// Whether this call found that GSO does not work, and turned it off for this socket.
     pub gso_disabled_now: bool,
