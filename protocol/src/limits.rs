@@ -115,7 +115,7 @@ pub const MAX_EVENT_TARGETS: usize = 1_024;
 /// Largest `StateRequest` in bytes. The server's update that results is smaller than the largest
 /// event message.
 pub const MAX_STATE_REQUEST: usize = 16 << 10;
-/// Most operations of one request.
+/// Most operations of one `StateRequest`.
 pub const MAX_STATE_OPERATIONS: usize = 64;
 /// Largest key of a field in bytes.
 pub const MAX_STATE_KEY: usize = 64;
@@ -131,7 +131,8 @@ pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 /// One in this many parts of the state's bytes is reserved for peers with the right to moderate or
 /// to set the room's fields, so that no other peer can fill the state.
 pub const STATE_RESERVE: usize = 4;
-/// Largest state of a room in bytes, encoded as a snapshot: five times that of a large room today.
+/// Largest state of a room in bytes, encoded as a snapshot: five times the state of a large room
+/// today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.
 pub const MAX_APPLICATION_VERSION: usize = 32;

@@ -43,9 +43,10 @@ impl Route {
     }
 }
 
-/// Interval at which a client announces a change until the server confirms it.
+/// Interval at which a client announces a change of plane until the server confirms the change.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(200);
-/// Time from one answer to the next probe while a return needs more answers.
+/// Time from one answer to the next probe, while a client needs more answers before it returns to
+/// the realtime port.
 const QUICK_PROBE: Duration = Duration::from_millis(100);
 /// Interval at which a new link probes the realtime port.
 const FIRST_PROBE: Duration = Duration::from_millis(200);

@@ -73,7 +73,8 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// The flag of [`Message::flags`] that the newest message wins.
+/// The bit of [`Message::flags`] that makes a message replace older messages of the same sender,
+/// channel and key.
 pub const NEWEST_WINS: u8 = 1;
 /// Length in bytes of a message's fixed fields, which stand between the frame's length and the
 /// payload.

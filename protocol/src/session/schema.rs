@@ -10,7 +10,7 @@
 ///
 /// `$each` gets `plain { Name = number, ... } archive { Name = number, ... }`, where every name is
 /// a struct and a [`Schema`](crate::session::Schema). Code that treats every message alike, such as
-/// a test of all decoders, is such a macro and misses no message.
+/// a test of all decoders, is written as such a macro, so that it covers every message.
 #[macro_export]
 macro_rules! session_messages {
     ($each:ident) => {

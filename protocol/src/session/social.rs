@@ -96,7 +96,7 @@ pub struct WatchUsers {
     pub users: Vec<Vec<u8>>,
 }
 
-/// A client changes its device's status.
+/// A client sets its device's status.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SetStatus {
     /// One of [`status`] except [`status::OFFLINE`].

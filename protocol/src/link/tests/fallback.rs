@@ -212,8 +212,8 @@ fn a_listener_notices_a_silent_port_within_700_ms() {
     for delay in [1, 20, 60] {
         let net = blocked(Port::Blocked, [true, false], delay);
         let down = net.gap(false, ms(2_000));
-        // Counted from the last message before. The server then has to learn of the change, and its
-        // next message has to arrive.
+        // The gap begins with the last message before the block. After the fallback the server has
+        // to learn of the change, and its next message has to arrive.
         assert!(down <= FALLBACK_AFTER.as_millis() as u64 + 2 * delay + 25, "{down} ms");
     }
 }
