@@ -171,7 +171,7 @@ fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListene
     }
 }
 
-/// What the request handlers share.
+/// The state that the request handlers share.
 #[derive(Clone)]
 struct HttpState {
     metrics: MetricsSource,

@@ -53,7 +53,8 @@ pub(super) async fn read_lanes(
     open: watch::Sender<LaneStreams>,
 ) -> Code {
     let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
-    // On the heap from the first stream on: many sessions never open one.
+    // The state of reading is on the heap, and exists from the first stream on. Many sessions never
+    // open a stream.
     Box::pin(read_from(first, connection, room, from, context, open)).await
 }
 

@@ -44,8 +44,8 @@ impl LobbyWatcher {
     pub async fn next(&mut self) -> RoomList {
         loop {
             let changes = self.changes().await;
-            // Applies even if the view did not change, because looking through the changes is what
-            // costs.
+            // The pause applies even if the view did not change, because the search through the
+            // changes is the expensive part.
             self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
             if let Some(update) = changes.and_then(|changes| self.view.update(changes)) {
                 return update;

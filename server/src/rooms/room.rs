@@ -47,7 +47,7 @@ struct PendingJoin {
     reply: oneshot::Sender<Result<SessionId, Code>>,
 }
 
-/// A joined session and the room's end of its queues.
+/// A joined session, with the room's end of the session's queues.
 pub(super) struct AttachedSession {
     session: u32,
     user: String,
@@ -152,7 +152,8 @@ impl RoomTask {
                     replaced.outgoing.disconnect(Code::Replaced);
                 }
             }
-            // Dropped before the reply: a refused client must not count as a session any more.
+            // The queues are dropped before the reply: a refused client must not count as a session
+            // any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(session)) = reply.send(result) else { return None };
@@ -214,8 +215,8 @@ impl RoomTask {
         }
     }
 
-    /// Removes a lost session. This gives its seat among the server's sessions back, which the peer
-    /// may need to resume.
+    /// Removes a lost session, which then no longer counts as a joined session. Otherwise a full
+    /// server would have no place for the session with which the peer resumes.
     fn lost(&mut self, session: SessionId) -> RoomInput {
         if self.attached(session).is_some() {
             self.sessions.remove(&session.peer);

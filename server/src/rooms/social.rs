@@ -73,7 +73,7 @@ impl Task for SocialTask {
                 let result = self.open_room(call, room, users).await;
                 return Some(SocialInput::RoomOpened { call, result });
             }
-            // Fails if the room has ended: its end ends the call anyway.
+            // Fails if the room has ended. The end of the room also ends the call.
             SocialOutput::Invite { room, user, invited } => {
                 let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
@@ -100,7 +100,8 @@ impl SocialTask {
         let PendingEnter { outgoing, reply } = self.enters.remove(&request)?;
         match result {
             Ok(device) => drop(self.sessions.insert(device, outgoing)),
-            // Dropped before the reply: a refused client must not count as a session any more.
+            // The queue is dropped before the reply: a refused client must not count as a session
+            // any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(device)) = reply.send(result) else { return None };
@@ -136,7 +137,7 @@ impl SocialTask {
         SocialInput::Lost(device)
     }
 
-    /// Removes a session that has ended, and gives its seat among the server's sessions back.
+    /// Removes a session that has ended, which then no longer counts as a joined session.
     fn lost(&mut self, device: DeviceId) -> SocialInput {
         self.sessions.remove(&device);
         SocialInput::Lost(device)

@@ -42,7 +42,7 @@ pub enum BindError {
 
 /// The bound sockets.
 pub struct Sockets {
-    /// The sockets of the session plane, one per shard, in the order that the steering numbers
+    /// The sockets of the session plane, one per shard, in the order in which the steering numbers
     /// them.
     pub session: Vec<UdpSocket>,
     /// The sockets of the realtime plane, in the same order.

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// What an operator reads who configures these two files.
+    /// Returns the error text that an operator reads after configuring these two files.
     fn refusal(cert: &str, key: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
