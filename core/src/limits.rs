@@ -233,7 +233,7 @@ pub const EVENT_BACKLOG_BYTES: usize = 256 << 10;
 /// off.
 pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
 /// Most bytes of a room's newest events kept for peers that resume, including the overhead of the
-/// log. Half of a session's backlog, so that a replay leaves room for the events that follow it.
+/// log. Half of a session's backlog, so that the events after a replay fit behind it.
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
 /// Most events of a room kept for peers that join later.
 pub const HISTORY_EVENTS: usize = 256;
@@ -453,7 +453,7 @@ pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 const _: () = {
     // A session's backlog holds a full replay of the log and the same amount of newer messages.
     assert!(2 * EVENT_LOG_BYTES <= EVENT_BACKLOG_BYTES && 2 * BULK_LOG_BYTES <= BULK_BACKLOG_BYTES);
-    // History and replay together leave room in the backlog for newer events.
+    // History and replay together leave space in the backlog for newer events.
     assert!(HISTORY_BYTES + EVENT_LOG_BYTES < EVENT_BACKLOG_BYTES);
     // The burst of one sender fills at most half of a backlog.
     assert!(2 * EVENT_BYTES_BURST as usize <= EVENT_BACKLOG_BYTES);

@@ -3,7 +3,7 @@
 //! Each message is encoded once into the room's frame table. A flush copies it into the datagrams
 //! of each recipient. This is cheap: a datagram costs the kernel microseconds whatever it holds,
 //! and copying a message costs little in comparison. The flush of a large room takes several turns;
-//! new messages gather meanwhile.
+//! new messages gather in a second frame table meanwhile.
 
 use nucleus_protocol::link::Withheld;
 use nucleus_protocol::realtime::{Message, MessageKind};

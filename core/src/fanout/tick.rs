@@ -31,8 +31,8 @@ const VERY_HIGH: f32 = 0.8;
 /// A load at or below this shortens the tick from 2 ms to 0. The shard may have to send five times
 /// as many datagrams then.
 const LOWEST: f32 = HIGH / 5.0;
-/// The tick is shortened after this many reports of low load in a row: traffic comes in bursts, and
-/// a room that is active in one second may be silent in the next.
+/// Reports of low load in a row after which the tick is shortened. Traffic comes in bursts, and a
+/// room that is active in one second may be silent in the next.
 const LOW_REPORTS_BEFORE_SHORTER: u32 = 10;
 
 /// Chooses the tick of a shard from the reported load, or keeps the tick that the operator has

@@ -43,7 +43,7 @@ pub struct Resume {
     pub last: [u64; 2],
 }
 
-/// The participant that a resume ticket stands for.
+/// The content of a resume ticket that the room checks: the participant to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketClaim {
     /// The room instance id.

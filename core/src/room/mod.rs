@@ -254,7 +254,7 @@ impl Room {
         self.outputs.reply(from, &reply);
     }
 
-    /// Invites a user, or takes an invitation back. An empty room to which nobody is invited ends.
+    /// Invites a user, or withdraws an invitation. An empty room to which nobody is invited ends.
     fn handle_invitation(&mut self, now: Time, user: &str, invited: bool) -> Result<(), Code> {
         if !invited {
             self.admission.uninvite(user);

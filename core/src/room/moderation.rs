@@ -19,7 +19,7 @@ use crate::rate::Bucket;
 pub struct Moderated {
     /// The user id of the requester.
     pub by: Option<String>,
-    /// One of [`nucleus_protocol::session::act`].
+    /// The act, one of [`nucleus_protocol::session::act`].
     pub act: u8,
     /// The peer that the act is directed at, 0 for none.
     pub peer: u32,

@@ -118,7 +118,7 @@ mod tests {
         reservations.reserve("user-1", "grace", at(90));
         assert!(
             !reservations.end_due(at(60)) && reservations.has("user-1"),
-            "the later one counts"
+            "the later end counts"
         );
         assert!(reservations.end_due(at(90)) && reservations.len() == 0);
     }

@@ -109,7 +109,7 @@ impl Participants {
         Some(participant)
     }
 
-    /// Takes a slot for a newcomer.
+    /// Allocates a slot for a newcomer.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ const FIELD_BYTES: usize = 8 + (1 + 8 + 8) + 8;
 /// The name of an entity. The order is that of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntityId {
-    /// One of [`scope`].
+    /// The kind of the entity, one of [`scope`].
     pub(super) scope: u8,
     /// The number within the scope; 0 for the room.
     pub(super) id: u64,
