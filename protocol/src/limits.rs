@@ -23,8 +23,8 @@ pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
 pub const MAX_PAYLOAD: usize = 1_100;
 
 /// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
-/// window of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and
-/// costs 256 bytes per link.
+/// window of 2,048 covers 170 ms of the fastest link that a server supports (12,000 datagrams a
+/// second) and costs 256 bytes per link.
 pub const REPLAY_WINDOW: u32 = 2_048;
 /// Packets after which a sender starts the next key phase. RFC 9001 allows a key 2^28 packets of at
 /// most 2 KiB.
@@ -128,8 +128,9 @@ pub const MAX_STATE_OBJECTS: usize = 4_096;
 /// Most objects that one peer without the right to moderate may own, so that no single peer can
 /// fill the room.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
-/// One in this many parts of the state's bytes is reserved for peers with the right to moderate or
-/// to set the room's fields, so that no other peer can fill the state.
+/// Divisor that gives the reserved part of the state's bytes. This part, a quarter, is for peers
+/// with the right to moderate or to set the room's fields, so that no other peer can fill the
+/// state.
 pub const STATE_RESERVE: usize = 4;
 /// Largest state of a room in bytes, encoded as a snapshot: five times the state of a large room
 /// today.

@@ -58,8 +58,8 @@ pub struct Message<'a> {
     /// Bit 0, [`NEWEST_WINS`]: the newest message of a (sender, channel, key) makes older ones
     /// worthless. Other bits are reserved.
     pub flags: u8,
-    /// From a client, the target: a slot, a group or [`super::TARGET_OTHERS`]. From the server, the
-    /// sender's slot.
+    /// The other end of the message. From a client this is the target: a slot, a group or
+    /// [`super::TARGET_OTHERS`]. From the server this is the sender's slot.
     pub peer: u16,
     /// The application's channel.
     pub channel: u8,

@@ -14,9 +14,11 @@ pub struct Join {
     pub token: Vec<u8>,
     /// The newest ticket from a `Joined` of this peer; empty for a new peer.
     pub ticket: Vec<u8>,
-    /// With a ticket: the largest event sequence received on the events lane so far, 0 for none.
+    /// The largest event sequence that this peer has received on the events lane, 0 for none. Used
+    /// only with a ticket.
     pub last_event: u64,
-    /// With a ticket: the largest event sequence received on the bulk lane so far, 0 for none.
+    /// The largest event sequence that this peer has received on the bulk lane, 0 for none. Used
+    /// only with a ticket.
     pub last_bulk: u64,
     /// The room's name, UTF-8, 1 to 128 bytes; may be empty if `mode` takes any matching room.
     pub room: Vec<u8>,
@@ -24,7 +26,7 @@ pub struct Join {
     pub name: Vec<u8>,
     /// AEAD suites that the client supports, best first.
     pub suites: Vec<u8>,
-    /// One of [`super::join_mode`].
+    /// How the join selects its room, one of [`super::join_mode`].
     pub mode: u8,
     /// The application's version, UTF-8, 0 to 32 bytes. A room is for one version.
     pub version: Vec<u8>,
@@ -203,7 +205,8 @@ pub struct EventUp {
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
-    /// On the bulk lane the bits [`PIECE_MORE`] and [`PIECE_CONTINUES`]; 0 on the events lane.
+    /// The piece's place in its message: on the bulk lane the bits [`PIECE_MORE`] and
+    /// [`PIECE_CONTINUES`]; 0 on the events lane.
     pub piece: u8,
     /// Peer numbers for [`TO_LISTED`]; a single group number for [`TO_GROUP`].
     pub peers: Vec<u32>,

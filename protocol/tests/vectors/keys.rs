@@ -124,7 +124,7 @@ fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
         }
         .encode(&mut bytes);
         let body = hex(&bytes[start + HEADER..]);
-        sender.finish(now, &mut bytes, start).expect("numbers left");
+        sender.finish(now, &mut bytes, start).expect("packet numbers are left");
         json!({ "direction": direction, "phase": number / 2, "number": number, "body": body,
                 "hex": hex(&bytes) })
     };
@@ -159,7 +159,7 @@ fn malformed(grant: &Grant) -> Vec<Value> {
         let (mut sender, mut bytes) = (link(grant, side), Vec::new());
         let start = sender.begin(Time::ZERO, &mut bytes);
         bytes.extend_from_slice(frame);
-        sender.finish(Time::ZERO, &mut bytes, start).expect("numbers left");
+        sender.finish(Time::ZERO, &mut bytes, start).expect("packet numbers are left");
         let direction = if side == LinkSide::Client { "up" } else { "down" };
         json!({ "direction": direction, "why": why, "hex": hex(&bytes) })
     };

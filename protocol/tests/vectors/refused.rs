@@ -189,7 +189,7 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "clock_reply" => ClockReply::parse(bytes).is_err(),
         "client_report" => ClientReport::parse(bytes).is_err(),
         "server_report" => ServerReport::parse(bytes).is_err(),
-        _ => unreachable!("no such thing: {what}"),
+        _ => unreachable!("unknown type: {what}"),
     }
 }
 
@@ -199,7 +199,7 @@ fn refused() {
     let made = [session, bodies(), datagrams(), payloads()].concat();
     let file = golden("refused.json", &json!({ "cases": made }));
     for case in list(&file, "cases") {
-        let what = case["what"].as_str().expect("what it claims to be");
+        let what = case["what"].as_str().expect("the type that the bytes claim to be");
         assert!(is_refused(what, &unhex(&case["hex"])), "{what}: {} was taken", case["why"]);
     }
 }
