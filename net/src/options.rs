@@ -30,8 +30,8 @@ pub struct BindOptions {
 }
 
 impl Default for BindOptions {
-    /// Any port, IPv4 and IPv6, no `SO_REUSEPORT` group, buffers of 4 MiB, Expedited Forwarding,
-    /// time stamps, no GRO.
+    /// Returns the default options: any port, IPv4 and IPv6, no `SO_REUSEPORT` group, buffers of 4
+    /// MiB, Expedited Forwarding, time stamps, no GRO.
     fn default() -> Self {
         BindOptions {
             addr: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),

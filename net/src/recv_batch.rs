@@ -10,8 +10,8 @@ use std::{
 /// check its timers between two batches.
 pub const RECV_MESSAGES: usize = 64;
 
-/// Size in bytes of a buffer without GRO: larger than our datagrams (1,200 bytes) and than any
-/// Ethernet frame except jumbo frames. Longer datagrams are discarded.
+/// Size in bytes of a buffer without GRO: larger than the protocol's datagrams (1,200 bytes) and
+/// than any Ethernet frame except jumbo frames. Longer datagrams are discarded.
 pub const PLAIN_BUFFER: usize = 2048;
 
 /// Size in bytes of a buffer with GRO: the largest UDP payload and three cache lines. The extra

@@ -20,7 +20,8 @@ use super::ingress_limits::{IngressLimits, rate};
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
 
-/// Which of the client's lanes are open, by [`Lane::index`]: their stream has begun and not ended.
+/// Whether each of the client's lanes is open, by [`Lane::index`]. A lane is open while its stream
+/// has begun and not ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LaneStreams([bool; 2]);
 

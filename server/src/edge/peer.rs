@@ -212,7 +212,8 @@ async fn write_datagrams(
         if left.is_zero() {
             continue;
         }
-        // A datagram that becomes too old here is lost, as any datagram may be.
+        // A datagram that becomes too old while it waits for QUIC is dropped, as any datagram may
+        // be lost.
         let _in_time = Box::pin(timeout(left, connection.send_datagram(bytes))).await;
     }
     until_connection_ends().await

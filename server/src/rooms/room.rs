@@ -198,8 +198,8 @@ impl RoomTask {
     /// no reliable message may be skipped. Its participant stays in the room, and gets the missed
     /// messages when it resumes.
     ///
-    /// A session that has ended reports this by its own mail, except for a join that was given up
-    /// at the moment of its success. So a closed queue counts as a lost session, too.
+    /// A session reports its own end by mail, unless the client gave up at the moment when its join
+    /// succeeded. So a closed queue counts as a lost session, too.
     fn push(
         &mut self,
         session: SessionId,

@@ -59,8 +59,8 @@ impl Task for SocialTask {
                 match self.sessions.get(&device).map(|out| out.push(message))? {
                     PushOutcome::Queued => {}
                     PushOutcome::Full => return Some(self.end_slow(device)),
-                    // A session reports its own end, except one that gave up at the moment it
-                    // entered.
+                    // A session reports its own end, unless the client gave up at the moment when
+                    // it entered.
                     PushOutcome::Closed => return Some(self.lost(device)),
                 }
             }

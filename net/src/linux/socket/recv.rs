@@ -171,7 +171,8 @@ fn apply(meta: &mut MessageMeta, message: cmsg::ControlMessage<'_>, now: u64, of
     match (message.level, message.kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
-                // Not `ipi_addr`: for a broadcast, an answer cannot be sent from that address.
+                // Uses `ipi_spec_dst` instead of `ipi_addr`: for a broadcast, no answer can be sent
+                // from `ipi_addr`.
                 let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 meta.local = Some(IpAddr::V4(ip));
             }

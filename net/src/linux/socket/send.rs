@@ -217,8 +217,8 @@ fn classify_error(
             progress.gso_off(&mut socket.gso);
             SendVerdict::Single
         }
-        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer
-        // ours), which a peer can influence. Sending the entry without GSO shows which.
+        // The cause is GSO itself, or the entry (port 0, or a source address that the machine no
+        // longer has), which a peer can influence. Sending the entry without GSO shows which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), true);
             SendVerdict::Single
