@@ -130,8 +130,8 @@ impl Room {
         let reply = StateReply { request: request.request, code, failed: 0, version };
         self.outputs.reply(from, &reply);
         let Moderate { act, peer, seconds, .. } = *request;
-        // Leaves out successful acts about oneself: no rate limits them, so they could fill the
-        // log.
+        // Leaves out successful acts about oneself. The rate of acts does not limit these, so they
+        // could fill the log.
         if result.is_err() || !is_about_self(act) {
             let (by, user) = (by_user, target_user.clone());
             let moderated = Moderated { by, act, peer, user, seconds, result };

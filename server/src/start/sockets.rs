@@ -8,9 +8,9 @@ use nucleus_net::{BindOptions, Steering, UdpSocket, attach_steering, probe_port_
 
 use super::config::{Config, without_ipv6};
 
-/// Requested size of the receive buffer in bytes: enough for 10,000 small datagrams, which arrive
-/// in a second and of which each takes about 700 bytes. Exceeds the kernel's limit if the process
-/// is privileged.
+/// Requested size of the receive buffer in bytes: enough for one second of 10,000 small datagrams
+/// per second, each of which takes about 700 bytes. Exceeds the kernel's limit if the process is
+/// privileged.
 const RECV_BUFFER: usize = 8 << 20;
 /// Requested size of the send buffer in bytes: enough for a flush to a thousand recipients.
 const SEND_BUFFER: usize = 4 << 20;
