@@ -89,7 +89,7 @@ impl ListingFeed {
         self.due
     }
 
-    /// Returns whether collected changes are due. They count as sent from then on.
+    /// Returns whether collected changes are due. Due changes count as sent from then on.
     pub(crate) fn take_due(&mut self, now: Time) -> bool {
         self.due.take_if(|at| *at <= now).is_some()
     }

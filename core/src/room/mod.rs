@@ -168,7 +168,8 @@ impl Machine for Room {
 }
 
 impl Room {
-    /// Creates an empty room. It ends when its last participant has left, or as its options say.
+    /// Creates an empty room. The room ends when its last participant has left, or as its options
+    /// say.
     pub fn new(now: Time, config: RoomConfig) -> Self {
         let options = &config.options;
         Self {
@@ -314,7 +315,8 @@ impl Room {
         }
     }
 
-    /// Removes participants from the room. One update of the state removes what belonged to them.
+    /// Removes participants from the room. One update of the state removes the fields and objects
+    /// of all of them.
     fn remove(&mut self, now: Time, peers: impl IntoIterator<Item = PeerId>, code: Code) {
         peers.into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.remove_from_state();
@@ -330,7 +332,7 @@ impl Room {
         }
     }
 
-    /// Removes what belonged to removed participants from the state.
+    /// Removes the fields and objects of removed participants from the state.
     fn remove_from_state(&mut self) {
         let removed = self.participants.take_removed();
         self.state.remove_peers(removed, &self.participants, &mut self.outputs);

@@ -238,7 +238,7 @@ impl Link {
 
     /// Returns the route of data and the bytes that may be sent along it, or `None` while there is
     /// no route. The budget is `usize::MAX` inside QUIC and on a proven path. On an unproven path
-    /// it is what is left of three times the bytes received there.
+    /// the budget is three times the bytes received there, minus the bytes sent there.
     pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
             SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),

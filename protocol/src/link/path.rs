@@ -136,8 +136,8 @@ impl Paths {
         }
     }
 
-    /// Takes a response that arrived from `path`. It counts only if it answers the challenge on the
-    /// same path.
+    /// Takes a response that arrived from `path`. The response counts only if it answers the
+    /// challenge that was sent on the same path.
     pub(super) fn challenge_answered(&mut self, path: Path, data: &[u8; 8]) {
         if let Some(active) = self.active.as_mut().filter(|state| state.is_answer(path, data)) {
             active.prove();
@@ -185,8 +185,8 @@ impl Paths {
         }
     }
 
-    /// Forgets a candidate that has not answered in time, and stops challenging such an active
-    /// path.
+    /// Forgets a candidate path that has not answered in time. Stops challenging an active path
+    /// that has not answered in time.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         let timed_out = |state: &PathState| state.gives_up_at().is_some_and(|at| at <= now);
         self.candidate.take_if(|state| timed_out(state));

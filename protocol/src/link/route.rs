@@ -1,8 +1,9 @@
 //! The route of a link's datagrams, and how a client chooses the plane.
 //!
 //! A client begins on the session plane, where its datagrams travel inside QUIC, and moves to the
-//! realtime port once the port has answered. It falls back when the port has been silent for too
-//! long. Each change has a number, and the client announces it until the server confirms it.
+//! realtime port once the port has answered. The client falls back when the port has been silent
+//! for too long. Each change of plane has a number, and the client announces the change until the
+//! server confirms it.
 
 use std::time::Duration;
 

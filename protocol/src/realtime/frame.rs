@@ -4,7 +4,7 @@
 use crate::codec::Reader;
 use crate::limits;
 
-// The types of messages. Those of control frames, 7 and above, are in control.rs.
+// The types of messages. The types of control frames, 7 and above, are in control.rs.
 
 /// Padding. A reader ignores everything from here to the end of the body.
 pub const PADDING: u8 = 0;

@@ -30,7 +30,7 @@ pub mod act {
     pub const UNMUTE_SELF: u8 = 11;
     /// Deletes all objects and the room's fields.
     pub const CLEAR: u8 = 12;
-    /// Hands the right to moderate over to `peer`, and makes it the host.
+    /// Hands the right to moderate over to `peer`, and makes this peer the host.
     pub const HAND_OVER: u8 = 13;
     /// Ends the room, even one that is kept while empty.
     pub const END: u8 = 20;

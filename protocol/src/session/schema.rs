@@ -54,9 +54,9 @@ macro_rules! session_messages {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
-    /// Field by field, as docs/PROTOCOL.md lists them.
+    /// Encoded field by field, as docs/PROTOCOL.md lists the fields.
     Plain = 0,
-    /// rkyv 0.8, little-endian, unaligned, 32-bit offsets.
+    /// An archive of rkyv 0.8: little-endian, unaligned, 32-bit offsets.
     Archive = 1,
 }
 

@@ -80,8 +80,8 @@ impl LobbyWatcher {
 impl Drop for LobbyWatcher {
     fn drop(&mut self) {
         self.changed = None;
-        // This may have been the last watcher, so the lobby must check whether it is over. A lobby
-        // with a full mailbox checks anyway.
+        // This may have been the last watcher, so the lobby must check whether the lobby itself is
+        // over. A lobby with a full mailbox checks anyway.
         let _full = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
     }
 }

@@ -64,7 +64,8 @@ pub struct ShardHandle {
     pub(super) mail: mpsc::Sender<ShardMail>,
     pub(super) datagrams: mpsc::Sender<SessionDatagram>,
     pub(super) waker: Waker,
-    /// Number of rooms on this shard. A new room goes to the shard with the fewest rooms.
+    /// Number of rooms on this shard. A new room goes to the shard with the fewest links; of these,
+    /// to the one with the fewest rooms.
     pub rooms: AtomicUsize,
     /// The figures that the thread published last.
     pub published: Arc<Published>,

@@ -1,4 +1,4 @@
-//! The server's settings, with their defaults, ranges and units. Those of the limits are in
+//! The server's settings, with their defaults, ranges and units. The settings of the limits are in
 //! [`Limits`].
 //!
 //! A flag wins over the file, and the file over the default. Reads no file but the configuration:
@@ -221,8 +221,8 @@ fn check_tokens(tokens: &TokenSettings) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. It
-/// replaces `addr` on a machine without IPv6.
+/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. The
+/// IPv4 address replaces `addr` on a machine without IPv6.
 #[must_use]
 pub fn without_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();

@@ -59,8 +59,8 @@ impl EventRelay {
             Lane::Bulk => sender.take_piece(piece, payload.len(), to).ok_or(Code::EventTooLarge)?,
         };
         sender.count_event(lane.index());
-        // An event in the history changes the room for newcomers. That needs the same right as an
-        // object.
+        // An event in the history changes the room for newcomers. So such an event needs the same
+        // right as an object.
         let keeps = for_later && lane == Lane::Events && sender.role.rights.objects;
         let sequence = self.log.next_sequence();
         let event =

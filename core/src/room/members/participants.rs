@@ -254,8 +254,8 @@ impl Participants {
         self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
     }
 
-    /// Changes flags of a participant. Where the change is visible, notes it for the roster and
-    /// tells the shard.
+    /// Changes flags of a participant. If the change is visible, adds it to the next roster update
+    /// and tells the shard.
     pub(super) fn set_flags(
         &mut self,
         now: Time,

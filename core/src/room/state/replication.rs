@@ -70,8 +70,8 @@ impl StateReplication {
         }
     }
 
-    /// Deletes or releases what belonged to participants that were removed, and sends one update
-    /// for all of them.
+    /// Deletes or releases the fields and objects of participants that were removed. Sends one
+    /// update for all these participants.
     pub(crate) fn remove_peers(
         &mut self,
         removed: Vec<PeerId>,

@@ -29,7 +29,7 @@ impl EntityId {
     }
 }
 
-/// An entity with its fields. Those of the room and of peers exist while they have fields. An
+/// An entity with its fields. The entity of the room, or of a peer, exists while it has fields. An
 /// object exists from its creation to its deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EntityRecord {

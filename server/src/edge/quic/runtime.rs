@@ -8,7 +8,8 @@
 //! In two cases a handshake can still delay a session. quinn computes the server's first flight
 //! under the lock of its endpoint: on a machine without an idle core, a session may wait for a
 //! handshake thread that waits for the CPU. And a ClientHello that arrives in pieces is answered on
-//! the threads that drive connections. The limit of unjoined sessions and Retry bound both.
+//! the threads that drive connections. The limit of unjoined sessions and the Retry packets bound
+//! both cases.
 
 use std::io;
 use std::pin::Pin;
