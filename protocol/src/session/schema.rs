@@ -1,10 +1,10 @@
 //! The table of session messages: each message has its number and its encoding here, and nowhere
 //! else.
 //!
-//! To add a message, write its struct in one of the sibling modules, give it a row
-//! in [`session_messages!`](crate::session_messages), and add its test vectors and its description
-//! in docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go
-//! over every message follow from the table.
+//! To add a message, write its struct in one of the sibling modules, give it a row in
+//! [`session_messages!`](crate::session_messages), and add its test vectors and its description in
+//! docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go over
+//! every message are generated from the table.
 
 /// Calls the macro `$each` with the table of session messages.
 ///
@@ -60,7 +60,7 @@ pub enum Encoding {
     Archive = 1,
 }
 
-/// Ties an archived type to its schema.
+/// A struct that is sent as an archive, with its schema.
 pub trait ArchivedMessage {
     /// The schema that the header names.
     const SCHEMA: Schema;
