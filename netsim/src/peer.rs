@@ -29,9 +29,9 @@ pub struct SimPeer {
 /// The counters of a [`SimPeer`]'s two directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SimPeerCounters {
-    /// From the peer to the server.
+    /// The counters of the direction from the peer to the server.
     pub up: PipeCounters,
-    /// From the server to the peer.
+    /// The counters of the direction from the server to the peer.
     pub down: PipeCounters,
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Recipient {
     pub(super) link: u32,
 }
 
-/// A link, its peer, and what the fan-out has to remember about them.
+/// A link, its peer, and their state in the fan-out.
 pub(super) struct LinkEntry {
     pub(super) link: Link,
     /// Index of the room in [`Fanout`](super::Fanout).
@@ -49,7 +49,7 @@ pub(super) struct LinkEntry {
     pub(super) on_fallback: bool,
     /// The time of the link's valid entry in the timer queue.
     pub(super) timer: Time,
-    /// Whether the link has output of its own and is listed in `link_outputs`.
+    /// Whether the link has control frames to send and is listed in `link_outputs`.
     pub(super) queued: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Takes the messages of a link: decides whether they may be relayed, and notes that the peer is
+//! Takes the messages of a link. Decides whether each may be relayed, and notes that the peer is
 //! active.
 
 use nucleus_protocol::link::{Messages, Route};

@@ -72,7 +72,7 @@ pub struct LinkCounters {
     pub bytes_out: u64,
     /// Datagrams refused, in the order of [`Rejected::ALL`].
     pub rejected: [u64; Rejected::ALL.len()],
-    /// On the server, how often the active path changed; else 0.
+    /// How often a server's active path changed; 0 on a client.
     pub path_changes: u64,
 }
 

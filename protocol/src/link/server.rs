@@ -46,11 +46,11 @@ pub(super) struct ServerSide {
     pub(super) paths: Paths,
     pub(super) clock_epoch: u32,
     pub(super) client_report: Option<ClientReport>,
-    /// `largest` and `received` are filled in when the report is written.
+    /// The next report. Its `largest` and `received` are filled in when the report is written.
     pub(super) report: ServerReport,
     /// The client's newest choice; `None` if the client has no choice, or has sent nothing yet.
     choice: Option<PlaneChoice>,
-    /// Indexed by [`Plane`].
+    /// The unanswered requests of each plane, indexed by [`Plane`].
     pending: [PendingAnswers; 2],
     /// When the first unacknowledged datagram with messages arrived on the realtime port.
     unacked: Option<Time>,

@@ -1,4 +1,5 @@
-//! Takes a connection from its first packet to a joined session, in a room or outside rooms.
+//! The handshake and the join: from a connection's first packet to a joined session, in a room or
+//! outside rooms.
 //!
 //! Makes nothing for a client before its token has been verified: no room, no roster entry, no
 //! link.
@@ -58,7 +59,7 @@ pub(super) async fn serve(
         }
     };
     drop(unjoined_permit);
-    // In a new task, because the memory of this one holds the state of a join.
+    // The session runs in a new task, because the memory of this task holds the state of a join.
     match joined {
         NewSession::Room(session) => drop(tokio::spawn(session.run(context))),
         NewSession::Social(session) => drop(tokio::spawn(session.run(context))),
@@ -177,9 +178,9 @@ struct Joining<'a> {
     /// Whether the client can export keys of the TLS connection.
     exporter: bool,
     suite: Suite,
-    /// Counts the session among the joined ones.
+    /// Keeps the session in the count of joined sessions.
     permit: Arc<OwnedSemaphorePermit>,
-    /// Counts the session among those of its tenant and user.
+    /// Keeps the session in the counts of its tenant and user. `None` until it is counted.
     counted: Option<Arc<SessionCount>>,
     link_id: u32,
     /// The session's end of the queues of the newest try.

@@ -158,7 +158,8 @@ impl LobbyShell {
             let arrival = PendingArrival { lobby: self.mailbox.clone(), room, seats };
             JoinTarget { found, arrival }
         });
-        // Fails if the join was abandoned. The target is dropped then, which gives its seats back.
+        // Fails if the join was abandoned. The reply is then dropped, which frees the seats of the
+        // join.
         let _ = reply.send(found);
     }
 }

@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::mail::{LobbyMail, ReplyTo};
 
-/// The address of a lobby for requests of joins and watchers. These may fill half of the mailbox
-/// ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
+/// The address of a lobby for requests of joins and watchers. These requests may fill half of the
+/// mailbox ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
 #[derive(Clone)]
 pub(super) struct LobbyAddress {
     mailbox: mpsc::Sender<LobbyMail>,

@@ -44,8 +44,8 @@ impl LobbyWatcher {
     pub async fn next(&mut self) -> RoomList {
         loop {
             let changes = self.changes().await;
-            // Applies even if the view did not change, because looking through the changes is what
-            // costs.
+            // The pause applies even if the view did not change, because the search through the
+            // changes is the expensive part.
             self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
             if let Some(update) = changes.and_then(|changes| self.view.update(changes)) {
                 return update;
@@ -80,8 +80,8 @@ impl LobbyWatcher {
 impl Drop for LobbyWatcher {
     fn drop(&mut self) {
         self.changed = None;
-        // This may have been the last watcher, so the lobby must check whether it is over. A lobby
-        // with a full mailbox checks anyway.
+        // This may have been the last watcher, so the lobby must check whether the lobby itself is
+        // over. A lobby with a full mailbox checks anyway.
         let _full = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum RoomMail {
     /// A session asks to join. The reply comes by the channel, all later messages by the session's
     /// queues.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<SessionId, Code>>),
-    /// Invites a user, or takes the invitation back.
+    /// Invites a user, or withdraws the invitation.
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
     /// An input for the machine, unchanged.
     Input(RoomInput),

@@ -61,7 +61,7 @@ impl SocialDirectory {
         })
     }
 
-    /// Returns the number of tasks: of tenants' products with a user outside rooms.
+    /// Returns the number of tasks: one for each product of a tenant with a user outside rooms.
     pub fn count(&self) -> usize {
         self.tasks.len()
     }

@@ -117,13 +117,13 @@ struct ShardThread {
     rooms: HashMap<RoomId, PostLinkEvent>,
     /// The session of each link, for clients on the fallback.
     carriers: HashMap<(RoomId, PeerId), Carrier>,
-    /// At most a few per link.
+    /// The link events that wait for their rooms, at most a few per link.
     undelivered: VecDeque<Undelivered>,
     send_failures: u64,
     publish_at: Time,
     /// When the load was reported last.
     load_since: Time,
-    /// The thread's CPU time at `load_since`, us.
+    /// The thread's CPU time at `load_since`, µs.
     cpu_used: u64,
 }
 

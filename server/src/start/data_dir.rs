@@ -24,7 +24,7 @@ pub enum DataDirError {
     /// Reading or writing failed.
     #[error("data directory: cannot {action} {path}: {source}")]
     Io {
-        /// What was attempted: a verb.
+        /// The attempted action, as a verb.
         action: &'static str,
         /// The file or directory.
         path: String,
@@ -49,7 +49,7 @@ pub enum DataDirError {
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    /// Returns the digest.
+    /// Returns the digest's 32 bytes.
     pub fn bytes(self) -> [u8; 32] {
         self.0
     }
@@ -76,7 +76,7 @@ impl std::fmt::Display for Pin {
 pub struct DataDir {
     path: PathBuf,
     server_id: String,
-    /// PKCS#8, DER.
+    /// The key that signs join tokens in development mode, PKCS#8, DER.
     token_key: Zeroizing<Vec<u8>>,
     cert_pem: String,
     pin: Pin,

@@ -142,7 +142,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Takes an invitation back, and the seat reserved with it. The user stays if it has joined.
+    /// Withdraws an invitation, and the seat reserved with it. A user who has joined stays.
     pub(super) fn uninvite(&mut self, user: &str) {
         self.access.uninvite(user);
         self.reservations.end(user);

@@ -14,7 +14,7 @@ use crate::room::outputs::Outputs;
 pub(crate) struct Mutes {
     /// Whether newcomers without the right to moderate are muted.
     all: bool,
-    /// Users whose next participants are muted, in the order of their mutes.
+    /// Users who are muted when they join again, in the order of their mutes.
     users: Vec<String>,
 }
 
@@ -24,8 +24,8 @@ impl Mutes {
         self.all && !moderates || self.users.iter().any(|muted| muted == user)
     }
 
-    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been
-    /// allowed.
+    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`]. The caller has
+    /// checked that the act is allowed.
     pub(crate) fn perform(
         &mut self,
         now: Time,
