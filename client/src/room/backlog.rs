@@ -28,7 +28,7 @@ enum BacklogItem {
 /// The room's task must end: the application dropped its room, or the session is closed for good.
 pub(super) struct RoomEnded;
 
-/// Events for the application and commands for the realtime task, in one order.
+/// The queue of events for the application and commands for the realtime task.
 pub(super) struct Backlog {
     /// Each item with its cost in bytes.
     items: VecDeque<(BacklogItem, usize)>,
@@ -57,9 +57,9 @@ impl Backlog {
 
     /// Appends an event that does not count towards the limit.
     ///
-    /// For events that describe a whole roster or state. They come once a session, and their number
-    /// is bounded by the room's peers, objects and fields. If they counted, a client that joins a
-    /// large room would not receive the reply to its first request.
+    /// Use this for events that describe a whole roster or state. Such events occur once a session,
+    /// and their number is bounded by the room's peers, objects and fields. If they counted, a
+    /// client that joins a large room would not receive the reply to its first request.
     pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
         self.push(BacklogItem::Event(event), 0);
     }
@@ -97,7 +97,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Delivers all items, however long the application takes.
+    /// Delivers all items. Waits as long as the application needs.
     pub(super) async fn flush(&mut self) -> Result<(), RoomEnded> {
         while !self.is_empty() {
             self.deliver_next().await?;

@@ -130,8 +130,8 @@ impl Room {
     }
 
     /// Hands the right to moderate to another peer, which also becomes the chosen host. This client
-    /// loses the right to moderate and keeps its other rights. This holds for each of the two until
-    /// it leaves the room.
+    /// loses the right to moderate and keeps its other rights. Each change lasts until the peer
+    /// concerned leaves the room.
     pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
         self.shared.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
     }

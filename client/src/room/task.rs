@@ -62,7 +62,7 @@ struct OwnPeer {
     now: PeerId,
 }
 
-/// [`Backlog::push_event`] or [`Backlog::push_uncounted`].
+/// The method that queues an event: [`Backlog::push_event`] or [`Backlog::push_uncounted`].
 type Push = fn(&mut Backlog, RoomEvent);
 
 impl RoomTask {
@@ -232,7 +232,8 @@ impl RoomTask {
         }
     }
 
-    /// Joins again until a join succeeds, the patience is over, or another attempt cannot help.
+    /// Joins again until a join succeeds, [`RoomConnector::patience`] has passed, or another
+    /// attempt cannot help.
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));

@@ -24,7 +24,8 @@ impl Room {
     /// [`Room::send_voice`].
     ///
     /// # Errors
-    /// As [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in the room.
+    /// The same as for [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in
+    /// the room.
     pub fn send_voice_to(&self, target: Target, voice: &Voice<'_>) -> Result<(), SendError> {
         if self.shared.self_muted.load(Ordering::Relaxed) {
             return Ok(());

@@ -39,7 +39,7 @@ pub enum ConnectError {
     Link(#[from] LinkError),
 }
 
-/// The error of a join: of a room, or of the social session.
+/// The error of joining a room or opening a social session.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The server refused the join.

@@ -38,7 +38,7 @@ const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
 pub struct SessionOptions {
     /// Address of the server's session plane.
     pub server: SocketAddr,
-    /// The name in the server's certificate; ignored with a pin.
+    /// The name in the server's certificate; not checked if the client trusts a pin.
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
@@ -133,7 +133,7 @@ impl Session {
                     // allows. The timeout around this loop limits the number of attempts.
                     Err(_) => abandoned = true,
                     Ok(Err(JoinError::Connection(error))) if is_join_timeout(&error) => {}
-                    // The server still counts the abandoned attempt as a participant.
+                    // Wait, because the server still counts the abandoned attempt as a participant.
                     Ok(Err(JoinError::Refused { code: Some(code), .. }))
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
                     {

@@ -27,7 +27,8 @@ use nucleus_protocol::congestion::SparseCubic;
 /// (`limits::KEEP_ALIVE`). This interval is for a link that cannot, and is shorter than the
 /// server's idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(17);
-/// The same as the server's idle timeout. After it, the client resumes the session with its ticket.
+/// Idle timeout of a connection, in ms; the same as the server's. After this time without a packet
+/// the connection is lost, and the client resumes the session with its ticket.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// Receive window of a stream, in bytes: one control message of the largest size. Data that the
 /// application has not taken stays at the server.
@@ -157,8 +158,8 @@ fn transport() -> TransportConfig {
         .initial_rtt(Duration::from_millis(100))
         .ack_frequency_config(Some(at_once))
         .congestion_controller_factory(Arc::new(SparseCubic::default()))
-        // A session's packets fit the smallest MTU. The five probes and their acknowledgements were
-        // half of all datagrams of a join.
+        // A session's packets fit the smallest MTU. With MTU discovery, its five probes and their
+        // acknowledgements were half of all datagrams of a join.
         .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))

@@ -90,7 +90,7 @@ impl Batch {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
 
-    /// Removes a field. Succeeds if the field does not exist.
+    /// Removes a field. Also succeeds if the field does not exist.
     pub fn remove(self, entity: impl Into<EntityId>, key: &str) -> Self {
         self.field(entity.into(), key, None, ANY_VERSION)
     }
@@ -140,7 +140,7 @@ impl Batch {
         self.push(Operation { peer: peer.0, ..bare_operation(operation::HOST, EntityId::Room) })
     }
 
-    /// Returns the operations in the form of the wire.
+    /// Returns the operations in wire format.
     ///
     /// # Errors
     /// The first limit that the batch violates.
