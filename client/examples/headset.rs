@@ -39,7 +39,7 @@ struct Options {
     /// Server, host:port
     #[arg(long, default_value = DEFAULT_SERVER)]
     server: String,
-    /// Room; default: the room that the token names, else "demo"
+    /// Room to join; default: the room that the token names, else "demo"
     #[arg(long)]
     room: Option<String>,
     /// Name that the other peers see; default: the name in the token
@@ -154,7 +154,7 @@ async fn handle_event(
     match event {
         RoomEvent::PeerJoined(peer) => {
             println!("{} joined", name(room, peer.id));
-            // A reliable event, in order, for the new peer alone.
+            // Send a reliable, ordered event to the new peer only.
             let hello = format!("welcome, {}!", peer.name);
             room.send_event(To::Peers(vec![peer.id]), GREETINGS, hello.as_bytes()).await?;
         }

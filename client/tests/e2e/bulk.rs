@@ -1,4 +1,4 @@
-//! Messages of the bulk lane, beside events, through the client's API.
+//! Tests of bulk messages and events together, through the client's API.
 
 use std::time::Duration;
 

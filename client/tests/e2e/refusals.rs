@@ -1,4 +1,5 @@
-//! Refused joins and invalid input: each has its code, and does not affect other sessions.
+//! Tests of refused joins and invalid input: each has its own code and does not affect other
+//! sessions.
 
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Poses, voice, messages and events from client to client.
+//! Tests of poses, voice, messages and events from client to client.
 
 use std::time::Duration;
 
@@ -246,8 +246,8 @@ async fn a_peer_that_falls_silent_is_away() {
     })
     .await;
     let watcher = server.join("watcher").await;
-    // Run the client in its own runtime and stop that, which is like a headset with an empty
-    // battery.
+    // Run the client in its own runtime. Stopping the runtime stops the client without a close,
+    // like an empty battery stops a headset.
     let options = server.options(server.token("sleeper"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let sleeper = runtime.spawn(nucleus_client::connect(options)).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The shared state, by sessions that send and read the protocol's messages themselves.
+//! Tests of the shared state with sessions that send and read the protocol's messages themselves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -203,7 +203,7 @@ async fn requests_beyond_the_rate_wait_and_are_answered_all() {
         let reply = session.reply().await;
         assert_eq!((reply.request, reply.code, reply.version), (n, 0, u64::from(n)));
     }
-    // 32 at once, then 30 a second.
+    // The limit admits 32 requests without delay, and then 30 a second.
     assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
 }
 

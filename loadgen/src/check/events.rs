@@ -1,4 +1,4 @@
-//! The ledger of reliable events: checks the content, the order and the number of each.
+//! The ledger of reliable events: checks that each event arrives unchanged, once and in order.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -1,5 +1,5 @@
-//! How long a receiver waited for the next pose of a sender. A mean would hide an avatar that
-//! stands still for a second.
+//! Measures how long a receiver waited for the next pose of a sender. A mean would hide an avatar
+//! that stands still for a second.
 
 use crate::shared::Window;
 
@@ -16,9 +16,10 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
-    /// Counts the gap that ends with the pose at `arrival`, and sets `last` to that pose. `last` is
-    /// the arrival of the pair's previous pose, 0 before the first. `together` is when the later of
-    /// the two joined. All times in µs.
+    /// Counts the gap that ends with a pose that arrived at `arrival`, and sets `last` to
+    /// `arrival`. Before the call, `last` is the arrival of the pair's previous pose, or 0.
+    /// `together` is the time from which both sender and receiver were in the room. All times are
+    /// in µs.
     pub(crate) fn arrival(&mut self, last: &mut u64, together: u64, arrival: u64, window: Window) {
         if arrival >= window.end {
             return;
@@ -38,7 +39,8 @@ impl Gaps {
     }
 
     /// Counts a gap that ended at `until`. A gap starts at the start of the window at the earliest.
-    /// If a pair was not yet together then, its first gap starts at its first pose.
+    /// If the sender or the receiver joined after the start of the window, the pair's first gap
+    /// starts at its first pose.
     fn note(&mut self, last: u64, together: u64, until: u64, window: Window) {
         if last < window.start && together >= window.start {
             return;
@@ -48,7 +50,7 @@ impl Gaps {
         self.over_1s += u64::from(gap > LONG_GAP);
     }
 
-    /// Merges the gaps of other pairs into these.
+    /// Adds the gaps of other pairs of sender and receiver.
     pub(crate) fn merge(&mut self, other: Gaps) {
         self.max = self.max.max(other.max);
         self.over_1s += other.over_1s;

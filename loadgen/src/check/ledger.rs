@@ -23,16 +23,18 @@ struct LedgerMember {
     room: usize,
     /// When the headset joined, µs.
     admitted: u64,
-    /// The messages it sent, by channel; `None` for channels that the profile does not use.
+    /// The messages that the headset sent, by channel; `None` for channels that the profile does
+    /// not use.
     sent_log: [Option<SentLog>; Channel::COUNT],
-    /// The messages it received, by channel and sender number; empty for channels that the profile
-    /// does not use.
+    /// The messages that the headset received, by channel and sender number; empty for channels
+    /// that the profile does not use.
     received: [Vec<ReceiveState>; Channel::COUNT],
-    /// The senders nearest to it; `None` if the profile does not count these separately.
+    /// The senders nearest to the headset; `None` if the profile does not count their poses
+    /// separately.
     nearest: Option<Nearest>,
-    /// The number of members that have it among their nearest.
+    /// The number of members that have this headset among their nearest senders.
     near_receivers: u64,
-    /// Whether a fault that affects a share of the headsets leaves this one out.
+    /// True if faults affect a share of the headsets and this headset is not in that share.
     unaffected: bool,
 }
 
@@ -72,14 +74,15 @@ pub(crate) struct Ledger {
     pub(crate) channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     pub(crate) near_poses: NearPoses,
-    /// The latency of poses between two headsets that the fault leaves out, µs. Empty unless the
-    /// fault affects a share of the headsets.
+    /// The latency of poses between two headsets that the faults do not affect, µs. Empty unless
+    /// the faults affect a share of the headsets.
     pub(crate) unaffected_latency: Histogram<u64>,
     /// The time from when a message was due to when it was sent, µs.
     pub(crate) send_lag: Histogram<u64>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Messages that were looked for in other rooms; at most [`MAX_SEARCHES`].
+    /// Number of mismatching messages that were looked for in other rooms. The search stops at
+    /// [`MAX_SEARCHES`].
     searches: u32,
 }
 
@@ -180,9 +183,9 @@ impl Ledger {
     }
 
     /// Loads the receive state of `receiver` into the CPU's cache. Call this before recording its
-    /// messages. In a large room the other receivers have displaced this state since the last call,
-    /// and messages name senders in no order: the cache miss of each message took longer than all
-    /// other work on it.
+    /// messages. In a large room, the states of the other receivers have displaced this state since
+    /// the last call, and messages arrive from the senders in no order. Without this call, the
+    /// cache miss of each message took longer than all other work on the message.
     pub(crate) fn prefetch(&self, receiver: u32) {
         let rows = self.members[receiver as usize].received.iter();
         // Two states share a cache line, and the CPU prefetches lines that are read in order.
@@ -261,7 +264,8 @@ impl Ledger {
         gaps
     }
 
-    /// Returns the message as it was due, if its sender sent exactly these bytes.
+    /// Returns the sent message that `message` carries; `None` if the sender did not send exactly
+    /// these bytes.
     fn find_sent(
         &self,
         sender_index: u32,

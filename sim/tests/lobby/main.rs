@@ -21,7 +21,7 @@ use nucleus_sim::SessionAddress;
 use nucleus_sim::lobby::{LobbyJoin, LobbyWorld, OpenedRoom};
 use nucleus_sim::seeds::for_seeds;
 
-/// The most peers of a room.
+/// The largest number of peers in a room.
 const CAPACITY: u16 = 6;
 /// Few names, so that joins conflict.
 const NAMES: u64 = 5;
@@ -132,7 +132,7 @@ impl LobbyRun {
         self.world.post(room, input);
     }
 
-    /// Takes the new outcomes. Each join must have exactly one.
+    /// Reads the new outcomes. Each join must have exactly one outcome.
     fn take_outcomes(&mut self) {
         while let Some((join, outcome)) = self.world.outcomes.pop_first() {
             assert!(self.open.remove(&join), "join {join} has two outcomes");

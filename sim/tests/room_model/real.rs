@@ -50,9 +50,9 @@ struct ReceivedLog {
 struct SessionLog {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
-    /// Version of the roster.
+    /// The newest version of the roster that the session received.
     version: u32,
-    /// Sequence numbers, by lane.
+    /// The sequence numbers of the received events, by lane.
     events: [Vec<u64>; 2],
     replies: Vec<Reply>,
     audits: Vec<Act>,

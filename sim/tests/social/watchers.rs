@@ -32,7 +32,7 @@ fn update(users: &[&str], gone: &[&str], total: u32) -> ListUpdate {
     ListUpdate { users: strings(users), gone: strings(gone), total }
 }
 
-/// Takes the new updates for the device.
+/// Removes and returns the new updates for the device.
 fn updates(world: &mut World, device: DeviceId) -> Vec<ListUpdate> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lists = world.log.user_lists.extract_if(.., |(at, _)| *at == device);
