@@ -117,7 +117,7 @@ fn print_present_peers(room: &Room) {
 async fn run_in_room(room: &Room) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut frame = interval(Duration::from_secs(1) / POSE_RATE);
-    // Skip late frames: two poses at once are useless.
+    // Skip late frames, because sending two poses at the same time is useless.
     frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut report = interval(REPORT_EVERY);
     // After the machine slept, print one report instead of all missed ones.

@@ -55,7 +55,7 @@ pub struct OpenedRoom {
     pub capacity: u16,
 }
 
-/// A lobby, its rooms, and the joins on their way to them.
+/// A lobby, its rooms, and the joins that have not arrived at a room yet.
 pub struct LobbyWorld {
     /// The rooms.
     pub server: Server<InstantLinks>,
@@ -144,7 +144,7 @@ impl LobbyWorld {
     }
 
     /// Lets a join arrive at its room, which admits or refuses it. The join asks the lobby again if
-    /// it was a match and the room refuses it, or if the room is over.
+    /// the room has ended, or if the join is a match and the room refuses it.
     pub fn arrive(&mut self, join: u64) {
         let pending = self.pending.get_mut(&join).unwrap();
         let Found { room, matched, .. } = pending.found.take().unwrap();

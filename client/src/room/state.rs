@@ -147,9 +147,9 @@ impl Room {
         self.shared.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
     }
 
-    /// With `true`, mutes all peers that may not moderate, including peers that join later; single
-    /// peers can be unmuted afterwards. With `false`, ends all mutes, including those of single
-    /// peers.
+    /// Mutes all peers that may not moderate (`true`), or ends all mutes (`false`). `true` also
+    /// mutes peers that join later, and single peers can be unmuted afterwards. `false` also ends
+    /// the mutes of single peers.
     pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
         let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
         self.shared.requests.moderate(act, 0, 0).await.map(drop)

@@ -21,7 +21,7 @@ use crate::session::{
 };
 use crate::state::{Replica, StateChange};
 
-/// What the client needs to join the room, and to join it again after a lost session.
+/// Everything that the client needs to join the room, also after a lost session.
 pub(crate) struct RoomConnector {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) config: quinn::ClientConfig,

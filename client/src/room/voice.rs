@@ -20,7 +20,7 @@ impl Room {
         self.send_voice_to(Target::Others, voice)
     }
 
-    /// Sends an Opus packet to a target, for example a group or one peer. Otherwise the same as
+    /// Sends an Opus packet to a target, for example a group or one peer. Otherwise works like
     /// [`Room::send_voice`].
     ///
     /// # Errors

@@ -62,7 +62,7 @@ impl SessionOptions {
     }
 }
 
-/// What a join needs in order to resume an earlier session of the same participant.
+/// The lost session from which a join resumes, with the ticket that permits it.
 #[derive(Clone)]
 pub struct ResumeFrom {
     /// The ticket from the newest `Joined` message. It is as secret as a password.
@@ -343,7 +343,7 @@ pub(super) async fn open(
     Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
 }
 
-/// Why the server's answer could not be read.
+/// The reason why the server's answer could not be read.
 pub(super) enum HandshakeFailure {
     Join(JoinError),
     /// The stream or the connection broke.

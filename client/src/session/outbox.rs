@@ -112,7 +112,7 @@ impl EventOutbox {
     /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces.
     ///
     /// The message is as reliable as an event, and bulk messages are in order among themselves. No
-    /// event waits for a bulk message. Otherwise the same as [`Self::send`].
+    /// event waits for a bulk message. Otherwise works like [`Self::send`].
     ///
     /// # Errors
     /// The same as for [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].

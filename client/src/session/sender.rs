@@ -109,7 +109,7 @@ impl SessionSender {
     }
 
     /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an
-    /// event; `piece` is [`EventUp::piece`]. Otherwise the same as [`Self::send_event`].
+    /// event; `piece` is [`EventUp::piece`]. Otherwise works like [`Self::send_event`].
     ///
     /// # Errors
     /// The same as for [`Self::send_event`].

@@ -9,7 +9,7 @@ use super::ProtocolError;
 /// Bytes to ask for in one read, so that a read returns several small messages.
 const READ_AHEAD: usize = 16 << 10;
 
-/// Why a message could not be read.
+/// The reason why a message could not be read.
 #[derive(Debug)]
 pub(super) enum ReadFailure {
     /// The stream or its connection broke.

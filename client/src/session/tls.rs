@@ -48,7 +48,7 @@ const DATAGRAM_INBOX: usize = 64 << 10;
 /// slow path delays further are stale.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
-/// Which server certificate the client trusts.
+/// The server certificates that the client trusts.
 #[derive(Clone)]
 pub enum Trust {
     /// A certificate with this SHA-256 digest of its DER encoding. Development servers create their
@@ -148,8 +148,8 @@ fn custom(
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // A client sends rarely. If the server acknowledges at once, that costs one datagram. If it
-    // waits for more packets, that costs a timer too.
+    // Ask the server to acknowledge every packet without delay. A client sends rarely, so waiting
+    // for more packets would save no datagram and would cost a timer.
     let mut at_once = AckFrequencyConfig::default();
     at_once.ack_eliciting_threshold(VarInt::from_u32(0));
     transport

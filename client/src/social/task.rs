@@ -20,7 +20,7 @@ use crate::session::{
 /// of many watched users.
 const MAX_BACKLOG: usize = 1_024;
 
-/// What the client needs to open the social session, and to open it again after it was lost.
+/// Everything that the client needs to open the social session, also after the session was lost.
 pub(super) struct SocialConnector {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,

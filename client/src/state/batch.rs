@@ -84,8 +84,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Sets a field, whatever its current value. `key` has 1 to 64 bytes. Only the owner of an
-    /// object may set the object's fields.
+    /// Sets a field, without a check of its current value. `key` has 1 to 64 bytes. Only the owner
+    /// of an object may set the object's fields.
     pub fn set(self, entity: impl Into<EntityId>, key: &str, value: impl Into<Value>) -> Self {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
@@ -96,7 +96,7 @@ impl Batch {
     }
 
     /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that
-    /// the field does not exist. Otherwise the whole batch is refused with
+    /// the field does not exist. If the field has another version, the whole batch is refused with
     /// [`crate::Code::Conflict`].
     pub fn compare_and_set(
         self,

@@ -29,7 +29,8 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     let (a, b) = (server.join("a").await, server.join("b").await);
     let too_large = a.send_bulk(To::All, 0, &vec![0; LARGEST + 1]).await;
     assert_eq!(too_large, Err(SendError::TooLarge { len: LARGEST + 1, limit: LARGEST }));
-    // The rate limit admits four messages at once and then one a second, so events overtake them.
+    // The rate limit admits four messages without delay and then one a second, so events overtake
+    // the later messages.
     for n in 0..6 {
         a.send_bulk(To::Others, 5, &pattern(n)).await.unwrap();
     }

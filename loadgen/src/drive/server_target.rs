@@ -41,7 +41,7 @@ pub(crate) struct ServerTarget {
     pub(crate) pid: Option<u32>,
 }
 
-/// Where join tokens come from.
+/// The source of the join tokens.
 pub(crate) enum TokenSource {
     /// Tokens minted with the server's key, one for each user.
     Minted(Box<Minter>),

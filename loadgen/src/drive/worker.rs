@@ -188,7 +188,7 @@ impl Worker {
 
     fn receive_due(&mut self, now: u64) {
         let all = self.headsets.len() as u64;
-        // Each socket is read at most once in a turn, however late the turn is.
+        // The credit is limited, so that even a late turn reads each socket at most once.
         let earned = self.credit + now.saturating_sub(self.credited_at) * all;
         let interval = read_interval(all);
         self.credit = earned.min(all * interval);

@@ -49,9 +49,9 @@ pub(crate) enum Stream {
     Down = 8,
     /// The fate of the session's datagrams in a simulated network.
     Session = 9,
-    /// How a held object moves.
+    /// The movement of a held object.
     Object = 10,
-    /// Which headset holds an object, and when.
+    /// The holder of an object, and the times of the holds.
     Grab = 11,
     /// The direction in which a headset points.
     Pointer = 12,

@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) late_joiners: u32,
 }
 
-/// When a headset on a roaming network changes its address.
+/// The times at which a headset on a roaming network changes its address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AddressSchedule {
     pub(crate) next: Time,

@@ -31,7 +31,7 @@ const SPEAKERS: u32 = 3;
 pub(crate) enum Profile {
     /// Every headset sends poses, talks a quarter of the time, and sometimes sends an event.
     Meeting,
-    /// As meeting; in addition, one headset in twenty holds and moves an object, and all headsets
+    /// Like meeting; in addition, one headset in twenty holds and moves an object, and all headsets
     /// set properties of the room.
     Training,
     /// Every headset sends poses from a seat on a 1 m grid, and three headsets of each room talk
@@ -43,7 +43,7 @@ pub(crate) enum Profile {
     Idle,
 }
 
-/// Which headsets talk.
+/// The headsets that talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Talk {
     /// No headset talks.
@@ -54,7 +54,7 @@ pub(crate) enum Talk {
     Speakers(u32),
 }
 
-/// What each headset sends. All rates are per second; 0 means never.
+/// The messages that each headset sends. All rates are per second; 0 means never.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Traffic {
     pub(crate) pose_hz: f64,

@@ -7,14 +7,14 @@
 /// any other.
 const WARM_UP: f64 = 120_000_000.0;
 
-/// How long a turn or a pause lasts, µs.
+/// The distribution of the length of a turn or of a pause, µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum TurnLength {
     /// Exponentially distributed with this mean.
     Exponential(f64),
     /// Uniformly distributed between these two times.
     Uniform(f64, f64),
-    /// Without an end.
+    /// Infinite: the turn or the pause never ends.
     Endless,
 }
 
@@ -89,7 +89,8 @@ impl Turns {
     }
 }
 
-/// One taker's ticks: at a fixed period from the start to the end of each of its turns.
+/// The ticks of one taker. They follow each other at a fixed period, from the start to the end of
+/// each of the taker's turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticks {
     turns: Turns,

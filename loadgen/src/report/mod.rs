@@ -66,7 +66,7 @@ pub(crate) struct Report {
     pub(crate) join_errors: BTreeMap<String, u64>,
 }
 
-/// How many joins there were, and how long they took.
+/// The number of joins, and the time that they took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Joins {
     pub(crate) attempted: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Joins {
     pub(crate) p99_ms: f64,
 }
 
-/// What happened to the sessions.
+/// The figures of the sessions: how many were lost, were resumed, or used the fallback.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sessions {
     /// Sessions that ended before the run did, and were not resumed.
@@ -184,7 +184,7 @@ pub(crate) struct PoseChannel {
 /// The share of the poses from the nearest seats that receivers received.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Interest {
-    /// How many seats count as near.
+    /// The number of seats that count as near.
     pub(crate) near_k: u64,
     /// The share that arrived of the poses expected from the `near_k` nearest seats.
     pub(crate) near_full_rate: f64,

@@ -1,4 +1,5 @@
-//! A lobby with real rooms. Joins are started, arrive, are cancelled, leave and are lost at random.
+//! Tests a lobby with real rooms. At random, joins start, arrive and are cancelled, and sessions
+//! leave and are lost.
 //!
 //! `NUCLEUS_SEEDS=10000` runs that many seeds, `NUCLEUS_SEED=17` only that one.
 
@@ -210,7 +211,7 @@ impl LobbyRun {
         for SessionAddress { room, session } in std::mem::take(&mut self.seated) {
             self.world.post(room, RoomInput::Leave(session, Code::Left));
         }
-        // Long enough for lost participants, reserved seats and empty rooms to expire.
+        // Wait long enough for lost participants, reserved seats and empty rooms to expire.
         self.world.pass(Duration::from_secs(120));
         self.world.settle();
         assert_eq!(self.world.server.rooms().count(), 0);

@@ -444,7 +444,7 @@ impl RoomModel {
         }
     }
 
-    /// Removes several participants at once.
+    /// Removes several participants at the same time.
     fn remove(&mut self, peers: Vec<u32>, code: Code) {
         let before = self.state.version;
         let mut changed = false;

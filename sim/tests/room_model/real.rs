@@ -1,5 +1,5 @@
-//! The real room, on a shard that confirms every link at once, with a log of everything that it
-//! sends.
+//! The real room of the comparison, on a shard that confirms every link immediately, with a log of
+//! everything that the room sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

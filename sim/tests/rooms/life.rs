@@ -1,4 +1,4 @@
-//! The lifetime of a room, its reserved seats and its admission, on the simulated network.
+//! Tests of the lifetime, the reserved seats and the admission of a room, on the simulated network.
 
 use std::collections::HashSet;
 use std::time::Duration;

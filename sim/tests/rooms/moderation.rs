@@ -1,4 +1,4 @@
-//! Moderation on the simulated network, of peers that are present, asleep or resuming.
+//! Tests of moderation on the simulated network, of peers that are present, asleep or resuming.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Muting on the simulated network: the server drops the voice messages of a muted peer, whatever
-//! its client does.
+//! Tests of muting on the simulated network: the server drops the voice messages of a muted peer,
+//! even if its client still sends them.
 
 use std::time::Duration;
 

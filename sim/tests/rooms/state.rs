@@ -1,5 +1,5 @@
-//! The shared state on the simulated network: after random requests, all clients have the same
-//! state.
+//! Tests of the shared state on the simulated network: after random requests, all clients have the
+//! same state.
 
 use std::time::Duration;
 

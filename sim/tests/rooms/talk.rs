@@ -1,4 +1,4 @@
-//! Groups, targets of events, and throttling, on the simulated network.
+//! Tests of groups, targets of events, and throttling, on the simulated network.
 
 use std::time::Duration;
 

@@ -193,7 +193,7 @@ impl Generator {
         let (peers, interval) = (self.peers.len() as u64, self.read_interval());
         let earned = now.saturating_sub(self.credited_at) * peers;
         self.credited_at = now;
-        // No socket is read twice in one turn.
+        // The credit is limited, so that a turn reads each socket at most once.
         self.credit = (self.credit + earned).min(peers * interval);
         for _ in 0..(self.credit / interval).min(READS_PER_TURN) {
             self.credit -= interval;

@@ -78,7 +78,7 @@ impl Server for NucleusServer {
 
 impl Drop for NucleusServer {
     fn drop(&mut self) {
-        // Without the closes the server would wait for its sessions when it ends.
+        // Close the sessions, because otherwise the server would wait for them when it ends.
         for endpoint in &self.endpoints {
             endpoint.close(LEAVING.into(), b"");
         }
