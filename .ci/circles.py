@@ -3,8 +3,8 @@
 Two modules are siblings if they have the same parent. A sibling includes its whole subtree: `a`
 depends on `b` if any file below `a` names something below `b` by a path. A child may name its
 parent, and a parent its child. A name that the parent only re-exports counts as a name of the child
-that defines the name. Code for tests (`#[cfg(test)]`, modules named `tests`) is not checked. Every binary,
-example, bench and integration test counts as a separate crate.
+that defines the name. Code for tests (`#[cfg(test)]`, modules named `tests`) is not
+checked. Every binary, example, bench and integration test counts as a separate crate.
 
 The check does not see methods called on a value, `include!`, and paths that a macro builds.
 

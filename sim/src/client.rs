@@ -402,7 +402,8 @@ impl Client {
     /// Records the packet number of a datagram of the client's link. `direction` is 0 for upwards,
     /// 1 for downwards.
     pub(crate) fn note_number(&mut self, direction: usize, bytes: &[u8]) {
-        let Header { phase, number, .. } = Header::parse(bytes).expect("not a datagram of ours");
+        let Header { phase, number, .. } =
+            Header::parse(bytes).expect("the datagram has no valid header");
         let new = self.numbers[direction].insert((phase, number));
         assert!(new, "packet number {number} was used twice in phase {phase}");
     }

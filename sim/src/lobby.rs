@@ -225,7 +225,7 @@ impl LobbyWorld {
         };
         if let Err(input) = self.lobby.post(LobbyInput::Find { request, find }) {
             // The lobby's task has ended. Replace it by a new lobby.
-            assert!(self.rooms.is_empty(), "a lobby with rooms was over");
+            assert!(self.rooms.is_empty(), "the lobby ended although it had rooms");
             self.lobby = SimTask::new(Lobby::new(self.capacity));
             let _new = self.lobby.post(input);
         }

@@ -79,7 +79,7 @@ impl SocialWorld {
     pub fn post_together(&mut self, inputs: impl IntoIterator<Item = SocialInput>) {
         inputs
             .into_iter()
-            .for_each(|input| assert!(self.task.post(input).is_ok(), "the machine is over"));
+            .for_each(|input| assert!(self.task.post(input).is_ok(), "the machine has ended"));
         self.settle();
     }
 

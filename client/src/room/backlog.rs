@@ -1,7 +1,8 @@
 //! The queue from the room's task to the application and to the realtime task.
 //!
-//! Both share one queue, so that their order is kept: a new peer is first reported to the
-//! application and then to the realtime task, which only then delivers the peer's messages.
+//! Events for the application and commands for the realtime task share one queue, which keeps their
+//! order. A new peer is first reported to the application and then to the realtime task. Only then
+//! does the realtime task deliver the peer's messages.
 //!
 //! While the application is behind, the room's task continues to read the session, up to a limit.
 //! The application may be waiting for a reply before it takes the next event, and that reply may be

@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::session::{SendError, SessionSender};
 use crate::state::BatchError;
 
-/// Requests that may be pending at the same time; further ones wait. So many requests of the
-/// largest size (16 KiB) fill the send window of the session.
+/// Requests that may be pending at the same time; further ones wait. 16 requests of the largest
+/// size (16 KiB) fill the send window of the session.
 const MAX_PENDING: usize = 16;
 
 /// The error of a request to a room: a change of the state, an act of moderation, or a

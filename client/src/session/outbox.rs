@@ -255,7 +255,7 @@ impl LaneBacklog {
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
             self.written + started
         } else {
-            // If the server's count is behind `first`, treat it as no event taken.
+            // If `taken` is less than `first`, drop no event.
             let taken = taken.wrapping_sub(self.first) as i32;
             usize::try_from(taken).unwrap_or(0)
         };

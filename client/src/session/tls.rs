@@ -44,8 +44,8 @@ const SEND_WINDOW: u64 = 256 << 10;
 const SERVER_STREAMS: u32 = 5;
 /// Bytes of datagrams that may wait to be read: about 50 datagrams of the largest size.
 const DATAGRAM_INBOX: usize = 64 << 10;
-/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. Datagrams that a
-/// slow path delays further are stale.
+/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. On a slow path,
+/// more datagrams would only wait longer and arrive too late to be useful.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
 /// The server certificates that the client trusts.

@@ -44,8 +44,7 @@ pub struct Replica {
     version: u64,
     host: Option<PeerId>,
     objects: BTreeMap<ObjectId, Object>,
-    /// Fields by entity, without entities that have no fields. An object with fields is also in
-    /// `objects`.
+    /// The fields of each entity that has fields. An object with fields is also in `objects`.
     fields: BTreeMap<EntityId, Fields>,
     /// Cost of all fields together, see [`cost`].
     cost: usize,

@@ -148,7 +148,7 @@ async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
     };
     let ((), b) = tokio::join!(sending, joining);
     let first = bulk(&b).await;
-    assert!((4..6).any(|n| first == pattern(n)), "half a message");
+    assert!((4..6).any(|n| first == pattern(n)), "the message is incomplete");
 }
 
 /// Voice is not delayed by large messages to the same peer.

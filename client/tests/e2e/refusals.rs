@@ -131,7 +131,7 @@ async fn who_does_not_join_is_gone_in_time() {
             .await;
     let connection = raw(&server).await;
     let closed = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
-    assert_eq!(close_code(&closed.expect("still there")), Some(Code::JoinTimeout));
+    assert_eq!(close_code(&closed.expect("the connection is open")), Some(Code::JoinTimeout));
     assert_eq!(server.metric("nucleus_sessions_unjoined"), 0.0);
 }
 

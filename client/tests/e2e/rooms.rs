@@ -72,7 +72,7 @@ async fn two_peers_meet_move_speak_and_part() {
         _ => None,
     });
     let left = tokio::time::timeout(Duration::from_secs(1), left).await;
-    assert_eq!(left.expect("a leave is reported at once"), (ada_id, Some(Code::Left)));
+    assert_eq!(left.expect("the leave was not reported in time"), (ada_id, Some(Code::Left)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

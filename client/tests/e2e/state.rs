@@ -241,7 +241,8 @@ async fn who_does_not_read_the_state_is_cut() {
     let received = tokio::time::timeout(Duration::from_secs(1), received).await;
     assert_eq!(received.expect("the event is delayed").0, Schema::EventDown);
     let cut = tokio::time::timeout(Duration::from_secs(9), slow.connection.closed()).await;
-    let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("still there") else {
+    let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("the connection is open")
+    else {
         panic!("lost");
     };
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));

@@ -77,12 +77,28 @@ mod tests {
         let steady: Vec<_> = (0..300).map(|n| 5_000_000 + n * 100_000).collect();
         assert_eq!(gaps(1, &steady), (100_000, 0));
         assert_eq!(gaps(1, &[9_000_000, 12_000_000, 19_500_000, 21_000_000]), (7_500_000, 2));
-        assert_eq!(gaps(1, &[19_500_000]), (9_500_000, 1), "from the start to the first");
-        assert_eq!(gaps(1, &[10_500_000]), (9_500_000, 1), "from the last to the end");
-        assert_eq!(gaps(1, &[]), (10_000_000, 1), "nothing at all");
+        assert_eq!(
+            gaps(1, &[19_500_000]),
+            (9_500_000, 1),
+            "the gap from the window's start to the first pose"
+        );
+        assert_eq!(
+            gaps(1, &[10_500_000]),
+            (9_500_000, 1),
+            "the gap from the last pose to the window's end"
+        );
+        assert_eq!(gaps(1, &[]), (10_000_000, 1), "no pose arrived in the window");
         let exact: Vec<_> = (10..=20).map(|n| n * 1_000_000).collect();
-        assert_eq!(gaps(1, &exact), (1_000_000, 0), "a second is not over a second");
-        assert_eq!(gaps(1, &[25_000_000]), (10_000_000, 1), "after the window is too late");
+        assert_eq!(
+            gaps(1, &exact),
+            (1_000_000, 0),
+            "a gap of exactly one second is not counted as longer"
+        );
+        assert_eq!(
+            gaps(1, &[25_000_000]),
+            (10_000_000, 1),
+            "a pose after the window does not end the gap"
+        );
     }
 
     #[test]

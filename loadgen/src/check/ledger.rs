@@ -362,7 +362,11 @@ mod tests {
             assert_eq!(tally.latency.max(), 40);
         }
         assert_eq!((ledger.sent, ledger.delivered, ledger.send_lag.max()), (16, 16, 3));
-        assert_eq!(ledger.near_poses, NearPoses { expected: 2, delivered: 2 }, "poses only");
+        assert_eq!(
+            ledger.near_poses,
+            NearPoses { expected: 2, delivered: 2 },
+            "only poses count as near"
+        );
     }
 
     #[test]
@@ -391,7 +395,7 @@ mod tests {
     #[test]
     fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
         let mut ledger = ledger();
-        assert_eq!(ledger.gaps(), Gaps { max: 1_000, over_1s: 0 }, "nothing has come");
+        assert_eq!(ledger.gaps(), Gaps { max: 1_000, over_1s: 0 }, "no pose has arrived");
         for (number, scheduled) in [900, 1_300, 1_400, 1_900].into_iter().enumerate() {
             for sender in 0..4 {
                 let due = due(Channel::Pose, number as u64, scheduled);
@@ -416,14 +420,17 @@ mod tests {
         sent(&mut ledger, 2, &due);
         let late = WINDOW.end + REALTIME_WAIT + 1;
         ledger.record_received(1, late, &message(&due, 5, &payload));
-        assert_eq!(ledger.channels[0].delivered, 0, "too late to count");
+        assert_eq!(ledger.channels[0].delivered, 0, "the message arrived too late to count");
         let other_room = Source { seed: 1, room: 1, sender: 0 };
         let mut other = Vec::new();
         due.payload(other_room, &mut other);
         ledger.record_received(1, 1_600, &message(&due, 5, &other));
         ledger.record_received(1, 1_600, &message(&due, 99, &payload));
         ledger.record_received(0, 1_600, &message(&due, 5, &payload));
-        assert_eq!(ledger.channels[0].misrouted, 3, "another room, nobody, its own");
+        assert_eq!(
+            ledger.channels[0].misrouted, 3,
+            "another room, an empty slot, the receiver's slot"
+        );
         ledger.record_received(1, 1_600, &message(&due, 5, &payload[1..]));
         ledger.record_received(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
         ledger.record_received(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });

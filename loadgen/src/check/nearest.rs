@@ -1,5 +1,5 @@
-//! Finds the seats that are nearest to a receiver. A server that cannot send every pose to
-//! everybody should send the poses of these seats in full.
+//! Finds the seats that are nearest to a receiver. A server that cannot send every pose to every
+//! peer should send all poses from these seats.
 
 use crate::load::payload::Source;
 

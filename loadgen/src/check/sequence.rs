@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(unwrap(65_536, 65_535), Some(65_535));
         assert_eq!(unwrap(65_540, 4), Some(65_540));
         assert_eq!(unwrap(131_080, 0xfff0), Some(131_056));
-        assert_eq!(unwrap(5, 6), None, "from the future");
+        assert_eq!(unwrap(5, 6), None, "a number newer than the newest sent");
         for newest in [0u64, 1, 65_534, 65_535, 65_536, 70_000, 1 << 40] {
             for number in newest.saturating_sub(60_000)..=newest {
                 assert_eq!(unwrap(newest, number as u16), Some(number));

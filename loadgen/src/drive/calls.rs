@@ -21,7 +21,7 @@ use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
-/// The thread's nice value, the same as for storms.
+/// The nice value of the thread, the same as in `storms.rs`.
 const THREAD_NICE: i32 = 10;
 /// The number of the first user. No other user of a run has so high a number.
 const FIRST_USER: u32 = 1 << 26;

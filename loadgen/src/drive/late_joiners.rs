@@ -21,7 +21,7 @@ use crate::load::payload::Source;
 use crate::report;
 use crate::shared::lock;
 
-/// The threads' nice value, the same as for storms.
+/// The nice value of the threads, the same as in `storms.rs`.
 const NICE: i32 = 10;
 /// Late joiners that share a QUIC endpoint where no network is simulated.
 const PER_ENDPOINT: u32 = 50;

@@ -190,7 +190,7 @@ struct Pump {
     socket: UdpSocket,
     down: Pipe<SocketDatagram>,
     clock: Clock,
-    /// Address changes of the run's faults that this socket has followed.
+    /// Number of address changes of the run's faults that this socket has carried out.
     faults_followed: u32,
 }
 

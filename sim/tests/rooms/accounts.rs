@@ -99,7 +99,7 @@ impl Accounts {
             self.due += flushed;
         }
         let sent = messages_in_outbox(world);
-        assert_eq!(after.messages_out - before.messages_out, sent as u64, "in datagrams");
+        assert_eq!(after.messages_out - before.messages_out, sent as u64, "messages in datagrams");
     }
 
     /// Counts the messages in the outbox.
@@ -107,7 +107,10 @@ impl Accounts {
         for (path, bytes) in world.outbox.datagrams() {
             let messages = messages_in(bytes.len(), HEADER + TAG);
             let key = (client_at(path), *bytes.first_chunk().unwrap());
-            assert!(self.realtime.insert(key, messages).is_none(), "the same datagram twice");
+            assert!(
+                self.realtime.insert(key, messages).is_none(),
+                "the same datagram was sent twice"
+            );
         }
         for transmit in &world.outbox.session_transmits {
             let of_peer = |one: &usize| world.clients[*one].peer == Some(transmit.peer);

@@ -74,7 +74,7 @@ fn who_is_asleep_when_he_is_banned_has_no_place_to_come_back_to() {
     world.clients[MEMBER].ended = None;
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.clients[MEMBER].ended, Some(Code::TimedOut), "its ticket is void");
+    assert_eq!(world.clients[MEMBER].ended, Some(Code::TimedOut), "the ticket is void");
     // At the second kick, the peer is no longer in the room.
     let again = moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60);
     assert_eq!(again, Some(Err(Code::NoSuchEntity)));

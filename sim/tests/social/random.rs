@@ -1,4 +1,5 @@
-//! Runs random steps on the machine and on the model and compares them.
+//! Tests the social machine: runs random steps on the machine and on the model, and compares the
+//! two.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

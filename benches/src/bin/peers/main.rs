@@ -79,7 +79,7 @@ enum RunError {
 }
 
 fn compare(args: &RunArgs) -> Result<(), RunError> {
-    // Only thousands of peers need this, so an error is ignored.
+    // Ignore an error, because only thousands of peers need a higher limit.
     let _ = nucleus_net::raise_file_limit();
     let cores = Cores::divide().map_err(RunError::Cores)?;
     let systems = match args.systems.as_slice() {

@@ -85,7 +85,7 @@ pub(crate) fn index(datagram: &[u8]) -> Option<u32> {
 fn key(index: u32, direction: Direction) -> LessSafeKey {
     let mut bytes = [direction as u8; 16];
     bytes[..4].copy_from_slice(&index.to_le_bytes());
-    let key = UnboundKey::new(&AES_128_GCM, &bytes).expect("16 bytes are a key of AES-128");
+    let key = UnboundKey::new(&AES_128_GCM, &bytes).expect("an AES-128 key has 16 bytes");
     LessSafeKey::new(key)
 }
 
