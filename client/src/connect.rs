@@ -1,4 +1,4 @@
-//! Connecting to a server and joining a room.
+//! [`connect`]: connects to a server and joins a room.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -99,7 +99,8 @@ pub enum RosterChange {
     Changed(PeerInfo),
 }
 
-/// An update whose version does not follow the roster's version: an update in between is missing.
+/// The error of an update whose version does not follow the roster's version. At least one update
+/// in between is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("received roster version {found}, expected {expected}")]
 pub struct RosterGap {

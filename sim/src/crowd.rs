@@ -1,5 +1,5 @@
-//! All clients of a world. The server reaches them by streams with a delay; some outputs of rooms
-//! are only recorded.
+//! [`Crowd`]: all clients of a world. The server's messages reach the clients through streams with
+//! a delay. Some outputs of rooms are only recorded.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -14,7 +14,7 @@ use nucleus_protocol::time::Time;
 use crate::client::{Client, Delivery};
 use crate::server::{Clients, SessionAddress};
 
-/// The clients of a world, by index.
+/// The clients of a world, each with an index.
 pub struct Crowd {
     clients: Vec<Client>,
     rng: fastrand::Rng,

@@ -1,5 +1,5 @@
-//! A machine in a simulated task: [`nucleus_core::drive`], the loop that the server uses, without
-//! an async runtime.
+//! [`SimTask`]: runs one state machine with [`nucleus_core::drive`], the loop that the server uses,
+//! but without an async runtime.
 
 use std::cell::{Ref, RefCell};
 use std::pin::Pin;

@@ -15,7 +15,7 @@ const SILENCE_BEFORE_END: Duration = Duration::from_millis(300);
 /// The voice of a further speaker is delivered, but the speaker is not reported.
 const MAX_SPEAKERS: usize = 256;
 
-/// A peer started or stopped speaking.
+/// A change of the speakers: a peer started or stopped speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpeakingChange {
     /// The peer.

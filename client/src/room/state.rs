@@ -1,4 +1,4 @@
-//! Reading and changing the room's shared state, and moderation.
+//! The methods of [`Room`] that read and change the shared state, and those for moderation.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

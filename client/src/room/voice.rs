@@ -1,4 +1,4 @@
-//! Voice as an application sends and mutes it.
+//! The methods of [`Room`] that send and mute voice.
 
 use std::sync::atomic::Ordering;
 

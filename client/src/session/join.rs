@@ -1,4 +1,5 @@
-//! Joining a room. `Hello` and `Join` are sent together, which saves a round trip.
+//! [`Session::join`]: joins a room. The client sends `Hello` and `Join` together, which saves a
+//! round trip.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

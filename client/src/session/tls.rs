@@ -36,8 +36,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// Receive window of the connection, in bytes, for the control, event, bulk and state streams
 /// together. A full backlog of the application stops all of them.
 const CONNECTION_WINDOW: u32 = 2 << 20;
-/// Unacknowledged bytes that this client sends. Events are small; more than this means that the
-/// connection is stalled.
+/// Largest number of bytes that this client sends without an acknowledgement. Events are small, so
+/// more bytes mean that the connection is stalled.
 const SEND_WINDOW: u64 = 256 << 10;
 /// Streams that the server may open: events, bulk, state, and two of unknown types, which are
 /// refused.

@@ -1,4 +1,4 @@
-//! Connecting to a server and opening a social session.
+//! [`enter`]: connects to a server and opens a social session.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -40,7 +40,7 @@ pub struct Batch {
     error: Option<BatchError>,
 }
 
-/// A batch violates a limit. Nothing was sent. Operations are numbered from 0.
+/// The reason why a batch is not sent: it violates a limit. Operations are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// The batch has no operations or too many.

@@ -313,7 +313,7 @@ mod tests {
 
     const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
-    /// Two rooms of two headsets, in slots 5 and 6 of each.
+    /// Returns the ledger of two rooms. Each has two headsets, in slots 5 and 6.
     fn ledger_of(traffic: Traffic) -> Ledger {
         let plan = Plan { traffic, ..Plan::of_two_rooms() };
         let mut ledger = Ledger::new(WINDOW, Arc::new(plan));
@@ -323,7 +323,7 @@ mod tests {
         ledger
     }
 
-    /// A ledger with every channel in use.
+    /// Returns a ledger in which every channel is in use.
     fn ledger() -> Ledger {
         let training = Profile::Training.traffic(None);
         ledger_of(Traffic { interest: true, pointer_hz: 30.0, ..training })

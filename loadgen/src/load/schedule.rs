@@ -333,7 +333,7 @@ mod tests {
         assert!((voice - 0.25).abs() < 0.025, "{voice}");
     }
 
-    /// Times of a kind of event of a thousand headsets over `seconds`.
+    /// Returns the times of one kind of event in `seconds`, for each of a thousand headsets.
     fn events(profile: Profile, kind: EventKind, seconds: u64) -> Vec<Vec<u64>> {
         let times = |sender| {
             let mut schedule = EventSchedule::new(source(1, sender), &profile.traffic(None), EPOCH);

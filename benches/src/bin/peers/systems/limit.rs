@@ -20,7 +20,7 @@ const ENTRIES: usize = 1 << 12;
 /// Frames in a datagram of full size.
 const FRAMES: usize = (MAX_DATAGRAM - HEADER - TAG) / FRAME;
 
-/// The relay's state of a peer.
+/// The relay's data about one peer.
 pub(super) struct RelayPeer {
     pub(super) address: Option<SocketAddr>,
     pub(super) sealer: Sealer,
