@@ -1,4 +1,4 @@
-//! Ids of entities, and how objects are owned.
+//! The ids of entities, and the rules of owning objects.
 
 use std::fmt;
 

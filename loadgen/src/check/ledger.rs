@@ -16,7 +16,7 @@ use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::shared::{REALTIME_WAIT, Window};
 
-/// A headset as sender and as receiver.
+/// The ledger's data about one headset, as a sender and as a receiver.
 #[derive(Debug)]
 struct LedgerMember {
     source: Source,
@@ -86,9 +86,9 @@ pub(crate) struct Ledger {
     searches: u32,
 }
 
-/// How long a sent message is remembered, seconds: four times as long as any message is waited for.
+/// How long a sent message is remembered, s: four times [`REALTIME_WAIT`].
 const LOG_SECONDS: f64 = 4.0;
-/// How long a sent message is remembered if faults are planned, seconds: messages may arrive after an
+/// How long a sent message is remembered if faults are planned, s. Messages may arrive after an
 /// outage of ten seconds.
 const LOG_SECONDS_WITH_FAULTS: f64 = 30.0;
 /// How many mismatching messages are looked for in other rooms. This is enough to diagnose a fault,

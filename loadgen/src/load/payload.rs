@@ -253,7 +253,7 @@ fn noise(mut state: u64, out: &mut [u8]) {
     }
 }
 
-/// Applies SplitMix64 (Steele, Lea and Flood).
+/// Mixes the bits of `state` with SplitMix64 (Steele, Lea and Flood).
 fn splitmix(state: u64) -> u64 {
     scramble(state.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }

@@ -147,7 +147,7 @@ impl LobbyRun {
         }
     }
 
-    /// Lets all joins end and the lobby take all messages.
+    /// Runs the world until all joins have ended and the lobby has handled all messages.
     fn come_to_rest(&mut self) {
         (self.world.no_rooms, self.world.rooms_are_late) = (None, false);
         while !self.open.is_empty() {

@@ -121,7 +121,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// In one of ten cases the sender is a session that has been replaced.
+/// Draws whether the sender is a session that has been replaced: true in one of ten cases.
 fn stale() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
@@ -137,7 +137,7 @@ fn to() -> impl Strategy<Value = ModelTarget> {
     ]
 }
 
-/// Operations on few objects and fields, so that peers conflict.
+/// Draws operations on few objects and fields, so that peers conflict.
 fn operation() -> impl Strategy<Value = Operation> {
     let kind = prop_oneof![4 => Just(operation::SET), 1 => 1..8u8];
     let modes = prop_oneof![0..3u8, (0..3u8).prop_map(|m| m | mode::WITH_ROOM), Just(9u8)];

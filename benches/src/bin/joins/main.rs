@@ -2,9 +2,9 @@
 //! handshake.
 //!
 //! Every round starts both servers, with the same certificate, and measures one after the other.
-//! Which is measured first alternates. Every connection stays open until its measurement has ended,
-//! so that closing is not measured. Linux only: elsewhere the CPU time of another process cannot be
-//! read.
+//! The order alternates from round to round. Every connection stays open until its measurement has
+//! ended, so that closing is not measured. Linux only: elsewhere the CPU time of another process
+//! cannot be read.
 //!
 //! Exit codes: 0: the measurement succeeded. 2: the command line is wrong. 3: the measurement could
 //! not run.
