@@ -1,11 +1,11 @@
 """Checks that a name means one thing, and writes the list of public types in docs/GLOSSARY.md.
 
-1. No two types of libraries and programs have one name, unless FORMS says that they are one thing in
-   several forms. Benchmarks, examples and tests are left out.
-2. Within one library, program, benchmark, example or test no two types have one name.
-3. The methods of a type stand in at most three files.
-4. Retired words (see docs/GLOSSARY.md, "Retired words") do not come back in names of code.
-5. docs/GLOSSARY.md lists the public types as they are.
+1. No two types of libraries and programs have the same name. Exceptions are in FORMS: types of one
+   name that are one thing in several forms. Benchmarks, examples and tests are left out.
+2. No two types of one library, program, benchmark, example or test have the same name.
+3. The methods of a type are in at most three files.
+4. No name in the code contains a retired word (see docs/GLOSSARY.md, "Retired words").
+5. The list of public types in docs/GLOSSARY.md is up to date.
 
     python3 .ci/names.py              checks the workspace in the working directory
     python3 .ci/names.py --write      writes the list first
@@ -24,7 +24,8 @@ import rust_modules
 GLOSSARY = "docs/GLOSSARY.md"
 BEGIN = "<!-- public types: written by .ci/names.py --write -->\n"
 MAX_FILES = 3
-# One thing in several forms: archived on the wire, checked in the rules, typed for applications.
+# Names of which several types are allowed, because the types are one thing in several forms:
+# archived on the wire, checked in the rules, typed for applications.
 FORMS = {
     "Cli": "a program's command line",
     "Command": "a program's command",
@@ -41,7 +42,7 @@ FORMS = {
     "UserInfo": "a user as watchers see it: on the wire, and as an application gets it",
     "Value": "a value of the shared state: on the wire, and typed for applications",
 }
-# Alternatives of one type for two systems.
+# Files with alternatives of types for other operating systems.
 SYSTEMS = ("net/src/portable.rs",)
 RETIRED = {
     "hall", "halls", "wish", "wishes", "stray", "strays", "intake", "guest", "guests", "books",
@@ -54,7 +55,7 @@ WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 @dataclasses.dataclass
 class Type:
-    """A definition: where it is, whether other crates may see it, and the first line about it."""
+    """A type: where it is defined, whether other crates may see it, and its first sentence."""
 
     name: str
     file: str
@@ -63,7 +64,7 @@ class Type:
 
 
 def namespace(file: str) -> str:
-    """The library, program or test that a file belongs to."""
+    """Returns the library, program or test that a file belongs to."""
     parts = file.split("/")
     if "bin" in parts:
         return "/".join(parts[: parts.index("bin") + 2])
@@ -73,7 +74,7 @@ def namespace(file: str) -> str:
 
 
 def first_sentence(lines: list[str], at: int) -> str:
-    """The first sentence of the doc comment above a line."""
+    """Returns the first sentence of the doc comment above a line."""
     about, attribute = [], False
     for line in reversed(lines[:at]):
         text = line.strip()
@@ -90,7 +91,7 @@ def first_sentence(lines: list[str], at: int) -> str:
 
 
 def types_in(file: str, text: str) -> list[Type]:
-    """The types that a file defines, without the associated types of traits."""
+    """Returns the types that a file defines, without the associated types of traits."""
     lines = text.splitlines()
     found = []
     for at, line in enumerate(lines):
@@ -107,7 +108,7 @@ def is_library(file: str) -> bool:
 
 
 def twice(types: list[Type]) -> list[str]:
-    """Rules 1 and 2."""
+    """Returns the names that rule 1 or 2 forbids: one name for several types."""
     faults = []
     by_name = collections.defaultdict(list)
     for one in types:
@@ -125,7 +126,7 @@ def twice(types: list[Type]) -> list[str]:
 
 
 def spread(sources: dict[str, str]) -> list[str]:
-    """Rule 3."""
+    """Returns the types that rule 3 forbids: methods in more than MAX_FILES files."""
     files = collections.defaultdict(set)
     for file, text in sources.items():
         for line in text.splitlines():
@@ -139,7 +140,7 @@ def spread(sources: dict[str, str]) -> list[str]:
 
 
 def retired(sources: dict[str, str]) -> list[str]:
-    """Rule 4. `x.floor()` is a method of numbers."""
+    """Returns the names that rule 4 forbids. `x.floor()` is allowed: it is a method of numbers."""
     faults = []
     for file, text in sources.items():
         tokens = rust_modules.tokens_of(text)
@@ -152,7 +153,7 @@ def retired(sources: dict[str, str]) -> list[str]:
 
 
 def listing(types: list[Type]) -> str:
-    """The table of public types."""
+    """Returns the table of public types for the glossary."""
     shown = (one for one in types if one.public and is_library(one.file))
     rows = sorted({(one.name, namespace(one.file), one.about) for one in shown})
     table = [f"| `{name}` | {crate} | {about} |" for name, crate, about in rows]
@@ -168,7 +169,7 @@ def faults_of(sources: dict[str, str], glossary: str) -> list[str]:
 
 
 def self_test() -> int:
-    """Each rule finds a fault that is planted, and nothing else."""
+    """Checks that each rule finds a planted fault, and that correct code has no faults."""
     good = {"core/src/a.rs": "/// A hut. More.\n#[x(\n  y\n)]\npub struct Hut;\nimpl Hut {\n}\n"}
     types = [one for file, text in good.items() for one in types_in(file, text)]
     glossary = BEGIN + listing(types)

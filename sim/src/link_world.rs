@@ -1,5 +1,5 @@
-//! One fan-out and its clients' ends of the links, without rooms and without a network. It serves
-//! to measure the cost of a datagram at the server.
+//! One fan-out and its clients' ends of the links, without rooms and without a network. Benchmarks
+//! use it to measure the cost of a datagram at the server.
 //!
 //! Each method is the work of one side, so that a caller can measure the server alone:
 //!
@@ -41,7 +41,7 @@ pub struct LinkWorld {
     datagram: Vec<u8>,
 }
 
-/// Datagrams on their way to the server, one after another.
+/// The buffer of datagrams on their way to the server, one after another.
 #[derive(Default)]
 struct Uplink {
     bytes: Vec<u8>,
@@ -50,7 +50,7 @@ struct Uplink {
 
 struct UplinkDatagram {
     client: usize,
-    /// Index after its last byte.
+    /// Index after the datagram's last byte.
     end: usize,
 }
 
@@ -121,7 +121,7 @@ impl LinkWorld {
         self.uplink.bytes.clear();
     }
 
-    /// Returns true if the fan-out must flush now.
+    /// Returns true if the fan-out has something to flush at the current time.
     pub fn is_due(&self) -> bool {
         self.fanout.deadline().is_some_and(|at| at <= self.now)
     }
@@ -226,7 +226,7 @@ impl LinkClient {
         self.link.poll_output(now, out).is_some()
     }
 
-    /// Takes a datagram and returns the number of its messages.
+    /// Opens a datagram and returns the number of its messages.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A shard from the view of its rooms: it opens and closes links.
+//! [`Links`]: the part of a shard that its rooms use. It opens and closes links.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,9 +8,9 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
-/// Takes the commands of rooms and reports the events of their links.
+/// Carries out the commands of rooms and reports the events of their links.
 pub trait Links {
-    /// Takes a command.
+    /// Carries out a command.
     fn handle(&mut self, now: Time, input: FanoutInput);
     /// Returns the next output.
     fn poll(&mut self) -> Option<FanoutOutput>;
