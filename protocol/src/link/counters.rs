@@ -53,9 +53,9 @@ pub struct Exhausted;
 pub enum Withheld {
     /// The message was past its age limit, and a newer one replaced it.
     Superseded,
-    /// The message was over the recipient's budget, or not of interest to it.
+    /// The recipient's budget was used up.
     Suppressed,
-    /// A limit of the server was reached.
+    /// Nothing had arrived from the recipient on its link yet.
     Dropped,
 }
 

@@ -90,8 +90,8 @@ pub struct Refuse {
     pub code: u16,
     /// One line for a person, UTF-8.
     pub text: Vec<u8>,
-    /// Milliseconds that the client should wait before it tries again; 0 = trying again does not
-    /// help.
+    /// Milliseconds that the client should wait before it tries again; 0: the server names no
+    /// time. The code says whether another try can succeed.
     pub retry_after_ms: u32,
     /// Oldest version that the server supports.
     pub oldest: u8,

@@ -43,7 +43,7 @@ pub struct Join {
 /// The server's answer to a successful [`Join`]. The client's realtime link is ready on the server.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// The client's own peer number, unique in this room instance.
+    /// The client's own peer id, unique in this room instance.
     pub peer: u32,
     /// The client's slot on the realtime plane.
     pub slot: u16,
@@ -235,10 +235,10 @@ pub const TO_LATER: u8 = 5;
 /// An event, or a piece of a message of the bulk lane, for a client.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventDown {
-    /// The sender's peer number.
+    /// The sender's peer id.
     pub peer: u32,
-    /// The roster's version when the server took the event. A client with an older roster waits
-    /// for the update before it hands the event to the application.
+    /// A version of the roster that contains the sender. A client with an older roster waits for
+    /// this version before it hands the event to the application.
     pub roster_version: u32,
     /// The event's number in the room. Events and pieces of both lanes share one sequence of
     /// numbers. On each lane, a receiver gets strictly increasing numbers.
