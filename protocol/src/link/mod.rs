@@ -50,17 +50,15 @@ use server::ServerSide;
 
 use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
 pub use crate::realtime::control::Plane;
-use crate::realtime::control::{self, ClientReport, KeepAlive, ServerReport};
+use crate::realtime::control::{self, ClientReport, ServerReport};
 use crate::realtime::{ConnectionId, MessageKind, frame};
 use crate::time::Time;
 
 /// Most bytes of control frames that [`Link::begin`] may write: a message of the largest size must
 /// still fit behind them.
 const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
-// Checks that all control frames of a datagram fit: the server's send time, clock reply and
-// acknowledgement; the client's keep-alive, clock request and report.
+const _: () = assert!(client::FRONT_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
-const _: () = assert!(KeepAlive::FRAME_BYTES + 10 + 22 <= MAX_CONTROL_BYTES);
 
 /// An end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

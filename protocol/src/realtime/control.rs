@@ -163,6 +163,9 @@ impl Ack {
 }
 
 impl ClockRequest {
+    /// Length of the frame in bytes.
+    pub const FRAME_BYTES: usize = 10;
+
     /// Reads the body.
     ///
     /// # Errors
@@ -203,6 +206,9 @@ impl ClockReply {
 }
 
 impl ClientReport {
+    /// Length of the frame in bytes.
+    pub const FRAME_BYTES: usize = 22;
+
     /// Reads the body.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{FALLBACK_AFTER, RETURN_PROBE};
+use crate::realtime::control::KeepAlive;
 
 /// The state of the realtime port.
 #[derive(Clone, Copy, PartialEq, Eq)]
