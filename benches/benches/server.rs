@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use nucleus_core::fanout::{FanoutConfig, Tick};
-use nucleus_core::ids::{RequestId, RoomId};
+use nucleus_core::ids::{RequestId, RoomId, RoomInstanceId, ServerInstanceId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::{RoomConfig, RoomInput, RoomOptions, SecondDevice};
 use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
@@ -67,7 +67,8 @@ fn room(peers: u32) -> Server<InstantLinks> {
         limits: Limits::default(),
         capacity: 2_000,
         second_device: SecondDevice::Allow,
-        instance: 1,
+        instance: RoomInstanceId([1; 8]),
+        server_instance: ServerInstanceId([1; 8]),
         clock_epoch: 1,
         options: RoomOptions::default(),
     };

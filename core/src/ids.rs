@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use nucleus_protocol::ids::PeerId;
+pub use nucleus_protocol::ids::{PeerId, RoomInstanceId, ServerInstanceId};
 use serde::{Deserialize, Serialize};
 
 /// The id of a room instance, unique while this server runs.

@@ -108,6 +108,10 @@ settings! {
     /// [`SESSION_IDLE`] of silence.
     #[serde(deserialize_with = "text::duration")]
     peer_ttl: Duration = ms(30_000), ms(1_000)..=ms(600_000);
+    /// How long after a join a ticket admits its user to another instance of the room, with the role
+    /// of that time: after a restart of the server an expired token must not end a meeting.
+    #[serde(deserialize_with = "text::duration")]
+    ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=ms(604_800_000);
     /// How long a call rings.
     #[serde(deserialize_with = "text::duration")]
     ring_time: Duration = ms(30_000), ms(5_000)..=ms(300_000);

@@ -14,6 +14,15 @@ impl PeerId {
     }
 }
 
+/// One life of a room, from its creation to its end: random bytes. A room that is created again under
+/// the same name, or after the server was restarted, is another instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoomInstanceId(pub [u8; 8]);
+
+/// One run of a server process: random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerInstanceId(pub [u8; 8]);
+
 /// Writes `#` and the number, as in `#7`.
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

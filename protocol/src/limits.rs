@@ -154,6 +154,8 @@ pub const MAX_ROOM_LIST: usize = 500;
 /// Largest text or byte string of a field that the lobby shows, in bytes. The lobby ignores larger
 /// values: a list shows a room in one line.
 pub const MAX_LISTED_VALUE: usize = 256;
+/// Largest name and version of a client's software, in bytes of UTF-8.
+pub const MAX_AGENT: usize = 128;
 /// Longest ban from a room. To exclude a user for longer, issue no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
 /// Most users that the start of a call names, besides the caller. A later add is refused if the call

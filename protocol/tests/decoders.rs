@@ -111,6 +111,7 @@ fn social_messages() -> [Vec<u8>; 6] {
         role: b"expert".to_vec(),
         server_time: 1,
         clock_epoch: 2,
+        server_instance: [3; 8],
         ring_ms: 30_000,
         call: 7,
     };

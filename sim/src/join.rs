@@ -14,6 +14,7 @@ pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest 
         user,
         name: String::new(),
         role: role.into(),
+        ticket_end: 0,
         resume: None,
         conditions: JoinConditions::default(),
         grant: LinkGrant {

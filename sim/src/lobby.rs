@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nucleus_core::ids::{RequestId, RoomId, SessionId};
+use nucleus_core::ids::{RequestId, RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::{self, Limits};
 use nucleus_core::lobby::{Find, Found, Lobby, LobbyInput, LobbyOutput, RoomSelection};
 use nucleus_core::room::{
@@ -273,7 +273,8 @@ impl LobbyWorld {
             limits: Limits::default(),
             capacity,
             second_device: SecondDevice::Allow,
-            instance: self.opened as u32,
+            instance: RoomInstanceId(self.opened.to_le_bytes()),
+            server_instance: ServerInstanceId([1; 8]),
             clock_epoch: 1,
             options,
         };

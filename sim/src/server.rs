@@ -236,8 +236,8 @@ impl<L: Links> Server<L> {
             RoomOutput::InvitationReply { request, result } => {
                 clients.invitation_reply(request, result);
             }
-            RoomOutput::Joined(session, joined, claim) => {
-                clients.joined(to(session), joined, claim);
+            RoomOutput::Joined(session, joined, ticket) => {
+                clients.joined(to(session), joined, ticket.claim);
             }
             RoomOutput::Control(session, message) => clients.control(to(session), message),
             RoomOutput::Event(session, lane, message) => clients.event(to(session), lane, message),

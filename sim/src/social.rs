@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use nucleus_core::ids::{DeviceId, RequestId};
+use nucleus_core::ids::{DeviceId, RequestId, ServerInstanceId};
 use nucleus_core::limits::Limits;
 use nucleus_core::social::{
     CallAct, CallSeed, DeviceRequest, EnterRequest, Social, SocialConfig, SocialInput, SocialOutput,
@@ -62,7 +62,11 @@ impl SocialWorld {
         let ring_time = Duration::from_millis(RING_TIME);
         let limits = Limits { ring_time, tenant_calls: CALLS as u32, ..Limits::default() };
         Self {
-            task: SimTask::new(Social::new(SocialConfig { limits, clock_epoch: 1 })),
+            task: SimTask::new(Social::new(SocialConfig {
+                limits,
+                clock_epoch: 1,
+                server_instance: ServerInstanceId([1; 8]),
+            })),
             now: Time::from_millis(1_000),
             log: SocialLog::default(),
             next_call: 1,

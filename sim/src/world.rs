@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nucleus_core::fanout::{Fanout, FanoutConfig, FanoutInput, Outbox, Tick};
-use nucleus_core::ids::{RoomId, SessionId};
+use nucleus_core::ids::{RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::{
     Event, EventTarget, JoinConditions, JoinRequest, Listing, Resume, Room, RoomConfig, RoomInput,
@@ -101,7 +101,8 @@ impl World {
                 limits,
                 capacity,
                 second_device: SecondDevice::Allow,
-                instance: EPOCH,
+                instance: RoomInstanceId(room.to_le_bytes()),
+                server_instance: ServerInstanceId([1; 8]),
                 clock_epoch: EPOCH,
                 options: options.clone(),
             };

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
-use nucleus_protocol::session::{Code, Joined, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
+use nucleus_protocol::ids::RoomInstanceId;
+use nucleus_protocol::session::{Code, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -37,23 +38,10 @@ pub(super) struct RoomTask {
     backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
-    instance: RoomInstance,
+    instance: RoomInstanceId,
     bulk: BulkAssembly,
     /// The host as last reported to the application.
     host: Option<PeerId>,
-}
-
-/// Identifies a room instance, also across restarts of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RoomInstance {
-    clock_epoch: u32,
-    room_instance: u32,
-}
-
-impl RoomInstance {
-    fn of(joined: &Joined) -> Self {
-        Self { clock_epoch: joined.clock_epoch, room_instance: joined.room_instance }
-    }
 }
 
 /// This client's peer id before and after a resume or rejoin.
@@ -77,7 +65,7 @@ impl RoomTask {
         let (sender, receiver) = session.split();
         shared.requests.attach(sender.clone());
         shared.events.attach(sender, &joined, true);
-        let (instance, host) = (RoomInstance::of(&joined), shared.host());
+        let (instance, host) = (RoomInstanceId(joined.room_instance), shared.host());
         let backlog = Backlog::new(events, commands);
         let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
         Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
@@ -274,7 +262,7 @@ impl RoomTask {
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
         self.receiver = receiver;
-        let instance = RoomInstance::of(&joined);
+        let instance = RoomInstanceId(joined.room_instance);
         let same_room = instance == self.instance;
         let config = Box::new(config);
         let relink = DriverCommand::Relink { config, connection, same_room };

@@ -263,7 +263,7 @@ pub(super) fn check_opening(token: &str, name: &str, agent: &str) -> Result<(), 
         Err(JoinError::Options("the join token must have 1 to 4,096 bytes"))
     } else if name.len() > limits::MAX_NAME {
         Err(JoinError::Options("the display name must have at most 128 bytes"))
-    } else if agent.len() > limits::MAX_NAME {
+    } else if agent.len() > limits::MAX_AGENT {
         Err(JoinError::Options("the agent must have at most 128 bytes"))
     } else {
         Ok(())

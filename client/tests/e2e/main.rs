@@ -15,3 +15,4 @@ mod rooms;
 mod social;
 mod state;
 mod support;
+mod tickets;

@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nucleus_client::session::{ConnectError, JoinError, Trust, client_config};
 use nucleus_client::{RoomEvent, connect};
-use nucleus_protocol::session::{Code, Hello, Refuse, SESSION_HEADER_BYTES, stream};
+use nucleus_protocol::session::{
+    self, Code, EventUp, Hello, Join, Leave, Refuse, SESSION_HEADER_BYTES, TO_OTHERS, stream,
+};
 use nucleus_server::start::config::Config;
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::sockets::{BindError, Sockets};
@@ -184,6 +186,89 @@ async fn a_taken_port_is_named() {
             Err(BindError::Taken { plane, .. }) => assert_eq!(plane, name),
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("a second server joined the group silently"),
+        }
+    }
+}
+
+fn hello(agent: &[u8]) -> Vec<u8> {
+    let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: agent.to_vec() };
+    [&[stream::CONTROL][..], &hello.encode()].concat()
+}
+
+fn join_message(server: &TestServer) -> Vec<u8> {
+    session::encode(&Join {
+        token: server.token("early").into_bytes(),
+        room: b"lobby".to_vec(),
+        suites: vec![1],
+        ..Join::default()
+    })
+}
+
+/// Returns the code and the reason with which the server has closed a connection.
+async fn close_of(connection: &quinn::Connection) -> (Option<Code>, String) {
+    match connection.closed().await {
+        quinn::ConnectionError::ApplicationClosed(close) => (
+            Code::from_number(close.error_code.into_inner()),
+            String::from_utf8(close.reason.to_vec()).unwrap(),
+        ),
+        other => panic!("the server did not close the connection: {other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_after_joined_is_named() {
+    let server = TestServer::start().await;
+    let group = EventUp {
+        target: session::TO_GROUP,
+        channel: 0,
+        piece: 0,
+        peers: vec![1, 2],
+        payload: Vec::new(),
+    };
+    let faults = [
+        (
+            session::encode(&Leave { code: 0 }),
+            "Leave is malformed, or does not belong on this stream",
+        ),
+        (session::encode(&group), "an event to a group must name one group, 0 to 239"),
+        (
+            session::encode(&EventUp { target: 99, ..group.clone() }),
+            "the target of EventUp is unknown, or not allowed on this lane",
+        ),
+        (
+            session::encode(&EventUp { piece: 1, target: TO_OTHERS, ..group.clone() }),
+            "the field piece of EventUp has bits that this lane does not allow",
+        ),
+    ];
+    for (message, expected) in faults {
+        let connection = raw(&server).await;
+        let (mut control, mut receive) = connection.open_bi().await.unwrap();
+        control.write_all(&[hello(b"test"), join_message(&server)].concat()).await.unwrap();
+        // `Welcome` and the start of `Joined`.
+        let mut read = [0; 200];
+        receive.read_exact(&mut read).await.unwrap();
+        let mut events = connection.open_uni().await.unwrap();
+        events.write_all(&[&[stream::EVENTS][..], &message].concat()).await.unwrap();
+        let (code, reason) = close_of(&connection).await;
+        assert_eq!((code, &*reason), (Some(Code::Malformed), expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_of_more_than_128_bytes_is_refused() {
+    let server = TestServer::start().await;
+    for (len, expected) in [(128, None), (129, Some(Code::Malformed))] {
+        let connection = raw(&server).await;
+        let (mut control, mut receive) = connection.open_bi().await.unwrap();
+        control
+            .write_all(&[hello(&vec![b'a'; len]), join_message(&server)].concat())
+            .await
+            .unwrap();
+        let mut read = [0; 200];
+        let joined = receive.read_exact(&mut read).await.is_ok();
+        assert_eq!(joined, expected.is_none(), "{len} bytes");
+        if let Some(code) = expected {
+            assert_eq!(close_code(&connection.closed().await), Some(code));
         }
     }
 }

@@ -154,7 +154,8 @@ async fn a_resume_ends_what_was_under_way_and_tells_the_difference() {
         server.connection.close((Code::Internal as u32).into(), b"on purpose");
 
         // Another room instance, whose state is empty.
-        let again = Joined { resumed: NEW_PEER, peer: 5, room_instance: 2, ..with_roster(&[5]) };
+        let again =
+            Joined { resumed: NEW_PEER, peer: 5, room_instance: [2; 8], ..with_roster(&[5]) };
         let server = ScriptedServer::admit_as(endpoint.clone(), again).await;
         server.connection.closed().await;
     };

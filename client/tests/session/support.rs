@@ -101,7 +101,8 @@ pub(crate) fn joined() -> Joined {
         peer: 1,
         slot: 0,
         capacity: 10,
-        room_instance: 1,
+        room_instance: [1; 8],
+        server_instance: [1; 8],
         roster_version: 4,
         roster: vec![],
         grant: LinkGrant {

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use nucleus_protocol::session::Value;
 use serde::Deserialize;
 
+use crate::ids::{RoomInstanceId, ServerInstanceId};
 use crate::limits::Limits;
 
 /// The settings of a room.
@@ -19,8 +20,10 @@ pub struct RoomConfig {
     pub capacity: u16,
     /// The rule for a user who joins with a second device.
     pub second_device: SecondDevice,
-    /// The room instance id. Every instance of a room has a different id.
-    pub instance: u32,
+    /// The room instance id.
+    pub instance: RoomInstanceId,
+    /// The server instance id.
+    pub server_instance: ServerInstanceId,
     /// The clock epoch. It changes when the server restarts.
     pub clock_epoch: u32,
     /// The options chosen by the creator of the room.

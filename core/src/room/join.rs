@@ -10,7 +10,7 @@ use super::admission::Newcomer;
 use super::config::JoinConditions;
 use super::members::{NewParticipant, Role};
 use super::{Room, RoomOutput};
-use crate::ids::{PeerId, RequestId, SessionId};
+use crate::ids::{PeerId, RequestId, RoomInstanceId, SessionId};
 
 /// A request to join a room. The caller has verified the token or the ticket.
 pub struct JoinRequest {
@@ -20,6 +20,9 @@ pub struct JoinRequest {
     pub name: String,
     /// The role and the grants from the token. A resumed participant keeps its earlier role.
     pub role: Role,
+    /// When the tickets of the newcomer stop admitting it to another room instance, in seconds since
+    /// 1970. A resumed participant keeps its earlier end.
+    pub ticket_end: u64,
     /// The ticket of a participant that resumes. `None`: a newcomer joins.
     pub resume: Option<Resume>,
     /// The conditions under which a newcomer joins.
@@ -47,12 +50,27 @@ pub struct Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketClaim {
     /// The room instance id.
-    pub room_instance: u32,
+    pub room_instance: RoomInstanceId,
     /// The participant.
     pub peer: PeerId,
     /// The number of this ticket among the participant's tickets. The ticket redeemed last can be
     /// redeemed again, because the reply to it may have been lost. Earlier tickets are invalid.
     pub generation: u32,
+}
+
+/// What the shell seals into a participant's ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketContent {
+    /// The participant.
+    pub claim: TicketClaim,
+    /// The user id.
+    pub user: String,
+    /// The display name.
+    pub name: String,
+    /// The role, with its rights.
+    pub role: Role,
+    /// When the ticket stops admitting the user to another room instance, in seconds since 1970.
+    pub end: u64,
 }
 
 impl Room {
@@ -91,9 +109,9 @@ impl Room {
         self.admission.newcomer_joined(now, &join.user, &expected);
         self.listing.changed(now);
         let muted = self.mutes.includes(&join.user, moderates);
-        let JoinRequest { user, name, role, grant, suite, root, seed, .. } = *join;
+        let JoinRequest { user, name, role, ticket_end, grant, suite, root, seed, .. } = *join;
         let (link_id, newest_event) = (grant.link_id, self.events.newest());
-        let newcomer = NewParticipant { user, name, role, grant, slot, newest_event };
+        let newcomer = NewParticipant { user, name, role, ticket_end, grant, slot, newest_event };
         let session = self.participants.add(newcomer);
         let link = RoomOutput::OpenLink { session, slot, link_id, suite, root, seed };
         self.accept(request, session, link);
@@ -166,7 +184,8 @@ impl Room {
             peer: peer.0,
             slot: connected.slot,
             capacity: self.config.capacity,
-            room_instance: self.config.instance,
+            room_instance: self.config.instance.0,
+            server_instance: self.config.server_instance.0,
             roster_version: self.participants.roster_version(),
             roster: self.participants.roster(),
             grant: connected.grant,
@@ -180,9 +199,8 @@ impl Room {
             bulk_taken,
             room: Vec::new(),
         };
-        let room_instance = self.config.instance;
-        let claim = TicketClaim { room_instance, peer, generation: session.session };
-        self.outputs.push(RoomOutput::Joined(session, Box::new(joined), claim));
+        let Some(ticket) = self.ticket_of(session) else { return };
+        self.outputs.push(RoomOutput::Joined(session, Box::new(joined), Box::new(ticket)));
         let last_event = last[Lane::Events.index()];
         let history = match connected.is_first {
             true => self.events.history_for_newcomer(peer, last_event),
@@ -194,5 +212,18 @@ impl Room {
             self.outputs.extend(missed.messages.into_iter().map(event(lane)));
         }
         self.state.send_snapshot(now, session, &mut self.outputs);
+    }
+
+    /// Returns the content of the ticket for a session. `None`: its participant has been removed.
+    fn ticket_of(&self, session: SessionId) -> Option<TicketContent> {
+        let SessionId { peer, session: generation } = session;
+        let participant = self.participants.get(peer)?;
+        Some(TicketContent {
+            claim: TicketClaim { room_instance: self.config.instance, peer, generation },
+            user: participant.user.clone(),
+            name: participant.name.clone(),
+            role: participant.role.clone(),
+            end: participant.ticket_end,
+        })
     }
 }

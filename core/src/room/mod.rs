@@ -37,7 +37,7 @@ pub use config::{JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice
 use events::EventRelay;
 pub use events::{Event, EventTarget};
 pub use input::RoomInput;
-pub use join::{JoinRequest, Resume, TicketClaim};
+pub use join::{JoinRequest, Resume, TicketClaim, TicketContent};
 use lifetime::Lifetime;
 pub use listing::Listing;
 use listing::ListingFeed;
@@ -92,7 +92,7 @@ pub enum RoomOutput {
     /// Asks the shard to start (true) or to stop dropping the voice of the session's link.
     Mute(SessionId, bool),
     /// Sends `Joined` to the session. The shell seals the ticket and fills in the room's name.
-    Joined(SessionId, Box<Joined>, TicketClaim),
+    Joined(SessionId, Box<Joined>, Box<TicketContent>),
     /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
     /// Sends a message on the session's stream of this lane.

@@ -18,7 +18,7 @@ use nucleus_protocol::session::{self, CallReply, Code, Entered};
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
-use crate::ids::{DeviceId, RequestId};
+use crate::ids::{DeviceId, RequestId, ServerInstanceId};
 use crate::limits::{self, Limits};
 pub use call::{CallAct, CallSeed};
 use calls::{ActingUser, CallOutput, Calls};
@@ -35,6 +35,8 @@ pub struct SocialConfig {
     pub limits: Limits,
     /// Identifies the server's clock; changes when the server restarts.
     pub clock_epoch: u32,
+    /// The server instance id.
+    pub server_instance: ServerInstanceId,
 }
 
 /// Users, watchers and calls of one tenant's product.
@@ -117,6 +119,7 @@ impl Social {
             role: enter.role.clone().into_bytes(),
             server_time: now.as_micros(),
             clock_epoch: self.config.clock_epoch,
+            server_instance: self.config.server_instance.0,
             ring_ms: self.config.limits.ring_time.as_millis() as u32,
             call: call.map_or(0, |call| call.id),
         };

@@ -11,6 +11,7 @@ use nucleus_client::session::{
     Backoff, EventOutbox, ResumeFrom, Session, SessionEvent, SessionReceiver, SessionSender, To,
     may_reconnect,
 };
+use nucleus_protocol::ids::RoomInstanceId;
 use nucleus_protocol::session::{Code, Joined, NEW_PEER};
 use quinn::Endpoint;
 use tokio::task::JoinHandle;
@@ -66,7 +67,7 @@ struct HeadsetSession {
     roster: Option<Roster>,
     ticket: Vec<u8>,
     peer: u32,
-    room: RoomIdentity,
+    room: RoomInstanceId,
     /// The task that passes the session's datagrams to the realtime thread.
     datagrams: JoinHandle<()>,
     /// Number of outages that had started when the headset's process last started.
@@ -74,20 +75,6 @@ struct HeadsetSession {
     /// The end of the fault after which the headset last got a session, µs.
     last_fault_end: Option<u64>,
     connection: quinn::Connection,
-}
-
-/// Identifies a room instance. After a restart of the server or of the room, the identity is
-/// another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RoomIdentity {
-    clock_epoch: u32,
-    room_instance: u32,
-}
-
-impl RoomIdentity {
-    fn of(joined: &Joined) -> Self {
-        RoomIdentity { clock_epoch: joined.clock_epoch, room_instance: joined.room_instance }
-    }
 }
 
 /// The reason why a headset stops reading its session.
@@ -118,7 +105,7 @@ impl HeadsetSession {
         let (sender, receiver) = session.split();
         outbox.attach(sender.clone(), &joined, true);
         let state = StateCopy::new(&context, headset);
-        let room = RoomIdentity::of(&joined);
+        let room = RoomInstanceId(joined.room_instance);
         let Joined { ticket, peer, .. } = joined;
         Ok(HeadsetSession {
             context,
@@ -299,7 +286,7 @@ impl HeadsetSession {
             context.log.rejoined(now.saturating_sub(fault_end));
             self.last_fault_end = Some(fault_end);
         }
-        let same_room = RoomIdentity::of(&joined) == self.room;
+        let same_room = RoomInstanceId(joined.room_instance) == self.room;
         if joined.resumed != NEW_PEER && same_room && joined.peer == self.peer {
             progress.resumed.fetch_add(1, Relaxed);
         } else {
@@ -317,7 +304,7 @@ impl HeadsetSession {
         if joined.resumed == NEW_PEER {
             self.state.restart(&self.context, same_room);
         }
-        self.room = RoomIdentity::of(&joined);
+        self.room = RoomInstanceId(joined.room_instance);
         (self.ticket, self.peer) = (joined.ticket, joined.peer);
         Ok(())
     }

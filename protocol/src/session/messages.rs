@@ -49,8 +49,10 @@ pub struct Joined {
     pub slot: u16,
     /// Largest number of peers in the room.
     pub capacity: u16,
-    /// The room instance id. Two instances of rooms with the same name have different ids.
-    pub room_instance: u32,
+    /// The room instance id, random: see [`crate::ids::RoomInstanceId`].
+    pub room_instance: [u8; 8],
+    /// The server instance id, random: see [`crate::ids::ServerInstanceId`].
+    pub server_instance: [u8; 8],
     /// Version of `roster`. Each update raises the version.
     pub roster_version: u32,
     /// Every peer in the room, the client included.

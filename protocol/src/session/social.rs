@@ -77,6 +77,8 @@ pub struct Entered {
     pub server_time: u64,
     /// The epoch of the server's clock, which changes when the server restarts.
     pub clock_epoch: u32,
+    /// The server instance id, random: see [`crate::ids::ServerInstanceId`].
+    pub server_instance: [u8; 8],
     /// How long a call rings, ms.
     pub ring_ms: u32,
     /// The call that this user is in or that rings for this user; its [`CallUpdate`] follows. 0 for

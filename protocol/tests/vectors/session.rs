@@ -43,7 +43,8 @@ impl Fields for Join {
 impl Fields for Joined {
     fn fields(&self) -> Json {
         json!({ "peer": self.peer, "slot": self.slot, "capacity": self.capacity,
-                "room_instance": self.room_instance, "roster_version": self.roster_version,
+                "room_instance": hex(&self.room_instance),
+                "server_instance": hex(&self.server_instance), "roster_version": self.roster_version,
                 "roster": all(&self.roster), "grant": self.grant.fields(),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "max_event": self.max_event, "ticket": hex(&self.ticket),
@@ -178,7 +179,8 @@ fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
         peer: 70_000,
         slot: 3,
         capacity: 400,
-        room_instance: 0x89ab_cdef,
+        room_instance: [0x89, 0xab, 0xcd, 0xef, 0x01, 0x23, 0x45, 0x67],
+        server_instance: [0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10],
         roster_version: 12,
         roster,
         grant,

@@ -20,6 +20,7 @@ impl Fields for Entered {
     fn fields(&self) -> Json {
         json!({ "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
+                "server_instance": hex(&self.server_instance),
                 "ring_ms": self.ring_ms, "call": self.call })
     }
 }
@@ -83,6 +84,7 @@ fn entering() -> Vec<Json> {
         role: text("expert"),
         server_time: 0x0123_4567_89ab_cdef,
         clock_epoch: 0xfeed_beef,
+        server_instance: [0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10],
         ring_ms: 30_000,
         call: 0x1_0000_0007,
     };

@@ -2,14 +2,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nucleus_core::ids::{ProductKey, RoomKey};
+use nucleus_core::ids::{ProductKey, RoomKey, RoomPattern};
 use nucleus_core::lobby::JoinMode;
+use nucleus_core::room::Role;
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{Code, Join};
 
 use super::SessionContext;
 use super::refusal::Refusal;
+use crate::rooms::Ticket;
 use crate::token::{TokenError, VerifiedToken};
 
 /// Checks a join token at the current time, and returns what it admits to.
@@ -20,13 +22,27 @@ use crate::token::{TokenError, VerifiedToken};
 pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedToken, Refusal> {
     let token = std::str::from_utf8(token)
         .map_err(|_| Refusal::new(Code::TokenMalformed, "the token is not a JWT"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let verified = context.verifier.verify(token, now);
+    let verified = context.verifier.verify(token, unix_now());
     verified.map_err(|error| Refusal::new(token_code(&error), error.to_string()))
 }
 
-/// Returns the room that a join names, and its verified token. The name is empty if any matching
-/// room will do.
+/// A user that is admitted to a room, by a token or by a ticket.
+pub(super) struct AdmittedUser {
+    /// The room that the join names. The name is empty if any matching room will do.
+    pub(super) room: RoomKey,
+    pub(super) user: String,
+    /// The display name.
+    pub(super) name: String,
+    pub(super) role: Role,
+    /// The rooms that the user may join.
+    pub(super) rooms: RoomPattern,
+    /// When the participant's tickets stop admitting it to another room instance, in seconds since
+    /// 1970.
+    pub(super) ticket_end: u64,
+}
+
+/// Admits the user of a join, by its token. If the token has expired, the ticket admits the user to
+/// the ticket's room instead, see [`by_ticket`].
 ///
 /// # Errors
 ///
@@ -34,8 +50,22 @@ pub(super) fn verify(context: &SessionContext, token: &[u8]) -> Result<VerifiedT
 pub(super) fn admit(
     context: &SessionContext,
     join: &Join,
-) -> Result<(RoomKey, VerifiedToken), Refusal> {
-    let token = verify(context, &join.token)?;
+    ticket: Option<Ticket>,
+) -> Result<AdmittedUser, Refusal> {
+    match verify(context, &join.token) {
+        Ok(token) => by_token(context, join, token),
+        Err(refusal) if refusal.code == Code::TokenExpired => {
+            by_ticket(context, join, ticket).unwrap_or(Err(refusal))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn by_token(
+    context: &SessionContext,
+    join: &Join,
+    token: VerifiedToken,
+) -> Result<AdmittedUser, Refusal> {
     // A join that matches any room may leave the name empty.
     let min_len = usize::from(!JoinMode::from_wire(join.mode).is_some_and(JoinMode::matches));
     let room = text::plain(&join.room, min_len, wire_limits::MAX_ROOM_NAME).ok_or_else(|| {
@@ -47,18 +77,54 @@ pub(super) fn admit(
     if !room.is_empty() && !token.room.admits(&room) {
         return Err(Refusal::new(Code::RoomNotAllowed, "the token does not admit to this room"));
     }
-    let owner = ProductKey { tenant: token.tenant.clone(), product: token.product };
-    Ok((owner.room(room), token))
+    let owner = ProductKey { tenant: token.tenant, product: token.product };
+    Ok(AdmittedUser {
+        room: owner.room(room),
+        user: token.user,
+        name: display_name(&join.name, token.name)?,
+        role: Role::new(token.role, &token.grants),
+        rooms: token.room,
+        ticket_end: unix_now() + context.limits.ticket_ttl.as_secs(),
+    })
 }
 
-/// Returns the client's choice of a display name, or the token's if the client has chosen none.
+/// Admits the user of a ticket to another instance of the ticket's room, with the ticket's role and
+/// the ticket's end. After a restart of the server this lets clients back in whose tokens have
+/// expired. `None`: there is no ticket, the ticket has ended, or its room instance still lives. A
+/// living instance decides by itself whom it still knows.
+fn by_ticket(
+    context: &SessionContext,
+    join: &Join,
+    ticket: Option<Ticket>,
+) -> Option<Result<AdmittedUser, Refusal>> {
+    let Ticket { room, content } = ticket.filter(|ticket| unix_now() <= ticket.content.end)?;
+    if context.directory.live_instance(&room) == Some(content.claim.room_instance) {
+        return None;
+    }
+    let name = display_name(&join.name, content.name);
+    Some(name.map(|name| AdmittedUser {
+        rooms: RoomPattern::Exact(room.name.clone()),
+        room,
+        user: content.user,
+        name,
+        role: content.role,
+        ticket_end: content.end,
+    }))
+}
+
+/// Returns the seconds since 1970, 0 if the clock is before that.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Returns the client's choice of a display name, or `default` if the client has chosen none.
 ///
 /// # Errors
 ///
 /// The refusal for a bad name.
-pub(super) fn display_name(name: &[u8], token: &VerifiedToken) -> Result<String, Refusal> {
+pub(super) fn display_name(name: &[u8], default: String) -> Result<String, Refusal> {
     if name.is_empty() {
-        return Ok(token.name.clone());
+        return Ok(default);
     }
     text::plain(name, 1, wire_limits::MAX_NAME).ok_or_else(|| {
         Refusal::new(

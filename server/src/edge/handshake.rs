@@ -22,15 +22,14 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::SessionContext;
-use super::admission::{admit, display_name};
+use super::admission::{AdmittedUser, admit};
 use super::carrier::{Connection, Incoming, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
 use super::social::{self, SocialConnection};
 use super::wire::read_message;
 use crate::random::random;
-use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, outgoing};
-use crate::token::VerifiedToken;
+use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, Ticket, outgoing};
 
 /// The server's name and version in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
@@ -161,10 +160,15 @@ async fn join_on(
         link_id: 0,
         queues: None,
     };
-    let resumed = joining.resume(&join).await;
+    let ticket = context.tickets.open(&join.ticket);
+    let ticket = ticket.filter(|ticket| ticket.room.name.as_bytes() == join.room);
+    let resumed = match &ticket {
+        Some(ticket) => joining.resume(&join, ticket).await,
+        None => None,
+    };
     let (room, session) = match resumed {
         Some(joined) => joined,
-        None => joining.join_new(&join).await?,
+        None => joining.join_new(&join, ticket).await?,
     };
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
@@ -188,23 +192,22 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Resumes the participant that the client's ticket names. `None`: the ticket is not valid, or
-    /// the participant has ended. Does not check the token, because a token that expires during a
+    /// Resumes the participant that the client's ticket names. `None`: its room instance or the
+    /// participant has ended. Does not check the token, because a token that expires during a
     /// session must not end the session.
-    async fn resume(&mut self, join: &Join) -> Option<(RoomHandle, SessionId)> {
-        let ticket = self.context.tickets.open(&join.ticket)?;
+    async fn resume(&mut self, join: &Join, ticket: &Ticket) -> Option<(RoomHandle, SessionId)> {
         let context = self.context;
-        let of_this_instance = ticket.server_instance == context.server_instance;
-        if !of_this_instance || ticket.room.name.as_bytes() != join.room {
+        let Ticket { room, content } = ticket;
+        if context.directory.live_instance(room) != Some(content.claim.room_instance) {
             return None;
         }
-        let resume = Resume { claim: ticket.claim, last: [join.last_event, join.last_bulk] };
-        let tenant = &ticket.room.owner.tenant;
-        let counted = SessionCount::take_resumed(context.directory.tenants(), tenant, &ticket.user);
+        let resume = Resume { claim: content.claim, last: [join.last_event, join.last_bulk] };
+        let tenants = context.directory.tenants();
+        let counted = SessionCount::take_resumed(tenants, &room.owner.tenant, &content.user);
         self.counted = Some(Arc::new(counted));
-        let joining_user = JoiningUser { user: ticket.user, ..JoiningUser::default() };
+        let joining_user = JoiningUser { user: content.user.clone(), ..JoiningUser::default() };
         let (join, outgoing) = self.request(joining_user, Some(resume));
-        let joined = context.directory.resume(&ticket.room, join, outgoing).await.ok();
+        let joined = context.directory.resume(room, join, outgoing).await.ok();
         if joined.is_none() {
             self.counted = None;
         }
@@ -213,20 +216,23 @@ impl Joining<'_> {
         Some(joined)
     }
 
-    /// Joins as a new participant, in a room that the token admits to.
-    async fn join_new(&mut self, join: &Join) -> Result<(RoomHandle, SessionId), Refusal> {
+    /// Joins as a new participant, in a room that the token admits to, or the ticket if the token
+    /// has expired.
+    async fn join_new(
+        &mut self,
+        join: &Join,
+        ticket: Option<Ticket>,
+    ) -> Result<(RoomHandle, SessionId), Refusal> {
         let context = self.context;
-        let (key, token) = admit(context, join)?;
-        let name = display_name(&join.name, &token)?;
-        let role = Role::new(token.role.clone(), &token.grants);
-        let VerifiedToken { user, room: admitted, .. } = &token;
+        let admitted = admit(context, join, ticket)?;
+        let AdmittedUser { room: key, user, name, role, rooms, ticket_end } = admitted;
         let longest_ttl = context.limits.empty_room_ttl;
-        let selection = RoomSelection::new(join, user, role.rights.moderate, admitted, longest_ttl);
+        let selection = RoomSelection::new(join, &user, role.rights.moderate, &rooms, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;
         let tenants = context.directory.tenants();
-        let counted = SessionCount::take(tenants, &key.owner.tenant, user).map_err(refuse)?;
+        let counted = SessionCount::take(tenants, &key.owner.tenant, &user).map_err(refuse)?;
         self.counted = Some(Arc::new(counted));
-        let joining_user = JoiningUser { user: user.clone(), name, role, conditions };
+        let joining_user = JoiningUser { user, name, role, ticket_end, conditions };
         let joining = context
             .directory
             .join(&key, selection, random(), || self.request(joining_user.clone(), None));
@@ -245,8 +251,19 @@ impl Joining<'_> {
         self.link_id += 1;
         let LinkKeys { grant, root, seed } = self.link_keys();
         let suite = self.suite;
-        let JoiningUser { user, name, role, conditions } = joining_user;
-        let join = JoinRequest { user, name, role, resume, conditions, grant, suite, root, seed };
+        let JoiningUser { user, name, role, ticket_end, conditions } = joining_user;
+        let join = JoinRequest {
+            user,
+            name,
+            role,
+            ticket_end,
+            resume,
+            conditions,
+            grant,
+            suite,
+            root,
+            seed,
+        };
         (Box::new(join), outgoing)
     }
 
@@ -280,6 +297,7 @@ struct JoiningUser {
     user: String,
     name: String,
     role: Role,
+    ticket_end: u64,
     conditions: JoinConditions,
 }
 
@@ -303,6 +321,9 @@ async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
         return Err(malformed("the first message must be Hello"));
     }
     let hello = Hello::parse(&body).map_err(|_| malformed("Hello is too short"))?;
+    if hello.agent.len() > limits::MAX_AGENT {
+        return Err(malformed("the agent in Hello has more than 128 bytes"));
+    }
     if hello.oldest > VERSION || hello.newest < OLDEST_VERSION {
         let text = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
         return Err(Refusal::new(Code::Version, text));

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::SessionContext;
 use super::carrier::{Connection, RecvStream};
+use super::fault::{SessionFault, unreadable};
 use super::ingress_limits::{IngressLimits, rate};
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
@@ -52,7 +53,7 @@ pub(super) async fn read_lanes(
     from: SessionId,
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
-) -> Code {
+) -> SessionFault {
     let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
     // The state of reading is on the heap, and exists from the first stream on. Many sessions never
     // open a stream.
@@ -66,11 +67,11 @@ async fn read_from(
     from: SessionId,
     context: &SessionContext,
     open: watch::Sender<LaneStreams>,
-) -> Code {
+) -> SessionFault {
     let ((events, take_events), (bulk, take_bulk)) = (oneshot::channel(), oneshot::channel());
     tokio::select! {
-        code = relay(Lane::Events, take_events, room, from, context, &open) => code,
-        code = relay(Lane::Bulk, take_bulk, room, from, context, &open) => code,
+        fault = relay(Lane::Events, take_events, room, from, context, &open) => fault,
+        fault = relay(Lane::Bulk, take_bulk, room, from, context, &open) => fault,
         () = accept(first, connection, [Some(events), Some(bulk)], &open) => until_connection_ends().await,
     }
 }
@@ -113,10 +114,10 @@ async fn relay(
     from: SessionId,
     context: &SessionContext,
     open: &watch::Sender<LaneStreams>,
-) -> Code {
+) -> SessionFault {
     let Ok(stream) = stream.await else { return until_connection_ends().await };
     match relay_all(lane, stream, room, from, context).await {
-        Some(code) => code,
+        Some(fault) => fault,
         None => {
             open.send_modify(|open| open.0[lane.index()] = false);
             until_connection_ends().await
@@ -132,7 +133,7 @@ async fn relay_all(
     room: &RoomHandle,
     from: SessionId,
     context: &SessionContext,
-) -> Option<Code> {
+) -> Option<SessionFault> {
     let (mut ingress, received) = match lane {
         Lane::Events => (event_limits(context), &context.counters.events_in),
         Lane::Bulk => (bulk_limits(context), &context.counters.bulk_in),
@@ -142,15 +143,20 @@ async fn relay_all(
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
             Ok(message) => message,
             Err(ReadError::Header(session::BadHeader::TooLong { .. })) => {
-                return Some(Code::EventTooLarge);
+                return Some(Code::EventTooLarge.into());
             }
-            Err(ReadError::Header(_)) => return Some(Code::Malformed),
+            Err(ReadError::Header(error)) => return Some(error.into()),
             Err(ReadError::Stream(_)) => return None,
         };
         let waited = room.admit_message(body.len()).await;
         ingress.take(body.len(), waited, room, from).await;
-        let event = (schema == Schema::EventUp).then(|| event(lane, &body)).flatten();
-        let Some(event) = event else { return Some(Code::Malformed) };
+        if schema != Schema::EventUp {
+            return Some(unreadable(schema));
+        }
+        let event = match event(lane, &body) {
+            Ok(event) => event,
+            Err(reason) => return Some(SessionFault::malformed(reason)),
+        };
         received.fetch_add(1, Ordering::Relaxed);
         room.post(RoomInput::Event { from, event }).await;
     }
@@ -170,12 +176,16 @@ fn bulk_limits(context: &SessionContext) -> IngressLimits {
     IngressLimits::new(context.clock, throttled::BULK, pieces, bytes, largest)
 }
 
-/// Parses an event. `None`: its archive, target or piece is not valid on this lane.
-fn event(lane: Lane, body: &[u8]) -> Option<Event> {
-    let event = session::access::<EventUp>(body).ok()?;
+/// Parses an event.
+///
+/// # Errors
+///
+/// The reason why the event is malformed.
+fn event(lane: Lane, body: &[u8]) -> Result<Event, &'static str> {
+    let event = session::access::<EventUp>(body).map_err(|_| "EventUp is not a valid archive")?;
     let pieces = if lane == Lane::Bulk { PIECE_MORE | PIECE_CONTINUES } else { 0 };
     if event.piece & !pieces != 0 {
-        return None;
+        return Err("the field piece of EventUp has bits that this lane does not allow");
     }
     let target = match event.target {
         TO_ALL => EventTarget::All,
@@ -186,11 +196,14 @@ fn event(lane: Lane, body: &[u8]) -> Option<Event> {
         TO_HOST => EventTarget::Host,
         TO_LATER if lane == Lane::Events => EventTarget::OthersAndLater,
         TO_GROUP => {
-            let [number] = &event.peers[..] else { return None };
-            EventTarget::Group(Group::new(u8::try_from(number.to_native()).ok()?)?)
+            let group = match &event.peers[..] {
+                [number] => u8::try_from(number.to_native()).ok().and_then(Group::new),
+                _ => None,
+            };
+            EventTarget::Group(group.ok_or("an event to a group must name one group, 0 to 239")?)
         }
-        _ => return None,
+        _ => return Err("the target of EventUp is unknown, or not allowed on this lane"),
     };
     let payload = event.payload.to_vec();
-    Some(Event { lane, target, channel: event.channel, piece: event.piece, payload })
+    Ok(Event { lane, target, channel: event.channel, piece: event.piece, payload })
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod carrier;
+mod fault;
 mod handshake;
 mod ingress_limits;
 mod lanes;
@@ -33,8 +34,6 @@ pub struct SessionContext {
     pub verifier: TokenVerifier,
     /// Seals and opens resume tickets.
     pub tickets: Arc<TicketKey>,
-    /// The server instance id.
-    pub server_instance: u32,
     /// Finds and makes rooms.
     pub directory: Arc<RoomDirectory>,
     /// Finds and makes the tasks of the users outside rooms.

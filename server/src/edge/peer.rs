@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::SessionContext;
 use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::fault::{SessionFault, unreadable};
 use super::ingress_limits::{IngressLimits, rate};
 use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
 use super::wire::{ReadError, WriteOutcome, read_message};
@@ -40,7 +41,7 @@ enum SessionEnd {
     /// The room has ended the session.
     Room(Code),
     /// The client has broken a rule, or is too slow.
-    Fault(Code),
+    Fault(SessionFault),
     /// The connection has ended.
     Connection(ConnectionEnd),
 }
@@ -65,11 +66,11 @@ impl PeerSession {
             // session.
             biased;
             code = ended(queues.end) => SessionEnd::Room(code),
-            code = read_control(receive, &room, session, &context, open_lanes) => SessionEnd::Fault(code),
-            code = read_lanes(&connection, &room, session, &context, lanes) => SessionEnd::Fault(code),
-            code = &mut writing => SessionEnd::Fault(code.unwrap_or(Code::Internal)),
-            code = read_datagrams(&connection, &room, session, &context) => SessionEnd::Fault(code),
-            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code),
+            fault = read_control(receive, &room, session, &context, open_lanes) => SessionEnd::Fault(fault),
+            fault = read_lanes(&connection, &room, session, &context, lanes) => SessionEnd::Fault(fault),
+            code = &mut writing => SessionEnd::Fault(code.unwrap_or(Code::Internal).into()),
+            code = read_datagrams(&connection, &room, session, &context) => SessionEnd::Fault(code.into()),
+            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code.into()),
             reason = connection.closed() => SessionEnd::Connection(reason),
         };
         if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
@@ -78,31 +79,31 @@ impl PeerSession {
             let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
         }
         writing.abort();
-        let code = match end {
-            SessionEnd::Room(code) => code,
+        let fault = match end {
+            SessionEnd::Room(code) => code.into(),
             // The session counts as lost, so that the client can resume and gets the messages that
             // it missed.
-            SessionEnd::Fault(Code::SlowConsumer) => {
+            SessionEnd::Fault(fault) if fault.code == Code::SlowConsumer => {
                 room.post(RoomInput::SessionLost(session)).await;
-                Code::SlowConsumer
+                fault
             }
-            SessionEnd::Fault(code) => {
-                room.post(RoomInput::Leave(session, code)).await;
-                code
+            SessionEnd::Fault(fault) => {
+                room.post(RoomInput::Leave(session, fault.code)).await;
+                fault
             }
             SessionEnd::Connection(ConnectionEnd::ByClient(code))
                 if code == Code::Leaving as u64 =>
             {
                 room.post(RoomInput::Leave(session, Code::Left)).await;
-                Code::Left
+                Code::Left.into()
             }
             SessionEnd::Connection(_) => {
                 room.post(RoomInput::SessionLost(session)).await;
-                Code::TimedOut
+                Code::TimedOut.into()
             }
         };
-        connection.close(code, code.name());
-        context.counters.count_end(code);
+        fault.close(&connection);
+        context.counters.count_end(fault.code);
     }
 }
 
@@ -123,7 +124,7 @@ async fn read_control(
     session: SessionId,
     context: &SessionContext,
     mut lanes: watch::Receiver<LaneStreams>,
-) -> Code {
+) -> SessionFault {
     let requests = rate(context.limits.peer_requests_per_s, limits::STATE_REQUESTS_BURST);
     let bytes = rate(limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
     let (kind, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
@@ -132,7 +133,7 @@ async fn read_control(
         ingress.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
             Ok(message) => message,
-            Err(ReadError::Header(_)) => return Code::Malformed,
+            Err(ReadError::Header(error)) => return error.into(),
             // A client may end its half of the control stream and stay in the room.
             Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
@@ -143,14 +144,14 @@ async fn read_control(
                 return leave(room, session, &mut lanes).await;
             }
             ingress.take(body.len(), false, room, session).await;
-            let input = request(session, schema, &body).ok_or(Code::Malformed)?;
+            let input = request(session, schema, &body).ok_or_else(|| unreadable(schema))?;
             let state = matches!(input, RoomInput::State { .. });
             context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
             room.post(input).await;
             Ok(())
         });
-        if let Err(code) = handled.await {
-            return code;
+        if let Err(fault) = handled.await {
+            return fault;
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::SessionContext;
 use super::admission::{display_name, verify};
 use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::fault::{SessionFault, unreadable};
 use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::ended;
 use super::refusal::{Refusal, refuse};
@@ -53,7 +54,7 @@ pub(super) async fn enter(
         return Err(Refusal::new(Code::Malformed, "the status is invalid"));
     }
     let token = verify(context, &enter.token)?;
-    let name = display_name(&enter.name, &token)?;
+    let name = display_name(&enter.name, token.name)?;
     let key = ProductKey { tenant: token.tenant, product: token.product };
     let directory = context.directory.clone();
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
@@ -95,15 +96,15 @@ impl SocialConnection {
         let Self { connection, control: (send, receive), welcome, entered } = self;
         let AdmittedDevice { social, device, mut queue, room_list_requests, room_lists } = entered;
         let end = queue.end.clone();
-        let (code, ended_by_task) = tokio::select! {
-            code = ended(end) => (code, true),
-            code = read(receive, &social, device, &room_list_requests, &context) => (code, false),
-            code = write(send, welcome, &mut queue, room_lists) => (code, false),
+        let (fault, ended_by_task) = tokio::select! {
+            code = ended(end) => (code.into(), true),
+            fault = read(receive, &social, device, &room_list_requests, &context) => (fault, false),
+            code = write(send, welcome, &mut queue, room_lists) => (code.into(), false),
             // A session outside rooms has only its control stream.
-            () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal, false),
-            end = connection.closed() => (code_of(end), false),
+            () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal.into(), false),
+            end = connection.closed() => (code_of(end).into(), false),
         };
-        match code {
+        match fault.code {
             _ if ended_by_task => {}
             // The session counts as lost: the client enters again and receives the whole state.
             Code::TimedOut | Code::SlowConsumer => {
@@ -115,8 +116,8 @@ impl SocialConnection {
         }
         // Drop the queue only after posting `Leave`; otherwise the session counts as lost.
         drop(queue);
-        connection.close(code, code.name());
-        context.counters.count_end(code);
+        fault.close(&connection);
+        context.counters.count_end(fault.code);
     }
 }
 
@@ -136,14 +137,14 @@ async fn read(
     device: DeviceId,
     room_list_requests: &watch::Sender<Option<RoomListRequest>>,
     context: &SessionContext,
-) -> Code {
+) -> SessionFault {
     let now = || Time::from_micros(context.clock.now());
     let mut rate = Bucket::new(now(), limits::SOCIAL_REQUESTS_RATE);
     loop {
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await
         {
             Ok(message) => message,
-            Err(ReadError::Header(_)) => return Code::Malformed,
+            Err(ReadError::Header(error)) => return error.into(),
             // A client may end its half of the control stream and keep its session.
             Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
@@ -161,11 +162,12 @@ async fn read(
         if schema == Schema::WatchRooms {
             match RoomListRequest::read(&body) {
                 Ok(request) => drop(room_list_requests.send_replace(Some(request))),
-                Err(code) => return code,
+                Err(Code::Malformed) => return unreadable(schema),
+                Err(code) => return code.into(),
             }
             continue;
         }
-        let Some(request) = request(schema, &body) else { return Code::Malformed };
+        let Some(request) = request(schema, &body) else { return unreadable(schema) };
         social.post(SocialInput::Ask(device, request)).await;
     }
 }

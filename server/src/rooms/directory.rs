@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nucleus_core::ids::{ProductKey, RoomId, RoomKey, RoomPattern, SessionId};
+use nucleus_core::ids::{ProductKey, RoomId, RoomInstanceId, RoomKey, RoomPattern, SessionId};
 use nucleus_core::limits;
 use nucleus_core::lobby::{Find, Query, RoomSelection};
 use nucleus_core::room::{JoinRequest, RoomOptions};
@@ -77,6 +77,11 @@ impl RoomDirectory {
             }
         }
         Err(Code::Internal)
+    }
+
+    /// Returns the id of the live instance of a room. `None`: there is none.
+    pub fn live_instance(&self, key: &RoomKey) -> Option<RoomInstanceId> {
+        self.registry.room(key).filter(|room| !room.mailbox.is_closed()).map(|room| room.instance)
     }
 
     /// Resumes a participant in its room.
@@ -171,7 +176,7 @@ impl RoomDirectory {
 
 #[cfg(test)]
 mod tests {
-    use nucleus_core::ids::Product;
+    use nucleus_core::ids::{Product, ServerInstanceId};
     use nucleus_core::limits::Limits;
     use nucleus_core::lobby::JoinMode;
     use nucleus_core::room::SecondDevice;
@@ -189,7 +194,8 @@ mod tests {
         let template = RoomTemplate {
             limits,
             second_device: SecondDevice::Allow,
-            server_instance: 1,
+            server_instance: ServerInstanceId([1; 8]),
+            clock_epoch: 1,
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
         };
         let tenants = Tenants::new(limits);

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use nucleus_core::ids::{RoomId, RoomKey};
+use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, ServerInstanceId};
 use nucleus_core::limits::{self, Limits};
 use nucleus_core::lobby::LobbyInput;
 use nucleus_core::room::{Room, RoomConfig, RoomInput, RoomOptions, SecondDevice};
@@ -21,6 +21,7 @@ use super::room_handle::RoomHandle;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
+use crate::random::random;
 use crate::shard::{PostOutcome, ShardHandle, ShardMail};
 
 /// The settings that all rooms share.
@@ -29,8 +30,10 @@ pub struct RoomTemplate {
     pub limits: Limits,
     /// What happens when a user joins a room with a second device.
     pub second_device: SecondDevice,
-    /// The server instance id. The room instance ids count up from it.
-    pub server_instance: u32,
+    /// The server instance id.
+    pub server_instance: ServerInstanceId,
+    /// The epoch of the server's clock.
+    pub clock_epoch: u32,
     /// Seals resume tickets.
     pub tickets: Arc<TicketKey>,
 }
@@ -56,7 +59,6 @@ pub struct RoomRegistry {
     /// The runtime of the tasks of rooms, lobbies and users outside rooms.
     pub(super) runtime: Handle,
     next_id: AtomicU64,
-    next_instance: AtomicU32,
     closing: AtomicBool,
 }
 
@@ -73,7 +75,6 @@ impl RoomRegistry {
             shards,
             clock,
             next_id: AtomicU64::new(1),
-            next_instance: AtomicU32::new(template.server_instance),
             template,
             tenants,
             runtime: Handle::current(),
@@ -109,18 +110,22 @@ impl RoomRegistry {
             return Err(Code::ServerFull);
         }
         let id = RoomId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let RoomTemplate { limits, second_device, server_instance, .. } = self.template;
+        let RoomTemplate { limits, second_device, server_instance, clock_epoch, .. } =
+            self.template;
+        let instance = RoomInstanceId(random());
         let config = RoomConfig {
             limits,
             capacity,
             second_device,
-            instance: self.next_instance.fetch_add(1, Ordering::Relaxed),
-            clock_epoch: server_instance,
+            instance,
+            server_instance,
+            clock_epoch,
             options,
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let shard = self.emptiest_shard();
-        let room = RoomHandle::new(id, mailbox, shard.clone(), counted, self.clock, &limits);
+        let room =
+            RoomHandle::new(id, instance, mailbox, shard.clone(), counted, self.clock, &limits);
         if let Some(ended) = self.rooms.insert(key.clone(), room.clone()) {
             self.tenants.close_room(&key.owner.tenant, &ended.counted);
         }
@@ -130,7 +135,6 @@ impl RoomRegistry {
         let task = RoomShell {
             id,
             key,
-            server_instance,
             tickets: self.template.tickets.clone(),
             shard,
             lobby,

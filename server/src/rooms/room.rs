@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
-use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketClaim};
+use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketContent};
 use nucleus_protocol::session::{Code, Joined, act, encode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,8 +21,6 @@ use crate::shard::{ShardHandle, ShardMail};
 pub(super) struct RoomShell {
     pub(super) id: RoomId,
     pub(super) key: RoomKey,
-    /// The server instance id.
-    pub(super) server_instance: u32,
     pub(super) tickets: Arc<TicketKey>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
@@ -41,7 +39,6 @@ pub(super) struct PendingReplies {
 
 /// A join that the room has not answered yet.
 struct PendingJoin {
-    user: String,
     resumes: bool,
     outgoing: Outgoing,
     reply: oneshot::Sender<Result<SessionId, Code>>,
@@ -50,7 +47,6 @@ struct PendingJoin {
 /// A joined session, with the room's end of the session's queues.
 pub(super) struct AttachedSession {
     session: u32,
-    user: String,
     outgoing: Outgoing,
 }
 
@@ -70,8 +66,7 @@ impl Task for RoomShell {
             RoomMail::Input(input) => input,
             RoomMail::Join(join, outgoing, reply) => {
                 let request = self.requests.next_id();
-                let (user, resumes) = (join.user.clone(), join.resume.is_some());
-                let pending = PendingJoin { user, resumes, outgoing, reply };
+                let pending = PendingJoin { resumes: join.resume.is_some(), outgoing, reply };
                 self.requests.joins.insert(request, pending);
                 RoomInput::Join { request, join }
             }
@@ -113,8 +108,8 @@ impl Task for RoomShell {
                 let room = self.id;
                 self.shard.send(FanoutInput::Mute { room, session, muted }).await;
             }
-            RoomOutput::Joined(session, joined, claim) => {
-                return self.joined(session, *joined, claim);
+            RoomOutput::Joined(session, joined, ticket) => {
+                return self.joined(session, *joined, *ticket);
             }
             RoomOutput::Control(session, message) => {
                 return self.push(session, |out| out.control(message));
@@ -143,11 +138,10 @@ impl RoomShell {
         request: RequestId,
         result: Result<SessionId, Code>,
     ) -> Option<RoomInput> {
-        let PendingJoin { user, resumes, outgoing, reply } =
-            self.requests.joins.remove(&request)?;
+        let PendingJoin { resumes, outgoing, reply } = self.requests.joins.remove(&request)?;
         match result {
             Ok(SessionId { peer, session }) => {
-                let attached = AttachedSession { session, user, outgoing };
+                let attached = AttachedSession { session, outgoing };
                 if let Some(replaced) = self.sessions.insert(peer, attached) {
                     replaced.outgoing.disconnect(Code::Replaced);
                 }
@@ -180,15 +174,9 @@ impl RoomShell {
         &mut self,
         session: SessionId,
         mut joined: Joined,
-        claim: TicketClaim,
+        content: TicketContent,
     ) -> Option<RoomInput> {
-        let attached = self.attached(session)?;
-        joined.ticket = self.tickets.seal(&Ticket {
-            room: self.key.clone(),
-            user: attached.user.clone(),
-            server_instance: self.server_instance,
-            claim,
-        });
+        joined.ticket = self.tickets.seal(&Ticket { room: self.key.clone(), content });
         joined.room = self.key.name.clone().into_bytes();
         let message = encode(&joined).into();
         self.push(session, |out| out.control(message))

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nucleus_core::ids::{RoomId, SessionId};
+use nucleus_core::ids::{RoomId, RoomInstanceId, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::rate::{MessageRate, Rate};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -23,6 +23,7 @@ use crate::shard::{SessionDatagram, ShardHandle};
 #[derive(Clone)]
 pub struct RoomHandle {
     pub(super) id: RoomId,
+    pub(super) instance: RoomInstanceId,
     pub(super) mailbox: mpsc::Sender<RoomMail>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) counted: CountedRoom,
@@ -33,6 +34,7 @@ pub struct RoomHandle {
 impl RoomHandle {
     pub(super) fn new(
         id: RoomId,
+        instance: RoomInstanceId,
         mailbox: mpsc::Sender<RoomMail>,
         shard: Arc<ShardHandle>,
         counted: CountedRoom,
@@ -40,7 +42,7 @@ impl RoomHandle {
         limits: &Limits,
     ) -> Self {
         let rate = Arc::new(RoomRate::new(Time::from_micros(clock.now()), limits));
-        Self { id, mailbox, shard, counted, rate, clock }
+        Self { id, instance, mailbox, shard, counted, rate, clock }
     }
 
     pub(super) async fn join(

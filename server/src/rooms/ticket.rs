@@ -6,14 +6,14 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
-use nucleus_core::ids::{PeerId, Product, ProductKey, RoomKey};
+use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId, RoomKey};
 use nucleus_core::limits;
-use nucleus_core::room::TicketClaim;
+use nucleus_core::room::{Rights, Role, TicketClaim, TicketContent};
 use nucleus_protocol::codec::{Reader, put_string};
 use zeroize::Zeroizing;
 
 /// Version of the layout of a ticket's content. A ticket of another version is invalid.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Length of the AES-GCM nonce in bytes.
 const NONCE: usize = 12;
 /// Length of the AES-GCM tag in bytes.
@@ -24,12 +24,8 @@ const TAG: usize = 16;
 pub struct Ticket {
     /// The room.
     pub room: RoomKey,
-    /// User id, from the token of the join.
-    pub user: String,
-    /// The server instance id. Rooms and participants do not survive their server instance.
-    pub server_instance: u32,
-    /// The participant in the room.
-    pub claim: TicketClaim,
+    /// The participant, and what its user may do there.
+    pub content: TicketContent,
 }
 
 /// Seals and opens tickets.
@@ -82,13 +78,14 @@ impl KeyType for KeyLen {
 
 impl Ticket {
     fn encode(&self) -> Vec<u8> {
-        let RoomKey { owner, name } = &self.room;
-        let mut out = vec![VERSION, owner.product as u8];
-        out.extend_from_slice(&self.server_instance.to_le_bytes());
-        out.extend_from_slice(&self.claim.room_instance.to_le_bytes());
-        out.extend_from_slice(&self.claim.peer.0.to_le_bytes());
-        out.extend_from_slice(&self.claim.generation.to_le_bytes());
-        for text in [&owner.tenant, name, &self.user] {
+        let RoomKey { owner, name: room } = &self.room;
+        let TicketContent { claim, user, name, role, end } = &self.content;
+        let mut out = vec![VERSION, owner.product as u8, bits_of(role.rights)];
+        out.extend_from_slice(&claim.room_instance.0);
+        out.extend_from_slice(&claim.peer.0.to_le_bytes());
+        out.extend_from_slice(&claim.generation.to_le_bytes());
+        out.extend_from_slice(&end.to_le_bytes());
+        for text in [&owner.tenant, room, user, name, &role.name] {
             put_string(&mut out, text.as_bytes());
         }
         out
@@ -96,16 +93,33 @@ impl Ticket {
 
     fn decode(content: &[u8]) -> Option<Ticket> {
         let mut r = Reader::new(content);
-        let (version, product) = (r.u8().ok()?, r.u8().ok()?);
+        let (version, product, rights) = (r.u8().ok()?, r.u8().ok()?, r.u8().ok()?);
         let product = Product::ALL.into_iter().find(|p| *p as u8 == product)?;
-        let server_instance = r.u32().ok()?;
-        let (room_instance, peer) = (r.u32().ok()?, PeerId(r.u32().ok()?));
-        let claim = TicketClaim { room_instance, peer, generation: r.u32().ok()? };
+        let claim = TicketClaim {
+            room_instance: RoomInstanceId(r.array().ok()?),
+            peer: PeerId(r.u32().ok()?),
+            generation: r.u32().ok()?,
+        };
+        let end = r.u64().ok()?;
         let mut text = || String::from_utf8(r.string().ok()?.to_vec()).ok();
-        let (tenant, name, user) = (text()?, text()?, text()?);
-        let room = RoomKey { owner: ProductKey { tenant, product }, name };
-        (version == VERSION).then_some(Ticket { room, user, server_instance, claim })
+        let (tenant, room, user, name, role) = (text()?, text()?, text()?, text()?, text()?);
+        let role = Role { name: role, rights: rights_of(rights) };
+        let room = RoomKey { owner: ProductKey { tenant, product }, name: room };
+        let content = TicketContent { claim, user, name, role, end };
+        (version == VERSION).then_some(Ticket { room, content })
     }
+}
+
+/// Packs rights into bits: own, objects, room, moderate, from the lowest.
+fn bits_of(rights: Rights) -> u8 {
+    let Rights { own, objects, room, moderate } = rights;
+    u8::from(own) | u8::from(objects) << 1 | u8::from(room) << 2 | u8::from(moderate) << 3
+}
+
+/// Unpacks the bits of [`bits_of`].
+fn rights_of(bits: u8) -> Rights {
+    let has = |bit: u8| bits >> bit & 1 == 1;
+    Rights { own: has(0), objects: has(1), room: has(2), moderate: has(3) }
 }
 
 #[cfg(test)]
@@ -118,9 +132,17 @@ mod tests {
                 owner: ProductKey { tenant: "t".repeat(64), product: Product::Assist },
                 name: "r".repeat(128),
             },
-            user: "u".repeat(128),
-            server_instance: 9,
-            claim: TicketClaim { room_instance: 7, peer: PeerId(5), generation: 3 },
+            content: TicketContent {
+                claim: TicketClaim {
+                    room_instance: RoomInstanceId([7; 8]),
+                    peer: PeerId(5),
+                    generation: 3,
+                },
+                user: "u".repeat(128),
+                name: "n".repeat(128),
+                role: Role { name: "r".repeat(64), rights: Rights::PRESENTER },
+                end: u64::MAX,
+            },
         }
     }
 
@@ -132,6 +154,14 @@ mod tests {
         assert_eq!(key.open(&sealed), Some(ticket()));
         assert_ne!(sealed, key.seal(&ticket()), "each ticket has a nonce of its own");
         assert_eq!(TicketKey::new(&[8; 64]).unwrap().open(&sealed), None);
+    }
+
+    #[test]
+    fn all_rights_come_back() {
+        for bits in 0..16 {
+            assert_eq!(bits_of(rights_of(bits)), bits);
+        }
+        assert_eq!(rights_of(bits_of(Rights::ALL)), Rights::ALL);
     }
 
     #[test]

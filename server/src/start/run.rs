@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nucleus_core::fanout::FanoutConfig;
+use nucleus_core::ids::ServerInstanceId;
 use nucleus_core::limits;
 use nucleus_core::social::SocialConfig;
 use nucleus_net::Clock;
@@ -19,6 +20,7 @@ use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, SessionContext, SessionCounters};
 use crate::http::Http;
 use crate::metrics::Metrics;
+use crate::random::random;
 use crate::rooms::{
     RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
 };
@@ -96,25 +98,26 @@ pub async fn run(
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
     let Secrets { verifier, tickets, quic } = secrets(&config, dir)?;
-    let instance = server_instance();
+    let server_instance = ServerInstanceId(random());
+    let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
-        start_shards(&config, clock, instance, sockets.realtime)?;
+        start_shards(&config, clock, clock_epoch, sockets.realtime)?;
     let limits = config.limits;
     let template = RoomTemplate {
         limits,
         second_device: config.second_device,
-        server_instance: instance,
+        server_instance,
+        clock_epoch,
         tickets: tickets.clone(),
     };
     let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
     let directory = RoomDirectory::new(registry);
-    let social = SocialConfig { limits, clock_epoch: instance };
+    let social = SocialConfig { limits, clock_epoch, server_instance };
     let context = Arc::new(SessionContext {
         verifier,
         social_directory: SocialDirectory::new(social, directory.clone()),
         directory,
         tickets,
-        server_instance: instance,
         clock,
         server_id: dir.server_id().to_owned(),
         realtime_port: realtime.port(),
@@ -210,7 +213,7 @@ struct StartedShards {
 fn start_shards(
     config: &Config,
     clock: Clock,
-    server_instance: u32,
+    clock_epoch: u32,
     sockets: Vec<nucleus_net::UdpSocket>,
 ) -> std::io::Result<StartedShards> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -222,7 +225,7 @@ fn start_shards(
             index: index as u8,
             tick: config.tick,
             limits: config.limits,
-            clock_epoch: server_instance,
+            clock_epoch,
         };
         // Leaves the first core to sessions. A single shard is not pinned.
         let core = pinned.then_some((index + 1) % cores);
@@ -231,11 +234,4 @@ fn start_shards(
         started.threads.push(thread);
     }
     Ok(started)
-}
-
-/// Returns a server instance id: the seconds since 1970, so that the id differs from those of
-/// earlier starts.
-fn server_instance() -> u32 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |s| s.as_secs() as u32)
 }

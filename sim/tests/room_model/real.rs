@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_core::fanout::LinkEvent;
-use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
+use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::{
     Event, EventTarget, Resume, RoomConfig, RoomInput, RoomOptions, SecondDevice, TicketClaim,
@@ -68,7 +68,8 @@ impl RealRoom {
             limits: Limits { peer_ttl, ..Limits::default() },
             capacity: CAPACITY as u16,
             second_device: SecondDevice::Allow,
-            instance: EPOCH,
+            instance: RoomInstanceId([7; 8]),
+            server_instance: ServerInstanceId([1; 8]),
             clock_epoch: EPOCH,
             options,
         };

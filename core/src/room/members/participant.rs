@@ -22,8 +22,11 @@ pub(crate) struct Participant {
     pub(super) session: u32,
     pub(super) slot: u16,
     pub(crate) user: String,
-    name: String,
+    pub(crate) name: String,
     pub(crate) role: Role,
+    /// When the participant's tickets stop admitting it to another room instance, in seconds since
+    /// 1970.
+    pub(crate) ticket_end: u64,
     /// The grant of the newest session's link, until the shard has opened the link.
     pub(super) pending: Option<LinkGrant>,
     /// The first roster version that contains the peer. `None`: the roster does not contain it yet.
@@ -53,6 +56,9 @@ pub(crate) struct NewParticipant {
     pub(crate) user: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// When the newcomer's tickets stop admitting it to another room instance, in seconds since
+    /// 1970.
+    pub(crate) ticket_end: u64,
     /// The link's grant, complete but for its connection ids.
     pub(crate) grant: LinkGrant,
     pub(crate) slot: u16,
@@ -62,13 +68,14 @@ pub(crate) struct NewParticipant {
 
 impl Participant {
     pub(super) fn new(newcomer: NewParticipant) -> Self {
-        let NewParticipant { user, name, role, grant, slot, newest_event } = newcomer;
+        let NewParticipant { user, name, role, ticket_end, grant, slot, newest_event } = newcomer;
         Self {
             session: 1,
             slot,
             user,
             name,
             role,
+            ticket_end,
             pending: Some(grant),
             since_version: None,
             redeemed: 0,

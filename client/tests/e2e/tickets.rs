@@ -1,0 +1,151 @@
+//! Tickets that outlive their room instance: they admit a user whose token has expired.
+
+use std::time::Duration;
+
+use nucleus_client::session::{
+    JoinError, ResumeFrom, Session, SessionOptions, Trust, client_config,
+};
+use nucleus_client::{Batch, Code, EntityId, Room, RoomEvent, RoomSelection, connect};
+use nucleus_protocol::session::{Joined, NEW_PEER};
+use nucleus_server::token::{LEEWAY_S, Product, TokenRequest};
+
+use super::support::{TestServer, now_unix, until};
+
+/// How long the tokens of these tests are accepted.
+const ACCEPTED: Duration = Duration::from_secs(4);
+
+/// Mints a token that expires after [`ACCEPTED`].
+fn short_token(server: &TestServer, user: &str, role: &str, grants: &[&str]) -> String {
+    let request = TokenRequest {
+        role: role.to_owned(),
+        grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+        ..TokenRequest::new(Product::Atom, "tenant", user)
+    };
+    let signed = now_unix() - request.ttl.as_secs() - LEEWAY_S + ACCEPTED.as_secs();
+    server.data().minter().mint(request, signed).unwrap()
+}
+
+async fn expire() {
+    tokio::time::sleep(ACCEPTED + Duration::from_secs(1)).await;
+}
+
+async fn join(server: &TestServer, token: String) -> Room {
+    connect(server.options(token)).await.unwrap()
+}
+
+/// Joins with a token and a ticket. Returns the reply and the open session.
+async fn join_with(
+    server: &TestServer,
+    token: &str,
+    ticket: &[u8],
+) -> Result<(Joined, Session), Option<Code>> {
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let trust = Trust::Pin(server.data().certificate_pin().bytes());
+    let resume = ResumeFrom { ticket: ticket.to_vec(), last_event: 0, last_bulk: 0 };
+    let options = SessionOptions {
+        server: server.on.session,
+        server_name: "localhost".into(),
+        token: token.into(),
+        room: "lobby".into(),
+        name: String::new(),
+        selection: RoomSelection::default(),
+        agent: "test".into(),
+        resume: Some(resume),
+    };
+    match Session::join(&endpoint, client_config(&trust).unwrap(), options).await {
+        Ok(session) => Ok((session.joined().clone(), session)),
+        Err(JoinError::Refused { code, .. }) => Err(code),
+        Err(other) => panic!("another error: {other}"),
+    }
+}
+
+async fn rejoined(room: &Room) {
+    until(room, |event| matches!(event, RoomEvent::Rejoined { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_does_not_end_a_meeting_whose_tokens_have_expired() {
+    let server = TestServer::start().await;
+    let host = join(&server, short_token(&server, "host", "host", &[])).await;
+    let guide = join(&server, short_token(&server, "guide", "participant", &["state.room"])).await;
+    let member = join(&server, short_token(&server, "member", "participant", &[])).await;
+    expire().await;
+    let _server = server.restart().await;
+    for room in [&host, &guide, &member] {
+        rejoined(room).await;
+    }
+    // Role and grants are those of the tokens.
+    let set = || Batch::new().set(EntityId::Room, "slide", 2);
+    guide.change(set()).await.unwrap();
+    member.change(set()).await.unwrap_err();
+    let host_role = async {
+        loop {
+            if let Some(peer) = guide.peer(host.me()) {
+                return peer.role;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(10), host_role).await.unwrap(), "host");
+    host.kick(member.me(), Some(Duration::from_secs(600))).await.unwrap();
+    let closed = until(&member, |event| match event {
+        RoomEvent::Closed { code, .. } => Some(code),
+        _ => None,
+    });
+    assert_eq!(closed.await, Some(Code::Kicked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_banned_user_does_not_return_by_a_ticket() {
+    let server = TestServer::start().await;
+    let token = short_token(&server, "member", "participant", &[]);
+    let (before, session) = join_with(&server, &token, &[]).await.unwrap();
+    drop(session);
+    let server = server.restart().await;
+    let host = join(&server, short_token(&server, "host", "host", &[])).await;
+    let (again, session) = join_with(&server, &token, &before.ticket).await.unwrap();
+    host.kick(nucleus_client::PeerId(again.peer), Some(Duration::from_secs(600))).await.unwrap();
+    drop(session);
+    expire().await;
+    // The ticket of the living instance does not replace the token. The one of the instance before
+    // does, and meets the ban.
+    for (ticket, code) in [(&again.ticket, Code::TokenExpired), (&before.ticket, Code::Kicked)] {
+        let refused = join_with(&server, &token, ticket).await.map(|_| ());
+        assert_eq!(refused, Err(Some(code)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_does_not_bring_back_whom_its_living_instance_has_removed() {
+    let server = TestServer::start().await;
+    let _witness = server.join("witness").await;
+    let token = short_token(&server, "member", "participant", &[]);
+    let (joined, session) = join_with(&server, &token, &[]).await.unwrap();
+    session.split().0.leave().await;
+    expire().await;
+    let refused = join_with(&server, &token, &joined.ticket).await.map(|_| ());
+    assert_eq!(refused, Err(Some(Code::TokenExpired)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_ends_and_its_end_is_that_of_the_first_join() {
+    let server =
+        TestServer::with(|config| config.limits.ticket_ttl = ACCEPTED + Duration::from_secs(2))
+            .await;
+    let token = short_token(&server, "member", "participant", &[]);
+    let (first, session) = join_with(&server, &token, &[]).await.unwrap();
+    drop(session);
+    expire().await;
+    let server = server.restart().await;
+    let (second, session) = join_with(&server, &token, &first.ticket).await.unwrap();
+    assert_eq!(second.resumed, NEW_PEER);
+    assert_ne!(second.room_instance, first.room_instance);
+    assert_ne!(second.server_instance, first.server_instance);
+    drop(session);
+    let server = server.restart().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for ticket in [first.ticket, second.ticket] {
+        let refused = join_with(&server, &token, &ticket).await.map(|_| ());
+        assert_eq!(refused, Err(Some(Code::TokenExpired)));
+    }
+}
