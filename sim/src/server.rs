@@ -39,6 +39,8 @@ pub trait Clients {
     fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim);
     /// Takes a message for the session's control stream.
     fn control(&mut self, to: SessionAddress, message: Bytes);
+    /// Takes an acknowledgement of events for the session's control stream.
+    fn event_ack(&mut self, _to: SessionAddress, _message: Bytes) {}
     /// Takes a message for the session's stream of this lane.
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes);
     /// Takes a message for the session's state stream.
@@ -239,6 +241,7 @@ impl<L: Links> Server<L> {
                 clients.joined(to(session), joined, claim);
             }
             RoomOutput::Control(session, message) => clients.control(to(session), message),
+            RoomOutput::EventAck(session, message) => clients.event_ack(to(session), message),
             RoomOutput::Event(session, lane, message) => clients.event(to(session), lane, message),
             RoomOutput::State(session, message) => clients.state(to(session), message),
             RoomOutput::Disconnect(session, code) => clients.disconnect(to(session), code),

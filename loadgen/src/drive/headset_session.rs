@@ -115,7 +115,7 @@ impl HeadsetSession {
         let outbox = EventOutbox::default();
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
-        outbox.attach(sender.clone(), &joined, true);
+        outbox.attach(sender.clone(), &joined, true).map_err(|fault| fault.to_string())?;
         let state = StateCopy::new(&context, headset);
         let room = RoomIdentity::of(&joined);
         let Joined { ticket, peer, .. } = joined;
@@ -209,6 +209,11 @@ impl HeadsetSession {
                     if let Some(roster) = &mut self.roster {
                         // The receiver has already checked the version.
                         let _ = roster.apply(update);
+                    }
+                }
+                SessionEvent::EventAck(ack) => {
+                    if let Err(fault) = self.outbox.acknowledge(&ack) {
+                        self.receiver.fail(fault);
                     }
                 }
                 SessionEvent::Closed { code, text } => return SessionEnd::Closed(code, text),
@@ -308,7 +313,7 @@ impl HeadsetSession {
         self.connection = session.connection().clone();
         let (sender, receiver) = session.split();
         (self.sender, self.receiver) = (sender.clone(), receiver);
-        self.outbox.attach(sender, &joined, same_room);
+        self.outbox.attach(sender, &joined, same_room).map_err(|fault| fault.to_string())?;
         if joined.resumed == NEW_PEER {
             self.state.restart(&self.context, same_room);
         }

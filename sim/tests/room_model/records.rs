@@ -62,6 +62,8 @@ pub(crate) struct ModelParticipant {
     pub(crate) last: [u64; 2],
     /// Number of its events that the room has taken, by lane.
     pub(crate) taken: [u32; 2],
+    /// When the room took those that it has not acknowledged, in ms.
+    pub(crate) unacknowledged: Vec<u64>,
     pub(crate) groups: Vec<u8>,
     /// The target of an incomplete message in pieces.
     pub(crate) pieces_to: Option<ModelTarget>,
