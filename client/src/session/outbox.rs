@@ -2,6 +2,8 @@
 //! lost session did not deliver are sent over the next session, exactly once.
 
 mod backlog;
+#[cfg(test)]
+mod simulation;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
