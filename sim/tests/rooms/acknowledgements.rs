@@ -113,7 +113,7 @@ fn thousand_senders(pause: impl Fn(&mut fastrand::Rng) -> Duration) -> Cost {
             break;
         }
         (server.now, counts.handling) = (next.0, Some(next.1));
-        next.0 = next.0 + pause(&mut rng);
+        next.0 += pause(&mut rng);
         let (from, to) = (next.1, PeerId(next.1.peer.0 % 1_000 + 1));
         let (lane, target) = (Lane::Events, EventTarget::Listed(vec![to]));
         let event = Event { lane, target, channel: 0, piece: 0, payload: vec![0; 100] };
