@@ -377,7 +377,7 @@ mod tests {
         let large = QueuedEvent { to: To::All, channel: 0, piece: 0, payload };
         let mut backlog = EventBacklog { attached: true, ..EventBacklog::default() };
         let mut offered = 0;
-        loop {
+        while offered < 100 {
             let mut one = Some(vec![large.clone()]);
             if !backlog.offer(Lane::Events, &mut one) {
                 assert!(one.is_some(), "a refused event stays with the caller");
