@@ -289,7 +289,8 @@ impl Room {
     }
 
     /// Sends a reliable, ordered event of at most 16 KiB. Waits while the room takes events more
-    /// slowly than they are sent.
+    /// slowly than they are sent, and while the room does not acknowledge them: at most 512 KiB of
+    /// events are kept until they are acknowledged.
     ///
     /// If the session is lost, the event is sent after the resume. If the client rejoins as a new
     /// peer ([`RoomEvent::Rejoined`]) instead, events that were already written are lost, and so

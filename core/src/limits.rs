@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
-    MAX_BULK_MESSAGE, MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED,
-    MAX_STATE_REQUEST,
+    EVENT_ACK_BYTES, MAX_BULK_MESSAGE, MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS,
+    MAX_STATE_OWNED, MAX_STATE_REQUEST,
 };
 use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
@@ -224,9 +224,11 @@ pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
 /// How long roster changes are collected: a thousand joins then make ten updates per second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
-/// Most control messages that wait for one session, each at most a full roster. A moderator's full
-/// burst puts at most 72 replies and audits into the moderator's queue; the rest of the queue is
-/// for other messages.
+/// Deadlines of acknowledgements of events are multiples of this interval, so that the participants
+/// of a room share their wake-ups: one a second, whatever their number.
+pub const EVENT_ACK_GRID: Duration = Duration::from_secs(1);
+/// Control messages waiting for one session, each at most a full roster. A moderator's full burst
+/// makes at most 72 replies and audits for the moderator; the rest is for other messages.
 pub const CONTROL_QUEUE: usize = 128;
 /// Most event messages that wait for one session.
 pub const EVENT_QUEUE: usize = 4_096;
@@ -466,6 +468,8 @@ const _: () = {
     assert!(STATE_BACKLOG_BYTES >= MAX_STATE + STATE_FEED_BYTES);
     // A moderator's control queue holds the replies and audits of a full burst.
     assert!(CONTROL_QUEUE >= 2 * ACTS_RATE.burst as usize + STATE_REQUESTS_BURST as usize);
+    // A client that keeps no more than its stream's window never waits for a late acknowledgement.
+    assert!(2 * EVENT_ACK_BYTES <= STREAM_WINDOW as usize);
     // A new room waits longer than a join may take (the upper bound of `unjoined_timeout`).
     assert!(FOUNDING_TIME.as_secs() > 5);
     // One full frame table for one recipient fits one turn of flushing.

@@ -132,8 +132,21 @@ pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 /// with the right to moderate or to set the room's fields, so that no other peer can fill the
 /// state.
 pub const STATE_RESERVE: usize = 4;
-/// Largest state of a room in bytes, encoded as a snapshot: five times the state of a large room
-/// today.
+/// Events and pieces of one peer after which the server acknowledges them at once. A peer that
+/// sends as fast as it may (200 a second) then gets six acknowledgements a second.
+pub const EVENT_ACK_COUNT: u32 = 32;
+/// Bytes of payload after which the server acknowledges a peer's events at once: half of what a
+/// client may have in flight on one stream, so an acknowledgement arrives before a client that
+/// keeps no more than that has to wait.
+pub const EVENT_ACK_BYTES: usize = 32 << 10;
+/// Age of the oldest unacknowledged event after which the next event is acknowledged at once. That
+/// acknowledgement shares a datagram with QUIC's own. A peer that sends an event every 3 s gets one
+/// acknowledgement for five events.
+pub const EVENT_ACK_AGE: Duration = Duration::from_secs(10);
+/// Longest time that an event stays unacknowledged if no event follows, to within a second. Waiting
+/// costs nothing but the client's memory: a resume tells the counts by itself.
+pub const EVENT_ACK_LATEST: Duration = Duration::from_secs(15);
+/// Largest state of a room in bytes, encoded as a snapshot: five times that of a large room today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.
 pub const MAX_APPLICATION_VERSION: usize = 32;
@@ -188,6 +201,7 @@ const _: () = assert!(ACK_LATEST.as_millis() * 2 < FALLBACK_AFTER.as_millis());
 const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
 const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
+const _: () = assert!(EVENT_ACK_AGE.as_secs() < EVENT_ACK_LATEST.as_secs());
 const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
 // An archived peer takes 31 bytes plus its user, name and role.
 const _: () = assert!(

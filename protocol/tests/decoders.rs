@@ -5,9 +5,9 @@ use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Message, MessageKind};
 use nucleus_protocol::session::{
-    self, CallRequest, CallUpdate, Enter, Entered, EventDown, EventUp, Hello, Join, Leave,
-    MessageHeader, Moderate, RoomList, RosterUpdate, StateReply, StateRequest, StateSnapshot,
-    StateUpdate, UserList, WatchRooms, WatchUsers,
+    self, CallRequest, CallUpdate, Enter, Entered, EventAck, EventDown, EventUp, Hello, Join,
+    Leave, MessageHeader, Moderate, RoomList, RosterUpdate, StateReply, StateRequest,
+    StateSnapshot, StateUpdate, UserList, WatchRooms, WatchUsers,
 };
 use proptest::prelude::*;
 
@@ -170,6 +170,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         session::encode(&update),
         session::encode(&up),
         session::encode(&down),
+        session::encode(&EventAck { events_taken: 3, bulk_taken: u32::MAX }),
         session::encode(&Leave { code: 0 }),
         hello.encode(),
     ];

@@ -26,6 +26,7 @@ READERS = {
     "leave": lambda data: session.read_message(18, data),
     "roster_update": lambda data: session.read_message(19, data),
     "event_up": lambda data: session.read_message(32, data),
+    "event_ack": lambda data: session.read_message(34, data),
     "state_request": lambda data: session.read_message(48, data),
     "state_snapshot": lambda data: session.read_message(50, data),
     "body": lambda data: realtime.read_body("client", data),

@@ -40,6 +40,7 @@ ARCHIVES = {
          ("changed", ("list", [("peer", 4), ("presence", 1)]))],
     32: [("target", 1), ("channel", 1), ("piece", 1), ("peers", ("list", 4)), ("payload", STRING)],
     33: [("peer", 4), ("roster_version", 4), ("sequence", 8), ("channel", 1), ("piece", 1), ("payload", STRING)],
+    34: [("events_taken", 4), ("bulk_taken", 4)],
     36: [("request", 4), ("groups", ("array", 30))],
     37: [("what", 1)],
     48: [("request", 4), ("operations", ("list", OPERATION))],

@@ -40,6 +40,8 @@ struct QueueShared<T> {
 
 struct QueueState<T> {
     items: VecDeque<T>,
+    /// The item of [`QueueSender::push_newest`]. On the heap, because few queues ever have one.
+    newest: Option<Box<T>>,
     senders: usize,
     /// Whether the receiver exists.
     has_receiver: bool,
@@ -52,7 +54,8 @@ pub fn queue<T>(max_items: usize) -> (QueueSender<T>, QueueReceiver<T>) {
 
 /// Makes a queue of at most `max_items` items and `max_bytes` unwritten bytes.
 pub fn queue_of_bytes<T>(max_items: usize, max_bytes: usize) -> (QueueSender<T>, QueueReceiver<T>) {
-    let state = Mutex::new(QueueState { items: VecDeque::new(), senders: 1, has_receiver: true });
+    let state = QueueState { items: VecDeque::new(), newest: None, senders: 1, has_receiver: true };
+    let state = Mutex::new(state);
     let (changed, unwritten) = (Notify::new(), AtomicUsize::new(0));
     let shared = Arc::new(QueueShared { state, changed, max_items, unwritten, max_bytes });
     (QueueSender(shared.clone()), QueueReceiver(shared))
@@ -81,8 +84,18 @@ impl<T> QueueSender<T> {
         PushOutcome::Queued
     }
 
-    /// Appends an item of `len` bytes. The bytes count as unwritten until
-    /// [`QueueReceiver::written`].
+    /// Puts an item behind all others. Replaces the item of an earlier call that has not been
+    /// popped, so these items never fill the queue.
+    pub fn push_newest(&self, item: T) {
+        let mut state = self.0.lock();
+        if state.has_receiver {
+            state.newest = Some(Box::new(item));
+            drop(state);
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// Appends an item of `len` bytes. They count as unwritten until [`QueueReceiver::written`].
     pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
         if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {
@@ -120,6 +133,9 @@ impl<T> QueueReceiver<T> {
                     }
                     return Some(item);
                 }
+                if let Some(newest) = state.newest.take() {
+                    return Some(*newest);
+                }
                 if state.senders == 0 {
                     return None;
                 }
@@ -138,7 +154,7 @@ impl<T> Drop for QueueReceiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.has_receiver = false;
-        state.items = VecDeque::new();
+        (state.items, state.newest) = (VecDeque::new(), None);
     }
 }
 
@@ -158,6 +174,19 @@ mod tests {
         drop(sender);
         assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(4)]);
         assert_eq!(receiver.pop().await, None);
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_its_kind_replaces_the_one_before_and_needs_no_place() {
+        let (sender, mut receiver) = queue(1);
+        sender.push_newest(1);
+        assert_eq!(sender.push(2), PushOutcome::Queued);
+        assert_eq!(sender.push(3), PushOutcome::Full);
+        (4..1_000).for_each(|item| sender.push_newest(item));
+        assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(999)]);
+        sender.push_newest(7);
+        drop(sender);
+        assert_eq!([receiver.pop().await, receiver.pop().await], [Some(7), None]);
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Route, Suite};
 use nucleus_protocol::realtime::{ConnectionId, Header, Message, MessageKind};
 use nucleus_protocol::session::{
-    self, Audit, Code, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate, Schema,
-    StateReply, StateSnapshot, StateUpdate, Throttled,
+    self, Audit, Code, EventAck, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate,
+    Schema, StateReply, StateSnapshot, StateUpdate, Throttled,
 };
 use nucleus_protocol::time::Time;
 
@@ -70,7 +70,9 @@ pub struct Client {
     state_stream: bool,
     /// The audits of moderators' acts that the client received.
     pub audits: Vec<Audit>,
-    /// The times at which the client was told that it is throttled, each with the reason.
+    /// The acknowledgements of its events that it received since the newest `Joined`.
+    pub event_acks: Vec<EventAck>,
+    /// When it was told that it is throttled, and the reason.
     pub throttled: Vec<(Time, u8)>,
     /// Number of requests that the client has made in this session.
     pub requests: u32,
@@ -153,6 +155,7 @@ impl Client {
             replica: Replica::default(),
             state_stream: false,
             audits: Vec::new(),
+            event_acks: Vec::new(),
             throttled: Vec::new(),
             requests: 0,
             replies: Vec::new(),
@@ -315,13 +318,14 @@ impl Client {
                 self.joined = Some(*joined);
                 self.joins += 1;
                 (self.replica, self.state_stream) = (Replica::default(), false);
-                (self.requests, self.replies) = (0, Vec::new());
+                (self.requests, self.replies, self.event_acks) = (0, Vec::new(), Vec::new());
             }
             Delivery::Control(bytes) => {
                 let (schema, body) = parts(&bytes);
                 match schema {
                     Schema::StateReply => self.take_reply(session::owned(body).unwrap()),
                     Schema::Audit => self.audits.push(session::owned(body).unwrap()),
+                    Schema::EventAck => self.event_acks.push(session::owned(body).unwrap()),
                     Schema::Throttled => {
                         let what = session::owned::<Throttled>(body).unwrap().what;
                         self.throttled.push((now, what));

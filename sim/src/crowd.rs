@@ -129,6 +129,10 @@ impl Clients for Crowd {
         self.send(to, Delivery::Control(message.to_vec()));
     }
 
+    fn event_ack(&mut self, to: SessionAddress, message: Bytes) {
+        self.send(to, Delivery::Control(message.to_vec()));
+    }
+
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {
         match lane {
             Lane::Events => self.send(to, Delivery::Event(message.to_vec())),

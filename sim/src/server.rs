@@ -40,7 +40,9 @@ pub trait Clients {
     fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim);
     /// Receives a message for a session's control stream.
     fn control(&mut self, to: SessionAddress, message: Bytes);
-    /// Receives a message for a session's stream of this lane.
+    /// Takes an acknowledgement of events for the session's control stream.
+    fn event_ack(&mut self, _to: SessionAddress, _message: Bytes) {}
+    /// Takes a message for the session's stream of this lane.
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes);
     /// Receives a message for a session's state stream.
     fn state(&mut self, to: SessionAddress, message: Bytes);
@@ -240,6 +242,7 @@ impl<L: Links> Server<L> {
                 clients.joined(to(session), joined, ticket.claim);
             }
             RoomOutput::Control(session, message) => clients.control(to(session), message),
+            RoomOutput::EventAck(session, message) => clients.event_ack(to(session), message),
             RoomOutput::Event(session, lane, message) => clients.event(to(session), lane, message),
             RoomOutput::State(session, message) => clients.state(to(session), message),
             RoomOutput::Disconnect(session, code) => clients.disconnect(to(session), code),

@@ -17,8 +17,8 @@ use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{DriverCommand, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
 use crate::session::{
-    Backoff, JoinError, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
-    may_reconnect,
+    Backoff, JoinError, ProtocolError, ResumeFrom, Session, SessionEvent, SessionOptions,
+    SessionReceiver, may_reconnect,
 };
 use crate::state::{Replica, StateChange};
 
@@ -64,7 +64,8 @@ impl RoomTask {
         let joined = session.joined().clone();
         let (sender, receiver) = session.split();
         shared.requests.attach(sender.clone());
-        shared.events.attach(sender, &joined, true);
+        // The first session of an outbox has no impossible counts.
+        let _ = shared.events.attach(sender, &joined, true);
         let (instance, host) = (RoomInstanceId(joined.room_instance), shared.host());
         let backlog = Backlog::new(events, commands);
         let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
@@ -127,22 +128,27 @@ impl RoomTask {
                 self.shared.requests.on_reply(reply, version);
                 return Ok(());
             }
+            SessionEvent::EventAck(ack) => self.shared.events.acknowledge(&ack),
             SessionEvent::Closed { code, text } => return self.interrupted(code, text).await,
             SessionEvent::StateSnapshot(snapshot) => {
-                let changes = self.replica().apply_snapshot(snapshot);
+                let changes = self.replica().apply_snapshot(snapshot).map_err(ProtocolError::from);
                 changes.map(|changes| self.report_state(changes, Backlog::push_uncounted))
             }
             SessionEvent::StateUpdate(update) => {
-                let changes = self.replica().apply_update(update);
+                let changes = self.replica().apply_update(update).map_err(ProtocolError::from);
                 changes.map(|changes| self.report_state(changes, Backlog::push_event))
             }
         };
-        if let Err(fault) = applied
-            && let SessionEvent::Closed { code, text } = self.receiver.fail(fault.into())
-        {
-            return self.close(code, text).await;
+        match applied {
+            Ok(()) => Ok(()),
+            Err(fault) => self.fail(fault).await,
         }
-        Ok(())
+    }
+
+    /// Closes the session for good, because the server broke the protocol.
+    async fn fail(&mut self, fault: ProtocolError) -> Result<(), RoomEnded> {
+        let SessionEvent::Closed { code, text } = self.receiver.fail(fault) else { return Ok(()) };
+        self.close(code, text).await
     }
 
     fn replica(&self) -> RwLockWriteGuard<'_, Replica> {
@@ -279,7 +285,9 @@ impl RoomTask {
         let deleted = if same_room { Vec::new() } else { self.replica().clear() };
         let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
         self.shared.requests.attach(sender.clone());
-        self.shared.events.attach(sender, &joined, same_room);
+        if let Err(fault) = self.shared.events.attach(sender, &joined, same_room) {
+            return self.fail(fault).await;
+        }
         if joined.resumed == NEW_PEER && self.shared.self_muted.load(Ordering::Relaxed) {
             self.repeat_own_mute();
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_protocol::codec::Truncated;
-use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Schema};
+use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
 
 use crate::state::StateFault;
 
@@ -171,6 +171,19 @@ pub enum ProtocolError {
     /// A message about the room's state is invalid.
     #[error(transparent)]
     State(#[from] StateFault),
+    /// The server's count of the events that it has taken goes backwards, or is ahead of the events
+    /// that this client has sent. Counts wrap.
+    #[error("the server took {taken} events ({lane:?}); possible are {least} to {most}")]
+    EventCount {
+        /// The lane.
+        lane: Lane,
+        /// The received count.
+        taken: u32,
+        /// The newest count before.
+        least: u32,
+        /// The number of events sent.
+        most: u32,
+    },
     /// The server opened a second state stream.
     #[error("a session has one state stream, this is a second")]
     SecondState,

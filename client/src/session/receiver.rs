@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Audit, Code, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot, StateUpdate,
-    Throttled, owned, stream,
+    Audit, Code, EventAck, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot,
+    StateUpdate, Throttled, owned, stream,
 };
 use quinn::{ConnectionError, VarInt};
 
@@ -32,6 +32,8 @@ pub enum SessionEvent {
     /// The reply to a request ([`super::SessionSender::request_state`]). The changes themselves
     /// come in a separate [`SessionEvent::StateUpdate`], before or after the reply.
     StateReply(StateReply),
+    /// The server acknowledges events of this client, for [`super::EventOutbox::acknowledge`].
+    EventAck(EventAck),
     /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
@@ -181,6 +183,9 @@ impl SessionReceiver {
                 }
                 Some((Schema::Audit, body)) => {
                     return Ok(Some(SessionEvent::Audit(owned(&body)?)));
+                }
+                Some((Schema::EventAck, body)) => {
+                    return Ok(Some(SessionEvent::EventAck(owned(&body)?)));
                 }
                 Some((Schema::Throttled, body)) => {
                     return Ok(Some(SessionEvent::Throttled(owned::<Throttled>(&body)?.what)));

@@ -68,7 +68,7 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
     assert_eq!(joined.resumed, NEW_PEER);
     let outbox = EventOutbox::default();
     let (sender, mut receiver) = first.split();
-    outbox.attach(sender, &joined, true);
+    outbox.attach(sender, &joined, true).unwrap();
     let sending = {
         let outbox = outbox.clone();
         tokio::spawn(async move {
@@ -96,7 +96,7 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
                 SessionEvent::Closed { code: Some(Code::Replaced), .. }
             ) {}
             receiver = next;
-            outbox.attach(sender, &joined, true);
+            outbox.attach(sender, &joined, true).unwrap();
         }
         // The last session stays until everything has arrived.
         loop {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
 
+mod acknowledgements;
 mod bulk;
 mod calls;
 mod groups_and_voice;

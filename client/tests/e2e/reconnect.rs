@@ -66,7 +66,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     assert_eq!((before.resumed, before.peer_ttl_ms), (NEW_PEER, 30_000));
     let (first_sender, mut first_receiver) = first.split();
     let outbox = EventOutbox::default();
-    outbox.attach(first_sender, &before, true);
+    outbox.attach(first_sender, &before, true).unwrap();
     outbox.send(To::Others, 0, b"up 1").await.unwrap();
     watcher.send_event(To::Others, 0, b"down 1").await.unwrap();
     assert_eq!(next_event(&mut first_receiver).await, b"down 1");
@@ -93,7 +93,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     };
     assert_eq!(names(&joined), [b"watcher".to_vec(), b"sleeper".to_vec()], "each peer occurs once");
     let (sender, mut receiver) = again.split();
-    outbox.attach(sender, &joined, true);
+    outbox.attach(sender, &joined, true).unwrap();
     assert_eq!(next_event(&mut receiver).await, b"down 2");
     assert_eq!(next_event(&mut receiver).await, b"down 3");
     outbox.send(To::Others, 0, b"up 2").await.unwrap();

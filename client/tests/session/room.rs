@@ -20,11 +20,11 @@ fn peer(peer: u32) -> Peer {
     Peer { peer, slot: peer as u16, presence: PRESENT, user, name, role }
 }
 
-fn with_roster(peers: &[u32]) -> Joined {
+pub(crate) fn with_roster(peers: &[u32]) -> Joined {
     Joined { roster: peers.iter().map(|number| peer(*number)).collect(), ..joined() }
 }
 
-async fn enter(server: &quinn::Endpoint, pin: [u8; 32]) -> Room {
+pub(crate) async fn enter(server: &quinn::Endpoint, pin: [u8; 32]) -> Room {
     let options = ConnectOptions::new(server.local_addr().unwrap().to_string(), "t");
     connect(options.room("lobby").trust(Trust::Pin(pin))).await.unwrap()
 }

@@ -95,6 +95,9 @@ pub enum RoomOutput {
     Joined(SessionId, Box<Joined>, Box<TicketContent>),
     /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
+    /// Sends an [`EventAck`](nucleus_protocol::session::EventAck) on the session's control stream.
+    /// It replaces an earlier one that still waits, and is never a reason to end the session.
+    EventAck(SessionId, Bytes),
     /// Sends a message on the session's stream of this lane.
     Event(SessionId, Lane, Bytes),
     /// Sends a message on the session's state stream.
@@ -298,6 +301,7 @@ impl Room {
         self.events.handle_timeout(now);
         self.state.handle_timeout(now);
         self.update_listing(now);
+        self.participants.send_due_acks(now, &mut self.outputs);
         if let Some(update) = self.participants.take_roster_update(now) {
             let update = Bytes::from(session::encode(&update));
             self.participants.broadcast(&update, &mut self.outputs);

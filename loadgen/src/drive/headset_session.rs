@@ -103,7 +103,7 @@ impl HeadsetSession {
         let outbox = EventOutbox::default();
         let connection = session.connection().clone();
         let (sender, receiver) = session.split();
-        outbox.attach(sender.clone(), &joined, true);
+        outbox.attach(sender.clone(), &joined, true).map_err(|fault| fault.to_string())?;
         let state = StateCopy::new(&context, headset);
         let room = RoomInstanceId(joined.room_instance);
         let Joined { ticket, peer, .. } = joined;
@@ -200,6 +200,11 @@ impl HeadsetSession {
                     if let Some(roster) = &mut self.roster {
                         // The receiver has already checked the version.
                         let _ = roster.apply(update);
+                    }
+                }
+                SessionEvent::EventAck(ack) => {
+                    if let Err(fault) = self.outbox.acknowledge(&ack) {
+                        self.receiver.fail(fault);
                     }
                 }
                 SessionEvent::Closed { code, text } => return HeadsetEnd::Closed(code, text),
@@ -300,7 +305,7 @@ impl HeadsetSession {
         self.connection = session.connection().clone();
         let (sender, receiver) = session.split();
         (self.sender, self.receiver) = (sender.clone(), receiver);
-        self.outbox.attach(sender, &joined, same_room);
+        self.outbox.attach(sender, &joined, same_room).map_err(|fault| fault.to_string())?;
         if joined.resumed == NEW_PEER {
             self.state.restart(&self.context, same_room);
         }

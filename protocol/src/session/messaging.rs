@@ -1,5 +1,5 @@
-//! The lanes of reliable messages, subscriptions to groups, and reports about throttling. As with
-//! every archived message, **a released struct never changes**.
+//! The lanes of reliable messages, the acknowledgement of events, subscriptions to groups, and
+//! reports about throttling. As with every archived message, **a released struct never changes**.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -37,6 +37,19 @@ impl Lane {
     pub fn of_stream(kind: u8) -> Option<Lane> {
         Lane::ALL.into_iter().find(|lane| lane.stream() == kind)
     }
+}
+
+/// The server acknowledges a client's events. The client may forget them: no resume asks for them
+/// again.
+///
+/// Both counts are cumulative over all sessions of the peer, and wrap, like those of
+/// [`super::Joined`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct EventAck {
+    /// How many of the peer's events the room has taken.
+    pub events_taken: u32,
+    /// How many pieces of the peer's bulk lane the room has taken.
+    pub bulk_taken: u32,
 }
 
 /// A client replaces the set of groups that it subscribes to. The server answers with a

@@ -29,6 +29,7 @@ macro_rules! session_messages {
                 Entered = 21,
                 EventUp = 32,
                 EventDown = 33,
+                EventAck = 34,
                 Subscribe = 36,
                 Throttled = 37,
                 StateRequest = 48,

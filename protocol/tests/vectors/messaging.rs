@@ -1,4 +1,4 @@
-//! Vectors of subscriptions, throttling and moderation.
+//! Vectors of acknowledged events, subscriptions, throttling and moderation.
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::*;
@@ -10,6 +10,12 @@ use super::hex;
 impl Fields for Subscribe {
     fn fields(&self) -> Json {
         json!({ "request": self.request, "groups": hex(&self.groups) })
+    }
+}
+
+impl Fields for EventAck {
+    fn fields(&self) -> Json {
+        json!({ "events_taken": self.events_taken, "bulk_taken": self.bulk_taken })
     }
 }
 
@@ -34,6 +40,12 @@ fn audits() -> Vec<Json> {
     vec![archive!("audit, kick", kick), archive!("audit, clear", nobody)]
 }
 
+fn acknowledgements() -> Vec<Json> {
+    let some = EventAck { events_taken: 0x0102_0304, bulk_taken: 5 };
+    let wrapped = EventAck { events_taken: 0, bulk_taken: u32::MAX };
+    vec![archive!("event ack", some), archive!("event ack, wrapped", wrapped)]
+}
+
 fn subscriptions() -> Vec<Json> {
     let some = [0, 7, 8, 239].into_iter().filter_map(nucleus_protocol::groups::Group::new);
     let some: GroupSet = some.collect();
@@ -46,5 +58,5 @@ fn subscriptions() -> Vec<Json> {
 /// Returns all vectors of this module.
 pub(super) fn messages() -> Vec<Json> {
     let throttled = archive!("throttled", Throttled { what: throttled::SPEAKERS });
-    [subscriptions(), vec![throttled], audits()].concat()
+    [acknowledgements(), subscriptions(), vec![throttled], audits()].concat()
 }

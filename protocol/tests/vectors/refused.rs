@@ -98,6 +98,7 @@ fn archives() -> Vec<Json> {
         update("a name behind its peer", &patched(roster.clone(), 75, &20i32.to_le_bytes())),
         update("one peer's name is another's", &patched(roster, 75, &(-17i32).to_le_bytes())),
         case("leave", "one byte of two", &[0]),
+        case("event_ack", "seven bytes of eight", &[0; 7]),
         case(
             "state_snapshot",
             "a value runs into the fields",
@@ -176,6 +177,7 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "event_up" => access::<EventUp>(bytes).is_err(),
         "roster_update" => access::<RosterUpdate>(bytes).is_err(),
         "leave" => access::<Leave>(bytes).is_err(),
+        "event_ack" => access::<EventAck>(bytes).is_err(),
         "state_request" => access::<StateRequest>(bytes).is_err(),
         "state_snapshot" => access::<StateSnapshot>(bytes).is_err(),
         "joined" => access::<Joined>(bytes).is_err(),

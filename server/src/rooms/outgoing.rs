@@ -73,6 +73,12 @@ impl Outgoing {
         self.control.push(message)
     }
 
+    /// Queues an acknowledgement of events for the control stream, in place of an earlier one that
+    /// still waits. It does not count against the limit of messages.
+    pub fn event_ack(&self, message: Bytes) {
+        self.control.push_newest(message);
+    }
+
     /// Queues a message for the stream of a lane.
     pub fn event(&self, lane: Lane, message: Bytes) -> PushOutcome {
         let (len, queued) = (message.len(), Time::from_micros(self.clock.now()));

@@ -114,6 +114,11 @@ impl Task for RoomShell {
             RoomOutput::Control(session, message) => {
                 return self.push(session, |out| out.control(message));
             }
+            RoomOutput::EventAck(session, message) => {
+                if let Some(attached) = self.attached(session) {
+                    attached.outgoing.event_ack(message);
+                }
+            }
             RoomOutput::Event(session, lane, message) => {
                 return self.push(session, |out| out.event(lane, message));
             }

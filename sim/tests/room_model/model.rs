@@ -49,6 +49,8 @@ pub(crate) struct RoomModel {
     pub(crate) events: BTreeMap<SessionId, [Vec<u64>; 2]>,
     /// The replies to each session.
     pub(crate) replies: BTreeMap<SessionId, Vec<Reply>>,
+    /// The acknowledgements sent to each session: how many events the room has taken, by lane.
+    pub(crate) acks: BTreeMap<SessionId, Vec<[u32; 2]>>,
     /// The start of each session.
     pub(crate) started: BTreeMap<SessionId, SessionStart>,
     pub(crate) ended: BTreeMap<SessionId, Code>,
@@ -83,6 +85,7 @@ impl RoomModel {
             over: false,
             events: BTreeMap::new(),
             replies: BTreeMap::new(),
+            acks: BTreeMap::new(),
             started: BTreeMap::new(),
             ended: BTreeMap::new(),
             refused: None,
@@ -195,6 +198,7 @@ impl RoomModel {
             redeemed,
             last,
             taken,
+            unacknowledged: Vec::new(),
             groups,
             pieces_to: None,
             arrived,
@@ -225,6 +229,7 @@ impl RoomModel {
         participant.session += 1;
         participant.redeemed = number;
         (participant.lost_at, participant.away) = (None, false);
+        participant.unacknowledged.clear();
         let session = participant.session_id();
         for (last, behind) in participant.last.iter_mut().zip(behind) {
             *last = self.sequence.saturating_sub(behind).max(*last);
@@ -258,11 +263,19 @@ impl RoomModel {
     }
 
     fn event(&mut self, who: usize, to: &ModelTarget, lane: usize, piece: u8) {
-        let host = self.state.host(&self.present());
+        let (now, host) = (self.now, self.state.host(&self.present()));
         let participants = self.participants.clone();
         let Some(sender) = self.connected(who) else { return };
         sender.taken[lane] += 1;
+        sender.unacknowledged.push(now);
         sender.arrived = true;
+        let first = sender.unacknowledged[0];
+        if now - first >= 10_000 || sender.unacknowledged.len() == 32 {
+            sender.unacknowledged.clear();
+            let (session, taken) = (sender.session_id(), sender.taken);
+            self.acks.entry(session).or_default().push(taken);
+        }
+        let sender = self.connected(who).expect("it was connected above");
         let (from, keeps) = (sender.peer, ROLES[sender.role].1.objects);
         let later = matches!(to, ModelTarget::OthersAndLater) && keeps && lane == 0;
         let to = match to {
@@ -439,6 +452,16 @@ impl RoomModel {
             }
         }
         self.now = until;
+        for participant in &mut self.participants {
+            // On whole seconds, so that participants share their wake-ups.
+            let due = |first: &u64| (first + 15_000).next_multiple_of(1_000) <= until;
+            if participant.lost_at.is_none() && participant.unacknowledged.first().is_some_and(due)
+            {
+                participant.unacknowledged.clear();
+                let session = participant.session_id();
+                self.acks.entry(session).or_default().push(participant.taken);
+            }
+        }
         for event in self.log.extract_if(.., |event| event.at + PEER_TTL <= until) {
             self.forgotten[event.lane] = event.sequence;
         }

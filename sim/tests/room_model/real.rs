@@ -13,8 +13,8 @@ use nucleus_core::room::{
 };
 use nucleus_protocol::groups::{Group, GroupSet};
 use nucleus_protocol::session::{
-    self, Audit, Code, EventDown, Joined, Lane, Moderate, Peer, RosterUpdate, Schema, StateReply,
-    StateRequest, StateSnapshot, StateUpdate, Subscribe, act,
+    self, Audit, Code, EventAck, EventDown, Joined, Lane, Moderate, Peer, RosterUpdate, Schema,
+    StateReply, StateRequest, StateSnapshot, StateUpdate, Subscribe, act,
 };
 use nucleus_protocol::time::Time;
 use nucleus_sim::client::{Replica, parts, update_roster};
@@ -55,6 +55,8 @@ struct SessionLog {
     /// The sequence numbers of the received events, by lane.
     events: [Vec<u64>; 2],
     replies: Vec<Reply>,
+    /// The acknowledgements of its events, by lane.
+    acks: Vec<[u32; 2]>,
     audits: Vec<Act>,
     replica: Option<Replica>,
 }
@@ -153,6 +155,8 @@ impl RealRoom {
             assert_eq!(&log.events, model.events.get(session).unwrap_or(&none), "{session:?}");
             let none = Vec::new();
             assert_eq!(&log.replies, model.replies.get(session).unwrap_or(&none), "{session:?}");
+            let acks = model.acks.get(session).map_or(&[][..], Vec::as_slice);
+            assert_eq!(log.acks, acks, "the acknowledgements of {session:?}");
         }
         let state = self.server.room(ROOM).shared_state();
         assert_eq!(state, model.state.snapshot(), "the state");
@@ -249,10 +253,10 @@ impl Clients for ReceivedLog {
         self.tickets.push(claim);
         let roster = joined.roster.iter().map(|p| (p.peer, p.clone())).collect();
         let version = joined.roster_version;
-        let (events, replies, audits, replica) = Default::default();
+        let (events, replies, acks, audits, replica) = Default::default();
         let joined = *joined;
-        let log = SessionLog { joined, roster, version, events, replies, audits, replica };
-        assert!(self.sessions.insert(to.session, log).is_none(), "the session joined twice");
+        let log = SessionLog { joined, roster, version, events, replies, acks, audits, replica };
+        assert!(self.sessions.insert(to.session, log).is_none(), "joined twice");
     }
 
     fn control(&mut self, to: SessionAddress, message: Bytes) {
@@ -272,6 +276,12 @@ impl Clients for ReceivedLog {
         assert_eq!(update.version, log.version + 1, "a roster version was skipped");
         log.version = update.version;
         update_roster(&mut log.roster, update);
+    }
+
+    fn event_ack(&mut self, to: SessionAddress, message: Bytes) {
+        let (_, body) = parts(&message);
+        let EventAck { events_taken, bulk_taken } = session::owned(body).unwrap();
+        self.session(to).acks.push([events_taken, bulk_taken]);
     }
 
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes) {

@@ -63,6 +63,8 @@ pub(crate) struct ModelParticipant {
     pub(crate) last: [u64; 2],
     /// Number of the participant's events that the room has taken, by lane.
     pub(crate) taken: [u32; 2],
+    /// When the room took those that it has not acknowledged, in ms.
+    pub(crate) unacknowledged: Vec<u64>,
     pub(crate) groups: Vec<u8>,
     /// The target of the bulk message whose last piece the participant has not sent yet.
     pub(crate) pieces_to: Option<ModelTarget>,

@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod acknowledgements;
 mod life;
 mod long;
 mod moderation;

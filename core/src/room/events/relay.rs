@@ -58,9 +58,9 @@ impl EventRelay {
             Lane::Events => to,
             Lane::Bulk => sender.take_piece(piece, payload.len(), to).ok_or(Code::EventTooLarge)?,
         };
-        sender.count_event(lane.index());
-        // An event in the history changes the room for newcomers. So such an event needs the same
-        // right as an object.
+        let ack = sender.count_event(now, lane, payload.len());
+        // An event in the history changes the room for newcomers. That needs the same right as an
+        // object.
         let keeps = for_later && lane == Lane::Events && sender.role.rights.objects;
         let sequence = self.log.next_sequence();
         let event =
@@ -76,6 +76,7 @@ impl EventRelay {
             self.history.push(sequence, from.peer, message.clone());
         }
         self.log.push(now, lane, from.peer, to, message);
+        participants.acknowledge(from.peer, ack, outputs);
         Ok(())
     }
 

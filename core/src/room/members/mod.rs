@@ -8,6 +8,7 @@ mod recipients;
 mod role;
 mod roster;
 mod slots;
+mod taken_events;
 
 pub(super) use mutes::Mutes;
 pub(super) use participant::NewParticipant;

@@ -2,10 +2,12 @@
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_BULK_MESSAGE;
-use nucleus_protocol::session::{self, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
+use nucleus_protocol::session::{self, Lane, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
+use nucleus_protocol::time::Time;
 
 use super::recipients::Recipients;
 use super::role::Role;
+use super::taken_events::{AckDue, TakenEvents};
 use crate::ids::{PeerId, SessionId};
 
 /// A message of the bulk lane of which not all pieces have arrived.
@@ -37,8 +39,7 @@ pub(crate) struct Participant {
     pub(super) last_received: [u64; 2],
     /// Whether the client has shown that it received `Joined`.
     pub(crate) confirmed: bool,
-    /// The number of events taken from the peer by lane, wrapping.
-    pub(super) events_taken: [u32; 2],
+    pub(super) taken: TakenEvents,
     partial_message: Option<PartialMessage>,
     /// The groups whose messages the peer receives.
     pub(crate) groups: GroupSet,
@@ -81,7 +82,7 @@ impl Participant {
             redeemed: 0,
             last_received: [newest_event; 2],
             confirmed: false,
-            events_taken: [0; 2],
+            taken: TakenEvents::default(),
             partial_message: None,
             groups: GroupSet::default(),
             away: false,
@@ -122,11 +123,11 @@ impl Participant {
         self.lost = false;
     }
 
-    /// Counts an event taken from the peer on a lane.
-    pub(crate) fn count_event(&mut self, lane: usize) {
-        let taken = &mut self.events_taken[lane];
-        *taken = taken.wrapping_add(1);
+    /// Counts an event taken from the peer, with a payload of `bytes`. Returns when to acknowledge
+    /// it.
+    pub(crate) fn count_event(&mut self, now: Time, lane: Lane, bytes: usize) -> AckDue {
         self.confirmed = true;
+        self.taken.count(now, lane, bytes)
     }
 
     /// Counts a piece from the peer, and returns its recipients. `None`: the message is too large.

@@ -1,16 +1,17 @@
 //! All participants of a room, with their sessions, slots and roster entries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{Code, LinkGrant, Peer, RosterUpdate};
+use nucleus_protocol::session::{self, Code, EventAck, LinkGrant, Peer, RosterUpdate};
 use nucleus_protocol::time::Time;
 
 use super::participant::{NewParticipant, Participant};
 use super::roster::RosterLog;
 use super::slots::Slots;
+use super::taken_events::AckDue;
 use crate::ids::{PeerId, SessionId};
 use crate::room::RoomOutput;
 use crate::room::outputs::Outputs;
@@ -22,6 +23,9 @@ pub(crate) struct Participants {
     /// The participants whose session is lost, each with the time at which it is removed, in the
     /// order of these times.
     expiries: VecDeque<(Time, PeerId)>,
+    /// When events are acknowledged at the latest: one entry for each participant with events that
+    /// are not acknowledged yet.
+    ack_deadlines: BTreeSet<(Time, PeerId)>,
     /// The number of participants created so far, which is also the newest peer number.
     created: u32,
     slots: Slots,
@@ -164,6 +168,10 @@ impl Participants {
         let mut grant = participant.pending.take()?;
         grant.connection_id = id.0;
         grant.spare = spare.0;
+        // `Joined` tells the counts.
+        if let Some(at) = participant.taken.acknowledge() {
+            self.ack_deadlines.remove(&(at, peer));
+        }
         let is_first = !participant.is_announced();
         if is_first {
             // The next roster update announces the newcomer, also to the newcomer itself, whose
@@ -177,7 +185,7 @@ impl Participants {
             grant,
             is_first,
             last_received: participant.last_received,
-            events_taken: participant.events_taken,
+            events_taken: participant.taken.counts(),
         };
         self.set_away(now, peer, false, outputs);
         Some(connected)
@@ -213,7 +221,10 @@ impl Participants {
         code: Code,
         outputs: &mut Outputs,
     ) -> bool {
-        let Some(participant) = self.by_peer.remove(&peer) else { return false };
+        let Some(mut participant) = self.by_peer.remove(&peer) else { return false };
+        if let Some(at) = participant.taken.acknowledge() {
+            self.ack_deadlines.remove(&(at, peer));
+        }
         self.expiries.retain(|(_, lost)| *lost != peer);
         if participant.is_announced() {
             self.roster.left(now, peer, code);
@@ -274,6 +285,40 @@ impl Participants {
         }
     }
 
+    /// Acknowledges a peer's events if the newest, which is due at `due`, requires it. Otherwise
+    /// notes when to acknowledge them.
+    pub(crate) fn acknowledge(&mut self, peer: PeerId, due: AckDue, outputs: &mut Outputs) {
+        match due {
+            AckDue::Now => self.send_ack(peer, outputs),
+            AckDue::At(at) => _ = self.ack_deadlines.insert((at, peer)),
+            AckDue::WithEarlier => {}
+        }
+    }
+
+    /// Acknowledges all events that have waited long enough.
+    pub(crate) fn send_due_acks(&mut self, now: Time, outputs: &mut Outputs) {
+        while let Some((at, peer)) = self.ack_deadlines.first().copied()
+            && at <= now
+        {
+            self.ack_deadlines.pop_first();
+            self.send_ack(peer, outputs);
+        }
+    }
+
+    /// Acknowledges the events of a peer. One whose session is lost or not joined yet learns the
+    /// counts from `Joined`.
+    fn send_ack(&mut self, peer: PeerId, outputs: &mut Outputs) {
+        let Some(participant) = self.by_peer.get_mut(&peer) else { return };
+        if let Some(at) = participant.taken.acknowledge() {
+            self.ack_deadlines.remove(&(at, peer));
+        }
+        if participant.is_connected() {
+            let [events_taken, bulk_taken] = participant.taken.counts();
+            let ack = Bytes::from(session::encode(&EventAck { events_taken, bulk_taken }));
+            outputs.push(RoomOutput::EventAck(participant.session_id(peer), ack));
+        }
+    }
+
     /// Sends an encoded message to every connected session, on its control stream.
     pub(crate) fn broadcast(&self, message: &Bytes, outputs: &mut Outputs) {
         self.connected().for_each(|session| outputs.control(session, message.clone()));
@@ -300,9 +345,10 @@ impl Participants {
         self.roster.take_due(now)
     }
 
-    /// Returns when a participant expires or a roster update is due.
+    /// Returns when a participant expires, an acknowledgement is due or a roster update is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let expiry = self.expiries.front().map(|(at, _)| *at);
-        [expiry, self.roster.deadline()].into_iter().flatten().min()
+        let ack = self.ack_deadlines.first().map(|(at, _)| *at);
+        [expiry, ack, self.roster.deadline()].into_iter().flatten().min()
     }
 }
