@@ -101,7 +101,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Start a server on free ports. This is also what happens without --target.
-    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pin", "ca", "http"])]
+    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pins", "ca", "http"])]
     pub(crate) embedded: bool,
     /// A running server's session port.
     #[arg(long, value_name = "HOST:PORT")]
@@ -113,14 +113,15 @@ pub(crate) struct ServerArgs {
     /// the server must allow a user that many sessions (limits.user_sessions, 1,000).
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
-    /// SHA-256 of the server's certificate, 64 hexadecimal digits.
-    #[arg(long, value_name = "SHA256", requires = "target", value_parser = parse_pin)]
-    pub(crate) pin: Option<[u8; 32]>,
+    /// SHA-256 of the server's certificate, 64 hexadecimal digits; may be repeated, for a
+    /// certificate that is about to be renewed.
+    #[arg(long = "pin", value_name = "SHA256", requires = "target", value_parser = parse_pin)]
+    pub(crate) pins: Vec<[u8; 32]>,
     /// PEM file with the CA that signed the server's certificate.
-    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pin")]
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pins")]
     pub(crate) ca: Option<PathBuf>,
     /// Accept any certificate. Use this only against your own server.
-    #[arg(long, requires = "target", conflicts_with_all = ["pin", "ca"])]
+    #[arg(long, requires = "target", conflicts_with_all = ["pins", "ca"])]
     pub(crate) insecure_dev: bool,
     /// The running server's HTTP address, for its own counters.
     #[arg(long, value_name = "HOST:PORT", requires = "target")]
@@ -344,5 +345,8 @@ mod tests {
         assert_eq!(parse_pin(&"0f".repeat(32)), Ok([15; 32]));
         assert!(parse_pin("0f").is_err() && parse_pin(&"zz".repeat(32)).is_err());
         assert!(parse_pin(&"é".repeat(32)).is_err());
+        let (one, other) = ("0f".repeat(32), "1f".repeat(32));
+        let target = ["--target", "h:5055", "--token", "t", "--pin", &one, "--pin", &other];
+        assert_eq!(run(&target).unwrap().server.pins, [[15; 32], [31; 32]]);
     }
 }

@@ -4,6 +4,7 @@
 
 mod bulk;
 mod calls;
+mod certificates;
 mod groups_and_voice;
 mod lobby;
 mod moderation;
