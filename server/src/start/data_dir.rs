@@ -7,6 +7,7 @@ mod files;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{KeyPair, PKCS_ED25519};
 use zeroize::Zeroizing;
 
@@ -124,9 +125,12 @@ fn key64(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 64]>, DataDirError> {
     key.map(Zeroizing::new).map_err(|_| corrupt(dir, name, "not 64 bytes long"))
 }
 
+/// Makes the key as PKCS#8 version 1, which OpenSSL 3.0 and Python can read. Neither can read
+/// version 2.
 fn make_token_key() -> Result<Vec<u8>, DataDirError> {
-    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(make_failed)?;
-    Ok(key.serialize_pem().into_bytes())
+    let key = Ed25519KeyPair::generate().map_err(make_failed)?.to_pkcs8v1().map_err(make_failed)?;
+    let pair = KeyPair::try_from(key.as_ref()).map_err(make_failed)?;
+    Ok(pair.serialize_pem().into_bytes())
 }
 
 fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
@@ -141,6 +145,7 @@ fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8
 mod tests {
     use std::fs;
 
+    use aws_lc_rs::signature::KeyPair as _;
     use nucleus_core::certificates::ServiceWeek;
 
     use super::*;
@@ -202,5 +207,23 @@ mod tests {
             assert!(error.contains(name), "{error}");
             assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"nonsense");
         }
+    }
+
+    #[test]
+    fn the_token_key_is_pkcs8_version_1_and_version_2_is_still_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token-key.pem");
+        let made = DataDir::open(dir.path()).unwrap();
+        // A sequence of 46 bytes, and in it the version: 0 stands for 1.
+        assert_eq!(made.token_key[..5], [0x30, 0x2e, 0x02, 0x01, 0x00]);
+        let key = Ed25519KeyPair::from_pkcs8(&made.token_key).unwrap();
+        // Earlier versions wrote the key so.
+        let version_2 = KeyPair::try_from(key.to_pkcs8().unwrap().as_ref()).unwrap();
+        fs::write(&file, version_2.serialize_pem()).unwrap();
+        let read = DataDir::open(dir.path()).unwrap();
+        assert_eq!(read.token_key[4], 1);
+        let same = Ed25519KeyPair::from_pkcs8(&read.token_key).unwrap();
+        assert_eq!(same.public_key().as_ref(), key.public_key().as_ref());
+        assert_eq!(fs::read_to_string(&file).unwrap(), version_2.serialize_pem(), "replaced");
     }
 }
