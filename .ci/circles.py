@@ -2,9 +2,9 @@
 
 Two modules are siblings if they have the same parent. A sibling includes its whole subtree: `a`
 depends on `b` if any file below `a` names something below `b` by a path. A child may name its
-parent, and a parent its child. A name that the parent only re-exports counts as a name of the child that
-defines it. Code for tests (`#[cfg(test)]`, modules named `tests`) is not checked. Every binary,
-example, bench and integration test counts as a separate crate.
+parent, and a parent its child. A name that the parent only re-exports counts as a name of the child
+that defines the name. Code for tests (`#[cfg(test)]`, modules named `tests`) is not
+checked. Every binary, example, bench and integration test counts as a separate crate.
 
 The check does not see methods called on a value, `include!`, and paths that a macro builds.
 
@@ -20,14 +20,14 @@ import tempfile
 
 import rust_modules
 
-# How many references are shown for one edge.
+# Largest number of references that are shown for one edge.
 SHOWN = 3
 
 
 def edges_of(
     crate: rust_modules.Crate,
 ) -> dict[tuple[str, ...], dict[tuple[str, str], list[str]]]:
-    """Returns for each parent which child names which sibling, and where."""
+    """Returns, by parent module, which child names which sibling, and where."""
     found: dict[tuple[str, ...], dict[tuple[str, str], list[str]]] = {}
     waiting = [crate.root]
     while waiting:
@@ -59,7 +59,7 @@ def sibling_edge(
 
 
 def circles(pairs: set[tuple[str, str]]) -> list[list[str]]:
-    """Returns shortest circles that together contain every edge that is part of any circle."""
+    """Returns the shortest circles that together contain every edge of any circle."""
     after: dict[str, list[str]] = {}
     for source, target in sorted(pairs):
         after.setdefault(source, []).append(target)

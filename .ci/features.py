@@ -1,8 +1,8 @@
 """Checks that every package builds its libraries with the features that the whole workspace uses.
 
-Cargo compiles a library once for each set of features. Without this, `cargo test -p nucleus-core`
-would compile again what `cargo test --workspace` has compiled. A missing feature is added to
-features/Cargo.toml.
+Cargo compiles a library once for each set of features. With different sets, `cargo test -p
+nucleus-core` would compile libraries again that `cargo test --workspace` has compiled. To mend a
+fault, add the missing feature to features/Cargo.toml.
 
     python3 .ci/features.py
 """
@@ -11,24 +11,24 @@ import json
 import subprocess
 import sys
 
-# Dependencies of a plain build, and of a build of the tests.
+# The kinds of dependencies in a plain build, and in a build of the tests.
 EDGES = {"build": "normal,build", "test": "normal,build,dev"}
 
 
 def libraries(edges: str, *packages: str) -> set[tuple[str, str]]:
-    """The libraries outside the workspace that a build needs, each with its features."""
+    """Returns the libraries outside the workspace that a build needs, each with its features."""
     command = ["cargo", "tree", "--locked", "--prefix", "none", "--format", "{p}\t{f}"]
     tree = subprocess.run(
         [*command, "--edges", edges, *packages], capture_output=True, text=True, check=True
     ).stdout
     lines = {line.removesuffix(" (*)") for line in tree.splitlines() if line}
     pairs = (line.split("\t") for line in lines if "(/" not in line)
-    # A procedural macro is marked behind its name.
+    # `cargo tree` marks a procedural macro after its name.
     return {(name.removesuffix(" (proc-macro)"), features) for name, features in pairs}
 
 
 def members() -> list[str]:
-    """The names of the workspace's packages, without the one that only names features."""
+    """Returns the names of the workspace's packages, without `nucleus-features`."""
     command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     names = {package["name"] for package in json.loads(done.stdout)["packages"]}

@@ -1,11 +1,11 @@
 """Checks that a name means one thing, and writes the list of public types in docs/GLOSSARY.md.
 
-1. A public type of a library has its name alone in the workspace, unless FORMS says that the types
-   of one name are one thing in several forms.
-2. Within one library, program or test no two types have one name.
-3. The methods of a type stand in at most three files.
-4. Retired words (see docs/GLOSSARY.md, "Retired words") do not come back in names of code.
-5. docs/GLOSSARY.md lists the public types as they are.
+1. No two types of libraries and programs have the same name. Exceptions are in FORMS: types of one
+   name that are one thing in several forms. Benchmarks, examples and tests are left out.
+2. No two types of one library, program, benchmark, example or test have the same name.
+3. The methods of a type are in at most three files.
+4. No name in the code contains a retired word (see docs/GLOSSARY.md, "Retired words").
+5. The list of public types in docs/GLOSSARY.md is up to date.
 
     python3 .ci/names.py              checks the workspace in the working directory
     python3 .ci/names.py --write      writes the list first
@@ -24,8 +24,13 @@ import rust_modules
 GLOSSARY = "docs/GLOSSARY.md"
 BEGIN = "<!-- public types: written by .ci/names.py --write -->\n"
 MAX_FILES = 3
-# One thing in several forms: archived on the wire, checked in the rules, typed for applications.
+# Names of which several types are allowed, because the types are one thing in several forms:
+# archived on the wire, checked in the rules, typed for applications.
 FORMS = {
+    "Cli": "a program's command line",
+    "Command": "a program's command",
+    "RunError": "why a program's run failed",
+    "EntityId": "names an entity of the shared state: in the rules, and for applications",
     "Audit": "an act of moderation that was done: on the wire, and as an application gets it",
     "Field": "a field of the shared state with its version: on the wire, and in a client's replica",
     "Query": "which rooms fit: as an application builds it, and as the lobby has checked it",
@@ -37,20 +42,20 @@ FORMS = {
     "UserInfo": "a user as watchers see it: on the wire, and as an application gets it",
     "Value": "a value of the shared state: on the wire, and typed for applications",
 }
-# Alternatives of one type for two systems.
+# Files with alternatives of types for other operating systems.
 SYSTEMS = ("net/src/portable.rs",)
 RETIRED = {
     "hall", "halls", "wish", "wishes", "stray", "strays", "intake", "guest", "guests", "books",
-    "floor", "voices",
+    "floor", "voices", "people", "meetings",
 }
-ITEM = re.compile(r"( *)(pub(?:\([^)]*\))? )?(struct|enum|union|trait|type) (\w+)")
-IMPL = re.compile(r"impl(?:<.*?>)? (\w+)(?:<.*>)? \{")
+ITEM = re.compile(r"( *)(pub(?:\([^)]*\))? )?(?:unsafe )?(struct|enum|union|trait|type) (\w+)")
+IMPL = re.compile(r"impl(?:<.*?>)? (?:\w+::)*(\w+)(?:<.*>)?(?: \{)?$")
 WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 
 @dataclasses.dataclass
 class Type:
-    """A definition: where it is, whether other crates may see it, and the first line about it."""
+    """A type: where it is defined, whether other crates may see it, and its first sentence."""
 
     name: str
     file: str
@@ -59,7 +64,7 @@ class Type:
 
 
 def namespace(file: str) -> str:
-    """The library, program or test that a file belongs to."""
+    """Returns the library, program or test that a file belongs to."""
     parts = file.split("/")
     if "bin" in parts:
         return "/".join(parts[: parts.index("bin") + 2])
@@ -69,7 +74,7 @@ def namespace(file: str) -> str:
 
 
 def first_sentence(lines: list[str], at: int) -> str:
-    """The first sentence of the doc comment above a line."""
+    """Returns the first sentence of the doc comment above a line."""
     about, attribute = [], False
     for line in reversed(lines[:at]):
         text = line.strip()
@@ -86,13 +91,14 @@ def first_sentence(lines: list[str], at: int) -> str:
 
 
 def types_in(file: str, text: str) -> list[Type]:
-    """The types that a file defines, without the associated types of traits."""
+    """Returns the types that a file defines, without the associated types of traits."""
     lines = text.splitlines()
     found = []
     for at, line in enumerate(lines):
         match = ITEM.match(line)
         if match and not (match[3] == "type" and match[1]):
-            public = match[2] == "pub " and not match[1]
+            # A public type that a macro makes is indented.
+            public = match[2] == "pub "
             found.append(Type(match[4], file, public, first_sentence(lines, at)))
     return found
 
@@ -102,17 +108,17 @@ def is_library(file: str) -> bool:
 
 
 def twice(types: list[Type]) -> list[str]:
-    """Rules 1 and 2."""
+    """Returns the names that rule 1 or 2 forbids: one name for several types."""
     faults = []
     by_name = collections.defaultdict(list)
     for one in types:
         if one.file not in SYSTEMS:
             by_name[one.name].append(one)
     for name, all_of in sorted(by_name.items()):
-        public = [one for one in all_of if one.public and is_library(one.file)]
-        if len(public) > 1 and name not in FORMS:
-            faults.append(f"{name} is public in {', '.join(one.file for one in public)}")
         places = collections.Counter(namespace(one.file) for one in all_of)
+        libraries = {namespace(one.file): one.file for one in all_of if is_library(one.file)}
+        if len(libraries) > 1 and name not in FORMS:
+            faults.append(f"{name} stands in {', '.join(libraries.values())}")
         for place in (place for place, count in places.items() if count > 1):
             files = [one.file for one in all_of if namespace(one.file) == place]
             faults.append(f"{name} stands {len(files)} times in {place}: {', '.join(files)}")
@@ -120,7 +126,7 @@ def twice(types: list[Type]) -> list[str]:
 
 
 def spread(sources: dict[str, str]) -> list[str]:
-    """Rule 3."""
+    """Returns the types that rule 3 forbids: methods in more than MAX_FILES files."""
     files = collections.defaultdict(set)
     for file, text in sources.items():
         for line in text.splitlines():
@@ -134,7 +140,7 @@ def spread(sources: dict[str, str]) -> list[str]:
 
 
 def retired(sources: dict[str, str]) -> list[str]:
-    """Rule 4. `x.floor()` is a method of numbers."""
+    """Returns the names that rule 4 forbids. `x.floor()` is allowed: it is a method of numbers."""
     faults = []
     for file, text in sources.items():
         tokens = rust_modules.tokens_of(text)
@@ -147,7 +153,7 @@ def retired(sources: dict[str, str]) -> list[str]:
 
 
 def listing(types: list[Type]) -> str:
-    """The table of public types."""
+    """Returns the table of public types for the glossary."""
     shown = (one for one in types if one.public and is_library(one.file))
     rows = sorted({(one.name, namespace(one.file), one.about) for one in shown})
     table = [f"| `{name}` | {crate} | {about} |" for name, crate, about in rows]
@@ -163,7 +169,7 @@ def faults_of(sources: dict[str, str], glossary: str) -> list[str]:
 
 
 def self_test() -> int:
-    """Each rule finds a fault that is planted, and nothing else."""
+    """Checks that each rule finds a planted fault, and that correct code has no faults."""
     good = {"core/src/a.rs": "/// A hut. More.\n#[x(\n  y\n)]\npub struct Hut;\nimpl Hut {\n}\n"}
     types = [one for file, text in good.items() for one in types_in(file, text)]
     glossary = BEGIN + listing(types)
@@ -171,7 +177,8 @@ def self_test() -> int:
     assert faults_of(good, glossary) == []
     many = {f"core/src/{n}.rs": "impl Hut {\n}\n" for n in "bcd"}
     for planted, words in (
-        ({"client/src/b.rs": "pub struct Hut;"}, "is public in"),
+        ({"client/src/b.rs": "struct Hut;"}, "stands in"),
+        ({"core/src/b.rs": "macro_rules! m { () => {\n    pub enum Shed {}\n}; }"}, "does not list"),
         ({"core/src/b.rs": "struct Hut;"}, "stands 2 times"),
         (many, "stand in 4 files"),
         ({"core/src/b.rs": "fn hall_of(guestHouse: u8) {}"}, "retired word 'hall'"),
@@ -188,7 +195,8 @@ def main() -> int:
     if "--self-test" in sys.argv:
         return self_test()
     command = ["git", "ls-files", "*.rs"]
-    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    tracked = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    files = [file for file in tracked if pathlib.Path(file).exists()]
     sources = {file: pathlib.Path(file).read_text(encoding="utf-8") for file in files}
     path = pathlib.Path(GLOSSARY)
     if "--write" in sys.argv:
@@ -196,13 +204,9 @@ def main() -> int:
         head = path.read_text(encoding="utf-8").partition(BEGIN)[0]
         path.write_text(head + BEGIN + listing(types), encoding="utf-8")
     faults = faults_of(sources, path.read_text(encoding="utf-8"))
-    public = collections.Counter(
-        one.name
-        for file, text in sources.items()
-        for one in types_in(file, text)
-        if one.public and is_library(file)
-    )
-    faults += [f"FORMS names {name}, which has one form" for name in FORMS if public[name] < 2]
+    types = [one for file, text in sources.items() for one in types_in(file, text)]
+    forms = collections.Counter(name for name, _ in {(t.name, namespace(t.file)) for t in types})
+    faults += [f"FORMS names {name}, which has one form" for name in FORMS if forms[name] < 2]
     print("\n".join(faults) or f"the names of {len(sources)} files mean one thing each")
     return 1 if faults else 0
 

@@ -2,8 +2,8 @@
 
 `nucleus-core` must use no socket, thread, runtime, lock, atomic, clock or source of randomness,
 neither through a library (all its dependencies must be in the list below) nor by a name in its
-code. HashMap is allowed although its seed is random, because the core never iterates over one. In the
-server only `edge/quic/` may name quinn. Code for tests is not checked.
+code. HashMap is allowed although its seed is random, because the core never iterates over one. In
+the server only `edge/quic/` may name quinn. Code for tests is not checked.
 
     python3 .ci/purity.py              checks the workspace in the working directory
     python3 .ci/purity.py --self-test  checks this check

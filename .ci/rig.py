@@ -3,7 +3,8 @@
 
 Every case has its own network namespaces and nftables rules, so that cases run side by side and the
 machine's own network does not change. Needs root, iproute2, nftables, conntrack and setpriv.
-Exit code: 0 all figures are within their limits, 1 some are not, 2 usage, 3 the rig could not run.
+Exit codes: 0: all figures are within their limits. 1: some are not. 2: the command line is wrong.
+3: the rig could not run.
 """
 
 import argparse
@@ -99,12 +100,12 @@ def obstacle(binaries):
 
 
 def run_all(names, settings):
-    """Runs the cases. Returns by name (rows, notes), or the error that kept a case from running."""
+    """Runs the cases. Returns for each name (rows, notes), or the error that stopped the case."""
     results = {}
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         runs = {pool.submit(cases.run, name, settings): name for name in names}
         pending = set(runs)
-        # Short waits, so that a signal is noticed soon.
+        # Wait for short times only, so that a signal is noticed soon.
         while pending:
             done, pending = concurrent.futures.wait(
                 pending, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
@@ -153,7 +154,7 @@ def summary(results, verbose):
 
 
 def shortened(rows):
-    """Returns the rows, with one row in place of all those that must be 0 and are."""
+    """Returns the rows, with a single row for all figures that must be 0 and are 0."""
     zeros = [row for row in rows if row.ok and row.limit == "= 0"]
     others = [row for row in rows if row not in zeros]
     figure = f"{len(zeros)} figures that must be 0"

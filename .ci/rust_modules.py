@@ -206,7 +206,7 @@ class Reader:
         self.at += 1
         line = self.tokens[self.at].line
         if self.peek() == "::":
-            # A path of another crate, even if a module of this crate has the same name.
+            # Skip a path of another crate, even if a module of this crate has the same name.
             while self.peek() != ";":
                 self.at += 1
         else:
@@ -304,7 +304,7 @@ class Search:
     def follow(
         self, start: Module, segments: tuple[str, ...], local: bool = False
     ) -> Module | None:
-        """Records the modules along the path. Returns the module that the path names, if it names one.
+        """Records the modules along the path. Returns the module that the path names, if any.
 
         If `local`, imports inside the functions of `start` count too.
         """

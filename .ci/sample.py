@@ -1,10 +1,10 @@
-"""Draws comments and sentences for a fresh reader: each must be understood at the first reading.
+"""Prints a random sample of comments and of sentences from documents, for a reader who is new here.
 
     python3 .ci/sample.py [--seed N] [--count 20] [--paths PREFIX ...]
 
-The same seed draws the same ones from the same tree. A comment is printed with the line of code
-below it; a sentence of a document with the heading above it. Whoever has to read one twice rewrites
-it, and looks for others of its kind.
+The same seed draws the same sample from the same tree. A comment is printed with the line of code
+below it, and a sentence of a document with the heading above it. Every comment must be clear at the
+first reading. The reader rewrites those that are not, and looks for others with the same weakness.
 """
 
 import argparse
@@ -20,13 +20,13 @@ END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?](?=\s+[A-Z`*])")
 
 
 def tracked(*patterns: str) -> list[str]:
-    """Files of the repository that match."""
+    """Returns the files of the repository that match."""
     command = ["git", "ls-files", *patterns]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def comments(name: str) -> list[str]:
-    """The comments of a source file; lines without a gap are one."""
+    """Returns the comments of a source file. Consecutive comment lines are one comment."""
     lines = pathlib.Path(name).read_text(encoding="utf-8").splitlines()
     found, text, kind, first = [], [], None, 0
     for number, line in enumerate([*lines, ""], start=1):
@@ -44,7 +44,7 @@ def comments(name: str) -> list[str]:
 
 
 def sentences(name: str) -> list[str]:
-    """The sentences of a document, up to a generated part. A row of a table is a paragraph."""
+    """Returns a document's sentences before a generated part. A row of a table is a paragraph."""
     found, heading, paragraph, fenced = [], "", [], False
 
     def close() -> None:

@@ -15,14 +15,14 @@ LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
 
 def anchors(document: pathlib.Path) -> set[str]:
-    """The anchors of a document's headings, as GitHub makes them."""
+    """Returns the anchors of a document's headings, as GitHub makes them."""
     lines = document.read_text(encoding="utf-8").splitlines()
     titles = (line.lstrip("# ") for line in lines if line.startswith("#"))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def dead_references(name: str, files: list[str]) -> list[str]:
-    """The files and headings that a document names and that do not exist."""
+    """Returns an error for each file or heading that a document names and that does not exist."""
     path = pathlib.Path(name)
     text = path.read_text(encoding="utf-8")
     dead = [

@@ -1,4 +1,4 @@
-"""The cases. Each gets a `World`, builds its network, runs its load and returns rows of the table.
+"""The rig's cases. Each gets a `World`, builds its network, runs its load and returns table rows.
 
 The load generator measures from about 3 s after its start: a second of ramp, two to settle.
 """
@@ -34,7 +34,7 @@ class Settings:
 
 
 class World:
-    """Everything that a case starts. It always ends, in reverse order."""
+    """Everything that a case starts. All of it is ended when the case ends, in reverse order."""
 
     def __init__(self, name, settings):
         self.name, self.settings = name, settings
@@ -246,7 +246,7 @@ def narrow(ipv6):
     def case(world):
         net = world.build(routers=2, ipv4=not ipv6, ipv6=ipv6)
         net.narrow(1_280)
-        # A long tick and one room, so that datagrams reach their full size.
+        # Use a long tick and one room, so that datagrams reach their full size.
         world.serve("--tick", "40ms")
         ip = net.server_ip(ipv6=ipv6)
         rows = steady_run(world, ip, headsets=24, room_size=24)
@@ -276,7 +276,7 @@ def only_ipv4(world):
 
 
 def two_addresses(add):
-    """Returns a case with two addresses: answers must come from the address that the client used."""
+    """Returns a case with two addresses: answers must have the address that the client used."""
 
     def case(world):
         net = world.build()
@@ -325,7 +325,7 @@ def stock_receive_buffers():
                 RMEM_MAX.write_text(str(before), encoding="ascii")
 
 
-# The long cases first, because they decide how long the whole rig takes.
+# The long cases come first, because they decide how long the whole rig takes.
 CASES = {
     "nat-forget": nat_forget,
     "nat-rebind": nat_rebind,

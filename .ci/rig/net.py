@@ -17,7 +17,7 @@ COMMAND_TIMEOUT = 10
 # a port of the router's own sockets.
 FIRST_NAT_PORT, NAT_PORTS = 20_000, 1_000
 
-# Counts what passes through the router, after every drop.
+# Rules that count the packets that pass through the router, after all rules that drop packets.
 COUNTERS = """
 table inet count {
     counter up5055 {}
@@ -36,7 +36,7 @@ table inet count {
 
 
 class RigError(Exception):
-    """The rig itself failed. This says nothing about Nucleus."""
+    """An error of the rig itself, which is no fault of Nucleus."""
 
 
 def command(*words, stdin=None, check=True):
@@ -210,7 +210,8 @@ class Net:
         command("ip", "link", "add", "name", left_name, "netns", self.ns(left_node),
                 "type", "veth", "peer", "name", right_name, "netns", self.ns(right_node))
         for (node, name), host in ((left, 1), (right, 2)):
-            # One datagram in each packet, as on a wire, so that routers see the datagram's length.
+            # Send one datagram in each packet, as on a wire, so that routers see the datagram's
+            # length.
             self.ip(node, "link", "set", "dev", name, "gso_max_segs", "1")
             if self.ipv4:
                 address = self._address(number, host, False)

@@ -20,7 +20,7 @@ stopping = threading.Event()
 
 
 class Stopped(Exception):
-    """The rig was told to stop, by Ctrl-C or another signal."""
+    """Raised if the rig was told to stop, by Ctrl-C or another signal."""
 
 
 def pause(seconds):
@@ -123,7 +123,7 @@ class Load(Program):
         pause(self.started + seconds - time.monotonic())
 
     def report(self):
-        """Waits for the end of the run. Returns the report, or an empty dictionary if there is none."""
+        """Waits for the end of the run. Returns the report; an empty dictionary without one."""
         self.wait(self.deadline - time.monotonic())
         self.end()
         try:

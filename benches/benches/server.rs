@@ -34,15 +34,15 @@ fn world(peers: u32) -> LinkWorld {
 /// Runs one tick: every peer sends a pose and receives the poses of the others.
 fn tick(world: &mut LinkWorld) {
     for client in 0..world.clients() {
-        world.say(client, MessageKind::Pose, TARGET_OTHERS, &[9; 33]);
+        world.send(client, MessageKind::Pose, TARGET_OTHERS, &[9; 33]);
     }
     world.take();
     world.pass(TICK);
     while world.is_due() {
         world.flush();
-        world.hear();
+        world.receive();
     }
-    world.links_speak();
+    world.seal_datagrams();
     world.take();
 }
 

@@ -29,14 +29,15 @@ fn every_relay_delivers_every_message_once() {
     assert_eq!(rows.len(), SYSTEMS.len());
     for (row, system) in rows.iter().zip(SYSTEMS) {
         assert_eq!(row["system"], system);
-        // Eight peers send 60 messages each to three others.
+        // Each of eight peers sends 60 messages to three other peers.
         let figure = |name: &str| row[name].as_f64().unwrap();
         assert_eq!(figure("expected"), 8.0 * 60.0 * 3.0, "{row}");
         assert_eq!((figure("delivered"), figure("duplicated")), (figure("expected"), 0.0), "{row}");
         assert!(figure("cpu_ns_per_message") > 100.0, "{row}");
         let latency = row["latency_ms"]["p50"].as_f64().unwrap();
         assert!((0.1..1_000.0).contains(&latency), "{row}");
-        // The three others send 3.6 messages in a tick, of which at least two share a datagram.
+        // The three other peers of a room together send 3.6 messages in a tick, of which at least
+        // two share a datagram.
         let together = figure("messages_per_datagram");
         match system {
             "naive" => assert_eq!(together, 1.0),

@@ -39,7 +39,7 @@ struct Options {
     /// Server, host:port
     #[arg(long, default_value = DEFAULT_SERVER)]
     server: String,
-    /// Room; default: the room that the token names, else "demo"
+    /// Room to join; default: the room that the token names, else "demo"
     #[arg(long)]
     room: Option<String>,
     /// Name that the other peers see; default: the name in the token
@@ -118,7 +118,7 @@ fn print_present_peers(room: &Room) {
 async fn run_in_room(room: &Room) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut frame = interval(Duration::from_secs(1) / POSE_RATE);
-    // Skip late frames: two poses at once are useless.
+    // Skip late frames, because sending two poses at the same time is useless.
     frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut report = interval(REPORT_EVERY);
     // After the machine slept, print one report instead of all missed ones.
@@ -155,7 +155,7 @@ async fn handle_event(
     match event {
         RoomEvent::PeerJoined(peer) => {
             println!("{} joined", name(room, peer.id));
-            // A reliable event, in order, for the new peer alone.
+            // Send a reliable, ordered event to the new peer only.
             let hello = format!("welcome, {}!", peer.name);
             room.send_event(To::Peers(vec![peer.id]), GREETINGS, hello.as_bytes()).await?;
         }

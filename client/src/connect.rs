@@ -1,4 +1,4 @@
-//! Connecting to a server and joining a room.
+//! [`connect`]: connects to a server and joins a room.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -23,8 +23,8 @@ const DEFAULT_ROOM: &str = "demo";
 /// How long the client tries to resume a lost session, unless the application sets another limit.
 /// Covers a restart of the server, or a walk through a building without Wi-Fi.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
-/// How many addresses of the server's name are tried. Each may take 10 s, and a
-/// user does not wait longer than for two.
+/// How many addresses of the server's name the client tries. Each may take 10 s, and a user does
+/// not wait for more than two.
 const MAX_ADDRESSES: usize = 2;
 
 /// Options of [`connect`]: the server, the token, and which room to join.
@@ -231,7 +231,7 @@ pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, Conne
     trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
 }
 
-/// Returns at most [`MAX_ADDRESSES`] addresses of `host`. `server` is for the error.
+/// Returns at most [`MAX_ADDRESSES`] addresses of `host`. The error text contains `server`.
 pub(crate) async fn resolve(
     server: &str,
     host: &str,

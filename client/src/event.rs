@@ -33,7 +33,7 @@ pub enum RoomEvent {
     PresenceChanged {
         /// The peer.
         peer: PeerId,
-        /// Its new presence.
+        /// The peer's new presence.
         presence: Presence,
     },
     /// A peer's mute, self-mute or right to moderate changed. Also reported for this client itself.
@@ -65,7 +65,7 @@ pub enum RoomEvent {
         from: PeerId,
         /// The packet.
         voice: VoicePacket,
-        /// Sequence number of the sender's voice packets; wraps.
+        /// Sequence number of the sender's voice packets. 65,535 is followed by 0.
         sequence: u16,
         /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
@@ -93,7 +93,8 @@ pub enum RoomEvent {
         key: u16,
         /// The application's data.
         payload: Vec<u8>,
-        /// Sequence number of the sender's messages of this channel and key; wraps.
+        /// Sequence number of the sender's messages of this channel and key. 65,535 is followed by
+        /// 0.
         sequence: u16,
         /// Time since capture, see [`RoomEvent`].
         age: Option<Duration>,
@@ -156,8 +157,8 @@ pub enum RoomEvent {
         /// The new peer id of this client.
         me: PeerId,
     },
-    /// The realtime port stopped answering, and realtime messages travel inside the session
-    /// (`true`); or the realtime port answers again (`false`).
+    /// Realtime messages changed their path. `true`: the realtime port stopped answering, and
+    /// realtime messages travel inside the session. `false`: the realtime port answers again.
     Fallback(bool),
     /// The room is closed. This is the last event.
     Closed {
@@ -181,14 +182,16 @@ pub enum Throttle {
     Requests,
     /// Realtime messages were dropped. Limits: 1,000 messages and 256 KiB a second.
     Realtime,
-    /// Voice was dropped because as many peers were speaking as the room allows at the same time.
+    /// Voice was dropped because the largest number of peers that may speak at the same time was
+    /// reached.
     SpeakerLimit,
     /// Voice was dropped because this client is muted.
     Muted,
 }
 
 impl Throttle {
-    /// Returns `None` for a number that this version does not know.
+    /// Converts a number from the wire. Returns `None` for a number that this version does not
+    /// know.
     pub(crate) fn from_wire(what: u8) -> Option<Self> {
         Some(match what {
             throttled::EVENTS => Throttle::Events,

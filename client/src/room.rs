@@ -33,15 +33,16 @@ use task::RoomTask;
 /// Realtime messages that may wait for the realtime task: more than an application sends in one
 /// frame at 30 Hz. When the queue is full, the oldest message is dropped.
 const OUTGOING: usize = 256;
-/// Received realtime messages that may wait for the application: 170 ms of the fullest room
-/// (12,000 messages a second). When the queue is full, the oldest message is dropped.
+/// Received realtime messages that may wait for the application: those of 170 ms in the largest
+/// room (12,000 messages a second). When the queue is full, the oldest message is dropped.
 const INCOMING: usize = 2_048;
 /// Reliable events in the channel to the application. Further events wait in the backlog of the
 /// room's task.
 const RELIABLE: usize = 64;
-/// Commands in the channel to the realtime task, which reads them without delay.
+/// Commands that may wait for the realtime task. A few are enough, because the task reads them
+/// without delay.
 const COMMANDS: usize = 16;
-/// How long [`Room::leave`] waits until the last packets are sent.
+/// Longest time that [`Room::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// The recipients of a realtime message.
@@ -51,14 +52,14 @@ pub enum Target {
     Others,
     /// One peer.
     Peer(PeerId),
-    /// The host of the room ([`Room::host`]), as this client knows it.
+    /// The peer that [`Room::host`] returns at the moment of sending.
     Host,
     /// All peers that have subscribed to this group ([`Room::subscribe`]).
     Group(Group),
 }
 
-/// Counters of a room since the join. Reliable messages are never dropped, except those that
-/// `bulk_dropped` counts.
+/// Counters of a room since the join. `bulk_dropped` counts reliable messages, all others count
+/// realtime messages. [`RoomEvent::Resumed`] and [`RoomEvent::Rejoined`] report lost events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomStats {
     /// Messages dropped by the rules of the realtime plane.
@@ -98,7 +99,8 @@ pub struct Room {
 struct RoomShared {
     /// Peer id of this client.
     me: AtomicU32,
-    /// Written by the room's task alone. The lock is never held over an await.
+    /// The peers of the room. Only the room's task writes the roster. The lock is never held over
+    /// an await.
     roster: RwLock<Roster>,
     /// The room's shared state. Written and locked like `roster`.
     replica: RwLock<Replica>,
@@ -134,8 +136,8 @@ impl RoomShared {
     }
 
     fn host(&self) -> Option<PeerId> {
-        // Only this function holds both locks. The room's task, the only writer, holds one at a
-        // time.
+        // This cannot deadlock: only this function holds both locks, and the room's task, the only
+        // writer, holds one at a time.
         self.replica().host(&self.roster())
     }
 }
@@ -257,7 +259,7 @@ impl Room {
     /// arrive out of order, and does not replace earlier ones.
     ///
     /// # Errors
-    /// As [`Room::send_pointer`].
+    /// The same as for [`Room::send_pointer`].
     pub fn send_unreliable(
         &self,
         target: Target,
@@ -274,7 +276,7 @@ impl Room {
     /// never delivered after a newer one.
     ///
     /// # Errors
-    /// As [`Room::send_pointer`].
+    /// The same as for [`Room::send_pointer`].
     pub fn send_newest(
         &self,
         target: Target,
@@ -307,7 +309,7 @@ impl Room {
     /// second on average). A lost session is handled as in [`Room::send_event`].
     ///
     /// # Errors
-    /// As [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
+    /// The same as for [`Room::send_event`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
     pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         self.shared.events.send_bulk(to, channel, payload).await
     }

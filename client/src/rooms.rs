@@ -84,7 +84,7 @@ impl Query {
         filters.sum()
     }
 
-    /// Returns the conditions in the form of the wire.
+    /// Returns the conditions in wire format.
     pub fn into_filters(self) -> Vec<session::Filter> {
         self.filters
     }

@@ -29,28 +29,28 @@ impl Presence {
 /// A peer of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Its peer id.
+    /// The peer's id.
     pub id: PeerId,
-    /// Its number on the realtime plane.
+    /// The peer's number on the realtime plane.
     pub slot: Slot,
-    /// Whether it is reachable.
+    /// Whether the peer is reachable.
     pub presence: Presence,
-    /// Whether a moderator has muted it. The server then drops its voice.
+    /// Whether a moderator has muted the peer. The server then drops the peer's voice.
     pub muted: bool,
-    /// Whether it has muted itself.
+    /// Whether the peer has muted itself.
     pub self_muted: bool,
-    /// Whether it may moderate.
+    /// Whether the peer may moderate.
     pub moderator: bool,
-    /// User id from its token, at most 128 bytes.
+    /// User id from the peer's token, at most 128 bytes.
     pub user: String,
     /// Display name, at most 128 bytes.
     pub name: String,
-    /// Role from its token, at most 128 bytes.
+    /// Role from the peer's token, at most 128 bytes.
     pub role: String,
 }
 
 impl PeerInfo {
-    /// Sets presence and flags from the bit set on the wire.
+    /// Sets the presence and the flags from their bits on the wire.
     fn set_presence(&mut self, presence: u8) {
         self.presence = Presence::from_wire(presence);
         self.muted = presence & MUTED != 0;
@@ -92,20 +92,21 @@ pub enum RosterChange {
     Presence {
         /// The peer.
         peer: PeerId,
-        /// Its new presence.
+        /// The peer's new presence.
         presence: Presence,
     },
     /// A peer's mute, self-mute or right to moderate changed. Holds the new values.
     Changed(PeerInfo),
 }
 
-/// An update whose version does not follow the roster's version: an update in between is missing.
+/// The error of an update whose version does not follow the roster's version. At least one update
+/// in between is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("received roster version {found}, expected {expected}")]
 pub struct RosterGap {
     /// The roster's version plus one.
     pub expected: u32,
-    /// The update's version.
+    /// The version of the received update.
     pub found: u32,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The token is **not verified** here, and need not be. The application received it over a channel
 //! that it trusts (its own backend, or a user's terminal). An attacker who can forge a token there
-//! can also replace the server's address. A forged `pin` cannot come from the network that the pin
-//! protects. The server verifies the signature.
+//! can also replace the server's address. An attacker on the path to the server cannot forge `pin`,
+//! because the client does not receive the token over that path. The server verifies the signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,7 +2,7 @@
 
 use nucleus_protocol::time::Time;
 
-/// A state machine of the server: inputs with their time go in, outputs come out.
+/// A state machine of the server. It takes inputs with their times, and produces outputs.
 pub trait Machine {
     /// The inputs that the machine takes.
     type Input;
@@ -14,15 +14,16 @@ pub trait Machine {
     /// Takes an input at `now`. Times must not run backwards.
     fn handle(&mut self, now: Time, input: Self::Input);
 
-    /// Returns the next output. Outputs must be carried out in this order.
+    /// Returns the next output; `None` if there is none. The caller must carry out the outputs in
+    /// this order.
     fn poll(&mut self) -> Option<Self::Output>;
 
     /// Returns the time at which the machine needs [`Self::TIMEOUT`] unless another input comes
     /// first; `None` if it needs no call before the next input.
     fn deadline(&self) -> Option<Time>;
 
-    /// Returns true if the machine has nothing left to do. It may be dropped once its outputs are
-    /// carried out.
+    /// Returns true if the machine has nothing left to do. The caller may drop the machine once all
+    /// outputs are carried out.
     fn is_over(&self) -> bool;
 }
 
@@ -50,8 +51,8 @@ pub trait Shell<M: Machine> {
 pub async fn drive<M: Machine>(machine: &mut M, shell: &mut impl Shell<M>) {
     let mut inputs = Vec::new();
     while shell.wait(machine.deadline(), &mut inputs).await {
-        // All outputs of an input are carried out before the next input is taken, so the machine
-        // never keeps the outputs of more than one input and its outcomes.
+        // Carries out all outputs of an input before it takes the next input. So the machine never
+        // queues the outputs of two inputs.
         for input in inputs.drain(..).chain([M::TIMEOUT]) {
             machine.handle(shell.now(), input);
             while let Some(output) = machine.poll() {

@@ -105,7 +105,7 @@ impl RoomPattern {
     }
 
     /// Reads a room name, or a prefix that ends with `*`. Returns `None` if there is a `*`
-    /// elsewhere: it would look like a pattern that the server does not support.
+    /// elsewhere, because the text would look like a pattern that the server does not support.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, prefix) = match text.strip_suffix('*') {
             Some(start) => (start, true),

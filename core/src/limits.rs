@@ -48,51 +48,54 @@ const fn ms(millis: u64) -> Duration {
 }
 
 settings! {
-    /// Sessions that have joined a room or entered outside rooms, at a time.
+    /// Most sessions at a time that have joined a room or entered outside rooms.
     sessions: u32 = 20_000, 1..=1_000_000;
-    /// Connections whose token has not been accepted yet, at a time.
+    /// Most connections at a time whose token has not been accepted yet.
     unjoined: u32 = 4_096, 1..=65_536;
-    /// How long such a connection may stay open.
+    /// How long a connection may stay open before its token is accepted.
     #[serde(deserialize_with = "text::duration")]
     unjoined_timeout: Duration = ms(5_000), ms(100)..=ms(5_000);
-    /// Rooms at a time.
+    /// Most rooms at a time.
     rooms: u32 = 10_000, 1..=1_000_000;
-    /// Sessions of one tenant, in all its products together.
+    /// Most sessions of one tenant, in all its products together.
     tenant_sessions: u32 = 20_000, 1..=1_000_000;
-    /// Sessions of one user of a tenant. Also limits the rooms that one user has made, because an
-    /// empty room may outlive the session that made it.
+    /// Most sessions of one user of a tenant. Also limits the rooms that one user has made, because
+    /// an empty room may outlive the session that made it.
     user_sessions: u32 = 1_000, 1..=10_000;
-    /// Rooms of one tenant, in all its products together.
+    /// Most rooms of one tenant, in all its products together.
     tenant_rooms: u32 = 10_000, 1..=1_000_000;
-    /// Rooms of one tenant that do not end when they are empty.
+    /// Most rooms of one tenant that do not end when they are empty.
     kept_rooms: u32 = 16, 0..=10_000;
     /// Longest time that a room may outlive its last peer.
     #[serde(deserialize_with = "text::duration")]
     empty_room_ttl: Duration = ms(300_000), ms(0)..=ms(3_600_000);
-    /// Peers in one room.
+    /// Most peers in one room.
     room_capacity: u16 = 1_000, 2..=MAX_ROOM_PEERS;
-    /// Peers of one room that may speak at once.
+    /// Most peers of one room that may speak at once.
     speakers: u16 = 128, 1..=MAX_ROOM_PEERS;
-    /// Objects in the shared state of one room.
+    /// Most objects in the shared state of one room.
     room_objects: u32 = MAX_STATE_OBJECTS as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Objects that one peer may own, unless it may moderate.
+    /// Most objects that one peer may own, unless the peer may moderate.
     peer_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Bytes of the shared state of one room, measured as its encoded snapshot. The last quarter is
-    /// reserved for peers that may change the room's fields or moderate.
+    /// Most bytes of the shared state of one room, measured as its encoded snapshot. The last
+    /// quarter is reserved for peers that may change the room's fields or moderate.
     room_state_bytes: u32 = MAX_STATE as u32, 32_768..=MAX_STATE as u32;
     /// Reliable messages that one room accepts per second on average, from all its peers and on
     /// both lanes together. The burst is twice as many.
     room_events_per_s: u32 = 1_000, 1..=1_000_000;
-    /// Bytes of these messages per second. The burst is twice as many.
+    /// Bytes of reliable messages that one room accepts per second on average. The burst is twice
+    /// as many.
     room_event_bytes_per_s: u32 = 512 << 10, 4_096..=1_073_741_824;
     /// Reliable events of one peer per second, on average. When a peer exceeds this or one of the
-    /// next three rates, the server stops reading from it for a while and tells it so.
+    /// next three rates, the server stops reading the peer's stream for a while and tells the peer
+    /// so.
     peer_events_per_s: u32 = 200, 1..=100_000;
-    /// Bytes of these events per second.
+    /// Bytes of reliable events of one peer per second, on average.
     peer_event_bytes_per_s: u32 = 64 << 10, 1_024..=16_777_216;
-    /// Bytes of the bulk lane of one peer per second.
+    /// Bytes of the bulk lane of one peer per second, on average.
     peer_bulk_bytes_per_s: u32 = 64 << 10, 1_024..=16_777_216;
-    /// Requests of one peer per second: changes of the shared state, moderation, groups.
+    /// Requests of one peer per second, on average: changes of the shared state, moderation,
+    /// groups.
     peer_requests_per_s: u32 = 30, 1..=1_000;
     /// Realtime messages of one peer per second. Further messages are dropped.
     peer_messages_per_s: u32 = 1_000, 10..=100_000;
@@ -108,9 +111,9 @@ settings! {
     /// How long a call rings.
     #[serde(deserialize_with = "text::duration")]
     ring_time: Duration = ms(30_000), ms(5_000)..=ms(300_000);
-    /// Calls of one product of a tenant at a time, including those that still ring.
+    /// Most calls at a time of one product of a tenant, including those that still ring.
     tenant_calls: u32 = 2_000, 1..=1_000_000;
-    /// Realtime bits per second to one recipient.
+    /// Most realtime bits per second to one recipient.
     egress_bits_per_s: u64 = 10_000_000, 64_000..=1_000_000_000;
 }
 
@@ -135,58 +138,62 @@ pub const DRAIN_INTERVAL: Duration = Duration::from_millis(2);
 /// Receive calls, of 64 datagrams each, in one turn of a shard. The bound keeps a flood from
 /// starving the flush.
 pub const DRAINS_PER_TURN: usize = 32;
-/// Commands that a shard takes in one turn; also the misdirected datagrams, and the datagrams of
-/// sessions.
+/// Most commands that a shard takes in one turn. Also the most misdirected datagrams in one turn,
+/// and the most datagrams of sessions.
 pub const SHARD_MAIL_PER_TURN: usize = 256;
-/// Commands waiting for a shard: enough for a thousand joins at once. Senders wait when it is full.
+/// Most commands that wait for a shard: enough for a thousand joins at once. Senders wait when the
+/// mailbox is full.
 pub const SHARD_MAILBOX: usize = 4_096;
-/// Misdirected datagrams, which another shard received, waiting for their shard: a few milliseconds
-/// of a busy shard whose datagrams all arrive elsewhere. More are dropped and counted.
+/// Most misdirected datagrams that wait for a shard: a few milliseconds of a busy shard whose
+/// datagrams all arrive at other shards. Further datagrams are dropped and counted.
 pub const MISDIRECTED: usize = 1_024;
-/// Datagrams from sessions waiting for a shard: a quarter of a second of five hundred clients on
-/// the fallback. More are dropped and counted.
+/// Most datagrams from sessions that wait for a shard: a quarter of a second of five hundred
+/// clients on the fallback. Further datagrams are dropped and counted.
 pub const SHARD_SESSION_DATAGRAMS: usize = 4_096;
-/// Datagrams waiting for one session to pass them to QUIC: a tenth of a second of the default
-/// [`Limits::egress_bits_per_s`].
+/// Most datagrams that wait for one session to pass them to QUIC: a tenth of a second of the
+/// default [`Limits::egress_bits_per_s`].
 pub const SESSION_DATAGRAMS: usize = 128;
-/// How long a datagram may wait there: the age limit of poses, which most of them carry.
+/// How long a datagram may wait for its session to pass it to QUIC: the age limit of poses, because
+/// most of these datagrams carry poses.
 pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
-/// Bytes of datagrams that QUIC may hold for a client on the fallback: what one tick sends in a
-/// busy room. Kept small, because datagrams do not expire inside QUIC.
+/// Most bytes of datagrams that QUIC may hold for a client on the fallback: what one tick sends in
+/// a busy room. Kept small, because datagrams do not expire inside QUIC.
 pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
-/// Bytes of datagrams that QUIC has received from a client and the session has not read yet.
+/// Most bytes of datagrams that QUIC has received from a client and the session has not read yet.
 pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
-/// The server checks whether a link is silent at multiples of this interval, so that thousands of
-/// idle links share their wake-ups.
+/// Times at which a link counts as idle are rounded up to multiples of this interval, so that
+/// thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
-/// A link sends only keep-alives if its newest datagram came this long after its newest message.
+/// A link counts as sending only keep-alives if its newest datagram arrived more than this time
+/// after its newest message.
 pub const ONLY_KEEP_ALIVES_AFTER: Duration = Duration::from_secs(2);
-/// How much longer than [`Limits::away_after`] such a link may be silent before its peer counts as
-/// away. A keep-alive comes every 7.5 s, and one of them may be lost.
+/// How much longer than [`Limits::away_after`] a link that sends only keep-alives may be silent
+/// before its peer counts as away. A keep-alive comes every 7.5 s, and one of them may be lost.
 pub const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(7_500);
-/// While a flush is under way, the shortest time between two turns is divided by this. A piece of a
-/// flush takes longer than this fraction, so the shard only drains its socket between two pieces.
-/// With the undivided time, the flush of a room of 300 would take longer than its poses stay
-/// useful.
+/// Divisor of the shortest time between two turns while a flush is under way. One piece of a flush
+/// takes longer than the divided time, so the shard drains its socket between two pieces but does
+/// not wait. With the undivided time, the flush of a room of 300 would take longer than its poses
+/// stay useful.
 pub const FLUSH_PAUSE: u32 = 8;
-/// A session that receives messages on its streams tells the shard that its peer is active at most
-/// this often.
+/// Shortest time between two reports of a session to the shard that its peer is active, because
+/// messages arrive on its streams.
 pub const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// Links of one shard: the slab index in a connection id has 24 bits, and each link takes two ids.
+/// Most links of one shard: the slab index in a connection id has 24 bits, and each link takes two
+/// ids.
 pub const LINKS_PER_SHARD: usize = 1 << 20;
 /// Ids of closed links that are not used again yet. A late datagram of a closed link thus rarely
-/// meets the id of a living one, and if it does, the random bits of the id differ.
+/// has the slab index of a live link. If it does, the random bits of the two ids differ.
 pub const RESTING_CONNECTION_IDS: usize = 1_024;
 
-/// Bytes of messages that a room gathers for one flush: 4,000 peers with a pose of 45 bytes each.
-/// Further messages are dropped and counted.
+/// Most bytes of messages that a room gathers for one flush: 4,000 peers with a pose of 45 bytes
+/// each. Further messages are dropped and counted.
 pub const FRAME_TABLE_BYTES: usize = 256 << 10;
-/// Bytes of realtime messages that one link may send. The average is a fifth of the default
-/// [`Limits::egress_bits_per_s`].
+/// Rate of the bytes of realtime messages that one link may send. The average is a fifth of the
+/// default [`Limits::egress_bits_per_s`].
 pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 10 };
-/// A peer that has sent no voice for this long is no speaker any more. Longer than the gaps of
-/// Opus's discontinuous transmission (a packet every 400 ms, RFC 6716 and RFC 7587), shorter than
-/// the pause between two sentences.
+/// Pause in its voice after which a peer is no speaker any more. Longer than the gaps of Opus's
+/// discontinuous transmission (a packet every 400 ms, RFC 6716 and RFC 7587), shorter than the
+/// pause between two sentences.
 pub const SPEAKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Returns the age after which a message is no longer relayed, counted from its arrival. A server
@@ -200,47 +207,50 @@ pub fn age_limit(kind: MessageKind) -> Duration {
 
 // The tasks of rooms and lobbies, and the queues of a session in a room.
 
-/// Inputs waiting for a room's task. Sessions wait when it is full, so that QUIC's flow control
-/// slows the sender.
+/// Most inputs that wait for a room's task. Sessions wait when the mailbox is full, so that QUIC's
+/// flow control slows the sender.
 pub const ROOM_MAILBOX: usize = 1_024;
-/// Inputs waiting for a lobby's task, or for the task of the users outside rooms. Senders wait when
-/// it is full.
+/// Most inputs that wait for a lobby's task, or for the task of the users outside rooms. Senders
+/// wait when the mailbox is full.
 pub const LOBBY_MAILBOX: usize = ROOM_MAILBOX;
-/// Requests of joins and watchers in a lobby's mailbox. The other half is for the messages of
-/// rooms.
+/// Most requests of joins and watchers in a lobby's mailbox. The other half of the mailbox is for
+/// messages of rooms.
 pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
-/// Inputs that a task takes before it lets other tasks run.
+/// Most inputs that a task takes before it lets other tasks run.
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
-/// Roster changes are collected for this long: a thousand joins then make ten updates per second.
+/// How long roster changes are collected: a thousand joins then make ten updates per second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
-/// Control messages waiting for one session, each at most a full roster. A moderator's full burst
-/// makes at most 72 replies and audits for the moderator; the rest is for other messages.
+/// Most control messages that wait for one session, each at most a full roster. A moderator's full
+/// burst puts at most 72 replies and audits into the moderator's queue; the rest of the queue is
+/// for other messages.
 pub const CONTROL_QUEUE: usize = 128;
-/// Event messages waiting for one session.
+/// Most event messages that wait for one session.
 pub const EVENT_QUEUE: usize = 4_096;
-/// Bytes of events waiting for one session. A recipient further behind is cut off and must resume.
+/// Most bytes of events that wait for one session. A recipient further behind is cut off and must
+/// resume.
 pub const EVENT_BACKLOG_BYTES: usize = 256 << 10;
 /// Longest time that an event waits for a session that does not take it. Then the session is cut
 /// off.
 pub const EVENT_BACKLOG_AGE: Duration = Duration::from_secs(5);
-/// Bytes of a room's newest events kept for peers that resume, including the overhead of keeping
-/// them. Half of a session's backlog, so that a replay leaves room for the events that follow it.
+/// Most bytes of a room's newest events kept for peers that resume, including the overhead of the
+/// log. Half of a session's backlog, so that the events after a replay fit behind it.
 pub const EVENT_LOG_BYTES: usize = EVENT_BACKLOG_BYTES / 2;
-/// Events of a room kept for peers that join later.
+/// Most events of a room kept for peers that join later.
 pub const HISTORY_EVENTS: usize = 256;
-/// Bytes of the events kept for peers that join later. They delay the first thing that a newcomer
-/// sees, and with a full replay they must fit a session's backlog.
+/// Most bytes of the events kept for peers that join later. A newcomer receives them before
+/// anything else on the lane, so they must be few. Together with a full replay they must fit a
+/// session's backlog.
 pub const HISTORY_BYTES: usize = 64 << 10;
-/// Messages of the bulk lane waiting for one session.
+/// Most messages of the bulk lane that wait for one session.
 pub const BULK_QUEUE: usize = 4_096;
-/// Bytes of the bulk lane waiting for one session: eight of the largest messages, from eight
+/// Most bytes of the bulk lane that wait for one session: eight of the largest messages, from eight
 /// senders at once.
 pub const BULK_BACKLOG_BYTES: usize = 8 * MAX_BULK_MESSAGE;
 /// Longest time that a bulk message waits for a session that does not take it. Longer than for
 /// events: large messages are not urgent, and on a slow network they are sent after the events.
 pub const BULK_BACKLOG_AGE: Duration = Duration::from_secs(15);
-/// Bytes of a room's newest bulk pieces kept for peers that resume. The bulk lane has its own log,
-/// because in a common one two large messages would push out half a minute of events.
+/// Most bytes of a room's newest bulk pieces kept for peers that resume. The bulk lane has its own
+/// log, because in a common one two large messages would push out half a minute of events.
 pub const BULK_LOG_BYTES: usize = BULK_BACKLOG_BYTES / 2;
 /// Bulk pieces that a peer may send per second, on average; the server reads no faster. Small
 /// messages belong on the events lane.
@@ -261,114 +271,122 @@ pub const EVENT_BYTES_BURST: u32 = 128 << 10;
 /// Requests that a peer may make at once. Their replies fill a quarter of a session's control
 /// queue.
 pub const STATE_REQUESTS_BURST: u32 = CONTROL_QUEUE as u32 / 4;
-/// Bytes of these requests per second, on average: half of the default
+/// Bytes of a peer's requests per second, on average: half of the default
 /// [`Limits::peer_event_bytes_per_s`], because everybody receives the changes in addition to
 /// events.
 pub const STATE_BYTES_PER_SECOND: u32 = 32 << 10;
-/// Bytes of these requests at once: eight full requests, for a peer that builds a scene.
+/// Bytes of requests that a peer may send at once: eight full requests, for a peer that builds a
+/// scene.
 pub const STATE_BYTES_BURST: u32 = 8 * MAX_STATE_REQUEST as u32;
-/// Bytes of updates kept behind an encoded snapshot, for sessions that join at almost the same
+/// Most bytes of updates kept behind an encoded snapshot, for sessions that join at almost the same
 /// time. Beyond this, encoding a new snapshot is cheaper.
 pub const STATE_FEED_BYTES: usize = 64 << 10;
-/// State messages waiting for one session.
+/// Most state messages that wait for one session.
 pub const STATE_QUEUE: usize = 4_096;
-/// Bytes of state waiting for one session: a full snapshot, and the changes while it is being sent.
-/// A recipient further behind is cut off and resumes from a new snapshot.
+/// Most bytes of state that wait for one session: a full snapshot, and the changes while it is
+/// being sent. A recipient further behind is cut off and resumes from a new snapshot.
 pub const STATE_BACKLOG_BYTES: usize = MAX_STATE + 2 * EVENT_BACKLOG_BYTES;
-/// State messages are given to QUIC in pieces of this many bytes.
+/// Size in bytes of the pieces in which a session passes state messages to QUIC.
 pub const STATE_PIECE: usize = 16 << 10;
-/// A recipient that does not take a piece of state within this time is cut off. The age of waiting
-/// messages is not limited, because a snapshot in front of them takes long on a slow network.
+/// Longest time that a recipient may take for a piece of state. Then the recipient is cut off. The
+/// age of waiting messages is not limited, because a snapshot in front of them takes long on a slow
+/// network.
 pub const STATE_PIECE_TIME: Duration = EVENT_BACKLOG_AGE;
-/// A peer is told that it is throttled at most this often, for each kind of stream and for its
-/// link.
+/// Shortest time between two reports to a peer that it is throttled, for each kind of stream and
+/// for its link.
 pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
-/// A message that is read this soon after a rate limit paused the reading had already been waiting,
-/// so its sender is throttled.
+/// If a message is read within this time after a rate limit paused the reading, the message was
+/// already waiting, so its sender counts as throttled.
 pub const WAS_WAITING: Duration = Duration::from_millis(5);
 
 // Rooms: admission, moderation, slots.
 
-/// Users banned from a room at a time, 64 KiB with the longest names. The oldest ban is dropped
-/// first.
+/// Most users banned from a room at a time: 64 KiB with the longest names. The oldest ban is
+/// dropped first.
 pub const BANS: usize = 256;
 /// How long a new room waits for the join that made it: longer than a join may take.
 pub const FOUNDING_TIME: Duration = Duration::from_secs(10);
 /// How long a seat stays reserved for an expected user: enough to read a message and put on a
 /// headset.
 pub const RESERVATION_TIME: Duration = Duration::from_secs(60);
-/// Seats of a room that one user may have reserved at a time: a table of friends.
+/// Most seats of a room that one user may have reserved at a time: a group of friends.
 pub const RESERVATIONS_OF_USER: usize = 16;
-/// In a room with at most this capacity, all seats but one may be reserved; in a larger one, half.
+/// Largest capacity of a small room, in which all seats but one may be reserved. In a larger room,
+/// half of the seats may be reserved.
 pub const SMALL_ROOM: usize = 16;
-/// Users on the list of invited users of a room: 128 KiB with the longest names.
+/// Most users on the list of invited users of a room: 128 KiB with the longest names.
 pub const INVITED_USERS: usize = 1_024;
-/// Wrong passwords that a room takes from one user within [`GUESS_TIME`].
+/// Most wrong passwords that a room takes from one user within [`GUESS_TIME`].
 pub const GUESSES_OF_USER: usize = 5;
-/// Wrong passwords that a room takes from all users within [`GUESS_TIME`]: trying ten thousand
+/// Most wrong passwords that a room takes from all users within [`GUESS_TIME`]: trying ten thousand
 /// common passwords then takes longer than a meeting.
 pub const GUESSES: usize = 60;
 /// The period of [`GUESSES_OF_USER`] and [`GUESSES`].
 pub const GUESS_TIME: Duration = Duration::from_secs(60);
-/// Acts of moderation that a room accepts, from all moderators together. Everybody is told of each
-/// act, and a peer whose network is down for ten seconds must not be cut off because of them.
+/// Rate of acts of moderation that a room accepts from all moderators together. Every peer is sent
+/// an audit of each act. A peer whose network is down for ten seconds must not be cut off because
+/// of these audits.
 pub const ACTS_RATE: Rate = Rate { per_second: 5, burst: 20 };
-/// Users muted by moderators whom a room remembers, so that they are still muted after they rejoin.
-/// The user muted first is forgotten first.
+/// Most users muted by moderators whom a room remembers, so that they are still muted after they
+/// rejoin. If the list is full, the oldest mute is dropped first.
 pub const MUTED_USERS: usize = 256;
-/// Slots of a room, in use and resting together. A room may replace all its peers several times
-/// within a minute before joins must wait.
+/// Most slots of a room: those in use and those that rest. A room may replace all its peers several
+/// times within a minute before joins must wait.
 pub const SLOTS: u16 = MAX_ROOM_PEERS * 8;
-/// Resting slots that the devices of one user may cause, so that a user who joins and leaves in a
-/// loop keeps nobody else out.
+/// Most resting slots that the devices of one user may cause, so that a user who joins and leaves
+/// in a loop keeps nobody else out.
 pub const RESTING_SLOTS_OF_USER: u16 = MAX_ROOM_PEERS / 2;
 
 // The lobby.
 
-/// Changes of a lobby kept for its watchers: what a slow watcher of a busy tenant misses between
-/// two updates, twice. A watcher further behind gets the whole list.
+/// Most changes of a lobby kept for its watchers: twice as many as a slow watcher of a busy tenant
+/// misses between two updates. A watcher further behind gets the whole list.
 pub const LOBBY_LOG: usize = 4_096;
-/// A watcher of a lobby gets changes at most this often, because people read the list.
+/// Shortest time between two updates to a watcher of a lobby. People read the list, so faster
+/// updates would gain nothing.
 pub const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
-/// Rooms that one match tries. A room refuses a match only if it has changed a moment before.
+/// Most rooms that one match tries. A room refuses a match only if it has changed a moment before.
 pub const MATCH_TRIES: usize = 8;
-/// Tries of a join or an enter whose room instance, or task of users outside rooms, is just ending.
+/// Most tries of a join or an enter. A try fails if the room instance, or the task of users outside
+/// rooms, is just ending.
 pub const JOIN_TRIES: usize = 3;
-/// Lobbies that a join tries if each ends before it answers. A lobby ends only after it has
-/// answered somebody else, so even a storm of joins for rooms that do not exist needs far fewer
-/// tries.
+/// Most lobbies that a join tries. A try fails if the lobby ends before it answers the join. A
+/// lobby ends only after it has answered another request, so even thousands of joins for rooms that
+/// do not exist need far fewer tries.
 pub const LOBBY_TRIES: usize = 64;
 /// Pause between two checks whether the closing rooms have ended.
 pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 
 // Users outside rooms, and calls.
 
-/// Messages waiting for a session outside rooms.
+/// Most messages that wait for a session outside rooms.
 pub const SOCIAL_QUEUE: usize = 256;
-/// Bytes of messages waiting for a session outside rooms: two full lists of users with the longest
-/// names. A session further behind is cut off.
+/// Most bytes of messages that wait for a session outside rooms: two full lists of users with the
+/// longest names. A session further behind is cut off.
 pub const SOCIAL_BACKLOG_BYTES: usize = 1 << 20;
-/// A session outside rooms that does not take a message within this time is cut off.
+/// Longest time that a session outside rooms may take for a message. Then the session is cut off.
 pub const SOCIAL_WRITE_TIME: Duration = EVENT_BACKLOG_AGE;
-/// Requests that a session outside rooms may make, more than a person can. The server reads no
+/// Rate of requests of a session outside rooms: more than a person makes. The server reads no
 /// faster.
 pub const SOCIAL_REQUESTS_RATE: Rate = Rate { per_second: 10, burst: 20 };
-/// A request to watch users or rooms counts as this many requests: the server searches all of them,
-/// and the answer may fill half of the session's backlog.
+/// Number of requests that a request to watch users or rooms counts as. The server searches all
+/// users or rooms, and the answer may fill half of the session's backlog.
 pub const WATCH_COST: u64 = 10;
-/// Changes of users are collected for this long: the start of a shift then makes ten updates per
-/// second.
+/// How long changes of users are collected: when a whole team comes online, its watchers then get
+/// ten updates per second.
 pub const WATCHERS_BATCH: Duration = Duration::from_millis(100);
 /// Most updates per second to all watchers together. With more watchers, changes are collected for
-/// longer: half a second for five thousand. So a user who keeps changing status costs no more.
+/// longer: half a second for five thousand watchers. So a user who keeps changing status does not
+/// cause more updates.
 pub const WATCHERS_UPDATES_PER_SECOND: u32 = 10_000;
-/// Devices of one user outside rooms. When one more enters, the oldest is closed, which most likely
-/// lost its connection.
+/// Most devices of one user outside rooms. When one more device enters, the server closes the
+/// oldest, which has most likely lost its connection.
 pub const DEVICES: usize = 16;
-/// Calls that a user may start, or users that it may add to a call. Each one rings at up to sixteen
+/// Rate at which a user may start calls or add users to calls. Each call rings at up to sixteen
 /// users, makes them busy for others, and writes two log lines.
 pub const STARTS_RATE: Rate = Rate { per_second: 1, burst: 20 };
-/// How long a user without any session stays in an accepted call: a lost session returns within it.
+/// How long a user without any session stays in an accepted call: long enough for a client to come
+/// back after it lost its session.
 pub const CALL_GRACE: Duration = Duration::from_secs(30);
 /// How long a user without any session stays in a call that still rings. Shorter than
 /// [`CALL_GRACE`], because somebody is waiting for the answer.
@@ -376,9 +394,9 @@ pub const RING_GRACE: Duration = Duration::from_secs(5);
 
 // Sessions and their QUIC connections.
 
-/// A session that has been silent for this long is lost, and its participant stays for
-/// [`Limits::peer_ttl`]. Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a
-/// network failure of 15 s at the worst moment loses no session.
+/// Silence after which a session is lost. Its participant then stays for [`Limits::peer_ttl`].
+/// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
+/// at the worst moment loses no session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 /// How long the last events of a leaving peer may take to arrive after its `Leave`.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
@@ -393,28 +411,28 @@ pub const LAST_WORDS: Duration = Duration::from_millis(100);
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// How long a refusal may take to reach the client before the connection is closed.
 pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
-/// Bytes that a client may have in flight on one stream: the largest join, or four of the largest
-/// events.
+/// Most bytes that a client may have in flight on one stream: the largest join, or four of the
+/// largest events.
 pub const STREAM_WINDOW: u32 = 64 << 10;
-/// Bytes that a client may have in flight on all streams. There are three (control, events, bulk),
-/// so one that the server does not read cannot stop another.
+/// Most bytes that a client may have in flight on all streams. There are three streams (control,
+/// events, bulk), so a stream that the server does not read cannot stop another.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
-/// Bytes that the server may have in flight to one client, in addition to the queues in front of
-/// QUIC.
+/// Most bytes that the server may have in flight to one client, in addition to the queues in front
+/// of QUIC.
 pub const SEND_WINDOW: u64 = 128 << 10;
-/// Bytes of a client's handshake that QUIC keeps if they arrive out of order.
+/// Most bytes of a client's handshake that QUIC keeps if they arrive out of order.
 pub const CRYPTO_BUFFER: usize = 16 << 10;
-/// Incoming connections that wait for the accept loop.
+/// Most incoming connections that wait for the accept loop.
 pub const INCOMING: usize = 1_024;
-/// Bytes that all waiting connections may have sent. The accept loop takes them within
-/// milliseconds.
+/// Most bytes that all incoming connections together may have sent while they wait. The accept loop
+/// takes a connection within milliseconds.
 pub const INCOMING_BYTES: u64 = 4 << 20;
-/// Bytes of a resume ticket, more than the longest genuine one has. A longer ticket is refused
-/// unread.
+/// Largest resume ticket in bytes: more than the longest genuine ticket has. A longer ticket is
+/// refused unread.
 pub const TICKET_BYTES: usize = 1_024;
-/// Bytes of a join token. A longer one is refused unread.
+/// Largest join token in bytes. A longer token is refused unread.
 pub const TOKEN_BYTES: usize = 4_096;
-/// Grants in one token.
+/// Most grants in one token.
 pub const TOKEN_GRANTS: usize = 32;
 
 // Development certificates.
@@ -428,23 +446,23 @@ pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
 // Configuration and HTTP.
 
-/// Bytes of a configuration file. A larger file is refused.
+/// Largest configuration file in bytes. A larger file is refused.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
-/// HTTP connections at a time; further ones wait in the kernel's queue. A scraper, a few probes and
-/// a person need five.
+/// Most HTTP connections at a time. Further connections wait in the kernel's queue. A metrics
+/// scraper, a few health probes and a person need about five.
 pub const HTTP_CONNECTIONS: usize = 64;
-/// Time for one HTTP connection, from its first byte to its last.
+/// Longest time of one HTTP connection, from its first byte to its last.
 pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Time for the head of an HTTP request.
+/// Longest time for the head of an HTTP request.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
-/// Bytes of the head of an HTTP request. Also the most that one connection buffers.
+/// Most bytes of the head of an HTTP request. Also the most bytes that one connection buffers.
 pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 
 // The relations between the limits.
 const _: () = {
     // A session's backlog holds a full replay of the log and the same amount of newer messages.
     assert!(2 * EVENT_LOG_BYTES <= EVENT_BACKLOG_BYTES && 2 * BULK_LOG_BYTES <= BULK_BACKLOG_BYTES);
-    // History and replay together leave room in the backlog for newer events.
+    // History and replay together leave space in the backlog for newer events.
     assert!(HISTORY_BYTES + EVENT_LOG_BYTES < EVENT_BACKLOG_BYTES);
     // The burst of one sender fills at most half of a backlog.
     assert!(2 * EVENT_BYTES_BURST as usize <= EVENT_BACKLOG_BYTES);

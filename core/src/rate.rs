@@ -56,9 +56,9 @@ impl Bucket {
 /// A limit on how much may be taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// The average, per second.
+    /// The average amount that may be taken per second.
     pub per_second: u64,
-    /// The most at once.
+    /// The burst: the largest amount that may be taken at once.
     pub burst: u64,
 }
 

@@ -1,1 +1,2 @@
-//! Holds no code. Its Cargo.toml unifies the features of libraries, see there.
+//! An empty crate. Its Cargo.toml makes all packages use the same features of their libraries, and
+//! says why.

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: its options, and the checks that one option alone cannot make.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::load::profile::Profile;
 use crate::report::fail_if::FailIf;
 use crate::report::{Others, Report};
 
-/// The most threads that drive realtime links. With more, loopback itself is the limit.
+/// Largest number of threads that drive realtime links. With more threads, the loopback device
+/// would be the limit.
 const MAX_WORKERS: usize = 4;
 
 /// Drives simulated headsets against a Nucleus server and reports loss, latency and cost.
@@ -24,32 +25,33 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The subcommands of `loadgen`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measure one run: ramp, 2 s to settle, the measured duration, a report.
+    /// Measure one run: the joins (`--ramp`), a pause of 2 s, the measured time (`--duration`), and
+    /// a report.
     Run(Box<RunArgs>),
-    /// Cause a fault on purpose, against a server that it starts itself. Prints the figures with
-    /// their limits; exits with 0 if all are reached, 1 if not.
+    /// Start a server, cause a fault on purpose, and print figures with their limits. Exits with 0
+    /// if all figures are within their limits, with 1 if not.
     Chaos(ChaosArgs),
 }
 
 /// The options of `loadgen chaos`.
 #[derive(Debug, Args)]
 pub(crate) struct ChaosArgs {
-    /// List the scenarios.
+    /// List the scenarios and exit.
     #[arg(long, conflicts_with = "name")]
     pub(crate) list: bool,
     /// The scenario to run.
     #[arg(value_name = "NAME", required_unless_present = "list")]
     pub(crate) name: Option<String>,
-    /// Headsets, instead of the scenario's own number.
+    /// Number of headsets [default: the scenario's own].
     #[arg(long, value_name = "N")]
     pub(crate) headsets: Option<NonZeroU32>,
-    /// Decides everything that is drawn by chance.
+    /// Seed of all random choices of the load generator.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,
-    /// Write figures and report as JSON.
+    /// Write the figures and the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -62,37 +64,38 @@ pub(crate) struct RunArgs {
     /// Number of headsets.
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) headsets: NonZeroU32,
-    /// Headsets in one room [default: 10, for assist 3].
+    /// Number of headsets in one room [default: 10; 3 for the profile assist].
     #[arg(long, value_name = "K")]
     pub(crate) room_size: Option<NonZeroU32>,
-    /// Measured time, as `30s`, `500ms` or `2m`.
+    /// Length of the measured time, for example `500ms`, `30s` or `2m`.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
-    /// Time over which the joins are spread evenly, before the measured time.
+    /// Time before the measured time over which the joins are evenly spread, for example `5s`.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) ramp: Duration,
-    /// Traffic of each headset.
+    /// The messages that each headset sends.
     #[arg(long, value_name = "P", value_enum, default_value = "meeting")]
     pub(crate) profile: Profile,
-    /// Poses a second from each headset, 0 for none [default: 30, for assist 0].
+    /// Poses a second from each headset, 0 to 1,000; 0 sends none [default: 30; 0 for the profile
+    /// assist].
     #[arg(long, value_name = "HZ", value_parser = parse_hz)]
     pub(crate) pose_hz: Option<f64>,
-    /// Simulated network of every headset, on both planes and in both directions: clean, wifi,
-    /// lossy, far, awful, roaming, or a TOML file.
+    /// Simulated network of every headset, in both directions, for realtime messages and for the
+    /// session: clean, wifi, lossy, far, awful, roaming, or the path of a TOML file.
     #[arg(long, value_name = "W", default_value = "clean")]
     pub(crate) network: NetworkProfile,
-    /// This share of the headsets, 0 to 1, never reaches the realtime port and stays on the
-    /// fallback.
+    /// Share of the headsets, 0 to 1, that never reach the realtime port. Their realtime messages
+    /// travel inside the session.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     pub(crate) block_realtime: f64,
-    /// Decides everything that is drawn by chance.
+    /// Seed of all random choices of the load generator.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,
-    /// Write the report as JSON.
+    /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Exit with 1 if this holds, for example `pose.p99_ms > 60` or `joins.failed > 0`; may be
-    /// repeated.
+    /// Exit with 1 if this condition holds, for example `pose.p99_ms > 60` or `joins.failed > 0`.
+    /// May be repeated.
     #[arg(long, value_name = "EXPR")]
     pub(crate) fail_if: Vec<FailIf>,
 }
@@ -100,45 +103,47 @@ pub(crate) struct RunArgs {
 /// The options that choose the server.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Start a server on free ports. This is also what happens without --target.
+    /// Start a server on free ports of this machine. This is the default without --target.
     #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pins", "ca", "http"])]
     pub(crate) embedded: bool,
-    /// A running server's session port.
+    /// Address of the session port of a running server.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) target: Option<String>,
-    /// The server's data directory: its key signs the join tokens, its certificate is trusted.
+    /// Data directory of the running server. The key in it signs the join tokens, and the
+    /// certificate in it is trusted.
     #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "token")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// A join token for every room of its tenant, used by all headsets. All are one user then, so
-    /// the server must allow a user that many sessions (limits.user_sessions, 1,000).
+    /// File with a join token that admits to every room of its tenant. All headsets use this token
+    /// and are one user, so the server's limits.user_sessions (default 1000) must be large enough.
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
-    /// SHA-256 of the server's certificate, 64 hexadecimal digits; may be repeated, for a
-    /// certificate that is about to be renewed.
+    /// SHA-256 of the certificate of the running server, 64 hexadecimal digits. Repeat the option
+    /// for a certificate that will be renewed.
     #[arg(long = "pin", value_name = "SHA256", requires = "target", value_parser = parse_pin)]
     pub(crate) pins: Vec<[u8; 32]>,
     /// PEM file with the CA that signed the server's certificate.
     #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pins")]
     pub(crate) ca: Option<PathBuf>,
-    /// Accept any certificate. Use this only against your own server.
+    /// Accept any certificate. Use this only with your own server.
     #[arg(long, requires = "target", conflicts_with_all = ["pins", "ca"])]
     pub(crate) insecure_dev: bool,
-    /// The running server's HTTP address, for its own counters.
+    /// HTTP address of the running server. The report then contains the server's own counters.
     #[arg(long, value_name = "HOST:PORT", requires = "target")]
     pub(crate) http: Option<String>,
-    /// The running server's process on this machine, for its CPU time and memory.
+    /// Process id of the running server on this machine. The report then contains the server's CPU
+    /// time and memory.
     #[arg(long, value_name = "PID", requires = "target")]
     pub(crate) server_pid: Option<u32>,
-    /// Shards of the embedded server.
+    /// Number of shards of the server that is started.
     #[arg(long, value_name = "N", conflicts_with = "target")]
     pub(crate) shards: Option<u32>,
-    /// Flush interval of the embedded server, `auto` or as `5ms`.
+    /// Flush interval of the server that is started: `auto`, or a time such as `5ms`.
     #[arg(long, value_name = "TIME", conflicts_with = "target")]
     pub(crate) tick: Option<String>,
 }
 
 impl RunArgs {
-    /// Checks what the rules of single options cannot check.
+    /// Checks rules that concern several options or the file system.
     ///
     /// # Errors
     ///
@@ -196,7 +201,7 @@ impl RunArgs {
 }
 
 impl ChaosArgs {
-    /// Checks what the rules of single options cannot check.
+    /// Checks rules that concern several options or the file system.
     ///
     /// # Errors
     ///
@@ -227,7 +232,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|e| e.to_string())
 }
 
-/// The highest rate of poses, a second. No headset renders faster.
+/// The largest rate of poses, per second. No headset renders faster.
 const MAX_HZ: f64 = 1_000.0;
 
 fn parse_hz(text: &str) -> Result<f64, String> {

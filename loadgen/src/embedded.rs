@@ -1,5 +1,5 @@
-//! A server for one run: starts the `nucleus` binary beside this program as a process of its own,
-//! so that its CPU time can be measured.
+//! A server for one run: starts the `nucleus` binary in the directory of this program. The server
+//! is a separate process, so that its CPU time can be measured.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// The time to become ready. On its first start a server also creates its keys.
+/// Longest time until a server is ready. On its first start a server also creates its keys.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// The time to end after SIGTERM. After that the process is killed.
+/// Longest time that a server may take to end after SIGTERM. After that time the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// The configuration beyond the defaults: the largest rooms that the protocol allows, so that no
 /// limit refuses the clients of a run.
 const CONFIG: &str = "[limits]\nroom_capacity = 4000\n";
-/// The last lines of the server's log that are kept for an error message.
+/// Number of lines at the end of the server's log that are kept for an error message.
 const KEPT_LINES: usize = 10;
 
-/// Why the server could not be started.
+/// The error of starting the server.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The binary is not beside this program.
+    /// The `nucleus` binary is not in the directory of this program.
     #[error("there is no server beside this program ({}): run cargo build --release", .0.display())]
     Missing(PathBuf),
     /// The system could not start the binary.
@@ -206,8 +206,8 @@ fn spawn(
     command.arg("--realtime").arg(realtime.to_string());
     command.args(["--http", http, "--log-format", "json"]).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Its own process group, so that Ctrl-C on the terminal does not end the server before this
-    // program.
+    // Give the server its own process group, so that Ctrl-C on the terminal does not end the server
+    // before this program.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };
@@ -230,7 +230,7 @@ fn temporary_dir() -> std::io::Result<PathBuf> {
     let name = format!("nucleus-loadgen-{}-{:x}", std::process::id(), fastrand::u64(..));
     let path = std::env::temp_dir().join(name);
     let mut builder = std::fs::DirBuilder::new();
-    // The directory will hold a signing key.
+    // Only the owner may read the directory, because it will contain a signing key.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&path)?;

@@ -1,7 +1,8 @@
 //! `loadgen`: drives simulated headsets against a Nucleus server.
 //!
-//! Exit codes: 0 the run completed (the report says whether it is valid), 1 a `--fail-if` held or a
-//! chaos scenario missed a figure, 2 usage, 3 the run could not take place.
+//! Exit codes: 0: the run completed (the report says whether it is valid). 1: a `--fail-if`
+//! condition held, or a figure of a chaos scenario exceeded its limit. 2: the command line is
+//! wrong. 3: the run could not take place.
 
 mod args;
 mod chaos;
@@ -24,7 +25,7 @@ use args::{ChaosArgs, Cli, Command, RunArgs};
 use faults::FaultPlan;
 use report::table;
 
-/// The exit code if a `--fail-if` held or a scenario missed a figure.
+/// The exit code if a `--fail-if` condition held, or if a figure of a scenario exceeded its limit.
 const FAILED: u8 = 1;
 /// The exit code if there was no run.
 const COULD_NOT_RUN: u8 = 3;

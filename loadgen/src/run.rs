@@ -32,17 +32,18 @@ use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 
 /// The time between the last join and the window, µs.
 const SETTLE: u64 = 2_000_000;
-/// The time for joins to complete after the ramp, µs. After that they have failed.
+/// The time for joins to complete after the ramp, µs. Joins that have not completed by then have
+/// failed.
 const JOIN_WAIT: u64 = 15_000_000;
 /// Extra wait after [`REALTIME_WAIT`] for the server's last report, µs. An active link reports once
 /// a second, and a bad network delays the report.
 const REPORT_WAIT: u64 = 300_000;
-/// The time for all headsets to leave. A thousand take a second or two.
+/// Longest time for all headsets to leave. A thousand headsets need one or two seconds.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
-/// File descriptors beyond the two for each headset.
+/// File descriptors that the run needs in addition to two for each headset.
 const SPARE_FILES: u64 = 200;
 
-/// Why there is no report.
+/// The error of a run that produces no report.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
@@ -100,7 +101,7 @@ pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunEr
 fn raise_file_limit(plan: &Plan, callers: u32) -> Result<(), RunError> {
     let headsets = plan.headsets + plan.late_joiners + 2 * callers;
     let needed = 2 * u64::from(headsets) + SPARE_FILES;
-    // If the limit is unknown, opening a socket will show it.
+    // If the limit is unknown, go on: opening a socket fails if the limit is too low.
     let limit = nucleus_net::raise_file_limit().unwrap_or(u64::MAX);
     if limit < needed { Err(RunError::Files { headsets, needed, limit }) } else { Ok(()) }
 }
@@ -113,7 +114,8 @@ struct Run {
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
     workers: Vec<JoinHandle<WorkerOutcome>>,
-    /// Signals received so far. The first ends the measurement, the second all waits.
+    /// Signals received so far. The first signal ends the measurement. The second also ends all
+    /// waits.
     signals: Arc<AtomicU32>,
     ticker: Ticker,
     watch: ServerWatch,
@@ -184,7 +186,7 @@ impl Run {
         })
     }
 
-    /// Waits until every headset has joined or failed to.
+    /// Waits until every headset has joined or has failed to join.
     ///
     /// # Errors
     ///
@@ -272,7 +274,7 @@ impl Run {
                 self.findings.server_died = Some(error.to_string());
                 self.signals.store(2, Relaxed);
             }
-            // The clients wait for the server from the kill on.
+            // The fault ends with the kill: from that moment the clients wait for a server.
             self.shared.faults.apply(killed, fault);
         }
     }
@@ -289,8 +291,8 @@ impl Run {
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Count the lost sessions before the headsets leave. A headset without a session has lost
-        // it.
+        // Count the lost sessions before the headsets leave. A headset that has no session now has
+        // lost its session.
         let progress = &self.shared.progress;
         let absent = progress.absent.load(Relaxed);
         self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
@@ -381,8 +383,8 @@ fn own_cpu() -> f64 {
     process_cpu_seconds(None).unwrap_or(0.0)
 }
 
-/// Counts SIGINT and SIGTERM. The first ends the measurement and the second all waits; the run
-/// still writes its report. The third ends the process.
+/// Counts SIGINT and SIGTERM. The first signal ends the measurement, and the second also ends all
+/// waits. In both cases the run still writes its report. The third signal ends the process.
 async fn catch_signals(signals: Arc<AtomicU32>) {
     for _ in 0..2 {
         wait_for_signal().await;

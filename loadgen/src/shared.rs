@@ -7,9 +7,9 @@ use nucleus_net::Clock;
 
 use crate::faults::FaultState;
 
-/// How long to wait for realtime messages after the window, µs.
+/// How long the run waits for realtime messages after the window, µs.
 pub(crate) const REALTIME_WAIT: u64 = 1_000_000;
-/// How long to wait for events after the window, µs.
+/// How long the run waits for events after the window, µs.
 pub(crate) const EVENT_WAIT: u64 = 10_000_000;
 
 /// The measured window, µs of [`Clock`]. Messages count by the time at which they were *scheduled*.
@@ -74,7 +74,8 @@ impl RunShared {
         }
     }
 
-    /// Returns the window. It lies in the future until [`open_window`](Self::open_window) sets it.
+    /// Returns the window. Before [`open_window`](Self::open_window) sets it, the window lies in
+    /// the far future.
     pub(crate) fn window(&self) -> Window {
         Window { start: self.start.load(Relaxed), end: self.end.load(Relaxed) }
     }

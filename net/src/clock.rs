@@ -34,8 +34,8 @@ mod system {
     fn read(clock: libc::clockid_t) -> i128 {
         // SAFETY: all-zero is a value of this plain struct of integers.
         let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-        // SAFETY: `time` is ours and writable. The two clocks used here always exist, so the call
-        // cannot fail; if it did, `time` would stay zero.
+        // SAFETY: `time` is a local variable, which the call may write. The two clocks used here
+        // always exist, so the call cannot fail; if it did, `time` would stay zero.
         unsafe { libc::clock_gettime(clock, &mut time) };
         i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
     }

@@ -32,9 +32,9 @@
 //! # }
 //! ```
 //!
-//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API.
-//! Where it lacks a feature, it does nothing or returns [`std::io::ErrorKind::Unsupported`], as
-//! each item says.
+//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API. A
+//! function whose feature is missing there does nothing or returns
+//! [`std::io::ErrorKind::Unsupported`], as each item says.
 
 #![allow(
     unsafe_code,

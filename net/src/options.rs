@@ -30,8 +30,8 @@ pub struct BindOptions {
 }
 
 impl Default for BindOptions {
-    /// Any port, IPv4 and IPv6, no `SO_REUSEPORT` group, buffers of 4 MiB, Expedited Forwarding,
-    /// time stamps, no GRO.
+    /// Returns the default options: any port, IPv4 and IPv6, no `SO_REUSEPORT` group, buffers of 4
+    /// MiB, Expedited Forwarding, time stamps, no GRO.
     fn default() -> Self {
         BindOptions {
             addr: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -55,7 +55,8 @@ pub struct SendReport {
     pub sent_bytes: u64,
     /// Datagrams dropped because the socket's send buffer or a device's queue was full.
     pub dropped: u64,
-    /// Datagrams that the kernel refused: too large, no route, or not our source address.
+    /// Datagrams that the kernel refused: too large, no route, or a source address that the machine
+    /// does not have.
     pub failed: u64,
     /// Whether this call found that GSO does not work, and turned it off for this socket.
     pub gso_disabled_now: bool,

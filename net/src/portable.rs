@@ -19,7 +19,8 @@ use std::{
     time::Duration,
 };
 
-/// Interval at which a wait checks the waker: there is no portable way to wait for both.
+/// Interval at which a wait checks the waker: there is no portable way to wait for the waker and
+/// the socket together.
 const WAKER_CHECK: Duration = Duration::from_millis(2);
 
 /// Longest time that a whole batch may wait for space in the send buffer.

@@ -10,8 +10,8 @@ use std::{
 /// check its timers between two batches.
 pub const RECV_MESSAGES: usize = 64;
 
-/// Size in bytes of a buffer without GRO: larger than our datagrams (1,200 bytes) and than any
-/// Ethernet frame except jumbo frames. Longer datagrams are discarded.
+/// Size in bytes of a buffer without GRO: larger than the protocol's datagrams (1,200 bytes) and
+/// than any Ethernet frame except jumbo frames. Longer datagrams are discarded.
 pub const PLAIN_BUFFER: usize = 2048;
 
 /// Size in bytes of a buffer with GRO: the largest UDP payload and three cache lines. The extra
@@ -43,8 +43,8 @@ pub struct ReceivedDatagram<'a> {
     pub data: &'a mut [u8],
 }
 
-/// What is known of one message from the kernel: a datagram, or several of equal size that GRO
-/// joined.
+/// The metadata of one message from the kernel. A message is one datagram, or several of equal size
+/// that GRO joined.
 #[derive(Clone, Copy)]
 pub(crate) struct MessageMeta {
     pub(crate) remote: SocketAddr,
@@ -122,7 +122,7 @@ impl RecvBatch {
         self.bytes.chunks_exact_mut(self.size)
     }
 
-    /// Records the message in buffer `index`. Reduces a length beyond the buffer to the buffer's.
+    /// Records the message in buffer `index`. Limits the message's length to that of the buffer.
     pub(crate) fn set(&mut self, index: usize, mut meta: MessageMeta) {
         meta.len = meta.len.min(self.size);
         if let Some(entry) = self.metas.get_mut(index) {

@@ -6,8 +6,8 @@ use std::{
     ops::Range,
 };
 
-/// Datagrams to send together. All memory is allocated in [`new`](Self::new): clear a batch and
-/// reuse it.
+/// Datagrams to send together. [`new`](Self::new) allocates all memory, so clear a batch and reuse
+/// it.
 pub struct SendBatch {
     bytes: Vec<u8>,
     entries: Vec<SendEntry>,
@@ -23,7 +23,8 @@ pub(crate) struct SendEntry {
     pub(crate) src: Option<IpAddr>,
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// At least 1. For a single datagram its length, or 1 if it is empty.
+    /// Length in bytes of each datagram but the last, at least 1. For a single datagram its length,
+    /// or 1 if the datagram is empty.
     pub(crate) segment: usize,
 }
 

@@ -42,7 +42,8 @@ fn segments_arrive_as_datagrams() {
             // An IPv4 destination from a dual-stack socket, and IPv6 itself.
             segmented(&dual, "[::]:0", "127.0.0.1", gso, 3 * 1200 + 1, 1200);
             segmented(&dual, "[::1]:0", "::1", gso, 3 * 1200 + 1, 1200);
-            // More than one send may have, in segments and in bytes.
+            // Entries that exceed the limits of one send: first the limit of segments, then the
+            // limit of bytes.
             segmented(&v4, "127.0.0.1:0", "127.0.0.1", gso, 150 * 10 + 3, 10);
             segmented(&v4, "127.0.0.1:0", "127.0.0.1", gso, 100 * 1200, 1200);
         }

@@ -23,15 +23,15 @@ pub struct SimPeer {
     address: SocketAddr,
     /// When the address changes next; set by the first call with a time.
     next_change: Option<Time>,
-    misdirected: u64,
+    unroutable: u64,
 }
 
 /// The counters of a [`SimPeer`]'s two directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SimPeerCounters {
-    /// From the peer to the server.
+    /// The counters of the direction from the peer to the server.
     pub up: PipeCounters,
-    /// From the server to the peer.
+    /// The counters of the direction from the server to the peer.
     pub down: PipeCounters,
 }
 
@@ -44,7 +44,7 @@ impl SimPeer {
             down: Pipe::new(seeds.u64(..), down),
             address,
             next_change: None,
-            misdirected: 0,
+            unroutable: 0,
         }
     }
 
@@ -72,7 +72,7 @@ impl SimPeer {
             if to == self.address {
                 return Some(bytes);
             }
-            self.misdirected += 1;
+            self.unroutable += 1;
         }
         None
     }
@@ -106,8 +106,8 @@ impl SimPeer {
     }
 
     /// Returns the number of datagrams that arrived at an address which was not the peer's.
-    pub fn misdirected(&self) -> u64 {
-        self.misdirected
+    pub fn unroutable(&self) -> u64 {
+        self.unroutable
     }
 
     fn change_address_when_due(&mut self, now: Time) {
@@ -158,7 +158,7 @@ mod tests {
         peer.deliver(Time::ZERO, address(FIRST_PORT), vec![4]);
         let now = Time::from_millis(10);
         assert_eq!(peer.poll_client_side(now), Some(vec![4]));
-        assert_eq!((peer.poll_client_side(now), peer.misdirected()), (None, 2));
+        assert_eq!((peer.poll_client_side(now), peer.unroutable()), (None, 2));
         assert_eq!(peer.poll_server_side(now), Some((address(u16::MAX), vec![1])));
     }
 

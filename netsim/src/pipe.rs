@@ -60,7 +60,7 @@ pub struct Pipe<T> {
     /// Due time of the last item of `in_order`, kept when the queue is empty.
     last_due: Time,
     last_input: Time,
-    /// Highest number of an item taken out.
+    /// Highest number of all items taken out so far.
     newest: u64,
     counters: PipeCounters,
 }

@@ -7,8 +7,8 @@
 //! flight and lost, and nothing new may be sent; quinn does not even send acknowledgements while
 //! other data waits. Neither end learns that the other is reachable again, and both probe only
 //! after a time as long as the outage, or twice that. A training with sleeping headsets lost a
-//! peer's events for 38 s. The initial window of RFC 6928 leaves room for new packets: the next one
-//! is acknowledged, and everything lost is sent again at once (`loadgen chaos training`).
+//! peer's events for 38 s. The initial window of RFC 6928 leaves space for new packets: the next
+//! one is acknowledged, and everything lost is sent again at once (`loadgen chaos training`).
 
 use std::any::Any;
 use std::sync::Arc;

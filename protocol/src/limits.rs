@@ -23,8 +23,8 @@ pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
 pub const MAX_PAYLOAD: usize = 1_100;
 
 /// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
-/// window of 2,048 covers 170 ms of the fastest link that we serve (12,000 datagrams a second) and
-/// costs 256 bytes per link.
+/// window of 2,048 covers 170 ms of the fastest link that a server supports (12,000 datagrams a
+/// second) and costs 256 bytes per link.
 pub const REPLAY_WINDOW: u32 = 2_048;
 /// Packets after which a sender starts the next key phase. RFC 9001 allows a key 2^28 packets of at
 /// most 2 KiB.
@@ -36,8 +36,8 @@ pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
 /// How long a receiver keeps the key and the replay window of the previous phase.
 pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
 /// Most packets that one end of a link may send: RFC 9001's limit for AES-GCM confidentiality with
-/// packets of at most 2 KiB. Beyond it the link sends nothing and its client must join again. A
-/// hundred datagrams a second reach the limit after 31 days.
+/// packets of at most 2 KiB. Beyond this limit the link sends nothing, and its client must join
+/// again. A hundred datagrams a second reach the limit after 31 days.
 pub const MAX_PACKETS: u32 = 1 << 28;
 
 /// Bytes that a server may send to an unproven address for each byte received from it (RFC 9000,
@@ -48,14 +48,14 @@ pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a candidate path may take to answer a challenge before the server forgets the path.
 pub const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Interval of keep-alives on each plane of an idle client; the planes take turns. It is below the
-/// 30 s after which common NATs forget a UDP binding.
+/// Interval of keep-alives on each plane of an idle client; the planes take turns. The interval is
+/// below the 30 s after which common NATs forget a UDP binding.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Silence after which a client that had traffic starts to probe the realtime port.
 pub const PROBE_AFTER: Duration = Duration::from_millis(500);
 /// Silence after which a client counts the realtime port as lost and falls back to QUIC datagrams.
-/// It sends three probes before. A listener falls back within this time, so that a gap in its poses
-/// stays under a second; a speaker falls back a round trip later.
+/// The client sends three probes before. A listener falls back within this time, so that a gap in
+/// its poses stays under a second; a speaker falls back a round trip later.
 pub const FALLBACK_AFTER: Duration = Duration::from_millis(700);
 /// Probes before a fallback. They are spread over the time from [`PROBE_AFTER`], or earlier if the
 /// round trip is long, to [`FALLBACK_AFTER`].
@@ -74,7 +74,7 @@ pub const RETURN_ANSWERS: u32 = 2;
 /// A fallback within this time after a return is a relapse, and the client then stays on the
 /// fallback for a minimum time.
 pub const FALLBACK_RELAPSE: Duration = Duration::from_secs(10);
-/// Shortest time on the fallback after a relapse. It doubles with each further relapse.
+/// Shortest time on the fallback after a relapse. The time doubles with each further relapse.
 pub const FALLBACK_HOLD_MIN: Duration = Duration::from_secs(2);
 /// Upper bound of the minimum time on the fallback, so that a flapping port does not make the
 /// session flap.
@@ -115,7 +115,7 @@ pub const MAX_EVENT_TARGETS: usize = 1_024;
 /// Largest `StateRequest` in bytes. The server's update that results is smaller than the largest
 /// event message.
 pub const MAX_STATE_REQUEST: usize = 16 << 10;
-/// Most operations of one request.
+/// Most operations of one `StateRequest`.
 pub const MAX_STATE_OPERATIONS: usize = 64;
 /// Largest key of a field in bytes.
 pub const MAX_STATE_KEY: usize = 64;
@@ -128,10 +128,12 @@ pub const MAX_STATE_OBJECTS: usize = 4_096;
 /// Most objects that one peer without the right to moderate may own, so that no single peer can
 /// fill the room.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
-/// One in this many parts of the state's bytes is reserved for peers with the right to moderate or
-/// to set the room's fields, so that no other peer can fill the state.
+/// Divisor that gives the reserved part of the state's bytes. This part, a quarter, is for peers
+/// with the right to moderate or to set the room's fields, so that no other peer can fill the
+/// state.
 pub const STATE_RESERVE: usize = 4;
-/// Largest state of a room in bytes, encoded as a snapshot: five times that of a large room today.
+/// Largest state of a room in bytes, encoded as a snapshot: five times the state of a large room
+/// today.
 pub const MAX_STATE: usize = 1 << 20;
 /// Largest version tag of an application in bytes.
 pub const MAX_APPLICATION_VERSION: usize = 32;
@@ -154,8 +156,8 @@ pub const MAX_ROOM_LIST: usize = 500;
 pub const MAX_LISTED_VALUE: usize = 256;
 /// Longest ban from a room. To exclude a user for longer, issue no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
-/// Most users that one call rings, and most members of a call. A larger group is a meeting and
-/// should join a room.
+/// Most users that the start of a call names, besides the caller. A later add is refused if the call
+/// has this many members and called users already. A larger group should meet in a room.
 pub const MAX_CALL_USERS: usize = 16;
 /// Largest subject of a call in bytes: a line or two that a person reads while the call rings.
 pub const MAX_CALL_TEXT: usize = 256;

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 /// descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where health and metrics are served.
+/// The address at which health and metrics are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpAddr {
     /// No address is configured: [`HttpAddr::DEFAULT`], or a free port if that one is taken.
@@ -171,7 +171,7 @@ fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListene
     }
 }
 
-/// What the request handlers share.
+/// The state that the request handlers share.
 #[derive(Clone)]
 struct HttpState {
     metrics: MetricsSource,

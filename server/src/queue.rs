@@ -81,7 +81,8 @@ impl<T> QueueSender<T> {
         PushOutcome::Queued
     }
 
-    /// Appends an item of `len` bytes. They count as unwritten until [`QueueReceiver::written`].
+    /// Appends an item of `len` bytes. The bytes count as unwritten until
+    /// [`QueueReceiver::written`].
     pub fn push_bytes(&self, len: usize, item: T) -> PushOutcome {
         let unwritten = &self.0.unwritten;
         if unwritten.load(Ordering::Relaxed) + len > self.0.max_bytes {

@@ -1,4 +1,4 @@
-//! The system's randomness.
+//! Random bytes from the operating system.
 
 /// Returns random bytes. Aborts the process if the system gives none, because keys would not be
 /// safe then.

@@ -1,5 +1,5 @@
-//! In the steady state a datagram costs no heap allocation, neither in the fan-out nor in the
-//! shard's thread between the socket and the fan-out.
+//! Checks that in the steady state a datagram costs no heap allocation, neither in the fan-out nor
+//! in the shard's thread between the socket and the fan-out.
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking and says why")]
@@ -105,19 +105,19 @@ fn step(world: &mut LinkWorld) -> u64 {
     let millis = world.now.as_micros() / 1_000;
     for client in 0..world.clients() {
         if let Some(target) = pose_target(millis, client) {
-            world.say(client, MessageKind::Pose, target, &POSE);
+            world.send(client, MessageKind::Pose, target, &POSE);
         }
     }
-    world.links_speak();
+    world.seal_datagrams();
     let allocations = allocations_of(|| {
         world.take();
         world.flush();
     });
-    world.hear();
+    world.receive();
     allocations
 }
 
-/// What the fan-out received and sent.
+/// The numbers of datagrams and messages that the fan-out received and sent.
 #[derive(Clone, Copy)]
 struct Traffic {
     datagrams_in: u64,
@@ -133,8 +133,8 @@ fn traffic(counters: &FanoutCounters) -> Traffic {
 fn core() {
     for tick in [Tick::Auto, Tick::Fixed(Duration::from_millis(5))] {
         let mut world = world(tick, 40);
-        // In the first 20 s paths are validated, clocks settle, and buffers and queues reach their
-        // size.
+        // In the first 20 s paths are validated, clocks settle, and buffers and queues grow to
+        // their final size.
         let settling: u64 = (0..20_000).map(|_| step(&mut world)).sum();
         assert!(settling > 0, "no allocations are counted");
         let before = traffic(&world.fanout.counters);
@@ -193,7 +193,7 @@ fn thread() {
                 while socket.recv(&mut input).unwrap() > 0 {
                     input.for_each(|datagram| {
                         received += 1;
-                        let taken = client.hear(now, datagram.data);
+                        let taken = client.receive(now, datagram.data);
                         assert!(taken.is_ok(), "{:?}", taken.err());
                     });
                 }
@@ -204,7 +204,7 @@ fn thread() {
                     datagram.clear();
                 };
                 if let Some(target) = pose_target(step, number) {
-                    client.say(now, MessageKind::Pose, target, &POSE, &mut out);
+                    client.send(now, MessageKind::Pose, target, &POSE, &mut out);
                     send(&mut out);
                 }
                 while client.speak(now, &mut out) {
@@ -220,8 +220,8 @@ fn thread() {
     let received = run(2_000);
     let allocations = allocations_of_others() - before;
     assert!(received > 3_000, "only {received} datagrams");
-    // A stall of the machine can make a buffer grow, once. An allocation for each datagram or each
-    // turn of the loop would count in the thousands.
+    // If the machine stalls, a buffer may grow once. An allocation for each datagram or each turn
+    // of the loop would count in the thousands.
     assert!(allocations < 16, "{allocations} in {received} datagrams out");
     runtime.block_on(handle.post(ShardMail::Stop));
     thread.join().unwrap();

@@ -1,4 +1,4 @@
-//! What an operator sees of a wrong command line: one line on stderr, and exit code 2.
+//! Checks what the program prints for a wrong command line: one line on stderr, and exit code 2.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking and says why")]
 

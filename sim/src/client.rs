@@ -1,4 +1,5 @@
-//! A client of a simulated room: its network, its link, and everything that it has received.
+//! A client of a simulated room, with its network, its link, and everything that the client has
+//! received.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,71 +22,76 @@ pub use crate::replica::Replica;
 /// Delay of a QUIC datagram in one direction.
 pub const QUIC_DELAY: Duration = Duration::from_millis(30);
 
-/// A client. The test decides what it does. It checks and records everything that it receives.
+/// A client. The test decides what the client does. The client checks and records everything that
+/// it receives.
 pub struct Client {
     /// The room of the client.
     pub room: RoomId,
-    /// The number of its user.
+    /// The number of the client's user.
     pub user: usize,
-    /// Its network to the realtime port.
+    /// The client's network to the realtime port.
     pub net: SimPeer,
     /// While true, nothing passes between the client and the realtime port.
     pub blocked: bool,
-    /// Its session; known from the reply to its join.
+    /// The client's session; known from the reply to the join.
     pub session: Option<SessionId>,
-    /// Its id as a peer.
+    /// The client's peer id.
     pub peer: Option<PeerId>,
     /// The claim of the ticket in the newest `Joined`.
     pub claim: Option<TicketClaim>,
-    /// Whether its process is stopped: it sends nothing, and everything sent to it is lost.
+    /// Whether the client's process is stopped: it sends nothing, and everything sent to it is
+    /// lost.
     pub asleep: bool,
-    /// How often it has resumed.
+    /// How often the client has resumed its session.
     pub resumes: u32,
-    /// Its end of the link.
+    /// The client's end of the link.
     pub link: Option<Link>,
-    /// The newest `Joined`.
+    /// The newest `Joined` message that the client received.
     pub joined: Option<Joined>,
-    /// How often it received `Joined`.
+    /// How often the client received `Joined`.
     pub joins: u32,
     /// The peers in the room, by number.
     pub roster: BTreeMap<u32, Peer>,
-    /// Why its session was ended, or its join refused.
+    /// The code with which the client's session was ended or its join was refused.
     pub ended: Option<Code>,
-    /// Payloads of the events that it received.
+    /// Payloads of the events that the client received.
     pub events: Vec<Vec<u8>>,
     /// Payloads of the messages and pieces received on the bulk lane.
     pub bulk: Vec<Vec<u8>>,
-    /// Payloads that it must receive according to the model, in order, by lane.
+    /// Payloads that the client must receive according to the model, in order, by lane.
     pub expected: [Vec<Vec<u8>>; 2],
-    /// The groups that it subscribes to.
+    /// The groups that the client subscribes to.
     pub groups: GroupSet,
     /// Sequence number of the newest event received, by lane.
     pub last: [u64; 2],
-    /// Its replica of the room's shared state; empty without a state stream.
+    /// The client's replica of the room's shared state; empty if the server has opened no state
+    /// stream.
     pub replica: Replica,
     state_stream: bool,
-    /// The audits of moderators' acts that it received.
+    /// The audits of moderators' acts that the client received.
     pub audits: Vec<Audit>,
-    /// When it was told that it is throttled, and the reason.
+    /// The times at which the client was told that it is throttled, each with the reason.
     pub throttled: Vec<(Time, u8)>,
-    /// Number of requests that it has made in this session.
+    /// Number of requests that the client has made in this session.
     pub requests: u32,
     /// The replies to these requests.
     pub replies: Vec<StateReply>,
-    /// Messages on their way on all streams except the bulk stream, with their arrival.
+    /// Messages that have not arrived yet on all streams except the bulk stream, each with its time
+    /// of arrival.
     pub(crate) streams: VecDeque<(Time, Delivery)>,
-    /// Messages on their way on the bulk stream, which is slower.
+    /// Messages that have not arrived yet on the bulk stream, which is slower, each with its time
+    /// of arrival.
     pub(crate) bulk_stream: VecDeque<(Time, Vec<u8>)>,
-    /// QUIC datagrams on their way.
+    /// QUIC datagrams that have not arrived yet, in both directions.
     pub quic: Vec<QuicDatagram>,
     /// Peer number of the sender, and sequence, of every realtime message received.
     pub messages: HashSet<(u32, u16)>,
-    /// Number of realtime messages that it has sent.
+    /// Number of realtime messages that the client has sent.
     pub sent: u16,
-    /// Key phase and packet number of every datagram on the network, by direction. None may occur
-    /// twice.
+    /// Key phase and packet number of every datagram on the network, by direction. No pair may
+    /// occur twice.
     numbers: [HashSet<(u8, u32)>; 2],
-    /// The datagrams that have arrived at its end of the network.
+    /// The datagrams that have arrived at the client's end of the network.
     pub datagrams: Vec<ClientDatagram>,
     pub(crate) secret: [u8; 32],
 }
@@ -99,11 +105,11 @@ pub(crate) enum Delivery {
     End(Code),
 }
 
-/// A datagram inside QUIC on its way.
+/// A datagram inside QUIC that has not arrived yet.
 pub struct QuicDatagram {
-    /// When it arrives.
+    /// When the datagram arrives.
     pub arrives: Time,
-    /// Whether it goes from the client to the server.
+    /// Whether the datagram goes from the client to the server.
     pub upwards: bool,
     /// The link's id and the body.
     pub bytes: Vec<u8>,
@@ -116,8 +122,8 @@ pub struct ClientDatagram {
     pub header: Option<Header>,
     /// Length in bytes.
     pub len: usize,
-    /// Number of messages in it; `None` if it was not accepted because the port was blocked or
-    /// because its link does not exist any more.
+    /// Number of messages in the datagram; `None` if the client did not accept it, because the port
+    /// was blocked or because the datagram's link no longer exists.
     pub messages: Option<usize>,
 }
 
@@ -179,7 +185,7 @@ impl Client {
         [streams, bulk, quic, link, self.net.deadline()].into_iter().flatten().min()
     }
 
-    /// Takes everything that has arrived by `now`, and sends the link's own output.
+    /// Handles everything that has arrived by `now`, and sends the link's own output.
     pub fn receive(&mut self, now: Time) {
         while let Some((_, delivery)) = self.streams.pop_front_if(|(at, _)| *at <= now) {
             self.take(now, delivery);
@@ -213,7 +219,7 @@ impl Client {
         self.lose_quic();
     }
 
-    /// Loses the QUIC datagrams that are on their way.
+    /// Drops the QUIC datagrams that have not arrived yet.
     pub fn lose_quic(&mut self) {
         for QuicDatagram { upwards, bytes, .. } in self.quic.drain(..) {
             if !upwards {
@@ -249,7 +255,7 @@ impl Client {
         self.put_on_network(now, route, &out);
     }
 
-    /// Takes the QUIC datagrams of one direction that have arrived by `now`.
+    /// Removes and returns the QUIC datagrams of one direction that have arrived by `now`.
     pub(crate) fn take_quic(&mut self, now: Time, upwards: bool) -> Vec<Vec<u8>> {
         let arrived = self
             .quic
@@ -348,7 +354,8 @@ impl Client {
         self.replies.push(reply);
     }
 
-    /// Takes a message of the state stream: first a snapshot, then the update to each next version.
+    /// Handles a message of the state stream: first a snapshot, then the update to each next
+    /// version.
     fn take_state(&mut self, bytes: &[u8]) {
         let (schema, body) = parts(bytes);
         if std::mem::replace(&mut self.state_stream, true) {
@@ -395,12 +402,14 @@ impl Client {
     /// Records the packet number of a datagram of the client's link. `direction` is 0 for upwards,
     /// 1 for downwards.
     pub(crate) fn note_number(&mut self, direction: usize, bytes: &[u8]) {
-        let Header { phase, number, .. } = Header::parse(bytes).expect("not a datagram of ours");
+        let Header { phase, number, .. } =
+            Header::parse(bytes).expect("the datagram has no valid header");
         let new = self.numbers[direction].insert((phase, number));
         assert!(new, "packet number {number} was used twice in phase {phase}");
     }
 
-    /// Returns the number of key phases used by this link's datagrams, upwards and downwards.
+    /// Returns the number of key phases in which datagrams of this link were sent: upwards, then
+    /// downwards.
     pub fn phases(&self) -> [usize; 2] {
         let phases = |numbers: &HashSet<(u8, u32)>| {
             numbers.iter().map(|(phase, _)| *phase).collect::<HashSet<_>>().len()

@@ -1,5 +1,5 @@
-//! All clients of a world. The server reaches them by streams with a delay; some outputs of rooms
-//! are only recorded.
+//! [`Crowd`]: all clients of a world. The server's messages reach the clients through streams with
+//! a delay. Some outputs of rooms are only recorded.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -14,7 +14,7 @@ use nucleus_protocol::time::Time;
 use crate::client::{Client, Delivery};
 use crate::server::{Clients, SessionAddress};
 
-/// The clients of a world, by index.
+/// The clients of a world, each with an index.
 pub struct Crowd {
     clients: Vec<Client>,
     rng: fastrand::Rng,
@@ -68,12 +68,12 @@ impl Crowd {
         request
     }
 
-    /// Takes the reply to an invitation.
+    /// Removes and returns the reply to an invitation.
     pub(crate) fn invitation(&mut self, request: RequestId) -> Option<Result<(), Code>> {
         self.invitations.remove(&request)
     }
 
-    /// Returns the client of a peer.
+    /// Returns the client that has this peer id.
     pub(crate) fn of_peer(&mut self, room: RoomId, peer: PeerId) -> Option<&mut Client> {
         let index = self.client_of.get(&(room, peer))?;
         self.clients.get_mut(*index)
@@ -96,7 +96,8 @@ impl Crowd {
         client.streams.push_back((at, delivery));
     }
 
-    /// Sends a message on the bulk stream, which is as reliable, with a longer delay.
+    /// Sends a message on the bulk stream, which is reliable and ordered too, but has a longer
+    /// delay.
     fn send_bulk(&mut self, to: SessionAddress, bytes: Vec<u8>) {
         let at = self.now + Duration::from_millis(self.rng.u64(100..300));
         let Some(client) = self.by_session(to).filter(|client| !client.asleep) else { return };

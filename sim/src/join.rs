@@ -1,14 +1,14 @@
-//! Requests to join, as the server's session makes them from a token.
+//! Creates requests to join like those that the server's session creates from a token.
 
 use nucleus_core::room::{JoinConditions, JoinRequest};
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::LinkGrant;
 
-/// The roles that simulated users have, in turn.
+/// The roles of the simulated users, who get them in turn.
 pub const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
 
-/// Returns the request of a new participant of this user and role. The keys of its link are derived
-/// from `secret`.
+/// Returns the request of a new participant with this user and role. The keys of the participant's
+/// link are derived from `secret`.
 pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest {
     JoinRequest {
         user,

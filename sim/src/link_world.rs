@@ -1,14 +1,14 @@
-//! One fan-out and its clients' ends of the links, without rooms and without a network. It serves
-//! to measure the cost of a datagram at the server.
+//! One fan-out and its clients' ends of the links, without rooms and without a network. Benchmarks
+//! use it to measure the cost of a datagram at the server.
 //!
 //! Each method is the work of one side, so that a caller can measure the server alone:
 //!
 //! | method | side | work |
 //! |---|---|---|
-//! | [`LinkWorld::say`], [`LinkWorld::links_speak`] | clients | seal datagrams into the uplink |
+//! | [`LinkWorld::send`], [`LinkWorld::seal_datagrams`] | clients | seal datagrams into the uplink |
 //! | [`LinkWorld::take`] | **server** | takes the datagrams of the uplink |
 //! | [`LinkWorld::flush`] | **server** | seals everything that is due into the outbox |
-//! | [`LinkWorld::hear`] | clients | open the datagrams of the outbox |
+//! | [`LinkWorld::receive`] | clients | open the datagrams of the outbox |
 //!
 //! All buffers are reused. Once they are large enough, the world itself allocates nothing in the
 //! server's part.
@@ -41,7 +41,7 @@ pub struct LinkWorld {
     datagram: Vec<u8>,
 }
 
-/// Datagrams on their way to the server, one after another.
+/// The buffer of datagrams on their way to the server, one after another.
 #[derive(Default)]
 struct Uplink {
     bytes: Vec<u8>,
@@ -50,7 +50,7 @@ struct Uplink {
 
 struct UplinkDatagram {
     client: usize,
-    /// Index after its last byte.
+    /// Index after the datagram's last byte.
     end: usize,
 }
 
@@ -94,14 +94,14 @@ impl LinkWorld {
     }
 
     /// Lets a client send one message in one datagram.
-    pub fn say(&mut self, client: usize, kind: MessageKind, target: u16, payload: &[u8]) {
+    pub fn send(&mut self, client: usize, kind: MessageKind, target: u16, payload: &[u8]) {
         let Uplink { bytes, datagrams } = &mut self.uplink;
-        self.clients[client].say(self.now, kind, target, payload, bytes);
+        self.clients[client].send(self.now, kind, target, payload, bytes);
         datagrams.push(UplinkDatagram { client, end: bytes.len() });
     }
 
     /// Lets the clients' links handle their timers and send their own output.
-    pub fn links_speak(&mut self) {
+    pub fn seal_datagrams(&mut self) {
         let Uplink { bytes, datagrams } = &mut self.uplink;
         for (index, client) in self.clients.iter_mut().enumerate() {
             while client.speak(self.now, bytes) {
@@ -121,7 +121,7 @@ impl LinkWorld {
         self.uplink.bytes.clear();
     }
 
-    /// Returns true if the fan-out must flush now.
+    /// Returns true if the fan-out has something to flush at the current time.
     pub fn is_due(&self) -> bool {
         self.fanout.deadline().is_some_and(|at| at <= self.now)
     }
@@ -134,14 +134,14 @@ impl LinkWorld {
 
     /// Passes the datagrams of the outbox to the clients, and returns the number of messages
     /// received.
-    pub fn hear(&mut self) -> usize {
+    pub fn receive(&mut self) -> usize {
         let mut received = 0;
         for (path, bytes) in self.outbox.datagrams() {
             self.datagram.clear();
             self.datagram.extend_from_slice(bytes);
             let client = &mut self.clients[usize::from(path.remote.port() - FIRST_PORT)];
             // The client's end of the link may reject a late datagram.
-            received += client.hear(self.now, &mut self.datagram).unwrap_or(0);
+            received += client.receive(self.now, &mut self.datagram).unwrap_or(0);
         }
         self.outbox.clear();
         received
@@ -205,7 +205,7 @@ impl LinkClient {
     }
 
     /// Appends a datagram with one message.
-    pub fn say(
+    pub fn send(
         &mut self,
         now: Time,
         kind: MessageKind,
@@ -226,12 +226,12 @@ impl LinkClient {
         self.link.poll_output(now, out).is_some()
     }
 
-    /// Takes a datagram and returns the number of its messages.
+    /// Opens a datagram and returns the number of its messages.
     ///
     /// # Errors
     ///
     /// The reason for which the link rejects it.
-    pub fn hear(&mut self, now: Time, datagram: &mut [u8]) -> Result<usize, Rejected> {
+    pub fn receive(&mut self, now: Time, datagram: &mut [u8]) -> Result<usize, Rejected> {
         self.link.handle_input(now, self.path, 0, datagram).map(Iterator::count)
     }
 }
@@ -254,15 +254,16 @@ mod tests {
             for step in 0..steps {
                 world.pass(Duration::from_millis(1));
                 if speak && step.is_multiple_of(20) {
-                    (0..12)
-                        .for_each(|one| world.say(one, MessageKind::Pose, TARGET_OTHERS, &[1; 20]));
+                    (0..12).for_each(|one| {
+                        world.send(one, MessageKind::Pose, TARGET_OTHERS, &[1; 20])
+                    });
                 }
-                world.links_speak();
+                world.seal_datagrams();
                 world.take();
                 if world.is_due() {
                     world.flush();
                 }
-                received += world.hear();
+                received += world.receive();
             }
             received
         };

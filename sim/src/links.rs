@@ -1,4 +1,4 @@
-//! A shard from the view of its rooms: it opens and closes links.
+//! [`Links`]: the part of a shard that its rooms use. It opens and closes links.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,9 +8,9 @@ use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
-/// Takes the commands of rooms and reports the events of their links.
+/// Carries out the commands of rooms and reports the events of their links.
 pub trait Links {
-    /// Takes a command.
+    /// Carries out a command.
     fn handle(&mut self, now: Time, input: FanoutInput);
     /// Returns the next output.
     fn poll(&mut self) -> Option<FanoutOutput>;
@@ -40,7 +40,7 @@ pub struct LinkSettings {
 pub struct InstantLinks {
     links: BTreeMap<(RoomId, PeerId), InstantLink>,
     outputs: VecDeque<FanoutOutput>,
-    misdirected: u32,
+    commands_without_link: u32,
 }
 
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl InstantLinks {
     }
 
     /// Returns the number of commands for links that do not exist.
-    pub fn misdirected(&self) -> u32 {
-        self.misdirected
+    pub fn commands_without_link(&self) -> u32 {
+        self.commands_without_link
     }
 
     fn set(&mut self, room: RoomId, session: SessionId, set: impl FnOnce(&mut LinkSettings)) {
         match self.links.get_mut(&(room, session.peer)) {
             Some(link) if link.session == session.session => set(&mut link.settings),
-            _ => self.misdirected += 1,
+            _ => self.commands_without_link += 1,
         }
     }
 }

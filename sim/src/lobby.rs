@@ -1,5 +1,5 @@
-//! A lobby with real rooms. A join asks the lobby for a room and later arrives at the room; the
-//! test decides when each of them happens.
+//! A lobby with real rooms. A join asks the lobby for a room and later arrives at the room. The
+//! test decides when each of the two steps happens.
 //!
 //! [`LobbyWorld`] carries out all outputs of the lobby. The messages of rooms to the lobby wait in
 //! its mailbox until [`LobbyWorld::settle`].
@@ -37,9 +37,9 @@ pub struct LobbyJoin {
 }
 
 /// A join without an outcome, as its session remembers it.
-struct PendingJoin {
+struct SimJoin {
     join: LobbyJoin,
-    /// Rooms that have refused the join.
+    /// The rooms that have refused this join.
     passed: Vec<RoomId>,
     tries: usize,
     /// The lobby's reply. The seats count as taken until the join arrives at the room.
@@ -51,15 +51,15 @@ struct PendingJoin {
 pub struct OpenedRoom {
     /// The name of the room.
     pub name: String,
-    /// The most peers of the room.
+    /// The largest number of peers in the room.
     pub capacity: u16,
 }
 
-/// A lobby, its rooms, and the joins on their way to them.
+/// A lobby, its rooms, and the joins that have not arrived at a room yet.
 pub struct LobbyWorld {
     /// The rooms.
     pub server: Server<InstantLinks>,
-    /// The code with which every new room is refused; `None`: rooms can be created.
+    /// The code with which every new room is refused; `None` if rooms can be created.
     pub no_rooms: Option<Code>,
     /// While true, creating a room takes until the next [`Self::settle`].
     pub rooms_are_late: bool,
@@ -68,17 +68,17 @@ pub struct LobbyWorld {
     capacity: u16,
     lobby: SimTask<Lobby>,
     mailbox: LobbyMailbox,
-    /// Rooms whose end the lobby has not been told yet.
+    /// The rooms except those whose end was reported to the lobby.
     rooms: BTreeMap<RoomId, OpenedRoom>,
     opened: u64,
-    pending: BTreeMap<u64, PendingJoin>,
+    pending: BTreeMap<u64, SimJoin>,
     newest_join: u64,
     newest_request: u64,
     /// The join of each request.
     requests: HashMap<RequestId, u64>,
 }
 
-/// The messages of rooms that wait for the lobby.
+/// The messages of rooms that the lobby has not handled yet.
 #[derive(Default)]
 struct LobbyMailbox {
     inputs: VecDeque<LobbyInput>,
@@ -107,12 +107,12 @@ impl LobbyWorld {
         }
     }
 
-    /// Returns the rooms whose end the lobby has not been told yet.
+    /// Returns the rooms except those whose end was reported to the lobby.
     pub fn rooms(&self) -> &BTreeMap<RoomId, OpenedRoom> {
         &self.rooms
     }
 
-    /// Returns how many rooms were ever opened.
+    /// Returns the number of rooms that were opened so far.
     pub fn opened(&self) -> u64 {
         self.opened
     }
@@ -122,11 +122,11 @@ impl LobbyWorld {
         self.lobby.is_over()
     }
 
-    /// Starts a join and returns its number. The lobby takes the join at the next [`Self::settle`],
-    /// together with all other joins started until then.
+    /// Starts a join and returns its number. The lobby handles the join at the next
+    /// [`Self::settle`], together with all other joins started until then.
     pub fn start_join(&mut self, join: LobbyJoin) -> u64 {
         self.newest_join += 1;
-        let pending = PendingJoin { join, passed: Vec::new(), tries: 0, found: None };
+        let pending = SimJoin { join, passed: Vec::new(), tries: 0, found: None };
         self.pending.insert(self.newest_join, pending);
         self.find(self.newest_join);
         self.newest_join
@@ -144,7 +144,7 @@ impl LobbyWorld {
     }
 
     /// Lets a join arrive at its room, which admits or refuses it. The join asks the lobby again if
-    /// it was a match and the room refuses it, or if the room is over.
+    /// the room has ended, or if the join is a match and the room refuses it.
     pub fn arrive(&mut self, join: u64) {
         let pending = self.pending.get_mut(&join).unwrap();
         let Found { room, matched, .. } = pending.found.take().unwrap();
@@ -178,7 +178,7 @@ impl LobbyWorld {
 
     /// Cancels a join that has a room.
     pub fn cancel(&mut self, join: u64) {
-        let PendingJoin { join, found, .. } = self.pending.remove(&join).unwrap();
+        let SimJoin { join, found, .. } = self.pending.remove(&join).unwrap();
         let (room, seats) = (found.unwrap().room, join.selection.seats);
         self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
     }
@@ -198,14 +198,14 @@ impl LobbyWorld {
         self.server.now = end;
     }
 
-    /// Lets the lobby take everything in its mailbox.
+    /// Lets the lobby handle everything in its mailbox.
     pub fn settle(&mut self) {
         self.run_lobby();
         while let Some(input) = self.mailbox.inputs.pop_front() {
             if let LobbyInput::RoomOver(room) = input {
                 self.rooms.remove(&room);
             }
-            // A lobby that is over has no rooms, so it may miss messages of rooms.
+            // A lobby whose task has ended has no rooms, so it need not receive messages of rooms.
             let _over = self.lobby.post(input);
             self.run_lobby();
         }
@@ -215,8 +215,7 @@ impl LobbyWorld {
         self.newest_request += 1;
         let request = RequestId(self.newest_request);
         self.requests.insert(request, join);
-        let PendingJoin { join: LobbyJoin { name, selection, .. }, passed, .. } =
-            &self.pending[&join];
+        let SimJoin { join: LobbyJoin { name, selection, .. }, passed, .. } = &self.pending[&join];
         let find = Find {
             name: name.clone(),
             selection: selection.clone(),
@@ -224,15 +223,15 @@ impl LobbyWorld {
             passed: passed.clone(),
         };
         if let Err(input) = self.lobby.post(LobbyInput::Find { request, find }) {
-            // The lobby is over. A new one replaces it.
-            assert!(self.rooms.is_empty(), "a lobby with rooms was over");
+            // The lobby's task has ended. Replace it by a new lobby.
+            assert!(self.rooms.is_empty(), "the lobby ended although it had rooms");
             self.lobby = SimTask::new(Lobby::new(self.capacity));
             let _new = self.lobby.post(input);
         }
     }
 
     fn run_lobby(&mut self) {
-        // Taken out, because carrying out the outputs borrows the rest of the world.
+        // Take the lobby out of the world, because carrying out the outputs borrows the world.
         let mut lobby = std::mem::replace(&mut self.lobby, SimTask::new(Lobby::new(self.capacity)));
         lobby.run(self.server.now, &mut |_, output| self.carry_out(output));
         self.lobby = lobby;

@@ -19,7 +19,8 @@ use nucleus_protocol::time::Time;
 use crate::links::Links;
 use crate::task::SimTask;
 
-/// Most runs of rooms at one point in time. If they are exceeded, a deadline stays due for ever.
+/// Largest number of runs of rooms at one point in time. More runs mean that a room has a deadline
+/// that stays due.
 const MAX_RUNS: usize = 100_000;
 
 /// Names a session in a server with several rooms.
@@ -33,27 +34,27 @@ pub struct SessionAddress {
 
 /// The receivers of the outputs of rooms outside the server: sessions and the lobby.
 pub trait Clients {
-    /// Takes the reply to a join.
+    /// Receives the reply to a join.
     fn join_reply(&mut self, room: RoomId, request: RequestId, result: Result<SessionId, Code>);
-    /// Takes the confirmation that the session is in its room.
+    /// Receives the confirmation that a session is in its room.
     fn joined(&mut self, to: SessionAddress, joined: Box<Joined>, claim: TicketClaim);
-    /// Takes a message for the session's control stream.
+    /// Receives a message for a session's control stream.
     fn control(&mut self, to: SessionAddress, message: Bytes);
-    /// Takes a message for the session's stream of this lane.
+    /// Receives a message for a session's stream of this lane.
     fn event(&mut self, to: SessionAddress, lane: Lane, message: Bytes);
-    /// Takes a message for the session's state stream.
+    /// Receives a message for a session's state stream.
     fn state(&mut self, to: SessionAddress, message: Bytes);
-    /// Takes the end of a session.
+    /// Called when a room has ended a session, with the reason.
     fn disconnect(&mut self, to: SessionAddress, code: Code);
-    /// Takes the reply to an invitation, or to the end of one.
+    /// Receives the reply to a request that invites a user or ends an invitation.
     fn invitation_reply(&mut self, _request: RequestId, _result: Result<(), Code>) {}
-    /// Takes the number of seats of a room that are taken.
+    /// Receives the number of taken seats of a room.
     fn seats(&mut self, _room: RoomId, _taken: usize) {}
-    /// Takes the new listing of a room.
+    /// Receives the new listing of a room.
     fn listing(&mut self, _room: RoomId, _listing: Listing) {}
-    /// Takes an act of a moderator.
+    /// Receives the report of a moderator's act.
     fn moderated(&mut self, _room: RoomId, _act: Moderated) {}
-    /// Takes the end of a room's task.
+    /// Called when a room's task has ended.
     fn room_over(&mut self, _room: RoomId) {}
 }
 
@@ -87,7 +88,7 @@ pub struct Server<L> {
     links: BTreeMap<(RoomId, PeerId), SessionId>,
     /// Connection ids that name a link.
     ids: BTreeSet<[u8; 8]>,
-    /// How many ids have ever named a link.
+    /// Number of ids that have named a link so far.
     ids_made: u64,
 }
 
@@ -156,7 +157,7 @@ impl<L: Links> Server<L> {
         self.rooms.values().filter_map(SimTask::deadline).min()
     }
 
-    /// Passes an input to a room and carries out the outputs. For a room that is over, refuses
+    /// Passes an input to a room and carries out the outputs. If the room has ended, refuses
     /// requests as the server does.
     pub fn post(&mut self, room: RoomId, input: RoomInput, clients: &mut impl Clients) {
         let closed = match self.rooms.get_mut(&room) {
@@ -200,7 +201,7 @@ impl<L: Links> Server<L> {
     }
 
     fn run(&mut self, room: RoomId, clients: &mut impl Clients) {
-        // Taken out of the map, because carrying out the outputs borrows the rest of the server.
+        // Take the task out of the map, because carrying out the outputs borrows the server.
         let Some(mut task) = self.rooms.remove(&room) else { return };
         let now = self.now;
         task.run(now, &mut |_, output| {
@@ -259,7 +260,7 @@ impl<L: Links> Server<L> {
                 if event == LinkEvent::Refused {
                     self.links.remove(&(room, session.peer));
                 }
-                // A room that is over ignores the events of its links.
+                // A room that has ended ignores the events of its links.
                 let _over =
                     self.rooms.get_mut(&room).map(|t| t.post(RoomInput::Link(session, event)));
             }

@@ -19,7 +19,7 @@ use crate::task::SimTask;
 
 /// How long a call rings in the simulation, in ms.
 pub const RING_TIME: u64 = 30_000;
-/// The most calls at a time in the simulation.
+/// Largest number of calls at the same time in the simulation.
 pub const CALLS: usize = 2;
 
 /// The social machine in its task, and a log of its outputs.
@@ -79,7 +79,7 @@ impl SocialWorld {
     pub fn post_together(&mut self, inputs: impl IntoIterator<Item = SocialInput>) {
         inputs
             .into_iter()
-            .for_each(|input| assert!(self.task.post(input).is_ok(), "the machine is over"));
+            .for_each(|input| assert!(self.task.post(input).is_ok(), "the machine has ended"));
         self.settle();
     }
 
@@ -95,12 +95,12 @@ impl SocialWorld {
         self.reply(request).expect("a reply")
     }
 
-    /// Takes the reply to a request to enter.
+    /// Removes and returns the reply to a request to enter.
     pub fn reply(&mut self, request: RequestId) -> Option<Result<DeviceId, Code>> {
         self.log.replies.remove(&request)
     }
 
-    /// Lets a device of the user enter with this role and status. Panics if it is refused.
+    /// Lets a device of the user enter with this role and status. Panics if the device is refused.
     pub fn enter_as(&mut self, user: &str, role: &str, status: u8) -> DeviceId {
         let name = user.to_uppercase();
         let enter = EnterRequest { user: user.into(), name, role: role.into(), status };
@@ -127,7 +127,7 @@ impl SocialWorld {
         self.post(SocialInput::Ask(device, request));
     }
 
-    /// Lets the device act on a call.
+    /// Lets the device start, accept, reject, cancel or leave a call, or add a user to a call.
     pub fn act(&mut self, device: DeviceId, act: CallAct) {
         let seed = CallSeed { call: self.next_call, room: self.next_call.into() };
         self.next_call += 1;
@@ -167,7 +167,7 @@ impl SocialWorld {
         self.task.run(self.now, &mut |_, output| log.carry_out(output));
     }
 
-    /// Takes the new messages of all devices.
+    /// Removes and returns the new messages of all devices.
     pub fn take_messages(&mut self) -> BTreeMap<DeviceId, Vec<String>> {
         let mut by_device = BTreeMap::<DeviceId, Vec<String>>::new();
         for (device, line) in self.log.messages.drain(..) {
@@ -176,7 +176,7 @@ impl SocialWorld {
         by_device
     }
 
-    /// Takes the new messages of all devices and returns those of one device.
+    /// Removes the new messages of all devices and returns those of one device.
     pub fn messages_of(&mut self, device: DeviceId) -> Vec<String> {
         self.take_messages().remove(&device).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! A machine in a simulated task: [`nucleus_core::drive`], the loop that the server uses, without
-//! an async runtime.
+//! [`SimTask`]: runs one state machine with [`nucleus_core::drive`], the loop that the server uses,
+//! but without an async runtime.
 
 use std::cell::{Ref, RefCell};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use nucleus_protocol::time::Time;
 struct TaskState<M: Machine> {
     now: Time,
     mailbox: Vec<M::Input>,
-    /// The output that is to be carried out.
+    /// The output that must be carried out next.
     output: Option<M::Output>,
     /// The outcome of the output that was carried out last, until the loop takes it.
     carried_out: Option<Option<M::Input>>,
@@ -26,7 +26,7 @@ struct TaskState<M: Machine> {
 pub struct SimTask<M: Machine> {
     machine: Rc<RefCell<M>>,
     state: Rc<RefCell<TaskState<M>>>,
-    /// `None` once the machine is over.
+    /// `None` after the machine has ended.
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -55,7 +55,7 @@ impl<M: Machine + 'static> SimTask<M> {
     ///
     /// # Errors
     ///
-    /// Returns the input if the task is over.
+    /// Returns the input if the task has ended.
     pub fn post(&mut self, input: M::Input) -> Result<(), M::Input> {
         if self.is_over() {
             return Err(input);
@@ -160,7 +160,7 @@ impl<M: Machine> Shell<SharedMachine<M>> for SimShell<M> {
 mod tests {
     use super::*;
 
-    /// Outputs each number that it takes, and is over after a zero. Its deadline is the last
+    /// Outputs each number that it receives, and ends after a zero. Its deadline is the last
     /// number, in ms.
     #[derive(Default)]
     struct Echo {

@@ -1,9 +1,9 @@
 //! Whole rooms in one process: real rooms on a real shard, real links, and a seeded network between
 //! them. Reliable streams and QUIC datagrams are queues with a delay.
 //!
-//! [`World::step`] advances time by one step. A test that must look between the parts of a step
-//! calls them itself, in this order: [`World::set_now`], [`World::arrivals`] and [`World::take`],
-//! [`World::flush`], [`World::settle`], [`World::deliver`], [`World::receive`].
+//! [`World::step`] advances time by one step. A test that checks something between the parts of a
+//! step calls the parts itself, in this order: [`World::set_now`], [`World::arrivals`] and
+//! [`World::take`], [`World::flush`], [`World::settle`], [`World::deliver`], [`World::receive`].
 
 use std::cell::Ref;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -40,7 +40,7 @@ const EPOCH: u32 = 7;
 pub struct WorldConfig {
     /// Rooms on the shard, numbered from 1.
     pub rooms: u64,
-    /// The most peers of each room.
+    /// The largest number of peers in each room.
     pub capacity: u16,
     /// The options of each room.
     pub options: RoomOptions,
@@ -57,7 +57,7 @@ impl Default for WorldConfig {
 
 /// Rooms, their shard, their clients, and the network between them.
 pub struct World {
-    /// The source of randomness, also for the test's own choices.
+    /// The random generator, also for the test's own choices.
     pub rng: fastrand::Rng,
     /// The rooms and their shard.
     pub server: Server<Fanout>,
@@ -73,7 +73,7 @@ pub struct World {
 pub struct Arrival {
     /// The client that sent it.
     pub from: usize,
-    /// Its path; `None` for a datagram inside QUIC.
+    /// The datagram's path; `None` for a datagram inside QUIC.
     pub path: Option<Path>,
     /// The datagram.
     pub bytes: Vec<u8>,
@@ -134,7 +134,7 @@ impl World {
         self.server.is_over(ROOM)
     }
 
-    /// Returns the newest listing of the first room.
+    /// Returns the newest listing of the first room, if there is one.
     pub fn listing(&self) -> Option<&Listing> {
         self.clients.listings.get(&ROOM)
     }
@@ -256,7 +256,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// The code with which the room refuses it.
+    /// The code with which the room refuses the request.
     pub fn invite(&mut self, user: &str) -> Result<(), Code> {
         self.invitation(user, true)
     }
@@ -265,7 +265,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// The code with which the room refuses it.
+    /// The code with which the room refuses the request.
     pub fn uninvite(&mut self, user: &str) -> Result<(), Code> {
         self.invitation(user, false)
     }
@@ -344,7 +344,7 @@ impl World {
         self.post_from(from, |from| RoomInput::State { from, request });
     }
 
-    /// Tells the shard that the client's session has received something on a stream.
+    /// Tells the shard that the server has received something on a stream of the client's session.
     pub fn report_active(&mut self, index: usize) {
         let (now, room) = (self.now(), self.clients[index].room);
         let Some(session) = self.clients[index].session else { return };
@@ -376,7 +376,8 @@ impl World {
     /// Advances time by one step and handles everything that is due.
     pub fn step(&mut self) {
         if self.rng.u8(..100) == 0 {
-            // Makes the tick of `auto` change while there is traffic.
+            // Reports a random CPU load, so that an adaptive tick (`auto`) changes while there is
+            // traffic.
             let (now, load) = (self.now(), self.rng.f32());
             self.shard_mut().handle(now, FanoutInput::Load(load));
         }
@@ -415,7 +416,7 @@ impl World {
         clients.chain(self.server.deadline()).chain(self.shard().deadline()).min()
     }
 
-    /// Takes the datagrams that have arrived at the server by now.
+    /// Removes and returns the datagrams that have arrived at the server by now.
     pub fn arrivals(&mut self) -> Vec<Arrival> {
         let (now, mut arrivals) = (self.now(), Vec::new());
         for (from, client) in self.clients.iter_mut().enumerate() {
@@ -476,7 +477,7 @@ impl World {
         self.outbox.clear();
     }
 
-    /// Lets the clients take everything that has arrived, and send their links' own output.
+    /// Lets the clients handle everything that has arrived, and send their links' own output.
     pub fn receive(&mut self) {
         let now = self.now();
         self.clients.iter_mut().for_each(|client| client.receive(now));

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// A server that runs until [`Self::stop`].
 pub(crate) struct LocalServer {
     pub(crate) address: String,
-    /// Holds certificate and keys. Deleted with this value.
+    /// The directory with the certificate and the keys. It is deleted when this value is dropped.
     dir: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,

@@ -1,13 +1,13 @@
-//! A technician calls an expert. The example watches users, rings, joins the room of the call,
-//! sends a pointer, voice, a stroke and an answer, and hangs up. Without arguments it plays both
-//! sides, on its own server:
+//! An example of a call between a technician and an expert. It watches users, rings, joins the room
+//! of the call, sends a pointer, voice, a stroke and an answer, and hangs up. Without arguments the
+//! example plays both sides on its own server:
 //!
 //! ```text
 //! cargo run -p nucleus-client --example assist_call
 //! ```
 //!
-//! On a running server, give each side a token without a room, so that it admits to the call's
-//! room:
+//! To use a running server, give each side a token that names no room. Such a token is valid for
+//! the room of the call:
 //!
 //! ```text
 //! TECHNICIAN=$(cargo run --release -- token --product assist --tenant acme --user tess --role technician)
@@ -40,7 +40,8 @@ const POINTERS: u8 = 3;
 /// Plays a technician who calls an expert, or the expert, or both.
 #[derive(Parser)]
 struct Options {
-    /// Server, host:port; without tokens the program starts its own server
+    /// Address of a running server, host:port; without tokens, the program starts a server and
+    /// ignores this
     #[arg(long, default_value = DEFAULT_SERVER)]
     server: String,
     /// Join token of the technician
@@ -49,7 +50,7 @@ struct Options {
     /// Join token of the expert
     #[arg(long)]
     expert_token: Option<String>,
-    /// Play one side only
+    /// The side to play; without this, the program plays both
     #[arg(long = "as")]
     side: Option<Side>,
 }

@@ -19,17 +19,18 @@ use nucleus_protocol::time::Time;
 use super::recent::RecentMap;
 use crate::roster::{PeerId, Slot};
 
-/// Messages that may wait to be sent: poses for eight full datagrams. When the queue is full, the
-/// oldest message is dropped.
+/// Messages that may wait to be sent: as many as the poses in eight full datagrams. When the queue
+/// is full, the oldest message is dropped.
 const MAX_QUEUED: usize = 256;
-/// Number of keys of one sender whose newest sequence is kept at least. More than the objects that
-/// a user moves within [`KEY_MEMORY`].
+/// Smallest number of keys of one sender whose newest sequence is kept. A user moves fewer objects
+/// than this within [`KEY_MEMORY`].
 const KEYS_PER_SENDER: usize = 256;
-/// Number of keys of this client whose next sequence is kept at least.
+/// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
 /// How long the newest sequence of a key is compared with later messages. The server relays no
-/// message that is as old as this, so none can still arrive late. Without the limit, a sender whose
-/// messages were not relayed for minutes, and whose sequence wrapped meanwhile, would look old.
+/// message that is as old as this, so none can still arrive late. The limit is for a sender whose
+/// messages were not relayed for minutes: its sequence may have wrapped meanwhile, and without the
+/// limit its next messages would be dropped as old.
 const KEY_MEMORY: Duration = Duration::from_secs(5);
 
 /// A message to send.
@@ -68,7 +69,8 @@ pub struct ReceivedMessage {
     pub channel: u8,
     /// The application's key within the channel.
     pub key: u16,
-    /// Sequence number of the sender's messages of this kind, channel and key; wraps.
+    /// Sequence number of the sender's messages of this kind, channel and key. 65,535 is followed
+    /// by 0.
     pub sequence: u16,
     /// Time from capture to arrival, in steps of 1 ms; `None` until the clocks are synchronized.
     pub age: Option<Duration>,
@@ -103,7 +105,7 @@ pub struct Realtime {
     earlier_rejected: u64,
 }
 
-/// Messages with the same key share one sequence of numbers.
+/// Identifies a stream of messages that share one sequence of numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct StreamKey {
     kind: MessageKind,
@@ -111,7 +113,7 @@ struct StreamKey {
     key: u16,
 }
 
-/// What was received from one peer.
+/// The newest sequence numbers that were received from one peer, by key.
 struct SenderHistory {
     peer: PeerId,
     newest: RecentMap<StreamKey, Option<NewestSequence>>,
@@ -121,8 +123,8 @@ struct SenderHistory {
 struct NewestSequence {
     sequence: u16,
     at: Time,
-    /// Which of the 64 sequence numbers up to `sequence` were received; `sequence` is the lowest
-    /// bit.
+    /// One bit for each of the 64 sequence numbers up to `sequence`, set if the number was
+    /// received. The lowest bit stands for `sequence`.
     received: u64,
 }
 
@@ -131,7 +133,7 @@ struct HeldMessage {
     slot: Slot,
     until: Time,
     newest_wins: bool,
-    /// `from` is not set yet.
+    /// The message. Its `from` is not set yet.
     message: ReceivedMessage,
 }
 
@@ -210,7 +212,7 @@ impl Realtime {
         self.queue.push_back(message);
     }
 
-    /// Takes a received datagram and decrypts it in place.
+    /// Handles a received datagram, which is decrypted in place.
     pub fn handle_input(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         let server_time = self.link.server_time(now);
         match self.link.handle_input(now, path, ecn, datagram) {
@@ -222,7 +224,7 @@ impl Realtime {
         }
     }
 
-    /// Takes a datagram that was received inside the session.
+    /// Handles a datagram that was received inside the session.
     pub fn handle_session_input(&mut self, now: Time, datagram: &[u8]) {
         let server_time = self.link.server_time(now);
         match self.link.handle_session_input(now, datagram) {
@@ -252,8 +254,8 @@ impl Realtime {
         self.link.deadline().into_iter().chain(held).min()
     }
 
-    /// Appends one datagram to `out` and returns its route, which decides the part of the datagram
-    /// that is sent. Returns `None` if there is nothing to send.
+    /// Appends one datagram to `out` and returns its route. The caller sends the part of the
+    /// datagram that [`Route::wire`] selects. Returns `None` if there is nothing to send.
     pub fn poll_output(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         // Application messages come first, because the link's control messages fit into the same
         // datagram.
@@ -312,8 +314,8 @@ impl Realtime {
         self.link.finish(now, out, start).ok().map(|()| route)
     }
 
-    /// Takes a message. If its sender is unknown, the message waits: the roster update that names
-    /// the sender may still be on its way.
+    /// Handles a received message. If its sender is unknown, the message waits: the roster update
+    /// that names the sender may still be on its way.
     fn take(&mut self, now: Time, arrived: ArrivedMessage) {
         let ArrivedMessage { slot, newest_wins, message } = arrived;
         if self.senders.contains_key(&slot) {
@@ -375,7 +377,7 @@ impl SenderHistory {
 struct ArrivedMessage {
     slot: Slot,
     newest_wins: bool,
-    /// `from` is not set yet.
+    /// The message. Its `from` is not set yet.
     message: ReceivedMessage,
 }
 
@@ -401,7 +403,7 @@ fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage
 }
 
 /// Returns the age of a message with the wire time stamp `captured`, in ms. Time stamps wrap after
-/// 65 s. A time stamp in the future, because the clocks differ a little, gives the age zero.
+/// 65 s. The clocks differ a little, so a time stamp may lie in the future; the age is then zero.
 fn age(now: Time, captured: u16) -> Duration {
     let ms = now.as_wire_millis().wrapping_sub(captured) as i16;
     Duration::from_millis(ms.max(0) as u64)

@@ -87,7 +87,7 @@ pub(crate) struct DriverShared {
     pub(crate) on_fallback: watch::Sender<bool>,
     /// The peers that are speaking. Written by the realtime task alone.
     speaking: Mutex<Speaking>,
-    /// Changes of `speaking` for the application.
+    /// Changes of `speaking` that wait for the application.
     pub(crate) speaking_changes: Queue<SpeakingChange>,
     status: Mutex<LinkStatus>,
 }
@@ -175,7 +175,7 @@ impl Driver {
                     None => return,
                 },
                 message = self.shared.outgoing.pop() => self.realtime.send(message),
-                // An error shows again at the next read.
+                // Ignore an error here: the next read returns it again.
                 _ = self.socket.readable() => receive(&mut self.realtime, &self.socket, &self.shared),
                 datagram = self.connection.read_datagram(), if connected => match datagram {
                     Ok(bytes) => self.realtime.handle_session_input(self.shared.clock.now(), &bytes),
@@ -260,7 +260,7 @@ impl Driver {
                         tracing::debug!(%error, remote = %path.remote, "realtime send");
                     }
                 }
-                // The same holds if the session is lost or too slow.
+                // If the session is lost or too slow, the datagram also counts as lost.
                 Route::Session => {
                     if self.connection.datagram_send_buffer_space() >= bytes.len() {
                         let _sent = self.connection.send_datagram(Bytes::copy_from_slice(bytes));
@@ -311,8 +311,8 @@ fn receive(realtime: &mut Realtime, socket: &UdpSocket, shared: &DriverShared) {
                 realtime.handle_input(shared.clock.now(), path, 0, &mut datagram[..len]);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // For example ICMP errors, which Windows reports here. The link's own probes find the
-            // same problems.
+            // Only log the error. Windows reports ICMP errors here, for example, and the link's own
+            // probes find the same problems.
             Err(error) => tracing::debug!(%error, "realtime receive"),
         }
     }

@@ -7,22 +7,22 @@ use nucleus_protocol::time::Time;
 
 use crate::roster::PeerId;
 
-/// A speaker has stopped after so long without a packet in which its encoder detected a voice.
-/// Longer than the gap between two words, shorter than the pause after which another person starts
-/// to talk.
+/// A peer counts as speaking until this time has passed without a packet in which the encoder
+/// detected a voice. The time is longer than the gap between two words, and shorter than the pause
+/// after which another person starts to talk.
 const SILENCE_BEFORE_END: Duration = Duration::from_millis(300);
 /// Speakers that are reported at the same time. By default, a server lets at most 128 peers speak.
 /// The voice of a further speaker is delivered, but the speaker is not reported.
 const MAX_SPEAKERS: usize = 256;
 
-/// A peer started or stopped speaking.
+/// A change of the speakers: a peer started or stopped speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpeakingChange {
     /// The peer.
     pub peer: PeerId,
     /// Whether the peer speaks now.
     pub speaking: bool,
-    /// Level of its newest packet in -dBov: 0 is loudest, 127 is silence.
+    /// Level of the peer's newest packet in -dBov: 0 is loudest, 127 is silence.
     pub level: u8,
 }
 
@@ -39,7 +39,7 @@ struct Speaker {
 pub struct Speaking(Vec<Speaker>);
 
 impl Speaking {
-    /// Takes the header of a voice packet: its level, and whether the encoder detected a voice.
+    /// Handles the header of a voice packet: the level, and whether the encoder detected a voice.
     /// Returns a change if the peer started speaking.
     pub fn on_voice(
         &mut self,

@@ -32,14 +32,14 @@ struct IncompleteMessage {
 }
 
 impl BulkAssembly {
-    /// Takes a piece. Returns the message if the piece was its last one.
+    /// Adds a piece. Returns the message if the piece completes it.
     pub(super) fn take(&mut self, piece: EventDown) -> Option<RoomEvent> {
         let from = PeerId(piece.peer);
         let last = piece.piece & PIECE_MORE == 0;
         let previous = self.incomplete.remove(&from);
         let mut message = if piece.piece & PIECE_CONTINUES == 0 {
-            // The sender started a new message without finishing the previous one. This client
-            // never does that.
+            // The sender started a new message without finishing the previous one. Senders that use
+            // this crate never do that.
             self.dropped += u64::from(previous.is_some());
             self.started += 1;
             IncompleteMessage { number: self.started, payload: Vec::new() }
@@ -51,7 +51,8 @@ impl BulkAssembly {
             previous
         };
         if message.payload.len() + piece.payload.len() > MAX_BULK_MESSAGE {
-            // The following pieces now lack a beginning. The last of them counts the drop.
+            // Drop the message. Its following pieces are dropped too, because the first piece is
+            // missing. The last piece counts the dropped message.
             self.dropped += u64::from(last);
             return None;
         }

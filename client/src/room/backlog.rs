@@ -1,7 +1,8 @@
 //! The queue from the room's task to the application and to the realtime task.
 //!
-//! Both share one queue, so that their order is kept: a new peer is first reported to the
-//! application and then to the realtime task, which only then delivers the peer's messages.
+//! Events for the application and commands for the realtime task share one queue, which keeps their
+//! order. A new peer is first reported to the application and then to the realtime task. Only then
+//! does the realtime task deliver the peer's messages.
 //!
 //! While the application is behind, the room's task continues to read the session, up to a limit.
 //! The application may be waiting for a reply before it takes the next event, and that reply may be
@@ -28,7 +29,7 @@ enum BacklogItem {
 /// The room's task must end: the application dropped its room, or the session is closed for good.
 pub(super) struct RoomEnded;
 
-/// Events for the application and commands for the realtime task, in one order.
+/// The queue of events for the application and commands for the realtime task.
 pub(super) struct Backlog {
     /// Each item with its cost in bytes.
     items: VecDeque<(BacklogItem, usize)>,
@@ -57,9 +58,9 @@ impl Backlog {
 
     /// Appends an event that does not count towards the limit.
     ///
-    /// For events that describe a whole roster or state. They come once a session, and their number
-    /// is bounded by the room's peers, objects and fields. If they counted, a client that joins a
-    /// large room would not receive the reply to its first request.
+    /// Use this for events that describe a whole roster or state. Such events occur once a session,
+    /// and their number is bounded by the room's peers, objects and fields. If they counted, a
+    /// client that joins a large room would not receive the reply to its first request.
     pub(super) fn push_uncounted(&mut self, event: RoomEvent) {
         self.push(BacklogItem::Event(event), 0);
     }
@@ -97,7 +98,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Delivers all items, however long the application takes.
+    /// Delivers all items. Waits as long as the application needs.
     pub(super) async fn flush(&mut self) -> Result<(), RoomEnded> {
         while !self.is_empty() {
             self.deliver_next().await?;

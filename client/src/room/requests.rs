@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::session::{SendError, SessionSender};
 use crate::state::BatchError;
 
-/// Requests that may be pending at the same time; further ones wait. So many requests of the
-/// largest size (16 KiB) fill the send window of the session.
+/// Requests that may be pending at the same time; further ones wait. 16 requests of the largest
+/// size (16 KiB) fill the send window of the session.
 const MAX_PENDING: usize = 16;
 
 /// The error of a request to a room: a change of the state, an act of moderation, or a
@@ -25,10 +25,11 @@ pub enum StateError {
     /// The server refused the request. No operation of the batch was applied.
     #[error("the server refused operation {operation}: {}", name(*.code, *.number))]
     Refused {
-        /// The reason; `None` if this version does not know the number. [`Code::Conflict`] if the
-        /// field or object is no longer as expected, [`Code::Forbidden`], [`Code::NoSuchEntity`],
-        /// [`Code::BadState`], or a limit: [`Code::StateFull`], [`Code::RoomObjects`],
-        /// [`Code::PeerObjects`], [`Code::EntityFields`].
+        /// The reason; `None` if this version does not know the number. The reason is
+        /// [`Code::Conflict`] if the field or object is no longer as expected. Other reasons are
+        /// [`Code::Forbidden`], [`Code::NoSuchEntity`], [`Code::BadState`], and the limits
+        /// [`Code::StateFull`], [`Code::RoomObjects`], [`Code::PeerObjects`],
+        /// [`Code::EntityFields`].
         code: Option<Code>,
         /// The reason's number on the wire.
         number: u16,
@@ -38,9 +39,9 @@ pub enum StateError {
         /// version, so the application can read the field again and retry.
         version: u64,
     },
-    /// No reply came, because the session was lost, or because the application was too far behind
-    /// with its events and the session was not read. **It is unknown whether the change was
-    /// applied.** After [`crate::RoomEvent::Resumed`] the state shows it.
+    /// No reply was received. Either the session was lost, or the session was not read because the
+    /// application was too far behind with its events. **It is unknown whether the change was
+    /// applied.** If it was, the state contains the change after [`crate::RoomEvent::Resumed`].
     #[error("no reply came: it is unknown whether the change was applied")]
     Interrupted,
     /// The session is lost and the client is trying to resume it. Nothing was sent. Try again after
@@ -161,7 +162,7 @@ impl RoomRequests {
         self.pending().sender = Some(sender);
     }
 
-    /// Takes a reply of the server. `version` is the replica's current version.
+    /// Handles a reply of the server. `version` is the replica's current version.
     pub(super) fn on_reply(&self, reply: StateReply, version: u64) {
         let mut pending = self.pending();
         // An unknown number belongs to a request whose caller has stopped waiting.
@@ -242,7 +243,7 @@ impl PendingRequests {
 }
 
 impl PendingRequest {
-    /// Hands the caller the server's reply, or [`StateError::Interrupted`] without one.
+    /// Hands the server's reply to the caller, or [`StateError::Interrupted`] if there is no reply.
     fn complete(self) {
         let result = match self.reply {
             None => Err(StateError::Interrupted),

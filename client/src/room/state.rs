@@ -1,4 +1,4 @@
-//! Reading and changing the room's shared state, and moderation.
+//! The methods of [`Room`] that read and change the shared state, and those for moderation.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -130,8 +130,8 @@ impl Room {
     }
 
     /// Hands the right to moderate to another peer, which also becomes the chosen host. This client
-    /// loses the right to moderate and keeps its other rights. This holds for each of the two until
-    /// it leaves the room.
+    /// loses the right to moderate and keeps its other rights. Each change lasts until the peer
+    /// concerned leaves the room.
     pub async fn hand_over(&self, peer: PeerId) -> Result<(), StateError> {
         self.shared.requests.moderate(act::HAND_OVER, peer.0, 0).await.map(drop)
     }
@@ -147,9 +147,9 @@ impl Room {
         self.shared.requests.moderate(act::UNMUTE, peer.0, 0).await.map(drop)
     }
 
-    /// With `true`, mutes all peers that may not moderate, including peers that join later; single
-    /// peers can be unmuted afterwards. With `false`, ends all mutes, including those of single
-    /// peers.
+    /// Mutes all peers that may not moderate (`true`), or ends all mutes (`false`). `true` also
+    /// mutes peers that join later, and single peers can be unmuted afterwards. `false` also ends
+    /// the mutes of single peers.
     pub async fn mute_all(&self, muted: bool) -> Result<(), StateError> {
         let act = if muted { act::MUTE_ALL } else { act::UNMUTE_ALL };
         self.shared.requests.moderate(act, 0, 0).await.map(drop)

@@ -21,7 +21,7 @@ use crate::session::{
 };
 use crate::state::{Replica, StateChange};
 
-/// What the client needs to join the room, and to join it again after a lost session.
+/// Everything that the client needs to join the room, also after a lost session.
 pub(crate) struct RoomConnector {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) config: quinn::ClientConfig,
@@ -62,7 +62,7 @@ struct OwnPeer {
     now: PeerId,
 }
 
-/// [`Backlog::push_event`] or [`Backlog::push_uncounted`].
+/// The method that queues an event: [`Backlog::push_event`] or [`Backlog::push_uncounted`].
 type Push = fn(&mut Backlog, RoomEvent);
 
 impl RoomTask {
@@ -232,7 +232,8 @@ impl RoomTask {
         }
     }
 
-    /// Joins again until a join succeeds, the patience is over, or another attempt cannot help.
+    /// Joins again until a join succeeds, [`RoomConnector::patience`] has passed, or another
+    /// attempt cannot help.
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));

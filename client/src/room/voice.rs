@@ -1,4 +1,4 @@
-//! Voice as an application sends and mutes it.
+//! The methods of [`Room`] that send and mute voice.
 
 use std::sync::atomic::Ordering;
 
@@ -15,16 +15,17 @@ impl Room {
     /// muted itself ([`Room::set_muted`]).
     ///
     /// # Errors
-    /// [`SendError::TooLarge`] if the packet has more than 1,100 bytes, or [`SendError::Closed`].
+    /// [`SendError::TooLarge`] if the packet has more than 1,098 bytes, or [`SendError::Closed`].
     pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
         self.send_voice_to(Target::Others, voice)
     }
 
-    /// Sends an Opus packet to a target, for example a group or one peer. Otherwise the same as
+    /// Sends an Opus packet to a target, for example a group or one peer. Otherwise works like
     /// [`Room::send_voice`].
     ///
     /// # Errors
-    /// As [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in the room.
+    /// The same as for [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in
+    /// the room.
     pub fn send_voice_to(&self, target: Target, voice: &Voice<'_>) -> Result<(), SendError> {
         if self.shared.self_muted.load(Ordering::Relaxed) {
             return Ok(());

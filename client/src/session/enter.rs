@@ -27,7 +27,7 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SocialSessionOptions {
     /// Address of the server's session plane.
     pub server: SocketAddr,
-    /// The name in the server's certificate; ignored with a pin.
+    /// The name in the server's certificate; not checked if the client trusts a pin.
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
@@ -81,7 +81,7 @@ impl SocialSession {
     /// Connects to the server and opens a social session. Takes at most 10 s.
     ///
     /// # Errors
-    /// As [`Session::join`](super::Session::join).
+    /// The same as for [`Session::join`](super::Session::join).
     pub async fn enter(
         endpoint: &quinn::Endpoint,
         config: quinn::ClientConfig,
@@ -109,7 +109,7 @@ impl SocialSession {
         Ok(SocialSession { entered, shared, answers })
     }
 
-    /// Returns the server's answer.
+    /// Returns the server's `Entered` message.
     pub fn entered(&self) -> &Entered {
         &self.entered
     }
@@ -135,9 +135,9 @@ impl SocialSender {
         self.0.send(message).await
     }
 
-    /// Calls `message` when all earlier messages are written, and sends the message that it
-    /// returns. Sends nothing if that is empty. Once `message` has been called, its result is sent
-    /// even if the future is dropped.
+    /// Sends the message that the closure `message` returns, or nothing if the message is empty.
+    /// The closure is called when all earlier messages are written. After that call, the message is
+    /// sent even if the future is dropped.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the session is closed.

@@ -1,4 +1,4 @@
-//! Errors, one enum per operation. The error texts say what to do.
+//! The errors of sessions, one enum for each operation. The error texts say what to do.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub enum ConnectError {
     Link(#[from] LinkError),
 }
 
-/// The error of a join: of a room, or of the social session.
+/// The error of joining a room or opening a social session.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The server refused the join.
@@ -142,7 +142,7 @@ fn advice(code: Code) -> &'static str {
     }
 }
 
-/// The other end broke the protocol.
+/// The way in which the other end broke the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A message's header is invalid or announces too many bytes.
@@ -179,7 +179,7 @@ pub enum ProtocolError {
     Ended,
 }
 
-/// The server's grant of a realtime link is unusable.
+/// The reason why the server's grant of a realtime link is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// The server chose an AEAD suite that this client did not offer.

@@ -1,4 +1,5 @@
-//! Joining a room. `Hello` and `Join` are sent together, which saves a round trip.
+//! [`Session::join`]: joins a room. The client sends `Hello` and `Join` together, which saves a
+//! round trip.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +39,7 @@ const ABANDONED_JOIN_PAUSE: Duration = Duration::from_millis(500);
 pub struct SessionOptions {
     /// Address of the server's session plane.
     pub server: SocketAddr,
-    /// The name in the server's certificate; ignored with a pin.
+    /// The name in the server's certificate; not checked if the client trusts a pin.
     pub server_name: String,
     /// The join token, a JWT of at most 4 KiB.
     pub token: String,
@@ -62,7 +63,7 @@ impl SessionOptions {
     }
 }
 
-/// What a join needs in order to resume an earlier session of the same participant.
+/// The lost session from which a join resumes, with the ticket that permits it.
 #[derive(Clone)]
 pub struct ResumeFrom {
     /// The ticket from the newest `Joined` message. It is as secret as a password.
@@ -133,7 +134,7 @@ impl Session {
                     // allows. The timeout around this loop limits the number of attempts.
                     Err(_) => abandoned = true,
                     Ok(Err(JoinError::Connection(error))) if is_join_timeout(&error) => {}
-                    // The server still counts the abandoned attempt as a participant.
+                    // Wait, because the server still counts the abandoned attempt as a participant.
                     Ok(Err(JoinError::Refused { code: Some(code), .. }))
                         if abandoned && matches!(code, Code::RoomFull | Code::AlreadyJoined) =>
                     {
@@ -343,7 +344,7 @@ pub(super) async fn open(
     Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
 }
 
-/// Why the server's answer could not be read.
+/// The reason why the server's answer could not be read.
 pub(super) enum HandshakeFailure {
     Join(JoinError),
     /// The stream or the connection broke.

@@ -13,13 +13,13 @@ use super::{SendError, SessionSender, To};
 
 /// Bytes of each lane that may wait to be written. Beyond the limit, [`EventOutbox::send`] waits.
 const MAX_WAITING: usize = 64 << 10;
-/// Bytes of written events that are kept for each lane. More than a written event can be ahead of
-/// the server: QUIC's unacknowledged bytes (256 KiB), the bytes that the server has not read (64
-/// KiB), and one event.
+/// Bytes of written events that are kept for each lane. The server has taken all older events,
+/// because fewer bytes can be on their way: QUIC's unacknowledged bytes (256 KiB), the bytes that
+/// the server has not read (64 KiB), and one event.
 const MAX_WRITTEN: usize = 512 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;
-/// How long a leave waits until the last events are written.
+/// Longest time that a leave waits until the last events are written.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -98,8 +98,8 @@ impl EventOutbox {
     /// Sends a reliable, ordered event. Waits while the server or the network is slower than the
     /// application, or while there is no session.
     ///
-    /// After this method has returned, the event is not lost with the session. A written event is
-    /// lost if the client joins again as a new peer.
+    /// After this method has returned, the event survives the loss of the session. But if the
+    /// client joins again as a new peer, events that were already written are lost.
     ///
     /// # Errors
     /// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::Closed`].
@@ -112,10 +112,10 @@ impl EventOutbox {
     /// Sends a message of at most [`limits::MAX_BULK_MESSAGE`] bytes on the bulk lane, in pieces.
     ///
     /// The message is as reliable as an event, and bulk messages are in order among themselves. No
-    /// event waits for a bulk message. Otherwise the same as [`Self::send`].
+    /// event waits for a bulk message. Otherwise works like [`Self::send`].
     ///
     /// # Errors
-    /// As [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
+    /// The same as for [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
     pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         to.check(payload.len(), limits::MAX_BULK_MESSAGE)?;
         if to == To::OthersAndLater {
@@ -223,7 +223,7 @@ impl OutboxState {
         self.sender = Some(sender);
     }
 
-    /// Queues the events if the lane has capacity. Returns whether it had.
+    /// Queues the events if the lane has capacity. Returns whether they were queued.
     fn offer(
         &mut self,
         lane: Lane,
@@ -244,7 +244,9 @@ impl OutboxState {
 }
 
 impl LaneBacklog {
-    /// Continues behind the events that the server has `taken`, or starts again as a new peer.
+    /// Prepares the lane for a new session. Drops the events that the server has taken, or, for a
+    /// new peer, the events that the earlier peer wrote. `taken` is the number of events that the
+    /// server has taken from this peer.
     fn attach(&mut self, taken: u32, new_peer: bool, same_room: bool) {
         let dropped = if new_peer {
             // Events that the earlier peer wrote are lost, and so are the remaining pieces of a
@@ -253,7 +255,7 @@ impl LaneBacklog {
             let started = rest.take_while(|event| event.piece & PIECE_CONTINUES != 0).count();
             self.written + started
         } else {
-            // If the server's count is behind `first`, treat it as no event taken.
+            // If `taken` is less than `first`, drop no event.
             let taken = taken.wrapping_sub(self.first) as i32;
             usize::try_from(taken).unwrap_or(0)
         };

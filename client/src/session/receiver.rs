@@ -87,7 +87,7 @@ enum StateStream {
 
 type Read = Result<Option<(Schema, Bytes)>, ReadFailure>;
 
-/// What arrived on one of the session's streams.
+/// An input from one of the session's streams.
 enum ReceiverInput {
     Control(Read),
     Lane(Lane, Read),
@@ -111,7 +111,7 @@ impl SessionReceiver {
     }
 
     /// Returns the largest sequence of an event that [`Self::next`] has returned, in this session
-    /// or in earlier ones. A resume continues behind it.
+    /// or in earlier ones. A resume continues with the next sequence.
     pub fn last_event(&self) -> u64 {
         self.lanes[Lane::Events.index()].last_sequence
     }
@@ -161,7 +161,7 @@ impl SessionReceiver {
         tokio::select! {
             biased;
             read = next(&mut self.control, limits::MAX_CONTROL_MESSAGE) => ReceiverInput::Control(read),
-            // Before the events, which often refer to the state.
+            // Read the state before the events, which often refer to the state.
             read = self.state.next() => ReceiverInput::State(read),
             read = events.next() => ReceiverInput::Lane(Lane::Events, read),
             kind = stream_kind(&mut self.opening) => ReceiverInput::StreamKind(kind),
@@ -217,7 +217,7 @@ impl SessionReceiver {
         Ok(SessionEvent::Roster(update))
     }
 
-    /// Takes a stream whose type is known. A second stream of a lane is refused like an unknown
+    /// Accepts a stream whose type is known. A second stream of a lane is refused like an unknown
     /// type, because the order between two streams is undefined.
     fn opened(&mut self, kind: Result<Option<u8>, ReadFailure>) -> Result<(), ProtocolError> {
         let Some(reader) = self.opening.take() else { return Ok(()) };
@@ -228,7 +228,7 @@ impl SessionReceiver {
             Ok(Some(stream::STATE)) if matches!(self.state, StateStream::None) => {
                 self.state = StateStream::Opened(reader);
             }
-            // Two streams could contradict each other.
+            // A second state stream is an error, because the two could contradict each other.
             Ok(Some(stream::STATE)) => return Err(ProtocolError::SecondState),
             _ => reader.refuse(VarInt::from_u32(Code::Malformed as u32)),
         }

@@ -1,4 +1,5 @@
-//! When, and whether, the client tries to resume a lost session.
+//! The rules for resuming a lost session: whether the client tries it, and how long it waits before
+//! each attempt.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ impl Backoff {
         Self { attempts: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Returns how long to wait between the last failure and the next attempt; at least
+    /// Returns how long to wait between the last failure and the next attempt. This is at least
     /// `retry_after`, which the server may have requested.
     pub fn pause(&mut self, retry_after: Option<Duration>) -> Duration {
         let pause = PAUSES_MS[self.attempts.min(PAUSES_MS.len() - 1)];

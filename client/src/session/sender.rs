@@ -18,7 +18,7 @@ use crate::roster::PeerId;
 
 /// Priority of the bulk stream, below events and requests, which have priority 0.
 const BULK_PRIORITY: i32 = -1;
-/// How long a leave waits for the server's confirmation.
+/// Longest time that a leave waits for the server's confirmation.
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The recipients of an event.
@@ -76,8 +76,8 @@ impl SessionShared {
         control.write(&self.connection, message).await.map_err(|_| SendError::Closed)
     }
 
-    /// Sends the message that `message` returns on the control stream. Calls `message` after all
-    /// earlier messages are written.
+    /// Sends the message that the closure `message` returns on the control stream. The closure is
+    /// called after all earlier messages are written.
     pub(super) async fn send_with(
         &self,
         message: impl FnOnce() -> Vec<u8>,
@@ -109,10 +109,10 @@ impl SessionSender {
     }
 
     /// Sends an event, or a piece of a message on the bulk lane. A piece has at most the size of an
-    /// event; `piece` is [`EventUp::piece`]. Otherwise the same as [`Self::send_event`].
+    /// event; `piece` is [`EventUp::piece`]. Otherwise works like [`Self::send_event`].
     ///
     /// # Errors
-    /// As [`Self::send_event`].
+    /// The same as for [`Self::send_event`].
     pub async fn send_piece(
         &self,
         lane: Lane,

@@ -6,10 +6,10 @@ use quinn::{RecvStream, SendStream};
 
 use super::ProtocolError;
 
-/// Bytes to read at once, so that one read returns several small messages.
+/// Bytes to ask for in one read, so that a read returns several small messages.
 const READ_AHEAD: usize = 16 << 10;
 
-/// Why a message could not be read.
+/// The reason why a message could not be read.
 #[derive(Debug)]
 pub(super) enum ReadFailure {
     /// The stream or its connection broke.
@@ -115,11 +115,11 @@ impl MessageWriter {
         self.write_with(connection, || message).await
     }
 
-    /// Calls `message` after all earlier messages are written, and writes the message that it
-    /// returns.
+    /// Writes the message that the closure `message` returns. The closure is called after all
+    /// earlier messages are written.
     ///
-    /// Once `message` has been called, its result is written even if the future is dropped. So the
-    /// side effects of `message` take place in the order of the stream.
+    /// After that call, the message is written even if the future is dropped. So the side effects
+    /// of the closure take place in the order of the stream.
     pub(super) async fn write_with(
         &mut self,
         connection: &quinn::Connection,
@@ -145,7 +145,8 @@ impl MessageWriter {
         Ok(())
     }
 
-    /// Writes the rest, ends the stream, and waits until the other end has received everything.
+    /// Writes the rest of the last message, ends the stream, and waits until the other end has
+    /// received everything.
     pub(super) async fn finish(&mut self) -> Result<(), quinn::WriteError> {
         self.flush().await?;
         let Some(mut stream) = self.stream.take() else { return Ok(()) };

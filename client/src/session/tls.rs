@@ -27,7 +27,8 @@ use nucleus_protocol::congestion::SparseCubic;
 /// (`limits::KEEP_ALIVE`). This interval is for a link that cannot, and is shorter than the
 /// server's idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(17);
-/// The same as the server's idle timeout. After it, the client resumes the session with its ticket.
+/// Idle timeout of a connection, in ms; the same as the server's. After this time without a packet
+/// the connection is lost, and the client resumes the session with its ticket.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// Receive window of a stream, in bytes: one control message of the largest size. Data that the
 /// application has not taken stays at the server.
@@ -35,19 +36,19 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// Receive window of the connection, in bytes, for the control, event, bulk and state streams
 /// together. A full backlog of the application stops all of them.
 const CONNECTION_WINDOW: u32 = 2 << 20;
-/// Unacknowledged bytes that this client sends. Events are small; more than this means that the
-/// connection is stalled.
+/// Largest number of bytes that this client sends without an acknowledgement. Events are small, so
+/// more bytes mean that the connection is stalled.
 const SEND_WINDOW: u64 = 256 << 10;
 /// Streams that the server may open: events, bulk, state, and two of unknown types, which are
 /// refused.
 const SERVER_STREAMS: u32 = 5;
 /// Bytes of datagrams that may wait to be read: about 50 datagrams of the largest size.
 const DATAGRAM_INBOX: usize = 64 << 10;
-/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. Datagrams that a
-/// slow path delays further are stale.
+/// Bytes of datagrams that may wait to be sent: two datagrams of the largest size. On a slow path,
+/// more datagrams would only wait longer and arrive too late to be useful.
 const DATAGRAM_OUTBOX: usize = 2_560;
 
-/// Which server certificate the client trusts.
+/// The server certificates that the client trusts.
 #[derive(Clone)]
 pub enum Trust {
     /// A certificate with one of these SHA-256 digests of its DER encoding; its name and its dates
@@ -153,8 +154,8 @@ fn custom(
 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // A client sends rarely. If the server acknowledges at once, that costs one datagram. If it
-    // waits for more packets, that costs a timer too.
+    // Ask the server to acknowledge every packet without delay. A client sends rarely, so waiting
+    // for more packets would save no datagram and would cost a timer.
     let mut at_once = AckFrequencyConfig::default();
     at_once.ack_eliciting_threshold(VarInt::from_u32(0));
     transport
@@ -163,8 +164,8 @@ fn transport() -> TransportConfig {
         .initial_rtt(Duration::from_millis(100))
         .ack_frequency_config(Some(at_once))
         .congestion_controller_factory(Arc::new(SparseCubic::default()))
-        // A session's packets fit the smallest MTU. The five probes and their acknowledgements were
-        // half of all datagrams of a join.
+        // A session's packets fit the smallest MTU. With MTU discovery, its five probes and their
+        // acknowledgements were half of all datagrams of a join.
         .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))

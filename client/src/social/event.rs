@@ -26,7 +26,7 @@ impl Status {
         }
     }
 
-    /// Converts a number of the wire. A number that this version does not know means away.
+    /// Converts a number from the wire. A number that this version does not know means away.
     pub(super) fn from_wire(number: u8) -> Status {
         match number {
             status::ONLINE => Status::Online,
@@ -113,8 +113,9 @@ pub enum SocialEvent {
         room: String,
         /// User ids of the members.
         members: Vec<String>,
-        /// Whether this device started or accepted the call, including the case that the session
-        /// was lost before the reply came. If false, another device of this user did.
+        /// Whether this device started or accepted the call. Also true if the session was lost
+        /// before the reply to that request came. If false, another device of this user started or
+        /// accepted the call.
         this_device: bool,
     },
     /// A user joined the call.
@@ -149,8 +150,8 @@ pub enum SocialEvent {
     Ended {
         /// The call.
         call: CallId,
-        /// The reason: [`Code::Left`] if the other members hung up, or why no user accepted. `None`
-        /// also if the call ended while the session was lost.
+        /// The reason: [`Code::Left`] if the other members hung up, or the reason why no user
+        /// accepted. `None` also if the call ended while the session was lost.
         code: Option<Code>,
     },
     /// The watched users changed. [`Social::users`](crate::Social::users) returns all of them.

@@ -26,13 +26,14 @@ use task::{SocialConnector, SocialTask};
 
 /// Events in the channel to the application; further events wait in the task of the social session.
 const EVENTS: usize = 64;
-/// How long [`Social::leave`] waits until the last packets are sent.
+/// Longest time that [`Social::leave`] waits until the last packets are sent.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// The social session of a user's device, returned by [`enter`]. It is independent of the sessions
 /// in rooms, and connects the users of the same tenant and product.
 ///
-/// With it a device can be called, can call other users, and can watch users and rooms.
+/// With a social session, a device can be called, can call other users, and can watch users and
+/// rooms.
 ///
 /// Share it by reference or in an [`Arc`]. Any number of tasks may send requests at the same time;
 /// one task at a time receives with [`Social::next`]. [`Social::leave`] leaves and waits for the
@@ -51,7 +52,7 @@ impl Social {
         let (entered, endpoint) = (session.entered().clone(), connector.endpoint.clone());
         let (sender, receiver) = session.split();
         let requests = Arc::new(SocialRequests::new(Status::from_wire(connector.options.status)));
-        // There is no earlier call that could have ended.
+        // Before the first session there is no call that could have ended.
         let _ = requests.state().attach(sender, &entered);
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let backlog = VecDeque::new();
@@ -151,7 +152,7 @@ impl Social {
         self.requests.call(request).await
     }
 
-    /// Accepts an incoming call. Succeeds too if this device already has the call, because both
+    /// Accepts an incoming call. Also succeeds if this device already has the call because both
     /// users called each other at the same moment.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Connecting to a server and opening a social session.
+//! [`enter`]: connects to a server and opens a social session.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ impl EnterOptions {
     }
 
     /// Sets how long the client tries to resume a lost session before it closes the social session.
-    /// Zero closes it as soon as the session is lost. Default: two minutes.
+    /// Zero closes the social session as soon as its connection is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

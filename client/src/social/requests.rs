@@ -21,7 +21,7 @@ pub(super) struct SocialRequests {
     closing: Notify,
 }
 
-/// Removes a pending request that was not sent when its caller stops waiting.
+/// Removes a pending request if its caller stops waiting before the request is sent.
 ///
 /// A request that was sent stays: its reply changes what the client knows about this device's call.
 pub(super) struct PendingSocialGuard<'a> {

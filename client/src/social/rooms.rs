@@ -55,7 +55,7 @@ impl RoomWatch {
         self.watched.as_ref().map(encode)
     }
 
-    /// Replaces the request.
+    /// Replaces the request for rooms.
     pub(super) fn watch(&mut self, watch: WatchRooms) {
         self.watched = Some(watch);
     }
@@ -64,7 +64,8 @@ impl RoomWatch {
         self.rooms.values().cloned().collect()
     }
 
-    /// Takes a list or changes of it, unless they belong to an earlier request.
+    /// Applies a list of rooms, or changes of the list. Ignores those that answer an earlier
+    /// request.
     pub(super) fn take(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.watched.as_ref().filter(|watched| watched.request == list.request)?;
         let changed: Vec<RoomInfo> = list.rooms.into_iter().map(RoomInfo::from).collect();

@@ -31,8 +31,8 @@ pub enum SocialError {
     /// The request violates a limit. Nothing was sent.
     #[error("{0}")]
     Limit(&'static str),
-    /// No reply came, because the session was lost, or because the application was too far behind
-    /// with its events and the session was not read. It is unknown whether the request succeeded.
+    /// No reply was received. Either the session was lost, or the session was not read because the
+    /// application was too far behind with its events. It is unknown whether the request succeeded.
     /// After [`SocialEvent::Returned`] a call that continues is reported again.
     #[error("no reply came: it is unknown whether the request succeeded")]
     Interrupted,
@@ -86,7 +86,7 @@ pub(super) struct StartedSocialRequest {
 }
 
 struct PendingSocialRequest {
-    /// Takes the result; `None` if the caller already has one.
+    /// Sends the result to the caller; `None` if the caller already has a result.
     result: Option<oneshot::Sender<CallResult>>,
     /// One of [`call_act`], or 0 for a request that is not about a call.
     act: u8,
@@ -110,7 +110,7 @@ impl SocialState {
         }
     }
 
-    /// Starts a request.
+    /// Registers a new request and returns its number and the receiver of its result.
     pub(super) fn start(&mut self, act: u8) -> Result<StartedSocialRequest, SocialError> {
         if self.closed {
             return Err(SocialError::Closed);
@@ -163,7 +163,7 @@ impl SocialState {
         self.closed
     }
 
-    /// Takes the reply to a request.
+    /// Handles the reply to a request.
     pub(super) fn on_reply(&mut self, reply: &CallReply) {
         // An unknown number belongs to no pending request.
         let Some(PendingSocialRequest { result, act }) = self.pending.remove(&reply.request) else {
@@ -189,7 +189,7 @@ impl SocialState {
         }
     }
 
-    /// Takes a list of the watched users, or changes of it.
+    /// Applies a list of the watched users, or changes of the list.
     pub(super) fn on_user_list(&mut self, list: UserList) -> Option<SocialEvent> {
         if let Some(PendingSocialRequest { result, .. }) = self.pending.remove(&list.request) {
             complete(result, call_result(list.code, 0));
@@ -214,13 +214,13 @@ impl SocialState {
         Some(SocialEvent::Users { changed, gone, total: list.total })
     }
 
-    /// Takes a list of the watched rooms, or changes of it.
+    /// Applies a list of the watched rooms, or changes of the list.
     pub(super) fn on_room_list(&mut self, list: RoomList) -> Option<SocialEvent> {
         self.succeed(list.request);
         self.rooms.take(list)
     }
 
-    /// Takes an update of a call and returns the events for the application.
+    /// Handles an update of a call and returns the events for the application.
     pub(super) fn on_call_update(
         &mut self,
         update: CallUpdate,
@@ -283,7 +283,7 @@ impl SocialState {
         self.end_all();
     }
 
-    /// Closes the session because the application has closed it.
+    /// Closes the session at the application's request.
     pub(super) fn close(&mut self) {
         self.closed = true;
         if let Some(sender) = self.sender.take() {

@@ -20,7 +20,7 @@ use crate::session::{
 /// of many watched users.
 const MAX_BACKLOG: usize = 1_024;
 
-/// What the client needs to open the social session, and to open it again after it was lost.
+/// Everything that the client needs to open the social session, also after the session was lost.
 pub(super) struct SocialConnector {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) config: quinn::ClientConfig,
@@ -107,8 +107,8 @@ impl SocialTask {
         }
     }
 
-    /// Opens a session again until that succeeds, the patience is over, or another attempt cannot
-    /// help. Returns the session with the status that it was opened with.
+    /// Opens a session again until an attempt succeeds, [`SocialConnector::patience`] has passed,
+    /// or another attempt cannot help. Returns the session with the status that it was opened with.
     async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
@@ -157,7 +157,7 @@ impl SocialTask {
         Ok(())
     }
 
-    /// Delivers all waiting events and this one, however long the application takes.
+    /// Delivers all waiting events, and then `event`. Waits as long as the application needs.
     async fn deliver(&mut self, event: SocialEvent) -> Result<(), SocialEnded> {
         self.backlog.push_back(event);
         for event in self.backlog.drain(..) {
@@ -166,8 +166,8 @@ impl SocialTask {
         Ok(())
     }
 
-    /// Ends the task after the application has closed the social session while there was no
-    /// session.
+    /// Ends the task after the application has closed the social session while the client had no
+    /// connection to the server.
     async fn left(&mut self) -> Result<(), SocialEnded> {
         self.close(Some(Code::Left), "closed by this client".into()).await
     }

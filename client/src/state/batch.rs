@@ -40,7 +40,7 @@ pub struct Batch {
     error: Option<BatchError>,
 }
 
-/// A batch violates a limit. Nothing was sent. Operations are numbered from 0.
+/// The reason why a batch is not sent: it violates a limit. Operations are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// The batch has no operations or too many.
@@ -84,19 +84,19 @@ impl Batch {
         Self::default()
     }
 
-    /// Sets a field, whatever its current value. `key` has 1 to 64 bytes. Only the owner of an
-    /// object may set the object's fields.
+    /// Sets a field, without a check of its current value. `key` has 1 to 64 bytes. Only the owner
+    /// of an object may set the object's fields.
     pub fn set(self, entity: impl Into<EntityId>, key: &str, value: impl Into<Value>) -> Self {
         self.field(entity.into(), key, Some(value.into()), ANY_VERSION)
     }
 
-    /// Removes a field. Succeeds if the field does not exist.
+    /// Removes a field. Also succeeds if the field does not exist.
     pub fn remove(self, entity: impl Into<EntityId>, key: &str) -> Self {
         self.field(entity.into(), key, None, ANY_VERSION)
     }
 
     /// Sets a field if it still has `version` (see [`super::Field::version`]). Version 0 means that
-    /// the field does not exist. Otherwise the whole batch is refused with
+    /// the field does not exist. If the field has another version, the whole batch is refused with
     /// [`crate::Code::Conflict`].
     pub fn compare_and_set(
         self,
@@ -140,7 +140,7 @@ impl Batch {
         self.push(Operation { peer: peer.0, ..bare_operation(operation::HOST, EntityId::Room) })
     }
 
-    /// Returns the operations in the form of the wire.
+    /// Returns the operations in wire format.
     ///
     /// # Errors
     /// The first limit that the batch violates.

@@ -27,16 +27,16 @@ pub enum StateChange {
     Created {
         /// The object.
         object: ObjectId,
-        /// Its owner, if it has one.
+        /// The object's owner, if the object has one.
         owner: Option<PeerId>,
-        /// Its ownership and lifetime.
+        /// The object's ownership and lifetime.
         mode: ObjectMode,
         /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,
     },
     /// An object was deleted with its fields, or all fields of a peer were deleted.
     Deleted {
-        /// The object or peer.
+        /// The deleted object, or the peer whose fields were deleted.
         entity: EntityId,
         /// The peer that requested the change, see [`StateChange`].
         by: Option<PeerId>,

@@ -1,4 +1,4 @@
-//! Ids of entities, and how objects are owned.
+//! The ids of entities, and the rules of owning objects.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use nucleus_protocol::session::{mode, scope};
 use super::StateFault;
 use crate::roster::PeerId;
 
-/// Names an entity of the state, which has fields. The order is the one of
+/// The id of an entity of the state: the room, a peer or an object. Ids are ordered as in
 /// [`super::Replica::digest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntityId {
@@ -29,7 +29,7 @@ impl EntityId {
         }
     }
 
-    /// Returns scope and number in the form of the wire.
+    /// Returns the scope and the number in wire format.
     pub(super) fn parts(self) -> (u8, u64) {
         match self {
             EntityId::Room => (scope::ROOM, 0),
@@ -51,7 +51,7 @@ impl From<ObjectId> for EntityId {
     }
 }
 
-/// Names an object of the room. The creator of the object chooses the id, see
+/// The id of an object of the room. The creator of the object chooses the id, see
 /// [`crate::Room::new_object_id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);

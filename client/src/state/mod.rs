@@ -24,7 +24,7 @@ pub use entity::{EntityId, ObjectId, ObjectMode, Ownership};
 pub use replica::{Field, Object, Replica};
 pub use value::Value;
 
-/// A message of the server about the state is invalid.
+/// The reason why a message of the server about the state is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateFault {
     /// The version is not the expected one.

@@ -1,4 +1,4 @@
-//! A client's copy of the state.
+//! A client's copy of a room's shared state.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct Object {
 
 type Fields = BTreeMap<String, Field>;
 
-/// A client's copy of the state. Empty and of version 0 until a snapshot arrives.
+/// A client's copy of a room's shared state. Empty and of version 0 until a snapshot arrives.
 ///
 /// Holds at most 4,096 objects and 1 MiB of fields. A message that exceeds these limits is an
 /// error.
@@ -44,8 +44,7 @@ pub struct Replica {
     version: u64,
     host: Option<PeerId>,
     objects: BTreeMap<ObjectId, Object>,
-    /// Fields by entity, without entities that have no fields. An object with fields is also in
-    /// `objects`.
+    /// The fields of each entity that has fields. An object with fields is also in `objects`.
     fields: BTreeMap<EntityId, Fields>,
     /// Cost of all fields together, see [`cost`].
     cost: usize,

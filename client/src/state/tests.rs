@@ -1,4 +1,4 @@
-//! Tests of replica and batches, with valid and invalid messages of a server.
+//! Tests of [`Replica`] and [`Batch`], with valid and invalid messages of a server.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OBJECTS, MAX_STATE_VALUE};
 use nucleus_protocol::session::{

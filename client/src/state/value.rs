@@ -12,7 +12,7 @@ pub enum Value {
     Bool(bool),
     /// A signed integer.
     Integer(i64),
-    /// A double. Infinity is allowed, NaN is refused.
+    /// A 64-bit float. Infinity is allowed, NaN is refused.
     Float(f64),
     /// Text, at most 4 KiB of UTF-8.
     Text(String),
@@ -55,7 +55,7 @@ impl Value {
         }
     }
 
-    /// Converts a value of the wire. Returns `None` for a value without a type, which removes a
+    /// Converts a value from the wire. Returns `None` for a value without a type, which removes a
     /// field.
     pub(crate) fn from_wire(wire: session::Value) -> Result<Option<Value>, StateFault> {
         let session::Value { kind, bits, bytes } = wire;
@@ -76,7 +76,7 @@ impl Value {
         }))
     }
 
-    /// Returns type, bits and bytes in the form of the wire.
+    /// Returns the type, the bits and the bytes in wire format.
     pub(super) fn parts(&self) -> (u8, u64, &[u8]) {
         match self {
             Value::Bool(value) => (value::BOOL, u64::from(*value), &[]),

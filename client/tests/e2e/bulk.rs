@@ -1,4 +1,4 @@
-//! Messages of the bulk lane, beside events, through the client's API.
+//! Tests of bulk messages and events together, through the client's API.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ async fn a_large_message_arrives_whole_and_no_event_waits_for_it() {
     let (a, b) = (server.join("a").await, server.join("b").await);
     let too_large = a.send_bulk(To::All, 0, &vec![0; LARGEST + 1]).await;
     assert_eq!(too_large, Err(SendError::TooLarge { len: LARGEST + 1, limit: LARGEST }));
-    // The rate limit admits four messages at once and then one a second, so events overtake them.
+    // The rate limit admits four messages without delay and then one a second, so events overtake
+    // the later messages.
     for n in 0..6 {
         a.send_bulk(To::Others, 5, &pattern(n)).await.unwrap();
     }
@@ -147,7 +148,7 @@ async fn the_end_of_a_message_is_nothing_to_a_newcomer() {
     };
     let ((), b) = tokio::join!(sending, joining);
     let first = bulk(&b).await;
-    assert!((4..6).any(|n| first == pattern(n)), "half a message");
+    assert!((4..6).any(|n| first == pattern(n)), "the message is incomplete");
 }
 
 /// Voice is not delayed by large messages to the same peer.

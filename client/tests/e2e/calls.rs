@@ -1,4 +1,4 @@
-//! Calls through the client's API.
+//! Tests of calls through the client's API.
 
 use std::time::Duration;
 
@@ -147,8 +147,8 @@ async fn who_call_each_other_at_the_same_moment_are_connected() {
         let (a, b) = tokio::join!(ada.start(&["bo"], ""), bo.start(&["ada"], ""));
         let call = a.unwrap();
         assert_eq!(b.unwrap(), call);
-        // A user whose device rang before its own call was sent may accept the call that it already
-        // has.
+        // If a device rings before its own call is sent, the user may accept the incoming call
+        // although the two calls have already become one.
         let (a, b) = tokio::join!(ada.accept(call), bo.accept(call));
         a.unwrap();
         b.unwrap();
@@ -206,7 +206,7 @@ async fn wait_for_users(social: &Social, wanted: impl Fn(&[UserInfo]) -> bool) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_seen_and_other_tenants_not() {
+async fn users_are_seen_and_other_tenants_not() {
     let server = TestServer::start().await;
     let token = |tenant: &str, user: &str, role: &str| {
         let request =
@@ -218,7 +218,7 @@ async fn people_are_seen_and_other_tenants_not() {
     assert!(ada.users().is_empty());
     let _other = enter_with(&server, token("other", "eve", "expert")).await;
     let expert = enter_with(&server, token("acme", "ed", "expert")).await;
-    assert_eq!(wait_for_users(&ada, |people| !people.is_empty()).await, ["ed"]);
+    assert_eq!(wait_for_users(&ada, |users| !users.is_empty()).await, ["ed"]);
     assert_eq!(refused(ada.start(&["eve"], "").await), Some(Code::Unreachable));
     expert.set_status(Status::Away).await;
     wait_for_users(&ada, |users| users.iter().any(|user| user.status == Status::Away)).await;
@@ -238,8 +238,8 @@ async fn what_was_watched_and_called_survives_or_is_told() {
     next_incoming(&bo).await;
     let _server = server.restart().await;
     wait_for(&bo, |event| (event == SocialEvent::Returned).then_some(())).await;
-    // The old server reports the end of the call. If that is lost, the client reports it at the
-    // return.
+    // The old server reports the end of the call. If that report is lost, the client reports the
+    // end when the session returns.
     let (mut end, mut returned) = (None, false);
     while end.is_none() || !returned {
         match wait_for(&ada, Some).await {

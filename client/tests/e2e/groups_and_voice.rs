@@ -1,4 +1,4 @@
-//! Group events, kept events and voice through the client's API.
+//! Tests of group events, kept events and voice through the client's API.
 
 use nucleus_client::session::{SendError, To};
 use nucleus_client::{Group, PeerId, Room, RoomEvent, Target, Throttle, Voice, connect};

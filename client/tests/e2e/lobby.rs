@@ -1,4 +1,4 @@
-//! Creating, finding and matching rooms through the client's API.
+//! Tests of creating, finding and matching rooms through the client's API.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Moderation through the client's API.
+//! Tests of moderation through the client's API.
 
 use std::time::Duration;
 

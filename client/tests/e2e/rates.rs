@@ -1,4 +1,5 @@
-//! Configured rate limits: no event is lost, senders wait, and a sender that waits is notified.
+//! Tests of configured rate limits: no event is lost, senders wait, and a sender that waits is
+//! notified.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ async fn a_peer_has_the_rate_that_is_set() {
         }
     };
     let ((), throttled) = tokio::join!(send, receive_events(&b, 12));
-    // 128 KiB at once, then 64 KiB at 32 KiB a second.
+    // The limit admits 128 KiB without delay, and then 64 KiB at 32 KiB a second.
     assert!(start.elapsed().as_millis() >= 1_900 && !throttled);
     // The limit admits a burst, then realtime messages are dropped.
     let throttled =

@@ -1,4 +1,5 @@
-//! Resuming with a ticket, rejoining after a restart, and a second device of the same user.
+//! Tests of resuming with a ticket, of rejoining after a restart, and of a second device of the
+//! same user.
 
 use std::time::Duration;
 

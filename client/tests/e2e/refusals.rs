@@ -1,4 +1,5 @@
-//! Refused joins and invalid input: each has its code, and does not affect other sessions.
+//! Tests of refused joins and invalid input: each has its own code and does not affect other
+//! sessions.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -129,7 +130,7 @@ async fn who_does_not_join_is_gone_in_time() {
             .await;
     let connection = raw(&server).await;
     let closed = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
-    assert_eq!(close_code(&closed.expect("still there")), Some(Code::JoinTimeout));
+    assert_eq!(close_code(&closed.expect("the connection is open")), Some(Code::JoinTimeout));
     assert_eq!(server.metric("nucleus_sessions_unjoined"), 0.0);
 }
 
@@ -142,7 +143,8 @@ async fn garbage_on_both_ports_gets_no_answer_but_a_counter() {
     let mut sent = 0;
     for len in [0, 1, 12, 13, 30, 31, 600, 1_200, 1_201, 1_473, 9_000, 65_507] {
         for to in [server.on.session, server.on.realtime] {
-            // With the first bit clear, QUIC reads a short header of an unknown connection.
+            // If the first bit is 0, QUIC reads the bytes as a short header of an unknown
+            // connection.
             let mut bytes: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
             bytes.iter_mut().take(1).for_each(|form| *form = 0x08);
             socket.send_to(&bytes, to).unwrap();

@@ -1,4 +1,4 @@
-//! The shared state through the client's API.
+//! Tests of the shared state through the client's API.
 
 use std::time::Duration;
 

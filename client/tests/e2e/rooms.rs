@@ -1,4 +1,4 @@
-//! Poses, voice, messages and events from client to client.
+//! Tests of poses, voice, messages and events from client to client.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn two_peers_meet_move_speak_and_part() {
         _ => None,
     });
     let left = tokio::time::timeout(Duration::from_secs(1), left).await;
-    assert_eq!(left.expect("a leave is reported at once"), (ada_id, Some(Code::Left)));
+    assert_eq!(left.expect("the leave was not reported in time"), (ada_id, Some(Code::Left)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,8 +246,8 @@ async fn a_peer_that_falls_silent_is_away() {
     })
     .await;
     let watcher = server.join("watcher").await;
-    // Run the client in its own runtime and stop that, which is like a headset with an empty
-    // battery.
+    // Run the client in its own runtime. Stopping the runtime stops the client without a close,
+    // like an empty battery stops a headset.
     let options = server.options(server.token("sleeper"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let sleeper = runtime.spawn(nucleus_client::connect(options)).await.unwrap().unwrap();

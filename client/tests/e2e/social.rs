@@ -1,4 +1,4 @@
-//! Social sessions through the client's API.
+//! Tests of social sessions through the client's API.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The shared state, by sessions that send and read the protocol's messages themselves.
+//! Tests of the shared state with sessions that send and read the protocol's messages themselves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -202,7 +202,7 @@ async fn requests_beyond_the_rate_wait_and_are_answered_all() {
         let reply = session.reply().await;
         assert_eq!((reply.request, reply.code, reply.version), (n, 0, u64::from(n)));
     }
-    // 32 at once, then 30 a second.
+    // The limit admits 32 requests without delay, and then 30 a second.
     assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
 }
 
@@ -240,7 +240,8 @@ async fn who_does_not_read_the_state_is_cut() {
     let received = tokio::time::timeout(Duration::from_secs(1), received).await;
     assert_eq!(received.expect("the event is delayed").0, Schema::EventDown);
     let cut = tokio::time::timeout(Duration::from_secs(9), slow.connection.closed()).await;
-    let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("still there") else {
+    let quinn::ConnectionError::ApplicationClosed(close) = cut.expect("the connection is open")
+    else {
         panic!("lost");
     };
     assert_eq!(close.error_code, VarInt::from_u32(Code::SlowConsumer as u32));

@@ -1,4 +1,4 @@
-//! A client's session against a scripted server.
+//! Tests of a client's session against a scripted server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -55,7 +55,7 @@ async fn joins_sends_and_leaves() {
     tokio::join!(serve, client);
 }
 
-/// The bulk lane is included, which is read last.
+/// This includes the messages of the bulk lane, which the client reads last.
 #[tokio::test]
 async fn what_had_arrived_before_the_end_is_given_out() {
     let (endpoint, pin) = endpoint();
@@ -109,13 +109,13 @@ async fn events_wait_for_their_roster() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.send(&encode(&RosterUpdate { version: 5, ..Default::default() })).await;
-        // A gap: the client closes the session.
+        // The version leaves a gap, so the client closes the session.
         server.send(&encode(&RosterUpdate { version: 7, ..Default::default() })).await;
         server.connection.closed().await
     };
     let client = async {
         let (_sender, mut receiver) = join(&endpoint, pin).await.unwrap().split();
-        // Dropped futures lose nothing.
+        // Drop the future again and again: no event is lost.
         let mut events = Vec::new();
         while events.len() < 4 {
             let wait = tokio::time::timeout(Duration::from_millis(1), receiver.next());

@@ -1,4 +1,4 @@
-//! The shared state through [`Room`], against a scripted server.
+//! Tests of the shared state through [`Room`], against a scripted server.
 
 use std::time::Duration;
 
@@ -220,14 +220,14 @@ async fn an_application_that_is_behind_hears_answers_up_to_a_bound() {
         let mut server = ScriptedServer::admit_as(endpoint.clone(), with_roster(&[1])).await;
         let mut events = server.connection.open_uni().await.unwrap();
         events.write_all(&[stream::EVENTS]).await.unwrap();
-        // More events than the application's channel holds, then the reply.
+        // Send more events than the application's channel holds, and then the reply.
         let request = server.request().await;
         for sequence in 1..=200 {
             events.write_all(&event(sequence)).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.send(&success(request.request, 0)).await;
-        // Now more events than the backlog takes.
+        // Now send more events than the backlog accepts.
         server.request().await;
         for sequence in 201..=600 {
             events.write_all(&event(sequence)).await.unwrap();

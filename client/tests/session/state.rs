@@ -1,4 +1,4 @@
-//! The shared state in a session, against a scripted server.
+//! Tests of the shared state in a session, against a scripted server.
 
 use nucleus_client::session::{SendError, SessionEvent, SessionReceiver};
 use nucleus_client::state::{Batch, EntityId};
@@ -33,7 +33,7 @@ async fn events_of(messages: Vec<Vec<u8>>) -> Vec<SessionEvent> {
         let server = ScriptedServer::admit(endpoint.clone()).await;
         let mut state = server.open_state(&[]).await;
         for message in messages {
-            // A client that has found a fault does not read the rest.
+            // Ignore an error: a client that has found a fault does not read the rest.
             let _ = state.write_all(&message).await;
         }
         server.connection.closed().await;
@@ -171,7 +171,7 @@ async fn a_dropped_request_does_not_spoil_the_next_one() {
     };
     let live = async {
         let (sender, _receiver) = join(&endpoint, pin).await.unwrap().split();
-        // More than QUIC takes at once, so that some futures are dropped half-way.
+        // Send more than QUIC accepts without waiting, so that some futures are dropped half-way.
         for n in 0..200 {
             let wait = std::time::Duration::from_millis(1);
             let request = request(n);

@@ -1,4 +1,4 @@
-//! The scripted server.
+//! A scripted server for the tests. It sends what a test tells it to send.
 
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ use nucleus_protocol::session::{
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
 
-/// The server's end of a session, after the client's opening was read. Sends what the test tells it
-/// to.
+/// The server's end of a session, after the client's opening was read.
 pub(crate) struct ScriptedServer {
     pub(crate) connection: quinn::Connection,
     pub(crate) send: quinn::SendStream,

@@ -10,7 +10,7 @@ use crate::limits;
 /// The connection ids of a shard's links.
 pub(super) struct ConnectionIds {
     shard: u8,
-    /// Each id in use with the index of its link.
+    /// By slab index: the id in use, and the index of its link. `None` for a free index.
     entries: Vec<Option<(ConnectionId, u32)>>,
     free: VecDeque<u32>,
 }
@@ -21,7 +21,7 @@ impl ConnectionIds {
     }
 
     /// Returns a new id for `link`. An index is used again only after
-    /// [`limits::RESTING_CONNECTION_IDS`] others have been released.
+    /// [`limits::RESTING_CONNECTION_IDS`] other indexes have been released.
     pub(super) fn allocate(&mut self, link: u32, random: u32) -> ConnectionId {
         let rested = if self.free.len() > limits::RESTING_CONNECTION_IDS {
             self.free.pop_front()

@@ -20,11 +20,11 @@ pub(super) struct Egress<'a> {
     link: &'a mut Link,
     outbox: &'a mut Outbox,
     counters: &'a mut FanoutCounters,
-    /// Bytes that may be sent.
+    /// Most bytes that may be written for this recipient.
     budget: usize,
-    /// Where the recipient's first datagram starts in the outbox.
+    /// Index in the outbox at which the recipient's first datagram starts.
     first: usize,
-    /// Where the datagram that is being filled starts.
+    /// Index in the outbox at which the datagram that is being filled starts.
     open: Option<usize>,
     /// Datagrams finished for the realtime port.
     datagrams: u64,

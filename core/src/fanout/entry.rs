@@ -20,7 +20,7 @@ pub(super) struct Recipient {
     pub(super) link: u32,
 }
 
-/// A link, its peer, and what the fan-out has to remember about them.
+/// A link, its peer, and their state in the fan-out.
 pub(super) struct LinkEntry {
     pub(super) link: Link,
     /// Index of the room in [`Fanout`](super::Fanout).
@@ -41,15 +41,15 @@ pub(super) struct LinkEntry {
     pub(super) last_received: Time,
     /// When the newest message arrived; zero before the first.
     pub(super) last_message: Time,
-    /// Whether the newest report to the room was [`LinkEvent::Idle`]; `None` before the first
+    /// Whether the newest report to the room was [`LinkEvent::Silent`]; `None` before the first
     /// report.
-    pub(super) reported_idle: Option<bool>,
+    pub(super) reported_silent: Option<bool>,
     /// When the room may be told again that the peer is throttled.
     pub(super) next_throttled_report: Time,
     pub(super) on_fallback: bool,
     /// The time of the link's valid entry in the timer queue.
     pub(super) timer: Time,
-    /// Whether the link has output of its own and is listed in `link_outputs`.
+    /// Whether the link has control frames to send and is listed in `link_outputs`.
     pub(super) queued: bool,
 }
 
@@ -62,7 +62,7 @@ impl LinkEntry {
 
     /// Returns the time at which the link counts as idle if nothing arrives before.
     pub(super) fn idle_at(&self, away_after: Duration) -> Time {
-        if self.reported_idle == Some(true) {
+        if self.reported_silent == Some(true) {
             return Time::MAX;
         }
         let grid = limits::SILENCE_GRID.as_micros() as u64;

@@ -1,4 +1,4 @@
-//! Takes the messages of a link: decides whether they may be relayed, and notes that the peer is
+//! Takes the messages of a link. Decides whether each may be relayed, and notes that the peer is
 //! active.
 
 use nucleus_protocol::link::{Messages, Route};
@@ -51,8 +51,8 @@ impl Fanout {
     pub(super) fn mark_active(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         entry.last_received = entry.last_received.max(now);
-        if entry.reported_idle != Some(false) {
-            entry.reported_idle = Some(false);
+        if entry.reported_silent != Some(false) {
+            entry.reported_silent = Some(false);
             let room = self.rooms[entry.room].id;
             self.outputs.push_back(entry.event(room, LinkEvent::Active));
         }

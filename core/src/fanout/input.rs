@@ -8,8 +8,8 @@ use crate::ids::{PeerId, RoomId, SessionId};
 
 /// The commands to a fan-out.
 pub enum FanoutInput {
-    /// Makes a link for a peer, and closes the link that it has. The reply is [`LinkEvent::Opened`]
-    /// or [`LinkEvent::Refused`].
+    /// Makes a link for a peer. Closes the peer's earlier link, if there is one. The reply is
+    /// [`LinkEvent::Opened`] or [`LinkEvent::Refused`].
     OpenLink(Box<OpenLink>),
     /// Closes the link of a peer that has left.
     CloseLink {
@@ -46,7 +46,7 @@ pub enum FanoutInput {
         session: SessionId,
     },
     /// Reports the share of a core (0 to 1) that the shard has used since the last report. The
-    /// fan-out chooses the tick by it.
+    /// fan-out chooses the tick from this load.
     Load(f32),
 }
 
@@ -77,7 +77,7 @@ pub enum FanoutOutput {
         room: RoomId,
         /// The session that the link is for.
         session: SessionId,
-        /// What happened.
+        /// The event.
         event: LinkEvent,
     },
     /// Reports new connection ids, which name a link from now on.
@@ -96,11 +96,11 @@ pub enum LinkEvent {
         /// The spare id.
         spare: ConnectionId,
     },
-    /// The shard has no room for another link.
+    /// The shard has reached its limit of links.
     Refused,
-    /// Nothing authentic arrived on either plane for `away_after`.
-    Idle,
-    /// Something authentic arrived, for the first time or after `Idle`.
+    /// No authentic datagram arrived on either plane for the time `Limits::away_after`.
+    Silent,
+    /// An authentic datagram arrived, for the first time or after `Silent`.
     Active,
     /// The peer's messages are held back or dropped. The value is one of
     /// [`nucleus_protocol::session::throttled`].

@@ -71,7 +71,7 @@ pub struct Fanout {
     due: Timers,
     /// Rooms that are due and not completely flushed yet.
     flushing: VecDeque<usize>,
-    /// Links that have something of their own to send.
+    /// Indexes of the links that have control frames to send.
     link_outputs: Vec<u32>,
     /// When `link_outputs` are due.
     link_outputs_due: Time,
@@ -178,7 +178,8 @@ impl Fanout {
     }
 
     /// Returns the time at which [`Self::flush`] must be called next. While a flush is under way,
-    /// this is at once: the caller drains its socket between two calls, see [`Self::turn`].
+    /// this is [`Time::ZERO`]: the next call is due at once. The caller drains its socket between
+    /// two calls, see [`Self::turn`].
     pub fn deadline(&self) -> Option<Time> {
         if !self.flushing.is_empty() {
             return Some(Time::ZERO);
@@ -208,12 +209,12 @@ impl Fanout {
         self.counters.bytes_out += outbox.take_new_bytes();
     }
 
-    /// Returns the longest time that a message waits for others at the moment.
+    /// Returns the current tick: the longest time that a message waits to be sent with others.
     pub fn tick(&self) -> Duration {
         self.tick.tick()
     }
 
-    /// Returns the shortest time from one turn to the next; zero if every arrival is worth a turn.
+    /// Returns the shortest time from one turn to the next; zero if every arrival may start a turn.
     pub fn turn(&self) -> Duration {
         let turn = self.tick.turn();
         if self.flushing.is_empty() { turn } else { turn / limits::FLUSH_PAUSE }
@@ -247,7 +248,7 @@ impl Fanout {
         let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = open.seed;
         let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
             .map(|random| self.ids.allocate(index, random));
-        // Before `Opened`, so that the ids are known before a client can use them.
+        // Reported before `Opened`, so that the ids are known before a client can use them.
         self.outputs.push_back(FanoutOutput::IdsBorn(ids));
         let at = self.room(room);
         let recipient = Recipient { slot: open.slot, peer: session.peer, link: index };
@@ -273,7 +274,7 @@ impl Fanout {
             per_second: peer_messages_per_s.into(),
             burst: (peer_messages_per_s / 2).into(),
         };
-        // The burst is a tenth of a second's worth, so that a late flush can catch up.
+        // The burst is a tenth of the bytes of a second, so that a late flush can catch up.
         let bytes_per_s = egress_bits_per_s / 8;
         let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
         let entry = LinkEntry {
@@ -289,7 +290,7 @@ impl Fanout {
             egress_bytes: Bucket::new(now, egress),
             last_received: now,
             last_message: Time::ZERO,
-            reported_idle: None,
+            reported_silent: None,
             next_throttled_report: Time::ZERO,
             on_fallback: false,
             timer: Time::MAX,
@@ -373,14 +374,14 @@ impl Fanout {
     fn report_idle(&mut self, now: Time, index: u32) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         if entry.idle_at(self.config.limits.away_after) <= now {
-            entry.reported_idle = Some(true);
+            entry.reported_silent = Some(true);
             let room = self.rooms[entry.room].id;
-            self.outputs.push_back(entry.event(room, LinkEvent::Idle));
+            self.outputs.push_back(entry.event(room, LinkEvent::Silent));
         }
     }
 
-    /// Returns the time up to which things are handled in this turn. It lies half a turn ahead,
-    /// because the next turn may come too late for them.
+    /// Returns the time up to which flushes and link outputs count as due in this turn. This time
+    /// lies half a turn ahead, because the next turn may come too late for them.
     fn soon(&self, now: Time) -> Time {
         now + self.tick.turn() / 2
     }
@@ -401,8 +402,8 @@ impl Fanout {
         }
     }
 
-    /// Sends what links have to send themselves. Runs after the flushes, whose datagrams may
-    /// already have carried some of it.
+    /// Sends the control frames that links have to send. Runs after the flushes, because their
+    /// datagrams may already have carried some of these frames.
     fn flush_link_outputs(&mut self, now: Time, outbox: &mut Outbox) {
         self.link_outputs_due = Time::MAX;
         let count = self.link_outputs.len();
@@ -420,8 +421,8 @@ impl Fanout {
                 }
                 start = outbox.bytes.len();
             }
-            // A microsecond later, so that a link that always has output cannot keep the shard
-            // busy.
+            // The link's next output is due a microsecond later at the earliest. Otherwise a link
+            // that always has output could keep the shard busy.
             self.after_link(now + Duration::from_micros(1), index);
         }
         self.link_outputs.drain(..count);

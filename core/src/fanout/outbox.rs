@@ -30,7 +30,7 @@ pub struct SessionTransmit {
     pub end: usize,
 }
 
-/// The peer that datagrams are for, and the way they take.
+/// The destination of datagrams: a peer, and the route to this peer.
 #[derive(Clone, Copy)]
 pub(super) struct Destination {
     pub(super) room: RoomId,
@@ -41,24 +41,26 @@ pub(super) struct Destination {
 /// The datagrams of one or more flushes, for the shell to send.
 #[derive(Default)]
 pub struct Outbox {
-    /// The datagrams.
+    /// The bytes of all datagrams, one after another.
     pub bytes: Vec<u8>,
     /// The datagrams for the realtime port.
     pub transmits: Vec<Transmit>,
     /// The datagrams that travel inside sessions.
     pub session_transmits: Vec<SessionTransmit>,
-    /// Bytes that [`Self::take_new_bytes`] has already returned.
+    /// Number of bytes that [`Self::take_new_bytes`] has already counted.
     counted: usize,
 }
 
 impl Outbox {
-    /// Makes the bytes from `start` on a transmit along `path`.
+    /// Adds a transmit along `path`, which consists of the bytes from `start` to the end of
+    /// [`Self::bytes`]. `segment` is its [`Transmit::segment`].
     pub fn commit(&mut self, path: Path, start: usize, segment: usize) {
         let end = self.bytes.len();
         self.transmits.push(Transmit { path, start, end, segment });
     }
 
-    /// Makes the bytes from `start` on, which are one datagram, a transmit.
+    /// Adds one datagram, which consists of the bytes from `start` to the end, for the realtime
+    /// port or for a session.
     pub(super) fn commit_one(&mut self, to: Destination, start: usize) {
         let Destination { room, peer, route } = to;
         match route {

@@ -3,7 +3,7 @@
 //! Each message is encoded once into the room's frame table. A flush copies it into the datagrams
 //! of each recipient. This is cheap: a datagram costs the kernel microseconds whatever it holds,
 //! and copying a message costs little in comparison. The flush of a large room takes several turns;
-//! new messages gather meanwhile.
+//! new messages gather in a second frame table meanwhile.
 
 use nucleus_protocol::link::Withheld;
 use nucleus_protocol::realtime::{Message, MessageKind};
@@ -19,7 +19,7 @@ use crate::ids::{PeerId, RoomId};
 
 /// The bounds of the flushes of one turn.
 pub(super) struct FlushBudget {
-    /// Length of the outbox, in bytes, at which they stop.
+    /// Length of the outbox, in bytes, at which the flushes stop.
     pub(super) end: usize,
     /// Pairs of message and recipient that may still be examined.
     pub(super) checks: usize,
@@ -89,7 +89,7 @@ impl RoomFanout {
     }
 
     /// Makes a flush due at `at` at the latest, for a message that may wait until then. Returns the
-    /// time of the next flush if this made it earlier.
+    /// time of the next flush if this call made the flush earlier.
     pub(super) fn flush_by(&mut self, at: Time) -> Option<Time> {
         let at = if self.gathering.is_filling_up() { Time::ZERO } else { at };
         let sooner = at < self.due;

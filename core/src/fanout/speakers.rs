@@ -7,9 +7,9 @@ use crate::limits;
 
 /// The current speakers, never more than the limit.
 #[derive(Default)]
-pub(super) struct Speakers(Vec<Speaker>);
+pub(super) struct Speakers(Vec<AdmittedSpeaker>);
 
-struct Speaker {
+struct AdmittedSpeaker {
     slot: u16,
     /// When the newest voice message arrived.
     last_active: Time,
@@ -28,7 +28,7 @@ impl Speakers {
         }
         let admitted = self.0.len() < usize::from(limit);
         if admitted {
-            self.0.push(Speaker { slot, last_active: now });
+            self.0.push(AdmittedSpeaker { slot, last_active: now });
         }
         admitted
     }

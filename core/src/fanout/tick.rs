@@ -31,11 +31,12 @@ const VERY_HIGH: f32 = 0.8;
 /// A load at or below this shortens the tick from 2 ms to 0. The shard may have to send five times
 /// as many datagrams then.
 const LOWEST: f32 = HIGH / 5.0;
-/// The tick is shortened after this many reports of low load in a row: traffic comes in bursts, and
-/// a room that is active in one second may be silent in the next.
+/// Reports of low load in a row after which the tick is shortened. Traffic comes in bursts, and a
+/// room that is active in one second may be silent in the next.
 const LOW_REPORTS_BEFORE_SHORTER: u32 = 10;
 
-/// The tick in use.
+/// Chooses the tick of a shard from the reported load, or keeps the tick that the operator has
+/// fixed.
 #[derive(Debug)]
 pub(super) struct TickControl {
     /// The index in [`TICKS`]; `None` for a tick fixed by the operator.
@@ -76,9 +77,9 @@ impl TickControl {
         (self.tick / 2).min(limits::DRAIN_INTERVAL)
     }
 
-    /// Returns how long a message of `kind` may wait. Voice waits one level less than the rest,
-    /// because delay adds to the jitter buffers of its listeners. The messages that wait in the
-    /// same room are sent along with it.
+    /// Returns how long a message of `kind` may wait. Voice waits one level less than other
+    /// messages, because a longer wait makes the listeners' jitter buffers longer. The flush for a
+    /// voice message also sends all other messages of its room.
     pub(super) fn max_wait(&self, kind: MessageKind) -> Duration {
         if kind == MessageKind::Voice { self.voice } else { self.tick }
     }
@@ -109,7 +110,7 @@ impl TickControl {
 }
 
 /// Returns the load at which the next shorter tick keeps the load at [`HIGH`], on the assumption
-/// that all load is caused by datagrams.
+/// that all load is caused by datagrams. Levels 0 and 1 have [`LOWEST`].
 fn low_load(level: usize) -> f32 {
     match level {
         0 | 1 => LOWEST,

@@ -7,9 +7,9 @@ use nucleus_protocol::time::Time;
 
 /// Times with the index of the link or room that is due.
 ///
-/// An entry stays in the queue when the time of its link or room changes. If the time is later now,
-/// the owner finds nothing due and adds a new entry. If it is earlier, there is a second entry, and
-/// the owner ignores this one.
+/// An entry stays in the queue when the time of its link or room changes. If the new time is later,
+/// the owner finds nothing due at the old entry and adds a new one. If the new time is earlier, the
+/// owner adds a second entry at once and ignores the old one.
 #[derive(Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Time, u32)>>);
 

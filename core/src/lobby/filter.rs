@@ -1,4 +1,4 @@
-//! The conditions of a match or a watcher on the rooms of a lobby.
+//! The conditions by which a match or a watcher selects rooms of a lobby.
 
 use std::cmp::Ordering;
 

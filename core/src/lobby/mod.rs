@@ -1,5 +1,5 @@
-//! The lobby of one product of a tenant. It finds a room for each join, has one created if none
-//! fits, and tells watchers what has changed.
+//! The lobby of one product of a tenant. It finds a room for each join, requests a new room if none
+//! fits, and tells watchers which rooms have changed.
 
 mod filter;
 mod rooms;
@@ -28,7 +28,7 @@ pub use view::RoomListView;
 pub enum LobbyInput {
     /// Time has passed.
     Timeout,
-    /// Finds a room for a join, or has one created. The reply is [`LobbyOutput::Found`].
+    /// Finds a room for a join, or requests a new room. The reply is [`LobbyOutput::Found`].
     Find {
         /// The id for the reply.
         request: RequestId,
@@ -41,8 +41,8 @@ pub enum LobbyInput {
     Listing(RoomId, Box<Listing>),
     /// Reports how many seats of a room are taken, including reserved ones.
     Seats(RoomId, usize),
-    /// Reports that a join has arrived at its room, which has admitted or refused it. Its seats,
-    /// this many, are no longer counted as under way.
+    /// Reports that a join has arrived at its room, which has admitted or refused it. The number is
+    /// that of the join's seats, which no longer count as under way.
     Arrived(RoomId, usize),
     /// Reports that a room is over and its name is free.
     RoomOver(RoomId),
@@ -83,9 +83,9 @@ pub enum LobbyOutput {
     OpenRoom {
         /// The name of the room.
         name: String,
-        /// The most peers of the room.
+        /// Largest number of peers in the room.
         capacity: u16,
-        /// The user who makes the room; `None`: the server makes it.
+        /// The user who makes the room; `None` if the server makes it.
         maker: Option<String>,
         /// The options of the room.
         options: Box<RoomOptions>,
@@ -124,7 +124,7 @@ struct Opening {
 
 /// The lobby of one tenant's product.
 pub struct Lobby {
-    /// The most peers of a room.
+    /// Largest number of peers in a room.
     capacity: u16,
     rooms: RoomIndex,
     opening: Option<Opening>,
@@ -205,7 +205,7 @@ impl Lobby {
         }
     }
 
-    /// Returns a room by match.
+    /// Returns a room that the join matches; `None` if none fits.
     fn matched(&self, find: &Find) -> Option<Found> {
         let Find { selection, passed, .. } = find;
         if passed.len() >= limits::MATCH_TRIES {

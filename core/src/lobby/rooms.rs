@@ -12,8 +12,8 @@ use crate::ids::RoomId;
 use crate::limits;
 use crate::room::Listing;
 
-/// What the lobby shows of a room. Never changed, because watchers share it: a change of the room
-/// makes a new value.
+/// What the lobby shows of a room. Watchers share this value, so it never changes: a change of the
+/// room makes a new value.
 #[derive(Debug)]
 pub(super) struct ListedRoom {
     pub(super) name: Arc<str>,
@@ -96,7 +96,7 @@ impl RoomIndex {
         }
     }
 
-    /// Sets the number of taken seats of a room, before its next listing does.
+    /// Sets the number of taken seats of a room, before the room's next listing contains them.
     pub(super) fn set_taken(&mut self, id: RoomId, taken: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.taken = taken;
@@ -110,8 +110,8 @@ impl RoomIndex {
         }
     }
 
-    /// Ends the counting of a join's seats: it has arrived at the room, which has admitted or
-    /// refused it.
+    /// Stops counting a join's seats as under way: the join has arrived at the room, which has
+    /// admitted or refused it.
     pub(super) fn join_arrived(&mut self, id: RoomId, seats: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.under_way = entry.under_way.saturating_sub(seats);
@@ -157,8 +157,8 @@ impl RoomIndex {
     }
 
     /// Returns the changes since change `seen`; all rooms if `seen` is `None` or the log does not
-    /// go back so far. The result only shares the rooms: the watcher filters them in its own task,
-    /// so this does not hold up the lobby.
+    /// go back so far. The result shares all these rooms without filtering. The watcher filters
+    /// them in its own task, so that the lobby does not wait.
     pub(super) fn changes_since(&self, seen: Option<u64>) -> ListingChanges {
         let changed = seen.and_then(|seen| self.changed_since(seen));
         let changed: Option<BTreeSet<RoomId>> = changed.map(Iterator::collect);

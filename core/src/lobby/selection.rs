@@ -60,7 +60,7 @@ pub struct RoomSelection {
     pub mode: JoinMode,
     /// The rooms that fit a match.
     pub query: Query,
-    /// The user who makes the room if one is created; `None`: the server makes it.
+    /// The user who makes the room, if the join creates one; `None` if the server makes it.
     pub maker: Option<String>,
     /// The rooms that the token admits to. Limits a match.
     pub admitted: RoomPattern,
@@ -73,7 +73,8 @@ pub struct RoomSelection {
 }
 
 impl RoomSelection {
-    /// Selects a new room with these options that the server makes. It reserves no seats.
+    /// Returns the selection of a new room that the server makes with these options. The selection
+    /// reserves no seats.
     pub fn by_server(options: RoomOptions) -> Self {
         Self {
             mode: JoinMode::Create,
@@ -133,12 +134,12 @@ impl RoomSelection {
 }
 
 impl RoomSelection {
-    /// Returns a name for a room without one: random, so that nobody can guess it, and one that the
-    /// token admits to.
+    /// Returns a random name for a room without a name. Nobody can guess this name, and the token
+    /// admits to it.
     ///
     /// # Errors
     ///
-    /// [`Code::BadName`] if the name is too long with the prefix that the token demands.
+    /// [`Code::BadName`] if the prefix that the token demands makes the name too long.
     pub(super) fn name_from(&self, random: [u8; 16]) -> Result<String, Code> {
         let prefix = match &self.admitted {
             RoomPattern::Exact(name) => return Ok(name.clone()),

@@ -36,8 +36,8 @@ enum LobbyStep {
     SetTaken(prop::sample::Index, u16),
     StartJoin(prop::sample::Index, u8),
     Arrive(prop::sample::Index, u8),
-    /// Matches a room of this version with at least this level and free seats; a second time
-    /// without the room that was found if `again`.
+    /// Matches a room of this version with at least this level and these free seats. If `again`,
+    /// matches a second time without the room that was found.
     Match {
         version: usize,
         level: u64,
@@ -47,7 +47,7 @@ enum LobbyStep {
     Watch(prop::sample::Index),
 }
 
-/// What keeps a room from being matched.
+/// The properties of a room, each of which keeps a match from choosing the room.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
     hidden: bool,

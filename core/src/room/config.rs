@@ -19,7 +19,7 @@ pub struct RoomConfig {
     pub capacity: u16,
     /// The rule for a user who joins with a second device.
     pub second_device: SecondDevice,
-    /// The room instance id. It differs between instances of a room.
+    /// The room instance id. Every instance of a room has a different id.
     pub instance: u32,
     /// The clock epoch. It changes when the server restarts.
     pub clock_epoch: u32,

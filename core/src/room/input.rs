@@ -52,15 +52,15 @@ pub enum RoomInput {
         /// The act and its target.
         request: Moderate,
     },
-    /// Invites a user into a room by invitation, with a reserved seat if one is left. Or takes an
-    /// invitation back, and the reserved seat with it; the user stays if it has joined. The reply
-    /// is [`RoomOutput::InvitationReply`](super::RoomOutput::InvitationReply).
+    /// Invites a user into a room by invitation, with a reserved seat if one is left. If `invited`
+    /// is false, withdraws the invitation and the reserved seat; a user who has joined stays. The
+    /// reply is [`RoomOutput::InvitationReply`](super::RoomOutput::InvitationReply).
     Invite {
         /// The id for the reply.
         request: RequestId,
         /// The user id.
         user: String,
-        /// Whether the user is invited. False: the invitation is taken back.
+        /// Whether the user is invited. False: the invitation is withdrawn.
         invited: bool,
     },
     /// Ends the room and disconnects everybody with this code.

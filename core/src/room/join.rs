@@ -26,11 +26,11 @@ pub struct JoinRequest {
     pub conditions: JoinConditions,
     /// The link's grant, complete but for its connection ids.
     pub grant: LinkGrant,
-    /// The link's AEAD.
+    /// The link's AEAD suite.
     pub suite: Suite,
-    /// The link's root key.
+    /// The secret that the link's keys are derived from.
     pub root: RootSecret,
-    /// Fresh random bytes for the link.
+    /// Fresh random bytes for the link's connection ids and path challenges.
     pub seed: [u8; 32],
 }
 
@@ -43,15 +43,15 @@ pub struct Resume {
     pub last: [u64; 2],
 }
 
-/// The participant that a resume ticket stands for.
+/// The content of a resume ticket that the room checks: the participant to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketClaim {
     /// The room instance id.
     pub room_instance: u32,
     /// The participant.
     pub peer: PeerId,
-    /// Counts the participant's tickets. The ticket redeemed last stays good, because the reply to
-    /// it may have been lost. Earlier tickets do not.
+    /// The number of this ticket among the participant's tickets. The ticket redeemed last can be
+    /// redeemed again, because the reply to it may have been lost. Earlier tickets are invalid.
     pub generation: u32,
 }
 
@@ -134,7 +134,7 @@ impl Room {
         Ok(())
     }
 
-    /// Replies to a join, and has the shard open a link.
+    /// Replies to a join, and asks the shard to open a link.
     fn accept(&mut self, request: RequestId, session: SessionId, link: RoomOutput) {
         let seats = self.seats_taken();
         self.listing.seats_sent(seats);

@@ -1,4 +1,4 @@
-//! When a room ends: with its last participant, or later if the room's options say so.
+//! Decides when a room ends: with its last participant, or later if the room's options say so.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Lifetime {
         }
     }
 
-    /// Notes that the room is empty. `reachable`: somebody may still join.
+    /// Notes that the room is empty. `reachable` is whether somebody may still join.
     pub(crate) fn emptied(&mut self, now: Time, reachable: bool) {
         if self.over || self.kept {
             return;

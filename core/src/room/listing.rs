@@ -79,7 +79,7 @@ impl ListingFeed {
         self.due.get_or_insert(now + limits::ROSTER_BATCH);
     }
 
-    /// Notes that the lobby is sent this number of seats.
+    /// Notes that this number of seats has been sent to the lobby.
     pub(crate) fn seats_sent(&mut self, seats: usize) {
         self.seats_sent = seats;
     }
@@ -89,15 +89,15 @@ impl ListingFeed {
         self.due
     }
 
-    /// Returns whether collected changes are due. They count as sent from then on.
+    /// Returns whether collected changes are due. Due changes count as sent from then on.
     pub(crate) fn take_due(&mut self, now: Time) -> bool {
         self.due.take_if(|at| *at <= now).is_some()
     }
 
-    /// Returns what to send to the lobby, if anything has changed.
+    /// Returns the output for the lobby; `None` if nothing has changed.
     pub(crate) fn update(&mut self, listing: Listing, seats: usize) -> Option<Listing> {
         // If somebody has joined and left since the last update, the listing is as before. But the
-        // lobby still counts the seat that it was sent with the join.
+        // lobby still counts the seat that was reported with the join.
         if listing == self.last_sent && seats == self.seats_sent {
             return None;
         }

@@ -1,5 +1,5 @@
-//! A room proper: its participants, roster, events, shared state and moderation. The other half of
-//! a room, which relays the realtime plane, is the shard's fan-out.
+//! A room: its participants, roster, events, shared state and moderation. The realtime plane of the
+//! room is relayed by the shard, see [`crate::fanout`].
 //!
 //! A newcomer that is admitted gets a slot. Once the shard has opened its link, the newcomer is
 //! sent `Joined` and announced to the others. A participant whose session is lost stays for a time,
@@ -66,8 +66,8 @@ pub enum RoomOutput {
     InvitationReply {
         /// The id of the request.
         request: RequestId,
-        /// [`Code::RoomFull`]: too many users are invited. [`Code::ShuttingDown`]: the room is
-        /// over.
+        /// The outcome. [`Code::RoomFull`]: too many users are invited. [`Code::ShuttingDown`]: the
+        /// room is over.
         result: Result<(), Code>,
     },
     /// Asks the shard to open a link for a session, in place of an earlier link of the peer.
@@ -76,13 +76,13 @@ pub enum RoomOutput {
         session: SessionId,
         /// The peer's slot.
         slot: u16,
-        /// Never used again in the session.
+        /// The number of the link, never reused in the session.
         link_id: u32,
-        /// The AEAD.
+        /// The link's AEAD suite.
         suite: Suite,
-        /// The root key.
+        /// The secret that the link's keys are derived from.
         root: RootSecret,
-        /// Random bytes.
+        /// Fresh random bytes for the connection ids and path challenges.
         seed: [u8; 32],
     },
     /// Asks the shard to close the peer's link.
@@ -168,7 +168,8 @@ impl Machine for Room {
 }
 
 impl Room {
-    /// Creates an empty room. It ends when its last participant has left, or as its options say.
+    /// Creates an empty room. The room ends when its last participant has left, or as its options
+    /// say.
     pub fn new(now: Time, config: RoomConfig) -> Self {
         let options = &config.options;
         Self {
@@ -200,12 +201,12 @@ impl Room {
                     self.outputs.control(session, message);
                 }
             }
-            LinkEvent::Idle | LinkEvent::Active => {
-                let idle = event == LinkEvent::Idle;
+            LinkEvent::Silent | LinkEvent::Active => {
+                let silent = event == LinkEvent::Silent;
                 let Some(participant) = self.participants.connected_mut(peer) else { return };
                 // Only a client that has read `Joined` has the keys of the link.
-                participant.confirmed |= !idle;
-                self.participants.set_away(now, peer, idle, &mut self.outputs);
+                participant.confirmed |= !silent;
+                self.participants.set_away(now, peer, silent, &mut self.outputs);
             }
         }
     }
@@ -254,7 +255,7 @@ impl Room {
         self.outputs.reply(from, &reply);
     }
 
-    /// Invites a user, or takes an invitation back. An empty room to which nobody is invited ends.
+    /// Invites a user, or withdraws an invitation. An empty room to which nobody is invited ends.
     fn handle_invitation(&mut self, now: Time, user: &str, invited: bool) -> Result<(), Code> {
         if !invited {
             self.admission.uninvite(user);
@@ -281,7 +282,7 @@ impl Room {
         self.lifetime.end();
     }
 
-    /// Does what has become due.
+    /// Handles every deadline that has passed.
     fn handle_timeout(&mut self, now: Time) {
         let mut expired = Vec::new();
         while let Some(peer) = self.participants.take_expired(now) {
@@ -314,7 +315,8 @@ impl Room {
         }
     }
 
-    /// Removes participants from the room. One update of the state removes what belonged to them.
+    /// Removes participants from the room. One update of the state removes the fields and objects
+    /// of all of them.
     fn remove(&mut self, now: Time, peers: impl IntoIterator<Item = PeerId>, code: Code) {
         peers.into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.remove_from_state();
@@ -330,7 +332,7 @@ impl Room {
         }
     }
 
-    /// Removes what belonged to removed participants from the state.
+    /// Removes the fields and objects of removed participants from the state.
     fn remove_from_state(&mut self) {
         let removed = self.participants.take_removed();
         self.state.remove_peers(removed, &self.participants, &mut self.outputs);

@@ -1,4 +1,4 @@
-//! Acts of moderation: who may do what, and what comes of it.
+//! Acts of moderation: who may act, and what each act changes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::rate::Bucket;
 pub struct Moderated {
     /// The user id of the requester.
     pub by: Option<String>,
-    /// One of [`nucleus_protocol::session::act`].
+    /// The act, one of [`nucleus_protocol::session::act`].
     pub act: u8,
     /// The peer that the act is directed at, 0 for none.
     pub peer: u32,
@@ -130,14 +130,15 @@ impl Room {
         let reply = StateReply { request: request.request, code, failed: 0, version };
         self.outputs.reply(from, &reply);
         let Moderate { act, peer, seconds, .. } = *request;
-        // The rate does not limit acts about oneself: they could fill the log.
+        // Leaves out successful acts about oneself. The rate of acts does not limit these, so they
+        // could fill the log.
         if result.is_err() || !is_about_self(act) {
             let (by, user) = (by_user, target_user.clone());
             let moderated = Moderated { by, act, peer, user, seconds, result };
             self.outputs.push(RoomOutput::Moderated(Box::new(moderated)));
         }
         if result.is_ok() {
-            // Before the act disconnects anybody, so that its target receives the audit too.
+            // Sent before the act disconnects anybody, so that its target receives the audit too.
             if !is_about_self(act) {
                 let user = target_user.unwrap_or_default().into_bytes();
                 let audit = Audit { act, by: by.0, peer, user, seconds, time: now.as_micros() };
@@ -193,8 +194,7 @@ impl Room {
         }
         let user = &participant.user;
         self.admission.ban(now, user, ban);
-        let devices: Vec<PeerId> =
-            self.participants.devices_of(user).map(|(peer, _)| peer).collect();
+        let devices: Vec<PeerId> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
         self.remove(now, devices, Code::Kicked);
     }
 }

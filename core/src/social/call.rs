@@ -71,7 +71,7 @@ pub(super) struct Call {
     pub(super) room: String,
     pub(super) text: String,
     pub(super) state: CallState,
-    /// In the order in which they were added.
+    /// The users of the call, in the order in which they were added.
     pub(super) parties: Vec<CallParty>,
 }
 
@@ -122,7 +122,7 @@ impl Call {
         self.parties.iter().filter_map(|party| party.deadline(self.state)).min()
     }
 
-    /// Returns the user with the earliest deadline if that has passed.
+    /// Returns the user with the earliest deadline, if this deadline has passed.
     pub(super) fn overdue(&self, now: Time) -> Option<&CallParty> {
         let deadline = self.deadline().filter(|at| *at <= now)?;
         self.parties.iter().find(|party| party.deadline(self.state) == Some(deadline))

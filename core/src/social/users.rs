@@ -1,8 +1,9 @@
 //! The present users with their devices, names and statuses.
 //!
 //! The status *busy* is about the user, *away* is about the device. A user who has chosen busy on
-//! one device is therefore busy, whatever the other devices say. Otherwise one online device makes
-//! the user online. A user who is in a call, or is being called, is busy without having chosen it.
+//! one device is therefore busy, whatever the statuses of the other devices. Otherwise one online
+//! device makes the user online. A user who is in a call, or is being called, is busy without
+//! having chosen it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -36,7 +37,7 @@ pub(super) struct User {
     pub(super) name: String,
     /// The role of the first device. It stays until the last device has left.
     pub(super) role: String,
-    /// In the order in which they entered.
+    /// The user's devices, in the order in which they entered.
     devices: Vec<Device>,
     /// Whether the user is in a call or is being called.
     engaged: bool,
@@ -249,7 +250,7 @@ impl Users {
         std::mem::take(&mut self.changes)
     }
 
-    /// Returns the number of a user, who is added if not present.
+    /// Returns the number of a user. Adds the user if not present.
     fn find_or_add(&mut self, now: Time, id: String, name: String, role: String) -> u64 {
         if let Some(number) = self.by_user.get(&id) {
             return *number;

@@ -44,15 +44,15 @@ impl UserFilter {
 struct Watcher {
     request: u32,
     filter: UserFilter,
-    /// Changes up to this version of [`Users`] are in the first list.
+    /// The version of [`Users`] in the first list. The watcher ignores changes up to this version.
     since: u64,
-    /// All matching users up to this number are shown.
+    /// The watcher sees every matching user whose number is at most this.
     shown_up_to: u64,
-    /// How many users are shown.
+    /// Number of users that the watcher sees.
     shown: usize,
-    /// All matching users up to this number are counted in `total`.
+    /// `total` counts every matching user whose number is at most this.
     counted_up_to: u64,
-    /// How many users match.
+    /// Number of matching users up to `counted_up_to`.
     total: usize,
 }
 

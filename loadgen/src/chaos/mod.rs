@@ -13,7 +13,7 @@ use crate::report::figures::NAMED_PROBLEMS;
 use crate::run::{RunError, run};
 use scenarios::{SCENARIOS, Scenario};
 
-/// Rounds of a comparison. The median of their ratios counts.
+/// Number of rounds of a comparison. The median of the rounds' ratios counts.
 const ROUNDS: usize = 3;
 
 /// A figure and its upper limit.
@@ -64,7 +64,8 @@ fn run_once(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, Run
 }
 
 /// Runs rounds without and with the fault in turn, so that disturbances of the machine affect both.
-/// The median of the ratios of a figure counts, and the worst value of every other figure.
+/// For the figure that is compared, the median of the rounds' ratios counts; for every other
+/// figure, the worst value of all rounds counts.
 fn run_rounds(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, RunError> {
     let mut ratios = Vec::new();
     let (mut figures, mut last): (Vec<Figure>, _) = (Vec::new(), None);

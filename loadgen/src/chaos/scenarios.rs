@@ -1,4 +1,4 @@
-//! The scenarios: the faults of each, and the figures that it has to reach.
+//! The scenarios of `loadgen chaos`, each with its faults and the limits of its figures.
 
 use std::time::Duration;
 
@@ -11,14 +11,16 @@ use crate::report::{LateJoinersReport, Latency, Recovery, Report};
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// The options of its run, as on the command line.
+    /// The options of the scenario's run, as on the command line of `loadgen run`.
     pub(super) run: &'static [&'static str],
-    /// Returns the faults of a run. `faulty` is false in the runs without the fault that a
-    /// comparison also needs.
+    /// Returns the faults of a run. A comparison also needs runs without the fault; in these,
+    /// `faulty` is false.
     pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
-    /// Returns the figures of a run with or without the fault.
+    /// Returns the figures of a run, with their limits. `faulty` says whether the run had the
+    /// fault.
     pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
-    /// The ratio of runs with and without the fault; `None` if the scenario compares no runs.
+    /// The limit of the ratio between runs with and without the fault; `None` if the scenario
+    /// compares no runs.
     pub(super) ratio: Option<RatioLimit>,
 }
 
@@ -33,7 +35,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// When the realtime port is blocked, and when it opens again.
+/// When the realtime port is blocked, and when it is opened again.
 const BLOCK_START: Duration = seconds(5);
 const BLOCK_END: Duration = seconds(15);
 /// When the outage starts and ends.
@@ -52,12 +54,13 @@ const CROWD: u32 = 1_000;
 const CROWD_SPAN: Duration = seconds(10);
 /// When the rosters are collected: two seconds after the last join.
 const CROWD_ROSTERS: Duration = seconds(12);
-/// Users that look for a room at once, and pairs that call each other at once.
+/// Number of users that look for a room at the same time, and of pairs that call each other at the
+/// same time.
 const SEEKERS: u32 = 300;
 const PAIRS: u32 = 100;
 /// Share of the headsets of a training that sleep and change their address.
 const SLEEPERS: f64 = 0.1;
-/// How often each of them sleeps.
+/// Number of sleeps of each of these headsets.
 const SLEEPS: f64 = 2.0;
 
 pub(super) const SCENARIOS: [Scenario; 12] = [
@@ -274,7 +277,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             let late = late_joiners(r);
             let members = if with_crowd { r.headsets + u64::from(CROWD) } else { 0 };
             let wrong = members as f64 - late.rosters_right as f64;
-            let no_messages = with_crowd && late.heard == 0;
+            let no_messages = with_crowd && late.messages_received == 0;
             let mut figures = vec![
                 at_most(
                     "late joiners without complete roster",
@@ -302,7 +305,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let calls = r.meetings.clone().unwrap_or_default();
+            let calls = r.calls.clone().unwrap_or_default();
             let spare = calls.rooms as f64 - f64::from(SEEKERS / MATCHED);
             let mut figures = vec![
                 at_most("users without a room", (calls.expected - calls.met) as f64, 0.0),
@@ -324,7 +327,7 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
             ..FaultPlan::default()
         },
         judge: |r, _| {
-            let calls = r.meetings.clone().unwrap_or_default();
+            let calls = r.calls.clone().unwrap_or_default();
             let missing = f64::from(2 * PAIRS) - calls.met as f64;
             let rooms = (calls.rooms as f64 - f64::from(PAIRS)).abs();
             let mut figures = vec![
@@ -405,25 +408,27 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
     },
 ];
 
-/// Rosters that do not have every member once and present, and nobody else.
+/// The name of the figure that counts rosters in which a member is missing, occurs twice or is
+/// away, or in which another peer occurs.
 const ROSTERS: &str = "rosters with wrong, doubled or missing peers";
-/// Headsets whose process died and that did not resume their session.
+/// The name of the figure that counts headsets whose process died and that did not resume their
+/// session.
 const NOT_RESUMED: &str = "not resumed as the same peer";
 
-/// Returns how many headsets are missing in a count.
+/// Returns the number of headsets minus `count`.
 fn missing_from(r: &Report, count: u64) -> f64 {
     r.headsets as f64 - count as f64
 }
 
-/// Returns the figure that fails a run that was interrupted, or in which nothing arrived.
+/// Returns a figure that is over its limit if the run was interrupted or nothing was delivered.
 fn cut_short(r: &Report) -> Figure {
     let interrupted = r.invalid_reasons.iter().any(|reason| reason.starts_with("interrupted"));
     let silent = r.channels.pose.channel.delivered == 0 || r.channels.event.delivered == 0;
     at_most("cut short, or nothing delivered", f64::from(u8::from(interrupted || silent)), 0.0)
 }
 
-/// Returns the figures that no fault may harm: no session lost, every event delivered once and in
-/// order, no wrong message on the realtime plane.
+/// Returns the figures that no fault may change: no session is lost, every event is delivered once
+/// and in order, and no wrong message arrives on the realtime plane.
 fn basic_figures(r: &Report) -> Vec<Figure> {
     let event = &r.channels.event;
     let pose = &r.channels.pose.channel;
@@ -441,12 +446,12 @@ fn basic_figures(r: &Report) -> Vec<Figure> {
     ]
 }
 
-/// Returns the times until headsets used the realtime port again.
+/// Returns the times from the fault's end until headsets used the realtime port again.
 fn back(r: &Report) -> Latency {
     r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
 }
 
-/// Returns how many headsets did not use the realtime port again.
+/// Returns how many headsets have not used the realtime port since the fault ended.
 fn not_back(r: &Report) -> f64 {
     missing_from(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
 }

@@ -1,4 +1,4 @@
-//! The ledger of reliable events: checks the content, the order and the number of each.
+//! The ledger of reliable events: checks that each event arrives unchanged, once and in order.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,9 +16,9 @@ use crate::shared::{EVENT_WAIT, Window, lock};
 pub(crate) struct EventLedger {
     seed: u64,
     room_size: u32,
-    /// By headset: the scheduled time of each event that the headset has sent, µs.
+    /// The scheduled time of each sent event, by headset, µs.
     sent: Vec<Mutex<Vec<u64>>>,
-    /// By room: from a peer id to the headset's number inside the room.
+    /// The headset's number inside the room for each peer id, by room.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
 }

@@ -1,5 +1,5 @@
-//! How long a receiver waited for the next pose of a sender. A mean would hide an avatar that
-//! stands still for a second.
+//! Measures how long a receiver waited for the next pose of a sender. A mean would hide an avatar
+//! that stands still for a second.
 
 use crate::shared::Window;
 
@@ -16,9 +16,10 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
-    /// Counts the gap that ends with the pose at `arrival`, and sets `last` to that pose. `last` is
-    /// the arrival of the pair's previous pose, 0 before the first. `together` is when the later of
-    /// the two joined. All times in µs.
+    /// Counts the gap that ends with a pose that arrived at `arrival`, and sets `last` to
+    /// `arrival`. Before the call, `last` is the arrival of the pair's previous pose, or 0.
+    /// `together` is the time from which both sender and receiver were in the room. All times are
+    /// in µs.
     pub(crate) fn arrival(&mut self, last: &mut u64, together: u64, arrival: u64, window: Window) {
         if arrival >= window.end {
             return;
@@ -38,7 +39,8 @@ impl Gaps {
     }
 
     /// Counts a gap that ended at `until`. A gap starts at the start of the window at the earliest.
-    /// If a pair was not yet together then, its first gap starts at its first pose.
+    /// If the sender or the receiver joined after the start of the window, the pair's first gap
+    /// starts at its first pose.
     fn note(&mut self, last: u64, together: u64, until: u64, window: Window) {
         if last < window.start && together >= window.start {
             return;
@@ -48,7 +50,7 @@ impl Gaps {
         self.over_1s += u64::from(gap > LONG_GAP);
     }
 
-    /// Merges the gaps of other pairs into these.
+    /// Adds the gaps of other pairs of sender and receiver.
     pub(crate) fn merge(&mut self, other: Gaps) {
         self.max = self.max.max(other.max);
         self.over_1s += other.over_1s;
@@ -75,12 +77,28 @@ mod tests {
         let steady: Vec<_> = (0..300).map(|n| 5_000_000 + n * 100_000).collect();
         assert_eq!(gaps(1, &steady), (100_000, 0));
         assert_eq!(gaps(1, &[9_000_000, 12_000_000, 19_500_000, 21_000_000]), (7_500_000, 2));
-        assert_eq!(gaps(1, &[19_500_000]), (9_500_000, 1), "from the start to the first");
-        assert_eq!(gaps(1, &[10_500_000]), (9_500_000, 1), "from the last to the end");
-        assert_eq!(gaps(1, &[]), (10_000_000, 1), "nothing at all");
+        assert_eq!(
+            gaps(1, &[19_500_000]),
+            (9_500_000, 1),
+            "the gap from the window's start to the first pose"
+        );
+        assert_eq!(
+            gaps(1, &[10_500_000]),
+            (9_500_000, 1),
+            "the gap from the last pose to the window's end"
+        );
+        assert_eq!(gaps(1, &[]), (10_000_000, 1), "no pose arrived in the window");
         let exact: Vec<_> = (10..=20).map(|n| n * 1_000_000).collect();
-        assert_eq!(gaps(1, &exact), (1_000_000, 0), "a second is not over a second");
-        assert_eq!(gaps(1, &[25_000_000]), (10_000_000, 1), "after the window is too late");
+        assert_eq!(
+            gaps(1, &exact),
+            (1_000_000, 0),
+            "a gap of exactly one second is not counted as longer"
+        );
+        assert_eq!(
+            gaps(1, &[25_000_000]),
+            (10_000_000, 1),
+            "a pose after the window does not end the gap"
+        );
     }
 
     #[test]

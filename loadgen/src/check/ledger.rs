@@ -16,23 +16,25 @@ use crate::load::payload::Source;
 use crate::load::plan::Plan;
 use crate::shared::{REALTIME_WAIT, Window};
 
-/// A headset as sender and as receiver.
+/// The ledger's data about one headset, as a sender and as a receiver.
 #[derive(Debug)]
 struct LedgerMember {
     source: Source,
     room: usize,
     /// When the headset joined, µs.
     admitted: u64,
-    /// The messages it sent, by channel; `None` for channels that the profile does not use.
+    /// The messages that the headset sent, by channel; `None` for channels that the profile does
+    /// not use.
     sent_log: [Option<SentLog>; Channel::COUNT],
-    /// The messages it received, by channel and sender number; empty for channels that the profile
-    /// does not use.
+    /// The messages that the headset received, by channel and sender number; empty for channels
+    /// that the profile does not use.
     received: [Vec<ReceiveState>; Channel::COUNT],
-    /// The senders nearest to it; `None` if the profile does not count these separately.
+    /// The senders nearest to the headset; `None` if the profile does not count their poses
+    /// separately.
     nearest: Option<Nearest>,
-    /// The number of members that have it among their nearest.
+    /// The number of members that have this headset among their nearest senders.
     near_receivers: u64,
-    /// Whether a fault that affects a share of the headsets leaves this one out.
+    /// True if faults affect a share of the headsets and this headset is not in that share.
     unaffected: bool,
 }
 
@@ -72,20 +74,21 @@ pub(crate) struct Ledger {
     pub(crate) channels: [Tally; Channel::COUNT],
     gaps: Gaps,
     pub(crate) near_poses: NearPoses,
-    /// The latency of poses between two headsets that the fault leaves out, µs. Empty unless the
-    /// fault affects a share of the headsets.
+    /// The latency of poses between two headsets that the faults do not affect, µs. Empty unless
+    /// the faults affect a share of the headsets.
     pub(crate) unaffected_latency: Histogram<u64>,
     /// The time from when a message was due to when it was sent, µs.
     pub(crate) send_lag: Histogram<u64>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Messages that were looked for in other rooms; at most [`MAX_SEARCHES`].
+    /// Number of mismatching messages that were looked for in other rooms. The search stops at
+    /// [`MAX_SEARCHES`].
     searches: u32,
 }
 
-/// How long a sent message is remembered, seconds: four times as long as any message is waited for.
+/// How long a sent message is remembered, s: four times [`REALTIME_WAIT`].
 const LOG_SECONDS: f64 = 4.0;
-/// How long a sent message is remembered if faults are planned, seconds: messages may arrive after an
+/// How long a sent message is remembered if faults are planned, s. Messages may arrive after an
 /// outage of ten seconds.
 const LOG_SECONDS_WITH_FAULTS: f64 = 30.0;
 /// How many mismatching messages are looked for in other rooms. This is enough to diagnose a fault,
@@ -180,9 +183,9 @@ impl Ledger {
     }
 
     /// Loads the receive state of `receiver` into the CPU's cache. Call this before recording its
-    /// messages. In a large room the other receivers have displaced this state since the last call,
-    /// and messages name senders in no order: the cache miss of each message took longer than all
-    /// other work on it.
+    /// messages. In a large room, the states of the other receivers have displaced this state since
+    /// the last call, and messages arrive from the senders in no order. Without this call, the
+    /// cache miss of each message took longer than all other work on the message.
     pub(crate) fn prefetch(&self, receiver: u32) {
         let rows = self.members[receiver as usize].received.iter();
         // Two states share a cache line, and the CPU prefetches lines that are read in order.
@@ -261,7 +264,8 @@ impl Ledger {
         gaps
     }
 
-    /// Returns the message as it was due, if its sender sent exactly these bytes.
+    /// Returns the sent message that `message` carries; `None` if the sender did not send exactly
+    /// these bytes.
     fn find_sent(
         &self,
         sender_index: u32,
@@ -309,7 +313,7 @@ mod tests {
 
     const WINDOW: Window = Window { start: 1_000, end: 2_000 };
 
-    /// Two rooms of two headsets, in slots 5 and 6 of each.
+    /// Returns the ledger of two rooms. Each has two headsets, in slots 5 and 6.
     fn ledger_of(traffic: Traffic) -> Ledger {
         let plan = Plan { traffic, ..Plan::of_two_rooms() };
         let mut ledger = Ledger::new(WINDOW, Arc::new(plan));
@@ -319,7 +323,7 @@ mod tests {
         ledger
     }
 
-    /// A ledger with every channel in use.
+    /// Returns a ledger in which every channel is in use.
     fn ledger() -> Ledger {
         let training = Profile::Training.traffic(None);
         ledger_of(Traffic { interest: true, pointer_hz: 30.0, ..training })
@@ -358,7 +362,11 @@ mod tests {
             assert_eq!(tally.latency.max(), 40);
         }
         assert_eq!((ledger.sent, ledger.delivered, ledger.send_lag.max()), (16, 16, 3));
-        assert_eq!(ledger.near_poses, NearPoses { expected: 2, delivered: 2 }, "poses only");
+        assert_eq!(
+            ledger.near_poses,
+            NearPoses { expected: 2, delivered: 2 },
+            "only poses count as near"
+        );
     }
 
     #[test]
@@ -387,7 +395,7 @@ mod tests {
     #[test]
     fn gaps_are_between_poses_of_one_sender_at_one_receiver() {
         let mut ledger = ledger();
-        assert_eq!(ledger.gaps(), Gaps { max: 1_000, over_1s: 0 }, "nothing has come");
+        assert_eq!(ledger.gaps(), Gaps { max: 1_000, over_1s: 0 }, "no pose has arrived");
         for (number, scheduled) in [900, 1_300, 1_400, 1_900].into_iter().enumerate() {
             for sender in 0..4 {
                 let due = due(Channel::Pose, number as u64, scheduled);
@@ -412,14 +420,17 @@ mod tests {
         sent(&mut ledger, 2, &due);
         let late = WINDOW.end + REALTIME_WAIT + 1;
         ledger.record_received(1, late, &message(&due, 5, &payload));
-        assert_eq!(ledger.channels[0].delivered, 0, "too late to count");
+        assert_eq!(ledger.channels[0].delivered, 0, "the message arrived too late to count");
         let other_room = Source { seed: 1, room: 1, sender: 0 };
         let mut other = Vec::new();
         due.payload(other_room, &mut other);
         ledger.record_received(1, 1_600, &message(&due, 5, &other));
         ledger.record_received(1, 1_600, &message(&due, 99, &payload));
         ledger.record_received(0, 1_600, &message(&due, 5, &payload));
-        assert_eq!(ledger.channels[0].misrouted, 3, "another room, nobody, its own");
+        assert_eq!(
+            ledger.channels[0].misrouted, 3,
+            "another room, an empty slot, the receiver's slot"
+        );
         ledger.record_received(1, 1_600, &message(&due, 5, &payload[1..]));
         ledger.record_received(1, 1_600, &Message { key: 1, ..message(&due, 5, &payload) });
         ledger.record_received(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });

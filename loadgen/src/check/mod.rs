@@ -1,4 +1,4 @@
-//! The checks: compare what arrived with what was sent, and count both.
+//! The checks: compare the messages that arrived with the messages that were sent, and count both.
 
 pub(crate) mod events;
 pub(crate) mod gaps;

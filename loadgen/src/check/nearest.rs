@@ -1,5 +1,5 @@
-//! Which seats are nearest to a receiver. A server that cannot send every pose to everybody should
-//! send the poses of these seats in full.
+//! Finds the seats that are nearest to a receiver. A server that cannot send every pose to every
+//! peer should send all poses from these seats.
 
 use crate::load::payload::Source;
 
@@ -46,7 +46,7 @@ pub(crate) struct NearPoses {
 }
 
 impl NearPoses {
-    /// Adds the counts of other receivers.
+    /// Adds the counts of another ledger.
     pub(crate) fn merge(&mut self, other: NearPoses) {
         self.expected += other.expected;
         self.delivered += other.delivered;

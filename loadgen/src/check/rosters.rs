@@ -7,7 +7,7 @@ use nucleus_client::roster::{Presence, Roster};
 
 use crate::shared::lock;
 
-/// A peer of a roster, as far as rosters are compared.
+/// The fields of a peer by which rosters are compared.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RosterEntry {
     peer: u32,
@@ -15,12 +15,12 @@ struct RosterEntry {
     is_present: bool,
 }
 
-/// The rosters of the first room that headsets handed in at one moment, and how often each was
-/// handed in.
+/// The rosters that the headsets of the first room handed in at one moment, each with the number of
+/// headsets that handed it in.
 #[derive(Debug, Default)]
 pub(crate) struct RosterLedger(Mutex<BTreeMap<Vec<RosterEntry>, u64>>);
 
-/// How many rosters were handed in.
+/// How many rosters were handed in, and how many of them were right.
 pub(crate) struct RosterFigures {
     pub(crate) handed_in: u64,
     /// The largest number of equal rosters in which everybody is present.
@@ -38,7 +38,7 @@ impl RosterLedger {
         *lock(&self.0).entry(entries.collect()).or_default() += 1;
     }
 
-    /// Returns the figures for a room of `members`.
+    /// Returns the figures for a room of `members` peers.
     pub(crate) fn figures(&self, members: usize) -> RosterFigures {
         let handed_in = lock(&self.0);
         let is_right = |roster: &[RosterEntry]| {

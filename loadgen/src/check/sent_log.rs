@@ -7,9 +7,10 @@ use super::sequence;
 use crate::load::channel::{Channel, DueMessage};
 use crate::load::payload::{Source, VOICE_BYTES};
 
-/// How many messages are logged with their payload: in a room of 300 each is compared 299 times.
-/// These are the messages of more than a second, so that a generator that is late does not compute
-/// every payload again and fall further behind.
+/// How many messages are logged with their payload. In a room of 300, a payload is compared 299
+/// times, and computing it again each time would be slow. The log holds the messages of more than a
+/// second, so that a generator that is late does not have to compute payloads and fall further
+/// behind.
 const PAYLOADS: usize = 64;
 /// Bytes of the largest payload, which is voice, rounded up.
 const PAYLOAD_BYTES: usize = 80;
@@ -19,8 +20,8 @@ const _: () = assert!(VOICE_BYTES <= PAYLOAD_BYTES);
 /// The last messages that a sender sent on a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct SentLog {
-    /// When each was due: twice the time in µs, plus one for the first message of a turn. The
-    /// length is a power of two.
+    /// When each message was due: twice the time in µs, plus one for the first message of a turn.
+    /// The length is a power of two.
     times: Vec<u64>,
     next: u64,
     /// The newest messages with their payload, by number.
@@ -49,7 +50,7 @@ impl SentLog {
         number as usize & (self.times.len() - 1)
     }
 
-    /// Logs a message. Numbers must count up.
+    /// Logs a message. Its number must be that of the previous message plus one.
     pub(crate) fn record(&mut self, due: &DueMessage, payload: &[u8]) {
         let index = self.index(due.number);
         self.times[index] = due.scheduled << 1 | u64::from(due.first);
@@ -81,7 +82,7 @@ impl SentLog {
         matches(source, &due, &payload, message).then_some(due)
     }
 
-    /// Returns the message with a sequence number of the wire; `None` if it was never sent or is no
+    /// Returns the message with the sequence number `wire`; `None` if it was never sent or is no
     /// longer in the log.
     fn at(&self, channel: Channel, wire: u16) -> Option<DueMessage> {
         let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;

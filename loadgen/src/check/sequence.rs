@@ -1,15 +1,16 @@
 //! Sequence numbers: extends the 16 bits of the wire to 64, and tells which numbers are duplicates.
 
-/// Extends the 16 bits `wire` to the full number, given the newest number sent. Nothing newer can
-/// arrive, so a number from the future yields one far in the past, or `None` below 0.
+/// Extends the 16 bits `wire` to the full number, given the newest number sent. No newer number can
+/// arrive. If `wire` is ahead of `newest_sent`, the result is therefore a number far in the past,
+/// or `None` if that would be negative.
 pub(crate) fn unwrap(newest_sent: u64, wire: u16) -> Option<u64> {
     let behind = (newest_sent as u16).wrapping_sub(wire);
     newest_sent.checked_sub(behind.into())
 }
 
-/// Which numbers of one sender on one channel a receiver has received: the newest number and the
-/// 127 before it. At 90 Hz that is 1.4 s, longer than any message is waited for. Packed, because a
-/// room has one for each pair of members.
+/// Records which numbers of one sender on one channel a receiver has received: the newest number
+/// and the 127 before it. At 90 Hz these are the messages of 1.4 s, and messages that arrive later
+/// than that do not count. The struct is packed, because a room has one for each pair of members.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(8))]
 pub(crate) struct SequenceWindow {
@@ -65,7 +66,7 @@ mod tests {
         assert_eq!(unwrap(65_536, 65_535), Some(65_535));
         assert_eq!(unwrap(65_540, 4), Some(65_540));
         assert_eq!(unwrap(131_080, 0xfff0), Some(131_056));
-        assert_eq!(unwrap(5, 6), None, "from the future");
+        assert_eq!(unwrap(5, 6), None, "a number newer than the newest sent");
         for newest in [0u64, 1, 65_534, 65_535, 65_536, 70_000, 1 << 40] {
             for number in newest.saturating_sub(60_000)..=newest {
                 assert_eq!(unwrap(newest, number as u16), Some(number));

@@ -49,7 +49,7 @@ impl SessionLog {
         lock(&self.joins).clone()
     }
 
-    /// Records that a headset had a session again `after` µs.
+    /// Records that a headset had a session again, `after` µs after the last fault ended.
     pub(crate) fn rejoined(&self, after: u64) {
         lock(&self.rejoins).saturating_record(after);
     }
@@ -78,7 +78,7 @@ impl SessionLog {
         lock(&self.problems).clone()
     }
 
-    /// Returns those problems that kept a client from joining, and how often each occurred.
+    /// Returns the problems that kept clients from joining, and how often each occurred.
     pub(crate) fn join_errors(&self) -> BTreeMap<String, u64> {
         lock(&self.join_errors).clone()
     }

@@ -38,7 +38,7 @@ struct FinalCopy {
 /// The figures of the rooms' shared state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct StateFigures {
-    /// Rooms of which a copy was handed in.
+    /// Rooms from which at least one copy was handed in.
     pub(crate) rooms_checked: u64,
     /// Checked rooms in which the copies of two headsets differed.
     pub(crate) rooms_diverged: u64,

@@ -14,7 +14,7 @@ pub(crate) struct Tally {
     pub(crate) reordered: u64,
     pub(crate) corrupt: u64,
     pub(crate) misrouted: u64,
-    /// µs from the scheduled time of sending to arrival.
+    /// The time from when a message was due until it arrived, µs.
     pub(crate) latency: Histogram<u64>,
 }
 
@@ -66,7 +66,7 @@ impl Tally {
     }
 }
 
-/// Why a message that arrived is not one that its receiver should have received.
+/// The reason why a receiver should not have received a message that arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mismatch {
     /// The message was not meant for this receiver.

@@ -8,17 +8,17 @@ use nucleus_protocol::realtime::control::ServerReport;
 
 use crate::load::channel::Channel;
 
-/// The counts of one channel.
+/// The number of withheld messages of one channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChannelWithheld {
     pub(crate) superseded: u64,
     pub(crate) suppressed: u64,
 }
 
-/// The counts of all channels.
+/// The numbers of withheld messages of all channels.
 type Counts = [ChannelWithheld; Channel::COUNT];
 
-/// Counts, and when they were reported.
+/// Counts, with the time at which the server reported them.
 #[derive(Clone, Copy, Debug)]
 struct TimedCounts {
     /// µs.

@@ -1,8 +1,8 @@
 //! Calls and matches during a run: users who call each other, and users who look for a room at the
 //! same moment.
 //!
-//! They use the client's public API, as an application does. Their thread has a low priority, as
-//! the threads of the storms do.
+//! The users use the client's public API, as an application does. Their thread has a low priority,
+//! as the threads of the storms do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,13 +21,13 @@ use crate::check::tally;
 use crate::report;
 use crate::shared::lock;
 
-/// The thread's nice value, the same as for storms.
+/// The nice value of the thread, the same as in `storms.rs`.
 const THREAD_NICE: i32 = 10;
 /// The number of the first user. No other user of a run has so high a number.
 const FIRST_USER: u32 = 1 << 26;
 /// The capacity of the rooms that matching fills.
 pub(crate) const MATCHED: u32 = 10;
-/// In one of this many pairs both users call at once.
+/// In one of this many pairs, both users call at the same time.
 const CROSSING: u32 = 4;
 /// The time for a call to connect; after that the call has failed.
 const CALL_TIME: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ struct CallResults {
     joined: Histogram<u64>,
     /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
-    /// The rooms as joined. They are kept so that nobody leaves before everybody has joined.
+    /// The joined rooms. They are kept so that no user leaves before all users have joined.
     joined_rooms: Vec<Room>,
 }
 
@@ -64,7 +64,8 @@ impl CallLoad {
             .worker_threads(1)
             .thread_name("calls")
             .on_thread_start(|| {
-                // If the priority cannot be lowered, the generator gets less CPU time.
+                // Ignore an error: with normal priority, the thread only takes more CPU time from
+                // the generator.
                 let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
@@ -78,7 +79,7 @@ impl CallLoad {
         Ok(CallLoad { runtime, context, expected: 0, results, tasks: Vec::new() })
     }
 
-    /// Lets `count` users look for a room at once. Each creates one if none matches.
+    /// Lets `count` users look for a room at the same time. Each creates one if none matches.
     pub(crate) fn match_up(&mut self, count: u32) {
         self.expected += count;
         for number in 0..count {
@@ -91,7 +92,8 @@ impl CallLoad {
         }
     }
 
-    /// Lets `pairs` pairs of users call each other at once, after all of them have connected.
+    /// Lets `pairs` pairs of users call each other at the same time, after all of these users have
+    /// connected.
     pub(crate) fn call(&mut self, pairs: u32) {
         self.expected += 2 * pairs;
         let ready = Arc::new(Barrier::new(2 * pairs as usize));
@@ -186,7 +188,7 @@ impl CallPartner {
             let token = token(&self.context, FIRST_USER + self.number)?;
             Ok::<_, CallFailure>(enter(EnterOptions::new(address.as_str(), token)).await?)
         };
-        // Reach the barrier even after a failure: the other users wait for everybody.
+        // Reach the barrier even after a failure, because the other users wait there for all users.
         let entered = entering.await;
         ready.wait().await;
         let social = entered?;

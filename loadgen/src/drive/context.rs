@@ -44,8 +44,8 @@ pub(crate) struct RunContext {
     pub(crate) rosters: RosterLedger,
 }
 
-/// Opens a QUIC endpoint for a headset, or for several headsets. A simulated network is that of
-/// `headset`.
+/// Opens a QUIC endpoint for a headset, or for several headsets. If a network is simulated, the
+/// endpoint uses the network of `headset`.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ impl RunContext {
         SessionOptions {
             server: self.target.address,
             server_name: self.target.name.clone(),
-            // If no token can be minted, the server refuses the empty one.
+            // If no token can be minted, the server refuses the empty token.
             token: self.target.tokens.token(user).unwrap_or_default(),
             room,
             name: String::new(),

@@ -23,7 +23,7 @@ use crate::shared::RunShared;
 /// Bytes of a socket buffer: a fifth of a second of the largest downlink, with the kernel's
 /// overhead.
 const SOCKET_BUFFER: usize = 1 << 20;
-/// Bytes that a message takes at most with its headers. A datagram with less space left is full.
+/// Largest size of a message with its headers, bytes. A datagram with less space left is full.
 const MESSAGE_ROOM: usize = 128;
 
 /// A headset that has a new session and can use the realtime plane.
@@ -64,35 +64,36 @@ impl Wire {
 /// The realtime side of a headset.
 pub(crate) struct Headset {
     source: Source,
-    /// Its index in the ledger.
+    /// The headset's index in the ledger.
     member: u32,
     link: Link,
     path: Path,
     socket: UdpSocket,
     connection: quinn::Connection,
     shared: Arc<RunShared>,
-    /// Whether faults of a share of the headsets affect this one.
+    /// Whether this headset is in the share of headsets that faults affect.
     is_affected: bool,
-    /// Whether its process is dead.
+    /// Whether the headset's process is dead.
     pub(crate) dead: bool,
-    /// Whether its address changed at least once.
+    /// Whether the headset's address changed at least once.
     pub(crate) moved: bool,
-    /// When it used the realtime port again after the last fault, µs.
+    /// When the headset used the realtime port again after the last fault, µs.
     pub(crate) realtime_back_at: Option<u64>,
-    /// Fallbacks of its earlier links.
+    /// Fallbacks of the headset's earlier links.
     earlier_fallbacks: u64,
-    /// Datagrams that its earlier sockets dropped.
+    /// Datagrams that the headset's earlier sockets dropped.
     earlier_drops: u32,
     schedule: Schedule,
     network: Option<SimNetwork>,
     /// The messages that the server reports as withheld.
     pub(crate) withheld: WithheldCounts,
-    /// When the thread's queue runs it next, µs.
+    /// When the thread's queue runs the headset next, µs.
     pub(crate) wake: u64,
 }
 
 impl Headset {
-    /// Opens the socket and starts the schedule at `now` (µs). `member` is the index in the ledger.
+    /// Opens the socket and starts the schedule at `now` (µs). `member` is the headset's index in
+    /// the ledger.
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl Headset {
         })
     }
 
-    /// Replaces the link by that of a new session.
+    /// Replaces the link by the link of a new session.
     ///
     /// # Errors
     ///
@@ -271,7 +272,7 @@ impl Headset {
         self.flush_link(arrival, wire);
     }
 
-    /// Returns whether no datagram of the realtime port gets through.
+    /// Returns whether a fault stops all datagrams between this headset and the realtime port.
     fn is_cut_off(&self) -> bool {
         let faults = &self.shared.faults;
         self.dead || self.is_affected && (faults.in_outage() || faults.realtime_blocked())
@@ -426,16 +427,17 @@ pub(crate) fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
         recv_buffer: SOCKET_BUFFER,
         send_buffer: SOCKET_BUFFER,
         only_v6: true,
-        // A GSO batch of the server arrives in one piece. Without GRO the loopback device would
-        // split the batch on the server's core, which on a real network is the card's work.
+        // Receive a GSO batch of the server in one piece. Without GRO, the loopback device would
+        // split the batch on the server's core. In a real network, the network card does that work.
         gro: true,
         ..BindOptions::default()
     })
 }
 
-/// Returns the local address to bind. For a server on loopback this is the loopback address,
-/// because a socket bound to one address needs no address with every datagram. Otherwise it is the
-/// wildcard address, because a machine's address may change during a run.
+/// Returns the local address to bind. For a server on loopback, returns the loopback address: a
+/// socket that is bound to one address need not choose a source address for every datagram. For
+/// other servers, returns the wildcard address, because a machine's address may change during a
+/// run.
 fn local_address(remote: SocketAddr) -> SocketAddr {
     let ip = match (remote, remote.ip().is_loopback()) {
         (SocketAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),

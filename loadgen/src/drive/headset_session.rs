@@ -69,14 +69,15 @@ struct HeadsetSession {
     room: RoomIdentity,
     /// The task that passes the session's datagrams to the realtime thread.
     datagrams: JoinHandle<()>,
-    /// Outages that this headset has been through.
+    /// Number of outages that had started when the headset's process last started.
     outages_seen: u32,
-    /// When the fault ended after which the headset got a session last, µs.
+    /// The end of the fault after which the headset last got a session, µs.
     last_fault_end: Option<u64>,
     connection: quinn::Connection,
 }
 
-/// One life of a room: a server or a room that starts again has another identity.
+/// Identifies a room instance. After a restart of the server or of the room, the identity is
+/// another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RoomIdentity {
     clock_epoch: u32,
@@ -89,8 +90,8 @@ impl RoomIdentity {
     }
 }
 
-/// Why a headset stops reading its session.
-enum SessionEnd {
+/// The reason why a headset stops reading its session.
+enum HeadsetEnd {
     /// The run ends.
     Leave,
     /// The headset's process has died.
@@ -144,11 +145,11 @@ impl HeadsetSession {
         loop {
             let end = self.listen().await;
             let absent = &self.context.shared.progress.absent;
-            absent.fetch_add(u64::from(!matches!(end, SessionEnd::Leave)), Relaxed);
+            absent.fetch_add(u64::from(!matches!(end, HeadsetEnd::Leave)), Relaxed);
             let returned = match end {
-                SessionEnd::Leave => return self.state.hand_in(&self.context.states),
-                SessionEnd::Died => self.restart_process().await,
-                SessionEnd::Closed(code, text) => {
+                HeadsetEnd::Leave => return self.state.hand_in(&self.context.states),
+                HeadsetEnd::Died => self.restart_process().await,
+                HeadsetEnd::Closed(code, text) => {
                     let named = code.map_or_else(|| "no code".into(), |code| code.to_string());
                     self.context.log.problem(format!("session lost ({named}): {text}"));
                     if may_reconnect(code) { self.reconnect().await } else { None }
@@ -167,21 +168,23 @@ impl HeadsetSession {
     }
 
     /// Handles the session's events until the session ends.
-    async fn listen(&mut self) -> SessionEnd {
+    async fn listen(&mut self) -> HeadsetEnd {
         let mut leave = self.context.leave.subscribe();
         let mut deaths = self.context.process_kills.subscribe();
         let outages_seen = self.outages_seen;
-        // Created once, not for each event: each future registers with the shared watch.
+        // Create these futures once, not for each event, because each future registers with the
+        // shared watch.
         let leave = leave.wait_for(|leave| *leave);
         let death = deaths.wait_for(|count| *count > outages_seen);
         tokio::pin!(leave, death);
         let mut inspections = self.context.roster_requests.subscribe();
         loop {
             let event = tokio::select! {
-                // Leaving comes first: what other headsets do while they leave must not count.
+                // Check for the leave first: events that other headsets cause while they leave must
+                // not count.
                 biased;
-                _ = &mut leave => return SessionEnd::Leave,
-                _ = &mut death, if self.context.plan.dies(self.headset) => return SessionEnd::Died,
+                _ = &mut leave => return HeadsetEnd::Leave,
+                _ = &mut death, if self.context.plan.dies(self.headset) => return HeadsetEnd::Died,
                 () = self.context.sleep_until(self.state.due()),
                     if self.state.has_request_due(&self.context) => None,
                 Ok(()) = inspections.changed() => {
@@ -192,7 +195,8 @@ impl HeadsetSession {
             };
             let Some(event) = event else {
                 let request = self.state.next_request(PeerId(self.peer));
-                // A request that cannot be sent is lost with the session, which reports its end.
+                // Ignore an error: the request is lost with the session, and the session reports
+                // its end.
                 let _ = self.sender.request_state(&request).await;
                 continue;
             };
@@ -211,9 +215,9 @@ impl HeadsetSession {
                         let _ = roster.apply(update);
                     }
                 }
-                SessionEvent::Closed { code, text } => return SessionEnd::Closed(code, text),
+                SessionEvent::Closed { code, text } => return HeadsetEnd::Closed(code, text),
                 // Once the run ends, the state must not change because others leave.
-                _ if *self.context.leave.borrow() => return SessionEnd::Leave,
+                _ if *self.context.leave.borrow() => return HeadsetEnd::Leave,
                 state_event => {
                     if let Err(fault) = self.state.apply(&self.context, state_event) {
                         self.receiver.fail(fault.into());
@@ -229,7 +233,7 @@ impl HeadsetSession {
         self.datagrams.abort();
         let command = WorkerCommand::Died(self.headset);
         self.context.worker(self.headset)?.try_send(command).ok()?;
-        // The outage keeps_roster the close from reaching the server.
+        // The outage keeps the close from reaching the server.
         self.connection.close(0u32.into(), b"");
         let mut leave = self.context.leave.subscribe();
         while self.context.shared.faults.in_outage() {
@@ -245,7 +249,8 @@ impl HeadsetSession {
         }
     }
 
-    /// Tries to get a session again, at the pace of every client. `None` if that is impossible.
+    /// Tries to get a session again, with the same pauses as every client. Returns `None` if no
+    /// further attempt can succeed, or if the run ends.
     async fn reconnect(&mut self) -> Option<Session> {
         self.datagrams.abort();
         let source = self.context.plan.source(self.headset);

@@ -17,7 +17,7 @@ use crate::shared::RunShared;
 /// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
 /// times what arrives in this time.
 const POLL_INTERVAL: u64 = 20_000;
-/// Commands that may wait. Further datagrams are lost, as in a full socket buffer.
+/// Commands that may wait for the thread. Further datagrams are lost, as in a full socket buffer.
 const COMMAND_QUEUE: usize = 1 << 14;
 
 /// A handle to the thread. Clones belong to the same thread.
@@ -95,7 +95,8 @@ fn run(shared: &RunShared, commands: &mpsc::Receiver<LinksCommand>, messages_rec
         let round = shared.clock.now();
         while let Ok(command) = commands.try_recv() {
             match command {
-                // A late joiner without a socket receives nothing, which the count shows.
+                // A late joiner without a socket receives no messages, so the count of messages is
+                // too low.
                 LinksCommand::Open(config, connection) => {
                     links.extend(LateJoinerLink::open(round, *config, connection).ok());
                 }

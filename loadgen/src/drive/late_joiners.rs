@@ -1,7 +1,7 @@
 //! Late joiners: clients that join the first room during a run, and stay. They send no messages,
 //! but they receive the roster, the state and, over links of their own, the realtime messages.
 //!
-//! Their half of the handshakes runs on threads of low priority, as that of the storms does.
+//! The clients' half of the handshakes runs on threads of low priority, as in `storms.rs`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::load::payload::Source;
 use crate::report;
 use crate::shared::lock;
 
-/// The threads' nice value, the same as for storms.
+/// The nice value of the threads, the same as in `storms.rs`.
 const NICE: i32 = 10;
 /// Late joiners that share a QUIC endpoint where no network is simulated.
 const PER_ENDPOINT: u32 = 50;
@@ -29,7 +29,7 @@ const PER_ENDPOINT: u32 = 50;
 const FIRST: u32 = 1 << 25;
 /// Objects created by one request. Each takes two of the request's 64 operations.
 const OBJECTS_PER_REQUEST: u32 = 32;
-/// Bytes of an object's only field, as much as a name, a position and the address of a model take.
+/// Bytes of an object's only field: enough for a name, a position and the address of a model.
 const FIELD: usize = 100;
 /// The number of the first object. No headset of the run uses so high a number.
 const FIRST_OBJECT: u32 = 1 << 30;
@@ -43,7 +43,7 @@ pub(crate) struct LateJoiners {
     links: LateJoinerLinks,
     /// Late joiners started so far.
     started: u32,
-    /// Of these, the ones that joined to create objects.
+    /// The number of these late joiners that joined to create objects.
     object_creators: u32,
     /// Objects that were created in the room.
     objects: u32,
@@ -51,7 +51,7 @@ pub(crate) struct LateJoiners {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// How long the late joiners took.
+/// The times of the late joiners' joins.
 struct Arrivals {
     /// The time from the first packet to the complete roster and state, µs.
     complete: Histogram<u64>,
@@ -68,7 +68,8 @@ impl LateJoiners {
             .worker_threads(1)
             .thread_name("late-joiners")
             .on_thread_start(|| {
-                // If the priority cannot be lowered, the generator gets less CPU time.
+                // Ignore an error: with normal priority, the threads only take more CPU time from
+                // the generator.
                 let _ = nucleus_net::set_thread_nice(NICE);
             })
             .enable_all()
@@ -142,7 +143,7 @@ impl LateJoiners {
             invited: (self.started - self.object_creators).into(),
             whole: arrivals.complete.len(),
             whole_ms: report::Latency::new(&arrivals.complete),
-            heard: self.links.messages_received(),
+            messages_received: self.links.messages_received(),
             rosters: rosters.handed_in,
             rosters_right: rosters.right,
         }
@@ -155,7 +156,7 @@ struct LateJoiner {
     number: u32,
     links: LateJoinerLinks,
     arrivals: Arc<Mutex<Arrivals>>,
-    /// Objects that the complete state has.
+    /// Number of objects in the complete state.
     objects: u32,
     /// Whether this late joiner creates the objects.
     creates_objects: bool,

@@ -18,7 +18,7 @@ const ROOM_FIELDS: &str = "state.room";
 /// The tenant of all headsets.
 const TENANT: &str = "load";
 
-/// Why the server cannot be joined at all, as one line.
+/// The error of a server that no headset can join, as one line of text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TargetError(String);
@@ -35,13 +35,13 @@ pub(crate) struct ServerTarget {
     pub(crate) name: String,
     pub(crate) config: quinn::ClientConfig,
     pub(crate) tokens: TokenSource,
-    /// The address of its `/metrics`, `host:port`.
+    /// The address of the server's `/metrics`, `host:port`.
     pub(crate) http: Option<String>,
-    /// Its process id, if it runs on this machine.
+    /// The server's process id, if the server runs on this machine.
     pub(crate) pid: Option<u32>,
 }
 
-/// Where join tokens come from.
+/// The source of the join tokens.
 pub(crate) enum TokenSource {
     /// Tokens minted with the server's key, one for each user.
     Minted(Box<Minter>),
@@ -54,7 +54,7 @@ impl ServerTarget {
     ///
     /// # Errors
     ///
-    /// If its keys cannot be read.
+    /// If the server's keys cannot be read.
     pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
         let (tokens, pins) = data_dir(server.data_dir())?;
         Ok(ServerTarget {
@@ -115,7 +115,8 @@ impl TokenSource {
     }
 }
 
-/// Returns the token source, and the certificate hashes that come with it.
+/// Returns the source of the join tokens, and the hashes of the server's certificates that the
+/// source contains.
 fn credentials(args: &ServerArgs) -> Result<(TokenSource, Vec<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
         // `DataDir::open` would create the directory with a key that is not the server's.

@@ -21,7 +21,7 @@ pub(super) struct SimNetwork {
     pub(super) down: Pipe<PathDatagram>,
     /// When the source port changes; `None` if the network does not roam.
     roaming: Option<AddressSchedule>,
-    /// Address changes of the run's faults that this network has followed.
+    /// Number of address changes of the run's faults that this network has carried out.
     faults_followed: u32,
 }
 

@@ -1,4 +1,5 @@
-//! A UDP socket for quinn behind a simulated network. Both directions pass through a seeded pipe.
+//! A UDP socket for quinn behind a simulated network. The datagrams of each direction pass through
+//! a seeded pipe.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -66,7 +67,7 @@ struct SimSocketShared {
     state: Mutex<SimSocketState>,
     changed: Notify,
     run: Arc<RunShared>,
-    /// Whether faults of a share of the headsets affect the headset of this socket.
+    /// Whether the headset of this socket is in the share of headsets that faults affect.
     is_affected: bool,
 }
 
@@ -189,7 +190,7 @@ struct Pump {
     socket: UdpSocket,
     down: Pipe<SocketDatagram>,
     clock: Clock,
-    /// Address changes of the run's faults that this socket has followed.
+    /// Number of address changes of the run's faults that this socket has carried out.
     faults_followed: u32,
 }
 
@@ -209,7 +210,8 @@ impl Pump {
             let Some(wait) = self.deliver(roaming.map(|roaming| roaming.next)) else { return };
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
-                    // An error is an ICMP answer to an earlier datagram; the next call works.
+                    // Ignore an error: it is an ICMP answer to an earlier datagram, and the next
+                    // call works.
                     if let Ok((len, from)) = received && !self.shared.in_outage() {
                         let now = self.now();
                         let datagram =
@@ -227,7 +229,7 @@ impl Pump {
         Time::from_micros(self.clock.now())
     }
 
-    /// Changes the source port without telling either end, as a NAT does that lost its mapping.
+    /// Changes the source port without telling either end, as a NAT that has lost its mapping does.
     async fn change_address(&mut self) {
         if let Ok(local) = self.socket.local_addr()
             && let Ok(socket) = UdpSocket::bind((local.ip(), 0)).await

@@ -43,8 +43,8 @@ impl StateCopy {
         }
     }
 
-    /// Starts again as a new peer, which has no tablet yet. If the room is not the same, drops the
-    /// copy too.
+    /// Prepares the copy for a new peer id, under which the headset has no tablet yet. If the room
+    /// instance has changed, also clears the copy.
     pub(crate) fn restart(&mut self, context: &RunContext, same_room: bool) {
         let now = context.shared.clock.now();
         self.tablet_due = context.plan.traffic.has(Channel::Object).then_some(now);
@@ -64,7 +64,7 @@ impl StateCopy {
         self.due() < context.shared.window().end
     }
 
-    /// Returns the next request, where `me` is the headset's own peer id. The schedule moves on.
+    /// Returns the next request, where `me` is the headset's own peer id. The schedule advances.
     pub(crate) fn next_request(&mut self, me: PeerId) -> StateRequest {
         let number = self.requests;
         self.requests += 1;
@@ -119,12 +119,13 @@ impl StateCopy {
         ledger.hand_in(self.source, self.replica.digest(), self.replica.objects().len() as u64);
     }
 
-    /// Returns the object of the scene that this headset shares.
+    /// Returns the object that this headset shares with others of its room.
     fn object(&self) -> ObjectId {
         ObjectId::scene(self.source.object())
     }
 
-    /// Claims the shared object, or creates it if it does not exist yet.
+    /// Returns a batch that claims the shared object, or creates the object if it does not exist
+    /// yet.
     fn claim_object(&self) -> Batch {
         match self.replica.object(self.object()) {
             Some(_) => Batch::new().claim(self.object()),
@@ -142,7 +143,8 @@ impl StateCopy {
         position
     }
 
-    /// Sets a property, unless another headset has set it since this copy's version.
+    /// Returns a batch that sets a property, unless another headset has set the property since this
+    /// copy's version.
     fn set_property(&self, number: u32) -> Batch {
         let key = format!("property {}", number % PROPERTIES);
         let version = self.replica.field(EntityId::Room, &key).map_or(0, |field| field.version);

@@ -1,8 +1,8 @@
-//! Join storms: many clients that join at once during a run, in rooms of their own. They show what
-//! many joins do to the headsets that have joined before.
+//! Join storms: many clients that join at the same time during a run, in rooms of their own. A
+//! storm shows how many joins affect the headsets that joined before.
 //!
-//! Storms run on threads of low priority, so that their half of the handshakes does not delay the
-//! generator's own sends.
+//! The clients' half of the handshakes runs on threads of low priority, so that it does not delay
+//! the messages of the headsets.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,7 +31,7 @@ const CLOSE_TIME: Duration = Duration::from_millis(100);
 /// The number of the first user. No headset of the run has so high a number.
 const FIRST_USER: u32 = 1 << 24;
 
-/// The storms of one run.
+/// The join storms of one run.
 pub(crate) struct Storms {
     runtime: Runtime,
     context: Arc<RunContext>,
@@ -58,7 +58,8 @@ impl Storms {
             .worker_threads(1)
             .thread_name("storm")
             .on_thread_start(|| {
-                // If the priority cannot be lowered, the generator gets less CPU time.
+                // Ignore an error: with normal priority, the threads only take more CPU time from
+                // the generator.
                 let _ = nucleus_net::set_thread_nice(THREAD_NICE);
             })
             .enable_all()
@@ -67,7 +68,7 @@ impl Storms {
         Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
     }
 
-    /// Lets this many clients join at once. They stay.
+    /// Lets `joins` clients join at the same time. They stay until the run ends.
     pub(crate) fn start(&mut self, joins: u32) {
         let numbers = self.attempted..self.attempted + joins;
         self.attempted += joins;

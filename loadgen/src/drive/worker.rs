@@ -16,17 +16,17 @@ use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
 
-/// Returns the time between two reads of a headset's socket, µs. The shortest time makes four
-/// datagrams a read at a server's tick of 10 ms. The kernel stamps the arrival, so rare reads cost
-/// no accuracy. With many sockets the thread makes 25,000 reads a second, but still reads each
-/// socket often enough for its link, which waits for answers.
+/// Returns the time between two reads of a headset's socket, µs. The time is 40 ms at least: if the
+/// server flushes every 10 ms, a read then returns four datagrams. Rare reads cost no accuracy,
+/// because the kernel stamps the arrival. The time is 100 ms at most, because each link waits for
+/// answers. In between, the thread makes 25,000 reads a second.
 fn read_interval(headsets: u64) -> u64 {
     (40 * headsets).clamp(40_000, 100_000)
 }
-/// The most sockets that are read in one turn.
+/// Largest number of sockets that are read in one turn.
 const READS_PER_TURN: u64 = 16;
-/// How long a turn of reads goes on at most when a send has become due, µs. One read takes 5 µs in
-/// a small room and 100 µs in a large one.
+/// Longest time that a turn of reads continues after a send has become due, µs. One read takes 5 µs
+/// in a small room and 100 µs in a large one.
 const MAX_TURN: u64 = 150;
 /// The longest and the shortest sleep, µs. A thousand headsets are driven in steps of 1 ms: shorter
 /// steps would cost a context switch for every send or two.
@@ -48,7 +48,8 @@ pub(crate) enum WorkerCommand {
     },
 }
 
-/// Commands that may wait. Further datagrams are dropped, as in a full socket buffer.
+/// Commands that may wait for the thread. Further datagrams are dropped, as in a full socket
+/// buffer.
 pub(crate) const COMMAND_QUEUE: usize = 1 << 16;
 
 /// The state of a realtime thread: its headsets, and the ledger of their messages.
@@ -62,7 +63,8 @@ pub(crate) struct Worker {
     ledger: Ledger,
     wire: Wire,
     input: RecvBatch,
-    /// When each headset is due, µs, with its index. Entries that differ from its `wake` are void.
+    /// The times at which headsets are due, µs, each with the headset's index. An entry whose time
+    /// differs from the headset's `wake` is void.
     queue: BinaryHeap<Reverse<(u64, u32)>>,
     /// The index of the headset whose socket was read last.
     cursor: usize,
@@ -175,8 +177,8 @@ impl Worker {
             if headset.wake != at {
                 continue;
             }
-            // A turn of a thousand headsets takes milliseconds, so each send has its own time
-            // stamp.
+            // Read the clock for each headset, because a turn of a thousand headsets takes
+            // milliseconds.
             let now = self.shared.clock.now();
             headset.run_due(now, &mut self.ledger, &mut self.wire, &mut self.input);
             headset.wake = u64::MAX;
@@ -186,7 +188,7 @@ impl Worker {
 
     fn receive_due(&mut self, now: u64) {
         let all = self.headsets.len() as u64;
-        // Each socket is read at most once in a turn, however late the turn is.
+        // The credit is limited, so that even a late turn reads each socket at most once.
         let earned = self.credit + now.saturating_sub(self.credited_at) * all;
         let interval = read_interval(all);
         self.credit = earned.min(all * interval);

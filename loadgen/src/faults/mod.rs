@@ -1,5 +1,5 @@
 //! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed server,
-//! many joins at once.
+//! many joins at the same time.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,15 +17,16 @@ pub(crate) enum Fault {
     Move,
     /// Kills the server's process and starts it again.
     RestartServer,
-    /// Lets this many other clients join at once, in rooms of their own. They stay.
+    /// Lets this many additional clients join at the same time, in rooms of their own. They stay.
     JoinStorm(u32),
     /// Lets a late joiner join the first room and create this many objects in it.
     AddObjects(u32),
-    /// Lets this many late joiners join the first room, evenly spread over the time. They stay.
+    /// Lets this many late joiners join the first room, evenly spread over this time. They stay.
     LateJoiners(u32, Duration),
-    /// Lets this many other clients look for a room at once. Each creates one if none matches.
+    /// Lets this many additional clients look for a room at the same time. A client creates a room
+    /// if none matches.
     Match(u32),
-    /// Lets this many pairs of other clients call each other at once.
+    /// Lets this many pairs of additional clients call each other at the same time.
     Calls(u32),
     /// Collects the rosters that all members of the first room have at this moment.
     CollectRosters,
@@ -61,7 +62,7 @@ impl FaultPlan {
         self.script.iter().map(|(_, fault)| count(fault)).sum()
     }
 
-    /// Returns how many other clients will look for a room or call each other.
+    /// Returns how many additional clients will look for a room or call each other.
     pub(crate) fn callers(&self) -> u32 {
         let count = |fault: &Fault| match fault {
             Fault::Match(count) => *count,
@@ -71,7 +72,7 @@ impl FaultPlan {
         self.script.iter().map(|(_, fault)| count(fault)).sum()
     }
 
-    /// Returns whether other clients will join at once.
+    /// Returns whether there will be a join storm.
     pub(crate) fn storms(&self) -> bool {
         self.script.iter().any(|(_, fault)| matches!(fault, Fault::JoinStorm(_)))
     }
@@ -91,8 +92,8 @@ pub(crate) struct FaultState {
     address_changes: AtomicU32,
     /// Outages that have started.
     pub(crate) outages: AtomicU32,
-    /// When the last fault ended, µs; `u64::MAX` before the first. The kill of the server ends at
-    /// once.
+    /// When the last fault ended, µs; `u64::MAX` before the first end. An address change and the
+    /// kill of the server end when they start.
     last_fault_end: AtomicU64,
 }
 
@@ -122,13 +123,13 @@ impl FaultState {
         self.address_changes.load(Relaxed)
     }
 
-    /// Returns when the last fault ended, µs.
+    /// Returns when the last fault ended, µs; `None` if none has ended yet.
     pub(crate) fn last_fault_end(&self) -> Option<u64> {
         Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end < u64::MAX)
     }
 
-    /// Records a fault that starts or ends at `now` (µs). The caller carries out what needs more
-    /// than this state.
+    /// Records a fault that starts or ends at `now` (µs). The caller carries out the fault where
+    /// this state alone is not enough, for example the kill of the server.
     pub(crate) fn apply(&self, now: u64, fault: Fault) {
         match fault {
             Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),

@@ -1,4 +1,4 @@
-//! The channels of the realtime plane: how each is sent on the wire, and the messages that are due.
+//! The channels of the realtime plane: the wire format of each, and the messages that are due.
 
 use nucleus_protocol::realtime::frame::NEWEST_WINS;
 use nucleus_protocol::realtime::{Message, MessageKind, TARGET_OTHERS};
@@ -20,7 +20,7 @@ pub(crate) enum Channel {
     Pointer = 3,
 }
 
-/// The application's channel for movements of objects; everything else is sent on channel 0.
+/// The application's channel for movements of objects. All other messages are sent on channel 0.
 const OBJECTS: u8 = 1;
 
 impl Channel {
@@ -75,7 +75,8 @@ impl Channel {
 pub(crate) struct DueMessage {
     pub(crate) channel: Channel,
     pub(crate) number: u64,
-    /// When the schedule wants the message sent, µs. A late send keeps this time.
+    /// When the message is due according to the schedule, µs. A late send does not change this
+    /// time.
     pub(crate) scheduled: u64,
     /// Whether this is the first message of its turn. Voice packets carry this flag.
     pub(crate) first: bool,
@@ -92,7 +93,7 @@ impl DueMessage {
         }
     }
 
-    /// Returns the message with that payload, addressed to everybody else in the room.
+    /// Returns the message with the payload `payload`, addressed to all other peers of the room.
     pub(crate) fn message<'a>(&self, source: Source, payload: &'a [u8]) -> Message<'a> {
         let (channel, key) = self.channel.address(source);
         Message {

@@ -1,5 +1,5 @@
-//! The load: what each headset sends, and when. Everything follows from the command line and a
-//! seed.
+//! The load: the messages that each headset sends, and their times. The command line and a seed
+//! determine the whole load.
 
 pub(crate) mod channel;
 pub(crate) mod network;

@@ -14,7 +14,7 @@ pub(crate) struct NetworkProfile {
     pub(crate) conditions: Conditions,
 }
 
-/// A network file. A field that the file leaves out is as in `clean`.
+/// The content of a network file. A field that the file omits has the value of `clean`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct NetworkFile {
@@ -32,7 +32,7 @@ struct NetworkFile {
 }
 
 impl NetworkProfile {
-    /// Returns whether the network does nothing, so that no pipe is needed.
+    /// Returns whether the network changes nothing, so that no pipe is needed.
     pub(crate) fn is_clean(&self) -> bool {
         self.conditions == Conditions::CLEAN
     }
@@ -54,7 +54,7 @@ impl std::str::FromStr for NetworkProfile {
     }
 }
 
-/// The longest network file, bytes.
+/// Largest size of a network file, bytes.
 const MAX_FILE: u64 = 64 << 10;
 /// The shortest time between two address changes. No connection survives more frequent changes.
 const MIN_ADDRESS_TIME: Duration = Duration::from_millis(500);

@@ -8,11 +8,12 @@ use nucleus_protocol::realtime::voice::{SPURT_START, Voice};
 pub(crate) const VOICE_BYTES: usize = 75;
 /// The least and the largest length of a property's value, bytes.
 const PROPERTY_BYTES: (usize, usize) = (60, 400);
-/// Bytes of the room, the sender and the number, which stand before the random bytes of an event.
+/// Size of the head of an event's payload, bytes: room, sender and number. Random bytes follow.
 const EVENT_HEAD: usize = 12;
 /// Seats in one row of a room. Seats and rows are 1 m apart.
 const ROW: u32 = 32;
-/// Headsets that share one object. One of them holds it at a time, so 5 % of all hold an object.
+/// Headsets that share one object. One of them holds the object at a time, so 5 % of all headsets
+/// hold an object.
 pub(crate) const HEADSETS_PER_OBJECT: u32 = 20;
 
 /// A headset as a sender.
@@ -26,7 +27,8 @@ pub(crate) struct Source {
     pub(crate) sender: u32,
 }
 
-/// The random streams of one source. Each has its own seed, so that no two are correlated.
+/// The random streams of one source, named after what they decide. Each stream has its own seed, so
+/// that no two are correlated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
     /// Poses.
@@ -41,17 +43,17 @@ pub(crate) enum Stream {
     Pace = 5,
     /// When a headset sends its first pose.
     Phase = 6,
-    /// The simulated realtime network, from the headset to the server.
+    /// The fate of realtime datagrams from the headset to the server in a simulated network.
     Up = 7,
-    /// The simulated realtime network, from the server to the headset.
+    /// The fate of realtime datagrams from the server to the headset in a simulated network.
     Down = 8,
-    /// The simulated network of the session.
+    /// The fate of the session's datagrams in a simulated network.
     Session = 9,
-    /// How a held object moves.
+    /// The movement of a held object.
     Object = 10,
-    /// Which headset holds an object, and when.
+    /// The holder of an object, and the times of the holds.
     Grab = 11,
-    /// Where a headset points.
+    /// The direction in which a headset points.
     Pointer = 12,
     /// When a headset sends its first pointer.
     PointerPhase = 13,
@@ -59,7 +61,7 @@ pub(crate) enum Stream {
     Property = 14,
     /// When a headset sets a property.
     PropertyPace = 15,
-    /// Pieces of strokes.
+    /// The bytes of the pieces of strokes.
     Stroke = 16,
     /// When a headset draws.
     Draw = 17,
@@ -68,9 +70,9 @@ pub(crate) enum Stream {
 /// The kinds of reliable events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
-    /// A short message that something happened.
+    /// A short notice of random bytes.
     Notice = 0,
-    /// A piece of a stroke that is being drawn.
+    /// A piece of a stroke that a user is drawing.
     Stroke = 1,
 }
 
@@ -116,7 +118,7 @@ impl Source {
         fastrand::Rng::with_seed(self.mix(stream, 0))
     }
 
-    /// Returns the seat: the column and the row on a grid of 1 m.
+    /// Returns the headset's seat: its column and its row on a grid of 1 m.
     pub(crate) fn seat(self) -> [u32; 2] {
         [self.sender % ROW, self.sender / ROW]
     }
@@ -194,7 +196,7 @@ impl Source {
         self.numbered(Stream::Property, PROPERTY_BYTES, sequence, out);
     }
 
-    /// Appends a payload that starts with room, sender and number, and goes on with random bytes.
+    /// Appends a payload: room, sender and number, followed by random bytes.
     fn numbered(
         self,
         stream: Stream,
@@ -213,7 +215,7 @@ impl Source {
     }
 }
 
-/// What the payload of an event says about the event.
+/// The room, the sender and the number in the payload of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventClaim {
     pub(crate) room: u32,
@@ -251,7 +253,7 @@ fn noise(mut state: u64, out: &mut [u8]) {
     }
 }
 
-/// Applies SplitMix64 (Steele, Lea and Flood).
+/// Mixes the bits of `state` with SplitMix64 (Steele, Lea and Flood).
 fn splitmix(state: u64) -> u64 {
     scramble(state.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }

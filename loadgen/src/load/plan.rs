@@ -15,24 +15,24 @@ pub(crate) struct Plan {
     pub(crate) headsets: u32,
     pub(crate) room_size: u32,
     pub(crate) traffic: Traffic,
-    /// `None` for a clean network.
+    /// The conditions of the simulated network; `None` if no network is simulated.
     pub(crate) network: Option<Conditions>,
     /// Realtime threads.
     pub(crate) workers: u32,
-    /// When the schedules that several headsets share begin, µs.
+    /// The start of the schedules that several headsets share, µs.
     pub(crate) schedule_epoch: u64,
     /// Share of the headsets that a blocked realtime port, an outage or an address change affects,
     /// 0 to 1.
     pub(crate) fault_share: f64,
     /// Whether the realtime port is blocked from the start for the affected headsets.
     pub(crate) realtime_blocked: bool,
-    /// Whether faults will happen. Every headset then keeps a roster.
+    /// Whether the run has faults. Every headset then keeps a roster.
     pub(crate) has_faults: bool,
-    /// Late joiners that will come into the first room.
+    /// Number of late joiners that will join the first room.
     pub(crate) late_joiners: u32,
 }
 
-/// When a headset on a roaming network changes its address.
+/// The times at which a headset on a roaming network changes its address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AddressSchedule {
     pub(crate) next: Time,
@@ -40,7 +40,7 @@ pub(crate) struct AddressSchedule {
 }
 
 impl AddressSchedule {
-    /// Returns whether a change is due at `now`. The schedule then moves on by one period.
+    /// Returns whether a change is due at `now`. The schedule then advances by one period.
     pub(crate) fn take(&mut self, now: Time) -> bool {
         let is_due = self.next <= now;
         if is_due {
@@ -71,7 +71,7 @@ impl Plan {
         Source { seed: self.seed, room, sender }
     }
 
-    /// Returns the number of the headset that is this source.
+    /// Returns the headset's number in the run. The inverse of [`Plan::source`].
     pub(crate) fn headset(&self, source: Source) -> u32 {
         source.room * self.room_size + source.sender
     }

@@ -29,30 +29,32 @@ const SPEAKERS: u32 = 3;
 /// A traffic profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
-    /// Everyone sends poses, a quarter talks, events now and then.
+    /// Every headset sends poses, talks a quarter of the time, and sometimes sends an event.
     Meeting,
-    /// A meeting in which one in twenty holds and moves an object, and properties are set.
+    /// Like meeting; in addition, one headset in twenty holds and moves an object, and all headsets
+    /// set properties of the room.
     Training,
-    /// Everyone sends poses, seats on a 1 m grid, three speakers.
+    /// Every headset sends poses from a seat on a 1 m grid, and three headsets of each room talk
+    /// all the time.
     Auditorium,
-    /// Rooms of three with pointers, strokes and voice; poses only with --pose-hz.
+    /// Rooms of 3: headsets send pointers, strokes and voice, and poses only with --pose-hz.
     Assist,
-    /// Joined, but sending keep-alives only.
+    /// Headsets join and send only keep-alives.
     Idle,
 }
 
-/// Which headsets talk.
+/// The headsets that talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Talk {
     /// No headset talks.
     Nobody,
     /// Every headset talks a quarter of the time.
     InTurns,
-    /// The first headsets of each room talk all the time; the number says how many.
+    /// This many headsets of each room, the first ones, talk all the time.
     Speakers(u32),
 }
 
-/// What each headset sends. All rates are per second; 0 means never.
+/// The messages that each headset sends. All rates are per second; 0 means never.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Traffic {
     pub(crate) pose_hz: f64,
@@ -126,8 +128,8 @@ impl Profile {
 }
 
 impl Traffic {
-    /// Returns the most messages a second that a headset sends on a channel; 0 if the profile does
-    /// not use the channel.
+    /// Returns the largest number of messages a second that a headset sends on a channel; 0 if the
+    /// profile does not use the channel.
     pub(crate) fn hz(&self, channel: Channel) -> f64 {
         match channel {
             Channel::Pose => self.pose_hz,

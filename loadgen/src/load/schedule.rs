@@ -1,24 +1,25 @@
-//! When a headset sends what: a [`Schedule`] for the realtime plane, an [`EventSchedule`] and a
-//! [`StateSchedule`] for the session. All are pure functions of the seed. All are open loop: a late
-//! send does not move the next one.
+//! The times at which a headset sends: a [`Schedule`] for the realtime plane, an [`EventSchedule`]
+//! and a [`StateSchedule`] for the session. All schedules are pure functions of the seed. A late
+//! send does not delay the next one (open loop).
 
 use super::channel::{Channel, DueMessage};
 use super::payload::{EventKind, HEADSETS_PER_OBJECT, Source, Stream};
 use super::profile::{Talk, Traffic};
 use super::ticks::{Poisson, Ticks, TurnLength, Turns};
 
-/// How long a headset talks, and pauses, on average, µs: a quarter of all talk at any moment.
+/// The average time that a headset talks, and the average pause after it, µs. A quarter of all
+/// headsets talk at any moment.
 const TALK_MEAN: f64 = 1_000_000.0;
 const SILENCE_MEAN: f64 = 3_000_000.0;
-/// How long an object is held, least and most, µs.
+/// The shortest and the longest time that an object is held, µs.
 const HOLD: (f64, f64) = (2_000_000.0, 5_000_000.0);
-/// How long a stroke takes, and the pause after it, least and most, µs.
+/// The shortest and the longest time of a stroke, and of the pause after it, µs.
 const STROKE: (f64, f64) = (1_000_000.0, 3_000_000.0);
 const STROKE_PAUSE: (f64, f64) = (2_000_000.0, 6_000_000.0);
 
-/// How often a held object's position is written to the room's state, a second. The state is for
-/// late joiners; those in the room see the object move on the realtime plane. Fast enough to write
-/// at least once in every hold.
+/// How often per second a held object's position is written to the room's state. Late joiners need
+/// the position in the state; the other peers receive the movements on the realtime plane. The rate
+/// is high enough that every hold writes the position at least once.
 const STATE_POSITION_HZ: f64 = 1.0;
 
 /// The schedule of a headset's realtime messages.
@@ -27,7 +28,7 @@ pub(crate) struct Schedule([Option<Ticks>; Channel::COUNT]);
 
 impl Schedule {
     /// Creates the schedule, from `start` (µs) on, of a headset in a room of `members`. `epoch`
-    /// (µs) must be the same for all of them, because it decides when objects change hands.
+    /// (µs) must be the same for all members, because it decides when objects change hands.
     pub(crate) fn new(
         source: Source,
         traffic: &Traffic,
@@ -51,7 +52,7 @@ impl Schedule {
         self.0.iter().flatten().map(Ticks::due).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns the next message if it is due by `now`. The schedule then moves on.
+    /// Returns the next message if it is due by `now`. The schedule then advances.
     pub(crate) fn take(&mut self, now: u64) -> Option<DueMessage> {
         let channels = Channel::ALL.into_iter().zip(&mut self.0);
         let ticking = channels.filter_map(|(channel, ticks)| Some((channel, ticks.as_mut()?)));
@@ -80,9 +81,10 @@ fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
     Some(Turns::new(source.rng(Stream::Talk), length, silence, start))
 }
 
-/// Returns when the sharers of an object hold it, and which of them the headset is. All sharers
-/// compute the same turns, so that an object has at most one holder. An object with fewer sharers
-/// than [`HEADSETS_PER_OBJECT`] has pauses, so that 5 % of them hold it on average.
+/// Returns when the headsets that share an object hold it, and the headset's number among them. All
+/// of them compute the same turns, so that an object has at most one holder. If fewer than
+/// [`HEADSETS_PER_OBJECT`] headsets share an object, there are pauses, so that 5 % of the headsets
+/// hold an object on average.
 fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
     let first = source.object() * HEADSETS_PER_OBJECT;
     let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);
@@ -114,7 +116,7 @@ impl EventSchedule {
         }
     }
 
-    /// Returns the next event and when it is due, µs. The schedule moves on. `None` if there are no
+    /// Returns the next event and when it is due, µs. The schedule advances. `None` if there are no
     /// events.
     pub(crate) fn take(&mut self) -> Option<(u64, EventKind)> {
         let notice = self.notices.as_ref().map(|n| (n.due(), EventKind::Notice));
@@ -149,7 +151,8 @@ pub(crate) struct StateSchedule {
 }
 
 impl StateSchedule {
-    /// Creates the schedule from `start` (µs) on. The holds are those of [`Schedule::new`].
+    /// Creates the schedule from `start` (µs) on. An object is held at the same times as in
+    /// [`Schedule::new`].
     pub(crate) fn new(
         source: Source,
         traffic: &Traffic,
@@ -173,7 +176,7 @@ impl StateSchedule {
         hold.into_iter().chain(property).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns the next change. The schedule moves on.
+    /// Returns the next change. The schedule advances.
     pub(crate) fn take(&mut self) -> Option<PlannedChange> {
         let due = self.due();
         if let Some(holds) = self.holds.as_mut().filter(|holds| holds.due() == due) {
@@ -330,7 +333,7 @@ mod tests {
         assert!((voice - 0.25).abs() < 0.025, "{voice}");
     }
 
-    /// Times of a kind of event of a thousand headsets over `seconds`.
+    /// Returns the times of one kind of event in `seconds`, for each of a thousand headsets.
     fn events(profile: Profile, kind: EventKind, seconds: u64) -> Vec<Vec<u64>> {
         let times = |sender| {
             let mut schedule = EventSchedule::new(source(1, sender), &profile.traffic(None), EPOCH);
@@ -368,7 +371,7 @@ mod tests {
             let grabs = moves.iter().filter(|due| due.channel == Channel::Object && due.first);
             let grabs: Vec<u64> = grabs.map(|due| due.scheduled).skip(1).collect();
             let claims = dues.iter().filter(|due| due.1 == PlannedChange::Claim).map(|due| due.0);
-            // Of a hold that began before the start, either schedule may keep the rest.
+            // If a hold began before the start, either schedule may contain the rest of the hold.
             let claims: Vec<u64> =
                 claims.filter(|due| grabs.first().is_some_and(|first| first <= due)).collect();
             assert_eq!(claims, grabs);
@@ -376,7 +379,7 @@ mod tests {
         }
         let count = |ask| changes.iter().filter(|change| **change == ask).count();
         assert!((900..1_100).contains(&count(PlannedChange::Property)));
-        // 50 of 1,000 hold for 60 s, 3.5 s each.
+        // 50 of 1,000 headsets hold an object at any moment of the 60 s, each for 3.5 s on average.
         assert!(
             (2_700..3_600).contains(&(count(PlannedChange::Claim) + count(PlannedChange::Move)))
         );
@@ -387,7 +390,7 @@ mod tests {
     #[test]
     fn strokes_come_in_bursts() {
         let strokes = events(Profile::Assist, EventKind::Stroke, 60);
-        // 2 s of 6 s at 10 Hz.
+        // On average a headset draws 2 s of every 6 s, at 10 Hz.
         let share = strokes.concat().len() as f64 / 200_000.0;
         assert!((share - 1.0).abs() < 0.05, "{share}");
         for times in strokes {

@@ -1,19 +1,20 @@
-//! The random processes that schedules consist of. Each is a pure function of its seed, so that a
-//! run can be repeated, and so that several headsets can follow one process without messages. All
-//! times in µs.
+//! The random processes that schedules consist of. Each process is a pure function of its seed. A
+//! run can therefore be repeated, and several headsets can follow one process without exchanging
+//! messages. All times are in µs.
 
-/// How long before its epoch a process starts, µs; at least half of this. By the epoch the process
-/// has forgotten its start, so that the first second of a run is like any other.
+/// Longest time before its epoch at which a process starts, µs. The shortest is half of this. By
+/// the epoch the process no longer depends on its start, so that the first second of a run is like
+/// any other.
 const WARM_UP: f64 = 120_000_000.0;
 
-/// How long a turn or a pause lasts, µs.
+/// The distribution of the length of a turn or of a pause, µs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum TurnLength {
     /// Exponentially distributed with this mean.
     Exponential(f64),
-    /// Uniformly distributed between the two.
+    /// Uniformly distributed between these two times.
     Uniform(f64, f64),
-    /// Without an end.
+    /// Infinite: the turn or the pause never ends.
     Endless,
 }
 
@@ -36,7 +37,8 @@ fn round_down(micros: f64) -> u64 {
     micros as u64
 }
 
-/// Turns with pauses between them. Each turn belongs to one taker, drawn uniformly.
+/// A random sequence of turns with pauses between them. Each turn belongs to one taker, which is
+/// drawn uniformly.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     rng: fastrand::Rng,
@@ -55,7 +57,7 @@ struct Turn {
 }
 
 impl Turns {
-    /// Creates turns of one taker that have reached their steady state by `epoch` (µs).
+    /// Creates turns of a single taker. By `epoch` (µs) the process has reached its steady state.
     pub(crate) fn new(
         mut rng: fastrand::Rng,
         length: TurnLength,
@@ -66,7 +68,7 @@ impl Turns {
         Turns { rng, length, pause, takers: 1, end }
     }
 
-    /// Shares the turns among several takers, at least one.
+    /// Returns the same turns, distributed among `takers` takers. 0 counts as 1.
     pub(crate) fn shared_by(self, takers: u32) -> Self {
         Turns { takers: takers.max(1), ..self }
     }
@@ -87,16 +89,17 @@ impl Turns {
     }
 }
 
-/// One taker's ticks: at a fixed period from the start to the end of each of its turns.
+/// The ticks of one taker. They follow each other at a fixed period, from the start to the end of
+/// each of the taker's turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticks {
     turns: Turns,
     taker: u32,
     period: f64,
     turn: Turn,
-    /// Ticks of the current turn that have passed.
+    /// Number of ticks of the current turn that have passed.
     in_turn: u64,
-    /// Ticks that were taken in all turns.
+    /// Number of ticks that were taken in all turns.
     taken: u64,
 }
 
@@ -110,8 +113,9 @@ pub(crate) struct ScheduledTick {
 }
 
 impl Ticks {
-    /// Creates `hz` ticks a second from `start` (µs) on. A turn that began before `start` keeps the
-    /// ticks that are left. `None` at 0 Hz, or if there is no such taker.
+    /// Creates the ticks of `taker` from `start` (µs) on: `hz` ticks a second during each of its
+    /// turns. If a turn began before `start`, the ticks after `start` remain. Returns `None` if
+    /// `hz` is 0 or there is no such taker.
     pub(crate) fn new(mut turns: Turns, taker: u32, hz: f64, start: u64) -> Option<Self> {
         if hz <= 0.0 || taker >= turns.takers {
             return None;
@@ -136,7 +140,7 @@ impl Ticks {
         round_down(self.exact_due())
     }
 
-    /// Returns the next tick. The schedule moves on, however late the call is.
+    /// Returns the next tick and advances by one tick, even if later ticks are due too.
     pub(crate) fn take(&mut self) -> ScheduledTick {
         let number = self.taken;
         let tick = ScheduledTick { number, first: number == 0 || self.in_turn == 0 };
@@ -158,7 +162,8 @@ pub(crate) struct Poisson {
 }
 
 impl Poisson {
-    /// Creates a process of `per_s` events a second from `start` (µs) on; `None` at 0.
+    /// Creates a process with `per_s` events a second on average, from `start` (µs) on. Returns
+    /// `None` if `per_s` is 0.
     pub(crate) fn new(mut rng: fastrand::Rng, per_s: f64, start: u64) -> Option<Self> {
         let mean = 1_000_000.0 / per_s;
         let due = start as f64 + exponential(&mut rng, mean);
@@ -170,7 +175,7 @@ impl Poisson {
         round_down(self.due)
     }
 
-    /// Moves on to the next event.
+    /// Advances to the next event.
     pub(crate) fn take(&mut self) {
         self.due += exponential(&mut self.rng, self.mean);
     }

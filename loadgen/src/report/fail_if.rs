@@ -35,7 +35,8 @@ const OPERATORS: [(&str, Operator); 5] = [
 ];
 
 impl FailIf {
-    /// Returns whether a report of this shape has the figure.
+    /// Returns whether `shape`, an empty report with the parts that the run will fill, contains the
+    /// figure.
     pub(crate) fn fits(&self, shape: &Report) -> bool {
         figure(shape, &self.path).is_some()
     }
@@ -67,8 +68,8 @@ impl FromStr for FailIf {
         let found = OPERATORS
             .iter()
             .filter_map(|(sign, operator)| text.find(sign).map(|at| (at, *sign, *operator)));
-        // Take the first in the text. At the same position take the longer, which comes first in
-        // the list.
+        // Take the operator that comes first in the text. Of two at the same position, take the
+        // longer one, which comes first in the list.
         let (at, sign, operator) = found
             .reduce(|best, next| if next.0 < best.0 { next } else { best })
             .ok_or("write FIGURE > NUMBER (or >=, <, <=, ==)")?;

@@ -27,10 +27,10 @@ const MAX_LAG_P99: f64 = 5.0;
 const MIN_OFFERED: f64 = 0.97;
 /// The largest valid share of datagrams that our own kernel drops.
 const MAX_OWN_DROPS: f64 = 0.001;
-/// How many different problems the report names.
+/// Largest number of different problems that the report lists.
 pub(crate) const NAMED_PROBLEMS: usize = 5;
 
-/// The measurements of a run apart from those of the realtime threads.
+/// The measurements of a run, without those of the realtime threads.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) attempted: u64,
@@ -80,12 +80,12 @@ impl ServerWatch {
         ServerWatch { http, pid, before: ServerSample::default(), after: ServerSample::default() }
     }
 
-    /// Takes the sample at the start of the window.
+    /// Reads the sample at the start of the window.
     pub(crate) fn begin(&mut self) {
         self.before = self.sample();
     }
 
-    /// Takes the sample at the end of the window.
+    /// Reads the sample at the end of the window.
     pub(crate) fn end(&mut self) {
         self.after = self.sample();
     }
@@ -121,7 +121,7 @@ impl ServerWatch {
         server.finish()
     }
 
-    /// Returns what the command line asked for but could not be read.
+    /// Returns an error text if figures that the command line requested could not be read.
     fn unreadable(&self) -> Option<&'static str> {
         let counters = self.before.counters.is_some() && self.after.counters.is_some();
         let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
@@ -242,7 +242,7 @@ pub(crate) fn figures(
     });
     report.storm.clone_from(&findings.storms);
     report.late_joiners.clone_from(&findings.late_joiners);
-    report.meetings.clone_from(&findings.calls);
+    report.calls.clone_from(&findings.calls);
     channels(&mut report, &findings, &total);
     if let Some(state) = &mut report.state {
         *state = findings.state.clone();
@@ -302,7 +302,8 @@ fn joins(findings: &Findings) -> Joins {
     }
 }
 
-/// Returns a channel's figures. Adds a note if the server's own counts had to be reduced.
+/// Returns a channel's figures. Adds a note if the server's counts of withheld messages had to be
+/// reduced.
 fn channel_figures(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report::ChannelReport {
     let (channel, cut) = report::ChannelReport::new(tally);
     if cut {
@@ -315,7 +316,7 @@ fn channel_figures(notes: &mut Vec<String>, name: &str, tally: &Tally) -> report
     channel
 }
 
-/// Marks the report as invalid if the run proves nothing about the server, with the reasons.
+/// Marks the report as invalid, with the reasons, if the run proves nothing about the server.
 fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
     if findings.interrupted {
         report.invalidate("interrupted before its end");
@@ -333,7 +334,7 @@ fn check_validity(report: &mut Report, plan: &Plan, findings: &Findings, total: 
         let failed = report.joins.failed;
         report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
     }
-    // A headset without a session sends nothing, whatever its schedule says.
+    // A headset without a session sends no messages, although its schedule continues.
     let (lost, headsets) = (report.sessions.lost, report.headsets);
     if lost as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
         report.invalidate(format!("{lost} of {headsets} sessions were lost"));

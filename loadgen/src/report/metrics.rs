@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The largest response that is read, bytes. A server with many shards writes tens of KB.
+/// Largest size of a response, bytes. The response of a server with many shards has tens of KB.
 const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -26,7 +26,7 @@ impl Counters {
         Ok(Self::parse(&fetch(http)?))
     }
 
-    /// Returns the differences to `earlier`.
+    /// Returns how much the counters have grown since `earlier`.
     pub(crate) fn since(&self, earlier: &Counters) -> Counters {
         Counters {
             datagrams_out: self.datagrams_out.saturating_sub(earlier.datagrams_out),

@@ -1,4 +1,4 @@
-//! The report: the figures of a run, in the shape that scripts outside the repository read.
+//! The report: the figures of a run, in the format that scripts outside the repository read.
 
 pub(crate) mod fail_if;
 pub(crate) mod figures;
@@ -17,7 +17,7 @@ use crate::check::tally::Tally;
 use crate::load::channel;
 use crate::load::profile::Traffic;
 
-/// Version of the report's shape.
+/// Version of the report's format.
 const SCHEMA: u32 = 1;
 
 /// The figures of a run. Times are in ms unless the name says otherwise; counters cover the
@@ -47,10 +47,10 @@ pub(crate) struct Report {
     /// The recovery from faults, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovery: Option<Recovery>,
-    /// The headsets that a fault left out, if it affected a share of them.
+    /// The headsets that no fault affected, if faults affected a share of the headsets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) others: Option<Others>,
-    /// The joins of storms, beside the run's own joins.
+    /// The joins of storms, which `joins` does not contain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storm: Option<Joins>,
     /// The late joiners of the first room.
@@ -58,7 +58,7 @@ pub(crate) struct Report {
     pub(crate) late_joiners: Option<LateJoinersReport>,
     /// The matches and calls during the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) meetings: Option<CallsReport>,
+    pub(crate) calls: Option<CallsReport>,
     pub(crate) generator: GeneratorFigures,
     pub(crate) server: ServerFigures,
     /// The errors of failed joins, and how often each occurred.
@@ -66,7 +66,7 @@ pub(crate) struct Report {
     pub(crate) join_errors: BTreeMap<String, u64>,
 }
 
-/// How many joins there were, and how long they took.
+/// The number of joins, and the time that they took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Joins {
     pub(crate) attempted: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Joins {
     pub(crate) p99_ms: f64,
 }
 
-/// What happened to the sessions.
+/// The figures of the sessions: how many were lost, were resumed, or used the fallback.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sessions {
     /// Sessions that ended before the run did, and were not resumed.
@@ -98,17 +98,17 @@ pub(crate) struct Sessions {
 /// The recovery from the last fault of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Recovery {
-    /// Headsets that used the realtime port again.
+    /// Headsets that used the realtime port again after the last fault.
     pub(crate) back: u64,
-    /// The time until they did.
+    /// The time from the end of the last fault until these headsets used the realtime port.
     pub(crate) back_ms: Latency,
-    /// Headsets that had a session again.
+    /// Headsets that had a session again after the last fault.
     pub(crate) rejoins: u64,
-    /// The time until they had.
+    /// The time from the end of the last fault until these headsets had a session.
     pub(crate) rejoin_ms: Latency,
-    /// Rosters at the end that have every member once and present, and nobody else.
+    /// Rosters at the end that contain every member once and present, and no other peer.
     pub(crate) rosters_right: u64,
-    /// The other rosters.
+    /// All other rosters at the end.
     pub(crate) rosters_wrong: u64,
 }
 
@@ -119,11 +119,12 @@ pub(crate) struct LateJoinersReport {
     pub(crate) invited: u64,
     /// Late joiners that received the complete roster and state.
     pub(crate) whole: u64,
-    /// The time from their first packet until they had both.
+    /// The time from a late joiner's first packet until it had both the complete roster and the
+    /// complete state.
     pub(crate) whole_ms: Latency,
     /// Realtime messages that late joiners received.
-    pub(crate) heard: u64,
-    /// Rosters that were handed in when all were collected.
+    pub(crate) messages_received: u64,
+    /// Rosters that were handed in when the rosters were collected.
     pub(crate) rosters: u64,
     /// The largest number of equal rosters among them in which everybody is present.
     pub(crate) rosters_right: u64,
@@ -136,9 +137,9 @@ pub(crate) struct CallsReport {
     pub(crate) expected: u64,
     /// Users that reached a room.
     pub(crate) met: u64,
-    /// The time until they reached it.
+    /// The time until a user reached its room.
     pub(crate) met_ms: Latency,
-    /// Rooms that they reached.
+    /// Rooms that these users reached.
     pub(crate) rooms: u64,
     /// Users in the smallest of these rooms.
     pub(crate) smallest: u64,
@@ -146,12 +147,12 @@ pub(crate) struct CallsReport {
     pub(crate) largest: u64,
 }
 
-/// The headsets that a fault left out.
+/// The headsets that no fault affected.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Others {
     /// Share of the headsets that the fault affected.
     pub(crate) share: f64,
-    /// The latency of poses between two headsets that it left out.
+    /// The latency of poses between two headsets that no fault affected.
     pub(crate) pose_latency_ms: Latency,
 }
 
@@ -176,14 +177,14 @@ pub(crate) struct PoseChannel {
     pub(crate) channel: ChannelReport,
     /// The longest time in the window that a receiver waited for the next pose of a sender.
     pub(crate) gap_max_ms: f64,
-    /// Times over one second that a receiver waited.
+    /// How often a receiver waited more than one second for the next pose of a sender.
     pub(crate) gaps_over_1s: u64,
 }
 
-/// How many of the nearest poses receivers received.
+/// The share of the poses from the nearest seats that receivers received.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Interest {
-    /// How many seats count as near.
+    /// The number of seats that count as near.
     pub(crate) near_k: u64,
     /// The share that arrived of the poses expected from the `near_k` nearest seats.
     pub(crate) near_full_rate: f64,
@@ -217,11 +218,11 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
-/// What the generator itself cost and lost.
+/// The generator's own CPU time, delays and losses.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct GeneratorFigures {
     pub(crate) cpu_s: f64,
-    /// How late messages were sent.
+    /// The time from when a message was due until it was sent, 99th percentile.
     pub(crate) send_lag_p99_ms: f64,
     /// Realtime datagrams received.
     pub(crate) datagrams_in: u64,
@@ -230,7 +231,8 @@ pub(crate) struct GeneratorFigures {
     pub(crate) kernel_drops: u64,
 }
 
-/// What the server's process and its counters show. A figure without a source is 0.
+/// The figures of the server's process and of the server's own counters. A figure without a source
+/// is 0.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct ServerFigures {
     /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
@@ -274,7 +276,7 @@ impl Report {
             others: Some(Others::default()),
             storm: Some(Joins::default()),
             late_joiners: Some(LateJoinersReport::default()),
-            meetings: Some(CallsReport::default()),
+            calls: Some(CallsReport::default()),
             ..Report::new()
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::shared::RunShared;
 
-/// Time between two lines, µs.
+/// Time between two lines on a terminal, and elsewhere, µs.
 const TERMINAL_EVERY: u64 = 1_000_000;
 const PLAIN_EVERY: u64 = 5_000_000;
 
@@ -35,7 +35,7 @@ impl Ticker {
         Ticker { shared, terminal, started, last: started, before: MessageTotals::default() }
     }
 
-    /// Writes a line if the time for the next has come.
+    /// Writes a line if the next line is due.
     pub(crate) fn tick(&mut self, phase: &str) {
         let now = self.shared.clock.now();
         let every = if self.terminal { TERMINAL_EVERY } else { PLAIN_EVERY };

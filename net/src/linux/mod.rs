@@ -53,7 +53,7 @@ mod plain {
     unsafe impl Plain for libc::sockaddr_in6 {}
 }
 
-/// Reads a structure from the front of `bytes`, or returns `None` if they are too few.
+/// Reads a structure from the front of `bytes`. Returns `None` if `bytes` is too short.
 fn read_plain<T: Plain>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
     // SAFETY: the slice has the size of a T, any bits are a T (`Plain`), and `read_unaligned` needs
@@ -61,8 +61,8 @@ fn read_plain<T: Plain>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Writes a structure to the front of `bytes`. Returns `None` and writes nothing if they are too
-/// few.
+/// Writes a structure to the front of `bytes`. Returns `None` and writes nothing if `bytes` is too
+/// short.
 fn write_plain<T: Plain>(bytes: &mut [u8], value: T) -> Option<()> {
     let bytes = bytes.get_mut(..size_of::<T>())?;
     // SAFETY: the slice has the size of a T, and `write_unaligned` needs no alignment.

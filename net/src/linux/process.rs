@@ -21,7 +21,7 @@ pub fn pin_current_thread(core: usize) -> io::Result<()> {
 }
 
 /// Sets the calling thread's nice value, from -20 (highest priority) to 19 (lowest). The kernel
-/// clamps values outside. To raise the value needs no privilege.
+/// clamps values outside this range. Raising the value needs no privilege.
 ///
 /// # Errors
 /// `PermissionDenied` when lowering the value without `CAP_SYS_NICE`.
@@ -36,7 +36,8 @@ pub fn set_thread_nice(nice: i32) -> io::Result<()> {
 pub fn thread_cpu_micros() -> u64 {
     // SAFETY: all-zero is a value of this plain struct of integers.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // SAFETY: `time` is ours and writable. If the call fails, `time` stays zero.
+    // SAFETY: `time` is a local variable, which the call may write. If the call fails, `time` stays
+    // zero.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
@@ -47,7 +48,7 @@ pub fn thread_cpu_micros() -> u64 {
 /// The kernel's error; none is known for this operation.
 pub fn raise_file_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is ours and writable.
+    // SAFETY: `limit` is a local variable, which the call may write.
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     if limit.rlim_cur < limit.rlim_max {
         limit.rlim_cur = limit.rlim_max;
@@ -66,7 +67,7 @@ pub fn raise_file_limit() -> io::Result<u64> {
 pub fn process_cpu_seconds(pid: Option<u32>) -> io::Result<f64> {
     let mut time: libc::timespec = super::zeroed();
     let clock = cpu_clock(pid)?;
-    // SAFETY: `time` is ours and writable.
+    // SAFETY: `time` is a local variable, which the call may write.
     let read = checked(unsafe { libc::clock_gettime(clock, &mut time) });
     // The process may have ended since, and its clock with it.
     read.map_err(|_| io::ErrorKind::NotFound)?;
@@ -85,7 +86,7 @@ fn cpu_clock(pid: Option<u32>) -> io::Result<libc::clockid_t> {
         Some(_) => return Err(io::ErrorKind::NotFound.into()),
     };
     let mut clock = 0;
-    // SAFETY: `clock` is ours and writable.
+    // SAFETY: `clock` is a local variable, which the call may write.
     match unsafe { libc::clock_getcpuclockid(pid, &mut clock) } {
         0 => Ok(clock),
         _ => Err(io::ErrorKind::NotFound.into()),

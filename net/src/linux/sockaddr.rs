@@ -49,7 +49,7 @@ impl SockaddrBuffer {
     }
 
     fn write<T: super::Plain>(&mut self, raw: T) -> libc::socklen_t {
-        // Both structures fit: asserted above.
+        // Cannot fail: the assertion above shows that both structures fit.
         let _ = write_plain(&mut self.0, raw);
         size_of::<T>() as libc::socklen_t
     }

@@ -18,9 +18,9 @@ use std::{
 /// A non-blocking UDP socket that receives and sends in batches.
 pub struct UdpSocket {
     socket: Socket,
-    /// The address to which the socket is bound, unless that is unspecified. It is then the local
-    /// address of every datagram, so that control messages for it are not needed; those cost
-    /// about 3 % of a send.
+    /// The address to which the socket is bound; `None` for the unspecified address. A bound
+    /// address is the local address of every datagram, so no send needs a control message for the
+    /// local address, which would cost about 3 % of the send.
     bound: Option<IpAddr>,
     /// Whether the socket is an IPv6 socket, on which IPv4 destinations are mapped to IPv6.
     v6: bool,
@@ -32,8 +32,8 @@ pub struct UdpSocket {
 
 impl UdpSocket {
     /// Binds a socket. Requests the control messages that receiving uses: the local address, ECN,
-    /// and with these options time stamps and GRO. With the right to do so, the buffers may exceed
-    /// the system's limit (`SO_RCVBUFFORCE`).
+    /// and, if `options` ask for them, time stamps and GRO. In a privileged process the buffers may
+    /// exceed the system's limit (`SO_RCVBUFFORCE`).
     ///
     /// # Errors
     /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`, `AddrNotAvailable`,
@@ -97,9 +97,9 @@ impl UdpSocket {
     }
 
     /// Receives up to [`RECV_MESSAGES`](crate::RECV_MESSAGES) messages into `batch`, which is
-    /// cleared first. Never blocks. Returns the number of datagrams, where each of those that GRO
-    /// joined counts; 0 if no usable datagram waited. Discards datagrams longer than the batch's
-    /// buffers.
+    /// cleared first. Never blocks. Returns the number of datagrams; 0 if no usable datagram
+    /// waited. Datagrams that GRO joined count one by one. Discards datagrams longer than the
+    /// batch's buffers.
     ///
     /// # Errors
     /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No peer
@@ -123,8 +123,8 @@ impl UdpSocket {
     pub fn kernel_drops(&self) -> io::Result<u32> {
         let mut info = [0u32; 16];
         let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: the buffer is ours and `len` is its size in bytes; the kernel writes at most
-        // `len`.
+        // SAFETY: the buffer is a local variable and `len` is its size in bytes; the kernel writes
+        // at most `len`.
         checked(unsafe {
             libc::getsockopt(
                 self.as_raw_fd(),
@@ -184,9 +184,9 @@ impl AsFd for UdpSocket {
 }
 
 /// Checks that no socket is bound to `addr`. Call this before you bind a `SO_REUSEPORT` group. A
-/// second process of the same user can join the group without an error, which breaks the steering;
-/// the bind without the option made here fails instead. The check cannot detect two servers that
-/// start at the same moment.
+/// second process of the same user can join the group without an error, which breaks the steering.
+/// This function binds without `SO_REUSEPORT`, so its bind fails if another process uses the port.
+/// The check cannot detect two servers that start at the same moment.
 ///
 /// # Errors
 /// `AddrInUse` if a socket is bound to `addr`, else the errors of [`UdpSocket::bind`].

@@ -20,10 +20,10 @@ const REALTIME_MIN: u32 = 14;
 const HASH: u32 = u32::MAX;
 
 /// Steers the datagrams of the group to which `socket` belongs, including sockets that are bound
-/// later. A datagram goes to the socket with the index that is the id byte of [`Steering`] modulo
-/// `shards`; sockets have indexes in the order of their binding. The kernel's hash spreads
-/// datagrams that are too short to have an id, and those for a socket that is not bound. One call
-/// for a group suffices; a second call replaces the program.
+/// later. The index of the socket that gets a datagram is the id byte, which [`Steering`] names,
+/// modulo `shards`. Sockets have indexes in the order of their binding. The kernel's hash of
+/// addresses selects the socket for a datagram that is too short to have an id, and for an index
+/// without a socket. One call for a group suffices; a second call replaces the program.
 ///
 /// # Errors
 /// `InvalidInput` if `shards` is not 1-256, the values of one byte; else the kernel's error, for

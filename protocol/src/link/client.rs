@@ -17,7 +17,7 @@ const HELLO_INTERVAL: Duration = Duration::from_millis(200);
 const HELLO_ATTEMPTS: u32 = 10;
 /// Clock samples that the client takes soon after the first one.
 const SETTLE_SAMPLES: u32 = 4;
-/// Interval of these samples, so that one queue on the path does not affect all of them.
+/// Interval of the first clock samples, so that one queue on the path does not affect all of them.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// The client has traffic if it sent or received a message within this time.
 const TRAFFIC_TIME: Duration = Duration::from_secs(1);
@@ -140,8 +140,8 @@ impl ClientSide {
         if traffic {
             self.silence = Some(SilenceTimers::new(now, true, fallback));
         } else {
-            // After traffic and without a probe so far, the silence begins anew. Otherwise the
-            // datagram answers a probe or a request, and ends the silence.
+            // If the silence follows messages and no probe was sent, the silence begins anew.
+            // Otherwise the datagram answers a probe or a request, and ends the silence.
             let fresh = self.silence.filter(SilenceTimers::is_fresh);
             self.silence = fresh.map(|_| SilenceTimers::new(now, true, fallback));
         }
@@ -154,13 +154,14 @@ impl ClientSide {
         }
     }
 
-    /// Notes that the server has received our messages up to this packet number.
+    /// Notes that the server has received the client's messages up to this packet number.
     pub(super) fn acknowledged(&mut self, largest: u32) {
         self.unacked.acknowledged(largest);
     }
 
-    /// Requests a session ping, because the realtime port challenges our address or is silent. The
-    /// session thereby learns our address, and we learn whether the server has lost the session.
+    /// Requests a session ping, because the realtime port challenges the client's address or is
+    /// silent. The ping shows the server's session the client's address. The client learns whether
+    /// the server has lost the session.
     pub(super) fn request_session_ping(&mut self) {
         self.session_ping = self.chooser.has_fallback();
     }
@@ -194,7 +195,7 @@ impl ClientSide {
     /// Notes that a datagram left; `traffic` is whether it had messages. `number` is its packet
     /// number on the realtime port, or `None` inside the session.
     pub(super) fn sent(&mut self, now: Time, traffic: bool, number: Option<u32>) {
-        // A probe of the other plane does not keep this one alive.
+        // A probe of the other plane does not keep the chosen plane alive.
         if number.is_some() == (self.chooser.plane() == Plane::Realtime) {
             self.last_sent = now;
         }

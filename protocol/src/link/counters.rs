@@ -53,9 +53,9 @@ pub struct Exhausted;
 pub enum Withheld {
     /// The message was past its age limit, and a newer one replaced it.
     Superseded,
-    /// The message was over the recipient's budget, or not of interest to it.
+    /// The recipient's budget was used up.
     Suppressed,
-    /// A limit of the server was reached.
+    /// Nothing had arrived from the recipient on its link yet.
     Dropped,
 }
 
@@ -72,7 +72,7 @@ pub struct LinkCounters {
     pub bytes_out: u64,
     /// Datagrams refused, in the order of [`Rejected::ALL`].
     pub rejected: [u64; Rejected::ALL.len()],
-    /// On the server, how often the active path changed; else 0.
+    /// How often a server's active path changed; 0 on a client.
     pub path_changes: u64,
 }
 

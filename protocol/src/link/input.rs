@@ -181,7 +181,8 @@ impl Link {
         Ok(self.take(&arrival, messages, body))
     }
 
-    /// Handles a validated body.
+    /// Handles the control frames of a validated body, and returns its messages. `messages` is
+    /// whether the body has any.
     fn take<'d>(
         &mut self,
         arrival: &DatagramArrival,

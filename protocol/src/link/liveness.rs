@@ -70,17 +70,17 @@ pub(super) fn backoff(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1 << times.min(16)).min(PROBE_MAX)
 }
 
-/// Shortest time between two remembered datagrams with messages.
+/// Shortest time between two datagrams that [`Unacked`] remembers.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
-/// Most remembered datagrams. At [`SAMPLE_INTERVAL`] they cover [`limits::FALLBACK_AFTER`] and a
-/// round trip.
+/// Most datagrams that [`Unacked`] remembers. At [`SAMPLE_INTERVAL`] they cover
+/// [`limits::FALLBACK_AFTER`] and a round trip.
 const SAMPLES: usize = 24;
 
 /// Shortest time from a datagram with messages to a probe for its acknowledgement.
 const UNACKED_PROBE_MIN: Duration = Duration::from_millis(400);
 /// Longest time from a datagram with messages to a probe for its acknowledgement.
 const UNACKED_PROBE_MAX: Duration = Duration::from_millis(600);
-/// Time between two such probes.
+/// Time between two probes for an acknowledgement.
 const UNACKED_INTERVAL: Duration = Duration::from_millis(100);
 const _: () = assert!(UNACKED_PROBE_MIN.as_millis() > limits::ACK_LATEST.as_millis());
 
@@ -94,7 +94,7 @@ pub(super) struct Unacked {
     last_probe: Time,
 }
 
-/// A remembered datagram.
+/// A datagram with messages that [`Unacked`] remembers.
 #[derive(Clone, Copy, Debug)]
 struct SentSample {
     sent: Time,
@@ -133,7 +133,8 @@ impl Unacked {
         self.last_probe = now;
     }
 
-    /// Returns when the path to the server counts as lost: after the last probe and a round trip.
+    /// Returns when the path to the server counts as lost: [`limits::FALLBACK_AFTER`] and a round
+    /// trip after the oldest unacknowledged datagram. `None` if every datagram is acknowledged.
     pub(super) fn lost_at(&self, round_trip: Duration) -> Option<Time> {
         let oldest = self.samples.front()?.sent;
         Some(oldest + limits::FALLBACK_AFTER + round_trip)

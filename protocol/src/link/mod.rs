@@ -57,8 +57,8 @@ use crate::time::Time;
 /// Most bytes of control frames that [`Link::begin`] may write: a message of the largest size must
 /// still fit behind them.
 const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
-// The server's send time, clock reply and acknowledgement; the client's keep-alive, clock request
-// and report.
+// Checks that all control frames of a datagram fit: the server's send time, clock reply and
+// acknowledgement; the client's keep-alive, clock request and report.
 const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(KeepAlive::FRAME_BYTES + 10 + 22 <= MAX_CONTROL_BYTES);
 
@@ -74,11 +74,11 @@ pub enum LinkSide {
 /// The configuration of one end of a link.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
-    /// This end.
+    /// Whether this end is the client or the server.
     pub side: LinkSide,
     /// The link's id, never reused within its session.
     pub link_id: u32,
-    /// The AEAD.
+    /// The link's AEAD suite.
     pub suite: Suite,
     /// The secret from which the link's keys are derived. No other link may use it.
     pub root: RootSecret,
@@ -86,15 +86,15 @@ pub struct LinkConfig {
     pub connection_id: ConnectionId,
     /// The connection id that the client uses once its network has changed.
     pub spare: ConnectionId,
-    /// On a client the path to the server; without one the link sends and accepts nothing on the
+    /// A client's path to the server. Without a path, a client sends and accepts nothing on the
     /// realtime port. A server ignores this and learns the path.
     pub path: Option<Path>,
-    /// On a client, whether the session carries QUIC datagrams. The link then begins on the session
-    /// plane and falls back to it. A server ignores this and follows the client.
+    /// Whether a client's session carries QUIC datagrams. If so, the link begins on the session
+    /// plane and falls back to this plane. A server ignores this and follows the client.
     pub fallback: bool,
-    /// On a server the epoch of its clock, a new one after each restart. A client ignores this.
+    /// The epoch of a server's clock, a new one after each restart. A client ignores this.
     pub clock_epoch: u32,
-    /// On a server 32 bytes from a cryptographic random source, the seed of path challenges. A
+    /// The seed of a server's path challenges: 32 bytes from a cryptographic random source. A
     /// client ignores this.
     pub seed: [u8; 32],
 }
@@ -229,7 +229,8 @@ impl Link {
     pub fn finish(&mut self, now: Time, out: &mut Vec<u8>, start: usize) -> Result<(), Exhausted> {
         debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
         let Some((route, _)) = self.route() else {
-            // There is no route yet. Sealed nevertheless, because the caller began the datagram.
+            // There is no route yet. The datagram is sealed nevertheless, because the caller began
+            // it.
             return self.send.seal(now, self.id, out, start);
         };
         self.complete(now, out, start, route, true)
@@ -237,7 +238,7 @@ impl Link {
 
     /// Returns the route of data and the bytes that may be sent along it, or `None` while there is
     /// no route. The budget is `usize::MAX` inside QUIC and on a proven path. On an unproven path
-    /// it is what is left of three times the bytes received there.
+    /// the budget is three times the bytes received there, minus the bytes sent there.
     pub fn route(&self) -> Option<(Route, usize)> {
         match &self.side {
             SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),

@@ -29,7 +29,8 @@ const _: () = assert!(CHALLENGE_DATAGRAM as u64 <= AMPLIFICATION * MIN_DATAGRAM 
 
 /// A path challenge, which only a receiver at the path's address can answer.
 struct Challenge {
-    /// The same in every repetition, so that on a slow path the answer to the first one counts.
+    /// The bytes of the challenge. Every repetition has the same bytes, so that on a slow path an
+    /// answer to the first repetition counts.
     data: [u8; 8],
     since: Time,
     /// Whether the challenge is still to be sent in this round.
@@ -111,9 +112,8 @@ impl Paths {
         self.changes
     }
 
-    /// Takes note of an authentic datagram of `bytes` bytes from `path`. `highest` is whether its
-    /// packet number is the largest so far; an older datagram does not show where the client is
-    /// now.
+    /// Records an authentic datagram of `bytes` bytes from `path`. `highest` is whether its packet
+    /// number is the largest so far; an older datagram does not show where the client is now.
     pub(super) fn received(&mut self, now: Time, path: Path, bytes: u64, highest: bool) {
         let Some(active) = &mut self.active else {
             let mut state = PathState::new(path, bytes);
@@ -136,8 +136,8 @@ impl Paths {
         }
     }
 
-    /// Takes a response that arrived from `path`. It counts only if it answers the challenge on the
-    /// same path.
+    /// Takes a response that arrived from `path`. The response counts only if it answers the
+    /// challenge that was sent on the same path.
     pub(super) fn challenge_answered(&mut self, path: Path, data: &[u8; 8]) {
         if let Some(active) = self.active.as_mut().filter(|state| state.is_answer(path, data)) {
             active.prove();
@@ -150,7 +150,7 @@ impl Paths {
         }
     }
 
-    /// Takes note that `bytes` bytes were sent on `path`.
+    /// Records that `bytes` bytes were sent on `path`.
     pub(super) fn sent(&mut self, path: Path, bytes: u64) {
         if let Some(state) = self.states_mut().find(|state| state.path == path) {
             state.sent += bytes;
@@ -185,8 +185,8 @@ impl Paths {
         }
     }
 
-    /// Forgets a candidate that has not answered in time, and stops challenging such an active
-    /// path.
+    /// Forgets a candidate path that has not answered in time. Stops challenging an active path
+    /// that has not answered in time.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         let timed_out = |state: &PathState| state.gives_up_at().is_some_and(|at| at <= now);
         self.candidate.take_if(|state| timed_out(state));

@@ -174,8 +174,9 @@ struct PreviousPhase {
 pub(super) struct RecvKeys {
     secret: PhaseSecret,
     current: Phase,
-    /// Derived for the first datagram that claims this phase, and kept, so that further claims cost
-    /// no derivation. Both neighbours are boxed, because a link has them for seconds an hour.
+    /// The next phase, derived for the first datagram that claims to be of this phase. Kept, so
+    /// that further such datagrams cost no derivation. Boxed, as `previous` is, because a link has
+    /// these phases only for seconds in an hour.
     next: Option<Box<NextPhase>>,
     previous: Option<Box<PreviousPhase>>,
     overlap: Duration,
@@ -195,7 +196,8 @@ impl RecvKeys {
         self.largest
     }
 
-    /// Returns the number of authentic datagrams received. It wraps to 1.
+    /// Returns the number of authentic datagrams received; 0 before the first. After `u32::MAX` the
+    /// number continues at 1.
     pub(super) fn received(&self) -> u32 {
         self.received
     }

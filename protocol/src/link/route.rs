@@ -1,8 +1,9 @@
 //! The route of a link's datagrams, and how a client chooses the plane.
 //!
 //! A client begins on the session plane, where its datagrams travel inside QUIC, and moves to the
-//! realtime port once the port has answered. It falls back when the port has been silent for too
-//! long. Each change has a number, and the client announces it until the server confirms it.
+//! realtime port once the port has answered. The client falls back when the port has been silent
+//! for too long. Each change of plane has a number, and the client announces the change until the
+//! server confirms it.
 
 use std::time::Duration;
 
@@ -43,9 +44,10 @@ impl Route {
     }
 }
 
-/// Interval at which a client announces a change until the server confirms it.
+/// Interval at which a client announces a change of plane until the server confirms the change.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(200);
-/// Time from one answer to the next probe while a return needs more answers.
+/// Time from one answer to the next probe, while a client needs more answers before it returns to
+/// the realtime port.
 const QUICK_PROBE: Duration = Duration::from_millis(100);
 /// Interval at which a new link probes the realtime port.
 const FIRST_PROBE: Duration = Duration::from_millis(200);

@@ -30,12 +30,12 @@ struct PendingClockRequest {
 
 /// Requests on one plane that the server has not answered yet.
 #[derive(Clone, Copy, Debug, Default)]
-struct PendingRequests {
+struct PendingAnswers {
     keep_alive: Option<KeepAlive>,
     clock: Option<PendingClockRequest>,
 }
 
-impl PendingRequests {
+impl PendingAnswers {
     fn any(&self) -> bool {
         self.keep_alive.is_some() || self.clock.is_some()
     }
@@ -46,12 +46,12 @@ pub(super) struct ServerSide {
     pub(super) paths: Paths,
     pub(super) clock_epoch: u32,
     pub(super) client_report: Option<ClientReport>,
-    /// `largest` and `received` are filled in when the report is written.
+    /// The next report. Its `largest` and `received` are filled in when the report is written.
     pub(super) report: ServerReport,
     /// The client's newest choice; `None` if the client has no choice, or has sent nothing yet.
     choice: Option<PlaneChoice>,
-    /// Indexed by [`Plane`].
-    pending: [PendingRequests; 2],
+    /// The unanswered requests of each plane, indexed by [`Plane`].
+    pending: [PendingAnswers; 2],
     /// When the first unacknowledged datagram with messages arrived on the realtime port.
     unacked: Option<Time>,
     /// Whether the next datagram on the realtime port acknowledges, even before it is due.
@@ -68,7 +68,7 @@ impl ServerSide {
             client_report: None,
             report: ServerReport::default(),
             choice: None,
-            pending: [PendingRequests::default(); 2],
+            pending: [PendingAnswers::default(); 2],
             unacked: None,
             acknowledge: false,
             last_report: now,

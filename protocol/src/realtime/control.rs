@@ -1,5 +1,5 @@
-//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock, report
-//! and send time.
+//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock,
+//! report and send time.
 
 use super::frame::{self, MessageKind};
 use crate::codec::{Reader, Truncated};
@@ -85,7 +85,8 @@ pub struct ClientReport {
     /// Datagrams received.
     pub received: u32,
     /// Smallest difference between the arrival and the send time of a datagram since the last
-    /// report, µs. It includes the error of the estimated clock offset and can be negative.
+    /// report, µs. The difference includes the error of the estimated clock offset and can be
+    /// negative.
     pub delay_min: i32,
     /// Mean of these differences, µs.
     pub delay_mean: i32,

@@ -4,7 +4,7 @@
 use crate::codec::Reader;
 use crate::limits;
 
-// The types of messages. Those of control frames, 7 and above, are in control.rs.
+// The types of messages. The types of control frames, 7 and above, are in control.rs.
 
 /// Padding. A reader ignores everything from here to the end of the body.
 pub const PADDING: u8 = 0;
@@ -58,8 +58,8 @@ pub struct Message<'a> {
     /// Bit 0, [`NEWEST_WINS`]: the newest message of a (sender, channel, key) makes older ones
     /// worthless. Other bits are reserved.
     pub flags: u8,
-    /// From a client, the target: a slot, a group or [`super::TARGET_OTHERS`]. From the server, the
-    /// sender's slot.
+    /// The other end of the message. From a client this is the target: a slot, a group or
+    /// [`super::TARGET_OTHERS`]. From the server this is the sender's slot.
     pub peer: u16,
     /// The application's channel.
     pub channel: u8,
@@ -73,7 +73,8 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// The flag of [`Message::flags`] that the newest message wins.
+/// The bit of [`Message::flags`] that makes a message replace older messages of the same sender,
+/// channel and key.
 pub const NEWEST_WINS: u8 = 1;
 /// Length in bytes of a message's fixed fields, which stand between the frame's length and the
 /// payload.

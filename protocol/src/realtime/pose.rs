@@ -13,9 +13,9 @@ pub const HAND_RANGE: f32 = 2.047;
 /// Steps of a rotation's component on either side of zero. The 11 bits hold 2,047 values; their odd
 /// number makes zero exact.
 const ROTATION_STEPS: f32 = 1_023.0;
-/// The flag that a pose has a left hand.
+/// The flag of a pose with a left hand.
 const LEFT: u8 = 1;
-/// The flag that a pose has a right hand.
+/// The flag of a pose with a right hand.
 const RIGHT: u8 = 2;
 
 /// A position and a rotation.

@@ -12,13 +12,13 @@ pub struct Hello {
     pub oldest: u8,
     /// Newest version that the client supports.
     pub newest: u8,
-    /// Bit 0: the client's TLS has an exporter (RFC 5705). Others reserved.
+    /// Bit 0: the client's TLS has an exporter (RFC 5705). Other bits are reserved.
     pub flags: u8,
     /// Name and version of the client's software, for the operator; at most 128 bytes of UTF-8.
     pub agent: Vec<u8>,
 }
 
-/// The flag of [`Hello::flags`] that the client's TLS has an exporter.
+/// The bit of [`Hello::flags`] that says that the client's TLS has an exporter.
 const HAS_EXPORTER: u8 = 1;
 
 impl Hello {
@@ -90,8 +90,8 @@ pub struct Refuse {
     pub code: u16,
     /// One line for a person, UTF-8.
     pub text: Vec<u8>,
-    /// Milliseconds that the client should wait before it tries again; 0 = trying again does not
-    /// help.
+    /// Milliseconds that the client should wait before it tries again; 0: the server names no
+    /// time. The code says whether another try can succeed.
     pub retry_after_ms: u32,
     /// Oldest version that the server supports.
     pub oldest: u8,

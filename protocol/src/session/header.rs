@@ -25,9 +25,9 @@ pub enum BadHeader {
     Unknown {
         /// The schema's number.
         schema: u16,
-        /// Its version.
+        /// The schema's version.
         version: u8,
-        /// Its encoding.
+        /// The schema's encoding.
         encoding: u8,
     },
     /// The body is longer than the reader allows.

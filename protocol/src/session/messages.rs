@@ -14,9 +14,11 @@ pub struct Join {
     pub token: Vec<u8>,
     /// The newest ticket from a `Joined` of this peer; empty for a new peer.
     pub ticket: Vec<u8>,
-    /// With a ticket: the largest event sequence received on the events lane so far, 0 for none.
+    /// The largest event sequence that this peer has received on the events lane, 0 for none. Used
+    /// only with a ticket.
     pub last_event: u64,
-    /// With a ticket: the largest event sequence received on the bulk lane so far, 0 for none.
+    /// The largest event sequence that this peer has received on the bulk lane, 0 for none. Used
+    /// only with a ticket.
     pub last_bulk: u64,
     /// The room's name, UTF-8, 1 to 128 bytes; may be empty if `mode` takes any matching room.
     pub room: Vec<u8>,
@@ -24,7 +26,7 @@ pub struct Join {
     pub name: Vec<u8>,
     /// AEAD suites that the client supports, best first.
     pub suites: Vec<u8>,
-    /// One of [`super::join_mode`].
+    /// How the join selects its room, one of [`super::join_mode`].
     pub mode: u8,
     /// The application's version, UTF-8, 0 to 32 bytes. A room is for one version.
     pub version: Vec<u8>,
@@ -38,18 +40,18 @@ pub struct Join {
     pub filters: Vec<Filter>,
 }
 
-/// The server's answer to a successful [`Join`]. The client's slot on its shard is ready.
+/// The server's answer to a successful [`Join`]. The client's realtime link is ready on the server.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// The client's own peer number, unique in this room instance.
+    /// The client's own peer id, unique in this room instance.
     pub peer: u32,
     /// The client's slot on the realtime plane.
     pub slot: u16,
     /// Largest number of peers in the room.
     pub capacity: u16,
-    /// The room instance id, which differs between instances of a room of one name.
+    /// The room instance id. Two instances of rooms with the same name have different ids.
     pub room_instance: u32,
-    /// Version of the roster below. Each update raises it.
+    /// Version of `roster`. Each update raises the version.
     pub roster_version: u32,
     /// Every peer in the room, the client included.
     pub roster: Vec<Peer>,
@@ -61,7 +63,8 @@ pub struct Joined {
     pub clock_epoch: u32,
     /// Largest event payload, bytes.
     pub max_event: u32,
-    /// Opaque; resumes this peer after its session was lost, see [`Join::ticket`].
+    /// The resume ticket, opaque to the client. Resumes this peer after its session was lost, see
+    /// [`Join::ticket`].
     pub ticket: Vec<u8>,
     /// How long the room keeps a peer whose session was lost, ms.
     pub peer_ttl_ms: u32,
@@ -70,7 +73,8 @@ pub struct Joined {
     /// Number of this peer's events that the room has taken, over all its sessions, wrapping. The
     /// client sends its later events again.
     pub events_taken: u32,
-    /// Number of this peer's pieces on the bulk lane that the room has taken, likewise.
+    /// Number of this peer's pieces on the bulk lane that the room has taken, over all its
+    /// sessions, wrapping. The client sends later pieces again.
     pub bulk_taken: u32,
     /// The room's name.
     pub room: Vec<u8>,
@@ -130,7 +134,7 @@ pub struct LinkGrant {
     pub endpoints: Vec<RealtimeEndpoint>,
 }
 
-/// The flag of [`LinkGrant::flags`] that the TLS exporter is mixed into the root secret.
+/// The bit of [`LinkGrant::flags`] that says that the TLS exporter is mixed into the root secret.
 pub const GRANT_EXPORTER: u8 = 1;
 
 impl std::fmt::Debug for LinkGrant {
@@ -201,11 +205,12 @@ pub struct EventUp {
     pub target: u8,
     /// The application's channel.
     pub channel: u8,
-    /// On the bulk lane the bits [`PIECE_MORE`] and [`PIECE_CONTINUES`]; 0 on the events lane.
+    /// The piece's place in its message: on the bulk lane the bits [`PIECE_MORE`] and
+    /// [`PIECE_CONTINUES`]; 0 on the events lane.
     pub piece: u8,
     /// Peer numbers for [`TO_LISTED`]; a single group number for [`TO_GROUP`].
     pub peers: Vec<u32>,
-    /// Opaque.
+    /// The application's bytes, opaque to the server.
     pub payload: Vec<u8>,
 }
 
@@ -230,18 +235,18 @@ pub const TO_LATER: u8 = 5;
 /// An event, or a piece of a message of the bulk lane, for a client.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct EventDown {
-    /// The sender's peer number.
+    /// The sender's peer id.
     pub peer: u32,
-    /// The roster's version when the server took the event. A client with an older roster waits
-    /// for the update before it hands the event to the application.
+    /// A version of the roster that contains the sender. A client with an older roster waits for
+    /// this version before it hands the event to the application.
     pub roster_version: u32,
-    /// The event's number in the room, where events and pieces count together. The numbers that a
-    /// receiver gets on one lane rise strictly.
+    /// The event's number in the room. Events and pieces of both lanes share one sequence of
+    /// numbers. On each lane, a receiver gets strictly increasing numbers.
     pub sequence: u64,
     /// The application's channel.
     pub channel: u8,
     /// The sender's [`EventUp::piece`].
     pub piece: u8,
-    /// Opaque.
+    /// The application's bytes, opaque to the server.
     pub payload: Vec<u8>,
 }

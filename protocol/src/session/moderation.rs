@@ -30,7 +30,7 @@ pub mod act {
     pub const UNMUTE_SELF: u8 = 11;
     /// Deletes all objects and the room's fields.
     pub const CLEAR: u8 = 12;
-    /// Hands the right to moderate over to `peer`, and makes it the host.
+    /// Hands the right to moderate over to `peer`, and makes this peer the host.
     pub const HAND_OVER: u8 = 13;
     /// Ends the room, even one that is kept while empty.
     pub const END: u8 = 20;
@@ -63,11 +63,11 @@ pub mod act {
 pub struct Moderate {
     /// The client's number of this request, from the same sequence as its [`super::StateRequest`]s.
     pub request: u32,
-    /// One of [`act`].
+    /// The act, one of [`act`].
     pub act: u8,
     /// The target of [`act::KICK`], [`act::MUTE`], [`act::UNMUTE`] and [`act::HAND_OVER`]; else 0.
     pub peer: u32,
-    /// For [`act::KICK`]: duration of the user's ban, s, at most a day; else 0.
+    /// Duration of the user's ban in s, at most a day, for [`act::KICK`]; else 0.
     pub seconds: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Moderate {
 /// target included.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// One of [`act`].
+    /// The act, one of [`act`].
     pub act: u8,
     /// Number of the peer that acted.
     pub by: u32,
@@ -83,7 +83,7 @@ pub struct Audit {
     pub peer: u32,
     /// User id of the target.
     pub user: Vec<u8>,
-    /// For [`act::KICK`]: duration of the user's ban, s.
+    /// Duration of the user's ban in s, for [`act::KICK`]; else 0.
     pub seconds: u32,
     /// Time of the act on the server's clock, µs.
     pub time: u64,

@@ -69,7 +69,7 @@ pub mod filter {
 pub struct Filter {
     /// The field's key, UTF-8, 1 to 64 bytes.
     pub key: Vec<u8>,
-    /// One of [`filter`].
+    /// The kind of the condition, one of [`filter`].
     pub kind: u8,
     /// The values that `kind` takes.
     pub values: Vec<Value>,

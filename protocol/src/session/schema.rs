@@ -1,16 +1,16 @@
 //! The table of session messages: each message has its number and its encoding here, and nowhere
 //! else.
 //!
-//! To add a message, write its struct in one of the sibling modules, give it a row
-//! in [`session_messages!`](crate::session_messages), and add its test vectors and its description
-//! in docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go
-//! over every message follow from the table.
+//! To add a message, write its struct in one of the sibling modules, give it a row in
+//! [`session_messages!`](crate::session_messages), and add its test vectors and its description in
+//! docs/PROTOCOL.md. [`Schema`], its [`Encoding`], [`ArchivedMessage`] and the tests that go over
+//! every message are generated from the table.
 
 /// Calls the macro `$each` with the table of session messages.
 ///
 /// `$each` gets `plain { Name = number, ... } archive { Name = number, ... }`, where every name is
 /// a struct and a [`Schema`](crate::session::Schema). Code that treats every message alike, such as
-/// a test of all decoders, is such a macro and misses no message.
+/// a test of all decoders, is written as such a macro, so that it covers every message.
 #[macro_export]
 macro_rules! session_messages {
     ($each:ident) => {
@@ -54,13 +54,13 @@ macro_rules! session_messages {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
-    /// Field by field, as docs/PROTOCOL.md lists them.
+    /// Encoded field by field, as docs/PROTOCOL.md lists the fields.
     Plain = 0,
-    /// rkyv 0.8, little-endian, unaligned, 32-bit offsets.
+    /// An archive of rkyv 0.8: little-endian, unaligned, 32-bit offsets.
     Archive = 1,
 }
 
-/// Ties an archived type to its schema.
+/// A struct that is sent as an archive, with its schema.
 pub trait ArchivedMessage {
     /// The schema that the header names.
     const SCHEMA: Schema;

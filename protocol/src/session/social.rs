@@ -96,10 +96,10 @@ pub struct WatchUsers {
     pub users: Vec<Vec<u8>>,
 }
 
-/// A client changes its device's status.
+/// A client sets its device's status.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SetStatus {
-    /// One of [`status`] except [`status::OFFLINE`].
+    /// The new status, one of [`status`] except [`status::OFFLINE`].
     pub status: u8,
 }
 
@@ -130,7 +130,7 @@ pub struct UserInfo {
     pub name: Vec<u8>,
     /// Role from the token.
     pub role: Vec<u8>,
-    /// One of [`status`].
+    /// The user's status, one of [`status`].
     pub status: u8,
 }
 
@@ -139,7 +139,7 @@ pub struct UserInfo {
 pub struct CallRequest {
     /// The client's number of this request.
     pub request: u32,
-    /// One of [`call_act`].
+    /// The act, one of [`call_act`].
     pub act: u8,
     /// Number of the call; 0 for [`call_act::START`].
     pub call: u64,
@@ -165,7 +165,8 @@ pub struct CallReply {
 pub struct CallUpdate {
     /// Number of the call.
     pub call: u64,
-    /// One of [`call_update`]. Fields that the kind does not use are 0 or empty.
+    /// The kind of the change, one of [`call_update`]. Fields that the kind does not use are 0 or
+    /// empty.
     pub kind: u8,
     /// Id of the user whom the change concerns.
     pub user: Vec<u8>,

@@ -72,7 +72,7 @@ pub const ANY_VERSION: u64 = u64::MAX;
 /// A typed value. Fields that its type does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value {
-    /// One of [`value`].
+    /// The value's type, one of [`value`].
     pub kind: u8,
     /// The value of the numeric types.
     pub bits: u64,
@@ -83,7 +83,7 @@ pub struct Value {
 /// One requested change. Fields that its kind does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// One of [`operation`].
+    /// The operation's kind, one of [`operation`].
     pub kind: u8,
     /// The entity's kind, one of [`scope`].
     pub scope: u8,
@@ -178,7 +178,7 @@ pub struct StateUpdate {
 /// One change of the state. Fields that its kind does not use are zero or empty.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// One of [`change`].
+    /// The change's kind, one of [`change`].
     pub kind: u8,
     /// The entity's kind, one of [`scope`].
     pub scope: u8,

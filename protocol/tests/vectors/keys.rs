@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{golden, hex, list, unhex};
 
-/// The input of one link's keys.
+/// The values from which the keys of one link are derived.
 struct Grant {
     name: &'static str,
     secret: [u8; 32],
@@ -25,7 +25,7 @@ struct Grant {
 
 const CONNECTION_ID: ConnectionId = ConnectionId([1, 0x21, 0x22, 0x23, 0xa1, 0xa2, 0xa3, 0xa4]);
 const SPARE: ConnectionId = ConnectionId([1, 0x31, 0x32, 0x33, 0xb1, 0xb2, 0xb3, 0xb4]);
-/// Two packets a phase, so that four show two phases.
+/// Phases of two packets each, so that four packets show two phases.
 const PHASES: PhaseLimits = PhaseLimits {
     packets: 2,
     time: Duration::from_secs(3_600),
@@ -124,7 +124,7 @@ fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
         }
         .encode(&mut bytes);
         let body = hex(&bytes[start + HEADER..]);
-        sender.finish(now, &mut bytes, start).expect("numbers left");
+        sender.finish(now, &mut bytes, start).expect("packet numbers are left");
         json!({ "direction": direction, "phase": number / 2, "number": number, "body": body,
                 "hex": hex(&bytes) })
     };
@@ -159,7 +159,7 @@ fn malformed(grant: &Grant) -> Vec<Value> {
         let (mut sender, mut bytes) = (link(grant, side), Vec::new());
         let start = sender.begin(Time::ZERO, &mut bytes);
         bytes.extend_from_slice(frame);
-        sender.finish(Time::ZERO, &mut bytes, start).expect("numbers left");
+        sender.finish(Time::ZERO, &mut bytes, start).expect("packet numbers are left");
         let direction = if side == LinkSide::Client { "up" } else { "down" };
         json!({ "direction": direction, "why": why, "hex": hex(&bytes) })
     };

@@ -38,11 +38,11 @@ fn golden(file: &str, made: &Value) -> Value {
 fn assert_same(path: &str, golden: &Value, made: &Value) {
     match (golden, made) {
         (Value::Object(a), Value::Object(b)) => {
-            assert!(a.keys().eq(b.keys()), "{path}: other fields");
+            assert!(a.keys().eq(b.keys()), "{path}: the fields differ");
             a.iter().for_each(|(key, value)| assert_same(&format!("{path}.{key}"), value, &b[key]));
         }
         (Value::Array(a), Value::Array(b)) => {
-            assert_eq!(a.len(), b.len(), "{path}: other length");
+            assert_eq!(a.len(), b.len(), "{path}: the lengths differ");
             let pairs = a.iter().zip(b).enumerate();
             pairs.for_each(|(i, (a, b))| assert_same(&format!("{path}[{i}]"), a, b));
         }

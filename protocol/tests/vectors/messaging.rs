@@ -43,7 +43,7 @@ fn subscriptions() -> Vec<Json> {
     ]
 }
 
-/// Returns all of these vectors.
+/// Returns all vectors of this module.
 pub(super) fn messages() -> Vec<Json> {
     let throttled = archive!("throttled", Throttled { what: throttled::SPEAKERS });
     [subscriptions(), vec![throttled], audits()].concat()

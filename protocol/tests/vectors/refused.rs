@@ -57,8 +57,9 @@ fn archives() -> Vec<Json> {
     let peers = vec![1, 2, 3];
     let event =
         EventUp { target: TO_LISTED, channel: 0, piece: 0, peers, payload: b"grab".to_vec() };
-    // Body: 12 bytes of peers, 4 of payload, then the root: target, channel, piece, peers at 16
-    // before the end (offset, count), payload at 8 before the end (offset, length).
+    // The body has 12 bytes of peers, 4 bytes of payload, and the root. The root has target,
+    // channel and piece; then offset and count of the peers, 16 bytes before the end; then offset
+    // and length of the payload, 8 bytes before the end.
     let event = encode(&event)[SESSION_HEADER_BYTES..].to_vec();
     let peer = |peer| Peer {
         peer,
@@ -69,16 +70,17 @@ fn archives() -> Vec<Json> {
         role: b"r".to_vec(),
     };
     let roster = RosterUpdate { joined: vec![peer(1), peer(2)], ..RosterUpdate::default() };
-    // Body: u n r u n r, two peers of 31 bytes, then the root of 28 bytes. The first peer's name
-    // stands 28 + 31 + 16 bytes before the end.
+    // The body has the texts `unrunr`, two peers of 31 bytes, and the root of 28 bytes. The offset
+    // of the first peer's name stands 28 + 31 + 16 bytes before the end.
     let roster = encode(&roster)[SESSION_HEADER_BYTES..].to_vec();
     let value = Value { kind: value::TEXT, bits: 0, bytes: b"red".to_vec() };
     let field = |key: &[u8]| Field { key: key.to_vec(), value: value.clone(), version: 1 };
     let fields = vec![field(b"k"), field(b"l")];
     let entity = Entity { scope: scope::PEER, id: 1, owner: 0, mode: 0, fields };
     let state = StateSnapshot { version: 1, host: 0, entities: vec![entity] };
-    // Body: k red l red, two fields of 33 bytes, one entity of 22, then the root of 20 bytes. The
-    // offset of the second field's text stands 20 + 22 + 8 + 8 bytes before the end.
+    // The body has the texts `kredlred`, two fields of 33 bytes, one entity of 22 bytes, and the
+    // root of 20 bytes. The offset of the second field's text stands 20 + 22 + 8 + 8 bytes before
+    // the end.
     let state = encode(&state)[SESSION_HEADER_BYTES..].to_vec();
     let up = |why, bytes: &[u8]| case("event_up", why, bytes);
     let update = |why, bytes: &[u8]| case("roster_update", why, bytes);
@@ -187,7 +189,7 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "clock_reply" => ClockReply::parse(bytes).is_err(),
         "client_report" => ClientReport::parse(bytes).is_err(),
         "server_report" => ServerReport::parse(bytes).is_err(),
-        _ => unreachable!("no such thing: {what}"),
+        _ => unreachable!("unknown type: {what}"),
     }
 }
 
@@ -197,7 +199,7 @@ fn refused() {
     let made = [session, bodies(), datagrams(), payloads()].concat();
     let file = golden("refused.json", &json!({ "cases": made }));
     for case in list(&file, "cases") {
-        let what = case["what"].as_str().expect("what it claims to be");
+        let what = case["what"].as_str().expect("the type that the bytes claim to be");
         assert!(is_refused(what, &unhex(&case["hex"])), "{what}: {} was taken", case["why"]);
     }
 }

@@ -279,7 +279,7 @@ fn events() -> Vec<Json> {
 
 macro_rules! read_by_schema {
     (plain { $($plain:ident = $_p:literal,)* } archive { $($archive:ident = $_a:literal,)* }) => {
-        /// The fields of a body, read by this crate.
+        /// Reads a body with this crate and returns its fields.
         fn read(schema: Schema, body: &[u8]) -> Json {
             match schema {
                 $(Schema::$plain => $plain::parse(body).expect(stringify!($plain)).fields(),)*

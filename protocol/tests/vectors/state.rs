@@ -199,7 +199,7 @@ fn updates() -> Vec<Json> {
     ]
 }
 
-/// Returns all of these vectors.
+/// Returns all vectors of this module.
 pub(super) fn messages() -> Vec<Json> {
     [requests(), replies(), snapshots(), updates()].concat()
 }

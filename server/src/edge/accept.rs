@@ -11,8 +11,8 @@ pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>) {
     let capacity = context.unjoined.available_permits();
     while let Some(incoming) = endpoint.accept().await {
         context.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        // Above half of the limit, an address must be proven first. The Retry packet costs next to
-        // nothing.
+        // If more than half of the permits are taken, a client must prove its address first. The
+        // Retry packet that asks for the proof costs next to nothing.
         let busy = context.unjoined.available_permits() < capacity / 2;
         if busy && incoming.is_unproven() {
             incoming.retry();

@@ -1,4 +1,5 @@
-//! Takes a connection from its first packet to a joined session, in a room or outside rooms.
+//! The handshake and the join: from a connection's first packet to a joined session, in a room or
+//! outside rooms.
 //!
 //! Makes nothing for a client before its token has been verified: no room, no roster entry, no
 //! link.
@@ -25,7 +26,7 @@ use super::admission::{admit, display_name};
 use super::carrier::{Connection, Incoming, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
-use super::social::{self, SocialSession};
+use super::social::{self, SocialConnection};
 use super::wire::read_message;
 use crate::random::random;
 use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, outgoing};
@@ -58,7 +59,7 @@ pub(super) async fn serve(
         }
     };
     drop(unjoined_permit);
-    // In a new task, because the memory of this one holds the state of a join.
+    // The session runs in a new task, because the memory of this task holds the state of a join.
     match joined {
         NewSession::Room(session) => drop(tokio::spawn(session.run(context))),
         NewSession::Social(session) => drop(tokio::spawn(session.run(context))),
@@ -68,7 +69,7 @@ pub(super) async fn serve(
 /// A session that has joined a room or entered outside rooms.
 enum NewSession {
     Room(Box<PeerSession>),
-    Social(Box<SocialSession>),
+    Social(Box<SocialConnection>),
 }
 
 /// Accepts the control stream and performs the join on it.
@@ -91,7 +92,7 @@ async fn join(
                 session,
             })))
         }
-        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialSession {
+        Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
             connection: connection.clone(),
             control: (send, receive),
             welcome,
@@ -177,9 +178,9 @@ struct Joining<'a> {
     /// Whether the client can export keys of the TLS connection.
     exporter: bool,
     suite: Suite,
-    /// Counts the session among the joined ones.
+    /// Keeps the session in the count of joined sessions.
     permit: Arc<OwnedSemaphorePermit>,
-    /// Counts the session among those of its tenant and user.
+    /// Keeps the session in the counts of its tenant and user. `None` until it is counted.
     counted: Option<Arc<SessionCount>>,
     link_id: u32,
     /// The session's end of the queues of the newest try.
@@ -201,8 +202,8 @@ impl Joining<'_> {
         let tenant = &ticket.room.owner.tenant;
         let counted = SessionCount::take_resumed(context.directory.tenants(), tenant, &ticket.user);
         self.counted = Some(Arc::new(counted));
-        let newcomer = Newcomer { user: ticket.user, ..Newcomer::default() };
-        let (join, outgoing) = self.request(newcomer, Some(resume));
+        let joining_user = JoiningUser { user: ticket.user, ..JoiningUser::default() };
+        let (join, outgoing) = self.request(joining_user, Some(resume));
         let joined = context.directory.resume(&ticket.room, join, outgoing).await.ok();
         if joined.is_none() {
             self.counted = None;
@@ -225,17 +226,17 @@ impl Joining<'_> {
         let tenants = context.directory.tenants();
         let counted = SessionCount::take(tenants, &key.owner.tenant, user).map_err(refuse)?;
         self.counted = Some(Arc::new(counted));
-        let newcomer = Newcomer { user: user.clone(), name, role, conditions };
+        let joining_user = JoiningUser { user: user.clone(), name, role, conditions };
         let joining = context
             .directory
-            .join(&key, selection, random(), || self.request(newcomer.clone(), None));
+            .join(&key, selection, random(), || self.request(joining_user.clone(), None));
         joining.await.map_err(refuse)
     }
 
     /// Makes the join request of one try, with new queues and link keys.
     fn request(
         &mut self,
-        newcomer: Newcomer,
+        joining_user: JoiningUser,
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
         let counts = (self.permit.clone(), self.counted.clone());
@@ -244,7 +245,7 @@ impl Joining<'_> {
         self.link_id += 1;
         let LinkKeys { grant, root, seed } = self.link_keys();
         let suite = self.suite;
-        let Newcomer { user, name, role, conditions } = newcomer;
+        let JoiningUser { user, name, role, conditions } = joining_user;
         let join = JoinRequest { user, name, role, resume, conditions, grant, suite, root, seed };
         (Box::new(join), outgoing)
     }
@@ -275,7 +276,7 @@ impl Joining<'_> {
 
 /// The user that joins, and the conditions of the join.
 #[derive(Clone, Default)]
-struct Newcomer {
+struct JoiningUser {
     user: String,
     name: String,
     role: Role,

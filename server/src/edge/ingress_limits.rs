@@ -19,11 +19,12 @@ pub(super) struct IngressLimits {
     rate: MessageRate,
     /// Size of the largest message in bytes.
     largest: u64,
-    /// When the shard must be told of the next message, because only the shard decides who is away.
+    /// From this time on, the next message is reported to the shard as activity of the peer. Only
+    /// the shard decides who is away.
     report_active_at: Time,
     /// The kind of messages, one of [`nucleus_protocol::session::throttled`].
     kind: u8,
-    /// Until when the peer is not told again that it is throttled.
+    /// Until this time, the peer is not told again that it is throttled.
     report_throttled_at: Time,
     /// When the last wait for the rate ended, if no message has been taken since.
     waited_until: Option<Time>,
@@ -72,9 +73,9 @@ impl IngressLimits {
         }
     }
 
-    /// Takes a message of `len` bytes from the rate. Tells the peer that it is throttled if the
-    /// message was in the stream while the rate did not allow reading, or if it `waited_for_room`,
-    /// for the room's rate.
+    /// Takes a message of `len` bytes from the rate. `waited_for_room` is whether the message had
+    /// to wait for the room's rate. In this case, or if the message was in the stream while the
+    /// peer's rate did not allow reading, tells the peer that it is throttled.
     pub(super) async fn take(
         &mut self,
         len: usize,

@@ -20,7 +20,8 @@ use super::ingress_limits::{IngressLimits, rate};
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
 
-/// Which of the client's lanes are open, by [`Lane::index`]: their stream has begun and not ended.
+/// Whether each of the client's lanes is open, by [`Lane::index`]. A lane is open while its stream
+/// has begun and not ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LaneStreams([bool; 2]);
 
@@ -53,7 +54,8 @@ pub(super) async fn read_lanes(
     open: watch::Sender<LaneStreams>,
 ) -> Code {
     let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
-    // On the heap from the first stream on: many sessions never open one.
+    // The state of reading is on the heap, and exists from the first stream on. Many sessions never
+    // open a stream.
     Box::pin(read_from(first, connection, room, from, context, open)).await
 }
 

@@ -27,7 +27,7 @@ use crate::rooms::{RoomDirectory, SocialDirectory, TicketKey};
 use crate::token::TokenVerifier;
 use quic::Handshakes;
 
-/// What all sessions share.
+/// The state that all sessions share.
 pub struct SessionContext {
     /// Checks join tokens.
     pub verifier: TokenVerifier,
@@ -62,7 +62,7 @@ pub struct SessionContext {
 pub struct SessionCounters {
     /// Connection attempts.
     pub attempts: AtomicU64,
-    /// Attempts refused before any work, because there were too many unjoined sessions.
+    /// Connection attempts refused at once, because there were too many unjoined sessions.
     pub turned_away: AtomicU64,
     /// TLS handshakes that failed.
     pub failed_handshakes: AtomicU64,
@@ -70,7 +70,7 @@ pub struct SessionCounters {
     pub joins: AtomicU64,
     /// Resumes.
     pub resumes: AtomicU64,
-    /// Sessions that entered outside rooms.
+    /// Sessions outside rooms that have entered.
     pub enters: AtomicU64,
     /// Refused and ended sessions, by the position of their code in [`Code::ALL`].
     ended: CodeCounters,
@@ -88,8 +88,8 @@ pub struct SessionCounters {
     pub state_out: AtomicU64,
 }
 
-/// A counter for each code. Needs its own `Default`: the array is longer than the standard
-/// library's implementations go.
+/// A counter for each code. Implements `Default` by hand, because the standard library does so only
+/// for shorter arrays.
 struct CodeCounters([AtomicU64; Code::ALL.len()]);
 
 impl Default for CodeCounters {

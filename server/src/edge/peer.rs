@@ -50,8 +50,8 @@ impl PeerSession {
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, queues, room, session } = self;
         let (lanes, open_lanes) = watch::channel(LaneStreams::default());
-        // The writer wakes often, so it is a task of its own: in `select!` it would have all
-        // futures polled.
+        // The writer wakes often, so it is a task of its own. Inside `select!`, each of its
+        // wake-ups would poll all futures.
         let control = write_control(send, welcome, queues.control);
         let mut writing = tokio::spawn(write(
             connection.clone(),
@@ -61,7 +61,8 @@ impl PeerSession {
             context.clone(),
         ));
         let end = tokio::select! {
-            // First, because the writer ends, too, when the room has ended the session.
+            // The room's code comes first, because the writer also ends when the room has ended the
+            // session.
             biased;
             code = ended(queues.end) => SessionEnd::Room(code),
             code = read_control(receive, &room, session, &context, open_lanes) => SessionEnd::Fault(code),
@@ -79,7 +80,8 @@ impl PeerSession {
         writing.abort();
         let code = match end {
             SessionEnd::Room(code) => code,
-            // Counts as lost, so that the client can resume and gets the messages that it missed.
+            // The session counts as lost, so that the client can resume and gets the messages that
+            // it missed.
             SessionEnd::Fault(Code::SlowConsumer) => {
                 room.post(RoomInput::SessionLost(session)).await;
                 Code::SlowConsumer
@@ -134,8 +136,8 @@ async fn read_control(
             // A client may end its half of the control stream and stay in the room.
             Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
-        // On the heap: most sessions wait above most of the time, and this state would be part of
-        // each.
+        // The state of this future is on the heap. Otherwise every session would contain it,
+        // although most sessions wait above most of the time.
         let handled = Box::pin(async {
             if schema == Schema::Leave {
                 return leave(room, session, &mut lanes).await;
@@ -174,7 +176,7 @@ async fn leave<T>(
     let all_read = async { lanes.wait_for(|lanes| !lanes.any_open()).await.map(drop) };
     let _in_time = timeout(limits::LEAVE_TIME, all_read).await;
     room.post(RoomInput::Leave(session, Code::Left)).await;
-    // The room ends the session in reply.
+    // The room replies by ending the session.
     until_connection_ends().await
 }
 
@@ -210,7 +212,8 @@ async fn write_datagrams(
         if left.is_zero() {
             continue;
         }
-        // A datagram that becomes too old here is lost, as any datagram may be.
+        // A datagram that becomes too old while it waits for QUIC is dropped, as any datagram may
+        // be lost.
         let _in_time = Box::pin(timeout(left, connection.send_datagram(bytes))).await;
     }
     until_connection_ends().await
@@ -239,7 +242,7 @@ async fn write_control(
 /// Writes the session's streams, in this order of precedence: control, events, bulk, state.
 ///
 /// QUIC limits the unsent bytes of all streams together. A snapshot or the bulk lane can use up
-/// this limit, so when there is room again, the streams with small messages are polled first.
+/// this limit, so when bytes may be sent again, the streams with small messages are polled first.
 async fn write(
     connection: Connection,
     control: impl Future<Output = Code>,
@@ -286,8 +289,8 @@ async fn write_events(
             };
             stream.write(bytes).await
         };
-        // On the heap: most sessions wait above most of the time, and this state would be part of
-        // each.
+        // The state of this future is on the heap. Otherwise every session would contain it,
+        // although most sessions wait above most of the time.
         match Box::pin(timeout(max_age, write)).await {
             Ok(Ok(())) => queue.written(len),
             Ok(Err(ConnectionClosed)) => return until_connection_ends().await,
@@ -306,7 +309,7 @@ async fn write_state(
 ) -> Code {
     let mut stream = None;
     while let Some(message) = queue.pop().await {
-        // On the heap, as in `write_events`.
+        // The state of this future is on the heap for the same reason as in `write_events`.
         match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
             WriteOutcome::Written => {}
             WriteOutcome::Closed => return discard_state(queue).await,

@@ -12,7 +12,7 @@ use super::wire::ReadError;
 /// How long a client should wait before it tries again, for refusals that may pass.
 const RETRY_AFTER_MS: u32 = 2_000;
 
-/// Why a client is refused, and what is needed to tell it.
+/// A refusal: its reason, and the control stream on which the client is told.
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) text: String,

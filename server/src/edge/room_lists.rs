@@ -52,7 +52,8 @@ struct ActiveWatch {
 }
 
 impl RoomLists {
-    /// Makes a source without lists. Each request that is sent by the channel starts new lists.
+    /// Makes a source without lists. Each request that arrives on the channel starts a new list and
+    /// its changes.
     pub(super) fn new(
         directory: Arc<RoomDirectory>,
         lobby: ProductKey,

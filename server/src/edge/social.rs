@@ -81,7 +81,7 @@ fn may_choose(status: u8) -> bool {
 }
 
 /// A session outside rooms that has entered.
-pub(super) struct SocialSession {
+pub(super) struct SocialConnection {
     pub(super) connection: Connection,
     pub(super) control: (SendStream, RecvStream),
     /// `Welcome`, unless it has been written. It is written in front of the first message.
@@ -89,7 +89,7 @@ pub(super) struct SocialSession {
     pub(super) entered: AdmittedDevice,
 }
 
-impl SocialSession {
+impl SocialConnection {
     /// Runs the session until its end, which it reports to the task of the users.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, control: (send, receive), welcome, entered } = self;
@@ -105,7 +105,7 @@ impl SocialSession {
         };
         match code {
             _ if ended_by_task => {}
-            // Counts as lost: the client enters again and receives the whole state.
+            // The session counts as lost: the client enters again and receives the whole state.
             Code::TimedOut | Code::SlowConsumer => {
                 social.post(SocialInput::Lost(device)).await;
             }
@@ -144,7 +144,7 @@ async fn read(
         {
             Ok(message) => message,
             Err(ReadError::Header(_)) => return Code::Malformed,
-            // A client may end its half of the control stream and stay.
+            // A client may end its half of the control stream and keep its session.
             Err(ReadError::Stream(_)) => return until_connection_ends().await,
         };
         // A stream that is not read makes its sender wait by QUIC's flow control.
@@ -154,7 +154,7 @@ async fn read(
         rate.take(cost(schema));
         if schema == Schema::Leave {
             social.post(SocialInput::Leave(device, Code::Left)).await;
-            // The task of the users ends the session in reply.
+            // The task of the users replies by ending the session.
             return until_connection_ends().await;
         }
         // The lobby, not the task of the users, answers this request.
@@ -198,8 +198,8 @@ fn request(schema: Schema, body: &[u8]) -> Option<DeviceRequest> {
     }
 }
 
-/// Returns what a request does to a call. `None`: a name, the text or the number of users is not
-/// allowed.
+/// Returns the action of a request on a call. `None`: a name, the text or the number of users is
+/// not allowed.
 fn call_act_of(request: &CallRequest) -> Option<CallAct> {
     let call = request.call;
     let names = request.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));

@@ -1,3 +1,5 @@
+//! Tests of the HTTP server: its responses, its limits and its end.
+
 use std::io::{Read, Write};
 use std::net::TcpStream as Client;
 

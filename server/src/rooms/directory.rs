@@ -39,10 +39,10 @@ impl RoomDirectory {
     }
 
     /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty
-    /// if any matching room will do; a room that is made then is named by `random`.
+    /// if any matching room will do; the name of a new room is then made from `random`.
     ///
-    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if it
-    /// refuses although the lobby took it for a match.
+    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if the
+    /// lobby chose the room by a match and the room refuses.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl RoomDirectory {
         room.ok_or(Code::ShuttingDown)
     }
 
-    /// Invites a user to a room, or takes the invitation back if `invited` is false. A user who has
+    /// Invites a user to a room, or withdraws the invitation if `invited` is false. A user who has
     /// joined already stays in the room.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl RoomDirectory {
         LobbyWatcher::new(lobby, changed, query, admitted)
     }
 
-    /// Has the lobby find a room. Tries again if the lobby has ended meanwhile.
+    /// Asks the lobby for a room. Tries again if the lobby has ended meanwhile.
     async fn find(
         &self,
         key: &RoomKey,
@@ -154,7 +154,7 @@ impl RoomDirectory {
             let (selection, passed) = (selection.clone(), refused_by.to_vec());
             let find = Find { name: key.name.clone(), selection, random, passed };
             let lobby = self.lobbies.address(&key.owner);
-            let mail = |requester| LobbyMail::Find(find, requester);
+            let mail = |reply_to| LobbyMail::Find(find, reply_to);
             if let Ok(target) = lobby.request(mail).await.await {
                 return target;
             }

@@ -13,7 +13,7 @@ use nucleus_protocol::session::Code;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::lobby_address::LobbyAddress;
-use super::mail::{JoinTarget, LobbyMail, PendingArrival, Requester};
+use super::mail::{JoinTarget, LobbyMail, PendingArrival, ReplyTo};
 use super::registry::{NewRoom, RoomRegistry};
 use super::task::{self, Task};
 
@@ -66,7 +66,7 @@ impl LobbyDirectory {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::LOBBY_MAILBOX);
         let changed = watch::Sender::new(0);
-        let task = LobbyTask {
+        let task = LobbyShell {
             id,
             key: key.clone(),
             lobbies: self.clone(),
@@ -84,7 +84,7 @@ impl LobbyDirectory {
 }
 
 /// The shell of one lobby.
-struct LobbyTask {
+struct LobbyShell {
     id: u64,
     key: ProductKey,
     lobbies: Arc<LobbyDirectory>,
@@ -96,7 +96,7 @@ struct LobbyTask {
     changes: HashMap<RequestId, oneshot::Sender<ListingChanges>>,
 }
 
-impl Task for LobbyTask {
+impl Task for LobbyShell {
     type Machine = Lobby;
     type Mail = LobbyMail;
 
@@ -105,7 +105,7 @@ impl Task for LobbyTask {
         let request = RequestId(self.newest_request);
         match mail {
             LobbyMail::Input(input) => input,
-            LobbyMail::Find(find, Requester { reply, permit }) => {
+            LobbyMail::Find(find, ReplyTo { reply, permit }) => {
                 drop(permit);
                 if reply.is_closed() {
                     // The join was abandoned, so no room must be made for it.
@@ -114,7 +114,7 @@ impl Task for LobbyTask {
                 self.finds.insert(request, reply);
                 LobbyInput::Find { request, find }
             }
-            LobbyMail::Changes(seen, Requester { reply, permit }) => {
+            LobbyMail::Changes(seen, ReplyTo { reply, permit }) => {
                 drop(permit);
                 self.changes.insert(request, reply);
                 LobbyInput::ListingChanges { request, seen }
@@ -150,7 +150,7 @@ impl Task for LobbyTask {
     }
 }
 
-impl LobbyTask {
+impl LobbyShell {
     fn found(&mut self, request: RequestId, result: Result<Found, Code>) {
         let Some(reply) = self.finds.remove(&request) else { return };
         let found = result.map(|found| {
@@ -158,7 +158,8 @@ impl LobbyTask {
             let arrival = PendingArrival { lobby: self.mailbox.clone(), room, seats };
             JoinTarget { found, arrival }
         });
-        // Fails if the join was abandoned. The target is dropped then, which gives its seats back.
+        // Fails if the join was abandoned. The reply is then dropped, which frees the seats of the
+        // join.
         let _ = reply.send(found);
     }
 }

@@ -6,10 +6,10 @@ use nucleus_core::limits;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::mail::{LobbyMail, Requester};
+use super::mail::{LobbyMail, ReplyTo};
 
-/// The address of a lobby for requests of joins and watchers. These may fill half of the mailbox
-/// ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
+/// The address of a lobby for requests of joins and watchers. These requests may fill half of the
+/// mailbox ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
 #[derive(Clone)]
 pub(super) struct LobbyAddress {
     mailbox: mpsc::Sender<LobbyMail>,
@@ -29,7 +29,7 @@ impl LobbyAddress {
     /// Posts a request. The channel that is returned closes without a reply if the lobby has ended.
     pub(super) async fn request<T>(
         &self,
-        make_mail: impl FnOnce(Requester<T>) -> LobbyMail,
+        make_mail: impl FnOnce(ReplyTo<T>) -> LobbyMail,
     ) -> oneshot::Receiver<T> {
         let (reply, receiver) = oneshot::channel();
         // Tries without waiting first: an `await` may pause even when a permit is free. A caller
@@ -42,7 +42,7 @@ impl LobbyAddress {
                 Err(_closed) => return receiver,
             },
         };
-        let sent = self.mailbox.try_send(make_mail(Requester { reply, permit }));
+        let sent = self.mailbox.try_send(make_mail(ReplyTo { reply, permit }));
         if let Err(TrySendError::Full(mail)) = sent {
             let _ended = self.mailbox.send(mail).await;
         }
@@ -68,7 +68,7 @@ mod tests {
         let address = LobbyAddress::new(mailbox);
         let short = Duration::from_millis(1);
         for number in 0..limits::LOBBY_QUESTIONS + 8 {
-            let posting = address.request(|requester| LobbyMail::Changes(None, requester));
+            let posting = address.request(|reply_to| LobbyMail::Changes(None, reply_to));
             let in_time = timeout(short, posting).await.is_ok();
             assert_eq!(in_time, number < limits::LOBBY_QUESTIONS, "request {number}");
         }

@@ -44,8 +44,8 @@ impl LobbyWatcher {
     pub async fn next(&mut self) -> RoomList {
         loop {
             let changes = self.changes().await;
-            // Applies even if the view did not change, because looking through the changes is what
-            // costs.
+            // The pause applies even if the view did not change, because the search through the
+            // changes is the expensive part.
             self.next_request = Instant::now() + limits::LOBBY_INTERVAL;
             if let Some(update) = changes.and_then(|changes| self.view.update(changes)) {
                 return update;
@@ -67,7 +67,7 @@ impl LobbyWatcher {
                     changed.mark_unchanged();
                 }
                 let seen = self.view.seen();
-                let mail = |requester| LobbyMail::Changes(seen, requester);
+                let mail = |reply_to| LobbyMail::Changes(seen, reply_to);
                 self.pending_reply.insert(self.lobby.request(mail).await)
             }
         };
@@ -80,8 +80,8 @@ impl LobbyWatcher {
 impl Drop for LobbyWatcher {
     fn drop(&mut self) {
         self.changed = None;
-        // This may have been the last watcher, so the lobby must check whether it is over. A lobby
-        // with a full mailbox checks anyway.
+        // This may have been the last watcher, so the lobby must check whether the lobby itself is
+        // over. A lobby with a full mailbox checks anyway.
         let _full = self.lobby.mailbox().try_send(LobbyMail::Input(LobbyInput::Timeout));
     }
 }
@@ -126,7 +126,7 @@ mod tests {
             machine.handle(Time::ZERO, LobbyInput::Find { request: RequestId(0), find });
             machine.handle(Time::ZERO, LobbyInput::RoomOpened(Ok(RoomId(1))));
             let (mut looks, mut peers) = (0, 0);
-            while let Some(LobbyMail::Changes(seen, requester)) = lobby.recv().await {
+            while let Some(LobbyMail::Changes(seen, reply_to)) = lobby.recv().await {
                 looks += 1;
                 peers += 1;
                 let hidden = start.elapsed() < Duration::from_millis(600);
@@ -136,7 +136,7 @@ mod tests {
                 machine.handle(Time::ZERO, LobbyInput::ListingChanges { request, seen });
                 while let Some(output) = machine.poll() {
                     if let LobbyOutput::ListingChanges { changes, .. } = output {
-                        return_changes(requester.reply, changes);
+                        return_changes(reply_to.reply, changes);
                         break;
                     }
                 }

@@ -15,14 +15,14 @@ pub(super) enum RoomMail {
     /// A session asks to join. The reply comes by the channel, all later messages by the session's
     /// queues.
     Join(Box<JoinRequest>, Outgoing, oneshot::Sender<Result<SessionId, Code>>),
-    /// Invites a user, or takes the invitation back.
+    /// Invites a user, or withdraws the invitation.
     Invite { user: String, invited: bool, reply: oneshot::Sender<Result<(), Code>> },
     /// An input for the machine, unchanged.
     Input(RoomInput),
 }
 
 /// The return address of a request to a lobby.
-pub(super) struct Requester<T> {
+pub(super) struct ReplyTo<T> {
     pub(super) reply: oneshot::Sender<T>,
     /// Counts the request among those in the lobby's mailbox, until the lobby takes the request.
     pub(super) permit: OwnedSemaphorePermit,
@@ -31,9 +31,9 @@ pub(super) struct Requester<T> {
 /// A message for a lobby's task.
 pub(super) enum LobbyMail {
     /// Find a room for a join.
-    Find(Find, Requester<Result<JoinTarget, Code>>),
+    Find(Find, ReplyTo<Result<JoinTarget, Code>>),
     /// Tell a watcher the changes after this number; `None`: the watcher has seen none.
-    Changes(Option<u64>, Requester<ListingChanges>),
+    Changes(Option<u64>, ReplyTo<ListingChanges>),
     /// An input for the machine, unchanged.
     Input(LobbyInput),
 }

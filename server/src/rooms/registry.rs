@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{PendingReplies, RoomTask};
+use super::room::{PendingReplies, RoomShell};
 use super::room_handle::RoomHandle;
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
@@ -124,9 +124,10 @@ impl RoomRegistry {
         if let Some(ended) = self.rooms.insert(key.clone(), room.clone()) {
             self.tenants.close_room(&key.owner.tenant, &ended.counted);
         }
-        // Counted here and not in the task, because the next room looks for the emptiest shard.
+        // The room is counted before its task runs, because the next room may already look for the
+        // emptiest shard.
         shard.rooms.fetch_add(1, Ordering::Relaxed);
-        let task = RoomTask {
+        let task = RoomShell {
             id,
             key,
             server_instance,
@@ -144,7 +145,7 @@ impl RoomRegistry {
         self: Arc<Self>,
         room: RoomHandle,
         config: RoomConfig,
-        task: RoomTask,
+        task: RoomShell,
         receiver: mpsc::Receiver<RoomMail>,
     ) {
         let RoomHandle { id, mailbox, shard, .. } = room;
@@ -152,7 +153,8 @@ impl RoomRegistry {
         shard.post(ShardMail::RoomOpened(id, link_events(mailbox))).await;
         let machine = Room::new(Time::from_micros(self.clock.now()), config);
         task::run(machine, task, self.clock, receiver).await;
-        // The lobby first: while the room is in the registry, a join can see that it has ended.
+        // Tells the lobby first. As long as the room is in the registry, a join can see that the
+        // room has ended.
         let _ended = lobby.send(LobbyMail::Input(LobbyInput::RoomOver(id))).await;
         self.forget(&key, id);
         shard.post(ShardMail::RoomClosed(id)).await;

@@ -18,7 +18,7 @@ use crate::queue::PushOutcome;
 use crate::shard::{ShardHandle, ShardMail};
 
 /// The shell of one room.
-pub(super) struct RoomTask {
+pub(super) struct RoomShell {
     pub(super) id: RoomId,
     pub(super) key: RoomKey,
     /// The server instance id.
@@ -47,7 +47,7 @@ struct PendingJoin {
     reply: oneshot::Sender<Result<SessionId, Code>>,
 }
 
-/// A joined session and the room's end of its queues.
+/// A joined session, with the room's end of the session's queues.
 pub(super) struct AttachedSession {
     session: u32,
     user: String,
@@ -61,7 +61,7 @@ impl PendingReplies {
     }
 }
 
-impl Task for RoomTask {
+impl Task for RoomShell {
     type Machine = Room;
     type Mail = RoomMail;
 
@@ -132,7 +132,7 @@ impl Task for RoomTask {
     }
 }
 
-impl RoomTask {
+impl RoomShell {
     /// Posts an input to the lobby. A lobby that has ended needs none.
     async fn tell_lobby(&self, input: LobbyInput) {
         let _ended = self.lobby.send(LobbyMail::Input(input)).await;
@@ -152,7 +152,8 @@ impl RoomTask {
                     replaced.outgoing.disconnect(Code::Replaced);
                 }
             }
-            // Dropped before the reply: a refused client must not count as a session any more.
+            // The queues are dropped before the reply: a refused client must not count as a session
+            // any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(session)) = reply.send(result) else { return None };
@@ -197,8 +198,8 @@ impl RoomTask {
     /// no reliable message may be skipped. Its participant stays in the room, and gets the missed
     /// messages when it resumes.
     ///
-    /// A session that has ended reports this by its own mail, except for a join that was given up
-    /// at the moment of its success. So a closed queue counts as a lost session, too.
+    /// A session reports its own end by mail, unless the client gave up at the moment when its join
+    /// succeeded. So a closed queue counts as a lost session, too.
     fn push(
         &mut self,
         session: SessionId,
@@ -214,8 +215,8 @@ impl RoomTask {
         }
     }
 
-    /// Removes a lost session. This gives its seat among the server's sessions back, which the peer
-    /// may need to resume.
+    /// Removes a lost session, which then no longer counts as a joined session. Otherwise a full
+    /// server would have no place for the session with which the peer resumes.
     fn lost(&mut self, session: SessionId) -> RoomInput {
         if self.attached(session).is_some() {
             self.sessions.remove(&session.peer);

@@ -18,7 +18,7 @@ use super::task::Task;
 use crate::queue::PushOutcome;
 
 /// The shell of the users outside rooms.
-pub(super) struct SocialTask {
+pub(super) struct SocialShell {
     pub(super) key: ProductKey,
     pub(super) rooms: Arc<RoomDirectory>,
     /// The mailbox of this task, by which it learns that the room of a call has ended.
@@ -34,7 +34,7 @@ pub(super) struct PendingEnter {
     reply: oneshot::Sender<Result<DeviceId, Code>>,
 }
 
-impl Task for SocialTask {
+impl Task for SocialShell {
     type Machine = Social;
     type Mail = SocialMail;
 
@@ -59,8 +59,8 @@ impl Task for SocialTask {
                 match self.sessions.get(&device).map(|out| out.push(message))? {
                     PushOutcome::Queued => {}
                     PushOutcome::Full => return Some(self.end_slow(device)),
-                    // A session reports its own end, except one that gave up at the moment it
-                    // entered.
+                    // A session reports its own end, unless the client gave up at the moment when
+                    // it entered.
                     PushOutcome::Closed => return Some(self.lost(device)),
                 }
             }
@@ -73,7 +73,7 @@ impl Task for SocialTask {
                 let result = self.open_room(call, room, users).await;
                 return Some(SocialInput::RoomOpened { call, result });
             }
-            // Fails if the room has ended: its end ends the call anyway.
+            // Fails if the room has ended. The end of the room also ends the call.
             SocialOutput::Invite { room, user, invited } => {
                 let _ended = self.rooms.invite(&self.key.room(room), &user, invited).await;
             }
@@ -91,7 +91,7 @@ impl Task for SocialTask {
     }
 }
 
-impl SocialTask {
+impl SocialShell {
     fn enter_reply(
         &mut self,
         request: RequestId,
@@ -100,7 +100,8 @@ impl SocialTask {
         let PendingEnter { outgoing, reply } = self.enters.remove(&request)?;
         match result {
             Ok(device) => drop(self.sessions.insert(device, outgoing)),
-            // Dropped before the reply: a refused client must not count as a session any more.
+            // The queue is dropped before the reply: a refused client must not count as a session
+            // any more.
             Err(_) => drop(outgoing),
         }
         let Err(Ok(device)) = reply.send(result) else { return None };
@@ -136,7 +137,7 @@ impl SocialTask {
         SocialInput::Lost(device)
     }
 
-    /// Removes a session that has ended, and gives its seat among the server's sessions back.
+    /// Removes a session that has ended, which then no longer counts as a joined session.
     fn lost(&mut self, device: DeviceId) -> SocialInput {
         self.sessions.remove(&device);
         SocialInput::Lost(device)

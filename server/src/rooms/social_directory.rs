@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::directory::RoomDirectory;
 use super::mail::SocialMail;
-use super::social::SocialTask;
+use super::social::SocialShell;
 use super::social_outgoing::SocialOutgoing;
 use super::task;
 
@@ -61,7 +61,7 @@ impl SocialDirectory {
         })
     }
 
-    /// Returns the number of tasks: of tenants' products with a user outside rooms.
+    /// Returns the number of tasks: one for each product of a tenant with a user outside rooms.
     pub fn count(&self) -> usize {
         self.tasks.len()
     }
@@ -109,7 +109,7 @@ impl SocialDirectory {
     fn open(self: &Arc<Self>, key: &ProductKey) -> SocialHandle {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (mailbox, receiver) = mpsc::channel(limits::LOBBY_MAILBOX);
-        let task = SocialTask {
+        let task = SocialShell {
             key: key.clone(),
             rooms: self.rooms.clone(),
             mailbox: mailbox.clone(),

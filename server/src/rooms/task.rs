@@ -83,8 +83,8 @@ impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
     }
 
     fn may_end(&mut self) -> bool {
-        // Requests that are in the mailbox are still answered. Otherwise each of a thousand joins
-        // that find no room could meet another lobby that has just ended.
+        // The task answers the requests in its mailbox before it ends. Otherwise each of a thousand
+        // joins that find no room could reach another lobby that has just ended, and try again.
         self.mailbox.is_empty() && self.task.may_end()
     }
 }

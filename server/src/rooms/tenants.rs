@@ -8,13 +8,13 @@ use dashmap::DashMap;
 use nucleus_core::limits::Limits;
 use nucleus_protocol::session::Code;
 
-/// The counts of all tenants.
+/// Counts the rooms and sessions of each tenant and user, and refuses those beyond the limits.
 pub struct Tenants {
     tenants: DashMap<String, TenantCounts>,
     limits: Limits,
 }
 
-/// How a room is counted.
+/// The properties of a room that decide in which counts it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CountedRoom {
     /// Whether the room stays when it is empty.
@@ -51,8 +51,8 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// [`Code::TenantRooms`] if the tenant has all its rooms or kept rooms; [`Code::UserSessions`]
-    /// if the maker has as many rooms as a user may have sessions.
+    /// [`Code::TenantRooms`] if the tenant has reached its limit of rooms or kept rooms;
+    /// [`Code::UserSessions`] if the maker has as many rooms as a user may have sessions.
     pub(super) fn open_room(&self, tenant: &str, room: &CountedRoom) -> Result<(), Code> {
         self.with(tenant, |tenant| {
             tenant.check_room(&self.limits, room)?;
@@ -115,7 +115,8 @@ impl SessionCount {
     ///
     /// # Errors
     ///
-    /// [`Code::UserSessions`] or [`Code::TenantFull`]: the user or the tenant has all its sessions.
+    /// [`Code::UserSessions`] or [`Code::TenantFull`]: the user or the tenant has reached its limit
+    /// of sessions.
     pub fn take(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Result<Self, Code> {
         let Limits { user_sessions, tenant_sessions, .. } = tenants.limits;
         tenants.with(tenant, |counts| {

@@ -27,7 +27,8 @@ pub enum PostOutcome {
 
 /// A message for a shard's thread.
 pub enum ShardMail {
-    /// A room begins. The shard posts the events of the room's links by this function.
+    /// A room begins. The shard calls the function to post the events of the room's links to the
+    /// room.
     RoomOpened(RoomId, PostLinkEvent),
     /// A room has ended.
     RoomClosed(RoomId),
@@ -63,7 +64,8 @@ pub struct ShardHandle {
     pub(super) mail: mpsc::Sender<ShardMail>,
     pub(super) datagrams: mpsc::Sender<SessionDatagram>,
     pub(super) waker: Waker,
-    /// Number of rooms on this shard, by which the emptiest shard is chosen.
+    /// Number of rooms on this shard. A new room goes to the shard with the fewest links; of these,
+    /// to the one with the fewest rooms.
     pub rooms: AtomicUsize,
     /// The figures that the thread published last.
     pub published: Arc<Published>,
@@ -77,7 +79,7 @@ pub struct Published {
     pub links: AtomicU64,
     /// Number of links whose client is on the fallback.
     pub on_fallback: AtomicU64,
-    /// The current tick, us.
+    /// The current tick, µs.
     pub tick_micros: AtomicU64,
     /// Datagrams of sessions that were dropped because the shard's mailbox was full.
     pub session_overflow: AtomicU64,

@@ -14,7 +14,8 @@ use nucleus_protocol::realtime::{ConnectionId, Header};
 use nucleus_protocol::time::Time;
 use tokio::sync::mpsc;
 
-/// A datagram for the shard that its connection id names, with what its receiver knows of it.
+/// A datagram for the shard that its connection id names, with the path, time and ECN bits of its
+/// arrival.
 pub(super) struct Misdirected {
     pub(super) arrived: Time,
     pub(super) path: Path,
@@ -29,7 +30,7 @@ pub struct MisdirectedRouter {
     shards: Vec<ShardAddress>,
 }
 
-/// Where one shard is reached.
+/// The address of one shard: the mailbox for misdirected datagrams, and the waker of its thread.
 struct ShardAddress {
     mailbox: mpsc::Sender<Misdirected>,
     waker: Waker,
@@ -44,11 +45,12 @@ pub struct MisdirectedMailbox {
 /// What happened to a datagram that a shard has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Routing {
-    /// Nothing: the shard's own fan-out must handle it, or reject it.
+    /// The datagram stays: the shard's own fan-out must handle or reject it.
     Local,
-    /// It is in the mailbox of the shard that its connection id names.
+    /// The datagram is in the mailbox of the shard that its connection id names.
     HandedOver,
-    /// Dropped: it names another shard, but no live link of that shard, or the mailbox is full.
+    /// The datagram is dropped: it names another shard, but no live link of that shard, or the
+    /// mailbox is full.
     Dropped,
 }
 

@@ -117,13 +117,13 @@ struct ShardThread {
     rooms: HashMap<RoomId, PostLinkEvent>,
     /// The session of each link, for clients on the fallback.
     carriers: HashMap<(RoomId, PeerId), Carrier>,
-    /// At most a few per link.
+    /// The link events that wait for their rooms, at most a few per link.
     undelivered: VecDeque<Undelivered>,
     send_failures: u64,
     publish_at: Time,
     /// When the load was reported last.
     load_since: Time,
-    /// The thread's CPU time at `load_since`, us.
+    /// The thread's CPU time at `load_since`, µs.
     cpu_used: u64,
 }
 
@@ -398,13 +398,13 @@ mod tests {
         let rooms = HashMap::from([(RoomId(1), Box::new(post) as PostLinkEvent)]);
         let session = SessionId { peer: PeerId(1), session: 1 };
         let undelivered = |event| Undelivered { room: RoomId(1), session, event };
-        let mut waiting = VecDeque::from([LinkEvent::Active, LinkEvent::Idle].map(undelivered));
+        let mut waiting = VecDeque::from([LinkEvent::Active, LinkEvent::Silent].map(undelivered));
         for _ in 0..1_000 {
             waiting.push_back(undelivered(LinkEvent::Throttled(1)));
             deliver(&mut waiting, &rooms);
         }
-        assert_eq!(waiting, [undelivered(LinkEvent::Idle)]);
-        for expected in [LinkEvent::Active, LinkEvent::Idle] {
+        assert_eq!(waiting, [undelivered(LinkEvent::Silent)]);
+        for expected in [LinkEvent::Active, LinkEvent::Silent] {
             assert_eq!(mailbox.try_recv(), Ok(expected));
             deliver(&mut waiting, &rooms);
         }

@@ -1,4 +1,4 @@
-//! The server's settings, with their defaults, ranges and units. Those of the limits are in
+//! The server's settings, with their defaults, ranges and units. The settings of the limits are in
 //! [`Limits`].
 //!
 //! A flag wins over the file, and the file over the default. Reads no file but the configuration:
@@ -38,7 +38,7 @@ pub struct Config {
     pub realtime: SocketAddr,
     /// TCP address of health and metrics.
     pub http: HttpAddr,
-    /// Number of realtime threads, 1 to 64; by default one less than the cores.
+    /// Number of realtime threads, 1 to 64; by default one less than the number of cores.
     pub shards: u16,
     /// How long a shard gathers frames before it sends them.
     #[serde(deserialize_with = "value::tick")]
@@ -55,8 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// The certificate and its key; absent: the development certificate of the data directory.
     pub tls: Option<TlsFiles>,
-    /// Which join tokens are accepted; absent: development mode, those signed with the data
-    /// directory's key.
+    /// The join tokens that the server accepts. Absent: development mode, in which the server
+    /// accepts tokens signed with the data directory's key.
     pub tokens: Option<TokenSettings>,
 }
 
@@ -89,7 +89,7 @@ impl Default for Config {
     }
 }
 
-/// Returns one less than the cores, because sessions and rooms need one.
+/// Returns one less than the number of cores, because sessions and rooms need one core.
 fn default_shards() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u16::try_from(cores.saturating_sub(1)).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS)
@@ -221,8 +221,8 @@ fn check_tokens(tokens: &TokenSettings) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. It
-/// replaces `addr` on a machine without IPv6.
+/// Returns the IPv4 wildcard address with the port of `addr`, if `addr` is the IPv6 wildcard. The
+/// IPv4 address replaces `addr` on a machine without IPv6.
 #[must_use]
 pub fn without_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     let wildcard = addr.is_ipv6() && addr.ip().is_unspecified();
@@ -250,7 +250,11 @@ fn key_at(text: &str, offset: usize) -> Option<String> {
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let (key, _) = before[line_start..].split_once('=')?;
     let tables = before[..line_start].lines().map(str::trim);
-    let table = tables.filter_map(|line| line.strip_prefix('[')?.split(']').next()).next_back();
+    let is_name =
+        |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._- ".contains(c));
+    let table = tables
+        .filter_map(|line| line.strip_prefix('[')?.split(']').next())
+        .rfind(|name| is_name(name));
     let key = key.trim();
     Some(table.map_or_else(|| key.to_owned(), |table| format!("{}.{key}", table.trim())))
 }

@@ -20,7 +20,7 @@ use crate::token::{DevelopmentKey, Minter};
 pub struct DataDir {
     path: PathBuf,
     server_id: String,
-    /// PKCS#8, DER.
+    /// The key that signs join tokens in development mode, PKCS#8, DER.
     token_key: Zeroizing<Vec<u8>>,
     certificates: DevelopmentCertificates,
     reset_key: Zeroizing<[u8; 64]>,

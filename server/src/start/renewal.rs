@@ -129,12 +129,12 @@ mod tests {
     const START: u64 = 2_970 * WEEK;
 
     /// A server's renewal on a data directory, driven by hand.
-    struct Server {
+    struct RenewedServer {
         dir: tempfile::TempDir,
         renewal: Renewal,
     }
 
-    impl Server {
+    impl RenewedServer {
         fn start(now: u64) -> Self {
             Self::start_on(tempfile::tempdir().unwrap(), now)
         }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn over_months_a_token_of_the_last_seven_days_names_what_is_served() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let mut tokens: Vec<(u64, Vec<[u8; 32]>)> = Vec::new();
         let mut weeks_of: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
         for now in (START..START + 200 * DAY).step_by(6 * HOUR as usize) {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_late_serves_what_new_tokens_name() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let before = server.served_at(START);
         let token = server.token_at(START + WEEK);
         assert_eq!((token.len(), token[2]), (3, before), "the last one stands at the end");
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_clock_jumps_and_comes_back() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let token = server.token_at(START);
         let at_first = server.served_at(START);
         for away in [0, START - 300 * WEEK, START - WEEK, START + 40 * WEEK, u64::MAX] {
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn a_server_that_was_off_for_weeks_starts_with_a_new_certificate() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let before = server.served_at(START);
-        let mut server = Server::start_on(server.dir, START + 5 * WEEK);
+        let mut server = RenewedServer::start_on(server.dir, START + 5 * WEEK);
         let served = server.served_at(START + 5 * WEEK);
         assert_ne!(served, before);
         assert_eq!(server.token_at(START + 5 * WEEK)[0], served);
@@ -226,7 +226,7 @@ mod tests {
     fn the_long_lived_certificate_of_earlier_versions_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(OLD_FILE), "old").unwrap();
-        let mut server = Server::start_on(dir, START);
+        let mut server = RenewedServer::start_on(dir, START);
         assert_eq!(server.token_at(START)[0], server.served_at(START));
         assert_eq!(fs::read(server.dir.path().join(OLD_FILE)).unwrap(), b"old");
     }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_the_old_certificate_in_service() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let before = server.served_at(START);
         let week = START / WEEK;
         block(server.dir.path(), week + 2);
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_does_not_stop_a_running_server() {
-        let mut server = Server::start(START);
+        let mut server = RenewedServer::start(START);
         let before = server.served_at(START);
         let next = server.dir.path().join(format!("tls-{}.pem", START / WEEK + 1));
         // It was read when it was made, so the certificate after it is the one that is missed.

@@ -171,7 +171,7 @@ pub async fn run_with_clock(
     Ok(())
 }
 
-/// What the server makes of its keys and its certificate.
+/// The objects that the server makes from its keys and its certificate.
 struct Secrets {
     verifier: TokenVerifier,
     tickets: Arc<TicketKey>,
@@ -197,7 +197,8 @@ fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
 async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
     let code = Code::ShuttingDown;
     let closing = async {
-        // Users outside rooms first, so that they are not told that the rooms of their calls end.
+        // Ends the sessions outside rooms first, so that their users are not told that the rooms of
+        // their calls end.
         context.social_directory.shut_down(code).await;
         context.directory.registry().shut_down(code).await;
         // The sessions of users and of rooms have time to close by themselves. The endpoints then
@@ -222,7 +223,7 @@ fn identity(config: &Config, dir: &DataDir) -> Result<Identity, TlsError> {
     }
 }
 
-/// The started shards.
+/// The handles and threads of the started shards.
 #[derive(Default)]
 struct StartedShards {
     handles: Vec<Arc<ShardHandle>>,
@@ -255,7 +256,8 @@ fn start_shards(
     Ok(started)
 }
 
-/// Returns a server instance id, which differs from the one before: the seconds since 1970.
+/// Returns a server instance id: the seconds since 1970, so that the id differs from those of
+/// earlier starts.
 fn server_instance() -> u32 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |s| s.as_secs() as u32)

@@ -8,10 +8,11 @@ use nucleus_net::{BindOptions, Steering, UdpSocket, attach_steering, probe_port_
 
 use super::config::{Config, without_ipv6};
 
-/// Requested size of the receive buffer in bytes: room for a second of 10,000 small datagrams, each
-/// of which takes about 700 bytes. Exceeds the kernel's limit if the process is privileged.
+/// Requested size of the receive buffer in bytes: enough for one second of 10,000 small datagrams
+/// per second, each of which takes about 700 bytes. Exceeds the kernel's limit if the process is
+/// privileged.
 const RECV_BUFFER: usize = 8 << 20;
-/// Requested size of the send buffer in bytes: room for a flush to a thousand recipients.
+/// Requested size of the send buffer in bytes: enough for a flush to a thousand recipients.
 const SEND_BUFFER: usize = 4 << 20;
 /// Size in bytes below which the operator is warned: such a receive buffer holds less than a busy
 /// shard receives between two reads.
@@ -42,7 +43,7 @@ pub enum BindError {
 
 /// The bound sockets.
 pub struct Sockets {
-    /// The sockets of the session plane, one per shard, in the order that the steering numbers
+    /// The sockets of the session plane, one per shard, in the order in which the steering numbers
     /// them.
     pub session: Vec<UdpSocket>,
     /// The sockets of the realtime plane, in the same order.

@@ -178,7 +178,8 @@ impl ResolvesServerCert for ServedCertificate {
     }
 }
 
-/// Makes the server's TLS configuration for QUIC: TLS 1.3, our ALPN, no early data.
+/// Makes the server's TLS configuration for QUIC: TLS 1.3, the ALPN of the session protocol, no
+/// early data.
 ///
 /// # Errors
 ///
@@ -192,8 +193,8 @@ pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfi
         .with_cert_resolver(served);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
-    // Clients resume by our own tickets. TLS tickets would make the server keep state for lost
-    // peers.
+    // Clients resume with the server's own tickets. TLS tickets would make the server keep state for
+    // lost peers.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(config)
@@ -205,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// What an operator reads who configures these two files.
+    /// Returns the error text that an operator reads after configuring these two files.
     fn refusal(cert: &str, key: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));

@@ -70,7 +70,7 @@ pub struct VerifiedToken {
     pub tenant: String,
     /// The product.
     pub product: Product,
-    /// Which rooms of the tenant's product the token admits to.
+    /// The rooms of the tenant's product that the token admits to.
     pub room: RoomPattern,
     /// The user's role in these rooms.
     pub role: String,

@@ -1,3 +1,5 @@
+//! Tests of join tokens: which are accepted, and the error for each kind of bad token.
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

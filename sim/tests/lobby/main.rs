@@ -1,4 +1,5 @@
-//! A lobby with real rooms. Joins are started, arrive, are cancelled, leave and are lost at random.
+//! Tests a lobby with real rooms. At random, joins start, arrive and are cancelled, and sessions
+//! leave and are lost.
 //!
 //! `NUCLEUS_SEEDS=10000` runs that many seeds, `NUCLEUS_SEED=17` only that one.
 
@@ -21,7 +22,7 @@ use nucleus_sim::SessionAddress;
 use nucleus_sim::lobby::{LobbyJoin, LobbyWorld, OpenedRoom};
 use nucleus_sim::seeds::for_seeds;
 
-/// The most peers of a room.
+/// The largest number of peers in a room.
 const CAPACITY: u16 = 6;
 /// Few names, so that joins conflict.
 const NAMES: u64 = 5;
@@ -132,7 +133,7 @@ impl LobbyRun {
         self.world.post(room, input);
     }
 
-    /// Takes the new outcomes. Each join must have exactly one.
+    /// Reads the new outcomes. Each join must have exactly one outcome.
     fn take_outcomes(&mut self) {
         while let Some((join, outcome)) = self.world.outcomes.pop_first() {
             assert!(self.open.remove(&join), "join {join} has two outcomes");
@@ -146,7 +147,7 @@ impl LobbyRun {
         }
     }
 
-    /// Lets all joins end and the lobby take all messages.
+    /// Runs the world until all joins have ended and the lobby has handled all messages.
     fn come_to_rest(&mut self) {
         (self.world.no_rooms, self.world.rooms_are_late) = (None, false);
         while !self.open.is_empty() {
@@ -210,13 +211,13 @@ impl LobbyRun {
         for SessionAddress { room, session } in std::mem::take(&mut self.seated) {
             self.world.post(room, RoomInput::Leave(session, Code::Left));
         }
-        // Long enough for lost participants, reserved seats and empty rooms to expire.
+        // Wait long enough for lost participants, reserved seats and empty rooms to expire.
         self.world.pass(Duration::from_secs(120));
         self.world.settle();
         assert_eq!(self.world.server.rooms().count(), 0);
         assert!(self.world.rooms().is_empty(), "{:?}", self.world.rooms());
         assert!(self.world.is_over() || self.world.opened() == 0);
-        assert_eq!(self.world.server.shards[0].misdirected(), 0);
+        assert_eq!(self.world.server.shards[0].commands_without_link(), 0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compares a room with a simple reference model. After any sequence of operations both must have
-//! sent the same to every session. proptest shortens a failing sequence as far as it can and prints
-//! it.
+//! sent the same to every session. If a sequence fails, proptest shortens the sequence as far as
+//! possible and prints it.
 //!
 //! `PROPTEST_CASES=100000` runs that many cases.
 
@@ -24,9 +24,9 @@ use proptest::prelude::*;
 use model::RoomModel;
 use real::RealRoom;
 
-/// Number of users. Several devices of each may join.
+/// Number of users. Each may join with several devices.
 pub(crate) const USERS: u8 = 4;
-/// The most peers of the room.
+/// The largest number of peers in the room.
 pub(crate) const CAPACITY: usize = 6;
 /// How long a participant outlives its session, in ms.
 pub(crate) const PEER_TTL: u64 = 30_000;
@@ -49,7 +49,8 @@ pub(crate) enum Op {
     Lost {
         who: usize,
     },
-    /// The holder of a ticket resumes. It has all events but the newest `behind` of each lane.
+    /// A client resumes with a ticket. Of the events sent to it, the client lacks the newest
+    /// `behind` of each lane.
     Resume {
         ticket: usize,
         behind: [u64; 2],
@@ -120,7 +121,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// In one of ten cases the sender is a session that has been replaced.
+/// Draws whether the sender is a session that has been replaced: true in one of ten cases.
 fn stale() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
@@ -136,7 +137,7 @@ fn to() -> impl Strategy<Value = ModelTarget> {
     ]
 }
 
-/// Operations on few objects and fields, so that peers conflict.
+/// Draws operations on few objects and fields, so that peers conflict.
 fn operation() -> impl Strategy<Value = Operation> {
     let kind = prop_oneof![4 => Just(operation::SET), 1 => 1..8u8];
     let modes = prop_oneof![0..3u8, (0..3u8).prop_map(|m| m | mode::WITH_ROOM), Just(9u8)];
@@ -159,7 +160,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     )
 }
 
-/// Roles and their rights.
+/// The roles of the test, each with its rights.
 pub(crate) const ROLES: [(&str, Rights); 4] = [
     ("host", Rights::ALL),
     ("presenter", Rights::PRESENTER),

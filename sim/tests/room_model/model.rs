@@ -25,7 +25,7 @@ pub(crate) struct RoomModel {
     /// The newest event that is no longer in the log, by lane.
     forgotten: [u64; 2],
     sequence: u64,
-    /// Events for peers that join later.
+    /// The events that are kept for peers that join later.
     history: Vec<HistoryEvent>,
     pub(crate) state: StateModel,
     /// Banned users, each with the end of the ban in ms.
@@ -38,7 +38,7 @@ pub(crate) struct RoomModel {
     pub(crate) audits: Vec<Act>,
     /// The indexes in `audits` of the acts that each session was told of.
     pub(crate) audited: BTreeMap<SessionId, Vec<usize>>,
-    /// How many acts moderators may do, in thousandths of an act.
+    /// How many acts the rate limit still allows to moderators, in thousandths of an act.
     acts_left: u64,
     /// When `acts_left` was computed, in ms.
     acts_at: u64,
@@ -52,7 +52,7 @@ pub(crate) struct RoomModel {
     /// The start of each session.
     pub(crate) started: BTreeMap<SessionId, SessionStart>,
     pub(crate) ended: BTreeMap<SessionId, Code>,
-    /// The code with which the last join was refused, if it was.
+    /// The code with which the last join was refused; `None` if it was not refused.
     pub(crate) refused: Option<Code>,
     /// One ticket for each session that has started.
     pub(crate) tickets: Vec<ModelTicket>,
@@ -152,7 +152,8 @@ impl RoomModel {
         }
     }
 
-    /// Returns the peers in the roster, each with whether it is present rather than away.
+    /// Returns the peers in the roster, each with `true` if it is present and `false` if it is
+    /// away.
     pub(crate) fn present(&self) -> BTreeMap<u32, bool> {
         self.participants.iter().map(|participant| (participant.peer, !participant.away)).collect()
     }
@@ -356,7 +357,7 @@ impl RoomModel {
         self.carry_out(Act { act: what, by: peer, target }, seconds);
     }
 
-    /// Takes one act from the room's rate: twenty at once, five per second.
+    /// Counts one act against the room's rate limit: a burst of twenty acts, then five per second.
     fn take_act(&mut self) -> Result<(), Code> {
         self.acts_left = (self.acts_left + (self.now - self.acts_at) * 5).min(20_000);
         self.acts_at = self.now;
@@ -443,7 +444,7 @@ impl RoomModel {
         }
     }
 
-    /// Removes several participants at once.
+    /// Removes several participants at the same time.
     fn remove(&mut self, peers: Vec<u32>, code: Code) {
         let before = self.state.version;
         let mut changed = false;

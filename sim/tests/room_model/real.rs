@@ -1,5 +1,5 @@
-//! The real room, on a shard that confirms every link at once, with a log of everything that it
-//! sends.
+//! The real room of the comparison, on a shard that confirms every link immediately, with a log of
+//! everything that the room sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,9 +50,9 @@ struct ReceivedLog {
 struct SessionLog {
     joined: Joined,
     roster: BTreeMap<u32, Peer>,
-    /// Version of the roster.
+    /// The newest version of the roster that the session received.
     version: u32,
-    /// Sequence numbers, by lane.
+    /// The sequence numbers of the received events, by lane.
     events: [Vec<u64>; 2],
     replies: Vec<Reply>,
     audits: Vec<Act>,
@@ -85,7 +85,7 @@ impl RealRoom {
             Op::Resume { ticket, behind } => self.resume(*ticket, *behind, model),
             Op::Wait { ms } => self.wait(*ms),
             Op::Link { who, active } => {
-                let event = if *active { LinkEvent::Active } else { LinkEvent::Idle };
+                let event = if *active { LinkEvent::Active } else { LinkEvent::Silent };
                 self.post(session(model, *who, false), |from| RoomInput::Link(from, event));
             }
             Op::Lost { who } => self.post(session(model, *who, false), RoomInput::SessionLost),
@@ -166,7 +166,7 @@ impl RealRoom {
             let expected = Some(LinkSettings { muted, groups });
             assert_eq!(links.link(ROOM, session), expected, "the link of {}", participant.peer);
         }
-        assert_eq!(links.misdirected(), 0, "commands for links that do not exist");
+        assert_eq!(links.commands_without_link(), 0, "commands for links that do not exist");
         for (session, log) in &received.sessions {
             let due = model.audited.get(session).into_iter().flatten();
             let due: Vec<_> = due.map(|at| model.audits[*at]).collect();
@@ -231,8 +231,11 @@ impl RealRoom {
 impl ReceivedLog {
     /// Returns the log of a session that may still receive messages.
     fn session(&mut self, to: SessionAddress) -> &mut SessionLog {
-        assert!(!self.ended.contains_key(&to.session), "a message after the end of the session");
-        self.sessions.get_mut(&to.session).expect("a message before `Joined`")
+        assert!(
+            !self.ended.contains_key(&to.session),
+            "the session received a message after its end"
+        );
+        self.sessions.get_mut(&to.session).expect("the session received a message before `Joined`")
     }
 }
 
@@ -248,7 +251,7 @@ impl Clients for ReceivedLog {
         let (events, replies, audits, replica) = Default::default();
         let joined = *joined;
         let log = SessionLog { joined, roster, version, events, replies, audits, replica };
-        assert!(self.sessions.insert(to.session, log).is_none(), "joined twice");
+        assert!(self.sessions.insert(to.session, log).is_none(), "the session joined twice");
     }
 
     fn control(&mut self, to: SessionAddress, message: Bytes) {
@@ -292,7 +295,7 @@ impl Clients for ReceivedLog {
     }
 
     fn disconnect(&mut self, to: SessionAddress, code: Code) {
-        assert!(self.ended.insert(to.session, code).is_none(), "ended twice");
+        assert!(self.ended.insert(to.session, code).is_none(), "the session ended twice");
     }
 
     fn room_over(&mut self, _: RoomId) {

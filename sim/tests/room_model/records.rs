@@ -39,7 +39,7 @@ pub(crate) struct SessionStart {
     pub(crate) taken: [u32; 2],
 }
 
-/// An event for peers that join later.
+/// An event that is kept for peers that join later.
 pub(crate) struct HistoryEvent {
     pub(crate) sequence: u64,
     pub(crate) from: u32,
@@ -52,7 +52,8 @@ pub(crate) struct ModelParticipant {
     pub(crate) session: u32,
     pub(crate) user: u8,
     pub(crate) role: usize,
-    /// By its role, or because the right was handed over.
+    /// Whether the participant may moderate, by its role or because another peer handed the right
+    /// over.
     pub(crate) moderates: bool,
     pub(crate) muted: bool,
     pub(crate) self_muted: bool,
@@ -60,10 +61,10 @@ pub(crate) struct ModelParticipant {
     pub(crate) redeemed: u32,
     /// The newest event that the client has, by lane.
     pub(crate) last: [u64; 2],
-    /// Number of its events that the room has taken, by lane.
+    /// Number of the participant's events that the room has taken, by lane.
     pub(crate) taken: [u32; 2],
     pub(crate) groups: Vec<u8>,
-    /// The target of an incomplete message in pieces.
+    /// The target of the bulk message whose last piece the participant has not sent yet.
     pub(crate) pieces_to: Option<ModelTarget>,
     /// Whether anything has arrived from the client.
     pub(crate) arrived: bool,
@@ -90,10 +91,10 @@ impl ModelParticipant {
 
 /// An event in the log of the room.
 pub(crate) struct LoggedEvent {
-    /// When it was sent, in ms.
+    /// When the event was sent, in ms.
     pub(crate) at: u64,
     pub(crate) sequence: u64,
     pub(crate) lane: usize,
-    /// The peers that get it.
+    /// The peers that get the event.
     pub(crate) to: Vec<u32>,
 }

@@ -19,8 +19,8 @@ use nucleus_sim::{World, WorldConfig};
 
 use super::preset;
 
-/// Bytes of payload of every message. More than everything else in a datagram, so that the number
-/// of messages follows from the length of the datagram.
+/// Bytes of payload of every message. This is more than all other bytes of a datagram together, so
+/// that the number of messages follows from the length of the datagram.
 const PAYLOAD: usize = 300;
 /// Clients that stay from the beginning to the end, so that nobody sends to an empty room.
 const STAYING: usize = 2;
@@ -50,7 +50,7 @@ fn handled(counters: &FanoutCounters) -> u64 {
 struct Accounts {
     /// The senders of messages that have not been flushed yet.
     pending: Vec<PeerId>,
-    /// Messages of all flushes, counted once for each recipient.
+    /// The messages that all flushes had to handle, counted once for each recipient.
     due: u64,
     /// Number of messages in each datagram on the realtime port, by client and header.
     realtime: HashMap<(usize, [u8; HEADER]), usize>,
@@ -99,7 +99,7 @@ impl Accounts {
             self.due += flushed;
         }
         let sent = messages_in_outbox(world);
-        assert_eq!(after.messages_out - before.messages_out, sent as u64, "in datagrams");
+        assert_eq!(after.messages_out - before.messages_out, sent as u64, "messages in datagrams");
     }
 
     /// Counts the messages in the outbox.
@@ -107,7 +107,10 @@ impl Accounts {
         for (path, bytes) in world.outbox.datagrams() {
             let messages = messages_in(bytes.len(), HEADER + TAG);
             let key = (client_at(path), *bytes.first_chunk().unwrap());
-            assert!(self.realtime.insert(key, messages).is_none(), "the same datagram twice");
+            assert!(
+                self.realtime.insert(key, messages).is_none(),
+                "the same datagram was sent twice"
+            );
         }
         for transmit in &world.outbox.session_transmits {
             let of_peer = |one: &usize| world.clients[*one].peer == Some(transmit.peer);
@@ -149,7 +152,7 @@ impl Accounts {
                 }
             }
             let down = client.net.counters().down;
-            assert_eq!(down.delivered, realtime + client.net.misdirected(), "datagrams of {one}");
+            assert_eq!(down.delivered, realtime + client.net.unroutable(), "datagrams of {one}");
             let never_came = self.realtime.keys().filter(|(to, _)| *to == one).count() as u64;
             assert_eq!(down.sent - realtime, never_came, "datagrams of {one}");
             let quic = client.quic.iter().filter(|datagram| !datagram.upwards);
@@ -213,7 +216,7 @@ fn every_message_is_accounted_for() {
             stall = if rng.u16(..200) == 0 { rng.u32(10..50) } else { stall.saturating_sub(1) };
             accounts.step(&mut world, stall > 0);
         }
-        // Long enough for the last message to arrive.
+        // Run long enough for the last message to arrive.
         (0..200).for_each(|_| accounts.step(&mut world, false));
         accounts.check(&world);
     });
@@ -230,7 +233,8 @@ fn churn(world: &mut World) {
     match world.rng.u8(..100) {
         0..3 if world.clients.len() < 16 => {
             let names = ["clean", "wifi", "lossy", "awful", "roaming"];
-            // A duplicate would count as delivered although the client rejects it.
+            // No network duplicates datagrams: it would count a duplicate as delivered, but the
+            // client rejects it.
             let network = Conditions { duplicate: 0.0, ..preset(names[world.rng.usize(..5)]) };
             world.join(network.clone(), network);
         }
@@ -255,7 +259,7 @@ fn churn(world: &mut World) {
             let (now, load) = (world.now(), world.rng.f32());
             world.shard_mut().handle(now, FanoutInput::Load(load));
         }
-        // A message to itself, which is refused.
+        // A peer sends a message to itself, which the fan-out refuses.
         15 => {
             let slot = world.clients[one].joined.as_ref().unwrap().slot;
             world.send(one, MessageKind::Pose, slot, PAYLOAD);

@@ -1,4 +1,4 @@
-//! The lifetime of a room, its reserved seats and its admission, on the simulated network.
+//! Tests of the lifetime, the reserved seats and the admission of a room, on the simulated network.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -70,7 +70,7 @@ fn without_a_time_the_last_leave_ends_it_and_kept_nothing_does() {
     assert!(world.is_over());
 }
 
-/// The join that makes a room never arrives, because its session is lost.
+/// The join that creates a room never arrives, because its session is lost.
 #[test]
 fn nobody_waits_for_a_first_join_that_does_not_come() {
     let mut world = world_with(4, 8, RoomOptions { kept: true, ..RoomOptions::default() });
@@ -150,7 +150,7 @@ fn a_held_seat_is_kept_for_its_user_and_for_its_time() {
     assert!(is_in(&world, late));
 }
 
-/// A join arrives when the time of a reserved seat is over, and is refused. The lobby is still told
+/// A join is refused after the time of a reserved seat has ended. The lobby is told nevertheless
 /// that the seat is free.
 #[test]
 fn a_seat_is_shown_as_free_whoever_finds_it_so() {
@@ -172,7 +172,7 @@ fn a_seat_is_shown_as_free_whoever_finds_it_so() {
 }
 
 /// Users are invited and uninvited, join, leave, sleep and resume. A user without an invitation
-/// never gets in.
+/// never joins.
 #[test]
 fn invited_users_get_in_under_churn_and_strangers_never() {
     for_seeds(20, |seed| {

@@ -1,4 +1,4 @@
-//! A room that lives for hours: its links go through several key phases.
+//! Tests a room that exists for hours: its links use several key phases.
 
 use std::time::Duration;
 

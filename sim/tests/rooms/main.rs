@@ -33,9 +33,9 @@ fn preset(name: &str) -> Conditions {
     Conditions::preset(name).unwrap()
 }
 
-/// Peers join, leave, sleep, resume, lose the realtime port and send at random, on networks of
-/// every kind. In the end all remaining peers, including those that slept, have the same roster,
-/// exactly the events that the model says, and the shared state of the room.
+/// At random, peers join, leave, sleep, resume, lose the realtime port and send messages, on
+/// networks of every kind. In the end all remaining peers, including those that slept, have the
+/// same roster, exactly the events that the model says, and the shared state of the room.
 #[test]
 fn rooms_converge_under_churn() {
     for_seeds(1_000, |seed| {
@@ -53,8 +53,8 @@ fn rooms_converge_under_churn() {
     });
 }
 
-/// As [`rooms_converge_under_churn`], with several rooms on one shard. After all peers have left,
-/// the shard has no link and no connection id.
+/// Like [`rooms_converge_under_churn`], but with several rooms on one shard. After all peers have
+/// left, the shard has no link and no connection id.
 #[test]
 fn several_rooms_share_a_shard() {
     for_seeds(300, |seed| {
@@ -255,7 +255,8 @@ fn a_large_room_is_flushed_in_pieces() {
     });
 }
 
-/// Not many more messages are lost than the network loses, even when addresses change.
+/// The server and the clients lose few messages in addition to those that the network loses, even
+/// when addresses change.
 #[test]
 fn bad_networks_cost_what_they_lose() {
     for_seeds(100, |seed| {
@@ -280,8 +281,8 @@ fn bad_networks_cost_what_they_lose() {
 }
 
 /// A link without traffic keeps its path and its clock with four datagrams a minute on each plane.
-/// The server answers those on the realtime port, so the client need not probe; those inside QUIC
-/// need no answer.
+/// The server answers the datagrams on the realtime port, so the client need not probe. The
+/// datagrams inside QUIC need no answer.
 #[test]
 fn an_idle_link_is_answered() {
     let mut world = World::new(5, 4);
@@ -337,7 +338,7 @@ fn silence_is_away_and_a_word_is_back() {
     world.send_pose(b);
     world.run(Duration::from_millis(300));
     assert_eq!(presence(&world), PRESENT);
-    // A peer that has sent messages is away sooner.
+    // A peer that has sent messages becomes away sooner.
     let link = world.clients[b].link.take();
     world.run(Duration::from_secs(9));
     assert_eq!(presence(&world), PRESENT, "away too early");

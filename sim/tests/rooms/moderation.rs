@@ -1,4 +1,4 @@
-//! Moderation on the simulated network, of peers that are present, asleep or resuming.
+//! Tests of moderation on the simulated network, of peers that are present, asleep or resuming.
 
 use std::time::Duration;
 
@@ -70,12 +70,12 @@ fn who_is_asleep_when_he_is_banned_has_no_place_to_come_back_to() {
     world.sleep(MEMBER, true);
     assert_eq!(moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60), Some(Ok(())));
     assert!(!names(&world, HOST, MEMBER));
-    // As if the client had not received the end of its session.
+    // Let the client continue as if it had not received the end of its session.
     world.clients[MEMBER].ended = None;
     world.wake(MEMBER);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.clients[MEMBER].ended, Some(Code::TimedOut), "its ticket is void");
-    // The second time the room does not have this peer any more.
+    assert_eq!(world.clients[MEMBER].ended, Some(Code::TimedOut), "the ticket is void");
+    // At the second kick, the peer is no longer in the room.
     let again = moderate(&mut world, HOST, act::KICK, Some(MEMBER), 60);
     assert_eq!(again, Some(Err(Code::NoSuchEntity)));
 }
@@ -176,7 +176,7 @@ fn who_hands_over_moderates_no_more() {
     };
     assert_eq!((may(&world, HOST), may(&world, MEMBER)), (false, true));
     assert_eq!(moderate(&mut world, HOST, act::LOCK, None, 0), Some(Err(Code::Forbidden)));
-    // The host keeps its other rights. The new moderator stays one over a resume.
+    // The host keeps its other rights. The new moderator keeps the right to moderate over a resume.
     world.request_state(HOST, vec![set(scope::ROOM, 0)]);
     world.sleep(MEMBER, true);
     world.wake(MEMBER);
@@ -185,8 +185,8 @@ fn who_hands_over_moderates_no_more() {
     assert_eq!(moderate(&mut world, MEMBER, act::LOCK, None, 0), Some(Ok(())));
 }
 
-/// Every peer, including the one concerned, is told of an act that was carried out, and of no other
-/// act.
+/// Every peer, including the affected peer, is told of each act that was carried out, and of no
+/// other act.
 #[test]
 fn acts_are_told_to_everybody() {
     let mut world = four();

@@ -1,5 +1,5 @@
-//! Muting on the simulated network: the server drops the voice messages of a muted peer, whatever
-//! its client does.
+//! Tests of muting on the simulated network: the server drops the voice messages of a muted peer,
+//! even if its client still sends them.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn a_muted_peer_is_not_heard_until_it_is_unmuted() {
         world.clients[MEMBER].throttled.last().map(|(_, reason)| *reason),
         Some(throttled::MUTED)
     );
-    // Its other messages are relayed.
+    // Other messages of the muted peer are relayed.
     world.send_pose(MEMBER);
     settle(&mut world);
     assert_eq!(world.shard().counters.muted, 1);

@@ -1,5 +1,5 @@
-//! The shared state on the simulated network: after random requests, all clients have the same
-//! state.
+//! Tests of the shared state on the simulated network: after random requests, all clients have the
+//! same state.
 
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ fn create(id: u64, mode: u8) -> Operation {
     }
 }
 
-/// The loss of a session changes nothing in the state. The end of a participant removes its own
-/// objects, and all peers are told at once.
+/// The loss of a session changes nothing in the state. When the participant ends, its own objects
+/// are removed, and all peers are told without delay.
 #[test]
 fn what_is_a_peers_own_lives_as_long_as_its_place() {
     for_seeds(20, |seed| {

@@ -1,4 +1,4 @@
-//! Groups, targets of events, and throttling, on the simulated network.
+//! Tests of groups, targets of events, and throttling, on the simulated network.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ fn received(world: &World, from: usize) -> Vec<usize> {
     world.clients.iter().map(|client| count(&client.messages)).collect()
 }
 
-/// The subscribers of a group get all messages to it, and nobody else gets any, while peers change
-/// their subscriptions and lose their sessions.
+/// The subscribers of a group get all messages to the group, and no other peer gets any. Meanwhile
+/// peers change their subscriptions and lose their sessions.
 #[test]
 fn a_group_is_heard_by_whoever_wants_it() {
     for_seeds(100, |seed| {
@@ -81,8 +81,8 @@ fn reserved_targets_and_the_own_slot_are_refused() {
     assert_eq!(received(&world, 0), [0, 0]);
 }
 
-/// A peer that subscribed to a group when an event was sent to it gets the event after a resume,
-/// whatever happened to the group meanwhile.
+/// A peer that subscribed to a group when an event was sent to the group gets the event after a
+/// resume, even if the subscriptions have changed meanwhile.
 #[test]
 fn events_to_a_group_are_kept_for_those_who_were_in_it() {
     let mut world = room_of(2, 4);

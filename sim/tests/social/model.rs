@@ -10,14 +10,14 @@ use nucleus_sim::social::{CALLS, RING_TIME};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum CallPart {
     None,
-    /// Has started the call with this number, which still rings.
+    /// The user has started the call with this number, which still rings.
     Calling(u64),
     Ringing {
         call: u64,
         by: String,
         until: u64,
     },
-    /// Is a member of the accepted call with this number.
+    /// The user is a member of the accepted call with this number.
     In(u64),
 }
 

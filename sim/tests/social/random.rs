@@ -1,4 +1,5 @@
-//! Runs random steps on the machine and on the model and compares them.
+//! Tests the social machine: runs random steps on the machine and on the model, and compares the
+//! two.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use super::model::{CallPart, SocialModel};
 
 const USERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-/// The most devices of a user.
+/// The largest number of devices of a user.
 const DEVICES: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -158,7 +159,8 @@ impl Comparison {
     }
 
     fn compare(&mut self) {
-        // Sorted, because the order may differ when several users' calls end at the same time.
+        // Sort the messages, because the order may differ when several users' calls end at the same
+        // time.
         let sorted = |mut messages: Vec<(DeviceId, String)>| {
             messages.sort();
             messages

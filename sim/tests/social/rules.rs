@@ -114,7 +114,8 @@ fn two_who_call_each_other_are_connected() {
         ["incoming a 0 a why".into(), format!("reply 0 {call}"), "accepted room 0 a+b".into()];
     assert_eq!(messages.remove(&b).unwrap(), of_b);
     world.act(a, CallAct::HangUp(call));
-    // A circle: a calls b, b calls c, c calls a. Only the first call is made; the others get busy.
+    // Calls in a circle: a calls b, b calls c, and c calls a. Only the first call rings; the other
+    // two callers are told that the user is busy.
     world.take_messages();
     let call = world.start(a, &["b"]);
     world.start(b, &["c"]);

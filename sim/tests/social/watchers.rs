@@ -32,7 +32,7 @@ fn update(users: &[&str], gone: &[&str], total: u32) -> ListUpdate {
     ListUpdate { users: strings(users), gone: strings(gone), total }
 }
 
-/// Takes the new updates for the device.
+/// Removes and returns the new updates for the device.
 fn updates(world: &mut World, device: DeviceId) -> Vec<ListUpdate> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lists = world.log.user_lists.extract_if(.., |(at, _)| *at == device);
@@ -87,7 +87,7 @@ fn the_status_is_the_persons_and_not_one_devices() {
     world.leave(first);
     assert_eq!(status(&mut world).unwrap(), "a 1");
     world.start(second, &["w"]);
-    assert_eq!(status(&mut world).unwrap(), "a 2", "while it rings");
+    assert_eq!(status(&mut world).unwrap(), "a 2", "the user is busy while the call rings");
     world.leave(second);
     assert_eq!(status(&mut world).unwrap(), "a");
 }
@@ -110,7 +110,10 @@ fn observers_see_nobody_and_call_nobody() {
     );
     let call = world.start(a, &["o"]);
     world.act(o, CallAct::Accept(call));
-    assert!(world.messages_of(o).contains(&"accepted room 0 a+o".to_owned()), "but may be called");
+    assert!(
+        world.messages_of(o).contains(&"accepted room 0 a+o".to_owned()),
+        "an observer may be called"
+    );
 
     // The role of each device comes from its own token.
     let a2 = world.enter_as("a", OBSERVER, status::ONLINE);
@@ -147,7 +150,11 @@ fn a_full_view_shows_who_came_first() {
     world.leave(devices[5]);
     assert_eq!(look(&mut world, 1_019), (1_000, "u1000".to_owned()));
     world.leave(devices[1_001]);
-    assert_eq!(look(&mut world, 1_018), (1_000, "u1000".to_owned()), "was not shown");
+    assert_eq!(
+        look(&mut world, 1_018),
+        (1_000, "u1000".to_owned()),
+        "the user was not in the list"
+    );
     devices[500..900].iter().for_each(|device| world.leave(*device));
     assert_eq!(look(&mut world, 618), (618, "u1019".to_owned()));
     world.enter("u2000");

@@ -1,6 +1,6 @@
-//! The bare server to compare with: quinn with the TLS and transport settings of Nucleus, and
-//! nothing else. It accepts a connection, sends one byte, and keeps the connection until the client
-//! closes it.
+//! The bare server, with which Nucleus is compared: quinn with the TLS and transport settings of
+//! Nucleus, and nothing else. It accepts a connection, sends one byte, and keeps the connection
+//! until the client closes it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 #[derive(Debug)]
 pub(crate) struct BareServer {
     process: Child,
-    /// The address it listens on.
+    /// The address on which the server listens.
     pub(crate) address: SocketAddr,
 }
 
@@ -60,7 +60,7 @@ fn read_address(process: &mut Child) -> Option<SocketAddr> {
     line.trim_end().parse().ok()
 }
 
-/// Kills the process, which has nothing to save. Ignores errors, since nothing is left to try.
+/// Kills the process, which has nothing to save. Ignores errors, because nothing else can be done.
 fn stop(process: &mut Child) {
     let _ = process.kill();
     let _ = process.wait();
@@ -120,7 +120,8 @@ fn announce(address: SocketAddr) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Ends this process when the parent closes our standard input, which also happens when it ends.
+/// Ends this process when the parent process closes our standard input. That also happens when the
+/// parent ends.
 fn exit_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);

@@ -1,5 +1,5 @@
-//! The clients of both systems. They join some at a time, and stay connected until all are
-//! measured.
+//! The clients of both systems. A limited number of clients joins at the same time. All clients
+//! stay connected until the measurement ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,25 +16,26 @@ use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::token::{Product, TokenRequest};
 use quinn::{ClientConfig, Connection, Endpoint};
 
-/// Clients that share a socket. A socket for each would cost the generator more than the server.
+/// Number of clients that share a socket. With a socket for each client, the clients would need
+/// more CPU time than the server.
 const CLIENTS_PER_SOCKET: u32 = 50;
-/// Clients in a room.
+/// Number of clients in a room.
 const ROOM_SIZE: u32 = 10;
-/// Joins before the measurement, in rooms of their own, so that the server has started its threads
-/// and touched its memory.
+/// Number of joins before the measurement, in rooms of their own. After them the server has started
+/// its threads and touched its memory.
 const WARM_UP: u32 = 100;
 /// The time after the last join that is still measured. Roster updates are sent within 100 ms, and
 /// their acknowledgements take a little longer.
 const SETTLE: Duration = Duration::from_millis(250);
 /// The pause between the last close and the measurement of the other system.
 const REST: Duration = Duration::from_millis(250);
-/// The time for a bare handshake, as long as the client allows for a join. After that it has
-/// failed.
+/// Longest time for a bare handshake, the same as the client allows for a join. A handshake that
+/// takes longer has failed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HOST: &str = "localhost";
 const TENANT: &str = "joins";
 
-/// A server that is compared.
+/// The servers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
     /// Nucleus, with complete joins.
@@ -62,7 +63,7 @@ pub(crate) struct Server {
     pub(crate) pid: u32,
 }
 
-/// Why the measurement failed.
+/// The error of a failed measurement.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("the server's keys cannot be used: {0}")]

@@ -1,12 +1,13 @@
-//! `joins`: measures the CPU time that a complete join costs the server, against a bare QUIC
+//! `joins`: measures the server's CPU time for a complete join, and compares it with a bare QUIC
 //! handshake.
 //!
 //! Every round starts both servers, with the same certificate, and measures one after the other.
-//! Which is measured first alternates. Every connection stays open until its measurement has ended,
-//! so that closing is not measured. Linux only: elsewhere the CPU time of another process cannot be
-//! read.
+//! The order alternates from round to round. Every connection stays open until its measurement has
+//! ended, so that closing is not measured. Linux only: elsewhere the CPU time of another process
+//! cannot be read.
 //!
-//! Exit codes: 0 measured, 2 usage, 3 could not run.
+//! Exit codes: 0: the measurement succeeded. 2: the command line is wrong. 3: the measurement could
+//! not run.
 
 mod args;
 mod bare;
@@ -39,14 +40,14 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody may read stderr.
+            // Ignore errors, because stderr may be closed.
             let _ = writeln!(io::stderr(), "joins: {error}");
             ExitCode::from(COULD_NOT_RUN)
         }
     }
 }
 
-/// Why there is no result.
+/// The error of a run without a result.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error(transparent)]

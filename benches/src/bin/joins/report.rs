@@ -13,11 +13,11 @@ pub(crate) struct Row {
     round: u32,
     system: &'static str,
     joins: u32,
-    /// CPU time of the server.
+    /// CPU time of the server for one join, µs.
     cpu_us_per_join: f64,
-    /// Joins a second by the clock. The clients run on the same machine.
+    /// Joins per second of elapsed time. The clients run on the same machine.
     joins_per_s: f64,
-    /// Joins a second of the server's CPU time.
+    /// Joins per second of the server's CPU time.
     joins_per_s_and_core: f64,
     join_ms: Latency,
     /// UDP datagrams to the server for one join.
@@ -56,7 +56,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// A figure over all rounds.
+/// The smallest value, the median and the largest value of a figure over all rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Spread {
     min: f64,
@@ -97,7 +97,7 @@ impl Report {
         report
     }
 
-    /// Returns the report as text: medians over the rounds.
+    /// Returns the report as text, with the medians over the rounds.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{:<8} {:>11} {:>8} {:>15} {:>8} {:>8} {:>7} {:>7}\n",
@@ -133,7 +133,8 @@ impl Report {
         text
     }
 
-    /// Of CPU time, by round.
+    /// Returns the ratio of the CPU time of Nucleus and of the bare server, computed for each
+    /// round.
     fn ratio(&self) -> Option<Spread> {
         let cpu = |system: System, round| {
             let same = |row: &&Row| row.system == system.name() && row.round == round;
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_own() {
         let mut rows = Vec::new();
-        // A ratio of medians would be 30 / 10.
+        // The ratio of the medians would be 30 / 10.
         for (round, nucleus, bare) in [(1, 30.0, 10.0), (2, 16.0, 8.0), (3, 50.0, 20.0)] {
             rows.push(row(round, System::Bare, bare));
             rows.push(row(round, System::Nucleus, nucleus));

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of `peers`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::relay::RelayTask;
 use crate::rooms::Rooms;
 use crate::systems::System;
 
-/// The longest window, s, so that sequence numbers stay within 16 bits.
+/// Largest length of a window, s. Sequence numbers then stay within 16 bits.
 const MAX_SECONDS: f64 = 60.0;
 
-/// Compares relay servers under the same load by the CPU time that each spends on a message.
+/// Compares relay servers under the same load by their CPU time for a delivered message.
 #[derive(Debug, Parser)]
 #[command(name = "peers", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run one of the servers; the comparison starts it itself.
+    /// Run one of the servers. The comparison starts the servers itself.
     #[command(hide = true)]
     Serve {
         /// The server to run.
@@ -38,13 +38,13 @@ pub(crate) enum Command {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Number of peers, 2 to 10000.
+    /// Number of peers, 2 to 10,000.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) peers: u32,
-    /// Peers in a room, 2 to 1000.
+    /// Number of peers in a room, 2 to 1,000.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub(crate) room_size: u32,
-    /// How often a server sends what it has gathered, 1ms to 50ms.
+    /// Interval at which a server sends the messages that it has collected, 1ms to 50ms.
     #[arg(long, default_value = "5ms", value_parser = tick)]
     pub(crate) tick: Duration,
 }
@@ -64,7 +64,7 @@ pub(crate) struct RunArgs {
     /// Poses that each peer sends a second, 1 to 500.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) hz: u32,
-    /// Rounds. Each measures every system once.
+    /// Number of rounds. Each round measures every system once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
     /// The systems to compare, in the order of the first round [default: all].
@@ -73,7 +73,7 @@ pub(crate) struct RunArgs {
     /// Length of one measurement in seconds, 0.1 to 60.
     #[arg(long, default_value_t = 2.5, value_parser = seconds)]
     pub(crate) seconds: f64,
-    /// Write the report as JSON.
+    /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! The client side of a system as a state machine that reads no socket and no clock. So all systems
-//! share the generator's loop, its sockets and its time stamps. Times are in µs.
+//! The client side of a system, as a state machine that reads no socket and no clock. All systems
+//! can therefore share the generator's loop, sockets and time stamps. Times are in µs.
 
 use crate::message::ReceivedMessage;
 
@@ -12,7 +12,7 @@ pub(crate) trait Client {
     ///
     /// # Errors
     ///
-    /// Why the peer can no longer join.
+    /// The reason why the peer can no longer join.
     fn is_ready(&self, now: u64) -> Result<bool, String>;
 
     /// Sends a message frame. Call [`poll_output`](Self::poll_output) afterwards.
@@ -30,6 +30,6 @@ pub(crate) trait Client {
     fn handle_timeout(&mut self, now: u64);
 
     /// Writes the next datagram for the server into `out`, which must be empty. Returns `false` if
-    /// there is none. Call this until then.
+    /// there is no datagram. Call this method until it returns `false`.
     fn poll_output(&mut self, now: u64, out: &mut Vec<u8>) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Assigns cores: the first core to the server alone, the second to the generator.
+//! Assigns CPU cores: the first core to the server alone, the second to the generator.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The generator: one thread, open loop, the same for every system. A message that is sent late
-//! keeps the time at which it was due.
+//! The generator, which is the same for every system: one thread that sends by a schedule. A late
+//! message keeps the time at which it was due, and does not delay the next one (open loop).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,28 +14,29 @@ use crate::ledger::Ledger;
 use crate::rooms::Rooms;
 use crate::schedule::Schedule;
 
-/// The time for all peers to join, µs.
+/// Longest time for all peers to join, µs.
 const JOIN_TIMEOUT: u64 = 10_000_000;
 /// How long all peers send before the window starts, µs.
 const WARM_UP: u64 = 500_000;
-/// The time for the last messages to arrive after the window, µs.
+/// The time that is left for the last messages to arrive after the window, µs.
 const DRAIN: u64 = 300_000;
 /// Time between two reads of a peer's socket, µs. The kernel stamps the arrival, so this costs no
-/// accuracy. A longer time would be unfair to QUIC, whose client would acknowledge late.
+/// accuracy. A longer time would be unfair to QUIC, because its client would acknowledge late.
 const READ_INTERVAL: u64 = 5_000;
-/// The least time between two reads of a socket, µs for each peer. With hundreds of peers the
-/// generator would otherwise do nothing but read.
+/// Smallest time between two reads of the same socket, µs for each peer of the run. Without this
+/// limit, the generator would do nothing but read with hundreds of peers.
 const READ_INTERVAL_PER_PEER: u64 = 20;
-/// The most sockets that are read in one turn, so that a send that becomes due does not wait long.
+/// Largest number of sockets that are read in one turn. A message that becomes due then does not
+/// wait long.
 const READS_PER_TURN: u64 = 16;
 /// The shortest sleep, µs. Shorter sleeps would cost a wake-up for every message.
 const SHORTEST_SLEEP: u64 = 500;
 /// The longest sleep, µs, because sockets must be read in between.
 const LONGEST_SLEEP: u64 = 1_000;
-/// Bytes of a peer's socket buffers, more than arrives in a few ms in any room.
+/// Size of a peer's socket buffers, bytes. In no room does more arrive in a few ms.
 const BUFFER: usize = 1 << 20;
 
-/// Why the measurement failed.
+/// The error of a failed measurement.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeasureError {
     #[error("cannot open a socket for a peer: {0}")]
@@ -192,7 +193,7 @@ impl Generator {
         let (peers, interval) = (self.peers.len() as u64, self.read_interval());
         let earned = now.saturating_sub(self.credited_at) * peers;
         self.credited_at = now;
-        // No socket is read twice in one turn.
+        // The credit is limited, so that a turn reads each socket at most once.
         self.credit = (self.credit + earned).min(peers * interval);
         for _ in 0..(self.credit / interval).min(READS_PER_TURN) {
             self.credit -= interval;
@@ -206,7 +207,7 @@ impl Generator {
         READ_INTERVAL.max(self.peers.len() as u64 * READ_INTERVAL_PER_PEER)
     }
 
-    /// Handles the datagrams at a peer's socket, and sends the client's answers.
+    /// Handles the datagrams that wait at a peer's socket, and sends the client's answers.
     fn visit(&mut self, index: usize, now: u64, mut ledger: Option<&mut Ledger>) {
         let GeneratorPeer { socket, client, .. } = &mut self.peers[index];
         while let Ok(count) = socket.recv(&mut self.input) {

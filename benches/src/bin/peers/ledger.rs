@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use crate::message::{Claim, ReceivedMessage};
 use crate::schedule::Schedule;
 
-/// The longest time in the histograms, µs.
+/// Largest time that the histograms can hold, µs.
 const LONGEST: u64 = 60_000_000;
 
 /// Counts the messages of a run, and finds messages that reach a wrong receiver.
@@ -16,18 +16,18 @@ pub(crate) struct Ledger {
     /// One bit for each (receiver, sender of its room, sequence).
     seen: Vec<u64>,
     words: usize,
-    /// Messages that receivers should receive.
+    /// Number of messages that receivers should receive.
     pub(crate) expected: u64,
-    /// Messages that they received, without duplicates.
+    /// Number of these messages that were received, without duplicates.
     pub(crate) delivered: u64,
     pub(crate) duplicated: u64,
-    /// Messages that reached a receiver they were not meant for.
+    /// Number of messages that reached a receiver for which they were not meant.
     pub(crate) misdirected: u64,
-    /// The first of these, as text.
+    /// A description of the first of these messages.
     pub(crate) first_misdirected: Option<String>,
-    /// Datagrams that arrived within the window.
+    /// Number of datagrams that arrived within the window.
     pub(crate) datagrams: u64,
-    /// Messages in these datagrams.
+    /// Number of messages in these datagrams.
     pub(crate) messages: u64,
     /// The time from when a message was due until it arrived, µs.
     pub(crate) latency: Histogram<u64>,
@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// Returns whether a message is from another peer of the receiver's room, carries that peer's
-    /// slot, and was due when it says.
+    /// slot, and was due at the time that the message contains.
     fn is_plausible(&self, receiver: u32, slot: u16, claim: Claim) -> bool {
         let Claim { sender, sequence, due } = claim;
         let rooms = self.schedule.rooms;

@@ -1,11 +1,12 @@
-//! `peers`: compares relay servers by the CPU time that each spends on a delivered message.
+//! `peers`: compares relay servers by their CPU time for a delivered message.
 //!
 //! One generator drives each system in turn with the same poses. Every round measures every system
 //! once, so that a disturbance of the machine affects them all. A server is a separate process,
 //! alone on the first core; the generator runs on the second. Linux only: elsewhere the CPU time of
 //! another process cannot be read.
 //!
-//! Exit codes: 0 measured, 2 usage, 3 could not run or no valid measurement.
+//! Exit codes: 0: the measurement succeeded. 2: the command line is wrong. 3: the comparison could
+//! not run, or no measurement is valid.
 
 mod args;
 mod client;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why there is no result.
+/// The error of a run without a result.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error("the relay ended: {0}")]
@@ -78,7 +79,7 @@ enum RunError {
 }
 
 fn compare(args: &RunArgs) -> Result<(), RunError> {
-    // Only thousands of peers need this, so an error is ignored.
+    // Ignore an error, because only thousands of peers need a higher limit.
     let _ = nucleus_net::raise_file_limit();
     let cores = Cores::divide().map_err(RunError::Cores)?;
     let systems = match args.systems.as_slice() {

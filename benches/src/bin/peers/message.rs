@@ -7,11 +7,11 @@ use nucleus_protocol::realtime::{
     Frame, Frames, MalformedFrame, Message, MessageKind, TARGET_OTHERS,
 };
 
-/// Bytes of a head with two hands.
+/// Size of a pose of a head and two hands, bytes.
 const POSE: usize = 33;
-/// Bytes of the claim after the pose: sender (u32) and due time (u64).
+/// Size of the claim after the pose, bytes: sender (u32) and due time (u64).
 const CLAIM: usize = 12;
-/// Bytes of the whole frame: type, length, header, payload.
+/// Size of the whole frame, bytes: type, length, header, payload.
 pub(crate) const FRAME: usize = 2 + MESSAGE_FIELDS_BYTES + POSE + CLAIM;
 /// The offset in a frame of the target, which the relay replaces by the sender's slot.
 const SLOT_AT: usize = 3;
@@ -19,7 +19,7 @@ const SLOT_AT: usize = 3;
 /// A frame that arrived, or the error that it is malformed.
 pub(crate) type ReceivedMessage<'a> = Result<Message<'a>, MalformedFrame>;
 
-/// What a message says about itself.
+/// The sender and the due time that a message contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) sender: u32,
@@ -59,8 +59,7 @@ impl Claim {
 }
 
 /// Replaces the target in a frame by the sender's slot, and returns the frame as the relay sends
-/// it.
-/// `None` if the frame has not the size of ours.
+/// it. Returns `None` if the frame does not have the size [`FRAME`].
 pub(crate) fn set_sender_slot(frame: &mut [u8], slot: u16) -> Option<&[u8]> {
     let frame: &mut [u8; FRAME] = frame.try_into().ok()?;
     frame[SLOT_AT..SLOT_AT + 2].copy_from_slice(&slot.to_le_bytes());

@@ -1,5 +1,5 @@
-//! The parts that all relay servers of this program share: their task, their socket and how they
-//! announce their address.
+//! The parts that all relay servers of this program share: their task, their socket, and the
+//! announcement of their address.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,8 +8,8 @@ use nucleus_net::{BindOptions, UdpSocket};
 
 use crate::rooms::Rooms;
 
-/// Time between two drains of the socket, µs. The receive buffer must not overflow, and a wake-up
-/// for each datagram would cost too much.
+/// Time between two drains of the socket, µs. The time is short enough that the receive buffer does
+/// not overflow. Reading each datagram as it arrives would cost too many wake-ups.
 pub(crate) const DRAIN_INTERVAL: u64 = 2_000;
 /// The host name in certificates.
 pub(crate) const HOST: &str = "localhost";
@@ -50,7 +50,8 @@ pub(crate) fn announce(address: SocketAddr, secret: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Ends this process when the parent closes our standard input, which also happens when it ends.
+/// Ends this process when the parent process closes our standard input. That also happens when the
+/// parent ends.
 pub(crate) fn exit_with_parent() {
     std::thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::generator::Measurement;
 use crate::systems::System;
 
-/// The largest send lag at p99 with which a round counts, ms.
+/// Largest send lag (99th percentile) of a round that counts, ms.
 const MAX_LAG_MS: f64 = 5.0;
-/// The largest share of datagrams lost at the generator's own sockets with which a round counts.
+/// Largest share of datagrams that may be lost at the generator's own sockets in a round that
+/// counts.
 const MAX_OWN_LOSS: f64 = 0.001;
 /// The pairs of systems whose costs are divided.
 const RATIOS: [(System, System); 5] = [
@@ -122,7 +123,7 @@ impl Ratio {
     }
 }
 
-/// The least and the largest of several values.
+/// The smallest and the largest of several values.
 #[derive(Clone, Copy, Debug)]
 struct Spread {
     min: f64,
@@ -156,13 +157,14 @@ impl Report {
         Value::Object(report)
     }
 
-    /// Returns the ratios for which no round counts, although both systems were measured.
+    /// Returns the names of the ratios for which no round counts, although both systems were
+    /// measured.
     pub(crate) fn unproven(&self) -> Vec<String> {
         let unproven = self.ratios().filter(|ratio| ratio.values.is_empty());
         unproven.map(|ratio| ratio.name).collect()
     }
 
-    /// Returns the report as text: medians over the rounds that count.
+    /// Returns the report as text, with the medians over the rounds that count.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{:<8} {:>6} {:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}\n",
@@ -279,7 +281,8 @@ mod tests {
     fn ratios_are_medians_of_the_rounds_that_count() {
         let mut rows = Vec::new();
         for (round, nucleus, limit) in [(1, 30.0, 10.0), (2, 16.0, 8.0), (3, 50.0, 10.0)] {
-            // A ratio of medians would be 30 / 10 as well: the fourth round tells them apart.
+            // With three rounds, the ratio of the medians would also be 30 / 10. The fourth round
+            // makes the two results differ.
             rows.push(row(round, System::Limit, limit, true));
             rows.push(row(round, System::Nucleus, nucleus, true));
         }

@@ -1,5 +1,5 @@
-//! When each peer sends which message. The due time is a pure function of sender and sequence, so
-//! that a receiver can check it.
+//! The schedule: when each peer sends which message. The due time of a message is a pure function
+//! of its sender and its sequence, so that a receiver can check the due time.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub(crate) struct Schedule {
     pub(crate) window: Range<u64>,
     /// The peers in the order of their phases.
     order: Vec<u32>,
-    /// Messages taken so far.
+    /// Number of messages that were taken from the schedule so far.
     taken: u64,
 }
 
@@ -47,7 +47,7 @@ impl Schedule {
         Some(self.next().due).filter(|due| *due < self.window.end)
     }
 
-    /// Returns the next message if it is due. The schedule then moves on.
+    /// Returns the next message if it is due. The schedule then advances.
     pub(crate) fn take(&mut self, now: u64) -> Option<Claim> {
         let claim = self.next();
         let due = claim.due <= now && claim.due < self.window.end;
@@ -83,7 +83,7 @@ mod tests {
             counts[claim.sender as usize] += 1;
         }
         assert!(counts.iter().all(|count| (89..=91).contains(count)), "{counts:?}");
-        // The members of a room do not all send at the same time.
+        // The members of a room must not all send at the same time.
         let mut phases: Vec<u64> = (0..10).map(|peer| schedule.due(peer, 0)).collect();
         phases.sort_unstable();
         assert!(phases.windows(2).all(|pair| (600..3_000).contains(&(pair[1] - pair[0]))));

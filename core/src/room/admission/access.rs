@@ -92,7 +92,7 @@ impl Access {
         self.invited.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Removes a user from the invited users. The user stays if it has joined.
+    /// Removes a user from the invited users. A user who has joined stays.
     pub(super) fn uninvite(&mut self, user: &str) {
         if let Some(invited) = &mut self.invited {
             invited.retain(|other| other != user);
@@ -126,7 +126,7 @@ mod tests {
         for n in 0..2 * limits::GUESSES {
             let _refused = access.admit(at(100), &n.to_string(), &conditions("1", "x"));
         }
-        assert_eq!(access.guesses.len(), limits::GUESSES, "bounded");
+        assert_eq!(access.guesses.len(), limits::GUESSES, "the list has a limit");
         assert_eq!(access.admit(at(100), "other", &conditions("1", "sesame")), Err(Code::JoinRate));
     }
 

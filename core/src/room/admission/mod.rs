@@ -142,7 +142,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Takes an invitation back, and the seat reserved with it. The user stays if it has joined.
+    /// Withdraws an invitation, and the seat reserved with it. A user who has joined stays.
     pub(super) fn uninvite(&mut self, user: &str) {
         self.access.uninvite(user);
         self.reservations.end(user);
@@ -186,9 +186,9 @@ fn replaced_by(
     }
     // A device does not count if its session is lost, or if its client has never received `Joined`:
     // the newcomer may be this very device.
-    let mut devices = participants.devices_of(user);
+    let mut devices = participants.of_user(user);
     if rule == SecondDevice::Refuse && devices.any(|(_, p)| p.confirmed && !p.lost) {
         return Err(Code::AlreadyJoined);
     }
-    Ok(participants.devices_of(user).map(|(peer, _)| peer).collect())
+    Ok(participants.of_user(user).map(|(peer, _)| peer).collect())
 }

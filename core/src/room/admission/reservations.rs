@@ -8,7 +8,7 @@ use crate::limits;
 
 struct Reservation {
     user: String,
-    /// The user who reserved the seat; empty: the server.
+    /// The user who reserved the seat; empty if the server reserved it.
     by: String,
     until: Time,
 }
@@ -42,13 +42,13 @@ impl Reservations {
         self.reserved.len() != before
     }
 
-    /// Returns the users of `expected` for whom `by` needs new reservations: each once, and none
-    /// who is in the room or has a reservation.
+    /// Returns the users of `expected` for whom `by` needs new reservations. Names each user once.
+    /// Leaves out users who are in the room or have a reservation.
     ///
     /// # Errors
     ///
-    /// [`Code::RoomFull`] if that is more than one user, or all users together, may reserve in a
-    /// room of this capacity.
+    /// [`Code::RoomFull`] if the new reservations exceed what one user may reserve, or what all
+    /// users together may reserve in a room of this capacity.
     pub(super) fn needed<'a>(
         &self,
         by: &str,
@@ -118,7 +118,7 @@ mod tests {
         reservations.reserve("user-1", "grace", at(90));
         assert!(
             !reservations.end_due(at(60)) && reservations.has("user-1"),
-            "the later one counts"
+            "the later end counts"
         );
         assert!(reservations.end_due(at(90)) && reservations.len() == 0);
     }

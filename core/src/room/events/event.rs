@@ -14,7 +14,7 @@ pub struct Event {
     pub target: EventTarget,
     /// The application's channel.
     pub channel: u8,
-    /// See [`nucleus_protocol::session::EventUp::piece`].
+    /// The bits of [`nucleus_protocol::session::EventUp::piece`].
     pub piece: u8,
     /// Bytes that the room does not interpret.
     pub payload: Vec<u8>,

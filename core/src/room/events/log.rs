@@ -108,7 +108,7 @@ impl EventLog {
         self.lanes.iter_mut().for_each(|lane| lane.drop_old(now, self.max_age));
     }
 
-    /// Returns when the oldest event is too old.
+    /// Returns the time from which the oldest event is too old.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.lanes.iter().filter_map(|lane| lane.deadline(self.max_age)).min()
     }
@@ -154,7 +154,7 @@ mod tests {
         log.push(Time::from_millis(at), lane, PeerId(1), to, message.into());
     }
 
-    /// Whether nothing is missing, and the sequences of the messages.
+    /// Returns whether nothing is missing, and the sequences of the messages.
     fn sequences(missed: Missed) -> (bool, Vec<u8>) {
         (missed.complete, missed.messages.iter().map(|message| message[0]).collect())
     }

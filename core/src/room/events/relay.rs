@@ -33,8 +33,8 @@ impl EventRelay {
     /// # Errors
     ///
     /// [`Code::EventTooLarge`] if the event, its message or its list of targets is too large.
-    // Inlined into `handle`, the loop over the recipients has too few registers: 2 % more
-    // instructions.
+    // Not inlined into `handle`: there, the loop over the recipients would have too few registers
+    // and take 2 % more instructions.
     #[inline(never)]
     pub(crate) fn relay(
         &mut self,
@@ -59,8 +59,8 @@ impl EventRelay {
             Lane::Bulk => sender.take_piece(piece, payload.len(), to).ok_or(Code::EventTooLarge)?,
         };
         sender.count_event(lane.index());
-        // An event in the history changes the room for newcomers. That needs the same right as an
-        // object.
+        // An event in the history changes the room for newcomers. So such an event needs the same
+        // right as an object.
         let keeps = for_later && lane == Lane::Events && sender.role.rights.objects;
         let sequence = self.log.next_sequence();
         let event =
@@ -111,7 +111,7 @@ impl EventRelay {
         self.log.drop_old(now);
     }
 
-    /// Returns when the oldest event is too old.
+    /// Returns the time from which the oldest event is too old.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.log.deadline()
     }

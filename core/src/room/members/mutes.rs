@@ -14,7 +14,7 @@ use crate::room::outputs::Outputs;
 pub(crate) struct Mutes {
     /// Whether newcomers without the right to moderate are muted.
     all: bool,
-    /// Users whose next participants are muted, in the order of their mutes.
+    /// Users who are muted when they join again, in the order of their mutes.
     users: Vec<String>,
 }
 
@@ -24,8 +24,8 @@ impl Mutes {
         self.all && !moderates || self.users.iter().any(|muted| muted == user)
     }
 
-    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`] that has been
-    /// allowed.
+    /// Carries out one of the acts from [`act::MUTE`] to [`act::UNMUTE_SELF`]. The caller has
+    /// checked that the act is allowed.
     pub(crate) fn perform(
         &mut self,
         now: Time,
@@ -41,7 +41,7 @@ impl Mutes {
                 let Some(user) = target.map(|target| target.user.clone()) else { return };
                 self.set(&user, muted);
                 let devices: Vec<PeerId> =
-                    participants.devices_of(&user).map(|(peer, _)| peer).collect();
+                    participants.of_user(&user).map(|(peer, _)| peer).collect();
                 for device in devices {
                     participants.set_muted(now, device, muted, outputs);
                 }

@@ -19,7 +19,8 @@ use crate::room::outputs::Outputs;
 #[derive(Default)]
 pub(crate) struct Participants {
     by_peer: BTreeMap<PeerId, Participant>,
-    /// When the participants whose session is lost are removed, in the order of these times.
+    /// The participants whose session is lost, each with the time at which it is removed, in the
+    /// order of these times.
     expiries: VecDeque<(Time, PeerId)>,
     /// The number of participants created so far, which is also the newest peer number.
     created: u32,
@@ -82,13 +83,13 @@ impl Participants {
     }
 
     /// Returns the participants of one user: one for each of its devices.
-    pub(crate) fn devices_of(&self, user: &str) -> impl Iterator<Item = (PeerId, &Participant)> {
+    pub(crate) fn of_user(&self, user: &str) -> impl Iterator<Item = (PeerId, &Participant)> {
         self.iter().filter(move |(_, participant)| participant.user == user)
     }
 
     /// Returns whether a user is in the room.
     pub(crate) fn has_user(&self, user: &str) -> bool {
-        self.devices_of(user).next().is_some()
+        self.of_user(user).next().is_some()
     }
 
     /// Returns the participant of a session, unless a resume has replaced the session.
@@ -108,11 +109,11 @@ impl Participants {
         Some(participant)
     }
 
-    /// Takes a slot for a newcomer.
+    /// Allocates a slot for a newcomer.
     ///
     /// # Errors
     ///
-    /// See [`Slots::allocate`].
+    /// [`Code::RoomFull`] or [`Code::JoinRate`], as [`Slots::allocate`] explains.
     pub(crate) fn allocate_slot(&mut self, now: Time, user: &str) -> Result<u16, Code> {
         self.slots.allocate(now, user)
     }
@@ -253,8 +254,8 @@ impl Participants {
         self.set_flags(now, peer, outputs, |participant| participant.muted = muted);
     }
 
-    /// Changes flags of a participant. Where the change is visible, notes it for the roster and
-    /// tells the shard.
+    /// Changes flags of a participant. If the change is visible, adds it to the next roster update
+    /// and tells the shard.
     pub(super) fn set_flags(
         &mut self,
         now: Time,

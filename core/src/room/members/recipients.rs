@@ -1,4 +1,4 @@
-//! Which participants an event is for.
+//! The participants that an event is for.
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ pub struct Role {
     pub rights: Rights,
 }
 
-/// What a participant may change. Without any of these rights, nothing.
+/// The rights of a participant. A participant without any right may change nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// May change the fields of its own peer.
@@ -24,8 +24,8 @@ pub struct Rights {
 }
 
 impl Role {
-    /// Returns the role of that name, plus the rights that `grants` name. Ignores all other
-    /// grants.
+    /// Returns the role with this name. It has the rights of the name and those that `grants` add.
+    /// Ignores unknown grants.
     pub fn new(name: String, grants: &[String]) -> Self {
         let mut rights = Rights::of_role(&name);
         for grant in grants {

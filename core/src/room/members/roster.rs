@@ -38,8 +38,8 @@ impl RosterLog {
 
     /// Adds the leave of a peer.
     pub(super) fn left(&mut self, now: Time, peer: PeerId, code: Code) {
-        // A peer that joined and left within one batch stands in both lists. Receivers read
-        // `joined` first, then `left`.
+        // A peer that joined and left within one batch is in both lists. Receivers read `joined`
+        // first, then `left`.
         self.changed.remove(&peer);
         self.left.push(PeerLeft { peer: peer.0, code: code as u16 });
         self.arm(now);

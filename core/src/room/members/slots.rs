@@ -1,6 +1,5 @@
-//! Slots: the small numbers of the peers in a room. A slot that is given back rests before another
-//! peer gets it. Otherwise late frames and events of the previous owner would count as the next
-//! owner's.
+//! Slots: the small numbers of the peers in a room. A freed slot rests before another peer gets it.
+//! Otherwise late frames and events of the previous owner would be attributed to the next owner.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +16,7 @@ pub(super) struct Slots {
     next: u16,
     /// Slots that have rested.
     rested: Vec<u16>,
-    /// Slots that are resting, in the order in which they end.
+    /// Slots that are resting, in the order in which their rests end.
     resting: VecDeque<RestingSlot>,
     /// How many slots of each user are resting.
     resting_of: HashMap<String, u16>,
@@ -53,7 +52,7 @@ impl Slots {
         Ok(slot)
     }
 
-    /// Gives a slot back.
+    /// Frees a slot, which rests for [`SLOT_REST`] before another peer gets it.
     pub(super) fn release(&mut self, now: Time, slot: u16, user: String) {
         *self.resting_of.entry(user.clone()).or_default() += 1;
         self.resting.push_back(RestingSlot { until: now + SLOT_REST, slot, user });

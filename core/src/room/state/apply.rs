@@ -1,7 +1,8 @@
 //! The rules of each operation, and the rollback of a request of which one operation is refused.
 //!
 //! An operation is checked in this order, and the first fault is reported: its form, the
-//! requester's rights, whether the entity or peer exists, the owner and the version, the limits.
+//! requester's rights, whether the entity exists, the owner, whether a target peer exists, the
+//! version, the limits.
 
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OPERATIONS, STATE_RESERVE};
 use nucleus_protocol::session::{

@@ -1,4 +1,5 @@
-//! The form of operations: known numbers, lengths, valid UTF-8. It does not depend on the state.
+//! The form of operations: known numbers, lengths, valid UTF-8. The form does not depend on the
+//! state.
 
 use nucleus_protocol::limits::{MAX_STATE_KEY, MAX_STATE_VALUE};
 use nucleus_protocol::session::{Operation, Value, mode, operation, scope, value};

@@ -36,8 +36,8 @@ impl StateFeed {
                 self.cached = None;
             }
         }
-        // Before version 1 the sessions have no state stream. A stream begins with a snapshot, here
-        // that of the empty state.
+        // Before version 1 the sessions have no state stream. A state stream begins with a
+        // snapshot, so this one begins with a snapshot of the empty state.
         let first = update.version == 1;
         let empty = first.then(|| Bytes::from(encode(&StateSnapshot::default())));
         empty.into_iter().chain([message]).collect()
@@ -72,7 +72,7 @@ impl StateFeed {
         }
     }
 
-    /// Returns when [`Self::handle_timeout`] has something to do.
+    /// Returns when to call [`Self::handle_timeout`].
     pub(super) fn deadline(&self) -> Option<Time> {
         self.cached.as_ref().map(|cached| cached.until)
     }

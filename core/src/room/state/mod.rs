@@ -2,7 +2,7 @@
 //! of the objects.
 //!
 //! A request is applied as a whole or not at all. Each request that is applied makes the next
-//! version of the state. The server makes a version of its own when participants are removed.
+//! version of the state. The server itself makes the next version when participants are removed.
 //!
 //! [`SharedState`] has the rules: it knows no time, session or stream, and the rights of a
 //! requester come with the request. [`StateReplication`] connects it with the sessions.
@@ -34,11 +34,11 @@ const CHANGE_BYTES: usize = 1 + 1 + 8 + 4 + 1 + 8 + (1 + 8 + 8);
 /// Encoded bytes of a `StateUpdate` without its changes.
 const UPDATE_BYTES: usize = 8 + 4 + 8;
 
-// One update has room for the removal of all participants with all objects.
+// One update can hold the removal of all participants with all objects.
 const _: () = assert!(
     UPDATE_BYTES + CHANGE_BYTES * (MAX_ROOM_PEERS as usize + MAX_STATE_OBJECTS + 1) < MAX_STATE
 );
-// One update has room for a clear.
+// One update can hold a clear of all objects and of the room's fields.
 const _: () = assert!(
     UPDATE_BYTES
         + CHANGE_BYTES * MAX_STATE_OBJECTS
@@ -47,7 +47,7 @@ const _: () = assert!(
 );
 const _: () = assert!(SNAPSHOT_BYTES < MAX_STATE);
 
-/// The peers of a room, as far as the shared state needs them.
+/// What the shared state needs to know of the peers of a room.
 trait RoomPeers {
     /// Returns whether a peer is present. `None`: it is not in the room.
     fn presence(&self, peer: u32) -> Option<bool>;
@@ -162,7 +162,8 @@ impl SharedState {
         self.next_version(peer, vec![changed(change::HOST, ROOM, host)])
     }
 
-    /// Makes the next version of these changes. `peer` has made them; 0 is the server.
+    /// Makes these changes the next version of the state. `peer` is the peer that requested them, 0
+    /// for the server.
     fn next_version(&mut self, peer: u32, changes: Vec<Change>) -> StateUpdate {
         self.version += 1;
         StateUpdate { version: self.version, peer, changes }

@@ -70,8 +70,8 @@ impl StateReplication {
         }
     }
 
-    /// Deletes or releases what belonged to participants that were removed, and sends one update
-    /// for all of them.
+    /// Deletes or releases the fields and objects of participants that were removed. Sends one
+    /// update for all these participants.
     pub(crate) fn remove_peers(
         &mut self,
         removed: Vec<PeerId>,
@@ -87,12 +87,13 @@ impl StateReplication {
         }
     }
 
-    /// See [`SharedState::clear`]. The caller sends the update.
+    /// Deletes all objects and the room's fields, on behalf of `by`. The caller sends the update.
+    /// `None`: there were none.
     pub(crate) fn clear(&mut self, by: PeerId) -> Option<StateUpdate> {
         self.state.clear(by.0)
     }
 
-    /// See [`SharedState::choose_host`]. The caller sends the update.
+    /// Makes `host` the chosen host, on behalf of `by`. The caller sends the update.
     pub(crate) fn choose_host(&mut self, by: PeerId, host: PeerId) -> StateUpdate {
         self.state.choose_host(by.0, host.0)
     }
@@ -122,7 +123,7 @@ impl StateReplication {
         self.feed.handle_timeout(now);
     }
 
-    /// Returns when [`Self::handle_timeout`] has something to do.
+    /// Returns when to call [`Self::handle_timeout`].
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.feed.deadline()
     }

@@ -17,7 +17,7 @@ const FIELD_BYTES: usize = 8 + (1 + 8 + 8) + 8;
 /// The name of an entity. The order is that of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntityId {
-    /// One of [`scope`].
+    /// The kind of the entity, one of [`scope`].
     pub(super) scope: u8,
     /// The number within the scope; 0 for the room.
     pub(super) id: u64,
@@ -29,7 +29,7 @@ impl EntityId {
     }
 }
 
-/// An entity with its fields. Those of the room and of peers exist while they have fields. An
+/// An entity with its fields. The entity of the room, or of a peer, exists while it has fields. An
 /// object exists from its creation to its deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EntityRecord {

@@ -122,8 +122,8 @@ fn receive(
     Ok(count)
 }
 
-/// Returns whether an error is no failure of the receive call: no datagram waits, a signal arrived,
-/// or the kernel reports an ICMP error about an earlier send.
+/// Returns whether an error leaves the socket usable and the batch empty: no datagram waits, a
+/// signal arrived, or the kernel reports an ICMP error about an earlier send.
 fn is_harmless(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
@@ -165,13 +165,14 @@ fn record_messages(
     }
 }
 
-/// Applies a control message to a message's metadata.
+/// Stores the content of a control message in its datagram's metadata.
 fn apply(meta: &mut MessageMeta, message: cmsg::ControlMessage<'_>, now: u64, offset: i128) {
     let payload = message.payload;
     match (message.level, message.kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             if let Some(info) = read_plain::<libc::in_pktinfo>(payload) {
-                // Not `ipi_addr`: for a broadcast, an answer cannot be sent from that address.
+                // Uses `ipi_spec_dst` instead of `ipi_addr`: for a broadcast, no answer can be sent
+                // from `ipi_addr`.
                 let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 meta.local = Some(IpAddr::V4(ip));
             }

@@ -31,11 +31,11 @@ const MAX_WAIT: Duration = Duration::from_millis(2);
 enum SendVerdict {
     /// Send the message again.
     Again,
-    /// Send its entry again, one datagram a message.
+    /// Send the message's entry again, one datagram a message.
     Single,
-    /// Give its entry up as failed.
+    /// Skip the message's entry and count it as failed.
     Refused,
-    /// Drop its entry, because a device's queue is full.
+    /// Skip the message's entry and count it as dropped, because a device's queue is full.
     Dropped,
     /// Drop the rest of the batch, because the send buffer stays full.
     Full,
@@ -57,8 +57,8 @@ struct SendProgress<'a> {
     position: BatchPosition,
     /// The entry for which the kernel refused GSO.
     single: Option<usize>,
-    /// Whether GSO itself may have caused that refusal. If the same bytes can be sent without GSO,
-    /// GSO does not work.
+    /// Whether GSO itself may have caused the refusal of the entry `single`. If the same bytes can
+    /// be sent without GSO, GSO does not work.
     suspect: bool,
     waited: Duration,
 }
@@ -217,8 +217,8 @@ fn classify_error(
             progress.gso_off(&mut socket.gso);
             SendVerdict::Single
         }
-        // The cause is GSO itself, or the entry (port 0, or a source address that is no longer
-        // ours), which a peer can influence. Sending the entry without GSO shows which.
+        // The cause is GSO itself, or the entry (port 0, or a source address that the machine no
+        // longer has), which a peer can influence. Sending the entry without GSO shows which.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), true);
             SendVerdict::Single

@@ -87,7 +87,7 @@ impl TwoPlanes {
             let mut ready = Vec::new();
             while let Some(route) = link.poll_output(self.now, &mut out) {
                 ready.push((route, std::mem::take(&mut out)));
-                assert!(ready.len() < 100, "an endless output");
+                assert!(ready.len() < 100, "poll_output never returns None");
             }
             ready.iter().for_each(|(route, bytes)| self.launch(up, *route, bytes));
         }
@@ -104,7 +104,7 @@ impl TwoPlanes {
                 Route::Realtime(_) => link.handle_input(self.now, path, 0, &mut bytes),
                 Route::Session => link.handle_session_input(self.now, &bytes),
             };
-            let keys = messages.expect("genuine").map(|m| (self.now, m.key));
+            let keys = messages.expect("an authentic datagram").map(|m| (self.now, m.key));
             self.received[usize::from(up)].extend(keys);
         }
     }
@@ -163,7 +163,7 @@ fn a_link_begins_on_the_session_and_moves_to_the_port() {
     assert_eq!(net.planes(), ON_REALTIME);
     assert!(!net.client.on_fallback(net.now) && net.client.fallbacks() == 0);
     net.run(5_000, BOTH);
-    assert_eq!(net.received[1].len(), usize::from(net.sent[1]) - 1, "one is on its way");
+    assert_eq!(net.received[1].len(), usize::from(net.sent[1]) - 1, "one message is on its way");
     net.assert_nothing_twice();
 }
 
@@ -174,7 +174,7 @@ fn a_port_that_never_opens_leaves_the_session() {
     net.run(10_000, BOTH);
     assert_eq!(net.planes(), ON_SESSION);
     assert!(net.client.on_fallback(net.now) && net.server.on_fallback(net.now));
-    assert!(net.client.server_time(net.now).is_some(), "the clock runs over the session");
+    assert!(net.client.server_time(net.now).is_some(), "the session carries the clock requests");
     assert!(net.gap(false, ms(100)) <= 40 && net.gap(true, ms(100)) <= 40);
     net.port = Port::Open;
     net.run(RETURN_PROBE.as_millis() as u64 + 200, BOTH);
@@ -212,8 +212,8 @@ fn a_listener_notices_a_silent_port_within_700_ms() {
     for delay in [1, 20, 60] {
         let net = blocked(Port::Blocked, [true, false], delay);
         let down = net.gap(false, ms(2_000));
-        // Counted from the last message before. The server then has to learn of the change, and its
-        // next message has to arrive.
+        // The gap begins with the last message before the block. After the fallback the server has
+        // to learn of the change, and its next message has to arrive.
         assert!(down <= FALLBACK_AFTER.as_millis() as u64 + 2 * delay + 25, "{down} ms");
     }
 }
@@ -241,7 +241,7 @@ fn a_flapping_port_does_not_make_the_session_flap() {
     }
     assert!(net.client.fallbacks() < 12, "{} times in 150 s", net.client.fallbacks());
     net.run(60_000, BOTH);
-    assert_eq!(net.planes(), ON_REALTIME, "patience has an end");
+    assert_eq!(net.planes(), ON_REALTIME, "the client returns to the port");
     net.assert_nothing_twice();
 }
 
@@ -278,8 +278,8 @@ fn a_long_way_is_not_asked_for_all_the_time() {
         let before = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
         net.run(20_000, BOTH);
         let after = [net.client.counters().datagrams_out, net.server.counters().datagrams_out];
-        // At each end a thousand datagrams with messages, a few reports and clock requests, and no
-        // probes.
+        // Each end has sent a thousand datagrams with messages, a few reports and clock requests,
+        // and no probes.
         for (before, after) in before.into_iter().zip(after) {
             assert!(
                 (1_000..=1_040).contains(&(after - before)),

@@ -93,7 +93,8 @@ fn a_malformed_body_has_no_effect_but_its_number() {
     frame::put(&mut out, control::KEEP_ALIVE, &[]);
     frame::put(&mut out, control::CLOCK, &[1, 2, 3]);
     client.finish(ms(1), &mut out, start).unwrap();
-    // From another address, to check that the server does not follow it.
+    // The datagram comes from another address, to check that the server does not follow this
+    // address.
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Malformed));
     assert!(drain(&mut server, ms(1)).is_empty());
     assert_eq!(give(&mut server, ms(1), from(7), &out), Err(Rejected::Replayed));

@@ -80,9 +80,10 @@ fn the_clock_and_the_reports_travel_with_traffic() {
     net.run_with_traffic_until(ms(2_000));
     net.log.clear();
     net.run_with_traffic_until(ms(32_000));
-    // 30 s of data, and no further datagrams.
+    // The client sends 30 s of data, and no further datagrams.
     assert_eq!(net.sent(true), 1_500);
-    // A little more often than at the interval, because frames that are due soon travel with data.
+    // Frames that are due soon travel with data, so the client sends them a little more often than
+    // once in their interval.
     let wanted = |every: Duration| (30 / every.as_secs()) as usize;
     let near = |count: usize, every| (wanted(every)..=wanted(every) + 4).contains(&count);
     let (count, every) = (moments(&net, control::CLOCK).len(), CLOCK_INTERVAL);

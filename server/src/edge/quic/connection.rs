@@ -65,10 +65,10 @@ impl Connection {
         self.0.read_datagram().await.map_err(|_| ConnectionClosed)
     }
 
-    /// Sends a datagram; waits while QUIC has no room for it. The datagram is lost if the client
-    /// does not support datagrams or if its path does not take one of this size.
+    /// Sends a datagram; waits while QUIC's buffer is full. The datagram is lost if the client does
+    /// not support datagrams or if its path does not take one of this size.
     pub(crate) async fn send_datagram(&self, datagram: Bytes) {
-        // `closed` reports a closed connection.
+        // A closed connection needs no error here, because [`Self::closed`] reports it.
         let _sent = self.0.send_datagram_wait(datagram).await;
     }
 

@@ -19,9 +19,9 @@ use super::connection::Connection;
 use super::runtime::{Handshakes, SessionRuntime};
 use crate::random::random;
 
-/// Shortest time between two stateless resets: after a restart, two thousand clients get theirs
-/// within half a second. A reset is shorter than the packet it answers, so resets cannot be used
-/// for amplification. See docs/decisions/reset-interval.md.
+/// Shortest time between two stateless resets: after a restart, two thousand clients get their
+/// resets within half a second. A reset is shorter than the packet it answers, so resets cannot be
+/// used for amplification. See docs/decisions/reset-interval.md.
 const RESET_INTERVAL: Duration = Duration::from_micros(250);
 
 /// Makes the server's QUIC configuration.
@@ -127,7 +127,7 @@ impl Incoming {
 
     /// Sends a Retry packet: the client must connect again with a proof of its address.
     pub(crate) fn retry(self) {
-        // Fails only where `may_retry` is false.
+        // Fails only if `may_retry` is false, and callers check `is_unproven` first.
         let _retried = self.0.retry();
     }
 

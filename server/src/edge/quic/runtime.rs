@@ -2,12 +2,14 @@
 //!
 //! The server's answer to a ClientHello costs a few hundred microseconds of CPU time. A thousand
 //! answers at once must not delay poses, so they are computed on threads of low priority. The rest
-//! of a session, its join included, runs on the threads that drive its connection, without a hop.
+//! of a session, its join included, runs on the threads that drive its connection, and never
+//! changes threads.
 //!
-//! Two cases remain. quinn computes the server's first flight under the lock of its endpoint: on a
-//! machine without an idle core, a session may wait for a handshake thread that waits for the CPU.
-//! And a ClientHello that arrives in pieces is answered on the threads that drive connections. The
-//! limit of unjoined sessions and Retry bound both.
+//! In two cases a handshake can still delay a session. quinn computes the server's first flight
+//! under the lock of its endpoint: on a machine without an idle core, a session may wait for a
+//! handshake thread that waits for the CPU. And a ClientHello that arrives in pieces is answered on
+//! the threads that drive connections. The limit of unjoined sessions and the Retry packets bound
+//! both cases.
 
 use std::io;
 use std::pin::Pin;
@@ -18,10 +20,10 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
-/// Nice value of the handshake threads: a tenth of an ordinary thread's share of a busy core. On an
-/// idle core the threads are not slower. Raising a nice value needs no privilege. At 19, a
-/// seventieth of the share, joins beside two compilers took 2 to 8 s, and some ran into the time
-/// limit of a join.
+/// Nice value of the handshake threads. On a busy core such a thread gets a tenth of an ordinary
+/// thread's share of CPU time; on an idle core it is not slower. Raising a nice value needs no
+/// privilege. With a nice value of 19, which gives a seventieth of the share, joins beside two
+/// compilers took 2 to 8 s, and some exceeded the time limit of a join.
 const HANDSHAKE_NICE: i32 = 10;
 
 /// Makes the runtime of sessions, with one thread per shard. More threads only wake each other:
@@ -62,8 +64,9 @@ impl Handshakes {
 
     /// Runs `work` on one of the threads and returns its result. `None`: the threads were stopped.
     ///
-    /// Dropping the future before a thread has begun `work` cancels it. Otherwise a queue longer
-    /// than the time limit of a join would for ever hold only handshakes that have timed out.
+    /// Dropping the future before a thread has begun `work` cancels `work`. Otherwise, once the
+    /// queue takes longer than the time limit of a join, the threads would compute only handshakes
+    /// that have timed out.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -1,3 +1,5 @@
+//! Tests of the configuration: the defaults, the precedence of flags and file, and the error texts.
+
 use std::time::Duration;
 
 use super::*;

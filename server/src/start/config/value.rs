@@ -36,7 +36,7 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 ///
-/// The text is something else.
+/// The text is neither `auto` nor a duration in this range.
 pub fn parse_tick(text: &str) -> Result<Tick, ValueError> {
     if text == "auto" {
         return Ok(Tick::Auto);
@@ -73,7 +73,7 @@ pub fn parse_shards(text: &str) -> Result<u16, ValueError> {
 ///
 /// # Errors
 ///
-/// The text is something else.
+/// The text is not an IP address with a port.
 pub fn parse_socket_addr(text: &str) -> Result<SocketAddr, ValueError> {
     text.parse().map_err(|_| {
         ValueError::new(format!(

@@ -26,7 +26,7 @@ use super::files::{self, DataDirError, corrupt, hex, make_failed};
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    /// Returns the digest.
+    /// Returns the digest's 32 bytes.
     pub fn bytes(self) -> [u8; 32] {
         self.0
     }

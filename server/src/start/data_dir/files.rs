@@ -16,7 +16,7 @@ pub enum DataDirError {
     /// Reading or writing failed.
     #[error("data directory: cannot {action} {path}: {source}")]
     Io {
-        /// What was attempted: a verb.
+        /// The attempted action, as a verb.
         action: &'static str,
         /// The file or directory.
         path: String,

@@ -11,7 +11,7 @@ use crate::relay::RelayTask;
 #[derive(Debug)]
 pub(crate) struct ChildServer {
     process: Child,
-    /// The address it listens on.
+    /// The address on which the server listens.
     pub(crate) address: SocketAddr,
     /// The secret that peers need to join; empty if they need none.
     pub(crate) secret: String,
@@ -65,7 +65,7 @@ fn read_announcement(process: &mut Child) -> Option<(SocketAddr, String)> {
     Some((address.parse().ok()?, secret.to_owned()))
 }
 
-/// Kills the process, which has nothing to save. Ignores errors, since nothing is left to try.
+/// Kills the process, which has nothing to save. Ignores errors, because nothing else can be done.
 fn stop(process: &mut Child) {
     let _ = process.kill();
     let _ = process.wait();

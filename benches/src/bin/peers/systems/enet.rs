@@ -1,6 +1,6 @@
-//! `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at the same
-//! tick. ENet itself packs small packets together. Unlike all other systems here it does not
-//! encrypt.
+//! The system `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at
+//! the same tick as the other systems. ENet itself packs small packets together. Unlike all other
+//! systems here it does not encrypt.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
 use crate::relay::{self, RelayTask};
 
-/// The most peers that ENet allows.
+/// Largest number of peers that ENet allows.
 pub(super) const MAX_PEERS: u32 = 4_095;
 const CHANNEL: u8 = 0;
 /// The interval over which ENet measures round trips, ms; ENet's default.
@@ -172,7 +172,7 @@ impl Client for EnetClient {
 
     fn send_message(&mut self, _now: u64, frame: &[u8]) {
         let packet = Packet::always_unreliable_unsequenced(frame);
-        // A lost connection shows in the delivered messages.
+        // Ignore an error: messages that are lost with the connection count as not delivered.
         let _ = self.host.peer_mut(self.server).send(CHANNEL, &packet);
         self.host.flush();
     }

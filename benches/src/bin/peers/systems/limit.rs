@@ -1,7 +1,7 @@
-//! `limit`: the least that a relay can cost on this machine. A bare relay on the sockets, buffers,
-//! GSO and cipher of Nucleus, coalescing at the same tick, without sessions, limits, reports,
-//! acknowledgements and clock. A datagram's header holds the index of its peer. The relay answers
-//! to the address of the peer's newest datagram.
+//! The system `limit`: a bare relay, whose CPU time is the least that a relay can need on this
+//! machine. It uses the sockets, buffers, GSO and cipher of Nucleus, and coalesces at the same
+//! tick. It has no sessions, limits, reports, acknowledgements or clock. A datagram's header holds
+//! the index of its peer. The relay answers to the address of the peer's newest datagram.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use super::sealed::{self, Direction, Opener, Sealer};
 use crate::message::{FRAME, set_sender_slot};
 use crate::relay::{self, DRAIN_INTERVAL, RelayTask};
 
-/// The most bytes of a flush that one call passes to the kernel.
+/// Largest number of bytes of a flush that one call passes to the kernel.
 const BATCH: usize = 1 << 20;
-/// The most entries of such a call.
+/// Largest number of entries (sends) that such a call passes to the kernel.
 const ENTRIES: usize = 1 << 12;
 /// Frames in a datagram of full size.
 const FRAMES: usize = (MAX_DATAGRAM - HEADER - TAG) / FRAME;
 
-/// The relay's state of a peer.
+/// The relay's data about one peer.
 pub(super) struct RelayPeer {
     pub(super) address: Option<SocketAddr>,
     pub(super) sealer: Sealer,

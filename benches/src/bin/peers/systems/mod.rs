@@ -31,19 +31,19 @@ use sealed::SealedClient;
 pub(crate) enum System {
     /// The server of this repository.
     Nucleus,
-    /// A bare relay on the same sockets and cipher, coalescing at the same tick: the least possible
-    /// cost.
+    /// A bare relay on the same sockets and cipher, coalescing at the same tick. Its CPU time is
+    /// the least possible.
     Limit,
-    /// A relay that sends a datagram for every message and recipient at once, on the same sockets
-    /// and cipher.
+    /// A relay on the same sockets and cipher that immediately sends a datagram for every message
+    /// and recipient.
     Naive,
-    /// Like `naive`, but it reads its socket only every 2 ms.
+    /// Like `naive`, but the relay reads its socket only every 2 ms.
     NaiveDrained,
     /// QUIC datagrams with quinn, coalesced by the application at the same tick.
     Quinn,
     /// renet over its netcode transport, encrypted.
     Renet,
-    /// ENet; it does not encrypt.
+    /// ENet, which does not encrypt.
     Enet,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Running {
     pub(crate) clients: Vec<(SocketAddr, Box<dyn Client>)>,
 }
 
-/// Why a system could not be started.
+/// The error of starting a system.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]
@@ -98,7 +98,7 @@ impl System {
         }
     }
 
-    /// Returns the most peers that the system allows; `None` if it has no limit.
+    /// Returns the largest number of peers that the system allows; `None` if it has no limit.
     pub(crate) fn max_peers(self) -> Option<u32> {
         match self {
             System::Renet => Some(renet::MAX_PEERS),

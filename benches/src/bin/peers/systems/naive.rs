@@ -1,8 +1,8 @@
-//! `naive`: a relay on the same sockets and cipher as [`limit`](super::limit) that sends a datagram
-//! for every message and recipient. It has no tick: it relays messages at once, several of them by
-//! one
-//! `recvmmsg` and `sendmmsg` if several wait. `naive-drained` reads its socket only every 2 ms,
-//! which saves wake-ups.
+//! The systems `naive` and `naive-drained`: relays on the same sockets and cipher as
+//! [`limit`](super::limit) that send a datagram for every message and recipient. `naive` has no
+//! tick and relays messages immediately; if several datagrams wait, one `recvmmsg` and one
+//! `sendmmsg` handle them together. `naive-drained` reads its socket only every 2 ms, which saves
+//! wake-ups.
 
 use std::io;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::limit::RelayPeers;
 use crate::message::set_sender_slot;
 use crate::relay::{self, DRAIN_INTERVAL, RelayTask};
 
-/// The most bytes that one call passes to the kernel.
+/// Largest number of bytes that one call passes to the kernel.
 const BATCH: usize = 1 << 20;
-/// The most entries of such a call.
+/// Largest number of entries (sends) that one call passes to the kernel.
 const ENTRIES: usize = 1 << 12;
 
-/// The longest wait for a datagram. Nothing depends on this time.
+/// Longest wait for a datagram. The results do not depend on this time.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What the relay waits for between two reads of the socket.
+/// How the relay waits between two reads of the socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
-    /// A datagram.
+    /// Until a datagram arrives.
     Readable,
-    /// The drain interval of the other relays.
+    /// For [`DRAIN_INTERVAL`], like the other relays.
     Drain,
 }
 

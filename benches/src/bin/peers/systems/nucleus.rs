@@ -1,5 +1,5 @@
-//! `nucleus`: the real binary of this repository's server. Each peer joins by a session with a
-//! token and sends over the protocol's own link, as every client does.
+//! The system `nucleus`: the real binary of this repository's server. Each peer joins by a session
+//! with a token and sends over the protocol's own link, as every client does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,16 +25,17 @@ use crate::cores::Cores;
 use crate::message::ReceivedMessage;
 use crate::relay::{HOST, RelayTask};
 
-/// Joins at the same time. More would only wait for each other's handshakes.
+/// Number of joins at the same time. With more, each join would only wait longer for the handshakes
+/// of the others.
 const JOINS: usize = 50;
-/// Peers that share a QUIC endpoint. A socket for each would cost the generator CPU time and change
-/// nothing.
+/// Number of peers that share a QUIC endpoint. A socket for each would cost the generator CPU time
+/// and not change the result.
 const PEERS_PER_ENDPOINT: u32 = 50;
 /// How long a token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The close code of a session whose peer leaves for good.
 const LEAVING: u32 = Code::Leaving as u32;
-/// The time for the endpoints to send the closes.
+/// The time that the endpoints get to send the closes.
 const CLOSE_TIME: Duration = Duration::from_millis(50);
 
 /// Starts the server and lets all peers join.
@@ -60,7 +61,7 @@ pub(super) fn start(task: RelayTask, cores: Cores) -> Result<Running, StartError
 /// The server's process, and the endpoints of the sessions.
 struct NucleusServer {
     endpoints: Vec<quinn::Endpoint>,
-    /// Drives the endpoints until it is dropped.
+    /// The runtime that drives the endpoints. Kept until the server is dropped.
     _runtime: Runtime,
     server: Embedded,
 }
@@ -77,7 +78,7 @@ impl Server for NucleusServer {
 
 impl Drop for NucleusServer {
     fn drop(&mut self) {
-        // Without the closes the server would wait for its sessions when it ends.
+        // Close the sessions, because otherwise the server would wait for them when it ends.
         for endpoint in &self.endpoints {
             endpoint.close(LEAVING.into(), b"");
         }
@@ -246,8 +247,8 @@ impl Client for NucleusClient {
             match self.poll_data(now, out).or_else(|| self.link.poll_output(now, out)) {
                 None => return false,
                 Some(Route::Realtime(_)) => return true,
-                // This happens only before the window. A session that is ending may lose the
-                // datagram.
+                // The link uses the session only before the window. A session that is ending may
+                // lose the datagram.
                 Some(route @ Route::Session) => {
                     let bytes = Bytes::copy_from_slice(route.wire(out));
                     let _sent = self.connection.send_datagram(bytes);

@@ -1,7 +1,7 @@
-//! `quinn`: a relay on quinn's QUIC datagrams, encrypted as ours are. The application coalesces the
-//! frames for a recipient at the same tick.
+//! The system `quinn`: a relay on quinn's QUIC datagrams, encrypted with the same cipher as
+//! Nucleus. The application coalesces the frames for a recipient at the same tick.
 //!
-//! Tuned with AES-128-GCM, GSO, no MTU discovery (1,200 bytes fit from the start), rare
+//! The relay is tuned: AES-128-GCM, GSO, no MTU discovery (1,200 bytes fit from the start), rare
 //! acknowledgements, large buffers, one thread, and at most one wake-up in 2 ms.
 
 use std::future::Future;
@@ -29,13 +29,13 @@ use crate::relay::{self, DRAIN_INTERVAL, HOST, RelayTask};
 /// Bytes of the frames in a datagram: as many frames as fit a QUIC packet of 1,200 bytes, of which
 /// QUIC needs 38.
 const BODY: usize = 1_162 / FRAME * FRAME;
-/// How often the runtime may run all its tasks in one turn: for the socket, the endpoint, the
-/// connections, and once more for what these cause.
+/// How often the runtime runs all its tasks in one turn: once each for the socket, the endpoint and
+/// the connections, and once more for the tasks that these wake.
 const TURNS: usize = 4;
 /// Tasks that the runtime polls between two reads of the sockets. Each read is a call to the
 /// kernel.
 const TASKS_PER_LOOK: u32 = 1_024;
-/// Datagram buffers of a connection, bytes.
+/// Size of a connection's datagram buffers, bytes.
 const BUFFER: usize = 1 << 20;
 /// The MTU of IPv4 on Ethernet, bytes. No datagram is that long, but 1,200 bytes must fit with the
 /// bytes that QUIC adds.
@@ -118,7 +118,7 @@ async fn accept(endpoint: Endpoint, accepted: mpsc::Sender<(u32, Connection)>) {
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             if let Some(peer) = peer_of(&connection) {
-                // The receiver is dropped only at the end of the process.
+                // Ignore an error: the receiver is dropped only when the process ends.
                 let _ = accepted.send((peer, connection));
             }
         });
@@ -148,8 +148,8 @@ struct QuinnRelay {
 }
 
 impl QuinnRelay {
-    /// Relays until the process ends. The thread sleeps instead of waiting for its socket: waking
-    /// up for every datagram cost 7 % more CPU time and a millisecond of latency.
+    /// Relays until the process ends. The thread sleeps instead of waiting for its socket, because
+    /// waking up for every datagram needed 7 % more CPU time and added a millisecond of latency.
     async fn run(mut self) {
         let clock = Clock::new();
         let mut flush = self.task.next_flush(clock.now());
@@ -175,7 +175,7 @@ impl QuinnRelay {
     }
 }
 
-/// Lets all tasks run that are ready.
+/// Lets all ready tasks run.
 async fn run_tasks() {
     for _ in 0..TURNS {
         tokio::task::yield_now().await;
@@ -212,7 +212,7 @@ impl QuinnRoom {
                 }
                 body.extend_from_slice(frame);
                 if body.len() == BODY {
-                    // A lost connection loses the datagram.
+                    // Ignore an error: if the connection is lost, the datagram is lost too.
                     let _ = connection.send_datagram(body.split().freeze());
                 }
             }

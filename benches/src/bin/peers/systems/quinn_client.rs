@@ -1,5 +1,5 @@
-//! A peer of the `quinn` relay: quinn's state machine without its runtime, so that the generator
-//! drives this peer as all others.
+//! A peer of the `quinn` relay. It uses quinn's state machine without an async runtime, so that the
+//! generator drives this peer like the peers of all other systems.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ pub(super) struct QuinnClient {
     lost: Option<String>,
 }
 
-/// One moment on both clocks, to convert between them.
+/// One moment as read on both clocks, to convert times between them.
 #[derive(Clone, Copy, Debug)]
 struct ClockEpoch {
     instant: Instant,
-    /// The same moment in µs of [`Clock`].
+    /// The same moment as read on [`Clock`], µs.
     micros: u64,
 }
 
@@ -88,7 +88,7 @@ impl Client for QuinnClient {
     }
 
     fn send_message(&mut self, _now: u64, frame: &[u8]) {
-        // A lost connection shows in the delivered messages.
+        // Ignore an error: messages that are lost with the connection count as not delivered.
         let _ = self.connection.datagrams().send(Bytes::copy_from_slice(frame), true);
     }
 

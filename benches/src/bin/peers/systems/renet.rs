@@ -1,7 +1,7 @@
-//! `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an unreliable
-//! channel, updated at the same tick. renet itself packs small messages together. The server runs
-//! as renet's documentation shows. The client consists of the same two state machines on the
-//! generator's sockets.
+//! The system `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an
+//! unreliable channel, updated at the same tick as the other systems. renet itself packs small
+//! messages together. The server runs as renet's documentation shows. The client consists of the
+//! same two state machines on the generator's sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,14 +18,14 @@ use crate::client::Client;
 use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
 use crate::relay::{self, RelayTask};
 
-/// The most peers that netcode allows.
+/// Largest number of peers that netcode allows.
 pub(super) const MAX_PEERS: u32 = 1_024;
 const PROTOCOL: u64 = 1;
 /// A fixed key: only the cost of the cryptography counts.
 const KEY: [u8; 32] = [7; 32];
 const CHANNEL: u8 = 0;
-/// Bytes that may wait in a channel, and that one update may send to a peer: more than any room
-/// needs.
+/// Largest number of bytes that wait in a channel, and that one update sends to a peer. No room
+/// needs more.
 const CHANNEL_BYTES: usize = 5 << 20;
 /// How long a token is valid, s: longer than any run.
 const TOKEN_TTL: u64 = 3_600;
@@ -128,7 +128,8 @@ impl Client for NetcodePeer {
         }
     }
 
-    /// Also sends acknowledgements, as in an application that updates once for each pose.
+    /// Sends a message, and with it renet's pending acknowledgements, like an application that
+    /// calls renet once for each pose.
     fn send_message(&mut self, _now: u64, frame: &[u8]) {
         self.renet.send_message(CHANNEL, frame.to_vec());
         for packet in self.renet.get_packets_to_send() {

@@ -1,5 +1,5 @@
-//! Datagrams sealed as on the realtime plane, but not safe to use: the keys are public, and replays
-//! are not detected. Only the cost of the cryptography is left.
+//! Datagrams that are sealed like those of the realtime plane, to measure the cost of the
+//! cryptography. They are not safe to use: the keys are public, and replays are not detected.
 //!
 //! A datagram has a header of 13 bytes (form, the peer's index with space for a longer id, packet
 //! number), the body under AES-128-GCM, and a tag of 16 bytes.
@@ -85,7 +85,7 @@ pub(crate) fn index(datagram: &[u8]) -> Option<u32> {
 fn key(index: u32, direction: Direction) -> LessSafeKey {
     let mut bytes = [direction as u8; 16];
     bytes[..4].copy_from_slice(&index.to_le_bytes());
-    let key = UnboundKey::new(&AES_128_GCM, &bytes).expect("16 bytes are a key of AES-128");
+    let key = UnboundKey::new(&AES_128_GCM, &bytes).expect("an AES-128 key has 16 bytes");
     LessSafeKey::new(key)
 }
 
@@ -95,8 +95,8 @@ fn nonce(number: u32) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// A peer of a relay for such datagrams. The relay knows it by its index, so the peer does not
-/// join.
+/// A peer of a relay for such datagrams. The relay knows the peer by its index, so the peer need
+/// not join.
 pub(crate) struct SealedClient {
     slot: u16,
     sealer: Sealer,

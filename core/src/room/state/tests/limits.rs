@@ -139,7 +139,7 @@ fn the_last_part_of_the_state_is_for_those_who_answer_for_the_room() {
     assert!((limit - 2 * MAX_STATE_VALUE..=limit).contains(&fixture.state.store.bytes()));
     let room = bytes(value::BYTES, &[7; MAX_STATE_VALUE]);
     assert_eq!(fixture.apply_as(2, Rights::PRESENTER, set(scope::ROOM, 0, room)), Ok(()));
-    assert_eq!(fixture.apply(1, set(scope::OBJECT, 0, number(1))), Ok(()), "less than before");
+    assert_eq!(fixture.apply(1, set(scope::OBJECT, 0, number(1))), Ok(()), "a smaller state");
     fixture.check();
 }
 

@@ -141,7 +141,7 @@ fn a_request_is_one_version_and_all_or_nothing() {
     let good = [create(OBJECT, 0), set(scope::OBJECT, OBJECT, number(1)), host(2)];
     assert_eq!(fixture.request(1, Rights::ALL, good.to_vec()), Ok(()));
     assert_eq!(fixture.state.version(), 1);
-    // One operation of each kind, and then an invalid one.
+    // A request with one operation of each kind, and an invalid operation at its end.
     let mut bad = vec![
         set(scope::OBJECT, OBJECT, number(2)),
         set(scope::PEER, 1, number(3)),
@@ -193,7 +193,7 @@ fn what_has_no_fields_is_in_no_snapshot() {
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, number(1))), Ok(()));
     assert_eq!(fixture.apply(1, create(OBJECT, 0)), Ok(()));
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, Value::default())), Ok(()));
-    // To remove a field that does not exist is allowed.
+    // A peer may remove a field that does not exist.
     assert_eq!(fixture.apply(1, set(scope::PEER, 1, Value::default())), Ok(()));
     let entities = fixture.state.snapshot().entities;
     assert_eq!(entities.iter().map(|e| (e.scope, e.id)).collect::<Vec<_>>(), [(2, OBJECT)]);
@@ -398,7 +398,7 @@ fn who_comes_soon_after_gets_the_same_snapshot_and_what_followed() {
     assert_eq!(change(&mut fixture, &mut feed).len(), 1);
     let second = feed.snapshot(at(0), &fixture.state);
     assert_eq!((first.len(), second.len()), (1, 2));
-    assert_eq!(first[0].as_ptr(), second[0].as_ptr(), "encoded twice");
+    assert_eq!(first[0].as_ptr(), second[0].as_ptr(), "the snapshot was encoded twice");
     // These updates are more than the cache keeps: the next snapshot is encoded anew.
     (0..20).for_each(|_| drop(change(&mut fixture, &mut feed)));
     assert_eq!(feed.snapshot(at(0), &fixture.state).len(), 1);

@@ -128,7 +128,7 @@ impl StateModel {
         let owns = object.is_some_and(|o| o.owner == actor);
         let on_object = operation.scope == scope::OBJECT;
         let inside = present.contains_key(&operation.peer);
-        // A condition, and the code with which the operation is refused unless it holds.
+        // Conditions. Each has the code that refuses the operation if the condition does not hold.
         let rules: Vec<(bool, Code)> = match operation.kind {
             operation::SET => {
                 let row = self.row(operation).map_or(0, |row| row.version);
