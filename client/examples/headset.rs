@@ -48,9 +48,10 @@ struct Options {
     /// Leave after this long (20s, 5m, 500ms); default: at Ctrl-C
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// SHA-256 of the server's certificate in hex; default: the pin in the token
-    #[arg(long, value_parser = pin, conflicts_with = "ca")]
-    pin: Option<[u8; 32]>,
+    /// SHA-256 of the server's certificate in hex; may be given several times; default: the pins in
+    /// the token
+    #[arg(long = "pin", value_parser = pin, conflicts_with = "ca")]
+    pins: Vec<[u8; 32]>,
     /// PEM file of the CA that signed the server's certificate
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -96,9 +97,9 @@ fn connect_options(options: Options) -> Result<ConnectOptions, Box<dyn Error>> {
     if let Some(name) = options.name {
         connect = connect.name(name);
     }
-    // Without a pin or a CA, the pin in a development server's token is used.
-    if let Some(pin) = options.pin {
-        connect = connect.trust(Trust::Pin(pin));
+    // Without a pin or a CA, the pins in a development server's token are used.
+    if !options.pins.is_empty() {
+        connect = connect.trust(Trust::Pins(options.pins));
     }
     if let Some(file) = options.ca {
         connect = connect.trust(Trust::ca_pem(&std::fs::read(file)?)?);

@@ -146,8 +146,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets which server certificate to trust. Default: the certificate pin in the token.
-    /// Development servers put a pin into their tokens.
+    /// Sets which server certificate to trust. Default: the certificate pins in the token.
+    /// Development servers put pins into their tokens.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = Some(trust);
         self
@@ -225,9 +225,9 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
 }
 
-/// Returns the trust that the application chose, or else the pin in the token.
+/// Returns the trust that the application chose, or else the pins in the token.
 pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, ConnectError> {
-    let pinned = || token::pin_in(token).map(Trust::Pin);
+    let pinned = || Some(token::pins_in(token)).filter(|pins| !pins.is_empty()).map(Trust::Pins);
     trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
 }
 

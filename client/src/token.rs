@@ -1,4 +1,4 @@
-//! Reads the certificate pin and the room from this client's own join token.
+//! Reads the certificate pins and the room from this client's own join token.
 //!
 //! The token is **not verified** here, and need not be. The application received it over a channel
 //! that it trusts (its own backend, or a user's terminal). An attacker who can forge a token there
@@ -12,16 +12,30 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct UnverifiedClaims {
-    pin: Option<String>,
+    pin: Option<PinClaim>,
     room: Option<String>,
 }
 
-/// Returns the SHA-256 digest of the server's certificate, if the token contains it (claim `pin`,
-/// base64url without padding). Development servers put the pin into their tokens, so that a client
-/// needs only the token to join.
-pub fn pin_in(token: &str) -> Option<[u8; 32]> {
-    let pin = URL_SAFE_NO_PAD.decode(claims(token)?.pin?).ok()?;
-    pin.try_into().ok()
+/// The claim `pin`: a list, or a single text as older servers write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PinClaim {
+    List(Vec<String>),
+    Single(String),
+}
+
+/// Returns the SHA-256 digests of the server's certificates that the token contains (claim `pin`,
+/// base64url without padding). Ignores texts that are no such digest. Development servers put the
+/// pins of their current and their next certificate into their tokens, so that a client needs only
+/// the token to join.
+pub fn pins_in(token: &str) -> Vec<[u8; 32]> {
+    let texts = match claims(token).and_then(|claims| claims.pin) {
+        None => return Vec::new(),
+        Some(PinClaim::List(texts)) => texts,
+        Some(PinClaim::Single(text)) => vec![text],
+    };
+    let digest = |text: String| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok();
+    texts.into_iter().filter_map(digest).collect()
 }
 
 /// Returns the room that the token names (claim `room`). Returns `None` for a pattern such as
@@ -47,21 +61,32 @@ mod tests {
     }
 
     #[test]
-    fn pin_and_room_are_read() {
+    fn pins_and_room_are_read() {
         let pin: [u8; 32] = std::array::from_fn(|i| i as u8);
-        let text = URL_SAFE_NO_PAD.encode(pin);
-        let token = token(&format!(r#"{{"sub":"u","pin":"{text}","room":"lobby"}}"#));
-        assert_eq!(pin_in(&token), Some(pin));
-        assert_eq!(room_in(&token).as_deref(), Some("lobby"));
-        assert_eq!(room_in(&self::token(r#"{"sub":"u","room":"class-*"}"#)), None);
+        let (text, other) = (URL_SAFE_NO_PAD.encode(pin), URL_SAFE_NO_PAD.encode([7; 32]));
+        let list = token(&format!(r#"{{"sub":"u","pin":["{text}","{other}"],"room":"lobby"}}"#));
+        assert_eq!(pins_in(&list), [pin, [7; 32]]);
+        assert_eq!(room_in(&list).as_deref(), Some("lobby"));
+        assert_eq!(room_in(&token(r#"{"sub":"u","room":"class-*"}"#)), None);
+        let single = token(&format!(r#"{{"sub":"u","pin":"{text}","room":"lobby"}}"#));
+        assert_eq!((pins_in(&single), room_in(&single)), (vec![pin], Some("lobby".to_owned())));
+        let unknown = token(&format!(r#"{{"pin":["sha512-AAAA","{text}","{text}="]}}"#));
+        assert_eq!(pins_in(&unknown), [pin]);
     }
 
     #[test]
     fn what_is_not_there_is_not_invented() {
         let too_long = "x".repeat(limits::MAX_TOKEN + 1);
-        let payloads = [r#"{"sub":"u"}"#, r#"{"pin":"AAAA"}"#, r#"{"pin":7}"#, "nonsense"];
+        let payloads = [
+            r#"{"sub":"u"}"#,
+            r#"{"pin":"AAAA"}"#,
+            r#"{"pin":7}"#,
+            r#"{"pin":[7]}"#,
+            r#"{"pin":[]}"#,
+            "nonsense",
+        ];
         for token in payloads.map(token).iter().map(String::as_str).chain(["", "a.b", &too_long]) {
-            assert_eq!(pin_in(token), None, "{token}");
+            assert!(pins_in(token).is_empty(), "{token}");
             assert_eq!(room_in(token), None, "{token}");
         }
     }

@@ -441,6 +441,15 @@ pub const TOKEN_BYTES: usize = 4_096;
 /// Most grants in one token.
 pub const TOKEN_GRANTS: usize = 32;
 
+// Development certificates.
+
+/// Development certificates in a data directory. Tokens name three; the others are for a clock that
+/// jumps, and comes back.
+pub const DEVELOPMENT_CERTIFICATES: usize = 8;
+/// How often a server looks whether its certificate must be renewed: a join token that was just
+/// signed waits no longer than this for a clock that has jumped.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
+
 // Configuration and HTTP.
 
 /// Largest configuration file in bytes. A larger file is refused.

@@ -104,7 +104,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Start a server on free ports of this machine. This is the default without --target.
-    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pin", "ca", "http"])]
+    #[arg(long, conflicts_with_all = ["target", "data_dir", "token", "pins", "ca", "http"])]
     pub(crate) embedded: bool,
     /// Address of the session port of a running server.
     #[arg(long, value_name = "HOST:PORT")]
@@ -117,14 +117,15 @@ pub(crate) struct ServerArgs {
     /// and are one user, so the server's limits.user_sessions (default 1000) must be large enough.
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) token: Option<PathBuf>,
-    /// SHA-256 of the certificate of the running server, 64 hexadecimal digits.
-    #[arg(long, value_name = "SHA256", requires = "target", value_parser = parse_pin)]
-    pub(crate) pin: Option<[u8; 32]>,
+    /// SHA-256 of the certificate of the running server, 64 hexadecimal digits. Repeat the option
+    /// for a certificate that will be renewed.
+    #[arg(long = "pin", value_name = "SHA256", requires = "target", value_parser = parse_pin)]
+    pub(crate) pins: Vec<[u8; 32]>,
     /// PEM file with the CA that signed the server's certificate.
-    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pin")]
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "pins")]
     pub(crate) ca: Option<PathBuf>,
     /// Accept any certificate. Use this only with your own server.
-    #[arg(long, requires = "target", conflicts_with_all = ["pin", "ca"])]
+    #[arg(long, requires = "target", conflicts_with_all = ["pins", "ca"])]
     pub(crate) insecure_dev: bool,
     /// HTTP address of the running server. The report then contains the server's own counters.
     #[arg(long, value_name = "HOST:PORT", requires = "target")]
@@ -349,5 +350,8 @@ mod tests {
         assert_eq!(parse_pin(&"0f".repeat(32)), Ok([15; 32]));
         assert!(parse_pin("0f").is_err() && parse_pin(&"zz".repeat(32)).is_err());
         assert!(parse_pin(&"é".repeat(32)).is_err());
+        let (one, other) = ("0f".repeat(32), "1f".repeat(32));
+        let target = ["--target", "h:5055", "--token", "t", "--pin", &one, "--pin", &other];
+        assert_eq!(run(&target).unwrap().server.pins, [[15; 32], [31; 32]]);
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use nucleus_core::certificates::pins_end;
 use nucleus_server::edge::quic;
 use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
@@ -113,10 +114,19 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 fn token(args: TokenArgs) -> Result<(), Failure> {
     let data = DataDir::open(&args.data_dir).map_err(Failure::usage)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
+    let ttl = args.ttl.as_secs();
     let token = data.minter().mint(args.into(), now.as_secs()).map_err(|error| match error {
         MintError::Refused(_) => Failure::usage(error),
         MintError::Signing => Failure::runtime(error),
     })?;
+    let pins_ttl = pins_end(now.as_secs()).saturating_sub(now.as_secs());
+    if ttl > pins_ttl {
+        report(&format!(
+            "note: the token names the development certificates of the next {} days; after that \
+             a client needs a new token, or a server with [tls]",
+            pins_ttl / 86_400
+        ));
+    }
     print(&format!("{token}\n"))
 }
 

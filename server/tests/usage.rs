@@ -33,6 +33,20 @@ fn a_usage_error_is_one_line_and_code_2() {
 }
 
 #[test]
+fn a_token_that_outlives_its_pins_has_a_note_on_stderr() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    for (ttl, has_note) in [("1h", false), ("30d", true)] {
+        let args = ["token", "--product", "atom", "--tenant", "t", "--user", "u", "--ttl", ttl];
+        let output = nucleus(&[&args[..], &["--data-dir", dir]].concat());
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.starts_with("nucleus: note: "), has_note, "{stderr}");
+    }
+}
+
+#[test]
 fn help_and_version_go_to_stdout() {
     for (args, text) in [(["--help"], "Usage: nucleus"), (["--version"], "nucleus ")] {
         let output = nucleus(&args);

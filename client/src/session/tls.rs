@@ -51,9 +51,10 @@ const DATAGRAM_OUTBOX: usize = 2_560;
 /// The server certificates that the client trusts.
 #[derive(Clone)]
 pub enum Trust {
-    /// A certificate with this SHA-256 digest of its DER encoding. Development servers create their
-    /// own certificate and put this pin into their join tokens.
-    Pin([u8; 32]),
+    /// A certificate with one of these SHA-256 digests of its DER encoding; its name and its dates
+    /// do not matter. Development servers make their own certificates. They put the pins of the
+    /// one they have now and of the next one into their join tokens.
+    Pins(Vec<[u8; 32]>),
     /// A certificate for the server's name, with a chain to one of these roots.
     Roots(RootCertStore),
     /// Any certificate. Gives no protection against an attacker on the network. Only for the load
@@ -85,7 +86,7 @@ impl Trust {
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trust::Pin(pin) => write!(f, "Pin({})", Hex(pin)),
+            Trust::Pins(pins) => write!(f, "Pins({})", PinList(pins)),
             Trust::Roots(roots) => write!(f, "Roots({})", roots.len()),
             #[cfg(feature = "insecure-dev")]
             Trust::InsecureDev => f.write_str("InsecureDev"),
@@ -96,7 +97,7 @@ impl fmt::Debug for Trust {
 /// Returns the QUIC configuration of a client: TLS 1.3, no early data, small windows.
 ///
 /// # Errors
-/// [`ConnectError::Trust`] if rustls cannot use the trust.
+/// [`ConnectError::Trust`] if rustls cannot use the trust, or if a list of pins is empty.
 pub fn client_config(trust: &Trust) -> Result<quinn::ClientConfig, ConnectError> {
     let unusable = |error: &dyn fmt::Display| ConnectError::Trust(error.to_string());
     let quic = QuicClientConfig::try_from(tls_config(trust)?).map_err(|e| unusable(&e))?;
@@ -112,7 +113,12 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, ConnectError> {
         .map_err(|error| ConnectError::Trust(error.to_string()))?;
     let mut config = match trust {
         Trust::Roots(roots) => builder.with_root_certificates(roots.clone()).with_no_client_auth(),
-        Trust::Pin(pin) => custom(builder, CertificateVerifier::new(&provider, Some(*pin))),
+        Trust::Pins(pins) if pins.is_empty() => {
+            return Err(ConnectError::Trust("the list of certificate pins is empty".to_owned()));
+        }
+        Trust::Pins(pins) => {
+            custom(builder, CertificateVerifier::new(&provider, Some(pins.clone())))
+        }
         #[cfg(feature = "insecure-dev")]
         Trust::InsecureDev => custom(builder, CertificateVerifier::new(&provider, None)),
     };
@@ -174,18 +180,18 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Trusts one certificate by its hash, and ignores its name and dates. Still checks the signature
-/// of the handshake: otherwise an attacker could use a copy of the public certificate.
+/// Trusts certificates by their hashes, and ignores their names and dates. Still checks the
+/// signature of the handshake: otherwise an attacker could use a copy of the public certificate.
 #[derive(Debug)]
 struct CertificateVerifier {
     /// `None` trusts every certificate.
-    pin: Option<[u8; 32]>,
+    pins: Option<Vec<[u8; 32]>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl CertificateVerifier {
-    fn new(provider: &CryptoProvider, pin: Option<[u8; 32]>) -> Self {
-        Self { pin, algorithms: provider.signature_verification_algorithms }
+    fn new(provider: &CryptoProvider, pins: Option<Vec<[u8; 32]>>) -> Self {
+        Self { pins, algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -199,9 +205,11 @@ impl ServerCertVerifier for CertificateVerifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found = digest::digest(&digest::SHA256, end_entity);
-        match &self.pin {
-            Some(pin) if verify_slices_are_equal(pin, found.as_ref()).is_err() => {
-                let mismatch = PinMismatch { pinned: *pin, found: found.as_ref().to_vec() };
+        let is_found = |pin: &[u8; 32]| verify_slices_are_equal(pin, found.as_ref()).is_ok();
+        match &self.pins {
+            Some(pins) if !pins.iter().any(is_found) => {
+                let found = found.as_ref().to_vec();
+                let mismatch = PinMismatch { pinned: pins.clone(), found };
                 Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
             }
             _ => Ok(ServerCertVerified::assertion()),
@@ -232,9 +240,9 @@ impl ServerCertVerifier for CertificateVerifier {
 }
 
 #[derive(thiserror::Error)]
-#[error("the certificate's SHA-256 is {}, pinned is {}", Hex(.found), Hex(.pinned))]
+#[error("the certificate's SHA-256 is {}, pinned is {}", Hex(.found), PinList(.pinned))]
 struct PinMismatch {
-    pinned: [u8; 32],
+    pinned: Vec<[u8; 32]>,
     found: Vec<u8>,
 }
 
@@ -242,6 +250,17 @@ struct PinMismatch {
 impl fmt::Debug for PinMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+struct PinList<'a>(&'a [[u8; 32]]);
+
+impl fmt::Display for PinList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, pin) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { ", " }, Hex(pin))?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 mod acknowledgements;
 mod bulk;
 mod calls;
+mod certificates;
 mod groups_and_voice;
 mod lobby;
 mod moderation;

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use nucleus_client::session::{
-    EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver, Trust,
-    client_config,
+    EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver, client_config,
 };
 use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomSelection, To, connect};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
@@ -29,7 +28,6 @@ async fn session_on(
     token: &str,
     resume: Option<ResumeFrom>,
 ) -> Session {
-    let trust = Trust::Pin(server.data().certificate_pin().bytes());
     let options = SessionOptions {
         server: server.on.session,
         server_name: "localhost".into(),
@@ -40,7 +38,7 @@ async fn session_on(
         agent: "test".into(),
         resume,
     };
-    Session::join(endpoint, client_config(&trust).unwrap(), options).await.unwrap()
+    Session::join(endpoint, client_config(&server.trust()).unwrap(), options).await.unwrap()
 }
 
 async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {

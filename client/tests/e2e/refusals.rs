@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::{TestServer, now_unix, until};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nucleus_client::session::{ConnectError, JoinError, Trust, client_config};
+use nucleus_client::session::{ConnectError, JoinError, client_config};
 use nucleus_client::{RoomEvent, connect};
 use nucleus_protocol::session::{
     self, Code, EventUp, Hello, Join, Leave, Refuse, SESSION_HEADER_BYTES, TO_OTHERS, stream,
@@ -19,8 +19,8 @@ use nucleus_server::token::{Product, TokenRequest};
 
 async fn refused(server: &TestServer, token: String) -> Option<Code> {
     // A token for another server contains another pin. Use the right pin, to test the token alone.
-    let pin = Trust::Pin(server.data().certificate_pin().bytes());
-    match connect(server.options(token).trust(pin)).await {
+    let trust = server.trust();
+    match connect(server.options(token).trust(trust)).await {
         Err(ConnectError::Join(JoinError::Refused { code, .. })) => code,
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("the join succeeded"),
@@ -56,9 +56,8 @@ async fn each_bad_token_has_its_code() {
 
     // Another server with the same key but another id.
     let twin = tempfile::tempdir().unwrap();
-    for file in ["token-key.pem", "tls.pem"] {
-        std::fs::copy(server.dir.path().join(file), twin.path().join(file)).unwrap();
-    }
+    let key = "token-key.pem";
+    std::fs::copy(server.dir.path().join(key), twin.path().join(key)).unwrap();
     let twin = DataDir::open(twin.path()).unwrap();
     let misdirected = twin.minter().mint(request(), now_unix()).unwrap();
     assert_eq!(refused(&server, misdirected).await, Some(Code::TokenAudience));
@@ -80,8 +79,8 @@ async fn a_full_room_and_a_full_server_say_so() {
 /// Opens a connection on which the test sends the protocol's bytes itself.
 async fn raw(server: &TestServer) -> quinn::Connection {
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let pin = Trust::Pin(server.data().certificate_pin().bytes());
-    endpoint.set_default_client_config(client_config(&pin).unwrap());
+    let trust = server.trust();
+    endpoint.set_default_client_config(client_config(&trust).unwrap());
     endpoint.connect(server.on.session, "localhost").unwrap().await.unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::TestServer;
-use nucleus_client::session::{Trust, client_config};
+use nucleus_client::session::client_config;
 use nucleus_protocol::session::*;
 use nucleus_server::token::{Product, TokenRequest};
 use quinn::{RecvStream, SendStream, TransportConfig, VarInt};
@@ -39,8 +39,7 @@ impl RawSession {
         TokenRights { role, grants }: TokenRights<'_>,
     ) -> Self {
         let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let pin = Trust::Pin(server.data().certificate_pin().bytes());
-        let mut config = client_config(&pin).unwrap();
+        let mut config = client_config(&server.trust()).unwrap();
         let mut transport = TransportConfig::default();
         transport.stream_receive_window(VarInt::from_u32(window));
         config.transport_config(transport.into());

@@ -1,12 +1,16 @@
 //! A real server on loopback sockets in the process of the test.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nucleus_client::session::Trust;
 use nucleus_client::{ConnectOptions, Room, RoomEvent, connect};
 use nucleus_net::Steering;
 use nucleus_server::start::config::{Config, HttpAddr};
-use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::data_dir::{DataDir, Pin};
+use nucleus_server::start::renewal::RenewalClock;
 use nucleus_server::start::run::{self, Listening, RunError};
 use nucleus_server::start::sockets::{BindError, Sockets};
 use nucleus_server::token::{Product, TokenRequest};
@@ -17,6 +21,8 @@ pub(crate) struct TestServer {
     pub(crate) on: Listening,
     pub(crate) dir: tempfile::TempDir,
     config: Config,
+    /// The time of day by which the certificate is renewed, in seconds since 1970.
+    time: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<Result<(), RunError>>,
 }
@@ -36,7 +42,16 @@ impl TestServer {
         };
         change(&mut config);
         let sockets = bind(&config).await;
-        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
+        Self::run(tempfile::tempdir().unwrap(), config, sockets, now_unix()).await
+    }
+
+    /// Starts a server whose certificate is that of `time`, in seconds since 1970.
+    pub(crate) async fn at(time: u64) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let config =
+            Config { session: any, realtime: any, http: HttpAddr::Off, ..Config::default() };
+        let sockets = bind(&config).await;
+        Self::run(tempfile::tempdir().unwrap(), config, sockets, time).await
     }
 
     /// Starts a server with two shards, of which one receives the realtime datagrams of both.
@@ -48,21 +63,27 @@ impl TestServer {
         let sockets = bind(&config).await;
         // Replaces the kernel program that steers by the connection id.
         nucleus_net::attach_steering(&sockets.realtime[0], Steering::Realtime, 1).unwrap();
-        Self::run(tempfile::tempdir().unwrap(), config, sockets).await
+        Self::run(tempfile::tempdir().unwrap(), config, sockets, now_unix()).await
     }
 
-    async fn run(dir: tempfile::TempDir, config: Config, sockets: Sockets) -> Self {
+    async fn run(dir: tempfile::TempDir, config: Config, sockets: Sockets, time: u64) -> Self {
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let data = DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open_at(dir.path(), time).unwrap();
+        let time = Arc::new(AtomicU64::new(time));
+        let read = time.clone();
+        let clock = RenewalClock {
+            now: Box::new(move || read.load(Ordering::Relaxed)),
+            interval: Duration::from_millis(20),
+        };
         let running = config.clone();
         let task = tokio::spawn(async move {
             let announce = |on| ready.send(on).unwrap();
             let shutdown = async { drop(stopped.await) };
-            run::run(running, &data, sockets, announce, shutdown).await
+            run::run_with_clock(running, &data, sockets, announce, shutdown, clock).await
         });
         let on = is_ready.await.unwrap();
-        Self { on, dir, config, stop: Some(stop), task }
+        Self { on, dir, config, time, stop: Some(stop), task }
     }
 
     /// Stops the server and starts another one on the same ports with the same data directory.
@@ -71,11 +92,22 @@ impl TestServer {
         let Listening { session, realtime, .. } = self.on;
         let config = Config { session, realtime, ..self.config };
         let sockets = bind(&config).await;
-        Self::run(self.dir, config, sockets).await
+        let time = self.time.load(Ordering::Relaxed);
+        Self::run(self.dir, config, sockets, time).await
     }
 
     pub(crate) fn data(&self) -> DataDir {
-        DataDir::open(self.dir.path()).unwrap()
+        DataDir::open_at(self.dir.path(), self.time.load(Ordering::Relaxed)).unwrap()
+    }
+
+    /// Lets time of day pass for the server's certificate.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.time.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Returns the trust in the server's certificates.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust::Pins(self.data().certificates().pins().into_iter().map(Pin::bytes).collect())
     }
 
     pub(crate) fn token(&self, user: &str) -> String {

@@ -40,7 +40,7 @@ async fn join_with(
     ticket: &[u8],
 ) -> Result<(Joined, Session), Option<Code>> {
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let trust = Trust::Pin(server.data().certificate_pin().bytes());
+    let trust = Trust::Pins(vec![server.data().certificate_pin().bytes()]);
     let resume = ResumeFrom { ticket: ticket.to_vec(), last_event: 0, last_bulk: 0 };
     let options = SessionOptions {
         server: server.on.session,

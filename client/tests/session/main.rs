@@ -9,7 +9,9 @@ mod support;
 
 use std::time::Duration;
 
-use nucleus_client::session::{JoinError, SendError, SessionEvent, To};
+use nucleus_client::session::{
+    ConnectError, JoinError, SendError, SessionEvent, To, Trust, client_config,
+};
 use nucleus_client::{Code, PeerId};
 use nucleus_protocol::session::{
     EventDown, EventUp, Leave, Refuse, RosterUpdate, TO_LISTED, encode, owned, stream,
@@ -166,4 +168,10 @@ async fn a_wrong_pin_is_refused() {
     let error = refused.err().unwrap();
     assert!(matches!(error, JoinError::Tls(_)), "{error:?}");
     assert!(error.to_string().contains("SHA-256"), "{error}");
+}
+
+#[test]
+fn an_empty_list_of_pins_is_refused() {
+    let error = client_config(&Trust::Pins(Vec::new())).err().unwrap();
+    assert!(matches!(error, ConnectError::Trust(_)), "{error:?}");
 }

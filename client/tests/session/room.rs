@@ -26,7 +26,7 @@ pub(crate) fn with_roster(peers: &[u32]) -> Joined {
 
 pub(crate) async fn enter(server: &quinn::Endpoint, pin: [u8; 32]) -> Room {
     let options = ConnectOptions::new(server.local_addr().unwrap().to_string(), "t");
-    connect(options.room("lobby").trust(Trust::Pin(pin))).await.unwrap()
+    connect(options.room("lobby").trust(Trust::Pins(vec![pin]))).await.unwrap()
 }
 
 fn success(request: u32, version: u64) -> Vec<u8> {

@@ -133,5 +133,5 @@ pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Sess
         selection: RoomSelection::default(),
         agent: "test".to_owned(),
     };
-    Session::join(&client, client_config(&Trust::Pin(pin)).unwrap(), options).await
+    Session::join(&client, client_config(&Trust::Pins(vec![pin])).unwrap(), options).await
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nucleus_client::session::{Trust, client_config};
 use nucleus_loadgen::embedded::Embedded;
-use nucleus_server::start::data_dir::DataDir;
+use nucleus_server::start::data_dir::{DataDir, Pin};
 use nucleus_server::token::{Minter, Product, TokenRequest};
 
-use crate::args::{ServerArgs, parse_pin};
+use crate::args::ServerArgs;
 
 /// How long a minted token is valid: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
@@ -56,11 +56,11 @@ impl ServerTarget {
     ///
     /// If the server's keys cannot be read.
     pub(crate) fn embedded(server: &Embedded) -> Result<Self, TargetError> {
-        let (tokens, pin) = data_dir(server.data_dir())?;
+        let (tokens, pins) = data_dir(server.data_dir())?;
         Ok(ServerTarget {
             address: server.session,
             name: "localhost".into(),
-            config: config(&Trust::Pin(pin))?,
+            config: config(&Trust::Pins(pins))?,
             tokens,
             http: Some(server.http.clone()),
             pid: Some(server.pid()),
@@ -77,8 +77,8 @@ impl ServerTarget {
             host_port.to_socket_addrs().map_err(|e| TargetError::because(host_port, e))?;
         let address =
             addresses.next().ok_or_else(|| TargetError(format!("{host_port} has no address")))?;
-        let (tokens, known_pin) = credentials(args)?;
-        let trust = trust(args, known_pin)?;
+        let (tokens, known_pins) = credentials(args)?;
+        let trust = trust(args, known_pins)?;
         let name = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host);
         Ok(ServerTarget {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
@@ -115,15 +115,15 @@ impl TokenSource {
     }
 }
 
-/// Returns the source of the join tokens, and the hash of the server's certificate if the source
-/// contains it.
-fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), TargetError> {
+/// Returns the source of the join tokens, and the hashes of the server's certificates that the
+/// source contains.
+fn credentials(args: &ServerArgs) -> Result<(TokenSource, Vec<[u8; 32]>), TargetError> {
     if let Some(path) = &args.data_dir {
         // `DataDir::open` would create the directory with a key that is not the server's.
         if !path.is_dir() {
             return Err(TargetError(format!("{} is not a directory", path.display())));
         }
-        return data_dir(path).map(|(tokens, pin)| (tokens, Some(pin)));
+        return data_dir(path);
     }
     let Some(path) = &args.token else {
         return Err(TargetError(
@@ -133,17 +133,17 @@ fn credentials(args: &ServerArgs) -> Result<(TokenSource, Option<[u8; 32]>), Tar
     let token = std::fs::read_to_string(path)
         .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
     let token = token.trim().to_owned();
-    let pin = nucleus_client::token::pin_in(&token);
-    Ok((TokenSource::Given(token), pin))
+    let pins = nucleus_client::token::pins_in(&token);
+    Ok((TokenSource::Given(token), pins))
 }
 
-fn data_dir(path: &Path) -> Result<(TokenSource, [u8; 32]), TargetError> {
+fn data_dir(path: &Path) -> Result<(TokenSource, Vec<[u8; 32]>), TargetError> {
     let dir = DataDir::open(path).map_err(|e| TargetError(e.to_string()))?;
-    let pin = parse_pin(&dir.certificate_pin().to_string()).map_err(TargetError)?;
-    Ok((TokenSource::Minted(Box::new(dir.minter())), pin))
+    let pins = dir.certificates().pins().into_iter().map(Pin::bytes).collect();
+    Ok((TokenSource::Minted(Box::new(dir.minter())), pins))
 }
 
-fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, TargetError> {
+fn trust(args: &ServerArgs, known_pins: Vec<[u8; 32]>) -> Result<Trust, TargetError> {
     if args.insecure_dev {
         return Ok(Trust::InsecureDev);
     }
@@ -152,10 +152,12 @@ fn trust(args: &ServerArgs, known_pin: Option<[u8; 32]>) -> Result<Trust, Target
             .map_err(|e| TargetError::because(&path.display().to_string(), e))?;
         return Trust::ca_pem(&pem).map_err(|e| TargetError(e.to_string()));
     }
-    let pin = args.pin.or(known_pin).map(Trust::Pin);
-    pin.ok_or_else(|| {
-        TargetError("a server needs a certificate to trust: --pin, --ca or --insecure-dev".into())
-    })
+    let pins = if args.pins.is_empty() { known_pins } else { args.pins.clone() };
+    if pins.is_empty() {
+        let expected = "a server needs a certificate to trust: --pin, --ca or --insecure-dev";
+        return Err(TargetError(expected.into()));
+    }
+    Ok(Trust::Pins(pins))
 }
 
 fn config(trust: &Trust) -> Result<quinn::ClientConfig, TargetError> {

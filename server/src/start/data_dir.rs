@@ -1,76 +1,20 @@
 //! The data directory: the server's identity and keys. They are made on the first run and never
-//! replaced.
+//! replaced, except for the development certificates, which have a schedule.
 
-use std::fs;
-use std::io::{self, Write};
+mod certificates;
+mod files;
+
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::{digest, rand};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use rcgen::{KeyPair, PKCS_ED25519};
 use zeroize::Zeroizing;
 
+pub use self::certificates::{DevelopmentCertificate, DevelopmentCertificates, Pin};
+pub use self::files::DataDirError;
+use self::files::{corrupt, hex, make_dir, make_failed, random, read_or_make, text};
 use crate::token::{DevelopmentKey, Minter};
-
-/// Why the data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
-    /// The path names something that is not a directory.
-    #[error("{0} is not a directory: give --data-dir (data_dir in the configuration) a directory")]
-    NotADirectory(String),
-    /// Reading or writing failed.
-    #[error("data directory: cannot {action} {path}: {source}")]
-    Io {
-        /// The attempted action, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A file exists and its content is wrong. The server never overwrites such a file.
-    #[error("{path}: {what}; restore it, or remove it to have a new one made")]
-    Corrupt {
-        /// The file.
-        path: String,
-        /// What is wrong with its content.
-        what: &'static str,
-    },
-    /// A key or a certificate could not be generated.
-    #[error("data directory: cannot generate a key or certificate: {0}")]
-    Make(String),
-}
-
-/// The SHA-256 digest of a certificate, DER.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin([u8; 32]);
-
-impl Pin {
-    /// Returns the digest's 32 bytes.
-    pub fn bytes(self) -> [u8; 32] {
-        self.0
-    }
-
-    fn of_pem(pem: &str) -> Option<Self> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-        let digest = digest::digest(&digest::SHA256, &der);
-        <[u8; 32]>::try_from(digest.as_ref()).ok().map(Self)
-    }
-
-    /// Returns the digest as tokens carry it: base64url without padding.
-    pub fn to_base64url(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-}
-
-impl std::fmt::Display for Pin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
 
 /// The keys and the identity that a server keeps over restarts.
 pub struct DataDir {
@@ -78,9 +22,7 @@ pub struct DataDir {
     server_id: String,
     /// The key that signs join tokens in development mode, PKCS#8, DER.
     token_key: Zeroizing<Vec<u8>>,
-    cert_pem: String,
-    pin: Pin,
-    key_pem: Zeroizing<String>,
+    certificates: DevelopmentCertificates,
     reset_key: Zeroizing<[u8; 64]>,
     address_token_key: Zeroizing<[u8; 64]>,
     ticket_key: Zeroizing<[u8; 64]>,
@@ -94,6 +36,16 @@ impl DataDir {
     ///
     /// The directory cannot be read or written, or a file in it has the wrong content.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_at(path, unix_now())
+    }
+
+    /// Opens the directory like [`open`](Self::open), with the development certificates of `now`,
+    /// in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_at(path: &Path, now: u64) -> Result<Self, DataDirError> {
         make_dir(path)?;
         let id = read_or_make(path, "server-id", || Ok(hex(&random::<16>()?).into_bytes()))?;
         let server_id = String::from_utf8(id.to_vec())
@@ -101,20 +53,11 @@ impl DataDir {
             .filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
             .ok_or_else(|| corrupt(path, "server-id", "not 32 hexadecimal digits"))?;
         let token_key = read_or_make(path, "token-key.pem", make_token_key)?;
-        // Key and certificate belong together, so one file holds both.
-        let tls = text(path, "tls.pem", read_or_make(path, "tls.pem", make_certificate)?)?;
-        let split = tls.find("-----BEGIN PRIVATE KEY-----");
-        let (cert, key) = split
-            .map(|at| tls.split_at(at))
-            .filter(|(cert, _)| cert.starts_with("-----BEGIN CERTIFICATE-----"))
-            .ok_or_else(|| corrupt(path, "tls.pem", "not a certificate and its private key"))?;
         Ok(Self {
             path: path.to_owned(),
             server_id,
             token_key: token_key_der(path, token_key)?,
-            cert_pem: cert.to_owned(),
-            pin: Pin::of_pem(cert).ok_or_else(|| corrupt(path, "tls.pem", "not a certificate"))?,
-            key_pem: Zeroizing::new(key.to_owned()),
+            certificates: DevelopmentCertificates::open(path, now)?,
             reset_key: key64(path, "reset-key")?,
             address_token_key: key64(path, "address-token-key")?,
             ticket_key: key64(path, "ticket-key")?,
@@ -137,24 +80,21 @@ impl DataDir {
     }
 
     /// Returns a signer of join tokens that the server of this directory accepts in development
-    /// mode.
+    /// mode. Its tokens name the certificates of the time at which the directory was opened.
     pub fn minter(&self) -> Minter {
-        Minter::new(&self.development_key(), self.pin.to_base64url())
+        let pins = self.certificates.pins().into_iter().map(Pin::to_base64url);
+        Minter::new(&self.development_key(), pins.collect())
     }
 
-    /// Returns the development certificate, PEM.
-    pub fn cert_pem(&self) -> &str {
-        &self.cert_pem
+    /// Returns the development certificates, as they were when the directory was opened.
+    pub fn certificates(&self) -> &DevelopmentCertificates {
+        &self.certificates
     }
 
-    /// Returns the digest by which clients trust the development certificate.
+    /// Returns the digest of the development certificate that was in service when the directory was
+    /// opened.
     pub fn certificate_pin(&self) -> Pin {
-        self.pin
-    }
-
-    /// Returns the private key of the development certificate, PEM.
-    pub fn key_pem(&self) -> &str {
-        &self.key_pem
+        self.certificates.in_service().pin()
     }
 
     /// Returns the key of QUIC's stateless resets. The key must survive a restart: otherwise the
@@ -174,52 +114,9 @@ impl DataDir {
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), DataDirError> {
-    // `create` would say "File exists".
-    if path.exists() && !path.is_dir() {
-        return Err(DataDirError::NotADirectory(path.display().to_string()));
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|e| failed("make", path, e))
-}
-
-fn read_or_make(
-    dir: &Path,
-    name: &str,
-    make: impl FnOnce() -> Result<Vec<u8>, DataDirError>,
-) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
-    let path = dir.join(name);
-    match fs::read(&path) {
-        Ok(bytes) => return Ok(Zeroizing::new(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("read", &path, error)),
-    }
-    let made = Zeroizing::new(make()?);
-    let draft = dir.join(format!(".{name}.{}", hex(&random::<8>()?)));
-    let result = write_private(&draft, &made).and_then(|()| {
-        // `AlreadyExists`: another process has made the file meanwhile, and its content is used.
-        match fs::hard_link(&draft, &path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
-    });
-    // A draft that cannot be removed does no harm.
-    let _removed = fs::remove_file(&draft);
-    result.map_err(|e| failed("write", &path, e))?;
-    fs::read(&path).map(Zeroizing::new).map_err(|e| failed("read", &path, e))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Returns the system's time in seconds since 1970; 0 if the clock is set to a time before.
+pub(super) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn key64(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 64]>, DataDirError> {
@@ -228,9 +125,12 @@ fn key64(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 64]>, DataDirError> {
     key.map(Zeroizing::new).map_err(|_| corrupt(dir, name, "not 64 bytes long"))
 }
 
+/// Makes the key as PKCS#8 version 1, which OpenSSL 3.0 and Python can read. Neither can read
+/// version 2.
 fn make_token_key() -> Result<Vec<u8>, DataDirError> {
-    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(make_failed)?;
-    Ok(key.serialize_pem().into_bytes())
+    let key = Ed25519KeyPair::generate().map_err(make_failed)?.to_pkcs8v1().map_err(make_failed)?;
+    let pair = KeyPair::try_from(key.as_ref()).map_err(make_failed)?;
+    Ok(pair.serialize_pem().into_bytes())
 }
 
 fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
@@ -241,50 +141,13 @@ fn token_key_der(dir: &Path, pem: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8
     Ok(Zeroizing::new(pair.serialize_der()))
 }
 
-/// Makes a self-signed certificate and its key, PEM. Keeps rcgen's default dates, which never
-/// expire in
-/// practice: clients pin the digest, so an expiry would only break a server years after its set-up.
-fn make_certificate() -> Result<Vec<u8>, DataDirError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make_failed)?;
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let params = CertificateParams::new(names).map_err(make_failed)?;
-    let cert = params.self_signed(&key).map_err(make_failed)?;
-    Ok([cert.pem(), key.serialize_pem()].concat().into_bytes())
-}
-
-fn text(
-    dir: &Path,
-    name: &str,
-    bytes: Zeroizing<Vec<u8>>,
-) -> Result<Zeroizing<String>, DataDirError> {
-    let text = std::str::from_utf8(&bytes).map_err(|_| corrupt(dir, name, "not text"))?;
-    Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], DataDirError> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|e| DataDirError::Make(e.to_string()))?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn failed(action: &'static str, path: &Path, source: io::Error) -> DataDirError {
-    DataDirError::Io { action, path: path.display().to_string(), source }
-}
-
-fn corrupt(dir: &Path, name: &str, what: &'static str) -> DataDirError {
-    DataDirError::Corrupt { path: dir.join(name).display().to_string(), what }
-}
-
-fn make_failed(error: rcgen::Error) -> DataDirError {
-    DataDirError::Make(error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use aws_lc_rs::signature::KeyPair as _;
+    use nucleus_core::certificates::ServiceWeek;
+
     use super::*;
 
     #[test]
@@ -298,12 +161,13 @@ mod tests {
         for other in &opened[1..] {
             assert_eq!(opened[0].server_id(), other.server_id());
             assert_eq!(opened[0].token_key, other.token_key);
-            assert_eq!(opened[0].cert_pem(), other.cert_pem());
-            assert_eq!(opened[0].key_pem(), other.key_pem());
+            assert_eq!(opened[0].certificates().pins(), other.certificates().pins());
+            let key = |dir: &DataDir| dir.certificates().in_service().key_pem().to_owned();
+            assert_eq!(key(&opened[0]), key(other));
             assert_eq!(opened[0].reset_key(), other.reset_key());
         }
         let names = fs::read_dir(dir.path()).unwrap();
-        assert_eq!(names.count(), 6, "drafts were left behind");
+        assert_eq!(names.count(), 7, "drafts were left behind");
     }
 
     #[test]
@@ -334,7 +198,8 @@ mod tests {
 
     #[test]
     fn corrupt_files_are_refused_and_kept() {
-        for name in ["server-id", "token-key.pem", "tls.pem", "reset-key"] {
+        let certificate = format!("tls-{}.pem", ServiceWeek::at(unix_now()).number());
+        for name in ["server-id", "token-key.pem", &certificate, "reset-key"] {
             let dir = tempfile::tempdir().unwrap();
             DataDir::open(dir.path()).unwrap();
             fs::write(dir.path().join(name), b"nonsense").unwrap();
@@ -342,5 +207,23 @@ mod tests {
             assert!(error.contains(name), "{error}");
             assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"nonsense");
         }
+    }
+
+    #[test]
+    fn the_token_key_is_pkcs8_version_1_and_version_2_is_still_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token-key.pem");
+        let made = DataDir::open(dir.path()).unwrap();
+        // A sequence of 46 bytes, and in it the version: 0 stands for 1.
+        assert_eq!(made.token_key[..5], [0x30, 0x2e, 0x02, 0x01, 0x00]);
+        let key = Ed25519KeyPair::from_pkcs8(&made.token_key).unwrap();
+        // Earlier versions wrote the key so.
+        let version_2 = KeyPair::try_from(key.to_pkcs8().unwrap().as_ref()).unwrap();
+        fs::write(&file, version_2.serialize_pem()).unwrap();
+        let read = DataDir::open(dir.path()).unwrap();
+        assert_eq!(read.token_key[4], 1);
+        let same = Ed25519KeyPair::from_pkcs8(&read.token_key).unwrap();
+        assert_eq!(same.public_key().as_ref(), key.public_key().as_ref());
+        assert_eq!(fs::read_to_string(&file).unwrap(), version_2.serialize_pem(), "replaced");
     }
 }

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod logging;
+pub mod renewal;
 pub mod run;
 pub mod sockets;
 pub mod tls;

@@ -14,8 +14,9 @@ use tokio::sync::Semaphore;
 
 use super::config::Config;
 use super::data_dir::{DataDir, DataDirError};
+use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
-use super::tls::{Identity, TlsError};
+use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, SessionContext, SessionCounters};
 use crate::http::Http;
@@ -92,12 +93,29 @@ pub async fn run(
     ready: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    run_with_clock(config, dir, sockets, ready, shutdown, RenewalClock::default()).await
+}
+
+/// Runs the server like [`run`], with a clock that says when the development certificate is
+/// renewed.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub async fn run_with_clock(
+    config: Config,
+    dir: &DataDir,
+    sockets: Sockets,
+    ready: impl FnOnce(Listening),
+    shutdown: impl Future<Output = ()>,
+    renewal_clock: RenewalClock,
+) -> Result<(), RunError> {
     if let Some(warning) = sockets.buffer_warning() {
         tracing::warn!("{warning}");
     }
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
-    let Secrets { verifier, tickets, quic } = secrets(&config, dir)?;
+    let Secrets { verifier, tickets, quic, renewal } = secrets(&config, dir)?;
     let server_instance = ServerInstanceId(random());
     let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
@@ -135,14 +153,15 @@ pub async fn run(
     let endpoints =
         (0u8..).zip(sockets.session).map(open).collect::<Result<Vec<_>, std::io::Error>>()?;
     let accept = |endpoint: &Endpoint| edge::accept(endpoint.clone(), context.clone());
-    let accepting: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
+    let mut tasks: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
+    tasks.extend(renewal.map(|renewal| tokio::spawn(renewal.run(renewal_clock))));
     is_ready.store(true, Ordering::Relaxed);
     ready(Listening { session, realtime, http: http.addr() });
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
     // Joins in progress continue: their clients are told with all others.
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
     drain(&endpoints, &context).await;
     for shard in &shards {
         shard.post(ShardMail::Stop).await;
@@ -160,6 +179,8 @@ struct Secrets {
     verifier: TokenVerifier,
     tickets: Arc<TicketKey>,
     quic: quic::ServerConfig,
+    /// `None`: the certificate is the operator's.
+    renewal: Option<Renewal>,
 }
 
 /// Reads the keys and the certificate. Called before any thread starts, so that an operator's
@@ -167,9 +188,11 @@ struct Secrets {
 fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
     let verifier = TokenVerifier::new(config.tokens.as_ref(), &dir.development_key())?;
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
-    let quic = quic::server_config(identity(config, dir)?.quic()?, dir.address_token_key())
+    let served = ServedCertificate::new(identity(config, dir)?)?;
+    let renewal = config.tls.is_none().then(|| Renewal::new(dir, served.clone()));
+    let quic = quic::server_config(quic_config(served)?, dir.address_token_key())
         .map_err(|error| TlsError::Quic(error.to_string()))?;
-    Ok(Secrets { verifier, tickets: Arc::new(tickets), quic })
+    Ok(Secrets { verifier, tickets: Arc::new(tickets), quic, renewal })
 }
 
 /// Tells all clients that the server shuts down. Waits until they have confirmed it, at most
@@ -199,7 +222,7 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
 fn identity(config: &Config, dir: &DataDir) -> Result<Identity, TlsError> {
     match &config.tls {
         Some(tls) => Identity::from_files(&tls.cert_file, &tls.key_file),
-        None => Identity::development(dir),
+        None => Identity::development(dir.certificates().in_service()),
     }
 }
 

@@ -1,14 +1,16 @@
 //! The TLS configuration of the session plane. It is built by hand because quinn's shortcut enables
-//! early data, which can be replayed.
+//! early data, which can be replayed. The certificate can be replaced while the server runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use nucleus_protocol::session::ALPN;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
-use super::data_dir::DataDir;
+use super::data_dir::DevelopmentCertificate;
 
 /// Why the certificate or its private key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,17 +94,17 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Takes the development certificate of a data directory.
+    /// Takes a development certificate.
     ///
     /// # Errors
     ///
-    /// The directory's `tls.pem` is damaged.
-    pub fn development(dir: &DataDir) -> Result<Self, TlsError> {
-        let file = dir.path().join("tls.pem");
-        let chain = CertificateDer::pem_slice_iter(dir.cert_pem().as_bytes())
+    /// Its file is damaged.
+    pub fn development(certificate: &DevelopmentCertificate) -> Result<Self, TlsError> {
+        let file = certificate.file().to_owned();
+        let chain = CertificateDer::pem_slice_iter(certificate.cert_pem().as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|source| TlsError::Read { path: file.clone(), source })?;
-        let key = PrivateKeyDer::from_pem_slice(dir.key_pem().as_bytes())
+        let key = PrivateKeyDer::from_pem_slice(certificate.key_pem().as_bytes())
             .map_err(|source| TlsError::of_key(&file, source))?;
         Ok(Self { chain, key, cert_file: file.clone(), key_file: file })
     }
@@ -124,31 +126,78 @@ impl Identity {
         Ok(Self { chain, key, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
     }
 
-    /// Makes the server's TLS configuration for QUIC: TLS 1.3, the ALPN of the session protocol, no
-    /// early data.
+    /// Checks that the key belongs to the certificate, and makes both ready for use.
+    fn certified_key(self) -> Result<CertifiedKey, TlsError> {
+        let Self { chain, key, cert_file: cert, key_file } = self;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { cert, key: key_file },
+            error => TlsError::Unusable { cert, key: key_file, reason: error.to_string() },
+        })
+    }
+}
+
+/// The certificate that new sessions get. Sessions that exist keep theirs when it is replaced.
+#[derive(Debug)]
+pub struct ServedCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl ServedCertificate {
+    /// Serves `identity`.
     ///
     /// # Errors
     ///
     /// The key does not belong to the certificate, or one of them is of a kind that is not
     /// supported.
-    pub fn quic(self) -> Result<rustls::ServerConfig, TlsError> {
-        let Self { chain, key, cert_file: cert, key_file } = self;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { cert, key: key_file },
-                error => TlsError::Unusable { cert, key: key_file, reason: error.to_string() },
-            })?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.max_early_data_size = 0;
-        // Clients resume with the server's own tickets. TLS tickets would make the server keep
-        // state for lost peers.
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        Ok(config)
+    pub fn new(identity: Identity) -> Result<Arc<Self>, TlsError> {
+        let key = Arc::new(identity.certified_key()?);
+        Ok(Arc::new(Self(RwLock::new(key))))
     }
+
+    /// Serves `identity` from now on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new). The certificate stays as it was.
+    pub fn replace(&self, identity: Identity) -> Result<(), TlsError> {
+        let key = Arc::new(identity.certified_key()?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        Ok(())
+    }
+
+    /// Returns the certificate chain, DER.
+    #[cfg(test)]
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).cert.clone()
+    }
+}
+
+impl ResolvesServerCert for ServedCertificate {
+    /// Returns the certificate, whatever name the client asks for: a server has only one.
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// Makes the server's TLS configuration for QUIC: TLS 1.3, the ALPN of the session protocol, no
+/// early data.
+///
+/// # Errors
+///
+/// The TLS library does not support TLS 1.3.
+pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsError::Quic(error.to_string()))?
+        .with_no_client_auth()
+        .with_cert_resolver(served);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.max_early_data_size = 0;
+    // Clients resume with the server's own tickets. TLS tickets would make the server keep state for
+    // lost peers.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -163,7 +212,7 @@ mod tests {
         let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         fs::write(&cert_file, cert).unwrap();
         fs::write(&key_file, key).unwrap();
-        let result = Identity::from_files(&cert_file, &key_file).and_then(Identity::quic);
+        let result = Identity::from_files(&cert_file, &key_file).and_then(ServedCertificate::new);
         let text = result.unwrap_err().to_string();
         assert!(!text.contains('\n'), "one line: {text}");
         text.replace(&format!("{}/", dir.path().display()), "")

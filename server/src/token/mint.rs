@@ -21,11 +21,11 @@ const MAX_TTL: Duration = Duration::from_secs(366 * 86_400);
 pub struct Minter {
     key: EncodingKey,
     audience: String,
-    pin: String,
+    pins: Vec<String>,
 }
 
 /// The content of a join token to sign. The minter adds the audience, the times, the token's id and
-/// the pin.
+/// the pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The product.
@@ -76,12 +76,12 @@ pub enum MintError {
 }
 
 impl Minter {
-    /// Makes a minter that signs with a server's key. `pin` is the SHA-256 digest of the server's
-    /// certificate, base64url.
+    /// Makes a minter that signs with a server's key. `pins` are the SHA-256 digests of the
+    /// certificates that the server has now and next, base64url without padding.
     #[must_use]
-    pub fn new(development: &DevelopmentKey<'_>, pin: String) -> Self {
+    pub fn new(development: &DevelopmentKey<'_>, pins: Vec<String>) -> Self {
         let key = EncodingKey::from_ed_der(development.signing_key);
-        Self { key, audience: development.server_id.to_owned(), pin }
+        Self { key, audience: development.server_id.to_owned(), pins }
     }
 
     /// Signs a token that is valid from `now_unix`, in seconds since 1970.
@@ -96,7 +96,7 @@ impl Minter {
             iat: now_unix,
             aud: self.audience.clone(),
             jti: random_id()?,
-            pin: Some(self.pin.clone()),
+            pin: self.pins.clone(),
             sub: request.user,
             tenant: request.tenant,
             product: request.product,

@@ -53,9 +53,10 @@ pub struct Claims {
     /// The display name, 1 to 128 bytes; absent: the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Development only: the SHA-256 digest of the server's certificate, base64url.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pin: Option<String>,
+    /// Development only: the SHA-256 digests of the certificates that the server has now and next,
+    /// base64url without padding.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pin: Vec<String>,
 }
 
 /// The content of an accepted token.

@@ -72,12 +72,14 @@ fn what_is_minted_is_admitted() {
 }
 
 #[test]
-fn a_minted_token_carries_the_pin() {
+fn a_minted_token_carries_the_pins_of_this_week_and_the_next() {
     let f = fixture();
     let token = f.data.minter().mint(TokenRequest::new(Product::Atom, "t", "u"), NOW).unwrap();
     let body = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(claims["pin"], f.data.certificate_pin().to_base64url());
+    let pins = f.data.certificates().pins();
+    assert_eq!(pins[0], f.data.certificate_pin());
+    assert_eq!(claims["pin"], json!([pins[0].to_base64url(), pins[1].to_base64url()]));
     assert_eq!(claims["jti"].as_str().unwrap().len(), 22);
     assert!(claims.get("room").is_none());
 }

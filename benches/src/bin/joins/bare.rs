@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nucleus_net::{BindOptions, UdpSocket};
 use nucleus_server::edge::quic;
 use nucleus_server::start::data_dir::DataDir;
-use nucleus_server::start::tls::Identity;
+use nucleus_server::start::tls::{Identity, ServedCertificate, quic_config};
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 
 /// The server's process. Dropping this ends the process.
@@ -74,7 +74,10 @@ fn stop(process: &mut Child) {
 pub(crate) fn serve(data_dir: &Path) -> io::Result<()> {
     exit_with_parent();
     let data = DataDir::open(data_dir).map_err(io::Error::other)?;
-    let tls = Identity::development(&data).and_then(Identity::quic).map_err(io::Error::other)?;
+    let tls = Identity::development(data.certificates().in_service())
+        .and_then(ServedCertificate::new)
+        .and_then(quic_config)
+        .map_err(io::Error::other)?;
     let config = quic::server_config(tls, data.address_token_key()).map_err(io::Error::other)?;
     let socket = UdpSocket::bind(&BindOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -100,9 +100,9 @@ impl Credentials {
             minter.mint(request, now).map_err(|e| failed(&e))
         };
         let tokens: Vec<String> = (0..WARM_UP + joins).map(token).collect::<Result<_, _>>()?;
-        let pin = tokens.first().and_then(|token| nucleus_client::token::pin_in(token));
-        let pin = pin.ok_or_else(|| failed(&"the tokens name no certificate"))?;
-        let config = client_config(&Trust::Pin(pin)).map_err(|e| failed(&e))?;
+        let pins = tokens.first().map(|token| nucleus_client::token::pins_in(token));
+        let config =
+            client_config(&Trust::Pins(pins.unwrap_or_default())).map_err(|e| failed(&e))?;
         Ok(Credentials { config, tokens })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use nucleus_client::RoomSelection;
 use nucleus_client::session::{Session, SessionEvent, SessionOptions, Trust, client_config};
-use nucleus_client::token::pin_in;
+use nucleus_client::token::pins_in;
 use nucleus_loadgen::embedded::Embedded;
 use nucleus_net::Clock;
 use nucleus_protocol::limits::{HEADER, MAX_BODY};
@@ -99,9 +99,8 @@ impl Joiner {
     fn new(server: &Embedded, task: RelayTask) -> Result<Self, StartError> {
         let dir = DataDir::open(server.data_dir()).map_err(StartError::client)?;
         let minter = dir.minter();
-        let pin = pin_in(&token(&minter, 0)?);
-        let pin = pin.ok_or_else(|| StartError::client("the token names no certificate"))?;
-        let config = client_config(&Trust::Pin(pin)).map_err(StartError::client)?;
+        let pins = pins_in(&token(&minter, 0)?);
+        let config = client_config(&Trust::Pins(pins)).map_err(StartError::client)?;
         Ok(Joiner { task, server: server.session, minter, config, endpoints: Vec::new() })
     }
 }

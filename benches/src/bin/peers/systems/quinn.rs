@@ -62,7 +62,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
 /// Returns the settings of a client for a server whose certificate has this hash.
 pub(super) fn config(pin: &str) -> Option<quinn::ClientConfig> {
     let pin = URL_SAFE_NO_PAD.decode(pin).ok()?.try_into().ok()?;
-    let mut config = client_config(&Trust::Pin(pin)).ok()?;
+    let mut config = client_config(&Trust::Pins(vec![pin])).ok()?;
     config.transport_config(transport());
     Some(config)
 }

@@ -1,0 +1,128 @@
+//! Files of the data directory. A file is written once, whole, and never changed.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use aws_lc_rs::rand;
+use zeroize::Zeroizing;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The path names something that is not a directory.
+    #[error("{0} is not a directory: give --data-dir (data_dir in the configuration) a directory")]
+    NotADirectory(String),
+    /// Reading or writing failed.
+    #[error("data directory: cannot {action} {path}: {source}")]
+    Io {
+        /// The attempted action, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file exists and its content is wrong. The server never overwrites such a file.
+    #[error("{path}: {what}; restore it, or remove it to have a new one made")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong with its content.
+        what: &'static str,
+    },
+    /// A key or a certificate could not be generated.
+    #[error("data directory: cannot generate a key or certificate: {0}")]
+    Make(String),
+}
+
+/// Makes the directory if it does not exist.
+pub(super) fn make_dir(path: &Path) -> Result<(), DataDirError> {
+    // `create` would say "File exists".
+    if path.exists() && !path.is_dir() {
+        return Err(DataDirError::NotADirectory(path.display().to_string()));
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|e| failed("make", path, e))
+}
+
+/// Reads a file. `None`: it does not exist.
+pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DataDirError> {
+    let path = dir.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path, error)),
+    }
+}
+
+/// Reads a file. If it does not exist, writes what `make` returns first. Two processes that do this
+/// at the same time read the same content.
+pub(super) fn read_or_make(
+    dir: &Path,
+    name: &str,
+    make: impl FnOnce() -> Result<Vec<u8>, DataDirError>,
+) -> Result<Zeroizing<Vec<u8>>, DataDirError> {
+    if let Some(bytes) = read(dir, name)? {
+        return Ok(bytes);
+    }
+    let path = dir.join(name);
+    let made = Zeroizing::new(make()?);
+    let draft = dir.join(format!(".{name}.{}", hex(&random::<8>()?)));
+    let result = write_private(&draft, &made).and_then(|()| {
+        // `AlreadyExists`: another process has made the file meanwhile, and its content is used.
+        match fs::hard_link(&draft, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    });
+    // A draft that cannot be removed does no harm.
+    let _removed = fs::remove_file(&draft);
+    result.map_err(|e| failed("write", &path, e))?;
+    fs::read(&path).map(Zeroizing::new).map_err(|e| failed("read", &path, e))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Returns the content of a file as text.
+pub(super) fn text(
+    dir: &Path,
+    name: &str,
+    bytes: Zeroizing<Vec<u8>>,
+) -> Result<Zeroizing<String>, DataDirError> {
+    let text = std::str::from_utf8(&bytes).map_err(|_| corrupt(dir, name, "not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+pub(super) fn random<const N: usize>() -> Result<[u8; N], DataDirError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(make_failed)?;
+    Ok(bytes)
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io { action, path: path.display().to_string(), source }
+}
+
+pub(super) fn corrupt(dir: &Path, name: &str, what: &'static str) -> DataDirError {
+    DataDirError::Corrupt { path: dir.join(name).display().to_string(), what }
+}
+
+pub(super) fn make_failed(error: impl std::fmt::Display) -> DataDirError {
+    DataDirError::Make(error.to_string())
+}
