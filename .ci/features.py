@@ -43,6 +43,10 @@ def main() -> int:
             for library, features in sorted(libraries(edges, "-p", member) - everything):
                 used = " or ".join(f for name, f in sorted(everything) if name == library)
                 faults.append(f"{build} of {member}: {library} has [{features}], elsewhere [{used}]")
+    # A program's tests and examples use the libraries of its build.
+    builds, tests = (libraries(edges, "--workspace") for edges in EDGES.values())
+    for library, features in sorted(builds - tests):
+        faults.append(f"tests use {library} with other features than [{features}]")
     print("\n".join(faults) or "every package builds its libraries with the same features")
     return 1 if faults else 0
 

@@ -94,11 +94,10 @@ fn check(by: PeerId, request: &Moderate, participants: &Participants) -> Result<
     if !is_about_self(request.act) && !moderates {
         return Err(Code::Forbidden);
     }
-    let has_target = matches!(request.act, act::KICK | act::MUTE | act::UNMUTE | act::HAND_OVER);
     let target = participants.get(target).filter(|target| target.is_announced());
     // A participant whose session is lost cannot take over the moderation.
     let valid = target.is_some_and(|target| request.act != act::HAND_OVER || !target.lost);
-    if has_target && !valid {
+    if act::has_target(request.act) && !valid {
         return Err(Code::NoSuchEntity);
     }
     Ok(())

@@ -35,6 +35,11 @@ pub mod act {
     /// Ends the room, even one that is kept while empty.
     pub const END: u8 = 20;
 
+    /// Returns whether an act is on one peer, which [`Moderate::peer`](super::Moderate::peer) names.
+    pub fn has_target(act: u8) -> bool {
+        matches!(act, KICK | MUTE | UNMUTE | HAND_OVER)
+    }
+
     /// Returns an act's name for logs.
     pub fn name(act: u8) -> &'static str {
         match act {

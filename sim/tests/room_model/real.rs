@@ -125,8 +125,7 @@ impl RealRoom {
             }
             Op::Moderate { who, act, target, seconds } => {
                 let target = model.participant(*target).map_or(0, |participant| participant.peer);
-                let names = [act::KICK, act::MUTE, act::UNMUTE, act::HAND_OVER].contains(act);
-                let peer = if names { target } else { 0 };
+                let peer = if act::has_target(*act) { target } else { 0 };
                 let asked = Moderate { request: 0, act: *act, peer, seconds: *seconds };
                 self.post(session(model, *who, false), |from| RoomInput::Moderate {
                     from,
