@@ -14,8 +14,8 @@ impl PeerId {
     }
 }
 
-/// One life of a room, from its creation to its end: random bytes. A room that is created again under
-/// the same name, or after the server was restarted, is another instance.
+/// One life of a room, from its creation to its end: random bytes. A room that is created again
+/// under the same name, or after the server was restarted, is another instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RoomInstanceId(pub [u8; 8]);
 

@@ -171,8 +171,8 @@ pub const MAX_LISTED_VALUE: usize = 256;
 pub const MAX_AGENT: usize = 128;
 /// Longest ban from a room. To exclude a user for longer, issue no token.
 pub const MAX_BAN: Duration = Duration::from_secs(86_400);
-/// Most users that the start of a call names, besides the caller. A later add is refused if the call
-/// has this many members and called users already. A larger group should meet in a room.
+/// Most users that the start of a call names, besides the caller. A later add is refused if the
+/// call has this many members and called users already. A larger group should meet in a room.
 pub const MAX_CALL_USERS: usize = 16;
 /// Largest subject of a call in bytes: a line or two that a person reads while the call rings.
 pub const MAX_CALL_TEXT: usize = 256;

@@ -36,9 +36,9 @@ impl UdpSocket {
     /// exceed the system's limit (`SO_RCVBUFFORCE`).
     ///
     /// # Errors
-    /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`, `AddrNotAvailable`,
-    /// `PermissionDenied`, or `EAFNOSUPPORT` on a host without IPv6. A buffer that is smaller than
-    /// requested is no error.
+    /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`,
+    /// `AddrNotAvailable`, `PermissionDenied`, or `EAFNOSUPPORT` on a host without IPv6. A buffer
+    /// that is smaller than requested is no error.
     pub fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
         if options.dscp > 63 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "DSCP must be 0-63"));
@@ -102,8 +102,8 @@ impl UdpSocket {
     /// batch's buffers.
     ///
     /// # Errors
-    /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No peer
-    /// can cause an error.
+    /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No
+    /// peer can cause an error.
     pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         recv::recv(self, batch)
     }

@@ -11,8 +11,8 @@ use crate::limits;
 use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
 use crate::time::Time;
 
-/// Most bytes of control frames in front of the application's messages: keep-alive, clock request and
-/// report.
+/// Most bytes of control frames in front of the application's messages: keep-alive, clock request
+/// and report.
 pub(super) const FRONT_BYTES: usize =
     KeepAlive::FRAME_BYTES + ClockRequest::FRAME_BYTES + ClientReport::FRAME_BYTES;
 /// Interval of the first hellos of a new link. A hello is a keep-alive and a clock request.

@@ -35,7 +35,8 @@ pub mod act {
     /// Ends the room, even one that is kept while empty.
     pub const END: u8 = 20;
 
-    /// Returns whether an act is on one peer, which [`Moderate::peer`](super::Moderate::peer) names.
+    /// Returns whether an act is on one peer, which [`Moderate::peer`](super::Moderate::peer)
+    /// names.
     pub fn has_target(act: u8) -> bool {
         matches!(act, KICK | MUTE | UNMUTE | HAND_OVER)
     }

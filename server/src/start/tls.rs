@@ -193,8 +193,8 @@ pub fn quic_config(served: Arc<ServedCertificate>) -> Result<rustls::ServerConfi
         .with_cert_resolver(served);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
-    // Clients resume with the server's own tickets. TLS tickets would make the server keep state for
-    // lost peers.
+    // Clients resume with the server's own tickets. TLS tickets would make the server keep state
+    // for lost peers.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(config)
