@@ -108,8 +108,8 @@ settings! {
     /// [`SESSION_IDLE`] of silence.
     #[serde(deserialize_with = "text::duration")]
     peer_ttl: Duration = ms(30_000), ms(1_000)..=ms(600_000);
-    /// How long after a join a ticket admits its user to another instance of the room, with the role
-    /// of that time: after a restart of the server an expired token must not end a meeting.
+    /// How long after a join a ticket admits its user to another instance of the room, with the
+    /// role of that time: after a restart of the server an expired token must not end a meeting.
     #[serde(deserialize_with = "text::duration")]
     ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=ms(604_800_000);
     /// How long a call rings.
@@ -217,8 +217,8 @@ pub const ROOM_MAILBOX: usize = 1_024;
 /// Most inputs that wait for a lobby's task, or for the task of the users outside rooms. Senders
 /// wait when the mailbox is full.
 pub const LOBBY_MAILBOX: usize = ROOM_MAILBOX;
-/// Most requests of joins and watchers in a lobby's mailbox. The other half of the mailbox is for
-/// messages of rooms.
+/// Most requests in a lobby's mailbox that joins and watchers have sent. The other half of the
+/// mailbox is for messages of rooms.
 pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
 /// Most inputs that a task takes before it lets other tasks run.
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
@@ -446,8 +446,9 @@ pub const TOKEN_GRANTS: usize = 32;
 /// Development certificates in a data directory. Tokens name three; the others are for a clock that
 /// jumps, and comes back.
 pub const DEVELOPMENT_CERTIFICATES: usize = 8;
-/// How often a server looks whether its certificate must be renewed: a join token that was just
-/// signed waits no longer than this for a clock that has jumped.
+/// How often a server checks whether its certificate must be renewed. After the clock has jumped,
+/// the client of a new join token may have to wait this long for a certificate that its token
+/// names.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
 // Configuration and HTTP.

@@ -18,10 +18,10 @@ pub struct JoinRequest {
     pub user: String,
     /// The display name.
     pub name: String,
-    /// The role and the grants from the token. A resumed participant keeps its earlier role.
+    /// The role and the grants from the token. When a participant resumes, it keeps its role.
     pub role: Role,
-    /// When the tickets of the newcomer stop admitting it to another room instance, in seconds since
-    /// 1970. A resumed participant keeps its earlier end.
+    /// When the newcomer's tickets stop admitting it to another room instance, in seconds since
+    /// 1970. Ignored for a participant that resumes, which keeps the time from its join.
     pub ticket_end: u64,
     /// The ticket of a participant that resumes. `None`: a newcomer joins.
     pub resume: Option<Resume>,

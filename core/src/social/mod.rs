@@ -229,7 +229,8 @@ impl Social {
         self.apply_call_outputs(now);
     }
 
-    /// Applies the effects of the calls: to the users' statuses, and as outputs.
+    /// Handles the outputs of the calls: updates the users' statuses, and queues everything else as
+    /// outputs of this machine.
     fn apply_call_outputs(&mut self, now: Time) {
         for output in std::mem::take(&mut self.calls.outputs) {
             match output {

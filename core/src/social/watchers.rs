@@ -2,8 +2,9 @@
 //!
 //! A watcher gets the whole list once and only changes afterwards. It sees the oldest users that
 //! match its filter, up to a fixed number, so a new user displaces nobody. When one of the users
-//! leaves, the next one that matches takes the free position. A watcher therefore does not need a
-//! list of the users it sees, only the number up to which it sees them.
+//! leaves, the next one that matches takes the free position. A watcher therefore keeps no list of
+//! the users it sees. It keeps one user number, `shown_up_to`, and sees every matching user whose
+//! number is at most this.
 
 use std::collections::{BTreeMap, HashSet};
 

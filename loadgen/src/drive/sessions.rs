@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::context::{RunContext, open};
 use super::headset_session::run_session;
 
-/// Headsets that share a QUIC endpoint where no network is simulated. A socket for each would cost
-/// the generator CPU time and change nothing.
+/// Without a simulated network, this many headsets share a QUIC endpoint. A socket for each headset
+/// would cost the generator CPU time and would not change the results.
 const HEADSETS_PER_ENDPOINT: u32 = 50;
 
 /// Starts a task for each headset and returns the handles. The joins are evenly spread over `ramp`.

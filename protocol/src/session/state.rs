@@ -160,7 +160,7 @@ pub struct StateSnapshot {
     /// Peer number of the chosen host. 0 if none was chosen: then the host is the present peer with
     /// the lowest number.
     pub host: u32,
-    /// All objects, and other entities with fields, in the order of scope and number.
+    /// All objects, and all other entities that have fields, in the order of scope and number.
     pub entities: Vec<Entity>,
 }
 

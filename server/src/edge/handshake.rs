@@ -187,7 +187,7 @@ struct Joining<'a> {
     /// Keeps the session in the counts of its tenant and user. `None` until it is counted.
     counted: Option<Arc<SessionCount>>,
     link_id: u32,
-    /// The session's end of the queues of the newest try.
+    /// The queues of the newest try, from which the session reads. `None` before the first try.
     queues: Option<OutgoingQueues>,
 }
 
@@ -267,9 +267,9 @@ impl Joining<'_> {
         (Box::new(join), outgoing)
     }
 
-    /// Derives the keys of a new link from random bytes and, if the client supports this, from a key
-    /// exported from the TLS connection. With the exported key, the grant alone does not reveal the
-    /// link's keys.
+    /// Derives the keys of a new link from random bytes and, if the client supports this, from a
+    /// key exported from the TLS connection. With the exported key, the grant alone does not reveal
+    /// the link's keys.
     fn link_keys(&self) -> LinkKeys {
         let (secret, seed) = (Zeroizing::new(random()), random());
         let link_id = self.link_id.to_le_bytes();

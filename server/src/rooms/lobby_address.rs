@@ -1,4 +1,4 @@
-//! The address of a lobby for joins and watchers.
+//! The address to which joins and watchers send their requests to a lobby.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::mail::{LobbyMail, ReplyTo};
 
-/// The address of a lobby for requests of joins and watchers. These requests may fill half of the
-/// mailbox ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of rooms.
+/// The address to which joins and watchers send their requests to a lobby. These requests may fill
+/// half of the mailbox ([`limits::LOBBY_QUESTIONS`]), so the other half stays free for messages of
+/// rooms.
 #[derive(Clone)]
 pub(super) struct LobbyAddress {
     mailbox: mpsc::Sender<LobbyMail>,
@@ -21,7 +22,7 @@ impl LobbyAddress {
         Self { mailbox, requests: Arc::new(Semaphore::new(limits::LOBBY_QUESTIONS)) }
     }
 
-    /// Returns the mailbox, for messages that are not requests of joins or watchers.
+    /// Returns the mailbox, for messages that no join and no watcher sends.
     pub(super) fn mailbox(&self) -> &mpsc::Sender<LobbyMail> {
         &self.mailbox
     }

@@ -14,8 +14,8 @@ use super::config::{Config, without_ipv6};
 const RECV_BUFFER: usize = 8 << 20;
 /// Requested size of the send buffer in bytes: enough for a flush to a thousand recipients.
 const SEND_BUFFER: usize = 4 << 20;
-/// Size in bytes below which the operator is warned: such a receive buffer holds less than a busy
-/// shard receives between two reads.
+/// The server warns the operator of a receive buffer with fewer bytes than this: it holds less than
+/// a busy shard receives between two reads.
 const SMALL_BUFFER: usize = 1 << 20;
 
 /// Why a socket could not be bound.

@@ -14,9 +14,9 @@ use crate::session::{ProtocolError, To};
 /// Bytes of each lane that may wait to be written. Beyond the limit, a sender waits.
 const MAX_WAITING: usize = 64 << 10;
 /// Bytes of each lane that may be written and not acknowledged. Beyond the limit, events wait to be
-/// written. It is more than a stream may have in flight (64 KiB) and the server may leave
-/// unacknowledged together. So the network and the server's rates slow a sender, and this limit only
-/// holds where acknowledgements stay away.
+/// written. The limit is more than the sum of a stream's bytes in flight (64 KiB) and the bytes that
+/// the server may leave unacknowledged. So it applies only if no acknowledgements come; otherwise
+/// the network and the server's rates slow a sender first.
 const MAX_UNACKNOWLEDGED: usize = 512 << 10;
 /// Bytes counted for an event in addition to its payload.
 const OVERHEAD: usize = 64;

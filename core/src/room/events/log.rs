@@ -154,7 +154,7 @@ mod tests {
         log.push(Time::from_millis(at), lane, PeerId(1), to, message.into());
     }
 
-    /// Returns whether nothing is missing, and the sequences of the messages.
+    /// Returns whether the events are complete, and the sequence of each message.
     fn sequences(missed: Missed) -> (bool, Vec<u8>) {
         (missed.complete, missed.messages.iter().map(|message| message[0]).collect())
     }

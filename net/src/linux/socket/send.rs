@@ -217,8 +217,9 @@ fn classify_error(
             progress.gso_off(&mut socket.gso);
             SendVerdict::Single
         }
-        // The cause is GSO itself, or the entry (port 0, or a source address that the machine no
-        // longer has), which a peer can influence. Sending the entry without GSO shows which.
+        // Either GSO does not work, or the system refuses this entry (port 0, or a source address
+        // that the machine no longer has). A peer can cause the second, so it must not disable GSO.
+        // Sending the entry again without GSO shows which of the two it is.
         Some(libc::EINVAL | libc::EOPNOTSUPP) if joined => {
             (progress.single, progress.suspect) = (Some(span.entry), true);
             SendVerdict::Single
