@@ -84,7 +84,8 @@ async fn join(
         Ok(AdmittedJoin::Room { room, session, queues }) => {
             Ok(NewSession::Room(Box::new(PeerSession {
                 connection: connection.clone(),
-                control: (send, receive),
+                send,
+                receive,
                 welcome,
                 queues,
                 room,
@@ -93,7 +94,8 @@ async fn join(
         }
         Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
             connection: connection.clone(),
-            control: (send, receive),
+            send,
+            receive,
             welcome,
             entered: *entered,
         }))),

@@ -28,7 +28,9 @@ use crate::shard::QueuedDatagram;
 /// A session that has joined a room.
 pub(super) struct PeerSession {
     pub(super) connection: Connection,
-    pub(super) control: (SendStream, RecvStream),
+    /// The halves of the control stream.
+    pub(super) send: SendStream,
+    pub(super) receive: RecvStream,
     /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
     pub(super) queues: OutgoingQueues,
@@ -49,7 +51,7 @@ enum SessionEnd {
 impl PeerSession {
     /// Runs the session until its end, which it reports to the room.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, control: (send, receive), welcome, queues, room, session } = self;
+        let Self { connection, send, receive, welcome, queues, room, session } = self;
         let (lanes, open_lanes) = watch::channel(LaneStreams::default());
         // The writer wakes often, so it is a task of its own. Inside `select!`, each of its
         // wake-ups would poll all futures.

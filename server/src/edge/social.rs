@@ -84,7 +84,9 @@ fn may_choose(status: u8) -> bool {
 /// A session outside rooms that has entered.
 pub(super) struct SocialConnection {
     pub(super) connection: Connection,
-    pub(super) control: (SendStream, RecvStream),
+    /// The halves of the control stream.
+    pub(super) send: SendStream,
+    pub(super) receive: RecvStream,
     /// `Welcome`, unless it has been written. It is written in front of the first message.
     pub(super) welcome: Option<Bytes>,
     pub(super) entered: AdmittedDevice,
@@ -93,7 +95,7 @@ pub(super) struct SocialConnection {
 impl SocialConnection {
     /// Runs the session until its end, which it reports to the task of the users.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, control: (send, receive), welcome, entered } = self;
+        let Self { connection, send, receive, welcome, entered } = self;
         let AdmittedDevice { social, device, mut queue, room_list_requests, room_lists } = entered;
         let end = queue.end.clone();
         let (fault, ended_by_task) = tokio::select! {
