@@ -11,3 +11,4 @@ pub mod rooms;
 pub mod shard;
 pub mod start;
 pub mod token;
+mod unix_time;

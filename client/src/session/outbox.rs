@@ -44,7 +44,7 @@ impl EventOutbox {
     /// be called inside a tokio runtime.
     ///
     /// `same_room` says that the room instance is the one of the session before. In another
-    /// instance, peer ids mean other peers, so events for named peers are dropped. If the outbox is
+    /// instance the peer ids belong to other peers, so events for named peers are dropped. If the outbox is
     /// closed, the session is closed too.
     ///
     /// The caller passes each [`SessionEvent::EventAck`](super::SessionEvent::EventAck) of the

@@ -28,6 +28,16 @@ async fn session_on(
     token: &str,
     resume: Option<ResumeFrom>,
 ) -> Session {
+    try_session_on(endpoint, server, token, resume).await.unwrap()
+}
+
+/// Joins the lobby like [`session`], on this endpoint.
+pub(crate) async fn try_session_on(
+    endpoint: &quinn::Endpoint,
+    server: &TestServer,
+    token: &str,
+    resume: Option<ResumeFrom>,
+) -> Result<Session, JoinError> {
     let options = SessionOptions {
         server: server.on.session,
         server_name: "localhost".into(),
@@ -38,7 +48,7 @@ async fn session_on(
         agent: "test".into(),
         resume,
     };
-    Session::join(endpoint, client_config(&server.trust()).unwrap(), options).await.unwrap()
+    Session::join(endpoint, client_config(&server.trust()).unwrap(), options).await
 }
 
 async fn next_event(receiver: &mut SessionReceiver) -> Vec<u8> {

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use nucleus_client::session::{
-    JoinError, ResumeFrom, Session, SessionOptions, Trust, client_config,
-};
-use nucleus_client::{Batch, Code, EntityId, Room, RoomEvent, RoomSelection, connect};
-use nucleus_protocol::session::{Joined, NEW_PEER};
+use nucleus_client::session::{JoinError, ResumeFrom, Session};
+use nucleus_client::{Batch, Code, EntityId, Room, RoomEvent, connect};
+use nucleus_protocol::session::{Joined, MODERATOR, NEW_PEER, RESUMED};
 use nucleus_server::token::{LEEWAY_S, Product, TokenRequest};
 
+use super::reconnect::try_session_on;
 use super::support::{TestServer, now_unix, until};
 
 /// How long the tokens of these tests are accepted.
@@ -40,19 +39,8 @@ async fn join_with(
     ticket: &[u8],
 ) -> Result<(Joined, Session), Option<Code>> {
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let trust = Trust::Pins(vec![server.data().certificate_pin().bytes()]);
     let resume = ResumeFrom { ticket: ticket.to_vec(), last_event: 0, last_bulk: 0 };
-    let options = SessionOptions {
-        server: server.on.session,
-        server_name: "localhost".into(),
-        token: token.into(),
-        room: "lobby".into(),
-        name: String::new(),
-        selection: RoomSelection::default(),
-        agent: "test".into(),
-        resume: Some(resume),
-    };
-    match Session::join(&endpoint, client_config(&trust).unwrap(), options).await {
+    match try_session_on(&endpoint, server, token, Some(resume)).await {
         Ok(session) => Ok((session.joined().clone(), session)),
         Err(JoinError::Refused { code, .. }) => Err(code),
         Err(other) => panic!("another error: {other}"),
@@ -148,4 +136,25 @@ async fn a_ticket_ends_and_its_end_is_that_of_the_first_join() {
         let refused = join_with(&server, &token, &ticket).await.map(|_| ());
         assert_eq!(refused, Err(Some(Code::TokenExpired)));
     }
+}
+
+/// A handover holds in its room instance alone. A ticket admits with the rights of the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_does_not_carry_a_right_that_was_handed_over() {
+    let server = TestServer::start().await;
+    let host = join(&server, short_token(&server, "host", "host", &[])).await;
+    let token = short_token(&server, "member", "participant", &[]);
+    let (first, session) = join_with(&server, &token, &[]).await.unwrap();
+    let moderates = |joined: &Joined| {
+        let own = joined.roster.iter().find(|peer| peer.peer == joined.peer).unwrap();
+        own.presence & MODERATOR != 0
+    };
+    host.hand_over(nucleus_client::PeerId(first.peer)).await.unwrap();
+    let (resumed, _new_session) = join_with(&server, &token, &first.ticket).await.unwrap();
+    assert_eq!((resumed.resumed, moderates(&resumed)), (RESUMED, true));
+    drop(session);
+    expire().await;
+    let server = server.restart().await;
+    let (again, _session) = join_with(&server, &token, &resumed.ticket).await.unwrap();
+    assert_eq!((again.resumed, moderates(&again)), (NEW_PEER, false));
 }

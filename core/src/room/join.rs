@@ -67,7 +67,7 @@ pub struct TicketContent {
     pub user: String,
     /// The display name.
     pub name: String,
-    /// The role, with its rights.
+    /// The role at the join, with the rights that it had then.
     pub role: Role,
     /// When the ticket stops admitting the user to another room instance, in seconds since 1970.
     pub end: u64,
@@ -222,7 +222,7 @@ impl Room {
             claim: TicketClaim { room_instance: self.config.instance, peer, generation },
             user: participant.user.clone(),
             name: participant.name.clone(),
-            role: participant.role.clone(),
+            role: participant.role_at_join.clone(),
             end: participant.ticket_end,
         })
     }

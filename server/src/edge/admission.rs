@@ -1,7 +1,5 @@
 //! Checks whether a client is admitted: its token, the room's name and the display name.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use nucleus_core::ids::{ProductKey, RoomKey, RoomPattern};
 use nucleus_core::lobby::JoinMode;
 use nucleus_core::room::Role;
@@ -13,6 +11,7 @@ use super::SessionContext;
 use super::refusal::Refusal;
 use crate::rooms::Ticket;
 use crate::token::{TokenError, VerifiedToken};
+use crate::unix_time::unix_now;
 
 /// Checks a join token at the current time, and returns what it admits to.
 ///
@@ -110,11 +109,6 @@ fn by_ticket(
         role: content.role,
         ticket_end: content.end,
     }))
-}
-
-/// Returns the seconds since 1970, 0 if the clock is before that.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Returns the client's choice of a display name, or `default` if the client has chosen none.

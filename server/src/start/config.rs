@@ -1,8 +1,8 @@
 //! The server's settings, with their defaults, ranges and units. The settings of the limits are in
 //! [`Limits`].
 //!
-//! A flag wins over the file, and the file over the default. Reads no file but the configuration:
-//! the files that a setting names are read by the code that uses them.
+//! A flag wins over the file, and the file over the default. This module reads only
+//! the configuration file. A file that a setting names is read by the code that uses it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -5,7 +5,6 @@ mod certificates;
 mod files;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{KeyPair, PKCS_ED25519};
@@ -15,6 +14,7 @@ pub use self::certificates::{DevelopmentCertificate, DevelopmentCertificates, Pi
 pub use self::files::DataDirError;
 use self::files::{corrupt, hex, make_dir, make_failed, random, read_or_make, text};
 use crate::token::{DevelopmentKey, Minter};
+use crate::unix_time::unix_now;
 
 /// The keys and the identity that a server keeps over restarts.
 pub struct DataDir {
@@ -112,11 +112,6 @@ impl DataDir {
     pub fn ticket_key(&self) -> &[u8; 64] {
         &self.ticket_key
     }
-}
-
-/// Returns the system's time in seconds since 1970; 0 if the clock is set to a time before.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn key64(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 64]>, DataDirError> {

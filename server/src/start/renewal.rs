@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nucleus_core::limits::CERTIFICATE_CHECK;
 
-use super::data_dir::{DataDir, DevelopmentCertificates, Pin, unix_now};
+use super::data_dir::{DataDir, DevelopmentCertificates, Pin};
 use super::tls::{Identity, ServedCertificate};
+use crate::unix_time::unix_now;
 
 /// The certificate file of earlier versions.
 const OLD_FILE: &str = "tls.pem";

@@ -26,6 +26,8 @@ pub(crate) struct Participant {
     pub(crate) user: String,
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The role as it was at the join. A handover changes `role`, but not what a ticket admits to.
+    pub(crate) role_at_join: Role,
     /// When the participant's tickets stop admitting it to another room instance, in seconds since
     /// 1970.
     pub(crate) ticket_end: u64,
@@ -75,6 +77,7 @@ impl Participant {
             slot,
             user,
             name,
+            role_at_join: role.clone(),
             role,
             ticket_end,
             pending: Some(grant),

@@ -20,7 +20,8 @@ pub(super) struct RosterLog {
 }
 
 impl RosterLog {
-    /// Returns the version of the newest update. Everybody has it or is about to receive it.
+    /// Returns the version of the newest update. Every session has received this update, or the
+    /// update is queued for it.
     pub(super) fn version(&self) -> u32 {
         self.version
     }

@@ -39,8 +39,8 @@ pub fn is_key(key: &[u8]) -> bool {
     (1..=MAX_STATE_KEY).contains(&key.len()) && std::str::from_utf8(key).is_ok()
 }
 
-/// Returns whether a value is in its canonical form: members that its kind does not use must be 0
-/// or empty. Otherwise the room would keep and send bytes that nobody reads.
+/// Returns whether a value is in its canonical form: fields that its kind does not use must be 0
+/// or empty. Otherwise the room would store and send bytes without a meaning.
 pub fn is_value(value: &Value) -> bool {
     let Value { kind, bits, bytes } = value;
     match *kind {
