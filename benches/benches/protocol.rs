@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Suite};
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Suite};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
 use nucleus_protocol::realtime::{ConnectionId, Frames, Message, MessageKind, TARGET_OTHERS};
 use nucleus_protocol::time::Time;
@@ -21,7 +22,9 @@ fn link(side: LinkSide, suite: Suite) -> Link {
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
         path: Some(Path { remote, local: None }),
-        fallback: false,
+        planes: Planes::PortOnly,
+        max_body: limits::MAX_BODY,
+        report_interval: limits::REPORT_INTERVAL_MAX,
         clock_epoch: 1,
         seed: [3; 32],
     };
@@ -36,7 +39,7 @@ fn message(payload: &[u8]) -> Message<'_> {
         channel: 0,
         key: 0,
         sequence: 1,
-        time: 1,
+        time: Some(1),
         payload,
     }
 }

@@ -1,31 +1,28 @@
 //! [`connect`]: connects to a server and joins a room.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-#[cfg(doc)]
-use nucleus_protocol::session::Code;
-use nucleus_protocol::session::join_mode;
+use nucleus_protocol::session::{Code, join_mode};
 
+use crate::address::{host_and_port, resolve, unresolved};
 use crate::realtime::driver::unspecified;
 use crate::room::{Room, RoomConnector};
 use crate::rooms::{Query, RoomOptions, RoomSelection};
-use crate::session::{ConnectError, JoinError, Session, SessionOptions, Trust, client_config};
+use crate::servers::{NamedServers, ReturnServers};
+use crate::session::{
+    Capabilities, ConnectError, JoinError, Session, SessionOptions, Trust, client_config, endpoints,
+};
 use crate::token;
 
 /// Address of a server on this machine.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:5055";
-/// Port of the session plane if the address names none.
-const DEFAULT_PORT: u16 = 5055;
 /// The room to join if neither the options nor the token name one.
 const DEFAULT_ROOM: &str = "demo";
 /// How long the client tries to resume a lost session, unless the application sets another limit.
 /// Covers a restart of the server, or a walk through a building without Wi-Fi.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
-/// How many addresses of the server's name the client tries. Each may take 10 s, and a user does
-/// not wait for more than two.
-const MAX_ADDRESSES: usize = 2;
 
 /// Options of [`connect`]: the server, the token, and which room to join.
 ///
@@ -40,6 +37,7 @@ pub struct ConnectOptions {
     agent: String,
     trust: Option<Trust>,
     patience: Duration,
+    capabilities: Capabilities,
 }
 
 impl ConnectOptions {
@@ -57,6 +55,7 @@ impl ConnectOptions {
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             trust: None,
             patience: DEFAULT_PATIENCE,
+            capabilities: Capabilities::default(),
         }
     }
 
@@ -160,6 +159,13 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets what this client can do: whether it has a realtime port, how large its datagrams may
+    /// be, and which features it offers. Default: everything.
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
     fn session_options(&self, server: SocketAddr, server_name: &str) -> SessionOptions {
         let named = self.room.clone();
         let room = if self.selection.matches() {
@@ -176,6 +182,7 @@ impl ConnectOptions {
             name: self.name.clone(),
             selection: self.selection.clone(),
             agent: self.agent.clone(),
+            capabilities: self.capabilities,
             resume: None,
         }
     }
@@ -195,8 +202,8 @@ impl fmt::Debug for ConnectOptions {
 
 /// Connects to a server and joins a room.
 ///
-/// Tries at most two addresses of the server's name, each for at most 10 s. Must be called inside a
-/// tokio runtime.
+/// Tries at most two addresses of the server's name, each for at most 10 s. If the server refuses
+/// the join and names other servers, tries these. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
@@ -206,15 +213,63 @@ impl fmt::Debug for ConnectOptions {
 /// * [`ConnectError::Link`] if the server's parameters for the realtime plane are unusable.
 pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
     let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
-    let (host, port) = host_and_port(&options.server);
+    let (options, config) = (&options, &config);
+    let attempt = |server: String| async move { connect_to(options, config, &server).await };
+    try_servers(&options.server, attempt).await
+}
+
+/// Tries a server, and the servers that its refusals name. `attempt` is called with `host:port`.
+pub(crate) async fn try_servers<T, A>(
+    first: &str,
+    attempt: impl Fn(String) -> A,
+) -> Result<T, ConnectError>
+where
+    A: Future<Output = Result<T, ConnectError>>,
+{
+    let mut named = NamedServers::default();
+    let mut error = match attempt(first.to_owned()).await {
+        Ok(joined) => return Ok(joined),
+        Err(error) => error,
+    };
+    if let ConnectError::Join(refused) = &error {
+        named.take(refused);
+    }
+    while let Some(server) = named.pop() {
+        let next = match attempt(server).await {
+            Ok(joined) => return Ok(joined),
+            Err(next) => next,
+        };
+        if let ConnectError::Join(refused) = &next {
+            named.take(refused);
+        }
+        // The first server's reason says most, unless it only names others.
+        if matches!(error, ConnectError::Join(JoinError::Refused { code: Some(Code::Moved), .. })) {
+            error = next;
+        }
+    }
+    Err(error)
+}
+
+/// Connects to one server, at the addresses of its name.
+async fn connect_to(
+    options: &ConnectOptions,
+    config: &quinn::ClientConfig,
+    server: &str,
+) -> Result<Room, ConnectError> {
+    let (host, port) = host_and_port(server);
     let mut last = None;
-    for address in resolve(&options.server, host, port).await? {
+    for address in resolve(server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
         let session_options = options.session_options(address, host);
         match Session::join(&endpoint, config.clone(), session_options.clone()).await {
             Ok(session) => {
-                let (options, patience) = (session_options, options.patience);
-                let connector = RoomConnector { endpoint, config, options, patience };
+                let connector = RoomConnector {
+                    endpoint,
+                    config: config.clone(),
+                    options: session_options,
+                    patience: options.patience,
+                    servers: ReturnServers::new(server, endpoints(&session.joined().entries)),
+                };
                 return Room::open(connector, session).await;
             }
             // Another address may be reachable. Any other error would be the same at each address.
@@ -222,7 +277,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Room, ConnectError> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
+    Err(last.map_or_else(|| unresolved(server, "no address"), ConnectError::from))
 }
 
 /// Returns the trust that the application chose, or else the pins in the token.
@@ -231,51 +286,9 @@ pub(crate) fn trusted(trust: Option<&Trust>, token: &str) -> Result<Trust, Conne
     trust.cloned().or_else(pinned).ok_or(ConnectError::NoTrust)
 }
 
-/// Returns at most [`MAX_ADDRESSES`] addresses of `host`. The error text contains `server`.
-pub(crate) async fn resolve(
-    server: &str,
-    host: &str,
-    port: u16,
-) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = tokio::net::lookup_host((host, port)).await;
-    let source = |source| ConnectError::Resolve { server: server.to_owned(), source };
-    Ok(found.map_err(source)?.take(MAX_ADDRESSES).collect())
-}
-
-/// Returns the error for a server whose name has no address.
-pub(crate) fn unresolved(server: &str, why: &str) -> ConnectError {
-    let source = std::io::Error::new(std::io::ErrorKind::NotFound, why.to_owned());
-    ConnectError::Resolve { server: server.to_owned(), source }
-}
-
-/// Splits `host`, `host:port`, `192.0.2.1:port`, `::1` or `[::1]:port` into
-/// host and port.
-pub(crate) fn host_and_port(server: &str) -> (&str, u16) {
-    let bare = server.parse::<IpAddr>().is_ok();
-    let split = server.rsplit_once(':').filter(|_| !bare);
-    let with_port = split.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = with_port.unwrap_or((server, DEFAULT_PORT));
-    (host.trim_start_matches('[').trim_end_matches(']'), port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn servers_are_split() {
-        for (server, host, port) in [
-            ("127.0.0.1:5055", "127.0.0.1", 5055),
-            ("127.0.0.1", "127.0.0.1", 5055),
-            ("example.com:7", "example.com", 7),
-            ("example.com", "example.com", 5055),
-            ("::1", "::1", 5055),
-            ("[::1]:9", "::1", 9),
-            ("[::1]", "::1", 5055),
-        ] {
-            assert_eq!(host_and_port(server), (host, port), "{server}");
-        }
-    }
 
     #[test]
     fn no_token_in_a_log() {

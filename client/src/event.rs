@@ -36,6 +36,13 @@ pub enum RoomEvent {
         /// The peer's new presence.
         presence: Presence,
     },
+    /// A fresh token of the same user is wanted: hand it to [`crate::Room::renew`]. Without one, a
+    /// restart of the server after the ticket's end would end this room for the client.
+    TokenWanted {
+        /// How long the ticket still admits to another instance of the room; `None` if the client
+        /// asks by itself, because a quarter of that time is left.
+        within: Option<Duration>,
+    },
     /// A peer's mute, self-mute or right to moderate changed. Also reported for this client itself.
     PeerChanged(PeerInfo),
     /// A peer started or stopped speaking, as derived from the headers of its voice packets.

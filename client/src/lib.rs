@@ -31,6 +31,7 @@
 //!
 //! The crate contains no platform-specific code: it builds for Windows, Android, macOS and Linux.
 
+mod address;
 mod connect;
 mod event;
 mod moderation;
@@ -39,6 +40,7 @@ pub mod realtime;
 mod room;
 mod rooms;
 pub mod roster;
+mod servers;
 pub mod session;
 mod social;
 pub mod state;
@@ -50,12 +52,12 @@ pub use moderation::{Audit, ModerationAct};
 pub use nucleus_protocol::groups::Group;
 pub use nucleus_protocol::realtime::pose::{Pose, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
-pub use nucleus_protocol::session::Code;
+pub use nucleus_protocol::session::{Code, Features};
 pub use nucleus_protocol::time::Time;
-pub use room::{Room, RoomStats, StateError, Target};
+pub use room::{RenewError, Room, RoomStats, StateError, Target};
 pub use rooms::{Query, RoomOptions, RoomSelection};
 pub use roster::{PeerId, PeerInfo, Presence, Roster, Slot};
-pub use session::{ConnectError, JoinError, SendError, To, Trust};
+pub use session::{Capabilities, ConnectError, JoinError, SendError, To, Trust};
 pub use social::{
     CallId, EnterOptions, RoomInfo, Social, SocialError, SocialEvent, Status, UserInfo, enter,
 };

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod backlog;
+mod renewal;
 mod requests;
 mod state;
 mod task;
@@ -25,6 +26,8 @@ use crate::realtime::{OutgoingMessage, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
 use crate::state::Replica;
+pub use renewal::RenewError;
+use renewal::TokenRenewal;
 use requests::RoomRequests;
 pub use requests::StateError;
 pub(crate) use task::RoomConnector;
@@ -106,6 +109,7 @@ struct RoomShared {
     replica: RwLock<Replica>,
     events: EventOutbox,
     requests: RoomRequests,
+    renewal: TokenRenewal,
     /// Number of the next object that this client creates.
     next_object: AtomicU32,
     bulk_dropped: AtomicU64,
@@ -170,6 +174,7 @@ impl Room {
             replica: RwLock::default(),
             events: EventOutbox::default(),
             requests: RoomRequests::new(),
+            renewal: TokenRenewal::default(),
             next_object: AtomicU32::new(1),
             bulk_dropped: AtomicU64::new(0),
             self_muted: AtomicBool::new(false),
@@ -238,7 +243,7 @@ impl Room {
         self.send(MessageKind::Pose, true, Target::Others, ApplicationKey::default(), payload)
     }
 
-    /// Sends a pointer or cursor, at most 1,100 bytes. Never blocks. Only the newest one of each
+    /// Sends a pointer or cursor, at most 930 bytes. Never blocks. Only the newest one of each
     /// `channel` and `key` is delivered.
     ///
     /// # Errors
@@ -255,7 +260,7 @@ impl Room {
         self.send(MessageKind::Pointer, true, target, key, payload.to_vec())
     }
 
-    /// Sends an unreliable message of at most 1,100 bytes. Never blocks. The message may be lost or
+    /// Sends an unreliable message of at most 930 bytes. Never blocks. The message may be lost or
     /// arrive out of order, and does not replace earlier ones.
     ///
     /// # Errors
@@ -271,7 +276,7 @@ impl Room {
         self.send(MessageKind::Unreliable, false, target, key, payload.to_vec())
     }
 
-    /// Sends an unreliable message of at most 1,100 bytes that replaces earlier ones of the same
+    /// Sends an unreliable message of at most 930 bytes that replaces earlier ones of the same
     /// `channel` and `key` (for example an object's number). Never blocks. An older message is
     /// never delivered after a newer one.
     ///
@@ -330,6 +335,17 @@ impl Room {
         groups: impl IntoIterator<Item = Group>,
     ) -> Result<(), StateError> {
         self.shared.requests.subscribe(groups.into_iter().collect()).await.map(drop)
+    }
+
+    /// Hands in a fresh token of the same user, for example after [`RoomEvent::TokenWanted`]. The
+    /// client uses it when it joins again. The rights in this room stay as they are.
+    ///
+    /// Returns when the server has answered.
+    ///
+    /// # Errors
+    /// See [`RenewError`].
+    pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
+        self.shared.renewal.renew(token.into()).await
     }
 
     /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.

@@ -33,6 +33,7 @@
 
 pub mod certificates;
 mod drive;
+mod edge_limits;
 pub mod fanout;
 pub mod ids;
 pub mod limits;
@@ -41,6 +42,7 @@ mod range;
 pub mod rate;
 pub mod room;
 pub mod social;
+pub mod stream_rates;
 pub mod text;
 
 pub use drive::{Machine, Shell, drive};

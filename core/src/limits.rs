@@ -11,6 +11,7 @@ use nucleus_protocol::limits::{
 use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
 
+pub use crate::edge_limits::*;
 pub use crate::range::{OutOfRange, Setting, within};
 use crate::rate::Rate;
 use crate::text;
@@ -195,6 +196,9 @@ pub const FRAME_TABLE_BYTES: usize = 256 << 10;
 /// Rate of the bytes of realtime messages that one link may send. The average is a fifth of the
 /// default [`Limits::egress_bits_per_s`].
 pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 10 };
+/// Interval of the clients' reports. The server's budget for a recipient is fixed today, so reports
+/// that come more often would have no use, and a thousand listeners would send ten thousand.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause in its voice after which a peer is no speaker any more. Longer than the gaps of Opus's
 /// discontinuous transmission (a packet every 400 ms, RFC 6716 and RFC 7587), shorter than the
 /// pause between two sentences.
@@ -397,73 +401,6 @@ pub const CALL_GRACE: Duration = Duration::from_secs(30);
 /// How long a user without any session stays in a call that still rings. Shorter than
 /// [`CALL_GRACE`], because somebody is waiting for the answer.
 pub const RING_GRACE: Duration = Duration::from_secs(5);
-
-// Sessions and their QUIC connections.
-
-/// Silence after which a session is lost. Its participant then stays for [`Limits::peer_ttl`].
-/// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
-/// at the worst moment loses no session.
-pub const SESSION_IDLE: Duration = Duration::from_secs(30);
-/// How long the last events of a leaving peer may take to arrive after its `Leave`.
-pub const LEAVE_TIME: Duration = Duration::from_secs(1);
-/// How long a new stream may take to send its type.
-pub const STREAM_TYPE_TIME: Duration = Duration::from_secs(2);
-/// How long the session of a kicked peer, or of a peer whose room a moderator ends, stays open to
-/// deliver the `Audit` of the act: a slow round trip.
-pub const LAST_ACT_TIME: Duration = Duration::from_millis(500);
-/// How long ending sessions may take to send their code before the endpoints close.
-pub const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How long a server that shuts down waits for connections to close.
-pub const DRAIN_TIME: Duration = Duration::from_secs(3);
-/// How long a refusal may take to reach the client before the connection is closed.
-pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
-/// Most bytes that a client may have in flight on one stream: the largest join, or four of the
-/// largest events.
-pub const STREAM_WINDOW: u32 = 64 << 10;
-/// Most bytes that a client may have in flight on all streams. There are three streams (control,
-/// events, bulk), so a stream that the server does not read cannot stop another.
-pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
-/// Most bytes that the server may have in flight to one client, in addition to the queues in front
-/// of QUIC.
-pub const SEND_WINDOW: u64 = 128 << 10;
-/// Most bytes of a client's handshake that QUIC keeps if they arrive out of order.
-pub const CRYPTO_BUFFER: usize = 16 << 10;
-/// Most incoming connections that wait for the accept loop.
-pub const INCOMING: usize = 1_024;
-/// Most bytes that all incoming connections together may have sent while they wait. The accept loop
-/// takes a connection within milliseconds.
-pub const INCOMING_BYTES: u64 = 4 << 20;
-/// Largest resume ticket in bytes: more than the longest genuine ticket has. A longer ticket is
-/// refused unread.
-pub const TICKET_BYTES: usize = 1_024;
-/// Largest join token in bytes. A longer token is refused unread.
-pub const TOKEN_BYTES: usize = 4_096;
-/// Most grants in one token.
-pub const TOKEN_GRANTS: usize = 32;
-
-// Development certificates.
-
-/// Development certificates in a data directory. Tokens name three; the others are for a clock that
-/// jumps, and comes back.
-pub const DEVELOPMENT_CERTIFICATES: usize = 8;
-/// How often a server checks whether its certificate must be renewed. After the clock has jumped,
-/// the client of a new join token may have to wait this long for a certificate that its token
-/// names.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
-
-// Configuration and HTTP.
-
-/// Largest configuration file in bytes. A larger file is refused.
-pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
-/// Most HTTP connections at a time. Further connections wait in the kernel's queue. A metrics
-/// scraper, a few health probes and a person need about five.
-pub const HTTP_CONNECTIONS: usize = 64;
-/// Longest time of one HTTP connection, from its first byte to its last.
-pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Longest time for the head of an HTTP request.
-pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(5);
-/// Most bytes of the head of an HTTP request. Also the most bytes that one connection buffers.
-pub const HTTP_HEAD_BYTES: usize = 16 << 10;
 
 // The relations between the limits.
 const _: () = {

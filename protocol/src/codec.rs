@@ -48,6 +48,12 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
+    /// Reads three bytes as a number in two's complement.
+    pub fn i24(&mut self) -> Result<i32, Truncated> {
+        let [a, b, c] = self.array()?;
+        Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
+    }
+
     /// Reads four bytes as a number.
     pub fn u32(&mut self) -> Result<u32, Truncated> {
         self.array().map(u32::from_le_bytes)
@@ -70,4 +76,9 @@ pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&bytes[..usize::from(len)]);
+}
+
+/// Appends the lower three bytes of a number.
+pub fn put_i24(out: &mut Vec<u8>, number: i32) {
+    out.extend_from_slice(&number.to_le_bytes()[..3]);
 }

@@ -16,11 +16,14 @@ pub const TAG: usize = 16;
 /// Largest body in bytes, that is, all frames of a datagram before sealing. On the fallback the
 /// same body must fit into one QUIC datagram, whose headers are larger.
 pub const MAX_BODY: usize = 1_150;
+/// Smallest `largest_body` of a client: what its datagrams must hold at least. Leaves 150 bytes to
+/// the headers of tunnels and of other carriers.
+pub const MIN_BODY: usize = 1_000;
 /// Smallest datagram that can be authentic, in bytes: header, one frame of two bytes, tag.
 pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
-/// Largest payload of one realtime message in bytes. A body holds such a message, with its frame
-/// type, length and fixed fields, behind a send-time frame.
-pub const MAX_PAYLOAD: usize = 1_100;
+/// Largest payload of one realtime message in bytes. The body of every client holds such a message,
+/// with its frame type, length and fixed fields, behind the control frames that may be due.
+pub const MAX_PAYLOAD: usize = 930;
 
 /// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
 /// window of 2,048 covers 170 ms of the fastest link that a server supports (12,000 datagrams a
@@ -79,13 +82,35 @@ pub const FALLBACK_HOLD_MIN: Duration = Duration::from_secs(2);
 /// Upper bound of the minimum time on the fallback, so that a flapping port does not make the
 /// session flap.
 pub const FALLBACK_HOLD_MAX: Duration = Duration::from_secs(60);
-/// Interval of link reports on an active link.
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of the server's reports on an active link.
+pub const SERVER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest interval at which a server may ask for a client's reports.
+pub const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// Longest interval at which a server may ask for a client's reports.
+pub const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Shortest time between two reports of a client, even if its delay rises.
+pub const EARLY_REPORT_AFTER: Duration = Duration::from_millis(50);
+/// Rise of the delay above its least value that makes a client report at once, in us: a queue of
+/// this length is audible, and a server that learns of it late makes it longer.
+pub const EARLY_REPORT_RISE: u32 = 30_000;
+/// How long a client remembers the least delay. The base of the delay changes with the route.
+pub const DELAY_BASE_TIME: Duration = Duration::from_secs(30);
 /// Interval of clock requests of a client that has traffic and whose clock has settled.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// Clock samples that a client keeps; it uses the one with the shortest round trip. Eight samples
 /// at 5 s follow a drift of 50 ppm to within 2 ms.
 pub const CLOCK_SAMPLES: usize = 8;
+
+/// How far ahead of the server's clock a capture time may be, in ms; such a message counts as
+/// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times
+/// farther ahead count as times of the past: the field wraps after 65 s.
+pub const CAPTURE_IN_FUTURE: u16 = 4_096;
+/// Longest time from the capture of a message to its arrival at the server. An older message waited
+/// in a buffer that nobody read, and is worth nothing. A path by satellite takes 0.3 s.
+pub const CAPTURE_AGE: Duration = Duration::from_secs(1);
+/// Longest time from the capture of a message to its receipt by a client: that of the way to the
+/// server, and as much again for the way from there.
+pub const RECEIVED_AGE: Duration = Duration::from_secs(2);
 
 /// How long a client holds frames from a slot that its roster does not name yet.
 pub const UNKNOWN_SLOT_HOLD: Duration = Duration::from_millis(200);
@@ -98,8 +123,8 @@ pub const SLOT_REST: Duration = Duration::from_secs(60);
 /// Largest message on the control stream in bytes: the roster of a full room with the longest
 /// names.
 pub const MAX_CONTROL_MESSAGE: usize = 2 << 20;
-/// Largest `Hello`, `Welcome` or `Refuse` in bytes.
-pub const MAX_HANDSHAKE_MESSAGE: usize = 1_024;
+/// Largest `Hello`, `Welcome` or `Refuse` in bytes: a refusal with its text and four endpoints.
+pub const MAX_HANDSHAKE_MESSAGE: usize = 2_048;
 /// Largest `Join` in bytes: a token of the largest size, all expected users, filters, and a room's
 /// initial fields.
 pub const MAX_CLIENT_CONTROL_MESSAGE: usize = 16 << 10;
@@ -167,6 +192,14 @@ pub const MAX_ROOM_LIST: usize = 500;
 /// Largest text or byte string of a field that the lobby shows, in bytes. The lobby ignores larger
 /// values: a list shows a room in one line.
 pub const MAX_LISTED_VALUE: usize = 256;
+/// Most endpoints in `Refuse` or `Joined`: a client tries them one after the other, while a person
+/// waits.
+pub const MAX_ENDPOINTS: usize = 4;
+/// Largest endpoint in bytes: a host name of 253 bytes, a colon, and a port.
+pub const MAX_ENDPOINT: usize = 259;
+/// Most refusals in a row that send a client to another server. More are a mistake of the operator,
+/// such as two servers that name each other.
+pub const MAX_MOVES: usize = 3;
 /// Largest name and version of a client's software, in bytes of UTF-8.
 pub const MAX_AGENT: usize = 128;
 /// Longest ban from a room. To exclude a user for longer, issue no token.
@@ -194,7 +227,7 @@ pub const MAX_NAME: usize = 128;
 pub const MAX_ROOM_PEERS: u16 = 4_000;
 
 const _: () = assert!(HEADER + MAX_BODY + TAG <= MAX_DATAGRAM);
-const _: () = assert!(MAX_PAYLOAD + 3 + 10 + 6 <= MAX_BODY);
+const _: () = assert!(MIN_BODY < MAX_BODY && MAX_PAYLOAD + 3 + 10 + 6 <= MIN_BODY);
 const _: () = assert!(LINK_ID <= HEADER);
 const _: () = assert!(PROBE_AFTER.as_millis() < FALLBACK_AFTER.as_millis());
 const _: () = assert!(ACK_LATEST.as_millis() * 2 < FALLBACK_AFTER.as_millis());

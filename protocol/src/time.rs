@@ -3,6 +3,8 @@
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
+use crate::limits;
+
 /// A moment, in microseconds since an origin that the driver chose.
 ///
 /// Only differences between two times have a meaning. Arithmetic saturates, so that a time from a
@@ -34,6 +36,17 @@ impl Time {
     /// Returns the milliseconds since the origin, modulo 2^16: the capture time in a frame.
     pub const fn as_wire_millis(self) -> u16 {
         (self.0 / 1_000) as u16
+    }
+
+    /// Returns how long before this moment something was captured, from the capture time in a
+    /// frame. A capture time that is up to [`limits::CAPTURE_IN_FUTURE`] ahead counts as now:
+    /// clocks differ a little, and a claim must not make a message younger than its arrival.
+    pub const fn capture_age(self, captured: u16) -> Duration {
+        let age = self.as_wire_millis().wrapping_sub(captured);
+        if age > u16::MAX - limits::CAPTURE_IN_FUTURE {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(age as u64)
     }
 
     /// Returns the time since `earlier`, or zero if `earlier` is later than `self`.

@@ -1,7 +1,9 @@
 //! Feeds random and mutated bytes to every decoder, and checks that encoded values decode again.
 
-use nucleus_protocol::realtime::control::{ClientReport, ClockReply, ClockRequest, ServerReport};
+use nucleus_protocol::realtime::control::{ClockReply, ClockRequest};
+use nucleus_protocol::realtime::interest::{PresenceMap, Viewpoint};
 use nucleus_protocol::realtime::pose::{HAND_RANGE, Pose, Transform};
+use nucleus_protocol::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frame, Frames, Header, Message, MessageKind};
 use nucleus_protocol::session::{
@@ -30,6 +32,7 @@ fn decode_everything(bytes: &[u8]) {
     let _voice = Voice::parse(bytes);
     let _clock = (ClockRequest::parse(bytes), ClockReply::parse(bytes));
     let _reports = (ClientReport::parse(bytes), ServerReport::parse(bytes));
+    let _later = (ReportInterval::parse(bytes), Viewpoint::parse(bytes), PresenceMap::parse(bytes));
     decode_session_messages(bytes);
     if let Some(head) = bytes.first_chunk() {
         let _message = MessageHeader::parse(*head, 1 << 20);
@@ -114,6 +117,7 @@ fn social_messages() -> [Vec<u8>; 6] {
         server_instance: [3; 8],
         ring_ms: 30_000,
         call: 7,
+        entries: vec![b"a:1".to_vec(); 2],
     };
     let users =
         UserList { total: 3, users: vec![user_info; 3], gone: names(3), ..UserList::default() };
@@ -141,6 +145,7 @@ fn valid_messages() -> Vec<Vec<u8>> {
         room: b"lobby".to_vec(),
         name: b"Ada".to_vec(),
         suites: vec![1, 2],
+        largest_body: 1_150,
         mode: session::join_mode::MATCH,
         version: b"1".to_vec(),
         password: b"sesame".to_vec(),
@@ -164,7 +169,8 @@ fn valid_messages() -> Vec<Vec<u8>> {
         piece: 3,
         payload: vec![5; 60],
     };
-    let hello = Hello { oldest: 1, newest: 1, flags: 1, agent: b"test".to_vec() };
+    let hello =
+        Hello { oldest: 1, newest: 1, flags: 1, agent: b"test".to_vec(), features: vec![7] };
     let encoded = [
         session::encode(&join),
         session::encode(&update),
@@ -271,11 +277,12 @@ proptest! {
     #[test]
     fn messages_survive_the_wire(
         kind in prop::sample::select(MessageKind::ALL.to_vec()),
-        fields in any::<(u8, u16, u8, u16, u16, u16)>(),
-        payload in prop::collection::vec(any::<u8>(), 0..=1_100),
+        fields in any::<(u8, u16, u8, u16, u16, Option<u16>)>(),
+        payload in prop::collection::vec(any::<u8>(), 0..=930),
         unknown in 32u8..,
     ) {
         let (flags, peer, channel, key, sequence, time) = fields;
+        let flags = flags & 0xf;
         let payload = &payload[..];
         let message = Message { kind, flags, peer, channel, key, sequence, time, payload };
         let mut body = Vec::new();

@@ -9,7 +9,8 @@ use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_core::room::TicketClaim;
 use nucleus_netsim::SimPeer;
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, RootSecret, Route, Suite};
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, RootSecret, Route, Suite};
 use nucleus_protocol::realtime::{ConnectionId, Header, Message, MessageKind};
 use nucleus_protocol::session::{
     self, Audit, Code, EventAck, EventDown, Joined, Lane, MessageHeader, Peer, RosterUpdate,
@@ -247,7 +248,7 @@ impl Client {
             channel: 0,
             key: 0,
             sequence: self.sent,
-            time: now.as_wire_millis(),
+            time: Some(now.as_wire_millis()),
             payload: &payload,
         };
         let mut out = Vec::new();
@@ -381,13 +382,15 @@ impl Client {
     fn link_config(&self, joined: &Joined) -> LinkConfig {
         LinkConfig {
             side: LinkSide::Client,
-            link_id: joined.grant.link_id,
+            link_id: joined.link_id,
             suite: Suite::Aes128Gcm,
             root: RootSecret::new(&self.secret, None),
-            connection_id: ConnectionId(joined.grant.connection_id),
-            spare: ConnectionId(joined.grant.spare),
+            connection_id: ConnectionId(joined.grant[0].connection_id),
+            spare: ConnectionId(joined.grant[0].spare),
             path: Some(server_path()),
-            fallback: true,
+            planes: Planes::Both,
+            max_body: limits::MAX_BODY,
+            report_interval: limits::REPORT_INTERVAL_MAX,
             clock_epoch: 0,
             seed: self.secret,
         }

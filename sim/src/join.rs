@@ -1,8 +1,10 @@
 //! Creates requests to join like those that the server's session creates from a token.
 
+use nucleus_core::fanout::LinkParameters;
 use nucleus_core::room::{JoinConditions, JoinRequest};
+use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{RootSecret, Suite};
-use nucleus_protocol::session::LinkGrant;
+use nucleus_protocol::session::{Features, LinkGrant};
 
 /// The roles of the simulated users, who get them in turn.
 pub const ROLES: [&str; 4] = ["member", "host", "observer", "presenter"];
@@ -17,17 +19,23 @@ pub fn join_request(user: String, role: &str, secret: &[u8; 32]) -> JoinRequest 
         ticket_end: 0,
         resume: None,
         conditions: JoinConditions::default(),
-        grant: LinkGrant {
-            link_id: 1,
+        grant: Some(LinkGrant {
             connection_id: [0; 8],
             spare: [0; 8],
             secret: *secret,
             suite: 1,
             flags: 0,
             endpoints: Vec::new(),
+        }),
+        link: LinkParameters {
+            link_id: 1,
+            suite: Suite::Aes128Gcm,
+            root: RootSecret::new(secret, None),
+            seed: *secret,
+            max_body: MAX_BODY,
         },
-        suite: Suite::Aes128Gcm,
-        root: RootSecret::new(secret, None),
-        seed: *secret,
+        features: Features::SUPPORTED,
+        token_expired: false,
+        unix_now: 0,
     }
 }

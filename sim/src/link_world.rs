@@ -17,11 +17,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nucleus_core::fanout::{
-    Fanout, FanoutConfig, FanoutInput, FanoutOutput, LinkEvent, OpenLink, Outbox,
+    Fanout, FanoutConfig, FanoutInput, FanoutOutput, LinkEvent, LinkParameters, OpenLink, Outbox,
 };
 use nucleus_core::ids::{PeerId, RoomId, SessionId};
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Rejected, RootSecret, Suite};
+use nucleus_protocol::limits;
+use nucleus_protocol::link::{
+    Link, LinkConfig, LinkSide, Path, Planes, Rejected, RootSecret, Suite,
+};
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::time::Time;
 
@@ -159,10 +162,13 @@ pub fn open_link(number: u32, room_size: u32) -> OpenLink {
         room: RoomId((number / room_size).into()),
         session: SessionId { peer: PeerId(number), session: 1 },
         slot: (number % room_size) as u16,
-        link_id: 1,
-        suite: Suite::Aes128Gcm,
-        root: root(number),
-        seed: secret(number),
+        link: LinkParameters {
+            link_id: 1,
+            suite: Suite::Aes128Gcm,
+            root: root(number),
+            seed: secret(number),
+            max_body: limits::MAX_BODY,
+        },
     }
 }
 
@@ -197,7 +203,9 @@ impl LinkClient {
             connection_id,
             spare,
             path: Some(path),
-            fallback: false,
+            planes: Planes::PortOnly,
+            max_body: limits::MAX_BODY,
+            report_interval: limits::REPORT_INTERVAL_MAX,
             clock_epoch: 0,
             seed: [0; 32],
         };
@@ -216,7 +224,8 @@ impl LinkClient {
         let start = self.link.begin(now, out);
         self.sequence = self.sequence.wrapping_add(1);
         let (peer, sequence, time) = (target, self.sequence, now.as_wire_millis());
-        Message { kind, flags: 1, peer, channel: 0, key: 0, sequence, time, payload }.encode(out);
+        Message { kind, flags: 1, peer, channel: 0, key: 0, sequence, time: Some(time), payload }
+            .encode(out);
         self.link.finish(now, out, start).unwrap();
     }
 
@@ -255,7 +264,7 @@ mod tests {
                 world.pass(Duration::from_millis(1));
                 if speak && step.is_multiple_of(20) {
                     (0..12).for_each(|one| {
-                        world.send(one, MessageKind::Pose, TARGET_OTHERS, &[1; 20])
+                        world.send(one, MessageKind::Pose, TARGET_OTHERS, &[0; 20])
                     });
                 }
                 world.seal_datagrams();

@@ -219,9 +219,9 @@ impl<L: Links> Server<L> {
     fn carry_out(&mut self, room: RoomId, output: RoomOutput, clients: &mut impl Clients) {
         let to = |session| SessionAddress { room, session };
         match output {
-            RoomOutput::OpenLink { session, slot, link_id, suite, root, seed } => {
+            RoomOutput::OpenLink { session, slot, link } => {
                 self.links.insert((room, session.peer), session);
-                let open = OpenLink { room, session, slot, link_id, suite, root, seed };
+                let open = OpenLink { room, session, slot, link: *link };
                 self.send_to_shard(room, FanoutInput::OpenLink(Box::new(open)));
             }
             RoomOutput::CloseLink(peer) => {
@@ -241,6 +241,8 @@ impl<L: Links> Server<L> {
             RoomOutput::Joined(session, joined, ticket) => {
                 clients.joined(to(session), joined, ticket.claim);
             }
+            // No simulated client hands in a fresh token.
+            RoomOutput::Renewed(..) => {}
             RoomOutput::Control(session, message) => clients.control(to(session), message),
             RoomOutput::EventAck(session, message) => clients.event_ack(to(session), message),
             RoomOutput::Event(session, lane, message) => clients.event(to(session), lane, message),

@@ -66,6 +66,7 @@ impl SocialWorld {
                 limits,
                 clock_epoch: 1,
                 server_instance: ServerInstanceId([1; 8]),
+                entries: Vec::new(),
             })),
             now: Time::from_millis(1_000),
             log: SocialLog::default(),

@@ -225,8 +225,9 @@ impl World {
         let user = self.clients[index].user;
         let name = format!("name-{index}");
         let conditions = self.next_conditions.clone();
-        let join = join_request(format!("user-{user}"), ROLES[user % ROLES.len()], &secret);
-        JoinRequest { name, resume, conditions, seed, ..join }
+        let mut join = join_request(format!("user-{user}"), ROLES[user % ROLES.len()], &secret);
+        join.link.seed = seed;
+        JoinRequest { name, resume, conditions, ..join }
     }
 
     /// Passes an input to a room and carries out the outputs.

@@ -72,7 +72,8 @@ pub struct ReceivedMessage {
     /// Sequence number of the sender's messages of this kind, channel and key. 65,535 is followed
     /// by 0.
     pub sequence: u16,
-    /// Time from capture to arrival, in steps of 1 ms; `None` until the clocks are synchronized.
+    /// Time from capture to arrival, in steps of 1 ms, at most 2 s; `None` until the clocks are
+    /// synchronized.
     pub age: Option<Duration>,
     /// The application's data.
     pub payload: Vec<u8>,
@@ -83,6 +84,8 @@ pub struct ReceivedMessage {
 pub struct RealtimeCounters {
     /// Received messages that were duplicates, or older than one that replaced them.
     pub superseded: u64,
+    /// Received messages that were captured more than two seconds before.
+    pub too_old: u64,
     /// Received messages whose sender the roster did not name in time.
     pub unknown_sender: u64,
     /// Messages that were replaced by a newer one before they were sent, that did not fit into the
@@ -286,7 +289,7 @@ impl Realtime {
     /// Appends a datagram with as many queued messages as fit, oldest first.
     fn flush(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Route> {
         let (route, _) = self.link.route()?;
-        let time = self.link.server_time(now).map_or(0, Time::as_wire_millis);
+        let time = self.link.server_time(now).map(Time::as_wire_millis);
         let start = self.link.begin(now, out);
         let body = start + limits::HEADER;
         while let Some(message) = self.queue.front() {
@@ -300,7 +303,7 @@ impl Realtime {
                 time,
                 payload: &message.payload,
             };
-            if out.len() - body + frame.encoded_len() > limits::MAX_BODY {
+            if out.len() - body + frame.encoded_len() > self.link.max_body() {
                 break;
             }
             let key = StreamKey { kind: message.kind, channel: message.channel, key: message.key };
@@ -318,6 +321,11 @@ impl Realtime {
     /// that names the sender may still be on its way.
     fn take(&mut self, now: Time, arrived: ArrivedMessage) {
         let ArrivedMessage { slot, newest_wins, message } = arrived;
+        // It waited in a buffer while this process, the server or the network stood still.
+        if message.age.is_some_and(|age| age > limits::RECEIVED_AGE) {
+            self.counters.too_old += 1;
+            return;
+        }
         if self.senders.contains_key(&slot) {
             return self.receive(now, slot, newest_wins, message);
         }
@@ -397,14 +405,7 @@ fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage
         channel: message.channel,
         key: message.key,
         sequence: message.sequence,
-        age: server_time.map(|now| age(now, message.time)),
+        age: server_time.zip(message.time).map(|(now, captured)| now.capture_age(captured)),
         payload: message.payload.to_vec(),
     }
-}
-
-/// Returns the age of a message with the wire time stamp `captured`, in ms. Time stamps wrap after
-/// 65 s. The clocks differ a little, so a time stamp may lie in the future; the age is then zero.
-fn age(now: Time, captured: u16) -> Duration {
-    let ms = now.as_wire_millis().wrapping_sub(captured) as i16;
-    Duration::from_millis(ms.max(0) as u64)
 }

@@ -34,7 +34,9 @@ fn link(now: Time, side: LinkSide) -> Link {
         connection_id: ConnectionId::new(0, 1, 2),
         spare: ConnectionId::new(0, 1, 3),
         path: (side == LinkSide::Client).then_some(path(5056)),
-        fallback: false,
+        planes: nucleus_protocol::link::Planes::PortOnly,
+        max_body: limits::MAX_BODY,
+        report_interval: limits::REPORT_INTERVAL_MAX,
         clock_epoch: 1,
         seed: [9; 32],
     };
@@ -49,7 +51,7 @@ fn message(sequence: u16, payload: &[u8]) -> Message<'_> {
         channel: 0,
         key: 0,
         sequence,
-        time: 0,
+        time: None,
         payload,
     }
 }
@@ -292,9 +294,9 @@ fn ages_are_on_the_server_clock() {
     let mut pair = Pair::new();
     pair.client.add_peer(pair.now, ADA.0, ADA.1);
     let captured = (pair.now - 30 * MS).as_wire_millis();
-    let received = pair.deliver(&[Message { time: captured, ..message(0, b"p") }]);
+    let received = pair.deliver(&[Message { time: Some(captured), ..message(0, b"p") }]);
     let age = received[0].age.unwrap();
     assert!((29 * MS..=31 * MS).contains(&age), "{age:?}");
-    let ahead = Message { time: (pair.now + 5 * MS).as_wire_millis(), ..message(1, b"p") };
+    let ahead = Message { time: Some((pair.now + 5 * MS).as_wire_millis()), ..message(1, b"p") };
     assert_eq!(pair.deliver(&[ahead])[0].age, Some(Duration::ZERO));
 }

@@ -52,6 +52,9 @@ pub enum StateError {
     /// sent. Take the waiting events with [`crate::Room::next`] first.
     #[error("too many events wait for the application; nothing was sent")]
     Behind,
+    /// The server, or this client, lacks the feature. Nothing was sent.
+    #[error("the server, or this client, does not offer {0}")]
+    NotOffered(&'static str),
     /// The room is closed. Nothing was sent.
     #[error("the room is closed")]
     Closed,
@@ -149,6 +152,7 @@ impl RoomRequests {
             Err(SendError::TooLarge { len, limit }) => {
                 return Err(BatchError::TooLarge { len, limit }.into());
             }
+            Err(SendError::NotOffered(what)) => return Err(StateError::NotOffered(what)),
             // The session has ended, and the room's task has not noticed yet.
             Err(_) => return Err(StateError::Interrupted),
         }

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
-use nucleus_protocol::session::{Code, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
+use nucleus_protocol::session::{Code, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, SessionSettings, act};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::RoomShared;
 use super::assembly::BulkAssembly;
@@ -16,9 +16,10 @@ use super::backlog::{Backlog, RoomEnded};
 use crate::event::{RoomEvent, Throttle};
 use crate::realtime::driver::{DriverCommand, unspecified};
 use crate::roster::{PeerId, Roster, RosterChange};
+use crate::servers::{NextTry, ReturnServers};
 use crate::session::{
     Backoff, JoinError, ProtocolError, ResumeFrom, Session, SessionEvent, SessionOptions,
-    SessionReceiver, may_reconnect,
+    SessionReceiver, endpoints, may_reconnect,
 };
 use crate::state::{Replica, StateChange};
 
@@ -29,6 +30,8 @@ pub(crate) struct RoomConnector {
     pub(crate) options: SessionOptions,
     /// How long the client tries to resume a lost session.
     pub(crate) patience: Duration,
+    /// The servers to which the client comes back.
+    pub(crate) servers: ReturnServers,
 }
 
 /// The state of the room's task.
@@ -38,6 +41,8 @@ pub(super) struct RoomTask {
     backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
+    /// When the application is asked for a fresh token.
+    token_wanted_at: Option<Instant>,
     instance: RoomInstanceId,
     bulk: BulkAssembly,
     /// The host as last reported to the application.
@@ -62,14 +67,16 @@ impl RoomTask {
         session: Session,
     ) -> Self {
         let joined = session.joined().clone();
+        let token_wanted_at = renewal_due(session.settings());
         let (sender, receiver) = session.split();
         shared.requests.attach(sender.clone());
+        shared.renewal.attach(sender.clone());
         // The first session of an outbox has no impossible counts.
         let _ = shared.events.attach(sender, &joined, true);
         let (instance, host) = (RoomInstanceId(joined.room_instance), shared.host());
         let backlog = Backlog::new(events, commands);
         let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
-        Self { connector, shared, backlog, receiver, ticket, instance, bulk, host }
+        Self { connector, shared, backlog, receiver, ticket, token_wanted_at, instance, bulk, host }
     }
 
     /// Runs until the session is closed for good or the application drops the room. Waits for a
@@ -78,6 +85,7 @@ impl RoomTask {
         while self.step().await.is_ok() {}
         self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.requests.close();
+        self.shared.renewal.close();
         self.shared.events.close();
     }
 
@@ -88,7 +96,18 @@ impl RoomTask {
             biased;
             delivered = self.backlog.deliver_next(), if !self.backlog.is_empty() => delivered,
             event = self.receiver.next(), if !full => self.handle(event).await,
+            () = until(self.token_wanted_at), if !full => {
+                self.ask_for_token(None);
+                Ok(())
+            }
         }
+    }
+
+    /// Asks the application for a fresh token. `within` is how long the ticket still admits to
+    /// another instance of the room.
+    fn ask_for_token(&mut self, within: Option<Duration>) {
+        self.token_wanted_at = None;
+        self.backlog.push_event(RoomEvent::TokenWanted { within });
     }
 
     async fn handle(&mut self, event: SessionEvent) -> Result<(), RoomEnded> {
@@ -121,6 +140,16 @@ impl RoomTask {
                 if let Some(throttle) = Throttle::from_wire(what) {
                     self.backlog.push_event(RoomEvent::Throttled(throttle));
                 }
+                return Ok(());
+            }
+            SessionEvent::Renewed(reply) => {
+                if let Some(ticket) = self.shared.renewal.on_reply(reply) {
+                    self.ticket = ticket;
+                }
+                return Ok(());
+            }
+            SessionEvent::TokenWanted(within_ms) => {
+                self.ask_for_token(Some(Duration::from_millis(within_ms.into())));
                 return Ok(());
             }
             SessionEvent::StateReply(reply) => {
@@ -204,6 +233,7 @@ impl RoomTask {
 
     async fn interrupted(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
         self.shared.requests.interrupt();
+        self.shared.renewal.interrupt();
         if !may_reconnect(code) || self.connector.patience.is_zero() {
             return self.close(code, text).await;
         }
@@ -231,28 +261,36 @@ impl RoomTask {
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
-        let mut retry_after = None;
+        let mut next = NextTry::AfterPause(Duration::ZERO);
         loop {
-            sleep(backoff.pause(retry_after)).await;
-            let server = self.connector.options.server;
+            if let NextTry::AfterPause(least) = next {
+                sleep(backoff.pause(Some(least))).await;
+            }
+            let connector = &mut self.connector;
+            // Without an address, the one before is tried again: a name service may fail too.
+            if let Some((server, name)) = connector.servers.next_address().await {
+                (connector.options.server, connector.options.server_name) = (server, name);
+            }
+            if let Some(token) = self.shared.renewal.take_newest() {
+                connector.options.token = token;
+            }
             // While a device sleeps, its operating system may close the socket.
-            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(server)) {
+            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(connector.options.server)) {
                 // If this fails, the old socket stays in use.
-                let _ = self.connector.endpoint.rebind(socket);
+                let _ = connector.endpoint.rebind(socket);
             }
             let (last_event, last_bulk) = (self.receiver.last_event(), self.receiver.last_bulk());
-            let mut options = self.connector.options.clone();
+            let mut options = connector.options.clone();
             options.resume =
                 Some(ResumeFrom { ticket: self.ticket.clone(), last_event, last_bulk });
-            let joining =
-                Session::join(&self.connector.endpoint, self.connector.config.clone(), options);
+            let joining = Session::join(&connector.endpoint, connector.config.clone(), options);
             let error = match joining.await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not resumed yet");
-            retry_after = error.retry_delay();
-            if retry_after.is_none() || Instant::now() >= deadline {
+            next = connector.servers.failed(&error);
+            if next == NextTry::Never || Instant::now() >= deadline {
                 return Err(error);
             }
         }
@@ -266,6 +304,8 @@ impl RoomTask {
             Err(error) => return self.close(None, error.to_string()).await,
         };
         let connection = session.connection().clone();
+        self.connector.servers.joined(endpoints(&joined.entries));
+        self.token_wanted_at = renewal_due(session.settings());
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         let instance = RoomInstanceId(joined.room_instance);
@@ -285,6 +325,7 @@ impl RoomTask {
         let deleted = if same_room { Vec::new() } else { self.replica().clear() };
         let before = self.shared.me.swap(joined.peer, Ordering::Relaxed);
         self.shared.requests.attach(sender.clone());
+        self.shared.renewal.attach(sender.clone());
         if let Err(fault) = self.shared.events.attach(sender, &joined, same_room) {
             return self.fail(fault).await;
         }
@@ -322,5 +363,20 @@ impl RoomTask {
         self.backlog.push_event(RoomEvent::Closed { code, text });
         self.backlog.flush().await?;
         Err(RoomEnded)
+    }
+}
+
+/// Returns when the application is asked for a fresh token: after three quarters of the time that
+/// the ticket admits to another instance of the room. `None`: the server names no time.
+fn renewal_due(settings: &SessionSettings) -> Option<Instant> {
+    let ttl = Duration::from_secs(settings.ticket_ttl_s);
+    Instant::now().checked_add(ttl / 4 * 3).filter(|_| !ttl.is_zero())
+}
+
+/// Waits until `at`; for ever if that is `None`.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

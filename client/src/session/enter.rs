@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    CallReply, CallUpdate, Code, Enter, Entered, Leave, RoomList, Schema, UserList, encode, owned,
+    CallReply, CallUpdate, Code, Enter, Entered, Features, Leave, Ping, RoomList, Schema, UserList,
+    encode, owned,
 };
 use quinn::ConnectionError;
 use tokio::time::timeout;
@@ -17,7 +18,7 @@ use super::join::{HandshakeFailure, OpenConnection, check_opening, expect, hello
 use super::receiver::closed;
 use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
-use super::{JoinError, ProtocolError, SendError};
+use super::{Capabilities, JoinError, ProtocolError, SendError};
 
 /// Longest time from the first packet to `Entered`; the same as for a join.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,13 +100,13 @@ impl SocialSession {
         options: SocialSessionOptions,
     ) -> Result<SocialSession, JoinError> {
         let server = options.server;
-        let (name, opening) = (options.server_name.clone(), opening(options));
+        let name = options.server_name.clone();
         let connecting = endpoint.connect_with(config, server, &name)?;
         let OpenConnection { connection, control, mut answers } =
-            open(connecting, server, &opening).await?;
+            open(connecting, server, |_| opening(options)).await?;
         let entered =
             entered(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
-        let shared = Arc::new(SessionShared::new(connection, control, 0));
+        let shared = Arc::new(SessionShared::new(connection, control, 0, Features::NONE));
         Ok(SocialSession { entered, shared, answers })
     }
 
@@ -143,6 +144,14 @@ impl SocialSender {
     /// [`SendError::Closed`] if the session is closed.
     pub async fn send_with(&self, message: impl FnOnce() -> Vec<u8>) -> Result<(), SendError> {
         self.0.send_with(message).await
+    }
+
+    /// Keeps the session alive. Only a client without QUIC's own keep-alives needs this, every 15 s.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the session is closed.
+    pub async fn ping(&self) -> Result<(), SendError> {
+        self.0.send(Ping.encode()).await
     }
 
     /// Leaves: watchers see this at once, and the connection closes. Takes at most 1 s.
@@ -213,7 +222,7 @@ fn end(error: ConnectionError) -> SocialMessage {
 /// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
 /// and `Enter`.
 fn opening(options: SocialSessionOptions) -> Vec<u8> {
-    let hello = hello(options.agent);
+    let hello = hello(options.agent, &Capabilities::default());
     let enter = Enter {
         token: options.token.into_bytes(),
         name: options.name.into_bytes(),

@@ -53,6 +53,8 @@ pub enum JoinError {
         text: String,
         /// The shortest pause before another attempt; `None` if the server named none.
         retry_after: Option<Duration>,
+        /// Other servers to try, each as `host:port`.
+        endpoints: Vec<String>,
     },
     /// An option is outside its limits. Nothing was sent.
     #[error("{0}")]
@@ -98,6 +100,7 @@ impl JoinError {
                     number: u16::try_from(number).unwrap_or(u16::MAX),
                     text: String::from_utf8_lossy(&close.reason).into_owned(),
                     retry_after: None,
+                    endpoints: Vec::new(),
                 }
             }
             other => Self::Connection(other),
@@ -232,6 +235,9 @@ pub enum SendError {
          the shared state"
     )]
     NotKept,
+    /// The server or this client lacks the feature.
+    #[error("the server, or this client, does not offer {0}")]
+    NotOffered(&'static str),
     /// The recipient is not in the room.
     #[error("the recipient is not in the room")]
     UnknownPeer,

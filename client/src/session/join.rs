@@ -2,24 +2,21 @@
 //! round trip.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use nucleus_protocol::limits;
-use nucleus_protocol::link::{LinkConfig, LinkSide, Path, RootSecret, Suite};
-use nucleus_protocol::realtime::ConnectionId;
+use nucleus_protocol::link::{Planes, Suite};
 use nucleus_protocol::session::{
-    Code, EXPORTER_LABEL, GRANT_EXPORTER, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION,
-    RealtimeEndpoint, Refuse, Schema, VERSION, Welcome, encode, join_mode, owned, stream,
+    Code, Features, Hello, Join, Joined, NEW_PEER, OLDEST_VERSION, Refuse, Schema, SessionSettings,
+    VERSION, Welcome, encode, join_mode, owned, stream,
 };
-use zeroize::Zeroizing;
 
 use super::sender::SessionShared;
 use super::stream::{MessageReader, ReadFailure};
-use super::{JoinError, LinkError, ProtocolError, SessionReceiver, SessionSender};
+use super::{Capabilities, JoinError, ProtocolError, SessionReceiver, SessionSender};
 use crate::rooms::RoomSelection;
 
 /// Longest time from the first packet to `Joined`. Allows for several lost packets on a bad
@@ -51,6 +48,8 @@ pub struct SessionOptions {
     pub selection: RoomSelection,
     /// Name and version of the application, for the server's operator.
     pub agent: String,
+    /// What this client can do.
+    pub capabilities: Capabilities,
     /// The lost session to resume, if any.
     pub resume: Option<ResumeFrom>,
 }
@@ -87,10 +86,14 @@ impl fmt::Debug for SessionOptions {
 
 /// A session that has joined its room.
 pub struct Session {
-    joined: Joined,
+    pub(super) joined: Joined,
+    pub(super) settings: SessionSettings,
+    /// The features that client and server have in common.
+    features: Features,
+    pub(super) planes: Planes,
     /// Largest sequence received in earlier sessions, by lane.
     last_sequences: [u64; 2],
-    connection: quinn::Connection,
+    pub(super) connection: quinn::Connection,
     control: quinn::SendStream,
     answers: MessageReader,
 }
@@ -162,15 +165,36 @@ impl Session {
     ) -> Result<Session, JoinError> {
         let server = options.server;
         let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
-        let (name, opening) = (options.server_name.clone(), opening(options));
+        let (name, capabilities) = (options.server_name.clone(), options.capabilities);
         let connecting = endpoint.connect_with(config, server, &name)?;
+        let mut planes = Planes::Both;
+        let opening = |connection: &quinn::Connection| {
+            let (largest_body, carries) = capabilities.largest_body(connection.max_datagram_size());
+            planes = match (capabilities.realtime_port, carries) {
+                (true, true) => Planes::Both,
+                (true, false) => Planes::PortOnly,
+                (false, _) => Planes::SessionOnly,
+            };
+            opening(options, largest_body)
+        };
         let OpenConnection { connection, control, mut answers } =
-            open(connecting, server, &opening).await?;
-        let joined =
+            open(connecting, server, opening).await?;
+        let (offered, joined) =
             joined(&mut answers).await.map_err(|failure| failure.into_join_error(server))?;
+        let features = offered.common(capabilities.features);
+        let settings = SessionSettings::from_list(&joined.settings);
         // A new peer receives no earlier events.
         let last_sequences = if joined.resumed == NEW_PEER { [0; 2] } else { resumed_from };
-        Ok(Session { joined, last_sequences, connection, control, answers })
+        Ok(Session {
+            joined,
+            settings,
+            features,
+            planes,
+            last_sequences,
+            connection,
+            control,
+            answers,
+        })
     }
 
     /// Returns the server's answer: this client's peer id, the roster, and the grant of a realtime
@@ -179,66 +203,26 @@ impl Session {
         &self.joined
     }
 
+    /// Returns what holds for this session.
+    pub fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    /// Returns the features that client and server have in common.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
     /// Returns the QUIC connection of the session.
     pub fn connection(&self) -> &quinn::Connection {
         &self.connection
     }
 
-    /// Returns the configuration of the realtime link that the server granted.
-    ///
-    /// Use it for one link only: two links with the same grant would use the same packet numbers
-    /// with the same key.
-    ///
-    /// # Errors
-    /// [`LinkError`] if the grant is unusable, or if no key material can be exported.
-    pub fn link_config(&self) -> Result<LinkConfig, LinkError> {
-        let grant = &self.joined.grant;
-        let endpoint = grant.endpoints.first().ok_or(LinkError::Endpoint)?;
-        let remote = realtime_address(endpoint, self.connection.remote_address())?;
-        let exported = self.exported()?;
-        let mut seed = [0; 32];
-        rand::fill(&mut seed).map_err(|_| LinkError::Keys)?;
-        Ok(LinkConfig {
-            side: LinkSide::Client,
-            link_id: grant.link_id,
-            suite: Suite::from_wire(grant.suite).ok_or(LinkError::Suite(grant.suite))?,
-            root: RootSecret::new(&grant.secret, exported.as_deref()),
-            connection_id: ConnectionId(grant.connection_id),
-            spare: ConnectionId(grant.spare),
-            path: Some(Path { remote, local: None }),
-            fallback: self.carries_datagrams(),
-            clock_epoch: 0,
-            seed,
-        })
-    }
-
-    /// Returns whether realtime datagrams fit into QUIC datagrams, as the fallback requires.
-    fn carries_datagrams(&self) -> bool {
-        let largest = limits::LINK_ID + limits::MAX_BODY;
-        self.connection.max_datagram_size().is_some_and(|size| size >= largest)
-    }
-
-    /// Exports the keying material of this TLS session, if the grant asks for it.
-    fn exported(&self) -> Result<Option<Zeroizing<[u8; 32]>>, LinkError> {
-        let grant = &self.joined.grant;
-        if grant.flags & GRANT_EXPORTER == 0 {
-            return Ok(None);
-        }
-        let mut out = Zeroizing::new([0; 32]);
-        self.connection
-            .export_keying_material(
-                out.as_mut_slice(),
-                EXPORTER_LABEL,
-                &grant.link_id.to_le_bytes(),
-            )
-            .map_err(|_| LinkError::Keys)?;
-        Ok(Some(out))
-    }
-
     /// Splits the session into two halves, which two tasks can use.
     pub fn split(self) -> (SessionSender, SessionReceiver) {
-        let shared = SessionShared::new(self.connection, self.control, self.joined.max_event);
-        let shared = Arc::new(shared);
+        let Self { connection, control, settings, features, .. } = self;
+        let max_event = usize::try_from(settings.max_event).unwrap_or(usize::MAX);
+        let shared = Arc::new(SessionShared::new(connection, control, max_event, features));
         let version = self.joined.roster_version;
         let receiver =
             SessionReceiver::new(shared.clone(), self.answers, version, self.last_sequences);
@@ -271,20 +255,21 @@ pub(super) fn check_opening(token: &str, name: &str, agent: &str) -> Result<(), 
 }
 
 /// Encodes the type byte and `Hello`, with which every control stream begins.
-pub(super) fn hello(agent: String) -> Vec<u8> {
+pub(super) fn hello(agent: String, capabilities: &Capabilities) -> Vec<u8> {
     let hello = Hello {
         oldest: OLDEST_VERSION,
         newest: VERSION,
-        flags: Hello::flags(true),
+        flags: capabilities.flags(),
         agent: agent.into_bytes(),
+        features: capabilities.features.to_bytes(),
     };
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
 /// Encodes everything that the client sends before the server's first answer: type byte, `Hello`
 /// and `Join`.
-fn opening(options: SessionOptions) -> Vec<u8> {
-    let hello = hello(options.agent);
+fn opening(options: SessionOptions, largest_body: u16) -> Vec<u8> {
+    let hello = hello(options.agent, &options.capabilities);
     let nothing = || ResumeFrom { ticket: Vec::new(), last_event: 0, last_bulk: 0 };
     let resume = options.resume.unwrap_or_else(nothing);
     let join = Join {
@@ -295,6 +280,7 @@ fn opening(options: SessionOptions) -> Vec<u8> {
         room: options.room.into_bytes(),
         name: options.name.into_bytes(),
         suites: offered_suites().map(|suite| suite as u8).to_vec(),
+        largest_body,
         ..options.selection.into_join()
     };
     [hello, encode(&join)].concat()
@@ -330,17 +316,17 @@ pub(super) struct OpenConnection {
     pub(super) answers: MessageReader,
 }
 
-/// Connects, opens the control stream, and sends `opening` on it.
+/// Connects, opens the control stream, and sends on it what `opening` returns for the connection.
 pub(super) async fn open(
     connecting: quinn::Connecting,
     server: SocketAddr,
-    opening: &[u8],
+    opening: impl FnOnce(&quinn::Connection) -> Vec<u8>,
 ) -> Result<OpenConnection, JoinError> {
     let lost = |error| JoinError::lost(error, server);
     let connection = connecting.await.map_err(lost)?;
     let (mut control, answers) = connection.open_bi().await.map_err(lost)?;
     // A server that refuses may stop reading early. Its answer then says why.
-    let _ = control.write_all(opening).await;
+    let _ = control.write_all(&opening(&connection)).await;
     Ok(OpenConnection { connection, control, answers: MessageReader::new(answers) })
 }
 
@@ -369,20 +355,22 @@ impl<E: Into<JoinError>> From<E> for HandshakeFailure {
     }
 }
 
-async fn joined(answers: &mut MessageReader) -> Result<Joined, HandshakeFailure> {
-    welcome(answers).await?;
+async fn joined(answers: &mut MessageReader) -> Result<(Features, Joined), HandshakeFailure> {
+    let features = welcome(answers).await?;
     let body = expect(answers, Schema::Joined, limits::MAX_CONTROL_MESSAGE).await?;
-    Ok(owned::<Joined>(&body).map_err(ProtocolError::from)?)
+    Ok((features, owned::<Joined>(&body).map_err(ProtocolError::from)?))
 }
 
-/// Reads the server's `Welcome` and checks the version that it chose.
-pub(super) async fn welcome(answers: &mut MessageReader) -> Result<(), HandshakeFailure> {
+/// Reads the server's `Welcome` and checks the version that it chose. Returns the features that the
+/// server offers.
+pub(super) async fn welcome(answers: &mut MessageReader) -> Result<Features, HandshakeFailure> {
     let body = expect(answers, Schema::Welcome, limits::MAX_HANDSHAKE_MESSAGE).await?;
     let welcome = Welcome::parse(&body).map_err(ProtocolError::from)?;
     if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
         return Err(ProtocolError::Version(welcome.version).into());
     }
-    Ok(())
+    // A server with more features than this version can read offers them in vain.
+    Ok(Features::parse(&welcome.features).unwrap_or_default())
 }
 
 /// Reads the next message, which must have the schema `due`, and returns its body. Converts a
@@ -404,6 +392,12 @@ pub(super) async fn expect(
     }
 }
 
+/// Returns the endpoints of a list that are text, at most [`limits::MAX_ENDPOINTS`].
+pub(crate) fn endpoints(list: &[Vec<u8>]) -> Vec<String> {
+    let texts = list.iter().filter_map(|endpoint| String::from_utf8(endpoint.clone()).ok());
+    texts.filter(|text| text.len() <= limits::MAX_ENDPOINT).take(limits::MAX_ENDPOINTS).collect()
+}
+
 fn refused(body: &[u8]) -> JoinError {
     match Refuse::parse(body) {
         Ok(refuse) => JoinError::Refused {
@@ -412,44 +406,8 @@ fn refused(body: &[u8]) -> JoinError {
             text: String::from_utf8_lossy(&refuse.text).into_owned(),
             retry_after: (refuse.retry_after_ms > 0)
                 .then(|| Duration::from_millis(refuse.retry_after_ms.into())),
+            endpoints: endpoints(&refuse.endpoints),
         },
         Err(error) => ProtocolError::from(error).into(),
-    }
-}
-
-/// Returns the address of the realtime plane. An endpoint without an IP address has the address of
-/// the session, including the zone that a link-local address needs.
-fn realtime_address(
-    endpoint: &RealtimeEndpoint,
-    session: SocketAddr,
-) -> Result<SocketAddr, LinkError> {
-    let mut address = session;
-    if !endpoint.ip.is_empty() {
-        let v4 = <[u8; 4]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
-        let v6 = <[u8; 16]>::try_from(&endpoint.ip[..]).map(IpAddr::from);
-        address = SocketAddr::new(v4.or(v6).map_err(|_| LinkError::Endpoint)?, 0);
-    }
-    // Write ::ffff:192.0.2.1 as 192.0.2.1.
-    address.set_ip(address.ip().to_canonical());
-    address.set_port(endpoint.port);
-    if endpoint.port == 0 { Err(LinkError::Endpoint) } else { Ok(address) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn realtime_addresses() {
-        let session: SocketAddr = "[fe80::1%3]:5055".parse().unwrap();
-        let address = |ip: &[u8], port| {
-            realtime_address(&RealtimeEndpoint { ip: ip.to_vec(), port }, session)
-        };
-        assert_eq!(address(&[], 5056), Ok("[fe80::1%3]:5056".parse().unwrap()));
-        assert_eq!(address(&[192, 0, 2, 1], 7), Ok("192.0.2.1:7".parse().unwrap()));
-        let mapped = "192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped();
-        assert_eq!(address(&mapped.octets(), 7), Ok("192.0.2.1:7".parse().unwrap()));
-        assert_eq!(address(&[1, 2, 3], 7), Err(LinkError::Endpoint));
-        assert_eq!(address(&[], 0), Err(LinkError::Endpoint));
     }
 }

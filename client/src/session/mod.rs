@@ -9,8 +9,10 @@
 //!
 //! A [`SocialSession`] is a session outside rooms.
 
+mod capabilities;
 mod enter;
 mod error;
+mod grant;
 mod join;
 mod outbox;
 mod receiver;
@@ -19,8 +21,10 @@ mod sender;
 mod stream;
 mod tls;
 
+pub use capabilities::Capabilities;
 pub use enter::{SocialMessage, SocialReceiver, SocialSender, SocialSession, SocialSessionOptions};
 pub use error::{ConnectError, JoinError, LinkError, ProtocolError, SendError};
+pub(crate) use join::endpoints;
 pub use join::{ResumeFrom, Session, SessionOptions};
 pub use outbox::EventOutbox;
 pub use receiver::{SessionEvent, SessionReceiver};

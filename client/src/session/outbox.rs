@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nucleus_protocol::limits;
-use nucleus_protocol::session::{EventAck, Joined, Lane, NEW_PEER};
+use nucleus_protocol::session::{EventAck, Joined, Lane, NEW_PEER, SessionSettings};
 use tokio::sync::Notify;
 
 use super::{ProtocolError, SendError, SessionSender, To};
@@ -236,7 +236,8 @@ impl OutboxState {
         let taken = [joined.events_taken, joined.bulk_taken];
         self.backlog.attach(taken, joined.resumed == NEW_PEER, same_room)?;
         self.session = self.session.wrapping_add(1);
-        self.max_event = limits::MAX_EVENT_PAYLOAD.min(joined.max_event as usize);
+        let max_event = SessionSettings::from_list(&joined.settings).max_event;
+        self.max_event = limits::MAX_EVENT_PAYLOAD.min(max_event as usize);
         self.sender = Some(sender);
         Ok(())
     }

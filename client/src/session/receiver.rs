@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Audit, Code, EventAck, EventDown, Lane, RosterUpdate, Schema, StateReply, StateSnapshot,
-    StateUpdate, Throttled, owned, stream,
+    Audit, Code, EventAck, EventDown, Lane, Renewed, RosterUpdate, Schema, StateReply,
+    StateSnapshot, StateUpdate, Throttled, TokenWanted, owned, stream,
 };
 use quinn::{ConnectionError, VarInt};
 
@@ -37,6 +37,11 @@ pub enum SessionEvent {
     /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
+    /// The reply to [`super::SessionSender::renew`].
+    Renewed(Renewed),
+    /// The server asks for a fresh token. The ticket admits to another instance of the room for so
+    /// many ms.
+    TokenWanted(u32),
     /// A moderator has acted.
     Audit(Audit),
     /// The whole state of the room. Comes at most once a session and before all updates. Without a
@@ -177,6 +182,9 @@ impl SessionReceiver {
     fn handle(&mut self, input: ReceiverInput) -> Result<Option<SessionEvent>, ProtocolError> {
         match input {
             ReceiverInput::Control(read) => match message(read)? {
+                Some((schema, _)) if !self.shared.allows(schema) => {
+                    return Err(ProtocolError::Unexpected(schema));
+                }
                 Some((Schema::RosterUpdate, body)) => return self.roster(&body).map(Some),
                 Some((Schema::StateReply, body)) => {
                     return Ok(Some(SessionEvent::StateReply(owned(&body)?)));
@@ -189,6 +197,13 @@ impl SessionReceiver {
                 }
                 Some((Schema::Throttled, body)) => {
                     return Ok(Some(SessionEvent::Throttled(owned::<Throttled>(&body)?.what)));
+                }
+                Some((Schema::Renewed, body)) => {
+                    return Ok(Some(SessionEvent::Renewed(owned(&body)?)));
+                }
+                Some((Schema::TokenWanted, body)) => {
+                    let TokenWanted { within_ms } = owned(&body)?;
+                    return Ok(Some(SessionEvent::TokenWanted(within_ms)));
                 }
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => self.control = None,
@@ -230,6 +245,9 @@ impl SessionReceiver {
         let lane = lane.map(|lane| &mut self.lanes[lane.index()].reader);
         match kind {
             _ if let Some(free @ None) = lane => *free = Some(reader),
+            Ok(Some(stream::STATE)) if !self.shared.allows(Schema::StateUpdate) => {
+                return Err(ProtocolError::Unexpected(Schema::StateSnapshot));
+            }
             Ok(Some(stream::STATE)) if matches!(self.state, StateStream::None) => {
                 self.state = StateStream::Opened(reader);
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Lane, Leave, Moderate, SESSION_HEADER_BYTES, StateRequest, Subscribe, TO_ALL,
-    TO_GROUP, TO_HOST, TO_LATER, TO_LISTED, TO_OTHERS, encode, stream,
+    Code, EventUp, Features, Lane, Leave, Moderate, Ping, Renew, SESSION_HEADER_BYTES, Schema,
+    StateRequest, Subscribe, TO_ALL, TO_GROUP, TO_HOST, TO_LATER, TO_LISTED, TO_OTHERS, encode,
+    stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -51,13 +52,16 @@ pub(super) struct SessionShared {
     control: Mutex<MessageWriter>,
     lanes: [Mutex<MessageWriter>; 2],
     max_event: usize,
+    /// The features that client and server have in common.
+    features: Features,
 }
 
 impl SessionShared {
     pub(super) fn new(
         connection: quinn::Connection,
         control: quinn::SendStream,
-        max_event: u32,
+        max_event: usize,
+        features: Features,
     ) -> Self {
         Self {
             connection,
@@ -66,8 +70,14 @@ impl SessionShared {
                 let priority = if lane == Lane::Bulk { BULK_PRIORITY } else { 0 };
                 Mutex::new(MessageWriter::new(lane.stream(), priority))
             }),
-            max_event: limits::MAX_EVENT_PAYLOAD.min(max_event as usize),
+            max_event: limits::MAX_EVENT_PAYLOAD.min(max_event),
+            features,
         }
+    }
+
+    /// Returns whether a message of this schema may travel in this session.
+    pub(super) fn allows(&self, schema: Schema) -> bool {
+        self.features.contains(Features::needed_for(schema))
     }
 
     /// Sends a message on the control stream.
@@ -135,13 +145,15 @@ impl SessionSender {
     /// # Errors
     /// [`SendError::TooLarge`] or [`SendError::Closed`].
     pub async fn request_state(&self, request: &StateRequest) -> Result<(), SendError> {
+        if !self.0.allows(Schema::StateRequest) {
+            return Err(SendError::NotOffered("the shared state"));
+        }
         let message = encode(request);
         let (len, limit) = (message.len() - SESSION_HEADER_BYTES, limits::MAX_STATE_REQUEST);
         if len > limit {
             return Err(SendError::TooLarge { len, limit });
         }
-        let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, message).await.map_err(|_| SendError::Closed)
+        self.0.send(message).await
     }
 
     /// Requests an act of moderation. The reply comes as in [`Self::request_state`].
@@ -149,8 +161,28 @@ impl SessionSender {
     /// # Errors
     /// [`SendError::Closed`].
     pub async fn moderate(&self, request: &Moderate) -> Result<(), SendError> {
-        let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
+        self.0.send(encode(request)).await
+    }
+
+    /// Hands in a fresh token. The reply comes as a [`super::SessionEvent::Renewed`], in the order
+    /// of the calls.
+    ///
+    /// # Errors
+    /// [`SendError::NotOffered`] or [`SendError::Closed`].
+    pub async fn renew(&self, token: &str) -> Result<(), SendError> {
+        if !self.0.allows(Schema::Renew) {
+            return Err(SendError::NotOffered("fresh tokens in mid-session"));
+        }
+        self.0.send(encode(&Renew { token: token.into() })).await
+    }
+
+    /// Keeps the session alive. Only a client without QUIC's own keep-alives and without a realtime
+    /// link needs this, every 15 s.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn ping(&self) -> Result<(), SendError> {
+        self.0.send(Ping.encode()).await
     }
 
     /// Replaces the set of subscribed groups. The reply comes as in [`Self::request_state`].
@@ -158,8 +190,7 @@ impl SessionSender {
     /// # Errors
     /// [`SendError::Closed`].
     pub async fn subscribe(&self, request: &Subscribe) -> Result<(), SendError> {
-        let mut control = self.0.control.lock().await;
-        control.write(&self.0.connection, encode(request)).await.map_err(|_| SendError::Closed)
+        self.0.send(encode(request)).await
     }
 
     /// Leaves the room. Events that were sent before still arrive, the other peers see the leave at

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::task::SocialConnector;
 use super::{Social, Status};
-use crate::connect::{DEFAULT_PATIENCE, host_and_port, resolve, trusted, unresolved};
+use crate::address::{host_and_port, resolve, unresolved};
+use crate::connect::{DEFAULT_PATIENCE, trusted, try_servers};
 use crate::realtime::driver::unspecified;
+use crate::servers::ReturnServers;
 use crate::session::{
-    ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config,
+    ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config, endpoints,
 };
 
 /// Options of [`enter`]: the server, the token, and how other users see this device.
@@ -99,8 +101,8 @@ impl fmt::Debug for EnterOptions {
 
 /// Connects to a server and opens a social session for the tenant, product and user of the token.
 ///
-/// Tries at most two addresses of the server's name, each for at most 10 s. Must be called inside a
-/// tokio runtime.
+/// Tries at most two addresses of the server's name, each for at most 10 s. If the server refuses
+/// and names other servers, tries these. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
@@ -109,15 +111,31 @@ impl fmt::Debug for EnterOptions {
 /// * [`ConnectError::Join`] if the server did not answer or refused the session.
 pub async fn enter(options: EnterOptions) -> Result<Social, ConnectError> {
     let config = client_config(&trusted(options.trust.as_ref(), &options.token)?)?;
-    let (host, port) = host_and_port(&options.server);
+    let (options, config) = (&options, &config);
+    let attempt = |server: String| async move { enter_at(options, config, &server).await };
+    try_servers(&options.server, attempt).await
+}
+
+/// Enters at one server, at the addresses of its name.
+async fn enter_at(
+    options: &EnterOptions,
+    config: &quinn::ClientConfig,
+    server: &str,
+) -> Result<Social, ConnectError> {
+    let (host, port) = host_and_port(server);
     let mut last = None;
-    for address in resolve(&options.server, host, port).await? {
+    for address in resolve(server, host, port).await? {
         let endpoint = quinn::Endpoint::client(unspecified(address))?;
         let session_options = options.session_options(address, host);
         match SocialSession::enter(&endpoint, config.clone(), session_options.clone()).await {
             Ok(session) => {
-                let (options, patience) = (session_options, options.patience);
-                let connector = SocialConnector { endpoint, config, options, patience };
+                let connector = SocialConnector {
+                    endpoint,
+                    config: config.clone(),
+                    options: session_options,
+                    patience: options.patience,
+                    servers: ReturnServers::new(server, endpoints(&session.entered().entries)),
+                };
                 return Ok(Social::open(connector, session));
             }
             // Another address may be reachable. Any other error would be the same at each address.
@@ -125,5 +143,5 @@ pub async fn enter(options: EnterOptions) -> Result<Social, ConnectError> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(last.map_or_else(|| unresolved(&options.server, "no address"), ConnectError::from))
+    Err(last.map_or_else(|| unresolved(server, "no address"), ConnectError::from))
 }

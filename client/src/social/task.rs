@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep};
 use super::event::SocialEvent;
 use super::requests::SocialRequests;
 use crate::realtime::driver::unspecified;
+use crate::servers::{NextTry, ReturnServers};
 use crate::session::{
     Backoff, JoinError, SocialMessage, SocialReceiver, SocialSession, SocialSessionOptions,
-    may_reconnect,
+    endpoints, may_reconnect,
 };
 
 /// Number of waiting events at which the task stops reading the session. About a minute of changes
@@ -27,6 +28,8 @@ pub(super) struct SocialConnector {
     pub(super) options: SocialSessionOptions,
     /// How long the client tries to resume a lost session.
     pub(super) patience: Duration,
+    /// The servers to which the client comes back.
+    pub(super) servers: ReturnServers,
 }
 
 /// The state of the task.
@@ -112,31 +115,33 @@ impl SocialTask {
     async fn reenter(&mut self) -> Result<(SocialSession, u8), JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
-        let mut retry_after = None;
+        let mut next = NextTry::AfterPause(Duration::ZERO);
         loop {
-            sleep(backoff.pause(retry_after)).await;
-            // While a device sleeps, its operating system may close the socket.
-            if let Ok(socket) =
-                std::net::UdpSocket::bind(unspecified(self.connector.options.server))
-            {
-                // If this fails, the old socket stays in use.
-                let _ = self.connector.endpoint.rebind(socket);
+            if let NextTry::AfterPause(least) = next {
+                sleep(backoff.pause(Some(least))).await;
             }
-            let mut options = self.connector.options.clone();
+            let connector = &mut self.connector;
+            // Without an address, the one before is tried again: a name service may fail too.
+            if let Some((server, name)) = connector.servers.next_address().await {
+                (connector.options.server, connector.options.server_name) = (server, name);
+            }
+            // While a device sleeps, its operating system may close the socket.
+            if let Ok(socket) = std::net::UdpSocket::bind(unspecified(connector.options.server)) {
+                // If this fails, the old socket stays in use.
+                let _ = connector.endpoint.rebind(socket);
+            }
+            let mut options = connector.options.clone();
             let status = self.requests.state().status.to_wire();
             options.status = status;
-            let entering = SocialSession::enter(
-                &self.connector.endpoint,
-                self.connector.config.clone(),
-                options,
-            );
+            let entering =
+                SocialSession::enter(&connector.endpoint, connector.config.clone(), options);
             let error = match entering.await {
                 Ok(session) => return Ok((session, status)),
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not resumed yet");
-            retry_after = error.retry_delay();
-            if retry_after.is_none() || Instant::now() >= deadline {
+            next = connector.servers.failed(&error);
+            if next == NextTry::Never || Instant::now() >= deadline {
                 return Err(error);
             }
         }
@@ -145,6 +150,7 @@ impl SocialTask {
     /// Continues with a new session in place of the lost one.
     async fn resume_with(&mut self, session: SocialSession, status: u8) -> Result<(), SocialEnded> {
         let entered = session.entered().clone();
+        self.connector.servers.joined(endpoints(&entered.entries));
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         let ended = self.requests.state().attach(sender.clone(), &entered);

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use nucleus_client::session::{
-    EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver, client_config,
+    Capabilities, EventOutbox, ResumeFrom, Session, SessionEvent, SessionOptions, SessionReceiver,
+    client_config,
 };
 use nucleus_client::{Code, ConnectError, JoinError, RoomEvent, RoomSelection, To, connect};
 use nucleus_protocol::session::{NEW_PEER, RESUMED};
@@ -46,6 +47,7 @@ pub(crate) async fn try_session_on(
         name: String::new(),
         selection: RoomSelection::default(),
         agent: "test".into(),
+        capabilities: Capabilities::default(),
         resume,
     };
     Session::join(endpoint, client_config(&server.trust()).unwrap(), options).await
@@ -71,7 +73,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     let token = server.token("sleeper");
     let first = session(&server, &token, None).await;
     let before = first.joined().clone();
-    assert_eq!((before.resumed, before.peer_ttl_ms), (NEW_PEER, 30_000));
+    assert_eq!((before.resumed, first.settings().peer_ttl_ms), (NEW_PEER, 30_000));
     let (first_sender, mut first_receiver) = first.split();
     let outbox = EventOutbox::default();
     outbox.attach(first_sender, &before, true).unwrap();
@@ -95,7 +97,7 @@ async fn a_ticket_brings_the_same_peer_back_with_what_it_missed() {
     let joined = again.joined().clone();
     assert_eq!((joined.peer, joined.slot), (before.peer, before.slot));
     assert_eq!((joined.resumed, joined.events_taken), (RESUMED, 1));
-    assert_ne!(joined.grant.secret, before.grant.secret);
+    assert_ne!(joined.grant[0].secret, before.grant[0].secret);
     let names = |j: &nucleus_protocol::session::Joined| {
         j.roster.iter().map(|p| p.user.clone()).collect::<Vec<_>>()
     };

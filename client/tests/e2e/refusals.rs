@@ -98,7 +98,8 @@ async fn an_unknown_version_is_told_which_are_known() {
     let server = TestServer::start().await;
     let connection = raw(&server).await;
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    let hello = Hello { oldest: 9, newest: 11, flags: 0, agent: b"future".to_vec() };
+    let hello =
+        Hello { oldest: 9, newest: 11, flags: 0, agent: b"future".to_vec(), features: vec![] };
     send.write_all(&[&[stream::CONTROL][..], &hello.encode()].concat()).await.unwrap();
     let answer = receive.read_to_end(1_024).await.unwrap();
     let refuse = Refuse::parse(&answer[SESSION_HEADER_BYTES..]).unwrap();
@@ -190,7 +191,7 @@ async fn a_taken_port_is_named() {
 }
 
 fn hello(agent: &[u8]) -> Vec<u8> {
-    let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: agent.to_vec() };
+    let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: agent.to_vec(), features: vec![7] };
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
@@ -199,6 +200,7 @@ fn join_message(server: &TestServer) -> Vec<u8> {
         token: server.token("early").into_bytes(),
         room: b"lobby".to_vec(),
         suites: vec![1],
+        largest_body: 1_150,
         ..Join::default()
     })
 }

@@ -51,11 +51,13 @@ impl RawSession {
             grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
             ..TokenRequest::new(Product::Atom, "tenant", role)
         });
-        let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: b"raw".to_vec() };
+        let hello =
+            Hello { oldest: 1, newest: 1, flags: 0, agent: b"raw".to_vec(), features: vec![7] };
         let join = Join {
             token: token.into_bytes(),
             room: b"lobby".to_vec(),
             suites: vec![1],
+            largest_body: 1_150,
             ..Join::default()
         };
         let opening = [&[stream::CONTROL][..], &hello.encode(), &encode(&join)].concat();

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{JoinError, Session, SessionOptions, Trust, client_config};
+use nucleus_client::session::{
+    Capabilities, JoinError, Session, SessionOptions, Trust, client_config,
+};
 use nucleus_protocol::session::{
-    ALPN, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MessageHeader, NEW_PEER,
-    SESSION_HEADER_BYTES, Schema, StateRequest, Welcome, encode, owned, stream,
+    ALPN, Features, GRANT_EXPORTER, Hello, Join, Joined, LinkGrant, MessageHeader, NEW_PEER,
+    SESSION_HEADER_BYTES, Schema, SessionSetting, StateRequest, Welcome, encode, owned, stream,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::PrivateKeyDer;
@@ -69,7 +71,13 @@ impl ScriptedServer {
 
     pub(crate) async fn admit_as(endpoint: quinn::Endpoint, joined: Joined) -> ScriptedServer {
         let mut server = ScriptedServer::accept(endpoint).await;
-        let welcome = Welcome { version: 1, flags: 0, server_id: vec![], agent: vec![] };
+        let welcome = Welcome {
+            version: 1,
+            flags: 0,
+            server_id: vec![],
+            agent: vec![],
+            features: Features::SUPPORTED.to_bytes(),
+        };
         server.send(&welcome.encode()).await;
         server.send(&encode(&joined)).await;
         server
@@ -93,31 +101,30 @@ impl ScriptedServer {
 
 pub(crate) fn joined() -> Joined {
     Joined {
-        peer_ttl_ms: 30_000,
         resumed: NEW_PEER,
         events_taken: 0,
         room: b"lobby".to_vec(),
         bulk_taken: 0,
         peer: 1,
         slot: 0,
-        capacity: 10,
         room_instance: [1; 8],
         server_instance: [1; 8],
         roster_version: 4,
         roster: vec![],
-        grant: LinkGrant {
-            link_id: 7,
+        link_id: 7,
+        grant: vec![LinkGrant {
             connection_id: [1; 8],
             spare: [2; 8],
             secret: [3; 32],
             suite: 2,
             flags: GRANT_EXPORTER,
             endpoints: vec![nucleus_protocol::session::RealtimeEndpoint { ip: vec![], port: 5056 }],
-        },
+        }],
         server_time: 0,
         clock_epoch: 1,
-        max_event: 1_000,
+        settings: vec![SessionSetting { key: 7, value: 1_000 }],
         ticket: vec![],
+        entries: vec![],
     }
 }
 
@@ -132,6 +139,7 @@ pub(crate) async fn join(server: &quinn::Endpoint, pin: [u8; 32]) -> Result<Sess
         name: String::new(),
         selection: RoomSelection::default(),
         agent: "test".to_owned(),
+        capabilities: Capabilities::default(),
     };
     Session::join(&client, client_config(&Trust::Pins(vec![pin])).unwrap(), options).await
 }

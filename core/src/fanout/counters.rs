@@ -44,6 +44,8 @@ counters! {
     messages_in,
     /// Messages over their sender's rate.
     over_rate,
+    /// Poses and voice messages that are too short for the fields of their kind.
+    incomplete,
     /// Voice messages over the speaker limit of their room.
     over_speakers,
     /// Voice messages of muted peers.

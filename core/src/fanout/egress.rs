@@ -1,6 +1,6 @@
 //! Writes the datagrams of one flush for one recipient.
 
-use nucleus_protocol::limits::{HEADER, MAX_BODY, TAG};
+use nucleus_protocol::limits::{HEADER, TAG};
 use nucleus_protocol::link::{Link, Route, Withheld};
 use nucleus_protocol::time::Time;
 
@@ -28,6 +28,8 @@ pub(super) struct Egress<'a> {
     open: Option<usize>,
     /// Datagrams finished for the realtime port.
     datagrams: u64,
+    /// Most bytes of frames in a datagram of this link.
+    max_body: usize,
 }
 
 /// Bytes of a datagram besides its messages: header, tag, and the link's own frames.
@@ -42,8 +44,9 @@ impl<'a> Egress<'a> {
         counters: &'a mut FanoutCounters,
         budget: usize,
     ) -> Self {
-        let (first, open) = (outbox.bytes.len(), None);
-        Self { now, to, link, outbox, counters, budget, first, open, datagrams: 0 }
+        let (first, max_body) = (outbox.bytes.len(), link.max_body());
+        let open = None;
+        Self { now, to, link, outbox, counters, budget, first, open, datagrams: 0, max_body }
     }
 
     /// Returns the bytes written so far.
@@ -53,7 +56,7 @@ impl<'a> Egress<'a> {
 
     /// Returns true if `messages` bytes of messages are sure to fit the budget.
     pub(super) fn fits(&self, messages: usize) -> bool {
-        let datagrams = 1 + messages / (MAX_BODY - 256);
+        let datagrams = 1 + messages / (self.max_body - 256);
         self.spent() + messages + datagrams * OVERHEAD <= self.budget
     }
 
@@ -65,10 +68,10 @@ impl<'a> Egress<'a> {
             return;
         }
         let len = self.outbox.bytes.len();
-        let full = self.open.filter(|start| len + entry.len() > start + HEADER + MAX_BODY);
+        let full = self.open.filter(|start| len + entry.len() > start + HEADER + self.max_body);
         // A full datagram is padded before the next one begins. The padding counts against the
         // budget.
-        let end = full.map_or(len, |start| start + HEADER + MAX_BODY + TAG);
+        let end = full.map_or(len, |start| start + HEADER + self.max_body + TAG);
         if end - self.first + OVERHEAD + entry.len() > self.budget {
             self.counters.suppressed += 1;
             self.link.count_withheld(entry.kind, Withheld::Suppressed, 1);
@@ -76,7 +79,7 @@ impl<'a> Egress<'a> {
         }
         if let Some(start) = full {
             if self.to.route != Route::Session {
-                self.outbox.bytes.resize(start + HEADER + MAX_BODY, 0);
+                self.outbox.bytes.resize(start + HEADER + self.max_body, 0);
             }
             self.close(start);
         }
@@ -109,7 +112,7 @@ impl<'a> Egress<'a> {
         if let Route::Realtime(path) = self.to.route
             && self.datagrams > 0
         {
-            let segment = if self.datagrams > 1 { HEADER + MAX_BODY + TAG } else { 0 };
+            let segment = if self.datagrams > 1 { HEADER + self.max_body + TAG } else { 0 };
             self.outbox.commit(path, self.first, segment);
             self.counters.datagrams_out += self.datagrams;
         }

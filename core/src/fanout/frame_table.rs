@@ -1,6 +1,9 @@
 //! The messages of a room between two flushes, encoded once in the form in which they are sent.
 
+use std::time::Duration;
+
 use nucleus_protocol::groups::GroupSet;
+use nucleus_protocol::limits::CAPTURE_AGE;
 use nucleus_protocol::realtime::{
     Message, MessageKind, TARGET_OTHERS, TARGET_RESERVED, group_of_target,
 };
@@ -44,6 +47,10 @@ impl FrameEntry {
 
 impl FrameTable {
     /// Adds a message. Returns false if its target is invalid or the table is full.
+    ///
+    /// Relays the capture time that the sender claims, if it lies before the arrival; without a
+    /// claim the arrival counts. A message that was captured too long ago waited in a buffer that
+    /// nobody read: it counts as superseded for every recipient.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         let to = message.peer;
         let valid = match to {
@@ -54,8 +61,11 @@ impl FrameTable {
         if !valid || self.bytes.len() + message.encoded_len() > limits::FRAME_TABLE_BYTES {
             return false;
         }
+        let age = message.time.map_or(Duration::ZERO, |time| arrived.capture_age(time));
+        let captured = arrived.as_wire_millis().wrapping_sub(age.as_millis() as u16);
+        let arrived = if age > CAPTURE_AGE { Time::ZERO } else { arrived };
         let start = self.bytes.len() as u32;
-        message.encode_from(from, &mut self.bytes);
+        message.encode_relayed(from, captured, &mut self.bytes);
         let end = self.bytes.len() as u32;
         self.entries.push(FrameEntry { from, to, kind: message.kind, arrived, start, end });
         true

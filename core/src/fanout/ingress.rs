@@ -2,6 +2,8 @@
 //! active.
 
 use nucleus_protocol::link::{Messages, Route};
+use nucleus_protocol::realtime::pose::Pose;
+use nucleus_protocol::realtime::voice::VOICE_FIELDS_BYTES;
 use nucleus_protocol::realtime::{Message, MessageKind};
 use nucleus_protocol::session::throttled;
 use nucleus_protocol::time::Time;
@@ -24,7 +26,7 @@ impl Fanout {
             self.counters.messages_in += 1;
             let speakers = self.config.limits.speakers;
             if let Err(what) = admit(now, entry, room, &mut self.counters, &message, speakers) {
-                throttled = Some(what);
+                throttled = what.or(throttled);
                 continue;
             }
             if !room.push(now, entry.recipient.slot, &message) {
@@ -64,7 +66,8 @@ impl Fanout {
 ///
 /// # Errors
 ///
-/// The reason for which the sender is throttled, one of [`throttled`].
+/// The reason for which the sender is throttled, one of [`throttled`]. `None`: the message is
+/// dropped for its content, of which the sender is not told.
 fn admit(
     now: Time,
     entry: &mut LinkEntry,
@@ -72,22 +75,36 @@ fn admit(
     counters: &mut FanoutCounters,
     message: &Message<'_>,
     speakers: u16,
-) -> Result<(), u8> {
+) -> Result<(), Option<u8>> {
     let bytes = message.encoded_len() as u64;
     let within_rate =
         entry.ingress_bytes.available(now) >= bytes && entry.ingress_messages.try_take(now);
     if !within_rate {
         counters.over_rate += 1;
-        return Err(throttled::REALTIME);
+        return Err(Some(throttled::REALTIME));
     }
     entry.ingress_bytes.take(bytes);
+    if !is_whole(message) {
+        counters.incomplete += 1;
+        return Err(None);
+    }
     if message.kind == MessageKind::Voice && entry.muted {
         counters.muted += 1;
-        return Err(throttled::MUTED);
+        return Err(Some(throttled::MUTED));
     }
     if message.kind == MessageKind::Voice && !room.may_speak(now, entry.recipient.slot, speakers) {
         counters.over_speakers += 1;
-        return Err(throttled::SPEAKERS);
+        return Err(Some(throttled::SPEAKERS));
     }
     Ok(())
+}
+
+/// Returns whether the payload has all fields of its kind. Receivers would drop other poses and
+/// voice packets, each by itself.
+fn is_whole(message: &Message<'_>) -> bool {
+    match message.kind {
+        MessageKind::Pose => Pose::is_whole(message.payload),
+        MessageKind::Voice => message.payload.len() >= VOICE_FIELDS_BYTES,
+        MessageKind::Unreliable | MessageKind::Pointer => true,
+    }
 }

@@ -58,14 +58,24 @@ pub struct OpenLink {
     pub session: SessionId,
     /// The peer's slot in the room.
     pub slot: u16,
+    /// What the link is made from.
+    pub link: LinkParameters,
+}
+
+/// What a link is made from.
+#[derive(Clone)]
+pub struct LinkParameters {
     /// The number of the link, never reused in the session.
     pub link_id: u32,
     /// The AEAD suite.
     pub suite: Suite,
-    /// The secret that the link's keys are derived from.
+    /// The secret that the link's keys are derived from. A client without a realtime port does not
+    /// learn it.
     pub root: RootSecret,
     /// Fresh random bytes for the connection ids and path challenges.
     pub seed: [u8; 32],
+    /// Most bytes of frames in a datagram to the client.
+    pub max_body: usize,
 }
 
 /// The outputs of a fan-out.

@@ -22,12 +22,12 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Route};
+use nucleus_protocol::link::{Link, LinkConfig, LinkSide, Path, Planes, Route};
 use nucleus_protocol::realtime::Header;
 use nucleus_protocol::time::Time;
 
 pub use counters::FanoutCounters;
-pub use input::{FanoutInput, FanoutOutput, LinkEvent, OpenLink};
+pub use input::{FanoutInput, FanoutOutput, LinkEvent, LinkParameters, OpenLink};
 pub use outbox::{Outbox, SessionTransmit, Transmit};
 pub use tick::Tick;
 
@@ -245,7 +245,8 @@ impl Fanout {
             return self.outputs.push_back(FanoutOutput::Link { room, session, event });
         }
         let index = self.free_links.pop().unwrap_or(self.links.len() as u32);
-        let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = open.seed;
+        let parameters = open.link;
+        let [r0, r1, r2, r3, s0, s1, s2, s3, ..] = parameters.seed;
         let ids = [u32::from_le_bytes([r0, r1, r2, r3]), u32::from_le_bytes([s0, s1, s2, s3])]
             .map(|random| self.ids.allocate(index, random));
         // Reported before `Opened`, so that the ids are known before a client can use them.
@@ -258,15 +259,17 @@ impl Fanout {
             now,
             LinkConfig {
                 side: LinkSide::Server,
-                link_id: open.link_id,
-                suite: open.suite,
-                root: open.root,
+                link_id: parameters.link_id,
+                suite: parameters.suite,
+                root: parameters.root,
                 connection_id: ids[0],
                 spare: ids[1],
                 path: None,
-                fallback: false,
+                planes: Planes::Both,
+                max_body: parameters.max_body,
+                report_interval: limits::REPORT_INTERVAL,
                 clock_epoch: self.config.clock_epoch,
-                seed: open.seed,
+                seed: parameters.seed,
             },
         );
         let Limits { egress_bits_per_s, peer_messages_per_s, .. } = self.config.limits;

@@ -3,7 +3,7 @@
 use nucleus_protocol::session::{Code, Moderate, StateRequest, Subscribe};
 
 use super::events::Event;
-use super::join::JoinRequest;
+use super::join::{JoinRequest, Renewal};
 use crate::fanout::LinkEvent;
 use crate::ids::{RequestId, SessionId};
 
@@ -44,6 +44,13 @@ pub enum RoomInput {
         from: SessionId,
         /// All groups of the peer from now on.
         request: Subscribe,
+    },
+    /// Hands in a fresh token.
+    Renew {
+        /// The participant's session.
+        from: SessionId,
+        /// What the token says, or the code for which it is refused.
+        renewal: Result<Renewal, Code>,
     },
     /// Requests an act of moderation.
     Moderate {

@@ -1,15 +1,18 @@
 //! Joins: of newcomers, and of participants that resume with a ticket.
 
-use nucleus_protocol::limits::MAX_EVENT_PAYLOAD;
-use nucleus_protocol::link::{RootSecret, Suite};
+use bytes::Bytes;
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{self, Code, Joined, Lane, LinkGrant};
+use nucleus_protocol::session::{
+    self, Code, Features, Joined, Lane, LinkGrant, Renewed, TokenWanted,
+};
 use nucleus_protocol::time::Time;
 
 use super::admission::Newcomer;
 use super::config::JoinConditions;
-use super::members::{NewParticipant, Role};
+use super::members::{NewParticipant, PendingLink, Role};
+use super::settings::session_settings;
 use super::{Room, RoomOutput};
+use crate::fanout::LinkParameters;
 use crate::ids::{PeerId, RequestId, RoomInstanceId, SessionId};
 
 /// A request to join a room. The caller has verified the token or the ticket.
@@ -27,14 +30,31 @@ pub struct JoinRequest {
     pub resume: Option<Resume>,
     /// The conditions under which a newcomer joins.
     pub conditions: JoinConditions,
-    /// The link's grant, complete but for its connection ids.
-    pub grant: LinkGrant,
-    /// The link's AEAD suite.
-    pub suite: Suite,
-    /// The secret that the link's keys are derived from.
-    pub root: RootSecret,
-    /// Fresh random bytes for the link's connection ids and path challenges.
-    pub seed: [u8; 32],
+    /// What the realtime link is made from.
+    pub link: LinkParameters,
+    /// The link's grant, complete but for its connection ids. `None`: the client has no realtime
+    /// port.
+    pub grant: Option<LinkGrant>,
+    /// The features that client and server have in common.
+    pub features: Features,
+    /// Whether the newcomer's token has expired, so that its ticket admits it. It is then asked for
+    /// a fresh token.
+    pub token_expired: bool,
+    /// The time of the request, in seconds since 1970.
+    pub unix_now: u64,
+}
+
+/// What a fresh token says of its user. The caller has verified the token, and that it admits to
+/// the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The user id.
+    pub user: String,
+    /// The role and the grants from the token.
+    pub role: Role,
+    /// When the participant's next tickets stop admitting it to another room instance, in seconds
+    /// since 1970.
+    pub ticket_end: u64,
 }
 
 /// The state of a client that resumes.
@@ -109,11 +129,11 @@ impl Room {
         self.admission.newcomer_joined(now, &join.user, &expected);
         self.listing.changed(now);
         let muted = self.mutes.includes(&join.user, moderates);
-        let JoinRequest { user, name, role, ticket_end, grant, suite, root, seed, .. } = *join;
-        let (link_id, newest_event) = (grant.link_id, self.events.newest());
-        let newcomer = NewParticipant { user, name, role, ticket_end, grant, slot, newest_event };
+        let (pending, newest_event) = (PendingLink::new(&join), self.events.newest());
+        let JoinRequest { user, name, role, ticket_end, link, .. } = *join;
+        let newcomer = NewParticipant { user, name, role, ticket_end, pending, slot, newest_event };
         let session = self.participants.add(newcomer);
-        let link = RoomOutput::OpenLink { session, slot, link_id, suite, root, seed };
+        let link = RoomOutput::OpenLink { session, slot, link: Box::new(link) };
         self.accept(request, session, link);
         self.participants.set_muted(now, session.peer, muted, &mut self.outputs);
         Ok(())
@@ -131,17 +151,12 @@ impl Room {
             return Err(Code::TimedOut);
         }
         let last = resume.last.map(|last| last.min(self.events.newest()));
-        let resumed = self.participants.resume(peer, &join.user, generation, last, &join.grant);
+        let pending = PendingLink::new(join);
+        let resumed = self.participants.resume(peer, &join.user, generation, last, pending);
         let resumed = resumed.ok_or(Code::TimedOut)?;
         let session = resumed.session;
-        let link = RoomOutput::OpenLink {
-            session,
-            slot: resumed.slot,
-            link_id: join.grant.link_id,
-            suite: join.suite,
-            root: join.root.clone(),
-            seed: join.seed,
-        };
+        let link =
+            RoomOutput::OpenLink { session, slot: resumed.slot, link: Box::new(join.link.clone()) };
         self.accept(request, session, link);
         if !resumed.groups.is_empty() {
             self.outputs.push(RoomOutput::Subscribe(session, resumed.groups));
@@ -180,28 +195,35 @@ impl Room {
             (false, false) => session::RESUMED_WITH_LOSS,
         };
         let [events_taken, bulk_taken] = connected.events_taken;
+        let Some(ticket) = self.ticket_of(session) else { return };
+        let PendingLink { link_id, grant, max_body, token_expired, unix_now, .. } = connected.link;
+        let ticket_ttl_s = ticket.end.saturating_sub(unix_now);
         let joined = Joined {
             peer: peer.0,
             slot: connected.slot,
-            capacity: self.config.capacity,
             room_instance: self.config.instance.0,
             server_instance: self.config.server_instance.0,
             roster_version: self.participants.roster_version(),
             roster: self.participants.roster(),
-            grant: connected.grant,
+            link_id,
+            grant: grant.into_iter().collect(),
             server_time: now.as_micros(),
             clock_epoch: self.config.clock_epoch,
-            max_event: MAX_EVENT_PAYLOAD as u32,
+            settings: session_settings(&self.config, max_body, ticket_ttl_s).to_list(),
             ticket: Vec::new(),
-            peer_ttl_ms: self.config.limits.peer_ttl.as_millis() as u32,
             resumed,
             events_taken,
             bulk_taken,
             room: Vec::new(),
+            entries: Vec::new(),
         };
-        let Some(ticket) = self.ticket_of(session) else { return };
         self.outputs.push(RoomOutput::Joined(session, Box::new(joined), Box::new(ticket)));
         let last_event = last[Lane::Events.index()];
+        if token_expired && self.has_features(peer, Features::RENEW) {
+            let within_ms = u32::try_from(ticket_ttl_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
+            let wanted = Bytes::from(session::encode(&TokenWanted { within_ms }));
+            self.outputs.control(session, wanted);
+        }
         let history = match connected.is_first {
             true => self.events.history_for_newcomer(peer, last_event),
             false => self.events.history_for_resumed(peer, last_event),
@@ -211,7 +233,39 @@ impl Room {
         for (lane, missed) in Lane::ALL.into_iter().zip(missed) {
             self.outputs.extend(missed.messages.into_iter().map(event(lane)));
         }
-        self.state.send_snapshot(now, session, &mut self.outputs);
+        if self.has_features(peer, Features::STATE) {
+            self.state.send_snapshot(now, session, &mut self.outputs);
+        }
+    }
+
+    /// Takes a fresh token of a participant, or the code for which it was refused. Its next tickets
+    /// have the rights of the new token. Its rights in this room stay as they are. Drops the token
+    /// if a resume has replaced the session, or if its link is not open yet.
+    pub(super) fn handle_renewal(&mut self, from: SessionId, renewal: Result<Renewal, Code>) {
+        let Some(participant) = self.participants.requester(from) else { return };
+        let renewed = renewal.and_then(|Renewal { user, role, ticket_end }| {
+            if user != participant.user {
+                return Err(Code::Forbidden);
+            }
+            (participant.role_at_join, participant.ticket_end) = (role, ticket_end);
+            Ok(())
+        });
+        match renewed {
+            Ok(()) => {
+                if let Some(ticket) = self.ticket_of(from) {
+                    self.outputs.push(RoomOutput::Renewed(from, Box::new(ticket)));
+                }
+            }
+            Err(code) => {
+                let refused = Renewed { code: code as u16, ticket: Vec::new() };
+                self.outputs.control(from, Bytes::from(session::encode(&refused)));
+            }
+        }
+    }
+
+    /// Returns whether a peer's client has these features.
+    fn has_features(&self, peer: PeerId, features: Features) -> bool {
+        self.participants.get(peer).is_some_and(|p| p.features().contains(features))
     }
 
     /// Returns the content of the ticket for a session. `None`: its participant has been removed.

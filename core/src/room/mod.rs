@@ -19,25 +19,26 @@ mod listing;
 mod members;
 mod moderation;
 mod outputs;
+mod settings;
 mod state;
 
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
-    self, Code, Joined, Lane, StateReply, StateRequest, StateSnapshot, Subscribe, Throttled,
+    self, Code, Features, Joined, Lane, StateReply, StateRequest, StateSnapshot, Subscribe,
+    Throttled,
 };
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
-use crate::fanout::LinkEvent;
+use crate::fanout::{LinkEvent, LinkParameters};
 use crate::ids::{PeerId, RequestId, SessionId};
 use admission::Admission;
 pub use config::{JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
 use events::EventRelay;
 pub use events::{Event, EventTarget};
 pub use input::RoomInput;
-pub use join::{JoinRequest, Resume, TicketClaim, TicketContent};
+pub use join::{JoinRequest, Renewal, Resume, TicketClaim, TicketContent};
 use lifetime::Lifetime;
 pub use listing::Listing;
 use listing::ListingFeed;
@@ -76,14 +77,8 @@ pub enum RoomOutput {
         session: SessionId,
         /// The peer's slot.
         slot: u16,
-        /// The number of the link, never reused in the session.
-        link_id: u32,
-        /// The link's AEAD suite.
-        suite: Suite,
-        /// The secret that the link's keys are derived from.
-        root: RootSecret,
-        /// Fresh random bytes for the connection ids and path challenges.
-        seed: [u8; 32],
+        /// What the link is made from.
+        link: Box<LinkParameters>,
     },
     /// Asks the shard to close the peer's link.
     CloseLink(PeerId),
@@ -91,8 +86,12 @@ pub enum RoomOutput {
     Subscribe(SessionId, GroupSet),
     /// Asks the shard to start (true) or to stop dropping the voice of the session's link.
     Mute(SessionId, bool),
-    /// Sends `Joined` to the session. The shell seals the ticket and fills in the room's name.
+    /// Sends `Joined` to the session. The shell seals the ticket, and fills in the room's name and
+    /// the entries.
     Joined(SessionId, Box<Joined>, Box<TicketContent>),
+    /// Sends [`Renewed`](nucleus_protocol::session::Renewed) to the session. The shell seals the
+    /// ticket.
+    Renewed(SessionId, Box<TicketContent>),
     /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
     /// Sends an [`EventAck`](nucleus_protocol::session::EventAck) on the session's control stream.
@@ -139,6 +138,7 @@ impl Machine for Room {
             RoomInput::Event { from, event } => self.handle_event(now, from, event),
             RoomInput::State { from, request } => self.handle_state_request(now, from, request),
             RoomInput::Subscribe { from, request } => self.handle_subscribe(from, &request),
+            RoomInput::Renew { from, renewal } => self.handle_renewal(from, renewal),
             RoomInput::Moderate { from, request } => self.handle_moderation(now, from, &request),
             RoomInput::Invite { request, user, invited } => {
                 let result = self.handle_invitation(now, &user, invited);
@@ -199,7 +199,8 @@ impl Room {
             }
             LinkEvent::Refused => self.remove(now, [peer], Code::ServerFull),
             LinkEvent::Throttled(what) => {
-                if participant.is_connected() {
+                if participant.is_connected() && participant.features().contains(Features::NOTICES)
+                {
                     let message = Bytes::from(session::encode(&Throttled { what }));
                     self.outputs.control(session, message);
                 }
@@ -304,7 +305,7 @@ impl Room {
         self.participants.send_due_acks(now, &mut self.outputs);
         if let Some(update) = self.participants.take_roster_update(now) {
             let update = Bytes::from(session::encode(&update));
-            self.participants.broadcast(&update, &mut self.outputs);
+            self.participants.broadcast(&update, Features::NONE, &mut self.outputs);
         }
     }
 

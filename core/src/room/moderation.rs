@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::limits::MAX_BAN;
-use nucleus_protocol::session::{self, Audit, Code, Moderate, StateReply, StateUpdate, act};
+use nucleus_protocol::session::{
+    self, Audit, Code, Features, Moderate, StateReply, StateUpdate, act,
+};
 use nucleus_protocol::time::Time;
 
 use super::members::Participants;
@@ -142,7 +144,7 @@ impl Room {
                 let user = target_user.unwrap_or_default().into_bytes();
                 let audit = Audit { act, by: by.0, peer, user, seconds, time: now.as_micros() };
                 let audit = Bytes::from(session::encode(&audit));
-                self.participants.broadcast(&audit, &mut self.outputs);
+                self.participants.broadcast(&audit, Features::NOTICES, &mut self.outputs);
             }
             self.carry_out(now, by, request);
         }

@@ -37,6 +37,8 @@ pub struct SocialConfig {
     pub clock_epoch: u32,
     /// The server instance id.
     pub server_instance: ServerInstanceId,
+    /// Where a client that lost its session may enter again, each as `host:port`.
+    pub entries: Vec<Vec<u8>>,
 }
 
 /// Users, watchers and calls of one tenant's product.
@@ -122,6 +124,7 @@ impl Social {
             server_instance: self.config.server_instance.0,
             ring_ms: self.config.limits.ring_time.as_millis() as u32,
             call: call.map_or(0, |call| call.id),
+            entries: self.config.entries.clone(),
         };
         let state = call.and_then(|call| call.state_for(&enter.user, &self.users));
         self.send(device, session::encode(&entered));

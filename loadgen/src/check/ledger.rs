@@ -335,7 +335,10 @@ mod tests {
 
     fn message<'a>(due: &DueMessage, sender_index: u16, payload: &'a [u8]) -> Message<'a> {
         let sender = u32::from(sender_index.saturating_sub(5));
-        Message { peer: sender_index, ..due.message(Source { seed: 1, room: 0, sender }, payload) }
+        Message {
+            peer: sender_index,
+            ..due.message(Source { seed: 1, room: 0, sender }, None, payload)
+        }
     }
 
     fn sent(ledger: &mut Ledger, member: u32, due: &DueMessage) -> Vec<u8> {
@@ -402,7 +405,7 @@ mod tests {
                 let payload = sent(&mut ledger, sender, &due);
                 let slot = 5 + (sender % 2) as u16;
                 let source = ledger.members[sender as usize].source;
-                let message = Message { peer: slot, ..due.message(source, &payload) };
+                let message = Message { peer: slot, ..due.message(source, None, &payload) };
                 ledger.record_received(sender ^ 1, scheduled + 10, &message);
                 // A duplicate does not end a gap.
                 ledger.record_received(sender ^ 1, scheduled + 60, &message);

@@ -4,7 +4,7 @@
 //! start. The count at the window's start is interpolated between the reports before and after that
 //! moment. The last report gives the count at the window's end, because nothing is sent after it.
 
-use nucleus_protocol::realtime::control::ServerReport;
+use nucleus_protocol::realtime::report::ServerReport;
 
 use crate::load::channel::Channel;
 

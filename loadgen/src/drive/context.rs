@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{JoinError, ResumeFrom, Session, SessionOptions};
+use nucleus_client::session::{Capabilities, JoinError, ResumeFrom, Session, SessionOptions};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::watch;
 
@@ -141,6 +141,7 @@ impl RunContext {
                 u16::try_from(self.plan.room_size + self.plan.late_joiners).unwrap_or(u16::MAX),
             ),
             agent: AGENT.to_owned(),
+            capabilities: Capabilities::default(),
             resume: None,
         }
     }

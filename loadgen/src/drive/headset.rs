@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
-use nucleus_protocol::limits::MAX_BODY;
 use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
@@ -303,7 +302,7 @@ impl Headset {
             while let Some(due) = next {
                 self.append(&due, wire);
                 ledger.record_sent(self.member, now, &due, &wire.payload);
-                let room = start + MAX_BODY > wire.plain.len() + MESSAGE_ROOM;
+                let room = start + self.link.max_body() > wire.plain.len() + MESSAGE_ROOM;
                 next = if room { self.schedule.take(until) } else { None };
             }
             let route = self.link.route().map_or(Route::Realtime(self.path), |(route, _)| route);
@@ -317,7 +316,8 @@ impl Headset {
     fn append(&self, due: &DueMessage, wire: &mut Wire) {
         wire.payload.clear();
         due.payload(self.source, &mut wire.payload);
-        due.message(self.source, &wire.payload).encode(&mut wire.plain);
+        let captured = self.link.server_time(Time::from_micros(due.scheduled));
+        due.message(self.source, captured, &wire.payload).encode(&mut wire.plain);
     }
 
     fn flush_link(&mut self, now: Time, wire: &mut Wire) {

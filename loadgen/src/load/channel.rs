@@ -94,7 +94,14 @@ impl DueMessage {
     }
 
     /// Returns the message with the payload `payload`, addressed to all other peers of the room.
-    pub(crate) fn message<'a>(&self, source: Source, payload: &'a [u8]) -> Message<'a> {
+    /// `captured` is when the message was due, on the server's clock; `None` before that clock is
+    /// known.
+    pub(crate) fn message<'a>(
+        &self,
+        source: Source,
+        captured: Option<Time>,
+        payload: &'a [u8],
+    ) -> Message<'a> {
         let (channel, key) = self.channel.address(source);
         Message {
             kind: self.channel.kind(),
@@ -103,7 +110,7 @@ impl DueMessage {
             channel,
             key,
             sequence: self.number as u16,
-            time: Time::from_micros(self.scheduled).as_wire_millis(),
+            time: captured.map(Time::as_wire_millis),
             payload,
         }
     }
@@ -125,10 +132,10 @@ mod tests {
         let source = Source { seed: 1, room: 2, sender: 45 };
         for channel in Channel::ALL {
             let due = DueMessage { channel, number: 65_537, scheduled: 7_000, first: false };
-            let message = due.message(source, &[]);
+            let message = due.message(source, Some(Time::from_millis(7)), &[]);
             let address = if channel == Channel::Object { (1, 2) } else { (0, 0) };
             assert_eq!((message.channel, message.key), address);
-            assert_eq!((message.sequence, message.time), (1, 7));
+            assert_eq!((message.sequence, message.time), (1, Some(7)));
             assert_eq!(message.flags == NEWEST_WINS, channel != Channel::Voice);
         }
     }

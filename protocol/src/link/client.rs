@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::Path;
 use super::clock::ClockSync;
+use super::delays::Delays;
 use super::liveness::{SilenceTimers, Unacked, backoff};
 use super::phase::RecvKeys;
-use super::route::{PlaneChooser, Route};
+use super::route::{PlaneChooser, Planes, Route};
 use crate::limits;
-use crate::realtime::control::{ClientReport, ClockRequest, KeepAlive, Plane, ServerReport};
+use crate::realtime::control::{ClockRequest, KeepAlive, Plane};
+use crate::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use crate::time::Time;
 
 /// Most bytes of control frames in front of the application's messages: keep-alive, clock request
@@ -25,8 +27,8 @@ const SETTLE_SAMPLES: u32 = 4;
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// The client has traffic if it sent or received a message within this time.
 const TRAFFIC_TIME: Duration = Duration::from_secs(1);
-/// A report or a regular clock request that is due within this time travels with data, so that it
-/// seldom needs a datagram of its own.
+/// A regular clock request that is due within this time travels with data, so that it seldom needs
+/// a datagram of its own.
 const EARLY_TIME: Duration = Duration::from_millis(100);
 /// Upper bound of the round trip in timers, used also while the round trip is unknown.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
@@ -47,26 +49,6 @@ impl DueFrames {
     }
 }
 
-/// Statistics of the time from the sending to the arrival of datagrams since the last report, µs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Delays {
-    min: i32,
-    sum: i64,
-    count: i64,
-}
-
-impl Delays {
-    fn add(&mut self, micros: i32) {
-        self.min = if self.count == 0 { micros } else { self.min.min(micros) };
-        self.sum += i64::from(micros);
-        self.count += 1;
-    }
-
-    fn mean(&self) -> i32 {
-        (self.sum / self.count.max(1)) as i32
-    }
-}
-
 /// The timers and measurements of a client.
 pub(super) struct ClientSide {
     pub(super) path: Option<Path>,
@@ -82,9 +64,15 @@ pub(super) struct ClientSide {
     last_traffic: Option<Time>,
     keep_alive_wanted: bool,
     last_report: Time,
+    report_interval: Duration,
     report_wanted: bool,
     delays: Delays,
-    congestion_marks: u32,
+    /// Bytes of the datagrams that arrived on the realtime port, wrapping.
+    port_bytes: u32,
+    /// Datagrams that arrived with the ECN mark "congestion experienced", wrapping.
+    ce: u32,
+    /// Datagrams that arrived with any ECN mark, wrapping.
+    ect: u32,
     silence: Option<SilenceTimers>,
     unacked: Unacked,
     pub(super) chooser: PlaneChooser,
@@ -96,7 +84,12 @@ pub(super) struct ClientSide {
 }
 
 impl ClientSide {
-    pub(super) fn new(now: Time, path: Option<Path>, fallback: bool) -> Self {
+    pub(super) fn new(
+        now: Time,
+        path: Option<Path>,
+        planes: Planes,
+        report_interval: Duration,
+    ) -> Self {
         Self {
             path,
             clock: ClockSync::default(),
@@ -109,15 +102,25 @@ impl ClientSide {
             last_traffic: None,
             keep_alive_wanted: false,
             last_report: now,
+            report_interval: report_interval
+                .clamp(limits::REPORT_INTERVAL_MIN, limits::REPORT_INTERVAL_MAX),
             report_wanted: false,
             delays: Delays::default(),
-            congestion_marks: 0,
+            port_bytes: 0,
+            ce: 0,
+            ect: 0,
             silence: None,
             unacked: Unacked::default(),
-            chooser: PlaneChooser::new(now, fallback),
+            chooser: PlaneChooser::new(now, planes),
             session_ping: false,
             session_last_sent: now,
         }
+    }
+
+    /// Returns whether the client can send anything: it knows its path to the realtime port, or
+    /// needs none.
+    pub(super) fn is_usable(&self) -> bool {
+        self.path.is_some() || !self.chooser.has_port()
     }
 
     /// Returns the route of the application's datagrams.
@@ -128,10 +131,13 @@ impl ClientSide {
         }
     }
 
-    /// Notes that an authentic datagram arrived; `traffic` is whether it had messages.
-    pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, traffic: bool) {
-        if ecn & ECN_MASK == ECN_CE {
-            self.congestion_marks = self.congestion_marks.wrapping_add(1);
+    /// Notes that an authentic datagram of `bytes` bytes arrived; `traffic` is whether it had
+    /// messages.
+    pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, bytes: u64, traffic: bool) {
+        if plane == Plane::Realtime {
+            self.port_bytes = self.port_bytes.wrapping_add(bytes as u32);
+            self.ce = self.ce.wrapping_add(u32::from(ecn & ECN_MASK == ECN_CE));
+            self.ect = self.ect.wrapping_add(u32::from(ecn & ECN_MASK != 0));
         }
         if traffic {
             self.last_traffic = Some(now);
@@ -167,7 +173,7 @@ impl ClientSide {
     /// silent. The ping shows the server's session the client's address. The client learns whether
     /// the server has lost the session.
     pub(super) fn request_session_ping(&mut self) {
-        self.session_ping = self.chooser.has_fallback();
+        self.session_ping = self.chooser.has_session();
     }
 
     /// Falls back if the realtime port has been silent for too long.
@@ -179,11 +185,14 @@ impl ClientSide {
         }
     }
 
-    /// Takes the server's send time of a datagram, in µs modulo 2^32.
+    /// Takes the server's send time of a datagram that arrived now, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
-        if let Some(arrival) = self.clock.server_time(now) {
-            self.delays.add((arrival.as_micros() as u32).wrapping_sub(micros) as i32);
-        }
+        self.delays.add(now, micros);
+    }
+
+    /// Takes the interval at which the server wants reports.
+    pub(super) fn steer_reports(&mut self, interval: ReportInterval) {
+        self.report_interval = interval.duration();
     }
 
     /// Requests a datagram at once, because the client's network has changed and the server must
@@ -208,7 +217,7 @@ impl ClientSide {
         }
         if traffic {
             self.last_traffic = Some(now);
-            if let Some(number) = number.filter(|_| self.chooser.has_fallback()) {
+            if let Some(number) = number.filter(|_| self.chooser.has_session()) {
                 self.unacked.sent(now, number);
             }
         }
@@ -262,7 +271,9 @@ impl ClientSide {
         let due = self.due(now);
         DueFrames {
             clock: due.clock || self.settle_samples_left == 0 && soon(self.clock_at()),
-            report: due.report || soon(self.report_at()),
+            // A report may come a tenth of its interval early.
+            report: due.report
+                || self.report_at().is_some_and(|at| at <= now + self.report_interval / 10),
             ..due
         }
     }
@@ -307,7 +318,7 @@ impl ClientSide {
             self.unacked.probe_sent(now);
         }
         if let Some(silence) = self.silence.as_mut().filter(|w| w.probe_at() <= now) {
-            silence.probe_sent(now, self.chooser.has_fallback());
+            silence.probe_sent(now, self.chooser.has_session());
             // A restarted server is silent on the realtime port; only QUIC tells the client of it.
             self.request_session_ping();
         }
@@ -317,12 +328,12 @@ impl ClientSide {
         let report = ClientReport {
             largest: recv.largest(),
             received: recv.received(),
-            delay_min: self.delays.min,
-            delay_mean: self.delays.mean(),
-            congestion_marks: self.congestion_marks,
+            bytes: self.port_bytes,
+            ce: self.ce,
+            ect: self.ect,
+            delay: self.delays.take(now),
         };
         report.encode(out);
-        self.delays = Delays::default();
         self.last_report = now;
         self.report_wanted = false;
     }
@@ -347,7 +358,7 @@ impl ClientSide {
     /// Returns when the next keep-alive is due. With a fallback the two planes take turns; a single
     /// plane sends keep-alives twice as often.
     fn keep_alive_at(&self) -> Time {
-        let single_plane = !self.chooser.has_fallback();
+        let single_plane = !self.chooser.has_session();
         self.last_sent + if single_plane { limits::KEEP_ALIVE / 2 } else { limits::KEEP_ALIVE }
     }
 
@@ -369,7 +380,7 @@ impl ClientSide {
         let between = self.last_sent + limits::KEEP_ALIVE / 2;
         let regular = self.session_last_sent + limits::KEEP_ALIVE;
         let at = if self.session_last_sent < between { regular.min(between) } else { regular };
-        self.chooser.has_fallback().then_some(at)
+        self.chooser.has_session().then_some(at)
     }
 
     fn unacked_probe_at(&self) -> Option<Time> {
@@ -384,12 +395,12 @@ impl ClientSide {
 
     /// Returns [`round_trip`](Self::round_trip) if there is a fallback.
     fn fallback_round_trip(&self) -> Option<Duration> {
-        self.chooser.has_fallback().then(|| self.round_trip())
+        self.chooser.has_session().then(|| self.round_trip())
     }
 
     /// Returns when the realtime port counts as lost, unless something is received before.
     fn lost_at(&self) -> Option<Time> {
-        if !self.chooser.has_fallback() || self.chooser.plane() == Plane::Session {
+        if !self.chooser.has_session() || self.chooser.plane() == Plane::Session {
             return None;
         }
         let round_trip = self.round_trip();
@@ -399,7 +410,9 @@ impl ClientSide {
     }
 
     fn report_at(&self) -> Option<Time> {
-        self.report_wanted.then_some(self.last_report + limits::REPORT_INTERVAL)
+        let early = self.delays.has_risen().then_some(limits::EARLY_REPORT_AFTER);
+        let after = early.unwrap_or(self.report_interval).min(self.report_interval);
+        self.report_wanted.then_some(self.last_report + after)
     }
 
     fn clock_at(&self) -> Option<Time> {

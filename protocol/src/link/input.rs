@@ -5,9 +5,8 @@ use super::counters::Rejected;
 use super::{Link, Path, Plane, SideState};
 use crate::codec::{Reader, Truncated};
 use crate::limits::MAX_BODY;
-use crate::realtime::control::{
-    self, Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
-};
+use crate::realtime::control::{self, Ack, ClockReply, ClockRequest, KeepAlive};
+use crate::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use crate::realtime::{Frame, Frames, Header, Message};
 use crate::time::Time;
 
@@ -37,6 +36,7 @@ enum ControlFrame {
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
     SendTime(u32),
+    ReportInterval(ReportInterval),
     /// A frame of a type that this version does not know, or that this end does not receive.
     Unknown,
 }
@@ -56,6 +56,9 @@ impl ControlFrame {
             (control::PATH_CHALLENGE, _) => ControlFrame::PathChallenge(r.array()?),
             (control::PATH_RESPONSE, _) => ControlFrame::PathResponse(r.array()?),
             (control::SEND_TIME, true) => ControlFrame::SendTime(r.u32()?),
+            (control::REPORT_INTERVAL, true) => {
+                ControlFrame::ReportInterval(ReportInterval::parse(body)?)
+            }
             _ => ControlFrame::Unknown,
         })
     }
@@ -204,7 +207,9 @@ impl Link {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += bytes;
         match (&mut self.side, path) {
-            (SideState::Client(client), _) => client.received(now, arrival.plane(), ecn, messages),
+            (SideState::Client(client), _) => {
+                client.received(now, arrival.plane(), ecn, bytes, messages);
+            }
             (SideState::Server(server), Some(path)) => {
                 server.paths.received(now, path, bytes, highest);
                 if messages {
@@ -234,6 +239,9 @@ impl Link {
                 c.clock.handle_reply(now, &reply)
             }
             (ControlFrame::SendTime(micros), SideState::Client(c)) => c.send_time(now, micros),
+            (ControlFrame::ReportInterval(interval), SideState::Client(c)) if highest => {
+                c.steer_reports(interval);
+            }
             (ControlFrame::ServerReport(report), SideState::Client(c)) if highest => {
                 c.server_report = Some(report);
             }

@@ -20,6 +20,7 @@
 mod client;
 mod clock;
 mod counters;
+mod delays;
 mod input;
 mod keys;
 mod liveness;
@@ -45,18 +46,19 @@ use path::Paths;
 pub use phase::PhaseLimits;
 use phase::{RecvKeys, SendKeys};
 pub use replay::{Freshness, ReplayWindow};
-pub use route::Route;
+pub use route::{Planes, Route};
 use server::ServerSide;
 
-use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD};
+use crate::limits::{HEADER, LINK_ID, MAX_BODY, MAX_PAYLOAD, MIN_BODY};
+use crate::realtime::control;
 pub use crate::realtime::control::Plane;
-use crate::realtime::control::{self, ClientReport, ServerReport};
+use crate::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use crate::realtime::{ConnectionId, MessageKind, frame};
 use crate::time::Time;
 
 /// Most bytes of control frames that [`Link::begin`] may write: a message of the largest size must
 /// still fit behind them.
-const MAX_CONTROL_BYTES: usize = MAX_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
+const MAX_CONTROL_BYTES: usize = MIN_BODY - (MAX_PAYLOAD + frame::MESSAGE_FIELDS_BYTES + 3);
 const _: () = assert!(client::FRONT_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(server::FRONT_BYTES <= MAX_CONTROL_BYTES);
 
@@ -87,9 +89,12 @@ pub struct LinkConfig {
     /// A client's path to the server. Without a path, a client sends and accepts nothing on the
     /// realtime port. A server ignores this and learns the path.
     pub path: Option<Path>,
-    /// Whether a client's session carries QUIC datagrams. If so, the link begins on the session
-    /// plane and falls back to this plane. A server ignores this and follows the client.
-    pub fallback: bool,
+    /// The planes that a client can use. A server ignores this and follows the client.
+    pub planes: Planes,
+    /// Most bytes of frames in a datagram that this end sends, from [`MIN_BODY`] to [`MAX_BODY`].
+    pub max_body: usize,
+    /// The interval of a client's reports until the server steers it. A server ignores this.
+    pub report_interval: Duration,
     /// The epoch of a server's clock, a new one after each restart. A client ignores this.
     pub clock_epoch: u32,
     /// The seed of a server's path challenges: 32 bytes from a cryptographic random source. A
@@ -115,6 +120,7 @@ pub struct Link {
     /// The response to send to a path challenge, and the path on which the challenge arrived.
     response: Option<(Path, [u8; 8])>,
     counters: LinkCounters,
+    max_body: usize,
     side: SideState,
 }
 
@@ -138,6 +144,7 @@ impl Link {
         };
         let secret =
             |direction| PhaseSecret::first(&config.root, config.link_id, direction, config.suite);
+        let max_body = config.max_body.clamp(MIN_BODY, MAX_BODY);
         Link {
             link_id: config.link_id,
             send: SendKeys::new(now, secret(send), limits),
@@ -147,14 +154,19 @@ impl Link {
             last_received: None,
             response: None,
             counters: LinkCounters::default(),
+            max_body,
             side: match config.side {
-                LinkSide::Client => {
-                    SideState::Client(ClientSide::new(now, config.path, config.fallback))
-                }
+                LinkSide::Client => SideState::Client(ClientSide::new(
+                    now,
+                    config.path,
+                    config.planes,
+                    config.report_interval,
+                )),
                 LinkSide::Server => SideState::Server(ServerSide::new(
                     now,
                     config.clock_epoch,
                     Paths::new(&config.seed),
+                    max_body,
                 )),
             },
         }
@@ -175,7 +187,7 @@ impl Link {
     pub fn deadline(&self) -> Option<Time> {
         let exhausted = self.send.exhausted();
         let (to_send, paths) = match &self.side {
-            SideState::Client(client) => (client.path.map(|_| client.deadline()), None),
+            SideState::Client(client) => (client.is_usable().then(|| client.deadline()), None),
             SideState::Server(server) => (server.deadline(), server.paths.deadline(!exhausted)),
         };
         let to_send = to_send.filter(|_| !exhausted);
@@ -200,8 +212,8 @@ impl Link {
     /// Begins a datagram of the application and returns its start in `out`.
     ///
     /// Appends a placeholder for the header, and control frames that are due; on the server the
-    /// send time comes first. The caller then appends message frames up to `start + HEADER +
-    /// MAX_BODY`, and, with the tag, not beyond the budget that [`route`](Self::route) returns. A
+    /// send time comes first. The caller then appends message frames up to `start + HEADER` plus
+    /// [`max_body`](Self::max_body), and, with the tag, not beyond the budget that [`route`](Self::route) returns. A
     /// message of the largest size always fits. The caller must then call [`finish`](Self::finish).
     pub fn begin(&mut self, now: Time, out: &mut Vec<u8>) -> usize {
         let start = out.len();
@@ -225,7 +237,7 @@ impl Link {
     /// # Errors
     /// [`Exhausted`] if no packet number is left; the datagram is then cut off `out`.
     pub fn finish(&mut self, now: Time, out: &mut Vec<u8>, start: usize) -> Result<(), Exhausted> {
-        debug_assert!(out.len() <= start + HEADER + MAX_BODY, "the body is too long");
+        debug_assert!(out.len() <= start + HEADER + self.max_body, "the body is too long");
         let Some((route, _)) = self.route() else {
             // There is no route yet. The datagram is sealed nevertheless, because the caller began
             // it.
@@ -241,6 +253,18 @@ impl Link {
         match &self.side {
             SideState::Client(client) => client.route().map(|route| (route, usize::MAX)),
             SideState::Server(server) => server.route(),
+        }
+    }
+
+    /// Returns the most bytes of frames in a datagram that this end sends.
+    pub fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    /// Asks the client for reports at this interval from now on. Does nothing on a client.
+    pub fn steer_reports(&mut self, interval: Duration) {
+        if let SideState::Server(server) = &mut self.side {
+            server.steer_reports(ReportInterval::new(interval));
         }
     }
 
@@ -356,10 +380,14 @@ impl Link {
         }
         match &mut self.side {
             SideState::Client(client) => {
-                let path = client.path?;
-                if client.wants_probe(now) {
+                if let Some(path) = client.path
+                    && client.wants_probe(now)
+                {
                     client.write_probe(now, out);
                     return Some(Route::Realtime(path));
+                }
+                if !client.is_usable() {
+                    return None;
                 }
                 if client.wants_session_ping(now) {
                     client.write_session_ping(out);

@@ -3,7 +3,7 @@
 //! A client begins on the session plane, where its datagrams travel inside QUIC, and moves to the
 //! realtime port once the port has answered. The client falls back when the port has been silent
 //! for too long. Each change of plane has a number, and the client announces the change until the
-//! server confirms it.
+//! server confirms it. A client that has one plane alone stays on it.
 
 use std::time::Duration;
 
@@ -54,10 +54,20 @@ const FIRST_PROBE: Duration = Duration::from_millis(200);
 /// Time after which the realtime port counts as blocked if it has not answered a new link.
 const FIRST_PROBE_TIME: Duration = Duration::from_secs(2);
 
+/// The planes that a client's link can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planes {
+    /// Both: the link begins on the session plane, moves to the realtime port, and falls back.
+    Both,
+    /// The realtime port alone: the client's session carries no datagrams.
+    PortOnly,
+    /// The session alone: the client has no realtime port.
+    SessionOnly,
+}
+
 /// Chooses the plane of a client's link.
 pub(super) struct PlaneChooser {
-    /// Whether there is a session plane to fall back to.
-    has_fallback: bool,
+    planes: Planes,
     choice: PlaneChoice,
     /// Whether the server has confirmed the choice.
     confirmed: bool,
@@ -74,12 +84,13 @@ pub(super) struct PlaneChooser {
 }
 
 impl PlaneChooser {
-    pub(super) fn new(now: Time, has_fallback: bool) -> Self {
-        let plane = if has_fallback { Plane::Session } else { Plane::Realtime };
+    pub(super) fn new(now: Time, planes: Planes) -> Self {
+        let has_session = planes != Planes::PortOnly;
+        let plane = if has_session { Plane::Session } else { Plane::Realtime };
         Self {
-            has_fallback,
+            planes,
             choice: PlaneChoice { change: 0, plane },
-            confirmed: !has_fallback,
+            confirmed: !has_session,
             announce_at: now,
             began: now,
             last_fallback: now,
@@ -92,13 +103,19 @@ impl PlaneChooser {
         }
     }
 
-    pub(super) fn has_fallback(&self) -> bool {
-        self.has_fallback
+    /// Returns whether the session can carry the link's datagrams.
+    pub(super) fn has_session(&self) -> bool {
+        self.planes != Planes::PortOnly
     }
 
-    /// Returns the choice that a keep-alive announces; `None` without a fallback.
+    /// Returns whether the client has a realtime port.
+    pub(super) fn has_port(&self) -> bool {
+        self.planes != Planes::SessionOnly
+    }
+
+    /// Returns the choice that a keep-alive announces; `None` if the session carries no datagrams.
     pub(super) fn announced_choice(&self) -> Option<PlaneChoice> {
-        self.has_fallback.then_some(self.choice)
+        self.has_session().then_some(self.choice)
     }
 
     pub(super) fn plane(&self) -> Plane {
@@ -118,7 +135,9 @@ impl PlaneChooser {
 
     /// Returns whether a new link still probes the realtime port for the first time.
     pub(super) fn is_undecided(&self, now: Time) -> bool {
-        self.has_fallback && self.choice.change == 0 && now < self.began + FIRST_PROBE_TIME
+        self.planes == Planes::Both
+            && self.choice.change == 0
+            && now < self.began + FIRST_PROBE_TIME
     }
 
     /// Returns when to announce the choice next, on the chosen plane.
@@ -128,7 +147,7 @@ impl PlaneChooser {
 
     /// Returns when to probe the realtime port while the session carries the messages.
     pub(super) fn probe_at(&self) -> Option<Time> {
-        (self.plane() == Plane::Session).then_some(self.probe_at)
+        (self.has_port() && self.plane() == Plane::Session).then_some(self.probe_at)
     }
 
     /// Notes that a keep-alive is sent on `plane`. With `traffic` the client probes the realtime

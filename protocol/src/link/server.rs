@@ -5,9 +5,8 @@ use super::path::Paths;
 use super::phase::RecvKeys;
 use super::route::Route;
 use crate::limits;
-use crate::realtime::control::{
-    Ack, ClientReport, ClockReply, KeepAlive, Plane, PlaneChoice, SEND_TIME_BYTES, ServerReport,
-};
+use crate::realtime::control::{Ack, ClockReply, KeepAlive, Plane, PlaneChoice, SEND_TIME_BYTES};
+use crate::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use crate::time::Time;
 
 /// Length of a clock reply's frame in bytes.
@@ -58,10 +57,16 @@ pub(super) struct ServerSide {
     acknowledge: bool,
     last_report: Time,
     report_wanted: bool,
+    /// Most bytes of frames in a datagram.
+    max_body: usize,
+    /// The interval of the client's reports that the server asks for; `None`: the one that the
+    /// client was told at the join. Every report of the server repeats it, because a frame may be
+    /// lost.
+    steered: Option<ReportInterval>,
 }
 
 impl ServerSide {
-    pub(super) fn new(now: Time, clock_epoch: u32, paths: Paths) -> Self {
+    pub(super) fn new(now: Time, clock_epoch: u32, paths: Paths, max_body: usize) -> Self {
         Self {
             paths,
             clock_epoch,
@@ -73,6 +78,16 @@ impl ServerSide {
             acknowledge: false,
             last_report: now,
             report_wanted: false,
+            max_body,
+            steered: None,
+        }
+    }
+
+    /// Asks the client for reports at this interval from now on.
+    pub(super) fn steer_reports(&mut self, interval: ReportInterval) {
+        if self.steered.replace(interval) != Some(interval) {
+            // The next report is due at once.
+            (self.report_wanted, self.last_report) = (true, Time::ZERO);
         }
     }
 
@@ -147,7 +162,7 @@ impl ServerSide {
                 (Route::Realtime(path), budget)
             }
         };
-        let body = budget.saturating_sub(limits::HEADER + limits::TAG).min(limits::MAX_BODY);
+        let body = budget.saturating_sub(limits::HEADER + limits::TAG).min(self.max_body);
         let (start, end) = (out.len(), out.len() + body);
         self.write_clock(now, plane, end - out.len(), out);
         let carrying = self.is_carrying(plane);
@@ -185,9 +200,13 @@ impl ServerSide {
     }
 
     fn write_report(&mut self, now: Time, free: usize, recv: &RecvKeys, out: &mut Vec<u8>) {
-        if self.report_wanted && free >= ServerReport::FRAME_BYTES {
+        let steering = self.steered.map_or(0, |_| ReportInterval::FRAME_BYTES);
+        if self.report_wanted && free >= ServerReport::FRAME_BYTES + steering {
             let (largest, received) = (recv.largest(), recv.received());
             ServerReport { largest, received, ..self.report }.encode(out);
+            if let Some(interval) = self.steered {
+                interval.encode(out);
+            }
             self.last_report = now;
             self.report_wanted = false;
         }
@@ -206,7 +225,7 @@ impl ServerSide {
     /// Returns when a report is due; `None` on an unproven path, whose budget is small.
     fn report_at(&self) -> Option<Time> {
         let proven = self.route().is_some_and(|(_, budget)| budget == UNLIMITED);
-        (self.report_wanted && proven).then_some(self.last_report + limits::REPORT_INTERVAL)
+        (self.report_wanted && proven).then_some(self.last_report + limits::SERVER_REPORT_INTERVAL)
     }
 
     /// Returns when the next frame is due; pending answers are due at once. The deadlines of the

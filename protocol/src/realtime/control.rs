@@ -1,7 +1,7 @@
-//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock,
-//! report and send time.
+//! The link's control frames: their types, and the bodies of keep-alive, acknowledgement, clock and
+//! send time. The bodies of reports are in `report.rs`.
 
-use super::frame::{self, MessageKind};
+use super::frame;
 use crate::codec::{Reader, Truncated};
 use crate::time::Time;
 
@@ -20,6 +20,14 @@ pub const PATH_RESPONSE: u8 = 11;
 pub const SEND_TIME: u8 = 12;
 /// The server's acknowledgement of messages on the realtime port.
 pub const ACK: u8 = 13;
+/// Reserved: the client's viewpoint, see [`super::interest`].
+pub const VIEWPOINT: u8 = 14;
+/// Reserved: where the peers of the room are, see [`super::interest`].
+pub const PRESENCE: u8 = 15;
+/// Reserved: the nearest ring in which anybody receives this client.
+pub const BEST_RING: u8 = 16;
+/// The interval at which the server wants the client's reports.
+pub const REPORT_INTERVAL: u8 = 17;
 
 /// The plane on which a link's datagram travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,45 +83,6 @@ pub struct ClockReply {
     /// The epoch of the server's clock, which changes when the server restarts. Times of two epochs
     /// cannot be compared.
     pub epoch: u32,
-}
-
-/// Cumulative figures of a client about what it received on its link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientReport {
-    /// Largest packet number received.
-    pub largest: u32,
-    /// Datagrams received.
-    pub received: u32,
-    /// Smallest difference between the arrival and the send time of a datagram since the last
-    /// report, µs. The difference includes the error of the estimated clock offset and can be
-    /// negative.
-    pub delay_min: i32,
-    /// Mean of these differences, µs.
-    pub delay_mean: i32,
-    /// Datagrams received with the ECN mark "congestion experienced".
-    pub congestion_marks: u32,
-}
-
-/// Cumulative counts of messages of one [`MessageKind`] that the server did not deliver on a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KindCounts {
-    /// Messages past their age limit that a newer message replaced.
-    pub superseded: u32,
-    /// Messages withheld on purpose: over the recipient's budget, or not of interest to it.
-    pub suppressed: u32,
-    /// Messages dropped because a limit of the server was reached.
-    pub dropped: u32,
-}
-
-/// Cumulative figures of the server about a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServerReport {
-    /// Largest packet number received from the client.
-    pub largest: u32,
-    /// Datagrams received from the client.
-    pub received: u32,
-    /// Undelivered messages, indexed by [`MessageKind::index`].
-    pub kinds: [KindCounts; MessageKind::ALL.len()],
 }
 
 impl KeepAlive {
@@ -202,66 +171,6 @@ impl ClockReply {
             out.extend_from_slice(&time.to_le_bytes());
         }
         out.extend_from_slice(&self.epoch.to_le_bytes());
-    }
-}
-
-impl ClientReport {
-    /// Length of the frame in bytes.
-    pub const FRAME_BYTES: usize = 22;
-
-    /// Reads the body.
-    ///
-    /// # Errors
-    /// [`Truncated`] if the body is shorter than its fields.
-    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
-        let mut r = Reader::new(body);
-        Ok(Self {
-            largest: r.u32()?,
-            received: r.u32()?,
-            delay_min: r.u32()? as i32,
-            delay_mean: r.u32()? as i32,
-            congestion_marks: r.u32()?,
-        })
-    }
-
-    /// Appends the frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put_header(out, REPORT, 20);
-        let (min, mean) = (self.delay_min as u32, self.delay_mean as u32);
-        for word in [self.largest, self.received, min, mean, self.congestion_marks] {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
-    }
-}
-
-impl ServerReport {
-    /// Length of the whole frame in bytes.
-    pub const FRAME_BYTES: usize = 2 + Self::BODY;
-    const BODY: usize = 8 + 12 * MessageKind::ALL.len();
-
-    /// Reads the body.
-    ///
-    /// # Errors
-    /// [`Truncated`] if the body is shorter than its fields.
-    pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
-        let mut r = Reader::new(body);
-        let mut report = Self { largest: r.u32()?, received: r.u32()?, ..Self::default() };
-        for kind in &mut report.kinds {
-            *kind = KindCounts { superseded: r.u32()?, suppressed: r.u32()?, dropped: r.u32()? };
-        }
-        Ok(report)
-    }
-
-    /// Appends the frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        frame::put_header(out, REPORT, Self::BODY);
-        out.extend_from_slice(&self.largest.to_le_bytes());
-        out.extend_from_slice(&self.received.to_le_bytes());
-        for kind in &self.kinds {
-            for count in [kind.superseded, kind.suppressed, kind.dropped] {
-                out.extend_from_slice(&count.to_le_bytes());
-            }
-        }
     }
 }
 

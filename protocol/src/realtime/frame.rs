@@ -36,7 +36,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// Every kind, in the order of the counters in a [`super::control::ServerReport`].
+    /// Every kind, in the order of the counters in a [`super::report::ServerReport`].
     pub const ALL: [MessageKind; 4] =
         [MessageKind::Pose, MessageKind::Voice, MessageKind::Unreliable, MessageKind::Pointer];
 
@@ -56,7 +56,7 @@ pub struct Message<'a> {
     /// The message's kind.
     pub kind: MessageKind,
     /// Bit 0, [`NEWEST_WINS`]: the newest message of a (sender, channel, key) makes older ones
-    /// worthless. Other bits are reserved.
+    /// worthless. Bits 1-3, [`RING`], are reserved. Other bits are 0 here.
     pub flags: u8,
     /// The other end of the message. From a client this is the target: a slot, a group or
     /// [`super::TARGET_OTHERS`]. From the server this is the sender's slot.
@@ -67,8 +67,9 @@ pub struct Message<'a> {
     pub key: u16,
     /// Counts up within a (sender, channel, key), wrapping.
     pub sequence: u16,
-    /// Capture time on the server's clock, in ms modulo 2^16.
-    pub time: u16,
+    /// Capture time on the server's clock, in ms modulo 2^16. `None`: the sender's clock is not
+    /// set. The server sets the time in every message that it relays.
+    pub time: Option<u16>,
     /// Opaque to the server, except for a pose's position.
     pub payload: &'a [u8],
 }
@@ -76,11 +77,14 @@ pub struct Message<'a> {
 /// The bit of [`Message::flags`] that makes a message replace older messages of the same sender,
 /// channel and key.
 pub const NEWEST_WINS: u8 = 1;
+/// The bits of [`Message::flags`] for the ring of the sender, from the server to the client.
+/// Reserved: 0 today.
+pub const RING: u8 = 0b1110;
+/// The bit of the flags on the wire that says that the message has a capture time.
+const TIMED: u8 = 16;
 /// Length in bytes of a message's fixed fields, which stand between the frame's length and the
 /// payload.
 pub const MESSAGE_FIELDS_BYTES: usize = 10;
-/// Offset of the u16 `peer` in a message frame's body.
-const PEER_OFFSET: usize = 1;
 
 impl<'a> Message<'a> {
     fn parse(kind: MessageKind, body: &'a [u8]) -> Result<Self, MalformedFrame> {
@@ -93,6 +97,7 @@ impl<'a> Message<'a> {
         if payload.len() > limits::MAX_PAYLOAD {
             return Err(MalformedFrame);
         }
+        let (time, flags) = ((flags & TIMED != 0).then_some(time), flags & (NEWEST_WINS | RING));
         Ok(Message { kind, flags, peer, channel, key, sequence, time, payload })
     }
 
@@ -102,24 +107,25 @@ impl<'a> Message<'a> {
         1 + if body < 0x80 { 1 } else { 2 } + body
     }
 
-    /// Appends the frame with `peer` in place of [`Message::peer`]. The server relays a message
-    /// with the sender's slot in place of the target, and changes nothing else.
-    pub fn encode_from(&self, peer: u16, out: &mut Vec<u8>) {
-        put_header(out, self.kind as u8, MESSAGE_FIELDS_BYTES + self.payload.len());
-        let mut head = [0u8; MESSAGE_FIELDS_BYTES];
-        head[0] = self.flags;
-        head[PEER_OFFSET..PEER_OFFSET + 2].copy_from_slice(&peer.to_le_bytes());
-        head[3] = self.channel;
-        head[4..6].copy_from_slice(&self.key.to_le_bytes());
-        head[6..8].copy_from_slice(&self.sequence.to_le_bytes());
-        head[8..10].copy_from_slice(&self.time.to_le_bytes());
-        out.extend_from_slice(&head);
-        out.extend_from_slice(self.payload);
+    /// Appends the frame as the server relays it: with the sender's slot in place of the target,
+    /// with the capture time `time`, and without the flags that only a server sets.
+    pub fn encode_relayed(&self, from: u16, time: u16, out: &mut Vec<u8>) {
+        let flags = self.flags & NEWEST_WINS;
+        Message { flags, peer: from, time: Some(time), ..*self }.encode(out);
     }
 
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.encode_from(self.peer, out);
+        put_header(out, self.kind as u8, MESSAGE_FIELDS_BYTES + self.payload.len());
+        let mut head = [0u8; MESSAGE_FIELDS_BYTES];
+        head[0] = self.flags & (NEWEST_WINS | RING) | if self.time.is_some() { TIMED } else { 0 };
+        head[1..3].copy_from_slice(&self.peer.to_le_bytes());
+        head[3] = self.channel;
+        head[4..6].copy_from_slice(&self.key.to_le_bytes());
+        head[6..8].copy_from_slice(&self.sequence.to_le_bytes());
+        head[8..10].copy_from_slice(&self.time.unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(self.payload);
     }
 }
 

@@ -4,7 +4,9 @@
 pub mod control;
 pub mod frame;
 pub mod header;
+pub mod interest;
 pub mod pose;
+pub mod report;
 pub mod voice;
 
 pub use frame::{Frame, Frames, MalformedFrame, Message, MessageKind};
@@ -31,6 +33,9 @@ pub const fn target_of_group(group: Group) -> u16 {
 pub fn group_of_target(target: u16) -> Option<Group> {
     Group::new(u8::try_from(target.checked_sub(TARGET_GROUPS)?).ok()?)
 }
+
+/// Reserved: everybody else in the room, at any distance.
+pub const TARGET_ANY_DISTANCE: u16 = 0xfffe;
 
 const _: () = assert!(MAX_ROOM_PEERS < TARGET_RESERVED);
 const _: () =

@@ -1,7 +1,7 @@
 //! A pose in 15 to 33 bytes. The head's position is absolute in steps of 1 mm, the hands' positions
 //! are relative to it. A rotation is encoded as its three smallest components with 11 bits each.
 
-use crate::codec::{Reader, Truncated};
+use crate::codec::{Reader, Truncated, put_i24};
 
 /// Metres per step of a position.
 const STEP: f32 = 0.001;
@@ -17,6 +17,12 @@ const ROTATION_STEPS: f32 = 1_023.0;
 const LEFT: u8 = 1;
 /// The flag of a pose with a right hand.
 const RIGHT: u8 = 2;
+/// The flag of a pose with extensions behind the hands. No extension is defined yet.
+const EXTENSIONS: u8 = 4;
+/// Length of a pose without hands in bytes.
+pub const POSE_BYTES: usize = 15;
+/// Length of a hand in bytes.
+const HAND_BYTES: usize = 9;
 
 /// A position and a rotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,24 +50,28 @@ impl Pose {
         let hand = |present: bool, bit: u8| if present { bit } else { 0 };
         out.push(hand(self.left.is_some(), LEFT) | hand(self.right.is_some(), RIGHT));
         let head = self.head.position.map(|m| quantise(m, HEAD_RANGE));
-        for mm in head {
-            out.extend_from_slice(&mm.to_le_bytes()[..3]);
-        }
+        head.iter().for_each(|mm| put_i24(out, *mm));
         out.extend_from_slice(&pack_rotation(self.head.rotation).to_le_bytes()[..5]);
         for hand in [self.left, self.right].into_iter().flatten() {
             out.extend_from_slice(&pack_hand(&hand, head).to_le_bytes()[..9]);
         }
     }
 
-    /// Reads a pose from the front of a payload. Returns the pose and the bytes behind it, which
-    /// belong to the application (buttons or fingers, for example).
+    /// Returns whether a payload holds a head and all hands that its flags name.
+    pub fn is_whole(payload: &[u8]) -> bool {
+        let hands = payload.first().map_or(0, |flags| (flags & (LEFT | RIGHT)).count_ones());
+        payload.len() >= POSE_BYTES + HAND_BYTES * hands as usize
+    }
+
+    /// Reads a pose from the front of a payload. Skips its extensions. Returns the pose and the
+    /// bytes behind it, which belong to the application (buttons or fingers, for example).
     ///
     /// # Errors
-    /// [`Truncated`] if the payload is shorter than the pose.
+    /// [`Truncated`] if the payload is shorter than the pose and its extensions.
     pub fn parse(payload: &[u8]) -> Result<(Pose, &[u8]), Truncated> {
         let mut r = Reader::new(payload);
         let present = r.u8()?;
-        let head_mm = [read_i24(&mut r)?, read_i24(&mut r)?, read_i24(&mut r)?];
+        let head_mm = [r.i24()?, r.i24()?, r.i24()?];
         let [a, b, c, d, e] = r.array()?;
         let head = Transform {
             position: head_mm.map(|mm| mm as f32 * STEP),
@@ -72,6 +82,11 @@ impl Pose {
             Ok(packed.map(|bytes| unpack_hand(bytes, head_mm)))
         };
         let (left, right) = (hand(LEFT)?, hand(RIGHT)?);
+        let extensions = if present & EXTENSIONS != 0 { r.u8()? } else { 0 };
+        for _ in 0..extensions {
+            let (_kind, len) = (r.u8()?, r.u8()?);
+            r.bytes(usize::from(len))?;
+        }
         Ok((Pose { head, left, right }, r.rest()))
     }
 
@@ -82,18 +97,13 @@ impl Pose {
     pub fn position_mm(payload: &[u8]) -> Result<[i32; 3], Truncated> {
         let mut r = Reader::new(payload);
         r.u8()?;
-        Ok([read_i24(&mut r)?, read_i24(&mut r)?, read_i24(&mut r)?])
+        Ok([r.i24()?, r.i24()?, r.i24()?])
     }
 }
 
 fn quantise(metres: f32, range: f32) -> i32 {
     // `clamp` keeps NaN, and `as` turns NaN into 0.
     (metres.clamp(-range, range) / STEP).round() as i32
-}
-
-fn read_i24(r: &mut Reader<'_>) -> Result<i32, Truncated> {
-    let [a, b, c] = r.array()?;
-    Ok(i32::from_le_bytes([0, a, b, c]) >> 8)
 }
 
 /// Packs a hand. Bits 0-35: x, y, z relative to the head in mm, 12 bits each, two's complement.

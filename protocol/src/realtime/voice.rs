@@ -19,6 +19,9 @@ pub struct Voice<'a> {
     pub opus: &'a [u8],
 }
 
+/// Length in bytes of what stands in front of the Opus packet.
+pub const VOICE_FIELDS_BYTES: usize = 2;
+
 impl<'a> Voice<'a> {
     /// Reads a payload, or returns `None` if it is shorter than its two leading bytes.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {

@@ -85,6 +85,8 @@ codes! {
     UserSessions = 37, "user_sessions";
     /// The tenant has reached its limit of calls.
     TenantCalls = 38, "tenant_calls";
+    /// Another server takes the join: `Refuse` names it.
+    Moved = 39, "moved";
     /// An event was larger than allowed or named too many peers.
     EventTooLarge = 40, "event_too_large";
     /// The peer does not read its events or the state as fast as they arrive.

@@ -1,7 +1,9 @@
-//! `Hello`, `Welcome` and `Refuse`. Their layout is frozen, so that any two versions understand a
+//! `Hello`, `Welcome`, `Refuse` and `Ping`. Their layout is frozen, so that any two versions understand a
 //! refusal. A reader ignores bytes behind the fields that it knows, so that a later version can
 //! append fields.
 
+#[cfg(doc)]
+use super::Features;
 use super::{MessageHeader, Schema};
 use crate::codec::{Reader, Truncated, put_string};
 
@@ -12,14 +14,19 @@ pub struct Hello {
     pub oldest: u8,
     /// Newest version that the client supports.
     pub newest: u8,
-    /// Bit 0: the client's TLS has an exporter (RFC 5705). Other bits are reserved.
+    /// The bits [`HAS_EXPORTER`] and [`NO_REALTIME_PORT`]. Other bits are reserved.
     pub flags: u8,
     /// Name and version of the client's software, for the operator; at most 128 bytes of UTF-8.
     pub agent: Vec<u8>,
+    /// The client's features, a bit set: see [`Features::parse`].
+    pub features: Vec<u8>,
 }
 
-/// The bit of [`Hello::flags`] that says that the client's TLS has an exporter.
-const HAS_EXPORTER: u8 = 1;
+/// The bit of [`Hello::flags`] that says that the client's TLS has an exporter (RFC 5705).
+pub const HAS_EXPORTER: u8 = 1;
+/// The bit of [`Hello::flags`] that says that the client has no realtime port. Its frames travel in
+/// the session for good.
+pub const NO_REALTIME_PORT: u8 = 2;
 
 impl Hello {
     /// Returns whether the client's TLS can export keying material.
@@ -27,9 +34,9 @@ impl Hello {
         self.flags & HAS_EXPORTER != 0
     }
 
-    /// Returns the flags of a client with or without an exporter.
-    pub fn flags(exporter: bool) -> u8 {
-        if exporter { HAS_EXPORTER } else { 0 }
+    /// Returns whether the client can use the realtime port.
+    pub fn has_realtime_port(&self) -> bool {
+        self.flags & NO_REALTIME_PORT == 0
     }
 
     /// Reads the body.
@@ -39,13 +46,15 @@ impl Hello {
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let (oldest, newest, flags) = (r.u8()?, r.u8()?, r.u8()?);
-        Ok(Self { oldest, newest, flags, agent: r.string()?.to_vec() })
+        let (agent, features) = (r.string()?.to_vec(), r.string()?.to_vec());
+        Ok(Self { oldest, newest, flags, agent, features })
     }
 
     /// Encodes the message with its header.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = vec![self.oldest, self.newest, self.flags];
         put_string(&mut body, &self.agent);
+        put_string(&mut body, &self.features);
         message(Schema::Hello, &body)
     }
 }
@@ -61,6 +70,8 @@ pub struct Welcome {
     pub server_id: Vec<u8>,
     /// Name and version of the server's software.
     pub agent: Vec<u8>,
+    /// The server's features, a bit set: see [`Features::parse`].
+    pub features: Vec<u8>,
 }
 
 impl Welcome {
@@ -71,7 +82,8 @@ impl Welcome {
     pub fn parse(body: &[u8]) -> Result<Self, Truncated> {
         let mut r = Reader::new(body);
         let (version, flags) = (r.u8()?, r.u8()?);
-        Ok(Self { version, flags, server_id: r.string()?.to_vec(), agent: r.string()?.to_vec() })
+        let (server_id, agent) = (r.string()?.to_vec(), r.string()?.to_vec());
+        Ok(Self { version, flags, server_id, agent, features: r.string()?.to_vec() })
     }
 
     /// Encodes the message with its header.
@@ -79,6 +91,7 @@ impl Welcome {
         let mut body = vec![self.version, self.flags];
         put_string(&mut body, &self.server_id);
         put_string(&mut body, &self.agent);
+        put_string(&mut body, &self.features);
         message(Schema::Welcome, &body)
     }
 }
@@ -97,7 +110,7 @@ pub struct Refuse {
     pub oldest: u8,
     /// Newest version that the server supports.
     pub newest: u8,
-    /// Other servers to try, each as `host:port`. Today's server names none.
+    /// Other servers to try, each as `host:port`, at most [`crate::limits::MAX_ENDPOINTS`].
     pub endpoints: Vec<Vec<u8>>,
 }
 
@@ -123,6 +136,26 @@ impl Refuse {
         body.extend_from_slice(&[self.oldest, self.newest, count]);
         self.endpoints.iter().take(count.into()).for_each(|e| put_string(&mut body, e));
         message(Schema::Refuse, &body)
+    }
+}
+
+/// A client keeps its session alive. The body is empty. There is no answer: the carrier
+/// acknowledges the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ping;
+
+impl Ping {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// None today: bytes of the body belong to later versions.
+    pub fn parse(_body: &[u8]) -> Result<Self, Truncated> {
+        Ok(Self)
+    }
+
+    /// Encodes the message with its header.
+    pub fn encode(&self) -> Vec<u8> {
+        message(Schema::Ping, &[])
     }
 }
 

@@ -5,7 +5,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{Filter, RoomOptions};
+use super::{Filter, RoomOptions, SessionSetting};
 
 /// A client asks to join a room.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,12 @@ pub struct Join {
     pub room: Vec<u8>,
     /// Display name, UTF-8, 0 to 128 bytes; if empty, the token's name is used.
     pub name: Vec<u8>,
-    /// AEAD suites that the client supports, best first.
+    /// AEAD suites that the client supports, best first; may be empty without a realtime port.
     pub suites: Vec<u8>,
+    /// Most bytes of frames that one datagram of this client can carry, on both planes and in both
+    /// directions: at least [`crate::limits::MIN_BODY`], or 0 for a client without a realtime
+    /// plane.
+    pub largest_body: u16,
     /// How the join selects its room, one of [`super::join_mode`].
     pub mode: u8,
     /// The application's version, UTF-8, 0 to 32 bytes. A room is for one version.
@@ -47,8 +51,6 @@ pub struct Joined {
     pub peer: u32,
     /// The client's slot on the realtime plane.
     pub slot: u16,
-    /// Largest number of peers in the room.
-    pub capacity: u16,
     /// The room instance id, random: see [`crate::ids::RoomInstanceId`].
     pub room_instance: [u8; 8],
     /// The server instance id, random: see [`crate::ids::ServerInstanceId`].
@@ -57,19 +59,21 @@ pub struct Joined {
     pub roster_version: u32,
     /// Every peer in the room, the client included.
     pub roster: Vec<Peer>,
-    /// Keys and addresses of the realtime link.
-    pub grant: LinkGrant,
+    /// The realtime link's id, never reused in a session. It stands in front of the frames inside
+    /// the session.
+    pub link_id: u32,
+    /// Keys and addresses of the link on the realtime port: one grant, or none for a client
+    /// without a realtime port.
+    pub grant: Vec<LinkGrant>,
     /// The server's clock when it sent this message, µs.
     pub server_time: u64,
     /// The epoch of the server's clock, which changes when the server restarts.
     pub clock_epoch: u32,
-    /// Largest event payload, bytes.
-    pub max_event: u32,
+    /// What holds for this session: see [`super::SessionSettings`].
+    pub settings: Vec<SessionSetting>,
     /// The resume ticket, opaque to the client. Resumes this peer after its session was lost, see
     /// [`Join::ticket`].
     pub ticket: Vec<u8>,
-    /// How long the room keeps a peer whose session was lost, ms.
-    pub peer_ttl_ms: u32,
     /// Whether the peer was resumed: [`NEW_PEER`], [`RESUMED`] or [`RESUMED_WITH_LOSS`].
     pub resumed: u8,
     /// Number of this peer's events that the room has taken, over all its sessions, wrapping. The
@@ -80,6 +84,9 @@ pub struct Joined {
     pub bulk_taken: u32,
     /// The room's name.
     pub room: Vec<u8>,
+    /// Where a client that lost its session may enter again, each as `host:port`; at most
+    /// [`crate::limits::MAX_ENDPOINTS`]. Empty: at the address that it used.
+    pub entries: Vec<Vec<u8>>,
 }
 
 /// The peer is new in the room.
@@ -96,7 +103,8 @@ pub struct Peer {
     pub peer: u32,
     /// The peer's slot on the realtime plane.
     pub slot: u16,
-    /// A bit set: [`AWAY`], [`MUTED`], [`SELF_MUTED`], [`MODERATOR`].
+    /// A bit set: [`AWAY`], [`MUTED`], [`SELF_MUTED`], [`MODERATOR`]; bit 4 ([`PINNED`]) is
+    /// reserved.
     pub presence: u8,
     /// User id from the token.
     pub user: Vec<u8>,
@@ -116,12 +124,12 @@ pub const MUTED: u8 = 2;
 pub const SELF_MUTED: u8 = 4;
 /// The peer may moderate.
 pub const MODERATOR: u8 = 8;
+/// Reserved: the peer is heard and seen at any distance.
+pub const PINNED: u8 = 16;
 
 /// Keys and addresses of a realtime link. Sent inside TLS only.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub struct LinkGrant {
-    /// The link's id, never reused in a session.
-    pub link_id: u32,
     /// The link's first connection id, opaque.
     pub connection_id: [u8; 8],
     /// The connection id that the client uses once its network has changed, opaque.
@@ -142,7 +150,7 @@ pub const GRANT_EXPORTER: u8 = 1;
 impl std::fmt::Debug for LinkGrant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The secret must not appear in a log.
-        f.debug_struct("LinkGrant").field("link_id", &self.link_id).finish_non_exhaustive()
+        f.debug_struct("LinkGrant").field("suite", &self.suite).finish_non_exhaustive()
     }
 }
 
@@ -205,7 +213,7 @@ pub struct EventUp {
     /// The recipients: [`TO_ALL`], [`TO_OTHERS`], [`TO_LISTED`], [`TO_HOST`], [`TO_GROUP`] or, on
     /// the events lane, [`TO_LATER`].
     pub target: u8,
-    /// The application's channel.
+    /// The application's channel, below [`RESERVED_CHANNELS`].
     pub channel: u8,
     /// The piece's place in its message: on the bulk lane the bits [`PIECE_MORE`] and
     /// [`PIECE_CONTINUES`]; 0 on the events lane.
@@ -215,6 +223,10 @@ pub struct EventUp {
     /// The application's bytes, opaque to the server.
     pub payload: Vec<u8>,
 }
+
+/// The first channel that the protocol reserves: 240 for calls with an answer, 241 for typed
+/// events. The server relays every channel unread.
+pub const RESERVED_CHANNELS: u8 = 240;
 
 /// Another piece of the message follows.
 pub const PIECE_MORE: u8 = 1;

@@ -7,25 +7,33 @@
 
 mod archive;
 mod code;
+mod features;
 mod handshake;
 mod header;
 mod messages;
 mod messaging;
 mod moderation;
+mod renewal;
+mod reserved;
 mod rooms;
 mod schema;
+mod settings;
 mod social;
 mod state;
 
 pub use archive::{InvalidArchive, access, encode, owned};
 pub use code::Code;
-pub use handshake::{Hello, Refuse, Welcome};
+pub use features::{Features, MAX_FEATURE_BYTES};
+pub use handshake::{HAS_EXPORTER, Hello, NO_REALTIME_PORT, Ping, Refuse, Welcome};
 pub use header::{BadHeader, MessageHeader, SESSION_HEADER_BYTES};
 pub use messages::*;
 pub use messaging::*;
 pub use moderation::*;
+pub use renewal::*;
+pub use reserved::*;
 pub use rooms::*;
 pub use schema::{ArchivedMessage, Encoding, Schema};
+pub use settings::{SessionSetting, SessionSettings};
 pub use social::*;
 pub use state::*;
 

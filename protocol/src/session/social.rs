@@ -84,6 +84,8 @@ pub struct Entered {
     /// The call that this user is in or that rings for this user; its [`CallUpdate`] follows. 0 for
     /// none.
     pub call: u64,
+    /// Where a client that lost its session may enter again: see [`super::Joined::entries`].
+    pub entries: Vec<Vec<u8>>,
 }
 
 /// A client subscribes to users. This replaces its earlier subscription to users.

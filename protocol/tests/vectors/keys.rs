@@ -95,7 +95,9 @@ fn link(grant: &Grant, side: LinkSide) -> Link {
         connection_id: CONNECTION_ID,
         spare: SPARE,
         path: Some(path()),
-        fallback: false,
+        planes: nucleus_protocol::link::Planes::PortOnly,
+        max_body: nucleus_protocol::limits::MAX_BODY,
+        report_interval: nucleus_protocol::limits::REPORT_INTERVAL_MAX,
         clock_epoch: 0xfeed_beef,
         seed: [7; 32],
     };
@@ -119,7 +121,7 @@ fn datagrams(grant: &Grant, side: LinkSide) -> Vec<Value> {
             channel: 1,
             key: 2,
             sequence,
-            time: 3,
+            time: Some(3),
             payload: &payload,
         }
         .encode(&mut bytes);

@@ -1,4 +1,4 @@
-//! The test vectors in `protocol/vectors/*.json`: golden bytes of everything on the wire.
+//! The test vectors in `protocol/vectors/v1/*.json`: golden bytes of everything on the wire.
 //!
 //! These tests encode every vector and compare it with the files, so that a change of the code that
 //! changes a byte fails. Then they decode the files' bytes. `protocol/vectors/check.py` checks the
@@ -23,7 +23,7 @@ use serde_json::Value;
 /// Compares `made` with the file, after writing the file if `NUCLEUS_WRITE_VECTORS` asks for it.
 /// Returns the file's content.
 fn golden(file: &str, made: &Value) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/v1").join(file);
     if std::env::var_os("NUCLEUS_WRITE_VECTORS").is_some_and(|value| value == "1") {
         let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";
         std::fs::write(&path, text).expect("a writable vectors directory");

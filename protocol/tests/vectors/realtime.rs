@@ -3,7 +3,9 @@
 use nucleus_protocol::link::Plane;
 use nucleus_protocol::realtime::control::{self, *};
 use nucleus_protocol::realtime::frame::{self, NEWEST_WINS};
+use nucleus_protocol::realtime::interest::{PeerPlace, PresenceMap, Viewpoint};
 use nucleus_protocol::realtime::pose::{Pose, Transform};
+use nucleus_protocol::realtime::report::*;
 use nucleus_protocol::realtime::voice::{self, Voice};
 use nucleus_protocol::realtime::*;
 use nucleus_protocol::time::Time;
@@ -37,6 +39,12 @@ fn describe(from: From, frame: Frame<'_>) -> Value {
         (From::Server, Frame::Other(control::CLOCK, body)) => clock_reply(body),
         (From::Client, Frame::Other(control::REPORT, body)) => client_report(body),
         (From::Server, Frame::Other(control::REPORT, body)) => server_report(body),
+        (From::Server, Frame::Other(control::REPORT_INTERVAL, body)) => {
+            let interval = ReportInterval::parse(body).expect("an interval").interval;
+            json!({ "type": control::REPORT_INTERVAL, "interval": interval })
+        }
+        (From::Client, Frame::Other(control::VIEWPOINT, body)) => viewpoint(body),
+        (From::Server, Frame::Other(control::PRESENCE, body)) => presence(body),
         (_, Frame::Other(kind, body)) => json!({ "type": kind, "body": hex(body) }),
     }
 }
@@ -51,8 +59,25 @@ fn clock_reply(body: &[u8]) -> Value {
 fn client_report(body: &[u8]) -> Value {
     let report = ClientReport::parse(body).expect("a client's report");
     json!({ "type": control::REPORT, "largest": report.largest, "received": report.received,
-            "delay_min": report.delay_min, "delay_mean": report.delay_mean,
-            "congestion_marks": report.congestion_marks })
+            "bytes": report.bytes, "ce": report.ce, "ect": report.ect,
+            "delay": report.delay.map(delay_report) })
+}
+
+fn delay_report(delay: DelayReport) -> Value {
+    json!({ "arrival": delay.arrival, "send_time": delay.send_time,
+            "delay_min": delay.delay_min, "spread": delay.spread, "hold": delay.hold })
+}
+
+fn viewpoint(body: &[u8]) -> Value {
+    let Viewpoint { position: [x, y, z], flags } = Viewpoint::parse(body).expect("a viewpoint");
+    json!({ "type": control::VIEWPOINT, "x": x, "y": y, "z": z, "flags": flags })
+}
+
+fn presence(body: &[u8]) -> Value {
+    let map = PresenceMap::parse(body).expect("a presence map");
+    let place = |PeerPlace { slot, position: [x, y, z], yaw }: &PeerPlace| json!({ "slot": slot, "x": x, "y": y, "z": z, "yaw": yaw });
+    let peers: Value = map.peers.iter().map(place).collect();
+    json!({ "type": control::PRESENCE, "scale": map.scale, "peers": peers })
 }
 
 fn server_report(body: &[u8]) -> Value {
@@ -60,10 +85,14 @@ fn server_report(body: &[u8]) -> Value {
     let kinds: Value = report
         .kinds
         .iter()
-        .map(|kind| json!([kind.superseded, kind.suppressed, kind.dropped]))
+        .map(|kind| {
+            json!({ "superseded": kind.superseded, "suppressed": kind.suppressed,
+                    "dropped": kind.dropped, "distant": kind.distant })
+        })
         .collect();
     json!({ "type": control::REPORT, "largest": report.largest, "received": report.received,
-            "kinds": kinds })
+            "rate": report.rate, "speakers": report.speakers, "quality": report.quality,
+            "cause": report.cause, "uplink_delay": report.uplink_delay, "kinds": kinds })
 }
 
 fn body(name: &str, from: From, write: impl FnOnce(&mut Vec<u8>)) -> Value {
@@ -81,7 +110,7 @@ fn message(kind: MessageKind, peer: u16, payload: &[u8]) -> Message<'_> {
         channel: 9,
         key: 0x1234,
         sequence: 0xfffe,
-        time: 0x8001,
+        time: Some(0x8001),
         payload,
     }
 }
@@ -95,8 +124,9 @@ fn message_bodies() -> Vec<Value> {
         body("voice from slot 3", From::Server, |out| {
             message(MessageKind::Voice, 3, &[0x9e, 1, 0xaa]).encode(out)
         }),
-        body("unreliable to a slot, no flags", From::Client, |out| {
-            Message { flags: 0, ..message(MessageKind::Unreliable, 17, b"hi") }.encode(out)
+        body("unreliable to a slot, no flags and no time", From::Client, |out| {
+            let untimed = message(MessageKind::Unreliable, 17, b"hi");
+            Message { flags: 0, time: None, ..untimed }.encode(out)
         }),
         body("pointer, empty payload", From::Client, |out| {
             message(MessageKind::Pointer, others, &[]).encode(out)
@@ -109,7 +139,7 @@ fn message_bodies() -> Vec<Value> {
         }),
         body("largest payload", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0x1_0000_0001));
-            message(MessageKind::Unreliable, 0, &[0xee; 1_100]).encode(out)
+            message(MessageKind::Unreliable, 0, &[0xee; 930]).encode(out)
         }),
         body("several frames, then padding", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0xdead_beef));
@@ -134,14 +164,26 @@ fn control_bodies() -> Vec<Value> {
     let client = ClientReport {
         largest: 1_000_000,
         received: 999_000,
-        delay_min: -1_500,
-        delay_mean: 20_000,
-        congestion_marks: 3,
+        bytes: 0xffff_fff0,
+        ce: 3,
+        ect: 700,
+        delay: Some(DelayReport {
+            arrival: 0x0102_0304,
+            send_time: 0xfffe_fdfc,
+            delay_min: 0xffff_ff00,
+            spread: 1_234,
+            hold: 95,
+        }),
     };
-    let count = |n| KindCounts { superseded: n, suppressed: n + 1, dropped: n + 2 };
+    let count = |n| KindCounts { superseded: n, suppressed: n + 1, dropped: n + 2, distant: n + 3 };
     let server = ServerReport {
         largest: 9,
         received: 8,
+        rate: 500_000,
+        speakers: 8,
+        quality: quality::VOICES_LIMITED,
+        cause: cause::NETWORK,
+        uplink_delay: 215,
         kinds: [count(10), count(20), count(30), count(40)],
     };
     vec![
@@ -150,7 +192,28 @@ fn control_bodies() -> Vec<Value> {
         }),
         body("clock reply", From::Server, |out| reply.encode(out)),
         body("client's report", From::Client, |out| client.encode(out)),
+        body("client's report without a delay", From::Client, |out| {
+            ClientReport { delay: None, ..client }.encode(out)
+        }),
         body("server's report", From::Server, |out| server.encode(out)),
+        body("server's report, nothing known", From::Server, |out| {
+            ServerReport::default().encode(out)
+        }),
+        body("report interval", From::Server, |out| ReportInterval { interval: 10 }.encode(out)),
+        body("message in ring 2 (reserved)", From::Server, |out| {
+            let far = message(MessageKind::Pose, 3, &[7; 15]);
+            Message { flags: NEWEST_WINS | 2 << 1, ..far }.encode(out)
+        }),
+        body("viewpoint (reserved)", From::Client, |out| {
+            Viewpoint { position: [-1, 1_700, 8_388_607], flags: 0 }.encode(out)
+        }),
+        body("presence (reserved)", From::Server, |out| {
+            let place = |slot, yaw| PeerPlace { slot, position: [-3, 0, 32_767], yaw };
+            PresenceMap { scale: 8, peers: vec![place(3, 64), place(0xfeff, 255)] }.encode(out)
+        }),
+        body("presence of nobody (reserved)", From::Server, |out| {
+            PresenceMap { scale: 0, peers: Vec::new() }.encode(out)
+        }),
         body("keep-alive", From::Client, |out| frame::put(out, control::KEEP_ALIVE, &[])),
         body("keep-alive with the session's plane chosen", From::Client, |out| {
             KeepAlive { choice: Some(PlaneChoice { change: 0x0102, plane: Plane::Session }) }
@@ -232,6 +295,20 @@ fn pose(
             "quantised": quantised(&bytes), "decoded": decoded(&bytes), "hex": hex(&bytes) })
 }
 
+/// A pose with two extensions of types that no version defines, in front of the application's
+/// bytes.
+fn extended_pose() -> Value {
+    let head = at([0.0, 1.7, 0.0], [0.0, 0.0, 0.0, 1.0]);
+    let mut bytes = Vec::new();
+    Pose { head: head.to_transform(), left: None, right: None }.encode(&mut bytes);
+    bytes[0] |= 4;
+    bytes.extend_from_slice(&[2, 0xf0, 3, 1, 2, 3, 0xf1, 0, 0xb0, 0x07]);
+    json!({ "name": "extensions, then buttons (reserved)", "head": head.to_json(), "left": null,
+            "right": null, "extensions": [{ "type": 0xf0, "body": "010203" },
+            { "type": 0xf1, "body": "" }], "rest": "b007", "quantised": quantised(&bytes),
+            "decoded": decoded(&bytes), "hex": hex(&bytes) })
+}
+
 /// Writes the integers in a pose's bytes.
 fn quantised(payload: &[u8]) -> Value {
     let mut wide = [[0u8; 16]; 3];
@@ -285,6 +362,7 @@ fn poses() -> Vec<Value> {
         pose("beyond the range", at([9e3, -9e3, 0.0], identity), None, None, &[]),
         pose("hand beyond an arm", origin, Some(at([5.0, -5.0, 0.002], identity)), None, &[]),
         pose("no rotation at all", at([0.0; 3], [0.0; 4]), None, None, &[]),
+        extended_pose(),
     ]
 }
 

@@ -1,10 +1,10 @@
 //! Vectors that every reader must refuse.
 
 use nucleus_protocol::limits;
-use nucleus_protocol::realtime::control::{
-    Ack, ClientReport, ClockReply, ClockRequest, KeepAlive, ServerReport,
-};
+use nucleus_protocol::realtime::control::{Ack, ClockReply, ClockRequest, KeepAlive};
+use nucleus_protocol::realtime::interest::{PresenceMap, Viewpoint};
 use nucleus_protocol::realtime::pose::Pose;
+use nucleus_protocol::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use nucleus_protocol::realtime::voice::Voice;
 use nucleus_protocol::realtime::{Frames, Header};
 use nucleus_protocol::session::*;
@@ -38,6 +38,9 @@ fn handshakes() -> Vec<Json> {
         case("hello", "no agent", &[1, 1, 0]),
         case("hello", "half a length", &[1, 1, 0, 4]),
         case("hello", "agent shorter than its length", &[1, 1, 0, 4, 0, b'a', b'b', b'c']),
+        case("hello", "no features", &[1, 1, 0, 1, 0, b'a']),
+        case("hello", "features shorter than their length", &[1, 1, 0, 0, 0, 2, 0, 7]),
+        case("welcome", "no features", &[1, 0, 1, 0, b's', 1, 0, b'a']),
         case("welcome", "no agent", &[1, 0, 1, 0, b's']),
         case("welcome", "server id shorter than its length", &[1, 0, 255, 255, b's']),
         case("refuse", "no versions", &[1, 0, 0, 0, 0, 0, 0, 0]),
@@ -116,7 +119,7 @@ fn archives() -> Vec<Json> {
 
 fn bodies() -> Vec<Json> {
     let body = |why, bytes: &[u8]| case("body", why, bytes);
-    let largest = [&[3, 0xd7, 0x08][..], &[0; 10 + 1_101]].concat();
+    let largest = [&[3, 0xad, 0x07][..], &[0; 10 + 931]].concat();
     vec![
         body("a type and no length", &[9]),
         body("a known frame longer than the body", &[9, 1]),
@@ -126,7 +129,7 @@ fn bodies() -> Vec<Json> {
         body("length 0 in two bytes", &[9, 0x80, 0]),
         body("a length in three bytes", &[0xee, 0x80, 0x80, 1]),
         body("a pose shorter than its message header", &[1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-        body("a payload of 1,101 bytes", &largest),
+        body("a payload of 931 bytes", &largest),
         body("a good frame, then a bad one", &[9, 0, 9, 1]),
     ]
 }
@@ -147,8 +150,10 @@ fn datagrams() -> Vec<Json> {
 }
 
 fn payloads() -> Vec<Json> {
+    // An extension behind the head would begin with the bytes 4, 4, 4 ..: four of them, of four
+    // bytes each.
     let pose =
-        |why, flags: u8, len: usize| case("pose", why, &[&[flags][..], &vec![0; len]].concat());
+        |why, flags: u8, len: usize| case("pose", why, &[&[flags][..], &vec![flags; len]].concat());
     vec![
         case("pose", "empty", &[]),
         pose("half a head", 0, 13),
@@ -161,7 +166,18 @@ fn payloads() -> Vec<Json> {
         case("clock_request", "seven bytes", &[0; 7]),
         case("clock_reply", "27 bytes", &[0; 27]),
         case("client_report", "19 bytes", &[0; 19]),
-        case("server_report", "55 bytes", &[0; 55]),
+        case("client_report", "half a delay", &[0; 28]),
+        case("server_report", "18 bytes", &[0; 18]),
+        case(
+            "server_report",
+            "fewer kinds than counted",
+            &[&[0; 17][..], &[4, 4], &[0; 63]].concat(),
+        ),
+        case("report_interval", "empty", &[]),
+        pose("extensions without a count", 4, 14),
+        pose("an extension shorter than its length", 4, 14 + 5),
+        case("viewpoint", "nine bytes", &[0; 9]),
+        case("presence", "fewer peers than counted", &[&[1, 2][..], &[0; 17]].concat()),
     ]
 }
 
@@ -191,6 +207,9 @@ fn is_refused(what: &str, bytes: &[u8]) -> bool {
         "clock_reply" => ClockReply::parse(bytes).is_err(),
         "client_report" => ClientReport::parse(bytes).is_err(),
         "server_report" => ServerReport::parse(bytes).is_err(),
+        "report_interval" => ReportInterval::parse(bytes).is_err(),
+        "viewpoint" => Viewpoint::parse(bytes).is_err(),
+        "presence" => PresenceMap::parse(bytes).is_err(),
         _ => unreachable!("unknown type: {what}"),
     }
 }

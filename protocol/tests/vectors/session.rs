@@ -10,14 +10,20 @@ use super::{golden, hex, list, messaging, rooms, social, state, unhex};
 impl Fields for Hello {
     fn fields(&self) -> Json {
         json!({ "oldest": self.oldest, "newest": self.newest, "flags": self.flags,
-                "agent": hex(&self.agent) })
+                "agent": hex(&self.agent), "features": hex(&self.features) })
     }
 }
 
 impl Fields for Welcome {
     fn fields(&self) -> Json {
         json!({ "version": self.version, "flags": self.flags, "server_id": hex(&self.server_id),
-                "agent": hex(&self.agent) })
+                "agent": hex(&self.agent), "features": hex(&self.features) })
+    }
+}
+
+impl Fields for Ping {
+    fn fields(&self) -> Json {
+        json!({})
     }
 }
 
@@ -33,7 +39,8 @@ impl Fields for Join {
     fn fields(&self) -> Json {
         json!({ "token": hex(&self.token), "ticket": hex(&self.ticket),
                 "last_event": self.last_event, "last_bulk": self.last_bulk, "room": hex(&self.room),
-                "name": hex(&self.name), "suites": hex(&self.suites), "mode": self.mode,
+                "name": hex(&self.name), "suites": hex(&self.suites),
+                "largest_body": self.largest_body, "mode": self.mode,
                 "version": hex(&self.version), "password": hex(&self.password),
                 "expected": strings(&self.expected), "options": self.options.fields(),
                 "filters": all(&self.filters) })
@@ -42,15 +49,20 @@ impl Fields for Join {
 
 impl Fields for Joined {
     fn fields(&self) -> Json {
-        json!({ "peer": self.peer, "slot": self.slot, "capacity": self.capacity,
-                "room_instance": hex(&self.room_instance),
+        json!({ "peer": self.peer, "slot": self.slot, "room_instance": hex(&self.room_instance),
                 "server_instance": hex(&self.server_instance), "roster_version": self.roster_version,
-                "roster": all(&self.roster), "grant": self.grant.fields(),
+                "roster": all(&self.roster), "link_id": self.link_id, "grant": all(&self.grant),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
-                "max_event": self.max_event, "ticket": hex(&self.ticket),
-                "peer_ttl_ms": self.peer_ttl_ms, "resumed": self.resumed,
+                "settings": all(&self.settings), "ticket": hex(&self.ticket),
+                "resumed": self.resumed,
                 "events_taken": self.events_taken, "bulk_taken": self.bulk_taken,
-                "room": hex(&self.room) })
+                "room": hex(&self.room), "entries": strings(&self.entries) })
+    }
+}
+
+impl Fields for SessionSetting {
+    fn fields(&self) -> Json {
+        json!({ "key": self.key, "value": self.value })
     }
 }
 
@@ -63,8 +75,7 @@ impl Fields for Peer {
 
 impl Fields for LinkGrant {
     fn fields(&self) -> Json {
-        json!({ "link_id": self.link_id, "connection_id": hex(&self.connection_id),
-                "spare": hex(&self.spare), "secret": hex(&self.secret), "suite": self.suite,
+        json!({ "connection_id": hex(&self.connection_id), "spare": hex(&self.spare), "secret": hex(&self.secret), "suite": self.suite,
                 "flags": self.flags, "endpoints": all(&self.endpoints) })
     }
 }
@@ -72,6 +83,50 @@ impl Fields for LinkGrant {
 impl Fields for RealtimeEndpoint {
     fn fields(&self) -> Json {
         json!({ "ip": hex(&self.ip), "port": self.port })
+    }
+}
+
+impl Fields for Renew {
+    fn fields(&self) -> Json {
+        json!({ "token": hex(&self.token) })
+    }
+}
+
+impl Fields for Renewed {
+    fn fields(&self) -> Json {
+        json!({ "code": self.code, "ticket": hex(&self.ticket) })
+    }
+}
+
+impl Fields for TokenWanted {
+    fn fields(&self) -> Json {
+        json!({ "within_ms": self.within_ms })
+    }
+}
+
+impl Fields for Moved {
+    fn fields(&self) -> Json {
+        json!({ "code": self.code, "after_ms": self.after_ms,
+                "endpoints": strings(&self.endpoints) })
+    }
+}
+
+impl Fields for Probe {
+    fn fields(&self) -> Json {
+        json!({ "token": hex(&self.token), "suites": hex(&self.suites),
+                "largest_body": self.largest_body })
+    }
+}
+
+impl Fields for ProbeGrant {
+    fn fields(&self) -> Json {
+        json!({ "link_id": self.link_id, "grant": all(&self.grant) })
+    }
+}
+
+impl Fields for SettingsUpdate {
+    fn fields(&self) -> Json {
+        json!({ "settings": all(&self.settings) })
     }
 }
 
@@ -116,8 +171,10 @@ impl Fields for EventDown {
 }
 
 fn handshakes() -> Vec<Json> {
-    let hello = |flags, agent| Hello { oldest: 1, newest: 3, flags, agent };
-    let welcome = |server_id, agent| Welcome { version: 1, flags: 0, server_id, agent };
+    let all = Features::SUPPORTED.to_bytes();
+    let hello = |flags, agent, features| Hello { oldest: 1, newest: 3, flags, agent, features };
+    let welcome =
+        |server_id, agent, features| Welcome { version: 1, flags: 0, server_id, agent, features };
     let full = Refuse {
         code: Code::ServerFull as u16,
         text: text("the server takes no more sessions"),
@@ -135,18 +192,26 @@ fn handshakes() -> Vec<Json> {
         endpoints: Vec::new(),
     };
     let hello = [
-        ("hello", hello(Hello::flags(true), text("nucleus-client/0.1.0"))),
-        ("hello without exporter and agent", hello(Hello::flags(false), Vec::new())),
+        ("hello", hello(HAS_EXPORTER, text("nucleus-client/0.1.0"), all.clone())),
+        ("hello without exporter, agent and features", hello(0, Vec::new(), Vec::new())),
+        ("hello without a realtime port", hello(NO_REALTIME_PORT, text("web/1"), vec![1])),
+        ("hello with later features", hello(3, text("later/9"), vec![0xff; 32])),
     ];
     let welcome = [
-        ("welcome", welcome(text("nucleus-7f3a"), text("nucleus/0.1.0"))),
-        ("welcome with empty strings", welcome(Vec::new(), Vec::new())),
+        ("welcome", welcome(text("nucleus-7f3a"), text("nucleus/0.1.0"), all)),
+        ("welcome with empty strings", welcome(Vec::new(), Vec::new(), Vec::new())),
     ];
-    let refuse = [("refuse with endpoints", full), ("refuse, bare, unknown code", bare)];
+    let moved = Refuse { code: Code::Moved as u16, retry_after_ms: 0, ..full.clone() };
+    let refuse = [
+        ("refuse with endpoints", full),
+        ("refuse, moved", moved),
+        ("refuse, bare, unknown code", bare),
+    ];
     let hello = hello.map(|(name, m)| case(name, Schema::Hello, &m, &m.encode()));
     let welcome = welcome.map(|(name, m)| case(name, Schema::Welcome, &m, &m.encode()));
     let refuse = refuse.map(|(name, m)| case(name, Schema::Refuse, &m, &m.encode()));
-    [hello, welcome, refuse].concat()
+    let ping = vec![case("ping", Schema::Ping, &Ping, &Ping.encode())];
+    [hello.to_vec(), welcome.to_vec(), refuse.to_vec(), ping].concat()
 }
 
 fn peer(peer: u32, slot: u16, presence: u8, names: [&str; 3]) -> Peer {
@@ -164,7 +229,6 @@ fn roster() -> Vec<Peer> {
 
 fn grant(suite: u8, flags: u8, endpoints: Vec<RealtimeEndpoint>) -> LinkGrant {
     LinkGrant {
-        link_id: 0x0102_0304,
         connection_id: [1, 0x21, 0x22, 0x23, 0xa1, 0xa2, 0xa3, 0xa4],
         spare: [1, 0x31, 0x32, 0x33, 0xb1, 0xb2, 0xb3, 0xb4],
         secret: std::array::from_fn(|i| i as u8),
@@ -174,25 +238,31 @@ fn grant(suite: u8, flags: u8, endpoints: Vec<RealtimeEndpoint>) -> LinkGrant {
     }
 }
 
-fn joined(roster: Vec<Peer>, grant: LinkGrant, ticket: Vec<u8>) -> Joined {
+fn settings() -> Vec<SessionSetting> {
+    let settings = SessionSettings { capacity: 400, max_body: 1_000, ..SessionSettings::default() };
+    let later = SessionSetting { key: 0xfffe, value: u64::MAX };
+    [settings.to_list(), vec![later]].concat()
+}
+
+fn joined(roster: Vec<Peer>, grant: Vec<LinkGrant>, ticket: Vec<u8>) -> Joined {
     Joined {
         peer: 70_000,
         slot: 3,
-        capacity: 400,
         room_instance: [0x89, 0xab, 0xcd, 0xef, 0x01, 0x23, 0x45, 0x67],
         server_instance: [0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10],
         roster_version: 12,
         roster,
+        link_id: 0x0102_0304,
         grant,
         server_time: 0x0123_4567_89ab_cdef,
         clock_epoch: 0xfeed_beef,
-        max_event: 16_384,
+        settings: settings(),
         ticket,
-        peer_ttl_ms: 30_000,
         resumed: RESUMED_WITH_LOSS,
         events_taken: 0x0102_0304,
         bulk_taken: 0x0506_0708,
         room: text("Schulung Brandschutz"),
+        entries: vec![text("nucleus.example.com:5055"), text("[2001:db8::2]:5055")],
     }
 }
 
@@ -213,10 +283,16 @@ fn joins() -> Vec<Json> {
         room: text("Schulung Brandschutz"),
         name: text("Zoë"),
         suites: vec![2, 1],
+        largest_body: 1_150,
         options: RoomOptions { capacity: 40, ..RoomOptions::default() },
         ..Join::default()
     };
     let ticket = vec![0xde, 0xad, 0xbe, 0xef];
+    let without_port = Joined {
+        settings: Vec::new(),
+        entries: Vec::new(),
+        ..joined(Vec::new(), Vec::new(), Vec::new())
+    };
     vec![
         archive!("join", join.clone()),
         archive!(
@@ -228,13 +304,51 @@ fn joins() -> Vec<Json> {
                 ..join.clone()
             }
         ),
-        archive!("join that matches or makes a room", rooms::searching(join)),
+        archive!("join that matches or makes a room", rooms::searching(join.clone())),
+        archive!("join without a realtime port", Join { suites: Vec::new(), ..join.clone() }),
         archive!("join, everything empty", Join::default()),
-        archive!("joined", joined(roster(), grant(1, GRANT_EXPORTER, here), ticket)),
-        archive!("joined, two endpoints", joined(roster(), grant(2, 0, endpoints), Vec::new())),
-        archive!("joined, empty lists", joined(Vec::new(), grant(1, 0, Vec::new()), Vec::new())),
+        archive!("joined", joined(roster(), vec![grant(1, GRANT_EXPORTER, here)], ticket)),
+        archive!(
+            "joined, two endpoints",
+            joined(roster(), vec![grant(2, 0, endpoints)], Vec::new())
+        ),
+        archive!("joined without a realtime port, empty lists", without_port),
         archive!("leave", Leave { code: 0 }),
         archive!("leave with a code", Leave { code: Code::Internal as u16 }),
+    ]
+}
+
+fn renewals() -> Vec<Json> {
+    let token = text("eyJhbGciOiJFZERTQSJ9.e30.c2ln");
+    vec![
+        archive!("renew", Renew { token }),
+        archive!("renewed", Renewed { code: 0, ticket: vec![0xde, 0xad, 0xbe, 0xef] }),
+        archive!(
+            "renewed, refused",
+            Renewed { code: Code::TokenExpired as u16, ticket: Vec::new() }
+        ),
+        archive!("token wanted", TokenWanted { within_ms: 3_600_000 }),
+    ]
+}
+
+/// Messages that no end sends yet.
+fn reserved() -> Vec<Json> {
+    let endpoints = vec![text("relay-2.example.com:5055")];
+    let here = vec![RealtimeEndpoint { ip: Vec::new(), port: 5056 }];
+    vec![
+        archive!(
+            "moved (reserved)",
+            Moved { code: Code::ShuttingDown as u16, after_ms: 30_000, endpoints }
+        ),
+        archive!(
+            "probe (reserved)",
+            Probe { token: text("e30.e30.c2ln"), suites: vec![1, 2], largest_body: 1_150 }
+        ),
+        archive!(
+            "probe grant (reserved)",
+            ProbeGrant { link_id: 1, grant: vec![grant(1, GRANT_EXPORTER, here)] }
+        ),
+        archive!("settings update (reserved)", SettingsUpdate { settings: settings() }),
     ]
 }
 
@@ -298,7 +412,8 @@ nucleus_protocol::session_messages!(read_by_schema);
 fn session_messages() {
     let inside =
         [joins(), roster_updates(), events(), messaging::messages(), state::messages()].concat();
-    let made = [handshakes(), inside, rooms::messages(), social::messages()].concat();
+    let later = [renewals(), reserved()].concat();
+    let made = [handshakes(), inside, rooms::messages(), social::messages(), later].concat();
     let file = golden("session.json", &json!({ "messages": made }));
     let messages = list(&file, "messages");
     for schema in Schema::ALL {

@@ -3,7 +3,7 @@
 use nucleus_protocol::session::*;
 use serde_json::{Value as Json, json};
 
-use super::fields::{Fields, all, archive, text};
+use super::fields::{Fields, all, archive, strings, text};
 use super::hex;
 
 fn names(list: &[Vec<u8>]) -> Json {
@@ -21,7 +21,8 @@ impl Fields for Entered {
         json!({ "user": hex(&self.user), "name": hex(&self.name), "role": hex(&self.role),
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "server_instance": hex(&self.server_instance),
-                "ring_ms": self.ring_ms, "call": self.call })
+                "ring_ms": self.ring_ms, "call": self.call,
+                "entries": strings(&self.entries) })
     }
 }
 
@@ -87,6 +88,7 @@ fn entering() -> Vec<Json> {
         server_instance: [0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10],
         ring_ms: 30_000,
         call: 0x1_0000_0007,
+        entries: vec![text("nucleus.example.com:5055")],
     };
     vec![
         archive!("enter", Enter { token, name: text("Zoë"), status: status::AWAY }),

@@ -2,7 +2,7 @@
 
 use nucleus_core::ids::{ProductKey, RoomKey, RoomPattern};
 use nucleus_core::lobby::JoinMode;
-use nucleus_core::room::Role;
+use nucleus_core::room::{Renewal, Role};
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{Code, Join};
@@ -38,6 +38,8 @@ pub(super) struct AdmittedUser {
     /// When the participant's tickets stop admitting it to another room instance, in seconds since
     /// 1970.
     pub(super) ticket_end: u64,
+    /// Whether the token has expired, so that the ticket admits the user.
+    pub(super) token_expired: bool,
 }
 
 /// Admits the user of a join, by its token. If the token has expired, the ticket admits the user to
@@ -83,7 +85,35 @@ fn by_token(
         name: display_name(&join.name, token.name)?,
         role: Role::new(token.role, &token.grants),
         rooms: token.room,
-        ticket_end: unix_now() + context.limits.ticket_ttl.as_secs(),
+        ticket_end: ticket_end(context),
+        token_expired: false,
+    })
+}
+
+/// Returns when the tickets end that begin with a token now.
+fn ticket_end(context: &SessionContext) -> u64 {
+    unix_now() + context.limits.ticket_ttl.as_secs()
+}
+
+/// Checks a fresh token for a participant of a room.
+///
+/// # Errors
+///
+/// The code for which the token is refused: it is invalid, or does not admit to the room.
+pub(super) fn renew(
+    context: &SessionContext,
+    room: &RoomKey,
+    token: &[u8],
+) -> Result<Renewal, Code> {
+    let token = verify(context, token).map_err(|refusal| refusal.code)?;
+    let owner = ProductKey { tenant: token.tenant, product: token.product };
+    if owner != room.owner || !token.room.admits(&room.name) {
+        return Err(Code::RoomNotAllowed);
+    }
+    Ok(Renewal {
+        user: token.user,
+        role: Role::new(token.role, &token.grants),
+        ticket_end: ticket_end(context),
     })
 }
 
@@ -108,6 +138,7 @@ fn by_ticket(
         name,
         role: content.role,
         ticket_end: content.end,
+        token_expired: true,
     }))
 }
 

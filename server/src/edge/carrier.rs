@@ -3,4 +3,5 @@
 
 pub(super) use super::quic::{
     Connection, ConnectionClosed, ConnectionEnd, Incoming, RecvStream, SendStream, StreamError,
+    WriteError,
 };

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use nucleus_core::fanout::LinkParameters;
 use nucleus_core::ids::SessionId;
 use nucleus_core::lobby::RoomSelection;
 use nucleus_core::room::{JoinConditions, JoinRequest, Resume, Role};
 use nucleus_protocol::limits;
 use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::session::{
-    self, Code, EXPORTER_LABEL, Enter, GRANT_EXPORTER, Hello, Join, LinkGrant, OLDEST_VERSION,
-    RealtimeEndpoint, Schema, VERSION, Welcome, stream,
+    self, Code, EXPORTER_LABEL, Enter, Features, GRANT_EXPORTER, Hello, Join, LinkGrant,
+    MAX_FEATURE_BYTES, OLDEST_VERSION, RealtimeEndpoint, Schema, VERSION, Welcome, stream,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -30,6 +31,7 @@ use super::social::{self, SocialConnection};
 use super::wire::read_message;
 use crate::random::random;
 use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, Ticket, outgoing};
+use crate::unix_time::unix_now;
 
 /// The server's name and version in `Welcome`.
 const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
@@ -50,7 +52,7 @@ pub(super) async fn serve(
     };
     let joined = match timeout_at(deadline, join(&connection, &context)).await {
         Ok(Ok(joined)) => joined,
-        Ok(Err(refusal)) => return turn_away(&connection, refusal, &context.counters).await,
+        Ok(Err(refusal)) => return turn_away(&connection, refusal, &context).await,
         Err(_) => {
             drop(unjoined_permit);
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
@@ -81,7 +83,7 @@ async fn join(
     let mut welcome = None;
     let control = ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome };
     match join_on(connection, context, control).await {
-        Ok(AdmittedJoin::Room { room, session, queues }) => {
+        Ok(AdmittedJoin::Room { room, session, queues, features }) => {
             Ok(NewSession::Room(Box::new(PeerSession {
                 connection: connection.clone(),
                 send,
@@ -90,6 +92,7 @@ async fn join(
                 queues,
                 room,
                 session,
+                features,
             })))
         }
         Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
@@ -113,7 +116,7 @@ struct ControlStream<'a> {
 
 /// The result of a join: a session in a room, or a device outside rooms.
 enum AdmittedJoin {
-    Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues },
+    Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues, features: Features },
     Social(Box<social::AdmittedDevice>),
 }
 
@@ -140,22 +143,39 @@ async fn join_on(
             reading.await?
         }
     };
+    if context.shutting_down.load(Ordering::Relaxed) {
+        return Err(refuse(Code::ShuttingDown));
+    }
+    if !context.servers.moved_to.is_empty() {
+        return Err(refuse(Code::Moved));
+    }
     let join = match request {
         FirstRequest::Join(join) => join,
         FirstRequest::Enter(enter) => {
             return Ok(AdmittedJoin::Social(Box::new(social::enter(context, &enter).await?)));
         }
     };
-    let suite = join.suites.iter().find_map(|s| Suite::from_wire(*s));
-    let suite = suite.ok_or_else(|| {
-        Refusal::new(Code::Suite, "the server supports none of the client's AEAD suites")
-    })?;
+    let has_port = hello.has_realtime_port();
+    let suite = match join.suites.iter().find_map(|s| Suite::from_wire(*s)) {
+        Some(suite) => suite,
+        // Its frames travel in the session alone, so nothing is sealed.
+        None if !has_port => Suite::Aes128Gcm,
+        None => {
+            let text = "the server supports none of the client's AEAD suites";
+            return Err(Refusal::new(Code::Suite, text));
+        }
+    };
+    let max_body = max_body(&join, has_port)?;
+    let features = features_of(&hello)?.common(context.features);
     let permit = context.joined.clone().try_acquire_owned();
     let full = |_| Refusal::new(Code::ServerFull, "the server is full");
     let mut joining = Joining {
         connection,
         context,
         exporter: hello.has_exporter(),
+        has_port,
+        max_body,
+        features,
         suite,
         permit: Arc::new(permit.map_err(full)?),
         counted: None,
@@ -174,7 +194,34 @@ async fn join_on(
     };
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(AdmittedJoin::Room { room, session, queues })
+    Ok(AdmittedJoin::Room { room, session, queues, features })
+}
+
+/// Returns the most bytes of frames in a datagram to the client.
+///
+/// # Errors
+///
+/// The refusal for a client whose datagrams hold too little.
+fn max_body(join: &Join, has_port: bool) -> Result<usize, Refusal> {
+    let largest = usize::from(join.largest_body);
+    // A client without a realtime port and without datagrams has no realtime plane at all.
+    if largest < limits::MIN_BODY && (has_port || largest != 0) {
+        let text = format!("largest_body of Join must be at least {}", limits::MIN_BODY);
+        return Err(Refusal::new(Code::Malformed, text));
+    }
+    Ok(largest.clamp(limits::MIN_BODY, limits::MAX_BODY))
+}
+
+/// Returns the features that a client offers.
+///
+/// # Errors
+///
+/// The refusal for a bit set that is too long.
+fn features_of(hello: &Hello) -> Result<Features, Refusal> {
+    Features::parse(&hello.features).ok_or_else(|| {
+        let text = format!("the features in Hello have more than {MAX_FEATURE_BYTES} bytes");
+        Refusal::new(Code::Malformed, text)
+    })
 }
 
 /// A join in progress. Makes new queues and link keys for each try, so that no key is used twice.
@@ -183,6 +230,12 @@ struct Joining<'a> {
     context: &'a Arc<SessionContext>,
     /// Whether the client can export keys of the TLS connection.
     exporter: bool,
+    /// Whether the client has a realtime port.
+    has_port: bool,
+    /// Most bytes of frames in a datagram to the client.
+    max_body: usize,
+    /// The features that client and server have in common.
+    features: Features,
     suite: Suite,
     /// Keeps the session in the count of joined sessions.
     permit: Arc<OwnedSemaphorePermit>,
@@ -227,14 +280,15 @@ impl Joining<'_> {
     ) -> Result<(RoomHandle, SessionId), Refusal> {
         let context = self.context;
         let admitted = admit(context, join, ticket)?;
-        let AdmittedUser { room: key, user, name, role, rooms, ticket_end } = admitted;
+        let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
+            admitted;
         let longest_ttl = context.limits.empty_room_ttl;
         let selection = RoomSelection::new(join, &user, role.rights.moderate, &rooms, longest_ttl);
         let (selection, conditions) = selection.map_err(refuse)?;
         let tenants = context.directory.tenants();
         let counted = SessionCount::take(tenants, &key.owner.tenant, &user).map_err(refuse)?;
         self.counted = Some(Arc::new(counted));
-        let joining_user = JoiningUser { user, name, role, ticket_end, conditions };
+        let joining_user = JoiningUser { user, name, role, ticket_end, token_expired, conditions };
         let joining = context
             .directory
             .join(&key, selection, random(), || self.request(joining_user.clone(), None));
@@ -251,9 +305,8 @@ impl Joining<'_> {
         let (outgoing, session_end) = outgoing(self.context.clock, Arc::new(counts));
         self.queues = Some(session_end);
         self.link_id += 1;
-        let LinkKeys { grant, root, seed } = self.link_keys();
-        let suite = self.suite;
-        let JoiningUser { user, name, role, ticket_end, conditions } = joining_user;
+        let (link, grant) = self.link();
+        let JoiningUser { user, name, role, ticket_end, token_expired, conditions } = joining_user;
         let join = JoinRequest {
             user,
             name,
@@ -261,35 +314,40 @@ impl Joining<'_> {
             ticket_end,
             resume,
             conditions,
+            link,
             grant,
-            suite,
-            root,
-            seed,
+            features: self.features,
+            token_expired,
+            unix_now: unix_now(),
         };
         (Box::new(join), outgoing)
     }
 
-    /// Derives the keys of a new link from random bytes and, if the client supports this, from a
-    /// key exported from the TLS connection. With the exported key, the grant alone does not reveal
-    /// the link's keys.
-    fn link_keys(&self) -> LinkKeys {
-        let (secret, seed) = (Zeroizing::new(random()), random());
-        let link_id = self.link_id.to_le_bytes();
+    /// Makes a new link, and its grant if the client has a realtime port. The keys come from random
+    /// bytes and, if the client supports this, from a key exported from the TLS connection. With
+    /// the exported key, the grant alone does not reveal the link's keys.
+    fn link(&self) -> (LinkParameters, Option<LinkGrant>) {
+        let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random());
         let exported = match self.exporter {
-            true => self.connection.export_key(EXPORTER_LABEL, &link_id),
+            true => self.connection.export_key(EXPORTER_LABEL, &self.link_id.to_le_bytes()),
             false => None,
         };
-        let root = RootSecret::new(&secret, exported.as_deref());
-        let grant = LinkGrant {
-            link_id: self.link_id,
+        let grant = self.has_port.then(|| LinkGrant {
             connection_id: [0; 8],
             spare: [0; 8],
             secret: *secret,
             suite: self.suite as u8,
             flags: if exported.is_some() { GRANT_EXPORTER } else { 0 },
             endpoints: vec![RealtimeEndpoint { ip: Vec::new(), port: self.context.realtime_port }],
+        });
+        let link = LinkParameters {
+            link_id: self.link_id,
+            suite: self.suite,
+            root: RootSecret::new(&secret, exported.as_deref()),
+            seed: random(),
+            max_body: self.max_body,
         };
-        LinkKeys { grant, root, seed }
+        (link, grant)
     }
 }
 
@@ -300,14 +358,8 @@ struct JoiningUser {
     name: String,
     role: Role,
     ticket_end: u64,
+    token_expired: bool,
     conditions: JoinConditions,
-}
-
-/// The keys of a link: the client's grant, and the server's secrets.
-struct LinkKeys {
-    grant: LinkGrant,
-    root: RootSecret,
-    seed: [u8; 32],
 }
 
 /// Reads the type of the control stream and `Hello`, and checks the version.
@@ -339,6 +391,7 @@ fn encode_welcome(context: &SessionContext, hello: &Hello) -> Bytes {
         flags: 0,
         server_id: context.server_id.clone().into_bytes(),
         agent: AGENT.into(),
+        features: context.features.to_bytes(),
     };
     welcome.encode().into()
 }

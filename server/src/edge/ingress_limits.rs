@@ -4,8 +4,9 @@
 use nucleus_core::fanout::LinkEvent;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
-use nucleus_core::rate::{MessageRate, Rate};
+use nucleus_core::rate::MessageRate;
 use nucleus_core::room::RoomInput;
+use nucleus_core::stream_rates::StreamRates;
 use nucleus_net::Clock;
 use nucleus_protocol::time::Time;
 use tokio::time::sleep;
@@ -30,29 +31,15 @@ pub(super) struct IngressLimits {
     waited_until: Option<Time>,
 }
 
-/// Makes a rate of `per_second` on average and `burst` at once.
-pub(super) fn rate(per_second: u32, burst: u32) -> Rate {
-    Rate { per_second: per_second.into(), burst: burst.into() }
-}
-
 impl IngressLimits {
-    /// Makes the limits of a stream whose largest message has `largest` bytes. `kind` is one of
+    /// Makes the limits of a stream with these rates. `kind` is one of
     /// [`nucleus_protocol::session::throttled`].
-    ///
-    /// Limits each burst to between one and four seconds of its rate, and to at least one message.
-    pub(super) fn new(clock: Clock, kind: u8, messages: Rate, bytes: Rate, largest: usize) -> Self {
+    pub(super) fn new(clock: Clock, kind: u8, rates: StreamRates) -> Self {
         let now = Time::from_micros(clock.now());
-        let largest = largest as u64;
-        let bounded = |Rate { per_second, burst }, least| {
-            // A peer with a low rate must not send a large burst.
-            let burst = burst.min(per_second.saturating_mul(4)).max(per_second).max(least);
-            Rate { per_second, burst }
-        };
-        let rate = MessageRate::new(now, bounded(messages, 1), bounded(bytes, largest));
         Self {
             clock,
-            rate,
-            largest,
+            rate: MessageRate::new(now, rates.messages, rates.bytes),
+            largest: rates.largest as u64,
             report_active_at: Time::ZERO,
             kind,
             report_throttled_at: Time::ZERO,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use nucleus_core::ids::{PeerId, SessionId};
 use nucleus_core::limits;
 use nucleus_core::room::{Event, EventTarget, RoomInput};
+use nucleus_core::stream_rates::StreamRates;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use super::SessionContext;
 use super::carrier::{Connection, RecvStream};
 use super::fault::{SessionFault, unreadable};
-use super::ingress_limits::{IngressLimits, rate};
+use super::ingress_limits::IngressLimits;
 use super::wire::{ReadError, read_message};
 use crate::rooms::RoomHandle;
 
@@ -134,10 +135,12 @@ async fn relay_all(
     from: SessionId,
     context: &SessionContext,
 ) -> Option<SessionFault> {
-    let (mut ingress, received) = match lane {
-        Lane::Events => (event_limits(context), &context.counters.events_in),
-        Lane::Bulk => (bulk_limits(context), &context.counters.bulk_in),
+    let SessionContext { limits, counters, .. } = context;
+    let (kind, rates, received) = match lane {
+        Lane::Events => (throttled::EVENTS, StreamRates::events(limits), &counters.events_in),
+        Lane::Bulk => (throttled::BULK, StreamRates::bulk(limits), &counters.bulk_in),
     };
+    let mut ingress = IngressLimits::new(context.clock, kind, rates);
     loop {
         ingress.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
@@ -160,20 +163,6 @@ async fn relay_all(
         received.fetch_add(1, Ordering::Relaxed);
         room.post(RoomInput::Event { from, event }).await;
     }
-}
-
-fn event_limits(context: &SessionContext) -> IngressLimits {
-    let events = rate(context.limits.peer_events_per_s, limits::EVENTS_BURST);
-    let bytes = rate(context.limits.peer_event_bytes_per_s, limits::EVENT_BYTES_BURST);
-    let largest = wire_limits::MAX_EVENT_MESSAGE;
-    IngressLimits::new(context.clock, throttled::EVENTS, events, bytes, largest)
-}
-
-fn bulk_limits(context: &SessionContext) -> IngressLimits {
-    let pieces = rate(limits::BULK_PER_SECOND, limits::BULK_BURST);
-    let bytes = rate(context.limits.peer_bulk_bytes_per_s, limits::BULK_BYTES_BURST);
-    let largest = wire_limits::MAX_EVENT_MESSAGE;
-    IngressLimits::new(context.clock, throttled::BULK, pieces, bytes, largest)
 }
 
 /// Parses an event.

@@ -11,17 +11,19 @@ mod peer;
 pub mod quic;
 mod refusal;
 mod room_lists;
+mod servers;
 mod social;
 mod wire;
 
 pub use accept::accept;
+pub use servers::ServerEndpoints;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nucleus_core::limits::Limits;
 use nucleus_net::Clock;
-use nucleus_protocol::session::Code;
+use nucleus_protocol::session::{Code, Features};
 use tokio::sync::Semaphore;
 
 use crate::rooms::{RoomDirectory, SocialDirectory, TicketKey};
@@ -42,6 +44,12 @@ pub struct SessionContext {
     pub clock: Clock,
     /// The server id, which tokens name as their audience and `Welcome` carries.
     pub server_id: String,
+    /// The servers that clients are told of.
+    pub servers: ServerEndpoints,
+    /// The features that the server offers.
+    pub features: Features,
+    /// Whether the server shuts down. Joins are refused then.
+    pub shutting_down: AtomicBool,
     /// Port of the realtime plane.
     pub realtime_port: u16,
     /// The server's limits.

@@ -9,16 +9,20 @@ use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
 use nucleus_core::rate::{Bucket, Rate};
 use nucleus_core::room::RoomInput;
+use nucleus_core::stream_rates::StreamRates;
 use nucleus_protocol::limits as wire_limits;
-use nucleus_protocol::session::{self, Code, Lane, Schema, stream, throttled};
+use nucleus_protocol::session::{self, Code, Features, Lane, Renew, Schema, stream, throttled};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::SessionContext;
-use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::admission::renew;
+use super::carrier::{
+    Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError,
+};
 use super::fault::{SessionFault, unreadable};
-use super::ingress_limits::{IngressLimits, rate};
+use super::ingress_limits::IngressLimits;
 use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
 use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::queue::QueueReceiver;
@@ -36,6 +40,8 @@ pub(super) struct PeerSession {
     pub(super) queues: OutgoingQueues,
     pub(super) room: RoomHandle,
     pub(super) session: SessionId,
+    /// The features that client and server have in common.
+    pub(super) features: Features,
 }
 
 /// Why a session ends.
@@ -51,41 +57,11 @@ enum SessionEnd {
 impl PeerSession {
     /// Runs the session until its end, which it reports to the room.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
-        let Self { connection, send, receive, welcome, queues, room, session } = self;
-        let (lanes, open_lanes) = watch::channel(LaneStreams::default());
-        // The writer wakes often, so it is a task of its own. Inside `select!`, each of its
-        // wake-ups would poll all futures.
-        let control = write_control(send, welcome, queues.control);
-        let mut writing = tokio::spawn(write(
-            connection.clone(),
-            control,
-            queues.lanes,
-            queues.state,
-            context.clone(),
-        ));
-        let end = tokio::select! {
-            // The room's code comes first, because the writer also ends when the room has ended the
-            // session.
-            biased;
-            code = ended(queues.end) => SessionEnd::Room(code),
-            fault = read_control(receive, &room, session, &context, open_lanes) => SessionEnd::Fault(fault),
-            fault = read_lanes(&connection, &room, session, &context, lanes) => SessionEnd::Fault(fault),
-            code = &mut writing => SessionEnd::Fault(code.unwrap_or(Code::Internal).into()),
-            code = read_datagrams(&connection, &room, session, &context) => SessionEnd::Fault(code.into()),
-            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code.into()),
-            reason = connection.closed() => SessionEnd::Connection(reason),
-        };
-        if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
-            // A closed connection sends nothing more, so the last messages, such as the moderator's
-            // act, must be written first.
-            let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
-        }
-        writing.abort();
-        let fault = match end {
+        let (connection, room, session) =
+            (self.connection.clone(), self.room.clone(), self.session);
+        let fault = match self.until_end(&context).await {
             SessionEnd::Room(code) => code.into(),
-            // The session counts as lost, so that the client can resume and gets the messages that
-            // it missed.
-            SessionEnd::Fault(fault) if fault.code == Code::SlowConsumer => {
+            SessionEnd::Fault(fault) if fault.is_loss => {
                 room.post(RoomInput::SessionLost(session)).await;
                 fault
             }
@@ -107,6 +83,75 @@ impl PeerSession {
         fault.close(&connection);
         context.counters.count_end(fault.code);
     }
+
+    /// Reads and writes the session's streams and datagrams until the session ends.
+    async fn until_end(self, context: &Arc<SessionContext>) -> SessionEnd {
+        let Self { connection, send, mut receive, welcome, mut queues, room, session, features } =
+            self;
+        // The client is polled first, so all that has arrived before `Joined` is sent is found.
+        let joined = tokio::select! {
+            biased;
+            fault = sent_early(&connection, &mut receive) => return SessionEnd::Fault(fault),
+            joined = queues.control.pop() => joined,
+        };
+        let (lanes, open_lanes) = watch::channel(LaneStreams::default());
+        // The writer wakes often, so it is a task of its own. Inside `select!`, each of its
+        // wake-ups would poll all futures.
+        let mut writing = tokio::spawn(write(
+            connection.clone(),
+            write_control(send, [welcome, joined], queues.control),
+            queues.lanes,
+            queues.state,
+            context.clone(),
+        ));
+        let control = ControlReader { room: &room, session, features, context };
+        let end = tokio::select! {
+            // The room's code comes first, because the writer also ends when the room has ended the
+            // session.
+            biased;
+            code = ended(queues.end) => SessionEnd::Room(code),
+            fault = control.read_all(receive, open_lanes) => SessionEnd::Fault(fault),
+            fault = read_lanes(&connection, &room, session, context, lanes) => SessionEnd::Fault(fault),
+            fault = &mut writing => SessionEnd::Fault(fault.unwrap_or_else(|_| Code::Internal.into())),
+            code = read_datagrams(&connection, &room, session, context) => SessionEnd::Fault(code.into()),
+            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code.into()),
+            reason = connection.closed() => SessionEnd::Connection(reason),
+        };
+        if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
+            // A closed connection sends nothing more, so the last messages, such as the moderator's
+            // act, must be written first.
+            let _in_time = timeout(limits::LAST_ACT_TIME, &mut writing).await;
+        }
+        writing.abort();
+        end
+    }
+}
+
+/// Waits for anything that the client sends. Called before `Joined` is sent, when the client may
+/// send nothing: whether its message was taken would be a matter of chance.
+async fn sent_early(connection: &Connection, control: &mut RecvStream) -> SessionFault {
+    let message = async {
+        match control.read(&mut [0]).await {
+            Ok(()) => {}
+            Err(StreamError::ConnectionClosed) => until_connection_ends().await,
+            Err(StreamError::Ended | StreamError::Reset) => {
+                return SessionFault::stream_ended("control stream");
+            }
+        }
+        SessionFault::malformed("the client has sent a message before it received Joined")
+    };
+    let stream = async {
+        match connection.accept_uni().await {
+            Ok(_) => {}
+            Err(ConnectionClosed) => until_connection_ends().await,
+        }
+        SessionFault::malformed("the client has opened a stream before it received Joined")
+    };
+    tokio::select! {
+        biased;
+        fault = message => fault,
+        fault = stream => fault,
+    }
 }
 
 /// Waits until the session must end, and returns the code.
@@ -118,54 +163,92 @@ pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
     }
 }
 
-/// Hands the requests of the control stream to the room, within the session's rate. Returns the
-/// code to end the session with.
-async fn read_control(
-    mut stream: RecvStream,
-    room: &RoomHandle,
+/// Reads the control stream of a client in a room.
+struct ControlReader<'a> {
+    room: &'a RoomHandle,
     session: SessionId,
-    context: &SessionContext,
-    mut lanes: watch::Receiver<LaneStreams>,
-) -> SessionFault {
-    let requests = rate(context.limits.peer_requests_per_s, limits::STATE_REQUESTS_BURST);
-    let bytes = rate(limits::STATE_BYTES_PER_SECOND, limits::STATE_BYTES_BURST);
-    let (kind, largest) = (throttled::REQUESTS, wire_limits::MAX_STATE_REQUEST);
-    let mut ingress = IngressLimits::new(context.clock, kind, requests, bytes, largest);
-    loop {
-        ingress.ready().await;
-        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await {
-            Ok(message) => message,
-            Err(ReadError::Header(error)) => return error.into(),
-            // A client may end its half of the control stream and stay in the room.
-            Err(ReadError::Stream(_)) => return until_connection_ends().await,
-        };
-        // The state of this future is on the heap. Otherwise every session would contain it,
-        // although most sessions wait above most of the time.
-        let handled = Box::pin(async {
-            if schema == Schema::Leave {
-                return leave(room, session, &mut lanes).await;
-            }
-            ingress.take(body.len(), false, room, session).await;
-            let input = request(session, schema, &body).ok_or_else(|| unreadable(schema))?;
-            let state = matches!(input, RoomInput::State { .. });
-            context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
-            room.post(input).await;
-            Ok(())
-        });
-        if let Err(fault) = handled.await {
-            return fault;
-        }
-    }
+    /// The features that client and server have in common.
+    features: Features,
+    context: &'a SessionContext,
 }
 
-/// Makes the room's input of a request. `None`: the message is malformed or not a request.
-fn request(from: SessionId, schema: Schema, body: &[u8]) -> Option<RoomInput> {
-    Some(match schema {
-        Schema::StateRequest => RoomInput::State { from, request: session::owned(body).ok()? },
-        Schema::Moderate => RoomInput::Moderate { from, request: session::owned(body).ok()? },
-        Schema::Subscribe => RoomInput::Subscribe { from, request: session::owned(body).ok()? },
-        _ => return None,
-    })
+impl ControlReader<'_> {
+    /// Hands the requests of the control stream to the room, within the session's rate. Returns the
+    /// fault that ends the session.
+    async fn read_all(
+        &self,
+        mut stream: RecvStream,
+        mut lanes: watch::Receiver<LaneStreams>,
+    ) -> SessionFault {
+        let Self { room, session, context, .. } = *self;
+        let rates = StreamRates::requests(&context.limits);
+        let mut ingress = IngressLimits::new(context.clock, throttled::REQUESTS, rates);
+        loop {
+            ingress.ready().await;
+            let read = read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await;
+            let (schema, body) = match read {
+                Ok(message) => message,
+                Err(ReadError::Header(error)) => return error.into(),
+                Err(ReadError::Stream(StreamError::ConnectionClosed)) => {
+                    return until_connection_ends().await;
+                }
+                Err(ReadError::Stream(StreamError::Ended | StreamError::Reset)) => {
+                    return SessionFault::stream_ended("control stream");
+                }
+            };
+            // The state of this future is on the heap. Otherwise every session would contain it,
+            // although most sessions wait above most of the time.
+            let handled = Box::pin(async {
+                if schema == Schema::Leave {
+                    return leave(room, session, &mut lanes).await;
+                }
+                ingress.take(body.len(), false, room, session).await;
+                if schema == Schema::Ping {
+                    return Ok(());
+                }
+                let input = self.request(schema, &body)?;
+                let state = matches!(input, RoomInput::State { .. });
+                context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
+                room.post(input).await;
+                Ok(())
+            });
+            if let Err(fault) = handled.await {
+                return fault;
+            }
+        }
+    }
+
+    /// Makes the room's input of a request.
+    ///
+    /// # Errors
+    ///
+    /// The message is malformed, is no request, or belongs to a feature that the client or the
+    /// server has not offered.
+    fn request(&self, schema: Schema, body: &[u8]) -> Result<RoomInput, SessionFault> {
+        if !self.features.contains(Features::needed_for(schema)) {
+            let reason = format!("{schema:?} belongs to a feature that not both ends offer");
+            return Err(SessionFault::malformed(reason));
+        }
+        let from = self.session;
+        let bad = |_| unreadable(schema);
+        Ok(match schema {
+            Schema::StateRequest => {
+                RoomInput::State { from, request: session::owned(body).map_err(bad)? }
+            }
+            Schema::Moderate => {
+                RoomInput::Moderate { from, request: session::owned(body).map_err(bad)? }
+            }
+            Schema::Subscribe => {
+                RoomInput::Subscribe { from, request: session::owned(body).map_err(bad)? }
+            }
+            Schema::Renew => {
+                let Renew { token } = session::owned(body).map_err(bad)?;
+                let renewal = renew(self.context, self.room.key(), &token);
+                RoomInput::Renew { from, renewal }
+            }
+            _ => return Err(unreadable(schema)),
+        })
+    }
 }
 
 /// Leaves the room, once the messages that the client sent before `Leave` have been read.
@@ -222,24 +305,33 @@ async fn write_datagrams(
     until_connection_ends().await
 }
 
-/// Writes the control stream. Returns when the room has dropped the queue and the client has
-/// received all messages.
-///
-/// Writes `Welcome` together with the first message, `Joined`, which saves a packet and its
-/// acknowledgement.
+/// Writes the control stream: `Welcome` and `Joined` together, which saves a packet and its
+/// acknowledgement, and then the messages of the queue. Returns when the room has dropped the queue
+/// and the client has received all messages.
 async fn write_control(
     mut stream: SendStream,
-    mut welcome: Option<Bytes>,
+    first: [Option<Bytes>; 2],
     mut queue: QueueReceiver<Bytes>,
-) -> Code {
-    while let Some(message) = queue.pop().await {
-        let welcome = welcome.take().unwrap_or_default();
-        if stream.write_both(welcome, message).await.is_err() {
-            return until_connection_ends().await;
-        }
+) -> SessionFault {
+    let [welcome, joined] = first.map(Option::unwrap_or_default);
+    let mut written = stream.write_both(welcome, joined).await;
+    while written.is_ok() {
+        let Some(message) = queue.pop().await else {
+            stream.finish().await;
+            return Code::Internal.into();
+        };
+        written = stream.write(message).await;
     }
-    stream.finish().await;
-    Code::Internal
+    refused(written, "control stream").await
+}
+
+/// Returns the fault of a client that refuses a stream on which the session depends. Waits if the
+/// connection is closed.
+async fn refused(written: Result<(), WriteError>, stream: &str) -> SessionFault {
+    match written {
+        Err(WriteError::Refused) => SessionFault::stream_ended(stream),
+        _ => until_connection_ends().await,
+    }
 }
 
 /// Writes the session's streams, in this order of precedence: control, events, bulk, state.
@@ -248,29 +340,30 @@ async fn write_control(
 /// this limit, so when bytes may be sent again, the streams with small messages are polled first.
 async fn write(
     connection: Connection,
-    control: impl Future<Output = Code>,
+    control: impl Future<Output = SessionFault>,
     lanes: [QueueReceiver<QueuedMessage>; 2],
     state: QueueReceiver<Bytes>,
     context: Arc<SessionContext>,
-) -> Code {
+) -> SessionFault {
     let [events, bulk] = lanes;
     tokio::select! {
         biased;
-        code = control => code,
-        code = write_events(&connection, Lane::Events, events, &context) => code,
-        code = write_events(&connection, Lane::Bulk, bulk, &context) => code,
-        code = write_state(&connection, state, &context) => code,
+        fault = control => fault,
+        fault = write_events(&connection, Lane::Events, events, &context) => fault,
+        fault = write_events(&connection, Lane::Bulk, bulk, &context) => fault,
+        code = write_state(&connection, state, &context) => code.into(),
     }
 }
 
 /// Writes the stream of a lane, which it opens for the first message. Returns `SlowConsumer` if a
-/// message is older than the lane's limit before it is written.
+/// message is older than the lane's limit before it is written, and a fault if the client refuses
+/// the stream: reliable messages must arrive.
 async fn write_events(
     connection: &Connection,
     lane: Lane,
     mut queue: QueueReceiver<QueuedMessage>,
     context: &SessionContext,
-) -> Code {
+) -> SessionFault {
     let (max_age, priority, written) = match lane {
         Lane::Events => (limits::EVENT_BACKLOG_AGE, 0, &context.counters.events_out),
         Lane::Bulk => (limits::BULK_BACKLOG_AGE, BULK_PRIORITY, &context.counters.bulk_out),
@@ -278,11 +371,11 @@ async fn write_events(
     let mut stream: Option<SendStream> = None;
     while let Some(QueuedMessage { queued, bytes }) = queue.pop().await {
         if Time::from_micros(context.clock.now()).since(queued) > max_age {
-            return Code::SlowConsumer;
+            return Code::SlowConsumer.into();
         }
         let len = bytes.len();
         let write = async {
-            let stream = match &mut stream {
+            let stream: &mut SendStream = match &mut stream {
                 Some(open) => open,
                 None => {
                     let mut opened = connection.open(priority).await?;
@@ -296,8 +389,8 @@ async fn write_events(
         // although most sessions wait above most of the time.
         match Box::pin(timeout(max_age, write)).await {
             Ok(Ok(())) => queue.written(len),
-            Ok(Err(ConnectionClosed)) => return until_connection_ends().await,
-            Err(_) => return Code::SlowConsumer,
+            Ok(error) => return refused(error, "stream of events or of the bulk lane").await,
+            Err(_) => return Code::SlowConsumer.into(),
         }
         written.fetch_add(1, Ordering::Relaxed);
     }
@@ -315,7 +408,7 @@ async fn write_state(
         // The state of this future is on the heap for the same reason as in `write_events`.
         match Box::pin(write_message(connection, &mut stream, &message, &queue)).await {
             WriteOutcome::Written => {}
-            WriteOutcome::Closed => return discard_state(queue).await,
+            WriteOutcome::Refused | WriteOutcome::Closed => return discard_state(queue).await,
             WriteOutcome::TooSlow => return Code::SlowConsumer,
         }
         context.counters.state_out.fetch_add(1, Ordering::Relaxed);
@@ -336,9 +429,12 @@ async fn write_message(
         let write = write_piece(connection, stream, message.slice(start..end));
         match timeout(limits::STATE_PIECE_TIME, write).await {
             Ok(Ok(())) => queue.written(end - start),
-            Ok(Err(ConnectionClosed)) => {
+            Ok(Err(error)) => {
                 queue.written(message.len() - start);
-                return WriteOutcome::Closed;
+                return match error {
+                    WriteError::Refused => WriteOutcome::Refused,
+                    WriteError::ConnectionClosed => WriteOutcome::Closed,
+                };
             }
             Err(_) => return WriteOutcome::TooSlow,
         }
@@ -350,7 +446,7 @@ async fn write_piece(
     connection: &Connection,
     stream: &mut Option<SendStream>,
     piece: Bytes,
-) -> Result<(), ConnectionClosed> {
+) -> Result<(), WriteError> {
     let stream = match stream {
         Some(open) => open,
         None => {
@@ -362,7 +458,7 @@ async fn write_piece(
     stream.write(piece).await
 }
 
-/// Discards all messages: a client that does not know the state stream refuses it and stays in the
+/// Discards all messages: a client that does not want the state refuses its stream and stays in the
 /// room.
 async fn discard_state(mut queue: QueueReceiver<Bytes>) -> Code {
     while let Some(message) = queue.pop().await {

@@ -5,7 +5,7 @@ use nucleus_core::limits;
 use nucleus_protocol::session::{Code, OLDEST_VERSION, Refuse, VERSION};
 use tokio::time::timeout;
 
-use super::SessionCounters;
+use super::SessionContext;
 use super::carrier::{Connection, SendStream};
 use super::wire::ReadError;
 
@@ -40,11 +40,7 @@ impl From<ReadError> for Refusal {
 }
 
 /// Tells a client that it is refused, and closes the connection.
-pub(super) async fn turn_away(
-    connection: &Connection,
-    refusal: Refusal,
-    counters: &SessionCounters,
-) {
+pub(super) async fn turn_away(connection: &Connection, refusal: Refusal, context: &SessionContext) {
     let Refusal { code, text, stream, welcome } = refusal;
     tracing::debug!(remote = %connection.remote(), %code, text, "refused");
     if let Some(mut stream) = stream {
@@ -64,7 +60,7 @@ pub(super) async fn turn_away(
             retry_after_ms: if may_retry { RETRY_AFTER_MS } else { 0 },
             oldest: OLDEST_VERSION,
             newest: VERSION,
-            endpoints: Vec::new(),
+            endpoints: context.servers.to_try_after(code).to_vec(),
         };
         // Does not wait longer, because the session occupies a permit of the unjoined sessions. The
         // close below carries the code once more.
@@ -77,7 +73,7 @@ pub(super) async fn turn_away(
         .await;
     }
     connection.close(code, &text);
-    counters.count_end(code);
+    context.counters.count_end(code);
 }
 
 fn text_of(code: Code) -> &'static str {
@@ -91,6 +87,8 @@ fn text_of(code: Code) -> &'static str {
         Code::Incompatible => "the room is for another version of the application",
         Code::WrongPassword => "the password of the room is wrong",
         Code::NotInvited => "the room is by invitation and the user is not invited",
+        Code::ShuttingDown => "the server is shutting down",
+        Code::Moved => "this server takes no joins; another one does",
         Code::TenantFull => "the tenant has reached its limit of sessions",
         Code::TenantRooms => "the tenant has reached its limit of rooms",
         Code::UserSessions => "the user has reached the limit of sessions or of rooms",

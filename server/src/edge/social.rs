@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::{display_name, verify};
-use super::carrier::{Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream};
+use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError};
 use super::fault::{SessionFault, unreadable};
 use super::lanes::{refuse_streams, until_connection_ends};
 use super::peer::ended;
@@ -101,20 +101,16 @@ impl SocialConnection {
         let (fault, ended_by_task) = tokio::select! {
             code = ended(end) => (code.into(), true),
             fault = read(receive, &social, device, &room_list_requests, &context) => (fault, false),
-            code = write(send, welcome, &mut queue, room_lists) => (code.into(), false),
+            fault = write(send, welcome, &mut queue, room_lists) => (fault, false),
             // A session outside rooms has only its control stream.
             () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal.into(), false),
             end = connection.closed() => (code_of(end).into(), false),
         };
-        match fault.code {
-            _ if ended_by_task => {}
-            // The session counts as lost: the client enters again and receives the whole state.
-            Code::TimedOut | Code::SlowConsumer => {
-                social.post(SocialInput::Lost(device)).await;
-            }
-            code => {
-                social.post(SocialInput::Leave(device, code)).await;
-            }
+        if fault.is_loss && !ended_by_task {
+            // The client enters again and receives the whole state.
+            social.post(SocialInput::Lost(device)).await;
+        } else if !ended_by_task {
+            social.post(SocialInput::Leave(device, fault.code)).await;
         }
         // Drop the queue only after posting `Leave`; otherwise the session counts as lost.
         drop(queue);
@@ -147,8 +143,12 @@ async fn read(
         {
             Ok(message) => message,
             Err(ReadError::Header(error)) => return error.into(),
-            // A client may end its half of the control stream and keep its session.
-            Err(ReadError::Stream(_)) => return until_connection_ends().await,
+            Err(ReadError::Stream(StreamError::ConnectionClosed)) => {
+                return until_connection_ends().await;
+            }
+            Err(ReadError::Stream(StreamError::Ended | StreamError::Reset)) => {
+                return SessionFault::stream_ended("control stream");
+            }
         };
         // A stream that is not read makes its sender wait by QUIC's flow control.
         sleep(rate.wait_for(now(), cost(schema))).await;
@@ -231,13 +231,13 @@ fn call_act_of(request: &CallRequest) -> Option<CallAct> {
 }
 
 /// Writes the messages of the queue and the room lists to the control stream. Writes `Welcome`
-/// together with the first message, `Entered`. Returns the code to end the session with.
+/// together with the first message, `Entered`. Returns the fault that ends the session.
 async fn write(
     mut stream: SendStream,
     mut welcome: Option<Bytes>,
     queue: &mut SocialQueue,
     mut room_lists: RoomLists,
-) -> Code {
+) -> SessionFault {
     let mut entered = false;
     loop {
         let (message, queued) = tokio::select! {
@@ -253,8 +253,9 @@ async fn write(
         match write_all(&mut stream, prefix, message).await {
             WriteOutcome::Written if queued => queue.messages.written(len),
             WriteOutcome::Written => {}
+            WriteOutcome::Refused => return SessionFault::stream_ended("control stream"),
             WriteOutcome::Closed => return until_connection_ends().await,
-            WriteOutcome::TooSlow => return Code::SlowConsumer,
+            WriteOutcome::TooSlow => return Code::SlowConsumer.into(),
         }
         entered = true;
     }
@@ -268,7 +269,8 @@ async fn write_all(stream: &mut SendStream, mut prefix: Bytes, message: Bytes) -
         let write = stream.write_both(std::mem::take(&mut prefix), message.slice(at..end));
         match timeout(limits::SOCIAL_WRITE_TIME, write).await {
             Ok(Ok(())) => {}
-            Ok(Err(ConnectionClosed)) => return WriteOutcome::Closed,
+            Ok(Err(WriteError::Refused)) => return WriteOutcome::Refused,
+            Ok(Err(WriteError::ConnectionClosed)) => return WriteOutcome::Closed,
             Err(_) => return WriteOutcome::TooSlow,
         }
     }

@@ -19,7 +19,9 @@ pub(super) enum ReadError {
 pub(super) enum WriteOutcome {
     /// QUIC has taken all of the message.
     Written,
-    /// The client has refused the stream, or the connection is closed.
+    /// The client has refused the stream.
+    Refused,
+    /// The connection is closed.
     Closed,
     /// The client did not take the message in time.
     TooSlow,

@@ -197,6 +197,7 @@ mod tests {
             server_instance: ServerInstanceId([1; 8]),
             clock_epoch: 1,
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
+            entries: Vec::new().into(),
         };
         let tenants = Tenants::new(limits);
         let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);

@@ -36,6 +36,8 @@ pub struct RoomTemplate {
     pub clock_epoch: u32,
     /// Seals resume tickets.
     pub tickets: Arc<TicketKey>,
+    /// Where clients that lost their session may enter again, each as `host:port`.
+    pub entries: Arc<[Vec<u8>]>,
 }
 
 /// A room to be opened.
@@ -123,10 +125,18 @@ impl RoomRegistry {
             options,
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
-        let shard = self.emptiest_shard();
-        let room =
-            RoomHandle::new(id, instance, mailbox, shard.clone(), counted, self.clock, &limits);
-        if let Some(ended) = self.rooms.insert(key.clone(), room.clone()) {
+        let (shard, key) = (self.emptiest_shard(), Arc::new(key));
+        let room = RoomHandle::new(
+            id,
+            key.clone(),
+            instance,
+            mailbox,
+            shard.clone(),
+            counted,
+            self.clock,
+            &limits,
+        );
+        if let Some(ended) = self.rooms.insert((*key).clone(), room.clone()) {
             self.tenants.close_room(&key.owner.tenant, &ended.counted);
         }
         // The room is counted before its task runs, because the next room may already look for the
@@ -136,6 +146,7 @@ impl RoomRegistry {
             id,
             key,
             tickets: self.template.tickets.clone(),
+            entries: self.template.entries.clone(),
             shard,
             lobby,
             requests: PendingReplies::default(),

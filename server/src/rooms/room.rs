@@ -7,7 +7,7 @@ use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
 use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketContent};
-use nucleus_protocol::session::{Code, Joined, act, encode};
+use nucleus_protocol::session::{Code, Joined, Renewed, act, encode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{LobbyMail, RoomMail};
@@ -20,8 +20,10 @@ use crate::shard::{ShardHandle, ShardMail};
 /// The shell of one room.
 pub(super) struct RoomShell {
     pub(super) id: RoomId,
-    pub(super) key: RoomKey,
+    pub(super) key: Arc<RoomKey>,
     pub(super) tickets: Arc<TicketKey>,
+    /// Where clients that lost their session may enter again.
+    pub(super) entries: Arc<[Vec<u8>]>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
     pub(super) requests: PendingReplies,
@@ -91,9 +93,9 @@ impl Task for RoomShell {
                     let _ = reply.send(result);
                 }
             }
-            RoomOutput::OpenLink { session, slot, link_id, suite, root, seed } => {
+            RoomOutput::OpenLink { session, slot, link } => {
                 let room = self.id;
-                let open = OpenLink { room, session, slot, link_id, suite, root, seed };
+                let open = OpenLink { room, session, slot, link: *link };
                 let datagrams = self.attached(session).map(|s| s.outgoing.datagrams());
                 self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
             }
@@ -110,6 +112,11 @@ impl Task for RoomShell {
             }
             RoomOutput::Joined(session, joined, ticket) => {
                 return self.joined(session, *joined, *ticket);
+            }
+            RoomOutput::Renewed(session, ticket) => {
+                let renewed = Renewed { code: 0, ticket: self.seal(*ticket) };
+                let message = encode(&renewed).into();
+                return self.push(session, |out| out.control(message));
             }
             RoomOutput::Control(session, message) => {
                 return self.push(session, |out| out.control(message));
@@ -181,10 +188,15 @@ impl RoomShell {
         mut joined: Joined,
         content: TicketContent,
     ) -> Option<RoomInput> {
-        joined.ticket = self.tickets.seal(&Ticket { room: self.key.clone(), content });
+        joined.ticket = self.seal(content);
         joined.room = self.key.name.clone().into_bytes();
+        joined.entries = self.entries.to_vec();
         let message = encode(&joined).into();
         self.push(session, |out| out.control(message))
+    }
+
+    fn seal(&self, content: TicketContent) -> Vec<u8> {
+        self.tickets.seal(&Ticket { room: (*self.key).clone(), content })
     }
 
     /// Queues a message for a session. Ends the session of a recipient that cannot keep up, because

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nucleus_core::ids::{RoomId, RoomInstanceId, SessionId};
+use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::rate::{MessageRate, Rate};
 use nucleus_core::room::{JoinRequest, RoomInput};
@@ -23,6 +23,7 @@ use crate::shard::{SessionDatagram, ShardHandle};
 #[derive(Clone)]
 pub struct RoomHandle {
     pub(super) id: RoomId,
+    pub(super) key: Arc<RoomKey>,
     pub(super) instance: RoomInstanceId,
     pub(super) mailbox: mpsc::Sender<RoomMail>,
     pub(super) shard: Arc<ShardHandle>,
@@ -34,6 +35,7 @@ pub struct RoomHandle {
 impl RoomHandle {
     pub(super) fn new(
         id: RoomId,
+        key: Arc<RoomKey>,
         instance: RoomInstanceId,
         mailbox: mpsc::Sender<RoomMail>,
         shard: Arc<ShardHandle>,
@@ -42,7 +44,7 @@ impl RoomHandle {
         limits: &Limits,
     ) -> Self {
         let rate = Arc::new(RoomRate::new(Time::from_micros(clock.now()), limits));
-        Self { id, instance, mailbox, shard, counted, rate, clock }
+        Self { id, key, instance, mailbox, shard, counted, rate, clock }
     }
 
     pub(super) async fn join(
@@ -72,6 +74,11 @@ impl RoomHandle {
             tokio::time::sleep(wait).await;
         }
         waited
+    }
+
+    /// Returns the room's name.
+    pub fn key(&self) -> &RoomKey {
+        &self.key
     }
 
     /// Posts an input to the room; waits while the mailbox is full. Returns false if the room has

@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod servers;
 pub mod value;
 
 pub use nucleus_core::fanout::Tick;
 pub use nucleus_core::limits::Limits;
 use nucleus_core::limits::{CONFIG_FILE_BYTES, MAX_SHARDS, within};
 pub use nucleus_core::room::SecondDevice;
+use nucleus_protocol::session::Features;
+pub use servers::ServersSettings;
 pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 
 pub use crate::http::HttpAddr;
@@ -53,6 +56,11 @@ pub struct Config {
     pub second_device: SecondDevice,
     /// Limits of the server, of rooms and of peers.
     pub limits: Limits,
+    /// Where clients find this server and others.
+    pub servers: ServersSettings,
+    /// Features of the protocol that the server does not offer, to try how older clients get on.
+    #[serde(deserialize_with = "value::features")]
+    pub hide_features: Features,
     /// The certificate and its key; absent: the development certificate of the data directory.
     pub tls: Option<TlsFiles>,
     /// The join tokens that the server accepts. Absent: development mode, in which the server
@@ -83,6 +91,8 @@ impl Default for Config {
             dscp: 46,
             second_device: SecondDevice::default(),
             limits: Limits::default(),
+            servers: ServersSettings::default(),
+            hide_features: Features::NONE,
             tls: None,
             tokens: None,
         }
@@ -197,6 +207,7 @@ impl Config {
             )));
         }
         self.limits.check()?;
+        self.servers.check()?;
         self.tokens.as_ref().map_or(Ok(()), check_tokens)
     }
 }

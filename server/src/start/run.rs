@@ -9,16 +9,16 @@ use nucleus_core::ids::ServerInstanceId;
 use nucleus_core::limits;
 use nucleus_core::social::SocialConfig;
 use nucleus_net::Clock;
-use nucleus_protocol::session::Code;
+use nucleus_protocol::session::{Code, Features};
 use tokio::sync::Semaphore;
 
-use super::config::Config;
+use super::config::{Config, ServersSettings};
 use super::data_dir::{DataDir, DataDirError};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
 use crate::edge::quic::{self, Endpoint, Handshakes};
-use crate::edge::{self, SessionContext, SessionCounters};
+use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters};
 use crate::http::Http;
 use crate::metrics::Metrics;
 use crate::random::random;
@@ -121,16 +121,19 @@ pub async fn run_with_clock(
     let StartedShards { handles: shards, threads } =
         start_shards(&config, clock, clock_epoch, sockets.realtime)?;
     let limits = config.limits;
+    let servers = server_endpoints(&config.servers);
     let template = RoomTemplate {
         limits,
         second_device: config.second_device,
         server_instance,
         clock_epoch,
         tickets: tickets.clone(),
+        entries: servers.entries.clone(),
     };
     let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
     let directory = RoomDirectory::new(registry);
-    let social = SocialConfig { limits, clock_epoch, server_instance };
+    let entries = servers.entries.to_vec();
+    let social = SocialConfig { limits, clock_epoch, server_instance, entries };
     let context = Arc::new(SessionContext {
         verifier,
         social_directory: SocialDirectory::new(social, directory.clone()),
@@ -138,6 +141,9 @@ pub async fn run_with_clock(
         tickets,
         clock,
         server_id: dir.server_id().to_owned(),
+        servers,
+        features: Features::SUPPORTED.without(config.hide_features),
+        shutting_down: AtomicBool::new(false),
         realtime_port: realtime.port(),
         limits,
         unjoined: Arc::new(Semaphore::new(limits.unjoined as usize)),
@@ -160,9 +166,11 @@ pub async fn run_with_clock(
 
     shutdown.await;
     is_ready.store(false, Ordering::Relaxed);
-    // Joins in progress continue: their clients are told with all others.
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    // New connections are accepted until the endpoints close: their joins are refused with the
+    // reason, and are told of other servers.
+    context.shutting_down.store(true, Ordering::Relaxed);
     drain(&endpoints, &context).await;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
     for shard in &shards {
         shard.post(ShardMail::Stop).await;
     }
@@ -204,9 +212,11 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
         // their calls end.
         context.social_directory.shut_down(code).await;
         context.directory.registry().shut_down(code).await;
-        // The sessions of users and of rooms have time to close by themselves. The endpoints then
-        // close all others, which have not joined.
+        // The sessions of users and of rooms have time to close by themselves, and joins in progress
+        // to be refused. The endpoints then close what is left.
         tokio::time::sleep(limits::LAST_WORDS).await;
+        let no_joins = context.unjoined.acquire_many(context.limits.unjoined);
+        let _in_time = tokio::time::timeout(limits::LAST_REFUSALS, no_joins).await;
         for endpoint in endpoints {
             endpoint.close(code);
         }
@@ -216,6 +226,15 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
     };
     if tokio::time::timeout(limits::DRAIN_TIME, closing).await.is_err() {
         tracing::warn!("some clients did not confirm the shutdown in time");
+    }
+}
+
+fn server_endpoints(settings: &ServersSettings) -> ServerEndpoints {
+    let wire = |list: &[String]| list.iter().map(|s| s.clone().into_bytes()).collect::<Vec<_>>();
+    ServerEndpoints {
+        entries: wire(&settings.entries).into(),
+        others: wire(&settings.others),
+        moved_to: wire(&settings.moved_to),
     }
 }
 

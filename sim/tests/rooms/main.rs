@@ -234,7 +234,7 @@ fn a_large_room_is_flushed_in_pieces() {
         world.run(Duration::from_secs(1));
         let (mut turns, mut left) = (0, 0);
         for round in 0..4 {
-            (0..count - left).for_each(|one| world.send_message(one, 1_000));
+            (0..count - left).for_each(|one| world.send_message(one, 930));
             for _ in 0..60 {
                 let before = world.shard().counters.datagrams_out;
                 world.step();
@@ -385,7 +385,7 @@ fn a_link_of_a_replaced_session_is_not_taken_for_the_new_one() {
     world.run(Duration::from_secs(1));
     let client = &world.clients[one];
     assert_eq!((client.joins, client.session), (2, Some(sessions[1])));
-    let LinkGrant { connection_id, spare, .. } = client.joined.as_ref().unwrap().grant;
+    let &LinkGrant { connection_id, spare, .. } = &client.joined.as_ref().unwrap().grant[0];
     let [id, spare] = [connection_id, spare].map(ConnectionId);
     assert!(
         world.server.is_alive(id) && world.server.is_alive(spare),
@@ -432,7 +432,7 @@ fn garbage_moves_nothing() {
         world.join(Conditions::CLEAN, Conditions::CLEAN);
         world.join(Conditions::CLEAN, Conditions::CLEAN);
         world.run(Duration::from_millis(500));
-        let id = world.clients[0].joined.as_ref().unwrap().grant.connection_id;
+        let id = world.clients[0].joined.as_ref().unwrap().grant[0].connection_id;
         let relayed = world.shard().counters.messages_in;
         for _ in 0..500 {
             let len = world.rng.usize(..1_300);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{Session, SessionOptions, Trust, client_config};
+use nucleus_client::session::{Capabilities, Session, SessionOptions, Trust, client_config};
 use nucleus_net::process_cpu_seconds;
 use nucleus_protocol::session::Code;
 use nucleus_server::start::data_dir::DataDir;
@@ -243,6 +243,7 @@ impl Clients {
             name: String::new(),
             selection: RoomSelection::capacity(ROOM_SIZE as u16),
             agent: concat!("nucleus-joins/", env!("CARGO_PKG_VERSION")).into(),
+            capabilities: Capabilities::default(),
             resume: None,
         };
         let config = self.credentials.config.clone();

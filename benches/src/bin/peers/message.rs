@@ -42,7 +42,8 @@ impl Claim {
             channel: 0,
             key: 0,
             sequence: self.sequence,
-            time: (self.due / 1_000) as u16,
+            // Without a claim the arrival counts. The rivals carry no capture time.
+            time: None,
             payload: &payload,
         };
         message.encode(out);

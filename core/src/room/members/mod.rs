@@ -11,7 +11,7 @@ mod slots;
 mod taken_events;
 
 pub(super) use mutes::Mutes;
-pub(super) use participant::NewParticipant;
+pub(super) use participant::{NewParticipant, PendingLink};
 pub(super) use participants::Participants;
 pub(super) use recipients::Recipients;
 pub use role::{Rights, Role};

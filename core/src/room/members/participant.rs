@@ -2,13 +2,16 @@
 
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::MAX_BULK_MESSAGE;
-use nucleus_protocol::session::{self, Lane, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer};
+use nucleus_protocol::session::{
+    self, Features, Lane, LinkGrant, PIECE_CONTINUES, PIECE_MORE, Peer,
+};
 use nucleus_protocol::time::Time;
 
 use super::recipients::Recipients;
 use super::role::Role;
 use super::taken_events::{AckDue, TakenEvents};
 use crate::ids::{PeerId, SessionId};
+use crate::room::join::JoinRequest;
 
 /// A message of the bulk lane of which not all pieces have arrived.
 struct PartialMessage {
@@ -16,6 +19,34 @@ struct PartialMessage {
     bytes: usize,
     /// The recipients of the first piece.
     to: Recipients,
+}
+
+/// A session whose link the shard has not opened yet.
+pub(crate) struct PendingLink {
+    pub(crate) link_id: u32,
+    /// The link's grant. `None`: the client has no realtime port.
+    pub(crate) grant: Option<LinkGrant>,
+    /// Most bytes of frames in a datagram of the link.
+    pub(crate) max_body: usize,
+    /// The features that client and server have in common.
+    pub(crate) features: Features,
+    /// Whether the client is to be asked for a fresh token.
+    pub(crate) token_expired: bool,
+    /// The time of the join, in seconds since 1970.
+    pub(crate) unix_now: u64,
+}
+
+impl PendingLink {
+    pub(crate) fn new(join: &JoinRequest) -> Self {
+        Self {
+            link_id: join.link.link_id,
+            grant: join.grant.clone(),
+            max_body: join.link.max_body,
+            features: join.features,
+            token_expired: join.token_expired,
+            unix_now: join.unix_now,
+        }
+    }
 }
 
 /// A participant of a room, over all its sessions.
@@ -31,8 +62,10 @@ pub(crate) struct Participant {
     /// When the participant's tickets stop admitting it to another room instance, in seconds since
     /// 1970.
     pub(crate) ticket_end: u64,
-    /// The grant of the newest session's link, until the shard has opened the link.
-    pub(super) pending: Option<LinkGrant>,
+    /// The newest session's link, until the shard has opened the link.
+    pub(super) pending: Option<PendingLink>,
+    /// The features that the newest session's client and the server have in common.
+    features: Features,
     /// The first roster version that contains the peer. `None`: the roster does not contain it yet.
     pub(crate) since_version: Option<u32>,
     /// The generation of the ticket redeemed last, 0 for none.
@@ -62,8 +95,8 @@ pub(crate) struct NewParticipant {
     /// When the newcomer's tickets stop admitting it to another room instance, in seconds since
     /// 1970.
     pub(crate) ticket_end: u64,
-    /// The link's grant, complete but for its connection ids.
-    pub(crate) grant: LinkGrant,
+    /// The link, whose grant is complete but for its connection ids.
+    pub(crate) pending: PendingLink,
     pub(crate) slot: u16,
     /// The number of the newest event in the room.
     pub(crate) newest_event: u64,
@@ -71,7 +104,7 @@ pub(crate) struct NewParticipant {
 
 impl Participant {
     pub(super) fn new(newcomer: NewParticipant) -> Self {
-        let NewParticipant { user, name, role, ticket_end, grant, slot, newest_event } = newcomer;
+        let NewParticipant { user, name, role, ticket_end, pending, slot, newest_event } = newcomer;
         Self {
             session: 1,
             slot,
@@ -80,7 +113,8 @@ impl Participant {
             role_at_join: role.clone(),
             role,
             ticket_end,
-            pending: Some(grant),
+            features: pending.features,
+            pending: Some(pending),
             since_version: None,
             redeemed: 0,
             last_received: [newest_event; 2],
@@ -100,6 +134,11 @@ impl Participant {
         SessionId { peer, session: self.session }
     }
 
+    /// Returns the features that the newest session's client and the server have in common.
+    pub(crate) fn features(&self) -> Features {
+        self.features
+    }
+
     /// Returns whether the roster contains the participant.
     pub(crate) fn is_announced(&self) -> bool {
         self.since_version.is_some()
@@ -117,12 +156,18 @@ impl Participant {
     }
 
     /// Starts a new session, for which the client redeems the ticket of this generation.
-    pub(super) fn resume(&mut self, generation: u32, last_received: [u64; 2], grant: LinkGrant) {
+    pub(super) fn resume(
+        &mut self,
+        generation: u32,
+        last_received: [u64; 2],
+        pending: PendingLink,
+    ) {
         self.session += 1;
         self.redeemed = generation;
         let [events, bulk] = self.last_received;
         self.last_received = [events.max(last_received[0]), bulk.max(last_received[1])];
-        self.pending = Some(grant);
+        self.features = pending.features;
+        self.pending = Some(pending);
         self.lost = false;
     }
 

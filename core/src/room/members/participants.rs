@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::realtime::ConnectionId;
-use nucleus_protocol::session::{self, Code, EventAck, LinkGrant, Peer, RosterUpdate};
+use nucleus_protocol::session::{self, Code, EventAck, Features, Peer, RosterUpdate};
 use nucleus_protocol::time::Time;
 
-use super::participant::{NewParticipant, Participant};
+use super::participant::{NewParticipant, Participant, PendingLink};
 use super::roster::RosterLog;
 use super::slots::Slots;
 use super::taken_events::AckDue;
@@ -48,8 +48,8 @@ pub(crate) struct ResumedSession {
 pub(crate) struct ConnectedSession {
     pub(crate) session: SessionId,
     pub(crate) slot: u16,
-    /// The link's grant, with its connection ids.
-    pub(crate) grant: LinkGrant,
+    /// The link, whose grant has its connection ids.
+    pub(crate) link: PendingLink,
     /// Whether this is the participant's first session.
     pub(crate) is_first: bool,
     /// The newest event that the client is known to have, by lane.
@@ -139,11 +139,11 @@ impl Participants {
         user: &str,
         generation: u32,
         last_received: [u64; 2],
-        grant: &LinkGrant,
+        pending: PendingLink,
     ) -> Option<ResumedSession> {
         let participant = self.by_peer.get_mut(&peer);
         let participant = participant.filter(|p| p.user == user && p.accepts_ticket(generation))?;
-        participant.resume(generation, last_received, grant.clone());
+        participant.resume(generation, last_received, pending);
         self.expiries.retain(|(_, lost)| *lost != peer);
         Some(ResumedSession {
             session: participant.session_id(peer),
@@ -165,9 +165,10 @@ impl Participants {
         outputs: &mut Outputs,
     ) -> Option<ConnectedSession> {
         let participant = self.by_peer.get_mut(&peer)?;
-        let mut grant = participant.pending.take()?;
-        grant.connection_id = id.0;
-        grant.spare = spare.0;
+        let mut link = participant.pending.take()?;
+        if let Some(grant) = &mut link.grant {
+            (grant.connection_id, grant.spare) = (id.0, spare.0);
+        }
         // `Joined` tells the counts.
         if let Some(at) = participant.taken.acknowledge() {
             self.ack_deadlines.remove(&(at, peer));
@@ -182,7 +183,7 @@ impl Participants {
         let connected = ConnectedSession {
             session: participant.session_id(peer),
             slot: participant.slot,
-            grant,
+            link,
             is_first,
             last_received: participant.last_received,
             events_taken: participant.taken.counts(),
@@ -319,14 +320,17 @@ impl Participants {
         }
     }
 
-    /// Sends an encoded message to every connected session, on its control stream.
-    pub(crate) fn broadcast(&self, message: &Bytes, outputs: &mut Outputs) {
-        self.connected().for_each(|session| outputs.control(session, message.clone()));
+    /// Sends an encoded message to every connected session whose client has the features, on its
+    /// control stream.
+    pub(crate) fn broadcast(&self, message: &Bytes, needed: Features, outputs: &mut Outputs) {
+        let sessions = self.connected_with(needed);
+        sessions.for_each(|session| outputs.control(session, message.clone()));
     }
 
-    /// Returns the sessions that take messages.
-    pub(crate) fn connected(&self) -> impl Iterator<Item = SessionId> {
-        self.iter().filter(|(_, p)| p.is_connected()).map(|(peer, p)| p.session_id(peer))
+    /// Returns the sessions that take messages and whose clients have the features.
+    pub(crate) fn connected_with(&self, needed: Features) -> impl Iterator<Item = SessionId> {
+        let takes = move |p: &Participant| p.is_connected() && p.features().contains(needed);
+        self.iter().filter(move |(_, p)| takes(p)).map(|(peer, p)| p.session_id(peer))
     }
 
     /// Returns the roster: all announced participants.

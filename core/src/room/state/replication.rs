@@ -1,6 +1,8 @@
 //! Replicates the shared state: applies the requests of sessions, and sends the changes to all.
 
-use nucleus_protocol::session::{StateReply, StateRequest, StateSnapshot, StateUpdate, Value};
+use nucleus_protocol::session::{
+    Features, StateReply, StateRequest, StateSnapshot, StateUpdate, Value,
+};
 use nucleus_protocol::time::Time;
 
 use super::feed::StateFeed;
@@ -56,7 +58,7 @@ impl StateReplication {
         outputs.extend(messages.map(|message| RoomOutput::State(session, message)));
     }
 
-    /// Sends an update to all sessions.
+    /// Sends an update to all sessions whose clients know the shared state.
     pub(crate) fn send_update(
         &mut self,
         update: &StateUpdate,
@@ -64,7 +66,7 @@ impl StateReplication {
         outputs: &mut Outputs,
     ) {
         let messages = self.feed.update(update);
-        for session in participants.connected() {
+        for session in participants.connected_with(Features::STATE) {
             let messages = messages.iter().cloned();
             outputs.extend(messages.map(|message| RoomOutput::State(session, message)));
         }

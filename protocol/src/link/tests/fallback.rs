@@ -43,7 +43,7 @@ struct TwoPlanes {
 
 impl TwoPlanes {
     fn new(seed: u64, delay: u64) -> Self {
-        let end = |side| Link::new(Time::ZERO, LinkConfig { fallback: true, ..config(side) });
+        let end = |side| Link::new(Time::ZERO, LinkConfig { planes: Planes::Both, ..config(side) });
         Self {
             client: end(LinkSide::Client),
             server: end(LinkSide::Server),

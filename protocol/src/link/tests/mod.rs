@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::limits;
 use crate::realtime::{Frame, Frames, Header, Message};
 
 pub(super) fn ms(millis: u64) -> Time {
@@ -32,7 +33,9 @@ pub(super) fn config(side: LinkSide) -> LinkConfig {
         connection_id: ConnectionId([1; 8]),
         spare: ConnectionId([2; 8]),
         path: (side == LinkSide::Client).then(|| from(SERVER)),
-        fallback: false,
+        planes: Planes::PortOnly,
+        max_body: limits::MAX_BODY,
+        report_interval: limits::REPORT_INTERVAL_MAX,
         clock_epoch: 9,
         seed: [5; 32],
     }
@@ -45,7 +48,8 @@ pub(super) fn pair(limits: PhaseLimits) -> (Link, Link) {
 
 pub(super) fn put_message(out: &mut Vec<u8>, key: u16, payload: &[u8]) {
     let kind = MessageKind::Pose;
-    Message { kind, flags: 1, peer: 0, channel: 0, key, sequence: 0, time: 0, payload }.encode(out);
+    Message { kind, flags: 1, peer: 0, channel: 0, key, sequence: 0, time: Some(0), payload }
+        .encode(out);
 }
 
 /// Returns a datagram with one message, identified by `key`.

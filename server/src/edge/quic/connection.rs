@@ -21,14 +21,41 @@ pub(crate) enum ConnectionEnd {
 }
 
 /// Why no more bytes could be read from a stream.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StreamError {
-    /// The client ended the stream before the first of the bytes to read.
+    /// The client ended the stream, between two messages or within one.
     #[error("the stream ended")]
     Ended,
-    /// The client ended the stream within the bytes to read, or the connection is closed.
-    #[error("the stream broke: {0}")]
-    Broken(quinn::ReadExactError),
+    /// The client reset the stream.
+    #[error("the stream was reset")]
+    Reset,
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    ConnectionClosed,
+}
+
+/// Why bytes could not be written to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// The client refused the stream (`STOP_SENDING`).
+    Refused,
+    /// The connection is closed.
+    ConnectionClosed,
+}
+
+impl From<ConnectionClosed> for WriteError {
+    fn from(_: ConnectionClosed) -> Self {
+        Self::ConnectionClosed
+    }
+}
+
+impl From<quinn::WriteError> for WriteError {
+    fn from(error: quinn::WriteError) -> Self {
+        match error {
+            quinn::WriteError::Stopped(_) => Self::Refused,
+            _ => Self::ConnectionClosed,
+        }
+    }
 }
 
 /// A connection that has completed its TLS handshake.
@@ -102,8 +129,8 @@ impl Connection {
 
 impl SendStream {
     /// Writes `bytes` completely.
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), ConnectionClosed> {
-        self.0.write_chunk(bytes).await.map_err(|_| ConnectionClosed)
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
+        Ok(self.0.write_chunk(bytes).await?)
     }
 
     /// Writes `first` and then `second` completely.
@@ -111,8 +138,8 @@ impl SendStream {
         &mut self,
         first: Bytes,
         second: Bytes,
-    ) -> Result<(), ConnectionClosed> {
-        self.0.write_all_chunks(&mut [first, second]).await.map_err(|_| ConnectionClosed)
+    ) -> Result<(), WriteError> {
+        Ok(self.0.write_all_chunks(&mut [first, second]).await?)
     }
 
     /// Ends the stream. Waits until the client has received all of it or has refused it.
@@ -127,8 +154,9 @@ impl RecvStream {
     /// Reads until `bytes` is full.
     pub(crate) async fn read(&mut self, bytes: &mut [u8]) -> Result<(), StreamError> {
         self.0.read_exact(bytes).await.map_err(|error| match error {
-            quinn::ReadExactError::FinishedEarly(0) => StreamError::Ended,
-            error => StreamError::Broken(error),
+            quinn::ReadExactError::FinishedEarly(_) => StreamError::Ended,
+            quinn::ReadExactError::ReadError(quinn::ReadError::Reset(_)) => StreamError::Reset,
+            quinn::ReadExactError::ReadError(_) => StreamError::ConnectionClosed,
         })
     }
 

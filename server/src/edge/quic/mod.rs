@@ -7,7 +7,7 @@ mod endpoint;
 mod runtime;
 
 pub(super) use connection::{
-    Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError,
+    Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError,
 };
 pub use endpoint::{Endpoint, Incoming, server_config};
 pub use quinn::ServerConfig;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nucleus_core::fanout::Tick;
 use nucleus_core::limits::{MAX_SHARDS, OutOfRange};
 use nucleus_core::text::{parse_duration, printable};
+use nucleus_protocol::session::Features;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -51,6 +52,21 @@ pub fn parse_tick(text: &str) -> Result<Tick, ValueError> {
 
 pub(super) fn tick<'de, D: Deserializer<'de>>(from: D) -> Result<Tick, D::Error> {
     parse_tick(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+/// Reads a list of names of features.
+pub(super) fn features<'de, D: Deserializer<'de>>(from: D) -> Result<Features, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let feature = |name: &String| match name.as_str() {
+        "state" => Ok(Features::STATE),
+        "notices" => Ok(Features::NOTICES),
+        "renew" => Ok(Features::RENEW),
+        other => Err(de::Error::custom(format!(
+            "`{}` is not a feature: write state, notices or renew",
+            printable(other)
+        ))),
+    };
+    names.iter().try_fold(Features::NONE, |all, name| Ok(all.with(feature(name)?)))
 }
 
 fn refused_tick(text: &str) -> ValueError {

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use nucleus_client::RoomSelection;
-use nucleus_client::session::{Session, SessionEvent, SessionOptions, Trust, client_config};
+use nucleus_client::session::{
+    Capabilities, Session, SessionEvent, SessionOptions, Trust, client_config,
+};
 use nucleus_client::token::pins_in;
 use nucleus_loadgen::embedded::Embedded;
 use nucleus_net::Clock;
@@ -144,6 +146,7 @@ impl Joiner {
             name: String::new(),
             selection: RoomSelection::capacity(rooms.members(rooms.of(peer)).len() as u16),
             agent: concat!("nucleus-peers/", env!("CARGO_PKG_VERSION")).into(),
+            capabilities: Capabilities::default(),
             resume: None,
         })
     }

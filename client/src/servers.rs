@@ -1,0 +1,153 @@
+//! Which server a client tries next: at the first connect, and after a lost session.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nucleus_protocol::limits::{MAX_ENDPOINTS, MAX_MOVES};
+use nucleus_protocol::session::Code;
+
+use crate::address::{host_and_port, resolve};
+use crate::session::JoinError;
+
+/// The servers that refusals have named. They are tried before all others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NamedServers {
+    waiting: VecDeque<String>,
+    /// Refusals in a row that named servers.
+    moves: usize,
+}
+
+impl NamedServers {
+    /// Returns the next server, as `host:port`.
+    pub(crate) fn pop(&mut self) -> Option<String> {
+        self.waiting.pop_front()
+    }
+
+    /// Takes the servers that a refusal names. Returns whether there are any. Ignores them after
+    /// [`MAX_MOVES`] such refusals in a row: the servers then name each other.
+    pub(crate) fn take(&mut self, error: &JoinError) -> bool {
+        let JoinError::Refused { code, endpoints, .. } = error else { return false };
+        let names = matches!(code, Some(Code::Moved | Code::ServerFull | Code::ShuttingDown));
+        if !names || endpoints.is_empty() || self.moves >= MAX_MOVES {
+            return false;
+        }
+        self.moves += 1;
+        self.waiting = endpoints.iter().take(MAX_ENDPOINTS).cloned().collect();
+        true
+    }
+}
+
+/// What a client does after a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextTry {
+    AtOnce,
+    /// After a pause of at least this length.
+    AfterPause(Duration),
+    Never,
+}
+
+/// The servers to which a client with a lost session comes back.
+#[derive(Clone, Debug)]
+pub(crate) struct ReturnServers {
+    /// The server that the client joined first, as `host:port`.
+    home: String,
+    /// Where the server wants its clients to enter again, each as `host:port`.
+    entries: Vec<String>,
+    named: NamedServers,
+    tries: usize,
+}
+
+impl ReturnServers {
+    pub(crate) fn new(home: &str, entries: Vec<String>) -> Self {
+        Self { home: home.to_owned(), entries, named: NamedServers::default(), tries: 0 }
+    }
+
+    /// Notes that a join succeeded, and where its server wants clients to enter again.
+    pub(crate) fn joined(&mut self, entries: Vec<String>) {
+        *self = Self::new(&self.home, entries);
+    }
+
+    /// Returns the server of the next try: one that a refusal has named, else the entries and then
+    /// the first server, in turn.
+    fn next(&mut self) -> String {
+        if let Some(named) = self.named.pop() {
+            return named;
+        }
+        let others = self.entries.iter().filter(|entry| **entry != self.home);
+        let all: Vec<&String> = others.chain([&self.home]).collect();
+        let next = all[self.tries % all.len()].clone();
+        self.tries += 1;
+        next
+    }
+
+    /// Returns the address and the host name of the next try. Resolves the name anew; each round
+    /// uses another of its addresses. `None`: the name has no address now.
+    pub(crate) async fn next_address(&mut self) -> Option<(SocketAddr, String)> {
+        let round = self.tries / (self.entries.len() + 1);
+        let server = self.next();
+        let (host, port) = host_and_port(&server);
+        let addresses = resolve(&server, host, port).await.ok()?;
+        Some((*addresses.get(round % addresses.len().max(1))?, host.to_owned()))
+    }
+
+    /// Takes the error of a try.
+    pub(crate) fn failed(&mut self, error: &JoinError) -> NextTry {
+        let named = self.named.take(error);
+        match error {
+            JoinError::Refused { code: Some(Code::Moved), .. } if named => NextTry::AtOnce,
+            _ if named => NextTry::AfterPause(Duration::ZERO),
+            _ => error.retry_delay().map_or(NextTry::Never, NextTry::AfterPause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: Code, endpoints: &[&str]) -> JoinError {
+        JoinError::Refused {
+            code: Some(code),
+            number: code as u16,
+            text: String::new(),
+            retry_after: None,
+            endpoints: endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn entries_and_the_first_server_take_turns() {
+        let mut servers = ReturnServers::new("home:1", vec!["a:1".into(), "home:1".into()]);
+        let tried: Vec<String> = (0..4).map(|_| servers.next()).collect();
+        assert_eq!(tried, ["a:1", "home:1", "a:1", "home:1"]);
+    }
+
+    #[test]
+    fn a_move_is_followed_at_once_and_three_times_at_most() {
+        let mut servers = ReturnServers::new("home:1", Vec::new());
+        for _ in 0..MAX_MOVES {
+            assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
+            assert_eq!(servers.next(), "b:1");
+        }
+        assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::Never);
+        servers.joined(Vec::new());
+        assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
+    }
+
+    #[test]
+    fn other_servers_are_tried_after_the_pause() {
+        let mut servers = ReturnServers::new("home:1", Vec::new());
+        let full = refused(Code::ServerFull, &["b:1", "c:1"]);
+        assert_eq!(servers.failed(&full), NextTry::AfterPause(Duration::ZERO));
+        let tried: Vec<String> = (0..3).map(|_| servers.next()).collect();
+        assert_eq!(tried, ["b:1", "c:1", "home:1"]);
+    }
+
+    #[test]
+    fn a_refusal_for_good_names_nobody() {
+        let mut servers = ReturnServers::new("home:1", Vec::new());
+        assert_eq!(servers.failed(&refused(Code::TokenExpired, &["b:1"])), NextTry::Never);
+        assert_eq!(servers.failed(&refused(Code::Moved, &[])), NextTry::Never);
+    }
+}
