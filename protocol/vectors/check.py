@@ -17,25 +17,38 @@ import realtime
 import session
 from wire import Reader, Refused, fail
 
+VECTORS = Path(__file__).parent / "v1"
+FRAMES = {
+    "clock_request": ("client", realtime.CLOCK),
+    "clock_reply": ("server", realtime.CLOCK),
+    "client_report": ("client", realtime.REPORT),
+    "server_report": ("server", realtime.REPORT),
+    "keep_alive": ("client", realtime.KEEP_ALIVE),
+    "path_challenge": ("server", realtime.PATH_CHALLENGE),
+    "path_response": ("client", realtime.PATH_RESPONSE),
+    "send_time": ("server", realtime.SEND_TIME),
+    "ack": ("server", realtime.ACK),
+    "viewpoint": ("client", realtime.VIEWPOINT),
+    "presence": ("server", realtime.PRESENCE),
+    "report_interval": ("server", realtime.REPORT_INTERVAL),
+}
+
+
+def frame_reader(sender, kind):
+    return lambda data: realtime.read_frame(sender, kind, Reader(data))
+
+
+def message_reader(schema):
+    return lambda data: session.read_message(schema, data)
+
+
+# What a case of refused.json names: a message's body, a frame's body, or one of the rest.
 READERS = {
+    **{name: message_reader(schema) for schema, name in session.NAMED.items()},
+    **{name: frame_reader(*frame) for name, frame in FRAMES.items()},
     "message_header": session.read_message_header,
-    "hello": lambda data: session.read_plain(session.HELLO, data),
-    "welcome": lambda data: session.read_plain(session.WELCOME, data),
-    "refuse": lambda data: session.read_plain(session.REFUSE, data),
-    "joined": lambda data: session.read_message(17, data),
-    "leave": lambda data: session.read_message(18, data),
-    "roster_update": lambda data: session.read_message(19, data),
-    "event_up": lambda data: session.read_message(32, data),
-    "event_ack": lambda data: session.read_message(34, data),
-    "state_request": lambda data: session.read_message(48, data),
-    "state_snapshot": lambda data: session.read_message(50, data),
     "body": lambda data: realtime.read_body("client", data),
-    "keep_alive": lambda data: realtime.read_frame("client", realtime.KEEP_ALIVE, Reader(data)),
-    "ack": lambda data: realtime.read_frame("server", realtime.ACK, Reader(data)),
-    "clock_request": lambda data: realtime.read_frame("client", realtime.CLOCK, Reader(data)),
-    "clock_reply": lambda data: realtime.read_frame("server", realtime.CLOCK, Reader(data)),
-    "client_report": lambda data: realtime.read_frame("client", realtime.REPORT, Reader(data)),
-    "server_report": lambda data: realtime.read_frame("server", realtime.REPORT, Reader(data)),
+    "server_body": lambda data: realtime.read_body("server", data),
     "datagram_header": realtime.read_datagram_header,
     "pose": realtime.read_pose,
     "voice": realtime.read_voice,
@@ -52,12 +65,22 @@ def check_refused(file):
     return len(file["cases"])
 
 
+CHECKS = {"session": session.check, "realtime": realtime.check, "keys": keys.check,
+          "refused": check_refused}
+
+
 def main():
-    checks = {"session.json": session.check, "realtime.json": realtime.check,
-              "keys.json": keys.check, "refused.json": check_refused}
-    for name, check in checks.items():
-        path = Path(__file__).parent / name
-        print(f"{name}: {check(json.loads(path.read_text()))} vectors agree")
+    """Checks every file. A file's name up to the first hyphen says what is in it: a frozen file
+    never changes, so later vectors are in files such as session-2.json."""
+    checked = set()
+    for path in sorted(VECTORS.glob("*.json")):
+        kind = path.stem.partition("-")[0]
+        if kind not in CHECKS:
+            fail(f"{path.name}: nothing is known about such a file")
+        print(f"{path.name}: {CHECKS[kind](json.loads(path.read_text()))} vectors agree")
+        checked.add(kind)
+    if checked != CHECKS.keys():
+        fail(f"{VECTORS}: no vectors of {', '.join(sorted(CHECKS.keys() - checked))}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,43 @@
 """The realtime plane: datagram headers, frames and payloads."""
 
 import math
-import struct
 
 from wire import Reader, require, same, uint
 
-MESSAGES, CLOCK, REPORT = range(1, 5), 7, 8
+MESSAGES, CLOCK, REPORT, KEEP_ALIVE = range(1, 5), 7, 8, 9
+PATH_CHALLENGE, PATH_RESPONSE, SEND_TIME, ACK = range(10, 14)
+VIEWPOINT, PRESENCE, REPORT_INTERVAL = 14, 15, 17
+TIMED = 0x10
 MESSAGE_FIELDS = [("flags", 1), ("peer", 2), ("channel", 1), ("key", 2), ("sequence", 2), ("time", 2)]
+CLOCK_REQUEST = [("client_sent", 8)]
 CLOCK_REPLY = [("client_sent", 8), ("server_received", 8), ("server_sent", 8), ("epoch", 4)]
-# Smallest body of other frames in bytes, by type and sender: path challenge, path response, send
-# time, acknowledgement.
-LEAST = {(10, "client"): 8, (10, "server"): 8, (11, "client"): 8, (11, "server"): 8, (12, "server"): 4,
-         (13, "server"): 4}
-KEEP_ALIVE, ACK = 9, 13
-MAX_PAYLOAD = 1100
+CLIENT_REPORT = [("largest", 4), ("received", 4), ("bytes", 4), ("ce", 4), ("ect", 4)]
+DELAY = [("arrival", 4), ("send_time", 4), ("delay_min", 4), ("spread", 2), ("hold", 2)]
+SERVER_REPORT = [("largest", 4), ("received", 4), ("rate", 4), ("speakers", 1), ("quality", 1),
+                 ("cause", 1), ("uplink_delay", 2)]
+COUNTS = ["superseded", "suppressed", "dropped", "distant"]
+POSITION = [("x", -3), ("y", -3), ("z", -3)]
+PRESENT_PEER = [("slot", 2), ("x", -2), ("y", -2), ("z", -2), ("yaw", 1)]
+# The frames that consist of numbers alone, by type and sender.
+NUMBERS = {
+    (CLOCK, "client"): CLOCK_REQUEST,
+    (CLOCK, "server"): CLOCK_REPLY,
+    (VIEWPOINT, "client"): [*POSITION, ("flags", 1)],
+    (REPORT_INTERVAL, "server"): [("interval", 1)],
+}
+# Smallest body of other frames in bytes, by type and sender.
+LEAST = {(PATH_CHALLENGE, "client"): 8, (PATH_CHALLENGE, "server"): 8, (PATH_RESPONSE, "client"): 8,
+         (PATH_RESPONSE, "server"): 8, (SEND_TIME, "server"): 4, (ACK, "server"): 4}
+MAX_PAYLOAD = 930
+
+
+def read_fields(fields, r):
+    """Reads numbers of the given sizes in bytes. A negative size is that of a signed number."""
+    return {name: r.uint(size) if size > 0 else r.int(-size) for name, size in fields}
+
+
+def write_fields(fields, f):
+    return b"".join(f[name].to_bytes(abs(size), "little", signed=size < 0) for name, size in fields)
 
 
 def read_length(r):
@@ -36,49 +60,78 @@ def read_body(sender, body):
 
 
 def read_frame(sender, kind, r):
+    """Reads the body of a frame. Ignores bytes behind the fields of a frame that is known."""
     if kind in MESSAGES:
-        fields = {name: r.uint(size) for name, size in MESSAGE_FIELDS}
-        payload = r.rest()
-        require(len(payload) <= MAX_PAYLOAD, "payload too large")
-        return fields | {"payload": payload.hex()}
-    if kind == CLOCK:
-        return {name: r.uint(size) for name, size in CLOCK_REPLY[: 1 if sender == "client" else 4]}
+        return read_message(r)
+    if (kind, sender) in NUMBERS:
+        return read_fields(NUMBERS[kind, sender], r)
     if kind == REPORT:
-        return read_report(sender, r)
+        return read_client_report(r) if sender == "client" else read_server_report(r)
+    if (kind, sender) == (PRESENCE, "server"):
+        scale, count = r.uint(1), r.uint(1)
+        return {"scale": scale, "peers": [read_fields(PRESENT_PEER, r) for _ in range(count)]}
     body = r.rest()
     require(kind != KEEP_ALIVE or len(body) not in (1, 2), "half a choice")
     require(len(body) >= LEAST.get((kind, sender), 0), "shorter than its fields")
     return {"body": body.hex()}
 
 
-def read_report(sender, r):
-    head = {"largest": r.uint(4), "received": r.uint(4)}
-    if sender == "server":
-        return head | {"kinds": [[r.uint(4) for _ in range(3)] for _ in MESSAGES]}
-    delays = {"delay_min": r.int(4), "delay_mean": r.int(4)}
-    return head | delays | {"congestion_marks": r.uint(4)}
-
-
 def write_frame(sender, f):
-    if f["type"] in MESSAGES:
-        body = b"".join(uint(f[name], size) for name, size in MESSAGE_FIELDS)
-        body += bytes.fromhex(f["payload"])
-    elif f["type"] == CLOCK:
-        body = b"".join(uint(f[name], size) for name, size in CLOCK_REPLY if name in f)
-    elif f["type"] == REPORT:
-        body = write_report(sender, f)
+    kind = f["type"]
+    if kind in MESSAGES:
+        body = write_message(f)
+    elif (kind, sender) in NUMBERS:
+        body = write_fields(NUMBERS[kind, sender], f)
+    elif kind == REPORT:
+        body = write_client_report(f) if sender == "client" else write_server_report(f)
+    elif (kind, sender) == (PRESENCE, "server"):
+        body = bytes([f["scale"], len(f["peers"])])
+        body += b"".join(write_fields(PRESENT_PEER, peer) for peer in f["peers"])
     else:
         body = bytes.fromhex(f["body"])
     short = len(body) < 0x80
     length = [len(body)] if short else [len(body) & 0x7F | 0x80, len(body) >> 7]
-    return bytes([f["type"], *length]) + body
+    return bytes([kind, *length]) + body
 
 
-def write_report(sender, f):
-    head = struct.pack("<II", f["largest"], f["received"])
-    if sender == "server":
-        return head + b"".join(struct.pack("<III", *counts) for counts in f["kinds"])
-    return head + struct.pack("<iiI", f["delay_min"], f["delay_mean"], f["congestion_marks"])
+def read_message(r):
+    fields = read_fields(MESSAGE_FIELDS, r)
+    if not fields["flags"] & TIMED:
+        fields["time"] = None
+    payload = r.rest()
+    require(len(payload) <= MAX_PAYLOAD, "payload too large")
+    return fields | {"payload": payload.hex()}
+
+
+def write_message(f):
+    same("TIMED", bool(f["flags"] & TIMED), f["time"] is not None)
+    return write_fields(MESSAGE_FIELDS, f | {"time": f["time"] or 0}) + bytes.fromhex(f["payload"])
+
+
+def read_client_report(r):
+    report = read_fields(CLIENT_REPORT, r)
+    has_delay = r.at < len(r.data)
+    return report | {"delay": read_fields(DELAY, r) if has_delay else None}
+
+
+def write_client_report(f):
+    delay = write_fields(DELAY, f["delay"]) if f["delay"] else b""
+    return write_fields(CLIENT_REPORT, f) + delay
+
+
+def read_server_report(r):
+    report = read_fields(SERVER_REPORT, r)
+    kinds, counts = r.uint(1), r.uint(1)
+    table = [[r.uint(4) for _ in range(counts)] for _ in range(kinds)]
+    # The server may know more or fewer kinds and counts than this reader.
+    table += [[]] * (len(MESSAGES) - kinds)
+    rows = [row + [0] * len(COUNTS) for row in table[: len(MESSAGES)]]
+    return report | {"kinds": [dict(zip(COUNTS, row)) for row in rows]}
+
+
+def write_server_report(f):
+    table = b"".join(uint(kind[name], 4) for kind in f["kinds"] for name in COUNTS)
+    return write_fields(SERVER_REPORT, f) + bytes([len(f["kinds"]), len(COUNTS)]) + table
 
 
 def read_datagram_header(data):
@@ -113,12 +166,29 @@ def write_hand(hand):
     return uint(bits | write_rotation(hand["rotation"]) << 36, 9)
 
 
+LEFT, RIGHT, EXTENSIONS = 1, 2, 4
+
+
 def read_pose(data):
+    """Returns the pose, and what follows its hands."""
     r = Reader(data)
     flags = r.uint(1)
     head = {"mm": [r.int(3) for _ in range(3)], "rotation": read_rotation(r.uint(5))}
-    left, right = [read_hand(r) if flags & bit else None for bit in (1, 2)]
+    left, right = [read_hand(r) if flags & bit else None for bit in (LEFT, RIGHT)]
     return {"flags": flags, "head": head, "left": left, "right": right}, r.rest()
+
+
+def read_extensions(data):
+    r, extensions = Reader(data), []
+    while r.at < len(data):
+        kind = r.uint(1)
+        extensions.append({"type": kind, "body": r.bytes(r.uint(1)).hex()})
+    return extensions
+
+
+def write_extensions(extensions):
+    bodies = [(e["type"], bytes.fromhex(e["body"])) for e in extensions]
+    return b"".join(bytes([kind, len(body)]) + body for kind, body in bodies)
 
 
 def write_pose(pose):
@@ -150,7 +220,8 @@ def quantise_pose(case):
             mm = [max(-2047, min(2047, axis)) for axis in axes]
             hands[name] = {"mm": mm, "rotation": quantise_rotation(hand["rotation"])}
     left, right = hands.get("left"), hands.get("right")
-    return {"flags": bool(left) | bool(right) << 1, "head": head, "left": left, "right": right}
+    flags = bool(left) * LEFT | bool(right) * RIGHT | ("extensions" in case) * EXTENSIONS
+    return {"flags": flags, "head": head, "left": left, "right": right}
 
 
 def metres(transform, origin=(0, 0, 0)):
@@ -170,6 +241,18 @@ def check_decoded(case, pose):
             # The file's numbers were computed in 32-bit floats.
             good = all(math.isclose(a, b, rel_tol=1e-6, abs_tol=2e-6) for a, b in close)
             same(case["name"], good, True)
+
+
+def check_pose(case):
+    pose, rest = read_pose(bytes.fromhex(case["hex"]))
+    same(case["name"], (pose, rest.hex()), (case["quantised"], case["rest"]))
+    same(case["name"], quantise_pose(case), pose)
+    same(case["name"], write_pose(pose).hex() + case["rest"], case["hex"])
+    check_decoded(case, pose)
+    # The list of a pose with the flag: objects with `type`, and `body` in hexadecimal.
+    if "extensions" in case:
+        same(case["name"], read_extensions(rest), case["extensions"])
+        same(case["name"], write_extensions(case["extensions"]), rest)
 
 
 def read_voice(data):
@@ -195,11 +278,7 @@ def check(file):
         same("header", read_datagram_header(data + bytes(18)), fields)
         same("header", write_datagram_header(*fields), data)
     for case in file["poses"]:
-        pose, rest = read_pose(bytes.fromhex(case["hex"]))
-        same(case["name"], (pose, rest.hex()), (case["quantised"], case["rest"]))
-        same(case["name"], quantise_pose(case), pose)
-        same(case["name"], write_pose(pose).hex() + case["rest"], case["hex"])
-        check_decoded(case, pose)
+        check_pose(case)
     for case in file["voice"]:
         fields = {name: case[name] for name in ("level", "speaking", "flags", "opus")}
         same("voice", read_voice(bytes.fromhex(case["hex"])), fields)
