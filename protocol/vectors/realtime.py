@@ -170,25 +170,23 @@ LEFT, RIGHT, EXTENSIONS = 1, 2, 4
 
 
 def read_pose(data):
-    """Returns the pose, and what follows its hands."""
+    """Returns the pose, its extensions, and what the application has added."""
     r = Reader(data)
     flags = r.uint(1)
     head = {"mm": [r.int(3) for _ in range(3)], "rotation": read_rotation(r.uint(5))}
     left, right = [read_hand(r) if flags & bit else None for bit in (LEFT, RIGHT)]
-    return {"flags": flags, "head": head, "left": left, "right": right}, r.rest()
+    pose = {"flags": flags, "head": head, "left": left, "right": right}
+    return pose, read_extensions(r) if flags & EXTENSIONS else None, r.rest()
 
 
-def read_extensions(data):
-    r, extensions = Reader(data), []
-    while r.at < len(data):
-        kind = r.uint(1)
-        extensions.append({"type": kind, "body": r.bytes(r.uint(1)).hex()})
-    return extensions
+def read_extensions(r):
+    extension = lambda: {"type": r.uint(1), "body": r.bytes(r.uint(1)).hex()}
+    return [extension() for _ in range(r.uint(1))]
 
 
 def write_extensions(extensions):
     bodies = [(e["type"], bytes.fromhex(e["body"])) for e in extensions]
-    return b"".join(bytes([kind, len(body)]) + body for kind, body in bodies)
+    return uint(len(bodies), 1) + b"".join(bytes([kind, len(body)]) + body for kind, body in bodies)
 
 
 def write_pose(pose):
@@ -244,15 +242,13 @@ def check_decoded(case, pose):
 
 
 def check_pose(case):
-    pose, rest = read_pose(bytes.fromhex(case["hex"]))
+    pose, extensions, rest = read_pose(bytes.fromhex(case["hex"]))
     same(case["name"], (pose, rest.hex()), (case["quantised"], case["rest"]))
+    same(case["name"], extensions, case.get("extensions"))
     same(case["name"], quantise_pose(case), pose)
-    same(case["name"], write_pose(pose).hex() + case["rest"], case["hex"])
+    added = write_extensions(extensions) if extensions is not None else b""
+    same(case["name"], (write_pose(pose) + added).hex() + case["rest"], case["hex"])
     check_decoded(case, pose)
-    # The list of a pose with the flag: objects with `type`, and `body` in hexadecimal.
-    if "extensions" in case:
-        same(case["name"], read_extensions(rest), case["extensions"])
-        same(case["name"], write_extensions(case["extensions"]), rest)
 
 
 def read_voice(data):

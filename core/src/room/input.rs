@@ -3,7 +3,7 @@
 use nucleus_protocol::session::{Code, Moderate, StateRequest, Subscribe};
 
 use super::events::Event;
-use super::join::{JoinRequest, Renewal};
+use super::join::{JoinRequest, RenewedToken};
 use crate::fanout::LinkEvent;
 use crate::ids::{RequestId, SessionId};
 
@@ -50,7 +50,7 @@ pub enum RoomInput {
         /// The participant's session.
         from: SessionId,
         /// What the token says, or the code for which it is refused.
-        renewal: Result<Renewal, Code>,
+        renewal: Result<RenewedToken, Code>,
     },
     /// Requests an act of moderation.
     Moderate {

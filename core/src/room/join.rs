@@ -47,7 +47,7 @@ pub struct JoinRequest {
 /// What a fresh token says of its user. The caller has verified the token, and that it admits to
 /// the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
+pub struct RenewedToken {
     /// The user id.
     pub user: String,
     /// The role and the grants from the token.
@@ -129,7 +129,7 @@ impl Room {
         self.admission.newcomer_joined(now, &join.user, &expected);
         self.listing.changed(now);
         let muted = self.mutes.includes(&join.user, moderates);
-        let (pending, newest_event) = (PendingLink::new(&join), self.events.newest());
+        let (pending, newest_event) = (pending_link(&join), self.events.newest());
         let JoinRequest { user, name, role, ticket_end, link, .. } = *join;
         let newcomer = NewParticipant { user, name, role, ticket_end, pending, slot, newest_event };
         let session = self.participants.add(newcomer);
@@ -151,7 +151,7 @@ impl Room {
             return Err(Code::TimedOut);
         }
         let last = resume.last.map(|last| last.min(self.events.newest()));
-        let pending = PendingLink::new(join);
+        let pending = pending_link(join);
         let resumed = self.participants.resume(peer, &join.user, generation, last, pending);
         let resumed = resumed.ok_or(Code::TimedOut)?;
         let session = resumed.session;
@@ -241,9 +241,9 @@ impl Room {
     /// Takes a fresh token of a participant, or the code for which it was refused. Its next tickets
     /// have the rights of the new token. Its rights in this room stay as they are. Drops the token
     /// if a resume has replaced the session, or if its link is not open yet.
-    pub(super) fn handle_renewal(&mut self, from: SessionId, renewal: Result<Renewal, Code>) {
+    pub(super) fn handle_renewal(&mut self, from: SessionId, renewal: Result<RenewedToken, Code>) {
         let Some(participant) = self.participants.requester(from) else { return };
-        let renewed = renewal.and_then(|Renewal { user, role, ticket_end }| {
+        let renewed = renewal.and_then(|RenewedToken { user, role, ticket_end }| {
             if user != participant.user {
                 return Err(Code::Forbidden);
             }
@@ -279,5 +279,16 @@ impl Room {
             role: participant.role_at_join.clone(),
             end: participant.ticket_end,
         })
+    }
+}
+
+fn pending_link(join: &JoinRequest) -> PendingLink {
+    PendingLink {
+        link_id: join.link.link_id,
+        grant: join.grant.clone(),
+        max_body: join.link.max_body,
+        features: join.features,
+        token_expired: join.token_expired,
+        unix_now: join.unix_now,
     }
 }

@@ -38,7 +38,7 @@ pub use config::{JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice
 use events::EventRelay;
 pub use events::{Event, EventTarget};
 pub use input::RoomInput;
-pub use join::{JoinRequest, Renewal, Resume, TicketClaim, TicketContent};
+pub use join::{JoinRequest, RenewedToken, Resume, TicketClaim, TicketContent};
 use lifetime::Lifetime;
 pub use listing::Listing;
 use listing::ListingFeed;

@@ -102,8 +102,10 @@ pub struct LinkConfig {
     pub seed: [u8; 32],
 }
 
+#[expect(clippy::large_enum_variant, reason = "the server's side is in place, for its speed")]
 enum SideState {
-    Client(ClientSide),
+    /// On the heap, because a server has thousands of links and no client's side.
+    Client(Box<ClientSide>),
     Server(ServerSide),
 }
 
@@ -156,12 +158,12 @@ impl Link {
             counters: LinkCounters::default(),
             max_body,
             side: match config.side {
-                LinkSide::Client => SideState::Client(ClientSide::new(
+                LinkSide::Client => SideState::Client(Box::new(ClientSide::new(
                     now,
                     config.path,
                     config.planes,
                     config.report_interval,
-                )),
+                ))),
                 LinkSide::Server => SideState::Server(ServerSide::new(
                     now,
                     config.clock_epoch,

@@ -81,7 +81,7 @@ pub const NEWEST_WINS: u8 = 1;
 /// Reserved: 0 today.
 pub const RING: u8 = 0b1110;
 /// The bit of the flags on the wire that says that the message has a capture time.
-const TIMED: u8 = 16;
+pub const TIMED: u8 = 16;
 /// Length in bytes of a message's fixed fields, which stand between the frame's length and the
 /// payload.
 pub const MESSAGE_FIELDS_BYTES: usize = 10;

@@ -84,9 +84,9 @@ pub mod quality {
     /// Poses come less often.
     pub const POSES_THINNED: u8 = 1;
     /// Only the loudest voices come.
-    pub const VOICES_LIMITED: u8 = 2;
+    pub const SPEAKERS_LIMITED: u8 = 2;
     /// As little as possible comes.
-    pub const FLOOR: u8 = 3;
+    pub const LEAST: u8 = 3;
 }
 
 /// Why the server withholds messages: values of [`ServerReport::cause`].

@@ -29,7 +29,7 @@ fn frames(from: From, body: &[u8]) -> Value {
 fn describe(from: From, frame: Frame<'_>) -> Value {
     match (from, frame) {
         (_, Frame::Message(message)) => json!({
-            "type": message.kind as u8, "flags": message.flags, "peer": message.peer,
+            "type": message.kind as u8, "flags": raw_flags(&message), "peer": message.peer,
             "channel": message.channel, "key": message.key, "sequence": message.sequence,
             "time": message.time, "payload": hex(message.payload) }),
         (From::Client, Frame::Other(control::CLOCK, body)) => {
@@ -47,6 +47,11 @@ fn describe(from: From, frame: Frame<'_>) -> Value {
         (From::Server, Frame::Other(control::PRESENCE, body)) => presence(body),
         (_, Frame::Other(kind, body)) => json!({ "type": kind, "body": hex(body) }),
     }
+}
+
+/// Returns the flags as they stand on the wire.
+fn raw_flags(message: &Message<'_>) -> u8 {
+    message.flags | if message.time.is_some() { frame::TIMED } else { 0 }
 }
 
 fn clock_reply(body: &[u8]) -> Value {
@@ -181,7 +186,7 @@ fn control_bodies() -> Vec<Value> {
         received: 8,
         rate: 500_000,
         speakers: 8,
-        quality: quality::VOICES_LIMITED,
+        quality: quality::SPEAKERS_LIMITED,
         cause: cause::NETWORK,
         uplink_delay: 215,
         kinds: [count(10), count(20), count(30), count(40)],

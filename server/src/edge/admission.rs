@@ -2,7 +2,7 @@
 
 use nucleus_core::ids::{ProductKey, RoomKey, RoomPattern};
 use nucleus_core::lobby::JoinMode;
-use nucleus_core::room::{Renewal, Role};
+use nucleus_core::room::{RenewedToken, Role};
 use nucleus_core::text;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{Code, Join};
@@ -104,13 +104,13 @@ pub(super) fn renew(
     context: &SessionContext,
     room: &RoomKey,
     token: &[u8],
-) -> Result<Renewal, Code> {
+) -> Result<RenewedToken, Code> {
     let token = verify(context, token).map_err(|refusal| refusal.code)?;
     let owner = ProductKey { tenant: token.tenant, product: token.product };
     if owner != room.owner || !token.room.admits(&room.name) {
         return Err(Code::RoomNotAllowed);
     }
-    Ok(Renewal {
+    Ok(RenewedToken {
         user: token.user,
         role: Role::new(token.role, &token.grants),
         ticket_end: ticket_end(context),

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
 use super::room::{PendingReplies, RoomShell};
-use super::room_handle::RoomHandle;
+use super::room_handle::{RoomHandle, RoomIdentity};
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
@@ -126,16 +126,8 @@ impl RoomRegistry {
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let (shard, key) = (self.emptiest_shard(), Arc::new(key));
-        let room = RoomHandle::new(
-            id,
-            key.clone(),
-            instance,
-            mailbox,
-            shard.clone(),
-            counted,
-            self.clock,
-            &limits,
-        );
+        let identity = RoomIdentity { id, key: key.clone(), instance };
+        let room = RoomHandle::new(identity, mailbox, shard.clone(), counted, self.clock, &limits);
         if let Some(ended) = self.rooms.insert((*key).clone(), room.clone()) {
             self.tenants.close_room(&key.owner.tenant, &ended.counted);
         }

@@ -19,6 +19,13 @@ use super::outgoing::Outgoing;
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
 
+/// What names a live room instance.
+pub(super) struct RoomIdentity {
+    pub(super) id: RoomId,
+    pub(super) key: Arc<RoomKey>,
+    pub(super) instance: RoomInstanceId,
+}
+
 /// A handle of a live room instance.
 #[derive(Clone)]
 pub struct RoomHandle {
@@ -34,15 +41,14 @@ pub struct RoomHandle {
 
 impl RoomHandle {
     pub(super) fn new(
-        id: RoomId,
-        key: Arc<RoomKey>,
-        instance: RoomInstanceId,
+        identity: RoomIdentity,
         mailbox: mpsc::Sender<RoomMail>,
         shard: Arc<ShardHandle>,
         counted: CountedRoom,
         clock: Clock,
         limits: &Limits,
     ) -> Self {
+        let RoomIdentity { id, key, instance } = identity;
         let rate = Arc::new(RoomRate::new(Time::from_micros(clock.now()), limits));
         Self { id, key, instance, mailbox, shard, counted, rate, clock }
     }

@@ -11,7 +11,6 @@ use super::recipients::Recipients;
 use super::role::Role;
 use super::taken_events::{AckDue, TakenEvents};
 use crate::ids::{PeerId, SessionId};
-use crate::room::join::JoinRequest;
 
 /// A message of the bulk lane of which not all pieces have arrived.
 struct PartialMessage {
@@ -34,19 +33,6 @@ pub(crate) struct PendingLink {
     pub(crate) token_expired: bool,
     /// The time of the join, in seconds since 1970.
     pub(crate) unix_now: u64,
-}
-
-impl PendingLink {
-    pub(crate) fn new(join: &JoinRequest) -> Self {
-        Self {
-            link_id: join.link.link_id,
-            grant: join.grant.clone(),
-            max_body: join.link.max_body,
-            features: join.features,
-            token_expired: join.token_expired,
-            unix_now: join.unix_now,
-        }
-    }
 }
 
 /// A participant of a room, over all its sessions.
