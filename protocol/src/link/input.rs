@@ -25,6 +25,17 @@ impl<'d> Iterator for Messages<'d> {
     }
 }
 
+#[cfg(test)]
+impl Messages<'_> {
+    /// Returns the types of all frames, those of the link included.
+    pub(super) fn frame_types(self) -> impl Iterator<Item = u8> {
+        self.0.flatten().map(|frame| match frame {
+            Frame::Message(message) => message.kind as u8,
+            Frame::Other(kind, _) => kind,
+        })
+    }
+}
+
 /// A control frame of the link.
 enum ControlFrame {
     KeepAlive(KeepAlive),

@@ -4,6 +4,7 @@ mod fallback;
 mod hostile;
 mod paths;
 mod phases;
+mod session_only;
 mod timers;
 
 use std::net::SocketAddr;
