@@ -14,6 +14,7 @@ mod rates;
 mod reconnect;
 mod refusals;
 mod renewal;
+mod restart;
 mod room_state;
 mod rooms;
 mod servers;

@@ -1,7 +1,5 @@
 //! The messages of a room between two flushes, encoded once in the form in which they are sent.
 
-use std::time::Duration;
-
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::CAPTURE_AGE;
 use nucleus_protocol::realtime::{
@@ -61,8 +59,8 @@ impl FrameTable {
         if !valid || self.bytes.len() + message.encoded_len() > limits::FRAME_TABLE_BYTES {
             return false;
         }
-        let age = message.time.map_or(Duration::ZERO, |time| arrived.capture_age(time));
-        let captured = arrived.as_wire_millis().wrapping_sub(age.as_millis() as u16);
+        let age = message.time.map_or(0, |time| arrived.capture_age(time));
+        let captured = arrived.as_wire_millis().wrapping_sub(age);
         let arrived = if age > CAPTURE_AGE { Time::ZERO } else { arrived };
         let start = self.bytes.len() as u32;
         message.encode_relayed(from, captured, &mut self.bytes);
@@ -111,6 +109,8 @@ fn is_in(groups: &GroupSet, target: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use nucleus_protocol::realtime::frame::{NEWEST_WINS, RING};
     use nucleus_protocol::realtime::{Frame, Frames};
 
