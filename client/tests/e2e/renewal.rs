@@ -35,7 +35,7 @@ async fn a_token_that_does_not_belong_here_changes_nothing() {
         (server.token("somebody"), Code::Forbidden),
         (expired, Code::TokenExpired),
         (server.token_with(attic), Code::RoomNotAllowed),
-        (server.token_with(foreign), Code::RoomNotAllowed),
+        (server.token_with(foreign), Code::Forbidden),
         ("garbage".to_owned(), Code::TokenMalformed),
     ];
     for (token, code) in cases {
