@@ -1,10 +1,10 @@
 //! Tests of two connected links over a seeded network.
 
+mod capabilities;
 mod fallback;
 mod hostile;
 mod paths;
 mod phases;
-mod session_only;
 mod timers;
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A client without a realtime port, and datagrams of a chosen size.
+//! A client without a realtime port, datagrams of a chosen size, and the interval of reports.
 
 use super::fallback::TwoPlanes;
 use super::*;
@@ -76,4 +76,31 @@ fn a_rising_delay_is_reported_at_once() {
     assert!((1..=2).contains(&early), "{early} reports in 300 ms");
     let report = net.server().client_report().unwrap().delay.unwrap();
     assert!(report.spread < 4_500, "{report:?}");
+}
+
+/// What reports cost at the interval of today, and at the one that congestion control will need.
+#[test]
+fn reports_ride_with_messages_and_cost_a_listener_datagrams() {
+    // Datagrams and bytes of the client in 60 s, by interval in ms.
+    let cost = |millis, speaks| {
+        let mut net = TwoPlanes::new(1, 20);
+        net.run(5_000, [true, speaks]);
+        net.server_mut().steer_reports(Duration::from_millis(millis));
+        net.run(2_000, [true, speaks]);
+        let counters = |net: &TwoPlanes| net.client().counters();
+        let before = counters(&net);
+        net.run(60_000, [true, speaks]);
+        let after = counters(&net);
+        (after.datagrams_out - before.datagrams_out, after.bytes_out - before.bytes_out)
+    };
+    let ((often, often_bytes), (seldom, seldom_bytes)) = (cost(100, true), cost(1_000, true));
+    println!("speaker: {seldom} datagrams, {seldom_bytes} bytes a minute; {often}, {often_bytes}");
+    assert!(often <= seldom + seldom / 100, "{often} {seldom}: the reports ride");
+    assert!(
+        (20_000..23_000).contains(&(often_bytes - seldom_bytes)),
+        "38 bytes, nine times a second"
+    );
+    let ((often, often_bytes), (seldom, seldom_bytes)) = (cost(100, false), cost(1_000, false));
+    println!("listener: {seldom} datagrams, {seldom_bytes} bytes a minute; {often}, {often_bytes}");
+    assert!((500..=560).contains(&(often - seldom)), "{often} {seldom}");
 }
