@@ -25,6 +25,7 @@ async fn join(server: Arc<TestServer>, room: usize, seat: usize) -> Room {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stdout, reason = "the times are measured, and not asserted")]
 async fn two_hundred_headsets_come_back_with_their_rights_after_their_tokens_have_expired() {
     let server = Arc::new(TestServer::start().await);
     let mut joining = JoinSet::new();
