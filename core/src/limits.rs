@@ -196,6 +196,12 @@ pub const FRAME_TABLE_BYTES: usize = 256 << 10;
 /// Rate of the bytes of realtime messages that one link may send. The average is a fifth of the
 /// default [`Limits::egress_bits_per_s`].
 pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 10 };
+/// Returns the rate of the realtime messages that one link may send. A burst is half a second of the
+/// average, so that a client that was held up for a moment loses nothing.
+pub fn message_rate(limits: &Limits) -> Rate {
+    let per_second = u64::from(limits.peer_messages_per_s);
+    Rate { per_second, burst: per_second / 2 }
+}
 /// Interval of the clients' reports. The server's budget for a recipient is fixed today, so reports
 /// that come more often would have no use, and a thousand listeners would send ten thousand.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);

@@ -25,8 +25,8 @@ mod state;
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::{
-    self, Code, Features, Joined, Lane, StateReply, StateRequest, StateSnapshot, Subscribe,
-    Throttled,
+    self, Code, Features, Joined, Lane, Renewed, StateReply, StateRequest, StateSnapshot,
+    Subscribe, Throttled,
 };
 use nucleus_protocol::time::Time;
 
@@ -91,7 +91,7 @@ pub enum RoomOutput {
     Joined(SessionId, Box<Joined>, Box<TicketContent>),
     /// Sends [`Renewed`](nucleus_protocol::session::Renewed) to the session. The shell seals the
     /// ticket.
-    Renewed(SessionId, Box<TicketContent>),
+    Renewed(SessionId, Renewed, Box<TicketContent>),
     /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
     /// Sends an [`EventAck`](nucleus_protocol::session::EventAck) on the session's control stream.

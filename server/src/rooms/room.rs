@@ -113,9 +113,8 @@ impl Task for RoomShell {
             RoomOutput::Joined(session, joined, ticket) => {
                 return self.joined(session, *joined, *ticket);
             }
-            RoomOutput::Renewed(session, ticket) => {
-                let renewed = Renewed { code: 0, ticket: self.seal(*ticket) };
-                let message = encode(&renewed).into();
+            RoomOutput::Renewed(session, renewed, ticket) => {
+                let message = encode(&Renewed { ticket: self.seal(*ticket), ..renewed }).into();
                 return self.push(session, |out| out.control(message));
             }
             RoomOutput::Control(session, message) => {
