@@ -76,8 +76,9 @@ settings! {
     speakers: u16 = 128, 1..=MAX_ROOM_PEERS;
     /// Most objects in the shared state of one room.
     room_objects: u32 = MAX_STATE_OBJECTS as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Most objects that one peer may own, unless the peer may moderate.
-    peer_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
+    /// Most objects of one user in the shared state of one room, unless the user may moderate: those
+    /// that all its peers own together, and those without an owner that its peers owned last.
+    user_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
     /// Most bytes of the shared state of one room, measured as its encoded snapshot. The last
     /// quarter is reserved for peers that may change the room's fields or moderate.
     room_state_bytes: u32 = MAX_STATE as u32, 32_768..=MAX_STATE as u32;
