@@ -74,6 +74,7 @@ impl RealRoom {
             server_instance: ServerInstanceId([1; 8]),
             clock_epoch: EPOCH,
             options,
+            bans: Vec::new(),
         };
         let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
         server.open_room(ROOM, config);
