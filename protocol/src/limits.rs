@@ -158,8 +158,8 @@ pub const MAX_STATE_VALUE: usize = 4 << 10;
 pub const MAX_STATE_FIELDS: usize = 64;
 /// Most objects of a room.
 pub const MAX_STATE_OBJECTS: usize = 4_096;
-/// Most objects that one peer without the right to moderate may own, so that no single peer can
-/// fill the room.
+/// Most objects of one user without the right to moderate, in all its peers of the room together,
+/// so that no single user can fill the room.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 /// Divisor that gives the reserved part of the state's bytes. This part, a quarter, is for peers
 /// with the right to moderate or to set the room's fields, so that no other peer can fill the

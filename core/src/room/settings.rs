@@ -28,7 +28,7 @@ pub(super) fn session_settings(
         max_bulk: MAX_BULK_MESSAGE as u64,
         max_state: u64::from(limits.room_state_bytes),
         max_objects: u64::from(limits.room_objects),
-        max_user_objects: u64::from(limits.peer_objects),
+        max_user_objects: u64::from(limits.user_objects),
         events_per_s: events.messages.per_second,
         event_burst: events.messages.burst,
         event_bytes_per_s: events.bytes.per_second,

@@ -81,7 +81,7 @@ settings! {
     max_state = 9, limits::MAX_STATE as u64;
     /// Key 10: most objects of the room.
     max_objects = 10, limits::MAX_STATE_OBJECTS as u64;
-    /// Key 11: most objects that one user without the right to moderate may hold.
+    /// Key 11: most objects of one user without the right to moderate, in all its peers of the room.
     max_user_objects = 11, limits::MAX_STATE_OWNED as u64;
     /// Key 12: events of this client a second, on average.
     events_per_s = 12, 200;

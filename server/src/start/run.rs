@@ -18,6 +18,7 @@ use super::data_dir::{DataDir, DataDirError};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
+use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters};
 use crate::http::Http;
@@ -130,6 +131,7 @@ pub async fn run_with_clock(
         clock_epoch,
         tickets: tickets.clone(),
         entries: servers.entries.clone(),
+        bans: BanStore::open(dir.path())?,
     };
     let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
     let directory = RoomDirectory::new(registry);
@@ -171,6 +173,7 @@ pub async fn run_with_clock(
     // reason, and are told of other servers.
     context.shutting_down.store(true, Ordering::Relaxed);
     drain(&endpoints, &context).await;
+    context.directory.registry().bans().close().await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     for shard in &shards {
         shard.post(ShardMail::Stop).await;

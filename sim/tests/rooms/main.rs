@@ -10,6 +10,7 @@
 
 mod accounts;
 mod acknowledgements;
+mod bans;
 mod life;
 mod long;
 mod moderation;
