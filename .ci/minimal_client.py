@@ -95,7 +95,7 @@ def faults(hs: Participant, ada: Participant, bob: Participant) -> list[str]:
         check(code == 0, f"{participant.name} ended with exit code {code}")
     for client, other in ((ada, bob), (bob, ada)):
         name, output = client.name, client.output()
-        check("\nended with code 0 " in output, f"{name} did not leave with code 0")
+        check("\nended with code 0 left" in output, f"{name} did not leave with code 0")
         check(f"event from 'hs': 'welcome, {name}!'" in output, f"{name} was not welcomed")
         check(f"event from '{other.name}': 'from {other.name}'" in output,
               f"{name} missed the event of {other.name}")
