@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::rate::Rate;
 
-/// Silence after which a session is lost. Its participant then stays for [`Limits::peer_ttl`].
+/// Silence after which a session is lost. Its participant then stays for [`crate::limits::Limits::peer_ttl`].
 /// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
 /// at the worst moment loses no session.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);

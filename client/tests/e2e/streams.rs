@@ -17,7 +17,7 @@ use super::support::{TestServer, until};
 const TRIES: usize = 30;
 
 /// A raw session in a room.
-struct RawSession {
+struct WireSession {
     connection: quinn::Connection,
     send: quinn::SendStream,
     receive: quinn::RecvStream,
@@ -33,7 +33,7 @@ async fn message(receive: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
     (header.schema, body)
 }
 
-async fn joined(server: &TestServer) -> RawSession {
+async fn joined(server: &TestServer) -> WireSession {
     let connection = raw(server).await;
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&[hello(b"test"), join_message(server)].concat()).await.unwrap();
@@ -41,7 +41,7 @@ async fn joined(server: &TestServer) -> RawSession {
     let (schema, body) = message(&mut receive).await;
     assert_eq!(schema, Schema::Joined);
     let joined = session::owned(&body).unwrap();
-    RawSession { connection, send, receive, joined }
+    WireSession { connection, send, receive, joined }
 }
 
 fn event() -> Vec<u8> {
@@ -84,7 +84,7 @@ async fn the_end_of_the_control_stream_ends_the_session_and_keeps_the_participan
     let server = TestServer::start().await;
     let witness = server.join("witness").await;
     for reset in [false, true] {
-        let RawSession { connection, mut send, receive: _receive, joined } = joined(&server).await;
+        let WireSession { connection, mut send, receive: _receive, joined } = joined(&server).await;
         // The participant is used, so it outlives its session.
         let mut events = connection.open_uni().await.unwrap();
         events.write_all(&[&[stream::EVENTS][..], &event()].concat()).await.unwrap();
@@ -109,7 +109,7 @@ async fn the_end_of_the_control_stream_ends_the_session_and_keeps_the_participan
 async fn a_client_that_refuses_its_events_loses_its_session() {
     let server = TestServer::start().await;
     let witness = server.join("witness").await;
-    let RawSession { connection, send: _send, receive: _receive, .. } = joined(&server).await;
+    let WireSession { connection, send: _send, receive: _receive, .. } = joined(&server).await;
     witness.send_event(nucleus_client::To::Others, 0, b"first").await.unwrap();
     let mut events = connection.accept_uni().await.unwrap();
     events.stop(1u32.into()).unwrap();
@@ -125,7 +125,7 @@ async fn a_client_that_refuses_its_events_loses_its_session() {
 async fn a_second_stream_of_a_lane_is_refused_and_the_session_goes_on() {
     let server = TestServer::start().await;
     let witness = server.join("witness").await;
-    let RawSession { connection, .. } = &joined(&server).await;
+    let WireSession { connection, .. } = &joined(&server).await;
     let mut first = connection.open_uni().await.unwrap();
     first.write_all(&[&[stream::EVENTS][..], &event()].concat()).await.unwrap();
     for kind in [stream::EVENTS, stream::STATE, 99] {

@@ -176,7 +176,7 @@ def read_frames(data):
         if len(data) < start + length or start == 3 and not 128 <= length <= 16383:
             raise ValueError("a bad length of a frame")
         body, data = data[start:start + length], data[start + length:]
-        if (length < LEAST.get(kind, 0) or kind in MESSAGES and length > MESSAGE.size + 930
+        if (length < LEAST.get(kind, 0) or kind in MESSAGES and length > MESSAGE.size + 900
                 or kind == KEEP_ALIVE and length in (1, 2)
                 or kind == REPORT and length < 19 + 4 * body[17] * body[18]):
             raise ValueError("a malformed frame")

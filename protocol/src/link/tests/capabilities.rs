@@ -80,6 +80,7 @@ fn a_rising_delay_is_reported_at_once() {
 
 /// What reports cost at the interval of today, and at the one that congestion control will need.
 #[test]
+#[allow(clippy::print_stdout, reason = "the figures are measured")]
 fn reports_ride_with_messages_and_cost_a_listener_datagrams() {
     // Datagrams and bytes of the client in 60 s, by interval in ms.
     let cost = |millis, speaks| {
