@@ -37,7 +37,7 @@ pub enum SessionEvent {
     /// The server delays or drops messages of this client. The number is one of
     /// [`nucleus_protocol::session::throttled`].
     Throttled(u8),
-    /// The reply to [`super::SessionSender::renew`].
+    /// The reply to [`super::SessionSender::renew_with`].
     Renewed(Renewed),
     /// The server asks for a fresh token. The ticket admits to another instance of the room for so
     /// many seconds.

@@ -89,7 +89,7 @@ pub enum RoomOutput {
     /// Sends `Joined` to the session. The shell seals the ticket, and fills in the room's name and
     /// the entries.
     Joined(SessionId, Box<Joined>, Box<TicketContent>),
-    /// Sends [`Renewed`](nucleus_protocol::session::Renewed) to the session. The shell seals the
+    /// Sends [`Renewed`] to the session. The shell seals the
     /// ticket.
     Renewed(SessionId, Renewed, Box<TicketContent>),
     /// Sends a message on the session's control stream.
