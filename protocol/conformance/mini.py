@@ -241,7 +241,7 @@ class App:
         await asyncio.get_running_loop().connect_read_pipe(protocol, sys.stdin)
         print(json.dumps({"can": ["settings"]}), flush=True)
         running = set()
-        while line := await reader.readline():
+        while (line := await reader.readline()) and FAULT != "dies":
             arguments = json.loads(line)
             number, name = arguments.pop("id"), arguments.pop("call")
             result = {"code": None}

@@ -206,7 +206,7 @@ class Player:
             raise Failure(f"{name} came, and is not as expected: " + "; ".join(faults))
 
     async def do_expect_end(self, _, on):
-        over = lambda: (stream := self.current.incoming.get(on)) and stream.over
+        over = lambda: (stream := self.current.incoming.get(on)) and stream.over or None
         if (how := await self.wait(over, f"the end of the client's {on} stream")) != "end":
             raise Failure(f"expected the end of the client's {on} stream, came {how}")
 
@@ -227,7 +227,7 @@ class Player:
     async def do_leaves(self, _, code):
         """The client leaves: by Leave, which the server answers with a close, or by code 4."""
         session = self.current
-        left = lambda: session.over == ("close", 4) or session.incoming["control"].messages
+        left = lambda: bool(session.over or session.incoming["control"].messages)
         await self.wait(left, "Leave, or a close with code 4")
         if session.over != ("close", 4):
             await self.do_expect({"fields": {"code": 0}}, "leave")
@@ -241,9 +241,8 @@ class Player:
     async def do_silent(self, _, ms):
         """Nothing but keep-alives comes on the current connection, and it does not end."""
         session = self.current
-        some = lambda: session.over or session.frames or any(
-            stream.messages for stream in session.incoming.values()
-        )
+        streams = session.incoming.values()
+        some = lambda: bool(session.over or session.frames or any(s.messages for s in streams))
         if await self.world.until(some, ms / 1000):
             raise Failure("expected nothing, came " + "; ".join(self.pending()))
 

@@ -86,7 +86,7 @@ def main():
     if options.self_test:
         import self_test
 
-        return asyncio.run(self_test.run())
+        return asyncio.run(self_test.run_all())
     found = dialogues(options.only)
     if not options.adapter or not found:
         parser.error("give an adapter behind --, and names of dialogues that exist")
