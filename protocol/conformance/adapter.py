@@ -48,6 +48,8 @@ class Adapter:
             return b""
 
     def take(self, line):
+        # A remark for people.
+        line.pop("why", None)
         if "can" in line:
             self.can = set(line["can"])
         elif "returns" in line:

@@ -85,7 +85,10 @@ class Player:
 
     async def open_servers(self):
         for i in range(self.dialogue.get("servers", 1)):
-            server = Server(self.world, self.certificate, self.dialogue.get("retry", False))
+            certificate = self.certificate
+            if self.dialogue.get("forged", False):
+                certificate = certificate.without_its_key()
+            server = Server(self.world, certificate, self.dialogue.get("retry", False))
             port = await server.open()
             self.servers.append(server)
             self.taken.append(0)
@@ -159,6 +162,19 @@ class Player:
                               f"not after {least} s")
         self.sessions[name] = self.current = session
 
+    async def do_rejected(self, _, index):
+        """The client ends the handshake, and has sent no message."""
+        server, place = self.servers[index], self.taken[index]
+
+        def ended():
+            session = server.sessions[place] if len(server.sessions) > place else None
+            return session is not None and bool(session.over or session.incoming)
+
+        await self.wait(ended, f"that the client rejects server {index}")
+        if server.sessions[place].incoming:
+            raise Failure("the client sent a message to a server that it must not trust")
+        self.taken[index] += 1
+
     async def do_use(self, _, name):
         self.current = self.sessions[name]
 
@@ -204,6 +220,13 @@ class Player:
             raise Failure(f"expected {name} on the {on} stream, came {found} {short(fields)}")
         if faults := compare(step, fields, self.variables):
             raise Failure(f"{name} came, and is not as expected: " + "; ".join(faults))
+
+    async def do_may_expect(self, step, name):
+        """The next message may be this one. It is not another one."""
+        stream = lambda: self.current.incoming.get(step.get("on") or STREAM_OF.get(name, "control"))
+        came = lambda: bool(stream() and stream().messages)
+        if await self.world.until(came, step["ms"] / 1000):
+            await self.do_expect(step, name)
 
     async def do_expect_end(self, _, on):
         over = lambda: (stream := self.current.incoming.get(on)) and stream.over or None

@@ -18,6 +18,7 @@ Needs Python 3.11 and the package aioquic.
 import argparse
 import asyncio
 import json
+import logging
 import pathlib
 import sys
 import time
@@ -83,6 +84,8 @@ def main():
     parser.add_argument("--self-test", action="store_true", help="check that faults are found")
     parser.add_argument("adapter", nargs="*", help="the adapter and its arguments, behind --")
     options = parser.parse_args()
+    # The library's own words about a connection say less than the runner's.
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
     if options.self_test:
         import self_test
 

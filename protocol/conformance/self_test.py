@@ -21,6 +21,7 @@ FAULTS = {
     "any-size": ("settings", "expected nothing"),
     "keeps-stream": ("skew_new", "STOP_SENDING"),
     "no-ping": ("keep_alive", "sent nothing for"),
+    "any-pin": ("pin", "sent a message to a server"),
     "dies": ("join", "the adapter has ended"),
 }
 # The dialogue in which every expectation is changed, one at a time.

@@ -50,6 +50,10 @@ class Certificate:
     def pin(self) -> bytes:
         return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).digest()
 
+    def without_its_key(self) -> "Certificate":
+        """Returns the same certificate with another key, as an impostor has it."""
+        return Certificate(self.certificate, ec.generate_private_key(ec.SECP256R1()))
+
 
 def make_certificate() -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use nucleus_client::state::Ownership;
 use nucleus_client::{
-    Batch, CallId, EntityId, Group, ObjectId, ObjectMode, PeerId, RenewError, Room, SendError,
-    Social, SocialError, StateError, Status, Target, To, Value,
+    Batch, CallId, ConnectOptions, EntityId, Group, ObjectId, ObjectMode, PeerId, Query,
+    RenewError, Room, RoomOptions, SendError, Social, SocialError, StateError, Status, Target, To,
+    Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -28,6 +29,64 @@ const SOCIAL: [&str; 9] = [
 
 pub(super) fn is_for_room(call: &str) -> bool {
     !SOCIAL.contains(&call)
+}
+
+/// Sets which room a join asks for.
+pub(super) fn room_choice(options: ConnectOptions, call: &Json) -> ConnectOptions {
+    let text = |name: &str| call[name].as_str().unwrap_or_default();
+    let options = options
+        .version(text("version"))
+        .password(text("password"))
+        .expect_users(texts(&call["expected"]))
+        .options(room_options(&call["options"]));
+    match u8_of(&call["mode"]) {
+        1 => options.create(),
+        2 => options.join_only(),
+        3 => options.match_room(query(&call["filters"])),
+        4 => options.match_or_create(query(&call["filters"])),
+        _ => options,
+    }
+}
+
+fn room_options(options: &Json) -> RoomOptions {
+    let flags = u8_of(&options["flags"]);
+    let mut room = RoomOptions::new()
+        .capacity(u16::try_from(u64_of(&options["capacity"])).unwrap_or_default())
+        .empty_ttl(Duration::from_millis(u64_of(&options["empty_ttl_ms"])))
+        .listed(texts(&options["listed"]));
+    if flags & 1 != 0 {
+        room = room.hidden();
+    }
+    if flags & 2 != 0 {
+        room = room.locked();
+    }
+    if flags & 4 != 0 {
+        room = room.kept();
+    }
+    if flags & 8 != 0 {
+        room = room.by_invitation();
+    }
+    let fields = options["fields"].as_array().into_iter().flatten();
+    fields.fold(room, |room, field| match value(&field["value"]) {
+        Some(value) => room.field(field["key"].as_str().unwrap_or_default(), value),
+        None => room,
+    })
+}
+
+fn query(filters: &Json) -> Query {
+    let filters = filters.as_array().into_iter().flatten();
+    filters.fold(Query::new(), |query, filter| {
+        let key = filter["key"].as_str().unwrap_or_default();
+        if let Some(values) = filter["one_of"].as_array() {
+            return query.one_of(key, values.iter().filter_map(value));
+        }
+        match (value(&filter["low"]), value(&filter["high"])) {
+            (Some(low), Some(high)) => query.between(key, low, high),
+            (Some(low), None) => query.at_least(key, low),
+            (None, Some(high)) => query.at_most(key, high),
+            (None, None) => query,
+        }
+    })
 }
 
 pub(super) async fn in_room(room: &Room, name: &str, call: &Json) -> Json {
@@ -58,13 +117,13 @@ pub(super) async fn in_room(room: &Room, name: &str, call: &Json) -> Json {
         "renew" => match room.renew(call["token"].as_str().unwrap_or_default()).await {
             Ok(()) => json!({ "code": 0 }),
             Err(RenewError::Refused { number, .. }) => json!({ "code": number }),
-            Err(error) => json!({ "code": null, "text": error.to_string() }),
+            Err(error) => json!({ "code": null, "why": error.to_string() }),
         },
         "leave" => {
             room.leave().await;
             json!({ "code": 0 })
         }
-        _ => json!({ "error": "unknown call" }),
+        _ => json!({ "why": "unknown call" }),
     }
 }
 
@@ -99,14 +158,14 @@ pub(super) async fn in_social_session(social: &Social, name: &str, call: &Json) 
             social.leave().await;
             json!({ "code": 0 })
         }
-        _ => json!({ "error": "unknown call" }),
+        _ => json!({ "why": "unknown call" }),
     }
 }
 
 fn sent(result: Result<(), SendError>) -> Json {
     match result {
         Ok(()) => json!({ "code": 0 }),
-        Err(error) => json!({ "code": null, "text": error.to_string() }),
+        Err(error) => json!({ "code": null, "why": error.to_string() }),
     }
 }
 
@@ -122,14 +181,14 @@ fn state_error(error: &StateError) -> Json {
         StateError::Refused { number, version, .. } => {
             json!({ "code": number, "version": version })
         }
-        other => json!({ "code": null, "text": other.to_string() }),
+        other => json!({ "code": null, "why": other.to_string() }),
     }
 }
 
 fn social_error(error: &SocialError) -> Json {
     match error {
         SocialError::Refused { number, .. } => json!({ "code": number }),
-        other => json!({ "code": null, "text": other.to_string() }),
+        other => json!({ "code": null, "why": other.to_string() }),
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
 /// What this client can do, of the needs that dialogues name.
-const CAN: [&str; 11] = [
+const CAN: [&str; 12] = [
     "bulk",
     "groups",
     "moderation",
@@ -29,6 +29,7 @@ const CAN: [&str; 11] = [
     "realtime",
     "renew",
     "resume",
+    "rooms",
     "settings",
     "social",
     "state",
@@ -86,7 +87,7 @@ impl Application {
                 (_, Some(social)) if !calls::is_for_room(name) => {
                     calls::in_social_session(&social, name, &call).await
                 }
-                _ => json!({ "error": "no session for this call" }),
+                _ => json!({ "why": "no session for this call" }),
             },
         };
         result["returns"] = call["id"].clone();
@@ -108,6 +109,7 @@ impl Application {
             .room(text("room"))
             .name(text("name"))
             .trust(Trust::Pins(vec![pin(&text("pin"))]));
+        let options = calls::room_choice(options, call);
         match nucleus_client::connect(options).await {
             Err(error) => println!("{}", reports::refused("refused", &error)),
             Ok(room) => {

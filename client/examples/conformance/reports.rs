@@ -28,7 +28,7 @@ pub(super) fn refused(kind: &str, error: &ConnectError) -> Json {
         ConnectError::Join(JoinError::Refused { number, .. }) => Some(*number),
         _ => None,
     };
-    json!({ "sees": kind, "code": code, "text": error.to_string() })
+    json!({ "sees": kind, "code": code, "why": error.to_string() })
 }
 
 pub(super) fn room_event(event: RoomEvent) -> Option<Json> {
@@ -157,14 +157,7 @@ fn message(kind: &str, from: PeerId, channel: u8, payload: &[u8]) -> Json {
 }
 
 fn end(kind: &str, code: Option<Code>, text: &str) -> Json {
-    // The text is for a person who reads the runner's output.
-    eprintln_text(kind, text);
-    json!({ "sees": kind, "code": number(code) })
-}
-
-#[expect(clippy::print_stderr, reason = "the runner shows it to its user")]
-fn eprintln_text(kind: &str, text: &str) {
-    eprintln!("{kind}: {text}");
+    json!({ "sees": kind, "code": number(code), "why": text })
 }
 
 fn moderated(audit: &Audit) -> Json {
