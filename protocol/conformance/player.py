@@ -222,10 +222,13 @@ class Player:
             raise Failure(f"{name} came, and is not as expected: " + "; ".join(faults))
 
     async def do_may_expect(self, step, name):
-        """The next message may be this one. It is not another one."""
+        """Takes the next message if it is this one, and leaves another one."""
         stream = lambda: self.current.incoming.get(step.get("on") or STREAM_OF.get(name, "control"))
         came = lambda: bool(stream() and stream().messages)
-        if await self.world.until(came, step["ms"] / 1000):
+        if not await self.world.until(came, step["ms"] / 1000):
+            return
+        found, fields = stream().messages[0]
+        if found == name and not compare(step, fields, dict(self.variables)):
             await self.do_expect(step, name)
 
     async def do_expect_end(self, _, on):
