@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
-use nucleus_protocol::session::{Code, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, SessionSettings, act};
+use nucleus_protocol::session::{
+    Code, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, SessionSettings, act,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -119,6 +121,12 @@ impl RoomTask {
                 drop(roster);
                 self.report_roster(changes, None, Backlog::push_event);
                 self.report_host();
+                return Ok(());
+            }
+            // Channels of the protocol that this version does not know.
+            SessionEvent::Event(event) | SessionEvent::Bulk(event)
+                if event.channel >= RESERVED_CHANNELS =>
+            {
                 return Ok(());
             }
             SessionEvent::Event(event) => {
