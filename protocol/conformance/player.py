@@ -7,7 +7,7 @@ import time
 import realtime
 from adapter import Adapter
 from messages import STREAM_OF, Failure, compare, expand, short
-from server import CLOCK_EPOCH, SERVER_TIME, Server, World
+from server import CLOCK_EPOCH, Server, World
 
 # How long a step waits for what it expects, in seconds. A client that is slow but right must pass.
 WAIT_S = 10
@@ -21,11 +21,11 @@ DEFAULTS = {
     "joined": {
         "peer": 1, "room_instance": "a1" * 8, "server_instance": "b1" * 8, "roster_version": 1,
         "roster": [{"peer": 1, "user": "ada", "name": "Ada", "role": "presenter"}],
-        "server_time": SERVER_TIME, "clock_epoch": CLOCK_EPOCH, "ticket": "ticket-1", "room": "lobby",
+        "clock_epoch": CLOCK_EPOCH, "ticket": "ticket-1", "room": "lobby",
     },
     "entered": {
-        "user": "ada", "name": "Ada", "role": "presenter", "server_time": SERVER_TIME,
-        "clock_epoch": CLOCK_EPOCH, "server_instance": "b1" * 8, "ring_ms": 30_000,
+        "user": "ada", "name": "Ada", "role": "presenter", "clock_epoch": CLOCK_EPOCH,
+        "server_instance": "b1" * 8, "ring_ms": 30_000,
     },
 }
 # Reports that a dialogue must expect, because each is a turn of its story. A client may report
@@ -35,7 +35,7 @@ STORY = ("joined", "refused", "event", "bulk", "message", "interrupted", "resume
          "ended", "token_wanted", "throttled")
 # Words of a step that do not say its kind.
 WORDS = {"fields", "free", "on", "ms", "with", "as", "server", "behind", "not_before_ms", "why",
-         "code", "reason", "every_ms", "join", "joined", "welcome", "entered", "enter"}
+         "code", "reason", "every_ms", "names", "newer", "join", "joined", "welcome", "entered", "enter"}
 
 
 def token(pin, number):
@@ -292,11 +292,19 @@ class Player:
         fields = {"type": kind} | step.get("fields", {})
         if faults := compare(step | {"fields": fields}, frame, self.variables):
             raise Failure("a realtime message came, and is not as expected: " + "; ".join(faults))
+        if "newer" in step:
+            before = self.variables[step["newer"]]
+            if not 0 < frame["sequence"] - before & 0xFFFF < 0x8000:
+                raise Failure(f"expected a sequence after {before}, came {frame['sequence']}")
+        if "names" in step:
+            self.variables[step["names"]] = frame["sequence"]
 
     # What the server sends.
 
     async def do_send(self, step, name):
         fields = DEFAULTS.get(name, {}) | expand(step.get("fields", {}), self.variables)
+        if name in ("joined", "entered"):
+            fields = {"server_time": self.world.server_time()} | fields
         if name == "joined":
             self.links += 1
             fields = {"link_id": self.links, "grant": self.current.grant()} | fields

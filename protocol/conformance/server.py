@@ -30,8 +30,7 @@ IDLE_TIMEOUT_S = 30
 CONNECTION_ID_LEN = 8
 MAX_BODY = 1_150
 NO_REALTIME_PORT = 2
-SESSION = 1
-# The realtime plane's time in a dialogue stands still.
+# The server's clock at the start of a dialogue, in µs.
 SERVER_TIME = 1_000_000
 CLOCK_EPOCH = 1
 # Stateless resets, RFC 9000, section 10.3: bytes in front of the token, at least.
@@ -72,6 +71,11 @@ class World:
     def __init__(self):
         self.changed = asyncio.Event()
         self.fault = None
+        self.began = time.monotonic()
+
+    def server_time(self):
+        """Returns the time of the servers' clock in µs."""
+        return SERVER_TIME + int((time.monotonic() - self.began) * 1_000_000)
 
     def notify(self):
         self.changed.set()
@@ -121,7 +125,7 @@ class Session(QuicConnectionProtocol):
         self.outgoing = {}
         self.stopped = {}
         self.frames = []
-        self.link_id = None
+        self.link_id, self.clock_epoch = None, CLOCK_EPOCH
         # Whether the server has sent Joined, Entered or Refuse, or has closed.
         self.answered = False
         self.hello = None
@@ -240,8 +244,9 @@ class Session(QuicConnectionProtocol):
         if frame["type"] == realtime.KEEP_ALIVE:
             self.send_frames([frame])
         elif frame["type"] == realtime.CLOCK:
-            times = {"server_received": SERVER_TIME, "server_sent": SERVER_TIME}
-            self.send_frames([frame | times | {"epoch": CLOCK_EPOCH}])
+            now = self.world.server_time()
+            times = {"server_received": now, "server_sent": now}
+            self.send_frames([frame | times | {"epoch": self.clock_epoch}])
         elif frame["type"] in realtime.MESSAGES:
             self.frames.append(frame)
 
@@ -254,7 +259,7 @@ class Session(QuicConnectionProtocol):
             mine, yours = (int.from_bytes(bytes.fromhex(set_), "little") for set_ in (mine, yours))
             self.common = mine & yours
         if name == "joined":
-            self.link_id = fields["link_id"]
+            self.link_id, self.clock_epoch = fields["link_id"], fields["clock_epoch"]
         if name in ("joined", "entered", "refuse"):
             self.answered = True
         self.write(on or STREAM_OF.get(name, "control"), messages.encode(name, fields, behind))
