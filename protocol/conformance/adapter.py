@@ -1,12 +1,15 @@
 """The adapter process: the client under test, which speaks JSON lines. See README.md."""
 
 import asyncio
+import collections
 import json
 
 START_S = 20
 STOP_S = 5
 # Largest line that an adapter writes, in bytes: a bulk message with room to spare.
 MAX_LINE = 1 << 20
+# Remarks that are shown with a failure.
+MAX_REMARKS = 3
 
 
 class Adapter:
@@ -20,6 +23,8 @@ class Adapter:
         # Results of calls by their number, and reports by their kind.
         self.results, self.reports = {}, {}
         self.reading = None
+        # Remarks of the adapter for people, the newest last.
+        self.remarks = collections.deque(maxlen=MAX_REMARKS)
 
     async def start(self, command):
         pipe = asyncio.subprocess.PIPE
@@ -48,8 +53,8 @@ class Adapter:
             return b""
 
     def take(self, line):
-        # A remark for people.
-        line.pop("why", None)
+        if why := line.pop("why", None):
+            self.remarks.append(why)
         if "can" in line:
             self.can = set(line["can"])
         elif "returns" in line:

@@ -7,6 +7,7 @@ nothing, and offers no features. The self-test of run.py plants faults in it: `m
 import asyncio
 import hashlib
 import json
+import logging
 import ssl
 import sys
 
@@ -259,4 +260,6 @@ class App:
 
 
 if __name__ == "__main__":
+    # The library writes about each connection that it ends.
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
     asyncio.run(App().run())

@@ -114,9 +114,10 @@ impl Application {
             Err(error) => println!("{}", reports::refused("refused", &error)),
             Ok(room) => {
                 let room = Arc::new(room);
-                println!("{}", reports::joined(&room));
+                // The runner may call at once when it reads the report.
                 let slot = self.room.lock();
                 *slot.unwrap_or_else(PoisonError::into_inner) = Some(room.clone());
+                println!("{}", reports::joined(&room));
                 tokio::spawn(async move {
                     while let Some(event) = room.next().await {
                         if let Some(report) = reports::room_event(event) {
@@ -139,9 +140,9 @@ impl Application {
             Err(error) => println!("{}", reports::refused("social_refused", &error)),
             Ok(social) => {
                 let social = Arc::new(social);
-                println!("{}", json!({ "sees": "entered", "user": social.user() }));
                 let slot = self.social.lock();
                 *slot.unwrap_or_else(PoisonError::into_inner) = Some(social.clone());
+                println!("{}", json!({ "sees": "entered", "user": social.user() }));
                 tokio::spawn(async move {
                     while let Some(event) = social.next().await {
                         println!("{}", reports::social_event(event));
