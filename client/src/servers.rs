@@ -82,13 +82,18 @@ impl ReturnServers {
     }
 
     /// Returns the address and the host name of the next try. Resolves the name anew; each round
-    /// uses another of its addresses. `None`: the name has no address now.
+    /// uses another of its addresses. Skips a name that has no address now. `None`: no name has one.
     pub(crate) async fn next_address(&mut self) -> Option<(SocketAddr, String)> {
-        let round = self.tries / (self.entries.len() + 1);
-        let server = self.next();
-        let (host, port) = host_and_port(&server);
-        let addresses = resolve(&server, host, port).await.ok()?;
-        Some((*addresses.get(round % addresses.len().max(1))?, host.to_owned()))
+        for _ in 0..=self.entries.len() + self.named.waiting.len() {
+            let round = self.tries / (self.entries.len() + 1);
+            let server = self.next();
+            let (host, port) = host_and_port(&server);
+            let Ok(addresses) = resolve(&server, host, port).await else { continue };
+            if let Some(address) = addresses.get(round % addresses.len().max(1)) {
+                return Some((*address, host.to_owned()));
+            }
+        }
+        None
     }
 
     /// Takes the error of a try.

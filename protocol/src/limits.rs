@@ -92,7 +92,7 @@ pub const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(1);
 pub const EARLY_REPORT_AFTER: Duration = Duration::from_millis(50);
 /// Rise of the delay above its least value that makes a client report at once, in us: a queue of
 /// this length is audible, and a server that learns of it late makes it longer.
-pub const EARLY_REPORT_RISE: u32 = 30_000;
+pub const EARLY_REPORT_RISE: i32 = 30_000;
 /// How long a client remembers the least delay. The base of the delay changes with the route.
 pub const DELAY_BASE_TIME: Duration = Duration::from_secs(30);
 /// Interval of clock requests of a client that has traffic and whose clock has settled.
@@ -105,12 +105,12 @@ pub const CLOCK_SAMPLES: usize = 8;
 /// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times
 /// farther ahead count as times of the past: the field wraps after 65 s.
 pub const CAPTURE_IN_FUTURE: u16 = 4_096;
-/// Longest time from the capture of a message to its arrival at the server. An older message waited
-/// in a buffer that nobody read, and is worth nothing. A path by satellite takes 0.3 s.
-pub const CAPTURE_AGE: Duration = Duration::from_secs(1);
-/// Longest time from the capture of a message to its receipt by a client: that of the way to the
-/// server, and as much again for the way from there.
-pub const RECEIVED_AGE: Duration = Duration::from_secs(2);
+/// Longest time in ms from the capture of a message to its arrival at the server. An older message
+/// waited in a buffer that nobody read, and is worth nothing. A path by satellite takes 300 ms.
+pub const CAPTURE_AGE: u16 = 1_000;
+/// Longest time in ms from the capture of a message to its receipt by a client: that of the way to
+/// the server, and as much again for the way from there.
+pub const RECEIVED_AGE: u16 = 2_000;
 
 /// How long a client holds frames from a slot that its roster does not name yet.
 pub const UNKNOWN_SLOT_HOLD: Duration = Duration::from_millis(200);

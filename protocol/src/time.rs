@@ -41,12 +41,11 @@ impl Time {
     /// Returns how long before this moment something was captured, from the capture time in a
     /// frame. A capture time that is up to [`limits::CAPTURE_IN_FUTURE`] ahead counts as now:
     /// clocks differ a little, and a claim must not make a message younger than its arrival.
-    pub const fn capture_age(self, captured: u16) -> Duration {
+    ///
+    /// The age is in ms.
+    pub const fn capture_age(self, captured: u16) -> u16 {
         let age = self.as_wire_millis().wrapping_sub(captured);
-        if age > u16::MAX - limits::CAPTURE_IN_FUTURE {
-            return Duration::ZERO;
-        }
-        Duration::from_millis(age as u64)
+        if age > u16::MAX - limits::CAPTURE_IN_FUTURE { 0 } else { age }
     }
 
     /// Returns the time since `earlier`, or zero if `earlier` is later than `self`.

@@ -38,6 +38,8 @@ pub struct LinkWorld {
     /// The fan-out to be measured.
     pub fanout: Fanout,
     room_size: u32,
+    /// Most bytes of frames in a datagram to a client.
+    max_body: usize,
     clients: Vec<LinkClient>,
     uplink: Uplink,
     outbox: Outbox,
@@ -60,10 +62,21 @@ struct UplinkDatagram {
 impl LinkWorld {
     /// Creates a world with this many clients. Their links are open and have sent nothing yet.
     pub fn new(config: FanoutConfig, clients: u32, room_size: u32) -> Self {
+        Self::with_max_body(config, clients, room_size, limits::MAX_BODY)
+    }
+
+    /// Creates a world whose datagrams to the clients have at most `max_body` bytes of frames.
+    pub fn with_max_body(
+        config: FanoutConfig,
+        clients: u32,
+        room_size: u32,
+        max_body: usize,
+    ) -> Self {
         let mut world = Self {
             now: Time::from_millis(1_000),
             fanout: Fanout::new(config),
             room_size,
+            max_body,
             clients: Vec::new(),
             uplink: Uplink::default(),
             outbox: Outbox::default(),
@@ -74,7 +87,8 @@ impl LinkWorld {
     }
 
     fn open(&mut self, number: u32) {
-        let open = Box::new(open_link(number, self.room_size));
+        let mut open = Box::new(open_link(number, self.room_size));
+        open.link.max_body = self.max_body;
         self.fanout.handle(self.now, FanoutInput::OpenLink(open));
         let address = (Ipv4Addr::LOCALHOST, FIRST_PORT + number as u16);
         while let Some(output) = self.fanout.poll() {
@@ -249,6 +263,7 @@ impl LinkClient {
 mod tests {
     use nucleus_core::fanout::Tick;
     use nucleus_core::limits::Limits;
+    use nucleus_protocol::limits::{HEADER, MAX_BODY, MIN_BODY, TAG};
     use nucleus_protocol::realtime::TARGET_OTHERS;
 
     use super::*;
@@ -279,5 +294,38 @@ mod tests {
         run(1_000, true);
         assert_eq!(run(100, false), 0);
         assert_eq!(run(100, true), 5 * 12 * 3);
+    }
+
+    #[test]
+    fn datagrams_are_filled_up_to_what_the_client_can_take() {
+        let tick = Tick::Fixed(Duration::from_millis(10));
+        for max_body in [MIN_BODY, 1_077, MAX_BODY] {
+            let limits = Limits { egress_bits_per_s: 1_000_000_000, ..Limits::default() };
+            let config = FanoutConfig { index: 0, tick, limits, clock_epoch: 1 };
+            let mut world = LinkWorld::with_max_body(config, 40, 40, max_body);
+            let largest = HEADER + max_body + TAG;
+            let (mut received, mut full) = (0, 0);
+            for step in 0..2_000 {
+                world.pass(Duration::from_millis(1));
+                if step % 20 == 0 {
+                    let other = MessageKind::Unreliable;
+                    (0..40).for_each(|one| world.send(one, other, TARGET_OTHERS, &[0; 200]));
+                }
+                world.seal_datagrams();
+                world.take();
+                if world.is_due() {
+                    world.flush();
+                    let lengths = world.outbox.datagrams().map(|(_, bytes)| bytes.len());
+                    for len in lengths {
+                        assert!(len <= largest, "{len} bytes in a datagram for {max_body}");
+                        full += usize::from(len == largest);
+                    }
+                }
+                received += world.receive();
+            }
+            // The first rounds are lost: the server does not know the clients' addresses yet.
+            assert!(received > 95 * 40 * 39, "{received}");
+            assert!(full > received / 10, "{full} full datagrams for {received} messages");
+        }
     }
 }

@@ -322,7 +322,8 @@ impl Realtime {
     fn take(&mut self, now: Time, arrived: ArrivedMessage) {
         let ArrivedMessage { slot, newest_wins, message } = arrived;
         // It waited in a buffer while this process, the server or the network stood still.
-        if message.age.is_some_and(|age| age > limits::RECEIVED_AGE) {
+        let oldest = Duration::from_millis(limits::RECEIVED_AGE.into());
+        if message.age.is_some_and(|age| age > oldest) {
             self.counters.too_old += 1;
             return;
         }
@@ -405,7 +406,9 @@ fn received(message: &Message<'_>, server_time: Option<Time>) -> ReceivedMessage
         channel: message.channel,
         key: message.key,
         sequence: message.sequence,
-        age: server_time.zip(message.time).map(|(now, captured)| now.capture_age(captured)),
+        age: server_time
+            .zip(message.time)
+            .map(|(now, captured)| Duration::from_millis(now.capture_age(captured).into())),
         payload: message.payload.to_vec(),
     }
 }

@@ -300,3 +300,31 @@ fn ages_are_on_the_server_clock() {
     let ahead = Message { time: Some((pair.now + 5 * MS).as_wire_millis()), ..message(1, b"p") };
     assert_eq!(pair.deliver(&[ahead])[0].age, Some(Duration::ZERO));
 }
+
+#[test]
+fn what_waited_for_seconds_is_not_delivered() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    pair.now += 100 * Duration::from_secs(1);
+    let at = |age: u32| Some((pair.now - age * MS).as_wire_millis());
+    let old = [3_000, 14_000, 40_000].map(at);
+    let young = [0, 100, 1_900].map(at);
+    let mut sequence = 0;
+    let mut next = |time| {
+        sequence += 1;
+        Message { time, ..message(sequence, b"p") }
+    };
+    let (old, young) = (old.map(&mut next), young.map(&mut next));
+    assert_eq!(pair.deliver(&old), []);
+    assert_eq!(pair.client.counters().too_old, 3);
+    let ages: Vec<_> = pair.deliver(&young).iter().map(|received| received.age).collect();
+    assert_eq!(ages, [0, 100, 1_900].map(|age| Some(age * MS)));
+}
+
+#[test]
+fn a_message_without_a_capture_time_has_no_age() {
+    let mut pair = Pair::new();
+    pair.client.add_peer(pair.now, ADA.0, ADA.1);
+    let untimed = Message { time: None, ..message(0, b"p") };
+    assert_eq!(pair.deliver(&[untimed])[0].age, None);
+}

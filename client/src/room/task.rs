@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
 use nucleus_protocol::session::{
-    Code, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, SessionSettings, act,
+    Code, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, act,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -43,6 +43,9 @@ pub(super) struct RoomTask {
     backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
+    /// How long from a token on a ticket admits to another instance of the room; zero if the
+    /// server names no time.
+    ticket_ttl: Duration,
     /// When the application is asked for a fresh token.
     token_wanted_at: Option<Instant>,
     instance: RoomInstanceId,
@@ -69,7 +72,8 @@ impl RoomTask {
         session: Session,
     ) -> Self {
         let joined = session.joined().clone();
-        let token_wanted_at = renewal_due(session.settings());
+        let ticket_ttl = Duration::from_secs(session.settings().ticket_ttl_s);
+        let token_wanted_at = after_three_quarters(ticket_ttl);
         let (sender, receiver) = session.split();
         shared.requests.attach(sender.clone());
         shared.renewal.attach(sender.clone());
@@ -78,7 +82,18 @@ impl RoomTask {
         let (instance, host) = (RoomInstanceId(joined.room_instance), shared.host());
         let backlog = Backlog::new(events, commands);
         let (ticket, bulk) = (joined.ticket, BulkAssembly::default());
-        Self { connector, shared, backlog, receiver, ticket, token_wanted_at, instance, bulk, host }
+        Self {
+            connector,
+            shared,
+            backlog,
+            receiver,
+            ticket,
+            ticket_ttl,
+            token_wanted_at,
+            instance,
+            bulk,
+            host,
+        }
     }
 
     /// Runs until the session is closed for good or the application drops the room. Waits for a
@@ -153,6 +168,7 @@ impl RoomTask {
             SessionEvent::Renewed(reply) => {
                 if let Some(ticket) = self.shared.renewal.on_reply(reply) {
                     self.ticket = ticket;
+                    self.token_wanted_at = after_three_quarters(self.ticket_ttl);
                 }
                 return Ok(());
             }
@@ -313,7 +329,10 @@ impl RoomTask {
         };
         let connection = session.connection().clone();
         self.connector.servers.joined(endpoints(&joined.entries));
-        self.token_wanted_at = renewal_due(session.settings());
+        // After a resume less time is left than the ticket had from its token on.
+        let left = Duration::from_secs(session.settings().ticket_ttl_s);
+        self.ticket_ttl = self.ticket_ttl.max(left);
+        self.token_wanted_at = after_three_quarters(left);
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         let instance = RoomInstanceId(joined.room_instance);
@@ -375,10 +394,9 @@ impl RoomTask {
 }
 
 /// Returns when the application is asked for a fresh token: after three quarters of the time that
-/// the ticket admits to another instance of the room. `None`: the server names no time.
-fn renewal_due(settings: &SessionSettings) -> Option<Instant> {
-    let ttl = Duration::from_secs(settings.ticket_ttl_s);
-    Instant::now().checked_add(ttl / 4 * 3).filter(|_| !ttl.is_zero())
+/// the ticket still admits to another instance of the room. `None`: the server names no time.
+fn after_three_quarters(left: Duration) -> Option<Instant> {
+    Instant::now().checked_add(left / 4 * 3).filter(|_| !left.is_zero())
 }
 
 /// Waits until `at`; for ever if that is `None`.

@@ -77,7 +77,7 @@ async fn a_full_room_and_a_full_server_say_so() {
 }
 
 /// Opens a connection on which the test sends the protocol's bytes itself.
-async fn raw(server: &TestServer) -> quinn::Connection {
+pub(crate) async fn raw(server: &TestServer) -> quinn::Connection {
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let trust = server.trust();
     endpoint.set_default_client_config(client_config(&trust).unwrap());
@@ -190,12 +190,12 @@ async fn a_taken_port_is_named() {
     }
 }
 
-fn hello(agent: &[u8]) -> Vec<u8> {
+pub(crate) fn hello(agent: &[u8]) -> Vec<u8> {
     let hello = Hello { oldest: 1, newest: 1, flags: 0, agent: agent.to_vec(), features: vec![7] };
     [&[stream::CONTROL][..], &hello.encode()].concat()
 }
 
-fn join_message(server: &TestServer) -> Vec<u8> {
+pub(crate) fn join_message(server: &TestServer) -> Vec<u8> {
     session::encode(&Join {
         token: server.token("early").into_bytes(),
         room: b"lobby".to_vec(),
@@ -206,7 +206,7 @@ fn join_message(server: &TestServer) -> Vec<u8> {
 }
 
 /// Returns the code and the reason with which the server has closed a connection.
-async fn close_of(connection: &quinn::Connection) -> (Option<Code>, String) {
+pub(crate) async fn close_of(connection: &quinn::Connection) -> (Option<Code>, String) {
     match connection.closed().await {
         quinn::ConnectionError::ApplicationClosed(close) => (
             Code::from_number(close.error_code.into_inner()),

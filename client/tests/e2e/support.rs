@@ -87,10 +87,16 @@ impl TestServer {
     }
 
     /// Stops the server and starts another one on the same ports with the same data directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// Restarts the server with a changed configuration, in which the ports are known.
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         self.stop().await.unwrap();
         let Listening { session, realtime, .. } = self.on;
-        let config = Config { session, realtime, ..self.config };
+        let mut config = Config { session, realtime, ..self.config };
+        change(&mut config);
         let sockets = bind(&config).await;
         let time = self.time.load(Ordering::Relaxed);
         Self::run(self.dir, config, sockets, time).await

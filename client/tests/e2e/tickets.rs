@@ -14,7 +14,7 @@ use super::support::{TestServer, now_unix, until};
 const ACCEPTED: Duration = Duration::from_secs(4);
 
 /// Mints a token that expires after [`ACCEPTED`].
-fn short_token(server: &TestServer, user: &str, role: &str, grants: &[&str]) -> String {
+pub(crate) fn short_token(server: &TestServer, user: &str, role: &str, grants: &[&str]) -> String {
     let request = TokenRequest {
         role: role.to_owned(),
         grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
@@ -24,7 +24,7 @@ fn short_token(server: &TestServer, user: &str, role: &str, grants: &[&str]) -> 
     server.data().minter().mint(request, signed).unwrap()
 }
 
-async fn expire() {
+pub(crate) async fn expire() {
     tokio::time::sleep(ACCEPTED + Duration::from_secs(1)).await;
 }
 
@@ -47,7 +47,7 @@ async fn join_with(
     }
 }
 
-async fn rejoined(room: &Room) {
+pub(crate) async fn rejoined(room: &Room) {
     until(room, |event| matches!(event, RoomEvent::Rejoined { .. }).then_some(())).await;
 }
 

@@ -1,7 +1,5 @@
 //! The messages of a room between two flushes, encoded once in the form in which they are sent.
 
-use std::time::Duration;
-
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::limits::CAPTURE_AGE;
 use nucleus_protocol::realtime::{
@@ -61,8 +59,8 @@ impl FrameTable {
         if !valid || self.bytes.len() + message.encoded_len() > limits::FRAME_TABLE_BYTES {
             return false;
         }
-        let age = message.time.map_or(Duration::ZERO, |time| arrived.capture_age(time));
-        let captured = arrived.as_wire_millis().wrapping_sub(age.as_millis() as u16);
+        let age = message.time.map_or(0, |time| arrived.capture_age(time));
+        let captured = arrived.as_wire_millis().wrapping_sub(age);
         let arrived = if age > CAPTURE_AGE { Time::ZERO } else { arrived };
         let start = self.bytes.len() as u32;
         message.encode_relayed(from, captured, &mut self.bytes);
@@ -107,4 +105,69 @@ impl FrameTable {
 
 fn is_in(groups: &GroupSet, target: u16) -> bool {
     group_of_target(target).is_some_and(|group| groups.contains(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nucleus_protocol::realtime::frame::{NEWEST_WINS, RING};
+    use nucleus_protocol::realtime::{Frame, Frames};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Relays a message that arrives at `arrived` with this capture time. Returns the relayed
+    /// flags and capture time, and whether it is still young at its arrival.
+    fn relay(arrived: Time, time: Option<u16>, flags: u8) -> (u8, Option<u16>, bool) {
+        let mut table = FrameTable::default();
+        let message = Message {
+            kind: MessageKind::Pose,
+            flags,
+            peer: TARGET_OTHERS,
+            channel: 0,
+            key: 0,
+            sequence: 1,
+            time,
+            payload: &[0; 15],
+        };
+        assert!(table.push(arrived, 7, &message));
+        let entry = &table.entries[0];
+        let young = arrived.since(entry.arrived) <= limits::age_limit(MessageKind::Pose);
+        let Some(Ok(Frame::Message(relayed))) = Frames::new(table.bytes_of(entry)).next() else {
+            panic!("no message");
+        };
+        assert_eq!((relayed.peer, relayed.payload), (7, &[0; 15][..]));
+        (relayed.flags, relayed.time, young)
+    }
+
+    #[test]
+    fn a_capture_time_is_clamped_to_the_second_before_the_arrival() {
+        // Also where the field wraps.
+        for arrived in [Time::from_millis(70_000), Time::from_millis(65_536 + 500)] {
+            let at = |time: Time| Some(time.as_wire_millis());
+            let relayed = |time| relay(arrived, time, NEWEST_WINS);
+            let now = at(arrived);
+            assert_eq!(relayed(None), (NEWEST_WINS, now, true), "without a claim");
+            for age in [0, 1, 400, 999, 1_000] {
+                let captured = at(arrived - age * MS);
+                assert_eq!(relayed(captured), (NEWEST_WINS, captured, true), "{age} ms old");
+            }
+            for ahead in [1, 50, 4_000] {
+                let captured = at(arrived + ahead * MS);
+                assert_eq!(relayed(captured), (NEWEST_WINS, now, true), "{ahead} ms ahead");
+            }
+            for age in [1_001, 3_000, 14_000, 40_000, 61_000] {
+                let (_, _, young) = relayed(at(arrived - age * MS));
+                assert!(!young, "{age} ms old");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_set_the_flags_of_the_server() {
+        let (flags, ..) = relay(Time::from_millis(70_000), None, NEWEST_WINS | RING | 0xe0);
+        assert_eq!(flags, NEWEST_WINS);
+    }
 }

@@ -108,3 +108,28 @@ fn is_whole(message: &Message<'_>) -> bool {
         MessageKind::Unreliable | MessageKind::Pointer => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poses_and_voice_must_be_whole() {
+        let whole = |kind, payload: &[u8]| {
+            let (flags, peer, channel, key, sequence, time) = (0, 0, 0, 0, 0, None);
+            is_whole(&Message { kind, flags, peer, channel, key, sequence, time, payload })
+        };
+        for (hands, least) in [(0, 15), (1, 24), (2, 24), (3, 33)] {
+            for len in 0..40 {
+                let mut payload = vec![0; len];
+                payload.iter_mut().take(1).for_each(|flags| *flags = hands);
+                assert_eq!(whole(MessageKind::Pose, &payload), len >= least, "{hands} {len}");
+            }
+        }
+        for len in 0..4 {
+            assert_eq!(whole(MessageKind::Voice, &vec![0; len]), len >= 2);
+            assert!(whole(MessageKind::Unreliable, &vec![0; len]));
+            assert!(whole(MessageKind::Pointer, &vec![0; len]));
+        }
+    }
+}

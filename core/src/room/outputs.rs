@@ -14,6 +14,7 @@ pub(crate) struct Outputs(VecDeque<RoomOutput>);
 
 impl Outputs {
     /// Appends an output.
+    #[inline]
     pub(crate) fn push(&mut self, output: RoomOutput) {
         self.0.push_back(output);
     }

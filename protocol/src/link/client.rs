@@ -65,6 +65,8 @@ pub(super) struct ClientSide {
     keep_alive_wanted: bool,
     last_report: Time,
     report_interval: Duration,
+    /// How early a report may travel with data: a tenth of the interval.
+    report_early: Duration,
     report_wanted: bool,
     delays: Delays,
     /// Bytes of the datagrams that arrived on the realtime port, wrapping.
@@ -90,6 +92,8 @@ impl ClientSide {
         planes: Planes,
         report_interval: Duration,
     ) -> Self {
+        let report_interval =
+            report_interval.clamp(limits::REPORT_INTERVAL_MIN, limits::REPORT_INTERVAL_MAX);
         Self {
             path,
             clock: ClockSync::default(),
@@ -102,8 +106,8 @@ impl ClientSide {
             last_traffic: None,
             keep_alive_wanted: false,
             last_report: now,
-            report_interval: report_interval
-                .clamp(limits::REPORT_INTERVAL_MIN, limits::REPORT_INTERVAL_MAX),
+            report_interval,
+            report_early: report_interval / 10,
             report_wanted: false,
             delays: Delays::default(),
             port_bytes: 0,
@@ -193,6 +197,7 @@ impl ClientSide {
     /// Takes the interval at which the server wants reports.
     pub(super) fn steer_reports(&mut self, interval: ReportInterval) {
         self.report_interval = interval.duration();
+        self.report_early = self.report_interval / 10;
     }
 
     /// Requests a datagram at once, because the client's network has changed and the server must
@@ -271,9 +276,7 @@ impl ClientSide {
         let due = self.due(now);
         DueFrames {
             clock: due.clock || self.settle_samples_left == 0 && soon(self.clock_at()),
-            // A report may come a tenth of its interval early.
-            report: due.report
-                || self.report_at().is_some_and(|at| at <= now + self.report_interval / 10),
+            report: due.report || self.report_at().is_some_and(|at| at <= now + self.report_early),
             ..due
         }
     }
@@ -410,9 +413,14 @@ impl ClientSide {
     }
 
     fn report_at(&self) -> Option<Time> {
-        let early = self.delays.has_risen().then_some(limits::EARLY_REPORT_AFTER);
-        let after = early.unwrap_or(self.report_interval).min(self.report_interval);
-        self.report_wanted.then_some(self.last_report + after)
+        if !self.report_wanted {
+            return None;
+        }
+        let risen = self.delays.has_risen();
+        Some(
+            self.last_report
+                + if risen { limits::EARLY_REPORT_AFTER } else { self.report_interval },
+        )
     }
 
     fn clock_at(&self) -> Option<Time> {

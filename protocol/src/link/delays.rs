@@ -28,15 +28,16 @@ pub(super) struct Delays {
 /// and two such times old at most.
 #[derive(Clone, Copy, Debug, Default)]
 struct DelayBase {
-    since: Time,
+    /// When the next half begins.
+    until: Time,
     current: Option<i32>,
     previous: Option<i32>,
 }
 
 impl DelayBase {
     fn add(&mut self, now: Time, delay: i32) -> i32 {
-        if now.since(self.since) >= DELAY_BASE_TIME {
-            *self = Self { since: now, current: None, previous: self.current };
+        if now >= self.until {
+            *self = Self { until: now + DELAY_BASE_TIME, current: None, previous: self.current };
         }
         let current = self.current.map_or(delay, |least| least.min(delay));
         self.current = Some(current);
@@ -53,8 +54,7 @@ impl Delays {
         self.sum += i64::from(delay);
         self.count += 1;
         self.newest = Some((now, send_time));
-        let rise = i64::from(delay) - i64::from(self.base.add(now, delay));
-        let high = rise >= i64::from(EARLY_REPORT_RISE);
+        let high = delay.saturating_sub(self.base.add(now, delay)) >= EARLY_REPORT_RISE;
         self.risen |= high && !self.high;
         self.high = high;
     }

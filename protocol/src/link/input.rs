@@ -25,6 +25,17 @@ impl<'d> Iterator for Messages<'d> {
     }
 }
 
+#[cfg(test)]
+impl Messages<'_> {
+    /// Returns the types of all frames, those of the link included.
+    pub(super) fn frame_types(self) -> impl Iterator<Item = u8> {
+        self.0.flatten().map(|frame| match frame {
+            Frame::Message(message) => message.kind as u8,
+            Frame::Other(kind, _) => kind,
+        })
+    }
+}
+
 /// A control frame of the link.
 enum ControlFrame {
     KeepAlive(KeepAlive),
@@ -66,13 +77,15 @@ impl ControlFrame {
 
 /// Validates a whole body before any of its frames takes effect. Returns whether it has messages.
 fn validate(to_client: bool, body: &[u8]) -> Result<bool, Rejected> {
-    let mut messages = false;
-    for frame in Frames::new(body) {
-        match frame.map_err(|_| Rejected::Malformed)? {
-            Frame::Message(_) => messages = true,
-            Frame::Other(kind, body) => {
-                ControlFrame::parse(to_client, kind, body).map_err(|_| Rejected::Malformed)?;
-            }
+    let (mut messages, mut frames) = (false, Frames::new(body));
+    while let Some(frame) = frames.read_raw().map_err(|_| Rejected::Malformed)? {
+        if !frame.is_message() {
+            ControlFrame::parse(to_client, frame.kind, frame.body)
+                .map_err(|_| Rejected::Malformed)?;
+        } else if !frame.is_whole_message() {
+            return Err(Rejected::Malformed);
+        } else {
+            messages = true;
         }
     }
     Ok(messages)
@@ -186,6 +199,7 @@ impl Link {
 
     /// Handles the control frames of a validated body, and returns its messages. `messages` is
     /// whether the body has any.
+    #[inline]
     fn take<'d>(
         &mut self,
         arrival: &DatagramArrival,
@@ -193,14 +207,16 @@ impl Link {
         body: &'d [u8],
     ) -> Messages<'d> {
         self.note_received(arrival, messages);
-        for frame in Frames::new(body) {
-            if let Ok(Frame::Other(kind, body)) = frame {
-                self.handle_control(arrival, kind, body);
+        let mut frames = Frames::new(body);
+        while let Ok(Some(frame)) = frames.read_raw() {
+            if !frame.is_message() {
+                self.handle_control(arrival, frame.kind, frame.body);
             }
         }
         Messages(Frames::new(body))
     }
 
+    #[inline]
     fn note_received(&mut self, arrival: &DatagramArrival, messages: bool) {
         let &DatagramArrival { now, path, ecn, bytes, highest } = arrival;
         self.last_received = Some(now);

@@ -138,6 +138,30 @@ pub enum Frame<'a> {
     Other(u8, &'a [u8]),
 }
 
+/// A frame whose fields have not been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawFrame<'a> {
+    /// The type.
+    pub kind: u8,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl RawFrame<'_> {
+    /// Returns whether this is a message.
+    #[inline]
+    pub fn is_message(&self) -> bool {
+        (POSE..=POINTER).contains(&self.kind)
+    }
+
+    /// Returns whether a message has all fields, and a payload that is not too long.
+    #[inline]
+    pub fn is_whole_message(&self) -> bool {
+        (MESSAGE_FIELDS_BYTES..=MESSAGE_FIELDS_BYTES + limits::MAX_PAYLOAD)
+            .contains(&self.body.len())
+    }
+}
+
 /// The body is not a sequence of frames. As the datagram was authentic, its sender is faulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed frame")]
@@ -154,6 +178,19 @@ impl<'a> Frames<'a> {
     }
 
     fn read(&mut self) -> Result<Option<Frame<'a>>, MalformedFrame> {
+        let Some(RawFrame { kind, body }) = self.read_raw()? else { return Ok(None) };
+        Ok(Some(match MessageKind::from_type(kind) {
+            Some(kind) => Frame::Message(Message::parse(kind, body)?),
+            None => Frame::Other(kind, body),
+        }))
+    }
+
+    /// Reads the next frame without its fields; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// [`MalformedFrame`] if the frame is longer than the rest of the body.
+    #[inline]
+    pub fn read_raw(&mut self) -> Result<Option<RawFrame<'a>>, MalformedFrame> {
         let Ok(kind) = self.0.u8() else { return Ok(None) };
         if kind == PADDING {
             self.0 = Reader::new(&[]);
@@ -161,10 +198,7 @@ impl<'a> Frames<'a> {
         }
         let len = self.length()?;
         let body = self.0.bytes(len).map_err(|_| MalformedFrame)?;
-        Ok(Some(match MessageKind::from_type(kind) {
-            Some(kind) => Frame::Message(Message::parse(kind, body)?),
-            None => Frame::Other(kind, body),
-        }))
+        Ok(Some(RawFrame { kind, body }))
     }
 
     fn length(&mut self) -> Result<usize, MalformedFrame> {

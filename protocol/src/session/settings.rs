@@ -98,7 +98,7 @@ settings! {
     request_bytes_per_s = 22, 32 << 10;
     /// Key 23: bytes of requests at once.
     request_bytes_burst = 23, 128 << 10;
-    /// Key 24: realtime messages of this client a second, and at once.
+    /// Key 24: realtime messages of this client a second, on average; half as many at once.
     messages_per_s = 24, 1_000;
     /// Key 25: bytes of this client's realtime messages a second, on average.
     message_bytes_per_s = 25, 256 << 10;

@@ -2,8 +2,9 @@
 //!
 //! These tests encode every vector and compare it with the files, so that a change of the code that
 //! changes a byte fails. Then they decode the files' bytes. `protocol/vectors/check.py` checks the
-//! same files with code that follows docs/PROTOCOL.md alone. After an intended change of the wire,
-//! rewrite the files with `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test vectors`.
+//! same files with code that follows docs/PROTOCOL.md alone. The files of version 1 are frozen. New
+//! cases go into a new file, which `NUCLEUS_WRITE_VECTORS=1 cargo test -p nucleus-protocol --test
+//! vectors` writes.
 
 mod fields;
 mod keys;
@@ -20,11 +21,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Compares `made` with the file, after writing the file if `NUCLEUS_WRITE_VECTORS` asks for it.
-/// Returns the file's content.
+/// Compares `made` with the file. Writes a file that does not exist if `NUCLEUS_WRITE_VECTORS` asks
+/// for it; an existing file never changes. Returns the file's content.
 fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/v1").join(file);
-    if std::env::var_os("NUCLEUS_WRITE_VECTORS").is_some_and(|value| value == "1") {
+    let asked = std::env::var_os("NUCLEUS_WRITE_VECTORS").is_some_and(|value| value == "1");
+    if asked && !path.exists() {
         let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";
         std::fs::write(&path, text).expect("a writable vectors directory");
     }

@@ -172,7 +172,8 @@ impl Fields for EventDown {
 
 fn handshakes() -> Vec<Json> {
     let all = Features::SUPPORTED.to_bytes();
-    let hello = |flags, agent, features| Hello { oldest: 1, newest: 3, flags, agent, features };
+    let hello = |flags, agent, features| Hello { oldest: 1, newest: 1, flags, agent, features };
+    let later = Hello { newest: 9, ..hello(3, text("later/9"), vec![0xff; 32]) };
     let welcome =
         |server_id, agent, features| Welcome { version: 1, flags: 0, server_id, agent, features };
     let full = Refuse {
@@ -195,7 +196,7 @@ fn handshakes() -> Vec<Json> {
         ("hello", hello(HAS_EXPORTER, text("nucleus-client/0.1.0"), all.clone())),
         ("hello without exporter, agent and features", hello(0, Vec::new(), Vec::new())),
         ("hello without a realtime port", hello(NO_REALTIME_PORT, text("web/1"), vec![1])),
-        ("hello with later features", hello(3, text("later/9"), vec![0xff; 32])),
+        ("hello with later versions and features", later),
     ];
     let welcome = [
         ("welcome", welcome(text("nucleus-7f3a"), text("nucleus/0.1.0"), all)),

@@ -99,7 +99,8 @@ fn ticket_end(context: &SessionContext) -> u64 {
 ///
 /// # Errors
 ///
-/// The code for which the token is refused: it is invalid, or does not admit to the room.
+/// The code for which the token is refused: it is invalid, of another tenant or product, or does not
+/// admit to the room.
 pub(super) fn renew(
     context: &SessionContext,
     room: &RoomKey,
@@ -107,7 +108,10 @@ pub(super) fn renew(
 ) -> Result<RenewedToken, Code> {
     let token = verify(context, token).map_err(|refusal| refusal.code)?;
     let owner = ProductKey { tenant: token.tenant, product: token.product };
-    if owner != room.owner || !token.room.admits(&room.name) {
+    if owner != room.owner {
+        return Err(Code::Forbidden);
+    }
+    if !token.room.admits(&room.name) {
         return Err(Code::RoomNotAllowed);
     }
     Ok(RenewedToken {

@@ -160,6 +160,9 @@ async fn read(
             // The task of the users replies by ending the session.
             return until_connection_ends().await;
         }
+        if schema == Schema::Ping {
+            continue;
+        }
         // The lobby, not the task of the users, answers this request.
         if schema == Schema::WatchRooms {
             match RoomListRequest::read(&body) {

@@ -21,8 +21,8 @@ pub(super) struct TakenEvents {
 
 /// Events that are not acknowledged yet, of both lanes together.
 struct Unacknowledged {
-    /// When the first of them was taken.
-    since: Time,
+    /// From this time on the next event is acknowledged at once, with all of them.
+    soon: Time,
     /// When they are acknowledged at the latest.
     latest: Time,
     events: u32,
@@ -51,8 +51,8 @@ impl TakenEvents {
         let count = &mut self.counts[lane.index()];
         *count = count.wrapping_add(1);
         let is_first = self.unacknowledged.is_none();
-        let waiting = self.unacknowledged.get_or_insert(Unacknowledged {
-            since: now,
+        let waiting = self.unacknowledged.get_or_insert_with(|| Unacknowledged {
+            soon: now + EVENT_ACK_AGE,
             latest: latest(now),
             events: 0,
             bytes: 0,
@@ -61,7 +61,7 @@ impl TakenEvents {
         waiting.bytes += bytes;
         let is_due = waiting.events >= EVENT_ACK_COUNT
             || waiting.bytes >= EVENT_ACK_BYTES
-            || now.since(waiting.since) >= EVENT_ACK_AGE;
+            || now >= waiting.soon;
         match (is_due, is_first) {
             (true, _) => AckDue::Now,
             (false, true) => AckDue::At(waiting.latest),

@@ -24,7 +24,7 @@ struct PlaneDatagram {
 }
 
 /// Two links with both planes between them, in steps of a millisecond.
-struct TwoPlanes {
+pub(super) struct TwoPlanes {
     client: Link,
     server: Link,
     now: Time,
@@ -39,11 +39,23 @@ struct TwoPlanes {
     received: [Vec<(Time, u16)>; 2],
     /// Number of messages that each end sent: [server, client].
     sent: [u16; 2],
+    /// Datagrams that were sent: [realtime port, session].
+    datagrams: [usize; 2],
+    /// The types of the client's frames in the session, and on the port.
+    frames_up: Vec<u8>,
 }
 
 impl TwoPlanes {
-    fn new(seed: u64, delay: u64) -> Self {
-        let end = |side| Link::new(Time::ZERO, LinkConfig { planes: Planes::Both, ..config(side) });
+    pub(super) fn new(seed: u64, delay: u64) -> Self {
+        Self::with_planes(seed, delay, Planes::Both)
+    }
+
+    pub(super) fn with_planes(seed: u64, delay: u64, planes: Planes) -> Self {
+        let end = |side| {
+            let config = LinkConfig { planes, ..config(side) };
+            let path = config.path.filter(|_| planes != Planes::SessionOnly);
+            Link::new(Time::ZERO, LinkConfig { path, ..config })
+        };
         Self {
             client: end(LinkSide::Client),
             server: end(LinkSide::Server),
@@ -55,11 +67,48 @@ impl TwoPlanes {
             rng: fastrand::Rng::with_seed(seed),
             received: [Vec::new(), Vec::new()],
             sent: [0; 2],
+            datagrams: [0; 2],
+            frames_up: Vec::new(),
         }
+    }
+
+    pub(super) fn client(&self) -> &Link {
+        &self.client
+    }
+
+    pub(super) fn server(&self) -> &Link {
+        &self.server
+    }
+
+    pub(super) fn server_mut(&mut self) -> &mut Link {
+        &mut self.server
+    }
+
+    pub(super) fn set_delay(&mut self, millis: u64) {
+        self.delay = Duration::from_millis(millis);
+    }
+
+    /// Returns the number of messages that the client and the server received.
+    pub(super) fn received(&self) -> [usize; 2] {
+        [self.received[0].len(), self.received[1].len()]
+    }
+
+    pub(super) fn port_datagrams(&self) -> usize {
+        self.datagrams[0]
+    }
+
+    pub(super) fn session_datagrams(&self) -> usize {
+        self.datagrams[1]
+    }
+
+    /// Returns how many frames of this type the server has received.
+    pub(super) fn frames_up(&self, kind: u8) -> usize {
+        self.frames_up.iter().filter(|frame| **frame == kind).count()
     }
 
     fn launch(&mut self, up: bool, route: Route, bytes: &[u8]) {
         let realtime = route.plane() == Plane::Realtime;
+        self.datagrams[usize::from(!realtime)] += 1;
         let blocked = self.port == Port::Blocked || self.port == Port::BlockedUp && up;
         if realtime && (blocked || self.rng.u32(0..100) < self.loss) {
             return;
@@ -105,14 +154,18 @@ impl TwoPlanes {
                 Route::Realtime(_) => link.handle_input(self.now, path, 0, &mut bytes),
                 Route::Session => link.handle_session_input(self.now, &bytes),
             };
-            let keys = messages.expect("an authentic datagram").map(|m| (self.now, m.key));
+            let messages = messages.expect("an authentic datagram");
+            if up {
+                self.frames_up.extend(messages.clone().frame_types());
+            }
+            let keys = messages.map(|m| (self.now, m.key));
             self.received[usize::from(up)].extend(keys);
         }
     }
 
     /// Runs for `millis` ms. `senders` are the ends that send a message every 20 ms:
     /// [server, client].
-    fn run(&mut self, millis: u64, senders: [bool; 2]) {
+    pub(super) fn run(&mut self, millis: u64, senders: [bool; 2]) {
         for _ in 0..millis {
             self.now += Duration::from_millis(1);
             self.arrive();
