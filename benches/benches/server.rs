@@ -71,6 +71,7 @@ fn room(peers: u32) -> Server<InstantLinks> {
         server_instance: ServerInstanceId([1; 8]),
         clock_epoch: 1,
         options: RoomOptions::default(),
+        bans: Vec::new(),
     };
     server.open_room(ROOM, config);
     (0..peers).for_each(|number| join(&mut server, number));

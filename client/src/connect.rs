@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_protocol::session::{Code, join_mode};
+use tokio::time::{Instant, timeout_at};
 
 use crate::address::{host_and_port, resolve, unresolved};
 use crate::realtime::driver::unspecified;
@@ -23,6 +24,9 @@ const DEFAULT_ROOM: &str = "demo";
 /// How long the client tries to resume a lost session, unless the application sets another limit.
 /// Covers a restart of the server, or a walk through a building without Wi-Fi.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Longest time for all the servers that a refusal names: a person waits.
+const OTHERS_TIME: Duration = Duration::from_secs(30);
 
 /// Options of [`connect`]: the server, the token, and which room to join.
 ///
@@ -203,7 +207,8 @@ impl fmt::Debug for ConnectOptions {
 /// Connects to a server and joins a room.
 ///
 /// Tries at most two addresses of the server's name, each for at most 10 s. If the server refuses
-/// the join and names other servers, tries these. Must be called inside a tokio runtime.
+/// the join and names other servers, tries these, for at most 30 s. Must be called inside a tokio
+/// runtime.
 ///
 /// # Errors
 /// * [`ConnectError::NoTrust`] or [`ConnectError::Trust`] if no usable certificate is trusted.
@@ -234,10 +239,12 @@ where
     if let ConnectError::Join(refused) = &error {
         named.take(refused);
     }
+    let deadline = Instant::now() + OTHERS_TIME;
     while let Some(server) = named.pop() {
-        let next = match attempt(server).await {
-            Ok(joined) => return Ok(joined),
-            Err(next) => next,
+        let next = match timeout_at(deadline, attempt(server)).await {
+            Ok(Ok(joined)) => return Ok(joined),
+            Ok(Err(next)) => next,
+            Err(_) => return Err(error),
         };
         if let ConnectError::Join(refused) = &next {
             named.take(refused);

@@ -243,7 +243,7 @@ impl Room {
         self.send(MessageKind::Pose, true, Target::Others, ApplicationKey::default(), payload)
     }
 
-    /// Sends a pointer or cursor, at most 930 bytes. Never blocks. Only the newest one of each
+    /// Sends a pointer or cursor, at most 900 bytes. Never blocks. Only the newest one of each
     /// `channel` and `key` is delivered.
     ///
     /// # Errors
@@ -260,7 +260,7 @@ impl Room {
         self.send(MessageKind::Pointer, true, target, key, payload.to_vec())
     }
 
-    /// Sends an unreliable message of at most 930 bytes. Never blocks. The message may be lost or
+    /// Sends an unreliable message of at most 900 bytes. Never blocks. The message may be lost or
     /// arrive out of order, and does not replace earlier ones.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl Room {
         self.send(MessageKind::Unreliable, false, target, key, payload.to_vec())
     }
 
-    /// Sends an unreliable message of at most 930 bytes that replaces earlier ones of the same
+    /// Sends an unreliable message of at most 900 bytes that replaces earlier ones of the same
     /// `channel` and `key` (for example an object's number). Never blocks. An older message is
     /// never delivered after a newer one.
     ///

@@ -27,14 +27,29 @@ impl NamedServers {
     /// Takes the servers that a refusal names. Returns whether there are any. Ignores them after
     /// [`MAX_MOVES`] such refusals in a row: the servers then name each other.
     pub(crate) fn take(&mut self, error: &JoinError) -> bool {
-        let JoinError::Refused { code, endpoints, .. } = error else { return false };
-        let names = matches!(code, Some(Code::Moved | Code::ServerFull | Code::ShuttingDown));
-        if !names || endpoints.is_empty() || self.moves >= MAX_MOVES {
+        let named = named_by(error);
+        if named.is_empty() {
+            self.moves = 0;
+            return false;
+        }
+        if self.moves >= MAX_MOVES {
             return false;
         }
         self.moves += 1;
-        self.waiting = endpoints.iter().take(MAX_ENDPOINTS).cloned().collect();
+        self.waiting = named.iter().take(MAX_ENDPOINTS).cloned().collect();
         true
+    }
+}
+
+/// Returns the servers that the error of a join names, if it is one after which others may help.
+fn named_by(error: &JoinError) -> &[String] {
+    match error {
+        JoinError::Refused {
+            code: Some(Code::Moved | Code::ServerFull | Code::ShuttingDown),
+            endpoints,
+            ..
+        } => endpoints,
+        _ => &[],
     }
 }
 
@@ -42,6 +57,8 @@ impl NamedServers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextTry {
     AtOnce,
+    /// At once, and at the server of the try before.
+    SameServer,
     /// After a pause of at least this length.
     AfterPause(Duration),
     Never,
@@ -50,8 +67,10 @@ pub(crate) enum NextTry {
 /// The servers to which a client with a lost session comes back.
 #[derive(Clone, Debug)]
 pub(crate) struct ReturnServers {
-    /// The server that the client joined first, as `host:port`.
+    /// The server that the client was at last, as `host:port`.
     home: String,
+    /// The server of the newest try.
+    tried: String,
     /// Where the server wants its clients to enter again, each as `host:port`.
     entries: Vec<String>,
     named: NamedServers,
@@ -60,20 +79,23 @@ pub(crate) struct ReturnServers {
 
 impl ReturnServers {
     pub(crate) fn new(home: &str, entries: Vec<String>) -> Self {
-        Self { home: home.to_owned(), entries, named: NamedServers::default(), tries: 0 }
+        let (home, tried) = (home.to_owned(), home.to_owned());
+        Self { home, tried, entries, named: NamedServers::default(), tries: 0 }
     }
 
-    /// Notes that a join succeeded, and where its server wants clients to enter again.
+    /// Notes that the newest try succeeded, and where its server wants clients to enter again.
     pub(crate) fn joined(&mut self, entries: Vec<String>) {
-        *self = Self::new(&self.home, entries);
+        *self = Self::new(&self.tried, entries);
     }
 
     /// Returns the server of the next try: one that a refusal has named, else the entries and then
-    /// the first server, in turn.
+    /// the server of the lost session, in turn.
     fn next(&mut self) -> String {
-        if let Some(named) = self.named.pop() {
-            return named;
-        }
+        self.tried = self.named.pop().unwrap_or_else(|| self.next_in_turn());
+        self.tried.clone()
+    }
+
+    fn next_in_turn(&mut self) -> String {
         let others = self.entries.iter().filter(|entry| **entry != self.home);
         let all: Vec<&String> = others.chain([&self.home]).collect();
         let next = all[self.tries % all.len()].clone();
@@ -101,7 +123,7 @@ impl ReturnServers {
         let named = self.named.take(error);
         match error {
             JoinError::Refused { code: Some(Code::Moved), .. } if named => NextTry::AtOnce,
-            _ if named => NextTry::AfterPause(Duration::ZERO),
+            _ if named => NextTry::AfterPause(error.retry_delay().unwrap_or_default()),
             _ => error.retry_delay().map_or(NextTry::Never, NextTry::AfterPause),
         }
     }
@@ -137,14 +159,39 @@ mod tests {
         }
         assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::Never);
         servers.joined(Vec::new());
-        assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
+        assert_eq!(servers.failed(&refused(Code::Moved, &["c:1"])), NextTry::AtOnce);
+    }
+
+    #[test]
+    fn moves_count_only_in_a_row() {
+        let mut servers = ReturnServers::new("home:1", Vec::new());
+        let lost = JoinError::TimedOut { server: ([192, 0, 2, 1], 1).into() };
+        for _ in 0..3 * MAX_MOVES {
+            assert_eq!(servers.failed(&refused(Code::Moved, &["b:1"])), NextTry::AtOnce);
+            assert_eq!(servers.next(), "b:1");
+            assert_eq!(servers.failed(&lost), NextTry::AfterPause(Duration::ZERO));
+            assert_eq!(servers.next(), "home:1");
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_moved_comes_back_to_the_new_server() {
+        let mut servers = ReturnServers::new("old:1", Vec::new());
+        assert_eq!(servers.next(), "old:1");
+        servers.failed(&refused(Code::Moved, &["new:1"]));
+        assert_eq!(servers.next(), "new:1");
+        servers.joined(Vec::new());
+        assert_eq!(servers.next(), "new:1");
     }
 
     #[test]
     fn other_servers_are_tried_after_the_pause() {
         let mut servers = ReturnServers::new("home:1", Vec::new());
-        let full = refused(Code::ServerFull, &["b:1", "c:1"]);
-        assert_eq!(servers.failed(&full), NextTry::AfterPause(Duration::ZERO));
+        let mut full = refused(Code::ServerFull, &["b:1", "c:1"]);
+        if let JoinError::Refused { retry_after, .. } = &mut full {
+            *retry_after = Some(Duration::from_secs(2));
+        }
+        assert_eq!(servers.failed(&full), NextTry::AfterPause(Duration::from_secs(2)));
         let tried: Vec<String> = (0..3).map(|_| servers.next()).collect();
         assert_eq!(tried, ["b:1", "c:1", "home:1"]);
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Silence after which a session is lost. Its participant then stays for [`Limits::peer_ttl`].
 /// Clients send a keep-alive every 15 s and QUIC repeats lost packets, so a network failure of 15 s
 /// at the worst moment loses no session.
@@ -21,6 +23,8 @@ pub const LAST_WORDS: Duration = Duration::from_millis(100);
 pub const LAST_REFUSALS: Duration = Duration::from_secs(2);
 /// How long a server that shuts down waits for connections to close.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// How often a session may hand in a fresh token. Each costs a check of a signature, as a join does.
+pub const RENEWALS: Rate = Rate { per_second: 1, burst: 4 };
 /// How long a refusal may take to reach the client before the connection is closed.
 pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
 /// Most bytes that a client may have in flight on one stream: the largest join, or four of the

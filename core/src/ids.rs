@@ -29,7 +29,7 @@ pub struct DeviceId(pub u64);
 pub struct RequestId(pub u64);
 
 /// The product that a client belongs to. Rooms of different products are separate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Product {
     /// Immersive meetings and training.
@@ -58,7 +58,7 @@ impl fmt::Display for Product {
 }
 
 /// A product of a tenant. Each has its own rooms, lobby and users.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProductKey {
     /// The tenant named in the token.
     pub tenant: String,
@@ -74,7 +74,7 @@ impl ProductKey {
 }
 
 /// A room's name together with the product and tenant that own it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomKey {
     /// The product and tenant that own the room.
     pub owner: ProductKey,

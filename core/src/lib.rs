@@ -29,8 +29,10 @@
 //! [`ids`], [`limits`], [`rate`] and [`text`] use none of the machines. `lobby` uses the listing
 //! and the options of a `room`, and `room` uses the events of a link, [`fanout::LinkEvent`];
 //! `fanout` and `social` use no other machine. A message from one machine to another is an output
-//! of the first and an input of the second. [`certificates`] is a schedule without a machine.
+//! of the first and an input of the second. [`certificates`] is a schedule without a machine, and
+//! [`ban_records`] a list.
 
+pub mod ban_records;
 pub mod certificates;
 mod drive;
 mod edge_limits;

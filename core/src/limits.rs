@@ -76,8 +76,9 @@ settings! {
     speakers: u16 = 128, 1..=MAX_ROOM_PEERS;
     /// Most objects in the shared state of one room.
     room_objects: u32 = MAX_STATE_OBJECTS as u32, 1..=MAX_STATE_OBJECTS as u32;
-    /// Most objects that one peer may own, unless the peer may moderate.
-    peer_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
+    /// Most objects of one user in the shared state of one room, unless the user may moderate: those
+    /// that all its peers own together, and those without an owner that its peers owned last.
+    user_objects: u32 = MAX_STATE_OWNED as u32, 1..=MAX_STATE_OBJECTS as u32;
     /// Most bytes of the shared state of one room, measured as its encoded snapshot. The last
     /// quarter is reserved for peers that may change the room's fields or moderate.
     room_state_bytes: u32 = MAX_STATE as u32, 32_768..=MAX_STATE as u32;
@@ -196,6 +197,12 @@ pub const FRAME_TABLE_BYTES: usize = 256 << 10;
 /// Rate of the bytes of realtime messages that one link may send. The average is a fifth of the
 /// default [`Limits::egress_bits_per_s`].
 pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 10 };
+/// Returns the rate of the realtime messages that one link may send. A burst is half a second of the
+/// average, so that a client that was held up for a moment loses nothing.
+pub fn message_rate(limits: &Limits) -> Rate {
+    let per_second = u64::from(limits.peer_messages_per_s);
+    Rate { per_second, burst: per_second / 2 }
+}
 /// Interval of the clients' reports. The server's budget for a recipient is fixed today, so reports
 /// that come more often would have no use, and a thousand listeners would send ten thousand.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -314,6 +321,21 @@ pub const WAS_WAITING: Duration = Duration::from_millis(5);
 /// Most users banned from a room at a time: 64 KiB with the longest names. The oldest ban is
 /// dropped first.
 pub const BANS: usize = 256;
+/// Most bans of all rooms together that a server keeps over a restart: 32 rooms with [`BANS`] each.
+/// The server writes all of them each time, at most 6 MiB. If there are more, the tenant with the
+/// most loses the one that ends first. That ban still holds as long as its room instance.
+pub const BAN_RECORDS: usize = 32 * BANS;
+/// Largest file of bans that the server reads, in bytes: a record has at most 320 bytes of names,
+/// each of which JSON may write as six. A larger file is damaged.
+pub const BANS_FILE_BYTES: u64 = 2_048 * BAN_RECORDS as u64;
+/// Shortest time between two writes of the file of bans. The first ban is written at once; bans
+/// that follow within this time are lost if the server is killed in it.
+pub const BANS_WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the server writes the file of bans without those that have ended, and tries again to
+/// write a file that it could not write.
+pub const BANS_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time that a server that stops waits for the file of bans: a disk may hang.
+pub const BANS_CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long a new room waits for the join that made it: longer than a join may take.
 pub const FOUNDING_TIME: Duration = Duration::from_secs(10);
 /// How long a seat stays reserved for an expected user: enough to read a message and put on a

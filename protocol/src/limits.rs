@@ -22,8 +22,9 @@ pub const MIN_BODY: usize = 1_000;
 /// Smallest datagram that can be authentic, in bytes: header, one frame of two bytes, tag.
 pub const MIN_DATAGRAM: usize = HEADER + 2 + TAG;
 /// Largest payload of one realtime message in bytes. The body of every client holds such a message,
-/// with its frame type, length and fixed fields, behind the control frames that may be due.
-pub const MAX_PAYLOAD: usize = 930;
+/// with its frame type, length and fixed fields, behind the control frames that may be due. Leaves
+/// 34 bytes to control frames of later versions.
+pub const MAX_PAYLOAD: usize = 900;
 
 /// Size of the replay window in packet numbers. RFC 4303 requires 64, WireGuard uses 8,192. A
 /// window of 2,048 covers 170 ms of the fastest link that a server supports (12,000 datagrams a
@@ -93,14 +94,21 @@ pub const EARLY_REPORT_AFTER: Duration = Duration::from_millis(50);
 /// Rise of the delay above its least value that makes a client report at once, in us: a queue of
 /// this length is audible, and a server that learns of it late makes it longer.
 pub const EARLY_REPORT_RISE: i32 = 30_000;
-/// How long a client remembers the least delay. The base of the delay changes with the route.
-pub const DELAY_BASE_TIME: Duration = Duration::from_secs(30);
+/// Half of the longest time for which a client remembers the least delay: it is the least of the
+/// last 15 to 30 s. The least delay changes with the route.
+pub const DELAY_BASE_TIME: Duration = Duration::from_secs(15);
 /// Interval of clock requests of a client that has traffic and whose clock has settled.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// Clock samples that a client keeps; it uses the one with the shortest round trip. Eight samples
 /// at 5 s follow a drift of 50 ppm to within 2 ms.
 pub const CLOCK_SAMPLES: usize = 8;
 
+/// How far two steady clocks may drift apart while a client keeps a sample, in us: 200 ppm for the
+/// 120 s that eight samples of an idle client take, twice.
+pub const CLOCK_DRIFT: u64 = 50_000;
+/// A change of the delay between two datagrams that shows that a clock stood still, in us. The
+/// client then asks for the time at once.
+pub const CLOCK_JUMP: i32 = 500_000;
 /// How far ahead of the server's clock a capture time may be, in ms; such a message counts as
 /// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times
 /// farther ahead count as times of the past: the field wraps after 65 s.
@@ -150,8 +158,8 @@ pub const MAX_STATE_VALUE: usize = 4 << 10;
 pub const MAX_STATE_FIELDS: usize = 64;
 /// Most objects of a room.
 pub const MAX_STATE_OBJECTS: usize = 4_096;
-/// Most objects that one peer without the right to moderate may own, so that no single peer can
-/// fill the room.
+/// Most objects of one user without the right to moderate, in all its peers of the room together,
+/// so that no single user can fill the room.
 pub const MAX_STATE_OWNED: usize = MAX_STATE_OBJECTS / 4;
 /// Divisor that gives the reserved part of the state's bytes. This part, a quarter, is for peers
 /// with the right to moderate or to set the room's fields, so that no other peer can fill the

@@ -118,6 +118,7 @@ fn social_messages() -> [Vec<u8>; 6] {
         ring_ms: 30_000,
         call: 7,
         entries: vec![b"a:1".to_vec(); 2],
+        settings: session::SessionSettings::default().list_of(session::SessionSettings::SOCIAL),
     };
     let users =
         UserList { total: 3, users: vec![user_info; 3], gone: names(3), ..UserList::default() };
@@ -278,7 +279,7 @@ proptest! {
     fn messages_survive_the_wire(
         kind in prop::sample::select(MessageKind::ALL.to_vec()),
         fields in any::<(u8, u16, u8, u16, u16, Option<u16>)>(),
-        payload in prop::collection::vec(any::<u8>(), 0..=930),
+        payload in prop::collection::vec(any::<u8>(), 0..=900),
         unknown in 32u8..,
     ) {
         let (flags, peer, channel, key, sequence, time) = fields;

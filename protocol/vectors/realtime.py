@@ -28,7 +28,7 @@ NUMBERS = {
 # Smallest body of other frames in bytes, by type and sender.
 LEAST = {(PATH_CHALLENGE, "client"): 8, (PATH_CHALLENGE, "server"): 8, (PATH_RESPONSE, "client"): 8,
          (PATH_RESPONSE, "server"): 8, (SEND_TIME, "server"): 4, (ACK, "server"): 4}
-MAX_PAYLOAD = 930
+MAX_PAYLOAD = 900
 
 
 def read_fields(fields, r):

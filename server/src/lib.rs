@@ -2,9 +2,11 @@
 //!
 //! `main` parses the command line and calls [`start::run::run`]. Tests call the same function.
 
+pub mod bans;
 pub mod edge;
 pub mod http;
 pub mod metrics;
+mod private_file;
 pub mod queue;
 mod random;
 pub mod rooms;

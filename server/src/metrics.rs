@@ -129,6 +129,16 @@ impl Metrics {
             page.head(name, "gauge", help);
             page.line(name, None, value);
         }
+        self.bans(page);
+    }
+
+    fn bans(&self, page: &mut Page) {
+        let bans = self.context.directory.registry().bans();
+        page.head("nucleus_bans", "gauge", "Bans that are kept over a restart.");
+        page.line("nucleus_bans", None, bans.count() as u64);
+        let failures = "nucleus_bans_write_failures_total";
+        page.head(failures, "counter", "Times that the file of bans could not be written.");
+        page.line(failures, None, bans.write_failures());
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
-use nucleus_core::room::{Listing, Moderated, TicketClaim};
+use nucleus_core::room::{Ban, Listing, Moderated, TicketClaim};
 use nucleus_protocol::session::{Code, Joined, Lane};
 use nucleus_protocol::time::Time;
 
@@ -28,6 +28,8 @@ pub struct Crowd {
     pub listings: HashMap<RoomId, Listing>,
     /// The acts of moderators.
     pub moderated: Vec<Moderated>,
+    /// The bans of each room, as they are kept for the next instance of the room.
+    pub bans: HashMap<RoomId, Vec<Ban>>,
 }
 
 impl Crowd {
@@ -35,7 +37,7 @@ impl Crowd {
     pub fn new(now: Time, seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let (clients, joining, client_of, invitations) = Default::default();
-        let (newest_request, listings, moderated) = Default::default();
+        let (newest_request, listings, moderated, bans) = Default::default();
         Self {
             clients,
             rng,
@@ -46,6 +48,7 @@ impl Crowd {
             invitations,
             listings,
             moderated,
+            bans,
         }
     }
 
@@ -154,6 +157,14 @@ impl Clients for Crowd {
 
     fn listing(&mut self, room: RoomId, listing: Listing) {
         self.listings.insert(room, listing);
+    }
+
+    fn banned(&mut self, room: RoomId, ban: Ban) {
+        self.bans.entry(room).or_default().push(ban);
+    }
+
+    fn bans_ended(&mut self, room: RoomId) {
+        self.bans.remove(&room);
     }
 
     fn moderated(&mut self, _room: RoomId, act: Moderated) {

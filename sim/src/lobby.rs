@@ -277,6 +277,7 @@ impl LobbyWorld {
             server_instance: ServerInstanceId([1; 8]),
             clock_epoch: 1,
             options,
+            bans: Vec::new(),
         };
         self.server.open_room(room, config);
         Ok(room)

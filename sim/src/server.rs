@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nucleus_core::fanout::{FanoutInput, FanoutOutput, LinkEvent, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, SessionId};
 use nucleus_core::room::{
-    Listing, Moderated, Room, RoomConfig, RoomInput, RoomOutput, TicketClaim,
+    Ban, Listing, Moderated, Room, RoomConfig, RoomInput, RoomOutput, TicketClaim,
 };
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{Code, Joined, Lane};
@@ -56,6 +56,10 @@ pub trait Clients {
     fn listing(&mut self, _room: RoomId, _listing: Listing) {}
     /// Receives the report of a moderator's act.
     fn moderated(&mut self, _room: RoomId, _act: Moderated) {}
+    /// Receives a new ban of a room.
+    fn banned(&mut self, _room: RoomId, _ban: Ban) {}
+    /// Called when a room's bans end with the room.
+    fn bans_ended(&mut self, _room: RoomId) {}
     /// Called when a room's task has ended.
     fn room_over(&mut self, _room: RoomId) {}
 }
@@ -250,6 +254,8 @@ impl<L: Links> Server<L> {
             RoomOutput::Disconnect(session, code) => clients.disconnect(to(session), code),
             RoomOutput::Seats(taken) => clients.seats(room, taken),
             RoomOutput::Listing(listing) => clients.listing(room, *listing),
+            RoomOutput::Banned(ban) => clients.banned(room, ban),
+            RoomOutput::BansEnded => clients.bans_ended(room),
             RoomOutput::Moderated(act) => clients.moderated(room, *act),
         }
     }

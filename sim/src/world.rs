@@ -13,8 +13,8 @@ use nucleus_core::fanout::{Fanout, FanoutConfig, FanoutInput, Outbox, Tick};
 use nucleus_core::ids::{RoomId, RoomInstanceId, ServerInstanceId, SessionId};
 use nucleus_core::limits::Limits;
 use nucleus_core::room::{
-    Event, EventTarget, JoinConditions, JoinRequest, Listing, Resume, Room, RoomConfig, RoomInput,
-    RoomOptions, SecondDevice,
+    Ban, Event, EventTarget, JoinConditions, JoinRequest, Listing, Resume, Room, RoomConfig,
+    RoomInput, RoomOptions, SecondDevice,
 };
 use nucleus_netsim::{Conditions, SimPeer};
 use nucleus_protocol::groups::Group;
@@ -46,12 +46,14 @@ pub struct WorldConfig {
     pub options: RoomOptions,
     /// The server's limits.
     pub limits: Limits,
+    /// The bans that each room begins with.
+    pub bans: Vec<Ban>,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        let (options, limits) = Default::default();
-        Self { rooms: 1, capacity: 8, options, limits }
+        let (options, limits, bans) = Default::default();
+        Self { rooms: 1, capacity: 8, options, limits, bans }
     }
 }
 
@@ -87,7 +89,7 @@ impl World {
 
     /// Creates a world with this configuration.
     pub fn with(seed: u64, config: WorldConfig) -> Self {
-        let WorldConfig { rooms, capacity, options, limits } = config;
+        let WorldConfig { rooms, capacity, options, limits, bans } = config;
         let tick = match seed.is_multiple_of(2) {
             true => Tick::Auto,
             false => Tick::Fixed(Duration::from_millis(10)),
@@ -105,6 +107,7 @@ impl World {
                 server_instance: ServerInstanceId([1; 8]),
                 clock_epoch: EPOCH,
                 options: options.clone(),
+                bans: bans.clone(),
             };
             server.open_room(RoomId(room), room_config);
         }

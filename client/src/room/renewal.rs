@@ -25,11 +25,15 @@ pub enum RenewError {
     /// The session was lost before the reply. The token is used for the next join.
     #[error("the session was lost; the token is used when the client joins again")]
     Interrupted,
+    /// The application is too far behind with its events, so a reply could not be read. The token
+    /// is used when the client joins again.
+    #[error("too many events wait for the application; the token is used when it joins again")]
+    Behind,
     /// Too many tokens wait for a reply.
     #[error("too many tokens wait for the server's reply")]
     TooMany,
-    /// The server takes no fresh tokens in mid-session.
-    #[error("the server takes no fresh tokens in mid-session")]
+    /// The server takes no fresh tokens in mid-session. The token is used for the next join.
+    #[error("the server takes no fresh tokens in mid-session; this one is used at the next join")]
     NotOffered,
     /// The room is closed.
     #[error("the room is closed")]
@@ -54,48 +58,85 @@ struct RenewalState {
     waiting: VecDeque<WaitingToken>,
     /// The token for the next join, if it is newer than the one of the last join.
     newest: Option<String>,
+    /// Replies that will come to requests that have been ended.
+    unwanted: usize,
+    /// Whether the application is too far behind with its events.
+    behind: bool,
     closed: bool,
 }
 
+impl RenewalState {
+    /// Returns the sender for a token. If the token cannot be sent, keeps it for the next join.
+    fn start(&mut self, token: &str) -> Result<SessionSender, RenewError> {
+        if self.closed {
+            return Err(RenewError::Closed);
+        }
+        let problem = if self.behind { RenewError::Behind } else { RenewError::Interrupted };
+        let sender = self.sender.clone().filter(|_| !self.behind);
+        sender.ok_or_else(|| {
+            self.newest = Some(token.to_owned());
+            problem
+        })
+    }
+
+    /// Ends all waiting requests. The newest of their tokens is used for the next join.
+    fn end_all(&mut self, reason: RenewError) {
+        self.unwanted += self.waiting.len();
+        while let Some(WaitingToken { token, result }) = self.waiting.pop_front() {
+            self.newest = Some(token);
+            // Fails only if the caller has stopped waiting.
+            let _ = result.send(Err(reason));
+        }
+    }
+}
+
 impl TokenRenewal {
-    /// Hands in a token and waits for the reply.
+    /// Hands in a token and waits for the reply. If that is not possible, keeps the token for the
+    /// next join.
     pub(super) async fn renew(&self, token: String) -> Result<(), RenewError> {
+        let sender = self.state().start(&token)?;
         let (sends_result, result) = oneshot::channel();
-        let sender = {
+        let waiting = WaitingToken { token: token.clone(), result: sends_result };
+        // Queued in the moment in which the token is sent, so that the replies find their tokens.
+        let queue = || {
             let mut state = self.state();
-            if state.closed {
-                return Err(RenewError::Closed);
-            }
-            let Some(sender) = state.sender.clone() else {
-                state.newest = Some(token);
-                return Err(RenewError::Interrupted);
-            };
-            if state.waiting.len() >= MAX_WAITING {
-                return Err(RenewError::TooMany);
-            }
-            state.waiting.push_back(WaitingToken { token: token.clone(), result: sends_result });
-            sender
+            (state.waiting.len() < MAX_WAITING).then(|| {
+                let token = waiting.token.clone();
+                state.waiting.push_back(waiting);
+                token
+            })
         };
-        match sender.renew(&token).await {
+        match sender.renew_with(queue).await {
             Ok(()) => {}
             Err(SendError::NotOffered(_)) => {
-                self.state().waiting.retain(|waiting| waiting.token != token);
+                self.state().newest = Some(token);
                 return Err(RenewError::NotOffered);
             }
-            // The session has ended. The room's task ends the waiting requests.
-            Err(_) => {}
+            Err(_) => {
+                self.state().newest = Some(token);
+                return Err(RenewError::Interrupted);
+            }
         }
-        result.await.unwrap_or(Err(RenewError::Closed))
+        // Dropped without a result: the queue was full, or the room is closed.
+        result.await.unwrap_or_else(|_| {
+            Err(if self.state().closed { RenewError::Closed } else { RenewError::TooMany })
+        })
     }
 
     /// Uses a new session for further tokens.
     pub(super) fn attach(&self, sender: SessionSender) {
-        self.state().sender = Some(sender);
+        let mut state = self.state();
+        state.sender = Some(sender);
+        state.unwanted = 0;
     }
 
-    /// Takes the reply to the oldest token. Returns the new ticket if the server took the token.
-    pub(super) fn on_reply(&self, reply: Renewed) -> Option<Vec<u8>> {
+    /// Takes the reply to the oldest token. Returns the reply if the server took the token.
+    pub(super) fn on_reply(&self, reply: Renewed) -> Option<Renewed> {
         let mut state = self.state();
+        if state.unwanted > 0 {
+            state.unwanted -= 1;
+            return (reply.code == 0).then_some(reply);
+        }
         let WaitingToken { token, result } = state.waiting.pop_front()?;
         let outcome = match reply.code {
             0 => Ok(()),
@@ -106,7 +147,7 @@ impl TokenRenewal {
         }
         // Fails only if the caller has stopped waiting.
         let _ = result.send(outcome);
-        outcome.is_ok().then_some(reply.ticket)
+        outcome.is_ok().then_some(reply)
     }
 
     /// Ends the waiting requests because the session is lost. The newest of their tokens is used
@@ -114,10 +155,17 @@ impl TokenRenewal {
     pub(super) fn interrupt(&self) {
         let mut state = self.state();
         state.sender = None;
-        while let Some(WaitingToken { token, result }) = state.waiting.pop_front() {
-            state.newest = Some(token);
-            let _ = result.send(Err(RenewError::Interrupted));
+        state.end_all(RenewError::Interrupted);
+    }
+
+    /// Sets whether the application is too far behind with its events. The session is then not
+    /// read, so replies do not arrive either.
+    pub(super) fn set_behind(&self, behind: bool) {
+        let mut state = self.state();
+        if behind && !state.behind {
+            state.end_all(RenewError::Behind);
         }
+        state.behind = behind;
     }
 
     /// Takes the token for the next join; `None` if the last join's is the newest.

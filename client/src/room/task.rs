@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
 use nucleus_protocol::session::{
-    Code, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, act,
+    Code, Features, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, act,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -43,11 +43,10 @@ pub(super) struct RoomTask {
     backlog: Backlog,
     receiver: SessionReceiver,
     ticket: Vec<u8>,
-    /// How long from a token on a ticket admits to another instance of the room; zero if the
-    /// server names no time.
-    ticket_ttl: Duration,
     /// When the application is asked for a fresh token.
     token_wanted_at: Option<Instant>,
+    /// Whether this session carries the shared state.
+    has_state: bool,
     instance: RoomInstanceId,
     bulk: BulkAssembly,
     /// The host as last reported to the application.
@@ -72,8 +71,9 @@ impl RoomTask {
         session: Session,
     ) -> Self {
         let joined = session.joined().clone();
-        let ticket_ttl = Duration::from_secs(session.settings().ticket_ttl_s);
-        let token_wanted_at = after_three_quarters(ticket_ttl);
+        let left = Duration::from_secs(session.settings().ticket_ttl_s);
+        let token_wanted_at = after_three_quarters(left);
+        let has_state = session.features().contains(Features::STATE);
         let (sender, receiver) = session.split();
         shared.requests.attach(sender.clone());
         shared.renewal.attach(sender.clone());
@@ -88,8 +88,8 @@ impl RoomTask {
             backlog,
             receiver,
             ticket,
-            ticket_ttl,
             token_wanted_at,
+            has_state,
             instance,
             bulk,
             host,
@@ -109,6 +109,7 @@ impl RoomTask {
     async fn step(&mut self) -> Result<(), RoomEnded> {
         let full = self.backlog.is_full();
         self.shared.requests.set_behind(full);
+        self.shared.renewal.set_behind(full);
         tokio::select! {
             biased;
             delivered = self.backlog.deliver_next(), if !self.backlog.is_empty() => delivered,
@@ -166,18 +167,21 @@ impl RoomTask {
                 return Ok(());
             }
             SessionEvent::Renewed(reply) => {
-                if let Some(ticket) = self.shared.renewal.on_reply(reply) {
-                    self.ticket = ticket;
-                    self.token_wanted_at = after_three_quarters(self.ticket_ttl);
+                if let Some(reply) = self.shared.renewal.on_reply(reply) {
+                    self.ticket = reply.ticket;
+                    let left = Duration::from_secs(reply.ticket_ttl_s.into());
+                    self.token_wanted_at = after_three_quarters(left);
                 }
                 return Ok(());
             }
-            SessionEvent::TokenWanted(within_ms) => {
-                self.ask_for_token(Some(Duration::from_millis(within_ms.into())));
+            SessionEvent::TokenWanted(within_s) => {
+                self.ask_for_token(Some(Duration::from_secs(within_s.into())));
                 return Ok(());
             }
             SessionEvent::StateReply(reply) => {
-                let version = self.shared.replica().version();
+                // Without the state there is no version to wait for.
+                let version =
+                    if self.has_state { self.shared.replica().version() } else { u64::MAX };
                 self.shared.requests.on_reply(reply, version);
                 return Ok(());
             }
@@ -285,18 +289,20 @@ impl RoomTask {
     async fn rejoin(&mut self) -> Result<Session, JoinError> {
         let deadline = Instant::now() + self.connector.patience;
         let mut backoff = Backoff::new(fastrand::u64(..));
-        let mut next = NextTry::AfterPause(Duration::ZERO);
+        let (mut next, mut earlier) = (NextTry::AfterPause(Duration::ZERO), None);
         loop {
             if let NextTry::AfterPause(least) = next {
                 sleep(backoff.pause(Some(least))).await;
             }
             let connector = &mut self.connector;
             // Without an address, the one before is tried again: a name service may fail too.
-            if let Some((server, name)) = connector.servers.next_address().await {
+            if next != NextTry::SameServer
+                && let Some((server, name)) = connector.servers.next_address().await
+            {
                 (connector.options.server, connector.options.server_name) = (server, name);
             }
             if let Some(token) = self.shared.renewal.take_newest() {
-                connector.options.token = token;
+                earlier = Some(std::mem::replace(&mut connector.options.token, token));
             }
             // While a device sleeps, its operating system may close the socket.
             if let Ok(socket) = std::net::UdpSocket::bind(unspecified(connector.options.server)) {
@@ -313,6 +319,12 @@ impl RoomTask {
                 Err(error) => error,
             };
             tracing::debug!(%error, "the session is not resumed yet");
+            // The newest token may never have been checked. The one before may still be good.
+            if let Some(token) = earlier.take_if(|_| error.is_about_token()) {
+                connector.options.token = token;
+                next = NextTry::SameServer;
+                continue;
+            }
             next = connector.servers.failed(&error);
             if next == NextTry::Never || Instant::now() >= deadline {
                 return Err(error);
@@ -329,10 +341,9 @@ impl RoomTask {
         };
         let connection = session.connection().clone();
         self.connector.servers.joined(endpoints(&joined.entries));
-        // After a resume less time is left than the ticket had from its token on.
         let left = Duration::from_secs(session.settings().ticket_ttl_s);
-        self.ticket_ttl = self.ticket_ttl.max(left);
         self.token_wanted_at = after_three_quarters(left);
+        self.has_state = session.features().contains(Features::STATE);
         let (sender, receiver) = session.split();
         self.receiver = receiver;
         let instance = RoomInstanceId(joined.room_instance);
@@ -387,6 +398,7 @@ impl RoomTask {
     async fn close(&mut self, code: Option<Code>, text: String) -> Result<(), RoomEnded> {
         // End the pending requests first: the application may never take the last event.
         self.shared.requests.close();
+        self.shared.renewal.close();
         self.backlog.push_event(RoomEvent::Closed { code, text });
         self.backlog.flush().await?;
         Err(RoomEnded)

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use nucleus_protocol::limits;
 use nucleus_protocol::link::{LinkConfig, LinkSide, Path, Planes, RootSecret, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::session::{
@@ -36,7 +35,8 @@ impl Session {
             spare: ConnectionId([0; 8]),
             path: None,
             planes: self.planes,
-            max_body: usize::try_from(max_body).unwrap_or(limits::MAX_BODY),
+            max_body: usize::try_from(max_body)
+                .map_or(self.largest_body, |max| max.min(self.largest_body)),
             report_interval: Duration::from_millis(report_interval_ms),
             clock_epoch: 0,
             seed,

@@ -91,6 +91,8 @@ pub struct Session {
     /// The features that client and server have in common.
     features: Features,
     pub(super) planes: Planes,
+    /// Most bytes of frames in one datagram, as this client has told the server.
+    pub(super) largest_body: usize,
     /// Largest sequence received in earlier sessions, by lane.
     last_sequences: [u64; 2],
     pub(super) connection: quinn::Connection,
@@ -167,7 +169,7 @@ impl Session {
         let resumed_from = options.resume.as_ref().map_or([0; 2], |r| [r.last_event, r.last_bulk]);
         let (name, capabilities) = (options.server_name.clone(), options.capabilities);
         let connecting = endpoint.connect_with(config, server, &name)?;
-        let mut planes = Planes::Both;
+        let (mut planes, mut told) = (Planes::Both, 0);
         let opening = |connection: &quinn::Connection| {
             let (largest_body, carries) = capabilities.largest_body(connection.max_datagram_size());
             planes = match (capabilities.realtime_port, carries) {
@@ -175,6 +177,7 @@ impl Session {
                 (true, false) => Planes::PortOnly,
                 (false, _) => Planes::SessionOnly,
             };
+            told = usize::from(largest_body);
             opening(options, largest_body)
         };
         let OpenConnection { connection, control, mut answers } =
@@ -190,6 +193,7 @@ impl Session {
             settings,
             features,
             planes,
+            largest_body: told,
             last_sequences,
             connection,
             control,
@@ -369,8 +373,7 @@ pub(super) async fn welcome(answers: &mut MessageReader) -> Result<Features, Han
     if !(OLDEST_VERSION..=VERSION).contains(&welcome.version) {
         return Err(ProtocolError::Version(welcome.version).into());
     }
-    // A server with more features than this version can read offers them in vain.
-    Ok(Features::parse(&welcome.features).unwrap_or_default())
+    Ok(Features::parse_any(&welcome.features))
 }
 
 /// Reads the next message, which must have the schema `due`, and returns its body. Converts a

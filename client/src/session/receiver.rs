@@ -46,7 +46,7 @@ pub enum SessionEvent {
     /// The reply to [`super::SessionSender::renew`].
     Renewed(Renewed),
     /// The server asks for a fresh token. The ticket admits to another instance of the room for so
-    /// many ms.
+    /// many seconds.
     TokenWanted(u32),
     /// A moderator has acted.
     Audit(Audit),
@@ -214,8 +214,8 @@ impl SessionReceiver {
                     return Ok(Some(SessionEvent::Renewed(owned(&body)?)));
                 }
                 Some((Schema::TokenWanted, body)) => {
-                    let TokenWanted { within_ms } = owned(&body)?;
-                    return Ok(Some(SessionEvent::TokenWanted(within_ms)));
+                    let TokenWanted { within_s } = owned(&body)?;
+                    return Ok(Some(SessionEvent::TokenWanted(within_s)));
                 }
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
                 None => {

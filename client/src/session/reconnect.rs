@@ -57,6 +57,22 @@ pub fn may_reconnect(code: Option<Code>) -> bool {
 }
 
 impl JoinError {
+    /// Returns whether the server refused the token itself.
+    pub(crate) fn is_about_token(&self) -> bool {
+        let JoinError::Refused { code, .. } = self else { return false };
+        matches!(
+            code,
+            Some(
+                Code::TokenMalformed
+                    | Code::TokenAlgorithm
+                    | Code::TokenSignature
+                    | Code::TokenExpired
+                    | Code::TokenNotYetValid
+                    | Code::TokenAudience
+            )
+        )
+    }
+
     /// Returns the shortest pause after which the same join may succeed; `None` if it cannot
     /// succeed.
     pub fn retry_delay(&self) -> Option<Duration> {

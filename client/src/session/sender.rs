@@ -164,16 +164,23 @@ impl SessionSender {
         self.0.send(encode(request)).await
     }
 
-    /// Hands in a fresh token. The reply comes as a [`super::SessionEvent::Renewed`], in the order
-    /// of the calls.
+    /// Hands in the fresh token that the closure returns; nothing if it returns `None`. The closure
+    /// is called when all earlier messages are written; then the token is sent even if the future
+    /// is dropped. The reply comes as a [`super::SessionEvent::Renewed`], in the order of the calls
+    /// of the closures.
     ///
     /// # Errors
     /// [`SendError::NotOffered`] or [`SendError::Closed`].
-    pub async fn renew(&self, token: &str) -> Result<(), SendError> {
+    pub async fn renew_with(
+        &self,
+        token: impl FnOnce() -> Option<String>,
+    ) -> Result<(), SendError> {
         if !self.0.allows(Schema::Renew) {
             return Err(SendError::NotOffered("fresh tokens in mid-session"));
         }
-        self.0.send(encode(&Renew { token: token.into() })).await
+        let message =
+            || token().map_or_else(Vec::new, |token| encode(&Renew { token: token.into() }));
+        self.0.send_with(message).await
     }
 
     /// Keeps the session alive. Only a client without QUIC's own keep-alives and without a realtime

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nucleus_client::session::{JoinError, Session, SessionOptions, client_config};
 use nucleus_client::{
-    Batch, Capabilities, ConnectOptions, EntityId, Features, Pose, RenewError, Room, RoomEvent,
-    RoomSelection, StateError, To, Transform, connect,
+    Batch, Capabilities, ConnectOptions, EntityId, Features, Group, Pose, RenewError, Room,
+    RoomEvent, RoomSelection, StateError, To, Transform, connect,
 };
 use nucleus_protocol::session::Code;
 use nucleus_server::token::{Product, TokenRequest};
@@ -77,6 +77,10 @@ async fn works(server: &TestServer, offered: Features, hidden: Features) {
     };
     assert_eq!(renewed, expected);
 
+    // Replies come although this client does not follow the state.
+    let subscribed = less.subscribe([Group::new(7).unwrap()]);
+    tokio::time::timeout(Duration::from_secs(5), subscribed).await.unwrap().unwrap();
+
     // An act is told to the clients that want notices.
     full.mute_all(true).await.unwrap();
     let seen = |room| {
@@ -120,7 +124,7 @@ async fn a_client_without_a_realtime_port_gets_no_keys_and_hears_everybody() {
     }
     assert!(web.stats().on_fallback && small.stats().on_fallback);
     // The largest message of an application fits every client.
-    let largest = [7; 930];
+    let largest = [7; 900];
     headset.send_unreliable(nucleus_client::Target::Others, 0, 0, &largest).unwrap();
     for room in [&web, &small] {
         let got = until(room, |event| match event {

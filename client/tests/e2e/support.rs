@@ -102,6 +102,19 @@ impl TestServer {
         Self::run(self.dir, config, sockets, time).await
     }
 
+    /// Starts another server, on other ports, with a copy of the data directory as it is now: as
+    /// after the server was killed.
+    pub(crate) async fn killed_now(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(self.dir.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+        }
+        let sockets = bind(&self.config).await;
+        let time = self.time.load(Ordering::Relaxed);
+        Self::run(dir, self.config.clone(), sockets, time).await
+    }
+
     pub(crate) fn data(&self) -> DataDir {
         DataDir::open_at(self.dir.path(), self.time.load(Ordering::Relaxed)).unwrap()
     }

@@ -103,6 +103,102 @@ async fn a_banned_user_does_not_return_by_a_ticket() {
     }
 }
 
+/// Joins as a moderator, and bans a participant whose session is open.
+async fn ban(server: &TestServer, peer: u32, time: Duration) -> Room {
+    let request = TokenRequest {
+        role: "host".to_owned(),
+        ..TokenRequest::new(Product::Atom, "tenant", "host")
+    };
+    let host = join(server, server.token_with(request)).await;
+    host.kick(nucleus_client::PeerId(peer), Some(time)).await.unwrap();
+    host
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_holds_over_a_restart_against_token_and_ticket() {
+    let server = TestServer::start().await;
+    let token = short_token(&server, "member", "participant", &[]);
+    let (before, session) = join_with(&server, &token, &[]).await.unwrap();
+    let _host = ban(&server, before.peer, Duration::from_secs(600)).await;
+    drop(session);
+    let mut server = server.restart().await;
+    expire().await;
+    // The server may restart several times, with or without a room of that name.
+    for _ in 0..2 {
+        let fresh = server.token("member");
+        for (token, ticket) in
+            [(&fresh, &[][..]), (&fresh, &before.ticket), (&token, &before.ticket)]
+        {
+            let refused = join_with(&server, token, ticket).await.map(|_| ());
+            assert_eq!(refused, Err(Some(Code::Kicked)));
+        }
+        server = server.restart().await;
+    }
+    let (_joined, _session) = join_with(&server, &server.token("other"), &[]).await.unwrap();
+    assert_eq!(server.metric("nucleus_bans"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_holds_although_the_server_is_killed() {
+    let server = TestServer::start().await;
+    let token = server.token("member");
+    let (before, session) = join_with(&server, &token, &[]).await.unwrap();
+    let _host = ban(&server, before.peer, Duration::from_secs(600)).await;
+    drop(session);
+    let written = async {
+        while !std::fs::read_to_string(server.dir.path().join("bans.json"))
+            .is_ok_and(|file| file.contains("member"))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
+    let next = server.killed_now().await;
+    for ticket in [&[][..], &before.ticket] {
+        let refused = join_with(&next, &token, ticket).await.map(|_| ());
+        assert_eq!(refused, Err(Some(Code::Kicked)));
+    }
+    assert!(join_with(&next, &next.token("other"), &[]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_ends_after_a_restart_as_it_would_have_without() {
+    let time = Duration::from_secs(6);
+    let server = TestServer::start().await;
+    let token = server.token("member");
+    let (before, session) = join_with(&server, &token, &[]).await.unwrap();
+    let start = std::time::Instant::now();
+    let _host = ban(&server, before.peer, time).await;
+    drop(session);
+    let server = server.restart().await;
+    while let Err(code) = join_with(&server, &token, &[]).await.map(|_| ()) {
+        assert_eq!(code, Some(Code::Kicked));
+        assert!(start.elapsed() < time + Duration::from_secs(20), "the ban does not end");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(start.elapsed() >= time, "the ban has ended too early");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_that_ended_with_its_room_does_not_return() {
+    let server = TestServer::start().await;
+    let token = server.token("member");
+    let (before, session) = join_with(&server, &token, &[]).await.unwrap();
+    let host = ban(&server, before.peer, Duration::from_secs(600)).await;
+    drop(session);
+    assert_eq!(server.metric("nucleus_bans"), 1.0);
+    host.leave().await;
+    let ended = async {
+        while server.metric("nucleus_rooms") > 0.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert_eq!(server.metric("nucleus_bans"), 0.0);
+    let server = server.restart().await;
+    assert!(join_with(&server, &token, &[]).await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_does_not_bring_back_whom_its_living_instance_has_removed() {
     let server = TestServer::start().await;

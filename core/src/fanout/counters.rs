@@ -46,6 +46,9 @@ counters! {
     over_rate,
     /// Poses and voice messages that are too short for the fields of their kind.
     incomplete,
+    /// Messages that were captured more than a second before they arrived: they waited in a buffer
+    /// that nobody read.
+    too_old,
     /// Voice messages over the speaker limit of their room.
     over_speakers,
     /// Voice messages of muted peers.

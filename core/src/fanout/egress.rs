@@ -56,8 +56,10 @@ impl<'a> Egress<'a> {
 
     /// Returns true if `messages` bytes of messages are sure to fit the budget.
     pub(super) fn fits(&self, messages: usize) -> bool {
-        let datagrams = 1 + messages / (self.max_body - 256);
-        self.spent() + messages + datagrams * OVERHEAD <= self.budget
+        // Two datagrams in a row hold at least one body together, because what does not fit the
+        // first begins the second. Full datagrams are padded.
+        let datagrams = 1 + 2 * messages / self.max_body;
+        self.spent() + datagrams * (self.max_body + OVERHEAD) <= self.budget
     }
 
     /// Appends a message, or counts it as withheld.

@@ -1,7 +1,6 @@
 //! The messages of a room between two flushes, encoded once in the form in which they are sent.
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::limits::CAPTURE_AGE;
 use nucleus_protocol::realtime::{
     Message, MessageKind, TARGET_OTHERS, TARGET_RESERVED, group_of_target,
 };
@@ -47,8 +46,7 @@ impl FrameTable {
     /// Adds a message. Returns false if its target is invalid or the table is full.
     ///
     /// Relays the capture time that the sender claims, if it lies before the arrival; without a
-    /// claim the arrival counts. A message that was captured too long ago waited in a buffer that
-    /// nobody read: it counts as superseded for every recipient.
+    /// claim the arrival counts.
     pub(super) fn push(&mut self, arrived: Time, from: u16, message: &Message<'_>) -> bool {
         let to = message.peer;
         let valid = match to {
@@ -61,7 +59,6 @@ impl FrameTable {
         }
         let age = message.time.map_or(0, |time| arrived.capture_age(time));
         let captured = arrived.as_wire_millis().wrapping_sub(age);
-        let arrived = if age > CAPTURE_AGE { Time::ZERO } else { arrived };
         let start = self.bytes.len() as u32;
         message.encode_relayed(from, captured, &mut self.bytes);
         let end = self.bytes.len() as u32;
@@ -119,8 +116,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Relays a message that arrives at `arrived` with this capture time. Returns the relayed
-    /// flags and capture time, and whether it is still young at its arrival.
-    fn relay(arrived: Time, time: Option<u16>, flags: u8) -> (u8, Option<u16>, bool) {
+    /// flags and capture time.
+    fn relay(arrived: Time, time: Option<u16>, flags: u8) -> (u8, Option<u16>) {
         let mut table = FrameTable::default();
         let message = Message {
             kind: MessageKind::Pose,
@@ -134,12 +131,11 @@ mod tests {
         };
         assert!(table.push(arrived, 7, &message));
         let entry = &table.entries[0];
-        let young = arrived.since(entry.arrived) <= limits::age_limit(MessageKind::Pose);
         let Some(Ok(Frame::Message(relayed))) = Frames::new(table.bytes_of(entry)).next() else {
             panic!("no message");
         };
         assert_eq!((relayed.peer, relayed.payload), (7, &[0; 15][..]));
-        (relayed.flags, relayed.time, young)
+        (relayed.flags, relayed.time)
     }
 
     #[test]
@@ -149,25 +145,21 @@ mod tests {
             let at = |time: Time| Some(time.as_wire_millis());
             let relayed = |time| relay(arrived, time, NEWEST_WINS);
             let now = at(arrived);
-            assert_eq!(relayed(None), (NEWEST_WINS, now, true), "without a claim");
+            assert_eq!(relayed(None), (NEWEST_WINS, now), "without a claim");
             for age in [0, 1, 400, 999, 1_000] {
                 let captured = at(arrived - age * MS);
-                assert_eq!(relayed(captured), (NEWEST_WINS, captured, true), "{age} ms old");
+                assert_eq!(relayed(captured), (NEWEST_WINS, captured), "{age} ms old");
             }
             for ahead in [1, 50, 4_000] {
                 let captured = at(arrived + ahead * MS);
-                assert_eq!(relayed(captured), (NEWEST_WINS, now, true), "{ahead} ms ahead");
-            }
-            for age in [1_001, 3_000, 14_000, 40_000, 61_000] {
-                let (_, _, young) = relayed(at(arrived - age * MS));
-                assert!(!young, "{age} ms old");
+                assert_eq!(relayed(captured), (NEWEST_WINS, now), "{ahead} ms ahead");
             }
         }
     }
 
     #[test]
     fn a_client_cannot_set_the_flags_of_the_server() {
-        let (flags, ..) = relay(Time::from_millis(70_000), None, NEWEST_WINS | RING | 0xe0);
+        let (flags, _) = relay(Time::from_millis(70_000), None, NEWEST_WINS | RING | 0xe0);
         assert_eq!(flags, NEWEST_WINS);
     }
 }

@@ -1,6 +1,7 @@
 //! Takes the messages of a link. Decides whether each may be relayed, and notes that the peer is
 //! active.
 
+use nucleus_protocol::limits::CAPTURE_AGE;
 use nucleus_protocol::link::{Messages, Route};
 use nucleus_protocol::realtime::pose::Pose;
 use nucleus_protocol::realtime::voice::VOICE_FIELDS_BYTES;
@@ -88,6 +89,10 @@ fn admit(
         counters.incomplete += 1;
         return Err(None);
     }
+    if is_too_old(now, message) {
+        counters.too_old += 1;
+        return Err(None);
+    }
     if message.kind == MessageKind::Voice && entry.muted {
         counters.muted += 1;
         return Err(Some(throttled::MUTED));
@@ -99,8 +104,14 @@ fn admit(
     Ok(())
 }
 
+/// Returns whether a message was captured so long before its arrival at `now` that it is worth
+/// nothing. It waited in a buffer that nobody read, and comes with many others.
+fn is_too_old(now: Time, message: &Message<'_>) -> bool {
+    message.time.is_some_and(|captured| now.capture_age(captured) > CAPTURE_AGE)
+}
+
 /// Returns whether the payload has all fields of its kind. Receivers would drop other poses and
-/// voice packets, each by itself.
+/// voice packets, each by itself. Does not read what stands behind these fields.
 fn is_whole(message: &Message<'_>) -> bool {
     match message.kind {
         MessageKind::Pose => Pose::is_whole(message.payload),
@@ -111,14 +122,36 @@ fn is_whole(message: &Message<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn message(kind: MessageKind, time: Option<u16>, payload: &[u8]) -> Message<'_> {
+        Message { kind, flags: 0, peer: 0, channel: 0, key: 0, sequence: 0, time, payload }
+    }
+
+    #[test]
+    fn what_waited_for_more_than_a_second_is_too_old() {
+        // Also where the field wraps.
+        for now in [Time::from_millis(70_000), Time::from_millis(65_536 + 500)] {
+            let too_old = |time| is_too_old(now, &message(MessageKind::Pose, time, &[]));
+            assert!(!too_old(None), "without a claim the arrival counts");
+            let at = |time: Time| Some(time.as_wire_millis());
+            for age in [0, 400, 1_000] {
+                assert!(!too_old(at(now - Duration::from_millis(age))), "{age} ms");
+            }
+            for age in [1_001, 3_000, 14_000, 40_000, 61_000] {
+                assert!(too_old(at(now - Duration::from_millis(age))), "{age} ms");
+            }
+            for ahead in [1, 50, 4_000] {
+                assert!(!too_old(at(now + Duration::from_millis(ahead))), "{ahead} ms ahead");
+            }
+        }
+    }
 
     #[test]
     fn poses_and_voice_must_be_whole() {
-        let whole = |kind, payload: &[u8]| {
-            let (flags, peer, channel, key, sequence, time) = (0, 0, 0, 0, 0, None);
-            is_whole(&Message { kind, flags, peer, channel, key, sequence, time, payload })
-        };
+        let whole = |kind, payload: &[u8]| is_whole(&message(kind, None, payload));
         for (hands, least) in [(0, 15), (1, 24), (2, 24), (3, 33)] {
             for len in 0..40 {
                 let mut payload = vec![0; len];

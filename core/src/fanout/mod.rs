@@ -272,13 +272,9 @@ impl Fanout {
                 seed: parameters.seed,
             },
         );
-        let Limits { egress_bits_per_s, peer_messages_per_s, .. } = self.config.limits;
-        let ingress = Rate {
-            per_second: peer_messages_per_s.into(),
-            burst: (peer_messages_per_s / 2).into(),
-        };
+        let ingress = limits::message_rate(&self.config.limits);
         // The burst is a tenth of the bytes of a second, so that a late flush can catch up.
-        let bytes_per_s = egress_bits_per_s / 8;
+        let bytes_per_s = self.config.limits.egress_bits_per_s / 8;
         let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
         let entry = LinkEntry {
             link,

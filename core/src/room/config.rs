@@ -28,6 +28,18 @@ pub struct RoomConfig {
     pub clock_epoch: u32,
     /// The options chosen by the creator of the room.
     pub options: RoomOptions,
+    /// The bans that the room begins with, oldest first: those of the instance in which the server
+    /// stopped.
+    pub bans: Vec<Ban>,
+}
+
+/// A ban of a user from a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// The user id.
+    pub user: String,
+    /// How long the ban lasts from now on.
+    pub time: Duration,
 }
 
 /// The options chosen by the creator of a room. The caller has checked their lengths and the

@@ -55,6 +55,8 @@ pub struct RenewedToken {
     /// When the participant's next tickets stop admitting it to another room instance, in seconds
     /// since 1970.
     pub ticket_end: u64,
+    /// How long that is from now, in seconds.
+    pub ticket_ttl_s: u32,
 }
 
 /// The state of a client that resumes.
@@ -220,8 +222,8 @@ impl Room {
         self.outputs.push(RoomOutput::Joined(session, Box::new(joined), Box::new(ticket)));
         let last_event = last[Lane::Events.index()];
         if token_expired && self.has_features(peer, Features::RENEW) {
-            let within_ms = u32::try_from(ticket_ttl_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
-            let wanted = Bytes::from(session::encode(&TokenWanted { within_ms }));
+            let within_s = u32::try_from(ticket_ttl_s).unwrap_or(u32::MAX);
+            let wanted = Bytes::from(session::encode(&TokenWanted { within_s }));
             self.outputs.control(session, wanted);
         }
         let history = match connected.is_first {
@@ -243,21 +245,22 @@ impl Room {
     /// if a resume has replaced the session, or if its link is not open yet.
     pub(super) fn handle_renewal(&mut self, from: SessionId, renewal: Result<RenewedToken, Code>) {
         let Some(participant) = self.participants.requester(from) else { return };
-        let renewed = renewal.and_then(|RenewedToken { user, role, ticket_end }| {
+        let renewed = renewal.and_then(|RenewedToken { user, role, ticket_end, ticket_ttl_s }| {
             if user != participant.user {
                 return Err(Code::Forbidden);
             }
             (participant.role_at_join, participant.ticket_end) = (role, ticket_end);
-            Ok(())
+            Ok(ticket_ttl_s)
         });
         match renewed {
-            Ok(()) => {
+            Ok(ticket_ttl_s) => {
                 if let Some(ticket) = self.ticket_of(from) {
-                    self.outputs.push(RoomOutput::Renewed(from, Box::new(ticket)));
+                    let renewed = Renewed { code: 0, ticket_ttl_s, ticket: Vec::new() };
+                    self.outputs.push(RoomOutput::Renewed(from, renewed, Box::new(ticket)));
                 }
             }
             Err(code) => {
-                let refused = Renewed { code: code as u16, ticket: Vec::new() };
+                let refused = Renewed { code: code as u16, ticket_ttl_s: 0, ticket: Vec::new() };
                 self.outputs.control(from, Bytes::from(session::encode(&refused)));
             }
         }

@@ -21,6 +21,8 @@ pub(crate) struct Lifetime {
     empty_until: Option<Time>,
     /// Whether the room has ended.
     over: bool,
+    /// Whether the room has ended because the server stops.
+    stopped: bool,
 }
 
 impl Lifetime {
@@ -32,6 +34,7 @@ impl Lifetime {
             joined: false,
             empty_until: Some(now + options.first_within.unwrap_or(limits::FOUNDING_TIME)),
             over: false,
+            stopped: false,
         }
     }
 
@@ -80,5 +83,19 @@ impl Lifetime {
     /// Ends the room for good.
     pub(crate) fn end(&mut self) {
         self.over = true;
+    }
+
+    /// Ends the room because the server stops. Has no effect if the room has ended before.
+    pub(crate) fn stop(&mut self) {
+        self.stopped |= !self.over;
+        self.over = true;
+    }
+
+    /// Returns whether the room has ended and its bans end with it. The next instance of the room
+    /// begins with the bans if the server stops, or if nobody has ever joined this instance. The
+    /// latter is for a banned user who returns first after a restart: the join makes an instance
+    /// that ends with its refusal.
+    pub(crate) fn ends_bans(&self) -> bool {
+        self.over && self.joined && !self.stopped
     }
 }

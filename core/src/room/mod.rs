@@ -25,8 +25,8 @@ mod state;
 use bytes::Bytes;
 use nucleus_protocol::groups::GroupSet;
 use nucleus_protocol::session::{
-    self, Code, Features, Joined, Lane, StateReply, StateRequest, StateSnapshot, Subscribe,
-    Throttled,
+    self, Code, Features, Joined, Lane, Renewed, StateReply, StateRequest, StateSnapshot,
+    Subscribe, Throttled,
 };
 use nucleus_protocol::time::Time;
 
@@ -34,7 +34,7 @@ use crate::Machine;
 use crate::fanout::{LinkEvent, LinkParameters};
 use crate::ids::{PeerId, RequestId, SessionId};
 use admission::Admission;
-pub use config::{JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
+pub use config::{Ban, JoinConditions, Password, RoomConfig, RoomOptions, SecondDevice};
 use events::EventRelay;
 pub use events::{Event, EventTarget};
 pub use input::RoomInput;
@@ -91,7 +91,7 @@ pub enum RoomOutput {
     Joined(SessionId, Box<Joined>, Box<TicketContent>),
     /// Sends [`Renewed`](nucleus_protocol::session::Renewed) to the session. The shell seals the
     /// ticket.
-    Renewed(SessionId, Box<TicketContent>),
+    Renewed(SessionId, Renewed, Box<TicketContent>),
     /// Sends a message on the session's control stream.
     Control(SessionId, Bytes),
     /// Sends an [`EventAck`](nucleus_protocol::session::EventAck) on the session's control stream.
@@ -103,6 +103,11 @@ pub enum RoomOutput {
     State(SessionId, Bytes),
     /// Closes the session with this code.
     Disconnect(SessionId, Code),
+    /// Reports a new ban, in place of an earlier one of the same user. The shell keeps the room's
+    /// bans for the case that the server stops: see [`crate::ban_records`].
+    Banned(Ban),
+    /// Reports that the room has ended, and its bans with it.
+    BansEnded,
     /// Reports an act of moderation for the log.
     Moderated(Box<Moderated>),
     /// Reports what the lobby shows of the room, because it has changed.
@@ -146,6 +151,9 @@ impl Machine for Room {
             }
             RoomInput::Shutdown(code) => self.shut_down(now, code),
         }
+        if self.lifetime.ends_bans() && self.admission.end_bans() {
+            self.outputs.push(RoomOutput::BansEnded);
+        }
     }
 
     fn poll(&mut self) -> Option<RoomOutput> {
@@ -173,11 +181,12 @@ impl Machine for Room {
 impl Room {
     /// Creates an empty room. The room ends when its last participant has left, or as its options
     /// say.
-    pub fn new(now: Time, config: RoomConfig) -> Self {
+    pub fn new(now: Time, mut config: RoomConfig) -> Self {
+        let bans = std::mem::take(&mut config.bans);
         let options = &config.options;
         Self {
             lifetime: Lifetime::new(now, options),
-            admission: Admission::new(now, options),
+            admission: Admission::new(now, options, &bans),
             participants: Participants::default(),
             mutes: Mutes::default(),
             moderation: Moderation::new(now),
@@ -277,13 +286,16 @@ impl Room {
         Ok(())
     }
 
-    /// Ends the room and disconnects everybody.
+    /// Ends the room and disconnects everybody. With [`Code::ShuttingDown`] the server stops.
     fn shut_down(&mut self, now: Time, code: Code) {
         self.participants.peers().into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.remove_from_state();
         // A room that was empty has to end too: its first join may be on its way, and is refused
         // then.
-        self.lifetime.end();
+        match code {
+            Code::ShuttingDown => self.lifetime.stop(),
+            _ => self.lifetime.end(),
+        }
     }
 
     /// Handles every deadline that has passed.

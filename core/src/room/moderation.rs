@@ -9,6 +9,7 @@ use nucleus_protocol::session::{
 };
 use nucleus_protocol::time::Time;
 
+use super::config::Ban;
 use super::members::Participants;
 use super::{Room, RoomOutput};
 use crate::ids::{PeerId, SessionId};
@@ -195,6 +196,7 @@ impl Room {
         }
         let user = &participant.user;
         self.admission.ban(now, user, ban);
+        self.outputs.push(RoomOutput::Banned(Ban { user: user.clone(), time: ban }));
         let devices: Vec<PeerId> = self.participants.of_user(user).map(|(peer, _)| peer).collect();
         self.remove(now, devices, Code::Kicked);
     }

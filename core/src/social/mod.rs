@@ -14,12 +14,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nucleus_protocol::session::{self, CallReply, Code, Entered};
+use nucleus_protocol::session::{self, CallReply, Code, Entered, SessionSetting, SessionSettings};
 use nucleus_protocol::time::Time;
 
 use crate::Machine;
 use crate::ids::{DeviceId, RequestId, ServerInstanceId};
 use crate::limits::{self, Limits};
+use crate::rate::Rate;
 pub use call::{CallAct, CallSeed};
 use calls::{ActingUser, CallOutput, Calls};
 pub use input::{DeviceRequest, SocialInput, SocialOutput};
@@ -125,6 +126,7 @@ impl Social {
             ring_ms: self.config.limits.ring_time.as_millis() as u32,
             call: call.map_or(0, |call| call.id),
             entries: self.config.entries.clone(),
+            settings: settings(),
         };
         let state = call.and_then(|call| call.state_for(&enter.user, &self.users));
         self.send(device, session::encode(&entered));
@@ -254,4 +256,15 @@ impl Social {
     fn send(&mut self, device: DeviceId, message: Vec<u8>) {
         self.outputs.push_back(SocialOutput::Send(device, message.into()));
     }
+}
+
+/// Returns what holds for every social session.
+fn settings() -> Vec<SessionSetting> {
+    let Rate { per_second, burst } = limits::SOCIAL_REQUESTS_RATE;
+    let settings = SessionSettings {
+        requests_per_s: per_second,
+        request_burst: burst,
+        ..SessionSettings::default()
+    };
+    settings.list_of(SessionSettings::SOCIAL)
 }

@@ -191,7 +191,10 @@ impl ClientSide {
 
     /// Takes the server's send time of a datagram that arrived now, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
-        self.delays.add(now, micros);
+        if self.delays.add(now, micros) && self.clock.is_set() {
+            // The next clock requests are due at once, as after the first reply.
+            (self.settle_samples_left, self.clock_requested) = (SETTLE_SAMPLES, Time::ZERO);
+        }
     }
 
     /// Takes the interval at which the server wants reports.
@@ -272,11 +275,13 @@ impl ClientSide {
 
     /// Returns the control frames that travel with a datagram of the application.
     pub(super) fn due_with_data(&self, now: Time) -> DueFrames {
-        let soon = |at: Option<Time>| at.is_some_and(|at| at <= now + EARLY_TIME);
+        let soon_enough = |at: Option<Time>, early| at.is_some_and(|at| at <= now + early);
+        let soon = |at| soon_enough(at, EARLY_TIME);
         let due = self.due(now);
         DueFrames {
             clock: due.clock || self.settle_samples_left == 0 && soon(self.clock_at()),
-            report: due.report || self.report_at().is_some_and(|at| at <= now + self.report_early),
+            report: due.report
+                || !self.delays.has_risen() && soon_enough(self.report_at(), self.report_early),
             ..due
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::limits::CLOCK_SAMPLES;
+use crate::limits::{CLOCK_DRIFT, CLOCK_SAMPLES};
 use crate::realtime::control::ClockReply;
 use crate::time::Time;
 
@@ -20,6 +20,9 @@ struct ClockSample {
 ///
 /// The error of a sample is half the difference between its two one-way delays. A sample that did
 /// not wait in a queue has the shortest round trip and the smallest such difference.
+///
+/// A sample that contradicts the best one shows that one of the clocks has stood still, as a
+/// device's does while it sleeps. Then only this sample and later ones count.
 #[derive(Clone, Debug, Default)]
 pub struct ClockSync {
     epoch: Option<u32>,
@@ -29,12 +32,19 @@ pub struct ClockSync {
 }
 
 impl ClockSync {
+    fn best(&self) -> Option<&ClockSample> {
+        self.samples.iter().flatten().min_by_key(|sample| sample.round_trip)
+    }
+
     /// Takes a reply that arrived at `now` on the client's clock. Ignores a reply whose times
     /// contradict each other. A reply of another epoch discards all earlier samples.
     pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) {
         let Some(sample) = ClockSample::new(now, reply) else { return };
         if self.epoch != Some(reply.epoch) {
             *self = Self { epoch: Some(reply.epoch), ..Self::default() };
+        }
+        if self.best().is_some_and(|best| best.contradicts(&sample)) {
+            self.samples = [None; CLOCK_SAMPLES];
         }
         self.samples[self.next % CLOCK_SAMPLES] = Some(sample);
         self.next = (self.next + 1) % CLOCK_SAMPLES;
@@ -61,12 +71,19 @@ impl ClockSync {
     /// Returns the estimated server's clock at `now` on the client's clock, or `None` without a
     /// sample.
     pub fn server_time(&self, now: Time) -> Option<Time> {
-        let best = self.samples.iter().flatten().min_by_key(|sample| sample.round_trip)?;
+        let best = self.best()?;
         Some(Time::from_micros(now.as_micros().saturating_add_signed(best.offset)))
     }
 }
 
 impl ClockSample {
+    /// Returns whether no pair of steady clocks explains both samples: their offsets differ by more
+    /// than both errors and what clocks may drift apart.
+    fn contradicts(&self, newer: &ClockSample) -> bool {
+        let errors = (self.round_trip / 2).saturating_add(newer.round_trip / 2);
+        self.offset.abs_diff(newer.offset) > errors.saturating_add(CLOCK_DRIFT)
+    }
+
     fn new(now: Time, reply: &ClockReply) -> Option<ClockSample> {
         let elapsed = now.as_micros().checked_sub(reply.client_sent)?;
         let processing = reply.server_sent.checked_sub(reply.server_received)?;
@@ -129,6 +146,40 @@ mod tests {
         exchange(&mut clock, 0, 9_000, 1_000, 2);
         assert_eq!((clock.epoch(), error(&clock)), (Some(2), 4_000));
         assert_eq!(clock.round_trip(), Some(Duration::from_micros(10_000)));
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_is_noticed_with_the_next_sample() {
+        let mut clock = ClockSync::default();
+        (0..8).for_each(|n| exchange(&mut clock, n * 5_000_000, 10_000, 10_000, 1));
+        // The client slept for 5 s: its clock is behind from now on. The next sample is a bad one.
+        let (at, slept) = (50_000_000, 5_000_000);
+        let received = at + OFFSET + slept + 90_000;
+        let reply = ClockReply {
+            client_sent: at,
+            server_received: received,
+            server_sent: received,
+            epoch: 1,
+        };
+        clock.handle_reply(Time::from_micros(at + 100_000), &reply);
+        let estimate = clock.server_time(Time::from_micros(at)).unwrap();
+        assert!(estimate.as_micros().abs_diff(at + OFFSET + slept) <= 40_000);
+    }
+
+    #[test]
+    fn jitter_and_drift_are_no_jump() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut clock = ClockSync::default();
+            exchange(&mut clock, 0, 1_000, 1_000, 1);
+            for n in 1..8 {
+                // Idle: a sample each 15 s, with clocks that drift by 100 ppm.
+                let drift = n * 1_500;
+                let (up, down) = (rng.u64(0..800_000) + drift, rng.u64(0..800_000));
+                exchange(&mut clock, n * 15_000_000, up, down + 2_000, 1);
+                assert_eq!(error(&clock), 0, "seed {seed}: the first sample is still the best");
+            }
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! clock at the arrival of a datagram and the datagram's send time. The unknown offset between the
 //! two clocks is in every difference, so only their differences have a meaning.
 
-use crate::limits::{DELAY_BASE_TIME, EARLY_REPORT_RISE};
+use crate::limits::{CLOCK_JUMP, DELAY_BASE_TIME, EARLY_REPORT_RISE};
 use crate::realtime::report::DelayReport;
 use crate::time::Time;
 
-/// Differences since the last report, and the least one of the last minute.
+/// Differences since the last report, and the least one of the last 15 to 30 s.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delays {
     /// The arrival and the send time of the newest datagram since the last report.
@@ -17,6 +17,8 @@ pub(super) struct Delays {
     min: i32,
     sum: i64,
     count: i64,
+    /// The difference of the newest datagram.
+    last: i32,
     base: DelayBase,
     /// Whether the newest difference is far above the base.
     high: bool,
@@ -24,8 +26,7 @@ pub(super) struct Delays {
     risen: bool,
 }
 
-/// The least difference of the last [`DELAY_BASE_TIME`], which two halves cover: it is between one
-/// and two such times old at most.
+/// The least difference of the present half and of the one before, each of [`DELAY_BASE_TIME`].
 #[derive(Clone, Copy, Debug, Default)]
 struct DelayBase {
     /// When the next half begins.
@@ -47,7 +48,8 @@ impl DelayBase {
 
 impl Delays {
     /// Takes a datagram that arrived at `now` and was sent at `send_time`, in µs modulo 2^32.
-    pub(super) fn add(&mut self, now: Time, send_time: u32) {
+    /// Returns whether the delay has jumped as no network makes it: one of the clocks stood still.
+    pub(super) fn add(&mut self, now: Time, send_time: u32) -> bool {
         let raw = (now.as_micros() as u32).wrapping_sub(send_time);
         let delay = raw.wrapping_sub(*self.origin.get_or_insert(raw)) as i32;
         self.min = if self.count == 0 { delay } else { self.min.min(delay) };
@@ -57,6 +59,8 @@ impl Delays {
         let high = delay.saturating_sub(self.base.add(now, delay)) >= EARLY_REPORT_RISE;
         self.risen |= high && !self.high;
         self.high = high;
+        let jump = delay.saturating_sub(std::mem::replace(&mut self.last, delay));
+        jump.saturating_abs() > CLOCK_JUMP
     }
 
     /// Returns whether the delay has risen far above its least value since the last report.
@@ -135,13 +139,12 @@ mod tests {
     fn the_base_follows_a_longer_route() {
         let mut delays = Delays::default();
         let mut now = feed(&mut delays, Time::ZERO, &[10; 50]);
+        // 80 s later the 10 ms are forgotten, so 95 ms are a rise above 60.
         now = feed(&mut delays, now, &[60; 4_000]);
         delays.take(now);
-        feed(&mut delays, now, &[10, 60, 61]);
+        let now = feed(&mut delays, now, &[80]);
+        assert!(!delays.has_risen());
+        feed(&mut delays, now, &[95]);
         assert!(delays.has_risen());
-        let mut longer = Delays::default();
-        let now = feed(&mut longer, Time::ZERO, &[60; 4_000]);
-        feed(&mut longer, now, &[80]);
-        assert!(!longer.has_risen());
     }
 }

@@ -1,4 +1,4 @@
-//! A pose in 15 to 33 bytes. The head's position is absolute in steps of 1 mm, the hands' positions
+//! A pose in 15 to 33 bytes, and its extensions. The head's position is absolute in steps of 1 mm, the hands' positions
 //! are relative to it. A rotation is encoded as its three smallest components with 11 bits each.
 
 use crate::codec::{Reader, Truncated, put_i24};
@@ -17,7 +17,7 @@ const ROTATION_STEPS: f32 = 1_023.0;
 const LEFT: u8 = 1;
 /// The flag of a pose with a right hand.
 const RIGHT: u8 = 2;
-/// The flag of a pose with extensions behind the hands. No extension is defined yet.
+/// The flag of a pose with extensions behind the hands. Their types are reserved.
 const EXTENSIONS: u8 = 4;
 /// Length of a pose without hands in bytes.
 pub const POSE_BYTES: usize = 15;

@@ -115,7 +115,7 @@ codes! {
     StateFull = 64, "state_full";
     /// The room has reached its limit of objects.
     RoomObjects = 65, "room_objects";
-    /// The peer has reached its limit of objects.
+    /// The user has reached its limit of objects, in all its peers of the room together.
     PeerObjects = 66, "peer_objects";
     /// The entity has reached its limit of fields.
     EntityFields = 67, "entity_fields";

@@ -62,15 +62,17 @@ impl Features {
         }
     }
 
-    /// Reads a bit set. Ignores features beyond the first 64. `None`: the set has more than
-    /// [`MAX_FEATURE_BYTES`] bytes.
+    /// Reads a bit set of a client. Ignores features beyond the first 64. `None`: the set has more
+    /// than [`MAX_FEATURE_BYTES`] bytes.
     pub fn parse(bytes: &[u8]) -> Option<Features> {
-        if bytes.len() > MAX_FEATURE_BYTES {
-            return None;
-        }
+        (bytes.len() <= MAX_FEATURE_BYTES).then(|| Self::parse_any(bytes))
+    }
+
+    /// Reads a bit set of a server, of any length. Ignores features beyond the first 64.
+    pub fn parse_any(bytes: &[u8]) -> Features {
         let mut bits = [0; 8];
         bits.iter_mut().zip(bytes).for_each(|(bit, byte)| *bit = *byte);
-        Some(Features(u64::from_le_bytes(bits)))
+        Features(u64::from_le_bytes(bits))
     }
 
     /// Returns the bit set without the zero bytes at its end.

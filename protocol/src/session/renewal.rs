@@ -15,6 +15,9 @@ pub struct Renew {
 pub struct Renewed {
     /// 0, or the [`super::Code`] for which the token is refused. Then nothing has changed.
     pub code: u16,
+    /// How long the new ticket admits to another instance of the room, s; 0 if the token is
+    /// refused.
+    pub ticket_ttl_s: u32,
     /// The new ticket, with the rights of the new token; empty if the token is refused.
     pub ticket: Vec<u8>,
 }
@@ -22,6 +25,6 @@ pub struct Renewed {
 /// The server asks for a fresh token.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct TokenWanted {
-    /// How long the ticket still admits to another instance of the room, ms.
-    pub within_ms: u32,
+    /// How long the ticket still admits to another instance of the room, s.
+    pub within_s: u32,
 }

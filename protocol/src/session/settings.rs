@@ -31,6 +31,9 @@ macro_rules! settings {
             /// Every key, in ascending order.
             pub const KEYS: &[u16] = &[$($key,)*];
 
+            /// The keys that `Entered` tells: those of requests.
+            pub const SOCIAL: &[u16] = &[20, 21];
+
             /// Reads a list. Ignores unknown keys; of one key the last value counts.
             pub fn from_list(list: &[SessionSetting]) -> Self {
                 let mut settings = Self::default();
@@ -41,6 +44,12 @@ macro_rules! settings {
                     }
                 }
                 settings
+            }
+
+            /// Returns the settings with these keys as a list, in the order of the keys.
+            pub fn list_of(&self, keys: &[u16]) -> Vec<SessionSetting> {
+                let wanted = |setting: &SessionSetting| keys.contains(&setting.key);
+                self.to_list().into_iter().filter(wanted).collect()
             }
 
             /// Returns all settings as a list, in the order of their keys.
@@ -72,7 +81,7 @@ settings! {
     max_state = 9, limits::MAX_STATE as u64;
     /// Key 10: most objects of the room.
     max_objects = 10, limits::MAX_STATE_OBJECTS as u64;
-    /// Key 11: most objects that one user without the right to moderate may hold.
+    /// Key 11: most objects of one user without the right to moderate, in all its peers of the room.
     max_user_objects = 11, limits::MAX_STATE_OWNED as u64;
     /// Key 12: events of this client a second, on average.
     events_per_s = 12, 200;
@@ -98,7 +107,7 @@ settings! {
     request_bytes_per_s = 22, 32 << 10;
     /// Key 23: bytes of requests at once.
     request_bytes_burst = 23, 128 << 10;
-    /// Key 24: realtime messages of this client a second, on average; half as many at once.
+    /// Key 24: realtime messages of this client a second, on average.
     messages_per_s = 24, 1_000;
     /// Key 25: bytes of this client's realtime messages a second, on average.
     message_bytes_per_s = 25, 256 << 10;
@@ -110,6 +119,8 @@ settings! {
     ticket_ttl_s = 28, 0;
     /// Key 29: bytes of this client's realtime messages at once.
     message_bytes_burst = 29, 16 << 10;
+    /// Key 30: realtime messages of this client at once.
+    message_burst = 30, 500;
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::SessionSetting;
+
 /// The status of a user.
 pub mod status {
     /// The user has no session. No list shows such a user.
@@ -86,6 +88,8 @@ pub struct Entered {
     pub call: u64,
     /// Where a client that lost its session may enter again: see [`super::Joined::entries`].
     pub entries: Vec<Vec<u8>>,
+    /// What holds for this session: see [`super::SessionSettings`].
+    pub settings: Vec<SessionSetting>,
 }
 
 /// A client subscribes to users. This replaces its earlier subscription to users.

@@ -144,7 +144,7 @@ fn message_bodies() -> Vec<Value> {
         }),
         body("largest payload", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0x1_0000_0001));
-            message(MessageKind::Unreliable, 0, &[0xee; 930]).encode(out)
+            message(MessageKind::Unreliable, 0, &[0xee; 900]).encode(out)
         }),
         body("several frames, then padding", From::Server, |out| {
             control::put_send_time(out, Time::from_micros(0xdead_beef));

@@ -94,13 +94,14 @@ impl Fields for Renew {
 
 impl Fields for Renewed {
     fn fields(&self) -> Json {
-        json!({ "code": self.code, "ticket": hex(&self.ticket) })
+        json!({ "code": self.code, "ticket_ttl_s": self.ticket_ttl_s,
+                "ticket": hex(&self.ticket) })
     }
 }
 
 impl Fields for TokenWanted {
     fn fields(&self) -> Json {
-        json!({ "within_ms": self.within_ms })
+        json!({ "within_s": self.within_s })
     }
 }
 
@@ -323,12 +324,15 @@ fn renewals() -> Vec<Json> {
     let token = text("eyJhbGciOiJFZERTQSJ9.e30.c2ln");
     vec![
         archive!("renew", Renew { token }),
-        archive!("renewed", Renewed { code: 0, ticket: vec![0xde, 0xad, 0xbe, 0xef] }),
+        archive!(
+            "renewed",
+            Renewed { code: 0, ticket_ttl_s: 43_200, ticket: vec![0xde, 0xad, 0xbe, 0xef] }
+        ),
         archive!(
             "renewed, refused",
-            Renewed { code: Code::TokenExpired as u16, ticket: Vec::new() }
+            Renewed { code: Code::TokenExpired as u16, ticket_ttl_s: 0, ticket: Vec::new() }
         ),
-        archive!("token wanted", TokenWanted { within_ms: 3_600_000 }),
+        archive!("token wanted", TokenWanted { within_s: 3_600 }),
     ]
 }
 

@@ -22,7 +22,7 @@ impl Fields for Entered {
                 "server_time": self.server_time, "clock_epoch": self.clock_epoch,
                 "server_instance": hex(&self.server_instance),
                 "ring_ms": self.ring_ms, "call": self.call,
-                "entries": strings(&self.entries) })
+                "entries": strings(&self.entries), "settings": all(&self.settings) })
     }
 }
 
@@ -89,6 +89,7 @@ fn entering() -> Vec<Json> {
         ring_ms: 30_000,
         call: 0x1_0000_0007,
         entries: vec![text("nucleus.example.com:5055")],
+        settings: SessionSettings::default().list_of(SessionSettings::SOCIAL),
     };
     vec![
         archive!("enter", Enter { token, name: text("Zoë"), status: status::AWAY }),

@@ -114,10 +114,12 @@ pub(super) fn renew(
     if !token.room.admits(&room.name) {
         return Err(Code::RoomNotAllowed);
     }
+    let ticket_ttl = context.limits.ticket_ttl.as_secs();
     Ok(RenewedToken {
         user: token.user,
         role: Role::new(token.role, &token.grants),
         ticket_end: ticket_end(context),
+        ticket_ttl_s: u32::try_from(ticket_ttl).unwrap_or(u32::MAX),
     })
 }
 

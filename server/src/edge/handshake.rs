@@ -128,7 +128,7 @@ async fn join_on(
     control: ControlStream<'_>,
 ) -> Result<AdmittedJoin, Refusal> {
     let ControlStream { send, receive, welcome } = control;
-    let hello = read_hello(receive).await?;
+    let (hello, features) = read_hello(receive).await?;
     *welcome = Some(encode_welcome(context, &hello));
     let mut reading = std::pin::pin!(read_request(receive));
     let request = tokio::select! {
@@ -143,11 +143,15 @@ async fn join_on(
             reading.await?
         }
     };
-    if context.shutting_down.load(Ordering::Relaxed) {
-        return Err(refuse(Code::ShuttingDown));
+    let has_port = hello.has_realtime_port();
+    if let FirstRequest::Join(join) = &request {
+        check_largest_body(join, has_port)?;
     }
     if !context.servers.moved_to.is_empty() {
         return Err(refuse(Code::Moved));
+    }
+    if context.shutting_down.load(Ordering::Relaxed) {
+        return Err(refuse(Code::ShuttingDown));
     }
     let join = match request {
         FirstRequest::Join(join) => join,
@@ -155,7 +159,6 @@ async fn join_on(
             return Ok(AdmittedJoin::Social(Box::new(social::enter(context, &enter).await?)));
         }
     };
-    let has_port = hello.has_realtime_port();
     let suite = match join.suites.iter().find_map(|s| Suite::from_wire(*s)) {
         Some(suite) => suite,
         // Its frames travel in the session alone, so nothing is sealed.
@@ -165,8 +168,7 @@ async fn join_on(
             return Err(Refusal::new(Code::Suite, text));
         }
     };
-    let max_body = max_body(&join, has_port)?;
-    let features = features_of(&hello)?.common(context.features);
+    let features = features.common(context.features);
     let permit = context.joined.clone().try_acquire_owned();
     let full = |_| Refusal::new(Code::ServerFull, "the server is full");
     let mut joining = Joining {
@@ -174,7 +176,7 @@ async fn join_on(
         context,
         exporter: hello.has_exporter(),
         has_port,
-        max_body,
+        max_body: usize::from(join.largest_body).min(limits::MAX_BODY),
         features,
         suite,
         permit: Arc::new(permit.map_err(full)?),
@@ -197,31 +199,19 @@ async fn join_on(
     Ok(AdmittedJoin::Room { room, session, queues, features })
 }
 
-/// Returns the most bytes of frames in a datagram to the client.
+/// Checks that the client's datagrams hold enough. 0 is for a client without a realtime port and
+/// without datagrams, which has no realtime plane at all.
 ///
 /// # Errors
 ///
 /// The refusal for a client whose datagrams hold too little.
-fn max_body(join: &Join, has_port: bool) -> Result<usize, Refusal> {
+fn check_largest_body(join: &Join, has_port: bool) -> Result<(), Refusal> {
     let largest = usize::from(join.largest_body);
-    // A client without a realtime port and without datagrams has no realtime plane at all.
     if largest < limits::MIN_BODY && (has_port || largest != 0) {
         let text = format!("largest_body of Join must be at least {}", limits::MIN_BODY);
         return Err(Refusal::new(Code::Malformed, text));
     }
-    Ok(largest.clamp(limits::MIN_BODY, limits::MAX_BODY))
-}
-
-/// Returns the features that a client offers.
-///
-/// # Errors
-///
-/// The refusal for a bit set that is too long.
-fn features_of(hello: &Hello) -> Result<Features, Refusal> {
-    Features::parse(&hello.features).ok_or_else(|| {
-        let text = format!("the features in Hello have more than {MAX_FEATURE_BYTES} bytes");
-        Refusal::new(Code::Malformed, text)
-    })
+    Ok(())
 }
 
 /// A join in progress. Makes new queues and link keys for each try, so that no key is used twice.
@@ -362,8 +352,9 @@ struct JoiningUser {
     conditions: JoinConditions,
 }
 
-/// Reads the type of the control stream and `Hello`, and checks the version.
-async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
+/// Reads the type of the control stream and `Hello`, and checks the version. Returns the features
+/// that the client offers too.
+async fn read_hello(receive: &mut RecvStream) -> Result<(Hello, Features), Refusal> {
     let mut kind = [0];
     let malformed = |text: &str| Refusal::new(Code::Malformed, text);
     receive.read(&mut kind).await.map_err(|_| malformed("the stream broke"))?;
@@ -382,7 +373,10 @@ async fn read_hello(receive: &mut RecvStream) -> Result<Hello, Refusal> {
         let text = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
         return Err(Refusal::new(Code::Version, text));
     }
-    Ok(hello)
+    let features = Features::parse(&hello.features).ok_or_else(|| {
+        malformed(&format!("the features in Hello have more than {MAX_FEATURE_BYTES} bytes"))
+    })?;
+    Ok((hello, features))
 }
 
 fn encode_welcome(context: &SessionContext, hello: &Hello) -> Bytes {

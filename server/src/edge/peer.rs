@@ -14,7 +14,7 @@ use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{self, Code, Features, Lane, Renew, Schema, stream, throttled};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::renew;
@@ -183,6 +183,8 @@ impl ControlReader<'_> {
         let Self { room, session, context, .. } = *self;
         let rates = StreamRates::requests(&context.limits);
         let mut ingress = IngressLimits::new(context.clock, throttled::REQUESTS, rates);
+        let now = || Time::from_micros(context.clock.now());
+        let mut renewals = Bucket::new(now(), limits::RENEWALS);
         loop {
             ingress.ready().await;
             let read = read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await;
@@ -205,6 +207,11 @@ impl ControlReader<'_> {
                 ingress.take(body.len(), false, room, session).await;
                 if schema == Schema::Ping {
                     return Ok(());
+                }
+                if schema == Schema::Renew {
+                    // The stream is not read meanwhile, so its sender waits.
+                    sleep(renewals.wait_for(now(), 1)).await;
+                    renewals.try_take(now());
                 }
                 let input = self.request(schema, &body)?;
                 let state = matches!(input, RoomInput::State { .. });

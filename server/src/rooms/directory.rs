@@ -184,13 +184,14 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::bans::BanStore;
     use crate::rooms::{RoomTemplate, TicketKey};
 
     /// As many joins as the limit of unjoined sessions look for an absent room. Meanwhile the lobby
     /// ends again and again, because it has no room.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_storm_for_an_absent_room_is_told_that_there_is_none() {
-        let limits = Limits::default();
+        let (limits, dir) = (Limits::default(), tempfile::tempdir().unwrap());
         let template = RoomTemplate {
             limits,
             second_device: SecondDevice::Allow,
@@ -198,6 +199,7 @@ mod tests {
             clock_epoch: 1,
             tickets: Arc::new(TicketKey::new(&[7; 64]).unwrap()),
             entries: Vec::new().into(),
+            bans: BanStore::open(dir.path()).unwrap(),
         };
         let tenants = Tenants::new(limits);
         let registry = RoomRegistry::new(Vec::new(), Clock::new(), template, tenants);

@@ -21,6 +21,7 @@ use super::room_handle::{RoomHandle, RoomIdentity};
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
 use super::ticket::TicketKey;
+use crate::bans::BanStore;
 use crate::random::random;
 use crate::shard::{PostOutcome, ShardHandle, ShardMail};
 
@@ -38,6 +39,8 @@ pub struct RoomTemplate {
     pub tickets: Arc<TicketKey>,
     /// Where clients that lost their session may enter again, each as `host:port`.
     pub entries: Arc<[Vec<u8>]>,
+    /// The bans that are kept over a restart.
+    pub bans: Arc<BanStore>,
 }
 
 /// A room to be opened.
@@ -89,6 +92,11 @@ impl RoomRegistry {
         self.rooms.len()
     }
 
+    /// Returns the bans that are kept over a restart.
+    pub fn bans(&self) -> &BanStore {
+        &self.template.bans
+    }
+
     /// Returns the room of this name.
     pub(super) fn room(&self, key: &RoomKey) -> Option<RoomHandle> {
         self.rooms.get(key).map(|room| room.clone())
@@ -123,6 +131,7 @@ impl RoomRegistry {
             server_instance,
             clock_epoch,
             options,
+            bans: self.template.bans.of(&key),
         };
         let (mailbox, receiver) = mpsc::channel(limits::ROOM_MAILBOX);
         let (shard, key) = (self.emptiest_shard(), Arc::new(key));
@@ -141,6 +150,7 @@ impl RoomRegistry {
             entries: self.template.entries.clone(),
             shard,
             lobby,
+            bans: self.template.bans.clone(),
             requests: PendingReplies::default(),
             sessions: HashMap::new(),
         };

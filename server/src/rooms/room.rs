@@ -14,6 +14,7 @@ use super::mail::{LobbyMail, RoomMail};
 use super::outgoing::Outgoing;
 use super::task::Task;
 use super::ticket::{Ticket, TicketKey};
+use crate::bans::BanStore;
 use crate::queue::PushOutcome;
 use crate::shard::{ShardHandle, ShardMail};
 
@@ -26,6 +27,7 @@ pub(super) struct RoomShell {
     pub(super) entries: Arc<[Vec<u8>]>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
+    pub(super) bans: Arc<BanStore>,
     pub(super) requests: PendingReplies,
     /// The newest session of each peer.
     pub(super) sessions: HashMap<PeerId, AttachedSession>,
@@ -113,9 +115,8 @@ impl Task for RoomShell {
             RoomOutput::Joined(session, joined, ticket) => {
                 return self.joined(session, *joined, *ticket);
             }
-            RoomOutput::Renewed(session, ticket) => {
-                let renewed = Renewed { code: 0, ticket: self.seal(*ticket) };
-                let message = encode(&renewed).into();
+            RoomOutput::Renewed(session, renewed, ticket) => {
+                let message = encode(&Renewed { ticket: self.seal(*ticket), ..renewed }).into();
                 return self.push(session, |out| out.control(message));
             }
             RoomOutput::Control(session, message) => {
@@ -133,6 +134,8 @@ impl Task for RoomShell {
                 return self.push(session, |out| out.state(message));
             }
             RoomOutput::Disconnect(session, code) => self.disconnect(session, code),
+            RoomOutput::Banned(ban) => self.bans.add(&self.key, &ban),
+            RoomOutput::BansEnded => self.bans.end(&self.key),
             RoomOutput::Moderated(moderated) => self.log(&moderated),
         }
         None

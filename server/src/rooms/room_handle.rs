@@ -82,7 +82,7 @@ impl RoomHandle {
         waited
     }
 
-    /// Returns the room's name.
+    /// Returns the key that names the room.
     pub fn key(&self) -> &RoomKey {
         &self.key
     }

@@ -11,12 +11,14 @@ use nucleus_core::social::SocialConfig;
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Features};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::config::{Config, ServersSettings};
 use super::data_dir::{DataDir, DataDirError};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
+use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters};
 use crate::http::Http;
@@ -129,6 +131,7 @@ pub async fn run_with_clock(
         clock_epoch,
         tickets: tickets.clone(),
         entries: servers.entries.clone(),
+        bans: BanStore::open(dir.path())?,
     };
     let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
     let directory = RoomDirectory::new(registry);
@@ -170,6 +173,7 @@ pub async fn run_with_clock(
     // reason, and are told of other servers.
     context.shutting_down.store(true, Ordering::Relaxed);
     drain(&endpoints, &context).await;
+    context.directory.registry().bans().close().await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     for shard in &shards {
         shard.post(ShardMail::Stop).await;
@@ -215,8 +219,14 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
         // The sessions of users and of rooms have time to close by themselves, and joins in progress
         // to be refused. The endpoints then close what is left.
         tokio::time::sleep(limits::LAST_WORDS).await;
-        let no_joins = context.unjoined.acquire_many(context.limits.unjoined);
-        let _in_time = tokio::time::timeout(limits::LAST_REFUSALS, no_joins).await;
+        let refused_by = Instant::now() + limits::LAST_REFUSALS;
+        // Clients that have just been told come back within a second or two. Only if there are
+        // other servers is it worth to wait for them, and to name these.
+        let has_others = !context.servers.others.is_empty();
+        let is_idle = || context.unjoined.available_permits() >= context.limits.unjoined as usize;
+        while Instant::now() < refused_by && (has_others || !is_idle()) {
+            tokio::time::sleep(limits::CLOSING_PAUSE).await;
+        }
         for endpoint in endpoints {
             endpoint.close(code);
         }

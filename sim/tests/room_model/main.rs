@@ -28,6 +28,8 @@ use real::RealRoom;
 pub(crate) const USERS: u8 = 4;
 /// The largest number of peers in the room.
 pub(crate) const CAPACITY: usize = 6;
+/// Most objects of a user who may not moderate.
+pub(crate) const USER_OBJECTS: usize = 2;
 /// How long a participant outlives its session, in ms.
 pub(crate) const PEER_TTL: u64 = 30_000;
 /// Number of cases unless `PROPTEST_CASES` gives another.

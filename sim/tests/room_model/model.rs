@@ -12,7 +12,7 @@ use crate::records::{
     Act, HistoryEvent, LoggedEvent, ModelParticipant, ModelTicket, Reply, SessionStart,
 };
 use crate::state_model::StateModel;
-use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES, USER_OBJECTS};
 
 /// The model of a room, and everything that it has sent.
 pub(crate) struct RoomModel {
@@ -72,7 +72,7 @@ impl RoomModel {
             forgotten: [0; 2],
             sequence: 0,
             history: Vec::new(),
-            state: StateModel::default(),
+            state: StateModel::new(USER_OBJECTS),
             bans: Vec::new(),
             locked: false,
             muted_users: Vec::new(),
@@ -206,6 +206,7 @@ impl RoomModel {
             lost_at,
         };
         self.participants.push(participant);
+        self.state.users.insert(peer, user);
         let session = SessionId { peer: PeerId(peer), session: 1 };
         self.started.insert(session, SessionStart { resumed: NEW_PEER, taken: [0; 2] });
         let history = self.history.iter().map(|event| event.sequence).collect();

@@ -24,7 +24,7 @@ use nucleus_sim::{Clients, InstantLinks, Server, SessionAddress};
 
 use crate::model::RoomModel;
 use crate::records::{Act, ModelParticipant, Reply, SessionStart};
-use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES};
+use crate::{CAPACITY, ModelTarget, Op, PEER_TTL, ROLES, USER_OBJECTS};
 
 /// The room instance id and the clock epoch.
 const EPOCH: u32 = 7;
@@ -67,13 +67,14 @@ impl RealRoom {
         let options = RoomOptions { empty_ttl, ..RoomOptions::default() };
         let peer_ttl = Duration::from_millis(PEER_TTL);
         let config = RoomConfig {
-            limits: Limits { peer_ttl, ..Limits::default() },
+            limits: Limits { peer_ttl, user_objects: USER_OBJECTS as u32, ..Limits::default() },
             capacity: CAPACITY as u16,
             second_device: SecondDevice::Allow,
             instance: RoomInstanceId([7; 8]),
             server_instance: ServerInstanceId([1; 8]),
             clock_epoch: EPOCH,
             options,
+            bans: Vec::new(),
         };
         let mut server = Server::new(Time::ZERO, vec![InstantLinks::default()]);
         server.open_room(ROOM, config);

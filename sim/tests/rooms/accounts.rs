@@ -35,9 +35,22 @@ fn messages_in(len: usize, overhead: usize) -> usize {
 
 /// Returns the number of messages that the fan-out has accepted for relaying.
 fn accepted(counters: &FanoutCounters) -> u64 {
-    let FanoutCounters { over_rate, incomplete, over_speakers, muted, refused_messages, .. } =
-        *counters;
-    counters.messages_in - over_rate - incomplete - over_speakers - muted - refused_messages
+    let FanoutCounters {
+        over_rate,
+        incomplete,
+        too_old,
+        over_speakers,
+        muted,
+        refused_messages,
+        ..
+    } = *counters;
+    counters.messages_in
+        - over_rate
+        - incomplete
+        - too_old
+        - over_speakers
+        - muted
+        - refused_messages
 }
 
 /// Returns the number of messages sent or withheld, counted once for each recipient.

@@ -87,6 +87,7 @@ fn thousand_senders(pause: impl Fn(&mut fastrand::Rng) -> Duration) -> Cost {
         server_instance: ServerInstanceId([1; 8]),
         clock_epoch: 1,
         options: RoomOptions::default(),
+        bans: Vec::new(),
     };
     let start = Time::from_millis(777);
     let mut server = Server::new(start, vec![InstantLinks::default()]);

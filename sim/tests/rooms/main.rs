@@ -10,6 +10,7 @@
 
 mod accounts;
 mod acknowledgements;
+mod bans;
 mod life;
 mod long;
 mod moderation;
@@ -234,7 +235,7 @@ fn a_large_room_is_flushed_in_pieces() {
         world.run(Duration::from_secs(1));
         let (mut turns, mut left) = (0, 0);
         for round in 0..4 {
-            (0..count - left).for_each(|one| world.send_message(one, 930));
+            (0..count - left).for_each(|one| world.send_message(one, 900));
             for _ in 0..60 {
                 let before = world.shard().counters.datagrams_out;
                 world.step();

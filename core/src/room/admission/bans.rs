@@ -1,4 +1,7 @@
 //! The bans and the lock of a room, both set by moderators. A lock keeps everybody out.
+//!
+//! The bans end with the room instance, unless the server stops while it lives: then the next
+//! instance of the room begins with them. See [`crate::ban_records`].
 
 use std::time::Duration;
 
@@ -6,22 +9,26 @@ use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 
 use crate::limits;
+use crate::room::config::Ban;
 
 /// The bans and the lock of a room.
 pub(super) struct Bans {
     pub(super) locked: bool,
     /// The bans, oldest first.
-    bans: Vec<Ban>,
+    bans: Vec<CurrentBan>,
 }
 
-struct Ban {
+struct CurrentBan {
     user: String,
     until: Time,
 }
 
 impl Bans {
-    pub(super) fn new(locked: bool) -> Self {
-        Self { locked, bans: Vec::new() }
+    /// Creates the bans of a new room, which begins with `bans`, oldest first.
+    pub(super) fn new(now: Time, locked: bool, bans: &[Ban]) -> Self {
+        let mut new = Self { locked, bans: Vec::new() };
+        bans.iter().for_each(|ban| new.ban(now, &ban.user, ban.time));
+        new
     }
 
     /// Checks whether a newcomer may join. A lock does not keep moderators out: somebody must be
@@ -44,7 +51,12 @@ impl Bans {
         if self.bans.len() >= limits::BANS {
             self.bans.remove(0);
         }
-        self.bans.push(Ban { user: user.to_owned(), until: now + time });
+        self.bans.push(CurrentBan { user: user.to_owned(), until: now + time });
+    }
+
+    /// Ends all bans. Returns whether there were any.
+    pub(super) fn end_all(&mut self) -> bool {
+        !std::mem::take(&mut self.bans).is_empty()
     }
 }
 
@@ -58,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_ban_ends_with_its_time_and_a_lock_when_it_is_opened() {
-        let mut bans = Bans::new(false);
+        let mut bans = Bans::new(at(0), false, &[]);
         assert_eq!(bans.admit(at(0), "ada", false), Ok(()));
         bans.ban(at(0), "ada", Duration::from_secs(10));
         assert_eq!(bans.admit(at(9), "ada", true), Err(Code::Kicked));
@@ -71,7 +83,7 @@ mod tests {
 
     #[test]
     fn bans_are_counted_once_a_user_and_bounded() {
-        let mut bans = Bans::new(false);
+        let mut bans = Bans::new(at(0), false, &[]);
         for _ in 0..3 {
             bans.ban(at(0), "ada", Duration::from_secs(10));
         }
@@ -83,5 +95,18 @@ mod tests {
         assert_eq!(bans.admit(at(2), "ada", false), Ok(()), "the oldest ban was dropped");
         bans.ban(at(20), "grace", Duration::from_secs(10));
         assert_eq!(bans.bans.len(), 1, "bans that have ended are forgotten");
+    }
+
+    #[test]
+    fn a_room_begins_with_bans_and_drops_the_oldest_beyond_its_limit() {
+        let ban = |user: usize| Ban { user: user.to_string(), time: Duration::from_secs(10) };
+        let first: Vec<Ban> = (0..=limits::BANS).map(ban).collect();
+        let mut bans = Bans::new(at(5), false, &first);
+        assert_eq!(bans.bans.len(), limits::BANS);
+        assert_eq!(bans.admit(at(14), "0", false), Ok(()));
+        assert_eq!(bans.admit(at(14), "1", false), Err(Code::Kicked));
+        assert_eq!(bans.admit(at(15), "1", false), Ok(()));
+        assert!(bans.end_all() && !bans.end_all());
+        assert_eq!(bans.admit(at(14), "1", false), Ok(()));
     }
 }

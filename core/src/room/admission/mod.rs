@@ -12,7 +12,7 @@ use std::time::Duration;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 
-use super::config::{JoinConditions, RoomOptions, SecondDevice};
+use super::config::{Ban, JoinConditions, RoomOptions, SecondDevice};
 use super::members::Participants;
 use crate::ids::PeerId;
 use crate::limits;
@@ -37,8 +37,9 @@ pub(super) struct Newcomer<'a> {
 }
 
 impl Admission {
-    /// Creates the rules of a new room. Reserves a seat for each invited user.
-    pub(super) fn new(now: Time, options: &RoomOptions) -> Self {
+    /// Creates the rules of a new room, which begins with `bans`, oldest first. Reserves a seat for
+    /// each invited user.
+    pub(super) fn new(now: Time, options: &RoomOptions, bans: &[Ban]) -> Self {
         let RoomOptions { version, password, invited, locked, .. } = options;
         let mut reservations = Reservations::default();
         let until = now + options.first_within.unwrap_or(limits::FOUNDING_TIME);
@@ -46,7 +47,7 @@ impl Admission {
             reservations.reserve(user, "", until);
         }
         Self {
-            bans: Bans::new(*locked),
+            bans: Bans::new(now, *locked, bans),
             access: Access::new(version.clone(), *password, invited.clone()),
             reservations,
         }
@@ -168,6 +169,11 @@ impl Admission {
     /// Keeps a user out for a time.
     pub(super) fn ban(&mut self, now: Time, user: &str, time: Duration) {
         self.bans.ban(now, user, time);
+    }
+
+    /// Ends all bans. Returns whether there were any.
+    pub(super) fn end_bans(&mut self) -> bool {
+        self.bans.end_all()
     }
 }
 

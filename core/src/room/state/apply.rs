@@ -4,6 +4,8 @@
 //! requester's rights, whether the entity exists, the owner, whether a target peer exists, the
 //! version, the limits.
 
+use std::sync::Arc;
+
 use nucleus_protocol::limits::{MAX_STATE_FIELDS, MAX_STATE_OPERATIONS, STATE_RESERVE};
 use nucleus_protocol::session::{
     ANY_VERSION, Change, Code, Operation, StateUpdate, change, mode, operation, scope, value,
@@ -54,7 +56,7 @@ struct Transaction<'a> {
 enum Undo {
     Field { entity: EntityId, key: Vec<u8>, before: Option<StoredField> },
     Entity { entity: EntityId, before: Option<EntityRecord> },
-    Owner { object: EntityId, before: u32 },
+    Owner { object: EntityId, owner: u32, user: Option<Arc<str>> },
     Host { before: u32 },
 }
 
@@ -82,7 +84,7 @@ impl Transaction<'_> {
                 Undo::Field { entity, key, before } => drop(store.set(entity, &key, before)),
                 Undo::Entity { entity, before: None } => drop(store.remove(entity)),
                 Undo::Entity { entity, before: Some(before) } => store.insert(entity, before),
-                Undo::Owner { object, before } => drop(store.set_owner(object, before)),
+                Undo::Owner { object, owner, user } => drop(store.set_owner(object, owner, user)),
                 Undo::Host { before } => *host = before,
             }
         }
@@ -142,8 +144,9 @@ impl Transaction<'_> {
             return Err(Code::RoomObjects);
         }
         let owner = self.requester.peer;
-        self.may_own_more(owner)?;
-        self.state.store.insert(id, EntityRecord::object(owner, mode));
+        let user = self.user_of(owner)?;
+        self.may_own_more(&user)?;
+        self.state.store.insert(id, EntityRecord::object(owner, user, mode));
         self.undo.push(Undo::Entity { entity: id, before: None });
         self.changes.push(Change { mode, ..changed(change::CREATED, id, owner) });
         self.within_limits()
@@ -163,12 +166,8 @@ impl Transaction<'_> {
         allow(self.requester.rights.objects)?;
         let object = self.state.store.entity(id).ok_or(Code::NoSuchEntity)?;
         let is_free = [0, self.requester.peer].contains(&object.owner);
-        let takes = is_free || object.mode & !mode::WITH_ROOM == mode::TAKE;
-        if takes && object.owner != self.requester.peer {
-            self.may_own_more(self.requester.peer)?;
-        }
         match object.mode & !mode::WITH_ROOM {
-            _ if takes => self.pass(id, self.requester.peer),
+            mode if is_free || mode == mode::TAKE => return self.pass(id, self.requester.peer),
             mode::ASK => self.changes.push(changed(change::CLAIMED, id, self.requester.peer)),
             _ => return Err(Code::Conflict),
         }
@@ -180,9 +179,7 @@ impl Transaction<'_> {
         allow(rights.objects || rights.moderate)?;
         self.check_owner(id, rights.moderate)?;
         self.check_inside(peer)?;
-        self.may_own_more(peer)?;
-        self.pass(id, peer);
-        Ok(())
+        self.pass(id, peer)
     }
 
     fn host(&mut self, peer: u32) -> Result<(), Code> {
@@ -197,12 +194,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Makes `owner` the owner of an object.
-    fn pass(&mut self, id: EntityId, owner: u32) {
-        if let Some(before) = self.state.store.set_owner(id, owner) {
-            self.undo.push(Undo::Owner { object: id, before });
+    /// Makes `owner` the owner of an object, which then counts to the owner's user.
+    fn pass(&mut self, id: EntityId, owner: u32) -> Result<(), Code> {
+        let user = self.user_of(owner)?;
+        let counts_already =
+            self.state.store.entity(id).is_some_and(|object| object.user.as_ref() == Some(&user));
+        if !counts_already {
+            self.may_own_more(&user)?;
+        }
+        if let Some((owner, user)) = self.state.store.set_owner(id, owner, Some(user)) {
+            self.undo.push(Undo::Owner { object: id, owner, user });
         }
         self.changes.push(changed(change::OWNER, id, owner));
+        Ok(())
     }
 
     /// Checks that an object exists and belongs to the requester. `any_owner`: it may belong to
@@ -218,10 +222,16 @@ impl Transaction<'_> {
         self.requester.peers.presence(peer).map(drop).ok_or(Code::NoSuchEntity)
     }
 
-    /// Checks that a peer may own one object more. The limit does not apply to requests of a
-    /// moderator.
-    fn may_own_more(&self, owner: u32) -> Result<(), Code> {
-        let few = self.state.store.owned(owner) < self.state.limits.peer_objects as usize;
+    /// Returns the user of a peer.
+    fn user_of(&self, peer: u32) -> Result<Arc<str>, Code> {
+        let user = self.requester.peers.user(peer).ok_or(Code::NoSuchEntity)?;
+        Ok(self.state.store.shared_user(user))
+    }
+
+    /// Checks that one object more may count to a user, whatever the number of its peers. The limit
+    /// does not apply to requests of a moderator.
+    fn may_own_more(&self, user: &str) -> Result<(), Code> {
+        let few = self.state.store.objects_of(user) < self.state.limits.user_objects as usize;
         (few || self.requester.rights.moderate).then_some(()).ok_or(Code::PeerObjects)
     }
 

@@ -53,6 +53,8 @@ trait RoomPeers {
     fn presence(&self, peer: u32) -> Option<bool>;
     /// Returns the present peer with the least number, 0 if nobody is present.
     fn least_present(&self) -> u32;
+    /// Returns the user of a peer. `None`: it is not in the room.
+    fn user(&self, peer: u32) -> Option<&str>;
 }
 
 /// The peer that requests changes.
@@ -116,7 +118,8 @@ impl SharedState {
     }
 
     /// Removes peers that have left the room. Deletes their fields and objects; objects with
-    /// [`mode::WITH_ROOM`] stay, without an owner. `None`: nothing has changed.
+    /// [`mode::WITH_ROOM`] stay, without an owner, and still count to the owner's user. `None`:
+    /// nothing has changed.
     fn remove_peers(&mut self, mut peers: Vec<u32>) -> Option<StateUpdate> {
         peers.sort_unstable();
         let mut changes = Vec::new();
@@ -131,7 +134,7 @@ impl SharedState {
                 self.store.remove(id);
                 changes.push(changed(change::DELETED, id, 0));
             } else {
-                self.store.set_owner(id, 0);
+                self.store.release(id);
                 changes.push(changed(change::OWNER, id, 0));
             }
         }

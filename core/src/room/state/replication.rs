@@ -141,4 +141,8 @@ impl RoomPeers for Participants {
         let mut present = self.iter().filter(|(_, participant)| participant.is_present());
         present.next().map_or(0, |(peer, _)| peer.0)
     }
+
+    fn user(&self, peer: u32) -> Option<&str> {
+        self.get(PeerId(peer)).map(|participant| participant.user.as_str())
+    }
 }

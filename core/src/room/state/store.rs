@@ -1,8 +1,8 @@
-//! The entities with their fields, and the bytes that they take in a snapshot. All changes go
-//! through [`Store`], so the count of bytes is always exact.
+//! The entities with their fields, the bytes that they take in a snapshot, and how many objects
+//! count to each user. All changes go through [`Store`], so the counts are always exact.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use nucleus_protocol::session::{Entity, Field, Value, scope};
 
@@ -35,6 +35,8 @@ impl EntityId {
 pub(super) struct EntityRecord {
     /// The owner of an object, 0 for none.
     pub(super) owner: u32,
+    /// The user to whom an object counts: that of its owner, or of its last owner if it has none.
+    pub(super) user: Option<Arc<str>>,
     /// The mode of an object: one of [`mode`](nucleus_protocol::session::mode).
     pub(super) mode: u8,
     fields: BTreeMap<Vec<u8>, StoredField>,
@@ -48,8 +50,8 @@ pub(super) struct StoredField {
 }
 
 impl EntityRecord {
-    pub(super) fn object(owner: u32, mode: u8) -> Self {
-        Self { owner, mode, fields: BTreeMap::new() }
+    pub(super) fn object(owner: u32, user: Arc<str>, mode: u8) -> Self {
+        Self { owner, user: Some(user), mode, fields: BTreeMap::new() }
     }
 
     /// Returns the number of fields.
@@ -78,14 +80,43 @@ impl StoredField {
     }
 }
 
+/// The number of objects that count to each user. Has no user without objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ObjectCounts(BTreeMap<Arc<str>, usize>);
+
+impl ObjectCounts {
+    fn of(&self, user: &str) -> usize {
+        self.0.get(user).copied().unwrap_or(0)
+    }
+
+    /// Returns a user's name, shared with the other objects of the user.
+    fn shared(&self, user: &str) -> Arc<str> {
+        self.0.get_key_value(user).map_or_else(|| Arc::from(user), |(shared, _)| shared.clone())
+    }
+
+    fn add(&mut self, user: Option<Arc<str>>) {
+        if let Some(user) = user {
+            *self.0.entry(user).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, user: Option<&str>) {
+        let Some(user) = user else { return };
+        let Some(count) = self.0.get_mut(user) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(user);
+        }
+    }
+}
+
 /// All entities of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Store {
     entities: BTreeMap<EntityId, EntityRecord>,
     /// The number of objects.
     objects: usize,
-    /// The number of objects of each owner.
-    owned: BTreeMap<u32, usize>,
+    users: ObjectCounts,
     /// Encoded bytes of all entities.
     bytes: usize,
 }
@@ -101,9 +132,14 @@ impl Store {
         self.objects
     }
 
-    /// Returns the number of objects of `owner`.
-    pub(super) fn owned(&self, owner: u32) -> usize {
-        self.owned.get(&owner).copied().unwrap_or(0)
+    /// Returns the number of objects that count to `user`.
+    pub(super) fn objects_of(&self, user: &str) -> usize {
+        self.users.of(user)
+    }
+
+    /// Returns a user's name as the user's objects share it.
+    pub(super) fn shared_user(&self, user: &str) -> Arc<str> {
+        self.users.shared(user)
     }
 
     pub(super) fn entity(&self, id: EntityId) -> Option<&EntityRecord> {
@@ -142,7 +178,7 @@ impl Store {
     pub(super) fn insert(&mut self, id: EntityId, entity: EntityRecord) {
         if id.scope == scope::OBJECT {
             self.objects += 1;
-            self.add_owned(entity.owner);
+            self.users.add(entity.user.clone());
         }
         self.bytes += entity.bytes();
         self.entities.insert(id, entity);
@@ -153,7 +189,7 @@ impl Store {
         let entity = self.entities.remove(&id)?;
         if id.scope == scope::OBJECT {
             self.objects -= 1;
-            self.remove_owned(entity.owner);
+            self.users.remove(entity.user.as_deref());
         }
         self.bytes -= entity.bytes();
         Some(entity)
@@ -185,25 +221,26 @@ impl Store {
         before
     }
 
-    /// Gives an object to `owner`, and returns the previous owner.
-    pub(super) fn set_owner(&mut self, id: EntityId, owner: u32) -> Option<u32> {
+    /// Gives an object to a peer, to whose user it counts from now on. Returns the previous owner
+    /// and user.
+    pub(super) fn set_owner(
+        &mut self,
+        id: EntityId,
+        owner: u32,
+        user: Option<Arc<str>>,
+    ) -> Option<(u32, Option<Arc<str>>)> {
         let entity = self.entities.get_mut(&id)?;
-        let before = std::mem::replace(&mut entity.owner, owner);
-        self.remove_owned(before);
-        self.add_owned(owner);
-        Some(before)
+        let before = std::mem::replace(&mut entity.user, user.clone());
+        self.users.remove(before.as_deref());
+        self.users.add(user);
+        Some((std::mem::replace(&mut entity.owner, owner), before))
     }
 
-    fn add_owned(&mut self, owner: u32) {
-        *self.owned.entry(owner).or_default() += 1;
-    }
-
-    fn remove_owned(&mut self, owner: u32) {
-        if let Entry::Occupied(mut count) = self.owned.entry(owner) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+    /// Takes the owner from an object. The object still counts to the owner's user: otherwise a
+    /// user who leaves and joins again could fill the room.
+    pub(super) fn release(&mut self, id: EntityId) {
+        if let Some(entity) = self.entities.get_mut(&id) {
+            entity.owner = 0;
         }
     }
 }

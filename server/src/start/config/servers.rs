@@ -50,9 +50,13 @@ fn is_endpoint(text: &str) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c)),
+        None => {
+            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        }
     };
-    text.len() <= MAX_ENDPOINT && is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
+    let is_port =
+        port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
+    text.len() <= MAX_ENDPOINT && is_host && is_port
 }
 
 #[cfg(test)]
@@ -65,9 +69,20 @@ mod tests {
             assert!(is_endpoint(good), "{good}");
         }
         let long = format!("{}:1", "a".repeat(MAX_ENDPOINT));
-        for bad in
-            ["", ":1", "a", "a:0", "a:65536", "a:b", "2001:db8::1:5055", "[a]:1", "a b:1", &long]
-        {
+        for bad in [
+            "",
+            ":1",
+            "a",
+            "a:0",
+            "a:65536",
+            "a:b",
+            "a:+80",
+            "münchen.de:1",
+            "2001:db8::1:5055",
+            "[a]:1",
+            "a b:1",
+            &long,
+        ] {
             assert!(!is_endpoint(bad), "{bad}");
         }
     }

@@ -1,11 +1,13 @@
 //! Files of the data directory. A file is written once, whole, and never changed.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
+
+use crate::private_file;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +74,7 @@ pub(super) fn read_or_make(
     let path = dir.join(name);
     let made = Zeroizing::new(make()?);
     let draft = dir.join(format!(".{name}.{}", hex(&random::<8>()?)));
-    let result = write_private(&draft, &made).and_then(|()| {
+    let result = private_file::create(&draft, &made).and_then(|()| {
         // `AlreadyExists`: another process has made the file meanwhile, and its content is used.
         match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -83,16 +85,6 @@ pub(super) fn read_or_make(
     let _removed = fs::remove_file(&draft);
     result.map_err(|e| failed("write", &path, e))?;
     fs::read(&path).map(Zeroizing::new).map_err(|e| failed("read", &path, e))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Returns the content of a file as text.

@@ -104,7 +104,7 @@ fn a_room_has_so_many_objects() {
 }
 
 #[test]
-fn one_participant_cannot_fill_the_room() {
+fn one_user_cannot_fill_the_room() {
     let mut fixture = StateFixture::new();
     for id in 0..MAX_STATE_OWNED as u64 {
         assert_eq!(fixture.apply(1, create(id, mode::TAKE)), Ok(()));
@@ -123,6 +123,93 @@ fn one_participant_cannot_fill_the_room() {
         Ok(()),
         "a moderator has no limit of its own"
     );
+    fixture.check();
+}
+
+/// A room in which a user may have two objects, with the peers 1 and 4 of one user, and 2 and 3 of
+/// others.
+fn two_objects_a_user() -> StateFixture {
+    let mut fixture = StateFixture::new();
+    fixture.present.insert(4, true);
+    let limits = Limits { user_objects: 2, ..Limits::default() };
+    fixture.state = SharedState::new(limits, &[]);
+    fixture
+}
+
+#[test]
+fn all_sessions_of_a_user_share_its_limit_of_objects() {
+    let mut fixture = two_objects_a_user();
+    assert_eq!(fixture.apply(1, create(1, mode::TAKE)), Ok(()));
+    assert_eq!(fixture.apply(4, create(2, mode::TAKE)), Ok(()));
+    for peer in [1, 4] {
+        assert_eq!(fixture.apply(peer, create(3, 0)), Err(Code::PeerObjects), "{peer}");
+    }
+    // Objects that pass between the devices of one user count once.
+    assert_eq!(fixture.apply(4, claim(1)), Ok(()));
+    assert_eq!(fixture.apply(4, give(2, 1)), Ok(()));
+    assert_eq!(fixture.apply(4, give(1, 4)), Ok(()), "to itself");
+    assert_eq!(fixture.objects_of(1), 2);
+    // Another user's object counts to the one who takes it.
+    assert_eq!(fixture.apply(2, create(3, mode::TAKE)), Ok(()));
+    assert_eq!(fixture.apply(4, claim(3)), Err(Code::PeerObjects));
+    assert_eq!(fixture.apply(2, give(3, 1)), Err(Code::PeerObjects));
+    assert_eq!(fixture.apply_as(3, Rights::ALL, give(3, 1)), Ok(()), "a moderator may");
+    assert_eq!((fixture.objects_of(1), fixture.objects_of(2)), (3, 0));
+    assert_eq!(fixture.apply(1, give(2, 2)), Ok(()));
+    assert_eq!(fixture.apply(4, delete(1)), Ok(()));
+    assert_eq!((fixture.objects_of(1), fixture.objects_of(2)), (1, 1));
+    fixture.check();
+}
+
+#[test]
+fn who_leaves_and_joins_again_does_not_fill_the_room() {
+    let mut fixture = two_objects_a_user();
+    let stays = mode::FIXED | mode::WITH_ROOM;
+    let operations = vec![create(1, stays), create(2, stays)];
+    assert_eq!(fixture.request(1, Rights::PARTICIPANT, operations), Ok(()));
+    fixture.leave(1);
+    assert_eq!((fixture.owner(1), fixture.objects_of(1)), (Some(0), 2));
+    assert_eq!(fixture.apply(4, create(3, 0)), Err(Code::PeerObjects));
+    // The same user claims its objects although it is at its limit, and may delete them then.
+    assert_eq!(fixture.request(4, Rights::PARTICIPANT, vec![claim(1), delete(1)]), Ok(()));
+    assert_eq!(fixture.apply(4, create(3, 0)), Ok(()));
+    // What somebody else claims counts to that user.
+    assert_eq!(fixture.apply(2, claim(2)), Ok(()));
+    assert_eq!((fixture.objects_of(1), fixture.objects_of(2)), (1, 1));
+    // Objects that do not outlive their owner do not count any more.
+    fixture.leave(4);
+    assert_eq!(fixture.objects_of(1), 0);
+    // A clear ends the counts of all, of objects without an owner too.
+    fixture.leave(2);
+    assert_eq!(fixture.objects_of(2), 1);
+    let update = fixture.state.clear(3).unwrap();
+    fixture.replica.apply(update);
+    assert_eq!(fixture.objects_of(2), 0);
+    fixture.check();
+}
+
+/// The fixture compares the whole state, with its counts, before and after a refused request.
+#[test]
+fn a_refused_request_leaves_the_counts_as_they_were() {
+    let mut fixture = two_objects_a_user();
+    let released = create(1, mode::TAKE | mode::WITH_ROOM);
+    assert_eq!(fixture.apply(1, released), Ok(()));
+    fixture.leave(1);
+    assert_eq!(fixture.apply(2, create(2, mode::TAKE)), Ok(()));
+    let operations = vec![
+        claim(1),
+        claim(2),
+        give(1, 4),
+        claim(1),
+        create(3, 0),
+        delete(1),
+        create(1, mode::WITH_ROOM),
+        give(1, 2),
+        delete(9),
+    ];
+    let refused = fixture.request(3, Rights::ALL, operations);
+    assert_eq!(refused, Err(RequestRefused { code: Code::NoSuchEntity, failed: 8 }));
+    assert_eq!([1, 2, 3].map(|peer| fixture.objects_of(peer)), [1, 1, 0]);
     fixture.check();
 }
 
@@ -168,7 +255,7 @@ fn a_full_state_takes_nothing_but_less() {
 fn an_operator_may_set_less() {
     let mut fixture = StateFixture::new();
     fixture.state = SharedState::new(
-        Limits { room_objects: 3, peer_objects: 2, room_state_bytes: 4_000, ..Limits::default() },
+        Limits { room_objects: 3, user_objects: 2, room_state_bytes: 4_000, ..Limits::default() },
         &[],
     );
     assert_eq!(fixture.apply(1, create(1, 0)), Ok(()));

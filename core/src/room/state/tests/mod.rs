@@ -31,6 +31,18 @@ impl RoomPeers for PresentPeers {
     fn least_present(&self) -> u32 {
         self.iter().find(|(_, present)| **present).map_or(0, |(peer, _)| *peer)
     }
+
+    fn user(&self, peer: u32) -> Option<&str> {
+        self.contains_key(&peer).then(|| USERS[user_of(peer)])
+    }
+}
+
+const USERS: [&str; 3] = ["cyd", "ada", "bob"];
+
+/// Returns the index of a peer's user in [`USERS`]. The peers 1, 2 and 3 have different users, 4
+/// has that of 1, and so on.
+fn user_of(peer: u32) -> usize {
+    peer as usize % USERS.len()
 }
 
 /// The state of a room with the peers 1, 2 and 3, all present, and a replica of it.
@@ -87,6 +99,11 @@ impl StateFixture {
     fn owner(&self, id: u64) -> Option<u32> {
         let id = EntityId { scope: scope::OBJECT, id };
         self.state.store.entity(id).map(|object| object.owner)
+    }
+
+    /// Returns how many objects count to the user of a peer.
+    fn objects_of(&self, peer: u32) -> usize {
+        self.state.store.objects_of(USERS[user_of(peer)])
     }
 
     fn check(&self) {

@@ -15,8 +15,12 @@ use super::Rights;
 pub(super) type PresentPeers = BTreeMap<u32, bool>;
 
 /// The model of a shared state.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct StateModel {
+    /// Most objects of a user.
+    user_objects: usize,
+    /// The user of each peer that has ever joined, by number.
+    pub(super) users: BTreeMap<u32, u8>,
     pub(super) version: u64,
     chosen: u32,
     objects: Vec<ModelObject>,
@@ -27,6 +31,8 @@ pub(super) struct StateModel {
 struct ModelObject {
     id: u64,
     owner: u32,
+    /// The owner, or the last one of an object without an owner.
+    last_owner: u32,
     mode: u8,
 }
 
@@ -39,6 +45,16 @@ struct ModelField {
 }
 
 impl StateModel {
+    pub(super) fn new(user_objects: usize) -> Self {
+        let (users, objects, fields) = Default::default();
+        Self { user_objects, users, version: 0, chosen: 0, objects, fields }
+    }
+
+    /// Returns how many objects count to a user.
+    pub(super) fn objects_of(&self, user: u8) -> usize {
+        self.objects.iter().filter(|o| self.users[&o.last_owner] == user).count()
+    }
+
     pub(super) fn request(
         &mut self,
         (actor, rights): (u32, Rights),
@@ -128,6 +144,11 @@ impl StateModel {
         let owns = object.is_some_and(|o| o.owner == actor);
         let on_object = operation.scope == scope::OBJECT;
         let inside = present.contains_key(&operation.peer);
+        let may_have = |peer: u32| {
+            let Some(user) = self.users.get(&peer) else { return false };
+            let has = object.is_some_and(|o| self.users[&o.last_owner] == *user);
+            rights.moderate || has || self.objects_of(*user) < self.user_objects
+        };
         // Conditions. Each has the code that refuses the operation if the condition does not hold.
         let rules: Vec<(bool, Code)> = match operation.kind {
             operation::SET => {
@@ -158,6 +179,7 @@ impl StateModel {
                 ([0, u64::from(actor)].contains(&(operation.id >> 32)), Code::BadState),
                 (rights.objects, Code::Forbidden),
                 (object.is_none(), Code::NoSuchEntity),
+                (may_have(actor), Code::PeerObjects),
             ],
             operation::DELETE => vec![
                 (on_object, Code::BadState),
@@ -173,6 +195,11 @@ impl StateModel {
                     owns || object.is_some_and(|o| o.owner == 0 || o.mode & 0xf != mode::FIXED),
                     Code::Conflict,
                 ),
+                (
+                    may_have(actor)
+                        || object.is_some_and(|o| o.owner != 0 && o.mode & 0xf == mode::ASK),
+                    Code::PeerObjects,
+                ),
             ],
             operation::GIVE => vec![
                 (on_object, Code::BadState),
@@ -180,6 +207,7 @@ impl StateModel {
                 (object.is_some(), Code::NoSuchEntity),
                 (owns || rights.moderate, Code::Conflict),
                 (inside, Code::NoSuchEntity),
+                (may_have(operation.peer), Code::PeerObjects),
             ],
             operation::HOST => {
                 let hosts = self.host(present) == actor && rights.own;
@@ -206,7 +234,8 @@ impl StateModel {
                 }
             }
             operation::CREATE => {
-                self.objects.push(ModelObject { id, owner: actor, mode: operation.mode })
+                let (owner, mode) = (actor, operation.mode);
+                self.objects.push(ModelObject { id, owner, last_owner: owner, mode })
             }
             operation::DELETE => {
                 self.objects.retain(|o| o.id != id);
@@ -220,6 +249,9 @@ impl StateModel {
                     object.owner = operation.peer;
                 } else if taken {
                     object.owner = actor;
+                }
+                if object.owner != 0 {
+                    object.last_owner = object.owner;
                 }
             }
         }

@@ -23,8 +23,11 @@ fn the_state_is_what_the_model_says() {
 
 fn against_the_model(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut fixture, mut model) = (StateFixture::new(), StateModel::default());
+    let user_objects = rng.u32(1..6);
+    let (mut fixture, mut model) = (StateFixture::new(), StateModel::new(user_objects as usize));
+    fixture.state = SharedState::new(Limits { user_objects, ..Limits::default() }, &[]);
     let mut newest = 3;
+    model.users = (1..=newest).map(|peer| (peer, user_of(peer) as u8)).collect();
     for step in 0..60 {
         if step == 30 {
             // From here on the replica starts from a snapshot.
@@ -35,6 +38,7 @@ fn against_the_model(seed: u64) {
             0 => {
                 newest += 1;
                 fixture.present.insert(newest, true);
+                model.users.insert(newest, user_of(newest) as u8);
             }
             1 if !peers.is_empty() => {
                 let peer = peers[rng.usize(..peers.len())];
@@ -73,6 +77,9 @@ fn against_the_model(seed: u64) {
             _ => {}
         }
         assert_eq!(fixture.state.host(&fixture.present), model.host(&fixture.present));
+        for (number, user) in (0..).zip(USERS) {
+            assert_eq!(fixture.state.store.objects_of(user), model.objects_of(number), "{user}");
+        }
     }
     assert_eq!(fixture.state.snapshot(), model.snapshot());
     fixture.check();
