@@ -1,8 +1,9 @@
 """Checks that the frozen files of the protocol are unchanged.
 
-The files in protocol/vectors/v1 and protocol/conformance say what version 1 of the protocol is.
-Clients in other languages are tested against them, so a file never changes after its release. New
-cases go into new files. .ci/frozen.sha256 has a line for each file, as `sha256sum` prints it.
+The JSON files in protocol/vectors/v1 and protocol/conformance say what version 1 of the protocol
+is. Clients in other languages are tested against them, so a file never changes after its release.
+New cases go into new files. Programs and documents beside them may change. .ci/frozen.sha256 has a
+line for each file, as `sha256sum` prints it.
 
     python3 .ci/frozen.py              checks that each file is listed and each listed file unchanged
     python3 .ci/frozen.py --write      adds the files that are not listed, and changes no line
@@ -19,8 +20,8 @@ LIST = ".ci/frozen.sha256"
 
 
 def sums(root: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file in the frozen folders, by its path below `root`."""
-    files = (file for folder in FOLDERS for file in (root / folder).rglob("*") if file.is_file())
+    """Returns the SHA-256 of each JSON file in the frozen folders, by its path below `root`."""
+    files = (file for folder in FOLDERS for file in (root / folder).rglob("*.json"))
     return {
         file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
@@ -83,6 +84,7 @@ def self_test() -> int:
         assert not (root / LIST).exists()
         old.write_bytes(b"{}\n")
         deep.write_bytes(b"[]\n")
+        (deep.parent / "run.py").write_bytes(b"pass\n")
         assert len(check(root, write=False)) == 2, "files that are not listed"
         assert check(root, write=True) == check(root, write=False) == []
         frozen = (root / LIST).read_text()

@@ -150,12 +150,12 @@ impl Roster {
         for peer in update.joined.into_iter().filter(|peer| !gone.contains(&peer.peer)) {
             let peer = PeerInfo::from(peer);
             // The roster in `Joined` may already contain peers that a later update announces: this
-            // client itself, and peers that joined at the same moment.
-            if self.peers.contains_key(&peer.id) {
-                continue;
+            // client itself, and peers that joined at the same moment. The later entry counts.
+            match self.peers.get(&peer.id) {
+                Some(before) => changes.extend(changes_between(before, &peer)),
+                None => changes.push(RosterChange::Joined(peer.clone())),
             }
-            self.insert(peer.clone());
-            changes.push(RosterChange::Joined(peer));
+            self.insert(peer);
         }
         for change in update.changed {
             if let Some(peer) = self.peers.get_mut(&PeerId(change.peer)) {
@@ -271,6 +271,11 @@ mod tests {
         let joined = vec![peer(1, 10), peer(2, 11)];
         let changes = roster.apply(RosterUpdate { version: 1, joined, ..Default::default() });
         assert_eq!(changes, Ok(vec![RosterChange::Joined(peer(2, 11).into())]));
+        let muted = Peer { presence: MUTED, ..peer(1, 10) };
+        let update = RosterUpdate { version: 2, joined: vec![muted.clone()], ..Default::default() };
+        let muted = PeerInfo::from(muted);
+        assert_eq!(roster.apply(update), Ok(vec![RosterChange::Changed(muted.clone())]));
+        assert_eq!(roster.peer(PeerId(1)), Some(&muted));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use nucleus_protocol::ids::RoomInstanceId;
-use nucleus_protocol::session::{Code, Features, NEW_PEER, RESUMED, RESUMED_WITH_LOSS, act};
+use nucleus_protocol::session::{
+    Code, Features, NEW_PEER, RESERVED_CHANNELS, RESUMED, RESUMED_WITH_LOSS, act,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -135,6 +137,12 @@ impl RoomTask {
                 drop(roster);
                 self.report_roster(changes, None, Backlog::push_event);
                 self.report_host();
+                return Ok(());
+            }
+            // Channels of the protocol that this version does not know.
+            SessionEvent::Event(event) | SessionEvent::Bulk(event)
+                if event.channel >= RESERVED_CHANNELS =>
+            {
                 return Ok(());
             }
             SessionEvent::Event(event) => {

@@ -11,11 +11,10 @@ use nucleus_protocol::session::{
     CallReply, CallUpdate, Code, Enter, Entered, Features, Leave, Ping, RoomList, Schema, UserList,
     encode, owned,
 };
-use quinn::ConnectionError;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::join::{HandshakeFailure, OpenConnection, check_opening, expect, hello, open, welcome};
-use super::receiver::closed;
+use super::receiver::{CLOSE_TIMEOUT, closed, give_up};
 use super::sender::{LEAVE_TIMEOUT, SessionShared};
 use super::stream::{MessageReader, ReadFailure};
 use super::{Capabilities, JoinError, ProtocolError, SendError};
@@ -117,7 +116,8 @@ impl SocialSession {
 
     /// Splits the session into two halves, which two tasks can use.
     pub fn split(self) -> (SocialSender, SocialReceiver) {
-        let receiver = SocialReceiver { shared: self.shared.clone(), answers: Some(self.answers) };
+        let (shared, answers) = (self.shared.clone(), Some(self.answers));
+        let receiver = SocialReceiver { shared, answers, lost_at: None };
         (SocialSender(self.shared), receiver)
     }
 }
@@ -176,6 +176,9 @@ impl SocialSender {
 pub struct SocialReceiver {
     shared: Arc<SessionShared>,
     answers: Option<MessageReader>,
+    /// When the session counts as lost, because the server has ended its stream and does not close
+    /// the connection.
+    lost_at: Option<Instant>,
 }
 
 impl SocialReceiver {
@@ -189,20 +192,16 @@ impl SocialReceiver {
                 SocialMessage::Closed { code: Some(Code::Malformed), text }
             }
             // The connection's close reason says why.
-            Err(ReadFailure::Gone(_)) => {
-                self.answers = None;
-                end(self.shared.connection.closed().await)
-            }
+            Err(ReadFailure::Gone(_)) => self.end().await,
         }
     }
 
     async fn read(&mut self) -> Result<SocialMessage, ReadFailure> {
         let Some(answers) = &mut self.answers else {
-            return Ok(end(self.shared.connection.closed().await));
+            return Ok(self.end().await);
         };
         let Some((schema, body)) = answers.next(limits::MAX_CONTROL_MESSAGE).await? else {
-            self.answers = None;
-            return Ok(end(self.shared.connection.closed().await));
+            return Ok(self.end().await);
         };
         Ok(match schema {
             Schema::UserList => SocialMessage::UserList(owned(&body)?),
@@ -212,11 +211,21 @@ impl SocialReceiver {
             other => return Err(ProtocolError::Unexpected(other).into()),
         })
     }
-}
 
-fn end(error: ConnectionError) -> SocialMessage {
-    let (code, text) = closed(error);
-    SocialMessage::Closed { code, text }
+    /// Waits for the close of the connection after the end of the stream. Cancel-safe.
+    async fn end(&mut self) -> SocialMessage {
+        self.answers = None;
+        let lost_at = *self.lost_at.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT);
+        tokio::select! {
+            error = self.shared.connection.closed() => {
+                let (code, text) = closed(error);
+                SocialMessage::Closed { code, text }
+            }
+            () = sleep_until(lost_at) => {
+                SocialMessage::Closed { code: None, text: give_up(&self.shared) }
+            }
+        }
+    }
 }
 
 /// Encodes everything that the client sends before the server's first answer: type byte, `Hello`

@@ -1,6 +1,7 @@
 //! The receiving half of a session: roster, events, the room's state, and the end of the session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_protocol::limits;
@@ -9,6 +10,7 @@ use nucleus_protocol::session::{
     StateSnapshot, StateUpdate, Throttled, TokenWanted, owned, stream,
 };
 use quinn::{ConnectionError, VarInt};
+use tokio::time::{Instant, sleep_until};
 
 use super::ProtocolError;
 use super::sender::SessionShared;
@@ -18,6 +20,10 @@ use crate::state::StateFault;
 /// Largest message on the state stream, in bytes: the largest snapshot. The largest update, which
 /// removes all peers and objects, is smaller.
 const MAX_STATE_MESSAGE: usize = limits::MAX_STATE;
+
+/// Longest time from the end of one of the server's streams to the close that gives the reason. The
+/// server sends both at once, so this allows for lost packets.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message that a session receives, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,9 @@ pub struct SessionReceiver {
     lanes: [LaneStream; 2],
     roster_version: u32,
     state: StateStream,
+    /// When the session counts as lost, because the server has ended a stream and does not close
+    /// the connection.
+    lost_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -102,6 +111,8 @@ enum ReceiverInput {
     StreamKind(Result<Option<u8>, ReadFailure>),
     Opened(quinn::RecvStream),
     Lost(ConnectionError),
+    /// The server has ended a stream, and has not closed the connection in time.
+    NotClosed,
 }
 
 impl SessionReceiver {
@@ -114,7 +125,7 @@ impl SessionReceiver {
         let (control, opening, state) = (Some(control), None, StateStream::None);
         let lanes = last_sequences
             .map(|last_sequence| LaneStream { last_sequence, ..LaneStream::default() });
-        Self { shared, control, opening, lanes, roster_version, state }
+        Self { shared, control, opening, lanes, roster_version, state, lost_at: None }
     }
 
     /// Returns the largest sequence of an event that [`Self::next`] has returned, in this session
@@ -176,6 +187,7 @@ impl SessionReceiver {
             Ok(stream) = self.shared.connection.accept_uni(), if accept => ReceiverInput::Opened(stream),
             read = bulk.next() => ReceiverInput::Lane(Lane::Bulk, read),
             error = self.shared.connection.closed() => ReceiverInput::Lost(error),
+            () = reached(self.lost_at) => ReceiverInput::NotClosed,
         }
     }
 
@@ -206,25 +218,46 @@ impl SessionReceiver {
                     return Ok(Some(SessionEvent::TokenWanted(within_s)));
                 }
                 Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
-                None => self.control = None,
+                None => {
+                    self.control = None;
+                    self.expect_close();
+                }
             },
             ReceiverInput::Lane(lane, read) => {
                 let lane = &mut self.lanes[lane.index()];
                 match message(read)? {
                     Some((Schema::EventDown, body)) => lane.waiting = Some(owned(&body)?),
                     Some((other, _)) => return Err(ProtocolError::Unexpected(other)),
-                    None => lane.reader = None,
+                    None => {
+                        lane.reader = None;
+                        self.expect_close();
+                    }
                 }
             }
-            ReceiverInput::State(read) => return self.state.take(message(read)?),
+            ReceiverInput::State(read) => {
+                let message = message(read)?;
+                if message.is_none() {
+                    self.expect_close();
+                }
+                return self.state.take(message);
+            }
             ReceiverInput::StreamKind(kind) => self.opened(kind)?,
             ReceiverInput::Opened(stream) => self.opening = Some(MessageReader::new(stream)),
             ReceiverInput::Lost(error) => {
                 let (code, text) = closed(error);
                 return Ok(Some(SessionEvent::Closed { code, text }));
             }
+            ReceiverInput::NotClosed => {
+                let text = give_up(&self.shared);
+                return Ok(Some(SessionEvent::Closed { code: None, text }));
+            }
         }
         Ok(None)
+    }
+
+    /// Notes that the server has ended a stream. The connection's close should follow.
+    fn expect_close(&mut self) {
+        self.lost_at.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT);
     }
 
     fn roster(&mut self, body: &[u8]) -> Result<SessionEvent, ProtocolError> {
@@ -312,6 +345,22 @@ impl StateStream {
         };
         Ok(Some(event))
     }
+}
+
+/// Waits until `at`; for ever if that is `None`.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes a session in which the server has ended a stream, but not the connection. Returns the
+/// reason as text. To the server, a close with code 0 is a lost session, so the client can resume.
+pub(super) fn give_up(shared: &SessionShared) -> String {
+    let text = "the server ended a stream without closing the session";
+    shared.close(Code::Left, text);
+    text.to_owned()
 }
 
 /// Returns whether a roster of `version` names all peers that `event` may refer to.

@@ -1,0 +1,83 @@
+"""The adapter process: the client under test, which speaks JSON lines. See README.md."""
+
+import asyncio
+import collections
+import json
+
+START_S = 20
+STOP_S = 5
+# Largest line that an adapter writes, in bytes: a bulk message with room to spare.
+MAX_LINE = 1 << 20
+# Remarks that are shown with a failure.
+MAX_REMARKS = 3
+
+
+class Adapter:
+    """A running adapter. `world` is told when a line has come."""
+
+    def __init__(self, world):
+        self.world = world
+        self.process = None
+        self.can = None
+        self.next_id = 1
+        # Results of calls by their number, and reports by their kind.
+        self.results, self.reports = {}, {}
+        self.reading = None
+        # Remarks of the adapter for people, the newest last.
+        self.remarks = collections.deque(maxlen=MAX_REMARKS)
+
+    async def start(self, command):
+        pipe = asyncio.subprocess.PIPE
+        self.process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=MAX_LINE
+        )
+        self.reading = asyncio.create_task(self.read())
+        if await self.world.until(lambda: self.can is not None, START_S) is None:
+            self.world.fail("the adapter did not write its first line, which says what it can do")
+
+    async def read(self):
+        """Reads lines until the adapter ends."""
+        while line := await self.next_line():
+            try:
+                self.take(json.loads(line))
+            except (ValueError, KeyError, AttributeError) as error:
+                self.world.fail(f"the adapter wrote {line[:200]!r}: {error!r}")
+            self.world.notify()
+        self.world.fail("the adapter has ended")
+
+    async def next_line(self):
+        try:
+            return await self.process.stdout.readline()
+        except ValueError:
+            self.world.fail(f"the adapter wrote a line of more than {MAX_LINE} bytes")
+            return b""
+
+    def take(self, line):
+        if why := line.pop("why", None):
+            self.remarks.append(why)
+        if "can" in line:
+            self.can = set(line["can"])
+        elif "returns" in line:
+            self.results[line.pop("returns")] = line
+        else:
+            self.reports.setdefault(line.pop("sees"), []).append(line)
+
+    def call(self, name, arguments):
+        """Tells the adapter what its application does. Returns the number of the call."""
+        number, self.next_id = self.next_id, self.next_id + 1
+        line = json.dumps({"id": number, "call": name} | arguments)
+        self.process.stdin.write(line.encode() + b"\n")
+        return number
+
+    async def stop(self):
+        """Closes the adapter's input, and ends the process if it does not end by itself."""
+        if self.process is None:
+            return
+        if self.reading is not None:
+            self.reading.cancel()
+        self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), STOP_S)
+        except asyncio.TimeoutError:
+            self.process.kill()
+            await self.process.wait()
