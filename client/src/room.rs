@@ -293,7 +293,7 @@ impl Room {
         self.send(MessageKind::Unreliable, true, target, key, payload.to_vec())
     }
 
-    /// Sends a reliable, ordered event of at most 16 KiB. Waits while the room takes events more
+    /// Sends a reliable, ordered event of at most 16 KiB on a channel below 240. Waits while the room takes events more
     /// slowly than they are sent, and while the room does not acknowledge them: at most 512 KiB of
     /// events are kept until they are acknowledged.
     ///
@@ -302,8 +302,8 @@ impl Room {
     /// are events for named peers of an earlier room instance.
     ///
     /// # Errors
-    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], or [`SendError::Closed`] if the room
-    /// is closed.
+    /// [`SendError::TooLarge`], [`SendError::TooManyPeers`], [`SendError::ReservedChannel`], or
+    /// [`SendError::Closed`] if the room is closed.
     pub async fn send_event(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
         self.shared.events.send(to, channel, payload).await
     }

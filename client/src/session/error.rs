@@ -220,6 +220,9 @@ pub enum SendError {
         /// Largest allowed size in bytes.
         limit: usize,
     },
+    /// The channel is reserved for the protocol.
+    #[error("channel {0} is reserved for the protocol; an application uses 0 to 239")]
+    ReservedChannel(u8),
     /// The event names too many peers.
     #[error("the event names {count} peers; at most {limit} are allowed")]
     TooManyPeers {

@@ -112,7 +112,7 @@ impl EventOutbox {
     /// # Errors
     /// [`SendError::TooLarge`], [`SendError::TooManyPeers`] or [`SendError::Closed`].
     pub async fn send(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        to.check(payload.len(), self.largest_piece())?;
+        to.check(channel, payload.len(), self.largest_piece())?;
         let event = QueuedEvent { to, channel, piece: 0, payload: payload.into() };
         self.queue(Lane::Events, vec![event]).await
     }
@@ -125,7 +125,7 @@ impl EventOutbox {
     /// # Errors
     /// The same as for [`Self::send`], and [`SendError::NotKept`] for [`To::OthersAndLater`].
     pub async fn send_bulk(&self, to: To, channel: u8, payload: &[u8]) -> Result<(), SendError> {
-        to.check(payload.len(), limits::MAX_BULK_MESSAGE)?;
+        to.check(channel, payload.len(), limits::MAX_BULK_MESSAGE)?;
         if to == To::OthersAndLater {
             return Err(SendError::NotKept);
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits;
 use nucleus_protocol::session::{
-    Code, EventUp, Features, Lane, Leave, Moderate, Ping, Renew, SESSION_HEADER_BYTES, Schema,
-    StateRequest, Subscribe, TO_ALL, TO_GROUP, TO_HOST, TO_LATER, TO_LISTED, TO_OTHERS, encode,
-    stream,
+    Code, EventUp, Features, Lane, Leave, Moderate, Ping, RESERVED_CHANNELS, Renew,
+    SESSION_HEADER_BYTES, Schema, StateRequest, Subscribe, TO_ALL, TO_GROUP, TO_HOST, TO_LATER,
+    TO_LISTED, TO_OTHERS, encode, stream,
 };
 use quinn::VarInt;
 use tokio::sync::Mutex;
@@ -231,8 +231,12 @@ impl SessionSender {
 }
 
 impl To {
-    /// Checks the number of recipients, and that a payload of `len` bytes is within `limit`.
-    pub(super) fn check(&self, len: usize, limit: usize) -> Result<(), SendError> {
+    /// Checks the number of recipients, the channel, and that a payload of `len` bytes is within
+    /// `limit`.
+    pub(super) fn check(&self, channel: u8, len: usize, limit: usize) -> Result<(), SendError> {
+        if channel >= RESERVED_CHANNELS {
+            return Err(SendError::ReservedChannel(channel));
+        }
         if len > limit {
             return Err(SendError::TooLarge { len, limit });
         }
@@ -253,7 +257,7 @@ fn event(
     payload: &[u8],
     limit: usize,
 ) -> Result<Vec<u8>, SendError> {
-    to.check(payload.len(), limit)?;
+    to.check(channel, payload.len(), limit)?;
     let (target, peers) = match to {
         To::All => (TO_ALL, Vec::new()),
         To::Others => (TO_OTHERS, Vec::new()),

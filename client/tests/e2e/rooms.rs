@@ -114,7 +114,7 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
     let server = TestServer::start().await;
     let room = server.join("a").await;
     assert!(room.send_event(To::All, 0, &vec![0; 16 * 1024 + 1]).await.is_err());
-    assert!(room.send_unreliable(Target::Others, 0, 0, &[0; 1_101]).is_err());
+    assert!(room.send_unreliable(Target::Others, 0, 0, &[0; 901]).is_err());
     // The session still works.
     room.send_event(To::All, 0, &vec![7; 16 * 1024]).await.unwrap();
     let echo = until(&room, |event| match event {
@@ -122,6 +122,12 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
         _ => None,
     });
     assert_eq!(echo.await, 16 * 1024);
+    for channel in [240, 255] {
+        let sent = room.send_event(To::All, channel, b"mine").await;
+        assert!(
+            matches!(sent, Err(nucleus_client::SendError::ReservedChannel(reserved)) if reserved == channel)
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
