@@ -191,9 +191,9 @@ impl ClientSide {
 
     /// Takes the server's send time of a datagram that arrived now, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
-        if self.delays.add(now, micros) && self.clock.is_set() {
-            // The next clock requests are due at once, as after the first reply.
-            (self.settle_samples_left, self.clock_requested) = (SETTLE_SAMPLES, Time::ZERO);
+        if self.delays.add(now, micros) {
+            // The next clock requests are due as soon as after the first reply.
+            self.settle_samples_left = SETTLE_SAMPLES;
         }
     }
 

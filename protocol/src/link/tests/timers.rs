@@ -160,3 +160,19 @@ fn a_changed_network_is_told_at_once() {
     net.run_until(ms(5_100));
     assert_eq!(net.server.route(), Some((Route::Realtime(from(2_000)), usize::MAX)));
 }
+
+/// A device that sleeps stops its clock. Its capture times would be wrong, and the server would
+/// drop all that it sends.
+#[test]
+fn a_clock_that_stood_still_is_right_again_at_once() {
+    for slept in [1, 5, 29] {
+        let mut net = LinkNetwork::new(slept);
+        net.run_with_traffic_until(ms(30_000));
+        net.offset += Duration::from_secs(slept);
+        let now = net.now;
+        net.run_with_traffic_until(now + Duration::from_millis(300));
+        let estimate = net.client.server_time(net.now).unwrap();
+        let error = estimate.as_micros().abs_diff((net.now + net.offset).as_micros());
+        assert!(error <= 15_000, "{slept} s: {error} us");
+    }
+}
