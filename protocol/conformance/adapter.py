@@ -4,6 +4,8 @@ import asyncio
 import collections
 import json
 
+from messages import Failure
+
 START_S = 20
 STOP_S = 5
 # Largest line that an adapter writes, in bytes: a bulk message with room to spare.
@@ -28,9 +30,12 @@ class Adapter:
 
     async def start(self, command):
         pipe = asyncio.subprocess.PIPE
-        self.process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, limit=MAX_LINE
-        )
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, limit=MAX_LINE
+            )
+        except OSError as error:
+            raise Failure(f"the adapter does not start: {error}") from error
         self.reading = asyncio.create_task(self.read())
         if await self.world.until(lambda: self.can is not None, START_S) is None:
             self.world.fail("the adapter did not write its first line, which says what it can do")

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use nucleus_core::certificates::pins_end;
+use nucleus_protocol::session::Features;
 use nucleus_server::edge::quic;
 use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
@@ -76,6 +77,13 @@ fn announce(listening: Listening, config: &Config) {
     let Listening { session, realtime, http } = listening;
     let http = http.map_or_else(|| "off".to_owned(), |addr| addr.to_string());
     tracing::info!(%session, %realtime, http, "ready");
+    if !config.servers.moved_to.is_empty() {
+        let to = config.servers.moved_to.join(", ");
+        tracing::warn!(to, "this server takes no joins: servers.moved_to sends clients elsewhere");
+    }
+    if config.hide_features != Features::NONE {
+        tracing::warn!("this server hides features of the protocol: hide_features");
+    }
     if config.tokens.is_none() {
         let dir = config.data_dir.display();
         tracing::info!(

@@ -24,7 +24,7 @@ struct WireSession {
     joined: Joined,
 }
 
-async fn message(receive: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
+pub(crate) async fn message(receive: &mut quinn::RecvStream) -> (Schema, Vec<u8>) {
     let mut header = [0; SESSION_HEADER_BYTES];
     receive.read_exact(&mut header).await.unwrap();
     let header = MessageHeader::parse(header, 2 << 20).unwrap();
@@ -164,4 +164,21 @@ async fn a_ping_keeps_both_kinds_of_session() {
     while message(&mut room.receive).await.0 != Schema::StateReply {}
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(connection.close_reason().is_none() && room.connection.close_reason().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_ping_makes_a_ticket_resume() {
+    let server = TestServer::start().await;
+    for _ in 0..TRIES {
+        let WireSession { connection, mut send, receive: _receive, joined } = joined(&server).await;
+        send.write_all(&Ping.encode()).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(close_of(&connection).await.0, Some(Code::Malformed));
+        let resume = ResumeFrom { ticket: joined.ticket, last_event: 0, last_bulk: 0 };
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let again = try_session_on(&endpoint, &server, &server.token("early"), Some(resume)).await;
+        let again = again.unwrap();
+        assert_eq!((again.joined().resumed, again.joined().peer), (RESUMED, joined.peer));
+        again.split().0.leave().await;
+    }
 }

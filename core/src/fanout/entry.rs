@@ -41,6 +41,8 @@ pub(super) struct LinkEntry {
     pub(super) last_received: Time,
     /// When the newest message arrived; zero before the first.
     pub(super) last_message: Time,
+    /// Whether the client has a realtime plane. Without one it gets and sends no datagrams.
+    pub(super) has_plane: bool,
     /// Whether the newest report to the room was [`LinkEvent::Silent`]; `None` before the first
     /// report.
     pub(super) reported_silent: Option<bool>,

@@ -142,6 +142,10 @@ impl Fanout {
             self.counters.unknown_id += 1;
             return;
         };
+        if !entry.has_plane {
+            self.counters.rejected += 1;
+            return;
+        }
         match entry.link.handle_session_input(now, datagram) {
             Ok(messages) => self.take(now, index, messages),
             Err(_) => self.counters.rejected += 1,
@@ -291,6 +295,7 @@ impl Fanout {
             last_message: Time::ZERO,
             reported_silent: None,
             next_throttled_report: Time::ZERO,
+            has_plane: parameters.max_body > 0,
             on_fallback: false,
             timer: Time::MAX,
             queued: false,

@@ -38,6 +38,8 @@ pub enum RoomInput {
         /// The operations.
         request: StateRequest,
     },
+    /// Reports a `Ping` of the client, which shows that the client has received `Joined`.
+    Ping(SessionId),
     /// Sets the groups whose messages a peer receives.
     Subscribe {
         /// The peer's session.

@@ -142,6 +142,7 @@ impl Machine for Room {
             RoomInput::SessionLost(session) => self.handle_session_lost(now, session),
             RoomInput::Event { from, event } => self.handle_event(now, from, event),
             RoomInput::State { from, request } => self.handle_state_request(now, from, request),
+            RoomInput::Ping(from) => _ = self.participants.requester(from),
             RoomInput::Subscribe { from, request } => self.handle_subscribe(from, &request),
             RoomInput::Renew { from, renewal } => self.handle_renewal(from, renewal),
             RoomInput::Moderate { from, request } => self.handle_moderation(now, from, &request),

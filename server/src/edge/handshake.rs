@@ -145,7 +145,7 @@ async fn join_on(
     };
     let has_port = hello.has_realtime_port();
     if let FirstRequest::Join(join) = &request {
-        check_largest_body(join, has_port)?;
+        check_largest_body(connection, join, has_port)?;
     }
     if !context.servers.moved_to.is_empty() {
         return Err(refuse(Code::Moved));
@@ -205,10 +205,16 @@ async fn join_on(
 /// # Errors
 ///
 /// The refusal for a client whose datagrams hold too little.
-fn check_largest_body(join: &Join, has_port: bool) -> Result<(), Refusal> {
+fn check_largest_body(connection: &Connection, join: &Join, has_port: bool) -> Result<(), Refusal> {
     let largest = usize::from(join.largest_body);
     if largest < limits::MIN_BODY && (has_port || largest != 0) {
         let text = format!("largest_body of Join must be at least {}", limits::MIN_BODY);
+        return Err(Refusal::new(Code::Malformed, text));
+    }
+    // With a realtime port, the session's datagrams are only the fallback.
+    let needs = limits::MIN_BODY + limits::LINK_ID;
+    if !has_port && largest != 0 && connection.max_datagram_size().is_none_or(|most| most < needs) {
+        let text = "max_datagram_frame_size must be at least largest_body + 13";
         return Err(Refusal::new(Code::Malformed, text));
     }
     Ok(())

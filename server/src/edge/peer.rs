@@ -206,6 +206,7 @@ impl ControlReader<'_> {
                 }
                 ingress.take(body.len(), false, room, session).await;
                 if schema == Schema::Ping {
+                    room.post(RoomInput::Ping(session)).await;
                     return Ok(());
                 }
                 if schema == Schema::Renew {

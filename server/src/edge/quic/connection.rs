@@ -92,6 +92,12 @@ impl Connection {
         self.0.read_datagram().await.map_err(|_| ConnectionClosed)
     }
 
+    /// Returns the size in bytes of the largest datagram that the client takes and its path carries
+    /// now. `None`: the client takes no datagrams.
+    pub(crate) fn max_datagram_size(&self) -> Option<usize> {
+        self.0.max_datagram_size()
+    }
+
     /// Sends a datagram; waits while QUIC's buffer is full. The datagram is lost if the client does
     /// not support datagrams or if its path does not take one of this size.
     pub(crate) async fn send_datagram(&self, datagram: Bytes) {

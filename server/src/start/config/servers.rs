@@ -35,8 +35,8 @@ impl ServersSettings {
             }
             if let Some(bad) = list.iter().find(|endpoint| !is_endpoint(endpoint)) {
                 return Err(ValueError::new(format!(
-                    "servers.{name}: {bad:?} is no endpoint; write host:port, such as \
-                     nucleus.example.com:5055 or [2001:db8::1]:5055"
+                    "servers.{name}: {bad:?} is no endpoint; write host:port in ASCII, such as \
+                     nucleus.example.com:5055, xn--mnchen-3ya.de:5055 or [2001:db8::1]:5055"
                 )));
             }
         }
