@@ -61,12 +61,41 @@ pub const DEVELOPMENT_CERTIFICATES: usize = 8;
 /// names.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
+// The log, signals and health.
+
+/// Most lines of the log that wait for stderr: some seconds of a busy server at level debug. Further
+/// lines are lost and counted.
+pub const LOG_QUEUE: usize = 4_096;
+/// Most bytes of the lines of the log that wait for stderr. Lines have some hundred bytes.
+pub const LOG_QUEUE_BYTES: usize = 2 << 20;
+/// Longest time that a process that ends waits for its log: stderr may be a pipe that nobody reads.
+pub const LOG_FINISH_TIME: Duration = Duration::from_secs(1);
+/// How long the log must be silent before it says how many lines were lost, so that the notice finds
+/// a place in the queue.
+pub const LOG_LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time that a server takes to stop: [`DRAIN_TIME`], the file of bans and the log, and some
+/// seconds for a busy machine. Then the process ends at once.
+pub const STOP_TIME: Duration = Duration::from_secs(10);
+/// Files and sockets that a server opens in any case: the log, timers, signals, the lock, and files
+/// that it reads or writes for a moment.
+pub const SERVER_DESCRIPTORS: usize = 32;
+/// Files and sockets of each shard: its two sockets, the probe before them, and its waker.
+pub const SHARD_DESCRIPTORS: usize = 6;
+/// How often the server looks whether its threads go on.
+pub const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
+/// Number of looks in a row that a thread may do nothing although it has work. Then the server is not
+/// ready. Two seconds: more than any turn takes on a busy machine.
+pub const HEALTH_STALLS: u32 = 4;
+/// Number of such looks after which the server counts as dead, so that whoever watches it starts it
+/// again: 15 s, longer than a disk or a busy machine holds a thread up.
+pub const HEALTH_DEATHS: u32 = 30;
+
 // Configuration and HTTP.
 
 /// Largest configuration file in bytes. A larger file is refused.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
-/// Most HTTP connections at a time. Further connections wait in the kernel's queue. A metrics
-/// scraper, a few health probes and a person need about five.
+/// Most HTTP connections at a time. One more closes the oldest. A metrics scraper, a few health probes
+/// and a person need about five.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Longest time of one HTTP connection, from its first byte to its last.
 pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(10);

@@ -46,5 +46,6 @@ pub mod room;
 pub mod social;
 pub mod stream_rates;
 pub mod text;
+pub mod validity;
 
 pub use drive::{Machine, Shell, drive};

@@ -32,7 +32,8 @@
 //! # }
 //! ```
 //!
-//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API. A
+//! On other systems than Linux, an implementation over `std::net::UdpSocket` has the same API. On
+//! Linux a socket uses it if [`BindOptions::plain`] says so. A
 //! function whose feature is missing there does nothing or returns
 //! [`std::io::ErrorKind::Unsupported`], as each item says.
 
@@ -48,23 +49,32 @@ mod send_batch;
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(
     target_os = "linux",
-    allow(dead_code, unreachable_pub, reason = "on Linux it is compiled for its tests only")
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "on Linux only its sockets are used, as plain ones"
+    )
 )]
 mod portable;
+#[cfg(target_os = "linux")]
+mod socket;
 
 #[cfg(target_os = "linux")]
 use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
+#[cfg(not(target_os = "linux"))]
+pub use portable::{UdpSocket, Waker};
+#[cfg(target_os = "linux")]
+pub use socket::{UdpSocket, Waker};
 
 pub use clock::{Clock, sleep_until};
 pub use options::{BindOptions, SendReport, Steering};
 pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, ReceivedDatagram, RecvBatch};
 pub use send_batch::SendBatch;
 pub use system::{
-    UdpSocket, Waker, attach_steering, pin_current_thread, probe_port_free, process_cpu_seconds,
+    attach_steering, pin_current_thread, probe_descriptors, probe_port_free, process_cpu_seconds,
     process_rss_bytes, raise_file_limit, set_thread_nice, thread_cpu_micros,
 };

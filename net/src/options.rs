@@ -27,6 +27,10 @@ pub struct BindOptions {
     /// Whether the kernel may join several datagrams of one peer (`UDP_GRO`). Needs
     /// [`RecvBatch::new(true)`](crate::RecvBatch::new). Linux only; ignored before Linux 5.0.
     pub gro: bool,
+    /// Whether the socket makes one system call for each datagram, as on other systems than Linux:
+    /// for sandboxes that refuse the batched calls. Such a socket has no `SO_REUSEPORT`, time
+    /// stamps, GRO, GSO, ECN or local addresses. Linux only; elsewhere each socket is plain.
+    pub plain: bool,
 }
 
 impl Default for BindOptions {
@@ -42,6 +46,7 @@ impl Default for BindOptions {
             only_v6: false,
             timestamps: true,
             gro: false,
+            plain: false,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The crate's API over `std::net::UdpSocket`, for systems without Linux's batched calls.
+//! The crate's API over `std::net::UdpSocket`, for systems and sandboxes without Linux's batched
+//! calls.
 //!
 //! One system call a datagram, without GSO, GRO, steering, time stamps, ECN or local addresses. The
 //! source address of an entry is ignored. Functions without an equivalent return `Unsupported`;
@@ -318,6 +319,14 @@ pub fn thread_cpu_micros() -> u64 {
 /// `Unsupported`, always.
 pub fn raise_file_limit() -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Does nothing here: the number of file descriptors is checked on Linux only.
+///
+/// # Errors
+/// None here.
+pub fn probe_descriptors(_count: usize) -> io::Result<()> {
+    Ok(())
 }
 
 /// Returns a process's CPU time on Linux only.

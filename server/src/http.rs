@@ -3,12 +3,12 @@
 //! Nothing here runs on the packet path. The use of resources is bounded: few connections, small
 //! request heads, one response per connection, and a time limit for each connection.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ use nucleus_core::limits;
 use nucleus_core::text::printable;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::health::Health;
 
 /// Pause after a failed accept. Without it, the loop would spin while the process has no free file
 /// descriptor.
@@ -99,7 +101,7 @@ pub struct HttpHandle {
 }
 
 impl Http {
-    /// Starts the thread. It serves `metrics`, and `ready` as 200 or 503.
+    /// Starts the thread. It serves `metrics` and `health`, and watches the health.
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl Http {
     pub fn start(
         addr: HttpAddr,
         metrics: MetricsSource,
-        ready: Arc<AtomicBool>,
+        health: Arc<Health>,
     ) -> io::Result<HttpHandle> {
         let Some(listener) = bind(addr)? else {
             return Ok(HttpHandle { addr: None, stop: None, thread: None });
@@ -117,10 +119,10 @@ impl Http {
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        let router = router(metrics, ready);
+        let router = router(metrics, health.clone());
         let thread = thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, router, stopped)))?;
+            .spawn(move || runtime.block_on(serve(listener, router, &health, stopped)))?;
         Ok(HttpHandle { addr: Some(addr), stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -175,53 +177,69 @@ fn bind_or(preferred: SocketAddr, fallback: SocketAddr) -> io::Result<TcpListene
 #[derive(Clone)]
 struct HttpState {
     metrics: MetricsSource,
-    ready: Arc<AtomicBool>,
+    health: Arc<Health>,
 }
 
-fn router(metrics: MetricsSource, ready: Arc<AtomicBool>) -> Router {
+fn router(metrics: MetricsSource, health: Arc<Health>) -> Router {
     Router::new()
         .route("/metrics", get(serve_metrics))
-        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/live", get(serve_live))
         .route("/health/ready", get(serve_ready))
-        .with_state(HttpState { metrics, ready })
+        .with_state(HttpState { metrics, health })
 }
 
 async fn serve_metrics(State(shared): State<HttpState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (shared.metrics)())
 }
 
+async fn serve_live(State(shared): State<HttpState>) -> impl IntoResponse {
+    health_response("live", shared.health.dead())
+}
+
 async fn serve_ready(State(shared): State<HttpState>) -> impl IntoResponse {
-    if shared.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    health_response("ready", shared.health.not_ready())
+}
+
+fn health_response(state: &str, fault: Option<String>) -> (StatusCode, String) {
+    match fault {
+        None => (StatusCode::OK, format!("{state}\n")),
+        Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("not {state}: {fault}\n")),
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    health: &Health,
+    stopped: oneshot::Receiver<()>,
+) {
     tokio::select! {
         () = accept_all(listener, router) => {}
-        // The handle was stopped or dropped. Dropping `accept_all` closes all connections.
+        () = health.watch() => {}
+        // The handle was stopped or dropped. The end of the runtime closes all connections.
         _ = stopped => {}
     }
 }
 
+/// Accepts connections. If there are too many, closes the oldest: a request takes milliseconds, so
+/// the oldest one is that of a client which is silent.
 async fn accept_all(listener: TcpListener, router: Router) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    let permits = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    while let Ok(permit) = permits.clone().acquire_owned().await {
-        while connections.try_join_next().is_some() {}
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    let _permit = permit;
-                    serve_connection(stream, router).await;
-                });
+                connections.retain(|connection| !connection.is_finished());
+                if connections.len() >= limits::HTTP_CONNECTIONS
+                    && let Some(oldest) = connections.pop_front()
+                {
+                    oldest.abort();
+                }
+                let serving = tokio::spawn(serve_connection(stream, router.clone()));
+                connections.push_back(serving.abort_handle());
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }

@@ -4,6 +4,7 @@
 
 pub mod bans;
 pub mod edge;
+pub mod health;
 pub mod http;
 pub mod metrics;
 mod private_file;

@@ -7,13 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use nucleus_core::certificates::pins_end;
+use nucleus_core::limits;
 use nucleus_protocol::session::Features;
 use nucleus_server::edge::quic;
 use nucleus_server::start::cli::{Cli, Command, ServeArgs, TokenArgs, usage_line};
 use nucleus_server::start::config::{Config, DEFAULT_TOML};
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::logging;
-use nucleus_server::start::run::{self, Listening};
+use nucleus_server::start::run::{self, Listening, Surroundings};
+use nucleus_server::start::signals::Signals;
 use nucleus_server::start::sockets::Sockets;
 use nucleus_server::token::MintError;
 
@@ -45,7 +47,10 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::usage(usage_line(&error))),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            logging::finish();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             report(&failure.line);
             ExitCode::from(failure.code)
@@ -57,18 +62,38 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     let (file, flags) = args.into_overrides();
     let config = Config::load(file.as_deref(), flags).map_err(Failure::usage)?;
     logging::init(config.log_format).map_err(Failure::usage)?;
+    check_descriptors(&config)?;
+    let threads = |error| Failure::runtime(format!("cannot start the server's threads: {error}"));
+    let Signals { stop, reload } = Signals::catch().map_err(threads)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
-    let runtime = quic::sessions(config.shards)
-        .map_err(|error| Failure::runtime(format!("cannot start the session threads: {error}")))?;
+    let runtime = quic::sessions(config.shards).map_err(threads)?;
     let announce = |listening| announce(listening, &config);
-    let serving = async {
-        let stop = stop_signal()?;
-        run::run(config.clone(), &data, sockets, announce, stop).await
-    };
-    runtime.block_on(serving).map_err(|error| match error.is_configuration() {
+    let surroundings = Surroundings { reload, ..Surroundings::default() };
+    // The sender lives as long as the process.
+    let stopped = async { drop(stop.await) };
+    let serving = run::run_in(surroundings, config.clone(), &data, sockets, announce, stopped);
+    let served = runtime.block_on(serving);
+    // Does not wait for a thread that hangs in a call to the disk.
+    runtime.shutdown_background();
+    served.map_err(|error| match error.is_configuration() {
         true => Failure::usage(error),
         false => Failure::runtime(error),
+    })
+}
+
+/// Raises the limit of open files as far as the system permits, and checks that it suffices.
+fn check_descriptors(config: &Config) -> Result<(), Failure> {
+    // If the limit cannot be raised, the check below decides.
+    let _raised = nucleus_net::raise_file_limit();
+    let needed = limits::HTTP_CONNECTIONS
+        + limits::SERVER_DESCRIPTORS
+        + limits::SHARD_DESCRIPTORS * usize::from(config.shards);
+    nucleus_net::probe_descriptors(needed).map_err(|error| {
+        Failure::usage(format!(
+            "this process may not open the {needed} files and sockets that the server needs: \
+             {error}; raise the limit (ulimit -n, or LimitNOFILE in a systemd unit)"
+        ))
     })
 }
 
@@ -91,32 +116,6 @@ fn announce(listening: Listening, config: &Config) {
              cargo run --release -- token --product atom --tenant demo --user ada --data-dir {dir}"
         );
     }
-}
-
-/// Returns a future that resolves at the first SIGTERM or SIGINT. A second signal then ends the
-/// process at once. The signals are caught from this call on, even before the future is polled.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        tracing::info!("stopping: telling every client; a second signal stops the process at once");
-        tokio::spawn(async move {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            std::process::exit(130);
-        });
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }
 
 fn token(args: TokenArgs) -> Result<(), Failure> {
@@ -146,8 +145,7 @@ fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(format!("cannot write to stdout: {error}")))
 }
 
-/// Writes one line to stderr. A closed stderr is ignored: there is no other channel to report it
-/// by.
+/// Writes one line to stderr.
 fn report(line: &str) {
-    let _closed = writeln!(io::stderr(), "nucleus: {line}");
+    logging::write_line(&format!("nucleus: {line}"));
 }

@@ -6,14 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nucleus_core::fanout::FanoutCounters;
+use nucleus_core::validity::Validity;
 
 use crate::edge::SessionContext;
 use crate::shard::ShardHandle;
+
+/// Reads the figures of the process that no session changes.
+pub struct ProcessFigures {
+    /// Returns when the served certificate is valid; `None` if that cannot be read.
+    pub certificate: Box<dyn Fn() -> Option<Validity> + Send + Sync>,
+    /// Returns how many lines of the log were lost.
+    pub lost_log_lines: fn() -> u64,
+}
 
 /// Reads the server's counters and renders them.
 pub struct Metrics {
     context: Arc<SessionContext>,
     shards: Vec<Arc<ShardHandle>>,
+    process: ProcessFigures,
     /// Number of sessions that may be joined at a time.
     joined_capacity: usize,
     /// Number of sessions that may be unjoined at a time.
@@ -23,10 +33,14 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the source of the metrics. Must be called before the first session, while all permits
     /// are free: their number is the capacity.
-    pub fn new(context: Arc<SessionContext>, shards: Vec<Arc<ShardHandle>>) -> Self {
+    pub fn new(
+        context: Arc<SessionContext>,
+        shards: Vec<Arc<ShardHandle>>,
+        process: ProcessFigures,
+    ) -> Self {
         let joined_capacity = context.joined.available_permits();
         let unjoined_capacity = context.unjoined.available_permits();
-        Self { context, shards, joined_capacity, unjoined_capacity }
+        Self { context, shards, process, joined_capacity, unjoined_capacity }
     }
 
     /// Renders all metrics.
@@ -130,6 +144,24 @@ impl Metrics {
             page.line(name, None, value);
         }
         self.bans(page);
+        self.certificate(page);
+        let lost = "nucleus_log_lines_lost_total";
+        page.head(lost, "counter", "Lines of the log that stderr did not take.");
+        page.line(lost, None, (self.process.lost_log_lines)());
+    }
+
+    /// The dates of the certificate that new sessions get. Absent if they cannot be read.
+    fn certificate(&self, page: &mut Page) {
+        let Some(validity) = (self.process.certificate)() else { return };
+        let dates = [
+            ("start", "First second of the certificate's validity, since 1970.", validity.start),
+            ("end", "Last second of the certificate's validity, since 1970.", validity.end),
+        ];
+        for (name, help, value) in dates {
+            let name = format!("nucleus_certificate_{name}_seconds");
+            page.head(&name, "gauge", help);
+            page.line(&name, None, value);
+        }
     }
 
     fn bans(&self, page: &mut Page) {

@@ -1,4 +1,5 @@
-//! Files that only their owner may read.
+//! Files and directories that only their owner may read. What the administrator makes in a directory
+//! of the server's user belongs to that user, so that the server can read it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,15 +9,98 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// The file exists, or cannot be written.
+/// The file exists, or cannot be written. Then nothing of it stays behind.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    match written {
+        Ok(()) => give_to_owner_of_parent(path),
+        // A full disk keeps the name and a part of the content.
+        Err(_) => _ = fs::remove_file(path),
+    }
+    written
+}
+
+/// Makes a directory and the missing ones above it.
+///
+/// # Errors
+///
+/// A directory cannot be made.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_dir(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        // Another process has made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => {
+            give_to_owner_of_parent(path);
+            Ok(())
+        }
+    }
+}
+
+/// Gives a new file or directory to the owner of the directory that contains it. Only the
+/// administrator can do so; for all others the two are the same already.
+#[cfg(unix)]
+fn give_to_owner_of_parent(path: &Path) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let (Ok(own), Ok(parent)) = (fs::metadata(path), fs::metadata(parent)) else { return };
+    if own.uid() != parent.uid() {
+        // Fails for everybody but the administrator. Whoever made the file can read it then.
+        let _given = chown(path, Some(parent.uid()), Some(parent.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn give_to_owner_of_parent(_path: &Path) {}
+
+/// Gives a file a second name, if no file has that name yet. Afterwards the file has both names, or
+/// only the new one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if the name is taken, or another error of the system.
+pub(crate) fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Some file systems have no hard links: FAT, and many that are mounted from elsewhere.
+            rename_if_free(draft, path)
+        }
+        result => result,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Of two processes that make a file at the same moment on such a file system, the second one
+        // wins. Both run by a person, within a millisecond.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
 }
 
 /// Replaces a file by a new one, or makes it. After a crash the file has the old content or the new
@@ -34,8 +118,17 @@ pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     }
     create(&draft, bytes)?;
     fs::rename(&draft, dir.join(name))?;
-    // The new name must survive a power failure too. Only Unix opens a directory.
-    #[cfg(unix)]
-    fs::File::open(dir)?.sync_all()?;
-    Ok(())
+    sync_dir(dir)
+}
+
+/// Writes a directory to the disk, so that its new names survive a power failure. Only Unix opens a
+/// directory, and not every file system can write one by itself.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    match fs::File::open(dir)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
 }

@@ -11,7 +11,7 @@ use nucleus_net::Steering;
 use nucleus_server::start::config::{Config, HttpAddr};
 use nucleus_server::start::data_dir::{DataDir, Pin};
 use nucleus_server::start::renewal::RenewalClock;
-use nucleus_server::start::run::{self, Listening, RunError};
+use nucleus_server::start::run::{self, Listening, RunError, Surroundings};
 use nucleus_server::start::sockets::{BindError, Sockets};
 use nucleus_server::token::{Product, TokenRequest};
 use tokio::sync::oneshot;
@@ -73,14 +73,15 @@ impl TestServer {
         let time = Arc::new(AtomicU64::new(time));
         let read = time.clone();
         let clock = RenewalClock {
-            now: Box::new(move || read.load(Ordering::Relaxed)),
+            now: Arc::new(move || read.load(Ordering::Relaxed)),
             interval: Duration::from_millis(20),
         };
         let running = config.clone();
         let task = tokio::spawn(async move {
             let announce = |on| ready.send(on).unwrap();
             let shutdown = async { drop(stopped.await) };
-            run::run_with_clock(running, &data, sockets, announce, shutdown, clock).await
+            let surroundings = Surroundings { clock, ..Surroundings::default() };
+            run::run_in(surroundings, running, &data, sockets, announce, shutdown).await
         });
         let on = is_ready.await.unwrap();
         Self { on, dir, config, time, stop: Some(stop), task }

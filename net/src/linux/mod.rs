@@ -13,12 +13,13 @@ mod steering;
 mod waker;
 
 pub use process::{
-    pin_current_thread, process_cpu_seconds, process_rss_bytes, raise_file_limit, set_thread_nice,
-    thread_cpu_micros,
+    pin_current_thread, probe_descriptors, process_cpu_seconds, process_rss_bytes,
+    raise_file_limit, set_thread_nice, thread_cpu_micros,
 };
-pub use socket::{UdpSocket, probe_port_free};
+pub(crate) use socket::UdpSocket;
+pub use socket::probe_port_free;
 pub use steering::attach_steering;
-pub use waker::Waker;
+pub(crate) use waker::Waker;
 
 use std::io;
 

@@ -59,6 +59,22 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur.into())
 }
 
+/// Checks that this process can open `count` more files, by opening them.
+///
+/// # Errors
+/// The kernel's error if the process, or the machine, is out of file descriptors.
+pub fn probe_descriptors(count: usize) -> io::Result<()> {
+    let opened: io::Result<Vec<fs::File>> =
+        (0..count).map(|_| fs::File::open("/dev/null")).collect();
+    match opened {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            Err(error)
+        }
+        // Without /dev/null nothing is known.
+        _ => Ok(()),
+    }
+}
+
 /// Returns the CPU time that a process has used, in seconds with a resolution of nanoseconds: user
 /// and system, all threads, ended ones included. `None` is this process.
 ///
@@ -145,6 +161,7 @@ mod tests {
     #[test]
     fn thread_set_up() {
         assert!(raise_file_limit().unwrap() >= 256);
+        assert!(probe_descriptors(100).is_ok());
         thread::spawn(|| {
             // SAFETY: no pointers are passed.
             let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// A non-blocking UDP socket that receives and sends in batches.
-pub struct UdpSocket {
+pub(crate) struct UdpSocket {
     socket: Socket,
     /// The address to which the socket is bound; `None` for the unspecified address. A bound
     /// address is the local address of every datagram, so no send needs a control message for the
@@ -39,7 +39,7 @@ impl UdpSocket {
     /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`,
     /// `AddrNotAvailable`, `PermissionDenied`, or `EAFNOSUPPORT` on a host without IPv6. A buffer
     /// that is smaller than requested is no error.
-    pub fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
+    pub(crate) fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
         if options.dscp > 63 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "DSCP must be 0-63"));
         }
@@ -65,7 +65,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// None are known for a bound socket.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable.into())
     }
 
@@ -75,24 +75,24 @@ impl UdpSocket {
     ///
     /// # Errors
     /// None are known for a bound socket.
-    pub fn recv_buffer_size(&self) -> io::Result<usize> {
+    pub(crate) fn recv_buffer_size(&self) -> io::Result<usize> {
         self.socket.recv_buffer_size()
     }
 
     /// Returns whether GRO was requested and granted. If so, [`recv`](Self::recv) needs a batch
     /// with GRO.
-    pub fn gro(&self) -> bool {
+    pub(crate) fn gro(&self) -> bool {
         self.gro
     }
 
     /// Returns whether an entry of several segments is sent with GSO. Initially this depends on the
     /// kernel; it becomes `false` when GSO turns out not to work.
-    pub fn gso(&self) -> bool {
+    pub(crate) fn gso(&self) -> bool {
         self.gso
     }
 
     /// Turns GSO off for this socket: for a device with faulty GSO, or to compare in a benchmark.
-    pub fn disable_gso(&mut self) {
+    pub(crate) fn disable_gso(&mut self) {
         self.gso = false;
     }
 
@@ -104,14 +104,14 @@ impl UdpSocket {
     /// # Errors
     /// `InvalidInput` for a batch without GRO on a socket with GRO, else the kernel's error. No
     /// peer can cause an error.
-    pub fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
+    pub(crate) fn recv(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         recv::recv(self, batch)
     }
 
     /// Sends the whole batch with up to 64 messages a call. Entries of several segments are sent
     /// with GSO. If the kernel refuses an entry, only this entry is lost. If the send buffer is
     /// full, waits up to 2 ms in total, then drops the rest. Does not change the batch.
-    pub fn send(&mut self, batch: &SendBatch) -> SendReport {
+    pub(crate) fn send(&mut self, batch: &SendBatch) -> SendReport {
         send::send(self, batch)
     }
 
@@ -120,7 +120,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `Unsupported` before Linux 4.12.
-    pub fn kernel_drops(&self) -> io::Result<u32> {
+    pub(crate) fn kernel_drops(&self) -> io::Result<u32> {
         let mut info = [0u32; 16];
         let mut len = size_of_val(&info) as libc::socklen_t;
         // SAFETY: the buffer is a local variable and `len` is its size in bytes; the kernel writes
@@ -144,7 +144,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The kernel's error if it is out of memory.
-    pub fn wait_readable(&self, waker: Option<&Waker>, timeout: Duration) -> io::Result<bool> {
+    pub(crate) fn wait_readable(
+        &self,
+        waker: Option<&Waker>,
+        timeout: Duration,
+    ) -> io::Result<bool> {
         let waker = waker.map_or(-1, |waker| waker.as_fd().as_raw_fd());
         let mut wanted = [poll_in(self.as_raw_fd()), poll_in(waker)];
         poll(&mut wanted, timeout)?;
@@ -158,7 +162,7 @@ impl UdpSocket {
     }
 
     /// Converts the socket for another driver, such as a QUIC endpoint. All options are kept.
-    pub fn into_std(self) -> std::net::UdpSocket {
+    pub(crate) fn into_std(self) -> std::net::UdpSocket {
         self.socket.into()
     }
 }

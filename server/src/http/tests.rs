@@ -7,12 +7,13 @@ use super::*;
 
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-fn start() -> (HttpHandle, SocketAddr, Arc<AtomicBool>) {
-    let ready = Arc::new(AtomicBool::new(false));
+fn start() -> (HttpHandle, SocketAddr, Arc<Health>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let health = Health::new(runtime.handle(), &[]);
     let metrics: MetricsSource = Arc::new(|| "nucleus_rooms 3\n".to_owned());
-    let handle = Http::start(HttpAddr::At(LOCAL), metrics, ready.clone()).unwrap();
+    let handle = Http::start(HttpAddr::At(LOCAL), metrics, health.clone()).unwrap();
     let addr = handle.addr().unwrap();
-    (handle, addr, ready)
+    (handle, addr, health)
 }
 
 fn exchange(addr: SocketAddr, request: &str) -> String {
@@ -30,12 +31,12 @@ fn fetch(addr: SocketAddr, path: &str) -> String {
 
 #[test]
 fn health_follows_the_flag() {
-    let (_handle, addr, ready) = start();
+    let (_handle, addr, health) = start();
     assert!(fetch(addr, "/health/live").starts_with("HTTP/1.1 200"));
     assert!(fetch(addr, "/health/ready").starts_with("HTTP/1.1 503"));
-    ready.store(true, Ordering::Release);
+    health.set_accepting(true);
     assert!(fetch(addr, "/health/ready").starts_with("HTTP/1.1 200"));
-    ready.store(false, Ordering::Release);
+    health.set_accepting(false);
     assert!(fetch(addr, "/health/ready").starts_with("HTTP/1.1 503"));
 }
 
@@ -69,16 +70,35 @@ fn a_large_head_is_refused() {
     assert_eq!(&answer, b"HTTP/1.1 431");
 }
 
+/// More clients than connections are half-open. Each request is answered at once, and the oldest of
+/// the silent clients are closed.
 #[test]
-fn a_silent_client_is_cut_and_holds_nobody_up() {
+fn silent_clients_hold_nobody_up() {
     let (_handle, addr, _) = start();
-    let mut silent: Vec<_> =
-        (0..limits::HTTP_CONNECTIONS - 1).map(|_| Client::connect(addr).unwrap()).collect();
+    let mut silent: Vec<_> = (0..limits::HTTP_CONNECTIONS + 6)
+        .map(|_| {
+            let mut client = Client::connect(addr).unwrap();
+            client.write_all(b"GET /health/live HTTP/1.1\r\n").unwrap();
+            client
+        })
+        .collect();
+    // Before the time of a silent client is over.
+    let start = std::time::Instant::now();
     assert!(fetch(addr, "/health/live").starts_with("HTTP/1.1 200"));
-    let last = &mut silent[0];
-    last.set_read_timeout(Some(limits::HTTP_CONNECTION_TIME + Duration::from_secs(5))).unwrap();
-    let mut rest = Vec::new();
-    last.read_to_end(&mut rest).unwrap();
+    assert!(start.elapsed() < limits::HTTP_HEAD_TIME, "{:?}", start.elapsed());
+    let oldest = &mut silent[0];
+    oldest.set_read_timeout(Some(limits::HTTP_HEAD_TIME / 2)).unwrap();
+    assert!(
+        !matches!(oldest.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    );
+}
+
+#[test]
+fn a_silent_client_is_cut() {
+    let (_handle, addr, _) = start();
+    let mut silent = Client::connect(addr).unwrap();
+    silent.set_read_timeout(Some(limits::HTTP_CONNECTION_TIME + Duration::from_secs(5))).unwrap();
+    silent.read_to_end(&mut Vec::new()).unwrap();
 }
 
 #[test]

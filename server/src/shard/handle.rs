@@ -75,6 +75,8 @@ pub struct ShardHandle {
 #[derive(Default)]
 pub struct Published {
     pub(super) counters: [AtomicU64; FanoutCounters::NAMES.len()],
+    /// Number of times that the figures were published, which shows that the thread goes on.
+    pub(super) turns: AtomicU64,
     /// Number of live links.
     pub links: AtomicU64,
     /// Number of links whose client is on the fallback.
@@ -114,6 +116,11 @@ impl ShardHandle {
                 self.waker.wake();
             }
         }
+    }
+
+    /// Returns how often the thread has published its figures, even if it has nothing to do.
+    pub(crate) fn turns(&self) -> u64 {
+        self.published.turns.load(Ordering::Relaxed)
     }
 
     /// Posts a message; waits while the mailbox is full.

@@ -318,6 +318,7 @@ impl ShardThread {
             return;
         }
         self.publish_at = now + PUBLISH_INTERVAL;
+        self.published.turns.fetch_add(1, Ordering::Relaxed);
         let values = self.fanout.counters.values();
         for (published, value) in self.published.counters.iter().zip(values) {
             published.store(value, Ordering::Relaxed);

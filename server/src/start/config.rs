@@ -50,6 +50,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Format of the log on stderr.
     pub log_format: LogFormat,
+    /// Whether each datagram takes a system call of its own, as on other systems than Linux. Needs a
+    /// single shard.
+    pub plain_sockets: bool,
     /// Differentiated services code point of realtime datagrams, 0 to 63.
     pub dscp: u8,
     /// What happens when a user joins a room a second time without a ticket.
@@ -88,6 +91,7 @@ impl Default for Config {
             tick: Tick::Auto,
             data_dir: PathBuf::from("./data"),
             log_format: LogFormat::Pretty,
+            plain_sockets: false,
             dscp: 46,
             second_device: SecondDevice::default(),
             limits: Limits::default(),
@@ -99,8 +103,12 @@ impl Default for Config {
     }
 }
 
-/// Returns one less than the number of cores, because sessions and rooms need one core.
+/// Returns one less than the number of cores, because sessions and rooms need one core. Only Linux
+/// has several sockets on one port.
 fn default_shards() -> u16 {
+    if cfg!(not(target_os = "linux")) {
+        return 1;
+    }
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u16::try_from(cores.saturating_sub(1)).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS)
 }
@@ -200,6 +208,12 @@ impl Config {
     fn validate(&self) -> Result<(), ValueError> {
         within("shards", self.shards, 1..=MAX_SHARDS)?;
         within("dscp", self.dscp, 0..=63)?;
+        if self.shards > 1 && (self.plain_sockets || cfg!(not(target_os = "linux"))) {
+            return Err(ValueError::new(format!(
+                "shards = {}: plain sockets, and systems other than Linux, need shards = 1",
+                self.shards
+            )));
+        }
         if self.session == self.realtime && self.session.port() != 0 {
             return Err(ValueError::new(format!(
                 "session and realtime are both {}: give them different ports",

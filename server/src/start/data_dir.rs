@@ -3,6 +3,7 @@
 
 mod certificates;
 mod files;
+mod lock;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 pub use self::certificates::{DevelopmentCertificate, DevelopmentCertificates, Pin};
 pub use self::files::DataDirError;
 use self::files::{corrupt, hex, make_dir, make_failed, random, read_or_make, text};
+pub use self::lock::DataDirLock;
 use crate::token::{DevelopmentKey, Minter};
 use crate::unix_time::unix_now;
 
@@ -62,6 +64,17 @@ impl DataDir {
             address_token_key: key64(path, "address-token-key")?,
             ticket_key: key64(path, "ticket-key")?,
         })
+    }
+
+    /// Locks the directory for one server. Commands that only read it, or make what is missing, need
+    /// no lock.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::InUse`] if another server has the lock, or the file of the lock cannot be
+    /// opened.
+    pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
+        DataDirLock::take(&self.path)
     }
 
     /// Returns the path of the directory.
@@ -177,6 +190,21 @@ mod tests {
         for file in fs::read_dir(&dir).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), 0o600);
         }
+    }
+
+    #[test]
+    fn one_server_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&parent.path().join("data")).unwrap();
+        let lock = data.lock().unwrap();
+        let error = data.lock().unwrap_err().to_string();
+        let own = format!("(process {})", std::process::id());
+        assert!(error.contains(&own) && !error.contains('\n'), "{error}");
+        drop(lock);
+        drop(data.lock().unwrap());
+        fs::write(data.path().join("server.lock"), "nonsense").unwrap();
+        let _lock = data.lock().unwrap();
+        assert!(DataDir::open(data.path()).is_ok(), "commands need no lock");
     }
 
     #[test]

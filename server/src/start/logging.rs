@@ -3,8 +3,12 @@
 //! A line can contain text of a peer. tracing-subscriber escapes control characters in the message,
 //! but not in fields written with `%` (CVE-2025-58160, whose fix leaves these out). So every line
 //! passes through a writer that escapes them. This is also why the log has no colours.
+//!
+//! A thread of its own writes the lines, see [`super::log_writer`].
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -12,6 +16,10 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::config::LogFormat;
+use super::log_writer::LogQueue;
+
+/// The log of this process, once it is set up.
+static LOG: OnceLock<LogQueue> = OnceLock::new();
 
 /// The environment variable that sets the level, for example `info` or
 /// `nucleus_server=debug,quinn=warn`.
@@ -28,17 +36,63 @@ pub enum LoggingError {
     /// The process has a log already.
     #[error("the log is already set up")]
     AlreadySet,
+    /// The system refuses the thread that writes the log.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// Sets up the log of this process. The level is info unless [`LEVEL_VARIABLE`] sets another.
+/// Sets up the log of this process. The level is info unless [`LEVEL_VARIABLE`] sets another. A
+/// panic is logged, too.
 ///
 /// # Errors
 ///
-/// [`LEVEL_VARIABLE`] is not a filter, or the process has a log already.
+/// [`LEVEL_VARIABLE`] is not a filter, the process has a log already, or the system refuses a
+/// thread.
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let directives = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
-    let subscriber = subscriber(format, &directives, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)
+    let queue = LogQueue::start(io::stderr())?;
+    let subscriber = subscriber(format, &directives, queue.clone())?;
+    LOG.set(queue).map_err(|_| LoggingError::AlreadySet)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Returns how many lines of the log were lost because stderr did not take them.
+pub fn lost_lines() -> u64 {
+    LOG.get().map_or(0, LogQueue::lost)
+}
+
+/// Waits until the log is written, at most [`nucleus_core::limits::LOG_FINISH_TIME`]. Called before
+/// the process ends.
+pub fn finish() {
+    if let Some(log) = LOG.get() {
+        log.finish();
+    }
+}
+
+/// Writes one line to stderr as it is, behind the log. A stderr that takes nothing is ignored: there
+/// is no other channel to report it by.
+pub fn write_line(line: &str) {
+    let line = format!("{line}\n");
+    match LOG.get() {
+        Some(log) => {
+            log.push(line.into_bytes());
+            log.finish();
+        }
+        None => _ = io::stderr().write_all(line.as_bytes()),
+    }
+}
+
+/// Logs a panic. The usual hook writes to stderr by itself, and would wait for it.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    tracing::error!("{panic}");
+    // `RUST_BACKTRACE` asks for it.
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        trace.to_string().lines().for_each(|line| tracing::error!("{line}"));
+    }
+    finish();
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
@@ -55,7 +109,9 @@ where
         .with_env_filter(filter)
         .with_writer(Escaped(out))
         .with_ansi(false)
-        .with_ansi_sanitization(false);
+        .with_ansi_sanitization(false)
+        // Otherwise the subscriber writes to stderr when a line fails, and panics if that fails too.
+        .log_internal_errors(false);
     Ok(match format {
         LogFormat::Pretty => Box::new(builder.compact().with_target(false).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),

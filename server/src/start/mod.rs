@@ -3,8 +3,11 @@
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod log_writer;
 pub mod logging;
+mod reload;
 pub mod renewal;
 pub mod run;
+pub mod signals;
 pub mod sockets;
 pub mod tls;

@@ -17,14 +17,14 @@ const OLD_FILE: &str = "tls.pem";
 /// The clock by which the development certificate is renewed.
 pub struct RenewalClock {
     /// Returns the time of day, in seconds since 1970. It may jump.
-    pub now: Box<dyn Fn() -> u64 + Send + Sync>,
+    pub now: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How often the server looks at the clock.
     pub interval: Duration,
 }
 
 impl Default for RenewalClock {
     fn default() -> Self {
-        Self { now: Box::new(unix_now), interval: CERTIFICATE_CHECK }
+        Self { now: Arc::new(unix_now), interval: CERTIFICATE_CHECK }
     }
 }
 

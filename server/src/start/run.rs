@@ -10,19 +10,23 @@ use nucleus_core::limits;
 use nucleus_core::social::SocialConfig;
 use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Features};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::config::{Config, ServersSettings};
 use super::data_dir::{DataDir, DataDirError};
+use super::logging;
+use super::reload::{Reload, watch_validity};
 use super::renewal::{Renewal, RenewalClock};
 use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
 use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
 use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters};
+use crate::health::Health;
 use crate::http::Http;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ProcessFigures};
 use crate::random::random;
 use crate::rooms::{
     RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
@@ -95,29 +99,45 @@ pub async fn run(
     ready: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    run_with_clock(config, dir, sockets, ready, shutdown, RenewalClock::default()).await
+    run_in(Surroundings::default(), config, dir, sockets, ready, shutdown).await
 }
 
-/// Runs the server like [`run`], with a clock that says when the development certificate is
-/// renewed.
+/// What a server takes from the process around it.
+pub struct Surroundings {
+    /// Receives a message for each request to read the certificate and the token key again.
+    pub reload: mpsc::Receiver<()>,
+    /// The clock by which the certificate is checked and renewed.
+    pub clock: RenewalClock,
+}
+
+impl Default for Surroundings {
+    /// The system's clock, and nobody who requests a reload.
+    fn default() -> Self {
+        Self { reload: mpsc::channel(1).1, clock: RenewalClock::default() }
+    }
+}
+
+/// Runs the server like [`run`], in the given surroundings.
 ///
 /// # Errors
 ///
 /// As for [`run`].
-pub async fn run_with_clock(
+pub async fn run_in(
+    surroundings: Surroundings,
     config: Config,
     dir: &DataDir,
     sockets: Sockets,
     ready: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
-    renewal_clock: RenewalClock,
 ) -> Result<(), RunError> {
+    let _lock = dir.lock()?;
+    let Surroundings { reload, clock: renewal_clock } = surroundings;
     if let Some(warning) = sockets.buffer_warning() {
         tracing::warn!("{warning}");
     }
     let clock = Clock::new();
     let (session, realtime) = (sockets.session_addr()?, sockets.realtime_addr()?);
-    let Secrets { verifier, tickets, quic, renewal } = secrets(&config, dir)?;
+    let Secrets { verifier, tickets, quic, served, renewal } = secrets(&config, dir)?;
     let server_instance = ServerInstanceId(random());
     let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
@@ -154,21 +174,30 @@ pub async fn run_with_clock(
         handshakes: Handshakes::start()?,
         counters: SessionCounters::default(),
     });
-    let metrics = Metrics::new(context.clone(), shards.clone());
-    let is_ready = Arc::new(AtomicBool::new(false));
-    let http = Http::start(config.http, Arc::new(move || metrics.render()), is_ready.clone())
+    let shown = served.clone();
+    let process = ProcessFigures {
+        certificate: Box::new(move || shown.validity()),
+        lost_log_lines: logging::lost_lines,
+    };
+    let metrics = Metrics::new(context.clone(), shards.clone(), process);
+    let health = Health::new(&Handle::current(), &shards);
+    let http = Http::start(config.http, Arc::new(move || metrics.render()), health.clone())
         .map_err(|source| RunError::Http { addr: config.http.to_string(), source })?;
     let open = |(index, socket)| Endpoint::open(index, socket, quic.clone(), dir.reset_key());
     let endpoints =
         (0u8..).zip(sockets.session).map(open).collect::<Result<Vec<_>, std::io::Error>>()?;
     let accept = |endpoint: &Endpoint| edge::accept(endpoint.clone(), context.clone());
     let mut tasks: Vec<_> = endpoints.iter().map(|e| tokio::spawn(accept(e))).collect();
+    let (now, interval) = (renewal_clock.now.clone(), renewal_clock.interval);
     tasks.extend(renewal.map(|renewal| tokio::spawn(renewal.run(renewal_clock))));
-    is_ready.store(true, Ordering::Relaxed);
+    tasks.push(tokio::spawn(watch_validity(served.clone(), now, interval)));
+    let reloading = Reload::new(config.tls.clone(), served, context.clone());
+    tasks.push(tokio::spawn(reloading.run(reload)));
+    health.set_accepting(true);
     ready(Listening { session, realtime, http: http.addr() });
 
     shutdown.await;
-    is_ready.store(false, Ordering::Relaxed);
+    health.set_accepting(false);
     // New connections are accepted until the endpoints close: their joins are refused with the
     // reason, and are told of other servers.
     context.shutting_down.store(true, Ordering::Relaxed);
@@ -191,6 +220,7 @@ struct Secrets {
     verifier: TokenVerifier,
     tickets: Arc<TicketKey>,
     quic: quic::ServerConfig,
+    served: Arc<ServedCertificate>,
     /// `None`: the certificate is the operator's.
     renewal: Option<Renewal>,
 }
@@ -202,9 +232,9 @@ fn secrets(config: &Config, dir: &DataDir) -> Result<Secrets, RunError> {
     let tickets = TicketKey::new(dir.ticket_key()).map_err(|_| RunError::TicketKey)?;
     let served = ServedCertificate::new(identity(config, dir)?)?;
     let renewal = config.tls.is_none().then(|| Renewal::new(dir, served.clone()));
-    let quic = quic::server_config(quic_config(served)?, dir.address_token_key())
+    let quic = quic::server_config(quic_config(served.clone())?, dir.address_token_key())
         .map_err(|error| TlsError::Quic(error.to_string()))?;
-    Ok(Secrets { verifier, tickets: Arc::new(tickets), quic, renewal })
+    Ok(Secrets { verifier, tickets: Arc::new(tickets), quic, served, renewal })
 }
 
 /// Tells all clients that the server shuts down. Waits until they have confirmed it, at most

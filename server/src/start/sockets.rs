@@ -60,11 +60,11 @@ impl Sockets {
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let session = with_fallback("session", config.session, |addr| {
             probe_port_free(addr)?;
-            bind_group(Steering::Session, addr, config.shards, 0)
+            bind_group(Steering::Session, addr, config, 0)
         })?;
         let realtime = with_fallback("realtime", config.realtime, |addr| {
             probe_port_free(addr)?;
-            bind_group(Steering::Realtime, addr, config.shards, config.dscp)
+            bind_group(Steering::Realtime, addr, config, config.dscp)
         })?;
         Ok(Self { session, realtime })
     }
@@ -121,28 +121,30 @@ fn with_fallback<T>(
 fn bind_group(
     steering: Steering,
     addr: SocketAddr,
-    shards: u16,
+    config: &Config,
     dscp: u8,
 ) -> io::Result<Vec<UdpSocket>> {
-    let first = bind(steering, addr, dscp)?;
+    let first = bind(steering, addr, config, dscp)?;
     let addr = first.local_addr()?;
     let mut group = vec![first];
-    for _ in 1..shards {
-        group.push(bind(steering, addr, dscp)?);
+    for _ in 1..config.shards {
+        group.push(bind(steering, addr, config, dscp)?);
     }
-    if shards > 1 {
+    if config.shards > 1 {
         // From now on the kernel delivers each datagram to the shard that its connection id names.
-        attach_steering(&group[0], steering, shards.into())?;
+        attach_steering(&group[0], steering, config.shards.into())?;
     }
     Ok(group)
 }
 
-fn bind(steering: Steering, addr: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
+fn bind(steering: Steering, addr: SocketAddr, config: &Config, dscp: u8) -> io::Result<UdpSocket> {
     // quinn sets these options on the session plane's sockets itself.
     let realtime = matches!(steering, Steering::Realtime);
     UdpSocket::bind(&BindOptions {
         addr,
-        reuse_port: true,
+        // Only Linux has it, and a single socket needs none.
+        reuse_port: config.shards > 1,
+        plain: config.plain_sockets,
         recv_buffer: RECV_BUFFER,
         send_buffer: SEND_BUFFER,
         dscp,

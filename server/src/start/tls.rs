@@ -2,8 +2,9 @@
 //! early data, which can be replayed. The certificate can be replaced while the server runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use nucleus_core::validity::Validity;
 use nucleus_protocol::session::ALPN;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -126,6 +127,14 @@ impl Identity {
         Ok(Self { chain, key, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
     }
 
+    /// Returns when the server's certificate is valid; `None` if that cannot be read.
+    fn validity(&self) -> Option<Validity> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
+        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok();
+        let validity = certificate.validity();
+        Some(Validity { start: seconds(validity.not_before)?, end: seconds(validity.not_after)? })
+    }
+
     /// Checks that the key belongs to the certificate, and makes both ready for use.
     fn certified_key(self) -> Result<CertifiedKey, TlsError> {
         let Self { chain, key, cert_file: cert, key_file } = self;
@@ -139,7 +148,21 @@ impl Identity {
 
 /// The certificate that new sessions get. Sessions that exist keep theirs when it is replaced.
 #[derive(Debug)]
-pub struct ServedCertificate(RwLock<Arc<CertifiedKey>>);
+pub struct ServedCertificate(RwLock<Served>);
+
+#[derive(Debug)]
+struct Served {
+    key: Arc<CertifiedKey>,
+    validity: Option<Validity>,
+    file: PathBuf,
+}
+
+impl Served {
+    fn new(identity: Identity) -> Result<Self, TlsError> {
+        let (file, validity) = (identity.cert_file.clone(), identity.validity());
+        Ok(Self { key: Arc::new(identity.certified_key()?), validity, file })
+    }
+}
 
 impl ServedCertificate {
     /// Serves `identity`.
@@ -149,8 +172,7 @@ impl ServedCertificate {
     /// The key does not belong to the certificate, or one of them is of a kind that is not
     /// supported.
     pub fn new(identity: Identity) -> Result<Arc<Self>, TlsError> {
-        let key = Arc::new(identity.certified_key()?);
-        Ok(Arc::new(Self(RwLock::new(key))))
+        Ok(Arc::new(Self(RwLock::new(Served::new(identity)?))))
     }
 
     /// Serves `identity` from now on.
@@ -159,22 +181,48 @@ impl ServedCertificate {
     ///
     /// As for [`new`](Self::new). The certificate stays as it was.
     pub fn replace(&self, identity: Identity) -> Result<(), TlsError> {
-        let key = Arc::new(identity.certified_key()?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        let served = Served::new(identity)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = served;
         Ok(())
+    }
+
+    /// Returns when the certificate is valid; `None` if that cannot be read from it.
+    pub fn validity(&self) -> Option<Validity> {
+        self.served().validity
+    }
+
+    /// Returns the first and the last moment of the validity, for people.
+    pub(super) fn dates(&self) -> [String; 2] {
+        let validity = self.validity();
+        let date = |seconds: Option<u64>| {
+            let time = x509_parser::time::ASN1Time::from_timestamp(seconds?.try_into().ok()?);
+            time.ok().map(|time| time.to_string())
+        };
+        let dates = [validity.map(|v| v.start), validity.map(|v| v.end)].map(date);
+        dates.map(|date| date.unwrap_or_else(|| "an unknown date".to_owned()))
+    }
+
+    /// Returns the file of the certificate.
+    pub fn file(&self) -> PathBuf {
+        self.served().file.clone()
+    }
+
+    fn served(&self) -> RwLockReadGuard<'_, Served> {
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the certificate chain, DER.
     #[cfg(test)]
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).cert.clone()
+        self.served().key.cert.clone()
     }
 }
 
 impl ResolvesServerCert for ServedCertificate {
     /// Returns the certificate, whatever name the client asks for: a server has only one.
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.served().key.clone())
     }
 }
 

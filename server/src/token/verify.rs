@@ -1,6 +1,7 @@
 //! Verifies a join token: first the algorithm, then the signature, then the claims.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
@@ -14,8 +15,10 @@ use super::{TokenError, VerifiedToken};
 
 /// Verifies join tokens with the key and the audience of this server.
 pub struct TokenVerifier {
-    key: VerificationKey,
+    key: RwLock<Arc<VerificationKey>>,
     audience: String,
+    /// `None`: development mode.
+    settings: Option<TokenSettings>,
 }
 
 impl TokenVerifier {
@@ -33,7 +36,30 @@ impl TokenVerifier {
             None => (VerificationKey::development(development)?, None),
         };
         let audience = audience.unwrap_or_else(|| development.server_id.to_owned());
-        Ok(Self { key, audience })
+        Ok(Self { key: RwLock::new(Arc::new(key)), audience, settings: tokens.cloned() })
+    }
+
+    /// Reads the key of `[tokens]` again. Returns whether there is one; the development key never
+    /// changes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new). The key stays as it was.
+    pub fn reload(&self) -> Result<bool, TokenKeyError> {
+        let Some(settings) = &self.settings else { return Ok(false) };
+        let key = VerificationKey::configured(settings)?;
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        Ok(true)
+    }
+
+    /// Returns whether the key comes from a file of the operator.
+    pub fn has_key_file(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    fn key(&self) -> Arc<VerificationKey> {
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Verifies `token` at `now_unix`, in seconds since 1970.
@@ -50,10 +76,11 @@ impl TokenVerifier {
         if payload.contains('.') {
             return Err(TokenError::Malformed);
         }
-        check_header(header, self.key.algorithm)?;
+        let VerificationKey { algorithm, decoding } = &*self.key();
+        check_header(header, *algorithm)?;
         // Verifies only the signature, because the library's checks of claims read the clock. Uses
         // the configured algorithm, whatever the header names.
-        match crypto::verify(signature, signed.as_bytes(), &self.key.decoding, self.key.algorithm) {
+        match crypto::verify(signature, signed.as_bytes(), decoding, *algorithm) {
             Ok(true) => claims::verify_claims(&object(payload)?, &self.audience, now_unix),
             Ok(false) => Err(TokenError::BadSignature),
             Err(_) => Err(TokenError::Malformed),
@@ -63,8 +90,8 @@ impl TokenVerifier {
 
 impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let algorithm = &self.key.algorithm;
-        f.debug_struct("TokenVerifier").field("algorithm", algorithm).finish_non_exhaustive()
+        let algorithm = self.key().algorithm;
+        f.debug_struct("TokenVerifier").field("algorithm", &algorithm).finish_non_exhaustive()
     }
 }
 

@@ -82,6 +82,7 @@ fn ranges_are_checked_in_file_and_flags() {
         ("shards = 0", "shards"),
         ("shards = 65", "shards"),
         ("dscp = 64", "dscp"),
+        ("shards = 2\nplain_sockets = true", "need shards = 1"),
         ("tick = \"51ms\"", "tick"),
         ("session = \"localhost:1\"", "address"),
         ("http = \"no\"", "HTTP address"),

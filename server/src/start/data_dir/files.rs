@@ -33,6 +33,18 @@ pub enum DataDirError {
         /// What is wrong with its content.
         what: &'static str,
     },
+    /// Another server uses the directory.
+    #[error(
+        "another server uses the data directory {path}{}: stop it, or give this one its own with \
+         --data-dir",
+        holder.map_or_else(String::new, |pid| format!(" (process {pid})"))
+    )]
+    InUse {
+        /// The directory.
+        path: String,
+        /// The id of the other process, if it could be read.
+        holder: Option<u32>,
+    },
     /// A key or a certificate could not be generated.
     #[error("data directory: cannot generate a key or certificate: {0}")]
     Make(String),
@@ -44,11 +56,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), DataDirError> {
     if path.exists() && !path.is_dir() {
         return Err(DataDirError::NotADirectory(path.display().to_string()));
     }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|e| failed("make", path, e))
+    private_file::create_dir(path).map_err(|e| failed("make", path, e))
 }
 
 /// Reads a file. `None`: it does not exist.
@@ -76,12 +84,12 @@ pub(super) fn read_or_make(
     let draft = dir.join(format!(".{name}.{}", hex(&random::<8>()?)));
     let result = private_file::create(&draft, &made).and_then(|()| {
         // `AlreadyExists`: another process has made the file meanwhile, and its content is used.
-        match fs::hard_link(&draft, &path) {
+        match private_file::publish(&draft, &path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
     });
-    // A draft that cannot be removed does no harm.
+    // Fails if the draft has become the file. A draft that cannot be removed does no harm.
     let _removed = fs::remove_file(&draft);
     result.map_err(|e| failed("write", &path, e))?;
     fs::read(&path).map(Zeroizing::new).map_err(|e| failed("read", &path, e))
@@ -107,7 +115,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> DataDirError {
+pub(super) fn failed(action: &'static str, path: &Path, source: io::Error) -> DataDirError {
     DataDirError::Io { action, path: path.display().to_string(), source }
 }
 
