@@ -16,7 +16,7 @@ pub struct UdpSocket(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Batched(Box<linux::UdpSocket>),
+    Batched(Box<linux::BatchedSocket>),
     Plain(portable::UdpSocket),
 }
 
@@ -42,7 +42,7 @@ impl UdpSocket {
     pub fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
         Ok(UdpSocket(match options.plain {
             true => Kind::Plain(portable::UdpSocket::bind(options)?),
-            false => Kind::Batched(Box::new(linux::UdpSocket::bind(options)?)),
+            false => Kind::Batched(Box::new(linux::BatchedSocket::bind(options)?)),
         }))
     }
 
@@ -140,7 +140,7 @@ impl AsFd for UdpSocket {
 /// 2 ms for a plain one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    event: linux::Waker,
+    event: linux::EventWaker,
     flag: portable::Waker,
 }
 
@@ -150,7 +150,7 @@ impl Waker {
     /// # Errors
     /// The process is out of file descriptors.
     pub fn new() -> io::Result<Self> {
-        Ok(Waker { event: linux::Waker::new()?, flag: portable::Waker::new()? })
+        Ok(Waker { event: linux::EventWaker::new()?, flag: portable::Waker::new()? })
     }
 
     /// Ends the current wait, or the next one if no wait is in progress.

@@ -16,10 +16,10 @@ pub use process::{
     pin_current_thread, probe_descriptors, process_cpu_seconds, process_rss_bytes,
     raise_file_limit, set_thread_nice, thread_cpu_micros,
 };
-pub(crate) use socket::UdpSocket;
+pub(crate) use socket::BatchedSocket;
 pub use socket::probe_port_free;
 pub use steering::attach_steering;
-pub(crate) use waker::Waker;
+pub(crate) use waker::EventWaker;
 
 use std::io;
 

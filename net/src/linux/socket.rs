@@ -5,7 +5,7 @@ mod recv;
 mod send;
 mod send_call;
 
-use super::{checked, waker::Waker};
+use super::{checked, waker::EventWaker};
 use crate::{BindOptions, RecvBatch, SendBatch, SendReport};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// A non-blocking UDP socket that receives and sends in batches.
-pub(crate) struct UdpSocket {
+pub(crate) struct BatchedSocket {
     socket: Socket,
     /// The address to which the socket is bound; `None` for the unspecified address. A bound
     /// address is the local address of every datagram, so no send needs a control message for the
@@ -30,7 +30,7 @@ pub(crate) struct UdpSocket {
     scratch: Box<recv::RecvScratch>,
 }
 
-impl UdpSocket {
+impl BatchedSocket {
     /// Binds a socket. Requests the control messages that receiving uses: the local address, ECN,
     /// and, if `options` ask for them, time stamps and GRO. In a privileged process the buffers may
     /// exceed the system's limit (`SO_RCVBUFFORCE`).
@@ -39,7 +39,7 @@ impl UdpSocket {
     /// `InvalidInput` for a DSCP above 63, else the kernel's error: `AddrInUse`,
     /// `AddrNotAvailable`, `PermissionDenied`, or `EAFNOSUPPORT` on a host without IPv6. A buffer
     /// that is smaller than requested is no error.
-    pub(crate) fn bind(options: &BindOptions) -> io::Result<UdpSocket> {
+    pub(crate) fn bind(options: &BindOptions) -> io::Result<BatchedSocket> {
         if options.dscp > 63 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "DSCP must be 0-63"));
         }
@@ -58,7 +58,7 @@ impl UdpSocket {
         socket.bind(&options.addr.into())?;
         let bound = bound_address(options.addr);
         let v6 = options.addr.is_ipv6();
-        Ok(UdpSocket { socket, bound, v6, gro, gso, scratch: Box::default() })
+        Ok(BatchedSocket { socket, bound, v6, gro, gso, scratch: Box::default() })
     }
 
     /// Returns the local address, with the port that the kernel chose for port 0.
@@ -146,7 +146,7 @@ impl UdpSocket {
     /// The kernel's error if it is out of memory.
     pub(crate) fn wait_readable(
         &self,
-        waker: Option<&Waker>,
+        waker: Option<&EventWaker>,
         timeout: Duration,
     ) -> io::Result<bool> {
         let waker = waker.map_or(-1, |waker| waker.as_fd().as_raw_fd());
@@ -167,21 +167,21 @@ impl UdpSocket {
     }
 }
 
-impl std::fmt::Debug for UdpSocket {
+impl std::fmt::Debug for BatchedSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut out = f.debug_struct("UdpSocket");
+        let mut out = f.debug_struct("BatchedSocket");
         out.field("fd", &self.as_raw_fd()).field("local", &self.local_addr().ok());
         out.field("gro", &self.gro).field("gso", &self.gso).finish()
     }
 }
 
-impl AsRawFd for UdpSocket {
+impl AsRawFd for BatchedSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 }
 
-impl AsFd for UdpSocket {
+impl AsFd for BatchedSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -193,7 +193,7 @@ impl AsFd for UdpSocket {
 /// The check cannot detect two servers that start at the same moment.
 ///
 /// # Errors
-/// `AddrInUse` if a socket is bound to `addr`, else the errors of [`UdpSocket::bind`].
+/// `AddrInUse` if a socket is bound to `addr`, else the errors of [`UdpSocket::bind`](crate::UdpSocket::bind).
 pub fn probe_port_free(addr: SocketAddr) -> io::Result<()> {
     let socket = open(addr)?;
     if addr.is_ipv6() {

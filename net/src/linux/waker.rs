@@ -11,9 +11,9 @@ use std::{
 /// Ends another thread's wait in [`UdpSocket::wait_readable`](crate::UdpSocket::wait_readable). All
 /// clones wake the same thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<File>);
+pub(crate) struct EventWaker(Arc<File>);
 
-impl Waker {
+impl EventWaker {
     /// Creates a waker, an `eventfd`.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Waker {
         let fd = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor is new and open, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Waker(Arc::new(File::from(fd))))
+        Ok(EventWaker(Arc::new(File::from(fd))))
     }
 
     /// Ends the current wait, or the next one if no wait is in progress. Several calls before
@@ -41,7 +41,7 @@ impl Waker {
     }
 }
 
-impl AsFd for Waker {
+impl AsFd for EventWaker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -32,7 +32,7 @@ impl Signals {
         let (reloading, reload) = mpsc::channel(1);
         let caught = {
             let _in_runtime = runtime.enter();
-            system::CaughtSignals::new()?
+            system::catch()?
         };
         thread::Builder::new()
             .name("signals".to_owned())
@@ -79,15 +79,15 @@ mod system {
         hup: Signal,
     }
 
-    impl CaughtSignals {
-        pub(super) fn new() -> io::Result<Self> {
-            Ok(Self {
-                term: signal(SignalKind::terminate())?,
-                int: signal(SignalKind::interrupt())?,
-                hup: signal(SignalKind::hangup())?,
-            })
-        }
+    pub(super) fn catch() -> io::Result<CaughtSignals> {
+        Ok(CaughtSignals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
 
+    impl CaughtSignals {
         /// Answers the signals until one ends the process.
         pub(super) async fn answer(
             mut self,
@@ -125,13 +125,13 @@ mod system {
 
     use super::{INTERRUPTED, end_at_once, end_late, log_stop};
 
-    pub(super) struct CaughtSignals;
+    pub(super) struct CaughtInterrupt;
 
-    impl CaughtSignals {
-        pub(super) fn new() -> io::Result<Self> {
-            Ok(Self)
-        }
+    pub(super) fn catch() -> io::Result<CaughtInterrupt> {
+        Ok(CaughtInterrupt)
+    }
 
+    impl CaughtInterrupt {
         /// Answers Ctrl-C until it ends the process. Nothing here asks for a reload.
         pub(super) async fn answer(
             self,

@@ -1,6 +1,6 @@
 //! Receiving with `recvmmsg`, up to 64 messages a call, and reading their control messages.
 
-use super::UdpSocket;
+use super::BatchedSocket;
 use crate::{
     Clock, RECV_MESSAGES, RecvBatch,
     clock::stamp_offset,
@@ -56,7 +56,7 @@ struct FilledMessage {
     flags: libc::c_int,
 }
 
-pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<usize> {
+pub(super) fn recv(socket: &mut BatchedSocket, batch: &mut RecvBatch) -> io::Result<usize> {
     if socket.gro && !batch.gro() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "GRO needs RecvBatch::new(true)"));
     }
@@ -77,7 +77,7 @@ pub(super) fn recv(socket: &mut UdpSocket, batch: &mut RecvBatch) -> io::Result<
 /// because the kernel overwrites their buffer lengths with the lengths used. A reused header would
 /// lose control messages.
 fn receive(
-    socket: &mut UdpSocket,
+    socket: &mut BatchedSocket,
     batch: &mut RecvBatch,
     filled: &mut [Option<FilledMessage>; RECV_MESSAGES],
 ) -> io::Result<usize> {
@@ -142,7 +142,7 @@ fn is_harmless(error: &io::Error) -> bool {
 
 /// Records the received messages in the batch.
 fn record_messages(
-    socket: &UdpSocket,
+    socket: &BatchedSocket,
     filled: &[Option<FilledMessage>; RECV_MESSAGES],
     batch: &mut RecvBatch,
 ) {

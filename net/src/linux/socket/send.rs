@@ -2,7 +2,7 @@
 //! how to proceed.
 
 use super::{
-    UdpSocket,
+    BatchedSocket,
     send_call::{SendCall, SendSpan},
 };
 use crate::{Clock, SendBatch, SendReport, send_batch::SendEntry};
@@ -63,7 +63,7 @@ struct SendProgress<'a> {
     waited: Duration,
 }
 
-pub(super) fn send(socket: &mut UdpSocket, batch: &SendBatch) -> SendReport {
+pub(super) fn send(socket: &mut BatchedSocket, batch: &SendBatch) -> SendReport {
     let mut progress = SendProgress::new(batch);
     let mut spans = [SendSpan { entry: 0, start: 0, end: 0 }; MESSAGES];
     loop {
@@ -169,7 +169,7 @@ fn span_len(entry: &SendEntry, joined: bool) -> usize {
 /// Sends up to N messages. Returns early if their entry must be planned again without GSO, or if
 /// the rest of the batch is dropped.
 fn send_spans<const N: usize>(
-    socket: &mut UdpSocket,
+    socket: &mut BatchedSocket,
     progress: &mut SendProgress<'_>,
     spans: &[SendSpan],
 ) {
@@ -200,7 +200,7 @@ fn send_spans<const N: usize>(
 }
 
 fn classify_error(
-    socket: &mut UdpSocket,
+    socket: &mut BatchedSocket,
     progress: &mut SendProgress<'_>,
     span: SendSpan,
     error: &io::Error,
@@ -234,7 +234,7 @@ fn classify_error(
 }
 
 /// Waits for space in the send buffer, for what is left of [`MAX_WAIT`].
-fn wait(socket: &UdpSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
+fn wait(socket: &BatchedSocket, progress: &mut SendProgress<'_>) -> SendVerdict {
     let left = MAX_WAIT.saturating_sub(progress.waited);
     if left.is_zero() {
         return SendVerdict::Full;
@@ -254,9 +254,9 @@ mod tests {
     use crate::{BindOptions, RecvBatch};
     use std::net::SocketAddr;
 
-    fn bind() -> UdpSocket {
+    fn bind() -> BatchedSocket {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        UdpSocket::bind(&BindOptions { addr, ..BindOptions::default() }).unwrap()
+        BatchedSocket::bind(&BindOptions { addr, ..BindOptions::default() }).unwrap()
     }
 
     #[test]

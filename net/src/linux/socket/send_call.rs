@@ -1,6 +1,6 @@
 //! The arguments of `sendmmsg`: headers, addresses, control messages and bytes.
 
-use super::UdpSocket;
+use super::BatchedSocket;
 use crate::{
     SendBatch,
     linux::{
@@ -44,7 +44,7 @@ pub(super) struct SendCall<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> SendCall<'a, N> {
-    pub(super) fn new(batch: &'a SendBatch, spans: &[SendSpan], socket: &UdpSocket) -> Self {
+    pub(super) fn new(batch: &'a SendBatch, spans: &[SendSpan], socket: &BatchedSocket) -> Self {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let mut call = SendCall {
             names: [(SockaddrBuffer::EMPTY, 0); N],
@@ -72,7 +72,7 @@ impl<'a, const N: usize> SendCall<'a, N> {
     /// least one.
     pub(super) fn send(
         &mut self,
-        socket: &UdpSocket,
+        socket: &BatchedSocket,
         range: std::ops::Range<usize>,
     ) -> io::Result<usize> {
         // SAFETY: an all-zero header is valid: null pointers with zero lengths.

@@ -1,0 +1,205 @@
+//! The server's process, and what a test can ask of it.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::shim::Shim;
+
+/// Longest time until a server is ready, and until other things of a busy machine have happened.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a server is started.
+pub(crate) struct Setup {
+    pub(crate) dir: PathBuf,
+    pub(crate) config: String,
+    pub(crate) stderr: Stdio,
+    pub(crate) level: &'static str,
+    pub(crate) shim: Option<Shim>,
+    /// The limit of open files; `None`: that of the test.
+    pub(crate) files: Option<u32>,
+    /// The ports of sessions, of the realtime plane and of HTTP.
+    pub(crate) ports: [u16; 3],
+}
+
+impl Setup {
+    /// A server on free ports with its data in `dir`.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            config: String::new(),
+            stderr: Stdio::null(),
+            level: "info",
+            shim: None,
+            files: None,
+            ports: [free_udp_port(), free_udp_port(), free_tcp_port()],
+        }
+    }
+
+    fn command(&mut self) -> Command {
+        let config = self.dir.with_extension("toml");
+        std::fs::write(&config, &self.config).unwrap();
+        let mut command = match self.files {
+            None => Command::new(binary()),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &limited]).arg(binary());
+                shell
+            }
+        };
+        let [session, realtime, http] = self.ports.map(|port| format!("127.0.0.1:{port}"));
+        command.args(["serve", "--session", &session, "--realtime", &realtime, "--http", &http]);
+        command.arg("--data-dir").arg(&self.dir).arg("--config").arg(config);
+        command.env("NUCLEUS_LOG", self.level).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(std::mem::replace(&mut self.stderr, Stdio::null()));
+        if let Some(shim) = &self.shim {
+            shim.load_into(&mut command);
+        }
+        command
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub(crate) fn start(mut self) -> Server {
+        let child = self.command().spawn().unwrap();
+        let mut server = Server { child, setup: self };
+        let end = Instant::now() + PATIENCE;
+        while !server.is_ready() {
+            if let Some(status) = server.ended() {
+                panic!("the server ended: {status}");
+            }
+            assert!(Instant::now() < end, "the server is not ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// Starts a server that cannot run. Returns its line.
+    pub(crate) fn refused(mut self) -> String {
+        self.stderr = Stdio::piped();
+        let Output { status, stderr, .. } = self.command().output().unwrap();
+        let text = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(2), "{text}");
+        assert!(text.starts_with("nucleus: ") && text.lines().count() == 1, "{text}");
+        text
+    }
+}
+
+/// A running server. Dropping it kills the process.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) setup: Setup,
+}
+
+impl Server {
+    pub(crate) fn session(&self) -> String {
+        format!("127.0.0.1:{}", self.setup.ports[0])
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.setup.ports[2]))
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        // The standard library can only send SIGKILL. Every shell has `kill`.
+        let kill = format!("kill -{name} {pid}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for the end of the process, at most `time`.
+    pub(crate) fn wait(&mut self, time: Duration) -> ExitStatus {
+        let end = Instant::now() + time;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the server has not ended within {time:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills the server and returns how to start it again on the same ports.
+    pub(crate) fn kill(mut self) -> Setup {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let Setup { dir, config, level, ports, .. } = &self.setup;
+        Setup { config: config.clone(), level, ports: *ports, ..Setup::new(dir) }
+    }
+
+    /// Fetches a page of the HTTP port. `None`: no answer within two seconds.
+    pub(crate) fn page(&self, path: &str) -> Option<String> {
+        let mut http = TcpStream::connect(self.http()).ok()?;
+        http.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        write!(http, "GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.page("/health/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// Returns a figure of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.page("/metrics").expect("no metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns a join token of the server's data directory.
+    pub(crate) fn token(&self, user: &str, role: &str) -> String {
+        let mut command = Command::new(binary());
+        command.args(["token", "--product", "atom", "--tenant", "acme", "--user", user]);
+        command.args(["--role", role, "--data-dir"]).arg(&self.setup.dir);
+        if let Some(shim) = &self.setup.shim {
+            shim.load_into(&mut command);
+        }
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails if the process has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns the path of `nucleus`, which Cargo builds into the directory above that of the tests.
+pub(crate) fn binary() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().and_then(Path::parent).unwrap().join("nucleus");
+    assert!(path.is_file(), "there is no {}: run cargo build", path.display());
+    path
+}
+
+fn free_udp_port() -> u16 {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    UdpSocket::bind(any).unwrap().local_addr().unwrap().port()
+}
+
+fn free_tcp_port() -> u16 {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    std::net::TcpListener::bind(any).unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,33 @@
+//! The sockets of systems other than Linux (A9), and half-open HTTP requests (A8).
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::clients::check_poses;
+use crate::server::Setup;
+
+#[tokio::test]
+async fn plain_sockets_carry_both_planes() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "plain_sockets = true\nshards = 1\n".to_owned();
+    let server = Setup { config, ..Setup::new(dir.path()) }.start();
+    check_poses(&server, "den").await;
+    let used = "nucleus_realtime_links_on_fallback{shard=\"0\"}";
+    assert_eq!(server.metric(used), 0, "the realtime port does not work");
+}
+
+#[test]
+fn half_open_requests_hold_no_probe_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Setup::new(dir.path()).start();
+    let mut half_open = Vec::new();
+    for _ in 0..70 {
+        let mut client = TcpStream::connect(server.http()).unwrap();
+        client.write_all(b"GET /health/ready HTTP/1.1\r\n").unwrap();
+        half_open.push(client);
+    }
+    let start = Instant::now();
+    assert!(server.is_ready());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
