@@ -5,7 +5,7 @@ import copy
 import pathlib
 import sys
 
-import run
+import runner
 from server import make_certificate
 
 MINI = [sys.executable, str(pathlib.Path(__file__).resolve().parent / "mini.py")]
@@ -71,13 +71,13 @@ def shortened_dialogues(dialogue):
 
 
 async def run_all():
-    dialogues = run.dialogues(None)
+    dialogues = runner.dialogues(None)
     certificate, slots = make_certificate(), asyncio.Semaphore(RUNS)
     faults = []
 
     async def must(name, dialogue, command, verdicts, text):
         async with slots:
-            verdict, details = await run.play(dialogue, command, certificate)
+            verdict, details = await runner.play(dialogue, command, certificate)
         if verdict not in verdicts or text not in details:
             faults.append(f"{name}: {verdict} {details}")
         return verdict

@@ -44,6 +44,16 @@ async fn joined(server: &TestServer) -> WireSession {
     WireSession { connection, send, receive, joined }
 }
 
+/// Resumes the session of `joined` as the same peer, and leaves.
+async fn resume_and_leave(server: &TestServer, joined: Joined) {
+    let resume = ResumeFrom { ticket: joined.ticket, last_event: 0, last_bulk: 0 };
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let again = try_session_on(&endpoint, server, &server.token("early"), Some(resume)).await;
+    let again = again.unwrap();
+    assert_eq!((again.joined().resumed, again.joined().peer), (RESUMED, joined.peer));
+    again.split().0.leave().await;
+}
+
 fn event() -> Vec<u8> {
     let payload = b"hi".to_vec();
     session::encode(&EventUp { target: TO_OTHERS, channel: 0, piece: 0, peers: vec![], payload })
@@ -96,12 +106,7 @@ async fn the_end_of_the_control_stream_ends_the_session_and_keeps_the_participan
         }
         let expected = "the client has ended the control stream".to_owned();
         assert_eq!(close_of(&connection).await, (Some(Code::Malformed), expected));
-        let resume = ResumeFrom { ticket: joined.ticket, last_event: 0, last_bulk: 0 };
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let again = try_session_on(&endpoint, &server, &server.token("early"), Some(resume)).await;
-        let again = again.unwrap();
-        assert_eq!((again.joined().resumed, again.joined().peer), (RESUMED, joined.peer));
-        again.split().0.leave().await;
+        resume_and_leave(&server, joined).await;
     }
 }
 
@@ -174,11 +179,6 @@ async fn one_ping_makes_a_ticket_resume() {
         send.write_all(&Ping.encode()).await.unwrap();
         send.finish().unwrap();
         assert_eq!(close_of(&connection).await.0, Some(Code::Malformed));
-        let resume = ResumeFrom { ticket: joined.ticket, last_event: 0, last_bulk: 0 };
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let again = try_session_on(&endpoint, &server, &server.token("early"), Some(resume)).await;
-        let again = again.unwrap();
-        assert_eq!((again.joined().resumed, again.joined().peer), (RESUMED, joined.peer));
-        again.split().0.leave().await;
+        resume_and_leave(&server, joined).await;
     }
 }

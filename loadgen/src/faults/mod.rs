@@ -128,8 +128,8 @@ impl FaultState {
         Some(self.last_fault_end.load(Relaxed)).filter(|last_fault_end| *last_fault_end < u64::MAX)
     }
 
-    /// Records a fault that starts or ends at `now` (µs). The caller carries out the fault where
-    /// this state alone is not enough, for example the kill of the server.
+    /// Records a fault that starts or ends at `now` (µs). Some faults
+    /// need more than this record, such as the kill of the server: the caller carries them out.
     pub(crate) fn apply(&self, now: u64, fault: Fault) {
         match fault {
             Fault::BlockRealtime(on) => self.realtime_blocked.store(on, Relaxed),

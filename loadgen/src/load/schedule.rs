@@ -82,9 +82,9 @@ fn talk(source: Source, talk: Talk, start: u64) -> Option<Turns> {
 }
 
 /// Returns when the headsets that share an object hold it, and the headset's number among them. All
-/// of them compute the same turns, so that an object has at most one holder. If fewer than
-/// [`HEADSETS_PER_OBJECT`] headsets share an object, there are pauses, so that 5 % of the headsets
-/// hold an object on average.
+/// of them compute the same turns, so that an object has at most one holder. 5 % of the headsets hold an
+/// object on average: if fewer than [`HEADSETS_PER_OBJECT`] headsets share one, it has pauses in
+/// which nobody holds it.
 fn holds(source: Source, members: u32, epoch: u64) -> (Turns, u32) {
     let first = source.object() * HEADSETS_PER_OBJECT;
     let sharers = members.saturating_sub(first).clamp(1, HEADSETS_PER_OBJECT);

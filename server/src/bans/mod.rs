@@ -102,7 +102,7 @@ impl BanStore {
         self.shared.failures.load(Ordering::Relaxed)
     }
 
-    /// Waits until all bans are in the file and its thread has ended, at most
+    /// Stops the writing of bans: waits until the thread has written all bans and ended, for at most
     /// [`limits::BANS_CLOSE_TIME`]. Later changes are not written.
     pub async fn close(&self) {
         self.shared.close();

@@ -187,16 +187,10 @@ impl ControlReader<'_> {
         let mut renewals = Bucket::new(now(), limits::RENEWALS);
         loop {
             ingress.ready().await;
-            let read = read_message(&mut stream, wire_limits::MAX_STATE_REQUEST).await;
+            let read = read_control(&mut stream, wire_limits::MAX_STATE_REQUEST).await;
             let (schema, body) = match read {
                 Ok(message) => message,
-                Err(ReadError::Header(error)) => return error.into(),
-                Err(ReadError::Stream(StreamError::ConnectionClosed)) => {
-                    return until_connection_ends().await;
-                }
-                Err(ReadError::Stream(StreamError::Ended | StreamError::Reset)) => {
-                    return SessionFault::stream_ended("control stream");
-                }
+                Err(fault) => return fault,
             };
             // The state of this future is on the heap. Otherwise every session would contain it,
             // although most sessions wait above most of the time.
@@ -272,6 +266,27 @@ async fn leave<T>(
     room.post(RoomInput::Leave(session, Code::Left)).await;
     // The room replies by ending the session.
     until_connection_ends().await
+}
+
+/// Reads the next message of a control stream, whose body has at most `limit` bytes. Never returns
+/// once the connection is closed.
+///
+/// # Errors
+///
+/// The fault that ends the session: the client has ended the stream, or the header is invalid or
+/// announces a longer body.
+pub(super) async fn read_control(
+    stream: &mut RecvStream,
+    limit: usize,
+) -> Result<(Schema, Vec<u8>), SessionFault> {
+    match read_message(stream, limit).await {
+        Ok(message) => Ok(message),
+        Err(ReadError::Header(error)) => Err(error.into()),
+        Err(ReadError::Stream(StreamError::ConnectionClosed)) => until_connection_ends().await,
+        Err(ReadError::Stream(StreamError::Ended | StreamError::Reset)) => {
+            Err(SessionFault::stream_ended("control stream"))
+        }
+    }
 }
 
 /// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's

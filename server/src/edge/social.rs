@@ -22,13 +22,13 @@ use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
 use super::admission::{display_name, verify};
-use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError};
+use super::carrier::{Connection, ConnectionEnd, RecvStream, SendStream, WriteError};
 use super::fault::{SessionFault, unreadable};
 use super::lanes::{refuse_streams, until_connection_ends};
-use super::peer::ended;
+use super::peer::{ended, read_control};
 use super::refusal::{Refusal, refuse};
 use super::room_lists::{RoomListRequest, RoomLists};
-use super::wire::{ReadError, WriteOutcome, read_message};
+use super::wire::WriteOutcome;
 use crate::random::random;
 use crate::rooms::{SessionCount, SocialHandle, SocialQueue, social_outgoing};
 
@@ -139,16 +139,10 @@ async fn read(
     let now = || Time::from_micros(context.clock.now());
     let mut rate = Bucket::new(now(), limits::SOCIAL_REQUESTS_RATE);
     loop {
-        let (schema, body) = match read_message(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await
-        {
+        let read = read_control(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await;
+        let (schema, body) = match read {
             Ok(message) => message,
-            Err(ReadError::Header(error)) => return error.into(),
-            Err(ReadError::Stream(StreamError::ConnectionClosed)) => {
-                return until_connection_ends().await;
-            }
-            Err(ReadError::Stream(StreamError::Ended | StreamError::Reset)) => {
-                return SessionFault::stream_ended("control stream");
-            }
+            Err(fault) => return fault,
         };
         // A stream that is not read makes its sender wait by QUIC's flow control.
         sleep(rate.wait_for(now(), cost(schema))).await;
