@@ -77,6 +77,25 @@ impl Calls {
         }
     }
 
+    /// Returns true if the action makes another user's devices ring. A call to the user's own caller
+    /// does not: it accepts that user's call.
+    pub(super) fn starts_ringing(&self, user: &str, act: &CallAct) -> bool {
+        match act {
+            CallAct::Start(called, _) => self.crossing(user, called).is_none(),
+            CallAct::Add(..) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns the call that rings at a user who calls nobody but the caller.
+    fn crossing(&self, user: &str, called: &[String]) -> Option<u64> {
+        let call = self.call_of(user)?;
+        match &call.party(user)?.state {
+            PartyState::Ringing { by, .. } if called == [by.as_str()] => Some(call.id),
+            _ => None,
+        }
+    }
+
     /// Returns the call that a user is in, as a member or as a called user.
     pub(super) fn call_of(&self, user: &str) -> Option<&Call> {
         self.calls.get(self.call_of.get(user)?)
@@ -170,15 +189,11 @@ impl Calls {
         text: String,
         seed: CallSeed,
     ) -> Result<u64, Code> {
-        if let Some(call) = self.call_of(actor.user) {
-            let id = call.id;
-            // A called user who calls nobody but the caller accepts the caller's call.
-            return match call.party(actor.user).map(|party| &party.state) {
-                Some(PartyState::Ringing { by, .. }) if users == [by.as_str()] => {
-                    self.accept(actor, id)
-                }
-                _ => Err(Code::Busy),
-            };
+        if let Some(id) = self.crossing(actor.user, &users) {
+            return self.accept(actor, id);
+        }
+        if self.call_of(actor.user).is_some() {
+            return Err(Code::Busy);
         }
         if actor.observes {
             return Err(Code::Forbidden);

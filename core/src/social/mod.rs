@@ -7,6 +7,7 @@
 mod call;
 mod calls;
 mod input;
+mod starts;
 mod users;
 mod watchers;
 
@@ -24,6 +25,7 @@ use crate::rate::Rate;
 pub use call::{CallAct, CallSeed};
 use calls::{ActingUser, CallOutput, Calls};
 pub use input::{DeviceRequest, SocialInput, SocialOutput};
+use starts::CallStarts;
 pub use users::EnterRequest;
 use users::{RemovedDevice, Users};
 pub use watchers::UserFilter;
@@ -48,6 +50,7 @@ pub struct Social {
     users: Users,
     watchers: Watchers,
     calls: Calls,
+    starts: CallStarts,
     next_device: u64,
     shutting_down: bool,
     outputs: VecDeque<SocialOutput>,
@@ -82,12 +85,14 @@ impl Machine for Social {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.watchers_due().into_iter().chain(self.calls.deadline()).min()
+        let deadlines = [self.watchers_due(), self.calls.deadline(), self.starts.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Returns true if there is no user and no call.
+    /// Returns true if there is no user, no call, and nobody's budget of calls to remember.
     fn is_over(&self) -> bool {
-        self.users.is_empty() && self.calls.is_empty()
+        let remembers = !self.starts.is_empty() && !self.shutting_down;
+        self.users.is_empty() && self.calls.is_empty() && !remembers
     }
 }
 
@@ -99,6 +104,7 @@ impl Social {
             config,
             users: Users::default(),
             watchers: Watchers::default(),
+            starts: CallStarts::default(),
             next_device: 1,
             shutting_down: false,
             outputs: VecDeque::new(),
@@ -165,6 +171,7 @@ impl Social {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        self.starts.handle_timeout(now);
         self.calls.handle_timeout(now);
         self.apply_call_outputs(now);
         if self.watchers_due().is_some_and(|due| due <= now) {
@@ -216,9 +223,10 @@ impl Social {
         act: Option<CallAct>,
         seed: CallSeed,
     ) {
-        let starts = matches!(act, Some(CallAct::Start(..) | CallAct::Add(..)));
-        let within_rate = !starts || self.users.may_start(now, device);
         let Some(user) = self.users.user_of(device) else { return };
+        let user_id = user.id.clone();
+        let starts = act.as_ref().is_some_and(|act| self.calls.starts_ringing(&user_id, act));
+        let within_rate = !starts || self.starts.may_start(now, &user_id);
         let observes = self.users.observes(device);
         let actor = ActingUser { user: &user.id, observes, device, users: &self.users };
         let result = match act {
@@ -227,7 +235,7 @@ impl Social {
             None => Err(Code::BadState),
         };
         if starts && result.is_ok() {
-            self.users.count_start(device);
+            self.starts.count(now, &user_id);
         }
         let (code, call) = result.map_or_else(|code| (code as u16, 0), |call| (0, call));
         self.send(device, session::encode(&CallReply { request, code, call }));

@@ -12,7 +12,6 @@ use nucleus_protocol::time::Time;
 
 use crate::ids::DeviceId;
 use crate::limits;
-use crate::rate::Bucket;
 
 /// The role whose devices may neither watch users nor start calls.
 const OBSERVER: &str = "observer";
@@ -43,8 +42,6 @@ pub(super) struct User {
     engaged: bool,
     /// The status in the newest recorded change; offline before the first.
     recorded_status: u8,
-    /// Limits the calls that the user starts.
-    starts: Bucket,
 }
 
 struct Device {
@@ -132,7 +129,7 @@ impl Users {
         if role == OBSERVER {
             self.observers.insert(device);
         }
-        let number = self.find_or_add(now, user, name, role);
+        let number = self.find_or_add(user, name, role);
         self.by_device.insert(device, number);
         let user = self.users.get_mut(&number)?;
         user.devices.push(Device { id: device, status });
@@ -181,23 +178,6 @@ impl Users {
     /// Returns true if the device is an observer's, which may neither watch users nor start calls.
     pub(super) fn observes(&self, device: DeviceId) -> bool {
         self.observers.contains(&device)
-    }
-
-    /// Returns true if the user of a device may start a call now, within the rate of calls.
-    pub(super) fn may_start(&mut self, now: Time, device: DeviceId) -> bool {
-        self.starts(device).is_none_or(|starts| starts.available(now) > 0)
-    }
-
-    /// Counts a call that the user of a device has started.
-    pub(super) fn count_start(&mut self, device: DeviceId) {
-        if let Some(starts) = self.starts(device) {
-            starts.take(1);
-        }
-    }
-
-    fn starts(&mut self, device: DeviceId) -> Option<&mut Bucket> {
-        let user = self.users.get_mut(self.by_device.get(&device)?)?;
-        Some(&mut user.starts)
     }
 
     /// Returns the present user with this id.
@@ -251,7 +231,7 @@ impl Users {
     }
 
     /// Returns the number of a user. Adds the user if not present.
-    fn find_or_add(&mut self, now: Time, id: String, name: String, role: String) -> u64 {
+    fn find_or_add(&mut self, id: String, name: String, role: String) -> u64 {
         if let Some(number) = self.by_user.get(&id) {
             return *number;
         }
@@ -264,7 +244,6 @@ impl Users {
             devices: Vec::new(),
             engaged: false,
             recorded_status: status::OFFLINE,
-            starts: Bucket::new(now, limits::STARTS_RATE),
         };
         self.users.insert(self.newest, user);
         self.newest

@@ -1,6 +1,6 @@
 //! Tests of the rules of calls.
 
-use nucleus_core::ids::RequestId;
+use nucleus_core::ids::{DeviceId, RequestId};
 use nucleus_core::social::{CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput};
 use nucleus_protocol::session::{Code, status};
 use nucleus_sim::social::SocialWorld as World;
@@ -123,6 +123,45 @@ fn two_who_call_each_other_are_connected() {
     assert_eq!(world.messages_of(c), ["reply 70 0"]);
     world.act(b, CallAct::Accept(call));
     assert_eq!(world.messages_of(a), ["accepted room 0 a+b"]);
+}
+
+/// Returns how many of 30 calls of `a` to `b` are taken at this moment.
+fn calls_taken(world: &mut World, a: DeviceId) -> usize {
+    let mut taken = 0;
+    for _ in 0..30 {
+        world.take_messages();
+        let call = world.start(a, &["b"]);
+        world.act(a, CallAct::Cancel(call));
+        taken += usize::from(world.messages_of(a)[0].starts_with("reply 0"));
+    }
+    taken
+}
+
+#[test]
+fn a_new_session_gives_no_new_calls() {
+    let mut world = World::new();
+    let [mut a, _b] = ["a", "b"].map(|user| world.enter(user));
+    let mut taken = 0;
+    for _ in 0..10 {
+        taken += calls_taken(&mut world, a);
+        world.leave(a);
+        a = world.enter("a");
+    }
+    assert_eq!(taken, 20, "calls started at one moment");
+    world.wait(3_000);
+    assert_eq!(calls_taken(&mut world, a), 3, "one a second comes back");
+}
+
+#[test]
+fn who_calls_his_caller_is_connected_even_without_calls_left() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|user| world.enter(user));
+    assert_eq!(calls_taken(&mut world, a), 20);
+    let call = world.start(b, &["a"]);
+    world.take_messages();
+    world.start(a, &["b"]);
+    let of_a = world.messages_of(a);
+    assert_eq!(of_a, [format!("reply 0 {call}"), "accepted room 0 a+b".into()]);
 }
 
 #[test]
