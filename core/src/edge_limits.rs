@@ -30,9 +30,18 @@ pub const REFUSAL_TIME: Duration = Duration::from_millis(500);
 /// Most bytes that a client may have in flight on one stream: the largest join, or four of the
 /// largest events.
 pub const STREAM_WINDOW: u32 = 64 << 10;
-/// Most bytes that a client may have in flight on all streams. There are three streams (control,
-/// events, bulk), so a stream that the server does not read cannot stop another.
+/// Most bytes that a client may have in flight on all streams before it has joined: most joins fit.
+/// A larger one arrives in parts.
+pub const UNJOINED_WINDOW: u32 = 16 << 10;
+/// Most bytes that a joined client may have in flight on all streams. There are three streams
+/// (control, events, bulk), so a stream that the server does not read cannot stop another.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
+/// Most joined sessions with [`CONNECTION_WINDOW`]: 384 MiB if all clients fill their windows.
+pub const FULL_WINDOWS: usize = 2_048;
+/// Most bytes that the clients of further sessions may have in flight: two of the largest events. If
+/// such a client fills its bulk stream, its events wait up to half a second. The 18,000 other
+/// sessions of a full server then take at most 561 MiB.
+pub const SMALL_WINDOW: u32 = 32 << 10;
 /// Most bytes that the server may have in flight to one client, in addition to the queues in front
 /// of QUIC.
 pub const SEND_WINDOW: u64 = 128 << 10;

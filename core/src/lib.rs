@@ -43,9 +43,12 @@ pub mod lobby;
 mod range;
 pub mod rate;
 pub mod room;
+pub mod room_rate;
+pub mod session_budgets;
 pub mod social;
 pub mod stream_rates;
 pub mod text;
+pub mod unjoined;
 pub mod validity;
 
 pub use drive::{Machine, Shell, drive};

@@ -67,6 +67,11 @@ settings! {
     tenant_rooms: u32 = 10_000, 1..=1_000_000;
     /// Most rooms of one tenant that do not end when they are empty.
     kept_rooms: u32 = 16, 0..=10_000;
+    /// Most rooms of one tenant that outlive their last peer at a time, kept ones not included. One
+    /// more ends at once when its last peer leaves.
+    tenant_empty_rooms: u32 = 1_000, 0..=1_000_000;
+    /// Most of these rooms that one user has made.
+    user_empty_rooms: u32 = 16, 0..=10_000;
     /// Longest time that a room may outlive its last peer.
     #[serde(deserialize_with = "text::duration")]
     empty_room_ttl: Duration = ms(300_000), ms(0)..=ms(3_600_000);
@@ -88,6 +93,11 @@ settings! {
     /// Bytes of reliable messages that one room accepts per second on average. The burst is twice
     /// as many.
     room_event_bytes_per_s: u32 = 512 << 10, 4_096..=1_073_741_824;
+    /// Deliveries of a room's reliable messages per second on average: each message counts once for
+    /// each recipient. The burst is twice as many.
+    room_deliveries_per_s: u32 = 100_000, 1_000..=100_000_000;
+    /// Bytes of these deliveries per second on average. The burst is twice as many.
+    room_delivery_bytes_per_s: u32 = 50 << 20, 1_048_576..=u32::MAX;
     /// Reliable events of one peer per second, on average. When a peer exceeds this or one of the
     /// next three rates, the server stops reading the peer's stream for a while and tells the peer
     /// so.
@@ -233,6 +243,10 @@ pub const LOBBY_MAILBOX: usize = ROOM_MAILBOX;
 pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
 /// Most inputs that a task takes before it lets other tasks run.
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
+/// Most outputs that a task carries out before it lets other tasks run: one event in a room of a
+/// thousand has a thousand outputs, and each wakes the task of a session. Those tasks and their
+/// connections take a quarter of a millisecond, which is what another room then waits.
+pub const OUTPUTS_PER_TURN: usize = 16;
 /// How long roster changes are collected: a thousand joins then make ten updates per second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);
 /// Deadlines of acknowledgements of events are multiples of this interval, so that the participants

@@ -51,6 +51,51 @@ impl Bucket {
         let missing = wanted.saturating_sub(self.left);
         Duration::from_micros(missing.div_ceil(self.rate.per_second.max(1)))
     }
+
+    /// Returns how long it takes until the bucket is full.
+    pub fn full_in(&mut self, now: Time) -> Duration {
+        self.wait_for(now, self.rate.burst)
+    }
+}
+
+/// A token bucket that hands out turns: each caller learns when its turn is, and needs no second try.
+/// The bucket may owe what it has promised.
+#[derive(Clone, Debug)]
+pub struct Reservations {
+    rate: Rate,
+    /// Tokens left in millionths; negative while turns are promised that have not come yet.
+    left: i64,
+    refilled: Time,
+}
+
+impl Reservations {
+    /// Creates a full bucket.
+    pub fn new(now: Time, rate: Rate) -> Self {
+        Self { rate, left: scaled(rate.burst), refilled: now }
+    }
+
+    /// Takes `amount`, and returns how long to wait for it. An amount above the burst waits until the
+    /// bucket is full.
+    pub fn reserve(&mut self, now: Time, amount: u64) -> Duration {
+        let micros = now.since(self.refilled).as_micros() as u64;
+        self.refilled = self.refilled.max(now);
+        // The product is in millionths already.
+        let refill = i64::try_from(micros.saturating_mul(self.rate.per_second));
+        let refilled = self.left.saturating_add(refill.unwrap_or(i64::MAX));
+        self.left = refilled.min(scaled(self.rate.burst));
+        let missing = scaled(amount.min(self.rate.burst)).saturating_sub(self.left).max(0) as u64;
+        self.left = self.left.saturating_sub(scaled(amount));
+        Duration::from_micros(missing.div_ceil(self.rate.per_second.max(1)))
+    }
+
+    /// Gives back what was reserved and not needed.
+    pub fn refund(&mut self, amount: u64) {
+        self.left = self.left.saturating_add(scaled(amount)).min(scaled(self.rate.burst));
+    }
+}
+
+fn scaled(amount: u64) -> i64 {
+    i64::try_from(amount.saturating_mul(SCALE)).unwrap_or(i64::MAX)
 }
 
 /// A limit on how much may be taken.
@@ -81,6 +126,11 @@ impl MessageRate {
         self.messages.wait_for(now, 1).max(self.bytes.wait_for(now, len))
     }
 
+    /// Returns how long it takes until both buckets are full.
+    pub fn full_in(&mut self, now: Time) -> Duration {
+        self.messages.full_in(now).max(self.bytes.full_in(now))
+    }
+
     /// Takes a message of `len` bytes. Call [`Self::wait_for`] first.
     pub fn take(&mut self, len: u64) {
         self.messages.take(1);
@@ -105,6 +155,22 @@ mod tests {
         assert!(!bucket.try_take(Time::from_millis(999)));
         let wait = bucket.wait_for(Time::from_millis(999), 1);
         assert!(bucket.try_take(Time::from_millis(999) + wait));
+    }
+
+    #[test]
+    fn reservations_keep_the_rate_and_the_order() {
+        let mut turns = Reservations::new(Time::ZERO, Rate { per_second: 100, burst: 10 });
+        let waits: Vec<u64> =
+            (0..30).map(|_| turns.reserve(Time::ZERO, 1).as_millis() as u64).collect();
+        let expected: Vec<u64> = (0..30_u64).map(|n| (n + 1).saturating_sub(10) * 10).collect();
+        assert_eq!(waits, expected);
+        // More than a burst waits until all earlier turns are over and the bucket is full.
+        assert_eq!(turns.reserve(Time::ZERO, 1_000), Duration::from_millis(300));
+        turns.refund(1_000);
+        assert_eq!(turns.reserve(Time::ZERO, 1), Duration::from_millis(210));
+        turns.refund(u64::MAX);
+        assert_eq!(turns.reserve(Time::from_millis(u64::MAX / 1_000), 10), Duration::ZERO);
+        assert!(turns.reserve(Time::ZERO, u64::MAX) > Duration::ZERO, "no overflow");
     }
 
     #[test]

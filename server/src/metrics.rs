@@ -26,8 +26,6 @@ pub struct Metrics {
     process: ProcessFigures,
     /// Number of sessions that may be joined at a time.
     joined_capacity: usize,
-    /// Number of sessions that may be unjoined at a time.
-    unjoined_capacity: usize,
 }
 
 impl Metrics {
@@ -39,8 +37,7 @@ impl Metrics {
         process: ProcessFigures,
     ) -> Self {
         let joined_capacity = context.joined.available_permits();
-        let unjoined_capacity = context.unjoined.available_permits();
-        Self { context, shards, process, joined_capacity, unjoined_capacity }
+        Self { context, shards, process, joined_capacity }
     }
 
     /// Renders all metrics.
@@ -97,6 +94,11 @@ impl Metrics {
                 "Connection attempts refused because of the limit of unjoined sessions.",
                 &c.counters.turned_away,
             ),
+            (
+                "over_network_share",
+                "Connection attempts refused because places were short and their network had its share.",
+                &c.counters.over_network_share,
+            ),
             ("failed_handshakes", "TLS handshakes that failed.", &c.counters.failed_handshakes),
             ("joins", "Sessions that joined a room, including resumes.", &c.counters.joins),
             ("resumes", "Sessions that resumed a participant with a ticket.", &c.counters.resumes),
@@ -128,9 +130,13 @@ impl Metrics {
         }
         let in_use = |capacity: usize, free: usize| capacity.saturating_sub(free) as u64;
         let joined = in_use(self.joined_capacity, c.joined.available_permits());
-        let unjoined = in_use(self.unjoined_capacity, c.unjoined.available_permits());
+        let unjoined = c.unjoined.taken() as u64;
         let gauges = [
-            ("nucleus_sessions", "Joined sessions.", joined),
+            (
+                "nucleus_sessions",
+                "Participants of rooms, those included who may still resume, and sessions outside rooms.",
+                joined,
+            ),
             ("nucleus_sessions_unjoined", "Sessions that have not joined yet.", unjoined),
             (
                 "nucleus_halls",

@@ -102,7 +102,11 @@ impl<T> QueueSender<T> {
             return PushOutcome::Full;
         }
         unwritten.fetch_add(len, Ordering::Relaxed);
-        self.push(item)
+        let outcome = self.push(item);
+        if outcome != PushOutcome::Queued {
+            unwritten.fetch_sub(len, Ordering::Relaxed);
+        }
+        outcome
     }
 }
 
@@ -174,6 +178,17 @@ mod tests {
         drop(sender);
         assert_eq!([receiver.pop().await, receiver.pop().await], [Some(2), Some(4)]);
         assert_eq!(receiver.pop().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_refused_item_takes_no_bytes() {
+        let (sender, mut receiver) = queue_of_bytes(1, 10);
+        assert_eq!(sender.push_bytes(4, 1), PushOutcome::Queued);
+        for _ in 0..5 {
+            assert_eq!(sender.push_bytes(4, 2), PushOutcome::Full, "no place for another item");
+        }
+        assert_eq!(receiver.pop().await, Some(1));
+        assert_eq!(sender.push_bytes(4, 3), PushOutcome::Queued);
     }
 
     #[tokio::test]

@@ -82,6 +82,8 @@ pub struct LobbyWorld {
 #[derive(Default)]
 struct LobbyMailbox {
     inputs: VecDeque<LobbyInput>,
+    /// The seats of a join that arrives at its room, until the room has admitted it.
+    arriving: Option<usize>,
     /// The reply of a room to the newest join.
     reply: Option<Result<SessionId, Code>>,
 }
@@ -153,8 +155,11 @@ impl LobbyWorld {
         let mut request = join_request(user.clone(), "participant", &[0; 32]);
         request.conditions = conditions.clone();
         let input = RoomInput::Join { request: RequestId(join), join: Box::new(request) };
+        self.mailbox.arriving = Some(seats);
         self.server.post(room, input, &mut self.mailbox);
-        self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
+        if let Some(seats) = self.mailbox.arriving.take() {
+            self.mailbox.inputs.push_back(LobbyInput::NotAdmitted(room, seats));
+        }
         let reply = self.mailbox.reply.take().expect("a reply");
         let pending = self.pending.get_mut(&join).unwrap();
         let again = match reply {
@@ -180,7 +185,7 @@ impl LobbyWorld {
     pub fn cancel(&mut self, join: u64) {
         let SimJoin { join, found, .. } = self.pending.remove(&join).unwrap();
         let (room, seats) = (found.unwrap().room, join.selection.seats);
-        self.mailbox.inputs.push_back(LobbyInput::Arrived(room, seats));
+        self.mailbox.inputs.push_back(LobbyInput::NotAdmitted(room, seats));
     }
 
     /// Passes an input to a room.
@@ -300,7 +305,8 @@ impl Clients for LobbyMailbox {
     fn disconnect(&mut self, _: SessionAddress, _: Code) {}
 
     fn seats(&mut self, room: RoomId, taken: usize) {
-        self.inputs.push_back(LobbyInput::Seats(room, taken));
+        let arrived = self.arriving.take().unwrap_or(0);
+        self.inputs.push_back(LobbyInput::Admitted { room, taken, arrived });
     }
 
     fn listing(&mut self, room: RoomId, listing: Listing) {

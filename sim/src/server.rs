@@ -252,6 +252,8 @@ impl<L: Links> Server<L> {
             RoomOutput::Event(session, lane, message) => clients.event(to(session), lane, message),
             RoomOutput::State(session, message) => clients.state(to(session), message),
             RoomOutput::Disconnect(session, code) => clients.disconnect(to(session), code),
+            // The simulated server limits no empty rooms.
+            RoomOutput::Empty(_) => {}
             RoomOutput::Seats(taken) => clients.seats(room, taken),
             RoomOutput::Listing(listing) => clients.listing(room, *listing),
             RoomOutput::Banned(ban) => clients.banned(room, ban),

@@ -7,6 +7,7 @@ mod bulk;
 mod calls;
 mod capabilities;
 mod certificates;
+mod fairness;
 mod groups_and_voice;
 mod lobby;
 mod moderation;

@@ -39,11 +39,20 @@ pub enum LobbyInput {
     RoomOpened(Result<RoomId, Code>),
     /// Replaces the listing of a room, which is what the lobby shows of it.
     Listing(RoomId, Box<Listing>),
-    /// Reports how many seats of a room are taken, including reserved ones.
-    Seats(RoomId, usize),
-    /// Reports that a join has arrived at its room, which has admitted or refused it. The number is
-    /// that of the join's seats, which no longer count as under way.
-    Arrived(RoomId, usize),
+    /// Reports that a room has admitted a join. Counts its seats as taken and not as under way any
+    /// more, in one step: otherwise they would count twice for a moment, and a match would pass over
+    /// the room.
+    Admitted {
+        /// The room.
+        room: RoomId,
+        /// Seats of the room that are taken, reserved ones included.
+        taken: usize,
+        /// Seats of the join that were under way; 0 if the lobby did not choose the room.
+        arrived: usize,
+    },
+    /// Reports that a join has ended without being admitted to its room. The number is that of the
+    /// join's seats, which no longer count as under way.
+    NotAdmitted(RoomId, usize),
     /// Reports that a room is over and its name is free.
     RoomOver(RoomId),
     /// Requests the changes that a watcher has missed. The reply is
@@ -70,7 +79,8 @@ pub struct Find {
 
 /// The outputs of a lobby.
 pub enum LobbyOutput {
-    /// The reply to [`LobbyInput::Find`]. Until [`LobbyInput::Arrived`], the seats of the join
+    /// The reply to [`LobbyInput::Find`]. Until [`LobbyInput::Admitted`] or
+    /// [`LobbyInput::NotAdmitted`], the seats of the join
     /// count as taken in the room.
     Found {
         /// The request of the join.
@@ -111,7 +121,8 @@ pub struct Found {
     /// Whether the lobby chose the room by a match. The room may refuse the join, because it may
     /// have changed since.
     pub matched: bool,
-    /// Seats of the join. They count as taken until [`LobbyInput::Arrived`].
+    /// Seats of the join. They count as taken until [`LobbyInput::Admitted`] or
+    /// [`LobbyInput::NotAdmitted`].
     pub seats: usize,
 }
 
@@ -146,8 +157,11 @@ impl Machine for Lobby {
             LobbyInput::Find { request, find } => self.waiting.push_back((request, find)),
             LobbyInput::RoomOpened(result) => self.room_opened(result),
             LobbyInput::Listing(room, listing) => self.rooms.set_listing(room, *listing),
-            LobbyInput::Seats(room, taken) => self.rooms.set_taken(room, taken),
-            LobbyInput::Arrived(room, seats) => self.rooms.join_arrived(room, seats),
+            LobbyInput::Admitted { room, taken, arrived } => {
+                self.rooms.set_taken(room, taken);
+                self.rooms.join_arrived(room, arrived);
+            }
+            LobbyInput::NotAdmitted(room, seats) => self.rooms.join_arrived(room, seats),
             LobbyInput::RoomOver(room) => self.rooms.remove(room),
             LobbyInput::ListingChanges { request, seen } => {
                 let changes = self.rooms.changes_since(seen);

@@ -110,8 +110,8 @@ impl RoomIndex {
         }
     }
 
-    /// Stops counting a join's seats as under way: the join has arrived at the room, which has
-    /// admitted or refused it.
+    /// Stops counting a join's seats as under way: the room has admitted or refused it, or the join
+    /// was abandoned.
     pub(super) fn join_arrived(&mut self, id: RoomId, seats: usize) {
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.under_way = entry.under_way.saturating_sub(seats);

@@ -311,3 +311,41 @@ fn a_long_list_has_the_oldest_and_moves_up() {
     let new: Vec<_> = list.rooms.iter().map(|room| room.room.clone()).collect();
     assert_eq!((list.total, list.gone, new), (502, vec![b"7".to_vec()], vec![b"500".to_vec()]));
 }
+
+/// The lobby hears of a join's admission in one step. In two steps its seat would count twice in
+/// between, and the next match would open another room.
+#[test]
+fn a_join_that_is_admitted_counts_once() {
+    use crate::Machine;
+    use crate::ids::RequestId;
+    use crate::lobby::{Find, JoinMode, Lobby, LobbyInput, LobbyOutput, RoomSelection};
+    use crate::room::RoomOptions;
+    use nucleus_protocol::time::Time;
+
+    let mut lobby = Lobby::new(10);
+    let mut opened = 0;
+    for user in 0..25_u64 {
+        let any = RoomSelection::by_server(RoomOptions::default());
+        let selection = RoomSelection { mode: JoinMode::MatchOrCreate, seats: 1, ..any };
+        let random = [user as u8; 16];
+        let find =
+            Find { name: String::new(), selection: selection.into(), random, passed: Vec::new() };
+        lobby.handle(Time::ZERO, LobbyInput::Find { request: RequestId(user), find });
+        while let Some(output) = lobby.poll() {
+            match output {
+                LobbyOutput::OpenRoom { .. } => {
+                    opened += 1;
+                    lobby.handle(Time::ZERO, LobbyInput::RoomOpened(Ok(RoomId(opened))));
+                }
+                LobbyOutput::Found { result, .. } => {
+                    let found = result.unwrap();
+                    let taken = (user % 10) as usize + 1;
+                    let (room, arrived) = (found.room, found.seats);
+                    lobby.handle(Time::ZERO, LobbyInput::Admitted { room, taken, arrived });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(opened, 3, "25 users in rooms of 10");
+}

@@ -72,6 +72,8 @@ pub enum RoomInput {
         /// Whether the user is invited. False: the invitation is withdrawn.
         invited: bool,
     },
+    /// Ends the room if nobody is in it: it may not outlive its last participant any longer.
+    EndEmpty,
     /// Ends the room and disconnects everybody with this code.
     Shutdown(Code),
 }

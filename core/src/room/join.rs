@@ -127,7 +127,9 @@ impl Room {
         let slot = self.participants.allocate_slot(now, &join.user)?;
         replaced.into_iter().for_each(|peer| self.take_out(now, peer, Code::Replaced));
         self.remove_from_state();
-        self.lifetime.newcomer_joined();
+        if self.lifetime.newcomer_joined() {
+            self.outputs.push(RoomOutput::Empty(false));
+        }
         self.admission.newcomer_joined(now, &join.user, &expected);
         self.listing.changed(now);
         let muted = self.mutes.includes(&join.user, moderates);

@@ -48,10 +48,12 @@ impl Lifetime {
         self.empty_until
     }
 
-    /// Notes that a newcomer has joined.
-    pub(crate) fn newcomer_joined(&mut self) {
+    /// Notes that a newcomer has joined. Returns whether the room had outlived its last participant.
+    pub(crate) fn newcomer_joined(&mut self) -> bool {
+        let outlived = self.joined && self.empty_until.is_some();
         self.joined = true;
         self.empty_until = None;
+        outlived
     }
 
     /// Notes that a join was refused. Ends the room if that join created it: nobody else knows the
@@ -62,15 +64,18 @@ impl Lifetime {
         }
     }
 
-    /// Notes that the room is empty. `reachable` is whether somebody may still join.
-    pub(crate) fn emptied(&mut self, now: Time, reachable: bool) {
+    /// Notes that the room is empty. `reachable` is whether somebody may still join. Returns whether
+    /// the room outlives its last participant for a time.
+    pub(crate) fn emptied(&mut self, now: Time, reachable: bool) -> bool {
         if self.over || self.kept {
-            return;
+            return false;
         }
         if self.empty_ttl.is_zero() || !reachable {
-            return self.end();
+            self.end();
+            return false;
         }
         self.empty_until = Some(now + self.empty_ttl);
+        true
     }
 
     /// Ends an empty room whose time is over.

@@ -52,8 +52,9 @@ pub use state::{is_key, is_value};
 
 /// An output of a room. The shell ignores outputs for a session that has been replaced by a resume.
 pub enum RoomOutput {
-    /// The number of seats that are taken, reserved ones included. Precedes the reply to a join, so
-    /// that the lobby never offers a seat that has just been taken.
+    /// The number of seats that are taken, reserved ones included. Comes directly before the reply to
+    /// a join that is admitted. The lobby must know it before the reply is sent, so that it never
+    /// offers a seat that has just been taken.
     Seats(usize),
     /// The reply to [`RoomInput::Join`]. Precedes all other outputs for the session.
     JoinReply {
@@ -103,6 +104,8 @@ pub enum RoomOutput {
     State(SessionId, Bytes),
     /// Closes the session with this code.
     Disconnect(SessionId, Code),
+    /// Reports that the room outlives its last participant (true), or that it has a participant again.
+    Empty(bool),
     /// Reports a new ban, in place of an earlier one of the same user. The shell keeps the room's
     /// bans for the case that the server stops: see [`crate::ban_records`].
     Banned(Ban),
@@ -150,6 +153,8 @@ impl Machine for Room {
                 let result = self.handle_invitation(now, &user, invited);
                 self.outputs.push(RoomOutput::InvitationReply { request, result });
             }
+            RoomInput::EndEmpty if self.participants.is_empty() => self.lifetime.end(),
+            RoomInput::EndEmpty => {}
             RoomInput::Shutdown(code) => self.shut_down(now, code),
         }
         if self.lifetime.ends_bans() && self.admission.end_bans() {
@@ -338,8 +343,10 @@ impl Room {
     fn remove(&mut self, now: Time, peers: impl IntoIterator<Item = PeerId>, code: Code) {
         peers.into_iter().for_each(|peer| self.take_out(now, peer, code));
         self.remove_from_state();
-        if self.participants.is_empty() {
-            self.lifetime.emptied(now, !self.admission.admits_nobody());
+        if self.participants.is_empty()
+            && self.lifetime.emptied(now, !self.admission.admits_nobody())
+        {
+            self.outputs.push(RoomOutput::Empty(true));
         }
     }
 

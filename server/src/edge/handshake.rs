@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::fanout::LinkParameters;
 use nucleus_core::ids::SessionId;
+use nucleus_core::limits as core_limits;
 use nucleus_core::lobby::RoomSelection;
 use nucleus_core::room::{JoinConditions, JoinRequest, Resume, Role};
 use nucleus_protocol::limits;
@@ -18,7 +19,6 @@ use nucleus_protocol::session::{
     self, Code, EXPORTER_LABEL, Enter, Features, GRANT_EXPORTER, Hello, Join, LinkGrant,
     MAX_FEATURE_BYTES, OLDEST_VERSION, RealtimeEndpoint, Schema, VERSION, Welcome, stream,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
@@ -28,9 +28,13 @@ use super::carrier::{Connection, Incoming, RecvStream, SendStream};
 use super::peer::PeerSession;
 use super::refusal::{Refusal, refuse, turn_away};
 use super::social::{self, SocialConnection};
+use super::unjoined::UnjoinedPlace;
 use super::wire::read_message;
 use crate::random::random;
-use crate::rooms::{Outgoing, OutgoingQueues, RoomHandle, SessionCount, Ticket, outgoing};
+use crate::rooms::{
+    JoinedRoom, LentBudgets, Outgoing, OutgoingQueues, Place, RoomHandle, SessionCount, Ticket,
+    outgoing,
+};
 use crate::unix_time::unix_now;
 
 /// The server's name and version in `Welcome`.
@@ -38,28 +42,31 @@ const AGENT: &str = concat!("nucleus/", env!("CARGO_PKG_VERSION"));
 
 /// Completes the handshake and the join of one connection, and starts the task of its session.
 ///
-/// Holds `unjoined_permit` until the session has joined or is refused.
-pub(super) async fn serve(
-    incoming: Incoming,
-    unjoined_permit: OwnedSemaphorePermit,
-    context: Arc<SessionContext>,
-) {
+/// Holds `place` until the session has joined or is refused.
+pub(super) async fn serve(incoming: Incoming, place: UnjoinedPlace, context: Arc<SessionContext>) {
     let deadline = Instant::now() + context.limits.unjoined_timeout;
     let handshake = incoming.handshake(&context.handshakes);
     let Ok(Some(connection)) = timeout_at(deadline, handshake).await else {
         context.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    let joined = match timeout_at(deadline, join(&connection, &context)).await {
+    let joining = async {
+        tokio::select! {
+            joined = join(&connection, &context) => joined,
+            // A client that has not joined may send none. Otherwise they would wait in memory.
+            never = connection.drop_datagrams() => never,
+        }
+    };
+    let joined = match timeout_at(deadline, joining).await {
         Ok(Ok(joined)) => joined,
         Ok(Err(refusal)) => return turn_away(&connection, refusal, &context).await,
         Err(_) => {
-            drop(unjoined_permit);
+            drop(place);
             connection.close(Code::JoinTimeout, Code::JoinTimeout.name());
             return context.counters.count_end(Code::JoinTimeout);
         }
     };
-    drop(unjoined_permit);
+    drop(place);
     // The session runs in a new task, because the memory of this task holds the state of a join.
     match joined {
         NewSession::Room(session) => drop(tokio::spawn(session.run(context))),
@@ -83,7 +90,13 @@ async fn join(
     let mut welcome = None;
     let control = ControlStream { send: &mut send, receive: &mut receive, welcome: &mut welcome };
     match join_on(connection, context, control).await {
-        Ok(AdmittedJoin::Room { room, session, queues, features }) => {
+        Ok(AdmittedJoin::Room { room, session, queues, features, budgets }) => {
+            let full_window = context.full_windows.clone().try_acquire_owned().ok();
+            let has_full = full_window.is_some();
+            connection.set_receive_window(match has_full {
+                true => core_limits::CONNECTION_WINDOW,
+                false => core_limits::SMALL_WINDOW,
+            });
             Ok(NewSession::Room(Box::new(PeerSession {
                 connection: connection.clone(),
                 send,
@@ -93,6 +106,8 @@ async fn join(
                 room,
                 session,
                 features,
+                budgets,
+                full_window,
             })))
         }
         Ok(AdmittedJoin::Social(entered)) => Ok(NewSession::Social(Box::new(SocialConnection {
@@ -116,7 +131,13 @@ struct ControlStream<'a> {
 
 /// The result of a join: a session in a room, or a device outside rooms.
 enum AdmittedJoin {
-    Room { room: RoomHandle, session: SessionId, queues: OutgoingQueues, features: Features },
+    Room {
+        room: RoomHandle,
+        session: SessionId,
+        queues: OutgoingQueues,
+        features: Features,
+        budgets: Arc<LentBudgets>,
+    },
     Social(Box<social::AdmittedDevice>),
 }
 
@@ -169,8 +190,6 @@ async fn join_on(
         }
     };
     let features = features.common(context.features);
-    let permit = context.joined.clone().try_acquire_owned();
-    let full = |_| Refusal::new(Code::ServerFull, "the server is full");
     let mut joining = Joining {
         connection,
         context,
@@ -179,8 +198,6 @@ async fn join_on(
         max_body: usize::from(join.largest_body).min(limits::MAX_BODY),
         features,
         suite,
-        permit: Arc::new(permit.map_err(full)?),
-        counted: None,
         link_id: 0,
         queues: None,
     };
@@ -190,13 +207,13 @@ async fn join_on(
         Some(ticket) => joining.resume(&join, ticket).await,
         None => None,
     };
-    let (room, session) = match resumed {
+    let (room, JoinedRoom { session, budgets }) = match resumed {
         Some(joined) => joined,
         None => joining.join_new(&join, ticket).await?,
     };
     let queues = joining.queues.ok_or_else(|| Refusal::new(Code::Internal, "no queues"))?;
     context.counters.joins.fetch_add(1, Ordering::Relaxed);
-    Ok(AdmittedJoin::Room { room, session, queues, features })
+    Ok(AdmittedJoin::Room { room, session, queues, features, budgets })
 }
 
 /// Checks that the client's datagrams hold enough. 0 is for a client without a realtime port and
@@ -233,10 +250,6 @@ struct Joining<'a> {
     /// The features that client and server have in common.
     features: Features,
     suite: Suite,
-    /// Keeps the session in the count of joined sessions.
-    permit: Arc<OwnedSemaphorePermit>,
-    /// Keeps the session in the counts of its tenant and user. `None` until it is counted.
-    counted: Option<Arc<SessionCount>>,
     link_id: u32,
     /// The queues of the newest try, from which the session reads. `None` before the first try.
     queues: Option<OutgoingQueues>,
@@ -245,24 +258,18 @@ struct Joining<'a> {
 impl Joining<'_> {
     /// Resumes the participant that the client's ticket names. `None`: its room instance or the
     /// participant has ended. Does not check the token, because a token that expires during a
-    /// session must not end the session.
-    async fn resume(&mut self, join: &Join, ticket: &Ticket) -> Option<(RoomHandle, SessionId)> {
+    /// session must not end the session. Needs no new place: the participant still has its own, even
+    /// on a full server.
+    async fn resume(&mut self, join: &Join, ticket: &Ticket) -> Option<(RoomHandle, JoinedRoom)> {
         let context = self.context;
         let Ticket { room, content } = ticket;
         if context.directory.live_instance(room) != Some(content.claim.room_instance) {
             return None;
         }
         let resume = Resume { claim: content.claim, last: [join.last_event, join.last_bulk] };
-        let tenants = context.directory.tenants();
-        let counted = SessionCount::take_resumed(tenants, &room.owner.tenant, &content.user);
-        self.counted = Some(Arc::new(counted));
         let joining_user = JoiningUser { user: content.user.clone(), ..JoiningUser::default() };
         let (join, outgoing) = self.request(joining_user, Some(resume));
-        let joined = context.directory.resume(room, join, outgoing).await.ok();
-        if joined.is_none() {
-            self.counted = None;
-        }
-        let joined = joined?;
+        let joined = context.directory.resume(room, join, outgoing).await.ok()?;
         context.counters.resumes.fetch_add(1, Ordering::Relaxed);
         Some(joined)
     }
@@ -273,8 +280,10 @@ impl Joining<'_> {
         &mut self,
         join: &Join,
         ticket: Option<Ticket>,
-    ) -> Result<(RoomHandle, SessionId), Refusal> {
+    ) -> Result<(RoomHandle, JoinedRoom), Refusal> {
         let context = self.context;
+        let permit = context.joined.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Refusal::new(Code::ServerFull, "the server is full"))?;
         let admitted = admit(context, join, ticket)?;
         let AdmittedUser { room: key, user, name, role, rooms, ticket_end, token_expired } =
             admitted;
@@ -283,11 +292,12 @@ impl Joining<'_> {
         let (selection, conditions) = selection.map_err(refuse)?;
         let tenants = context.directory.tenants();
         let counted = SessionCount::take(tenants, &key.owner.tenant, &user).map_err(refuse)?;
-        self.counted = Some(Arc::new(counted));
+        let budgets = context.budgets.lend(&key.owner.tenant, &user);
+        let place = Arc::new(Place { permit, counted, budgets });
         let joining_user = JoiningUser { user, name, role, ticket_end, token_expired, conditions };
         let joining = context
             .directory
-            .join(&key, selection, random(), || self.request(joining_user.clone(), None));
+            .join(&key, selection, random(), &place, || self.request(joining_user.clone(), None));
         joining.await.map_err(refuse)
     }
 
@@ -297,8 +307,7 @@ impl Joining<'_> {
         joining_user: JoiningUser,
         resume: Option<Resume>,
     ) -> (Box<JoinRequest>, Outgoing) {
-        let counts = (self.permit.clone(), self.counted.clone());
-        let (outgoing, session_end) = outgoing(self.context.clock, Arc::new(counts));
+        let (outgoing, session_end) = outgoing();
         self.queues = Some(session_end);
         self.link_id += 1;
         let (link, grant) = self.link();

@@ -2,25 +2,23 @@
 
 use std::sync::atomic::Ordering;
 
-use nucleus_core::ids::{PeerId, SessionId};
+use nucleus_core::ids::PeerId;
 use nucleus_core::limits;
 use nucleus_core::room::{Event, EventTarget, RoomInput};
-use nucleus_core::stream_rates::StreamRates;
 use nucleus_protocol::groups::Group;
 use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, Code, EventUp, Lane, PIECE_CONTINUES, PIECE_MORE, Schema, TO_ALL, TO_GROUP, TO_HOST,
-    TO_LATER, TO_LISTED, TO_OTHERS, throttled,
+    TO_LATER, TO_LISTED, TO_OTHERS,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::SessionContext;
 use super::carrier::{Connection, RecvStream};
 use super::fault::{SessionFault, unreadable};
-use super::ingress_limits::IngressLimits;
+use super::ingress_limits::{IngressLimits, LimitedStream};
+use super::joined::JoinedSession;
 use super::wire::{ReadError, read_message};
-use crate::rooms::RoomHandle;
 
 /// Whether each of the client's lanes is open, by [`Lane::index`]. A lane is open while its stream
 /// has begun and not ended.
@@ -49,31 +47,27 @@ pub(super) async fn refuse_streams(connection: &Connection) {
 
 /// Reads both lanes and posts their events to the room. Returns the code to end the session with.
 pub(super) async fn read_lanes(
-    connection: &Connection,
-    room: &RoomHandle,
-    from: SessionId,
-    context: &SessionContext,
+    session: JoinedSession<'_>,
     open: watch::Sender<LaneStreams>,
 ) -> SessionFault {
-    let Ok(first) = connection.accept_uni().await else { return until_connection_ends().await };
+    let Ok(first) = session.connection.accept_uni().await else {
+        return until_connection_ends().await;
+    };
     // The state of reading is on the heap, and exists from the first stream on. Many sessions never
     // open a stream.
-    Box::pin(read_from(first, connection, room, from, context, open)).await
+    Box::pin(read_from(first, session, open)).await
 }
 
 async fn read_from(
     first: RecvStream,
-    connection: &Connection,
-    room: &RoomHandle,
-    from: SessionId,
-    context: &SessionContext,
+    session: JoinedSession<'_>,
     open: watch::Sender<LaneStreams>,
 ) -> SessionFault {
     let ((events, take_events), (bulk, take_bulk)) = (oneshot::channel(), oneshot::channel());
     tokio::select! {
-        fault = relay(Lane::Events, take_events, room, from, context, &open) => fault,
-        fault = relay(Lane::Bulk, take_bulk, room, from, context, &open) => fault,
-        () = accept(first, connection, [Some(events), Some(bulk)], &open) => until_connection_ends().await,
+        fault = relay(Lane::Events, take_events, session, &open) => fault,
+        fault = relay(Lane::Bulk, take_bulk, session, &open) => fault,
+        () = accept(first, session.connection, [Some(events), Some(bulk)], &open) => until_connection_ends().await,
     }
 }
 
@@ -111,13 +105,11 @@ async fn accept(
 async fn relay(
     lane: Lane,
     stream: oneshot::Receiver<RecvStream>,
-    room: &RoomHandle,
-    from: SessionId,
-    context: &SessionContext,
+    session: JoinedSession<'_>,
     open: &watch::Sender<LaneStreams>,
 ) -> SessionFault {
     let Ok(stream) = stream.await else { return until_connection_ends().await };
-    match relay_all(lane, stream, room, from, context).await {
+    match relay_all(lane, stream, session).await {
         Some(fault) => fault,
         None => {
             open.send_modify(|open| open.0[lane.index()] = false);
@@ -131,16 +123,14 @@ async fn relay(
 async fn relay_all(
     lane: Lane,
     mut stream: RecvStream,
-    room: &RoomHandle,
-    from: SessionId,
-    context: &SessionContext,
+    session: JoinedSession<'_>,
 ) -> Option<SessionFault> {
-    let SessionContext { limits, counters, .. } = context;
-    let (kind, rates, received) = match lane {
-        Lane::Events => (throttled::EVENTS, StreamRates::events(limits), &counters.events_in),
-        Lane::Bulk => (throttled::BULK, StreamRates::bulk(limits), &counters.bulk_in),
+    let JoinedSession { id: from, room, budgets, context, .. } = session;
+    let received = match lane {
+        Lane::Events => &context.counters.events_in,
+        Lane::Bulk => &context.counters.bulk_in,
     };
-    let mut ingress = IngressLimits::new(context.clock, kind, rates);
+    let mut ingress = IngressLimits::new(budgets, LimitedStream::Lane(lane));
     loop {
         ingress.ready().await;
         let (schema, body) = match read_message(&mut stream, wire_limits::MAX_EVENT_MESSAGE).await {
@@ -151,8 +141,8 @@ async fn relay_all(
             Err(ReadError::Header(error)) => return Some(error.into()),
             Err(ReadError::Stream(_)) => return None,
         };
-        let waited = room.admit_message(body.len()).await;
-        ingress.take(body.len(), waited, room, from).await;
+        let admitted = room.admit_message(body.len()).await;
+        ingress.take(body.len(), admitted.waited, room, from).await;
         if schema != Schema::EventUp {
             return Some(unreadable(schema));
         }
@@ -161,7 +151,7 @@ async fn relay_all(
             Err(reason) => return Some(SessionFault::malformed(reason)),
         };
         received.fetch_add(1, Ordering::Relaxed);
-        room.post(RoomInput::Event { from, event }).await;
+        room.post_admitted(RoomInput::Event { from, event }, admitted).await;
     }
 }
 

@@ -3,9 +3,11 @@
 mod accept;
 mod admission;
 mod carrier;
+mod fallback;
 mod fault;
 mod handshake;
 mod ingress_limits;
+mod joined;
 mod lanes;
 mod peer;
 pub mod quic;
@@ -13,10 +15,12 @@ mod refusal;
 mod room_lists;
 mod servers;
 mod social;
+mod unjoined;
 mod wire;
 
 pub use accept::accept;
 pub use servers::ServerEndpoints;
+pub use unjoined::Unjoined;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +30,7 @@ use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Features};
 use tokio::sync::Semaphore;
 
-use crate::rooms::{RoomDirectory, SocialDirectory, TicketKey};
+use crate::rooms::{BudgetStore, RoomDirectory, SocialDirectory, TicketKey};
 use crate::token::TokenVerifier;
 use quic::Handshakes;
 
@@ -54,10 +58,14 @@ pub struct SessionContext {
     pub realtime_port: u16,
     /// The server's limits.
     pub limits: Limits,
-    /// One permit for each session that has not joined.
-    pub unjoined: Arc<Semaphore>,
-    /// One permit for each joined session.
+    /// The places of connections that have not joined.
+    pub unjoined: Arc<Unjoined>,
+    /// One permit for each participant of a room, and for each session outside rooms.
     pub joined: Arc<Semaphore>,
+    /// One permit for each joined session with the full receive window.
+    pub full_windows: Arc<Semaphore>,
+    /// The budgets of sessions that have ended.
+    pub budgets: Arc<BudgetStore>,
     /// The threads that compute TLS handshakes.
     pub handshakes: Handshakes,
     /// The counters for `/metrics`.
@@ -71,6 +79,8 @@ pub struct SessionCounters {
     pub attempts: AtomicU64,
     /// Connection attempts refused at once, because there were too many unjoined sessions.
     pub turned_away: AtomicU64,
+    /// Connection attempts refused at once, because their network had its share of the places.
+    pub over_network_share: AtomicU64,
     /// TLS handshakes that failed.
     pub failed_handshakes: AtomicU64,
     /// Joins, including resumes.

@@ -7,13 +7,11 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
-use nucleus_core::rate::{Bucket, Rate};
 use nucleus_core::room::RoomInput;
-use nucleus_core::stream_rates::StreamRates;
 use nucleus_protocol::limits as wire_limits;
-use nucleus_protocol::session::{self, Code, Features, Lane, Renew, Schema, stream, throttled};
+use nucleus_protocol::session::{self, Code, Features, Lane, Renew, Schema, stream};
 use nucleus_protocol::time::Time;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use super::SessionContext;
@@ -21,13 +19,14 @@ use super::admission::renew;
 use super::carrier::{
     Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError,
 };
+use super::fallback::{read_datagrams, write_datagrams};
 use super::fault::{SessionFault, unreadable};
-use super::ingress_limits::IngressLimits;
+use super::ingress_limits::{IngressLimits, LimitedStream};
+use super::joined::JoinedSession;
 use super::lanes::{LaneStreams, read_lanes, until_connection_ends};
 use super::wire::{ReadError, WriteOutcome, read_message};
 use crate::queue::QueueReceiver;
-use crate::rooms::{OutgoingQueues, QueuedMessage, RoomHandle};
-use crate::shard::QueuedDatagram;
+use crate::rooms::{LentBudgets, OutgoingQueues, QueuedMessage, RoomHandle};
 
 /// A session that has joined a room.
 pub(super) struct PeerSession {
@@ -42,6 +41,9 @@ pub(super) struct PeerSession {
     pub(super) session: SessionId,
     /// The features that client and server have in common.
     pub(super) features: Features,
+    pub(super) budgets: Arc<LentBudgets>,
+    /// Keeps the session among those with the full receive window. `None`: it has the small one.
+    pub(super) full_window: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a session ends.
@@ -86,8 +88,8 @@ impl PeerSession {
 
     /// Reads and writes the session's streams and datagrams until the session ends.
     async fn until_end(self, context: &Arc<SessionContext>) -> SessionEnd {
-        let Self { connection, send, mut receive, welcome, mut queues, room, session, features } =
-            self;
+        let Self { connection, send, mut receive, welcome, mut queues, room, session, .. } = self;
+        let (features, budgets, _full_window) = (self.features, self.budgets, self.full_window);
         // The client is polled first, so all that has arrived before `Joined` is sent is found.
         let joined = tokio::select! {
             biased;
@@ -104,17 +106,19 @@ impl PeerSession {
             queues.state,
             context.clone(),
         ));
-        let control = ControlReader { room: &room, session, features, context };
+        let (connection, room) = (&connection, &room);
+        let joined = JoinedSession { id: session, connection, room, budgets: &budgets, context };
+        let control = ControlReader { joined, features };
         let end = tokio::select! {
             // The room's code comes first, because the writer also ends when the room has ended the
             // session.
             biased;
             code = ended(queues.end) => SessionEnd::Room(code),
             fault = control.read_all(receive, open_lanes) => SessionEnd::Fault(fault),
-            fault = read_lanes(&connection, &room, session, context, lanes) => SessionEnd::Fault(fault),
+            fault = read_lanes(joined, lanes) => SessionEnd::Fault(fault),
             fault = &mut writing => SessionEnd::Fault(fault.unwrap_or_else(|_| Code::Internal.into())),
-            code = read_datagrams(&connection, &room, session, context) => SessionEnd::Fault(code.into()),
-            code = write_datagrams(&connection, queues.datagrams) => SessionEnd::Fault(code.into()),
+            code = read_datagrams(joined) => SessionEnd::Fault(code.into()),
+            code = write_datagrams(connection, queues.datagrams) => SessionEnd::Fault(code.into()),
             reason = connection.closed() => SessionEnd::Connection(reason),
         };
         if let SessionEnd::Room(Code::Kicked | Code::RoomEnded) = end {
@@ -165,11 +169,9 @@ pub(super) async fn ended(mut end: watch::Receiver<Option<Code>>) -> Code {
 
 /// Reads the control stream of a client in a room.
 struct ControlReader<'a> {
-    room: &'a RoomHandle,
-    session: SessionId,
+    joined: JoinedSession<'a>,
     /// The features that client and server have in common.
     features: Features,
-    context: &'a SessionContext,
 }
 
 impl ControlReader<'_> {
@@ -180,11 +182,8 @@ impl ControlReader<'_> {
         mut stream: RecvStream,
         mut lanes: watch::Receiver<LaneStreams>,
     ) -> SessionFault {
-        let Self { room, session, context, .. } = *self;
-        let rates = StreamRates::requests(&context.limits);
-        let mut ingress = IngressLimits::new(context.clock, throttled::REQUESTS, rates);
-        let now = || Time::from_micros(context.clock.now());
-        let mut renewals = Bucket::new(now(), limits::RENEWALS);
+        let JoinedSession { id: session, room, budgets, context, .. } = self.joined;
+        let mut ingress = IngressLimits::new(budgets, LimitedStream::Requests);
         loop {
             ingress.ready().await;
             let read = read_control(&mut stream, wire_limits::MAX_STATE_REQUEST).await;
@@ -198,20 +197,25 @@ impl ControlReader<'_> {
                 if schema == Schema::Leave {
                     return leave(room, session, &mut lanes).await;
                 }
-                ingress.take(body.len(), false, room, session).await;
-                if schema == Schema::Ping {
-                    room.post(RoomInput::Ping(session)).await;
+                if matches!(schema, Schema::Ping | Schema::Renew) {
+                    ingress.take(body.len(), false, room, session).await;
+                    let input = match schema {
+                        Schema::Ping => RoomInput::Ping(session),
+                        _ => {
+                            admit_renewal(budgets).await;
+                            self.request(schema, &body)?
+                        }
+                    };
+                    room.post(input).await;
                     return Ok(());
                 }
-                if schema == Schema::Renew {
-                    // The stream is not read meanwhile, so its sender waits.
-                    sleep(renewals.wait_for(now(), 1)).await;
-                    renewals.try_take(now());
-                }
+                // A request may change what all members see.
+                let admitted = room.admit_message(body.len()).await;
+                ingress.take(body.len(), admitted.waited, room, session).await;
                 let input = self.request(schema, &body)?;
                 let state = matches!(input, RoomInput::State { .. });
                 context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);
-                room.post(input).await;
+                room.post_admitted(input, admitted).await;
                 Ok(())
             });
             if let Err(fault) = handled.await {
@@ -231,7 +235,7 @@ impl ControlReader<'_> {
             let reason = format!("{schema:?} belongs to a feature that not both ends offer");
             return Err(SessionFault::malformed(reason));
         }
-        let from = self.session;
+        let JoinedSession { id: from, room, context, .. } = self.joined;
         let bad = |_| unreadable(schema);
         Ok(match schema {
             Schema::StateRequest => {
@@ -245,12 +249,19 @@ impl ControlReader<'_> {
             }
             Schema::Renew => {
                 let Renew { token } = session::owned(body).map_err(bad)?;
-                let renewal = renew(self.context, self.room.key(), &token);
+                let renewal = renew(context, room.key(), &token);
                 RoomInput::Renew { from, renewal }
             }
             _ => return Err(unreadable(schema)),
         })
     }
+}
+
+/// Waits until the user's rate allows another fresh token. The stream is not read meanwhile, so its
+/// sender waits.
+async fn admit_renewal(budgets: &LentBudgets) {
+    sleep(budgets.with(|now, budgets| budgets.renewals.wait_for(now, 1))).await;
+    budgets.with(|now, budgets| budgets.renewals.try_take(now));
 }
 
 /// Leaves the room, once the messages that the client sent before `Leave` have been read.
@@ -287,45 +298,6 @@ pub(super) async fn read_control(
             Err(SessionFault::stream_ended("control stream"))
         }
     }
-}
-
-/// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's
-/// rate.
-async fn read_datagrams(
-    connection: &Connection,
-    room: &RoomHandle,
-    session: SessionId,
-    context: &SessionContext,
-) -> Code {
-    let now = || Time::from_micros(context.clock.now());
-    let per_second = context.limits.peer_messages_per_s.into();
-    let mut rate = Bucket::new(now(), Rate { per_second, burst: per_second });
-    while let Ok(datagram) = connection.read_datagram().await {
-        if rate.try_take(now()) {
-            room.datagram(session, datagram);
-        }
-    }
-    until_connection_ends().await
-}
-
-/// Sends the shard's datagrams to a client on the fallback, as QUIC datagrams.
-///
-/// Drops a datagram that has waited longer than [`limits::SESSION_DATAGRAM_AGE`], so that a path
-/// that was slow or dark for a while does not deliver a backlog. QUIC itself buffers only a few.
-async fn write_datagrams(
-    connection: &Connection,
-    mut queue: QueueReceiver<QueuedDatagram>,
-) -> Code {
-    while let Some(QueuedDatagram { queued, bytes }) = queue.pop().await {
-        let left = limits::SESSION_DATAGRAM_AGE.saturating_sub(queued.elapsed());
-        if left.is_zero() {
-            continue;
-        }
-        // A datagram that becomes too old while it waits for QUIC is dropped, as any datagram may
-        // be lost.
-        let _in_time = Box::pin(timeout(left, connection.send_datagram(bytes))).await;
-    }
-    until_connection_ends().await
 }
 
 /// Writes the control stream: `Welcome` and `Joined` together, which saves a packet and its

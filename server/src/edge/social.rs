@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::ids::{DeviceId, ProductKey};
 use nucleus_core::limits;
-use nucleus_core::rate::Bucket;
 use nucleus_core::social::{
     CallAct, CallSeed, DeviceRequest, EnterRequest, SocialInput, UserFilter,
 };
@@ -16,7 +15,6 @@ use nucleus_protocol::limits as wire_limits;
 use nucleus_protocol::session::{
     self, CallRequest, Code, Enter, Schema, SetStatus, WatchUsers, call_act, status,
 };
-use nucleus_protocol::time::Time;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
@@ -30,13 +28,14 @@ use super::refusal::{Refusal, refuse};
 use super::room_lists::{RoomListRequest, RoomLists};
 use super::wire::WriteOutcome;
 use crate::random::random;
-use crate::rooms::{SessionCount, SocialHandle, SocialQueue, social_outgoing};
+use crate::rooms::{LentBudgets, SessionCount, SocialHandle, SocialQueue, social_outgoing};
 
 /// A device that has entered among the users of its tenant's product.
 pub(super) struct AdmittedDevice {
     social: SocialHandle,
     device: DeviceId,
     queue: SocialQueue,
+    budgets: Arc<LentBudgets>,
     room_list_requests: watch::Sender<Option<RoomListRequest>>,
     room_lists: RoomLists,
 }
@@ -60,6 +59,7 @@ pub(super) async fn enter(
     let counted = SessionCount::take(directory.tenants(), &key.tenant, &token.user);
     let counted = Arc::new(counted.map_err(refuse)?);
     let (room_list_requests, room_lists) = RoomLists::new(directory, key.clone(), token.room);
+    let budgets = context.budgets.lend(&key.tenant, &token.user);
     let enter = EnterRequest { user: token.user, name, role: token.role, status: enter.status };
     let mut queue = None;
     let make_queue = || {
@@ -73,7 +73,7 @@ pub(super) async fn enter(
     let (social, device) = entered.map_err(refuse)?;
     let queue = queue.ok_or_else(|| Refusal::new(Code::Internal, "no queue"))?;
     context.counters.enters.fetch_add(1, Ordering::Relaxed);
-    Ok(AdmittedDevice { social, device, queue, room_list_requests, room_lists })
+    Ok(AdmittedDevice { social, device, queue, budgets, room_list_requests, room_lists })
 }
 
 /// Whether a client may choose this status.
@@ -96,11 +96,12 @@ impl SocialConnection {
     /// Runs the session until its end, which it reports to the task of the users.
     pub(super) async fn run(self, context: Arc<SessionContext>) {
         let Self { connection, send, receive, welcome, entered } = self;
-        let AdmittedDevice { social, device, mut queue, room_list_requests, room_lists } = entered;
+        let AdmittedDevice { social, device, mut queue, budgets, room_list_requests, room_lists } =
+            entered;
         let end = queue.end.clone();
         let (fault, ended_by_task) = tokio::select! {
             code = ended(end) => (code.into(), true),
-            fault = read(receive, &social, device, &room_list_requests, &context) => (fault, false),
+            fault = read(receive, &social, device, &room_list_requests, &budgets) => (fault, false),
             fault = write(send, welcome, &mut queue, room_lists) => (fault, false),
             // A session outside rooms has only its control stream.
             () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal.into(), false),
@@ -134,10 +135,8 @@ async fn read(
     social: &SocialHandle,
     device: DeviceId,
     room_list_requests: &watch::Sender<Option<RoomListRequest>>,
-    context: &SessionContext,
+    budgets: &LentBudgets,
 ) -> SessionFault {
-    let now = || Time::from_micros(context.clock.now());
-    let mut rate = Bucket::new(now(), limits::SOCIAL_REQUESTS_RATE);
     loop {
         let read = read_control(&mut stream, wire_limits::MAX_SOCIAL_REQUEST).await;
         let (schema, body) = match read {
@@ -145,10 +144,13 @@ async fn read(
             Err(fault) => return fault,
         };
         // A stream that is not read makes its sender wait by QUIC's flow control.
-        sleep(rate.wait_for(now(), cost(schema))).await;
-        // Adds the tokens of the time that was waited.
-        rate.available(now());
-        rate.take(cost(schema));
+        let cost = cost(schema);
+        sleep(budgets.with(|now, budgets| budgets.social.wait_for(now, cost))).await;
+        budgets.with(|now, budgets| {
+            // Adds the tokens of the time that was waited.
+            budgets.social.available(now);
+            budgets.social.take(cost);
+        });
         if schema == Schema::Leave {
             social.post(SocialInput::Leave(device, Code::Left)).await;
             // The task of the users replies by ending the session.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nucleus_core::ids::{ProductKey, RoomId, RoomInstanceId, RoomKey, RoomPattern, SessionId};
+use nucleus_core::ids::{ProductKey, RoomId, RoomInstanceId, RoomKey, RoomPattern};
 use nucleus_core::limits;
 use nucleus_core::lobby::{Find, Query, RoomSelection};
 use nucleus_core::room::{JoinRequest, RoomOptions};
@@ -10,7 +10,7 @@ use nucleus_protocol::session::Code;
 
 use super::lobby::LobbyDirectory;
 use super::lobby_watcher::LobbyWatcher;
-use super::mail::{JoinTarget, LobbyMail};
+use super::mail::{JoinTarget, JoinedRoom, LobbyMail, Newcomer, Place, RoomJoin};
 use super::outgoing::Outgoing;
 use super::registry::RoomRegistry;
 use super::room_handle::RoomHandle;
@@ -41,7 +41,7 @@ impl RoomDirectory {
     /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty
     /// if any matching room will do; the name of a new room is then made from `random`.
     ///
-    /// Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if the
+    /// A new participant holds `place` as long as it is in the room. Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if the
     /// lobby chose the room by a match and the room refuses.
     ///
     /// # Errors
@@ -52,8 +52,9 @@ impl RoomDirectory {
         key: &RoomKey,
         selection: RoomSelection,
         random: [u8; 16],
+        place: &Arc<Place>,
         mut join: impl FnMut() -> (Box<JoinRequest>, Outgoing),
-    ) -> Result<(RoomHandle, SessionId), Code> {
+    ) -> Result<(RoomHandle, JoinedRoom), Code> {
         let (selection, mut refused_by) = (Arc::new(selection), Vec::new());
         for _ in 0..limits::JOIN_TRIES + limits::MATCH_TRIES {
             let JoinTarget { found, arrival } =
@@ -65,10 +66,9 @@ impl RoomDirectory {
                 continue;
             };
             let (request, outgoing) = join();
-            let reply = room.join(request, outgoing).await;
-            drop(arrival);
-            match reply {
-                Ok(session) => return Ok((room, session)),
+            let newcomer = Some(Newcomer { place: place.clone(), arrival });
+            match room.join(RoomJoin { request, outgoing, newcomer }).await {
+                Ok(joined) => return Ok((room, joined)),
                 // The instance has ended or is about to. The next try makes a new one.
                 Err(Code::ShuttingDown) => self.forget(&room_key, found.room).await,
                 // The room has filled up or closed since its last listing.
@@ -92,11 +92,12 @@ impl RoomDirectory {
     pub async fn resume(
         &self,
         key: &RoomKey,
-        join: Box<JoinRequest>,
+        request: Box<JoinRequest>,
         outgoing: Outgoing,
-    ) -> Result<(RoomHandle, SessionId), Code> {
+    ) -> Result<(RoomHandle, JoinedRoom), Code> {
         let room = self.registry.room(key).ok_or(Code::TimedOut)?;
-        room.join(join, outgoing).await.map(|session| (room, session))
+        let resume = RoomJoin { request, outgoing, newcomer: None };
+        room.join(resume).await.map(|joined| (room, joined))
     }
 
     /// Makes a hidden room by invitation, with a seat reserved for each invited user.

@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(in_time, number < limits::LOBBY_QUESTIONS, "request {number}");
         }
         for taken in limits::LOBBY_QUESTIONS..limits::LOBBY_MAILBOX {
-            let mail = LobbyMail::Input(LobbyInput::Seats(RoomId(1), taken));
+            let mail = LobbyMail::Input(LobbyInput::NotAdmitted(RoomId(1), taken));
             assert!(address.mailbox().try_send(mail).is_ok(), "{taken}");
         }
         assert!(lobby.recv().await.is_some(), "the lobby takes a request");

@@ -5,6 +5,7 @@
 //! takes requests from its mailbox (`mail`). The outputs of the machines are carried out in `room`,
 //! `lobby` and `social`.
 
+mod budgets;
 mod directory;
 mod lobby;
 mod lobby_address;
@@ -21,8 +22,10 @@ mod task;
 mod tenants;
 mod ticket;
 
+pub use budgets::{BudgetStore, LentBudgets};
 pub use directory::RoomDirectory;
 pub use lobby_watcher::LobbyWatcher;
+pub use mail::{JoinedRoom, Place};
 pub use outgoing::{Outgoing, OutgoingQueues, QueuedMessage, outgoing};
 pub use registry::{RoomRegistry, RoomTemplate};
 pub use room_handle::RoomHandle;

@@ -1,11 +1,7 @@
 //! The bounded queues from a room to one session.
 
-use std::any::Any;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use nucleus_core::limits;
-use nucleus_net::Clock;
 use nucleus_protocol::session::{Code, Lane};
 use nucleus_protocol::time::Time;
 use tokio::sync::watch;
@@ -13,15 +9,13 @@ use tokio::sync::watch;
 use crate::queue::{PushOutcome, QueueReceiver, QueueSender, queue, queue_of_bytes};
 use crate::shard::QueuedDatagram;
 
-/// The room's end of the queues. The session counts as a joined session until this is dropped.
+/// The room's end of the queues.
 pub struct Outgoing {
-    _permit: Arc<dyn Any + Send + Sync>,
     control: QueueSender<Bytes>,
     lanes: [QueueSender<QueuedMessage>; 2],
     state: QueueSender<Bytes>,
     datagrams: QueueSender<QueuedDatagram>,
     end: watch::Sender<Option<Code>>,
-    clock: Clock,
 }
 
 /// The session's end of the queues.
@@ -46,8 +40,8 @@ pub struct QueuedMessage {
     pub bytes: Bytes,
 }
 
-/// Makes both ends of a session's queues. `permit` is dropped with the room's end.
-pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, OutgoingQueues) {
+/// Makes both ends of a session's queues.
+pub fn outgoing() -> (Outgoing, OutgoingQueues) {
     let (control, control_queue) = queue(limits::CONTROL_QUEUE);
     let (events, event_queue) = queue_of_bytes(limits::EVENT_QUEUE, limits::EVENT_BACKLOG_BYTES);
     let (bulk, bulk_queue) = queue_of_bytes(limits::BULK_QUEUE, limits::BULK_BACKLOG_BYTES);
@@ -56,7 +50,7 @@ pub fn outgoing(clock: Clock, permit: Arc<dyn Any + Send + Sync>) -> (Outgoing, 
     let (end, end_queue) = watch::channel(None);
     let lanes = [events, bulk];
     (
-        Outgoing { _permit: permit, control, lanes, state, datagrams, end, clock },
+        Outgoing { control, lanes, state, datagrams, end },
         OutgoingQueues {
             control: control_queue,
             lanes: [event_queue, bulk_queue],
@@ -79,9 +73,9 @@ impl Outgoing {
         self.control.push_newest(message);
     }
 
-    /// Queues a message for the stream of a lane.
-    pub fn event(&self, lane: Lane, message: Bytes) -> PushOutcome {
-        let (len, queued) = (message.len(), Time::from_micros(self.clock.now()));
+    /// Queues a message for the stream of a lane at `queued`, the server's time.
+    pub fn event(&self, queued: Time, lane: Lane, message: Bytes) -> PushOutcome {
+        let len = message.len();
         self.lanes[lane.index()].push_bytes(len, QueuedMessage { queued, bytes: message })
     }
 
@@ -105,18 +99,16 @@ impl Outgoing {
 mod tests {
     use super::*;
     use nucleus_protocol::limits::MAX_STATE;
-    use tokio::sync::Semaphore;
 
     #[tokio::test]
     async fn a_whole_state_may_wait_and_not_much_more() {
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let (outgoing, mut queues) = outgoing(Clock::new(), Arc::new(permit));
+        let (outgoing, mut queues) = outgoing();
         let state = |len| outgoing.state(vec![0; len].into());
         assert_eq!(state(MAX_STATE), PushOutcome::Queued);
         assert_eq!(state(limits::STATE_FEED_BYTES), PushOutcome::Queued);
         assert_eq!(state(MAX_STATE), PushOutcome::Full);
         // Each lane has a limit of its own.
-        let event = |lane, len| outgoing.event(lane, vec![0; len].into());
+        let event = |lane, len| outgoing.event(Time::ZERO, lane, vec![0; len].into());
         assert_eq!(event(Lane::Events, limits::EVENT_BACKLOG_BYTES), PushOutcome::Queued);
         assert_eq!(event(Lane::Events, 1), PushOutcome::Full);
         assert_eq!(event(Lane::Bulk, limits::BULK_BACKLOG_BYTES), PushOutcome::Queued);

@@ -1,6 +1,5 @@
 //! The registry of live rooms, by name. Opens rooms and removes the ended ones.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{PendingReplies, RoomShell};
+use super::room::{Members, RoomShell, Turn};
 use super::room_handle::{RoomHandle, RoomIdentity};
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
@@ -151,8 +150,11 @@ impl RoomRegistry {
             shard,
             lobby,
             bans: self.template.bans.clone(),
-            requests: PendingReplies::default(),
-            sessions: HashMap::new(),
+            tenants: self.tenants.clone(),
+            counted: room.counted.clone(),
+            rate: room.rate.clone(),
+            members: Members::default(),
+            turn: Turn::default(),
         };
         self.runtime.spawn(self.clone().run(room, config, task, receiver));
         Ok(id)

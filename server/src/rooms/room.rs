@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nucleus_core::fanout::{FanoutInput, OpenLink};
 use nucleus_core::ids::{PeerId, RequestId, RoomId, RoomKey, SessionId};
 use nucleus_core::lobby::LobbyInput;
 use nucleus_core::room::{Moderated, Room, RoomInput, RoomOutput, TicketContent};
+use nucleus_core::room_rate::DeliveryCost;
 use nucleus_protocol::session::{Code, Joined, Renewed, act, encode};
+use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::mail::{LobbyMail, RoomMail};
+use super::mail::{JoinedRoom, LobbyMail, Newcomer, Place, RoomJoin, RoomMail};
 use super::outgoing::Outgoing;
+use super::room_handle::SharedRate;
 use super::task::Task;
+use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
 use super::ticket::{Ticket, TicketKey};
 use crate::bans::BanStore;
 use crate::queue::PushOutcome;
@@ -28,14 +33,42 @@ pub(super) struct RoomShell {
     pub(super) shard: Arc<ShardHandle>,
     pub(super) lobby: mpsc::Sender<LobbyMail>,
     pub(super) bans: Arc<BanStore>,
-    pub(super) requests: PendingReplies,
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) counted: CountedRoom,
+    pub(super) rate: Arc<SharedRate>,
+    pub(super) members: Members,
+    pub(super) turn: Turn,
+}
+
+/// The participants of a room, as its task needs them.
+#[derive(Default)]
+pub(super) struct Members {
+    requests: PendingReplies,
     /// The newest session of each peer.
-    pub(super) sessions: HashMap<PeerId, AttachedSession>,
+    sessions: HashMap<PeerId, AttachedSession>,
+    /// The place of each participant. A participant whose session is lost keeps its place, so that a
+    /// full server still lets it resume.
+    places: HashMap<PeerId, Arc<Place>>,
+    /// Counts the room among the empty ones while it outlives its last participant.
+    empty: Option<EmptyRoomCount>,
+}
+
+/// What a room's task does between two looks into its mailbox.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// When the turn began. One reading of the clock is enough for all its messages.
+    began: Time,
+    /// What its messages have reserved from the room's rate.
+    reserved: DeliveryCost,
+    /// What they have cost.
+    delivered: DeliveryCost,
+    /// The seats that are taken with the join to which the room replies next.
+    seats: usize,
 }
 
 /// The reply channels of requests that the room has not answered yet.
 #[derive(Default)]
-pub(super) struct PendingReplies {
+struct PendingReplies {
     newest: u64,
     joins: HashMap<RequestId, PendingJoin>,
     invited: HashMap<RequestId, oneshot::Sender<Result<(), Code>>>,
@@ -43,13 +76,14 @@ pub(super) struct PendingReplies {
 
 /// A join that the room has not answered yet.
 struct PendingJoin {
-    resumes: bool,
     outgoing: Outgoing,
-    reply: oneshot::Sender<Result<SessionId, Code>>,
+    /// `None`: a participant resumes.
+    newcomer: Option<Newcomer>,
+    reply: oneshot::Sender<Result<JoinedRoom, Code>>,
 }
 
 /// A joined session, with the room's end of the session's queues.
-pub(super) struct AttachedSession {
+struct AttachedSession {
     session: u32,
     outgoing: Outgoing,
 }
@@ -65,18 +99,31 @@ impl Task for RoomShell {
     type Machine = Room;
     type Mail = RoomMail;
 
+    fn begin_turn(&mut self, now: Time) {
+        let Turn { reserved, delivered, .. } =
+            std::mem::replace(&mut self.turn, Turn { began: now, ..Turn::default() });
+        if reserved != DeliveryCost::default() {
+            self.rate.lock().refund(reserved.without(delivered));
+        }
+    }
+
     fn accept(&mut self, mail: RoomMail) -> RoomInput {
         match mail {
             RoomMail::Input(input) => input,
-            RoomMail::Join(join, outgoing, reply) => {
-                let request = self.requests.next_id();
-                let pending = PendingJoin { resumes: join.resume.is_some(), outgoing, reply };
-                self.requests.joins.insert(request, pending);
-                RoomInput::Join { request, join }
+            RoomMail::Reserved(input, cost) => {
+                self.turn.reserved.add(cost);
+                input
+            }
+            RoomMail::Join(join, reply) => {
+                let id = self.members.requests.next_id();
+                let RoomJoin { request, outgoing, newcomer } = join;
+                let pending = PendingJoin { outgoing, newcomer, reply };
+                self.members.requests.joins.insert(id, pending);
+                RoomInput::Join { request: id, join: request }
             }
             RoomMail::Invite { user, invited, reply } => {
-                let request = self.requests.next_id();
-                self.requests.invited.insert(request, reply);
+                let request = self.members.requests.next_id();
+                self.members.requests.invited.insert(request, reply);
                 RoomInput::Invite { request, user, invited }
             }
         }
@@ -84,13 +131,15 @@ impl Task for RoomShell {
 
     async fn carry_out(&mut self, output: RoomOutput) -> Option<RoomInput> {
         match output {
-            RoomOutput::Seats(taken) => self.tell_lobby(LobbyInput::Seats(self.id, taken)).await,
+            RoomOutput::Seats(taken) => self.turn.seats = taken,
             RoomOutput::Listing(listing) => {
                 self.tell_lobby(LobbyInput::Listing(self.id, listing)).await;
             }
-            RoomOutput::JoinReply { request, result } => return self.join_reply(request, result),
+            RoomOutput::JoinReply { request, result } => {
+                return self.join_reply(request, result).await;
+            }
             RoomOutput::InvitationReply { request, result } => {
-                if let Some(reply) = self.requests.invited.remove(&request) {
+                if let Some(reply) = self.members.requests.invited.remove(&request) {
                     // Fails if the inviting task has given up.
                     let _ = reply.send(result);
                 }
@@ -102,6 +151,7 @@ impl Task for RoomShell {
                 self.shard.post(ShardMail::OpenLink(Box::new(open), datagrams)).await;
             }
             RoomOutput::CloseLink(peer) => {
+                self.members.places.remove(&peer);
                 self.shard.send(FanoutInput::CloseLink { room: self.id, peer }).await;
             }
             RoomOutput::Subscribe(session, groups) => {
@@ -128,12 +178,16 @@ impl Task for RoomShell {
                 }
             }
             RoomOutput::Event(session, lane, message) => {
-                return self.push(session, |out| out.event(lane, message));
+                let began = self.turn.began;
+                self.turn.delivered.add(DeliveryCost::of(message.len(), 1));
+                return self.push(session, |out| out.event(began, lane, message));
             }
             RoomOutput::State(session, message) => {
+                self.turn.delivered.add(DeliveryCost::of(message.len(), 1));
                 return self.push(session, |out| out.state(message));
             }
             RoomOutput::Disconnect(session, code) => self.disconnect(session, code),
+            RoomOutput::Empty(empty) => return self.emptied(empty),
             RoomOutput::Banned(ban) => self.bans.add(&self.key, &ban),
             RoomOutput::BansEnded => self.bans.end(&self.key),
             RoomOutput::Moderated(moderated) => self.log(&moderated),
@@ -148,24 +202,38 @@ impl RoomShell {
         let _ended = self.lobby.send(LobbyMail::Input(input)).await;
     }
 
-    fn join_reply(
+    async fn join_reply(
         &mut self,
         request: RequestId,
         result: Result<SessionId, Code>,
     ) -> Option<RoomInput> {
-        let PendingJoin { resumes, outgoing, reply } = self.requests.joins.remove(&request)?;
-        match result {
-            Ok(SessionId { peer, session }) => {
-                let attached = AttachedSession { session, outgoing };
-                if let Some(replaced) = self.sessions.insert(peer, attached) {
-                    replaced.outgoing.disconnect(Code::Replaced);
-                }
+        let joins = &mut self.members.requests.joins;
+        let PendingJoin { outgoing, newcomer, reply } = joins.remove(&request)?;
+        let session = match result {
+            Ok(session) => session,
+            Err(code) => {
+                // The place is free before the reply: a refused client must not count any more.
+                drop((outgoing, newcomer));
+                // Fails if the client has given up.
+                let _ = reply.send(Err(code));
+                return None;
             }
-            // The queues are dropped before the reply: a refused client must not count as a session
-            // any more.
-            Err(_) => drop(outgoing),
+        };
+        let attached = AttachedSession { session: session.session, outgoing };
+        if let Some(replaced) = self.members.sessions.insert(session.peer, attached) {
+            replaced.outgoing.disconnect(Code::Replaced);
         }
-        let Err(Ok(session)) = reply.send(result) else { return None };
+        self.count_members();
+        let resumes = newcomer.is_none();
+        let arrived = newcomer.map_or(0, |Newcomer { place, arrival }| {
+            self.members.places.insert(session.peer, place);
+            arrival.take_seats()
+        });
+        let (room, taken) = (self.id, self.turn.seats);
+        self.tell_lobby(LobbyInput::Admitted { room, taken, arrived }).await;
+        // A participant that resumes has its place since it joined.
+        let budgets = self.members.places.get(&session.peer)?.budgets.clone();
+        let Err(Ok(_)) = reply.send(Ok(JoinedRoom { session, budgets })) else { return None };
         // The client gave up while it waited. A participant that resumed may try again.
         Some(match resumes {
             true => self.lost(session),
@@ -173,15 +241,31 @@ impl RoomShell {
         })
     }
 
+    fn count_members(&self) {
+        self.rate.members.store(self.members.sessions.len(), Ordering::Relaxed);
+    }
+
+    /// Counts the room among the empty ones, or not any more. Ends it if its maker or its tenant has
+    /// too many.
+    fn emptied(&mut self, empty: bool) -> Option<RoomInput> {
+        self.members.empty = None;
+        if empty {
+            let counted = self.tenants.count_empty(&self.key.owner.tenant, &self.counted);
+            self.members.empty = counted;
+        }
+        (empty && self.members.empty.is_none()).then_some(RoomInput::EndEmpty)
+    }
+
     fn attached(&self, session: SessionId) -> Option<&AttachedSession> {
-        self.sessions.get(&session.peer).filter(|s| s.session == session.session)
+        self.members.sessions.get(&session.peer).filter(|s| s.session == session.session)
     }
 
     fn disconnect(&mut self, session: SessionId, code: Code) {
         if self.attached(session).is_some()
-            && let Some(attached) = self.sessions.remove(&session.peer)
+            && let Some(attached) = self.members.sessions.remove(&session.peer)
         {
             attached.outgoing.disconnect(code);
+            self.count_members();
         }
     }
 
@@ -223,11 +307,11 @@ impl RoomShell {
         }
     }
 
-    /// Removes a lost session, which then no longer counts as a joined session. Otherwise a full
-    /// server would have no place for the session with which the peer resumes.
+    /// Removes a lost session. Its participant keeps its place.
     fn lost(&mut self, session: SessionId) -> RoomInput {
         if self.attached(session).is_some() {
-            self.sessions.remove(&session.peer);
+            self.members.sessions.remove(&session.peer);
+            self.count_members();
         }
         RoomInput::SessionLost(session)
     }

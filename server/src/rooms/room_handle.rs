@@ -1,21 +1,19 @@
 //! The handle of a live room, and the room's limit for reliable messages.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use nucleus_core::ids::{RoomId, RoomInstanceId, RoomKey, SessionId};
 use nucleus_core::limits::Limits;
-use nucleus_core::rate::{MessageRate, Rate};
-use nucleus_core::room::{JoinRequest, RoomInput};
+use nucleus_core::room::RoomInput;
+use nucleus_core::room_rate::{DeliveryCost, RoomRate};
 use nucleus_net::Clock;
-use nucleus_protocol::limits::MAX_EVENT_MESSAGE;
 use nucleus_protocol::session::Code;
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::mail::RoomMail;
-use super::outgoing::Outgoing;
+use super::mail::{JoinedRoom, RoomJoin, RoomMail};
 use super::tenants::CountedRoom;
 use crate::shard::{SessionDatagram, ShardHandle};
 
@@ -35,7 +33,7 @@ pub struct RoomHandle {
     pub(super) mailbox: mpsc::Sender<RoomMail>,
     pub(super) shard: Arc<ShardHandle>,
     pub(super) counted: CountedRoom,
-    rate: Arc<RoomRate>,
+    pub(super) rate: Arc<SharedRate>,
     clock: Clock,
 }
 
@@ -49,18 +47,14 @@ impl RoomHandle {
         limits: &Limits,
     ) -> Self {
         let RoomIdentity { id, key, instance } = identity;
-        let rate = Arc::new(RoomRate::new(Time::from_micros(clock.now()), limits));
+        let rate = Arc::new(SharedRate::new(Time::from_micros(clock.now()), limits));
         Self { id, key, instance, mailbox, shard, counted, rate, clock }
     }
 
-    pub(super) async fn join(
-        &self,
-        join: Box<JoinRequest>,
-        outgoing: Outgoing,
-    ) -> Result<SessionId, Code> {
+    pub(super) async fn join(&self, join: RoomJoin) -> Result<JoinedRoom, Code> {
         let (reply, receiver) = oneshot::channel();
         // A room that has ended drops the mail and with it the reply channel.
-        let _ended = self.mailbox.send(RoomMail::Join(join, outgoing, reply)).await;
+        let _ended = self.mailbox.send(RoomMail::Join(join, reply)).await;
         receiver.await.unwrap_or(Err(Code::ShuttingDown))
     }
 
@@ -71,15 +65,20 @@ impl RoomHandle {
         receiver.await.unwrap_or(Err(Code::NoSuchRoom))
     }
 
-    /// Waits until the room's rate allows a reliable message of `len` bytes, and takes the message
-    /// from the rate. Returns whether it had to wait.
-    pub async fn admit_message(&self, len: usize) -> bool {
-        let mut waited = false;
-        while let Err(wait) = self.rate.take(Time::from_micros(self.clock.now()), len) {
-            waited = true;
+    /// Waits until the room's rate allows a reliable message of `len` bytes, for all members.
+    pub async fn admit_message(&self, len: usize) -> AdmittedMessage {
+        let cost = DeliveryCost::of(len, self.rate.members.load(Ordering::Relaxed));
+        let wait = self.rate.lock().reserve(Time::from_micros(self.clock.now()), len, cost);
+        if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        waited
+        AdmittedMessage { waited: !wait.is_zero(), cost }
+    }
+
+    /// Posts the input that an admitted message makes; waits while the mailbox is full. Returns false
+    /// if the room has ended.
+    pub async fn post_admitted(&self, input: RoomInput, admitted: AdmittedMessage) -> bool {
+        self.mailbox.send(RoomMail::Reserved(input, admitted.cost)).await.is_ok()
     }
 
     /// Returns the key that names the room.
@@ -110,65 +109,33 @@ impl RoomHandle {
     }
 }
 
-/// Limits the rate of reliable messages of all peers of a room together; the sessions wait for it.
+/// A message that the room's rate has admitted.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmittedMessage {
+    /// Whether the message had to wait.
+    pub waited: bool,
+    /// What the message may cost when it goes out.
+    cost: DeliveryCost,
+}
+
+/// The rate of a room's reliable messages, which its sessions wait for, and the room's task refunds.
 ///
 /// Each message goes to all other peers. Without this limit, many senders within their own rates
 /// would exceed what a peer with a slow network can receive, and the server would end that peer's
 /// session.
-struct RoomRate(Mutex<MessageRate>);
-
-impl RoomRate {
-    fn new(now: Time, limits: &Limits) -> Self {
-        let Limits { room_events_per_s, room_event_bytes_per_s, .. } = *limits;
-        let (events, bytes) = (u64::from(room_events_per_s), u64::from(room_event_bytes_per_s));
-        let events = Rate { per_second: events, burst: 2 * events };
-        let largest = MAX_EVENT_MESSAGE as u64;
-        let bytes = Rate { per_second: bytes, burst: (2 * bytes).max(largest) };
-        Self(Mutex::new(MessageRate::new(now, events, bytes)))
-    }
-
-    /// Takes a message of `len` bytes, at most [`MAX_EVENT_MESSAGE`], from the rate.
-    ///
-    /// # Errors
-    ///
-    /// The rate does not allow the message yet: the time to wait before the next try.
-    fn take(&self, now: Time, len: usize) -> Result<(), Duration> {
-        // No code panics while it holds the lock, so a poisoned lock is still consistent.
-        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = rate.wait_for(now, len as u64);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        rate.take(len as u64);
-        Ok(())
-    }
+pub(super) struct SharedRate {
+    rate: Mutex<RoomRate>,
+    /// Number of joined sessions.
+    pub(super) members: AtomicUsize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rate(messages: u32, bytes: u32) -> RoomRate {
-        let (room_events_per_s, room_event_bytes_per_s) = (messages, bytes);
-        let limits = Limits { room_events_per_s, room_event_bytes_per_s, ..Limits::default() };
-        RoomRate::new(Time::ZERO, &limits)
+impl SharedRate {
+    fn new(now: Time, limits: &Limits) -> Self {
+        Self { rate: Mutex::new(RoomRate::new(now, limits)), members: AtomicUsize::new(0) }
     }
 
-    #[test]
-    fn all_together_have_one_rate() {
-        let rate = rate(10, 100_000);
-        let taken = |now, len| (0..1_000).take_while(|_| rate.take(now, len).is_ok()).count();
-        assert_eq!(taken(Time::ZERO, 10), 20, "messages");
-        assert_eq!(taken(Time::from_millis(500), 10), 5);
-        assert_eq!(taken(Time::from_millis(10_000), 20_000), 10, "bytes");
-        let wait = rate.take(Time::from_millis(10_000), 20_000).unwrap_err();
-        assert!(rate.take(Time::from_millis(10_000) + wait, 20_000).is_ok());
-    }
-
-    #[test]
-    fn the_largest_message_fits_the_least_rate() {
-        let rate = rate(1, 1);
-        assert_eq!(rate.take(Time::ZERO, MAX_EVENT_MESSAGE), Ok(()));
-        assert!(rate.take(Time::ZERO, 1).is_err());
+    pub(super) fn lock(&self) -> MutexGuard<'_, RoomRate> {
+        // No code panics while it holds the lock, so a poisoned lock is still consistent.
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

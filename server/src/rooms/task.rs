@@ -12,6 +12,10 @@ pub(super) trait Task {
     /// A message of the mailbox: an input, and what only the shell needs, such as a reply channel.
     type Mail;
 
+    /// Begins a turn at `now`: the inputs that have arrived, and their outputs. Called before the
+    /// inputs are accepted.
+    fn begin_turn(&mut self, _now: Time) {}
+
     /// Makes an input of a message, and keeps what the outputs will need.
     fn accept(&mut self, mail: Self::Mail) -> <Self::Machine as Machine>::Input;
 
@@ -35,7 +39,7 @@ pub(super) async fn run<T: Task>(
     clock: Clock,
     mailbox: mpsc::Receiver<T::Mail>,
 ) {
-    let mut shell = MailboxShell { task, clock, mailbox, mails: Vec::new() };
+    let mut shell = MailboxShell { task, clock, mailbox, mails: Vec::new(), carried_out: 0 };
     drive(&mut machine, &mut shell).await;
     // A sender may have reserved a slot already. If the mailbox were dropped without this, it would
     // keep that sender's mail as long as any sender exists, and the sender would wait for its reply
@@ -50,6 +54,8 @@ struct MailboxShell<T: Task> {
     clock: Clock,
     mailbox: mpsc::Receiver<T::Mail>,
     mails: Vec<T::Mail>,
+    /// Outputs carried out since this task last let others run.
+    carried_out: usize,
 }
 
 impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
@@ -71,6 +77,8 @@ impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
             }
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
+        self.carried_out = 0;
+        self.task.begin_turn(self.now());
         inputs.extend(self.mails.drain(..).map(|mail| self.task.accept(mail)));
         true
     }
@@ -79,6 +87,13 @@ impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
         &mut self,
         output: <T::Machine as Machine>::Output,
     ) -> Option<<T::Machine as Machine>::Input> {
+        // tokio lets a task run until it waits. Without this pause, one event in a large room would
+        // hold up every other room and session of the thread.
+        if self.carried_out == limits::OUTPUTS_PER_TURN {
+            self.carried_out = 0;
+            tokio::task::yield_now().await;
+        }
+        self.carried_out += 1;
         self.task.carry_out(output).await
     }
 
@@ -151,5 +166,76 @@ mod tests {
         let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
         assert!(answer.expect("the sender waits for ever").is_err(), "the machine is over");
         running.await.unwrap();
+    }
+
+    /// Has a thousand outputs for its first input, as an event in a large room.
+    struct Crowd(usize);
+
+    impl Machine for Crowd {
+        type Input = bool;
+        type Output = ();
+        const TIMEOUT: bool = false;
+
+        fn handle(&mut self, _now: Time, input: bool) {
+            self.0 = if input { 1_000 } else { self.0 };
+        }
+
+        fn poll(&mut self) -> Option<()> {
+            self.0 = self.0.checked_sub(1)?;
+            Some(())
+        }
+
+        fn deadline(&self) -> Option<Time> {
+            None
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    /// Counts the outputs since another task of the thread ran.
+    struct CrowdTask {
+        others_ran: std::rc::Rc<std::cell::Cell<bool>>,
+        in_a_row: usize,
+        longest: std::rc::Rc<std::cell::Cell<usize>>,
+    }
+
+    impl Task for CrowdTask {
+        type Machine = Crowd;
+        type Mail = ();
+
+        fn accept(&mut self, (): ()) -> bool {
+            true
+        }
+
+        async fn carry_out(&mut self, (): ()) -> Option<bool> {
+            self.in_a_row = if self.others_ran.take() { 1 } else { self.in_a_row + 1 };
+            self.longest.set(self.longest.get().max(self.in_a_row));
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn other_tasks_run_between_the_outputs_of_one_input() {
+        let (mailbox, receiver) = mpsc::channel(4);
+        let (others_ran, longest) = (std::rc::Rc::default(), std::rc::Rc::default());
+        let task = CrowdTask {
+            others_ran: std::rc::Rc::clone(&others_ran),
+            in_a_row: 0,
+            longest: std::rc::Rc::clone(&longest),
+        };
+        mailbox.send(()).await.unwrap();
+        let other = async {
+            for _ in 0..200 {
+                others_ran.set(true);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = run(Crowd(0), task, Clock::new(), receiver) => {}
+            () = other => {}
+        }
+        assert_eq!(longest.get(), limits::OUTPUTS_PER_TURN);
     }
 }

@@ -30,6 +30,10 @@ struct TenantCounts {
     kept_rooms: u32,
     /// Number of rooms by the user who made them.
     makers: HashMap<Arc<str>, u32>,
+    /// Rooms that outlive their last participant.
+    empty_rooms: u32,
+    /// Number of these rooms by the user who made them.
+    empty_makers: HashMap<Arc<str>, u32>,
     sessions: u32,
     /// Number of sessions by user.
     users: HashMap<String, u32>,
@@ -43,7 +47,9 @@ impl Tenants {
 
     fn with<R>(&self, tenant: &str, act: impl FnOnce(&mut TenantCounts) -> R) -> R {
         let result = act(&mut self.tenants.entry(tenant.to_owned()).or_default());
-        self.tenants.remove_if(tenant, |_, tenant| tenant.rooms == 0 && tenant.sessions == 0);
+        self.tenants.remove_if(tenant, |_, tenant| {
+            tenant.rooms == 0 && tenant.sessions == 0 && tenant.empty_rooms == 0
+        });
         result
     }
 
@@ -77,6 +83,49 @@ impl Tenants {
     }
 }
 
+impl Tenants {
+    /// Counts a room that has become empty, until the result is dropped. `None`: the tenant or the
+    /// room's maker has as many empty rooms as the limits allow. A kept room does not count.
+    pub(super) fn count_empty(
+        self: &Arc<Self>,
+        tenant: &str,
+        room: &CountedRoom,
+    ) -> Option<EmptyRoomCount> {
+        let Limits { tenant_empty_rooms, user_empty_rooms, .. } = self.limits;
+        self.with(tenant, |counts| {
+            let made = room.maker.as_ref().and_then(|maker| counts.empty_makers.get(maker));
+            let user_full = made.is_some_and(|made| *made >= user_empty_rooms);
+            if counts.empty_rooms >= tenant_empty_rooms || user_full || user_empty_rooms == 0 {
+                return None;
+            }
+            counts.empty_rooms += 1;
+            if let Some(maker) = &room.maker {
+                *counts.empty_makers.entry(maker.clone()).or_default() += 1;
+            }
+            let maker = room.maker.clone();
+            Some(EmptyRoomCount { tenants: self.clone(), tenant: tenant.to_owned(), maker })
+        })
+    }
+}
+
+/// Counts an empty room until it is dropped.
+pub(super) struct EmptyRoomCount {
+    tenants: Arc<Tenants>,
+    tenant: String,
+    maker: Option<Arc<str>>,
+}
+
+impl Drop for EmptyRoomCount {
+    fn drop(&mut self) {
+        self.tenants.with(&self.tenant, |counts| {
+            counts.empty_rooms = counts.empty_rooms.saturating_sub(1);
+            if let Some(maker) = &self.maker {
+                count_down(&mut counts.empty_makers, maker.as_ref());
+            }
+        });
+    }
+}
+
 impl TenantCounts {
     fn check_room(&self, limits: &Limits, room: &CountedRoom) -> Result<(), Code> {
         let kept_full = room.kept && self.kept_rooms >= limits.kept_rooms;
@@ -103,7 +152,7 @@ where
     }
 }
 
-/// Counts one session of a tenant and a user until it is dropped.
+/// Counts one participant, or one session outside rooms, of a tenant and a user until it is dropped.
 pub struct SessionCount {
     tenants: Arc<Tenants>,
     tenant: String,
@@ -130,13 +179,6 @@ impl SessionCount {
             Ok(())
         })?;
         Ok(Self::of(tenants, tenant, user))
-    }
-
-    /// Counts a session that resumes a lost one. Ignores the limits, because the session it
-    /// replaces is still counted until this one has joined.
-    pub fn take_resumed(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
-        tenants.with(tenant, |counts| counts.add_session(user));
-        Self::of(tenants, tenant, user)
     }
 
     fn of(tenants: &Arc<Tenants>, tenant: &str, user: &str) -> Self {
@@ -195,6 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn empty_rooms_are_counted_by_tenant_and_maker() {
+        let tenants = Tenants::new(Limits {
+            tenant_empty_rooms: 3,
+            user_empty_rooms: 2,
+            ..Limits::default()
+        });
+        let empty = |tenant, maker: &str| {
+            let room = CountedRoom { kept: false, maker: Some(maker.into()) };
+            tenants.count_empty(tenant, &room)
+        };
+        let (one, two) = (empty("a", "ada").unwrap(), empty("a", "ada").unwrap());
+        assert!(empty("a", "ada").is_none(), "a user's limit");
+        let three = empty("a", "grace").unwrap();
+        assert!(empty("a", "bob").is_none(), "the tenant's limit");
+        assert!(empty("b", "ada").is_some(), "another tenant has its own");
+        drop(one);
+        let four = empty("a", "ada").unwrap();
+        drop((two, three, four));
+        let counts = tenants.tenants.get("a");
+        assert!(counts.is_none_or(|counts| counts.empty_rooms == 0));
+    }
+
+    #[test]
     fn sessions_are_counted_by_tenant_and_user() {
         let tenants = Tenants::new(Limits {
             tenant_rooms: 2,
@@ -206,10 +271,10 @@ mod tests {
         let admit = |tenant, user| SessionCount::take(&tenants, tenant, user);
         let (one, two) = (admit("a", "ada").unwrap(), admit("a", "ada").unwrap());
         assert_eq!(admit("a", "ada").err(), Some(Code::UserSessions));
-        let resumed = SessionCount::take_resumed(&tenants, "a", "ada");
+        let other = admit("a", "bob").unwrap();
         assert_eq!(admit("a", "grace").err(), Some(Code::TenantFull));
         assert!(admit("b", "grace").is_ok());
-        drop((one, resumed));
+        drop((one, other));
         let three = admit("a", "grace").unwrap();
         drop((two, three));
         assert!(tenants.tenants.is_empty());

@@ -23,13 +23,13 @@ use super::sockets::{BindError, Sockets};
 use super::tls::{Identity, ServedCertificate, TlsError, quic_config};
 use crate::bans::BanStore;
 use crate::edge::quic::{self, Endpoint, Handshakes};
-use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters};
+use crate::edge::{self, ServerEndpoints, SessionContext, SessionCounters, Unjoined};
 use crate::health::Health;
 use crate::http::Http;
 use crate::metrics::{Metrics, ProcessFigures};
 use crate::random::random;
 use crate::rooms::{
-    RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
+    BudgetStore, RoomDirectory, RoomRegistry, RoomTemplate, SocialDirectory, Tenants, TicketKey,
 };
 use crate::shard::{self, MisdirectedRouter, ShardHandle, ShardMail};
 use crate::token::{TokenKeyError, TokenVerifier};
@@ -142,10 +142,9 @@ pub async fn run_in(
     let clock_epoch = u32::from_le_bytes(random());
     let StartedShards { handles: shards, threads } =
         start_shards(&config, clock, clock_epoch, sockets.realtime)?;
-    let limits = config.limits;
     let servers = server_endpoints(&config.servers);
     let template = RoomTemplate {
-        limits,
+        limits: config.limits,
         second_device: config.second_device,
         server_instance,
         clock_epoch,
@@ -153,10 +152,10 @@ pub async fn run_in(
         entries: servers.entries.clone(),
         bans: BanStore::open(dir.path())?,
     };
-    let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(limits));
+    let registry = RoomRegistry::new(shards.clone(), clock, template, Tenants::new(config.limits));
     let directory = RoomDirectory::new(registry);
     let entries = servers.entries.to_vec();
-    let social = SocialConfig { limits, clock_epoch, server_instance, entries };
+    let social = SocialConfig { limits: config.limits, clock_epoch, server_instance, entries };
     let context = Arc::new(SessionContext {
         verifier,
         social_directory: SocialDirectory::new(social, directory.clone()),
@@ -168,9 +167,11 @@ pub async fn run_in(
         features: Features::SUPPORTED.without(config.hide_features),
         shutting_down: AtomicBool::new(false),
         realtime_port: realtime.port(),
-        limits,
-        unjoined: Arc::new(Semaphore::new(limits.unjoined as usize)),
-        joined: Arc::new(Semaphore::new(limits.sessions as usize)),
+        limits: config.limits,
+        unjoined: Unjoined::new(config.limits.unjoined),
+        full_windows: Arc::new(Semaphore::new(limits::FULL_WINDOWS)),
+        budgets: BudgetStore::new(config.limits, clock),
+        joined: Arc::new(Semaphore::new(config.limits.sessions as usize)),
         handshakes: Handshakes::start()?,
         counters: SessionCounters::default(),
     });
@@ -253,7 +254,7 @@ async fn drain(endpoints: &[Endpoint], context: &SessionContext) {
         // Clients that have just been told come back within a second or two. Only if there are
         // other servers is it worth to wait for them, and to name these.
         let has_others = !context.servers.others.is_empty();
-        let is_idle = || context.unjoined.available_permits() >= context.limits.unjoined as usize;
+        let is_idle = || context.unjoined.taken() == 0;
         while Instant::now() < refused_by && (has_others || !is_idle()) {
             tokio::time::sleep(limits::CLOSING_PAUSE).await;
         }

@@ -87,6 +87,17 @@ impl Connection {
         Ok(SendStream(stream))
     }
 
+    /// Sets how many bytes the client may have in flight on all streams together.
+    pub(crate) fn set_receive_window(&self, bytes: u32) {
+        self.0.set_receive_window(bytes.into());
+    }
+
+    /// Drops all datagrams as long as this is polled. Never returns.
+    pub(crate) async fn drop_datagrams<T>(&self) -> T {
+        while self.read_datagram().await.is_ok() {}
+        std::future::pending().await
+    }
+
     /// Waits for the next datagram.
     pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionClosed> {
         self.0.read_datagram().await.map_err(|_| ConnectionClosed)

@@ -53,7 +53,8 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(3))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(limits::CONNECTION_WINDOW))
+        // Raised when the client has joined.
+        .receive_window(VarInt::from_u32(limits::UNJOINED_WINDOW))
         .send_window(limits::SEND_WINDOW)
         // Datagrams carry the realtime plane of clients whose realtime port is blocked.
         .datagram_receive_buffer_size(Some(limits::SESSION_DATAGRAM_INBOX))
@@ -123,6 +124,11 @@ impl Incoming {
     /// Whether the client has not proven its address yet and may be asked to.
     pub(crate) fn is_unproven(&self) -> bool {
         !self.0.remote_address_validated() && self.0.may_retry()
+    }
+
+    /// Returns the address from which the first packet came.
+    pub(crate) fn remote(&self) -> std::net::SocketAddr {
+        self.0.remote_address()
     }
 
     /// Sends a Retry packet: the client must connect again with a proof of its address.

@@ -1,0 +1,169 @@
+//! The places of connections that have not joined yet, and who may have how many of them.
+//!
+//! While many places are free, everybody gets one: a whole company connects from one address. When
+//! places are short, no network may have more of them than are free. So one network never has more
+//! than half of the places, two together never more than two thirds, and others always find some.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// A network whose connections count together: a /24 of IPv4, or a /56 of IPv6, which is what one
+/// customer of a provider usually has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceNetwork([u8; 8]);
+
+impl SourceNetwork {
+    /// Returns the network of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                // No IPv6 address of the internet begins with these bytes.
+                Self([0xff, 0xff, 0, 0, 0, a, b, c])
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, ..] = v6.octets();
+                Self([a, b, c, d, e, f, g, 0])
+            }
+        }
+    }
+}
+
+/// The places of the connections that have not joined.
+#[derive(Debug)]
+pub struct UnjoinedPlaces {
+    capacity: usize,
+    taken: usize,
+    /// Number of places by network.
+    networks: HashMap<SourceNetwork, usize>,
+}
+
+/// Why a connection gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// All places are taken.
+    Full,
+    /// Places are short, and the network has its share.
+    NetworkShare,
+}
+
+impl UnjoinedPlaces {
+    /// Creates places that are all free.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, taken: 0, networks: HashMap::new() }
+    }
+
+    /// Returns whether more than half of the places are taken. Then a client must prove its address
+    /// before it gets one.
+    pub fn are_short(&self) -> bool {
+        self.free() < self.capacity / 2
+    }
+
+    /// Takes a place for a connection from `network`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn take(&mut self, network: SourceNetwork) -> Result<(), NoPlace> {
+        let free = self.free();
+        if free == 0 {
+            return Err(NoPlace::Full);
+        }
+        let own = self.networks.get(&network).copied().unwrap_or(0);
+        if own >= free && self.are_short() {
+            return Err(NoPlace::NetworkShare);
+        }
+        self.taken += 1;
+        self.networks.insert(network, own + 1);
+        Ok(())
+    }
+
+    /// Gives a place back.
+    pub fn release(&mut self, network: SourceNetwork) {
+        let Some(own) = self.networks.get_mut(&network) else { return };
+        self.taken = self.taken.saturating_sub(1);
+        *own -= 1;
+        if *own == 0 {
+            self.networks.remove(&network);
+        }
+    }
+
+    /// Returns the number of taken places.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> SourceNetwork {
+        SourceNetwork::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_network_is_what_one_customer_has() {
+        assert_eq!(network("192.0.2.1"), network("192.0.2.255"));
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.7"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("2001:db8:0:100::1"), network("2001:db8:0:1ff::1"));
+        assert_ne!(network("2001:db8:0:100::1"), network("2001:db8:0:200::1"));
+    }
+
+    /// One network takes all it can, as a host does that never joins. Others still find places.
+    #[test]
+    fn one_network_leaves_half_of_the_places() {
+        let mut places = UnjoinedPlaces::new(4_096);
+        let (greedy, honest) = (network("192.0.2.1"), network("198.51.100.1"));
+        let taken = (0..10_000).filter(|_| places.take(greedy).is_ok()).count();
+        assert!((2_048..=2_050).contains(&taken), "{taken}");
+        assert_eq!(places.take(greedy), Err(NoPlace::NetworkShare));
+        for _ in 0..1_000 {
+            assert_eq!(places.take(honest), Ok(()));
+        }
+        for third in 0..200_u8 {
+            assert_eq!(places.take(network(&format!("203.0.{third}.1"))), Ok(()), "{third}");
+        }
+    }
+
+    /// A thousand networks that never join cannot lock out one more.
+    #[test]
+    fn many_networks_leave_a_place_as_well() {
+        let mut places = UnjoinedPlaces::new(4_096);
+        for _ in 0..100 {
+            for n in 0..1_000_u32 {
+                let address = std::net::Ipv4Addr::from(0x0a00_0000 + (n << 8));
+                let _share = places.take(SourceNetwork::of(address.into()));
+            }
+        }
+        assert_eq!(places.take(network("198.51.100.1")), Ok(()));
+    }
+
+    #[test]
+    fn a_company_behind_one_address_joins_while_places_are_free() {
+        let mut places = UnjoinedPlaces::new(4_096);
+        for _ in 0..2_000 {
+            assert_eq!(places.take(network("192.0.2.1")), Ok(()));
+        }
+        assert!(!places.are_short());
+    }
+
+    #[test]
+    fn places_come_back() {
+        let mut places = UnjoinedPlaces::new(3);
+        let networks = ["192.0.2.1", "198.51.100.1", "203.0.113.1"].map(network);
+        for one in networks {
+            assert_eq!(places.take(one), Ok(()));
+        }
+        assert_eq!(places.take(network("10.0.0.1")), Err(NoPlace::Full));
+        networks.into_iter().for_each(|one| places.release(one));
+        assert_eq!(places.taken(), 0);
+        places.release(networks[0]);
+        assert!(places.networks.is_empty() && places.taken() == 0, "released twice");
+    }
+}
