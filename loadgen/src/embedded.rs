@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -59,6 +59,41 @@ pub struct Embedded {
     pub http: String,
 }
 
+/// How a server ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// The signal or the exit code, for example `signal 9`.
+    pub how: String,
+    /// The last lines of the server's log.
+    pub last_lines: Vec<String>,
+}
+
+impl std::fmt::Display for ServerEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { how, last_lines } = self;
+        writeln!(f, "the server ended during the run: {how}; its last lines were:")?;
+        f.write_str(&last_lines.join("\n"))
+    }
+}
+
+/// The servers that this process has started and not stopped yet: process id and data directory.
+static RUNNING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+
+/// Kills every server that this process has started, and removes its data. For a process that ends
+/// without dropping its [`Embedded`] values.
+pub fn kill_all() {
+    let running = std::mem::take(&mut *lock_running());
+    for (pid, data_dir) in running {
+        // If the kill fails, nothing is left to try.
+        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid}")]).status();
+        remove(&data_dir);
+    }
+}
+
+fn lock_running() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The addresses that the server logs when it is ready.
 #[derive(Debug, PartialEq, Eq)]
 struct ReadyAddresses {
@@ -80,9 +115,8 @@ impl LogTail {
         lines.push_back(line);
     }
 
-    fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -122,7 +156,7 @@ impl Embedded {
         let (session, realtime, http) = (free, free, String::new());
         let mut server = Embedded { path, options, child, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
-            return Err(EmbeddedError::NotReady(server.log.text()));
+            return Err(EmbeddedError::NotReady(server.log.lines().join("\n")));
         };
         (server.session, server.realtime, server.http) =
             (found.session, found.realtime, found.http);
@@ -139,6 +173,7 @@ impl Embedded {
         // If the kill fails, the new process fails because its ports are in use.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.unregister();
         let ports = [self.session, self.realtime];
         let (path, options, http) = (&self.path, &self.options, &self.http);
         let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
@@ -156,13 +191,14 @@ impl Embedded {
         &self.data_dir
     }
 
-    /// Returns an error text with the last lines of the log if the server has ended by itself.
-    pub fn died(&mut self) -> Option<String> {
+    /// Returns how the server ended if it has ended by itself.
+    pub fn end(&mut self) -> Option<ServerEnd> {
         let status = self.child.try_wait().ok()??;
-        Some(format!(
-            "the server ended in mid-run ({status}); its last lines were:\n{}",
-            self.log.text()
-        ))
+        Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
+    }
+
+    fn unregister(&self) {
+        lock_running().retain(|(pid, _)| *pid != self.child.id());
     }
 
     fn stop(&mut self) {
@@ -188,6 +224,7 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop();
+        self.unregister();
         remove(&self.data_dir);
     }
 }
@@ -211,13 +248,25 @@ fn spawn(
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };
+    let mut running = lock_running();
     let mut child = command.spawn().map_err(failed)?;
+    running.push((child.id(), data_dir.to_owned()));
+    drop(running);
     let (ready_sender, ready) = mpsc::channel();
     if let Some(stderr) = child.stderr.take() {
         let log = log.clone();
         std::thread::spawn(move || read_log(stderr, &log, &ready_sender));
     }
     Ok((child, ready))
+}
+
+/// Returns the signal or the exit code of a process that has ended.
+fn how_it_ended(status: ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return format!("signal {signal}");
+    }
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
 fn beside_us() -> Result<PathBuf, EmbeddedError> {
@@ -286,5 +335,13 @@ mod tests {
         );
         assert_eq!(parse_ready(r#"{"message":"starting"}"#), None);
         assert_eq!(parse_ready("plain text"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_end_names_the_signal_or_the_exit_code() {
+        let end = |script| how_it_ended(Command::new("sh").args(["-c", script]).status().unwrap());
+        assert_eq!(end("kill -KILL $$"), "signal 9");
+        assert_eq!(end("exit 7"), "exit code 7");
     }
 }
