@@ -30,6 +30,7 @@ use crate::report::figures::figures;
 use crate::report::measurements::Findings;
 use crate::report::progress::Ticker;
 use crate::report::server::ServerWatch;
+use crate::report::validity;
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
 use crate::signals::Signals;
 
@@ -303,14 +304,17 @@ impl Run {
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         // Count the lost sessions before the headsets leave.
         self.look_at_server();
+        let last = outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.arrivals.last));
+        let window = self.shared.window();
+        self.findings.silence = validity::silence(&self.plan, window, last.max().unwrap_or(0));
+        let has_ended = self.findings.server_end.is_some() || self.findings.silence.is_some();
         let progress = &self.shared.progress;
-        self.findings.lost_sessions = progress.lost_sessions(self.findings.server_end.is_some());
+        self.findings.lost_sessions = progress.lost_sessions(has_ended);
         self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.context.events.tally());
         self.findings.arrivals.merge(self.context.events.arrivals());
-        self.findings.window_end = self.shared.window().end;
         self.findings.storms = self.storms.take().map(Storms::end);
         self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);

@@ -150,6 +150,59 @@ fn a_run_whose_server_is_killed_in_the_window_is_invalid() {
     assert_eq!((joined, lost), (&json!(4), &json!(4)));
 }
 
+/// A server that `loadgen` did not start.
+struct Server {
+    child: Child,
+    data_dir: PathBuf,
+    session: String,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let data_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut child =
+            Command::new(Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("nucleus"))
+                .args(["serve", "--session", "127.0.0.1:0", "--realtime", "127.0.0.1:0"])
+                .args(["--http", "off", "--log-format", "json", "--data-dir"])
+                .arg(&data_dir)
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the server is built: cargo build");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let session = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            let fields = line.get("fields").unwrap_or(&line);
+            (fields["message"] == "ready").then(|| fields["session"].as_str().map(str::to_owned))?
+        });
+        // The server must not block on its log.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, data_dir, session: session.expect("the server gets ready") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_run_with_a_foreign_server_that_vanishes_is_invalid() {
+    let mut server = Server::start("vanishes");
+    let target = format!("--target {} --data-dir {}", server.session, server.data_dir.display());
+    let load = "--headsets 4 --room-size 2 --ramp 100ms --duration 8s --fail-if server.cpu_s>0";
+    let loadgen = Loadgen::measuring("vanished", &format!("run {target} {load}"));
+    server.child.kill().unwrap();
+    let ended = loadgen.ended_within(END + Duration::from_secs(10));
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert!(ended.stdout.contains("as if the server were gone\n"), "{}", ended.stdout);
+    assert_eq!(ended.json["sessions"]["lost"], 4);
+    // Nobody told where to read the server's CPU time.
+    assert!(ended.stdout.contains("FAILED    server.cpu_s>0: it is unknown\n"), "{}", ended.stdout);
+    assert_eq!(ended.json["server"]["cpu_s"], Value::Null);
+}
+
 #[test]
 fn an_invalid_run_that_is_allowed_is_judged_by_its_rules() {
     let ended = killed_server("gated", "--allow-invalid --fail-if valid==0");

@@ -189,6 +189,7 @@ impl std::fmt::Display for ScenarioResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::LateJoinersReport;
 
     #[test]
     fn every_scenario_is_a_run() {
@@ -266,6 +267,35 @@ mod tests {
         let worse = |a, b| worst(values(a), values(b))[0].figure;
         assert_eq!(worse(Some(1.0), Some(2.0)), Some(2.0));
         assert_eq!((worse(None, Some(2.0)), worse(Some(2.0), None)), (None, None));
+    }
+
+    #[test]
+    fn a_late_joiner_that_hears_next_to_nothing_misses_its_scenario() {
+        let crowd = SCENARIOS.iter().find(|scenario| scenario.name == "crowd").unwrap();
+        let name = "share of the poses that one late joiner misses";
+        let reached = |least_pose_share| {
+            let late = LateJoinersReport {
+                messages_received: 1_000,
+                least_pose_share,
+                ..LateJoinersReport::default()
+            };
+            let report = Report { late_joiners: Some(late), ..Report::full() };
+            let figures = (crowd.judge)(&report, true);
+            figures.iter().find(|figure| figure.name == name).unwrap().reached
+        };
+        assert!(reached(Some(0.99)));
+        assert!(!reached(Some(0.01)) && !reached(None));
+    }
+
+    #[test]
+    fn a_scenario_in_which_next_to_nothing_arrives_is_missed() {
+        for scenario in &SCENARIOS {
+            let mut report = Report::full();
+            report.channels.pose.channel.delivered_share = Some(0.01);
+            let figures = (scenario.judge)(&report, true);
+            let share = figures.iter().find(|f| f.name == "poses not delivered, share").unwrap();
+            assert!(!share.reached, "{}", scenario.name);
+        }
     }
 
     #[test]

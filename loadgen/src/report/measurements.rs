@@ -41,8 +41,8 @@ pub(crate) struct Findings {
     pub(crate) events: Option<Tally>,
     /// What arrived beside the headsets' realtime messages.
     pub(crate) arrivals: Arrivals,
-    /// The end of the window, µs.
-    pub(crate) window_end: u64,
+    /// For how long nothing had arrived at the end of the window, µs, if that is too long.
+    pub(crate) silence: Option<u64>,
     pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) problems: BTreeMap<String, u64>,

@@ -8,7 +8,7 @@ mod metrics;
 pub(crate) mod progress;
 pub(crate) mod server;
 pub(crate) mod table;
-mod validity;
+pub(crate) mod validity;
 
 use std::collections::BTreeMap;
 

@@ -105,8 +105,7 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// Writes the row of a channel. Figures that nothing was measured for stay empty; `age` is empty
-/// where the channel has none.
+/// Writes the row of a channel. The cells of the age are empty where the channel has none.
 fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result {
     let withheld = c.superseded + c.suppressed;
     let age = c.age_ms.map(|age| [age.p50, age.p99].map(|figure| decimal(figure, 1)));

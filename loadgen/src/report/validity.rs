@@ -5,6 +5,7 @@ use super::measurements::{Findings, RealtimeTotals};
 use super::server::ServerWatch;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
+use crate::shared::Window;
 
 /// The largest valid send lag at p99, ms. Above it, latencies measure the generator, not the
 /// server.
@@ -33,9 +34,9 @@ pub(super) fn check(
     } else if watch.has_fallen_silent() {
         report.invalidate("the server's /metrics stopped answering during the run");
     }
-    if let Some(silence) = silence(plan, findings, total) {
+    if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
         report.invalidate(format!(
-            "no realtime message arrived in the last {:.1} s of the run",
+            "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
             silence as f64 / 1e6
         ));
     }
@@ -101,13 +102,76 @@ pub(super) fn check(
 }
 
 /// Returns for how long no realtime message had arrived at the end of the window, µs, if messages
-/// were due and this is too long: a server that is gone does not say so.
-fn silence(plan: &Plan, findings: &Findings, total: &RealtimeTotals) -> Option<u64> {
+/// were due and this is too long: a server that is gone does not say so. `last` is when the last
+/// message arrived, µs; 0 if none did.
+pub(crate) fn silence(plan: &Plan, window: Window, last: u64) -> Option<u64> {
     let is_steady = |channel| plan.traffic.hz(channel) >= 1.0;
     let messages_are_due = [Channel::Pose, Channel::Pointer].into_iter().any(is_steady);
     let has_receivers = plan.headsets > 1 && plan.room_size > 1;
-    let window = (findings.duration_s * 1e6) as u64;
-    let silence = findings.window_end.saturating_sub(total.arrivals.last);
-    let is_silent = silence > MAX_SILENCE.min(window) && window > 0;
-    (messages_are_due && has_receivers && is_silent).then_some(silence.min(window))
+    let length = window.end.saturating_sub(window.start);
+    let silence = window.end.saturating_sub(last).min(length);
+    let is_too_long = silence > MAX_SILENCE || (silence == length && length > 0);
+    (messages_are_due && has_receivers && is_too_long).then_some(silence)
+}
+
+#[cfg(test)]
+mod tests {
+    use nucleus_loadgen::embedded::ServerEnd;
+
+    use super::*;
+    use crate::load::profile::Profile;
+
+    const WINDOW: Window = Window { start: 10_000_000, end: 20_000_000 };
+
+    fn checked(findings: &Findings, change: impl FnOnce(&mut Report)) -> Report {
+        let mut report = Report::full();
+        report.headsets = 100;
+        change(&mut report);
+        let total = RealtimeTotals::of(Vec::new());
+        let plan = Plan::of_two_rooms();
+        check(&mut report, &plan, findings, &total, &ServerWatch::new(None, None));
+        report
+    }
+
+    #[test]
+    fn a_run_without_its_server_proves_nothing() {
+        assert!(checked(&Findings::default(), |_| ()).valid);
+        let end = ServerEnd { how: "signal 9".into(), last_lines: vec!["last words".into()] };
+        let findings =
+            Findings { server_end: Some(end), silence: Some(3_000_000), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert_eq!(report.invalid_reasons, ["the server ended during the run: signal 9"]);
+        assert_eq!(report.notes, ["the server's log: last words"]);
+        let findings = Findings { silence: Some(3_100_000), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.invalid_reasons[0].contains("in the last 3.1 s"), "{report:?}");
+        let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);
+    }
+
+    #[test]
+    fn headsets_that_joined_again_send_and_those_that_are_gone_do_not() {
+        let lost = |lost, rejoined| {
+            checked(&Findings::default(), |report| {
+                (report.sessions.lost, report.sessions.rejoined) = (lost, rejoined);
+            })
+        };
+        assert!(lost(100, 100).valid && lost(3, 0).valid);
+        assert!(!lost(100, 0).valid && !lost(100, 96).valid);
+    }
+
+    #[test]
+    fn silence_at_the_end_is_noticed_if_messages_were_due() {
+        let plan = Plan::of_two_rooms();
+        assert_eq!(silence(&plan, WINDOW, 18_000_000), None);
+        assert_eq!(silence(&plan, WINDOW, 17_999_999), Some(2_000_001));
+        assert_eq!(silence(&plan, WINDOW, 0), Some(10_000_000), "not longer than the window");
+        assert_eq!(silence(&plan, WINDOW, 21_000_000), None, "the wait after the window");
+        let short = Window { start: 0, end: 500_000 };
+        assert_eq!((silence(&plan, short, 0), silence(&plan, short, 100)), (Some(500_000), None));
+        let idle = Plan { traffic: Profile::Idle.traffic(None), ..plan.clone() };
+        assert_eq!(silence(&idle, WINDOW, 0), None);
+        assert_eq!(silence(&Plan { room_size: 1, ..plan }, WINDOW, 0), None);
+    }
 }
