@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub struct Embedded {
     path: PathBuf,
     options: Vec<String>,
     child: Child,
+    /// `None` if the system has no shell. The server then survives if this process is killed.
+    watchdog: Option<Watchdog>,
     data_dir: PathBuf,
     log: LogTail,
     /// The address of the session port.
@@ -76,22 +78,35 @@ impl std::fmt::Display for ServerEnd {
     }
 }
 
-/// The servers that this process has started and not stopped yet: process id and data directory.
-static RUNNING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+/// A small process that kills the server and removes its data when this process has ended without
+/// doing so, however it ended. It waits at a pipe that the system closes then.
+#[derive(Debug)]
+struct Watchdog(Child);
 
-/// Kills every server that this process has started, and removes its data. For a process that ends
-/// without dropping its [`Embedded`] values.
-pub fn kill_all() {
-    let running = std::mem::take(&mut *lock_running());
-    for (pid, data_dir) in running {
-        // If the kill fails, nothing is left to try.
-        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid}")]).status();
-        remove(&data_dir);
+impl Watchdog {
+    /// Watches over the server with this process id.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a shell.
+    fn start(server: u32, data_dir: &Path) -> std::io::Result<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read -r _; kill -KILL \"$1\"; rm -rf \"$2\"", "watchdog"]);
+        command.arg(server.to_string()).arg(data_dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C on the terminal must not end it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn().map(Watchdog)
     }
 }
 
-fn lock_running() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Watchdog {
+    /// Ends the watchdog. Its pipe is still open, so it kills nothing.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The addresses that the server logs when it is ready.
@@ -154,7 +169,9 @@ impl Embedded {
         };
         // From here on, dropping `server` stops the process.
         let (session, realtime, http) = (free, free, String::new());
-        let mut server = Embedded { path, options, child, data_dir, log, session, realtime, http };
+        let watchdog = Watchdog::start(child.id(), &data_dir).ok();
+        let mut server =
+            Embedded { path, options, child, watchdog, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
             return Err(EmbeddedError::NotReady(server.log.lines().join("\n")));
         };
@@ -170,14 +187,15 @@ impl Embedded {
     ///
     /// If the system cannot start the process.
     pub fn restart(&mut self) -> Result<(), EmbeddedError> {
+        self.watchdog = None;
         // If the kill fails, the new process fails because its ports are in use.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.unregister();
         let ports = [self.session, self.realtime];
         let (path, options, http) = (&self.path, &self.options, &self.http);
         let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
         self.child = child;
+        self.watchdog = Watchdog::start(self.child.id(), &self.data_dir).ok();
         Ok(())
     }
 
@@ -195,10 +213,6 @@ impl Embedded {
     pub fn end(&mut self) -> Option<ServerEnd> {
         let status = self.child.try_wait().ok()??;
         Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
-    }
-
-    fn unregister(&self) {
-        lock_running().retain(|(pid, _)| *pid != self.child.id());
     }
 
     fn stop(&mut self) {
@@ -224,7 +238,9 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop();
-        self.unregister();
+        // The watchdog ends after the server, so that a process that is killed while it waits for
+        // its server leaves no server behind.
+        self.watchdog = None;
         remove(&self.data_dir);
     }
 }
@@ -248,10 +264,7 @@ fn spawn(
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let failed = |source| EmbeddedError::Start { path: path.to_owned(), source };
-    let mut running = lock_running();
     let mut child = command.spawn().map_err(failed)?;
-    running.push((child.id(), data_dir.to_owned()));
-    drop(running);
     let (ready_sender, ready) = mpsc::channel();
     if let Some(stderr) = child.stderr.take() {
         let log = log.clone();

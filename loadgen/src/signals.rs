@@ -1,12 +1,11 @@
 //! The signals that end this program: SIGINT, SIGTERM and SIGHUP.
 //!
 //! The first signal ends the run or the scenario: it measures no further, stops the server that it
-//! has started, and writes its report, which is INVALID. The second signal kills that server and
-//! ends this process at once.
+//! has started, and writes its report, which is INVALID. The second signal ends this process at once,
+//! and the server's watchdog then kills the server.
 
+use std::io::Write;
 use std::sync::{Arc, OnceLock, mpsc};
-
-use nucleus_loadgen::embedded;
 
 use crate::exit;
 
@@ -79,8 +78,11 @@ impl Signals {
 
     /// Records a signal. The second one ends the process.
     fn record(&self, name: &'static str) {
-        if self.first.set(name).is_err() {
-            embedded::kill_all();
+        let is_first = self.first.set(name).is_ok();
+        let what = if is_first { "ending; another signal ends at once" } else { "ending at once" };
+        // A closed stderr is not an error.
+        let _ = writeln!(std::io::stderr(), "loadgen: {name}: {what}");
+        if !is_first {
             std::process::exit(exit::NO_RESULT.into());
         }
     }
