@@ -1,5 +1,5 @@
-//! Tests of the `loadgen` binary with a real server: how a run ends whose server ends, and what a
-//! signal does. `cargo test --workspace` builds the server's binary too; with `-p nucleus-loadgen`
+//! Tests of the `loadgen` binary with a real server: how a run ends whose server ends, what a signal
+//! does, and how joins are timed. `cargo test --workspace` builds the server's binary too; with `-p nucleus-loadgen`
 //! alone, build it first: `cargo build`.
 #![cfg(target_os = "linux")]
 
@@ -32,8 +32,8 @@ struct Ended {
 }
 
 impl Loadgen {
-    /// Starts `loadgen` with these options, and waits until it measures.
-    fn measuring(name: &str, options: &str) -> Self {
+    /// Starts `loadgen` with these options.
+    fn start(name: &str, options: &str) -> Self {
         let loadgen = Path::new(env!("CARGO_BIN_EXE_loadgen"));
         assert!(loadgen.with_file_name("nucleus").is_file(), "build the server first: cargo build");
         let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
@@ -54,7 +54,12 @@ impl Loadgen {
                 let _ = sender.send(line);
             }
         });
-        let loadgen = Loadgen { child, progress, json };
+        Loadgen { child, progress, json }
+    }
+
+    /// Starts `loadgen` with these options, and waits until it measures.
+    fn measuring(name: &str, options: &str) -> Self {
+        let loadgen = Self::start(name, options);
         let deadline = Instant::now() + START;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -269,4 +274,24 @@ fn a_load_generator_that_is_killed_leaves_no_server_behind() {
     let ended = loadgen.ended_within(Duration::from_secs(5));
     assert_eq!(ended.code, None, "it did not end by itself");
     assert_no_server(pid);
+}
+
+#[test]
+fn a_join_that_starts_late_is_timed_from_when_it_was_due() {
+    let options = "run --embedded --headsets 20 --room-size 10 --ramp 6s --duration 1s";
+    let loadgen = Loadgen::start("joins", &format!("{options} --allow-invalid"));
+    let deadline = Instant::now() + START;
+    while loadgen.servers().is_empty() {
+        assert!(Instant::now() < deadline, "no server");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A join is due every 300 ms. The generator stands still when several of them are.
+    std::thread::sleep(Duration::from_secs(2));
+    loadgen.signal("STOP");
+    std::thread::sleep(Duration::from_millis(2_500));
+    loadgen.signal("CONT");
+    let ended = loadgen.ended_within(END);
+    assert_eq!((ended.code, &ended.json["joins"]["ok"]), (Some(0), &json!(20)), "{}", ended.stdout);
+    let p99 = ended.json["joins"]["p99_ms"].as_f64().unwrap();
+    assert!(p99 > 1_000.0, "the joins of 2.5 s began late: {p99}");
 }
