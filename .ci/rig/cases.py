@@ -136,7 +136,10 @@ def blocked_for_a_while(match):
         pause(2)
         back = net.counter("r1", "count", "up5056") - opened
         # Poses are lost in two gaps of at most 0.7 s in 15 s, each way.
-        wanted = limits(channels__pose__loss=("<=", 0.15), sessions__fallbacks=(">=", 10))
+        wanted = limits(
+            channels__pose__loss=("<=", 0.15), channels__pose__delivered_share=(">=", 0.8),
+            sessions__fallbacks=(">=", 10),
+        )
         return world.judge(load, wanted) + [
             judge(Limit("up5056 while blocked", "=", 0), through),
             judge(Limit("up5056 from 3 s after it opened", ">=", 500), back),
@@ -225,7 +228,8 @@ def nat_forget(world):
     # The idle generator does not know the other generator's messages and counts them as misrouted.
     # Here this count proves that they arrived.
     wanted = limits(
-        channels__pose__loss=None, channels__pose__delivered=None, channels__pose__gap_max_ms=None,
+        channels__pose__loss=None, channels__pose__delivered_share=None,
+        channels__pose__gap_max_ms=None,
         channels__pose__misrouted=(">=", 100), channels__voice__misrouted=None,
         channels__event__misrouted=None,
     )

@@ -40,10 +40,11 @@ def limits(**changed):
     """
     # A pose is due every 33 ms, but a machine with few cores sometimes pauses for longer.
     usual = {name: ("=", 0) for name in ZERO} | {
+        "valid": ("=", 1),
         "sessions.on_fallback": ("=", 0),
         "sessions.fallbacks": ("=", 0),
         "channels.pose.loss": ("<=", 0.01),
-        "channels.pose.delivered": (">=", 1),
+        "channels.pose.delivered_share": (">=", 0.95),
         "channels.pose.gap_max_ms": ("<=", 1_000),
     }
     usual |= {name.replace("__", "."): limit for name, limit in changed.items()}

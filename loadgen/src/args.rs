@@ -29,10 +29,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measure one run: the joins (`--ramp`), a pause of 2 s, the measured time (`--duration`), and
-    /// a report.
+    /// a report. Exits with 0 if the run is valid, with 1 if a --fail-if condition held, and with 3
+    /// if the run could not take place or is INVALID.
     Run(Box<RunArgs>),
     /// Start a server, cause a fault on purpose, and print figures with their limits. Exits with 0
-    /// if all figures are within their limits, with 1 if not.
+    /// if all figures are within their limits, with 1 if not, and with 3 if a run of the scenario
+    /// could not take place or is INVALID.
     Chaos(ChaosArgs),
 }
 
@@ -51,9 +53,12 @@ pub(crate) struct ChaosArgs {
     /// Seed of all random choices of the load generator.
     #[arg(long, value_name = "S", default_value = "1")]
     pub(crate) seed: u64,
-    /// Write the figures and the report as JSON to this file.
+    /// Write the figures and the reports of all rounds as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Exit as if the report were valid, even if it is INVALID.
+    #[arg(long)]
+    pub(crate) allow_invalid: bool,
 }
 
 /// The options of `loadgen run`.
@@ -95,9 +100,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Exit with 1 if this condition holds, for example `pose.p99_ms > 60` or `joins.failed > 0`.
-    /// May be repeated.
+    /// A condition on a figure that is unknown holds. True counts as 1, for example in
+    /// `valid == 0`. May be repeated.
     #[arg(long, value_name = "EXPR")]
     pub(crate) fail_if: Vec<FailIf>,
+    /// Exit as if the report were valid, even if it is INVALID.
+    #[arg(long)]
+    pub(crate) allow_invalid: bool,
 }
 
 /// The options that choose the server.

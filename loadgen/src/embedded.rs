@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,6 +50,8 @@ pub struct Embedded {
     path: PathBuf,
     options: Vec<String>,
     child: Child,
+    /// `None` if the system has no shell. The server then survives if this process is killed.
+    watchdog: Option<Watchdog>,
     data_dir: PathBuf,
     log: LogTail,
     /// The address of the session port.
@@ -57,6 +59,54 @@ pub struct Embedded {
     realtime: SocketAddr,
     /// The HTTP address of the control plane, `address:port`.
     pub http: String,
+}
+
+/// How a server ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// The signal or the exit code, for example `signal 9`.
+    pub how: String,
+    /// The last lines of the server's log.
+    pub last_lines: Vec<String>,
+}
+
+impl std::fmt::Display for ServerEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { how, last_lines } = self;
+        writeln!(f, "the server ended during the run: {how}; its last lines were:")?;
+        f.write_str(&last_lines.join("\n"))
+    }
+}
+
+/// A small process that kills the server and removes its data when this process has ended without
+/// doing so, however it ended. It waits at a pipe that the system closes then.
+#[derive(Debug)]
+struct Watchdog(Child);
+
+impl Watchdog {
+    /// Watches over the server with this process id.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a shell.
+    fn start(server: u32, data_dir: &Path) -> std::io::Result<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read -r _; kill -KILL \"$1\"; rm -rf \"$2\"", "watchdog"]);
+        command.arg(server.to_string()).arg(data_dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C on the terminal must not end it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn().map(Watchdog)
+    }
+}
+
+impl Drop for Watchdog {
+    /// Ends the watchdog. Its pipe is still open, so it kills nothing.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The addresses that the server logs when it is ready.
@@ -80,9 +130,8 @@ impl LogTail {
         lines.push_back(line);
     }
 
-    fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -120,9 +169,11 @@ impl Embedded {
         };
         // From here on, dropping `server` stops the process.
         let (session, realtime, http) = (free, free, String::new());
-        let mut server = Embedded { path, options, child, data_dir, log, session, realtime, http };
+        let watchdog = Watchdog::start(child.id(), &data_dir).ok();
+        let mut server =
+            Embedded { path, options, child, watchdog, data_dir, log, session, realtime, http };
         let Ok(found) = ready.recv_timeout(START_TIMEOUT) else {
-            return Err(EmbeddedError::NotReady(server.log.text()));
+            return Err(EmbeddedError::NotReady(server.log.lines().join("\n")));
         };
         (server.session, server.realtime, server.http) =
             (found.session, found.realtime, found.http);
@@ -136,6 +187,7 @@ impl Embedded {
     ///
     /// If the system cannot start the process.
     pub fn restart(&mut self) -> Result<(), EmbeddedError> {
+        self.watchdog = None;
         // If the kill fails, the new process fails because its ports are in use.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -143,6 +195,7 @@ impl Embedded {
         let (path, options, http) = (&self.path, &self.options, &self.http);
         let (child, _ready) = spawn(path, &self.data_dir, options, ports, http, &self.log)?;
         self.child = child;
+        self.watchdog = Watchdog::start(self.child.id(), &self.data_dir).ok();
         Ok(())
     }
 
@@ -156,13 +209,10 @@ impl Embedded {
         &self.data_dir
     }
 
-    /// Returns an error text with the last lines of the log if the server has ended by itself.
-    pub fn died(&mut self) -> Option<String> {
+    /// Returns how the server ended if it has ended by itself.
+    pub fn end(&mut self) -> Option<ServerEnd> {
         let status = self.child.try_wait().ok()??;
-        Some(format!(
-            "the server ended in mid-run ({status}); its last lines were:\n{}",
-            self.log.text()
-        ))
+        Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
     }
 
     fn stop(&mut self) {
@@ -188,6 +238,9 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop();
+        // The watchdog ends after the server, so that a process that is killed while it waits for
+        // its server leaves no server behind.
+        self.watchdog = None;
         remove(&self.data_dir);
     }
 }
@@ -218,6 +271,15 @@ fn spawn(
         std::thread::spawn(move || read_log(stderr, &log, &ready_sender));
     }
     Ok((child, ready))
+}
+
+/// Returns the signal or the exit code of a process that has ended.
+fn how_it_ended(status: ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return format!("signal {signal}");
+    }
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
 fn beside_us() -> Result<PathBuf, EmbeddedError> {
@@ -286,5 +348,13 @@ mod tests {
         );
         assert_eq!(parse_ready(r#"{"message":"starting"}"#), None);
         assert_eq!(parse_ready("plain text"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_end_names_the_signal_or_the_exit_code() {
+        let end = |script| how_it_ended(Command::new("sh").args(["-c", script]).status().unwrap());
+        assert_eq!(end("kill -KILL $$"), "signal 9");
+        assert_eq!(end("exit 7"), "exit code 7");
     }
 }

@@ -1,18 +1,21 @@
 //! `loadgen`: drives simulated headsets against a Nucleus server.
 //!
-//! Exit codes: 0: the run completed (the report says whether it is valid). 1: a `--fail-if`
-//! condition held, or a figure of a chaos scenario exceeded its limit. 2: the command line is
-//! wrong. 3: the run could not take place.
+//! Exit codes: 0: the run completed and is valid. 1: it is valid, and a `--fail-if` condition held or
+//! a figure of a chaos scenario exceeded its limit. 2: the command line is wrong. 3: the run could
+//! not take place, was interrupted, or is INVALID; an INVALID run ends with 3 even if a condition
+//! held. With `--allow-invalid` an INVALID run ends with 0, or with 1 if a condition held.
 
 mod args;
 mod chaos;
 mod check;
 mod drive;
+mod exit;
 mod faults;
 mod load;
 mod report;
 mod run;
 mod shared;
+mod signals;
 
 use std::io::Write;
 use std::path::Path;
@@ -22,13 +25,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{ChaosArgs, Cli, Command, RunArgs};
+use exit::Verdict;
 use faults::FaultPlan;
 use report::table;
-
-/// The exit code if a `--fail-if` condition held, or if a figure of a scenario exceeded its limit.
-const FAILED: u8 = 1;
-/// The exit code if there was no run.
-const COULD_NOT_RUN: u8 = 3;
+use signals::Signals;
 
 fn main() -> ExitCode {
     // A mistake on the command line ends the process here with code 2.
@@ -46,7 +46,11 @@ fn measure(args: &RunArgs) -> ExitCode {
     let realtime_blocked = args.block_realtime > 0.0;
     let fault_plan =
         FaultPlan { fault_share: args.block_realtime, realtime_blocked, ..FaultPlan::default() };
-    let report = match run::run(args, fault_plan) {
+    let report = match Signals::catch().map_err(run::RunError::Threads) {
+        Ok(signals) => run::run(args, fault_plan, &signals),
+        Err(error) => Err(error),
+    };
+    let report = match report {
         Ok(report) => report,
         Err(error) => return could_not_run(&error.to_string()),
     };
@@ -58,7 +62,8 @@ fn measure(args: &RunArgs) -> ExitCode {
     for line in &held {
         print(std::io::stdout(), &format!("FAILED    {line}\n"));
     }
-    if held.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    let (valid, passed) = (report.valid, held.is_empty());
+    Verdict { valid, passed, allow_invalid: args.allow_invalid }.code().into()
 }
 
 /// Runs `loadgen chaos`.
@@ -70,7 +75,11 @@ fn run_chaos(args: &ChaosArgs) -> ExitCode {
     if let Err(mistake) = args.check() {
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     }
-    let Some(result) = chaos::chaos(args) else {
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return could_not_run(&format!("cannot catch signals: {error}")),
+    };
+    let Some(result) = chaos::chaos(args, &signals) else {
         let mistake = format!("there is no such scenario; choose one of\n{}", chaos::list());
         Cli::command().error(ErrorKind::ValueValidation, mistake).exit();
     };
@@ -82,7 +91,8 @@ fn run_chaos(args: &ChaosArgs) -> ExitCode {
         return could_not_run(&error);
     }
     print(std::io::stdout(), &scenario_result.to_string());
-    if scenario_result.reached { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    let (valid, passed) = (scenario_result.valid, scenario_result.reached);
+    Verdict { valid, passed, allow_invalid: args.allow_invalid }.code().into()
 }
 
 fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), String> {
@@ -94,7 +104,7 @@ fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<(), 
 
 fn could_not_run(why: &str) -> ExitCode {
     print(std::io::stderr(), &format!("loadgen: {why}\n"));
-    ExitCode::from(COULD_NOT_RUN)
+    ExitCode::from(exit::NO_RESULT)
 }
 
 /// Prints a text. Ignores a closed pipe.

@@ -1,11 +1,11 @@
 //! One run, from the first join to the report.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nucleus_loadgen::embedded::{Embedded, EmbeddedError};
+use nucleus_loadgen::embedded::{Embedded, EmbeddedError, ServerEnd};
 use nucleus_net::{Clock, process_cpu_seconds, sleep_until};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -26,9 +26,13 @@ use crate::drive::worker::{COMMAND_QUEUE, Worker, WorkerCommand};
 use crate::faults::{Fault, FaultPlan};
 use crate::load::plan::Plan;
 use crate::report::Report;
-use crate::report::figures::{Findings, ServerWatch, figures};
+use crate::report::figures::figures;
+use crate::report::measurements::Findings;
 use crate::report::progress::Ticker;
+use crate::report::server::ServerWatch;
+use crate::report::validity;
 use crate::shared::{EVENT_WAIT, REALTIME_WAIT, RunShared, Window};
+use crate::signals::Signals;
 
 /// The time between the last join and the window, µs.
 const SETTLE: u64 = 2_000_000;
@@ -58,12 +62,17 @@ pub(crate) enum RunError {
     NobodyJoined(String),
 }
 
-/// Runs the load and returns the report. Faults kill only a server that this run started.
+/// Runs the load and returns the report. Faults kill only a server that this run started. A signal
+/// ends the run early.
 ///
 /// # Errors
 ///
 /// If the run cannot start, or no headset can join.
-pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunError> {
+pub(crate) fn run(
+    args: &RunArgs,
+    fault_plan: FaultPlan,
+    signals: &Arc<Signals>,
+) -> Result<Report, RunError> {
     let plan = Arc::new(args.plan(&fault_plan, Clock::new().now()));
     raise_file_limit(&plan, fault_plan.callers())?;
     let mut embedded = None;
@@ -75,7 +84,7 @@ pub(crate) fn run(args: &RunArgs, fault_plan: FaultPlan) -> Result<Report, RunEr
             ServerTarget::embedded(server)?
         }
     };
-    let mut run = Run::start(plan, target, embedded, args.ramp)?;
+    let mut run = Run::start(plan, target, embedded, args.ramp, signals.clone())?;
     if fault_plan.storms() {
         run.storms = Some(Storms::new(run.context.clone()).map_err(RunError::Threads)?);
     }
@@ -114,9 +123,8 @@ struct Run {
     runtime: Runtime,
     sessions: Vec<tokio::task::JoinHandle<()>>,
     workers: Vec<JoinHandle<WorkerOutcome>>,
-    /// Signals received so far. The first signal ends the measurement. The second also ends all
-    /// waits.
-    signals: Arc<AtomicU32>,
+    /// A signal ends the measurement.
+    signals: Arc<Signals>,
     ticker: Ticker,
     watch: ServerWatch,
     findings: Findings,
@@ -138,6 +146,7 @@ impl Run {
         target: ServerTarget,
         embedded: Option<Embedded>,
         ramp: Duration,
+        signals: Arc<Signals>,
     ) -> Result<Self, RunError> {
         let shared = Arc::new(RunShared::new(plan.realtime_blocked));
         let workers = start_workers(&plan, &shared)?;
@@ -162,8 +171,6 @@ impl Run {
             roster_requests: watch::Sender::new(0),
             rosters: RosterLedger::default(),
         });
-        let signals = Arc::<AtomicU32>::default();
-        runtime.spawn(catch_signals(signals.clone()));
         let sessions = runtime.block_on(sessions::start(&context, ramp));
         let ticker = Ticker::new(shared.clone());
         let findings = Findings::default();
@@ -219,10 +226,11 @@ impl Run {
         let end = start + duration.as_micros() as u64;
         self.shared.open_window(Window { start, end });
         self.wait("settling", start, |_| false);
-        self.findings.own_cpu_s = -own_cpu();
+        let own_cpu = own_cpu();
         self.watch.begin();
         self.measure_until(start, end);
-        self.findings.own_cpu_s += own_cpu();
+        self.findings.own_cpu_s =
+            own_cpu.zip(self::own_cpu()).map(|(before, after)| after - before);
         self.watch.end();
         if self.interrupted() {
             self.shared.cut_window();
@@ -270,9 +278,12 @@ impl Run {
         }
         if let (Fault::RestartServer, Some(server)) = (fault, &mut self.embedded) {
             let killed = self.shared.clock.now();
-            if let Err(error) = server.restart() {
-                self.findings.server_died = Some(error.to_string());
-                self.signals.store(2, Relaxed);
+            match server.restart() {
+                Ok(()) => self.watch.follow(server.pid()),
+                Err(error) => {
+                    let how = error.to_string();
+                    self.findings.server_end = Some(ServerEnd { how, last_lines: Vec::new() });
+                }
             }
             // The fault ends with the kill: from that moment the clients wait for a server.
             self.shared.faults.apply(killed, fault);
@@ -283,23 +294,27 @@ impl Run {
     /// events.
     fn wait_for_late_messages(&mut self) {
         let end = self.shared.window().end;
-        self.wait_patiently("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
+        self.wait("waiting", end + REALTIME_WAIT + REPORT_WAIT, |_| false);
         let complete = |run: &Run| run.context.events.complete() && run.context.states.settled();
-        self.wait_patiently("waiting for events", end + EVENT_WAIT, complete);
+        self.wait("waiting for events", end + EVENT_WAIT, complete);
     }
 
     fn finish(mut self, args: &RunArgs) -> Report {
         self.shared.finish();
         let outcomes: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
-        // Count the lost sessions before the headsets leave. A headset that has no session now has
-        // lost its session.
+        // Count the lost sessions before the headsets leave.
+        self.look_at_server();
+        let last = outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.arrivals.last));
+        let window = self.shared.window();
+        self.findings.silence = validity::silence(&self.plan, window, last.max().unwrap_or(0));
+        let has_ended = self.findings.server_end.is_some() || self.findings.silence.is_some();
         let progress = &self.shared.progress;
-        let absent = progress.absent.load(Relaxed);
-        self.findings.lost_sessions = progress.lost_sessions.load(Relaxed) + absent;
+        self.findings.lost_sessions = progress.lost_sessions(has_ended);
         self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.context.events.tally());
+        self.findings.arrivals.merge(self.context.events.arrivals());
         self.findings.storms = self.storms.take().map(Storms::end);
         self.context.leave.send_replace(true);
         let sessions = std::mem::take(&mut self.sessions);
@@ -310,10 +325,14 @@ impl Run {
                 let _ = tokio::time::timeout_at(deadline, session).await;
             }
         });
+        self.look_at_server();
         self.ticker.end();
         let members = self.plan.members(0);
-        self.findings.late_joiners =
-            self.late_joiners.take().map(|late_joiners| late_joiners.end(members));
+        if let Some(late_joiners) = self.late_joiners.take() {
+            let (report, arrivals) = late_joiners.end(members);
+            self.findings.late_joiners = Some(report);
+            self.findings.arrivals.merge(arrivals);
+        }
         self.findings.calls = self.calls.take().map(CallLoad::end);
         self.findings.state = self.context.states.figures();
         self.findings.joins = Some(self.context.log.joins());
@@ -321,7 +340,7 @@ impl Run {
         self.findings.rosters = self.context.log.rosters();
         self.findings.problems = self.context.log.problems();
         self.findings.join_errors = self.context.log.join_errors();
-        self.findings.interrupted = self.interrupted();
+        self.findings.interrupted = self.signals.first();
         let report = Report {
             profile: args.profile.name().into(),
             network: args.network.name.clone(),
@@ -332,25 +351,31 @@ impl Run {
         report
     }
 
-    /// Waits until `deadline` (µs), until `done`, or until a signal.
+    /// Waits until `deadline` (µs), until `done`, until a signal, or until the server's end.
     fn wait(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
-        self.wait_patiently(phase, deadline, |run| run.interrupted() || done(run));
-    }
-
-    /// Waits until `deadline` (µs), until `done`, or until a second signal or the server's death.
-    fn wait_patiently(&mut self, phase: &str, deadline: u64, done: impl Fn(&Run) -> bool) {
-        while self.now() < deadline && !done(self) && self.signals.load(Relaxed) < 2 {
-            if let Some(text) = self.embedded.as_mut().and_then(Embedded::died) {
-                self.findings.server_died = Some(text);
-                self.signals.store(2, Relaxed);
-            }
+        while self.now() < deadline && !done(self) && !self.interrupted() {
+            self.look_at_server();
             self.ticker.tick(phase);
             sleep_until(deadline.min(self.now() + 50_000));
         }
     }
 
+    /// Notices the server's end.
+    fn look_at_server(&mut self) {
+        if self.findings.server_end.is_none() {
+            self.findings.server_end = match &mut self.embedded {
+                Some(server) => server.end(),
+                None => self.watch.is_gone().then(|| ServerEnd {
+                    how: "its process is gone".into(),
+                    last_lines: Vec::new(),
+                }),
+            };
+        }
+    }
+
+    /// Returns whether the run must not measure any further.
     fn interrupted(&self) -> bool {
-        self.signals.load(Relaxed) > 0
+        self.signals.first().is_some() || self.findings.server_end.is_some()
     }
 
     fn now(&self) -> u64 {
@@ -378,39 +403,7 @@ fn start_workers(plan: &Arc<Plan>, shared: &Arc<RunShared>) -> Result<Workers, R
     Ok(Workers { commands: senders, handles })
 }
 
-/// Returns the CPU time that this process has used, s.
-fn own_cpu() -> f64 {
-    process_cpu_seconds(None).unwrap_or(0.0)
-}
-
-/// Counts SIGINT and SIGTERM. The first signal ends the measurement, and the second also ends all
-/// waits. In both cases the run still writes its report. The third signal ends the process.
-async fn catch_signals(signals: Arc<AtomicU32>) {
-    for _ in 0..2 {
-        wait_for_signal().await;
-        signals.fetch_add(1, Relaxed);
-    }
-    wait_for_signal().await;
-    std::process::exit(130);
-}
-
-#[cfg(unix)]
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn wait_for_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+/// Returns the CPU time that this process has used, s; `None` if the system does not tell.
+fn own_cpu() -> Option<f64> {
+    process_cpu_seconds(None).ok()
 }

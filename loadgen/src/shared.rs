@@ -47,6 +47,8 @@ pub(crate) struct RunProgress {
     pub(crate) failed: AtomicU64,
     /// Sessions that were lost and not resumed.
     pub(crate) lost_sessions: AtomicU64,
+    /// Headsets among those that joined that have lost their session and no longer try to get one.
+    pub(crate) gone: AtomicU64,
     /// Headsets without a session that still try to get one.
     pub(crate) absent: AtomicU64,
     /// Session datagrams that were dropped because a realtime thread's queue was full.
@@ -58,6 +60,19 @@ pub(crate) struct RunProgress {
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) events_delivered: AtomicU64,
+}
+
+impl RunProgress {
+    /// Returns how many sessions were lost and not resumed so far. A headset without a session has
+    /// lost it. If the server has ended, every headset has lost its session, although most do not
+    /// know yet.
+    pub(crate) fn lost_sessions(&self, server_has_ended: bool) -> u64 {
+        let absent = self.absent.load(Relaxed);
+        let gone = self.gone.load(Relaxed);
+        let present = self.joined.load(Relaxed).saturating_sub(absent + gone);
+        let with_server = if server_has_ended { present } else { 0 };
+        self.lost_sessions.load(Relaxed) + absent + with_server
+    }
 }
 
 impl RunShared {
@@ -105,4 +120,24 @@ impl RunShared {
 /// Locks a mutex, even if a thread panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_the_server_every_session_is_lost_once() {
+        let progress = RunProgress::default();
+        let set = |counter: &AtomicU64, count| counter.store(count, Relaxed);
+        set(&progress.joined, 100);
+        assert_eq!((progress.lost_sessions(false), progress.lost_sessions(true)), (0, 100));
+        // Three have lost their sessions: one for good, one joined again as a new peer, and one
+        // still tries.
+        set(&progress.lost_sessions, 2);
+        set(&progress.gone, 1);
+        set(&progress.rejoined, 1);
+        set(&progress.absent, 1);
+        assert_eq!((progress.lost_sessions(false), progress.lost_sessions(true)), (3, 101));
+    }
 }

@@ -3,6 +3,7 @@
 mod scenarios;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Parser;
 use serde::Serialize;
@@ -11,34 +12,40 @@ use crate::args::{ChaosArgs, Cli, Command, RunArgs};
 use crate::report::Report;
 use crate::report::figures::NAMED_PROBLEMS;
 use crate::run::{RunError, run};
-use scenarios::{SCENARIOS, Scenario};
+use crate::signals::Signals;
+use scenarios::{RatioLimit, SCENARIOS, Scenario};
 
 /// Number of rounds of a comparison. The median of the rounds' ratios counts.
 const ROUNDS: usize = 3;
 
-/// A figure and its upper limit.
+/// A figure and its upper limit. A figure that is unknown does not reach its limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Figure {
     name: &'static str,
-    figure: f64,
+    figure: Option<f64>,
     limit: f64,
     reached: bool,
 }
 
-fn at_most(name: &'static str, figure: f64, limit: f64) -> Figure {
-    Figure { name, figure, limit, reached: figure <= limit }
+fn at_most(name: &'static str, figure: impl Into<Option<f64>>, limit: f64) -> Figure {
+    let figure = figure.into();
+    Figure { name, figure, limit, reached: figure.is_some_and(|figure| figure <= limit) }
 }
 
 /// The result of a scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScenarioResult {
     scenario: &'static str,
+    /// Whether every run of the scenario is valid.
+    pub(crate) valid: bool,
+    invalid_reasons: Vec<String>,
+    /// Whether all figures are within their limits.
     pub(crate) reached: bool,
     figures: Vec<Figure>,
+    /// The report of the last run.
     report: Report,
-    /// The errors of failed joins in all rounds, and how often each occurred.
-    #[serde(skip)]
-    join_errors: BTreeMap<String, u64>,
+    /// The reports of all runs, in order.
+    reports: Vec<Report>,
 }
 
 /// Returns the list of scenarios, one a line.
@@ -47,72 +54,107 @@ pub(crate) fn list() -> String {
 }
 
 /// Runs a scenario. Returns `None` if there is no scenario of that name.
-pub(crate) fn chaos(args: &ChaosArgs) -> Option<Result<ScenarioResult, RunError>> {
+pub(crate) fn chaos(
+    args: &ChaosArgs,
+    signals: &Arc<Signals>,
+) -> Option<Result<ScenarioResult, RunError>> {
     let name = args.name.as_deref()?;
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name)?;
-    Some(if scenario.ratio.is_some() {
-        run_rounds(scenario, args)
-    } else {
-        run_once(scenario, args)
+    Some(match &scenario.ratio {
+        Some(ratio) => run_rounds(scenario, ratio, args, signals),
+        None => run_once(scenario, args, signals),
     })
 }
 
-fn run_once(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, RunError> {
-    let report = run(&run_args(scenario, args), (scenario.fault_plan)(true))?;
-    let join_errors = report.join_errors.clone();
-    Ok(result_of(scenario, (scenario.judge)(&report, true), report, join_errors))
+fn run_once(
+    scenario: &Scenario,
+    args: &ChaosArgs,
+    signals: &Arc<Signals>,
+) -> Result<ScenarioResult, RunError> {
+    let report = run(&run_args(scenario, args), (scenario.fault_plan)(true), signals)?;
+    Ok(ScenarioResult::new(scenario, (scenario.judge)(&report, true), vec![report]))
 }
 
 /// Runs rounds without and with the fault in turn, so that disturbances of the machine affect both.
 /// For the figure that is compared, the median of the rounds' ratios counts; for every other
-/// figure, the worst value of all rounds counts.
-fn run_rounds(scenario: &Scenario, args: &ChaosArgs) -> Result<ScenarioResult, RunError> {
-    let mut ratios = Vec::new();
-    let (mut figures, mut last): (Vec<Figure>, _) = (Vec::new(), None);
-    let Some(ratio) = &scenario.ratio else { return run_once(scenario, args) };
-    let mut join_errors = BTreeMap::new();
-    for _ in 0..ROUNDS {
-        let mut values = [0.0; 2];
-        for (value, faulty) in values.iter_mut().zip([false, true]) {
-            let report = run(&run_args(scenario, args), (scenario.fault_plan)(faulty))?;
-            *value = (ratio.figure)(&report);
-            add_counts(&mut join_errors, &report.join_errors);
-            figures = worst(figures, (scenario.judge)(&report, faulty));
-            last = Some(report);
+/// figure, the worst value of all rounds counts. A signal ends all rounds.
+fn run_rounds(
+    scenario: &Scenario,
+    ratio: &RatioLimit,
+    args: &ChaosArgs,
+    signals: &Arc<Signals>,
+) -> Result<ScenarioResult, RunError> {
+    let (mut figures, mut reports): (Vec<Figure>, _) = (Vec::new(), Vec::new());
+    for number in 0..2 * ROUNDS {
+        if signals.first().is_some() {
+            break;
         }
-        let [without, with] = values;
-        ratios.push(if without > 0.0 && with > 0.0 { with / without } else { f64::MAX });
+        let faulty = number % 2 == 1;
+        let report = run(&run_args(scenario, args), (scenario.fault_plan)(faulty), signals)?;
+        figures = worst(figures, (scenario.judge)(&report, faulty));
+        reports.push(report);
     }
+    figures.push(at_most(ratio.name, median_ratio(&reports, ratio.figure), ratio.limit));
+    Ok(ScenarioResult::new(scenario, figures, reports))
+}
+
+/// Returns the median of the ratios of the rounds, each of which has a report without the fault and
+/// one with it; `None` if a ratio is unknown or a round is missing.
+fn median_ratio(reports: &[Report], figure: fn(&Report) -> Option<f64>) -> Option<f64> {
+    let (rounds, rest) = reports.as_chunks::<2>();
+    let ratio = |[without, with]: &[Report; 2]| {
+        let (without, with) = (figure(without)?, figure(with)?);
+        (without > 0.0 && with > 0.0).then(|| with / without)
+    };
+    let mut ratios = rounds.iter().map(ratio).collect::<Option<Vec<f64>>>()?;
     ratios.sort_by(f64::total_cmp);
-    let median = ratios.get(ROUNDS / 2).copied().unwrap_or(f64::MAX);
-    figures.push(at_most(ratio.name, median, ratio.limit));
-    Ok(result_of(scenario, figures, last.unwrap_or_default(), join_errors))
+    (rest.is_empty() && ratios.len() == ROUNDS).then(|| ratios[ROUNDS / 2])
 }
 
-/// Adds the counts of `more` to those of `counts`.
-fn add_counts(counts: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
-    for (text, count) in more {
-        *counts.entry(text.clone()).or_default() += count;
-    }
-}
-
-/// Returns the worse value of each figure in two runs.
+/// Returns the worse value of each figure in two runs. An unknown value is the worst.
 fn worst(before: Vec<Figure>, round: Vec<Figure>) -> Vec<Figure> {
     if before.is_empty() {
         return round;
     }
+    let badness = |figure: &Figure| figure.figure.unwrap_or(f64::INFINITY);
     let pairs = before.into_iter().zip(round);
-    pairs.map(|(a, b)| if b.figure > a.figure { b } else { a }).collect()
+    pairs.map(|(a, b)| if badness(&b) > badness(&a) { b } else { a }).collect()
 }
 
-fn result_of(
-    scenario: &Scenario,
-    figures: Vec<Figure>,
-    report: Report,
-    join_errors: BTreeMap<String, u64>,
-) -> ScenarioResult {
-    let reached = figures.iter().all(|figure| figure.reached);
-    ScenarioResult { scenario: scenario.name, reached, figures, report, join_errors }
+impl ScenarioResult {
+    /// Returns the result of the runs with these reports. One run that is INVALID makes the
+    /// scenario INVALID.
+    fn new(scenario: &Scenario, figures: Vec<Figure>, reports: Vec<Report>) -> Self {
+        let several = reports.len() > 1;
+        let mut invalid_reasons = Vec::new();
+        for (number, report) in reports.iter().enumerate() {
+            let of_run = if several { format!("run {}: ", number + 1) } else { String::new() };
+            let reasons = report.invalid_reasons.iter();
+            invalid_reasons.extend(reasons.map(|reason| format!("{of_run}{reason}")));
+        }
+        let valid = !reports.is_empty() && reports.iter().all(|report| report.valid);
+        if reports.is_empty() {
+            invalid_reasons.push("interrupted before the first run".into());
+        }
+        ScenarioResult {
+            scenario: scenario.name,
+            valid,
+            invalid_reasons,
+            reached: figures.iter().all(|figure| figure.reached),
+            figures,
+            report: reports.last().cloned().unwrap_or_default(),
+            reports,
+        }
+    }
+
+    /// Returns the errors of failed joins in all runs, and how often each occurred.
+    fn join_errors(&self) -> BTreeMap<&str, u64> {
+        let mut all = BTreeMap::new();
+        for (text, count) in self.reports.iter().flat_map(|report| &report.join_errors) {
+            *all.entry(text.as_str()).or_default() += count;
+        }
+        all
+    }
 }
 
 fn run_args(scenario: &Scenario, args: &ChaosArgs) -> RunArgs {
@@ -131,10 +173,14 @@ impl std::fmt::Display for ScenarioResult {
         writeln!(f, "{:<44} {:>12} {:>12}", self.scenario, "figure", "limit")?;
         for Figure { name, figure, limit, reached } in &self.figures {
             let mark = if *reached { "" } else { "  MISSED" };
-            writeln!(f, "{name:<44} {figure:>12.2} {limit:>12.2}{mark}")?;
+            let figure = figure.map_or("unknown".to_owned(), |figure| format!("{figure:.2}"));
+            writeln!(f, "{name:<44} {figure:>12} {limit:>12.2}{mark}")?;
         }
-        for (text, count) in self.join_errors.iter().take(NAMED_PROBLEMS) {
+        for (text, count) in self.join_errors().iter().take(NAMED_PROBLEMS) {
             writeln!(f, "note      {count} x {text}")?;
+        }
+        for reason in &self.invalid_reasons {
+            writeln!(f, "INVALID   {reason}")?;
         }
         Ok(())
     }
@@ -143,12 +189,20 @@ impl std::fmt::Display for ScenarioResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::LateJoinersReport;
 
     #[test]
     fn every_scenario_is_a_run() {
         for scenario in &SCENARIOS {
             let name = Some(scenario.name.to_owned());
-            let args = ChaosArgs { list: false, name, headsets: None, seed: 1, json: None };
+            let args = ChaosArgs {
+                list: false,
+                name,
+                headsets: None,
+                seed: 1,
+                json: None,
+                allow_invalid: false,
+            };
             let run = run_args(scenario, &args);
             assert!(run.check().is_ok(), "{}", scenario.name);
             let script = (scenario.fault_plan)(true).script;
@@ -158,22 +212,100 @@ mod tests {
         }
     }
 
+    fn result_of(figures: Vec<Figure>, reports: Vec<Report>) -> ScenarioResult {
+        ScenarioResult::new(&SCENARIOS[0], figures, reports)
+    }
+
+    /// Returns a valid report with this send lag.
+    fn lagging(lag: Option<f64>) -> Report {
+        let mut report = Report::full();
+        report.generator.send_lag_p99_ms = lag;
+        report
+    }
+
     #[test]
-    fn a_figure_that_is_missed_misses_the_scenario() {
-        let figures = vec![at_most("a", 1.0, 1.0), at_most("b", 1.1, 1.0)];
-        let scenario_result = result_of(&SCENARIOS[0], figures, Report::default(), BTreeMap::new());
-        assert!(!scenario_result.reached && scenario_result.to_string().ends_with("MISSED\n"));
+    fn a_figure_that_is_missed_or_unknown_misses_the_scenario() {
+        let good = at_most("a", 1.0, 1.0);
+        assert!(result_of(vec![good.clone()], vec![Report::full()]).reached);
+        for bad in [at_most("b", 1.1, 1.0), at_most("b", None, 1.0)] {
+            let result = result_of(vec![good.clone(), bad], vec![Report::full()]);
+            assert!(!result.reached && result.to_string().ends_with("MISSED\n"));
+        }
+    }
+
+    #[test]
+    fn one_invalid_run_makes_the_scenario_invalid_and_every_report_is_kept() {
+        let mut invalid = Report::full();
+        invalid.invalidate("the sends lagged");
+        let result = result_of(Vec::new(), vec![Report::full(), invalid, Report::full()]);
+        assert!(!result.valid && result.reached);
+        assert!(result.to_string().ends_with("INVALID   run 2: the sends lagged\n"));
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(json["reports"].as_array().unwrap().len(), 3);
+        assert_eq!((&json["valid"], &json["reports"][1]["valid"]), (&false.into(), &false.into()));
+        assert_eq!(json["report"], json["reports"][2]);
+        assert!(result_of(Vec::new(), vec![Report::full(); 2]).valid);
+        assert!(!result_of(Vec::new(), Vec::new()).valid, "nothing ran");
+    }
+
+    #[test]
+    fn a_ratio_needs_every_round() {
+        let figure = |report: &Report| report.generator.send_lag_p99_ms;
+        let pair = |with| [lagging(Some(2.0)), lagging(with)];
+        let rounds = |with: [Option<f64>; ROUNDS]| with.map(pair).concat();
+        let all = rounds([Some(8.0), Some(2.0), Some(3.0)]);
+        assert_eq!(median_ratio(&all, figure), Some(1.5));
+        assert_eq!(median_ratio(&all[..4], figure), None, "a round is missing");
+        assert_eq!(median_ratio(&all[..5], figure), None, "half a round is missing");
+        assert_eq!(median_ratio(&rounds([Some(8.0), None, Some(3.0)]), figure), None);
+        assert_eq!(median_ratio(&rounds([Some(8.0), Some(0.0), Some(3.0)]), figure), None);
+    }
+
+    #[test]
+    fn the_worst_of_a_figure_is_the_unknown_one() {
+        let values = |figure: Option<f64>| vec![at_most("a", figure, 1.0)];
+        let worse = |a, b| worst(values(a), values(b))[0].figure;
+        assert_eq!(worse(Some(1.0), Some(2.0)), Some(2.0));
+        assert_eq!((worse(None, Some(2.0)), worse(Some(2.0), None)), (None, None));
+    }
+
+    #[test]
+    fn a_late_joiner_that_hears_next_to_nothing_misses_its_scenario() {
+        let crowd = SCENARIOS.iter().find(|scenario| scenario.name == "crowd").unwrap();
+        let name = "share of the poses that one late joiner misses";
+        let reached = |least_pose_share| {
+            let late = LateJoinersReport {
+                messages_received: 1_000,
+                least_pose_share,
+                ..LateJoinersReport::default()
+            };
+            let report = Report { late_joiners: Some(late), ..Report::full() };
+            let figures = (crowd.judge)(&report, true);
+            figures.iter().find(|figure| figure.name == name).unwrap().reached
+        };
+        assert!(reached(Some(0.99)));
+        assert!(!reached(Some(0.01)) && !reached(None));
+    }
+
+    #[test]
+    fn a_scenario_in_which_next_to_nothing_arrives_is_missed() {
+        for scenario in &SCENARIOS {
+            let mut report = Report::full();
+            report.channels.pose.channel.delivered_share = Some(0.01);
+            let figures = (scenario.judge)(&report, true);
+            let share = figures.iter().find(|f| f.name == "poses not delivered, share").unwrap();
+            assert!(!share.reached, "{}", scenario.name);
+        }
     }
 
     #[test]
     fn failed_joins_say_why() {
-        let errors = |range: std::ops::Range<u64>| -> BTreeMap<String, u64> {
-            range.map(|n| (format!("join failed: error {n}"), n)).collect()
+        let report = |range: std::ops::Range<u64>| Report {
+            join_errors: range.map(|n| (format!("join failed: error {n}"), n)).collect(),
+            ..Report::full()
         };
-        let mut join_errors = errors(1..3);
-        add_counts(&mut join_errors, &errors(2..8));
         let figures = vec![at_most("joins failed", 7.0, 0.0)];
-        let result = result_of(&SCENARIOS[0], figures, Report::default(), join_errors);
+        let result = result_of(figures, vec![report(1..3), report(2..8)]);
         let text = result.to_string();
         assert!(text.contains("1 x join failed: error 1\n"), "{text}");
         assert!(text.contains("4 x join failed: error 2\n"), "{text}");

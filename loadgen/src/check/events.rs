@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use nucleus_protocol::session::EventDown;
 
+use super::arrivals::Arrivals;
 use super::sequence::{Novelty, SequenceWindow};
 use super::tally::{Mismatch, Tally};
 use crate::load::payload::{EventClaim, EventKind, Source, event_claim};
@@ -21,6 +22,7 @@ pub(crate) struct EventLedger {
     /// The headset's number inside the room for each peer id, by room.
     peers: Vec<Mutex<HashMap<u32, u32>>>,
     tally: Mutex<Tally>,
+    arrivals: Mutex<Arrivals>,
 }
 
 /// The events that one headset has received.
@@ -40,6 +42,7 @@ impl EventLedger {
             sent: (0..plan.headsets).map(|_| Mutex::default()).collect(),
             peers: (0..plan.rooms()).map(|_| Mutex::default()).collect(),
             tally: Mutex::new(Tally::new()),
+            arrivals: Mutex::default(),
         }
     }
 
@@ -79,10 +82,15 @@ impl EventLedger {
         window: Window,
         event: &EventDown,
     ) -> bool {
+        let counts_now = (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now);
+        if counts_now {
+            let can_be_compared = event_claim(&event.payload).is_some();
+            lock(&self.arrivals).count(can_be_compared);
+        }
         let SentEvent { number, scheduled, sender } = match self.check(received, event) {
             Ok(sent) => sent,
             Err(mismatch) => {
-                if (window.start..window.end.saturating_add(EVENT_WAIT)).contains(&now) {
+                if counts_now {
                     let mut tally = lock(&self.tally);
                     match mismatch {
                         Mismatch::Misrouted => tally.misrouted += 1,
@@ -113,6 +121,11 @@ impl EventLedger {
     /// Returns the counts so far.
     pub(crate) fn tally(&self) -> Tally {
         lock(&self.tally).clone()
+    }
+
+    /// Returns how many events arrived so far, and how many of them were verified.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        *lock(&self.arrivals)
     }
 
     /// Returns whether every expected event has arrived.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use super::arrivals::Arrivals;
 use super::gaps::Gaps;
 use super::nearest::NearPoses;
 use super::tally::Tally;
@@ -12,6 +13,7 @@ use crate::load::channel::Channel;
 /// The measurements of one realtime thread.
 pub(crate) struct WorkerOutcome {
     pub(crate) channels: [Tally; Channel::COUNT],
+    pub(crate) arrivals: Arrivals,
     pub(crate) gaps: Gaps,
     pub(crate) near_poses: NearPoses,
     pub(crate) unaffected_latency: Histogram<u64>,
@@ -29,7 +31,8 @@ pub(crate) struct WorkerOutcome {
     pub(crate) datagrams_in: u64,
     pub(crate) unsent: u64,
     pub(crate) rejected: u64,
-    pub(crate) kernel_drops: u64,
+    /// `None` if the system does not tell.
+    pub(crate) kernel_drops: Option<u64>,
     /// Headsets whose realtime socket could not be opened, by reason.
     pub(crate) open_failures: BTreeMap<String, u64>,
 }

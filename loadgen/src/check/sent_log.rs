@@ -28,6 +28,18 @@ pub(crate) struct SentLog {
     newest: Vec<SentMessage>,
 }
 
+/// What a log knows of a message that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentLookup {
+    /// Every byte is as the sender sent it.
+    Sent(DueMessage),
+    /// Every byte is as the sender sent it, but so long ago that the log no longer knows when the
+    /// message was due.
+    Forgotten,
+    /// The sender did not send exactly these bytes.
+    NotSent,
+}
+
 /// A message as it was sent. The alignment makes comparing a pose touch one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
@@ -62,30 +74,43 @@ impl SentLog {
         }
     }
 
-    /// Returns the logged message that `message` carries, if every byte is as `source` sent it.
-    /// Does not check the sender's slot.
+    /// Compares every byte of `message` with what `source` sent. Does not check the sender's slot.
     pub(crate) fn find(
         &self,
         source: Source,
         channel: Channel,
         message: &Message<'_>,
-    ) -> Option<DueMessage> {
+    ) -> SentLookup {
         let sequence = message.sequence;
         let sent = self.newest.get(usize::from(sequence) % PAYLOADS);
         if let Some(sent) = sent.filter(|sent| sent.number as u16 == sequence) {
             let due = sent.due(channel);
-            return matches(source, &due, sent.payload(), message).then_some(due);
+            let is_sent = matches(source, &due, sent.payload(), message);
+            return if is_sent { SentLookup::Sent(due) } else { SentLookup::NotSent };
         }
-        let due = self.at(channel, sequence)?;
-        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
-        due.payload(source, &mut payload);
-        matches(source, &due, &payload, message).then_some(due)
+        let number = self.newest_number().and_then(|newest| sequence::unwrap(newest, sequence));
+        let Some(number) = number else { return SentLookup::NotSent };
+        match self.due(channel, number) {
+            Some(due) if is_genuine(source, &due, message) => SentLookup::Sent(due),
+            None if is_genuine_whenever_due(source, channel, number, message) => {
+                SentLookup::Forgotten
+            }
+            _ => SentLookup::NotSent,
+        }
     }
 
-    /// Returns the message with the sequence number `wire`; `None` if it was never sent or is no
-    /// longer in the log.
-    fn at(&self, channel: Channel, wire: u16) -> Option<DueMessage> {
-        let number = sequence::unwrap(self.next.checked_sub(1)?, wire)?;
+    /// Returns the newest message; `None` before the first.
+    pub(crate) fn newest(&self, channel: Channel) -> Option<DueMessage> {
+        self.due(channel, self.newest_number()?)
+    }
+
+    fn newest_number(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
+    /// Returns the message with this number, which has been sent; `None` if it is no longer in the
+    /// log.
+    fn due(&self, channel: Channel, number: u64) -> Option<DueMessage> {
         (self.next - number <= self.times.len() as u64).then_some(())?;
         let entry = self.times[self.index(number)];
         Some(DueMessage { channel, number, scheduled: entry >> 1, first: entry & 1 != 0 })
@@ -115,7 +140,33 @@ impl SentMessage {
     }
 }
 
-fn matches(source: Source, due: &DueMessage, payload: &[u8], message: &Message<'_>) -> bool {
+/// Returns whether `message` is message `number` of `source`, whenever that was due. Computes the
+/// payload again.
+pub(crate) fn is_genuine_whenever_due(
+    source: Source,
+    channel: Channel,
+    number: u64,
+    message: &Message<'_>,
+) -> bool {
+    [false, true].into_iter().any(|first| {
+        let due = DueMessage { channel, number, scheduled: 0, first };
+        is_genuine(source, &due, message)
+    })
+}
+
+fn is_genuine(source: Source, due: &DueMessage, message: &Message<'_>) -> bool {
+    let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+    due.payload(source, &mut payload);
+    matches(source, due, &payload, message)
+}
+
+/// Returns whether `message` is this one, with this payload.
+pub(crate) fn matches(
+    source: Source,
+    due: &DueMessage,
+    payload: &[u8],
+    message: &Message<'_>,
+) -> bool {
     // The server sets the capture time.
     Message { peer: message.peer, ..due.message(source, None, payload) }
         == Message { time: None, ..*message }
@@ -138,24 +189,30 @@ mod tests {
         payload
     }
 
-    fn look_up(log: &SentLog, due: &DueMessage, payload: &[u8]) -> Option<DueMessage> {
+    fn look_up(log: &SentLog, due: &DueMessage, payload: &[u8]) -> SentLookup {
         log.find(SOURCE, due.channel, &due.message(SOURCE, None, payload))
     }
 
     #[test]
     fn knows_what_was_sent_in_the_last_seconds() {
         let mut log = SentLog::new(30.0, 4.0);
-        assert_eq!(look_up(&log, &due(0), &payload(&due(0))), None);
+        assert_eq!(look_up(&log, &due(0), &payload(&due(0))), SentLookup::NotSent);
         for number in 0..70_000 {
             log.record(&due(number), &payload(&due(number)));
         }
         for number in 70_000 - 256..70_000 {
             let due = due(number);
-            assert_eq!(look_up(&log, &due, &payload(&due)), Some(due));
+            assert_eq!(look_up(&log, &due, &payload(&due)), SentLookup::Sent(due));
         }
-        for (number, why) in [(70_000 - 257, "long gone"), (70_000, "never sent")] {
-            assert_eq!(look_up(&log, &due(number), &payload(&due(number))), None, "{why}");
+        for number in [70_000 - 257, 70_000 - 60_000] {
+            let forgotten = due(number);
+            let mut payload = payload(&forgotten);
+            assert_eq!(look_up(&log, &forgotten, &payload), SentLookup::Forgotten);
+            payload[20] ^= 1;
+            assert_eq!(look_up(&log, &forgotten, &payload), SentLookup::NotSent, "other bytes");
         }
+        let never = due(70_000);
+        assert_eq!(look_up(&log, &never, &payload(&never)), SentLookup::NotSent);
     }
 
     #[test]
@@ -170,10 +227,10 @@ mod tests {
             for index in 0..good.len() {
                 let mut bad = good.clone();
                 bad[index] ^= 1;
-                assert_eq!(look_up(&log, &due, &bad), None);
+                assert_eq!(look_up(&log, &due, &bad), SentLookup::NotSent);
             }
-            assert_eq!(look_up(&log, &due, &good[1..]), None);
-            assert_eq!(look_up(&log, &due, &good), Some(due));
+            assert_eq!(look_up(&log, &due, &good[1..]), SentLookup::NotSent);
+            assert_eq!(look_up(&log, &due, &good), SentLookup::Sent(due));
         }
     }
 }

@@ -34,6 +34,11 @@ pub(crate) enum Novelty {
 }
 
 impl SequenceWindow {
+    /// Returns the newest number; `None` before the first.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
     /// Records a number that arrived.
     pub(crate) fn record(&mut self, number: u64) -> Novelty {
         if number >= self.next {

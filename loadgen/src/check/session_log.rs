@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hdrhistogram::Histogram;
 
-use super::tally;
+use super::times;
 use crate::shared::lock;
 
 /// Collects the times of joins, and the problems of sessions.
@@ -30,8 +30,8 @@ pub(crate) struct RosterCounts {
 impl SessionLog {
     pub(crate) fn new() -> Self {
         SessionLog {
-            joins: Mutex::new(tally::histogram()),
-            rejoins: Mutex::new(tally::histogram()),
+            joins: Mutex::new(times::histogram()),
+            rejoins: Mutex::new(times::histogram()),
             rosters_right: AtomicU64::new(0),
             rosters_wrong: AtomicU64::new(0),
             problems: Mutex::default(),
@@ -39,7 +39,7 @@ impl SessionLog {
         }
     }
 
-    /// Records how long a headset's first join took, µs.
+    /// Records how long a headset's first join took, from the moment at which it was due, µs.
     pub(crate) fn joined(&self, micros: u64) {
         lock(&self.joins).saturating_record(micros);
     }

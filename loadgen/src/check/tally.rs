@@ -2,12 +2,17 @@
 
 use hdrhistogram::Histogram;
 
+use super::ages::Ages;
+use super::times::histogram;
+
 /// Counters of one channel over the window, and its latencies.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
+    /// Messages that arrived, but so late that a client drops them. They are not delivered.
+    pub(crate) late: u64,
     pub(crate) superseded: u64,
     pub(crate) suppressed: u64,
     pub(crate) duplicated: u64,
@@ -16,17 +21,8 @@ pub(crate) struct Tally {
     pub(crate) misrouted: u64,
     /// The time from when a message was due until it arrived, µs.
     pub(crate) latency: Histogram<u64>,
-}
-
-const MAX_LATENCY: u64 = 60_000_000;
-
-/// Creates a histogram of times in µs, with three significant digits. Times over a minute count as
-/// a minute.
-pub(crate) fn histogram() -> Histogram<u64> {
-    let Ok(histogram) = Histogram::new_with_bounds(1, MAX_LATENCY, 3) else {
-        unreachable!("1 to 60,000,000 with three digits are bounds of a histogram")
-    };
-    histogram
+    /// Empty on a channel without an age.
+    pub(crate) ages: Ages,
 }
 
 impl Tally {
@@ -35,6 +31,7 @@ impl Tally {
             sent: 0,
             expected: 0,
             delivered: 0,
+            late: 0,
             superseded: 0,
             suppressed: 0,
             duplicated: 0,
@@ -42,6 +39,7 @@ impl Tally {
             corrupt: 0,
             misrouted: 0,
             latency: histogram(),
+            ages: Ages::new(),
         }
     }
 
@@ -55,6 +53,7 @@ impl Tally {
         self.sent += other.sent;
         self.expected += other.expected;
         self.delivered += other.delivered;
+        self.late += other.late;
         self.superseded += other.superseded;
         self.suppressed += other.suppressed;
         self.duplicated += other.duplicated;
@@ -63,6 +62,7 @@ impl Tally {
         self.misrouted += other.misrouted;
         // Both histograms have the same bounds, so this cannot fail.
         let _ = self.latency.add(&other.latency);
+        self.ages.merge(&other.ages);
     }
 }
 

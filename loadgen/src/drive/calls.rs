@@ -5,7 +5,7 @@
 //! as the threads of the storms do.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -17,8 +17,9 @@ use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use super::context::RunContext;
-use crate::check::tally;
+use crate::check::times;
 use crate::report;
+use crate::report::channels::Latency;
 use crate::shared::lock;
 
 /// The nice value of the thread, the same as in `storms.rs`.
@@ -45,7 +46,7 @@ pub(crate) struct CallLoad {
 
 /// The users who have reached a room so far.
 struct CallResults {
-    /// The time each user took to reach its room, µs.
+    /// The time each user took to reach its room, from the moment at which all users began, µs.
     joined: Histogram<u64>,
     /// How many users reached each room, by the room's name.
     rooms: BTreeMap<String, u32>,
@@ -71,7 +72,7 @@ impl CallLoad {
             .enable_all()
             .build()?;
         let results = CallResults {
-            joined: tally::histogram(),
+            joined: times::histogram(),
             rooms: BTreeMap::new(),
             joined_rooms: Vec::new(),
         };
@@ -82,10 +83,11 @@ impl CallLoad {
     /// Lets `count` users look for a room at the same time. Each creates one if none matches.
     pub(crate) fn match_up(&mut self, count: u32) {
         self.expected += count;
+        let due = self.context.shared.clock.now();
         for number in 0..count {
             let (context, results) = (self.context.clone(), self.results.clone());
             self.tasks.push(self.runtime.spawn(async move {
-                if let Err(error) = matched(&context, FIRST_USER + number, &results).await {
+                if let Err(error) = matched(&context, FIRST_USER + number, due, &results).await {
                     context.log.join_failed(format!("a match failed: {error}"));
                 }
             }));
@@ -96,7 +98,8 @@ impl CallLoad {
     /// connected.
     pub(crate) fn call(&mut self, pairs: u32) {
         self.expected += 2 * pairs;
-        let ready = Arc::new(Barrier::new(2 * pairs as usize));
+        let ready =
+            Arc::new(CallStart { ready: Barrier::new(2 * pairs as usize), due: OnceLock::new() });
         for number in 0..2 * pairs {
             let partner = CallPartner {
                 context: self.context.clone(),
@@ -137,9 +140,9 @@ impl CallLoad {
             expected: self.expected.into(),
             met: results.joined.len(),
             rooms: results.rooms.len() as u64,
-            smallest: results.rooms.values().min().copied().unwrap_or(0).into(),
-            largest: results.rooms.values().max().copied().unwrap_or(0).into(),
-            met_ms: report::Latency::new(&results.joined),
+            smallest: results.rooms.values().min().copied().map(u64::from),
+            largest: results.rooms.values().max().copied().map(u64::from),
+            met_ms: Latency::new(&results.joined),
         }
     }
 }
@@ -157,21 +160,29 @@ type CallFailure = Box<dyn std::error::Error + Send + Sync>;
 async fn matched(
     context: &RunContext,
     number: u32,
+    due: u64,
     results: &Mutex<CallResults>,
 ) -> Result<(), CallFailure> {
-    let begun = context.shared.clock.now();
     let options = ConnectOptions::new(context.target.address.to_string(), token(context, number)?)
         .match_or_create(Query::new().equals("what", "a match"))
         .options(
             RoomOptions::new().capacity(MATCHED as u16).listed(["what"]).field("what", "a match"),
         );
     let room = connect(options).await?;
-    lock(results).record(context.shared.clock.now() - begun, room);
+    lock(results).record(context.shared.clock.now().saturating_sub(due), room);
     Ok(())
 }
 
 fn token(context: &RunContext, number: u32) -> Result<String, CallFailure> {
     context.target.tokens.token(number).map_err(|error| error.to_string().into())
+}
+
+/// The moment at which all pairs begin their calls.
+struct CallStart {
+    /// Passed when all users have connected.
+    ready: Barrier,
+    /// When the first user passed, µs. From this moment the calls of all users are due.
+    due: OnceLock<u64>,
 }
 
 /// One user of a pair. The user with the even number calls the other.
@@ -182,7 +193,7 @@ struct CallPartner {
 }
 
 impl CallPartner {
-    async fn meet(self, ready: &Barrier) -> Result<(), CallFailure> {
+    async fn meet(self, start: &CallStart) -> Result<(), CallFailure> {
         let address = self.context.target.address.to_string();
         let entering = async {
             let token = token(&self.context, FIRST_USER + self.number)?;
@@ -190,9 +201,9 @@ impl CallPartner {
         };
         // Reach the barrier even after a failure, because the other users wait there for all users.
         let entered = entering.await;
-        ready.wait().await;
+        start.ready.wait().await;
+        let due = *start.due.get_or_init(|| self.context.shared.clock.now());
         let social = entered?;
-        let begun = self.context.shared.clock.now();
         let both_call = (self.number / 2).is_multiple_of(CROSSING);
         if self.number.is_multiple_of(2) || both_call {
             let other = format!("h{}", FIRST_USER + (self.number ^ 1));
@@ -201,7 +212,8 @@ impl CallPartner {
         let name = room_of_call(&social).await?;
         let options = ConnectOptions::new(address, token(&self.context, FIRST_USER + self.number)?);
         let room = connect(options.room(name).join_only()).await?;
-        lock(&self.results).record(self.context.shared.clock.now() - begun, room);
+        let took = self.context.shared.clock.now().saturating_sub(due);
+        lock(&self.results).record(took, room);
         // Keep the social session: its end would end the call for both.
         self.context.leave.subscribe().wait_for(|leave| *leave).await?;
         social.leave().await;

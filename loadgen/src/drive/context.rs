@@ -104,15 +104,9 @@ impl RunContext {
         resume: Option<ResumeFrom>,
     ) -> Result<Session, JoinError> {
         let source = self.plan.source(headset);
-        let first = resume.is_none();
         let room = self.plan.room_name(source.room);
         let options = SessionOptions { resume, ..self.options(headset, room) };
-        let before = self.shared.clock.now();
-        let session = Session::join(endpoint, self.target.config.clone(), options).await?;
-        if first {
-            self.log.joined(self.shared.clock.now() - before);
-        }
-        Ok(session)
+        Session::join(endpoint, self.target.config.clone(), options).await
     }
 
     /// Joins a room with the token of `user`, without resuming a session.

@@ -81,7 +81,7 @@ pub(crate) struct Headset {
     /// Fallbacks of the headset's earlier links.
     earlier_fallbacks: u64,
     /// Datagrams that the headset's earlier sockets dropped.
-    earlier_drops: u32,
+    earlier_drops: u64,
     schedule: Schedule,
     network: Option<SimNetwork>,
     /// The messages that the server reports as withheld.
@@ -235,9 +235,10 @@ impl Headset {
         }
     }
 
-    /// Returns how many datagrams the kernel dropped because a receive buffer was full.
-    pub(crate) fn kernel_drops(&self) -> u64 {
-        u64::from(self.earlier_drops) + u64::from(self.socket.kernel_drops().unwrap_or(0))
+    /// Returns how many datagrams the kernel dropped because a receive buffer was full; `None` if the
+    /// system does not tell.
+    pub(crate) fn kernel_drops(&self) -> Option<u64> {
+        Some(self.earlier_drops + u64::from(self.socket.kernel_drops().ok()?))
     }
 
     fn handle_datagram(
@@ -381,7 +382,8 @@ impl Headset {
     /// Changes the source port. Datagrams on their way to the old port are lost, as behind a NAT.
     fn change_address(&mut self) {
         if let Ok(socket) = bind(self.path.remote) {
-            self.earlier_drops = self.kernel_drops() as u32;
+            // Where the system does not tell, the drops stay unknown with the new socket too.
+            self.earlier_drops = self.kernel_drops().unwrap_or(0);
             self.socket = socket;
         }
     }

@@ -39,6 +39,7 @@ pub(crate) async fn run_session(
         Ok(session) => session,
         Err(error) => return context.failed(error.to_string()),
     };
+    context.log.joined(context.shared.clock.now().saturating_sub(at));
     let mut member = match HeadsetSession::new(context.clone(), endpoint, headset, session) {
         Ok(member) => member,
         Err(error) => return context.failed(error),
@@ -148,7 +149,9 @@ impl HeadsetSession {
                 self.context.log.problem(problem.clone());
             }
             if !matches!(resumed, Some(Ok(()))) {
-                self.context.shared.progress.lost_sessions.fetch_add(1, Relaxed);
+                let progress = &self.context.shared.progress;
+                progress.lost_sessions.fetch_add(1, Relaxed);
+                progress.gone.fetch_add(1, Relaxed);
                 return;
             }
         }

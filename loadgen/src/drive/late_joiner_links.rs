@@ -1,38 +1,68 @@
 //! The late joiners' links to the realtime plane. One plain thread drives all of them: it keeps the
-//! links alive, opens what arrives, and counts the messages.
+//! links alive, opens what arrives, and verifies the messages.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use nucleus_client::session::Session;
 use nucleus_net::{RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
-use nucleus_protocol::link::{Link, LinkConfig, Path, Route};
+use nucleus_protocol::link::{Link, LinkConfig, Messages, Path, Rejected, Route};
 use nucleus_protocol::time::Time;
 
 use super::headset::{bind, path_of, send_datagram};
-use crate::shared::RunShared;
+use crate::check::arrivals::Arrivals;
+use crate::check::recompute::{MessageVerdict, Recomputer, SenderSlots};
+use crate::load::channel::Channel;
+use crate::load::plan::Plan;
+use crate::shared::{RunShared, Window};
 
 /// Time between two reads of a late joiner's socket, µs. A default receive buffer holds several
 /// times what arrives in this time.
 const POLL_INTERVAL: u64 = 20_000;
 /// Commands that may wait for the thread. Further datagrams are lost, as in a full socket buffer.
 const COMMAND_QUEUE: usize = 1 << 14;
+/// The time after which a new link must receive every pose, µs.
+const SETTLE: u64 = 1_000_000;
+/// The least number of expected poses of which a share is computed.
+const MIN_EXPECTED: f64 = 100.0;
 
 /// A handle to the thread. Clones belong to the same thread.
 #[derive(Clone)]
 pub(crate) struct LateJoinerLinks {
     commands: mpsc::SyncSender<LinksCommand>,
-    messages_received: Arc<AtomicU64>,
 }
 
 /// A command to the thread.
 enum LinksCommand {
-    /// Opens the link of a session.
-    Open(Box<LinkConfig>, quinn::Connection),
+    /// Opens the link of a session, whose receiver knows these slots.
+    Open(Box<LinkConfig>, quinn::Connection, SenderSlots),
     /// Handles a datagram that arrived inside the session with this stable id.
     Datagram(usize, Bytes),
+}
+
+/// What all late joiners have received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkFigures {
+    pub(crate) arrivals: Arrivals,
+    pub(crate) corrupt: u64,
+    pub(crate) misrouted: u64,
+    /// Late joiners whose links were opened.
+    pub(crate) links: u64,
+    /// The least share of the expected poses that arrived at one late joiner; `None` if none stayed
+    /// long enough.
+    pub(crate) least_pose_share: Option<f64>,
+}
+
+/// The thread's state.
+struct LinksThread {
+    shared: Arc<RunShared>,
+    links: Vec<LateJoinerLink>,
+    recomputer: Recomputer,
+    /// Poses that each late joiner should receive a second.
+    poses_per_s: f64,
+    figures: LinkFigures,
 }
 
 /// The link of one late joiner.
@@ -40,6 +70,11 @@ struct LateJoinerLink {
     link: Link,
     socket: UdpSocket,
     connection: quinn::Connection,
+    senders: SenderSlots,
+    /// From when on every pose must arrive, µs.
+    settled: u64,
+    /// Poses that arrived from then to the end of the window.
+    poses: u64,
 }
 
 impl LateJoinerLinks {
@@ -48,24 +83,37 @@ impl LateJoinerLinks {
     /// # Errors
     ///
     /// If the system cannot start a thread.
-    pub(crate) fn start(shared: Arc<RunShared>) -> io::Result<Self> {
+    pub(crate) fn start(
+        shared: Arc<RunShared>,
+        plan: Arc<Plan>,
+    ) -> io::Result<(Self, JoinHandle<LinkFigures>)> {
         let (commands, received) = mpsc::sync_channel(COMMAND_QUEUE);
-        let messages_received = Arc::<AtomicU64>::default();
-        let counter = messages_received.clone();
-        let work = move || run(&shared, &received, &counter);
-        std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
-        Ok(LateJoinerLinks { commands, messages_received })
+        let thread = LinksThread {
+            shared,
+            links: Vec::new(),
+            recomputer: Recomputer::new(plan.seed, 0),
+            poses_per_s: plan.traffic.hz(Channel::Pose) * f64::from(plan.members(0)),
+            figures: LinkFigures::default(),
+        };
+        let work = move || thread.run(&received);
+        let handle = std::thread::Builder::new().name("late-join-links".into()).spawn(work)?;
+        Ok((LateJoinerLinks { commands }, handle))
     }
 
-    /// Takes over the link and the datagrams of a session that has just joined.
+    /// Takes over the link and the datagrams of a session that has just joined, and knows these
+    /// slots.
     ///
     /// # Errors
     ///
     /// If the session's link cannot be used, or the thread's queue is full.
-    pub(crate) fn add_session(&self, session: &Session) -> Result<(), String> {
+    pub(crate) fn add_session(
+        &self,
+        session: &Session,
+        senders: SenderSlots,
+    ) -> Result<(), String> {
         let link = session.link_config().map_err(|error| error.to_string())?;
         let connection = session.connection().clone();
-        let open = LinksCommand::Open(Box::new(link), connection.clone());
+        let open = LinksCommand::Open(Box::new(link), connection.clone(), senders);
         self.commands
             .try_send(open)
             .map_err(|_| "the late joiners' thread is behind".to_owned())?;
@@ -80,65 +128,115 @@ impl LateJoinerLinks {
         });
         Ok(())
     }
+}
 
-    /// Returns how many realtime messages all late joiners have received.
-    pub(crate) fn messages_received(&self) -> u64 {
-        self.messages_received.load(Relaxed)
+impl LinksThread {
+    /// Drives the links until the run is finished.
+    fn run(mut self, commands: &mpsc::Receiver<LinksCommand>) -> LinkFigures {
+        let (mut input, mut output) =
+            (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
+        while !self.shared.finished() {
+            let round = self.shared.clock.now();
+            let window = self.shared.window();
+            while let Ok(command) = commands.try_recv() {
+                self.carry_out(command, round, window);
+            }
+            for link in &mut self.links {
+                link.receive(&mut input, window, &mut self.recomputer, &mut self.figures);
+                link.transmit(Time::from_micros(self.shared.clock.now()), &mut output);
+            }
+            nucleus_net::sleep_until(round + POLL_INTERVAL);
+        }
+        let end = self.shared.window().end;
+        let shares = self.links.iter().filter_map(|link| link.pose_share(end, self.poses_per_s));
+        self.figures.least_pose_share = shares.min_by(f64::total_cmp);
+        self.figures.links = self.links.len() as u64;
+        self.figures
+    }
+
+    fn carry_out(&mut self, command: LinksCommand, now: u64, window: Window) {
+        match command {
+            // A late joiner without a socket counts as one without a link.
+            LinksCommand::Open(config, connection, senders) => {
+                self.links.extend(LateJoinerLink::open(now, *config, connection, senders).ok());
+            }
+            LinksCommand::Datagram(id, bytes) => {
+                let link = self.links.iter_mut().find(|link| link.connection.stable_id() == id);
+                let Some(LateJoinerLink { link, senders, settled, poses, .. }) = link else {
+                    return;
+                };
+                let messages = link.handle_session_input(Time::from_micros(now), &bytes);
+                let counts = *settled <= now && now < window.end;
+                let heard = self.figures.record(messages, senders, &mut self.recomputer);
+                *poses += if counts { heard } else { 0 };
+            }
+        }
     }
 }
 
-/// Drives the links until the run is finished.
-fn run(shared: &RunShared, commands: &mpsc::Receiver<LinksCommand>, messages_received: &AtomicU64) {
-    let mut links: Vec<LateJoinerLink> = Vec::new();
-    let (mut input, mut output) = (RecvBatch::new(true), SendBatch::new(64 << 10, RECV_MESSAGES));
-    while !shared.finished() {
-        let round = shared.clock.now();
-        while let Ok(command) = commands.try_recv() {
-            match command {
-                // A late joiner without a socket receives no messages, so the count of messages is
-                // too low.
-                LinksCommand::Open(config, connection) => {
-                    links.extend(LateJoinerLink::open(round, *config, connection).ok());
-                }
-                LinksCommand::Datagram(id, bytes) => {
-                    let link = links.iter_mut().find(|link| link.connection.stable_id() == id);
-                    let now = Time::from_micros(round);
-                    let messages = link.map(|l| l.link.handle_session_input(now, &bytes));
-                    let count = messages.and_then(Result::ok).map_or(0, Iterator::count);
-                    messages_received.fetch_add(count as u64, Relaxed);
-                }
+impl LinkFigures {
+    /// Verifies and counts the messages of a datagram. Returns how many of them are genuine poses.
+    fn record(
+        &mut self,
+        messages: Result<Messages<'_>, Rejected>,
+        senders: &SenderSlots,
+        recomputer: &mut Recomputer,
+    ) -> u64 {
+        let mut poses = 0;
+        for message in messages.into_iter().flatten() {
+            let verdict = recomputer.verify(senders, &message);
+            self.arrivals.count(verdict != MessageVerdict::Misrouted);
+            match verdict {
+                MessageVerdict::Genuine(channel) => poses += u64::from(channel == Channel::Pose),
+                MessageVerdict::Corrupt => self.corrupt += 1,
+                MessageVerdict::Misrouted => self.misrouted += 1,
             }
         }
-        for link in &mut links {
-            messages_received.fetch_add(link.receive(&mut input), Relaxed);
-            link.transmit(Time::from_micros(shared.clock.now()), &mut output);
-        }
-        nucleus_net::sleep_until(round + POLL_INTERVAL);
+        poses
     }
 }
 
 impl LateJoinerLink {
-    fn open(now: u64, config: LinkConfig, connection: quinn::Connection) -> io::Result<Self> {
+    fn open(
+        now: u64,
+        config: LinkConfig,
+        connection: quinn::Connection,
+        senders: SenderSlots,
+    ) -> io::Result<Self> {
         let socket = bind(path_of(&config)?.remote)?;
         let link = Link::new(Time::from_micros(now), config);
-        Ok(LateJoinerLink { link, socket, connection })
+        let settled = now + SETTLE;
+        Ok(LateJoinerLink { link, socket, connection, senders, settled, poses: 0 })
     }
 
-    /// Handles the datagrams that wait at the socket. Returns how many messages they held.
-    fn receive(&mut self, input: &mut RecvBatch) -> u64 {
-        let mut messages_received = 0;
+    /// Handles the datagrams that wait at the socket.
+    fn receive(
+        &mut self,
+        input: &mut RecvBatch,
+        window: Window,
+        recomputer: &mut Recomputer,
+        figures: &mut LinkFigures,
+    ) {
         while let Ok(count) = self.socket.recv(input) {
             for datagram in input.iter_mut() {
                 let path = Path { remote: datagram.remote, local: None };
                 let arrival = Time::from_micros(datagram.received);
                 let messages = self.link.handle_input(arrival, path, datagram.ecn, datagram.data);
-                messages_received += messages.map_or(0, Iterator::count);
+                let poses = figures.record(messages, &self.senders, recomputer);
+                if (self.settled..window.end).contains(&datagram.received) {
+                    self.poses += poses;
+                }
             }
             if count < RECV_MESSAGES {
                 break;
             }
         }
-        messages_received as u64
+    }
+
+    /// Returns the poses that arrived until `end` (µs) as a share of the expected ones, at most 1.
+    fn pose_share(&self, end: u64, poses_per_s: f64) -> Option<f64> {
+        let expected = end.saturating_sub(self.settled) as f64 / 1e6 * poses_per_s;
+        (expected >= MIN_EXPECTED).then(|| (self.poses as f64 / expected).min(1.0))
     }
 
     /// Sends the datagrams that the link wants to send.

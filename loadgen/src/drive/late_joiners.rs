@@ -4,6 +4,7 @@
 //! The clients' half of the handshakes runs on threads of low priority, as in `storms.rs`.
 
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -15,10 +16,13 @@ use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
 use super::context::{RunContext, open};
-use super::late_joiner_links::LateJoinerLinks;
-use crate::check::tally;
+use super::late_joiner_links::{LateJoinerLinks, LinkFigures};
+use crate::check::arrivals::Arrivals;
+use crate::check::recompute::SenderSlots;
+use crate::check::times;
 use crate::load::payload::Source;
 use crate::report;
+use crate::report::channels::Latency;
 use crate::shared::lock;
 
 /// The nice value of the threads, the same as in `storms.rs`.
@@ -41,19 +45,21 @@ pub(crate) struct LateJoiners {
     runtime: Runtime,
     context: Arc<RunContext>,
     links: LateJoinerLinks,
+    /// The thread that drives the links.
+    links_thread: JoinHandle<LinkFigures>,
     /// Late joiners started so far.
     started: u32,
     /// The number of these late joiners that joined to create objects.
     object_creators: u32,
     /// Objects that were created in the room.
     objects: u32,
-    arrivals: Arc<Mutex<Arrivals>>,
+    arrivals: Arc<Mutex<JoinTimes>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// The times of the late joiners' joins.
-struct Arrivals {
-    /// The time from the first packet to the complete roster and state, µs.
+struct JoinTimes {
+    /// The time from when the join was due to the complete roster and state, µs.
     complete: Histogram<u64>,
 }
 
@@ -74,14 +80,17 @@ impl LateJoiners {
             })
             .enable_all()
             .build()?;
+        let (links, links_thread) =
+            LateJoinerLinks::start(context.shared.clone(), context.plan.clone())?;
         Ok(LateJoiners {
             runtime,
-            links: LateJoinerLinks::start(context.shared.clone())?,
+            links,
+            links_thread,
             context,
             started: 0,
             object_creators: 0,
             objects: 0,
-            arrivals: Arc::new(Mutex::new(Arrivals { complete: tally::histogram() })),
+            arrivals: Arc::new(Mutex::new(JoinTimes { complete: times::histogram() })),
             tasks: Vec::new(),
         })
     }
@@ -125,8 +134,9 @@ impl LateJoiners {
     }
 
     /// Waits until everybody has left, and returns the figures. `members` is the size of the room
-    /// before the first late joiner.
-    pub(crate) fn end(self, members: u32) -> report::LateJoinersReport {
+    /// before the first late joiner. Also returns how many realtime messages arrived and were
+    /// verified. Call this after the run is finished.
+    pub(crate) fn end(self, members: u32) -> (report::LateJoinersReport, Arrivals) {
         let tasks = self.tasks;
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + LEAVE_TIME;
@@ -139,14 +149,22 @@ impl LateJoiners {
         let everybody = (members + self.started) as usize;
         let rosters = self.context.rosters.figures(everybody);
         let arrivals = lock(&self.arrivals);
-        report::LateJoinersReport {
+        // Of a thread that failed nothing is known, which counts as nothing received.
+        let heard = self.links_thread.join().unwrap_or_default();
+        let missing = u64::from(self.started).saturating_sub(heard.links);
+        let report = report::LateJoinersReport {
             invited: (self.started - self.object_creators).into(),
             whole: arrivals.complete.len(),
-            whole_ms: report::Latency::new(&arrivals.complete),
-            messages_received: self.links.messages_received(),
+            whole_ms: Latency::new(&arrivals.complete),
+            messages_received: heard.arrivals.arrived,
+            messages_corrupt: heard.corrupt,
+            messages_misrouted: heard.misrouted,
+            // A late joiner without a link received nothing.
+            least_pose_share: if missing > 0 { Some(0.0) } else { heard.least_pose_share },
             rosters: rosters.handed_in,
             rosters_right: rosters.right,
-        }
+        };
+        (report, heard.arrivals)
     }
 }
 
@@ -155,7 +173,7 @@ struct LateJoiner {
     context: Arc<RunContext>,
     number: u32,
     links: LateJoinerLinks,
-    arrivals: Arc<Mutex<Arrivals>>,
+    arrivals: Arc<Mutex<JoinTimes>>,
     /// Number of objects in the complete state.
     objects: u32,
     /// Whether this late joiner creates the objects.
@@ -165,7 +183,6 @@ struct LateJoiner {
 impl LateJoiner {
     async fn live(self, endpoint: Endpoint, at: u64) {
         self.context.sleep_until(at).await;
-        let before = self.context.shared.clock.now();
         let room = self.context.plan.room_name(0);
         let session = match self.context.join_room(&endpoint, self.number, room).await {
             Ok(session) => session,
@@ -176,23 +193,24 @@ impl LateJoiner {
                     .join_failed(format!("a late joiner could not join: {error}"));
             }
         };
-        if let Err(error) = self.links.add_session(&session) {
-            return self.context.log.problem(error);
-        }
         let me = PeerId(session.joined().peer);
         let joined = session.joined();
         let roster = Roster::new(joined.roster_version, joined.roster.iter().cloned());
+        let senders = senders_of(&roster, self.context.plan.members(0));
+        if let Err(error) = self.links.add_session(&session, senders) {
+            return self.context.log.problem(error);
+        }
         let (sender, receiver) = session.split();
         if self.creates_objects {
             self.create_objects(&sender).await;
         }
-        self.stay(before, me, roster, &sender, receiver).await;
+        self.stay(at, me, roster, &sender, receiver).await;
     }
 
-    /// Receives until the run ends. `began` is when the join began, µs; `me` is the own peer id.
+    /// Receives until the run ends. `due` is when the join was due, µs; `me` is the own peer id.
     async fn stay(
         &self,
-        began: u64,
+        due: u64,
         me: PeerId,
         mut roster: Roster,
         sender: &SessionSender,
@@ -207,7 +225,7 @@ impl LateJoiner {
         loop {
             if !is_complete && replica.objects().len() >= self.objects as usize {
                 is_complete = roster.peer(me).is_some();
-                let took = self.context.shared.clock.now() - began;
+                let took = self.context.shared.clock.now().saturating_sub(due);
                 lock(&self.arrivals).complete.saturating_record(took);
             }
             let event = tokio::select! {
@@ -257,4 +275,12 @@ impl LateJoiner {
             }
         }
     }
+}
+
+/// Returns the slots of the room's headsets, of which there are `members`. The users of a run are
+/// named by their number.
+fn senders_of(roster: &Roster, members: u32) -> SenderSlots {
+    let number = |user: &str| user.strip_prefix('h')?.parse().ok().filter(|n| *n < members);
+    let senders = roster.iter().filter_map(|peer| Some((peer.slot.0, number(&peer.user)?)));
+    senders.collect()
 }

@@ -14,7 +14,7 @@ use quinn::Endpoint;
 use tokio::runtime::{Builder, Runtime};
 
 use super::context::{RunContext, open};
-use crate::check::tally;
+use crate::check::times;
 use crate::report;
 use crate::shared::lock;
 
@@ -41,7 +41,7 @@ pub(crate) struct Storms {
 
 /// The joins of all storms so far.
 struct StormTally {
-    /// How long each join took, µs.
+    /// How long each join took, from the start of its storm, µs.
     joins: Histogram<u64>,
     /// The sessions, which are kept until the run ends.
     sessions: Vec<Session>,
@@ -64,12 +64,13 @@ impl Storms {
             })
             .enable_all()
             .build()?;
-        let tally = StormTally { joins: tally::histogram(), sessions: Vec::new() };
+        let tally = StormTally { joins: times::histogram(), sessions: Vec::new() };
         Ok(Storms { runtime, context, attempted: 0, tally: Arc::new(Mutex::new(tally)) })
     }
 
     /// Lets `joins` clients join at the same time. They stay until the run ends.
     pub(crate) fn start(&mut self, joins: u32) {
+        let due = self.context.shared.clock.now();
         let numbers = self.attempted..self.attempted + joins;
         self.attempted += joins;
         let (context, tally) = (self.context.clone(), self.tally.clone());
@@ -81,7 +82,7 @@ impl Storms {
                 }
                 // A client without a socket counts as not joined.
                 let Some(endpoint) = endpoint.clone() else { continue };
-                tokio::spawn(join(context.clone(), endpoint, number, tally.clone()));
+                tokio::spawn(join(context.clone(), endpoint, number, due, tally.clone()));
             }
         });
     }
@@ -104,17 +105,17 @@ async fn join(
     context: Arc<RunContext>,
     endpoint: Endpoint,
     number: u32,
+    due: u64,
     tally: Arc<Mutex<StormTally>>,
 ) {
     let room = format!("storm-{}", number / ROOM_SIZE);
-    let before = context.shared.clock.now();
     let session = match context.join_room(&endpoint, FIRST_USER + number, room).await {
         Ok(session) => session,
         Err(error) => {
             return context.log.join_failed(format!("a join of a storm failed: {error}"));
         }
     };
-    let took = context.shared.clock.now() - before;
+    let took = context.shared.clock.now().saturating_sub(due);
     let mut tally = lock(&tally);
     tally.joins.saturating_record(took);
     tally.sessions.push(session);

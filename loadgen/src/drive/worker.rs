@@ -11,7 +11,7 @@ use nucleus_net::RecvBatch;
 use super::headset::{Headset, HeadsetStart, Wire};
 use crate::check::ledger::Ledger;
 use crate::check::outcome::WorkerOutcome;
-use crate::check::tally;
+use crate::check::times;
 use crate::load::channel::Channel;
 use crate::load::plan::Plan;
 use crate::shared::RunShared;
@@ -246,6 +246,8 @@ impl Worker {
     }
 
     fn outcome(mut self) -> WorkerOutcome {
+        self.ledger.window = self.shared.window();
+        let gaps = self.ledger.close();
         for channel in Channel::ALL {
             let tally = &mut self.ledger.channels[channel as usize];
             for headset in &self.headsets {
@@ -254,7 +256,7 @@ impl Worker {
                 tally.suppressed += withheld.suppressed;
             }
         }
-        let mut realtime_back = tally::histogram();
+        let mut realtime_back = times::histogram();
         let fault_end = self.shared.faults.last_fault_end().unwrap_or(u64::MAX);
         for headset in &self.headsets {
             if let Some(at) = headset.realtime_back_at.filter(|at| *at >= fault_end) {
@@ -268,7 +270,8 @@ impl Worker {
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
             fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,
             moved: self.headsets.iter().filter(|h| h.moved).count() as u64,
-            gaps: self.ledger.gaps(),
+            arrivals: self.ledger.arrivals,
+            gaps,
             near_poses: self.ledger.near_poses,
             unaffected_latency: self.ledger.unaffected_latency,
             channels: self.ledger.channels,

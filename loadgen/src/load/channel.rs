@@ -54,6 +54,12 @@ impl Channel {
         Channel::ALL.into_iter().find(|channel| channel.kind() == kind)
     }
 
+    /// Returns whether the age of information is measured: the newest message wins, and the sender
+    /// sends at a fixed rate.
+    pub(crate) fn has_age(self) -> bool {
+        matches!(self, Channel::Pose | Channel::Pointer)
+    }
+
     fn flags(self) -> u8 {
         match self {
             Channel::Voice => 0,

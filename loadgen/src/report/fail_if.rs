@@ -41,9 +41,12 @@ impl FailIf {
         figure(shape, &self.path).is_some()
     }
 
-    /// Returns the line to show if the condition holds for a report, else `None`.
+    /// Returns the line to show if the condition holds for a report, else `None`. A condition on a
+    /// figure that is unknown holds: the run does not show that the condition is false.
     pub(crate) fn held(&self, report: &Report) -> Option<String> {
-        let value = figure(report, &self.path)?;
+        let Some(FigureValue::Known(value)) = figure(report, &self.path) else {
+            return Some(format!("{}: it is unknown", self.text));
+        };
         let held = match self.operator {
             Operator::Greater => value > self.limit,
             Operator::GreaterOrEqual => value >= self.limit,
@@ -85,22 +88,39 @@ impl FromStr for FailIf {
     }
 }
 
-/// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, and
-/// `pose.p99_ms` for `channels.pose.latency_ms.p99`. Whether a run has the figure depends on its
-/// profile.
+/// The value of a figure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum FigureValue {
+    Known(f64),
+    /// The run could not measure the figure.
+    Unknown,
+}
+
+/// Returns the full path of a figure: `pose.loss` is short for `channels.pose.loss`, `pose.p99_ms`
+/// for `channels.pose.latency_ms.p99`, and `pose.age_p99_ms` for `channels.pose.age_ms.p99`.
+/// Whether a run has the figure depends on its profile.
 fn full_path(name: &str) -> Option<String> {
     let quantile = name.split_once('.').and_then(|(channel, figure)| {
-        Some(format!("channels.{channel}.latency_ms.{}", figure.strip_suffix("_ms")?))
+        let quantile = figure.strip_suffix("_ms")?;
+        Some(match quantile.strip_prefix("age_") {
+            Some(quantile) => format!("channels.{channel}.age_ms.{quantile}"),
+            None => format!("channels.{channel}.latency_ms.{quantile}"),
+        })
     });
     let spelled = [Some(name.to_owned()), Some(format!("channels.{name}")), quantile];
     let full = Report::full();
     spelled.into_iter().flatten().find(|path| figure(&full, path).is_some())
 }
 
-fn figure(report: &Report, path: &str) -> Option<f64> {
+/// Returns a figure of a report; `None` if the report has no figure of that path. True is 1, false
+/// is 0.
+fn figure(report: &Report, path: &str) -> Option<FigureValue> {
     let json = serde_json::to_value(report).ok()?;
-    let leaf = path.split('.').try_fold(&json, |value, key| value.get(key))?;
-    leaf.as_f64()
+    match path.split('.').try_fold(&json, |value, key| value.get(key))? {
+        Value::Null => Some(FigureValue::Unknown),
+        Value::Bool(value) => Some(FigureValue::Known(f64::from(u8::from(*value)))),
+        value => value.as_f64().map(FigureValue::Known),
+    }
 }
 
 fn known_figures() -> String {
@@ -119,29 +139,37 @@ fn leaves(value: &Value, path: &str, names: &mut Vec<String>) {
                 leaves(value, &path, names);
             }
         }
-        Value::Number(_) => {
-            let short = path.strip_prefix("channels.").unwrap_or(path);
-            names.push(match short.split_once(".latency_ms.") {
-                Some((channel, quantile)) => format!("{channel}.{quantile}_ms"),
-                None => short.to_owned(),
-            });
-        }
+        Value::Number(_) | Value::Null | Value::Bool(_) => names.push(short_name(path)),
         _ => {}
+    }
+}
+
+/// Returns the shortest name of a figure, from which [`full_path`] finds the figure.
+fn short_name(path: &str) -> String {
+    let short = path.strip_prefix("channels.").unwrap_or(path);
+    match (short.split_once(".latency_ms."), short.split_once(".age_ms.")) {
+        (Some((channel, quantile)), _) => format!("{channel}.{quantile}_ms"),
+        (_, Some((channel, quantile))) => format!("{channel}.age_{quantile}_ms"),
+        _ => short.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::channels::Latency;
 
     fn report() -> Report {
         let mut report = Report::full();
-        report.channels.pose.channel.latency_ms.p99 = 60.5;
-        report.channels.pose.channel.loss = 0.001;
-        report.channels.pose.gap_max_ms = 1_200.0;
+        report.channels.pose.channel.latency_ms.p99 = Some(60.5);
+        report.channels.pose.channel.age_ms =
+            Some(Latency { p99: Some(80.0), ..Latency::default() });
+        report.channels.pose.channel.loss = Some(0.001);
+        report.channels.pose.channel.delivered_share = Some(0.75);
+        report.channels.pose.gap_max_ms = Some(1_200.0);
         report.channels.object.as_mut().unwrap().lost = 3;
         report.joins.failed = 2;
-        report.server.cpu_s = 19.0;
+        report.server.cpu_s = Some(19.0);
         report
     }
 
@@ -157,10 +185,49 @@ mod tests {
         assert!(!held("server.cpu_s>20") && held("server.cpu_s<20") && held("server.cpu_s<=19"));
         assert!(!held("sessions.lost>0") && held("sessions.lost == 0"));
         assert!(held("channels.pose.latency_ms.p99 > 60") && held("voice.lost < 1e0"));
-        assert!(held("generator.send_lag_p99_ms > -1"));
+        assert!(held("pose.age_p99_ms > 79") && !held("pose.age_p99_ms > 80"));
+        assert!(held("pose.delivered_share < 0.8") && !held("pose.delivered_share < 0.75"));
         assert!(held("pose.gap_max_ms > 1000") && !held("pose.gaps_over_1s>0"));
-        assert!(held("object.lost > 2") && held("pointer.p50_ms == 0"));
-        assert!(held("interest.near_full_rate<0.95"));
+        assert!(held("object.lost > 2") && held("channels.pose.age_ms.p99 == 80"));
+        assert!(held("valid == 1") && !held("valid == 0"));
+    }
+
+    #[test]
+    fn a_rule_on_an_unknown_figure_holds() {
+        let unknown = Report::full();
+        for name in [
+            "server.cpu_s",
+            "server.rss_bytes",
+            "server.kernel_drops",
+            "server.messages_per_datagram",
+            "generator.kernel_drops",
+            "verified_share",
+            "voice.p99_ms",
+            "voice.loss",
+            "pointer.age_p50_ms",
+            "joins.p99_ms",
+            "interest.near_full_rate",
+            "calls.largest",
+        ] {
+            for operator in [">", "<", "=="] {
+                let rule: FailIf = format!("{name} {operator} 0").parse().unwrap();
+                let line = rule.held(&unknown).unwrap_or_default();
+                assert!(line.ends_with(": it is unknown"), "{name} {operator} 0: {line}");
+            }
+        }
+        // A part that this report does not have is not known either.
+        let rule: FailIf = "late_joiners.whole < 1".parse().unwrap();
+        assert!(rule.held(&Report { late_joiners: None, ..Report::full() }).is_some());
+    }
+
+    #[test]
+    fn every_name_that_is_listed_can_be_used() {
+        let names = known_figures();
+        let names: Vec<_> = names.strip_prefix("there are: ").unwrap().split(", ").collect();
+        assert!(names.len() > 100 && names.contains(&"valid"));
+        for name in names {
+            assert!(format!("{name} > 1").parse::<FailIf>().is_ok(), "{name}");
+        }
     }
 
     #[test]
@@ -177,7 +244,8 @@ mod tests {
             "pose.loss > inf",
             "> 1",
             "joins > 1",
-            "valid == 1",
+            "server.source == 1",
+            "invalid_reasons > 0",
             "pose.loss = 1",
             "pose.loss => 1",
         ];

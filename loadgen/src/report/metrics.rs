@@ -8,12 +8,13 @@ use std::time::Duration;
 const MAX_ANSWER: u64 = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Counters, summed over all shards.
+/// Counters, summed over all shards. A counter that the server does not name is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    pub(crate) datagrams_out: u64,
-    pub(crate) messages_out: u64,
-    pub(crate) kernel_drops: u64,
+    pub(crate) datagrams_out: Option<u64>,
+    pub(crate) messages_out: Option<u64>,
+    pub(crate) kernel_drops: Option<u64>,
+    pub(crate) too_old: Option<u64>,
 }
 
 impl Counters {
@@ -26,12 +27,15 @@ impl Counters {
         Ok(Self::parse(&fetch(http)?))
     }
 
-    /// Returns how much the counters have grown since `earlier`.
+    /// Returns how much the counters have grown since `earlier`. A counter that has become smaller
+    /// began again in between, so its growth is unknown.
     pub(crate) fn since(&self, earlier: &Counters) -> Counters {
+        let growth = |now: Option<u64>, before: Option<u64>| now?.checked_sub(before?);
         Counters {
-            datagrams_out: self.datagrams_out.saturating_sub(earlier.datagrams_out),
-            messages_out: self.messages_out.saturating_sub(earlier.messages_out),
-            kernel_drops: self.kernel_drops.saturating_sub(earlier.kernel_drops),
+            datagrams_out: growth(self.datagrams_out, earlier.datagrams_out),
+            messages_out: growth(self.messages_out, earlier.messages_out),
+            kernel_drops: growth(self.kernel_drops, earlier.kernel_drops),
+            too_old: growth(self.too_old, earlier.too_old),
         }
     }
 
@@ -40,18 +44,23 @@ impl Counters {
             datagrams_out: sum(text, "nucleus_realtime_datagrams_out_total"),
             messages_out: sum(text, "nucleus_realtime_messages_out_total"),
             kernel_drops: sum(text, "nucleus_realtime_kernel_drops_total"),
+            too_old: sum(text, "nucleus_realtime_too_old_total"),
         }
     }
 }
 
-/// Returns the sum over all series of a metric.
-fn sum(text: &str, name: &str) -> u64 {
-    let series = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.starts_with(['{', ' ']).then_some(())?;
-        rest.rsplit_once(' ')?.1.trim().parse::<f64>().ok()
-    });
-    series.sum::<f64>() as u64
+/// Returns the sum over all series of a metric; `None` if there is no series, or one is not a
+/// number.
+fn sum(text: &str, name: &str) -> Option<u64> {
+    let mut total = None;
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' '])) else {
+            continue;
+        };
+        let value: f64 = rest.rsplit_once(' ')?.1.trim().parse().ok()?;
+        total = Some(total.unwrap_or(0.0) + value);
+    }
+    total.map(|total| total as u64)
 }
 
 fn fetch(http: &str) -> io::Result<String> {
@@ -80,10 +89,20 @@ mod tests {
             nucleus_realtime_datagrams_out_total_other 7\n\
             nucleus_realtime_messages_out_total 1e3\n\
             nucleus_realtime_kernel_drops_total{shard=\"0\"} nonsense\n";
-        let counters = Counters { datagrams_out: 15, messages_out: 1_000, kernel_drops: 0 };
-        assert_eq!(Counters::parse(text), counters);
-        let earlier = Counters { datagrams_out: 5, messages_out: 2_000, kernel_drops: 0 };
-        let difference = Counters { datagrams_out: 10, messages_out: 0, kernel_drops: 0 };
-        assert_eq!(counters.since(&earlier), difference);
+        let counters = Counters {
+            datagrams_out: Some(15),
+            messages_out: Some(1_000),
+            kernel_drops: None,
+            too_old: None,
+        };
+        assert_eq!(Counters::parse(text), counters, "nonsense and absence are not 0");
+        let earlier = Counters {
+            datagrams_out: Some(5),
+            messages_out: Some(2_000),
+            kernel_drops: Some(0),
+            too_old: Some(0),
+        };
+        let growth = Counters { datagrams_out: Some(10), ..Counters::default() };
+        assert_eq!(counters.since(&earlier), growth);
     }
 }

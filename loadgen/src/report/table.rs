@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{ChannelReport, Report};
+use super::Report;
+use super::channels::ChannelReport;
 
 /// Shows a summary of a report.
 pub(crate) struct Summary<'a>(pub(crate) &'a Report);
@@ -17,8 +18,11 @@ impl fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "joins     {} of {} (p50 {:.1} ms, p99 {:.1} ms)",
-            r.joins.ok, r.joins.attempted, r.joins.p50_ms, r.joins.p99_ms
+            "joins     {} of {} (from their schedule: p50 {} ms, p99 {} ms)",
+            r.joins.ok,
+            r.joins.attempted,
+            decimal(r.joins.p50_ms, 1),
+            decimal(r.joins.p99_ms, 1)
         )?;
         let s = &r.sessions;
         writeln!(
@@ -29,7 +33,13 @@ impl fmt::Display for Summary<'_> {
         channels(f, r)?;
         server(f, r)?;
         let g = &r.generator;
-        writeln!(f, "generator {:.2} s CPU, send lag p99 {:.2} ms", g.cpu_s, g.send_lag_p99_ms)?;
+        writeln!(
+            f,
+            "generator {} s CPU, send lag p99 {} ms, verified {} % of what arrived",
+            decimal(g.cpu_s, 2),
+            decimal(g.send_lag_p99_ms, 2),
+            percent(r.verified_share, 2)
+        )?;
         for note in &r.notes {
             writeln!(f, "note      {note}")?;
         }
@@ -40,16 +50,34 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
+/// Returns a figure as text.
+fn decimal(figure: Option<f64>, digits: usize) -> String {
+    figure.map_or("unknown".into(), |figure| format!("{figure:.digits$}"))
+}
+
+/// Returns a share of 0 to 1 as text, in percent.
+fn percent(share: Option<f64>, digits: usize) -> String {
+    decimal(share.map(|share| share * 100.0), digits)
+}
+
+/// Returns a count as text.
+fn count(figure: Option<u64>) -> String {
+    figure.map_or("unknown".into(), |figure| figure.to_string())
+}
+
 fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     writeln!(
         f,
-        "channel {:>10} {:>11} {:>11} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "channel {:>10} {:>11} {:>11} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "sent",
         "expected",
         "delivered",
+        "deliv %",
         "withheld",
         "lost",
         "loss %",
+        "age p50",
+        "age p99",
         "p50 ms",
         "p95",
         "p99",
@@ -60,12 +88,12 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     }
     let pose = &r.channels.pose;
     if pose.channel.sent > 0 {
-        let (longest, over) = (pose.gap_max_ms, pose.gaps_over_1s);
-        writeln!(f, "pose gaps longest {longest:.1} ms, {over} over 1 s")?;
+        let (longest, over) = (decimal(pose.gap_max_ms, 1), pose.gaps_over_1s);
+        writeln!(f, "pose gaps longest {longest} ms, {over} over 1 s")?;
     }
     if let Some(interest) = &r.interest {
-        let rate = interest.near_full_rate * 100.0;
-        writeln!(f, "interest  {rate:.3} % of the poses of the {} nearest", interest.near_k)?;
+        let rate = percent(interest.near_full_rate, 3);
+        writeln!(f, "interest  {rate} % of the poses of the {} nearest", interest.near_k)?;
     }
     if let Some(s) = &r.state {
         writeln!(
@@ -77,24 +105,27 @@ fn channels(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     Ok(())
 }
 
+/// Writes the row of a channel. The cells of the age are empty where the channel has none.
 fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result {
     let withheld = c.superseded + c.suppressed;
+    let age = c.age_ms.map(|age| [age.p50, age.p99].map(|figure| decimal(figure, 1)));
+    let [age_p50, age_p99] = age.unwrap_or_default();
     let l = &c.latency_ms;
+    let [p50, p95, p99, max] = [l.p50, l.p95, l.p99, l.max].map(|figure| decimal(figure, 2));
     writeln!(
         f,
-        "{name:<7} {:>10} {:>11} {:>11} {:>9} {:>8} {:>8.4} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+        "{name:<7} {:>10} {:>11} {:>11} {:>8} {:>9} {:>8} {:>8} {age_p50:>8} {age_p99:>8} {p50:>8} \
+         {p95:>8} {p99:>8} {max:>8}",
         c.sent,
         c.expected,
         c.delivered,
+        percent(c.delivered_share, 2),
         withheld,
         c.lost,
-        c.loss * 100.0,
-        l.p50,
-        l.p95,
-        l.p99,
-        l.max
+        percent(c.loss, 4),
     )?;
     let irregular = [
+        ("of the lost arrived too late", c.late),
         ("duplicated", c.duplicated),
         ("reordered", c.reordered),
         ("corrupt", c.corrupt),
@@ -109,53 +140,76 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, c: &ChannelReport) -> fmt::Result
 fn server(f: &mut fmt::Formatter<'_>, r: &Report) -> fmt::Result {
     let s = &r.server;
     if s.source == "none" {
-        return writeln!(f, "server    no figures: give --http and --server-pid");
-    }
-    let (process, each) = if s.has_process() {
-        let process = format!("{:.2} s CPU, {} MiB", s.cpu_s, s.rss_bytes >> 20);
-        (process, format!("{} ns each", s.cpu_ns_per_message))
-    } else {
-        ("CPU unknown, memory unknown".to_owned(), "CPU of each unknown".to_owned())
-    };
-    if !s.has_counters() {
-        return writeln!(f, "server    {process}, datagrams and messages unknown");
+        return writeln!(f, "server    unknown: give --http and --server-pid");
     }
     writeln!(
         f,
-        "server    {process}, {} datagrams and {} messages out ({:.1} a datagram, {each}), kernel \
-         drops {}",
-        s.datagrams_out, s.messages_out, s.messages_per_datagram, s.kernel_drops
+        "server    {} s CPU, {} MiB, {} datagrams and {} messages out ({} a datagram, {} ns CPU \
+         each), kernel drops {}, arrived too old {}",
+        decimal(s.cpu_s, 2),
+        count(s.rss_bytes.map(|bytes| bytes >> 20)),
+        count(s.datagrams_out),
+        count(s.messages_out),
+        decimal(s.messages_per_datagram, 1),
+        count(s.cpu_ns_per_message),
+        count(s.kernel_drops),
+        count(s.too_old)
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ServerFigures;
+    use crate::report::channels::Latency;
+    use crate::report::server::ServerFigures;
 
-    fn server_line(source: &str) -> String {
-        let figures = ServerFigures {
-            source: source.into(),
-            cpu_s: 1.5,
-            rss_bytes: 3 << 20,
-            datagrams_out: 2,
-            messages_out: 4,
-            ..ServerFigures::default()
-        };
-        let report = Report { server: figures.finish(), ..Report::default() };
-        let text = Summary(&report).to_string();
+    fn server_line(server: ServerFigures) -> String {
+        let text = Summary(&Report { server, ..Report::default() }).to_string();
         text.lines().find(|line| line.starts_with("server ")).unwrap_or_default().to_owned()
     }
 
     #[test]
     fn a_figure_without_a_source_is_unknown() {
-        let line = server_line("metrics");
-        assert!(line.contains("CPU unknown, memory unknown, 2 datagrams"), "{line}");
-        assert!(!line.contains("MiB") && !line.contains(" ns "), "{line}");
-        let line = server_line("proc");
-        assert!(line.contains("1.50 s CPU, 3 MiB, datagrams and messages unknown"), "{line}");
-        let line = server_line("proc+metrics");
-        assert!(line.contains("1.50 s CPU, 3 MiB, 2 datagrams and 4 messages"), "{line}");
-        assert!(!line.contains("unknown"), "{line}");
+        let process = ServerFigures {
+            source: "proc",
+            cpu_s: Some(1.5),
+            rss_bytes: Some(3 << 20),
+            ..ServerFigures::default()
+        };
+        let line = server_line(process.clone());
+        assert!(line.contains("1.50 s CPU, 3 MiB, unknown datagrams"), "{line}");
+        assert!(line.contains("kernel drops unknown"), "{line}");
+        let counters = ServerFigures {
+            source: "metrics",
+            datagrams_out: Some(2),
+            messages_out: Some(4),
+            ..ServerFigures::default()
+        };
+        let line = server_line(counters);
+        assert!(line.contains("unknown s CPU, unknown MiB, 2 datagrams and 4 messages"), "{line}");
+        assert!(server_line(ServerFigures { source: "none", ..process }).contains("unknown: give"));
+    }
+
+    #[test]
+    fn what_was_shed_stands_beside_how_fast_the_rest_was() {
+        let mut report = Report::full();
+        let pose = &mut report.channels.pose.channel;
+        (pose.expected, pose.delivered, pose.lost, pose.late) = (100, 50, 50, 7);
+        (pose.delivered_share, pose.loss) = (Some(0.5), Some(0.5));
+        pose.latency_ms = Latency { p50: Some(2.0), ..Latency::default() };
+        pose.age_ms = Some(Latency { p50: Some(41.0), p99: Some(77.0), ..Latency::default() });
+        let text = Summary(&report).to_string();
+        let line = text.lines().find(|line| line.starts_with("pose ")).unwrap_or_default();
+        let cells: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(
+            cells[3..],
+            [
+                "50", "50.00", "0", "50", "50.0000", "41.0", "77.0", "2.00", "unknown", "unknown",
+                "unknown"
+            ]
+        );
+        assert!(text.contains("7 of the lost arrived too late"), "{text}");
+        let header = text.lines().find(|line| line.starts_with("channel ")).unwrap_or_default();
+        assert_eq!(header.len(), line.len());
     }
 }

@@ -97,8 +97,8 @@ fn round(number: u32, args: &RunArgs) -> Result<Vec<Row>, RunError> {
         let system = server.system;
         let measuring = clients::measure(server, credentials.clone(), args.joins, args.at_once);
         let measurement = runtime()?.block_on(measuring);
-        if let Some(what) = nucleus.died() {
-            return Err(RunError::Died(what));
+        if let Some(what) = nucleus.end() {
+            return Err(RunError::Died(what.to_string()));
         }
         let measurement = measurement.map_err(|source| RunError::Clients { system, source })?;
         rows.push(Row::new(number, system, &measurement));

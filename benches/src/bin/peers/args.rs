@@ -36,15 +36,24 @@ pub(crate) enum Command {
     },
 }
 
+/// The options of a server.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct LoadArgs {
     /// Number of peers, 2 to 10,000.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) peers: u32,
+    #[command(flatten)]
+    pub(crate) rule: RuleArgs,
+}
+
+/// The options that the comparison and its servers share.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct RuleArgs {
     /// Number of peers in a room, 2 to 1,000.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     pub(crate) room_size: u32,
-    /// Interval at which a server sends the messages that it has collected, 1ms to 50ms.
+    /// How long a room's messages wait for others, counted from the first one that waits, 1ms to
+    /// 50ms.
     #[arg(long, default_value = "5ms", value_parser = tick)]
     pub(crate) tick: Duration,
 }
@@ -52,15 +61,24 @@ pub(crate) struct LoadArgs {
 impl LoadArgs {
     /// Returns the task of a server.
     pub(crate) fn task(self) -> RelayTask {
-        let rooms = Rooms { peers: self.peers, size: self.room_size };
-        RelayTask { rooms, tick: self.tick.as_micros() as u64 }
+        let rooms = Rooms { peers: self.peers, size: self.rule.room_size };
+        RelayTask { rooms, tick: self.rule.tick.as_micros() as u64 }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// Number of peers, 2 to 10,000. Several numbers, separated by commas, are measured one after
+    /// the other, and the report has a part for each.
+    #[arg(
+        long,
+        default_value = "100",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(2..=10_000)
+    )]
+    pub(crate) peers: Vec<u32>,
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) rule: RuleArgs,
     /// Poses that each peer sends a second, 1 to 500.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) hz: u32,
@@ -105,13 +123,24 @@ mod tests {
         );
         let run = cli.unwrap().run;
         assert_eq!(run.systems, [System::Limit, System::Nucleus]);
-        let task = run.load.task();
+        let task = LoadArgs { peers: run.peers[0], rule: run.rule }.task();
         assert_eq!((task.tick, task.rooms.peers, task.rooms.size), (5_000, 100, 10));
+        assert_eq!(run.peers, [100]);
+        assert_eq!(parse("--peers 100,300,600").unwrap().run.peers, [100, 300, 600]);
+        assert_eq!(parse("").unwrap().run.peers, [100]);
     }
 
     #[test]
     fn mistakes_are_refused() {
-        for line in ["--tick auto", "--tick 5", "--seconds 0", "--peers 1", "--systems x", "run"] {
+        for line in [
+            "--tick auto",
+            "--tick 5",
+            "--seconds 0",
+            "--peers 1",
+            "--peers 100,1",
+            "--systems x",
+            "run",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -57,7 +57,8 @@ pub(crate) struct Measurement {
     /// CPU time of the generator in the window, s.
     pub(crate) own_cpu: f64,
     /// Datagrams that our own receive buffers dropped or our kernel did not accept.
-    pub(crate) drops: u64,
+    /// `None` if the system does not tell.
+    pub(crate) drops: Option<u64>,
 }
 
 /// A peer with its socket.
@@ -128,12 +129,13 @@ impl Generator {
         self.run_until(window.end, &mut ledger);
         let (server_after, own_after) = (cpu(Some(server))?, cpu(None)?);
         self.run_until(window.end + DRAIN, &mut ledger);
-        let drops = |peer: &GeneratorPeer| u64::from(peer.socket.kernel_drops().unwrap_or(0));
+        let drops = |peer: &GeneratorPeer| peer.socket.kernel_drops().ok().map(u64::from);
+        let drops = self.peers.iter().map(drops).sum::<Option<u64>>();
         Ok(Measurement {
             ledger,
             server_cpu: server_after - server_before,
             own_cpu: own_after - own_before,
-            drops: self.unsent + self.peers.iter().map(drops).sum::<u64>(),
+            drops: drops.map(|drops| drops + self.unsent),
         })
     }
 

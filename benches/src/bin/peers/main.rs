@@ -5,17 +5,22 @@
 //! alone on the first core; the generator runs on the second. Linux only: elsewhere the CPU time of
 //! another process cannot be read.
 //!
-//! Exit codes: 0: the measurement succeeded. 2: the command line is wrong. 3: the comparison could
-//! not run, or no measurement is valid.
+//! A round counts for a system if the generator kept its schedule and the system delivered 99 % of
+//! the messages. A ratio is known if it has the rounds of a majority.
+//!
+//! Exit codes: 0: every ratio is known. 2: the command line is wrong. 3: the comparison could not
+//! run, or a ratio is unknown.
 
 mod args;
 mod client;
 mod cores;
+mod gathering;
 mod generator;
 mod ledger;
 mod message;
 mod relay;
 mod report;
+mod rivals;
 mod rooms;
 mod schedule;
 mod systems;
@@ -27,7 +32,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
-use args::{Cli, Command, RunArgs};
+use args::{Cli, Command, LoadArgs, RunArgs};
 use cores::Cores;
 use generator::{Generator, MeasureError};
 use report::{Report, Row};
@@ -74,7 +79,7 @@ enum RunError {
     TooMany { system: System, max: u32 },
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
-    #[error("no round counts for {0}; see the warnings above")]
+    #[error("too few rounds count for {0}; see the warnings above")]
     Unproven(String),
 }
 
@@ -87,27 +92,53 @@ fn compare(args: &RunArgs) -> Result<(), RunError> {
         named => named.to_vec(),
     };
     for system in &systems {
-        if let Some(max) = system.max_peers().filter(|max| *max < args.load.peers) {
+        let most = args.peers.iter().copied().max().unwrap_or(0);
+        if let Some(max) = system.max_peers().filter(|max| *max < most) {
             return Err(RunError::TooMany { system: *system, max });
         }
     }
-    let mut report = Report { settings: settings(args), systems, rows: Vec::new() };
+    let loads = args.peers.iter().map(|peers| LoadArgs { peers: *peers, rule: args.rule });
+    let rivals = format!("The rivals' code: `{}`\n\n", rivals::sha256());
+    // A closed stdout is not an error.
+    let _ = io::stdout().write_all(rivals.as_bytes());
+    let reports: Result<Vec<Report>, RunError> =
+        loads.map(|load| compare_under(load, args, cores, systems.clone())).collect();
+    finish(&reports?, args.json.as_deref())
+}
+
+/// Compares the systems under one load.
+fn compare_under(
+    load: LoadArgs,
+    args: &RunArgs,
+    cores: Cores,
+    systems: Vec<System>,
+) -> Result<Report, RunError> {
+    let (settings, rounds) = (settings(load, args), args.rounds);
+    let mut report = Report { settings, systems, rounds, rows: Vec::new() };
     for round in 1..=args.rounds {
         let mut order = report.systems.clone();
         let first = (round as usize - 1) % order.len();
         order.rotate_left(first);
         for system in order {
-            let row = measure(system, round, args, cores)?;
+            let row = measure(system, round, load, args, cores)?;
             row.warning().iter().for_each(|warning| tell(warning));
             report.rows.push(row);
         }
     }
-    finish(&report, args.json.as_deref())
+    // A closed stdout is not an error.
+    let _ = io::stdout().write_all(report.table().as_bytes());
+    Ok(report)
 }
 
 /// Measures one system in one round.
-fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<Row, RunError> {
-    let task = args.load.task();
+fn measure(
+    system: System,
+    round: u32,
+    load: LoadArgs,
+    args: &RunArgs,
+    cores: Cores,
+) -> Result<Row, RunError> {
+    let task = load.task();
     let running = system.start(task, cores);
     let Running { mut server, clients } =
         running.map_err(|source| RunError::Start { system, source })?;
@@ -125,29 +156,28 @@ fn measure(system: System, round: u32, args: &RunArgs, cores: Cores) -> Result<R
     Ok(Row::new(round, system, args.seconds, &found))
 }
 
-fn settings(args: &RunArgs) -> Map<String, Value> {
-    let load = args.load;
+fn settings(load: LoadArgs, args: &RunArgs) -> Map<String, Value> {
     let settings = json!({
         "peers": load.peers,
-        "room_size": load.room_size,
+        "room_size": load.rule.room_size,
         "hz": args.hz,
-        "tick_ms": load.tick.as_millis() as u64,
+        "tick_ms": load.rule.tick.as_millis() as u64,
         "seconds": args.seconds,
         "message_bytes": message::FRAME,
+        "rivals_sha256": rivals::sha256(),
     });
     settings.as_object().cloned().unwrap_or_default()
 }
 
-fn finish(report: &Report, json: Option<&Path>) -> Result<(), RunError> {
-    // A closed stdout is not an error.
-    let _ = io::stdout().write_all(report.table().as_bytes());
+/// Writes the reports, one for each load.
+fn finish(reports: &[Report], json: Option<&Path>) -> Result<(), RunError> {
     if let Some(path) = json {
-        let text = format!("{:#}\n", report.json());
+        let text = format!("{:#}\n", report::json_of(reports));
         let path_text = path.display().to_string();
         std::fs::write(path, text).map_err(|source| RunError::Write { path: path_text, source })?;
     }
-    let unproven = report.unproven();
-    if unproven.is_empty() { Ok(()) } else { Err(RunError::Unproven(unproven.join(", "))) }
+    let unknown: Vec<String> = reports.iter().flat_map(Report::unknown).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(RunError::Unproven(unknown.join(", "))) }
 }
 
 /// Prints a line on stderr. Ignores errors.

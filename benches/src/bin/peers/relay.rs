@@ -18,15 +18,8 @@ pub(crate) const HOST: &str = "localhost";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelayTask {
     pub(crate) rooms: Rooms,
-    /// Time between two flushes, µs.
+    /// How long a room's messages wait for others, from the first one, µs.
     pub(crate) tick: u64,
-}
-
-impl RelayTask {
-    /// Returns the time of the first flush after `now`, µs.
-    pub(crate) fn next_flush(self, now: u64) -> u64 {
-        now - now % self.tick + self.tick
-    }
 }
 
 /// Opens a socket like that of Nucleus, but without time stamps and GRO: a relay needs no time

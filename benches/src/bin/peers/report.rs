@@ -13,6 +13,9 @@ const MAX_LAG_MS: f64 = 5.0;
 /// Largest share of datagrams that may be lost at the generator's own sockets in a round that
 /// counts.
 const MAX_OWN_LOSS: f64 = 0.001;
+/// Smallest share of the messages that a system must deliver in a round that counts. A system that
+/// sheds load has less work for each message.
+const MIN_DELIVERED: f64 = 0.99;
 /// The pairs of systems whose costs are divided.
 const RATIOS: [(System, System); 5] = [
     (System::Nucleus, System::Limit),
@@ -34,7 +37,7 @@ pub(crate) struct Row {
     round: u32,
     #[serde(serialize_with = "name")]
     system: System,
-    /// Whether the generator kept its schedule, so that the round counts.
+    /// Whether the round counts: the generator kept its schedule, and the system delivered enough.
     valid: bool,
     cpu_ns_per_message: f64,
     delivered: u64,
@@ -48,7 +51,8 @@ pub(crate) struct Row {
     messages_per_datagram: f64,
     send_lag_p99_ms: f64,
     generator_cpu_share: f64,
-    generator_drops: u64,
+    /// `None` if the system does not tell; the round then does not count.
+    generator_drops: Option<u64>,
 }
 
 fn name<S: serde::Serializer>(system: &System, serializer: S) -> Result<S::Ok, S::Error> {
@@ -62,8 +66,10 @@ impl Row {
         let ms = |micros: u64| micros as f64 / 1_000.0;
         let lag = ms(ledger.lag.value_at_quantile(0.99));
         let quantile = |q| ms(ledger.latency.value_at_quantile(q));
-        let own_loss = found.drops as f64 / ledger.datagrams.max(1) as f64;
-        let valid = lag <= MAX_LAG_MS && own_loss <= MAX_OWN_LOSS && ledger.delivered > 0;
+        let own_loss = |drops: u64| drops as f64 / ledger.datagrams.max(1) as f64;
+        let kept_all = found.drops.is_some_and(|drops| own_loss(drops) <= MAX_OWN_LOSS);
+        let delivered_enough = is_enough(ledger.delivered, ledger.expected);
+        let valid = lag <= MAX_LAG_MS && kept_all && delivered_enough;
         Row {
             round,
             system,
@@ -88,18 +94,24 @@ impl Row {
     /// Returns a warning if the row does not count.
     pub(crate) fn warning(&self) -> Option<String> {
         (!self.valid).then(|| {
+            let drops = self.generator_drops;
             format!(
                 "round {}, {}: does not count (send lag p99 {} ms, {} datagrams lost at the \
                  generator, {} of {} delivered)",
                 self.round,
                 self.system.name(),
                 self.send_lag_p99_ms,
-                self.generator_drops,
+                drops.map_or("unknown".into(), |drops| drops.to_string()),
                 self.delivered,
                 self.expected
             )
         })
     }
+}
+
+/// Returns whether a system delivered enough messages for a round to count.
+fn is_enough(delivered: u64, expected: u64) -> bool {
+    expected > 0 && delivered as f64 >= MIN_DELIVERED * expected as f64
 }
 
 /// The cost of one system divided by that of another.
@@ -135,6 +147,7 @@ pub(crate) struct Report {
     /// The options of the run.
     pub(crate) settings: Map<String, Value>,
     pub(crate) systems: Vec<System>,
+    pub(crate) rounds: u32,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -143,9 +156,10 @@ impl Report {
     pub(crate) fn json(&self) -> Value {
         let (mut ratios, mut spread) = (Map::new(), Map::new());
         for ratio in self.ratios() {
-            if let (Some(median), Some(Spread { min, max })) = (ratio.median(), ratio.spread()) {
+            let median = self.known(&ratio).map(|median| rounded(median, 4));
+            ratios.insert(ratio.name.clone(), json!(median));
+            if let Some(Spread { min, max }) = ratio.spread() {
                 let [min, max] = [min, max].map(|value| rounded(value, 4));
-                ratios.insert(ratio.name.clone(), json!(rounded(median, 4)));
                 spread.insert(ratio.name, json!({ "min": min, "max": max }));
             }
         }
@@ -157,17 +171,28 @@ impl Report {
         Value::Object(report)
     }
 
-    /// Returns the names of the ratios for which no round counts, although both systems were
+    /// Returns the names of the ratios for which too few rounds count, although both systems were
     /// measured.
-    pub(crate) fn unproven(&self) -> Vec<String> {
-        let unproven = self.ratios().filter(|ratio| ratio.values.is_empty());
-        unproven.map(|ratio| ratio.name).collect()
+    pub(crate) fn unknown(&self) -> Vec<String> {
+        let unknown = self.ratios().filter(|ratio| self.known(ratio).is_none());
+        unknown.map(|ratio| ratio.name).collect()
+    }
+
+    /// Returns the median of a ratio; `None` unless the majority of the rounds count.
+    fn known(&self, ratio: &Ratio) -> Option<f64> {
+        ratio.median().filter(|_| 2 * ratio.values.len() > self.rounds as usize)
     }
 
     /// Returns the report as text, with the medians over the rounds that count.
     pub(crate) fn table(&self) -> String {
+        let setting = |name| self.settings.get(name).map(ToString::to_string).unwrap_or_default();
         let mut text = format!(
-            "{:<8} {:>6} {:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}\n",
+            "{} peers in rooms of {}, {} poses a second each, tick {} ms\n\
+             {:<8} {:>6} {:>10} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8}\n",
+            setting("peers"),
+            setting("room_size"),
+            setting("hz"),
+            setting("tick_ms"),
             "system",
             "rounds",
             "cpu ns/msg",
@@ -205,10 +230,17 @@ impl Report {
         }
         text.push('\n');
         for ratio in self.ratios() {
-            if let (Some(median), Some(Spread { min, max })) = (ratio.median(), ratio.spread()) {
-                let _ = writeln!(text, "{:<14} {median:>6.2}  ({min:.2} to {max:.2})", ratio.name);
-            }
+            let _ = match (self.known(&ratio), ratio.spread()) {
+                (Some(median), Some(Spread { min, max })) => {
+                    writeln!(text, "{:<14} {median:>6.2}  ({min:.2} to {max:.2})", ratio.name)
+                }
+                _ => {
+                    let (count, rounds) = (ratio.values.len(), self.rounds);
+                    writeln!(text, "{:<14} unknown: {count} of {rounds} rounds count", ratio.name)
+                }
+            };
         }
+        text.push('\n');
         text
     }
 
@@ -235,6 +267,18 @@ impl Report {
         let other = self.rows.iter().find(same)?;
         let count = row.system == numerator && row.valid && other.valid;
         count.then(|| row.cpu_ns_per_message / other.cpu_ns_per_message)
+    }
+}
+
+/// Returns the reports of several loads as JSON. One report stands alone; several are the elements
+/// of `loads`.
+pub(crate) fn json_of(reports: &[Report]) -> Value {
+    match reports {
+        [report] => report.json(),
+        _ => {
+            let loads: Vec<Value> = reports.iter().map(Report::json).collect();
+            json!({ "schema": 1, "loads": loads })
+        }
     }
 }
 
@@ -268,13 +312,14 @@ mod tests {
             messages_per_datagram: 3.0,
             send_lag_p99_ms: 0.5,
             generator_cpu_share: 0.5,
-            generator_drops: 0,
+            generator_drops: Some(0),
         }
     }
 
     fn report(rows: Vec<Row>) -> Report {
         let systems = vec![System::Nucleus, System::Limit, System::Naive];
-        Report { settings: Map::new(), systems, rows }
+        let rounds = rows.iter().map(|row| row.round).max().unwrap_or(0);
+        Report { settings: Map::new(), systems, rounds, rows }
     }
 
     #[test]
@@ -295,13 +340,44 @@ mod tests {
         assert_eq!(json["ratios"]["nucleus/limit"], json!(2.5));
         assert_eq!(json["spread"]["nucleus/limit"], json!({ "min": 0.1, "max": 5.0 }));
         assert_eq!(json["rounds"][0]["system"], json!("limit"));
-        assert_eq!(report.unproven(), ["naive/nucleus"]);
+        assert_eq!(report.unknown(), ["naive/nucleus"]);
         assert!(report.table().contains("nucleus/limit"));
+    }
+
+    #[test]
+    fn a_ratio_is_known_if_the_majority_of_the_rounds_count() {
+        let mut rows = Vec::new();
+        for round in 1..=5 {
+            rows.push(row(round, System::Limit, 10.0, true));
+            rows.push(row(round, System::Nucleus, 20.0, round <= 3));
+        }
+        let json = report(rows.clone()).json();
+        assert_eq!(json["ratios"], json!({ "nucleus/limit": 2.0, "naive/nucleus": null }));
+        rows[4].valid = false;
+        let report = report(rows);
+        assert_eq!(report.json()["ratios"]["nucleus/limit"], Value::Null);
+        assert_eq!(report.unknown(), ["nucleus/limit", "naive/nucleus"]);
+        assert!(report.table().contains("unknown: 2 of 5 rounds count"), "{}", report.table());
+    }
+
+    #[test]
+    fn a_round_below_99_percent_delivered_does_not_count() {
+        assert!(is_enough(1_000, 1_000) && is_enough(990, 1_000));
+        assert!(!is_enough(989, 1_000) && !is_enough(1, 1_000) && !is_enough(0, 0));
+    }
+
+    #[test]
+    fn several_loads_have_a_part_each_and_one_stands_alone() {
+        let one = || report(vec![row(1, System::Nucleus, 3.0, true)]);
+        assert_eq!(json_of(&[one()]), one().json());
+        let both = json_of(&[one(), one()]);
+        assert_eq!((&both["schema"], both["loads"].as_array().map(Vec::len)), (&json!(1), Some(2)));
+        assert_eq!(both["loads"][1], one().json());
     }
 
     #[test]
     fn a_pair_is_of_one_round() {
         let rows = vec![row(1, System::Nucleus, 3.0, true), row(2, System::Limit, 1.0, true)];
-        assert_eq!(report(rows).unproven(), ["nucleus/limit", "naive/nucleus"]);
+        assert_eq!(report(rows).unknown(), ["nucleus/limit", "naive/nucleus"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The system `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, serviced at
-//! the same tick as the other systems. ENet itself packs small packets together. Unlike all other
+//! The system `enet`: ENet in Rust (rusty_enet) with unreliable unsequenced packets, gathered
+//! by the same rule as in the other systems. ENet itself packs small packets together. Unlike all other
 //! systems here it does not encrypt.
 
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use rusty_enet::{Event, Host, HostSettings, MTU_MAX, Packet, PacketReceived, Pee
 
 use super::StartError;
 use crate::client::Client;
+use crate::gathering::Gathering;
 use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
 use crate::relay::{self, RelayTask};
 
@@ -34,7 +35,9 @@ pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let host = host.map_err(|error| io::Error::other(error.to_string()))?;
     relay::announce(address, "")?;
     let count = task.rooms.peers as usize;
-    EnetRelay { task, host, ids: vec![None; count], peers: vec![None; count] }.run()
+    let waiting = (0..task.rooms.count()).map(|_| Vec::new()).collect();
+    let (ids, peers) = (vec![None; count], vec![None; count]);
+    EnetRelay { task, host, ids, peers, waiting, gathering: Gathering::new(task) }.run()
 }
 
 /// The relay.
@@ -45,26 +48,31 @@ struct EnetRelay {
     ids: Vec<Option<PeerID>>,
     /// Our peer number, by ENet's peer id.
     peers: Vec<Option<u32>>,
+    /// The messages that wait in each room, each with its sender.
+    waiting: Vec<Vec<(u32, Packet)>>,
+    gathering: Gathering,
 }
 
 impl EnetRelay {
     fn run(mut self) -> io::Result<()> {
         let clock = Clock::new();
         loop {
-            sleep_until(self.task.next_flush(clock.now()));
+            let began = clock.now();
             // Only `service` reads the socket, up to 256 datagrams; `check_events` does not.
             while let Some(event) = self.host.service()? {
                 let mut next = Some(event.no_ref());
                 while let Some(event) = next {
-                    self.handle(event);
+                    self.handle(event, began);
                     next = self.host.check_events().map(Event::no_ref);
                 }
             }
+            self.send_due(clock.now());
             self.host.flush();
+            sleep_until(self.gathering.next_wake(began));
         }
     }
 
-    fn handle(&mut self, event: rusty_enet::EventNoRef) {
+    fn handle(&mut self, event: rusty_enet::EventNoRef, now: u64) {
         use rusty_enet::EventNoRef::{Connect, Disconnect, Receive};
         match event {
             Connect { peer, data } => {
@@ -82,23 +90,32 @@ impl EnetRelay {
             }
             Receive { peer, packet, .. } => {
                 if let Some(sender) = self.peers[peer.0] {
-                    self.relay(sender, packet.data());
+                    self.gather(sender, packet.data(), now);
                 }
             }
         }
     }
 
-    fn relay(&mut self, sender: u32, data: &[u8]) {
+    fn gather(&mut self, sender: u32, data: &[u8], now: u64) {
         let (rooms, mut frame) = (self.task.rooms, data.to_vec());
         if set_sender_slot(&mut frame, rooms.slot(sender)).is_none() {
             return;
         }
+        let room = rooms.of(sender);
         // ENet counts references, so the bytes are not copied for each recipient.
         let packet = Packet::always_unreliable_unsequenced(frame);
-        for member in rooms.members(rooms.of(sender)).filter(|member| *member != sender) {
-            if let Some(id) = self.ids[member as usize] {
-                // A peer that is disconnecting does not accept the packet.
-                let _ = self.host.peer_mut(id).send(CHANNEL, &packet);
+        self.waiting[room as usize].push((sender, packet));
+        self.gathering.add(room, now);
+    }
+
+    fn send_due(&mut self, now: u64) {
+        for room in self.gathering.take_due(now) {
+            for (sender, packet) in self.waiting[room as usize].drain(..) {
+                let members = self.task.rooms.members(room).filter(|member| *member != sender);
+                for id in members.filter_map(|member| self.ids[member as usize]) {
+                    // A peer that is disconnecting does not accept the packet.
+                    let _ = self.host.peer_mut(id).send(CHANNEL, &packet);
+                }
             }
         }
     }

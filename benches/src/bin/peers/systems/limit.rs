@@ -1,6 +1,6 @@
 //! The system `limit`: a bare relay, whose CPU time is the least that a relay can need on this
-//! machine. It uses the sockets, buffers, GSO and cipher of Nucleus, and coalesces at the same
-//! tick. It has no sessions, limits, reports, acknowledgements or clock. A datagram's header holds
+//! machine. It uses the sockets, buffers, GSO and cipher of Nucleus, and gathers by the
+//! same rule. It has no sessions, limits, reports, acknowledgements or clock. A datagram's header holds
 //! the index of its peer. The relay answers to the address of the peer's newest datagram.
 
 use std::io;
@@ -10,8 +10,9 @@ use nucleus_net::{Clock, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket, sleep_u
 use nucleus_protocol::limits::{HEADER, MAX_DATAGRAM, TAG};
 
 use super::sealed::{self, Direction, Opener, Sealer};
+use crate::gathering::Gathering;
 use crate::message::{FRAME, set_sender_slot};
-use crate::relay::{self, DRAIN_INTERVAL, RelayTask};
+use crate::relay::{self, RelayTask};
 
 /// Largest number of bytes of a flush that one call passes to the kernel.
 const BATCH: usize = 1 << 20;
@@ -68,7 +69,8 @@ pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let socket = relay::bind()?;
     relay::announce(socket.local_addr()?, "")?;
     let tables = (0..task.rooms.count()).map(|_| RoomFrames::default()).collect();
-    Limit { task, socket, tables, peers: RelayPeers::new(task.rooms.peers) }.run()
+    let (gathering, peers) = (Gathering::new(task), RelayPeers::new(task.rooms.peers));
+    Limit { task, socket, tables, gathering, peers }.run()
 }
 
 /// The relay.
@@ -77,25 +79,22 @@ struct Limit {
     socket: UdpSocket,
     peers: RelayPeers,
     tables: Vec<RoomFrames>,
+    gathering: Gathering,
 }
 
 impl Limit {
     fn run(mut self) -> io::Result<()> {
         let clock = Clock::new();
         let (mut input, mut output) = (RecvBatch::new(false), SendBatch::new(BATCH, ENTRIES));
-        let mut flush = self.task.next_flush(clock.now());
         loop {
-            sleep_until(flush.min(clock.now() + DRAIN_INTERVAL));
-            self.drain(&mut input)?;
-            let now = clock.now();
-            if now >= flush {
-                self.flush(&mut output);
-                flush = self.task.next_flush(now);
-            }
+            let began = clock.now();
+            self.drain(&mut input, began)?;
+            self.flush(&mut output, clock.now());
+            sleep_until(self.gathering.next_wake(began));
         }
     }
 
-    fn drain(&mut self, input: &mut RecvBatch) -> io::Result<()> {
+    fn drain(&mut self, input: &mut RecvBatch, now: u64) -> io::Result<()> {
         loop {
             let count = self.socket.recv(input)?;
             for datagram in input.iter_mut() {
@@ -104,7 +103,9 @@ impl Limit {
                 let Some(frame) = set_sender_slot(frame, self.task.rooms.slot(sender)) else {
                     continue;
                 };
-                let table = &mut self.tables[self.task.rooms.of(sender) as usize];
+                let room = self.task.rooms.of(sender);
+                self.gathering.add(room, now);
+                let table = &mut self.tables[room as usize];
                 table.frames.extend_from_slice(frame);
                 table.senders.push(sender);
             }
@@ -115,12 +116,10 @@ impl Limit {
         }
     }
 
-    fn flush(&mut self, output: &mut SendBatch) {
-        for (room, table) in self.tables.iter_mut().enumerate() {
-            if table.senders.is_empty() {
-                continue;
-            }
-            for member in self.task.rooms.members(room as u32) {
+    fn flush(&mut self, output: &mut SendBatch, now: u64) {
+        for room in self.gathering.take_due(now) {
+            let table = &mut self.tables[room as usize];
+            for member in self.task.rooms.members(room) {
                 let Some(peer) = self.peers.0.get_mut(member as usize) else { continue };
                 if !table.write(member, peer, output) {
                     self.socket.send(output);

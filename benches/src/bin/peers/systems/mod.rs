@@ -31,15 +31,15 @@ use sealed::SealedClient;
 pub(crate) enum System {
     /// The server of this repository.
     Nucleus,
-    /// A bare relay on the same sockets and cipher, coalescing at the same tick. Its CPU time is
-    /// the least possible.
+    /// A bare relay on the same sockets and cipher, gathering by the same rule. Its CPU time
+    /// is the least possible.
     Limit,
     /// A relay on the same sockets and cipher that immediately sends a datagram for every message
     /// and recipient.
     Naive,
     /// Like `naive`, but the relay reads its socket only every 2 ms.
     NaiveDrained,
-    /// QUIC datagrams with quinn, coalesced by the application at the same tick.
+    /// QUIC datagrams with quinn, gathered by the application by the same rule.
     Quinn,
     /// renet over its netcode transport, encrypted.
     Renet,

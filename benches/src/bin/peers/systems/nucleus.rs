@@ -74,7 +74,7 @@ impl Server for NucleusServer {
     }
 
     fn died(&mut self) -> Option<String> {
-        self.server.died()
+        self.server.end().map(|end| end.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The system `renet`: renet with its netcode transport, encrypted (ChaCha20-Poly1305), with an
-//! unreliable channel, updated at the same tick as the other systems. renet itself packs small
-//! messages together. The server runs as renet's documentation shows. The client consists of the
+//! unreliable channel, gathered by the same rule as in the other systems. renet itself packs
+//! small messages together. The server runs as renet's documentation shows. The client consists of the
 //! same two state machines on the generator's sockets.
 
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use renetcode::{ClientAuthentication, ConnectToken, NetcodeClient};
 
 use super::StartError;
 use crate::client::Client;
+use crate::gathering::Gathering;
 use crate::message::{ReceivedMessage, deliver_frames, set_sender_slot};
 use crate::relay::{self, RelayTask};
 
@@ -61,33 +62,60 @@ pub(crate) fn serve(task: RelayTask) -> io::Result<()> {
     let mut transport = NetcodeServerTransport::new(config, socket)?;
     let mut server = RenetServer::new(connection());
     relay::announce(address, "")?;
+    let waiting = (0..task.rooms.count()).map(|_| Vec::new()).collect();
+    let mut relay = RenetRelay { task, waiting, gathering: Gathering::new(task) };
     loop {
-        sleep_until(task.next_flush(last));
         let now = clock.now();
         let passed = Duration::from_micros(now - last);
         last = now;
         server.update(passed);
         // Ignore errors, such as the system's error about a peer that has closed its socket.
         let _ = transport.update(passed, &mut server);
-        relay_messages(&mut server, task);
-        transport.send_packets(&mut server);
+        relay.gather(&mut server, now);
+        if relay.send_due(&mut server, clock.now()) {
+            transport.send_packets(&mut server);
+        }
+        sleep_until(relay.gathering.next_wake(now));
     }
 }
 
-fn relay_messages(server: &mut RenetServer, task: RelayTask) {
-    // Drain the events of peers that connect and disconnect, so that they do not pile up.
-    while server.get_event().is_some() {}
-    for sender in server.clients_id() {
-        while let Some(message) = server.receive_message(sender, CHANNEL) {
-            let (peer, mut frame) = (sender as u32, message.to_vec());
-            if set_sender_slot(&mut frame, task.rooms.slot(peer)).is_none() {
-                continue;
-            }
-            let frame = bytes::Bytes::from(frame);
-            for member in task.rooms.members(task.rooms.of(peer)).filter(|member| *member != peer) {
-                server.send_message(member.into(), CHANNEL, frame.clone());
+/// The messages that wait.
+struct RenetRelay {
+    task: RelayTask,
+    /// The messages that wait in each room, each with its sender.
+    waiting: Vec<Vec<(u32, bytes::Bytes)>>,
+    gathering: Gathering,
+}
+
+impl RenetRelay {
+    fn gather(&mut self, server: &mut RenetServer, now: u64) {
+        // Drain the events of peers that connect and disconnect, so that they do not pile up.
+        while server.get_event().is_some() {}
+        for sender in server.clients_id() {
+            while let Some(message) = server.receive_message(sender, CHANNEL) {
+                let (peer, mut frame) = (sender as u32, message.to_vec());
+                if set_sender_slot(&mut frame, self.task.rooms.slot(peer)).is_none() {
+                    continue;
+                }
+                let room = self.task.rooms.of(peer);
+                self.waiting[room as usize].push((peer, frame.into()));
+                self.gathering.add(room, now);
             }
         }
+    }
+
+    /// Passes the messages of all rooms that are due to renet. Returns whether there were any.
+    fn send_due(&mut self, server: &mut RenetServer, now: u64) -> bool {
+        let mut any = false;
+        for room in self.gathering.take_due(now) {
+            for (peer, frame) in self.waiting[room as usize].drain(..) {
+                for member in self.task.rooms.members(room).filter(|member| *member != peer) {
+                    server.send_message(member.into(), CHANNEL, frame.clone());
+                }
+                any = true;
+            }
+        }
+        any
     }
 }
 

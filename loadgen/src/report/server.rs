@@ -1,0 +1,207 @@
+//! The figures of the server's process and of its own counters, read at the start and at the end of
+//! the window.
+
+use nucleus_net::{process_cpu_seconds, process_rss_bytes};
+use serde::Serialize;
+
+use super::metrics::Counters;
+
+/// The figures of the server's process and of the server's own counters. A figure that could not be
+/// read at both ends of the window is `None`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ServerFigures {
+    /// The source of these figures: `proc+metrics`, `proc`, `metrics` or `none`. The CPU time and
+    /// the memory come from `proc`, the counters from `metrics`.
+    pub(crate) source: &'static str,
+    pub(crate) cpu_s: Option<f64>,
+    pub(crate) rss_bytes: Option<u64>,
+    pub(crate) datagrams_out: Option<u64>,
+    pub(crate) messages_out: Option<u64>,
+    pub(crate) messages_per_datagram: Option<f64>,
+    pub(crate) cpu_ns_per_message: Option<u64>,
+    pub(crate) kernel_drops: Option<u64>,
+    /// Messages that the server did not relay because they were too old when they arrived. Their
+    /// receivers count them as lost.
+    pub(crate) too_old: Option<u64>,
+}
+
+impl ServerFigures {
+    /// Computes the ratios, where both parts are known.
+    fn finish(mut self) -> Self {
+        let messages = self.messages_out.filter(|messages| *messages > 0);
+        let datagrams = self.datagrams_out.filter(|datagrams| *datagrams > 0);
+        let each = |(messages, datagrams)| messages as f64 / datagrams as f64;
+        self.messages_per_datagram = self.messages_out.zip(datagrams).map(each);
+        let cost = |(cpu_s, messages)| (cpu_s * 1e9 / messages as f64) as u64;
+        self.cpu_ns_per_message = self.cpu_s.zip(messages).map(cost);
+        self
+    }
+}
+
+/// Reads the server's process and counters at the start and at the end of the window.
+pub(crate) struct ServerWatch {
+    http: Option<String>,
+    pid: Option<u32>,
+    before: ServerSample,
+    after: ServerSample,
+    /// Whether the process was replaced during the window, so that its counters began again.
+    replaced: bool,
+}
+
+/// The server's process and counters at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct ServerSample {
+    cpu_s: Option<f64>,
+    rss: Option<u64>,
+    counters: Option<Counters>,
+}
+
+impl ServerWatch {
+    pub(crate) fn new(http: Option<String>, pid: Option<u32>) -> Self {
+        let (before, after) = (ServerSample::default(), ServerSample::default());
+        ServerWatch { http, pid, before, after, replaced: false }
+    }
+
+    /// Reads the sample at the start of the window.
+    pub(crate) fn begin(&mut self) {
+        self.before = self.sample();
+    }
+
+    /// Reads the sample at the end of the window.
+    pub(crate) fn end(&mut self) {
+        self.after = self.sample();
+    }
+
+    /// Follows the process that has replaced the server's. What the two have used and counted
+    /// within the window is unknown from now on.
+    pub(crate) fn follow(&mut self, pid: u32) {
+        (self.pid, self.replaced) = (Some(pid), true);
+        self.before = ServerSample::default();
+    }
+
+    /// Returns whether the server's process was there at the start of the window and is not there
+    /// any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let is_gone = |pid| process_cpu_seconds(Some(pid)).is_err();
+        self.before.cpu_s.is_some() && self.pid.is_some_and(is_gone)
+    }
+
+    fn sample(&self) -> ServerSample {
+        ServerSample {
+            cpu_s: self.pid.and_then(|pid| process_cpu_seconds(Some(pid)).ok()),
+            rss: self.pid.and_then(|pid| process_rss_bytes(Some(pid)).ok()),
+            counters: self.http.as_deref().and_then(|http| Counters::read(http).ok()),
+        }
+    }
+
+    pub(super) fn figures(&self) -> ServerFigures {
+        let cpu_s = self.before.cpu_s.zip(self.after.cpu_s).map(|(before, after)| after - before);
+        let counters = self.before.counters.zip(self.after.counters);
+        let counters = counters.map(|(before, after)| after.since(&before));
+        let source = match (self.after.cpu_s.is_some(), counters.is_some()) {
+            (true, true) => "proc+metrics",
+            (true, false) => "proc",
+            (false, true) => "metrics",
+            (false, false) => "none",
+        };
+        let counters = counters.unwrap_or_default();
+        let server = ServerFigures {
+            source,
+            cpu_s,
+            rss_bytes: self.after.rss,
+            datagrams_out: counters.datagrams_out,
+            messages_out: counters.messages_out,
+            kernel_drops: counters.kernel_drops,
+            too_old: counters.too_old,
+            ..ServerFigures::default()
+        };
+        server.finish()
+    }
+
+    /// Returns an error text if figures that the command line requested could not be read.
+    pub(super) fn unreadable(&self) -> Option<&'static str> {
+        let counters = self.before.counters.is_some() && self.after.counters.is_some();
+        let cpu = self.before.cpu_s.is_some() && self.after.cpu_s.is_some();
+        if self.replaced {
+            Some("the server's process was replaced, so its CPU time and counters are unknown")
+        } else if self.http.is_some() && !counters {
+            Some("the server's /metrics could not be read")
+        } else if self.pid.is_some() && !cpu {
+            Some("the server's CPU time could not be read")
+        } else {
+            None
+        }
+    }
+
+    /// Returns whether the server answered for its counters at the start of the window, and did not
+    /// at the end.
+    pub(super) fn has_fallen_silent(&self) -> bool {
+        !self.replaced && self.before.counters.is_some() && self.after.counters.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(datagrams_out: Option<u64>, messages_out: Option<u64>) -> Option<Counters> {
+        Some(Counters { datagrams_out, messages_out, ..Counters::default() })
+    }
+
+    fn watch(before: ServerSample, after: ServerSample) -> ServerWatch {
+        ServerWatch { before, after, ..ServerWatch::new(Some("h:1".into()), Some(1)) }
+    }
+
+    #[test]
+    fn a_figure_is_known_if_it_was_read_at_both_ends() {
+        let before = ServerSample {
+            cpu_s: Some(1.0),
+            rss: Some(5),
+            counters: counters(Some(10), Some(100)),
+        };
+        let after = ServerSample {
+            cpu_s: Some(1.5),
+            rss: Some(7),
+            counters: counters(Some(20), Some(140)),
+        };
+        let figures = watch(before, after).figures();
+        assert_eq!((figures.cpu_s, figures.rss_bytes), (Some(0.5), Some(7)));
+        assert_eq!((figures.datagrams_out, figures.messages_out), (Some(10), Some(40)));
+        assert_eq!(figures.messages_per_datagram, Some(4.0));
+        assert_eq!(figures.cpu_ns_per_message, Some(12_500_000));
+        assert_eq!((figures.kernel_drops, figures.too_old), (None, None));
+
+        for (before, after) in [
+            (ServerSample::default(), after),
+            (before, ServerSample::default()),
+            (before, ServerSample { counters: counters(Some(5), None), cpu_s: None, ..after }),
+        ] {
+            let figures = watch(before, after).figures();
+            let known = [figures.cpu_s.is_some(), figures.messages_per_datagram.is_some()];
+            assert_eq!((known, figures.datagrams_out), ([false; 2], None));
+            assert_eq!((figures.messages_out, figures.cpu_ns_per_message), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_process_that_was_replaced_has_no_cpu_time_in_the_window() {
+        let sample =
+            ServerSample { cpu_s: Some(1.0), rss: Some(5), counters: counters(Some(1), None) };
+        let mut watch = watch(sample, sample);
+        assert!(watch.unreadable().is_none() && !watch.has_fallen_silent());
+        watch.follow(2);
+        let figures = watch.figures();
+        assert_eq!(
+            (figures.cpu_s, figures.datagrams_out, figures.rss_bytes),
+            (None, None, Some(5))
+        );
+        assert!(watch.unreadable().is_some_and(|text| text.contains("replaced")));
+    }
+
+    #[test]
+    fn a_server_that_no_longer_answers_has_fallen_silent() {
+        let sample = ServerSample { counters: counters(Some(1), None), ..ServerSample::default() };
+        assert!(watch(sample, ServerSample::default()).has_fallen_silent());
+        assert!(!watch(ServerSample::default(), ServerSample::default()).has_fallen_silent());
+    }
+}

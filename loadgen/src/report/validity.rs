@@ -1,0 +1,177 @@
+//! Decides whether a run is valid: whether it proves anything about the server.
+
+use super::Report;
+use super::measurements::{Findings, RealtimeTotals};
+use super::server::ServerWatch;
+use crate::load::channel::Channel;
+use crate::load::plan::Plan;
+use crate::shared::Window;
+
+/// The largest valid send lag at p99, ms. Above it, latencies measure the generator, not the
+/// server.
+const MAX_LAG_P99: f64 = 5.0;
+/// The smallest valid share of the requested load.
+const MIN_OFFERED: f64 = 0.97;
+/// The longest time at the end of a window in which nobody receives anything, µs.
+const MAX_SILENCE: u64 = 2_000_000;
+/// The largest valid share of datagrams that our own kernel drops.
+const MAX_OWN_DROPS: f64 = 0.001;
+
+/// Marks the report as invalid, with the reasons, if the run proves nothing about the server.
+pub(super) fn check(
+    report: &mut Report,
+    plan: &Plan,
+    findings: &Findings,
+    total: &RealtimeTotals,
+    watch: &ServerWatch,
+) {
+    if let Some(signal) = findings.interrupted {
+        report.invalidate(format!("interrupted by {signal} before its end"));
+    }
+    if let Some(end) = &findings.server_end {
+        report.invalidate(format!("the server ended during the run: {}", end.how));
+        report.notes.extend(end.last_lines.iter().map(|line| format!("the server's log: {line}")));
+    } else if watch.has_fallen_silent() {
+        report.invalidate("the server's /metrics stopped answering during the run");
+    }
+    if let Some(silence) = findings.silence.filter(|_| findings.server_end.is_none()) {
+        report.invalidate(format!(
+            "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
+            silence as f64 / 1e6
+        ));
+    }
+    if total.dead_threads > 0 {
+        report.invalidate(format!("{} realtime threads failed", total.dead_threads));
+    }
+    for (reason, count) in &total.open_failures {
+        report.invalidate(format!("{count} headsets without a realtime socket: {reason}"));
+    }
+    if report.joins.failed > 0 {
+        let failed = report.joins.failed;
+        report.invalidate(format!("{failed} of {} joins failed", report.joins.attempted));
+    }
+    // A headset that has lost its session for good sends no messages, although its schedule
+    // continues. One that has joined again as a new peer does.
+    let gone = report.sessions.lost.saturating_sub(report.sessions.rejoined);
+    let headsets = report.headsets;
+    if gone as f64 > headsets as f64 * (1.0 - MIN_OFFERED) {
+        report.invalidate(format!("{gone} of {headsets} headsets lost their session for good"));
+    }
+    if let Some(lag) = report.generator.send_lag_p99_ms.filter(|lag| *lag > MAX_LAG_P99) {
+        report.invalidate(format!(
+            "the generator's sends lagged by {lag:.1} ms at p99, more than {MAX_LAG_P99} ms: give \
+             it a machine with less load"
+        ));
+    }
+    // Only these channels have a fixed rate. The others have turns of random length.
+    for channel in [Channel::Pose, Channel::Pointer] {
+        let expected_messages =
+            plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
+        let sent = total.channels[channel as usize].sent;
+        if (sent as f64) < MIN_OFFERED * expected_messages {
+            let name = channel.name();
+            report.invalidate(format!(
+                "only {sent} of {expected_messages:.0} messages were sent: {name}"
+            ));
+        }
+    }
+    match total.kernel_drops {
+        None => report.notes.push("the generator's own lost datagrams are unknown".into()),
+        Some(drops) => {
+            let datagrams = (total.datagrams_in + drops).max(1) as f64;
+            if drops as f64 / datagrams > MAX_OWN_DROPS {
+                report.invalidate(format!("the generator's own sockets dropped {drops} datagrams"));
+            }
+        }
+    }
+    let messages = total.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
+    if total.unsent as f64 / messages > MAX_OWN_DROPS {
+        let unsent = total.unsent;
+        report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
+    }
+    if findings.overflow > 0 {
+        let overflow = findings.overflow;
+        report.invalidate(format!("the generator's own threads dropped {overflow} datagrams"));
+    }
+    if total.rejected > 0 {
+        report.notes.push(format!(
+            "{} realtime datagrams were refused: not authentic, too old or malformed",
+            total.rejected
+        ));
+    }
+}
+
+/// Returns for how long no realtime message had arrived at the end of the window, µs, if messages
+/// were due and this is too long: a server that is gone does not say so. `last` is when the last
+/// message arrived, µs; 0 if none did.
+pub(crate) fn silence(plan: &Plan, window: Window, last: u64) -> Option<u64> {
+    let is_steady = |channel| plan.traffic.hz(channel) >= 1.0;
+    let messages_are_due = [Channel::Pose, Channel::Pointer].into_iter().any(is_steady);
+    let has_receivers = plan.headsets > 1 && plan.room_size > 1;
+    let length = window.end.saturating_sub(window.start);
+    let silence = window.end.saturating_sub(last).min(length);
+    let is_too_long = silence > MAX_SILENCE || (silence == length && length > 0);
+    (messages_are_due && has_receivers && is_too_long).then_some(silence)
+}
+
+#[cfg(test)]
+mod tests {
+    use nucleus_loadgen::embedded::ServerEnd;
+
+    use super::*;
+    use crate::load::profile::Profile;
+
+    const WINDOW: Window = Window { start: 10_000_000, end: 20_000_000 };
+
+    fn checked(findings: &Findings, change: impl FnOnce(&mut Report)) -> Report {
+        let mut report = Report::full();
+        report.headsets = 100;
+        change(&mut report);
+        let total = RealtimeTotals::of(Vec::new());
+        let plan = Plan::of_two_rooms();
+        check(&mut report, &plan, findings, &total, &ServerWatch::new(None, None));
+        report
+    }
+
+    #[test]
+    fn a_run_without_its_server_proves_nothing() {
+        assert!(checked(&Findings::default(), |_| ()).valid);
+        let end = ServerEnd { how: "signal 9".into(), last_lines: vec!["last words".into()] };
+        let findings =
+            Findings { server_end: Some(end), silence: Some(3_000_000), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert_eq!(report.invalid_reasons, ["the server ended during the run: signal 9"]);
+        assert_eq!(report.notes, ["the server's log: last words"]);
+        let findings = Findings { silence: Some(3_100_000), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.invalid_reasons[0].contains("in the last 3.1 s"), "{report:?}");
+        let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);
+    }
+
+    #[test]
+    fn headsets_that_joined_again_send_and_those_that_are_gone_do_not() {
+        let lost = |lost, rejoined| {
+            checked(&Findings::default(), |report| {
+                (report.sessions.lost, report.sessions.rejoined) = (lost, rejoined);
+            })
+        };
+        assert!(lost(100, 100).valid && lost(3, 0).valid);
+        assert!(!lost(100, 0).valid && !lost(100, 96).valid);
+    }
+
+    #[test]
+    fn silence_at_the_end_is_noticed_if_messages_were_due() {
+        let plan = Plan::of_two_rooms();
+        assert_eq!(silence(&plan, WINDOW, 18_000_000), None);
+        assert_eq!(silence(&plan, WINDOW, 17_999_999), Some(2_000_001));
+        assert_eq!(silence(&plan, WINDOW, 0), Some(10_000_000), "not longer than the window");
+        assert_eq!(silence(&plan, WINDOW, 21_000_000), None, "the wait after the window");
+        let short = Window { start: 0, end: 500_000 };
+        assert_eq!((silence(&plan, short, 0), silence(&plan, short, 100)), (Some(500_000), None));
+        let idle = Plan { traffic: Profile::Idle.traffic(None), ..plan.clone() };
+        assert_eq!(silence(&idle, WINDOW, 0), None);
+        assert_eq!(silence(&Plan { room_size: 1, ..plan }, WINDOW, 0), None);
+    }
+}

@@ -1,0 +1,297 @@
+//! Tests of the `loadgen` binary with a real server: how a run ends whose server ends, what a signal
+//! does, and how joins are timed. `cargo test --workspace` builds the server's binary too; with `-p nucleus-loadgen`
+//! alone, build it first: `cargo build`.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Longest time until the window of a run begins and is reported.
+const START: Duration = Duration::from_secs(60);
+/// The longest time for a run that was interrupted to end.
+const END: Duration = Duration::from_secs(30);
+
+/// A `loadgen` process, with the lines that it writes about its progress.
+struct Loadgen {
+    child: Child,
+    progress: mpsc::Receiver<String>,
+    json: PathBuf,
+}
+
+/// How a process ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    json: Value,
+}
+
+impl Loadgen {
+    /// Starts `loadgen` with these options.
+    fn start(name: &str, options: &str) -> Self {
+        let loadgen = Path::new(env!("CARGO_BIN_EXE_loadgen"));
+        assert!(loadgen.with_file_name("nucleus").is_file(), "build the server first: cargo build");
+        let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
+        let _ = fs::remove_file(&json);
+        let mut child = Command::new(loadgen)
+            .args(options.split_whitespace())
+            .arg("--json")
+            .arg(&json)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let (sender, progress) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // The test that reads may have ended.
+                let _ = sender.send(line);
+            }
+        });
+        Loadgen { child, progress, json }
+    }
+
+    /// Starts `loadgen` with these options, and waits until it measures.
+    fn measuring(name: &str, options: &str) -> Self {
+        let loadgen = Self::start(name, options);
+        let deadline = Instant::now() + START;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = loadgen.progress.recv_timeout(left).expect("loadgen did not measure");
+            if line.contains("measuring") {
+                return loadgen;
+            }
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        kill(signal, self.child.id());
+    }
+
+    /// Waits until the process has ended, at most `time`.
+    fn ended_within(mut self, time: Duration) -> Ended {
+        let deadline = Instant::now() + time;
+        let code = loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                break status.code();
+            }
+            assert!(Instant::now() < deadline, "loadgen goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut stdout = String::new();
+        let mut pipe = self.child.stdout.take().expect("stdout is piped");
+        pipe.read_to_string(&mut stdout).expect("stdout is text");
+        let json = fs::read(&self.json)
+            .map_or(Value::Null, |text| serde_json::from_slice(&text).expect("the report is JSON"));
+        Ended { code, stdout, json }
+    }
+
+    /// Returns the process ids of the servers that this process has started.
+    fn servers(&self) -> Vec<u32> {
+        servers_of(self.child.id())
+    }
+}
+
+impl Drop for Loadgen {
+    /// Leaves no process behind if the test fails.
+    fn drop(&mut self) {
+        for pid in self.servers() {
+            kill("KILL", pid);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn kill(signal: &str, pid: u32) {
+    let script = format!("kill -{signal} {pid}");
+    let status = Command::new("sh").args(["-c", &script]).status();
+    assert!(status.is_ok_and(|status| status.success()), "{script}");
+}
+
+/// Returns the process ids of the servers that the `loadgen` with this process id has started. Their
+/// data directory is named after it.
+fn servers_of(loadgen: u32) -> Vec<u32> {
+    let mark = format!("nucleus-loadgen-{loadgen}-");
+    let processes = fs::read_dir("/proc").expect("Linux has /proc").filter_map(Result::ok);
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let is_server = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        // A watchdog names the directory too.
+        command.contains(&mark) && command.contains("--data-dir")
+    };
+    pids.filter(is_server).collect()
+}
+
+/// Waits until a `loadgen` that has ended has no server any more, at most 5 s.
+fn assert_no_server(loadgen: u32) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !servers_of(loadgen).is_empty() {
+        assert!(Instant::now() < deadline, "the server goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Conditions of CI's smoke test.
+const GATES: &str =
+    "--fail-if joins.failed>0 --fail-if pose.corrupt>0 --fail-if event.duplicated>0";
+const RUN: &str = "run --embedded --headsets 4 --room-size 2 --ramp 100ms --duration 60s";
+
+/// Runs with CI's conditions and these options, and kills the server in the window.
+fn killed_server(name: &str, options: &str) -> Ended {
+    let loadgen = Loadgen::measuring(name, &format!("{RUN} {GATES} {options}"));
+    let servers = loadgen.servers();
+    assert_eq!(servers.len(), 1, "one server");
+    kill("KILL", servers[0]);
+    loadgen.ended_within(END)
+}
+
+#[test]
+fn a_run_whose_server_is_killed_in_the_window_is_invalid() {
+    let ended = killed_server("killed", "");
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    let reason = "the server ended during the run: signal 9";
+    assert!(ended.stdout.contains(&format!("INVALID   {reason}\n")), "{}", ended.stdout);
+    assert_eq!(ended.json["valid"], false);
+    assert_eq!(ended.json["invalid_reasons"][0], reason);
+    // Every session ended with the server, although no client had noticed yet.
+    let (joined, lost) = (&ended.json["joins"]["ok"], &ended.json["sessions"]["lost"]);
+    assert_eq!((joined, lost), (&json!(4), &json!(4)));
+}
+
+/// A server that `loadgen` did not start.
+struct Server {
+    child: Child,
+    data_dir: PathBuf,
+    session: String,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let data_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut child =
+            Command::new(Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("nucleus"))
+                .args(["serve", "--session", "127.0.0.1:0", "--realtime", "127.0.0.1:0"])
+                .args(["--http", "off", "--log-format", "json", "--data-dir"])
+                .arg(&data_dir)
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the server is built: cargo build");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let session = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            let fields = line.get("fields").unwrap_or(&line);
+            (fields["message"] == "ready").then(|| fields["session"].as_str().map(str::to_owned))?
+        });
+        // The server must not block on its log.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, data_dir, session: session.expect("the server gets ready") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_run_with_a_foreign_server_that_vanishes_is_invalid() {
+    let mut server = Server::start("vanishes");
+    let target = format!("--target {} --data-dir {}", server.session, server.data_dir.display());
+    let load = "--headsets 4 --room-size 2 --ramp 100ms --duration 8s --fail-if server.cpu_s>0";
+    let loadgen = Loadgen::measuring("vanished", &format!("run {target} {load}"));
+    server.child.kill().unwrap();
+    let ended = loadgen.ended_within(END + Duration::from_secs(10));
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert!(ended.stdout.contains("as if the server were gone\n"), "{}", ended.stdout);
+    assert_eq!(ended.json["sessions"]["lost"], 4);
+    // Nobody told where to read the server's CPU time.
+    assert!(ended.stdout.contains("FAILED    server.cpu_s>0: it is unknown\n"), "{}", ended.stdout);
+    assert_eq!(ended.json["server"]["cpu_s"], Value::Null);
+}
+
+#[test]
+fn an_invalid_run_that_is_allowed_is_judged_by_its_rules() {
+    let ended = killed_server("gated", "--allow-invalid --fail-if valid==0");
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert!(ended.stdout.contains("FAILED    valid==0: it is 0\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_scenario_whose_server_is_killed_is_invalid() {
+    let loadgen = Loadgen::measuring("scenario", "chaos awful --headsets 4");
+    kill("KILL", loadgen.servers()[0]);
+    let ended = loadgen.ended_within(END);
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    let reason = "INVALID   the server ended during the run: signal 9\n";
+    assert!(ended.stdout.contains(reason), "{}", ended.stdout);
+    assert_eq!(ended.json["valid"], false);
+    assert_eq!(ended.json["reports"][0]["valid"], false);
+}
+
+#[test]
+fn a_signal_ends_all_rounds_of_a_scenario_and_its_server() {
+    let loadgen = Loadgen::measuring("signal", "chaos fallback-tenth --headsets 20");
+    let pid = loadgen.child.id();
+    assert!(!loadgen.servers().is_empty());
+    loadgen.signal("TERM");
+    let ended = loadgen.ended_within(END);
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert!(ended.stdout.contains("interrupted by SIGTERM"), "{}", ended.stdout);
+    assert_eq!(ended.json["reports"].as_array().map(Vec::len), Some(1), "one of six runs began");
+    assert_eq!(servers_of(pid), [0; 0]);
+}
+
+#[test]
+fn a_second_signal_ends_everything_at_once() {
+    let loadgen = Loadgen::measuring("twice", RUN);
+    let (pid, servers) = (loadgen.child.id(), loadgen.servers());
+    // A server that stands still does not end by SIGTERM, so the first signal takes long.
+    kill("STOP", servers[0]);
+    loadgen.signal("INT");
+    std::thread::sleep(Duration::from_millis(500));
+    loadgen.signal("TERM");
+    let ended = loadgen.ended_within(Duration::from_secs(5));
+    assert_eq!(ended.code, Some(3));
+    assert_no_server(pid);
+}
+
+#[test]
+fn a_load_generator_that_is_killed_leaves_no_server_behind() {
+    let loadgen = Loadgen::measuring("orphan", RUN);
+    let pid = loadgen.child.id();
+    assert!(!servers_of(pid).is_empty());
+    loadgen.signal("KILL");
+    let ended = loadgen.ended_within(Duration::from_secs(5));
+    assert_eq!(ended.code, None, "it did not end by itself");
+    assert_no_server(pid);
+}
+
+#[test]
+fn a_join_that_starts_late_is_timed_from_when_it_was_due() {
+    let options = "run --embedded --headsets 20 --room-size 10 --ramp 6s --duration 1s";
+    let loadgen = Loadgen::start("joins", &format!("{options} --allow-invalid"));
+    let deadline = Instant::now() + START;
+    while loadgen.servers().is_empty() {
+        assert!(Instant::now() < deadline, "no server");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A join is due every 300 ms. The generator stands still when several of them are.
+    std::thread::sleep(Duration::from_secs(2));
+    loadgen.signal("STOP");
+    std::thread::sleep(Duration::from_millis(2_500));
+    loadgen.signal("CONT");
+    let ended = loadgen.ended_within(END);
+    assert_eq!((ended.code, &ended.json["joins"]["ok"]), (Some(0), &json!(20)), "{}", ended.stdout);
+    let p99 = ended.json["joins"]["p99_ms"].as_f64().unwrap();
+    assert!(p99 > 1_000.0, "the joins of 2.5 s began late: {p99}");
+}
