@@ -35,7 +35,8 @@ pub const REPLAY_WINDOW: u32 = 2_048;
 pub const PHASE_PACKETS: u32 = 1 << 24;
 /// Time after which a sender starts the next key phase, whatever number of packets it sent.
 pub const PHASE_TIME: Duration = Duration::from_secs(3_600);
-/// Shortest duration of a key phase, so that the two phase bits in a header are never ambiguous.
+/// Shortest time from the first acknowledgement of a key phase to the next phase, so that the two
+/// phase bits in a header are never ambiguous. A receiver takes the next phase after half of it.
 pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
 /// How long a receiver keeps the key and the replay window of the previous phase.
 pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
@@ -241,7 +242,7 @@ const _: () = assert!(PROBE_AFTER.as_millis() < FALLBACK_AFTER.as_millis());
 const _: () = assert!(ACK_LATEST.as_millis() * 2 < FALLBACK_AFTER.as_millis());
 const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
-const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
+const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs() / 2);
 const _: () = assert!(EVENT_ACK_AGE.as_secs() < EVENT_ACK_LATEST.as_secs());
 const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
 // An archived peer takes 31 bytes plus its user, name and role.

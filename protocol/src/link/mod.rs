@@ -150,7 +150,7 @@ impl Link {
         Link {
             link_id: config.link_id,
             send: SendKeys::new(now, secret(send), limits),
-            recv: RecvKeys::new(secret(recv), limits),
+            recv: RecvKeys::new(now, secret(recv), limits),
             ids: [config.connection_id, config.spare],
             id: config.connection_id,
             last_received: None,
