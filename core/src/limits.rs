@@ -167,6 +167,13 @@ pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
 pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
 /// Most bytes of datagrams that QUIC has received from a client and the session has not read yet.
 pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
+/// Time between two turns of a shard that shows that the process stood still: four times as long as
+/// an idle shard waits.
+pub const STOOD_STILL: Duration = Duration::from_secs(1);
+/// How long the messages in sessions are dropped after the process stood still. Enough to read what
+/// waits in the sockets of the sessions: nobody knows how old that is. The capture time of a message
+/// does not tell either, because it wraps after 65 s.
+pub const SESSION_BACKLOG_TIME: Duration = Duration::from_millis(500);
 /// Times at which a link counts as idle are rounded up to multiples of this interval, so that
 /// thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
@@ -202,6 +209,22 @@ pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 
 pub fn message_rate(limits: &Limits) -> Rate {
     let per_second = u64::from(limits.peer_messages_per_s);
     Rate { per_second, burst: per_second / 2 }
+}
+/// Datagrams without messages that a client may send per second: five keep-alives of a new link or
+/// after a change of plane, ten clock requests, twenty reports at the shortest interval, and five
+/// answers to path challenges, with as many again to spare.
+pub const CONTROL_DATAGRAMS_PER_S: u64 = 80;
+/// Returns the rate of the datagrams that the server opens for one link: a datagram for each message
+/// that the link may send, and those of its control frames. Opening a datagram costs the shard a
+/// microsecond, whatever it holds.
+///
+/// A link has this rate on each plane. On the realtime port it has the rate twice: for its active
+/// path, and for all other addresses together, from where anybody who has seen the link's
+/// connection id can send forged datagrams.
+pub fn datagram_rate(limits: &Limits) -> Rate {
+    let Rate { per_second, burst } = message_rate(limits);
+    let control = CONTROL_DATAGRAMS_PER_S;
+    Rate { per_second: per_second + control, burst: burst + control }
 }
 /// Interval of the clients' reports. The server's budget for a recipient is fixed today, so reports
 /// that come more often would have no use, and a thousand listeners would send ten thousand.

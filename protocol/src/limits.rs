@@ -104,11 +104,16 @@ pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// at 5 s follow a drift of 50 ppm to within 2 ms.
 pub const CLOCK_SAMPLES: usize = 8;
 
+/// How long a smoothed round trip counts without a new sample: two intervals of clock requests. The
+/// first sample after a longer silence begins anew.
+pub const ROUND_TRIP_MEMORY: Duration = Duration::from_secs(10);
+
 /// How far two steady clocks may drift apart while a client keeps a sample, in us: 200 ppm for the
 /// 120 s that eight samples of an idle client take, twice.
 pub const CLOCK_DRIFT: u64 = 50_000;
-/// A change of the delay between two datagrams that shows that a clock stood still, in us. The
-/// client then asks for the time at once.
+/// A change of the delay between two datagrams, or of the round trip between two clock replies, that
+/// shows that a clock or an end stood still, in us. The client then asks for the time at once, and
+/// begins its figures anew.
 pub const CLOCK_JUMP: i32 = 500_000;
 /// How far ahead of the server's clock a capture time may be, in ms; such a message counts as
 /// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times

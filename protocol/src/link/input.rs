@@ -252,7 +252,7 @@ impl Link {
                 }
             }
             (ControlFrame::ClockReply(reply), SideState::Client(c)) => {
-                c.clock.handle_reply(now, &reply);
+                c.clock_reply(now, &reply);
                 // The server answers on the plane of the request.
                 if plane == Plane::Realtime {
                     self.send.acknowledge_sent_at(now, Time::from_micros(reply.client_sent));

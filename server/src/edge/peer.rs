@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use nucleus_core::ids::SessionId;
 use nucleus_core::limits;
-use nucleus_core::rate::{Bucket, Rate};
+use nucleus_core::rate::Bucket;
 use nucleus_core::room::RoomInput;
 use nucleus_core::stream_rates::StreamRates;
 use nucleus_protocol::limits as wire_limits;
@@ -298,8 +298,7 @@ async fn read_datagrams(
     context: &SessionContext,
 ) -> Code {
     let now = || Time::from_micros(context.clock.now());
-    let per_second = context.limits.peer_messages_per_s.into();
-    let mut rate = Bucket::new(now(), Rate { per_second, burst: per_second });
+    let mut rate = Bucket::new(now(), limits::datagram_rate(&context.limits));
     while let Ok(datagram) = connection.read_datagram().await {
         if rate.try_take(now()) {
             room.datagram(session, datagram);
