@@ -236,8 +236,11 @@ impl Room {
     /// delivered: an older one that arrives later is dropped.
     ///
     /// # Errors
-    /// [`SendError::Closed`] if the room is closed.
+    /// [`SendError::Pose`] if a number is NaN, infinite or out of range, or a rotation has the
+    /// length 0: the others would see the avatar jump. The head may be 8,388.607 m from the origin
+    /// in each axis, and a hand 2.047 m from the head. [`SendError::Closed`] if the room is closed.
     pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
+        pose.check()?;
         let mut payload = Vec::with_capacity(40);
         pose.encode(&mut payload);
         self.send(MessageKind::Pose, true, Target::Others, ApplicationKey::default(), payload)

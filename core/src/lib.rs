@@ -43,6 +43,7 @@ pub mod lobby;
 mod range;
 pub mod rate;
 pub mod room;
+mod room_limits;
 pub mod social;
 pub mod stream_rates;
 pub mod text;

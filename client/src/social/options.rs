@@ -11,7 +11,8 @@ use crate::connect::{DEFAULT_PATIENCE, trusted, try_servers};
 use crate::realtime::driver::unspecified;
 use crate::servers::ReturnServers;
 use crate::session::{
-    ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config, endpoints,
+    ConnectError, JoinError, LONGEST_PATIENCE, SocialSession, SocialSessionOptions, Trust,
+    client_config, endpoints,
 };
 
 /// Options of [`enter`]: the server, the token, and how other users see this device.
@@ -72,7 +73,7 @@ impl EnterOptions {
     /// Sets how long the client tries to resume a lost session before it closes the social session.
     /// Zero closes the social session as soon as its connection is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST_PATIENCE);
         self
     }
 

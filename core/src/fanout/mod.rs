@@ -33,7 +33,7 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::rate::{Bucket, Rate};
+use crate::rate::Bucket;
 use connection_ids::ConnectionIds;
 use entry::{LinkEntry, Recipient};
 use outbox::Destination;
@@ -289,9 +289,7 @@ impl Fanout {
         );
         let datagrams = limits::datagram_rate(&self.config.limits);
         let ingress = limits::message_rate(&self.config.limits);
-        // The burst is a tenth of the bytes of a second, so that a late flush can catch up.
-        let bytes_per_s = self.config.limits.egress_bits_per_s / 8;
-        let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
+        let egress = limits::egress_rate(&self.config.limits);
         let entry = LinkEntry {
             link,
             room: at,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_core::limits::{Limits, datagram_rate};
 use nucleus_netsim::Conditions;
-use nucleus_protocol::limits::RETURN_PROBE;
+use nucleus_protocol::limits::{MAX_PAYLOAD, RETURN_PROBE};
 use nucleus_protocol::link::Path;
 use nucleus_protocol::realtime::{MessageKind, TARGET_OTHERS};
 use nucleus_sim::world::STEP;
@@ -104,4 +104,34 @@ fn what_a_network_held_back_for_a_moment_is_not_dropped() {
     }
     let after = world.shard().counters;
     assert_eq!(after.datagrams_over_rate, before.datagrams_over_rate);
+}
+
+/// The least budget of a recipient lets the largest message through, also beside other traffic.
+#[test]
+fn the_largest_message_passes_every_least_limit() {
+    for kind in MessageKind::ALL {
+        for blocked in [false, true] {
+            let limits = Limits { room_capacity: 8, ..Limits::least() };
+            let mut world = pair(limits);
+            world.join(Conditions::CLEAN, Conditions::CLEAN);
+            world.clients[1].blocked = blocked;
+            // A client without traffic notices the blocked port late.
+            for _ in 0..50 {
+                world.send_pose(1);
+                world.run(Duration::from_millis(100));
+            }
+            assert_eq!(world.shard().on_fallback(), usize::from(blocked));
+            let from = world.clients[0].peer.unwrap().0;
+            for _ in 0..10 {
+                world.send(0, kind, TARGET_OTHERS, MAX_PAYLOAD);
+                for _ in 0..10 {
+                    world.run(Duration::from_millis(200));
+                    world.send_pose(2);
+                }
+            }
+            let messages = &world.clients[1].messages;
+            let received = messages.iter().filter(|(peer, _)| *peer == from).count();
+            assert_eq!(received, 10, "{kind:?}, blocked: {blocked}");
+        }
+    }
 }
