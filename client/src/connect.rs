@@ -53,7 +53,7 @@ impl ConnectOptions {
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
-            token: token.into(),
+            token: token::trimmed(&token.into()),
             room: None,
             name: String::new(),
             selection: RoomSelection::default(),

@@ -26,6 +26,7 @@ use crate::realtime::{OutgoingMessage, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
 use crate::state::Replica;
+use crate::token;
 pub use renewal::RenewError;
 use renewal::TokenRenewal;
 use requests::RoomRequests;
@@ -348,7 +349,7 @@ impl Room {
     /// # Errors
     /// See [`RenewError`].
     pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
-        self.shared.renewal.renew(token.into()).await
+        self.shared.renewal.renew(token::trimmed(&token.into())).await
     }
 
     /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.

@@ -55,6 +55,9 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// Longest [`Limits::ticket_ttl`].
+pub const MAX_TICKET_TTL: Duration = ms(604_800_000);
+
 settings! {
     /// Most sessions at a time that have joined a room or entered outside rooms.
     sessions: u32 = 20_000, 1..=1_000_000;
@@ -120,7 +123,7 @@ settings! {
     /// How long after a join a ticket admits its user to another instance of the room, with the
     /// role of that time: after a restart of the server an expired token must not end a meeting.
     #[serde(deserialize_with = "text::duration")]
-    ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=ms(604_800_000);
+    ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=MAX_TICKET_TTL;
     /// How long a call rings.
     #[serde(deserialize_with = "text::duration")]
     ring_time: Duration = ms(30_000), ms(5_000)..=ms(300_000);

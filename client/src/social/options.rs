@@ -14,6 +14,7 @@ use crate::session::{
     ConnectError, JoinError, LONGEST_PATIENCE, SocialSession, SocialSessionOptions, Trust,
     client_config, endpoints,
 };
+use crate::token;
 
 /// Options of [`enter`]: the server, the token, and how other users see this device.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl EnterOptions {
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
-            token: token.into(),
+            token: token::trimmed(&token.into()),
             name: String::new(),
             status: Status::Online,
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -10,6 +10,7 @@ mod certificates;
 mod groups_and_voice;
 mod lobby;
 mod moderation;
+mod names;
 mod no_realtime;
 mod rates;
 mod reconnect;
