@@ -228,6 +228,9 @@ pub const CONTROL_DATAGRAMS_PER_S: u64 = 80;
 /// that the link may send, and those of its control frames. Opening a datagram costs the shard a
 /// microsecond, whatever it holds.
 ///
+/// It also bounds the forged datagrams that a key is tried on: with the default rate a flooded link
+/// takes a year to reach the 2^36 that RFC 9001, section 6.6, allows for ChaCha20-Poly1305.
+///
 /// A link has this rate on each plane. On the realtime port it has the rate twice: for its active
 /// path, and for all other addresses together, from where anybody who has seen the link's
 /// connection id can send forged datagrams.

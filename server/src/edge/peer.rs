@@ -300,8 +300,9 @@ async fn read_datagrams(
     let now = || Time::from_micros(context.clock.now());
     let mut rate = Bucket::new(now(), limits::datagram_rate(&context.limits));
     while let Ok(datagram) = connection.read_datagram().await {
-        if rate.try_take(now()) {
-            room.datagram(session, datagram);
+        match rate.try_take(now()) {
+            true => room.datagram(session, datagram),
+            false => drop(context.counters.datagrams_over_rate.fetch_add(1, Ordering::Relaxed)),
         }
     }
     until_connection_ends().await
