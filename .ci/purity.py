@@ -16,12 +16,14 @@ import sys
 import rust_modules
 
 CORE = "core/src"
-# The libraries that the core may use, directly or not: serialization, cryptography, derive macros.
+# The libraries that the core may use, directly or not: serialization, cryptography, derive macros,
+# tables of Unicode.
 LIBRARIES = {
     "aws-lc-rs", "aws-lc-sys", "bytecheck", "bytecheck_derive", "bytes", "hashbrown", "munge",
     "munge_macro", "nucleus-core", "nucleus-features", "nucleus-protocol", "proc-macro2", "ptr_meta", "ptr_meta_derive",
     "quote", "rancor", "rend", "rkyv", "rkyv_derive", "serde", "serde_core", "serde_derive",
-    "simdutf8", "syn", "thiserror", "thiserror-impl", "unicode-ident", "untrusted", "zeroize", "zeroize_derive",
+    "simdutf8", "syn", "thiserror", "thiserror-impl", "tinyvec", "tinyvec_macros", "unicode-ident",
+    "unicode-normalization", "untrusted", "zeroize", "zeroize_derive",
 }
 # Names that the core's code must not use. Of std::sync only Arc is allowed, see `names_in`.
 NAMES = {

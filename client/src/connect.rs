@@ -13,7 +13,8 @@ use crate::room::{Room, RoomConnector};
 use crate::rooms::{Query, RoomOptions, RoomSelection};
 use crate::servers::{NamedServers, ReturnServers};
 use crate::session::{
-    Capabilities, ConnectError, JoinError, Session, SessionOptions, Trust, client_config, endpoints,
+    Capabilities, ConnectError, JoinError, LONGEST_PATIENCE, Session, SessionOptions, Trust,
+    client_config, endpoints,
 };
 use crate::token;
 
@@ -52,7 +53,7 @@ impl ConnectOptions {
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
-            token: token.into(),
+            token: token::trimmed(&token.into()),
             room: None,
             name: String::new(),
             selection: RoomSelection::default(),
@@ -159,7 +160,7 @@ impl ConnectOptions {
     /// Sets how long the client tries to resume a lost session before it closes the room. Zero
     /// closes the room as soon as the session is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST_PATIENCE);
         self
     }
 

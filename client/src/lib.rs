@@ -50,7 +50,7 @@ pub use connect::{ConnectOptions, DEFAULT_SERVER, connect};
 pub use event::{RoomEvent, Throttle, VoicePacket};
 pub use moderation::{Audit, ModerationAct};
 pub use nucleus_protocol::groups::Group;
-pub use nucleus_protocol::realtime::pose::{Pose, Transform};
+pub use nucleus_protocol::realtime::pose::{Pose, PoseError, Transform};
 pub use nucleus_protocol::realtime::voice::Voice;
 pub use nucleus_protocol::session::{Code, Features};
 pub use nucleus_protocol::time::Time;

@@ -26,6 +26,7 @@ use crate::realtime::{OutgoingMessage, RealtimeCounters};
 use crate::roster::{PeerId, PeerInfo, Roster};
 use crate::session::{ConnectError, EventOutbox, SendError, Session, To};
 use crate::state::Replica;
+use crate::token;
 pub use renewal::RenewError;
 use renewal::TokenRenewal;
 use requests::RoomRequests;
@@ -236,8 +237,11 @@ impl Room {
     /// delivered: an older one that arrives later is dropped.
     ///
     /// # Errors
-    /// [`SendError::Closed`] if the room is closed.
+    /// [`SendError::Pose`] if a number is NaN, infinite or out of range, or a rotation has the
+    /// length 0: the others would see the avatar jump. The head may be 8,388.607 m from the origin
+    /// in each axis, and a hand 2.047 m from the head. [`SendError::Closed`] if the room is closed.
     pub fn send_pose(&self, pose: &Pose) -> Result<(), SendError> {
+        pose.check()?;
         let mut payload = Vec::with_capacity(40);
         pose.encode(&mut payload);
         self.send(MessageKind::Pose, true, Target::Others, ApplicationKey::default(), payload)
@@ -345,7 +349,7 @@ impl Room {
     /// # Errors
     /// See [`RenewError`].
     pub async fn renew(&self, token: impl Into<String>) -> Result<(), RenewError> {
-        self.shared.renewal.renew(token.into()).await
+        self.shared.renewal.renew(token::trimmed(&token.into())).await
     }
 
     /// Waits for the next event. Returns `None` after [`RoomEvent::Closed`]. Cancel-safe.

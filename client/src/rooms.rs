@@ -62,7 +62,7 @@ impl Query {
     /// Checks the limits that the server enforces too. Returns a message about the first violation.
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
         let is_valid = |filter: &session::Filter| {
-            (1..=limits::MAX_STATE_KEY).contains(&filter.key.len())
+            is_valid_key(&filter.key)
                 && (1..=limits::MAX_FILTER_VALUES).contains(&filter.values.len())
                 && filter.values.iter().all(|value| is_valid_for(filter.kind, value))
         };
@@ -222,6 +222,10 @@ impl RoomSelection {
             Err("at most 8 fields can be listed")
         } else if options.fields.len() > limits::MAX_FIRST_FIELDS {
             Err("a room can be created with at most 16 fields")
+        } else if !options.fields.iter().all(is_valid_field) {
+            Err("a field has a key of 1 to 64 bytes, a value of at most 4 KiB, and is not NaN")
+        } else if !options.listed.iter().all(|key| is_valid_key(key)) {
+            Err("a listed key has 1 to 64 bytes")
         } else {
             self.query.validate()?;
             if self.bytes() > MAX_BYTES {
@@ -252,6 +256,15 @@ impl RoomSelection {
             ..Join::default()
         }
     }
+}
+
+fn is_valid_key(key: &[u8]) -> bool {
+    (1..=limits::MAX_STATE_KEY).contains(&key.len())
+}
+
+fn is_valid_field(RoomField { key, value }: &RoomField) -> bool {
+    let is_nan = value.kind == value::FLOAT && f64::from_bits(value.bits).is_nan();
+    is_valid_key(key) && value.bytes.len() <= limits::MAX_STATE_VALUE && !is_nan
 }
 
 fn value_bytes(value: &session::Value) -> usize {
@@ -301,6 +314,16 @@ mod tests {
         let two = RoomOptions::new().field("a", text.as_str()).field("b", text.as_str());
         assert!(of(two.clone()).validate().is_ok());
         assert!(of(two.field("c", text.as_str())).validate().is_err());
+        for value in [f64::INFINITY, -0.0, 1e300] {
+            assert!(of(RoomOptions::new().field("a", value)).validate().is_ok());
+        }
+        assert!(of(RoomOptions::new().field("a", f64::NAN)).validate().is_err());
+        assert!(of(RoomOptions::new().field("", 1)).validate().is_err());
+        assert!(of(RoomOptions::new().field("a", "x".repeat(4_097))).validate().is_err());
+        assert!(of(RoomOptions::new().listed(["x".repeat(65).as_str()])).validate().is_err());
+        for query in [Query::new().equals("a", f64::NAN), Query::new().at_least("a", f64::NAN)] {
+            assert!(query.validate().is_err());
+        }
         let version = "x".repeat(33);
         assert!(RoomSelection { version, ..RoomSelection::default() }.validate().is_err());
     }

@@ -10,6 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nucleus_protocol::limits;
 use serde::Deserialize;
 
+/// Returns the token without the white space and the byte order mark that a file with it may have.
+pub(crate) fn trimmed(token: &str) -> String {
+    token.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned()
+}
+
 #[derive(Deserialize)]
 struct UnverifiedClaims {
     pin: Option<PinClaim>,
@@ -55,6 +60,13 @@ fn claims(token: &str) -> Option<UnverifiedClaims> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_adds_to_a_token_is_cut_off() {
+        for text in ["a.b.c", "a.b.c\n", "\u{feff}a.b.c\r\n", " a.b.c "] {
+            assert_eq!(trimmed(text), "a.b.c");
+        }
+    }
 
     fn token(payload: &str) -> String {
         format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(payload))

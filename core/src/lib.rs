@@ -43,6 +43,7 @@ pub mod lobby;
 mod range;
 pub mod rate;
 pub mod room;
+mod room_limits;
 pub mod room_rate;
 pub mod session_budgets;
 pub mod social;

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use nucleus_protocol::limits::{
-    EVENT_ACK_BYTES, MAX_BULK_MESSAGE, MAX_ROOM_PEERS, MAX_STATE, MAX_STATE_OBJECTS,
-    MAX_STATE_OWNED, MAX_STATE_REQUEST,
+    EVENT_ACK_BYTES, MAX_BODY, MAX_BULK_MESSAGE, MAX_CLIENT_CONTROL_MESSAGE, MAX_CONTROL_MESSAGE,
+    MAX_DATAGRAM, MAX_EVENT_MESSAGE, MAX_ROOM_LIST_BYTES, MAX_ROOM_PEERS, MAX_SOCIAL_REQUEST,
+    MAX_STATE, MAX_STATE_OBJECTS, MAX_STATE_OWNED, MAX_STATE_REQUEST, MAX_USER_LIST_BYTES,
 };
 use nucleus_protocol::realtime::{MessageKind, TARGET_RESERVED};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 pub use crate::edge_limits::*;
 pub use crate::range::{OutOfRange, Setting, within};
 use crate::rate::Rate;
+pub use crate::room_limits::*;
 use crate::text;
 
 /// Defines [`Limits`] from a list of settings, each with its default and its range.
@@ -31,6 +33,11 @@ macro_rules! settings {
         }
 
         impl Limits {
+            /// Returns every setting at the least value of its range.
+            pub fn least() -> Self {
+                Self { $($name: *($range).start(),)* }
+            }
+
             /// Checks that every setting is in its range.
             ///
             /// # Errors
@@ -47,6 +54,9 @@ macro_rules! settings {
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
+
+/// Longest [`Limits::ticket_ttl`].
+pub const MAX_TICKET_TTL: Duration = ms(604_800_000);
 
 settings! {
     /// Most sessions at a time that have joined a room or entered outside rooms.
@@ -123,7 +133,7 @@ settings! {
     /// How long after a join a ticket admits its user to another instance of the room, with the
     /// role of that time: after a restart of the server an expired token must not end a meeting.
     #[serde(deserialize_with = "text::duration")]
-    ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=ms(604_800_000);
+    ticket_ttl: Duration = ms(43_200_000), ms(60_000)..=MAX_TICKET_TTL;
     /// How long a call rings.
     #[serde(deserialize_with = "text::duration")]
     ring_time: Duration = ms(30_000), ms(5_000)..=ms(300_000);
@@ -177,6 +187,13 @@ pub const SESSION_DATAGRAM_AGE: Duration = Duration::from_millis(100);
 pub const SESSION_DATAGRAM_BYTES: usize = 8 << 10;
 /// Most bytes of datagrams that QUIC has received from a client and the session has not read yet.
 pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
+/// Time between two turns of a shard that shows that the process stood still: four times as long as
+/// an idle shard waits.
+pub const STOOD_STILL: Duration = Duration::from_secs(1);
+/// How long the messages in sessions are dropped after the process stood still. Enough to read what
+/// waits in the sockets of the sessions: nobody knows how old that is. The capture time of a message
+/// does not tell either, because it wraps after 65 s.
+pub const SESSION_BACKLOG_TIME: Duration = Duration::from_millis(500);
 /// Times at which a link counts as idle are rounded up to multiples of this interval, so that
 /// thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);
@@ -212,6 +229,34 @@ pub const MESSAGE_BYTES_RATE: Rate = Rate { per_second: 256 << 10, burst: 16 << 
 pub fn message_rate(limits: &Limits) -> Rate {
     let per_second = u64::from(limits.peer_messages_per_s);
     Rate { per_second, burst: per_second / 2 }
+}
+/// Datagrams without messages that a client may send per second: five keep-alives of a new link or
+/// after a change of plane, ten clock requests, twenty reports at the shortest interval, and five
+/// answers to path challenges, with as many again to spare.
+pub const CONTROL_DATAGRAMS_PER_S: u64 = 80;
+/// Returns the rate of the datagrams that the server opens for one link: a datagram for each message
+/// that the link may send, and those of its control frames. Opening a datagram costs the shard a
+/// microsecond, whatever it holds.
+///
+/// It also bounds the forged datagrams that a key is tried on: with the default rate a flooded link
+/// takes a year to reach the 2^36 that RFC 9001, section 6.6, allows for ChaCha20-Poly1305.
+///
+/// A link has this rate on each plane. On the realtime port it has the rate twice: for its active
+/// path, and for all other addresses together, from where anybody who has seen the link's
+/// connection id can send forged datagrams.
+pub fn datagram_rate(limits: &Limits) -> Rate {
+    let Rate { per_second, burst } = message_rate(limits);
+    let control = CONTROL_DATAGRAMS_PER_S;
+    Rate { per_second: per_second + control, burst: burst + control }
+}
+/// Least burst of the bytes to one recipient: two of the largest datagrams. A smaller burst would
+/// withhold large messages for ever.
+pub const EGRESS_BURST_LEAST: u64 = 2 * MAX_DATAGRAM as u64;
+/// Returns the rate of the bytes to one recipient. A burst is a tenth of the bytes of a second, so
+/// that a late flush can catch up.
+pub fn egress_rate(limits: &Limits) -> Rate {
+    let per_second = limits.egress_bits_per_s / 8;
+    Rate { per_second, burst: (per_second / 10).max(EGRESS_BURST_LEAST) }
 }
 /// Interval of the clients' reports. The server's budget for a recipient is fixed today, so reports
 /// that come more often would have no use, and a thousand listeners would send ten thousand.
@@ -330,59 +375,6 @@ pub const THROTTLED_INTERVAL: Duration = Duration::from_secs(1);
 /// already waiting, so its sender counts as throttled.
 pub const WAS_WAITING: Duration = Duration::from_millis(5);
 
-// Rooms: admission, moderation, slots.
-
-/// Most users banned from a room at a time: 64 KiB with the longest names. The oldest ban is
-/// dropped first.
-pub const BANS: usize = 256;
-/// Most bans of all rooms together that a server keeps over a restart: 32 rooms with [`BANS`] each.
-/// The server writes all of them each time, at most 6 MiB. If there are more, the tenant with the
-/// most loses the one that ends first. That ban still holds as long as its room instance.
-pub const BAN_RECORDS: usize = 32 * BANS;
-/// Largest file of bans that the server reads, in bytes: a record has at most 320 bytes of names,
-/// each of which JSON may write as six. A larger file is damaged.
-pub const BANS_FILE_BYTES: u64 = 2_048 * BAN_RECORDS as u64;
-/// Shortest time between two writes of the file of bans. The first ban is written at once; bans
-/// that follow within this time are lost if the server is killed in it.
-pub const BANS_WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the server writes the file of bans without those that have ended, and tries again to
-/// write a file that it could not write.
-pub const BANS_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// Longest time that a server that stops waits for the file of bans: a disk may hang.
-pub const BANS_CLOSE_TIME: Duration = Duration::from_secs(2);
-/// How long a new room waits for the join that made it: longer than a join may take.
-pub const FOUNDING_TIME: Duration = Duration::from_secs(10);
-/// How long a seat stays reserved for an expected user: enough to read a message and put on a
-/// headset.
-pub const RESERVATION_TIME: Duration = Duration::from_secs(60);
-/// Most seats of a room that one user may have reserved at a time: a group of friends.
-pub const RESERVATIONS_OF_USER: usize = 16;
-/// Largest capacity of a small room, in which all seats but one may be reserved. In a larger room,
-/// half of the seats may be reserved.
-pub const SMALL_ROOM: usize = 16;
-/// Most users on the list of invited users of a room: 128 KiB with the longest names.
-pub const INVITED_USERS: usize = 1_024;
-/// Most wrong passwords that a room takes from one user within [`GUESS_TIME`].
-pub const GUESSES_OF_USER: usize = 5;
-/// Most wrong passwords that a room takes from all users within [`GUESS_TIME`]: trying ten thousand
-/// common passwords then takes longer than a meeting.
-pub const GUESSES: usize = 60;
-/// The period of [`GUESSES_OF_USER`] and [`GUESSES`].
-pub const GUESS_TIME: Duration = Duration::from_secs(60);
-/// Rate of acts of moderation that a room accepts from all moderators together. Every peer is sent
-/// an audit of each act. A peer whose network is down for ten seconds must not be cut off because
-/// of these audits.
-pub const ACTS_RATE: Rate = Rate { per_second: 5, burst: 20 };
-/// Most users muted by moderators whom a room remembers, so that they are still muted after they
-/// rejoin. If the list is full, the oldest mute is dropped first.
-pub const MUTED_USERS: usize = 256;
-/// Most slots of a room: those in use and those that rest. A room may replace all its peers several
-/// times within a minute before joins must wait.
-pub const SLOTS: u16 = MAX_ROOM_PEERS * 8;
-/// Most resting slots that the devices of one user may cause, so that a user who joins and leaves
-/// in a loop keeps nobody else out.
-pub const RESTING_SLOTS_OF_USER: u16 = MAX_ROOM_PEERS / 2;
-
 // The lobby.
 
 /// Most changes of a lobby kept for its watchers: twice as many as a slow watcher of a busy tenant
@@ -407,9 +399,9 @@ pub const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Most messages that wait for a session outside rooms.
 pub const SOCIAL_QUEUE: usize = 256;
-/// Most bytes of messages that wait for a session outside rooms: two full lists of users with the
-/// longest names. A session further behind is cut off.
-pub const SOCIAL_BACKLOG_BYTES: usize = 1 << 20;
+/// Most bytes of messages that wait for a session outside rooms: a full list of rooms and a full
+/// list of users, both with the longest names. A session further behind is cut off.
+pub const SOCIAL_BACKLOG_BYTES: usize = MAX_CONTROL_MESSAGE;
 /// Longest time that a session outside rooms may take for a message. Then the session is cut off.
 pub const SOCIAL_WRITE_TIME: Duration = EVENT_BACKLOG_AGE;
 /// Rate of requests of a session outside rooms: more than a person makes. The server reads no
@@ -457,6 +449,16 @@ const _: () = {
     assert!(FOUNDING_TIME.as_secs() > 5);
     // One full frame table for one recipient fits one turn of flushing.
     assert!(FRAME_TABLE_BYTES <= FLUSH_BYTES_PER_TURN);
+    // Every queue and burst admits the largest item.
+    assert!(MESSAGE_BYTES_RATE.burst as usize >= MAX_BODY);
+    assert!(SESSION_DATAGRAM_BYTES > MAX_DATAGRAM && SESSION_DATAGRAM_INBOX > MAX_DATAGRAM);
+    assert!(EVENT_LOG_BYTES >= MAX_EVENT_MESSAGE && HISTORY_BYTES >= MAX_EVENT_MESSAGE);
+    assert!(BULK_LOG_BYTES >= MAX_BULK_MESSAGE && STATE_FEED_BYTES >= MAX_EVENT_MESSAGE);
+    assert!(SOCIAL_BACKLOG_BYTES >= MAX_ROOM_LIST_BYTES + MAX_USER_LIST_BYTES);
+    assert!(SOCIAL_REQUESTS_RATE.burst >= WATCH_COST);
+    assert!(STREAM_WINDOW as usize >= MAX_CLIENT_CONTROL_MESSAGE);
+    assert!(STREAM_WINDOW as usize >= MAX_EVENT_MESSAGE);
+    assert!(STREAM_WINDOW as usize >= MAX_SOCIAL_REQUEST);
     // The burst of one link fits the frame table.
     assert!(MESSAGE_BYTES_RATE.burst as usize <= FRAME_TABLE_BYTES);
     // Each link takes two of the slab indexes that a connection id can hold.
@@ -468,3 +470,27 @@ const _: () = {
     // The resting slots of one user leave at least as many to others.
     assert!(2 * RESTING_SLOTS_OF_USER < SLOTS);
 };
+
+#[cfg(test)]
+mod tests {
+    use nucleus_protocol::limits::{MAX_STATE_REQUEST, STATE_RESERVE};
+
+    use super::*;
+    use crate::stream_rates::StreamRates;
+
+    /// Whatever an operator sets, no burst is too small for the largest item.
+    #[test]
+    fn every_least_setting_admits_the_largest_item() {
+        let limits = Limits::least();
+        limits.check().unwrap();
+        for rates in [StreamRates::events, StreamRates::bulk, StreamRates::requests] {
+            let StreamRates { messages, bytes, largest } = rates(&limits);
+            assert!(messages.burst >= 1 && bytes.burst >= largest as u64);
+        }
+        assert!(message_rate(&limits).burst >= 1);
+        assert!(egress_rate(&limits).burst >= MAX_DATAGRAM as u64);
+        // Peers without the right to moderate may not use the reserved part.
+        let state = limits.room_state_bytes as usize;
+        assert!(state - state / STATE_RESERVE > MAX_STATE_REQUEST);
+    }
+}

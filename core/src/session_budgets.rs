@@ -7,7 +7,7 @@ use std::time::Duration;
 use nucleus_protocol::time::Time;
 
 use crate::limits::{self, Limits};
-use crate::rate::{Bucket, MessageRate, Rate};
+use crate::rate::{Bucket, MessageRate};
 use crate::stream_rates::StreamRates;
 
 /// The budgets of one session.
@@ -31,14 +31,13 @@ impl SessionBudgets {
     /// Creates full budgets.
     pub fn full(now: Time, limits: &Limits) -> Self {
         let rate = |rates: StreamRates| MessageRate::new(now, rates.messages, rates.bytes);
-        let per_second = limits.peer_messages_per_s.into();
         Self {
             events: rate(StreamRates::events(limits)),
             bulk: rate(StreamRates::bulk(limits)),
             requests: rate(StreamRates::requests(limits)),
             social: Bucket::new(now, limits::SOCIAL_REQUESTS_RATE),
             renewals: Bucket::new(now, limits::RENEWALS),
-            datagrams: Bucket::new(now, Rate { per_second, burst: per_second }),
+            datagrams: Bucket::new(now, limits::datagram_rate(limits)),
         }
     }
 

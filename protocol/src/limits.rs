@@ -35,7 +35,8 @@ pub const REPLAY_WINDOW: u32 = 2_048;
 pub const PHASE_PACKETS: u32 = 1 << 24;
 /// Time after which a sender starts the next key phase, whatever number of packets it sent.
 pub const PHASE_TIME: Duration = Duration::from_secs(3_600);
-/// Shortest duration of a key phase, so that the two phase bits in a header are never ambiguous.
+/// Shortest time from the first acknowledgement of a key phase to the next phase, so that the two
+/// phase bits in a header are never ambiguous. A receiver takes the next phase after half of it.
 pub const PHASE_MIN_TIME: Duration = Duration::from_secs(60);
 /// How long a receiver keeps the key and the replay window of the previous phase.
 pub const PHASE_OVERLAP: Duration = Duration::from_secs(5);
@@ -103,11 +104,16 @@ pub const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// at 5 s follow a drift of 50 ppm to within 2 ms.
 pub const CLOCK_SAMPLES: usize = 8;
 
+/// How long a smoothed round trip counts without a new sample: two intervals of clock requests. The
+/// first sample after a longer silence begins anew.
+pub const ROUND_TRIP_MEMORY: Duration = Duration::from_secs(10);
+
 /// How far two steady clocks may drift apart while a client keeps a sample, in us: 200 ppm for the
 /// 120 s that eight samples of an idle client take, twice.
 pub const CLOCK_DRIFT: u64 = 50_000;
-/// A change of the delay between two datagrams that shows that a clock stood still, in us. The
-/// client then asks for the time at once.
+/// A change of the delay between two datagrams, or of the round trip between two clock replies, that
+/// shows that a clock or an end stood still, in us. The client then asks for the time at once, and
+/// begins its figures anew.
 pub const CLOCK_JUMP: i32 = 500_000;
 /// How far ahead of the server's clock a capture time may be, in ms; such a message counts as
 /// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times
@@ -221,6 +227,14 @@ pub const MAX_CALL_TEXT: usize = 256;
 pub const MAX_WATCH_NAMES: usize = 64;
 /// Most users in a list: more than a person scrolls through.
 pub const MAX_USER_LIST: usize = 1_000;
+/// Largest list of users in bytes: [`MAX_USER_LIST`] users with the longest names.
+pub const MAX_USER_LIST_BYTES: usize = MAX_USER_LIST * (25 + 3 * MAX_NAME);
+/// Largest list of rooms in bytes: [`MAX_ROOM_LIST`] rooms with the longest names and fields, and as
+/// many removed ones. An archived room takes 21 bytes plus its name and its fields. A field takes 25
+/// bytes plus key and value. The name of a removed room takes 8 bytes plus the name.
+pub const MAX_ROOM_LIST_BYTES: usize = MAX_ROOM_LIST
+    * (29 + 2 * MAX_ROOM_NAME + MAX_LISTED * (25 + MAX_STATE_KEY + MAX_LISTED_VALUE))
+    + MAX_HANDSHAKE_MESSAGE;
 /// Largest request of a session outside rooms in bytes: a subscription to users with the most
 /// names.
 pub const MAX_SOCIAL_REQUEST: usize = 16 << 10;
@@ -241,20 +255,14 @@ const _: () = assert!(PROBE_AFTER.as_millis() < FALLBACK_AFTER.as_millis());
 const _: () = assert!(ACK_LATEST.as_millis() * 2 < FALLBACK_AFTER.as_millis());
 const _: () = assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW >= 64);
 const _: () = assert!(PHASE_PACKETS < MAX_PACKETS);
-const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs());
+const _: () = assert!(PHASE_OVERLAP.as_secs() < PHASE_MIN_TIME.as_secs() / 2);
 const _: () = assert!(EVENT_ACK_AGE.as_secs() < EVENT_ACK_LATEST.as_secs());
 const _: () = assert!(MAX_CLIENT_CONTROL_MESSAGE > MAX_TOKEN + MAX_ROOM_NAME + MAX_NAME);
 // An archived peer takes 31 bytes plus its user, name and role.
 const _: () = assert!(
     MAX_ROOM_PEERS as usize * (31 + 3 * MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_CONTROL_MESSAGE
 );
-// An archived room takes 21 bytes plus its name and its fields. A field takes 25 bytes plus key and
-// value. The name of a removed room takes 8 bytes plus the name.
-const _: () = assert!(
-    MAX_ROOM_LIST * (29 + 2 * MAX_ROOM_NAME + MAX_LISTED * (25 + MAX_STATE_KEY + MAX_LISTED_VALUE))
-        + MAX_HANDSHAKE_MESSAGE
-        < MAX_CONTROL_MESSAGE
-);
+const _: () = assert!(MAX_ROOM_LIST_BYTES < MAX_CONTROL_MESSAGE);
 const _: () =
     assert!(MAX_WATCH_NAMES * (8 + MAX_NAME) + MAX_HANDSHAKE_MESSAGE < MAX_SOCIAL_REQUEST);
-const _: () = assert!(MAX_USER_LIST * 2 * (25 + 3 * MAX_NAME) < MAX_CONTROL_MESSAGE);
+const _: () = assert!(2 * MAX_USER_LIST_BYTES < MAX_CONTROL_MESSAGE);

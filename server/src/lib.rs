@@ -13,5 +13,6 @@ mod random;
 pub mod rooms;
 pub mod shard;
 pub mod start;
+mod text_file;
 pub mod token;
 mod unix_time;

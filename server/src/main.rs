@@ -123,7 +123,7 @@ fn token(args: TokenArgs) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::runtime)?;
     let ttl = args.ttl.as_secs();
     let token = data.minter().mint(args.into(), now.as_secs()).map_err(|error| match error {
-        MintError::Refused(_) => Failure::usage(error),
+        MintError::Refused(_) | MintError::NotPlain(..) => Failure::usage(error),
         MintError::Signing => Failure::runtime(error),
     })?;
     let pins_ttl = pins_end(now.as_secs()).saturating_sub(now.as_secs());

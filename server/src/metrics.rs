@@ -108,6 +108,11 @@ impl Metrics {
             ("bulk_in", "Pieces of the bulk lane received from peers.", &c.counters.bulk_in),
             ("bulk_out", "Pieces of the bulk lane written to peers.", &c.counters.bulk_out),
             (
+                "datagrams_over_rate",
+                "Datagrams of clients on the fallback over the rate of their link, dropped unread.",
+                &c.counters.datagrams_over_rate,
+            ),
+            (
                 "state_in",
                 "Requests for changes of the shared state received from peers.",
                 &c.counters.state_in,

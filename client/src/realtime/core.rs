@@ -27,6 +27,8 @@ const MAX_QUEUED: usize = 256;
 const KEYS_PER_SENDER: usize = 256;
 /// Smallest number of keys of this client whose next sequence is kept.
 const OWN_KEYS: usize = 16_384;
+/// Largest age of a message that is handed to the application.
+const OLDEST: Duration = Duration::from_millis(limits::RECEIVED_AGE as u64);
 /// How long the newest sequence of a key is compared with later messages. The server relays no
 /// message that is as old as this, so none can still arrive late. The limit is for a sender whose
 /// messages were not relayed for minutes: its sequence may have wrapped meanwhile, and without the
@@ -240,6 +242,11 @@ impl Realtime {
     }
 
     fn take_all(&mut self, now: Time, arrived: Vec<ArrivedMessage>) {
+        // Capture times wrap after 65 s, so a datagram that waited for longer would look new.
+        if self.link.datagram_age(now).is_some_and(|age| age > OLDEST) {
+            self.counters.too_old += arrived.len() as u64;
+            return;
+        }
         for message in arrived {
             self.take(now, message);
         }
@@ -322,8 +329,7 @@ impl Realtime {
     fn take(&mut self, now: Time, arrived: ArrivedMessage) {
         let ArrivedMessage { slot, newest_wins, message } = arrived;
         // It waited in a buffer while this process, the server or the network stood still.
-        let oldest = Duration::from_millis(limits::RECEIVED_AGE.into());
-        if message.age.is_some_and(|age| age > oldest) {
+        if message.age.is_some_and(|age| age > OLDEST) {
             self.counters.too_old += 1;
             return;
         }

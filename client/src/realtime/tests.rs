@@ -321,6 +321,52 @@ fn what_waited_for_seconds_is_not_delivered() {
     assert_eq!(ages, [0, 100, 1_900].map(|age| Some(age * MS)));
 }
 
+/// A capture time wraps after 65 s. The send time of the datagram does not.
+#[test]
+fn what_waited_for_more_than_a_minute_is_not_delivered() {
+    for seconds in [3, 62, 64, 66, 131, 1_000] {
+        let mut pair = Pair::new();
+        pair.client.add_peer(pair.now, ADA.0, ADA.1);
+        let time = Some(pair.now.as_wire_millis());
+        let timed = pair.sealed(&[Message { time, ..message(0, b"p") }]);
+        let untimed = pair.sealed(&[message(1, b"p")]);
+        pair.now += Duration::from_secs(seconds);
+        for mut datagram in [timed, untimed] {
+            pair.client.handle_input(pair.now, path(5056), 0, &mut datagram);
+        }
+        assert_eq!(pair.received(), [], "after {seconds} s");
+        assert_eq!(pair.client.counters().too_old, 2);
+    }
+}
+
+/// No number stands for an unknown time: a message has no capture time until the clock is set.
+#[test]
+fn before_the_first_clock_reply_messages_have_no_capture_time() {
+    let now = Time::from_millis(100_000);
+    let mut early = Pair {
+        now,
+        client: Realtime::new(link(now, LinkSide::Client)),
+        server: link(now, LinkSide::Server),
+    };
+    assert_eq!(early.capture_time(), None);
+    for _ in 0..3 {
+        early.exchange();
+        early.advance(50 * MS);
+    }
+    assert_eq!(early.capture_time(), Some(early.now.as_wire_millis()));
+}
+
+impl Pair {
+    /// Lets the client send a pose, and returns its capture time.
+    fn capture_time(&mut self) -> Option<u16> {
+        self.client.send(pose(b"p"));
+        let mut datagram = Vec::new();
+        self.client.poll_output(self.now, &mut datagram).unwrap();
+        let messages = self.server.handle_input(self.now, path(9), 0, &mut datagram);
+        messages.unwrap().next().unwrap().time
+    }
+}
+
 #[test]
 fn a_message_without_a_capture_time_has_no_age() {
     let mut pair = Pair::new();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use nucleus_protocol::realtime::MessageKind;
-use nucleus_protocol::realtime::voice::Voice;
+use nucleus_protocol::realtime::voice::{END_TO_END, LOWEST_LEVEL, SPURT_START, Voice};
 use nucleus_protocol::session::act;
 
 use super::{ApplicationKey, Room, StateError, Target};
@@ -15,7 +15,9 @@ impl Room {
     /// muted itself ([`Room::set_muted`]).
     ///
     /// # Errors
-    /// [`SendError::TooLarge`] if the packet has more than 1,098 bytes, or [`SendError::Closed`].
+    /// [`SendError::TooLarge`] if the packet has more than 898 bytes, [`SendError::VoiceLevel`] if
+    /// its level is above 127, [`SendError::VoiceFlags`] if reserved flags are set, or
+    /// [`SendError::Closed`].
     pub fn send_voice(&self, voice: &Voice<'_>) -> Result<(), SendError> {
         self.send_voice_to(Target::Others, voice)
     }
@@ -27,6 +29,12 @@ impl Room {
     /// The same as for [`Room::send_voice`], and [`SendError::UnknownPeer`] if the target is not in
     /// the room.
     pub fn send_voice_to(&self, target: Target, voice: &Voice<'_>) -> Result<(), SendError> {
+        if voice.level > LOWEST_LEVEL {
+            return Err(SendError::VoiceLevel(voice.level));
+        }
+        if voice.flags & !(SPURT_START | END_TO_END) != 0 {
+            return Err(SendError::VoiceFlags(voice.flags));
+        }
         if self.shared.self_muted.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nucleus_protocol::codec::Truncated;
+use nucleus_protocol::realtime::pose::PoseError;
 use nucleus_protocol::session::{BadHeader, Code, InvalidArchive, Lane, Schema};
 
 use crate::state::StateFault;
@@ -220,6 +221,15 @@ pub enum SendError {
         /// Largest allowed size in bytes.
         limit: usize,
     },
+    /// The pose has numbers that the others cannot receive as they are.
+    #[error(transparent)]
+    Pose(#[from] PoseError),
+    /// The level of a voice packet is not in -dBov.
+    #[error("a voice level of {0} is over 127: levels are in -dBov, 0 is loudest")]
+    VoiceLevel(u8),
+    /// Reserved flags of a voice packet are set.
+    #[error("the voice flags {0:#04x} are reserved")]
+    VoiceFlags(u8),
     /// The channel is reserved for the protocol.
     #[error("channel {0} is reserved for the protocol; an application uses 0 to 239")]
     ReservedChannel(u8),

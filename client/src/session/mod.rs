@@ -28,6 +28,6 @@ pub(crate) use join::endpoints;
 pub use join::{ResumeFrom, Session, SessionOptions};
 pub use outbox::EventOutbox;
 pub use receiver::{SessionEvent, SessionReceiver};
-pub use reconnect::{Backoff, may_reconnect};
+pub use reconnect::{Backoff, LONGEST_PATIENCE, may_reconnect};
 pub use sender::{SessionSender, To};
 pub use tls::{Trust, client_config};

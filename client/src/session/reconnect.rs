@@ -13,6 +13,10 @@ const PAUSES_MS: [u64; 5] = [0, 300, 1_200, 2_700, 4_800];
 /// same time.
 const JITTER: Duration = Duration::from_secs(1);
 
+/// Longest time that a client tries to resume its session: a year. A clock cannot show the end of
+/// [`Duration::MAX`].
+pub const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 86_400);
+
 /// The pauses between a client's attempts to resume its session.
 #[derive(Clone, Debug)]
 pub struct Backoff {

@@ -71,6 +71,8 @@ impl Trust {
     pub fn ca_pem(pem: &[u8]) -> Result<Trust, ConnectError> {
         let unusable = |error: &dyn fmt::Display| ConnectError::Trust(error.to_string());
         let mut roots = RootCertStore::empty();
+        // Some editors write a byte order mark in front of a text.
+        let pem = pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem);
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| unusable(&error))?;
             roots.add(certificate).map_err(|error| unusable(&error))?;

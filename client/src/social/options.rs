@@ -11,8 +11,10 @@ use crate::connect::{DEFAULT_PATIENCE, trusted, try_servers};
 use crate::realtime::driver::unspecified;
 use crate::servers::ReturnServers;
 use crate::session::{
-    ConnectError, JoinError, SocialSession, SocialSessionOptions, Trust, client_config, endpoints,
+    ConnectError, JoinError, LONGEST_PATIENCE, SocialSession, SocialSessionOptions, Trust,
+    client_config, endpoints,
 };
+use crate::token;
 
 /// Options of [`enter`]: the server, the token, and how other users see this device.
 #[derive(Clone)]
@@ -34,7 +36,7 @@ impl EnterOptions {
     pub fn new(server: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             server: server.into(),
-            token: token.into(),
+            token: token::trimmed(&token.into()),
             name: String::new(),
             status: Status::Online,
             agent: concat!("nucleus-client/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -72,7 +74,7 @@ impl EnterOptions {
     /// Sets how long the client tries to resume a lost session before it closes the social session.
     /// Zero closes the social session as soon as its connection is lost. Default: two minutes.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST_PATIENCE);
         self
     }
 

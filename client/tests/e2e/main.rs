@@ -11,6 +11,7 @@ mod fairness;
 mod groups_and_voice;
 mod lobby;
 mod moderation;
+mod names;
 mod no_realtime;
 mod rates;
 mod reconnect;

@@ -130,6 +130,48 @@ async fn an_oversized_message_is_an_error_at_its_sender() {
     }
 }
 
+/// Numbers that would become others on the way are errors. The room goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_cannot_be_sent_is_an_error_at_its_sender() {
+    use nucleus_client::{PoseError, SendError};
+    let server = TestServer::start().await;
+    let (sender, listener) = (server.join("a").await, server.join("b").await);
+    exchange_pose(&sender, &listener).await;
+    let faults = [
+        (pose(f32::NAN), PoseError::NotFinite),
+        (pose(20_000.0), PoseError::HeadOutOfRange),
+        (without_rotation(), PoseError::Rotation),
+        (Pose { left: Some(pose(9.0).head), ..pose(1.0) }, PoseError::HandOutOfRange),
+    ];
+    for (faulty, error) in faults {
+        assert_eq!(sender.send_pose(&faulty), Err(SendError::Pose(error)));
+    }
+    let voice = |level, flags| Voice { level, speaking: true, flags, opus: &[1] };
+    assert_eq!(sender.send_voice(&voice(128, 0)), Err(SendError::VoiceLevel(128)));
+    assert_eq!(sender.send_voice(&voice(0, 4)), Err(SendError::VoiceFlags(4)));
+    sender.send_pose(&pose(3.0)).unwrap();
+    let last = until(&listener, |event| match event {
+        RoomEvent::Pose { pose, .. } => Some(pose.head.position[0]).filter(|x| *x > 2.0),
+        _ => None,
+    });
+    assert!((last.await - 3.0).abs() < 0.001, "no other pose came");
+}
+
+fn without_rotation() -> Pose {
+    let Pose { head, .. } = pose(1.0);
+    Pose { head: Transform { rotation: [0.0; 4], ..head }, ..pose(1.0) }
+}
+
+/// No clock can show the end of the longest duration.
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_patience_is_no_panic() {
+    let server = TestServer::start().await;
+    let options = server.options(server.token("a")).patience(Duration::MAX);
+    let room = nucleus_client::connect(options).await.unwrap();
+    let _server = server.restart().await;
+    until(&room, |event| matches!(event, RoomEvent::Rejoined { .. }).then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_and_tenants_do_not_hear_each_other() {
     use nucleus_server::token::{Product, TokenRequest};

@@ -38,6 +38,8 @@ counters! {
     not_ours,
     /// Datagrams with a connection id that names no link.
     unknown_id,
+    /// Datagrams on the realtime port over the rate of their link, dropped unread.
+    datagrams_over_rate,
     /// Datagrams that did not authenticate, were replayed, or were malformed.
     rejected,
     /// Messages received.

@@ -1,6 +1,6 @@
 //! Writes the datagrams of one flush for one recipient.
 
-use nucleus_protocol::limits::{HEADER, TAG};
+use nucleus_protocol::limits::{HEADER, MAX_BODY, TAG};
 use nucleus_protocol::link::{Link, Route, Withheld};
 use nucleus_protocol::time::Time;
 
@@ -34,6 +34,8 @@ pub(super) struct Egress<'a> {
 
 /// Bytes of a datagram besides its messages: header, tag, and the link's own frames.
 const OVERHEAD: usize = HEADER + TAG + 128;
+// The largest message fits the least burst.
+const _: () = assert!(limits::EGRESS_BURST_LEAST as usize >= OVERHEAD + MAX_BODY);
 
 impl<'a> Egress<'a> {
     pub(super) fn new(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nucleus_protocol::groups::GroupSet;
-use nucleus_protocol::link::Link;
+use nucleus_protocol::link::{Link, Path};
 use nucleus_protocol::realtime::ConnectionId;
 use nucleus_protocol::time::Time;
 
@@ -33,6 +33,10 @@ pub(super) struct LinkEntry {
     pub(super) groups: GroupSet,
     /// Whether the peer's voice messages are dropped.
     pub(super) muted: bool,
+    /// Datagrams on the realtime port from the client's active path.
+    pub(super) ingress_datagrams: Bucket,
+    /// Datagrams on the realtime port from all other addresses.
+    pub(super) ingress_elsewhere: Bucket,
     pub(super) ingress_messages: Bucket,
     pub(super) ingress_bytes: Bucket,
     pub(super) egress_bytes: Bucket,
@@ -60,6 +64,15 @@ impl LinkEntry {
     pub(super) fn event(&self, room: RoomId, event: LinkEvent) -> FanoutOutput {
         let session = SessionId { peer: self.recipient.peer, session: self.session };
         FanoutOutput::Link { room, session, event }
+    }
+
+    /// Takes a datagram on the realtime port off the budget of its path. Returns false if the budget
+    /// is used up. Forged datagrams from elsewhere do not use up the budget of the client's path.
+    pub(super) fn may_open(&mut self, now: Time, path: &Path) -> bool {
+        match self.link.is_active_path(path) {
+            true => self.ingress_datagrams.try_take(now),
+            false => self.ingress_elsewhere.try_take(now),
+        }
     }
 
     /// Returns the time at which the link counts as idle if nothing arrives before.

@@ -17,14 +17,19 @@ use super::room::RoomFanout;
 use crate::limits;
 
 impl Fanout {
-    /// Takes the messages of an authentic datagram of link `index`.
-    pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>) {
+    /// Takes the messages of an authentic datagram of link `index`. `age_known` is false if they may
+    /// have waited in a buffer for any time.
+    pub(super) fn take(&mut self, now: Time, index: u32, messages: Messages<'_>, age_known: bool) {
         let Some(entry) = self.links[index as usize].as_mut() else { return };
         let room = &mut self.rooms[entry.room];
         let mut throttled = None;
         for message in messages {
             entry.last_message = now;
             self.counters.messages_in += 1;
+            if !age_known {
+                self.counters.too_old += 1;
+                continue;
+            }
             let speakers = self.config.limits.speakers;
             if let Err(what) = admit(now, entry, room, &mut self.counters, &message, speakers) {
                 throttled = what.or(throttled);

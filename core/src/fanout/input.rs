@@ -5,6 +5,8 @@ use nucleus_protocol::link::{RootSecret, Suite};
 use nucleus_protocol::realtime::ConnectionId;
 
 use crate::ids::{PeerId, RoomId, SessionId};
+#[cfg(doc)]
+use crate::limits;
 
 /// The commands to a fan-out.
 pub enum FanoutInput {
@@ -45,6 +47,11 @@ pub enum FanoutInput {
         /// The session.
         session: SessionId,
     },
+    /// Reports that the process did not run for a while, so that datagrams of unknown age wait in
+    /// the buffers of sessions. The messages in them are dropped for
+    /// [`limits::SESSION_BACKLOG_TIME`]. The realtime port needs no such report, because the kernel
+    /// stamps its datagrams with their arrival.
+    StoodStill,
     /// Reports the share of a core (0 to 1) that the shard has used since the last report. The
     /// fan-out chooses the tick from this load.
     Load(f32),

@@ -33,7 +33,7 @@ pub use tick::Tick;
 
 use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
-use crate::rate::{Bucket, Rate};
+use crate::rate::Bucket;
 use connection_ids::ConnectionIds;
 use entry::{LinkEntry, Recipient};
 use outbox::Destination;
@@ -76,6 +76,8 @@ pub struct Fanout {
     /// When `link_outputs` are due.
     link_outputs_due: Time,
     timers: Timers,
+    /// Until when messages inside sessions may be of any age, because the process stood still.
+    session_backlog_until: Time,
     outputs: VecDeque<FanoutOutput>,
     /// The counters since the start.
     pub counters: FanoutCounters,
@@ -100,6 +102,7 @@ impl Fanout {
             link_outputs: Vec::new(),
             link_outputs_due: Time::MAX,
             timers: Timers::default(),
+            session_backlog_until: Time::ZERO,
             outputs: VecDeque::new(),
             counters: FanoutCounters::default(),
         }
@@ -121,8 +124,12 @@ impl Fanout {
         let Some(entry) = self.links.get_mut(index as usize).and_then(Option::as_mut) else {
             return;
         };
+        if !entry.may_open(now, &path) {
+            self.counters.datagrams_over_rate += 1;
+            return;
+        }
         match entry.link.handle_input(now, path, ecn, datagram) {
-            Ok(messages) => self.take(now, index, messages),
+            Ok(messages) => self.take(now, index, messages, true),
             Err(_) => self.counters.rejected += 1,
         }
     }
@@ -138,6 +145,7 @@ impl Fanout {
     ) {
         self.counters.session_datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
+        let age_known = now >= self.session_backlog_until;
         let Some((index, entry)) = self.link_of(room, session) else {
             self.counters.unknown_id += 1;
             return;
@@ -147,7 +155,7 @@ impl Fanout {
             return;
         }
         match entry.link.handle_session_input(now, datagram) {
-            Ok(messages) => self.take(now, index, messages),
+            Ok(messages) => self.take(now, index, messages, age_known),
             Err(_) => self.counters.rejected += 1,
         }
     }
@@ -171,6 +179,9 @@ impl Fanout {
                 if let Some((index, _)) = self.link_of(room, session) {
                     self.mark_active(now, index);
                 }
+            }
+            FanoutInput::StoodStill => {
+                self.session_backlog_until = now + limits::SESSION_BACKLOG_TIME;
             }
             FanoutInput::Load(load) => self.tick.report_load(load),
         }
@@ -276,10 +287,9 @@ impl Fanout {
                 seed: parameters.seed,
             },
         );
+        let datagrams = limits::datagram_rate(&self.config.limits);
         let ingress = limits::message_rate(&self.config.limits);
-        // The burst is a tenth of the bytes of a second, so that a late flush can catch up.
-        let bytes_per_s = self.config.limits.egress_bits_per_s / 8;
-        let egress = Rate { per_second: bytes_per_s, burst: bytes_per_s / 10 };
+        let egress = limits::egress_rate(&self.config.limits);
         let entry = LinkEntry {
             link,
             room: at,
@@ -288,6 +298,8 @@ impl Fanout {
             ids,
             groups: GroupSet::default(),
             muted: false,
+            ingress_datagrams: Bucket::new(now, datagrams),
+            ingress_elsewhere: Bucket::new(now, datagrams),
             ingress_messages: Bucket::new(now, ingress),
             ingress_bytes: Bucket::new(now, limits::MESSAGE_BYTES_RATE),
             egress_bytes: Bucket::new(now, egress),

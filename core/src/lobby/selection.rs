@@ -103,14 +103,14 @@ impl RoomSelection {
     ) -> Result<(Self, JoinConditions), Code> {
         let mode = JoinMode::from_wire(join.mode).ok_or(Code::BadState)?;
         let version =
-            text::plain(&join.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadName)?;
+            text::plain(&join.version, 0, MAX_APPLICATION_VERSION).map_err(|_| Code::BadName)?;
         if join.password.len() > MAX_PASSWORD || join.expected.len() > MAX_EXPECTED {
             return Err(Code::BadState);
         }
         let expected = join.expected.iter().map(|user| text::plain(user, 1, MAX_NAME));
         // A user who is named twice needs one seat. The joining user already has a seat.
-        let expected: Option<BTreeSet<String>> = expected.collect();
-        let expected = expected.ok_or(Code::BadName)?.into_iter();
+        let expected: Result<BTreeSet<String>, _> = expected.collect();
+        let expected = expected.map_err(|_| Code::BadName)?.into_iter();
         let expected: Vec<String> = expected.filter(|other| other != user).collect();
         let password = Password::of(&join.password);
         let mut options = options(&join.options, moderates, longest_ttl)?;
@@ -147,7 +147,7 @@ impl RoomSelection {
             RoomPattern::Any => "",
         };
         let name = format!("{prefix}match-{:032x}", u128::from_be_bytes(random));
-        text::plain(name.as_bytes(), 1, MAX_ROOM_NAME).ok_or(Code::BadName)
+        text::plain(name.as_bytes(), 1, MAX_ROOM_NAME).map_err(|_| Code::BadName)
     }
 }
 

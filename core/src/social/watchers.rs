@@ -14,6 +14,7 @@ use nucleus_protocol::session::{self, Code, WatchUsers};
 
 use super::users::{User, UserChanges, Users};
 use crate::ids::DeviceId;
+use crate::text::nfc;
 
 /// The users that a watcher wants to see: those with one of the roles, and those with one of the
 /// ids. All users if both sets are empty.
@@ -30,7 +31,8 @@ impl UserFilter {
     pub fn new(request: &WatchUsers) -> Option<Self> {
         let read = |names: &[Vec<u8>]| -> Option<HashSet<String>> {
             let fits = |name: &&Vec<u8>| (1..=MAX_NAME).contains(&name.len());
-            names.iter().map(|n| String::from_utf8(Some(n).filter(fits)?.clone()).ok()).collect()
+            let name = |n| Some(nfc(std::str::from_utf8(Some(n).filter(fits)?).ok()?));
+            names.iter().map(name).collect()
         };
         let few = request.roles.len() + request.users.len() <= MAX_WATCH_NAMES;
         few.then_some(Self { roles: read(&request.roles)?, users: read(&request.users)? })

@@ -9,7 +9,7 @@ use super::liveness::{SilenceTimers, Unacked, backoff};
 use super::phase::RecvKeys;
 use super::route::{PlaneChooser, Planes, Route};
 use crate::limits;
-use crate::realtime::control::{ClockRequest, KeepAlive, Plane};
+use crate::realtime::control::{ClockReply, ClockRequest, KeepAlive, Plane};
 use crate::realtime::report::{ClientReport, ReportInterval, ServerReport};
 use crate::time::Time;
 
@@ -69,6 +69,8 @@ pub(super) struct ClientSide {
     report_early: Duration,
     report_wanted: bool,
     delays: Delays,
+    /// The send time of the newest datagram, in µs modulo 2^32; `None` if it has none.
+    send_time: Option<u32>,
     /// Bytes of the datagrams that arrived on the realtime port, wrapping.
     port_bytes: u32,
     /// Datagrams that arrived with the ECN mark "congestion experienced", wrapping.
@@ -110,6 +112,7 @@ impl ClientSide {
             report_early: report_interval / 10,
             report_wanted: false,
             delays: Delays::default(),
+            send_time: None,
             port_bytes: 0,
             ce: 0,
             ect: 0,
@@ -138,6 +141,7 @@ impl ClientSide {
     /// Notes that an authentic datagram of `bytes` bytes arrived; `traffic` is whether it had
     /// messages.
     pub(super) fn received(&mut self, now: Time, plane: Plane, ecn: u8, bytes: u64, traffic: bool) {
+        self.send_time = None;
         if plane == Plane::Realtime {
             self.port_bytes = self.port_bytes.wrapping_add(bytes as u32);
             self.ce = self.ce.wrapping_add(u32::from(ecn & ECN_MASK == ECN_CE));
@@ -191,10 +195,27 @@ impl ClientSide {
 
     /// Takes the server's send time of a datagram that arrived now, in µs modulo 2^32.
     pub(super) fn send_time(&mut self, now: Time, micros: u32) {
+        self.send_time = Some(micros);
         if self.delays.add(now, micros) {
             // The next clock requests are due as soon as after the first reply.
             self.settle_samples_left = SETTLE_SAMPLES;
         }
+    }
+
+    /// Takes a clock reply.
+    pub(super) fn clock_reply(&mut self, now: Time, reply: &ClockReply) {
+        if self.clock.handle_reply(now, reply) {
+            self.settle_samples_left = SETTLE_SAMPLES;
+        }
+    }
+
+    /// Returns how long ago the server sent the newest datagram, by the estimate of its clock.
+    /// `None` if the datagram has no send time, or the clock is not set.
+    pub(super) fn datagram_age(&self, now: Time) -> Option<Duration> {
+        let server_time = self.clock.server_time(now)?.as_micros() as u32;
+        let micros = server_time.wrapping_sub(self.send_time?);
+        // The estimate may be a little behind.
+        Some(Duration::from_micros(if micros as i32 >= 0 { micros.into() } else { 0 }))
     }
 
     /// Takes the interval at which the server wants reports.
@@ -207,6 +228,8 @@ impl ClientSide {
     /// learn the new path.
     pub(super) fn network_changed(&mut self) {
         self.keep_alive_wanted = true;
+        self.clock.forget_round_trip();
+        self.delays = Delays::default();
         // Missing answers on the old network say nothing about the new one.
         self.silence = None;
         self.unacked.clear();

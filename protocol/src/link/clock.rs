@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{CLOCK_DRIFT, CLOCK_SAMPLES};
+use crate::limits::{CLOCK_DRIFT, CLOCK_JUMP, CLOCK_SAMPLES, ROUND_TRIP_MEMORY};
 use crate::realtime::control::ClockReply;
 use crate::time::Time;
 
@@ -28,7 +28,8 @@ pub struct ClockSync {
     epoch: Option<u32>,
     samples: [Option<ClockSample>; CLOCK_SAMPLES],
     next: usize,
-    smoothed: Option<u64>,
+    /// The smoothed round trip in µs, and when its newest sample arrived.
+    smoothed: Option<(u64, Time)>,
 }
 
 impl ClockSync {
@@ -38,8 +39,11 @@ impl ClockSync {
 
     /// Takes a reply that arrived at `now` on the client's clock. Ignores a reply whose times
     /// contradict each other. A reply of another epoch discards all earlier samples.
-    pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) {
-        let Some(sample) = ClockSample::new(now, reply) else { return };
+    ///
+    /// Returns whether the round trip has jumped as no network makes it: the server stood still, or
+    /// stands still no more. The caller then asks for the time at once.
+    pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) -> bool {
+        let Some(sample) = ClockSample::new(now, reply) else { return false };
         if self.epoch != Some(reply.epoch) {
             *self = Self { epoch: Some(reply.epoch), ..Self::default() };
         }
@@ -48,9 +52,24 @@ impl ClockSync {
         }
         self.samples[self.next % CLOCK_SAMPLES] = Some(sample);
         self.next = (self.next + 1) % CLOCK_SAMPLES;
-        // The smoothing of RFC 6298.
-        let smoothed = self.smoothed.unwrap_or(sample.round_trip);
-        self.smoothed = Some(smoothed - smoothed / 8 + sample.round_trip / 8);
+        self.smooth(now, sample.round_trip)
+    }
+
+    /// Adds a sample to the smoothed round trip with the weight of RFC 6298. Begins anew with the
+    /// sample after a silence, and after a jump: old samples say nothing about the path of now.
+    /// Returns whether there was a jump.
+    fn smooth(&mut self, now: Time, round_trip: u64) -> bool {
+        let kept = self.smoothed.filter(|(_, at)| now.since(*at) <= ROUND_TRIP_MEMORY);
+        let jump = kept.is_some_and(|(kept, _)| kept.abs_diff(round_trip) > CLOCK_JUMP as u64);
+        let base = kept.filter(|_| !jump).map_or(round_trip, |(kept, _)| kept);
+        self.smoothed = Some((base - base / 8 + round_trip / 8, now));
+        jump
+    }
+
+    /// Forgets the smoothed round trip, because the network is another one. The next sample begins
+    /// anew.
+    pub fn forget_round_trip(&mut self) {
+        self.smoothed = self.smoothed.map(|(kept, _)| (kept, Time::ZERO));
     }
 
     /// Returns whether there is a sample.
@@ -65,7 +84,7 @@ impl ClockSync {
 
     /// Returns the smoothed round trip.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.smoothed.map(Duration::from_micros)
+        self.smoothed.map(|(round_trip, _)| Duration::from_micros(round_trip))
     }
 
     /// Returns the estimated server's clock at `now` on the client's clock, or `None` without a
@@ -146,6 +165,32 @@ mod tests {
         exchange(&mut clock, 0, 9_000, 1_000, 2);
         assert_eq!((clock.epoch(), error(&clock)), (Some(2), 4_000));
         assert_eq!(clock.round_trip(), Some(Duration::from_micros(10_000)));
+    }
+
+    /// A reply that waited while the server stood still, and the replies that follow.
+    #[test]
+    fn the_round_trip_forgets_what_a_stop_made_of_it() {
+        for stop in [1, 3, 12, 15, 40] {
+            let mut clock = ClockSync::default();
+            (0..8).for_each(|n| exchange(&mut clock, n * 5_000_000, 20_000, 20_000, 1));
+            let at = 40_000_000;
+            exchange(&mut clock, at, stop * 1_000_000, 20_000, 1);
+            exchange(&mut clock, at + stop * 1_000_000 + 100_000, 20_000, 20_000, 1);
+            let round_trip = clock.round_trip().unwrap();
+            assert!(round_trip < Duration::from_millis(45), "{round_trip:?} after {stop} s");
+            assert_eq!(error(&clock), 0);
+        }
+    }
+
+    #[test]
+    fn the_round_trip_forgets_after_a_silence() {
+        let mut clock = ClockSync::default();
+        (0..8).for_each(|n| exchange(&mut clock, n * 5_000_000, 200_000, 200_000, 1));
+        exchange(&mut clock, 100_000_000, 10_000, 10_000, 1);
+        assert_eq!(clock.round_trip(), Some(Duration::from_millis(20)));
+        clock.forget_round_trip();
+        exchange(&mut clock, 101_000_000, 40_000, 40_000, 1);
+        assert_eq!(clock.round_trip(), Some(Duration::from_millis(80)));
     }
 
     #[test]

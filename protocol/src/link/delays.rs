@@ -49,8 +49,17 @@ impl DelayBase {
 impl Delays {
     /// Takes a datagram that arrived at `now` and was sent at `send_time`, in µs modulo 2^32.
     /// Returns whether the delay has jumped as no network makes it: one of the clocks stood still.
+    /// Then all earlier differences are worth nothing, and the figures begin anew.
     pub(super) fn add(&mut self, now: Time, send_time: u32) -> bool {
         let raw = (now.as_micros() as u32).wrapping_sub(send_time);
+        let jump = self
+            .origin
+            .map_or(0, |origin| raw.wrapping_sub(origin) as i32)
+            .saturating_sub(self.last);
+        let jumped = jump.saturating_abs() > CLOCK_JUMP;
+        if jumped {
+            *self = Self { risen: self.risen || jump > 0, ..Self::default() };
+        }
         let delay = raw.wrapping_sub(*self.origin.get_or_insert(raw)) as i32;
         self.min = if self.count == 0 { delay } else { self.min.min(delay) };
         self.sum += i64::from(delay);
@@ -59,8 +68,8 @@ impl Delays {
         let high = delay.saturating_sub(self.base.add(now, delay)) >= EARLY_REPORT_RISE;
         self.risen |= high && !self.high;
         self.high = high;
-        let jump = delay.saturating_sub(std::mem::replace(&mut self.last, delay));
-        jump.saturating_abs() > CLOCK_JUMP
+        self.last = delay;
+        jumped
     }
 
     /// Returns whether the delay has risen far above its least value since the last report.
@@ -133,6 +142,28 @@ mod tests {
         assert!(!delays.has_risen(), "the queue still stands");
         feed(&mut delays, now, &[10, 45]);
         assert!(delays.has_risen());
+    }
+
+    /// A clock stood still, for longer than the differences can tell or not. The least delay of
+    /// before is forgotten.
+    #[test]
+    fn a_jump_begins_anew() {
+        for jump in [600, 40_000, 3_000_000] {
+            for (before, after) in [(10, 10 + jump), (10 + jump, 10)] {
+                let mut delays = Delays::default();
+                let now = feed(&mut delays, Time::from_micros(1 << 33), &[before; 50]);
+                delays.take(now);
+                let now = feed(&mut delays, now, &[after, after + 2]);
+                let report = delays.take(now).unwrap();
+                assert_eq!(report.delay_min, (1_000 * after).wrapping_sub(7_000));
+                assert_eq!(report.spread, 100);
+                // A rise above the new level is noticed at once, whichever way the jump went.
+                let now = feed(&mut delays, now, &[after + 29]);
+                assert!(!delays.has_risen(), "{before} to {after}");
+                feed(&mut delays, now, &[after + 31]);
+                assert!(delays.has_risen(), "{before} to {after}");
+            }
+        }
     }
 
     #[test]

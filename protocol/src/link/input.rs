@@ -252,17 +252,27 @@ impl Link {
                 }
             }
             (ControlFrame::ClockReply(reply), SideState::Client(c)) => {
-                c.clock.handle_reply(now, &reply)
+                c.clock_reply(now, &reply);
+                // The server answers on the plane of the request.
+                if plane == Plane::Realtime {
+                    self.send.acknowledge_sent_at(now, Time::from_micros(reply.client_sent));
+                }
             }
             (ControlFrame::SendTime(micros), SideState::Client(c)) => c.send_time(now, micros),
             (ControlFrame::ReportInterval(interval), SideState::Client(c)) if highest => {
                 c.steer_reports(interval);
             }
-            (ControlFrame::ServerReport(report), SideState::Client(c)) if highest => {
-                c.server_report = Some(report);
+            (ControlFrame::ServerReport(report), SideState::Client(c)) => {
+                self.send.acknowledge_reported(now, report.largest, report.received);
+                if highest {
+                    c.server_report = Some(report);
+                }
             }
-            (ControlFrame::ClientReport(report), SideState::Server(s)) if highest => {
-                s.client_report = Some(report);
+            (ControlFrame::ClientReport(report), SideState::Server(s)) => {
+                self.send.acknowledge_reported(now, report.largest, report.received);
+                if highest {
+                    s.client_report = Some(report);
+                }
             }
             (ControlFrame::KeepAlive(answer), SideState::Client(c)) => {
                 c.keep_alive_answered(now, plane, answer)
@@ -270,7 +280,10 @@ impl Link {
             (ControlFrame::KeepAlive(request), SideState::Server(s)) => {
                 s.keep_alive(plane, request)
             }
-            (ControlFrame::Ack(ack), SideState::Client(c)) => c.acknowledged(ack.largest),
+            (ControlFrame::Ack(ack), SideState::Client(c)) => {
+                self.send.acknowledge(now, ack.largest);
+                c.acknowledged(ack.largest);
+            }
             (ControlFrame::ClockRequest(request), SideState::Server(s)) => {
                 s.clock_request(plane, now, request.client_sent);
             }

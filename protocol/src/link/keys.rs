@@ -122,6 +122,19 @@ impl PhaseSecret {
     }
 }
 
+#[cfg(test)]
+std::thread_local! {
+    /// Calls of [`expand`] on this thread.
+    static DERIVATIONS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns how often this thread has derived something. The next phase takes three derivations: its
+/// secret, its key and its IV.
+#[cfg(test)]
+pub(super) fn derivations() -> u32 {
+    DERIVATIONS.get()
+}
+
 /// Computes HKDF-Expand (RFC 5869, SHA-256).
 fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
     struct OutputLength(usize);
@@ -130,6 +143,8 @@ fn expand(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
             self.0
         }
     }
+    #[cfg(test)]
+    DERIVATIONS.set(DERIVATIONS.get() + 1);
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
     // Fails only for more than 255 blocks of output; all callers ask for at most one block. Panics,
     // because continuing after a failure would use a key of zeros.

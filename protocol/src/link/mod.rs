@@ -150,7 +150,7 @@ impl Link {
         Link {
             link_id: config.link_id,
             send: SendKeys::new(now, secret(send), limits),
-            recv: RecvKeys::new(secret(recv), limits),
+            recv: RecvKeys::new(now, secret(recv), limits),
             ids: [config.connection_id, config.spare],
             id: config.connection_id,
             last_received: None,
@@ -258,6 +258,17 @@ impl Link {
         }
     }
 
+    /// Returns whether a datagram on this path comes from where the client has been heard: the
+    /// server's active path. False on a client.
+    pub fn is_active_path(&self, path: &Path) -> bool {
+        match &self.side {
+            SideState::Client(_) => false,
+            SideState::Server(server) => {
+                server.paths.active().is_some_and(|(active, _)| active == *path)
+            }
+        }
+    }
+
     /// Returns the most bytes of frames in a datagram that this end sends.
     pub fn max_body(&self) -> usize {
         self.max_body
@@ -309,6 +320,13 @@ impl Link {
             SideState::Client(client) => client.clock.server_time(now),
             SideState::Server(_) => Some(now),
         }
+    }
+
+    /// Returns how long ago the server sent the datagram that was handled last, in steps of 1 µs and
+    /// unambiguous for half an hour. `None` on a server, before the first clock sample, and for a
+    /// datagram without a send time.
+    pub fn datagram_age(&self, now: Time) -> Option<Duration> {
+        self.client().and_then(|client| client.datagram_age(now))
     }
 
     /// Returns the epoch of the server's clock. Times of two epochs cannot be compared.

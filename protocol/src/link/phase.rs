@@ -16,7 +16,8 @@ pub struct PhaseLimits {
     pub packets: u32,
     /// Time after which a sender starts the next phase.
     pub time: Duration,
-    /// Shortest duration of a phase, whatever the limits above.
+    /// Shortest time from the first acknowledgement of a phase to the next phase, whatever the
+    /// limits above. A receiver refuses a change of phase within half of this time after the last.
     pub min_time: Duration,
     /// How long a receiver keeps the previous phase.
     pub overlap: Duration,
@@ -44,12 +45,45 @@ pub(super) struct SendKeys {
     next_number: u32,
     phase_began: Time,
     phase_first: u32,
+    /// When this end learned that the peer has received a packet of the present phase.
+    acknowledged: Option<Time>,
 }
 
 impl SendKeys {
     pub(super) fn new(now: Time, secret: PhaseSecret, limits: PhaseLimits) -> Self {
         let key = secret.key();
-        Self { secret, key, limits, next_number: 0, phase_began: now, phase_first: 0 }
+        Self {
+            secret,
+            key,
+            limits,
+            next_number: 0,
+            phase_began: now,
+            phase_first: 0,
+            acknowledged: None,
+        }
+    }
+
+    /// Notes that the peer has received the packet with this number. Ignores a number that was not
+    /// sent in the present phase.
+    pub(super) fn acknowledge(&mut self, now: Time, number: u32) {
+        if (self.phase_first..self.next_number).contains(&number) {
+            self.acknowledged.get_or_insert(now);
+        }
+    }
+
+    /// Takes a report of the peer: the largest number that it has received, and how many packets.
+    pub(super) fn acknowledge_reported(&mut self, now: Time, largest: u32, received: u32) {
+        if received > 0 {
+            self.acknowledge(now, largest);
+        }
+    }
+
+    /// Notes that the peer has received a packet that this end began to write at `at`.
+    pub(super) fn acknowledge_sent_at(&mut self, now: Time, at: Time) {
+        // A packet begun at the very moment of the change may still belong to the phase before.
+        if at > self.phase_began {
+            self.acknowledged.get_or_insert(now);
+        }
     }
 
     /// Returns whether every packet number has been used.
@@ -109,16 +143,22 @@ impl SendKeys {
         self.key.seal(number, head, body)
     }
 
+    /// Starts the next phase if it is due and the peer has followed into the present one for long
+    /// enough. The peer opens datagrams of its present phase and of the next one. If this end
+    /// changed its phase while the peer receives nothing, the two ends would be phases apart, and
+    /// the peer would refuse every datagram from then on.
     fn start_phase_when_due(&mut self, now: Time) {
-        let age = now.since(self.phase_began);
         let full = self.next_number - self.phase_first >= self.limits.packets;
-        if !(full || age >= self.limits.time) || age < self.limits.min_time {
+        let due = full || now.since(self.phase_began) >= self.limits.time;
+        let settled = self.acknowledged.is_some_and(|at| now.since(at) >= self.limits.min_time);
+        if !due || !settled {
             return;
         }
         self.secret = self.secret.next();
         self.key = self.secret.key();
         self.phase_began = now;
         self.phase_first = self.next_number;
+        self.acknowledged = None;
     }
 }
 
@@ -179,16 +219,28 @@ pub(super) struct RecvKeys {
     /// these phases only for seconds in an hour.
     next: Option<Box<NextPhase>>,
     previous: Option<Box<PreviousPhase>>,
+    /// When the current phase began: its first authentic datagram, or the link's creation.
+    phase_began: Time,
+    /// Shortest time from there to the next phase.
+    min_time: Duration,
     overlap: Duration,
     largest: u32,
     received: u32,
 }
 
 impl RecvKeys {
-    pub(super) fn new(secret: PhaseSecret, limits: PhaseLimits) -> Self {
-        let current = Phase::new(secret.key());
-        let (next, previous) = (None, None);
-        Self { secret, current, next, previous, overlap: limits.overlap, largest: 0, received: 0 }
+    pub(super) fn new(now: Time, secret: PhaseSecret, limits: PhaseLimits) -> Self {
+        Self {
+            current: Phase::new(secret.key()),
+            secret,
+            next: None,
+            previous: None,
+            phase_began: now,
+            min_time: limits.min_time / 2,
+            overlap: limits.overlap,
+            largest: 0,
+            received: 0,
+        }
     }
 
     /// Returns the largest packet number received; 0 before the first.
@@ -236,6 +288,10 @@ impl RecvKeys {
         head: &[u8; limits::HEADER],
         sealed: &'d mut [u8],
     ) -> Result<&'d mut [u8], Rejected> {
+        // A sender does neither. Checked first, because a new phase costs two derivations of keys.
+        if now.since(self.phase_began) < self.min_time || header.number <= self.largest {
+            return Err(Rejected::Phase);
+        }
         let mut next = self.next.take().unwrap_or_else(|| {
             let secret = self.secret.next();
             let key = secret.key();
@@ -249,6 +305,7 @@ impl RecvKeys {
             std::mem::swap(&mut self.current, &mut next.phase);
             let previous = PreviousPhase { phase: next.phase, erase_at: now + self.overlap };
             self.previous = Some(Box::new(previous));
+            self.phase_began = now;
         } else {
             self.next = Some(next);
         }

@@ -33,6 +33,23 @@ pub struct Transform {
     pub rotation: [f32; 4],
 }
 
+/// The reason why a pose cannot be sent as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoseError {
+    /// A coordinate or a component of a rotation is NaN or infinite.
+    #[error("a number of the pose is NaN or infinite")]
+    NotFinite,
+    /// The head is farther from the origin than [`HEAD_RANGE`] in one axis.
+    #[error("the head is more than 8,388.607 m from the origin")]
+    HeadOutOfRange,
+    /// A hand is farther from the head than [`HAND_RANGE`] in one axis.
+    #[error("a hand is more than 2.047 m from the head: leave out a hand that is not tracked")]
+    HandOutOfRange,
+    /// A rotation has no direction: its length is 0, or is not finite.
+    #[error("a rotation has the length 0, or one that is not finite")]
+    Rotation,
+}
+
 /// The head and hands of a peer, in the room's coordinates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
@@ -45,7 +62,34 @@ pub struct Pose {
 }
 
 impl Pose {
-    /// Appends the encoded pose. Clamps coordinates to their ranges, and encodes NaN as 0.
+    /// Checks that the pose can be sent as it is.
+    ///
+    /// # Errors
+    /// [`PoseError`]: [`encode`](Self::encode) would write another pose.
+    pub fn check(&self) -> Result<(), PoseError> {
+        let hands = || [self.left, self.right].into_iter().flatten();
+        let parts = || hands().chain([self.head]);
+        let numbers = |part: Transform| part.position.into_iter().chain(part.rotation);
+        if !parts().flat_map(numbers).all(f32::is_finite) {
+            return Err(PoseError::NotFinite);
+        }
+        if self.head.position.iter().any(|metres| metres.abs() > HEAD_RANGE) {
+            return Err(PoseError::HeadOutOfRange);
+        }
+        // Far from the origin an f32 is as coarse as a step.
+        let reach = HAND_RANGE + 2.0 * STEP;
+        let too_far = |(hand, head): (f32, f32)| (hand - head).abs() > reach;
+        if hands().any(|hand| hand.position.into_iter().zip(self.head.position).any(too_far)) {
+            return Err(PoseError::HandOutOfRange);
+        }
+        match parts().all(|part| has_direction(length(part.rotation))) {
+            true => Ok(()),
+            false => Err(PoseError::Rotation),
+        }
+    }
+
+    /// Appends the encoded pose. Clamps coordinates to their ranges, encodes NaN as 0, and a
+    /// rotation without a direction as none. [`check`](Self::check) tells the caller before.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let hand = |present: bool, bit: u8| if present { bit } else { 0 };
         out.push(hand(self.left.is_some(), LEFT) | hand(self.right.is_some(), RIGHT));
@@ -101,6 +145,15 @@ impl Pose {
     }
 }
 
+fn length(rotation: [f32; 4]) -> f32 {
+    rotation.iter().map(|c| c * c).sum::<f32>().sqrt()
+}
+
+/// Returns whether a quaternion of this length can be scaled to unit length.
+fn has_direction(length: f32) -> bool {
+    length.is_finite() && length > 1e-6
+}
+
 fn quantise(metres: f32, range: f32) -> i32 {
     // `clamp` keeps NaN, and `as` turns NaN into 0.
     (metres.clamp(-range, range) / STEP).round() as i32
@@ -136,12 +189,8 @@ fn unpack_hand(bytes: [u8; 9], head_mm: [i32; 3]) -> Transform {
 /// bits each, as steps of 1 / (1023 sqrt 2) above -1 / sqrt 2. The quaternion's sign is chosen so
 /// that the largest component is positive.
 fn pack_rotation(rotation: [f32; 4]) -> u64 {
-    let norm = rotation.iter().map(|c| c * c).sum::<f32>().sqrt();
-    let unit = if norm.is_finite() && norm > 1e-6 {
-        rotation.map(|c| c / norm)
-    } else {
-        [0.0, 0.0, 0.0, 1.0]
-    };
+    let norm = length(rotation);
+    let unit = if has_direction(norm) { rotation.map(|c| c / norm) } else { [0.0, 0.0, 0.0, 1.0] };
     let mut largest = 0;
     for i in 1..4 {
         if unit[i].abs() > unit[largest].abs() {
@@ -171,4 +220,81 @@ fn unpack_rotation(packed: u64) -> [f32; 4] {
     }
     rotation[largest] = rest.max(0.0).sqrt();
     rotation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STILL: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
+
+    fn at(position: [f32; 3]) -> Transform {
+        Transform { position, rotation: STILL }
+    }
+
+    fn pose(head: Transform) -> Pose {
+        Pose { head, left: None, right: None }
+    }
+
+    #[test]
+    fn what_would_become_another_pose_is_an_error() {
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        for axis in 0..3 {
+            let head = |metres| {
+                let mut position = [1.0, 1.7, -2.0];
+                position[axis] = metres;
+                pose(at(position))
+            };
+            for number in odd {
+                assert_eq!(head(number).check(), Err(PoseError::NotFinite));
+            }
+            for metres in [20_000.0, -20_000.0, 8_389.0, f32::MAX] {
+                assert_eq!(head(metres).check(), Err(PoseError::HeadOutOfRange));
+            }
+            for metres in [8_388.607, -8_388.607, 0.0, 500.0] {
+                assert_eq!(head(metres).check(), Ok(()));
+            }
+            let mut position = [1.0, 1.7, -2.0];
+            position[axis] += 2.1;
+            let hand = Some(at(position));
+            let head = head([1.0, 1.7, -2.0][axis]);
+            assert_eq!(Pose { left: hand, ..head }.check(), Err(PoseError::HandOutOfRange));
+            assert_eq!(Pose { right: hand, ..head }.check(), Err(PoseError::HandOutOfRange));
+        }
+        for component in 0..4 {
+            for number in odd {
+                let mut rotation = STILL;
+                rotation[component] = number;
+                let hand = Transform { rotation, ..at([0.0; 3]) };
+                assert_eq!(pose(hand).check(), Err(PoseError::NotFinite));
+                let with_hand = Pose { right: Some(hand), ..pose(at([0.0; 3])) };
+                assert_eq!(with_hand.check(), Err(PoseError::NotFinite));
+            }
+        }
+        for rotation in [[0.0; 4], [1e-8; 4], [1e30, 0.0, 0.0, 0.0]] {
+            let head = Transform { rotation, ..at([0.0; 3]) };
+            assert_eq!(pose(head).check(), Err(PoseError::Rotation), "{rotation:?}");
+        }
+        for rotation in [[0.0, 0.0, 0.0, -1.0], [0.4, 0.4, 0.4, 0.4], [20.0, 0.0, 0.0, 0.0]] {
+            let head = Transform { rotation, ..at([0.0; 3]) };
+            assert_eq!(pose(head).check(), Ok(()));
+        }
+    }
+
+    /// A pose that is read can be sent again, wherever it is.
+    #[test]
+    fn what_was_read_can_be_sent() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..20_000 {
+            let mut payload: Vec<u8> =
+                (0..POSE_BYTES + 2 * HAND_BYTES).map(|_| rng.u8(..)).collect();
+            payload[0] &= LEFT | RIGHT;
+            // A writer never writes the values that are left free.
+            let (read, _) = Pose::parse(&payload).unwrap();
+            let mut written = Vec::new();
+            read.encode(&mut written);
+            let (again, _) = Pose::parse(&written).unwrap();
+            assert_eq!(again.check(), Ok(()), "{payload:?}");
+        }
+    }
 }

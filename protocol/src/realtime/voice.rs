@@ -6,6 +6,9 @@ pub const SPURT_START: u8 = 1;
 /// The Opus packet is encrypted end to end, so that the server cannot read it.
 pub const END_TO_END: u8 = 2;
 
+/// The level of silence, in -dBov: the largest number of a level.
+pub const LOWEST_LEVEL: u8 = 127;
+
 /// A voice payload, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Voice<'a> {
@@ -31,7 +34,7 @@ impl<'a> Voice<'a> {
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.level.min(127) | u8::from(self.speaking) << 7);
+        out.push(self.level.min(LOWEST_LEVEL) | u8::from(self.speaking) << 7);
         out.push(self.flags);
         out.extend_from_slice(self.opus);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nucleus_core::ban_records::{BanRecords, RecordedBan};
 use nucleus_core::ids::{Product, ProductKey, RoomKey};
-use nucleus_core::limits;
+use nucleus_core::{limits, text};
 use nucleus_protocol::limits::{MAX_NAME, MAX_ROOM_NAME};
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<(RoomKey, RecordedBan)>, UnreadableFile> {
 impl BanLine {
     fn checked(self) -> Result<(RoomKey, RecordedBan), UnreadableFile> {
         let Self { tenant, product, room, user, until } = self;
+        // An earlier version wrote names that were not in NFC.
+        let [tenant, room, user] = [tenant, room, user].map(|name| text::nfc(&name));
         let fits = |text: &str, max| (1..=max).contains(&text.len());
         if !fits(&tenant, MAX_NAME) || !fits(&room, MAX_ROOM_NAME) || !fits(&user, MAX_NAME) {
             return Err(UnreadableFile::Name);

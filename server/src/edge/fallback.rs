@@ -1,5 +1,7 @@
 //! The datagrams of a client on the fallback, whose realtime plane travels inside its session.
 
+use std::sync::atomic::Ordering;
+
 use nucleus_core::limits;
 use nucleus_protocol::session::Code;
 use tokio::time::timeout;
@@ -13,10 +15,11 @@ use crate::shard::QueuedDatagram;
 /// Hands the realtime datagrams of a client on the fallback to the room's shard, within the peer's
 /// rate.
 pub(super) async fn read_datagrams(session: JoinedSession<'_>) -> Code {
-    let JoinedSession { id, connection, room, budgets, .. } = session;
+    let JoinedSession { id, connection, room, budgets, context } = session;
     while let Ok(datagram) = connection.read_datagram().await {
-        if budgets.with(|now, budgets| budgets.datagrams.try_take(now)) {
-            room.datagram(id, datagram);
+        match budgets.with(|now, budgets| budgets.datagrams.try_take(now)) {
+            true => room.datagram(id, datagram),
+            false => drop(context.counters.datagrams_over_rate.fetch_add(1, Ordering::Relaxed)),
         }
     }
     until_connection_ends().await

@@ -99,6 +99,8 @@ pub struct SessionCounters {
     pub bulk_in: AtomicU64,
     /// Pieces of the bulk lane written to clients.
     pub bulk_out: AtomicU64,
+    /// Datagrams of clients on the fallback over the rate of their link.
+    pub datagrams_over_rate: AtomicU64,
     /// Requests for changes of a room's shared state received from clients.
     pub state_in: AtomicU64,
     /// Snapshots and updates of the shared state written to clients.

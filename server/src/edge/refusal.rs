@@ -94,7 +94,9 @@ fn text_of(code: Code) -> &'static str {
         Code::UserSessions => "the user has reached the limit of sessions or of rooms",
         Code::Forbidden => "only a moderator may make a room that is kept or locked",
         Code::BadState => "a filter, field, option or mode of the join is invalid",
-        Code::BadName => "a name or version is too long or has control characters",
+        Code::BadName => {
+            "a name or version is too long, or has control characters, invisible ones, or nothing else"
+        }
         Code::AlreadyJoined => "the user is already in this room with another device",
         Code::JoinRate => {
             "the user has joined and left this room, or guessed its password, too often"

@@ -28,8 +28,8 @@ impl RoomListRequest {
     /// The code to end the session with.
     pub(super) fn read(body: &[u8]) -> Result<Self, Code> {
         let message = session::owned::<WatchRooms>(body).map_err(|_| Code::Malformed)?;
-        let version =
-            text::plain(&message.version, 0, MAX_APPLICATION_VERSION).ok_or(Code::BadState)?;
+        let version = text::plain(&message.version, 0, MAX_APPLICATION_VERSION)
+            .map_err(|_| Code::BadState)?;
         Ok(Self { request: message.request, query: Query::new(version, message.filters)? })
     }
 }

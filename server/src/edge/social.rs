@@ -208,13 +208,13 @@ fn call_act_of(request: &CallRequest) -> Option<CallAct> {
     let names = request.users.iter().map(|user| text::plain(user, 1, wire_limits::MAX_NAME));
     let mut users = Vec::new();
     for user in names.take(wire_limits::MAX_CALL_USERS + 1) {
-        let user = user?;
+        let user = user.ok()?;
         if !users.contains(&user) {
             users.push(user);
         }
     }
     if request.act == call_act::START {
-        let subject = text::plain(&request.text, 0, wire_limits::MAX_CALL_TEXT)?;
+        let subject = text::plain(&request.text, 0, wire_limits::MAX_CALL_TEXT).ok()?;
         let valid = (1..=wire_limits::MAX_CALL_USERS).contains(&request.users.len());
         return valid.then_some(CallAct::Start(users, subject));
     }

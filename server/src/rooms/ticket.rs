@@ -9,6 +9,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use nucleus_core::ids::{PeerId, Product, ProductKey, RoomInstanceId, RoomKey};
 use nucleus_core::limits;
 use nucleus_core::room::{Rights, Role, TicketClaim, TicketContent};
+use nucleus_core::text;
 use nucleus_protocol::codec::{Reader, put_string};
 use zeroize::Zeroizing;
 
@@ -101,7 +102,8 @@ impl Ticket {
             generation: r.u32().ok()?,
         };
         let end = r.u64().ok()?;
-        let mut text = || String::from_utf8(r.string().ok()?.to_vec()).ok();
+        // The ticket of an earlier version may have names that are not in NFC.
+        let mut text = || Some(text::nfc(std::str::from_utf8(r.string().ok()?).ok()?));
         let (tenant, room, user, name, role) = (text()?, text()?, text()?, text()?, text()?);
         let role = Role { name: role, rights: rights_of(rights) };
         let room = RoomKey { owner: ProductKey { tenant, product }, name: room };
@@ -154,6 +156,17 @@ mod tests {
         assert_eq!(key.open(&sealed), Some(ticket()));
         assert_ne!(sealed, key.seal(&ticket()), "each ticket has a nonce of its own");
         assert_eq!(TicketKey::new(&[8; 64]).unwrap().open(&sealed), None);
+    }
+
+    /// A ticket of an earlier version, whose names were not in NFC.
+    #[test]
+    fn names_come_back_in_nfc() {
+        let key = TicketKey::new(&[7; 64]).unwrap();
+        let mut early = ticket();
+        early.room.name = "cafe\u{301}".to_owned();
+        early.content.user = "rene\u{301}".to_owned();
+        let opened = key.open(&key.seal(&early)).unwrap();
+        assert_eq!((&*opened.room.name, &*opened.content.user), ("caf\u{e9}", "ren\u{e9}"));
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub fn spawn(
         undelivered: VecDeque::new(),
         send_failures: 0,
         publish_at: Time::ZERO,
+        last_turn: Time::from_micros(clock.now()),
         load_since: Time::from_micros(clock.now()),
         cpu_used: 0,
     };
@@ -121,6 +122,8 @@ struct ShardThread {
     undelivered: VecDeque<Undelivered>,
     send_failures: u64,
     publish_at: Time,
+    /// When the last turn of the thread was.
+    last_turn: Time,
     /// When the load was reported last.
     load_since: Time,
     /// The thread's CPU time at `load_since`, µs.
@@ -132,6 +135,7 @@ impl ShardThread {
         let mut received = RecvBatch::new(true);
         let mut to_send = SendBatch::new(1 << 20, 1 << 14);
         loop {
+            self.note_turn();
             let received_any = self.read_socket(&mut received);
             let Some(commands) = self.read_mail() else { return };
             let handed_in = [commands, self.read_misdirected(), self.read_session_datagrams()];
@@ -150,6 +154,16 @@ impl ShardThread {
 
     fn now(&self) -> Time {
         Time::from_micros(self.clock.now())
+    }
+
+    /// Reports to the fan-out if the process stood still since the last turn: an idle thread has a
+    /// turn every [`IDLE_WAIT`].
+    fn note_turn(&mut self) {
+        let now = self.now();
+        if now.since(self.last_turn) > limits::STOOD_STILL {
+            self.fanout.handle(now, FanoutInput::StoodStill);
+        }
+        self.last_turn = now;
     }
 
     /// Reads the socket, at most [`limits::DRAINS_PER_TURN`] batches. Returns whether anything was

@@ -24,6 +24,7 @@ pub use servers::ServersSettings;
 pub use value::{LogFormat, ValueError, parse_shards, parse_socket_addr, parse_tick};
 
 pub use crate::http::HttpAddr;
+use crate::text_file;
 pub use crate::token::{TokenAlgorithm, TokenSettings};
 
 /// The documented default configuration, which `nucleus config` prints.
@@ -260,7 +261,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     if size > CONFIG_FILE_BYTES {
         return Err(failed(std::io::Error::other("larger than 1 MiB")));
     }
-    fs::read_to_string(path).map_err(failed)
+    let text = text_file::read(path).map_err(failed)?;
+    String::from_utf8(text.to_vec()).map_err(|_| failed(std::io::Error::other("not UTF-8")))
 }
 
 /// Returns the number of the line at `offset`, counted from 1.

@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::data_dir::DevelopmentCertificate;
+use crate::text_file;
 
 /// Why the certificate or its private key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,13 +117,15 @@ impl Identity {
     ///
     /// A file cannot be read, or has no certificate or no private key in it.
     pub fn from_files(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
-        let chain: Vec<_> = CertificateDer::pem_file_iter(cert_file)
-            .and_then(Iterator::collect)
+        let read = |path: &Path| text_file::read(path).map_err(pem::Error::Io);
+        let chain: Vec<_> = read(cert_file)
+            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect())
             .map_err(|source| TlsError::Read { path: cert_file.to_owned(), source })?;
         if chain.is_empty() {
             return Err(TlsError::NoCertificate { path: cert_file.to_owned() });
         }
-        let key = PrivateKeyDer::from_pem_file(key_file)
+        let key = read(key_file)
+            .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
             .map_err(|source| TlsError::of_key(key_file, source))?;
         Ok(Self { chain, key, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
     }
@@ -269,6 +272,17 @@ mod tests {
     fn identity() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_pem_file() {
+        let (cert, key) = identity();
+        let dir = tempfile::tempdir().unwrap();
+        let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        fs::write(&cert_file, format!("\u{feff}{cert}\r\n")).unwrap();
+        fs::write(&key_file, format!("\u{feff}{key}")).unwrap();
+        let served = Identity::from_files(&cert_file, &key_file).and_then(ServedCertificate::new);
+        assert_eq!(served.unwrap().chain().len(), 1);
     }
 
     #[test]

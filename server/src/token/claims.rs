@@ -1,7 +1,7 @@
 //! Checks the claims of a token whose signature is valid.
 
 use nucleus_core::ids::{Product, RoomPattern};
-use nucleus_core::limits;
+use nucleus_core::{limits, text};
 use serde_json::{Map, Value};
 
 use super::{DEFAULT_ROLE, LEEWAY_S, TokenError, VerifiedToken};
@@ -10,6 +10,10 @@ use super::{DEFAULT_ROLE, LEEWAY_S, TokenError, VerifiedToken};
 pub(super) const MAX_SHORT: usize = 64;
 /// Maximum length of a user, a room and a display name, in bytes.
 pub(super) const MAX_LONG: usize = 128;
+
+/// How far in the future a time of a token may lie, in seconds: ten years. A time in milliseconds
+/// lies fifty thousand years ahead, and such a token would never expire.
+const MAX_TIME_AHEAD_S: u64 = 3_653 * 86_400;
 
 /// The claims of a token before any of them is checked.
 pub(super) type RawClaims = Map<String, Value>;
@@ -41,15 +45,21 @@ pub(super) fn verify_claims(
 /// Checks `exp`, `nbf` and `iat`. A time of a wrong type is an error; it must not count as absent
 /// (CVE-2026-25537).
 fn check_times(claims: &RawClaims, now: u64) -> Result<(), TokenError> {
+    let latest = now.saturating_add(MAX_TIME_AHEAD_S);
+    for key in ["exp", "nbf", "iat"] {
+        if time(claims, key)?.is_some_and(|time| time > latest) {
+            return Err(TokenError::ImplausibleTime(key));
+        }
+    }
     let exp = time(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
     if exp.saturating_add(LEEWAY_S) <= now {
         return Err(TokenError::Expired);
     }
     let latest_start = now.saturating_add(LEEWAY_S);
-    if time(claims, "nbf")?.is_some_and(|nbf| nbf > latest_start) {
-        return Err(TokenError::NotYetValid);
+    match time(claims, "nbf")? {
+        Some(nbf) if nbf > latest_start => Err(TokenError::NotYetValid),
+        _ => Ok(()),
     }
-    time(claims, "iat").map(|_| ())
 }
 
 /// Reads a time in seconds since 1970. RFC 7519 allows a fraction, which is cut off.
@@ -97,9 +107,7 @@ fn grants(claims: &RawClaims) -> Result<Vec<String>, TokenError> {
     match claims.get("grants") {
         None => Ok(Vec::new()),
         Some(Value::Array(list)) if list.len() <= limits::TOKEN_GRANTS => {
-            let grant = |value: &Value| {
-                value.as_str().filter(|text| fits(text, MAX_SHORT)).map(str::to_owned)
-            };
+            let grant = |value: &Value| text::plain(value.as_str()?.as_bytes(), 1, MAX_SHORT).ok();
             list.iter().map(grant).collect::<Option<_>>().ok_or(BAD)
         }
         Some(_) => Err(BAD),
@@ -113,13 +121,10 @@ fn required_text(claims: &RawClaims, key: &'static str, max: usize) -> Result<St
 fn text(claims: &RawClaims, key: &'static str, max: usize) -> Result<Option<String>, TokenError> {
     match claims.get(key) {
         None => Ok(None),
-        Some(Value::String(text)) if fits(text, max) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => {
+            let plain = text::plain(text.as_bytes(), 1, max);
+            plain.map(Some).map_err(|why| TokenError::NotPlain(key, why))
+        }
         Some(_) => Err(TokenError::BadClaim(key)),
     }
-}
-
-/// Whether a text has 1 to `max` bytes and no control character, because it appears in rosters and
-/// logs.
-pub(super) fn fits(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
 }

@@ -1,6 +1,5 @@
 //! The key that verifies join tokens. It is read once, at the start, and refused if it is weak.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -9,6 +8,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::settings::{DevelopmentKey, TokenAlgorithm, TokenSettings};
+use crate::text_file;
 
 /// Minimum length of an HS256 secret in bytes: the length of the hash (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
@@ -80,8 +80,7 @@ impl VerificationKey {
             TokenAlgorithm::EdDSA | TokenAlgorithm::ES256 => &tokens.public_key_file,
         };
         let path = file.as_deref().ok_or(TokenKeyError::Missing(algorithm))?;
-        let bytes = fs::read(path)
-            .map(Zeroizing::new)
+        let bytes = text_file::read(path)
             .map_err(|source| TokenKeyError::Read { path: path.to_owned(), source })?;
         match algorithm {
             TokenAlgorithm::HS256 => secret(path, &bytes),

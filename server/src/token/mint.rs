@@ -8,9 +8,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use nucleus_core::ids::{Product, RoomPattern};
 use nucleus_core::limits;
+use nucleus_core::text::{self, NotPlain};
 use thiserror::Error;
 
-use super::claims::{MAX_LONG, MAX_SHORT, fits};
+use super::claims::{MAX_LONG, MAX_SHORT};
 use super::settings::DevelopmentKey;
 use super::{Claims, DEFAULT_ROLE};
 
@@ -70,6 +71,9 @@ pub enum MintError {
     /// The server would refuse the token.
     #[error("token: {0}")]
     Refused(&'static str),
+    /// A flag is no plain text of the right length.
+    #[error("token: {0} {1}")]
+    NotPlain(&'static str, NotPlain),
     /// The cryptographic library failed.
     #[error("token: the token could not be signed")]
     Signing,
@@ -122,26 +126,19 @@ impl fmt::Debug for Minter {
 }
 
 fn check(request: &TokenRequest) -> Result<(), MintError> {
-    let all_fit = |texts: &[String]| texts.iter().all(|text| fits(text, MAX_SHORT));
-    let optional = |text: &Option<String>| text.as_ref().is_none_or(|text| fits(text, MAX_LONG));
+    let plain = |flag, text: &str, max| match text::plain(text.as_bytes(), 1, max) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(MintError::NotPlain(flag, why)),
+    };
+    plain("--tenant", &request.tenant, MAX_SHORT)?;
+    plain("--user", &request.user, MAX_LONG)?;
+    plain("--role", &request.role, MAX_SHORT)?;
+    request.name.iter().try_for_each(|name| plain("--name", name, MAX_LONG))?;
+    request.room.iter().try_for_each(|room| plain("--room", room, MAX_LONG))?;
     let pattern = |room: &String| RoomPattern::parse(room).is_some();
-    ensure(
-        fits(&request.tenant, MAX_SHORT),
-        "--tenant must be 1 to 64 bytes without control characters",
-    )?;
-    ensure(
-        fits(&request.user, MAX_LONG),
-        "--user must be 1 to 128 bytes without control characters",
-    )?;
-    ensure(
-        fits(&request.role, MAX_SHORT),
-        "--role must be 1 to 64 bytes without control characters",
-    )?;
-    ensure(optional(&request.name), "--name must be 1 to 128 bytes without control characters")?;
-    ensure(optional(&request.room), "--room must be 1 to 128 bytes without control characters")?;
     ensure(request.room.as_ref().is_none_or(pattern), "--room may have a `*` only at its end")?;
     ensure(request.grants.len() <= limits::TOKEN_GRANTS, "--grant may be given at most 32 times")?;
-    ensure(all_fit(&request.grants), "--grant must be 1 to 64 bytes without control characters")?;
+    request.grants.iter().try_for_each(|grant| plain("--grant", grant, MAX_SHORT))?;
     let ttl = Duration::from_secs(1)..=MAX_TTL;
     ensure(ttl.contains(&request.ttl), "--ttl must be 1s to 366d")
 }

@@ -6,6 +6,7 @@
 
 pub use nucleus_core::ids::Product;
 use nucleus_core::ids::RoomPattern;
+use nucleus_core::text::NotPlain;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -104,9 +105,18 @@ pub enum TokenError {
     /// A required claim is missing.
     #[error("the join token lacks the claim `{0}`")]
     MissingClaim(&'static str),
-    /// A claim has the wrong type, length or characters.
+    /// A claim has the wrong type or form.
     #[error("the join token's claim `{0}` has a wrong type, length or character")]
     BadClaim(&'static str),
+    /// A time lies more than ten years in the future.
+    #[error(
+        "the join token's claim `{0}` is more than ten years ahead: times are in seconds since \
+         1970, not in milliseconds"
+    )]
+    ImplausibleTime(&'static str),
+    /// A claim is no plain text of the right length.
+    #[error("the join token's claim `{0}` {1}")]
+    NotPlain(&'static str, NotPlain),
 }
 
 #[cfg(test)]

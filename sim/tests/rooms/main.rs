@@ -11,11 +11,13 @@
 mod accounts;
 mod acknowledgements;
 mod bans;
+mod floods;
 mod life;
 mod long;
 mod moderation;
 mod muting;
 mod state;
+mod stopped;
 mod talk;
 
 use std::time::Duration;

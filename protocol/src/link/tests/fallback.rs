@@ -5,13 +5,15 @@ use crate::limits::{FALLBACK_AFTER, RETURN_PROBE};
 use crate::realtime::control::KeepAlive;
 
 /// The state of the realtime port.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
     Open,
     /// Blocked in both directions.
     Blocked,
     /// Blocked from the client to the server.
     BlockedUp,
+    /// Blocked from the server to the client.
+    BlockedDown,
 }
 
 /// A datagram on its way on either plane.
@@ -28,12 +30,13 @@ pub(super) struct TwoPlanes {
     client: Link,
     server: Link,
     now: Time,
-    port: Port,
+    pub(super) port: Port,
     /// One-way delay.
     delay: Duration,
     /// Percentage of datagrams lost on the realtime port.
     loss: u32,
     in_flight: Vec<PlaneDatagram>,
+    seed: u64,
     rng: fastrand::Rng,
     /// Arrival times and keys of the messages that each end received: [client, server].
     received: [Vec<(Time, u16)>; 2],
@@ -51,10 +54,14 @@ impl TwoPlanes {
     }
 
     pub(super) fn with_planes(seed: u64, delay: u64, planes: Planes) -> Self {
+        Self::with_phases(seed, delay, planes, PhaseLimits::default())
+    }
+
+    pub(super) fn with_phases(seed: u64, delay: u64, planes: Planes, limits: PhaseLimits) -> Self {
         let end = |side| {
             let config = LinkConfig { planes, ..config(side) };
             let path = config.path.filter(|_| planes != Planes::SessionOnly);
-            Link::new(Time::ZERO, LinkConfig { path, ..config })
+            Link::with_phase_limits(Time::ZERO, LinkConfig { path, ..config }, limits)
         };
         Self {
             client: end(LinkSide::Client),
@@ -64,6 +71,7 @@ impl TwoPlanes {
             delay: Duration::from_millis(delay),
             loss: 0,
             in_flight: Vec::new(),
+            seed,
             rng: fastrand::Rng::with_seed(seed),
             received: [Vec::new(), Vec::new()],
             sent: [0; 2],
@@ -109,7 +117,12 @@ impl TwoPlanes {
     fn launch(&mut self, up: bool, route: Route, bytes: &[u8]) {
         let realtime = route.plane() == Plane::Realtime;
         self.datagrams[usize::from(!realtime)] += 1;
-        let blocked = self.port == Port::Blocked || self.port == Port::BlockedUp && up;
+        let blocked = match self.port {
+            Port::Open => false,
+            Port::Blocked => true,
+            Port::BlockedUp => up,
+            Port::BlockedDown => !up,
+        };
         if realtime && (blocked || self.rng.u32(0..100) < self.loss) {
             return;
         }
@@ -123,7 +136,7 @@ impl TwoPlanes {
         let Some((route, budget)) = link.route() else { return };
         if budget > 200 {
             let key = self.sent[usize::from(up)];
-            self.sent[usize::from(up)] += 1;
+            self.sent[usize::from(up)] = key.wrapping_add(1);
             let bytes = data(link, self.now, key);
             self.launch(up, route, &bytes);
         }
@@ -154,7 +167,8 @@ impl TwoPlanes {
                 Route::Realtime(_) => link.handle_input(self.now, path, 0, &mut bytes),
                 Route::Session => link.handle_session_input(self.now, &bytes),
             };
-            let messages = messages.expect("an authentic datagram");
+            let messages = messages
+                .unwrap_or_else(|reason| panic!("seed {}, {:?}: {reason}", self.seed, self.now));
             if up {
                 self.frames_up.extend(messages.clone().frame_types());
             }
@@ -180,7 +194,35 @@ impl TwoPlanes {
         }
     }
 
-    fn planes(&self) -> [Option<Plane>; 2] {
+    /// Runs for `time`, from event to event instead of millisecond by millisecond: for hours.
+    /// `intervals` are those of the messages of each end, [server, client].
+    pub(super) fn run_long(&mut self, time: Duration, intervals: [Option<Duration>; 2]) {
+        let end = self.now + time;
+        let mut messages = intervals.map(|interval| interval.map_or(Time::MAX, |i| self.now + i));
+        loop {
+            self.pump();
+            let arrivals = self.in_flight.iter().map(|datagram| datagram.arrives);
+            let timers = [self.client.deadline(), self.server.deadline()].into_iter().flatten();
+            let next = arrivals.chain(timers).chain(messages).fold(end, Time::min);
+            if next >= end {
+                self.now = end;
+                return;
+            }
+            self.now = next.max(self.now + Duration::from_micros(1));
+            self.arrive();
+            for up in [false, true] {
+                let at = &mut messages[usize::from(up)];
+                if let Some(interval) = intervals[usize::from(up)]
+                    && *at <= self.now
+                {
+                    *at += interval;
+                    self.send_message(up);
+                }
+            }
+        }
+    }
+
+    pub(super) fn planes(&self) -> [Option<Plane>; 2] {
         [&self.client, &self.server].map(|link| link.route().map(|(route, _)| route.plane()))
     }
 
@@ -202,8 +244,8 @@ impl TwoPlanes {
     }
 }
 
-const BOTH: [bool; 2] = [true, true];
-const ON_REALTIME: [Option<Plane>; 2] = [Some(Plane::Realtime); 2];
+pub(super) const BOTH: [bool; 2] = [true, true];
+pub(super) const ON_REALTIME: [Option<Plane>; 2] = [Some(Plane::Realtime); 2];
 const ON_SESSION: [Option<Plane>; 2] = [Some(Plane::Session); 2];
 
 #[test]

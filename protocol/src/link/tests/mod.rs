@@ -1,5 +1,6 @@
 //! Tests of two connected links over a seeded network.
 
+mod blocked;
 mod capabilities;
 mod fallback;
 mod hostile;

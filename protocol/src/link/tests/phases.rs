@@ -28,7 +28,7 @@ fn phases_survive_loss_and_reordering() {
         let mut in_flight: Vec<(u64, u16, Vec<u8>)> = Vec::new();
         for n in 0..1_000u16 {
             let at = u64::from(n) * 10;
-            let datagram = data(&mut client, ms(at), n);
+            let datagram = acknowledged(&mut client, ms(at), n);
             let copies = if rng.u8(0..5) == 0 { 0 } else { 1 + usize::from(rng.u8(0..10) == 0) };
             for _ in 0..copies {
                 in_flight.push((at + rng.u64(0..400), n, datagram.clone()));
@@ -45,6 +45,13 @@ fn phases_survive_loss_and_reordering() {
     }
 }
 
+/// Returns a datagram that the peer has acknowledged: the sender may begin the next phase.
+fn acknowledged(link: &mut Link, now: Time, key: u16) -> Vec<u8> {
+    let datagram = data(link, now, key);
+    link.send.acknowledge(now, link.send.next_number() - 1);
+    datagram
+}
+
 impl Link {
     fn recv_phase(&self) -> u32 {
         self.recv.phase()
@@ -54,11 +61,12 @@ impl Link {
 #[test]
 fn the_old_key_lives_for_the_overlap_and_is_then_erased() {
     let (mut client, mut server) = pair(quick());
-    let old: Vec<_> = (0..60).map(|n| data(&mut client, ms(0), n)).collect();
+    let old: Vec<_> = (0..60).map(|n| acknowledged(&mut client, ms(0), n)).collect();
     let new = data(&mut client, ms(1_000), 100);
     assert_eq!((phase(&old[59]), phase(&new)), (0, 1));
     give(&mut server, ms(1_000), from(HOME), &old[0]).unwrap();
     give(&mut server, ms(1_000), from(HOME), &new).unwrap();
+    client.send.acknowledge(ms(500), 60);
     assert_eq!(server.recv.deadline(), Some(ms(1_500)));
     // The old phase keeps its own window.
     assert_eq!(give(&mut server, ms(1_499), from(HOME), &old[0]), Err(Rejected::Replayed));
@@ -75,17 +83,18 @@ fn the_old_key_lives_for_the_overlap_and_is_then_erased() {
 #[test]
 fn garbage_in_the_next_phase_commits_nothing() {
     let (mut client, mut server) = pair(quick());
+    data(&mut client, ms(0), 0);
     for n in 0..200u16 {
         let mut forged = data(&mut client, ms(0), n);
         forged[0] = forged[0] & !3 | 1;
-        assert_eq!(give(&mut server, ms(0), from(HOME), &forged), Err(Rejected::Tag));
+        assert_eq!(give(&mut server, ms(1_000), from(HOME), &forged), Err(Rejected::Tag));
         forged[0] = forged[0] & !3 | 2;
-        assert_eq!(give(&mut server, ms(0), from(HOME), &forged), Err(Rejected::Phase));
+        assert_eq!(give(&mut server, ms(1_000), from(HOME), &forged), Err(Rejected::Phase));
         forged[0] |= 3;
-        assert_eq!(give(&mut server, ms(0), from(HOME), &forged), Err(Rejected::Phase));
+        assert_eq!(give(&mut server, ms(1_000), from(HOME), &forged), Err(Rejected::Phase));
     }
     assert_eq!(server.recv_phase(), 0);
-    let good = data(&mut client, ms(0), 5);
+    let good = acknowledged(&mut client, ms(0), 5);
     assert_eq!(give(&mut server, ms(0), from(HOME), &good), Ok(vec![5]));
     let next = data(&mut client, ms(2_000), 6);
     assert_eq!((phase(&next), give(&mut server, ms(2_000), from(HOME), &next)), (1, Ok(vec![6])));
@@ -94,7 +103,8 @@ fn garbage_in_the_next_phase_commits_nothing() {
 #[test]
 fn time_alone_moves_a_phase_and_never_too_soon() {
     let (mut client, _) = pair(PhaseLimits { packets: 10, ..PhaseLimits::default() });
-    let mut at_phase = |seconds: u64| phase(&data(&mut client, ms(seconds * 1_000), 0));
+    let mut at_phase = |seconds: u64| phase(&acknowledged(&mut client, ms(seconds * 1_000), 0));
+    assert_eq!(at_phase(0), 0);
     assert!((0..100).all(|_| at_phase(59) == 0));
     assert_eq!(at_phase(60), 1);
     assert!((0..100).all(|_| at_phase(119) == 1));
@@ -105,6 +115,7 @@ fn time_alone_moves_a_phase_and_never_too_soon() {
 #[test]
 fn an_hour_moves_a_phase_without_packets() {
     let (mut client, _) = pair(PhaseLimits::default());
+    assert_eq!(phase(&acknowledged(&mut client, ms(0), 0)), 0);
     assert_eq!(phase(&data(&mut client, ms(3_599_999), 0)), 0);
     assert_eq!(phase(&data(&mut client, ms(3_600_000), 0)), 1);
 }
@@ -123,6 +134,7 @@ fn no_key_meets_a_number_twice() {
         if client.poll_output(now, &mut out).is_none() {
             out = data(&mut client, now, 0);
         }
+        client.send.acknowledge(now, client.send.next_number() - 1);
         let header = Header::parse(&out).unwrap();
         let phase = client.send.phase();
         assert_eq!(phase as u8 & 3, header.phase);

@@ -22,6 +22,18 @@ fn the_printed_defaults_are_the_defaults() {
     assert_eq!(load(DEFAULT_TOML, Overrides::default()).unwrap(), Config::default());
 }
 
+/// Some editors write a byte order mark, and PowerShell writes UTF-16.
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_file() {
+    let text = format!("\u{feff}{DEFAULT_TOML}");
+    assert_eq!(load(&text, Overrides::default()).unwrap(), Config::default());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nucleus.toml");
+    fs::write(&path, b"\xff\xfes\0").unwrap();
+    let error = Config::load(Some(&path), Overrides::default()).unwrap_err().to_string();
+    assert!(error.contains("UTF-16: save it as UTF-8"), "{error}");
+}
+
 #[test]
 fn the_printed_examples_are_accepted() {
     let example = |line: &str| {
