@@ -61,14 +61,14 @@ impl Bucket {
 /// A token bucket that hands out turns: each caller learns when its turn is, and needs no second try.
 /// The bucket may owe what it has promised.
 #[derive(Clone, Debug)]
-pub struct Reservations {
+pub struct DebtBucket {
     rate: Rate,
     /// Tokens left in millionths; negative while turns are promised that have not come yet.
     left: i64,
     refilled: Time,
 }
 
-impl Reservations {
+impl DebtBucket {
     /// Creates a full bucket.
     pub fn new(now: Time, rate: Rate) -> Self {
         Self { rate, left: scaled(rate.burst), refilled: now }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn reservations_keep_the_rate_and_the_order() {
-        let mut turns = Reservations::new(Time::ZERO, Rate { per_second: 100, burst: 10 });
+        let mut turns = DebtBucket::new(Time::ZERO, Rate { per_second: 100, burst: 10 });
         let waits: Vec<u64> =
             (0..30).map(|_| turns.reserve(Time::ZERO, 1).as_millis() as u64).collect();
         let expected: Vec<u64> = (0..30_u64).map(|n| (n + 1).saturating_sub(10) * 10).collect();

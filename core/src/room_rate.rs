@@ -10,15 +10,15 @@ use nucleus_protocol::limits::MAX_EVENT_MESSAGE;
 use nucleus_protocol::time::Time;
 
 use crate::limits::Limits;
-use crate::rate::{Rate, Reservations};
+use crate::rate::{DebtBucket, Rate};
 
 /// The rate of a room's reliable messages.
 #[derive(Clone, Debug)]
 pub struct RoomRate {
-    messages: Reservations,
-    bytes: Reservations,
-    deliveries: Reservations,
-    delivered_bytes: Reservations,
+    messages: DebtBucket,
+    bytes: DebtBucket,
+    deliveries: DebtBucket,
+    delivered_bytes: DebtBucket,
 }
 
 /// What messages cost when they go out: one delivery for each message and recipient.
@@ -56,15 +56,15 @@ impl RoomRate {
     /// Creates the rate of a new room. Each burst is two seconds' worth, and at least the largest
     /// message to one recipient.
     pub fn new(now: Time, limits: &Limits) -> Self {
-        let reservations = |per_second: u64, least: u64| {
-            Reservations::new(now, Rate { per_second, burst: (2 * per_second).max(least) })
+        let bucket = |per_second: u64, least: u64| {
+            DebtBucket::new(now, Rate { per_second, burst: (2 * per_second).max(least) })
         };
         let largest = MAX_EVENT_MESSAGE as u64;
         Self {
-            messages: reservations(limits.room_events_per_s.into(), 1),
-            bytes: reservations(limits.room_event_bytes_per_s.into(), largest),
-            deliveries: reservations(limits.room_deliveries_per_s.into(), 1),
-            delivered_bytes: reservations(limits.room_delivery_bytes_per_s.into(), largest),
+            messages: bucket(limits.room_events_per_s.into(), 1),
+            bytes: bucket(limits.room_event_bytes_per_s.into(), largest),
+            deliveries: bucket(limits.room_deliveries_per_s.into(), 1),
+            delivered_bytes: bucket(limits.room_delivery_bytes_per_s.into(), largest),
         }
     }
 

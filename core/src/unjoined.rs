@@ -5,7 +5,6 @@
 //! than half of the places, two together never more than two thirds, and others always find some.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 /// A network whose connections count together: a /24 of IPv4, or a /56 of IPv6, which is what one
 /// customer of a provider usually has.
@@ -13,18 +12,15 @@ use std::net::IpAddr;
 pub struct SourceNetwork([u8; 8]);
 
 impl SourceNetwork {
-    /// Returns the network of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                // No IPv6 address of the internet begins with these bytes.
+    /// Returns the network of an IPv6 address, or of an IPv4 address in its mapped form
+    /// (`::ffff:192.0.2.1`).
+    pub fn of(address: [u8; 16]) -> Self {
+        match address {
+            // No other address of the internet begins with these bytes.
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, _] => {
                 Self([0xff, 0xff, 0, 0, 0, a, b, c])
             }
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, ..] = v6.octets();
-                Self([a, b, c, d, e, f, g, 0])
-            }
+            [a, b, c, d, e, f, g, ..] => Self([a, b, c, d, e, f, g, 0]),
         }
     }
 }
@@ -102,24 +98,30 @@ impl UnjoinedPlaces {
 mod tests {
     use super::*;
 
-    fn network(text: &str) -> SourceNetwork {
-        SourceNetwork::of(text.parse().unwrap())
+    /// The network of an IPv4 address.
+    fn v4(a: u8, b: u8, c: u8, d: u8) -> SourceNetwork {
+        SourceNetwork::of([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    }
+
+    /// The network of an IPv6 address in `2001:db8::/48`.
+    fn v6(fourth: [u8; 2]) -> SourceNetwork {
+        let [a, b] = fourth;
+        SourceNetwork::of([0x20, 1, 0xd, 0xb8, 0, 0, a, b, 0, 0, 0, 0, 0, 0, 0, 1])
     }
 
     #[test]
     fn a_network_is_what_one_customer_has() {
-        assert_eq!(network("192.0.2.1"), network("192.0.2.255"));
-        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.7"));
-        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
-        assert_eq!(network("2001:db8:0:100::1"), network("2001:db8:0:1ff::1"));
-        assert_ne!(network("2001:db8:0:100::1"), network("2001:db8:0:200::1"));
+        assert_eq!(v4(192, 0, 2, 1), v4(192, 0, 2, 255));
+        assert_ne!(v4(192, 0, 2, 1), v4(192, 0, 3, 1));
+        assert_eq!(v6([1, 0]), v6([1, 0xff]));
+        assert_ne!(v6([1, 0]), v6([2, 0]));
     }
 
     /// One network takes all it can, as a host does that never joins. Others still find places.
     #[test]
     fn one_network_leaves_half_of_the_places() {
         let mut places = UnjoinedPlaces::new(4_096);
-        let (greedy, honest) = (network("192.0.2.1"), network("198.51.100.1"));
+        let (greedy, honest) = (v4(192, 0, 2, 1), v4(198, 51, 100, 1));
         let taken = (0..10_000).filter(|_| places.take(greedy).is_ok()).count();
         assert!((2_048..=2_050).contains(&taken), "{taken}");
         assert_eq!(places.take(greedy), Err(NoPlace::NetworkShare));
@@ -127,7 +129,7 @@ mod tests {
             assert_eq!(places.take(honest), Ok(()));
         }
         for third in 0..200_u8 {
-            assert_eq!(places.take(network(&format!("203.0.{third}.1"))), Ok(()), "{third}");
+            assert_eq!(places.take(v4(203, 0, third, 1)), Ok(()), "{third}");
         }
     }
 
@@ -136,19 +138,19 @@ mod tests {
     fn many_networks_leave_a_place_as_well() {
         let mut places = UnjoinedPlaces::new(4_096);
         for _ in 0..100 {
-            for n in 0..1_000_u32 {
-                let address = std::net::Ipv4Addr::from(0x0a00_0000 + (n << 8));
-                let _share = places.take(SourceNetwork::of(address.into()));
+            for n in 0..1_000_u16 {
+                let [high, low] = n.to_be_bytes();
+                let _share = places.take(v4(10, high, low, 1));
             }
         }
-        assert_eq!(places.take(network("198.51.100.1")), Ok(()));
+        assert_eq!(places.take(v4(198, 51, 100, 1)), Ok(()));
     }
 
     #[test]
     fn a_company_behind_one_address_joins_while_places_are_free() {
         let mut places = UnjoinedPlaces::new(4_096);
         for _ in 0..2_000 {
-            assert_eq!(places.take(network("192.0.2.1")), Ok(()));
+            assert_eq!(places.take(v4(192, 0, 2, 1)), Ok(()));
         }
         assert!(!places.are_short());
     }
@@ -156,11 +158,11 @@ mod tests {
     #[test]
     fn places_come_back() {
         let mut places = UnjoinedPlaces::new(3);
-        let networks = ["192.0.2.1", "198.51.100.1", "203.0.113.1"].map(network);
+        let networks = [v4(192, 0, 2, 1), v4(198, 51, 100, 1), v4(203, 0, 113, 1)];
         for one in networks {
             assert_eq!(places.take(one), Ok(()));
         }
-        assert_eq!(places.take(network("10.0.0.1")), Err(NoPlace::Full));
+        assert_eq!(places.take(v4(10, 0, 0, 1)), Err(NoPlace::Full));
         networks.into_iter().for_each(|one| places.release(one));
         assert_eq!(places.taken(), 0);
         places.release(networks[0]);

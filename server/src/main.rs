@@ -15,7 +15,7 @@ use nucleus_server::start::config::{Config, DEFAULT_TOML};
 use nucleus_server::start::data_dir::DataDir;
 use nucleus_server::start::logging;
 use nucleus_server::start::run::{self, Listening, Surroundings};
-use nucleus_server::start::signals::Signals;
+use nucleus_server::start::signals::ProcessSignals;
 use nucleus_server::start::sockets::Sockets;
 use nucleus_server::token::MintError;
 
@@ -64,7 +64,7 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     logging::init(config.log_format).map_err(Failure::usage)?;
     check_descriptors(&config)?;
     let threads = |error| Failure::runtime(format!("cannot start the server's threads: {error}"));
-    let Signals { stop, reload } = Signals::catch().map_err(threads)?;
+    let ProcessSignals { stop, reload } = ProcessSignals::catch().map_err(threads)?;
     let data = DataDir::open(&config.data_dir).map_err(Failure::usage)?;
     let sockets = Sockets::bind(&config).map_err(Failure::usage)?;
     let runtime = quic::sessions(config.shards).map_err(threads)?;

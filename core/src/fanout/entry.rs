@@ -9,7 +9,7 @@ use nucleus_protocol::time::Time;
 
 use super::input::{FanoutOutput, LinkEvent};
 use crate::ids::{PeerId, RoomId, SessionId};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::rate::Bucket;
 
 /// A peer of the room with its link.
@@ -18,6 +18,29 @@ pub(super) struct Recipient {
     pub(super) slot: u16,
     pub(super) peer: PeerId,
     pub(super) link: u32,
+}
+
+/// What a peer may still send. The budgets belong to the peer: a resume opens a new link with what
+/// is left.
+pub(super) struct IngressBudgets {
+    /// Datagrams on the realtime port from the client's active path.
+    pub(super) datagrams: Bucket,
+    /// Datagrams on the realtime port from all other addresses.
+    pub(super) elsewhere: Bucket,
+    pub(super) messages: Bucket,
+    pub(super) bytes: Bucket,
+}
+
+impl IngressBudgets {
+    pub(super) fn new(now: Time, limits: &Limits) -> Self {
+        let datagrams = limits::datagram_rate(limits);
+        Self {
+            datagrams: Bucket::new(now, datagrams),
+            elsewhere: Bucket::new(now, datagrams),
+            messages: Bucket::new(now, limits::message_rate(limits)),
+            bytes: Bucket::new(now, limits::MESSAGE_BYTES_RATE),
+        }
+    }
 }
 
 /// A link, its peer, and their state in the fan-out.
@@ -33,12 +56,7 @@ pub(super) struct LinkEntry {
     pub(super) groups: GroupSet,
     /// Whether the peer's voice messages are dropped.
     pub(super) muted: bool,
-    /// Datagrams on the realtime port from the client's active path.
-    pub(super) ingress_datagrams: Bucket,
-    /// Datagrams on the realtime port from all other addresses.
-    pub(super) ingress_elsewhere: Bucket,
-    pub(super) ingress_messages: Bucket,
-    pub(super) ingress_bytes: Bucket,
+    pub(super) ingress: IngressBudgets,
     pub(super) egress_bytes: Bucket,
     /// When the newest authentic datagram arrived on either plane; at first, when the link was
     /// made.
@@ -70,8 +88,8 @@ impl LinkEntry {
     /// is used up. Forged datagrams from elsewhere do not use up the budget of the client's path.
     pub(super) fn may_open(&mut self, now: Time, path: &Path) -> bool {
         match self.link.is_active_path(path) {
-            true => self.ingress_datagrams.try_take(now),
-            false => self.ingress_elsewhere.try_take(now),
+            true => self.ingress.datagrams.try_take(now),
+            false => self.ingress.elsewhere.try_take(now),
         }
     }
 

@@ -84,12 +84,12 @@ fn admit(
 ) -> Result<(), Option<u8>> {
     let bytes = message.encoded_len() as u64;
     let within_rate =
-        entry.ingress_bytes.available(now) >= bytes && entry.ingress_messages.try_take(now);
+        entry.ingress.bytes.available(now) >= bytes && entry.ingress.messages.try_take(now);
     if !within_rate {
         counters.over_rate += 1;
         return Err(Some(throttled::REALTIME));
     }
-    entry.ingress_bytes.take(bytes);
+    entry.ingress.bytes.take(bytes);
     if !is_whole(message) {
         counters.incomplete += 1;
         return Err(None);

@@ -35,7 +35,7 @@ use crate::ids::{PeerId, RoomId, SessionId};
 use crate::limits::{self, Limits};
 use crate::rate::Bucket;
 use connection_ids::ConnectionIds;
-use entry::{LinkEntry, Recipient};
+use entry::{IngressBudgets, LinkEntry, Recipient};
 use outbox::Destination;
 use room::{FlushBudget, RoomFanout};
 use tick::TickControl;
@@ -164,7 +164,7 @@ impl Fanout {
     pub fn handle(&mut self, now: Time, input: FanoutInput) {
         match input {
             FanoutInput::OpenLink(open) => self.open_link(now, *open),
-            FanoutInput::CloseLink { room, peer } => self.close_link(room, peer),
+            FanoutInput::CloseLink { room, peer } => drop(self.close_link(room, peer)),
             FanoutInput::Subscribe { room, session, groups } => {
                 if let Some((_, entry)) = self.link_of(room, session) {
                     entry.groups = groups;
@@ -254,7 +254,7 @@ impl Fanout {
 
     fn open_link(&mut self, now: Time, open: OpenLink) {
         let OpenLink { room, session, .. } = open;
-        self.close_link(room, session.peer);
+        let replaced = self.close_link(room, session.peer);
         if self.links() >= limits::LINKS_PER_SHARD {
             let event = LinkEvent::Refused;
             return self.outputs.push_back(FanoutOutput::Link { room, session, event });
@@ -287,8 +287,6 @@ impl Fanout {
                 seed: parameters.seed,
             },
         );
-        let datagrams = limits::datagram_rate(&self.config.limits);
-        let ingress = limits::message_rate(&self.config.limits);
         let egress = limits::egress_rate(&self.config.limits);
         let entry = LinkEntry {
             link,
@@ -298,10 +296,7 @@ impl Fanout {
             ids,
             groups: GroupSet::default(),
             muted: false,
-            ingress_datagrams: Bucket::new(now, datagrams),
-            ingress_elsewhere: Bucket::new(now, datagrams),
-            ingress_messages: Bucket::new(now, ingress),
-            ingress_bytes: Bucket::new(now, limits::MESSAGE_BYTES_RATE),
+            ingress: replaced.unwrap_or_else(|| IngressBudgets::new(now, &self.config.limits)),
             egress_bytes: Bucket::new(now, egress),
             last_received: now,
             last_message: Time::ZERO,
@@ -322,11 +317,13 @@ impl Fanout {
         self.after_link(now, index);
     }
 
-    fn close_link(&mut self, room: RoomId, peer: PeerId) {
-        let Some(&at) = self.room_of.get(&room) else { return };
-        let Some(recipient) = self.rooms[at].remove(peer) else { return };
+    /// Closes the link of a peer. Returns what is left of its budgets; `None`: there is no link.
+    fn close_link(&mut self, room: RoomId, peer: PeerId) -> Option<IngressBudgets> {
+        let &at = self.room_of.get(&room)?;
+        let recipient = self.rooms[at].remove(peer)?;
         self.link_of.remove(&(room, peer));
-        if let Some(entry) = self.links[recipient.link as usize].take() {
+        let entry = self.links[recipient.link as usize].take();
+        if let Some(entry) = &entry {
             entry.ids.into_iter().for_each(|id| self.ids.release(id));
             self.outputs.push_back(FanoutOutput::IdsDied(entry.ids));
             self.on_fallback -= usize::from(entry.on_fallback);
@@ -336,6 +333,7 @@ impl Fanout {
             self.room_of.remove(&room);
             self.free_rooms.push(at);
         }
+        entry.map(|entry| entry.ingress)
     }
 
     /// Returns the index of a room. Creates the room if it does not exist.

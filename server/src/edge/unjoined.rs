@@ -21,7 +21,11 @@ impl Unjoined {
 
     /// Takes a place for a connection from `address`.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<UnjoinedPlace, NoPlace> {
-        let network = SourceNetwork::of(address);
+        let v6 = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let network = SourceNetwork::of(v6.octets());
         self.places().take(network)?;
         Ok(UnjoinedPlace { unjoined: self.clone(), network })
     }

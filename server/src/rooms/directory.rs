@@ -10,7 +10,7 @@ use nucleus_protocol::session::Code;
 
 use super::lobby::LobbyDirectory;
 use super::lobby_watcher::LobbyWatcher;
-use super::mail::{JoinTarget, JoinedRoom, LobbyMail, Newcomer, Place, RoomJoin};
+use super::mail::{JoinTarget, JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin};
 use super::outgoing::Outgoing;
 use super::registry::RoomRegistry;
 use super::room_handle::RoomHandle;
@@ -66,7 +66,7 @@ impl RoomDirectory {
                 continue;
             };
             let (request, outgoing) = join();
-            let newcomer = Some(Newcomer { place: place.clone(), arrival });
+            let newcomer = Some(NewcomerSeats { place: place.clone(), arrival });
             match room.join(RoomJoin { request, outgoing, newcomer }).await {
                 Ok(joined) => return Ok((room, joined)),
                 // The instance has ended or is about to. The next try makes a new one.

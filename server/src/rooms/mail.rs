@@ -33,11 +33,11 @@ pub(super) struct RoomJoin {
     pub(super) request: Box<JoinRequest>,
     pub(super) outgoing: Outgoing,
     /// What a newcomer brings. `None`: a participant resumes.
-    pub(super) newcomer: Option<Newcomer>,
+    pub(super) newcomer: Option<NewcomerSeats>,
 }
 
 /// What a newcomer brings to a room.
-pub(super) struct Newcomer {
+pub(super) struct NewcomerSeats {
     pub(super) place: Arc<Place>,
     /// Its seats, which the lobby counts as under way.
     pub(super) arrival: PendingArrival,

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::mail::{LobbyMail, RoomMail};
-use super::room::{Members, RoomShell, Turn};
+use super::room::{Members, RoomShell, RoomTurn};
 use super::room_handle::{RoomHandle, RoomIdentity};
 use super::task;
 use super::tenants::{CountedRoom, Tenants};
@@ -154,7 +154,7 @@ impl RoomRegistry {
             counted: room.counted.clone(),
             rate: room.rate.clone(),
             members: Members::default(),
-            turn: Turn::default(),
+            turn: RoomTurn::default(),
         };
         self.runtime.spawn(self.clone().run(room, config, task, receiver));
         Ok(id)

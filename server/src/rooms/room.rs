@@ -13,7 +13,7 @@ use nucleus_protocol::session::{Code, Joined, Renewed, act, encode};
 use nucleus_protocol::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use super::mail::{JoinedRoom, LobbyMail, Newcomer, Place, RoomJoin, RoomMail};
+use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMail};
 use super::outgoing::Outgoing;
 use super::room_handle::SharedRate;
 use super::task::Task;
@@ -37,7 +37,7 @@ pub(super) struct RoomShell {
     pub(super) counted: CountedRoom,
     pub(super) rate: Arc<SharedRate>,
     pub(super) members: Members,
-    pub(super) turn: Turn,
+    pub(super) turn: RoomTurn,
 }
 
 /// The participants of a room, as its task needs them.
@@ -55,7 +55,7 @@ pub(super) struct Members {
 
 /// What a room's task does between two looks into its mailbox.
 #[derive(Default)]
-pub(super) struct Turn {
+pub(super) struct RoomTurn {
     /// When the turn began. One reading of the clock is enough for all its messages.
     began: Time,
     /// What its messages have reserved from the room's rate.
@@ -78,7 +78,7 @@ struct PendingReplies {
 struct PendingJoin {
     outgoing: Outgoing,
     /// `None`: a participant resumes.
-    newcomer: Option<Newcomer>,
+    newcomer: Option<NewcomerSeats>,
     reply: oneshot::Sender<Result<JoinedRoom, Code>>,
 }
 
@@ -100,8 +100,8 @@ impl Task for RoomShell {
     type Mail = RoomMail;
 
     fn begin_turn(&mut self, now: Time) {
-        let Turn { reserved, delivered, .. } =
-            std::mem::replace(&mut self.turn, Turn { began: now, ..Turn::default() });
+        let RoomTurn { reserved, delivered, .. } =
+            std::mem::replace(&mut self.turn, RoomTurn { began: now, ..RoomTurn::default() });
         if reserved != DeliveryCost::default() {
             self.rate.lock().refund(reserved.without(delivered));
         }
@@ -225,7 +225,7 @@ impl RoomShell {
         }
         self.count_members();
         let resumes = newcomer.is_none();
-        let arrived = newcomer.map_or(0, |Newcomer { place, arrival }| {
+        let arrived = newcomer.map_or(0, |NewcomerSeats { place, arrival }| {
             self.members.places.insert(session.peer, place);
             arrival.take_seats()
         });

@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::logging;
 
 /// What the signals ask the server to do.
-pub struct Signals {
+pub struct ProcessSignals {
     /// Resolves at the first SIGTERM or SIGINT.
     pub stop: oneshot::Receiver<()>,
     /// Receives a message for each SIGHUP. Several signals in a row may make one message.
     pub reload: mpsc::Receiver<()>,
 }
 
-impl Signals {
+impl ProcessSignals {
     /// Catches the signals from this call on.
     ///
     /// After the first SIGTERM or SIGINT the process has [`limits::STOP_TIME`] to end. Then, or at a

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nucleus_core::limits::{Limits, datagram_rate};
+use nucleus_core::limits::{Limits, datagram_rate, message_rate};
 use nucleus_netsim::Conditions;
 use nucleus_protocol::limits::{MAX_PAYLOAD, RETURN_PROBE};
 use nucleus_protocol::link::Path;
@@ -41,6 +41,29 @@ fn a_flood_is_dropped_before_it_is_opened() {
     let rate = datagram_rate(&limits);
     let most = rate.burst + seconds * rate.per_second + 20;
     assert!(arrived - dropped <= most, "{} opened, {most} allowed", arrived - dropped);
+}
+
+/// A peer that resumes again and again has no more messages than one that stays.
+#[test]
+fn a_resume_fills_no_budget_of_messages() {
+    let limits = Limits::default();
+    let mut world = pair(limits);
+    let (before, start) = (world.shard().counters, world.now());
+    for _ in 0..20 {
+        for _ in 0..600 {
+            world.send(0, MessageKind::Unreliable, TARGET_OTHERS, 20);
+        }
+        world.run(Duration::from_millis(60));
+        world.lose(0);
+        assert!(world.resume(0).is_some());
+        world.run(Duration::from_millis(60));
+    }
+    let after = world.shard().counters;
+    let taken = after.messages_in - after.over_rate - (before.messages_in - before.over_rate);
+    let rate = message_rate(&limits);
+    let most = rate.burst + rate.per_second * world.now().since(start).as_millis() as u64 / 1_000;
+    assert!(taken <= most, "{taken} messages taken, {most} allowed");
+    assert!(taken > most / 2, "only {taken} of {most}: the test sends too few");
 }
 
 /// Forged datagrams from elsewhere do not use up what the client may send.
