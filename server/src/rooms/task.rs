@@ -169,9 +169,9 @@ mod tests {
     }
 
     /// Has a thousand outputs for its first input, as an event in a large room.
-    struct Crowd(usize);
+    struct ManyOutputs(usize);
 
-    impl Machine for Crowd {
+    impl Machine for ManyOutputs {
         type Input = bool;
         type Output = ();
         const TIMEOUT: bool = false;
@@ -195,14 +195,14 @@ mod tests {
     }
 
     /// Counts the outputs since another task of the thread ran.
-    struct CrowdTask {
+    struct ManyOutputsTask {
         others_ran: std::rc::Rc<std::cell::Cell<bool>>,
         in_a_row: usize,
         longest: std::rc::Rc<std::cell::Cell<usize>>,
     }
 
-    impl Task for CrowdTask {
-        type Machine = Crowd;
+    impl Task for ManyOutputsTask {
+        type Machine = ManyOutputs;
         type Mail = ();
 
         fn accept(&mut self, (): ()) -> bool {
@@ -220,7 +220,7 @@ mod tests {
     async fn other_tasks_run_between_the_outputs_of_one_input() {
         let (mailbox, receiver) = mpsc::channel(4);
         let (others_ran, longest) = (std::rc::Rc::default(), std::rc::Rc::default());
-        let task = CrowdTask {
+        let task = ManyOutputsTask {
             others_ran: std::rc::Rc::clone(&others_ran),
             in_a_row: 0,
             longest: std::rc::Rc::clone(&longest),
@@ -233,7 +233,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = run(Crowd(0), task, Clock::new(), receiver) => {}
+            () = run(ManyOutputs(0), task, Clock::new(), receiver) => {}
             () = other => {}
         }
         assert_eq!(longest.get(), limits::OUTPUTS_PER_TURN);
