@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nucleus_client::session::{EventOutbox, ResumeFrom, SessionEvent, To};
 use nucleus_client::{Code, Room, RoomEvent, SendError, Voice};
-use nucleus_protocol::session::{NEW_PEER, RESUMED};
+use nucleus_protocol::session::NEW_PEER;
 
 use crate::reconnect::session;
 use crate::support::{TestServer, until};
@@ -89,7 +89,8 @@ async fn both_lanes_deliver_exactly_once_over_resumes() {
             };
             let again = session(&server, "not asked for", Some(resume)).await;
             joined = again.joined().clone();
-            assert_eq!(joined.resumed, RESUMED);
+            // The log may have dropped the first pieces, none of which are for their sender.
+            assert_ne!(joined.resumed, NEW_PEER);
             let (sender, next) = again.split();
             while !matches!(
                 receiver.next().await,

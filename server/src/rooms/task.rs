@@ -233,8 +233,10 @@ mod tests {
             }
         };
         tokio::select! {
-            () = run(ManyOutputs(0), task, Clock::new(), receiver) => {}
+            // Polled first each time that this task runs.
+            biased;
             () = other => {}
+            () = run(ManyOutputs(0), task, Clock::new(), receiver) => {}
         }
         assert_eq!(longest.get(), limits::OUTPUTS_PER_TURN);
     }
