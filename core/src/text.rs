@@ -58,7 +58,7 @@ pub fn plain(bytes: &[u8], min: usize, max: usize) -> Result<String, NotPlain> {
     if let Some(c) = text.chars().find(|c| is_control(*c)) {
         return Err(NotPlain::Control(c));
     }
-    if let Some(c) = text.chars().find(|c| is_ignorable(*c) && !is_joiner_or_mark(*c)) {
+    if let Some(c) = text.chars().find(|c| !is_plain(*c)) {
         return Err(NotPlain::Invisible(c));
     }
     if !text.is_empty() && !text.chars().any(is_visible) {
@@ -67,6 +67,11 @@ pub fn plain(bytes: &[u8], min: usize, max: usize) -> Result<String, NotPlain> {
     let text = nfc(text);
     fits(&text)?;
     Ok(text)
+}
+
+/// Returns whether a character may stand in a [`plain`] text.
+pub fn is_plain(c: char) -> bool {
+    !is_control(c) && (!is_ignorable(c) || is_joiner_or_mark(c))
 }
 
 /// Returns a text in NFC (Unicode Standard Annex 15), unchecked.

@@ -10,6 +10,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
+use nucleus_core::text::is_plain;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -151,15 +152,14 @@ impl<W: Write> Write for EscapedLine<W> {
     }
 }
 
-/// Appends a character, escaped if it is a control character, changes the direction of text, or
-/// ends a line in some viewers. Escapes as JSON does, so that a JSON line stays valid.
+/// Appends a character, escaped if it may not stand in a name: a control character, and one that is
+/// invisible or changes the direction of text. Escapes as JSON does, so that a JSON line stays valid.
 fn push_escaped(safe: &mut String, c: char) {
-    match c {
-        c if c.is_control() => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
-        }
-        c => safe.push(c),
+    if is_plain(c) {
+        return safe.push(c);
+    }
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        safe.push_str(&format!("\\u{unit:04x}"));
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
         String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
     }
 
-    const HOSTILE: &str = "\x1b]0;owned\x07\x1b[2J\r\nready \u{9b}31m \u{202e}";
+    const HOSTILE: &str = "\x1b]0;owned\x07\x1b[2J\r\nready \u{9b}31m \u{202e}\u{200b}\u{e0041}";
 
     #[test]
     fn no_control_character_of_a_peer_reaches_the_terminal() {
@@ -201,7 +201,7 @@ mod tests {
             });
             assert_eq!(text.matches('\n').count(), 1, "{text:?}");
             assert!(!text.trim_end().contains(char::is_control), "{text:?}");
-            assert!(!text.contains('\u{202e}'), "{text:?}");
+            assert!(!text.contains(['\u{202e}', '\u{200b}', '\u{e0041}']), "{text:?}");
         }
     }
 
