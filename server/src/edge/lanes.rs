@@ -141,8 +141,6 @@ async fn relay_all(
             Err(ReadError::Header(error)) => return Some(error.into()),
             Err(ReadError::Stream(_)) => return None,
         };
-        let admitted = room.admit_message(body.len()).await;
-        ingress.take(body.len(), admitted.waited, room, from).await;
         if schema != Schema::EventUp {
             return Some(unreadable(schema));
         }
@@ -150,8 +148,22 @@ async fn relay_all(
             Ok(event) => event,
             Err(reason) => return Some(SessionFault::malformed(reason)),
         };
+        let admitted = room.admit_message(body.len(), most_recipients(&event)).await;
+        ingress.take(body.len(), admitted.waited, room, from).await;
         received.fetch_add(1, Ordering::Relaxed);
         room.post_admitted(RoomInput::Event { from, event }, admitted).await;
+    }
+}
+
+/// Returns the most recipients that an event may have; `None`: all members of the room.
+fn most_recipients(event: &Event) -> Option<usize> {
+    match &event.target {
+        EventTarget::Listed(peers) => Some(peers.len()),
+        EventTarget::Host => Some(1),
+        EventTarget::All
+        | EventTarget::Others
+        | EventTarget::OthersAndLater
+        | EventTarget::Group(_) => None,
     }
 }
 

@@ -210,7 +210,7 @@ impl ControlReader<'_> {
                     return Ok(());
                 }
                 // A request may change what all members see.
-                let admitted = room.admit_message(body.len()).await;
+                let admitted = room.admit_message(body.len(), None).await;
                 ingress.take(body.len(), admitted.waited, room, session).await;
                 let input = self.request(schema, &body)?;
                 let state = matches!(input, RoomInput::State { .. });

@@ -65,9 +65,11 @@ impl RoomHandle {
         receiver.await.unwrap_or(Err(Code::NoSuchRoom))
     }
 
-    /// Waits until the room's rate allows a reliable message of `len` bytes, for all members.
-    pub async fn admit_message(&self, len: usize) -> AdmittedMessage {
-        let cost = DeliveryCost::of(len, self.rate.members.load(Ordering::Relaxed));
+    /// Waits until the room's rate allows a reliable message of `len` bytes for at most so many
+    /// recipients; `None`: for all members.
+    pub async fn admit_message(&self, len: usize, recipients: Option<usize>) -> AdmittedMessage {
+        let members = self.rate.members.load(Ordering::Relaxed);
+        let cost = DeliveryCost::of(len, recipients.map_or(members, |most| most.min(members)));
         let wait = self.rate.lock().reserve(Time::from_micros(self.clock.now()), len, cost);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
