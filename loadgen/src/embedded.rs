@@ -199,6 +199,15 @@ impl Embedded {
         Ok(())
     }
 
+    /// Stops the process with SIGSTOP (`true`), or continues it with SIGCONT.
+    ///
+    /// # Errors
+    ///
+    /// If the signal cannot be sent.
+    pub fn pause(&self, on: bool) -> std::io::Result<()> {
+        self.signal(if on { "STOP" } else { "CONT" })
+    }
+
     /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -215,15 +224,26 @@ impl Embedded {
         Some(ServerEnd { how: how_it_ended(status), last_lines: self.log.lines() })
     }
 
+    /// Sends the process a signal.
+    ///
+    /// # Errors
+    ///
+    /// If the signal cannot be sent.
+    fn signal(&self, name: &str) -> std::io::Result<()> {
+        // The standard library can only send SIGKILL. Every shell has `kill`.
+        let command = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &command]).status()?;
+        let failed = || std::io::Error::other(format!("`{command}` failed: {status}"));
+        if status.success() { Ok(()) } else { Err(failed()) }
+    }
+
     fn stop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The standard library can only send SIGKILL. Every shell has `kill`.
-        let terminate = format!("kill -TERM {}", self.child.id());
-        let signalled = Command::new("sh").args(["-c", &terminate]).status();
+        let signalled = self.signal("TERM");
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while signalled.as_ref().is_ok_and(|status| status.success()) && Instant::now() < deadline {
+        while signalled.is_ok() && Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

@@ -270,6 +270,11 @@ impl Run {
             }
             _ => {}
         }
+        if let (Fault::PauseServer(on), Some(server)) = (fault, &self.embedded)
+            && let Err(error) = server.pause(on)
+        {
+            self.findings.fault_failed = Some(format!("cannot pause the server: {error}"));
+        }
         if fault != Fault::RestartServer {
             self.shared.faults.apply(self.now(), fault);
         }

@@ -1,6 +1,6 @@
 //! Tests of the `loadgen` binary with a real server: how a run ends whose server ends, what a signal
-//! does, and how joins are timed. `cargo test --workspace` builds the server's binary too; with `-p nucleus-loadgen`
-//! alone, build it first: `cargo build`.
+//! does, how joins are timed, and what a server does that stood still. `cargo test --workspace`
+//! builds the server's binary too; with `-p nucleus-loadgen` alone, build it first: `cargo build`.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -294,4 +294,26 @@ fn a_join_that_starts_late_is_timed_from_when_it_was_due() {
     assert_eq!((ended.code, &ended.json["joins"]["ok"]), (Some(0), &json!(20)), "{}", ended.stdout);
     let p99 = ended.json["joins"]["p99_ms"].as_f64().unwrap();
     assert!(p99 > 1_000.0, "the joins of 2.5 s began late: {p99}");
+}
+
+#[test]
+fn a_server_that_stands_still_loses_nobody_and_relays_nothing_too_old() {
+    let loadgen = Loadgen::start("pause", "chaos pause-3 --headsets 20");
+    let ended = loadgen.ended_within(START + END);
+    // On a busy test machine the generator lags. That changes none of these figures.
+    let reasons = ended.json["invalid_reasons"].as_array().expect("the scenario has reasons");
+    let lags = |reason: &Value| reason.as_str().is_some_and(|text| text.contains("sends lagged"));
+    assert!(reasons.iter().all(lags), "{}", ended.stdout);
+    let figures = ended.json["figures"].as_array().expect("the scenario has figures");
+    for figure in figures {
+        if figure["name"] == "largest RTT 5 s later, ms" {
+            // Clients do not always keep the scenario's limit: a reply that a stop delays by less
+            // than 500 ms counts like one that the network delays. Those of the stop itself are up
+            // to 3 s.
+            let round_trip = figure["figure"].as_f64().expect("the round trips are known");
+            assert!(round_trip < 500.0, "{}", ended.stdout);
+        } else {
+            assert_eq!(figure["reached"], true, "{}", ended.stdout);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `loadgen chaos`: causes a fault on purpose, and checks the figures against their limits.
 
+mod pause;
+mod scenario;
 mod scenarios;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ use crate::report::Report;
 use crate::report::figures::NAMED_PROBLEMS;
 use crate::run::{RunError, run};
 use crate::signals::Signals;
-use scenarios::{RatioLimit, SCENARIOS, Scenario};
+use scenario::{RatioLimit, Scenario};
+use scenarios::SCENARIOS;
 
 /// Number of rounds of a comparison. The median of the rounds' ratios counts.
 const ROUNDS: usize = 3;

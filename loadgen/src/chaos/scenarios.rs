@@ -2,39 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Figure, at_most};
+use super::scenario::{
+    NOT_RESUMED, ROSTERS, RatioLimit, Scenario, back, basic_figures, missing_from, not_back,
+    not_delivered, number, seconds,
+};
+use super::{at_most, pause};
 use crate::drive::calls::MATCHED;
 use crate::faults::{Fault, FaultPlan};
-use crate::report::channels::Latency;
-use crate::report::{LateJoinersReport, Recovery, Report};
-
-/// A scenario.
-pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    /// The options of the scenario's run, as on the command line of `loadgen run`.
-    pub(super) run: &'static [&'static str],
-    /// Returns the faults of a run. A comparison also needs runs without the fault; in these,
-    /// `faulty` is false.
-    pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
-    /// Returns the figures of a run, with their limits. `faulty` says whether the run had the
-    /// fault.
-    pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
-    /// The limit of the ratio between runs with and without the fault; `None` if the scenario
-    /// compares no runs.
-    pub(super) ratio: Option<RatioLimit>,
-}
-
-/// A figure with the fault divided by the same figure without, and the limit of this ratio.
-pub(super) struct RatioLimit {
-    pub(super) name: &'static str,
-    pub(super) limit: f64,
-    pub(super) figure: fn(&Report) -> Option<f64>,
-}
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
+use crate::report::{LateJoinersReport, Report};
 
 /// When the realtime port is blocked, and when it is opened again.
 const BLOCK_START: Duration = seconds(5);
@@ -66,7 +41,7 @@ const SLEEPERS: f64 = 0.1;
 /// Number of sleeps of each of these headsets.
 const SLEEPS: f64 = 2.0;
 
-pub(super) const SCENARIOS: [Scenario; 12] = [
+pub(super) const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "blocked-realtime",
         about: "UDP 5056 is blocked for ten seconds in mid-session, then opened again",
@@ -385,6 +360,9 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         },
         ratio: None,
     },
+    pause::PAUSE_3,
+    pause::PAUSE_12,
+    pause::PAUSE_40,
     Scenario {
         name: "join-storm",
         about: "500 other clients join at once, five times in 5 s; the pose p99 of those in rooms",
@@ -420,60 +398,6 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
         ratio: None,
     },
 ];
-
-/// The name of the figure that counts rosters in which a member is missing, occurs twice or is
-/// away, or in which another peer occurs.
-const ROSTERS: &str = "rosters with wrong, doubled or missing peers";
-/// The name of the figure that counts headsets whose process died and that did not resume their
-/// session.
-const NOT_RESUMED: &str = "not resumed as the same peer";
-
-/// Returns a count as a figure.
-fn number(count: Option<u64>) -> Option<f64> {
-    count.map(|count| count as f64)
-}
-
-/// Returns the number of headsets minus `count`.
-fn missing_from(r: &Report, count: u64) -> f64 {
-    r.headsets as f64 - count as f64
-}
-
-/// Returns the share of the expected poses that were not delivered. Without this figure, a run in
-/// which hardly anything arrives would have no late, wrong or doubled message, and pass.
-fn not_delivered(r: &Report, limit: f64) -> Figure {
-    let share = r.channels.pose.channel.delivered_share;
-    at_most("poses not delivered, share", share.map(|share| 1.0 - share), limit)
-}
-
-/// Returns the figures that no fault may change: at most the share `undelivered` of the poses is
-/// not delivered, no session is lost, every event is delivered once and in order, and no wrong
-/// message arrives on the realtime plane.
-fn basic_figures(r: &Report, undelivered: f64) -> Vec<Figure> {
-    let event = &r.channels.event;
-    let pose = &r.channels.pose.channel;
-    vec![
-        not_delivered(r, undelivered),
-        at_most("joins failed", r.joins.failed as f64, 0.0),
-        at_most("sessions lost", r.sessions.lost as f64, 0.0),
-        at_most("events lost", event.lost as f64, 0.0),
-        at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
-        at_most(
-            "poses twice, misrouted or corrupt",
-            (pose.duplicated + pose.misrouted + pose.corrupt) as f64,
-            0.0,
-        ),
-    ]
-}
-
-/// Returns the times from the fault's end until headsets used the realtime port again.
-fn back(r: &Report) -> Latency {
-    r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
-}
-
-/// Returns how many headsets have not used the realtime port since the fault ended.
-fn not_back(r: &Report) -> f64 {
-    missing_from(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
-}
 
 fn late_joiners(r: &Report) -> LateJoinersReport {
     r.late_joiners.clone().unwrap_or_default()

@@ -19,6 +19,8 @@ pub(crate) struct WorkerOutcome {
     pub(crate) unaffected_latency: Histogram<u64>,
     /// The time from the end of the last fault until a headset was back on the realtime port, µs.
     pub(crate) realtime_back: Histogram<u64>,
+    /// The round-trip times that the headsets' links measured, 5 s after the end of the last fault.
+    pub(crate) round_trips: Histogram<u64>,
     /// Headsets on the fallback at the end of the window.
     pub(crate) on_fallback: u64,
     /// How often the realtime port stopped answering, over all headsets.

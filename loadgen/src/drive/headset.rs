@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nucleus_net::{BindOptions, RECV_MESSAGES, RecvBatch, SendBatch, UdpSocket};
@@ -154,6 +155,11 @@ impl Headset {
     /// answer.
     pub(crate) fn on_fallback(&self, now: u64) -> bool {
         self.link.on_fallback(Time::from_micros(now))
+    }
+
+    /// Returns the round-trip time that the link measures; `None` before its first measurement.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.link.rtt()
     }
 
     /// Returns how often the realtime port stopped answering.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
+use hdrhistogram::Histogram;
 use nucleus_net::RecvBatch;
 
 use super::headset::{Headset, HeadsetStart, Wire};
@@ -28,6 +29,8 @@ const READS_PER_TURN: u64 = 16;
 /// Longest time that a turn of reads continues after a send has become due, µs. One read takes 5 µs
 /// in a small room and 100 µs in a large one.
 const MAX_TURN: u64 = 150;
+/// The time from a fault's end until the headsets' round-trip times are recorded, µs.
+const ROUND_TRIP_WAIT: u64 = 5_000_000;
 /// The longest and the shortest sleep, µs. A thousand headsets are driven in steps of 1 ms: shorter
 /// steps would cost a context switch for every send or two.
 const LONGEST_SLEEP: u64 = 1_000;
@@ -75,6 +78,9 @@ pub(crate) struct Worker {
     open_failures: BTreeMap<String, u64>,
     /// Headsets on the fallback at the window's end, after which no headset sends messages.
     on_fallback: Option<u64>,
+    /// The round-trip times of the headsets, µs, and the end of the fault after which they were
+    /// recorded; `None` until they are.
+    round_trips: Option<(u64, Histogram<u64>)>,
 }
 
 impl Worker {
@@ -100,6 +106,7 @@ impl Worker {
             credit: 0,
             open_failures: BTreeMap::new(),
             on_fallback: None,
+            round_trips: None,
         }
     }
 
@@ -115,6 +122,7 @@ impl Worker {
             if now >= self.ledger.window.end && self.on_fallback.is_none() {
                 self.on_fallback = Some(self.count_fallback(now));
             }
+            self.record_round_trips(now);
             if self.credit < read_interval(self.headsets.len() as u64) {
                 let quantum = (self.headsets.len() as u64).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
                 nucleus_net::sleep_until(self.next_due().clamp(now + quantum, now + LONGEST_SLEEP));
@@ -239,6 +247,20 @@ impl Worker {
         self.headsets.iter().filter(|headset| headset.on_fallback(now)).count() as u64
     }
 
+    /// Records the headsets' round-trip times, once after each fault.
+    fn record_round_trips(&mut self, now: u64) {
+        let Some(fault_end) = self.shared.faults.last_fault_end() else { return };
+        let is_recorded = self.round_trips.as_ref().is_some_and(|(after, _)| *after == fault_end);
+        if is_recorded || now < fault_end + ROUND_TRIP_WAIT {
+            return;
+        }
+        let mut round_trips = times::histogram();
+        for round_trip in self.headsets.iter().filter_map(Headset::round_trip) {
+            round_trips.saturating_record(round_trip.as_micros() as u64);
+        }
+        self.round_trips = Some((fault_end, round_trips));
+    }
+
     fn publish(&mut self) {
         let progress = &self.shared.progress;
         progress.sent.fetch_add(std::mem::take(&mut self.ledger.sent), Relaxed);
@@ -266,6 +288,7 @@ impl Worker {
         let now = self.shared.clock.now();
         WorkerOutcome {
             realtime_back,
+            round_trips: self.round_trips.take().map_or_else(times::histogram, |(_, found)| found),
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),
             fallbacks: self.headsets.iter().map(Headset::fallbacks).sum(),
             fell_back: self.headsets.iter().filter(|h| h.fallbacks() > 0).count() as u64,

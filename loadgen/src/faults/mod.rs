@@ -1,5 +1,5 @@
-//! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed server,
-//! many joins at the same time.
+//! The faults that a run causes on purpose: a blocked realtime port, an outage, a killed or paused
+//! server, many joins at the same time.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Move,
     /// Kills the server's process and starts it again.
     RestartServer,
+    /// Stops (`true`) the server's process with SIGSTOP, or continues it with SIGCONT.
+    PauseServer(bool),
     /// Lets this many additional clients join at the same time, in rooms of their own. They stay.
     JoinStorm(u32),
     /// Lets a late joiner join the first room and create this many objects in it.
@@ -47,8 +49,10 @@ pub(crate) struct FaultPlan {
 impl FaultPlan {
     /// Returns whether any fault is one that headsets have to recover from.
     pub(crate) fn breaks(&self) -> bool {
-        use Fault::{BlockRealtime, Move, Outage, RestartServer};
-        let breaks = |fault| matches!(fault, BlockRealtime(_) | Outage(_) | Move | RestartServer);
+        use Fault::{BlockRealtime, Move, Outage, PauseServer, RestartServer};
+        let breaks = |fault| {
+            matches!(fault, BlockRealtime(_) | Outage(_) | Move | RestartServer | PauseServer(_))
+        };
         self.script.iter().any(|(_, fault)| breaks(*fault))
     }
 
@@ -142,8 +146,32 @@ impl FaultState {
             }
             _ => {}
         }
-        if !matches!(fault, Fault::BlockRealtime(true) | Fault::Outage(true)) {
+        let starts = matches!(
+            fault,
+            Fault::BlockRealtime(true) | Fault::Outage(true) | Fault::PauseServer(true)
+        );
+        if !starts {
             self.last_fault_end.store(now, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_ends_with_its_second_half_and_not_with_its_first() {
+        type Halves = fn(bool) -> Fault;
+        for fault in [Fault::BlockRealtime as Halves, Fault::Outage, Fault::PauseServer] {
+            let state = FaultState::new(false);
+            state.apply(1, fault(true));
+            assert_eq!(state.last_fault_end(), None, "{:?}", fault(true));
+            state.apply(2, fault(false));
+            assert_eq!(state.last_fault_end(), Some(2), "{:?}", fault(false));
+            let plan =
+                FaultPlan { script: vec![(Duration::ZERO, fault(true))], ..FaultPlan::default() };
+            assert!(plan.breaks());
         }
     }
 }

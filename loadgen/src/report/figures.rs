@@ -76,6 +76,8 @@ fn recovery(findings: &Findings, total: &RealtimeTotals) -> Recovery {
         back_ms: Latency::new(&total.realtime_back),
         rejoins: rejoins.len(),
         rejoin_ms: Latency::new(&rejoins),
+        round_trips: total.round_trips.len(),
+        round_trip_ms: Latency::new(&total.round_trips),
         rosters_right: findings.rosters.right,
         rosters_wrong: findings.rosters.wrong,
     }

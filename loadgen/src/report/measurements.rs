@@ -38,6 +38,8 @@ pub(crate) struct Findings {
     pub(crate) interrupted: Option<&'static str>,
     /// How the server ended, if it did so by itself.
     pub(crate) server_end: Option<ServerEnd>,
+    /// The reason why a fault could not be caused.
+    pub(crate) fault_failed: Option<String>,
     pub(crate) events: Option<Tally>,
     /// What arrived beside the headsets' realtime messages.
     pub(crate) arrivals: Arrivals,
@@ -60,6 +62,7 @@ pub(super) struct RealtimeTotals {
     pub(super) near_poses: NearPoses,
     pub(super) unaffected_latency: Histogram<u64>,
     pub(super) realtime_back: Histogram<u64>,
+    pub(super) round_trips: Histogram<u64>,
     pub(super) on_fallback: u64,
     pub(super) fallbacks: u64,
     pub(super) fell_back: u64,
@@ -83,6 +86,7 @@ impl RealtimeTotals {
             near_poses: NearPoses::default(),
             unaffected_latency: times::histogram(),
             realtime_back: times::histogram(),
+            round_trips: times::histogram(),
             on_fallback: 0,
             fallbacks: 0,
             fell_back: 0,
@@ -115,6 +119,7 @@ impl RealtimeTotals {
         let _ = self.send_lag.add(&outcome.send_lag);
         let _ = self.unaffected_latency.add(&outcome.unaffected_latency);
         let _ = self.realtime_back.add(&outcome.realtime_back);
+        let _ = self.round_trips.add(&outcome.round_trips);
         self.on_fallback += outcome.on_fallback;
         self.fallbacks += outcome.fallbacks;
         self.fell_back += outcome.fell_back;

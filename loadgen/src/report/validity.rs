@@ -28,6 +28,9 @@ pub(super) fn check(
     if let Some(signal) = findings.interrupted {
         report.invalidate(format!("interrupted by {signal} before its end"));
     }
+    if let Some(reason) = &findings.fault_failed {
+        report.invalidate(reason);
+    }
     if let Some(end) = &findings.server_end {
         report.invalidate(format!("the server ended during the run: {}", end.how));
         report.notes.extend(end.last_lines.iter().map(|line| format!("the server's log: {line}")));
@@ -148,6 +151,8 @@ mod tests {
         let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);
+        let findings = Findings { fault_failed: Some("no signal".into()), ..Findings::default() };
+        assert_eq!(checked(&findings, |_| ()).invalid_reasons, ["no signal"]);
     }
 
     #[test]

@@ -1,0 +1,90 @@
+//! What a scenario of `loadgen chaos` consists of, and the figures that several scenarios share.
+
+use std::time::Duration;
+
+use super::{Figure, at_most};
+use crate::faults::FaultPlan;
+use crate::report::channels::Latency;
+use crate::report::{Recovery, Report};
+
+/// A scenario.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// The options of the scenario's run, as on the command line of `loadgen run`.
+    pub(super) run: &'static [&'static str],
+    /// Returns the faults of a run. A comparison also needs runs without the fault; in these,
+    /// `faulty` is false.
+    pub(super) fault_plan: fn(faulty: bool) -> FaultPlan,
+    /// Returns the figures of a run, with their limits. `faulty` says whether the run had the
+    /// fault.
+    pub(super) judge: fn(&Report, faulty: bool) -> Vec<Figure>,
+    /// The limit of the ratio between runs with and without the fault; `None` if the scenario
+    /// compares no runs.
+    pub(super) ratio: Option<RatioLimit>,
+}
+
+/// A figure with the fault divided by the same figure without, and the limit of this ratio.
+pub(super) struct RatioLimit {
+    pub(super) name: &'static str,
+    pub(super) limit: f64,
+    pub(super) figure: fn(&Report) -> Option<f64>,
+}
+
+pub(super) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The name of the figure that counts rosters in which a member is missing, occurs twice or is
+/// away, or in which another peer occurs.
+pub(super) const ROSTERS: &str = "rosters with wrong, doubled or missing peers";
+/// The name of the figure that counts headsets that lost their session, or whose process died, and
+/// that did not resume the session.
+pub(super) const NOT_RESUMED: &str = "not resumed as the same peer";
+
+/// Returns a count as a figure.
+pub(super) fn number(count: Option<u64>) -> Option<f64> {
+    count.map(|count| count as f64)
+}
+
+/// Returns the number of headsets minus `count`.
+pub(super) fn missing_from(r: &Report, count: u64) -> f64 {
+    r.headsets as f64 - count as f64
+}
+
+/// Returns the share of the expected poses that were not delivered. Without this figure, a run in
+/// which hardly anything arrives would have no late, wrong or doubled message, and pass.
+pub(super) fn not_delivered(r: &Report, limit: f64) -> Figure {
+    let share = r.channels.pose.channel.delivered_share;
+    at_most("poses not delivered, share", share.map(|share| 1.0 - share), limit)
+}
+
+/// Returns the figures that no fault may change: at most the share `undelivered` of the poses is
+/// not delivered, no session is lost, every event is delivered once and in order, and no wrong
+/// message arrives on the realtime plane.
+pub(super) fn basic_figures(r: &Report, undelivered: f64) -> Vec<Figure> {
+    let event = &r.channels.event;
+    let pose = &r.channels.pose.channel;
+    vec![
+        not_delivered(r, undelivered),
+        at_most("joins failed", r.joins.failed as f64, 0.0),
+        at_most("sessions lost", r.sessions.lost as f64, 0.0),
+        at_most("events lost", event.lost as f64, 0.0),
+        at_most("events out of order or twice", (event.reordered + event.duplicated) as f64, 0.0),
+        at_most(
+            "poses twice, misrouted or corrupt",
+            (pose.duplicated + pose.misrouted + pose.corrupt) as f64,
+            0.0,
+        ),
+    ]
+}
+
+/// Returns the times from the fault's end until headsets used the realtime port again.
+pub(super) fn back(r: &Report) -> Latency {
+    r.recovery.clone().map(|Recovery { back_ms, .. }| back_ms).unwrap_or_default()
+}
+
+/// Returns how many headsets have not used the realtime port since the fault ended.
+pub(super) fn not_back(r: &Report) -> f64 {
+    missing_from(r, r.recovery.as_ref().map_or(0, |recovery| recovery.back))
+}
