@@ -36,11 +36,12 @@ pub const UNJOINED_WINDOW: u32 = 16 << 10;
 /// Most bytes that a joined client may have in flight on all streams. There are three streams
 /// (control, events, bulk), so a stream that the server does not read cannot stop another.
 pub const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW;
-/// Most joined sessions with [`CONNECTION_WINDOW`]: 384 MiB if all clients fill their windows.
+/// Most joined sessions with [`CONNECTION_WINDOW`]: 384 MiB of bytes if all clients fill their windows.
+/// docs/LIMITS.md says how much memory that takes.
 pub const FULL_WINDOWS: usize = 2_048;
 /// Most bytes that the clients of further sessions may have in flight: two of the largest events. If
 /// such a client fills its bulk stream, its events wait up to half a second. The 18,000 other
-/// sessions of a full server then take at most 561 MiB.
+/// sessions of a full server then send at most 561 MiB.
 pub const SMALL_WINDOW: u32 = 32 << 10;
 /// Most bytes that the server may have in flight to one client, in addition to the queues in front
 /// of QUIC.

@@ -115,6 +115,11 @@ pub const CLOCK_DRIFT: u64 = 50_000;
 /// shows that a clock or an end stood still, in us. The client then asks for the time at once, and
 /// begins its figures anew.
 pub const CLOCK_JUMP: i32 = 500_000;
+/// A round trip of more than three times the smoothed one and this, in us, is a jump as well: more than
+/// the jitter of Wi-Fi, and what a client on a fast network waits for a server that was held up.
+pub const ROUND_TRIP_RISE: u64 = 50_000;
+/// Clock requests that a client sends 100 ms apart at the start of a link and after a jump.
+pub const SETTLE_SAMPLES: u32 = 4;
 /// How far ahead of the server's clock a capture time may be, in ms; such a message counts as
 /// captured at its arrival. The estimates of honest clients differ by milliseconds. Capture times
 /// farther ahead count as times of the past: the field wraps after 65 s.

@@ -21,8 +21,6 @@ pub(super) const FRONT_BYTES: usize =
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
 /// Number of hellos at [`HELLO_INTERVAL`] (two seconds). Further hellos back off like probes.
 const HELLO_ATTEMPTS: u32 = 10;
-/// Clock samples that the client takes soon after the first one.
-const SETTLE_SAMPLES: u32 = 4;
 /// Interval of the first clock samples, so that one queue on the path does not affect all of them.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// The client has traffic if it sent or received a message within this time.
@@ -102,7 +100,7 @@ impl ClientSide {
             server_report: None,
             hello_at: now,
             hello_attempts: 0,
-            settle_samples_left: SETTLE_SAMPLES,
+            settle_samples_left: limits::SETTLE_SAMPLES,
             clock_requested: now,
             last_sent: now,
             last_traffic: None,
@@ -198,14 +196,14 @@ impl ClientSide {
         self.send_time = Some(micros);
         if self.delays.add(now, micros) {
             // The next clock requests are due as soon as after the first reply.
-            self.settle_samples_left = SETTLE_SAMPLES;
+            self.settle_samples_left = limits::SETTLE_SAMPLES;
         }
     }
 
     /// Takes a clock reply.
     pub(super) fn clock_reply(&mut self, now: Time, reply: &ClockReply) {
         if self.clock.handle_reply(now, reply) {
-            self.settle_samples_left = SETTLE_SAMPLES;
+            self.settle_samples_left = limits::SETTLE_SAMPLES;
         }
     }
 

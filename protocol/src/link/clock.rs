@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::limits::{CLOCK_DRIFT, CLOCK_JUMP, CLOCK_SAMPLES, ROUND_TRIP_MEMORY};
+use crate::limits::{
+    CLOCK_DRIFT, CLOCK_JUMP, CLOCK_SAMPLES, ROUND_TRIP_MEMORY, ROUND_TRIP_RISE, SETTLE_SAMPLES,
+};
 use crate::realtime::control::ClockReply;
 use crate::time::Time;
 
@@ -30,6 +32,8 @@ pub struct ClockSync {
     next: usize,
     /// The smoothed round trip in µs, and when its newest sample arrived.
     smoothed: Option<(u64, Time)>,
+    /// Number of the next samples of which the least counts, because the round trip has jumped.
+    settling: u32,
 }
 
 impl ClockSync {
@@ -41,7 +45,8 @@ impl ClockSync {
     /// contradict each other. A reply of another epoch discards all earlier samples.
     ///
     /// Returns whether the round trip has jumped as no network makes it: the server stood still, or
-    /// stands still no more. The caller then asks for the time at once.
+    /// still reads what waited for it. The caller then asks for the time at once,
+    /// [`SETTLE_SAMPLES`] times.
     pub fn handle_reply(&mut self, now: Time, reply: &ClockReply) -> bool {
         let Some(sample) = ClockSample::new(now, reply) else { return false };
         if self.epoch != Some(reply.epoch) {
@@ -56,14 +61,26 @@ impl ClockSync {
     }
 
     /// Adds a sample to the smoothed round trip with the weight of RFC 6298. Begins anew with the
-    /// sample after a silence, and after a jump: old samples say nothing about the path of now.
-    /// Returns whether there was a jump.
+    /// sample after a silence, and after a jump: old samples say nothing about the path of now. The
+    /// least of the next samples counts after a jump. Returns whether there was one.
     fn smooth(&mut self, now: Time, round_trip: u64) -> bool {
+        let old = self.smoothed.map(|(old, _)| old);
         let kept = self.smoothed.filter(|(_, at)| now.since(*at) <= ROUND_TRIP_MEMORY);
-        let jump = kept.is_some_and(|(kept, _)| kept.abs_diff(round_trip) > CLOCK_JUMP as u64);
-        let base = kept.filter(|_| !jump).map_or(round_trip, |(kept, _)| kept);
-        self.smoothed = Some((base - base / 8 + round_trip / 8, now));
-        jump
+        let kept = kept.map(|(kept, _)| kept);
+        let settles = self.settling > 0 && kept.is_some();
+        let jumped = !settles
+            && old.is_some_and(|old| {
+                old.abs_diff(round_trip) > CLOCK_JUMP as u64
+                    || round_trip > 3 * old + ROUND_TRIP_RISE
+            });
+        let smoothed = match kept {
+            Some(kept) if settles => kept.min(round_trip),
+            Some(kept) if !jumped => kept - kept / 8 + round_trip / 8,
+            _ => round_trip,
+        };
+        self.smoothed = Some((smoothed, now));
+        self.settling = if jumped { SETTLE_SAMPLES } else { self.settling.saturating_sub(1) };
+        jumped
     }
 
     /// Forgets the smoothed round trip, because the network is another one. The next sample begins
@@ -191,6 +208,48 @@ mod tests {
         clock.forget_round_trip();
         exchange(&mut clock, 101_000_000, 40_000, 40_000, 1);
         assert_eq!(clock.round_trip(), Some(Duration::from_millis(80)));
+    }
+
+    /// The first replies waited behind what a server that stood still has to read.
+    #[test]
+    fn the_round_trip_is_right_after_the_next_requests() {
+        for (before, first) in [(1_000, 60_000), (1_000, 450_000), (100_000, 700_000)] {
+            for silence in [1, 12, 40] {
+                let mut clock = ClockSync::default();
+                (0..8).for_each(|n| exchange(&mut clock, n * 5_000_000, before, before, 1));
+                let mut at = 40_000_000 + silence * 1_000_000;
+                for waited in [first, first / 2, 0, first / 3, 0] {
+                    exchange(&mut clock, at, before, before + waited, 1);
+                    at += 100_000;
+                }
+                let round_trip = clock.round_trip().unwrap().as_micros() as u64;
+                let most = 2 * before + before / 2;
+                assert!(round_trip <= most, "{round_trip} us, {before}, {first}, {silence} s");
+            }
+        }
+    }
+
+    /// A network with jitter: the round trip is smoothed, and nobody asks for the time more often.
+    #[test]
+    fn jitter_begins_nothing_anew() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut clock = ClockSync::default();
+            for n in 0..60 {
+                let sent = n * 5_000_000;
+                let delay = rng.u64(60_000..300_000);
+                let received = sent + OFFSET + delay / 2;
+                let reply = ClockReply {
+                    client_sent: sent,
+                    server_received: received,
+                    server_sent: received,
+                    epoch: 1,
+                };
+                let anew = clock.handle_reply(Time::from_micros(sent + delay), &reply);
+                // The first samples may be among the least that there are.
+                assert!(!anew || n < 8, "seed {seed}, sample {n}");
+            }
+        }
     }
 
     #[test]
