@@ -91,7 +91,7 @@ pub const STOP_TIME: Duration = Duration::from_secs(10);
 pub const SERVER_DESCRIPTORS: usize = 32;
 /// Files and sockets of each shard: its two sockets, the probe before them, and its waker.
 pub const SHARD_DESCRIPTORS: usize = 6;
-/// How often the server looks whether its threads go on.
+/// How often the server checks that its threads make progress.
 pub const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of looks in a row that a thread may do nothing although it has work. Then the server is not
 /// ready. Two seconds: more than any turn takes on a busy machine.

@@ -289,8 +289,8 @@ pub const LOBBY_QUESTIONS: usize = LOBBY_MAILBOX / 2;
 /// Most inputs that a task takes before it lets other tasks run.
 pub const ROOM_INPUTS_PER_TURN: usize = 128;
 /// Most outputs that a task carries out before it lets other tasks run: one event in a room of a
-/// thousand has a thousand outputs, and each wakes the task of a session. Those tasks and their
-/// connections take a quarter of a millisecond, which is what another room then waits.
+/// thousand has a thousand outputs, and each wakes the task of a session. Another room of the thread
+/// then waits for 16 of these tasks and their connections, not for a thousand.
 pub const OUTPUTS_PER_TURN: usize = 16;
 /// How long roster changes are collected: a thousand joins then make ten updates per second.
 pub const ROSTER_BATCH: Duration = Duration::from_millis(100);

@@ -63,7 +63,7 @@ impl Bucket {
 #[derive(Clone, Debug)]
 pub struct DebtBucket {
     rate: Rate,
-    /// Tokens left in millionths; negative while turns are promised that have not come yet.
+    /// Tokens left in millionths. Negative: promised turns are still to come.
     left: i64,
     refilled: Time,
 }

@@ -1,8 +1,8 @@
 //! The rate of the reliable messages of one room, which all its members share.
 //!
 //! A message costs the server one delivery for each recipient. So the rate counts what comes in and
-//! what goes out. The caller does not know the recipients of a message yet, and reserves for all
-//! members; the room gives back what it did not need.
+//! what goes out. The caller reserves for the most recipients that a message may have: those that it
+//! names, else all members. The room gives back what the message did not need.
 
 use std::time::Duration;
 

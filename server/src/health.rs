@@ -138,9 +138,8 @@ mod tests {
 
     /// A thread whose progress the test sets; 0 stands for a thread without work.
     fn health() -> (Arc<Health>, Arc<AtomicU64>) {
-        let (progress, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let progress = Arc::new(AtomicU64::new(0));
         let source = progress.clone();
-        drop(read);
         let read: ReadProgress =
             Box::new(move || Some(source.load(Ordering::Relaxed)).filter(|at| *at > 0));
         let health = Health::of([("shard 0".to_owned(), read)].into_iter());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nucleus_client::session::{EventOutbox, ResumeFrom};
 use nucleus_client::{Batch, Code, ConnectError, JoinError, Room, RoomOptions, To, connect};
 use nucleus_protocol::session::RESUMED;
+use nucleus_server::start::config::Config;
 
 use super::reconnect::{session, try_session_on};
 use super::support::TestServer;
@@ -15,6 +16,16 @@ fn code(error: &ConnectError) -> Option<Code> {
         ConnectError::Join(JoinError::Refused { code, .. }) => *code,
         _ => None,
     }
+}
+
+/// Starts a server with changed settings, and joins as many users to one room.
+async fn crowd(size: usize, change: impl FnOnce(&mut Config)) -> (TestServer, Vec<Room>) {
+    let server = TestServer::with(change).await;
+    let mut rooms = Vec::new();
+    for n in 0..size {
+        rooms.push(server.join(&format!("user-{n}")).await);
+    }
+    (server, rooms)
 }
 
 /// The old session still has its place when the new one comes, and later when it is lost.
@@ -107,11 +118,7 @@ async fn a_user_holds_few_empty_rooms() {
 /// Requests that change what all see count against the room's rate, as events do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_requests_waits_for_the_room() {
-    let server = TestServer::with(|config| config.limits.room_events_per_s = 20).await;
-    let mut crowd = Vec::new();
-    for n in 0..10 {
-        crowd.push(server.join(&format!("user-{n}")).await);
-    }
+    let (_server, crowd) = crowd(10, |config| config.limits.room_events_per_s = 20).await;
     let change = async |room: &Room| {
         for n in 0..8_i64 {
             room.change(Batch::new().set(room.me(), "n", n)).await.unwrap();
@@ -134,14 +141,8 @@ async fn a_crowd_of_requests_waits_for_the_room() {
 /// A message costs one delivery for each recipient. A large room has fewer messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_room_has_fewer_events() {
-    let server = TestServer::with(|config| {
-        config.limits.room_deliveries_per_s = 1_000;
-    })
-    .await;
-    let mut crowd = Vec::new();
-    for n in 0..100 {
-        crowd.push(server.join(&format!("user-{n}")).await);
-    }
+    let (_server, mut crowd) =
+        crowd(100, |config| config.limits.room_deliveries_per_s = 1_000).await;
     let (start, sender) = (std::time::Instant::now(), crowd.remove(0));
     for n in 0..40_u8 {
         sender.send_event(To::Others, 0, &[n]).await.unwrap();
@@ -159,14 +160,8 @@ async fn a_large_room_has_fewer_events() {
 /// Events to one peer cost one delivery, so they keep their rate in a large room.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_to_one_peer_costs_one_delivery() {
-    let server = TestServer::with(|config| {
-        config.limits.room_deliveries_per_s = 1_000;
-    })
-    .await;
-    let mut crowd = Vec::new();
-    for n in 0..100 {
-        crowd.push(server.join(&format!("user-{n}")).await);
-    }
+    let (_server, mut crowd) =
+        crowd(100, |config| config.limits.room_deliveries_per_s = 1_000).await;
     let (sender, last) = (crowd.remove(0), crowd.pop().unwrap());
     let start = std::time::Instant::now();
     for n in 0..100_u8 {

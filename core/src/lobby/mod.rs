@@ -79,9 +79,8 @@ pub struct Find {
 
 /// The outputs of a lobby.
 pub enum LobbyOutput {
-    /// The reply to [`LobbyInput::Find`]. Until [`LobbyInput::Admitted`] or
-    /// [`LobbyInput::NotAdmitted`], the seats of the join
-    /// count as taken in the room.
+    /// The reply to [`LobbyInput::Find`]. The seats of the join count as taken until
+    /// [`LobbyInput::Admitted`] or [`LobbyInput::NotAdmitted`].
     Found {
         /// The request of the join.
         request: RequestId,

@@ -1,5 +1,4 @@
-//! The data directory and its disk, and the limit of open files (A4, A5 and A7 of the faults that the
-//! field found).
+//! The data directory and its disk, and the limit of open files.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;

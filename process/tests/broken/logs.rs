@@ -1,4 +1,4 @@
-//! A stderr that takes nothing (A1 and A2 of the faults that the field found).
+//! A stderr that takes nothing.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -107,6 +107,7 @@ async fn a_log_that_goes_on_says_what_it_lacks() {
         let mut text = Vec::new();
         reader.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned())
     });
+    // The notice comes when the log has been silent for a second.
     std::thread::sleep(Duration::from_secs(4));
     check_stop(server);
     let text = reading.join().unwrap().unwrap();
@@ -119,13 +120,12 @@ async fn a_log_that_goes_on_says_what_it_lacks() {
 fn a_failed_start_ends_although_stderr_is_stuck() {
     let dir = tempfile::tempdir().unwrap();
     let first = Setup::new(dir.path()).start();
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    // Fills the pipe. Ends with the second process of this test.
+    let (reader, writer) = std::io::pipe().unwrap();
+    // Fills the pipe, and keeps it full.
     let mut filler = Command::new("sh");
     filler.args(["-c", "yes"]).stdout(writer.try_clone().unwrap()).stderr(Stdio::null());
     let mut filler = filler.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    let _ = &mut writer;
     let mut second = Command::new(crate::server::binary());
     second.args(["--http", "off", "--data-dir"]).arg(dir.path()).stderr(writer);
     second.args(["--session", "127.0.0.1:0", "--realtime", "127.0.0.1:0"]);

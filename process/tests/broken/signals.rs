@@ -1,4 +1,4 @@
-//! Signals, and a process that is paused (A3, A10 and C1 of the faults that the field found).
+//! Signals, and a process that is paused.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -90,6 +90,7 @@ async fn a_bad_certificate_is_not_taken_and_ends_nothing() {
     server.signal("HUP");
     std::fs::remove_file(files.path().join("key.pem")).unwrap();
     server.signal("HUP");
+    // Nothing but the log tells that a reload has failed.
     std::thread::sleep(Duration::from_millis(500));
     until_served(&server, &token, first).await;
     let mended = write_identity(files.path(), 90);
@@ -154,6 +155,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     // The file of bans is written.
     host.kick(bob.me(), Some(Duration::from_secs(600))).await.unwrap();
     server.signal("TERM");
+    // Time for the server to get as far as the disk.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.ended().is_none(), "it did not wait for the disk");
     server.signal("TERM");

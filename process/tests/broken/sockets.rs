@@ -1,4 +1,4 @@
-//! The sockets of systems other than Linux (A9), and half-open HTTP requests (A8).
+//! The sockets of systems other than Linux, and half-open HTTP requests.
 
 use std::io::Write;
 use std::net::TcpStream;

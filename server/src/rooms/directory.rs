@@ -41,8 +41,9 @@ impl RoomDirectory {
     /// Joins the room that `selection` finds or makes under `key`. The name in `key` may be empty
     /// if any matching room will do; the name of a new room is then made from `random`.
     ///
-    /// A new participant holds `place` as long as it is in the room. Calls `join` for each try. Tries again if the room instance has ended meanwhile, or if the
-    /// lobby chose the room by a match and the room refuses.
+    /// A new participant holds `place` as long as it is in the room. Calls `join` for each try. Tries
+    /// again if the room instance has ended meanwhile, or if the lobby chose the room by a match and
+    /// the room refuses.
     ///
     /// # Errors
     ///

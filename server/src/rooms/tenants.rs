@@ -81,9 +81,7 @@ impl Tenants {
             }
         });
     }
-}
 
-impl Tenants {
     /// Counts a room that has become empty, until the result is dropped. `None`: the tenant or the
     /// room's maker has as many empty rooms as the limits allow. A kept room does not count.
     pub(super) fn count_empty(

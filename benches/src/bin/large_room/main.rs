@@ -27,6 +27,8 @@ use rooms::{ClientError, Clients, LargeRoom, SmallRoom};
 
 /// The exit code if there is no result.
 const COULD_NOT_RUN: u8 = 3;
+/// Time from the start of the flood to the measurement.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// Measures what a large room costs a small one on the same server.
 #[derive(Parser)]
@@ -84,6 +86,8 @@ enum RunError {
     System(#[from] io::Error),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("no event arrived in the small room")]
+    Silent,
 }
 
 fn main() -> ExitCode {
@@ -139,12 +143,15 @@ fn measure(
         let _in_runtime = large_runtime.enter();
         large.flood();
     }
-    let settle = Duration::from_secs(3);
-    small_runtime.block_on(async { tokio::time::sleep(settle).await });
+    // A new room starts with a burst above its rate.
+    std::thread::sleep(SETTLE);
     let cpu = || nucleus_net::process_cpu_seconds(Some(server.pid()));
     let (deliveries, cpu_before) = (large.deliveries(), cpu()?);
     let time = Duration::from_secs(args.seconds);
     let latency = small_runtime.block_on(small.latency(time));
+    if latency.is_empty() {
+        return Err(RunError::Silent);
+    }
     let seconds = time.as_secs_f64();
     Ok(Row {
         place,

@@ -191,7 +191,7 @@ impl SmallRoom {
         let sending = async {
             while Instant::now() < end {
                 let at = self.start.elapsed().as_micros() as u64;
-                // Fails if the session has ended; then no events arrive, and the figures are 0.
+                // Fails if the session has ended; then no event arrives, which the caller sees.
                 let _sent = self.outbox.send(To::Others, 0, &at.to_le_bytes()).await;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -130,6 +130,7 @@ fn tells_late_wrong_and_misdirected_messages() {
     ledger.record_received(1, 1_600, &Message { sequence: 7, ..message(&due, 5, &payload) });
     assert_eq!(ledger.channels[0].corrupt, 3);
 }
+
 #[test]
 fn a_message_that_arrives_when_clients_drop_it_is_late_and_not_corrupt() {
     let mut ledger = ledger_of(Profile::Meeting.traffic(None));
