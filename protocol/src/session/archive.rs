@@ -14,7 +14,7 @@ use super::{ArchivedMessage, MessageHeader, SESSION_HEADER_BYTES};
 #[error("invalid archive")]
 pub struct InvalidArchive;
 
-/// Encodes a message with its header.
+/// Encodes a message with its header. The result has no spare capacity.
 pub fn encode<T>(message: &T) -> Vec<u8>
 where
     T: ArchivedMessage + for<'a> Serialize<HighSerializer<Vec<u8>, ArenaHandle<'a>, Error>>,
@@ -27,6 +27,8 @@ where
     let header =
         MessageHeader { len: (bytes.len() - SESSION_HEADER_BYTES) as u32, schema: T::SCHEMA };
     bytes[..SESSION_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+    // Logs and queues keep the message and count its length; growing has doubled its capacity.
+    bytes.shrink_to_fit();
     bytes
 }
 
@@ -55,4 +57,26 @@ where
         + Deserialize<T, HighDeserializer<Error>>,
 {
     rkyv::deserialize::<T, Error>(access::<T>(body)?).map_err(|_| InvalidArchive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::EventDown;
+    use super::*;
+
+    #[test]
+    fn a_message_takes_no_more_memory_than_its_bytes() {
+        for len in [0, 100, 1_000, 16_000] {
+            let event = EventDown {
+                peer: 1,
+                roster_version: 1,
+                sequence: 1,
+                channel: 1,
+                piece: 0,
+                payload: vec![7; len],
+            };
+            let message = encode(&event);
+            assert_eq!(message.capacity(), message.len());
+        }
+    }
 }
