@@ -75,6 +75,6 @@ pub use options::{BindOptions, SendReport, Steering};
 pub use recv_batch::{GRO_BUFFER, PLAIN_BUFFER, RECV_MESSAGES, ReceivedDatagram, RecvBatch};
 pub use send_batch::SendBatch;
 pub use system::{
-    attach_steering, pin_current_thread, probe_descriptors, probe_port_free, process_cpu_seconds,
-    process_rss_bytes, raise_file_limit, set_thread_nice, thread_cpu_micros,
+    attach_steering, disable_gro, pin_current_thread, probe_descriptors, probe_port_free,
+    process_cpu_seconds, process_rss_bytes, raise_file_limit, set_thread_nice, thread_cpu_micros,
 };

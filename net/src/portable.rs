@@ -321,6 +321,14 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Turns the joining of datagrams off on Linux only.
+///
+/// # Errors
+/// `Unsupported`, always.
+pub fn disable_gro(_socket: &StdSocket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Does nothing here: the number of file descriptors is checked on Linux only.
 ///
 /// # Errors

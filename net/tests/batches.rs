@@ -61,6 +61,19 @@ fn gro_really_joins() {
     assert_eq!(len, 6000, "one read, sixty datagrams");
 }
 
+#[test]
+fn without_gro_each_datagram_comes_alone() {
+    let gro = BindOptions { gro: true, ..options("127.0.0.1:0") };
+    let (mut server, mut client) = (UdpSocket::bind(&gro).unwrap(), bind("127.0.0.1:0"));
+    let dest = server.local_addr().unwrap();
+    let socket = std::mem::replace(&mut server, bind("127.0.0.1:0")).into_std();
+    nucleus_net::disable_gro(&socket).unwrap();
+    send(&mut client, dest, 100, &pattern(100 * 60));
+    socket.set_nonblocking(false).unwrap();
+    let lengths = (0..60).map(|_| socket.recv(&mut [0; 65_536]).unwrap());
+    assert!(lengths.eq([100; 60]));
+}
+
 fn server_read(server: &mut UdpSocket, buffer: &mut [u8]) -> usize {
     let patience = std::time::Duration::from_secs(2);
     assert!(server.wait_readable(None, patience).unwrap());

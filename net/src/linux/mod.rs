@@ -17,7 +17,7 @@ pub use process::{
     raise_file_limit, set_thread_nice, thread_cpu_micros,
 };
 pub(crate) use socket::BatchedSocket;
-pub use socket::probe_port_free;
+pub use socket::{disable_gro, probe_port_free};
 pub use steering::attach_steering;
 pub(crate) use waker::EventWaker;
 

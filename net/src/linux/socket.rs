@@ -202,6 +202,15 @@ pub fn probe_port_free(addr: SocketAddr) -> io::Result<()> {
     socket.bind(&addr.into())
 }
 
+/// Makes the kernel deliver each datagram of `socket` by itself (no `UDP_GRO`), whatever another
+/// library has set. Joined datagrams that wait already are still delivered as one.
+///
+/// # Errors
+/// The kernel's error, before Linux 5.0 `ENOPROTOOPT`: there it never joins any.
+pub fn disable_gro(socket: &std::net::UdpSocket) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 0)
+}
+
 fn open(addr: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))
 }
@@ -252,7 +261,7 @@ fn set_socket_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> 
 }
 
 fn set_option(
-    socket: &Socket,
+    socket: &impl AsRawFd,
     level: libc::c_int,
     name: libc::c_int,
     value: libc::c_int,

@@ -9,14 +9,13 @@ use nucleus_protocol::congestion::SparseCubic;
 use nucleus_protocol::session::Code;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn::{
-    ConnectionId, ConnectionIdGenerator, EndpointConfig, Runtime, ServerConfig, TransportConfig,
-    VarInt,
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt,
 };
 use tokio::runtime::Handle;
 
-use super::canonical::CanonicalSocket;
 use super::connection::Connection;
 use super::runtime::{Handshakes, SessionRuntime};
+use super::socket::SessionSocket;
 use crate::random::random;
 
 /// Shortest time between two stateless resets: after a restart, two thousand clients get their
@@ -96,7 +95,7 @@ impl Endpoint {
         endpoint.grease_quic_bit(false).min_reset_interval(RESET_INTERVAL);
         endpoint.cid_generator(move || Box::new(ShardIds(index)));
         let runtime = Arc::new(SessionRuntime(Handle::current()));
-        let socket = CanonicalSocket::new(runtime.wrap_udp_socket(socket.into_std())?)?;
+        let socket = SessionSocket::open(socket, runtime.as_ref())?;
         let (config, socket) = (Some(config), Arc::new(socket));
         quinn::Endpoint::new_with_abstract_socket(endpoint, config, socket, runtime).map(Self)
     }

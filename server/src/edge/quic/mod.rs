@@ -1,10 +1,10 @@
 //! QUIC, which carries sessions: endpoints, connections and their streams. Only this module names
 //! quinn, so that sessions can use another transport later.
 
-mod canonical;
 mod connection;
 mod endpoint;
 mod runtime;
+mod socket;
 
 pub(super) use connection::{
     Connection, ConnectionClosed, ConnectionEnd, RecvStream, SendStream, StreamError, WriteError,

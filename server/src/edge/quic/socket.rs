@@ -1,7 +1,14 @@
-//! A socket that shows IPv4 addresses to quinn as IPv4: never `::ffff:192.0.2.1` for 192.0.2.1.
+//! The socket of a session endpoint, in two points other than quinn's own.
 //!
-//! When a client's address changes, quinn keeps the congestion state if only the port differs. This
-//! check fails on the mapped form, so each new binding of a NAT would reset the congestion state.
+//! **It shows IPv4 addresses as IPv4**, never `::ffff:192.0.2.1` for 192.0.2.1. When a client's
+//! address changes, quinn keeps the congestion state if only the port differs. This check fails on
+//! the mapped form, so each new binding of a NAT would reset the congestion state.
+//!
+//! **It takes each datagram by itself.** quinn lets the kernel join up to 64 datagrams of one peer
+//! (GRO), and every chunk of a stream then keeps all the bytes of its batch in memory until the
+//! server reads it. A client that mixes bytes of a stream, which nobody reads yet, with other frames
+//! would make the server keep up to 64 KiB for each KiB that flow control counts. A session sends
+//! few datagrams, so joining them gains little.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -11,23 +18,39 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, UdpPoller};
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 
 /// An IPv4 or IPv6 socket that reports and takes the addresses of IPv4 peers as IPv4.
-pub(super) struct CanonicalSocket {
+pub(super) struct SessionSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     /// Whether `inner` is an IPv6 socket, which takes IPv4 destinations only in the mapped form.
     mapped: bool,
+    /// The largest number of datagrams that the kernel joins into one.
+    joined: usize,
 }
 
-impl CanonicalSocket {
-    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>) -> io::Result<Self> {
+impl SessionSocket {
+    /// Wraps `socket` for the endpoints of `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub(super) fn open(socket: nucleus_net::UdpSocket, runtime: &impl Runtime) -> io::Result<Self> {
+        let socket = socket.into_std();
+        let same = socket.try_clone()?;
+        let inner = runtime.wrap_udp_socket(socket)?;
+        // quinn has just enabled GRO.
+        let joined = match nucleus_net::disable_gro(&same) {
+            Ok(()) => 1,
+            // Not on Linux, or on a Linux without GRO.
+            Err(_) => inner.max_receive_segments(),
+        };
         let mapped = inner.local_addr()?.is_ipv6();
-        Ok(Self { inner, mapped })
+        Ok(Self { inner, mapped, joined })
     }
 }
 
-impl AsyncUdpSocket for CanonicalSocket {
+impl AsyncUdpSocket for SessionSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.inner.clone().create_io_poller()
     }
@@ -64,7 +87,7 @@ impl AsyncUdpSocket for CanonicalSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.inner.max_receive_segments()
+        self.joined
     }
 
     fn may_fragment(&self) -> bool {
@@ -72,7 +95,7 @@ impl AsyncUdpSocket for CanonicalSocket {
     }
 }
 
-impl fmt::Debug for CanonicalSocket {
+impl fmt::Debug for SessionSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
