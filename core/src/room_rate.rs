@@ -68,6 +68,17 @@ impl RoomRate {
         }
     }
 
+    /// Takes what a message of `len` bytes needs that may cost `cost`, if it need not wait and nobody
+    /// waits. Returns whether it did.
+    pub fn try_take(&mut self, now: Time, len: usize, cost: DeliveryCost) -> bool {
+        let mut after = self.clone();
+        let free = after.reserve(now, len, cost).is_zero();
+        if free {
+            *self = after;
+        }
+        free
+    }
+
     /// Reserves the next turn for a message of `len` bytes that may cost `cost`, and returns how long
     /// it must wait. Messages get their turns in the order of these calls, so a large one is not
     /// overtaken by small ones for ever.
@@ -79,6 +90,13 @@ impl RoomRate {
             self.delivered_bytes.reserve(now, cost.bytes),
         ];
         waits.into_iter().max().unwrap_or_default()
+    }
+
+    /// Gives back all that a message of `len` bytes has reserved: it is not sent.
+    pub fn give_back(&mut self, len: usize, cost: DeliveryCost) {
+        self.messages.refund(1);
+        self.bytes.refund(len as u64);
+        self.refund(cost);
     }
 
     /// Gives back what reserved messages did not need.

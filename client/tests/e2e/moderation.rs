@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nucleus_client::{
-    Batch, Code, JoinError, ModerationAct, ObjectMode, PeerId, Room, RoomEvent, StateError, connect,
+    Batch, Code, JoinError, ModerationAct, ObjectMode, PeerId, Room, RoomEvent, StateError, To,
+    connect,
 };
 use nucleus_server::token::{Product, TokenRequest};
 
@@ -151,4 +152,26 @@ async fn everybody_hears_who_has_ended_the_room() {
             assert_eq!(closed(room).await, Some(Code::RoomEnded));
         }
     }
+}
+
+/// Others send more than the room's rate allows, and their events wait for their turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kick_does_not_wait_behind_a_flood() {
+    // One event of the largest size a second.
+    let server = TestServer::with(|config| config.limits.room_event_bytes_per_s = 16 << 10).await;
+    let host = join(&server, "host", "host").await;
+    let mut flooding = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let room = join(&server, &format!("flooder-{n}"), "participant").await;
+        flooding.spawn(async move {
+            while room.send_event(To::Others, 0, &[0; 16_000]).await.is_ok() {}
+            closed(&room).await
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = std::time::Instant::now();
+    let flooder = host.peers().into_iter().find(|peer| peer.user == "flooder-7").unwrap().id;
+    host.kick(flooder, None).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(flooding.join_next().await.unwrap().unwrap(), Some(Code::Kicked));
 }

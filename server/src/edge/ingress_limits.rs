@@ -96,30 +96,30 @@ impl<'a> IngressLimits<'a> {
         self.budgets.with(|now, budgets| stream.rate(budgets).wait_for(now, largest))
     }
 
-    /// Takes a message of `len` bytes from the rate. `waited_for_room` is whether the message had
-    /// to wait for the room's rate. In this case, or if the message was in the stream while the
-    /// peer's rate did not allow reading, tells the peer that it is throttled.
-    pub(super) async fn take(
-        &mut self,
-        len: usize,
-        waited_for_room: bool,
-        room: &RoomHandle,
-        session: SessionId,
-    ) {
+    /// Takes a message of `len` bytes from the rate. Returns whether the message was in the stream
+    /// while the rate did not allow reading. Call this before the message waits for anything else, so
+    /// that a session that ends meanwhile has paid for it.
+    pub(super) fn take(&mut self, len: usize) -> bool {
         let stream = self.stream;
         let now = self.budgets.with(|now, budgets| {
             stream.rate(budgets).take(len as u64);
             now
         });
+        // A message that is read so soon after the wait was in the stream during the wait.
+        self.waited_until.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING)
+    }
+
+    /// Reports to the shard that the peer is active and, if a message had to wait for the rate of the
+    /// peer or the room, tells the peer that it is throttled. Both now and then only.
+    pub(super) async fn report(&mut self, waited: bool, room: &RoomHandle, session: SessionId) {
+        let now = self.budgets.now();
         if now >= self.report_active_at {
             self.report_active_at = now + limits::ALIVE_INTERVAL;
             room.active(session);
         }
-        // A message that is read so soon after the wait was in the stream during the wait.
-        let waited = self.waited_until.take().is_some_and(|at| now.since(at) < limits::WAS_WAITING);
-        if (waited || waited_for_room) && now >= self.report_throttled_at {
+        if waited && now >= self.report_throttled_at {
             self.report_throttled_at = now + limits::THROTTLED_INTERVAL;
-            room.post(RoomInput::Link(session, LinkEvent::Throttled(stream.kind()))).await;
+            room.post(RoomInput::Link(session, LinkEvent::Throttled(self.stream.kind()))).await;
         }
     }
 }

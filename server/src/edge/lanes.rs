@@ -148,8 +148,10 @@ async fn relay_all(
             Ok(event) => event,
             Err(reason) => return Some(SessionFault::malformed(reason)),
         };
-        let admitted = room.admit_message(body.len(), most_recipients(&event)).await;
-        ingress.take(body.len(), admitted.waited, room, from).await;
+        let waited = ingress.take(body.len());
+        let recipients = most_recipients(&event);
+        let admitted = room.admit_message(budgets.user(), body.len(), recipients).await;
+        ingress.report(waited || admitted.waited, room, from).await;
         received.fetch_add(1, Ordering::Relaxed);
         room.post_admitted(RoomInput::Event { from, event }, admitted).await;
     }

@@ -197,21 +197,24 @@ impl ControlReader<'_> {
                 if schema == Schema::Leave {
                     return leave(room, session, &mut lanes).await;
                 }
-                if matches!(schema, Schema::Ping | Schema::Renew) {
-                    ingress.take(body.len(), false, room, session).await;
+                let waited = ingress.take(body.len());
+                // These wait for no room. An act of moderation may be what ends a flood, and acts
+                // have a rate of their own.
+                if matches!(schema, Schema::Ping | Schema::Renew | Schema::Moderate) {
+                    ingress.report(waited, room, session).await;
+                    if schema == Schema::Renew {
+                        admit_renewal(budgets).await;
+                    }
                     let input = match schema {
                         Schema::Ping => RoomInput::Ping(session),
-                        _ => {
-                            admit_renewal(budgets).await;
-                            self.request(schema, &body)?
-                        }
+                        _ => self.request(schema, &body)?,
                     };
                     room.post(input).await;
                     return Ok(());
                 }
                 // A request may change what all members see.
-                let admitted = room.admit_message(body.len(), None).await;
-                ingress.take(body.len(), admitted.waited, room, session).await;
+                let admitted = room.admit_message(budgets.user(), body.len(), None).await;
+                ingress.report(waited || admitted.waited, room, session).await;
                 let input = self.request(schema, &body)?;
                 let state = matches!(input, RoomInput::State { .. });
                 context.counters.state_in.fetch_add(state.into(), Ordering::Relaxed);

@@ -43,6 +43,11 @@ pub struct LentBudgets {
 }
 
 impl LentBudgets {
+    /// Returns the user's id.
+    pub(crate) fn user(&self) -> &str {
+        &self.user.user
+    }
+
     /// Returns the server's time.
     pub(crate) fn now(&self) -> Time {
         self.store.now()

@@ -15,6 +15,7 @@ mod outgoing;
 mod registry;
 mod room;
 mod room_handle;
+mod shared_rate;
 mod social;
 mod social_directory;
 mod social_outgoing;

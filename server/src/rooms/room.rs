@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mail::{JoinedRoom, LobbyMail, NewcomerSeats, Place, RoomJoin, RoomMail};
 use super::outgoing::Outgoing;
-use super::room_handle::SharedRate;
+use super::shared_rate::SharedRate;
 use super::task::Task;
 use super::tenants::{CountedRoom, EmptyRoomCount, Tenants};
 use super::ticket::{Ticket, TicketKey};
@@ -56,8 +56,9 @@ pub(super) struct Members {
 /// What a room's task does between two looks into its mailbox.
 #[derive(Default)]
 pub(super) struct RoomTurn {
-    /// When the turn began. One reading of the clock is enough for all its messages.
-    began: Time,
+    /// When the turn began, or went on after a pause. One reading of the clock is enough for the
+    /// messages in between.
+    now: Time,
     /// What its messages have reserved from the room's rate.
     reserved: DeliveryCost,
     /// What they have cost.
@@ -101,10 +102,14 @@ impl Task for RoomShell {
 
     fn begin_turn(&mut self, now: Time) {
         let RoomTurn { reserved, delivered, .. } =
-            std::mem::replace(&mut self.turn, RoomTurn { began: now, ..RoomTurn::default() });
+            std::mem::replace(&mut self.turn, RoomTurn { now, ..RoomTurn::default() });
         if reserved != DeliveryCost::default() {
-            self.rate.lock().refund(reserved.without(delivered));
+            self.rate.refund(reserved.without(delivered));
         }
+    }
+
+    fn continue_turn(&mut self, now: Time) {
+        self.turn.now = now;
     }
 
     fn accept(&mut self, mail: RoomMail) -> RoomInput {
@@ -178,9 +183,9 @@ impl Task for RoomShell {
                 }
             }
             RoomOutput::Event(session, lane, message) => {
-                let began = self.turn.began;
+                let now = self.turn.now;
                 self.turn.delivered.add(DeliveryCost::of(message.len(), 1));
-                return self.push(session, |out| out.event(began, lane, message));
+                return self.push(session, |out| out.event(now, lane, message));
             }
             RoomOutput::State(session, message) => {
                 self.turn.delivered.add(DeliveryCost::of(message.len(), 1));

@@ -16,6 +16,9 @@ pub(super) trait Task {
     /// inputs are accepted.
     fn begin_turn(&mut self, _now: Time) {}
 
+    /// Continues a turn at `now`, after other tasks have run.
+    fn continue_turn(&mut self, _now: Time) {}
+
     /// Makes an input of a message, and keeps what the outputs will need.
     fn accept(&mut self, mail: Self::Mail) -> <Self::Machine as Machine>::Input;
 
@@ -92,6 +95,7 @@ impl<T: Task> Shell<T::Machine> for MailboxShell<T> {
         if self.carried_out == limits::OUTPUTS_PER_TURN {
             self.carried_out = 0;
             tokio::task::yield_now().await;
+            self.task.continue_turn(self.now());
         }
         self.carried_out += 1;
         self.task.carry_out(output).await
