@@ -190,10 +190,10 @@ pub const SESSION_DATAGRAM_INBOX: usize = 64 << 10;
 /// Time between two turns of a shard that shows that the process stood still: four times as long as
 /// an idle shard waits.
 pub const STOOD_STILL: Duration = Duration::from_secs(1);
-/// How long the messages in sessions are dropped after the process stood still. Enough to read what
-/// waits in the sockets of the sessions: nobody knows how old that is. The capture time of a message
-/// does not tell either, because it wraps after 65 s.
-pub const SESSION_BACKLOG_TIME: Duration = Duration::from_millis(500);
+/// How long messages without a time stamp of the kernel are dropped after the process stood still.
+/// Enough to read what waits in the sockets: nobody knows how old that is. The capture time of a
+/// message does not tell either, because it wraps after 65 s.
+pub const BACKLOG_TIME: Duration = Duration::from_millis(500);
 /// Times at which a link counts as idle are rounded up to multiples of this interval, so that
 /// thousands of idle links share their wake-ups.
 pub const SILENCE_GRID: Duration = Duration::from_millis(250);

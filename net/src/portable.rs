@@ -84,6 +84,11 @@ impl UdpSocket {
         socket2::SockRef::from(&self.socket).recv_buffer_size()
     }
 
+    /// Returns whether the kernel stamps datagrams: always `false`.
+    pub fn stamps(&self) -> bool {
+        false
+    }
+
     /// Returns whether GRO is on: always `false`.
     pub fn gro(&self) -> bool {
         false

@@ -64,6 +64,12 @@ impl UdpSocket {
         either!(&self.0, socket => socket.recv_buffer_size())
     }
 
+    /// Returns whether the kernel stamps each datagram with its arrival. Otherwise a datagram has the
+    /// time at which it was read.
+    pub fn stamps(&self) -> bool {
+        either!(&self.0, socket => socket.stamps())
+    }
+
     /// Returns whether the kernel may join datagrams (GRO).
     pub fn gro(&self) -> bool {
         either!(&self.0, socket => socket.gro())

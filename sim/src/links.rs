@@ -93,7 +93,7 @@ impl Links for InstantLinks {
                 self.set(room, session, |link| link.muted = muted);
             }
             FanoutInput::Active { room, session } => self.set(room, session, |_| {}),
-            FanoutInput::StoodStill | FanoutInput::Load(_) => {}
+            FanoutInput::StoodStill { .. } | FanoutInput::Load(_) => {}
         }
     }
 

@@ -48,10 +48,12 @@ pub enum FanoutInput {
         session: SessionId,
     },
     /// Reports that the process did not run for a while, so that datagrams of unknown age wait in
-    /// the buffers of sessions. The messages in them are dropped for
-    /// [`limits::SESSION_BACKLOG_TIME`]. The realtime port needs no such report, because the kernel
-    /// stamps its datagrams with their arrival.
-    StoodStill,
+    /// buffers. The messages in them are dropped for [`limits::BACKLOG_TIME`]: those that come inside
+    /// sessions, and those on the realtime port unless the kernel has stamped them.
+    StoodStill {
+        /// Whether the kernel stamps the datagrams of the realtime port with their arrival.
+        stamped: bool,
+    },
     /// Reports the share of a core (0 to 1) that the shard has used since the last report. The
     /// fan-out chooses the tick from this load.
     Load(f32),

@@ -77,7 +77,10 @@ pub struct Fanout {
     link_outputs_due: Time,
     timers: Timers,
     /// Until when messages inside sessions may be of any age, because the process stood still.
+    /// Until then, the age of what comes inside sessions is unknown.
     session_backlog_until: Time,
+    /// Until then, the age of what comes on the realtime port is unknown.
+    port_backlog_until: Time,
     outputs: VecDeque<FanoutOutput>,
     /// The counters since the start.
     pub counters: FanoutCounters,
@@ -103,16 +106,19 @@ impl Fanout {
             link_outputs_due: Time::MAX,
             timers: Timers::default(),
             session_backlog_until: Time::ZERO,
+            port_backlog_until: Time::ZERO,
             outputs: VecDeque::new(),
             counters: FanoutCounters::default(),
         }
     }
 
-    /// Takes a datagram that arrived at `now` (the kernel's time stamp). A datagram that is not
+    /// Takes a datagram that arrived at `now`: the kernel's time stamp, or else the time at which it
+    /// was read. A datagram that is not
     /// authentic is counted and not answered.
     pub fn handle_datagram(&mut self, now: Time, path: Path, ecn: u8, datagram: &mut [u8]) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
+        let age_known = now >= self.port_backlog_until;
         let Some(header) = Header::parse(datagram) else {
             self.counters.not_ours += 1;
             return;
@@ -129,7 +135,7 @@ impl Fanout {
             return;
         }
         match entry.link.handle_input(now, path, ecn, datagram) {
-            Ok(messages) => self.take(now, index, messages, true),
+            Ok(messages) => self.take(now, index, messages, age_known),
             Err(_) => self.counters.rejected += 1,
         }
     }
@@ -180,8 +186,11 @@ impl Fanout {
                     self.mark_active(now, index);
                 }
             }
-            FanoutInput::StoodStill => {
-                self.session_backlog_until = now + limits::SESSION_BACKLOG_TIME;
+            FanoutInput::StoodStill { stamped } => {
+                self.session_backlog_until = now + limits::BACKLOG_TIME;
+                if !stamped {
+                    self.port_backlog_until = now + limits::BACKLOG_TIME;
+                }
             }
             FanoutInput::Load(load) => self.tick.report_load(load),
         }

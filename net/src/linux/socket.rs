@@ -24,6 +24,7 @@ pub(crate) struct BatchedSocket {
     bound: Option<IpAddr>,
     /// Whether the socket is an IPv6 socket, on which IPv4 destinations are mapped to IPv6.
     v6: bool,
+    stamps: bool,
     gro: bool,
     /// Whether one send may have several segments; cleared when GSO turns out not to work.
     gso: bool,
@@ -58,7 +59,8 @@ impl BatchedSocket {
         socket.bind(&options.addr.into())?;
         let bound = bound_address(options.addr);
         let v6 = options.addr.is_ipv6();
-        Ok(BatchedSocket { socket, bound, v6, gro, gso, scratch: Box::default() })
+        let stamps = options.timestamps;
+        Ok(BatchedSocket { socket, bound, v6, stamps, gro, gso, scratch: Box::default() })
     }
 
     /// Returns the local address, with the port that the kernel chose for port 0.
@@ -77,6 +79,11 @@ impl BatchedSocket {
     /// None are known for a bound socket.
     pub(crate) fn recv_buffer_size(&self) -> io::Result<usize> {
         self.socket.recv_buffer_size()
+    }
+
+    /// Returns whether time stamps were requested and granted.
+    pub(crate) fn stamps(&self) -> bool {
+        self.stamps
     }
 
     /// Returns whether GRO was requested and granted. If so, [`recv`](Self::recv) needs a batch

@@ -161,7 +161,8 @@ impl ShardThread {
     fn note_turn(&mut self) {
         let now = self.now();
         if now.since(self.last_turn) > limits::STOOD_STILL {
-            self.fanout.handle(now, FanoutInput::StoodStill);
+            let stamped = self.socket.stamps();
+            self.fanout.handle(now, FanoutInput::StoodStill { stamped });
         }
         self.last_turn = now;
     }
