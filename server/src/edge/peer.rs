@@ -57,8 +57,9 @@ enum SessionEnd {
 }
 
 impl PeerSession {
-    /// Runs the session until its end, which it reports to the room.
-    pub(super) async fn run(self, context: Arc<SessionContext>) {
+    /// Runs the session until its end, which it reports to the room. `self` is on the heap until it
+    /// is taken apart: the future of each call that passes it on would hold a copy.
+    pub(super) async fn run(self: Box<Self>, context: Arc<SessionContext>) {
         let (connection, room, session) =
             (self.connection.clone(), self.room.clone(), self.session);
         let fault = match self.until_end(&context).await {
@@ -87,9 +88,23 @@ impl PeerSession {
     }
 
     /// Reads and writes the session's streams and datagrams until the session ends.
-    async fn until_end(self, context: &Arc<SessionContext>) -> SessionEnd {
-        let Self { connection, send, mut receive, welcome, mut queues, room, session, .. } = self;
-        let (features, budgets, _full_window) = (self.features, self.budgets, self.full_window);
+    async fn until_end(self: Box<Self>, context: &Arc<SessionContext>) -> SessionEnd {
+        let Self {
+            connection,
+            send,
+            mut receive,
+            welcome,
+            mut queues,
+            room,
+            session,
+            features,
+            budgets,
+            full_window: _full_window,
+        } = {
+            // Frees the memory on the heap at once.
+            let boxed = self;
+            *boxed
+        };
         // The client is polled first, so all that has arrived before `Joined` is sent is found.
         let joined = tokio::select! {
             biased;
@@ -99,9 +114,11 @@ impl PeerSession {
         let (lanes, open_lanes) = watch::channel(LaneStreams::default());
         // The writer wakes often, so it is a task of its own. Inside `select!`, each of its
         // wake-ups would poll all futures.
+        let control =
+            ControlWriter { stream: send, first: [welcome, joined], queue: queues.control };
         let mut writing = tokio::spawn(write(
             connection.clone(),
-            write_control(send, [welcome, joined], queues.control),
+            control,
             queues.lanes,
             queues.state,
             context.clone(),
@@ -303,24 +320,35 @@ pub(super) async fn read_control(
     }
 }
 
-/// Writes the control stream: `Welcome` and `Joined` together, which saves a packet and its
-/// acknowledgement, and then the messages of the queue. Returns when the room has dropped the queue
-/// and the client has received all messages.
-async fn write_control(
-    mut stream: SendStream,
+/// Writes the control stream.
+struct ControlWriter {
+    stream: SendStream,
+    /// `Welcome` and `Joined`. Writing them together saves a packet and its acknowledgement.
     first: [Option<Bytes>; 2],
-    mut queue: QueueReceiver<Bytes>,
-) -> SessionFault {
-    let [welcome, joined] = first.map(Option::unwrap_or_default);
-    let mut written = stream.write_both(welcome, joined).await;
-    while written.is_ok() {
-        let Some(message) = queue.pop().await else {
-            stream.finish().await;
-            return Code::Internal.into();
-        };
-        written = stream.write(message).await;
+    queue: QueueReceiver<Bytes>,
+}
+
+impl ControlWriter {
+    /// Writes the first messages, and then those of the queue. Returns when the room has dropped the
+    /// queue and the client has received all messages.
+    async fn write_all(self) -> SessionFault {
+        let Self { mut stream, first, mut queue } = self;
+        // The state of the futures that write is on the heap for the same reason as in
+        // `write_events`.
+        let mut written = Box::pin(async {
+            let [welcome, joined] = first.map(Option::unwrap_or_default);
+            stream.write_both(welcome, joined).await
+        })
+        .await;
+        while written.is_ok() {
+            let Some(message) = queue.pop().await else {
+                Box::pin(stream.finish()).await;
+                return Code::Internal.into();
+            };
+            written = Box::pin(stream.write(message)).await;
+        }
+        refused(written, "control stream").await
     }
-    refused(written, "control stream").await
 }
 
 /// Returns the fault of a client that refuses a stream on which the session depends. Waits if the
@@ -338,7 +366,7 @@ async fn refused(written: Result<(), WriteError>, stream: &str) -> SessionFault 
 /// this limit, so when bytes may be sent again, the streams with small messages are polled first.
 async fn write(
     connection: Connection,
-    control: impl Future<Output = SessionFault>,
+    control: ControlWriter,
     lanes: [QueueReceiver<QueuedMessage>; 2],
     state: QueueReceiver<Bytes>,
     context: Arc<SessionContext>,
@@ -346,7 +374,7 @@ async fn write(
     let [events, bulk] = lanes;
     tokio::select! {
         biased;
-        fault = control => fault,
+        fault = control.write_all() => fault,
         fault = write_events(&connection, Lane::Events, events, &context) => fault,
         fault = write_events(&connection, Lane::Bulk, bulk, &context) => fault,
         code = write_state(&connection, state, &context) => code.into(),
