@@ -8,6 +8,7 @@ use nucleus_client::{JoinError, RoomSelection};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::heavy::alone;
 use crate::raw::RawClients;
 use crate::server::Setup;
 
@@ -51,6 +52,7 @@ async fn flood(clients: Arc<RawClients>) {
 /// 256 places instead of 4,096: the flood fills its share of them within a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_from_one_network_does_not_keep_others_out() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::new(&dir.path().join("data"));
     setup.config = "[limits]\nunjoined = 256\n".into();
@@ -92,6 +94,7 @@ async fn a_flood_from_one_network_does_not_keep_others_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_join_at_once_from_one_address_while_places_are_free() {
     const JOINS: usize = 500;
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let server = Setup::new(&dir.path().join("data")).start();
     let company = Arc::new(RawClients::new(&server, 3..=3));

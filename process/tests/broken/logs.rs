@@ -9,6 +9,7 @@ use nucleus_client::{Room, StateError};
 use tokio::task::JoinSet;
 
 use crate::clients::{check_poses, join, try_join};
+use crate::heavy::alone;
 use crate::server::{Server, Setup};
 
 /// Acts of moderation in one room: no more than a room accepts at once.
@@ -71,6 +72,7 @@ async fn a_closed_stderr_loses_lines_and_nothing_else() {
 /// Nobody reads the pipe. At level trace it is full after a moment.
 #[tokio::test]
 async fn a_stuck_stderr_holds_nobody_up() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let setup = Setup { stderr: writer.into(), level: "trace", ..Setup::new(dir.path()) };

@@ -14,6 +14,7 @@ mod clients;
 mod clock;
 mod files;
 mod flood;
+mod heavy;
 mod logs;
 mod memory;
 mod raw;

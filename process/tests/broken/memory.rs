@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::heavy::alone;
 use crate::raw::{RawClients, fill, hello};
 use crate::server::{Server, Setup};
 
@@ -31,11 +32,14 @@ const PIECES: usize = 26;
 /// rate is 1 KiB a second.
 const SECOND_MESSAGE: Duration = Duration::from_secs(14);
 
+/// Samples of the memory until it must have stopped growing: two minutes of the longest interval.
+const MOST_SAMPLES: usize = 30;
+
 /// Number of handshakes at a time: a handshake must not wait for long behind the others.
 const HANDSHAKES: usize = 32;
 
 /// Asserts that a measured figure is within 10 % of the documented one.
-fn assert_near(what: &str, measured: u64, documented: u64) {
+pub(crate) fn assert_near(what: &str, measured: u64, documented: u64) {
     println!("{what}: {measured} KiB for each, documented {documented} KiB");
     let near = documented * 9 / 10..=documented * 11 / 10;
     assert!(near.contains(&measured), "{what}: {measured} KiB, documented {documented} KiB");
@@ -52,7 +56,7 @@ const LOW_RATES: &str = "
 
 /// Starts a server. Opens and closes some connections, so that no memory that the server takes once
 /// counts.
-async fn start(dir: &tempfile::TempDir, config: &str) -> (Server, Arc<RawClients>) {
+pub(crate) async fn start(dir: &tempfile::TempDir, config: &str) -> (Server, Arc<RawClients>) {
     let mut setup = Setup::new(&dir.path().join("data"));
     setup.config = config.into();
     let server = setup.start();
@@ -142,6 +146,7 @@ async fn measure_unjoined() -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unjoined_connections_pin_the_documented_memory() {
+    let _alone = alone();
     for _ in 0..4 {
         if let Some(measured) = measure_unjoined().await {
             return assert_near("an unjoined connection", measured, UNJOINED_KIB);
@@ -241,18 +246,39 @@ impl Pinned {
         assert_eq!(joined, self.sessions.len() as u64, "the server has closed sessions");
         (self.server.resident_kib() - self.before) / joined
     }
+}
 
-    /// Waits until the memory of a session grows by no more than `noise` KiB in two `interval`s.
-    async fn until_it_stays(&self, interval: Duration, noise: u64) -> u64 {
-        let mut samples = [0; 3];
-        loop {
-            sleep(interval).await;
-            samples = [samples[1], samples[2], self.kib_each()];
-            if samples[2] <= samples[0] + noise {
-                return samples[2];
-            }
+/// Waits until the memory of a client, as `sample` measures it in KiB, grows by no more than `noise`
+/// in two `interval`s.
+pub(crate) async fn until_it_stays(
+    interval: Duration,
+    noise: u64,
+    sample: impl Fn() -> u64,
+) -> u64 {
+    let mut samples = Vec::new();
+    while samples.len() < MOST_SAMPLES {
+        sleep(interval).await;
+        samples.push(sample());
+        if let [.., first, _, last] = samples[..]
+            && last <= first + noise
+        {
+            return last;
         }
     }
+    panic!(
+        "the memory grows further after {MOST_SAMPLES} samples: {samples:?} KiB for each client"
+    );
+}
+
+#[tokio::test]
+#[should_panic(expected = "grows further")]
+async fn memory_that_grows_for_ever_fails() {
+    let kib = std::cell::Cell::new(0);
+    until_it_stays(Duration::from_millis(1), 10, || {
+        kib.set(kib.get() + 6);
+        kib.get()
+    })
+    .await;
 }
 
 /// Measures the memory of a joined session whose windows are full, in KiB. `None`: this machine is so
@@ -260,12 +286,13 @@ impl Pinned {
 async fn measure_windows() -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
     let pinned = Pinned::start(&dir, LOW_RATES, 300, Writes::Fast).await;
-    let measured = pinned.until_it_stays(Duration::from_secs(1), 1).await;
+    let measured = until_it_stays(Duration::from_secs(1), 1, || pinned.kib_each()).await;
     (pinned.since.elapsed() < SECOND_MESSAGE).then_some(measured)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_windows_pin_the_documented_memory() {
+    let _alone = alone();
     for _ in 0..4 {
         if let Some(measured) = measure_windows().await {
             return assert_near("a joined session with full windows", measured, WINDOWS_KIB);
@@ -276,10 +303,12 @@ async fn full_windows_pin_the_documented_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn joined_sessions_pin_the_documented_memory() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let pinned = Pinned::start(&dir, "", 100, Writes::Pieces).await;
     // The logs of the rooms are full after a few seconds. The memory grows further for a while,
     // because the server's allocator leaves gaps.
-    let measured = pinned.until_it_stays(Duration::from_secs(4), JOINED_KIB / 100).await;
+    let noise = JOINED_KIB / 100;
+    let measured = until_it_stays(Duration::from_secs(4), noise, || pinned.kib_each()).await;
     assert_near("a joined session that sends all it may", measured, JOINED_KIB);
 }

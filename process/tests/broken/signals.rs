@@ -10,6 +10,7 @@ use nucleus_client::{
 };
 
 use crate::clients::{check_poses, hear, join, try_join};
+use crate::heavy::alone;
 use crate::server::{Server, Setup};
 use crate::shim::{Disk, Shim};
 
@@ -58,6 +59,7 @@ async fn until_served(server: &Server, token: &str, pin: [u8; 32]) {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_served_and_no_session_is_lost() {
+    let _alone = alone();
     let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = write_identity(files.path(), 90);
     let server = Setup { config: tls_config(files.path()), ..Setup::new(dir.path()) }.start();
@@ -165,6 +167,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 /// Paused for less than a session may be silent: nobody is lost.
 #[tokio::test]
 async fn a_paused_server_loses_nobody() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let server = Setup::new(dir.path()).start();
     let mut rooms = Vec::new();
