@@ -21,4 +21,5 @@ mod raw;
 mod server;
 mod shim;
 mod signals;
+mod social_memory;
 mod sockets;
