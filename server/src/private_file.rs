@@ -128,15 +128,35 @@ pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a directory to the disk, so that its new names survive a power failure. Only Unix opens a
-/// directory, and not every file system can write one by itself.
+/// directory, and not every file system can write one by itself. On such a one the names are as safe
+/// as they can be.
 fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
-    match fs::File::open(dir)?.sync_all() {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+    match fs::File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(error) if cannot_sync_dirs(&error) => Ok(()),
         result => result,
     }
+}
+
+/// Whether the error says that a directory cannot be written by itself. Otherwise the disk has
+/// failed.
+fn cannot_sync_dirs(error: &io::Error) -> bool {
+    let kinds = [
+        // EINVAL.
+        io::ErrorKind::InvalidInput,
+        // EOPNOTSUPP and ENOSYS.
+        io::ErrorKind::Unsupported,
+        // EPERM and EACCES. The directory may also be one that this user cannot read.
+        io::ErrorKind::PermissionDenied,
+    ];
+    // The standard library has no kind for EBADF.
+    #[cfg(unix)]
+    let is_bad_descriptor = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    #[cfg(not(unix))]
+    let is_bad_descriptor = false;
+    kinds.contains(&error.kind()) || is_bad_descriptor
 }
 
 #[cfg(test)]

@@ -110,3 +110,15 @@ fn an_existing_link_is_not_followed() {
     assert!(!foreign.dir.join("nowhere").exists());
     foreign.check_secret();
 }
+
+/// Some file systems cannot write a directory by itself. A disk that has failed is another matter.
+#[test]
+fn a_file_system_that_cannot_sync_directories_is_enough() {
+    use rustix::io::Errno;
+    for errno in [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::PERM, Errno::BADF] {
+        assert!(cannot_sync_dirs(&errno.into()), "{errno}");
+    }
+    for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS] {
+        assert!(!cannot_sync_dirs(&errno.into()), "{errno}");
+    }
+}
