@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) shim: Option<Shim>,
     /// The limit of open files; `None`: that of the test.
     pub(crate) files: Option<u32>,
+    /// The account of the server; `None`: that of the test. Needs root.
+    pub(crate) user: Option<u32>,
     /// The ports of sessions, of the realtime plane and of HTTP.
     pub(crate) ports: [u16; 3],
 }
@@ -34,6 +37,7 @@ impl Setup {
             level: "info",
             shim: None,
             files: None,
+            user: None,
             ports: [free_udp_port(), free_udp_port(), free_tcp_port()],
         }
     }
@@ -41,9 +45,14 @@ impl Setup {
     fn command(&mut self) -> Command {
         let config = self.dir.with_extension("toml");
         std::fs::write(&config, &self.config).unwrap();
-        let mut command = match self.files {
-            None => Command::new(binary()),
-            Some(files) => {
+        let mut command = match (self.files, self.user) {
+            (None, None) => Command::new(binary()),
+            (None, Some(user)) => {
+                let mut other = Command::new(public_binary(&self.dir.with_extension("program")));
+                other.uid(user).gid(user);
+                other
+            }
+            (Some(files), _) => {
                 let mut shell = Command::new("sh");
                 let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &limited]).arg(binary());
@@ -199,6 +208,12 @@ pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.parent().and_then(Path::parent).unwrap().join("nucleus");
     assert!(path.is_file(), "there is no {}: run cargo build", path.display());
+    path
+}
+
+/// Copies `nucleus` to a path. The build directory may be private to root.
+pub(crate) fn public_binary(path: &Path) -> &Path {
+    std::fs::copy(binary(), path).unwrap();
     path
 }
 
