@@ -1,10 +1,11 @@
 //! The server's process, and what a test can ask of it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::shim::Shim;
@@ -38,7 +39,7 @@ impl Setup {
             shim: None,
             files: None,
             user: None,
-            ports: [free_udp_port(), free_udp_port(), free_tcp_port()],
+            ports: std::array::from_fn(|_| free_port()),
         }
     }
 
@@ -217,12 +218,21 @@ pub(crate) fn public_binary(path: &Path) -> &Path {
     path
 }
 
-fn free_udp_port() -> u16 {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    UdpSocket::bind(any).unwrap().local_addr().unwrap().port()
-}
-
-fn free_tcp_port() -> u16 {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    std::net::TcpListener::bind(any).unwrap().local_addr().unwrap().port()
+/// Returns a port that was free for UDP and TCP a moment ago.
+///
+/// The ports are below those that the system gives to clients, so that no client of a test takes one
+/// before its server does. Each process begins with other ports.
+fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(taken < COUNT, "no port is free");
+        let port = FIRST + (std::process::id() % COUNT * 61 + taken) % COUNT;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return address.port();
+        }
+    }
 }
