@@ -15,6 +15,7 @@ mod clock;
 mod files;
 mod flood;
 mod heavy;
+mod log_reader;
 mod logs;
 mod memory;
 mod raw;
