@@ -1,6 +1,6 @@
 //! Reads the log of a server under test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -14,6 +14,11 @@ impl LogReader {
     /// Returns the reader, and the stderr for the server.
     pub(crate) fn new() -> (Self, Stdio) {
         let (reader, writer) = std::io::pipe().unwrap();
+        (Self::of(reader), writer.into())
+    }
+
+    /// Reads a pipe from now on.
+    pub(crate) fn of(reader: PipeReader) -> Self {
         let (lines, received) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(reader).lines().map_while(Result::ok) {
@@ -22,7 +27,7 @@ impl LogReader {
                 }
             }
         });
-        (Self(received), writer.into())
+        Self(received)
     }
 
     /// Waits for a line with all these words, and returns it. Drops the lines before it.
