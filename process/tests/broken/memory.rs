@@ -32,17 +32,33 @@ const PIECES: usize = 26;
 /// rate is 1 KiB a second.
 const SECOND_MESSAGE: Duration = Duration::from_secs(14);
 
+/// How often a figure is measured at the most.
+const MOST_TRIES: usize = 4;
+
 /// Samples of the memory until it must have stopped growing: two minutes of the longest interval.
 const MOST_SAMPLES: usize = 30;
 
 /// Number of handshakes at a time: a handshake must not wait for long behind the others.
 const HANDSHAKES: usize = 32;
 
-/// Asserts that a measured figure is within 10 % of the documented one.
-pub(crate) fn assert_near(what: &str, measured: u64, documented: u64) {
-    println!("{what}: {measured} KiB for each, documented {documented} KiB");
-    let near = documented * 9 / 10..=documented * 11 / 10;
-    assert!(near.contains(&measured), "{what}: {measured} KiB, documented {documented} KiB");
+/// Asserts that a measured figure is within 10 % of the documented one. Measures again if the figure
+/// is too low or absent: on a busy machine the clients do not get to send all they may.
+pub(crate) async fn assert_near<F>(what: &str, documented: u64, measure: impl Fn() -> F)
+where
+    F: Future<Output = Option<u64>>,
+{
+    let mut measured = Vec::new();
+    for _ in 0..MOST_TRIES {
+        let kib = measure().await;
+        println!("{what}: {kib:?} KiB for each, documented {documented} KiB");
+        measured.push(kib);
+        match kib {
+            Some(kib) if kib > documented * 11 / 10 => break,
+            Some(kib) if kib >= documented * 9 / 10 => return,
+            _ => {}
+        }
+    }
+    panic!("{what}: {measured:?} KiB, documented {documented} KiB");
 }
 
 /// The server reads little of each stream, so that the windows stay full, and the rooms log next to
@@ -147,12 +163,7 @@ async fn measure_unjoined() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unjoined_connections_pin_the_documented_memory() {
     let _alone = alone();
-    for _ in 0..4 {
-        if let Some(measured) = measure_unjoined().await {
-            return assert_near("an unjoined connection", measured, UNJOINED_KIB);
-        }
-    }
-    panic!("the connections need more than the five seconds that the server allows");
+    assert_near("an unjoined connection", UNJOINED_KIB, measure_unjoined).await;
 }
 
 /// How a client writes to its streams.
@@ -293,22 +304,21 @@ async fn measure_windows() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_windows_pin_the_documented_memory() {
     let _alone = alone();
-    for _ in 0..4 {
-        if let Some(measured) = measure_windows().await {
-            return assert_near("a joined session with full windows", measured, WINDOWS_KIB);
-        }
-    }
-    panic!("the clients do not fill their windows within {SECOND_MESSAGE:?}");
+    assert_near("a joined session with full windows", WINDOWS_KIB, measure_windows).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn joined_sessions_pin_the_documented_memory() {
-    let _alone = alone();
+/// Measures the memory of a joined session that sends all it may, in KiB.
+async fn measure_joined() -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
     let pinned = Pinned::start(&dir, "", 100, Writes::Pieces).await;
     // The logs of the rooms are full after a few seconds. The memory grows further for a while,
     // because the server's allocator leaves gaps.
     let noise = JOINED_KIB / 100;
-    let measured = until_it_stays(Duration::from_secs(4), noise, || pinned.kib_each()).await;
-    assert_near("a joined session that sends all it may", measured, JOINED_KIB);
+    Some(until_it_stays(Duration::from_secs(4), noise, || pinned.kib_each()).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_sessions_pin_the_documented_memory() {
+    let _alone = alone();
+    assert_near("a joined session that sends all it may", JOINED_KIB, measure_joined).await;
 }
