@@ -80,8 +80,8 @@ pub const LOG_QUEUE: usize = 4_096;
 pub const LOG_QUEUE_BYTES: usize = 2 << 20;
 /// Longest time that a process that ends waits for its log: stderr may be a pipe that nobody reads.
 pub const LOG_FINISH_TIME: Duration = Duration::from_secs(1);
-/// How long the log must be silent before it says how many lines were lost, so that the notice finds
-/// a place in the queue.
+/// Least time between two notices in the log that lines were lost: a log that loses lines all the time
+/// must not get longer by a notice for each line.
 pub const LOG_LOSS_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time that a server takes to stop: [`DRAIN_TIME`], the file of bans and the log, and some
 /// seconds for a busy machine. Then the process ends at once.

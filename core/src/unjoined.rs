@@ -2,12 +2,14 @@
 //!
 //! While many places are free, everybody gets one: a whole company connects from one address. When
 //! places are short, no network may have more of them than are free. So one network never has more
-//! than half of the places, two together never more than two thirds, and others always find some.
+//! than half of the places, two together never more than two thirds: `k` networks that take all they
+//! can leave one part in `k + 1` free for all others.
 
 use std::collections::HashMap;
 
-/// A network whose connections count together: a /24 of IPv4, or a /56 of IPv6, which is what one
-/// customer of a provider usually has.
+/// A network whose connections count together: a /24 of IPv4, or a /48 of IPv6. Most customers of a
+/// provider have a /56 or a /64, but a site may have a /48, and anybody gets one from a tunnel broker:
+/// these are 256 networks of the size of a /56.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceNetwork([u8; 8]);
 
@@ -20,7 +22,7 @@ impl SourceNetwork {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, _] => {
                 Self([0xff, 0xff, 0, 0, 0, a, b, c])
             }
-            [a, b, c, d, e, f, g, ..] => Self([a, b, c, d, e, f, g, 0]),
+            [a, b, c, d, e, f, ..] => Self([a, b, c, d, e, f, 0, 0]),
         }
     }
 }
@@ -96,6 +98,8 @@ impl UnjoinedPlaces {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     /// The network of an IPv4 address.
@@ -103,18 +107,44 @@ mod tests {
         SourceNetwork::of([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
-    /// The network of an IPv6 address in `2001:db8::/48`.
-    fn v6(fourth: [u8; 2]) -> SourceNetwork {
-        let [a, b] = fourth;
-        SourceNetwork::of([0x20, 1, 0xd, 0xb8, 0, 0, a, b, 0, 0, 0, 0, 0, 0, 0, 1])
+    /// The network of an IPv6 address in `2001:db8::/32`.
+    fn v6(third: u16, fourth: u16) -> SourceNetwork {
+        SourceNetwork::of(Ipv6Addr::new(0x2001, 0xdb8, third, fourth, 0, 0, 0, 1).octets())
     }
 
     #[test]
-    fn a_network_is_what_one_customer_has() {
+    fn a_network_is_what_one_site_has() {
         assert_eq!(v4(192, 0, 2, 1), v4(192, 0, 2, 255));
         assert_ne!(v4(192, 0, 2, 1), v4(192, 0, 3, 1));
-        assert_eq!(v6([1, 0]), v6([1, 0xff]));
-        assert_ne!(v6([1, 0]), v6([2, 0]));
+        assert_eq!(v6(1, 0), v6(1, 0xffff));
+        assert_ne!(v6(1, 0), v6(2, 0));
+        assert_ne!(v6(0, 0), v4(192, 0, 2, 1));
+    }
+
+    /// All networks of the size of a /56 or less in one /48 are one network.
+    #[test]
+    fn a_site_does_not_get_more_by_many_prefixes() {
+        let mut places = UnjoinedPlaces::new(4_096);
+        for n in 0..=u16::MAX {
+            let _share = places.take(v6(1, n));
+        }
+        assert!(places.taken() <= 2_050, "{}", places.taken());
+        assert_eq!(places.take(v6(2, 0)), Ok(()));
+    }
+
+    /// The formula of docs/LIMITS.md.
+    #[test]
+    fn so_many_networks_leave_one_part_more() {
+        for (networks, free) in [(1, 2_048), (2, 1_365), (10, 372), (100, 40), (1_000, 4)] {
+            let mut places = UnjoinedPlaces::new(4_096);
+            for _ in 0..4_096 {
+                for n in 0..networks {
+                    let _share = places.take(v6(n, 0));
+                }
+            }
+            let left: usize = 4_096 - places.taken();
+            assert!(left.abs_diff(free) <= 2, "{networks} networks leave {left}");
+        }
     }
 
     /// One network takes all it can, as a host does that never joins. Others still find places.

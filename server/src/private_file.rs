@@ -5,24 +5,45 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+#[cfg(unix)]
+use foreign_dir::ForeignDir;
+
+#[cfg(unix)]
+mod foreign_dir;
+
+/// The rights of a file: its owner reads and writes it.
+#[cfg(unix)]
+const FILE_MODE: u32 = 0o600;
+/// The rights of a directory: its owner uses it.
+#[cfg(unix)]
+const DIR_MODE: u32 = 0o700;
+
 /// Writes a new file, down to the disk.
 ///
 /// # Errors
 ///
 /// The file exists, or cannot be written. Then nothing of it stays behind.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some((dir, name)) = ForeignDir::above(path)? {
+        return dir.create(name, bytes);
+    }
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, FILE_MODE);
     let mut file = options.open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    match written {
-        Ok(()) => give_to_owner_of_parent(path),
+    let written = write(&mut file, bytes);
+    if written.is_err() {
         // A full disk keeps the name and a part of the content.
-        Err(_) => _ = fs::remove_file(path),
+        let _removed = fs::remove_file(path);
     }
     written
+}
+
+fn write(file: &mut fs::File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Makes a directory and the missing ones above it.
@@ -37,38 +58,23 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_dir(parent)?;
     }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match create_one_dir(path) {
         // Another process has made it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => {
-            give_to_owner_of_parent(path);
-            Ok(())
-        }
+        made => made,
     }
 }
 
-/// Gives a new file or directory to the owner of the directory that contains it. Only the
-/// administrator can do so; for all others the two are the same already.
-#[cfg(unix)]
-fn give_to_owner_of_parent(path: &Path) {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let (Ok(own), Ok(parent)) = (fs::metadata(path), fs::metadata(parent)) else { return };
-    if own.uid() != parent.uid() {
-        // Fails for everybody but the administrator. Whoever made the file can read it then.
-        let _given = chown(path, Some(parent.uid()), Some(parent.gid()));
+fn create_one_dir(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some((dir, name)) = ForeignDir::above(path)? {
+        return dir.create_dir(name);
     }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, DIR_MODE);
+    builder.create(path)
 }
-
-#[cfg(not(unix))]
-fn give_to_owner_of_parent(_path: &Path) {}
 
 /// Gives a file a second name, if no file has that name yet. Afterwards the file has both names, or
 /// only the new one.
@@ -122,13 +128,36 @@ pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a directory to the disk, so that its new names survive a power failure. Only Unix opens a
-/// directory, and not every file system can write one by itself.
+/// directory, and not every file system can write one by itself. On such a one the names are as safe
+/// as they can be.
 fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
-    match fs::File::open(dir)?.sync_all() {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+    match fs::File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(error) if cannot_sync_dirs(&error) => Ok(()),
         result => result,
     }
 }
+
+/// Whether the error says that a directory cannot be written by itself. Otherwise the disk has
+/// failed.
+fn cannot_sync_dirs(error: &io::Error) -> bool {
+    let kinds = [
+        // EINVAL.
+        io::ErrorKind::InvalidInput,
+        // EOPNOTSUPP and ENOSYS.
+        io::ErrorKind::Unsupported,
+        // EPERM and EACCES. The directory may also be one that this user cannot read.
+        io::ErrorKind::PermissionDenied,
+    ];
+    // The standard library has no kind for EBADF.
+    #[cfg(unix)]
+    let is_bad_descriptor = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    #[cfg(not(unix))]
+    let is_bad_descriptor = false;
+    kinds.contains(&error.kind()) || is_bad_descriptor
+}
+
+#[cfg(test)]
+mod tests;

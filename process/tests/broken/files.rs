@@ -1,14 +1,18 @@
 //! The data directory and its disk, and the limit of open files.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::clients::{check_poses, join};
-use crate::server::{Setup, binary};
+use crate::server::{Setup, binary, public_binary};
 use crate::shim::{Disk, Shim};
+
+/// An account without rights.
+const NOBODY: u32 = 65_534;
 
 fn names_in(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();
@@ -99,13 +103,45 @@ async fn a_disk_that_fills_or_hangs_later_stops_nobody() {
     assert!(server.wait(Duration::from_secs(9)).success(), "it waits for the disk");
 }
 
+/// Whether the test runs as root, and so made `dir` for root. Only root can run a server as somebody
+/// else.
+fn is_root(dir: &Path) -> bool {
+    std::fs::metadata(dir).unwrap().uid() == 0
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// No lock is needed where no server can write. A lock of somebody else counts as taken.
+#[tokio::test]
+async fn a_directory_that_may_only_be_read_is_enough_for_a_server_that_has_its_keys() {
+    let parent = tempfile::tempdir().unwrap();
+    if !is_root(parent.path()) {
+        return;
+    }
+    set_mode(parent.path(), 0o755);
+    let data = parent.path().join("data");
+    drop(Setup::new(&data).start());
+    set_mode(&data, 0o755);
+    names_in(&data).iter().for_each(|name| set_mode(&data.join(name), 0o644));
+    let lock = data.join("server.lock");
+    std::fs::remove_file(&lock).unwrap();
+    let as_nobody = || Setup { user: Some(NOBODY), ..Setup::new(&data) };
+    let server = as_nobody().start();
+    check_poses(&server, "den").await;
+    drop(server);
+    std::fs::write(&lock, "").unwrap();
+    set_mode(&lock, 0o600);
+    let line = as_nobody().refused();
+    assert!(line.contains("cannot open") && line.contains("Permission denied"), "{line}");
+}
+
 /// `sudo nucleus token` on a directory of the server's user, before the server's first start.
 #[test]
 fn keys_that_the_administrator_makes_can_be_read_by_the_server() {
-    const NOBODY: u32 = 65_534;
     let parent = tempfile::tempdir().unwrap();
-    if std::fs::metadata(parent.path()).unwrap().uid() != 0 {
-        // Only the administrator can make files for somebody else.
+    if !is_root(parent.path()) {
         return;
     }
     chown(parent.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -113,10 +149,7 @@ fn keys_that_the_administrator_makes_can_be_read_by_the_server() {
     let token = ["token", "--product", "atom", "--tenant", "acme", "--user", "ada", "--data-dir"];
     let mut as_root = Command::new(binary());
     assert!(as_root.args(token).arg(&dir).output().unwrap().status.success());
-    // The build directory may be private to root.
-    let copy = parent.path().join("nucleus");
-    std::fs::copy(binary(), &copy).unwrap();
-    let mut as_nobody = Command::new(copy);
+    let mut as_nobody = Command::new(public_binary(&parent.path().join("nucleus")));
     let output = as_nobody.uid(NOBODY).gid(NOBODY).args(token).arg(&dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -8,6 +8,7 @@ use nucleus_client::{JoinError, RoomSelection};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::heavy::alone;
 use crate::raw::RawClients;
 use crate::server::Setup;
 
@@ -16,9 +17,11 @@ const FLOODERS: usize = 64;
 /// Honest joins, and the time between two of them: 8 s of honest clients.
 const HONEST: usize = 160;
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Bound of the 99th percentile of the time to join. The server and both kinds of clients share the
-/// machine, so the bound is the longest time that a join may take at the server, and a retry.
-const P99: Duration = Duration::from_secs(6);
+/// Bound of the 99th percentile of the time to join. It is far above what is measured, 40 to 163 ms:
+/// the server and both kinds of clients share the machine.
+const P99: Duration = Duration::from_secs(3);
+/// Attempts a second that the flood makes at least, on average. Fewer are no flood.
+const LEAST_RATE: f64 = 1_000.0;
 
 /// Joins a room of its own as client `n`. Returns how long that took.
 async fn join(clients: &RawClients, n: usize) -> Result<(Session, Duration), JoinError> {
@@ -47,10 +50,13 @@ async fn flood(clients: Arc<RawClients>) {
     }
 }
 
+/// Shows that clients of other networks join in time while a flood has its share of the places.
+///
 /// A debug build completes far fewer handshakes a second than a release build. So the server has
 /// 256 places instead of 4,096: the flood fills its share of them within a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_from_one_network_does_not_keep_others_out() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::new(&dir.path().join("data"));
     setup.config = "[limits]\nunjoined = 256\n".into();
@@ -85,13 +91,17 @@ async fn a_flood_from_one_network_does_not_keep_others_out() {
     let p99 = times[times.len() * 99 / 100];
     let max = times[times.len() - 1];
     println!("{rate:.0} attempts a second: honest joins p99 {p99:?}, longest {max:?}");
+    assert!(rate >= LEAST_RATE, "{rate:.0} attempts a second are no flood");
     assert!(p99 < P99, "p99 {p99:?}");
 }
 
-/// A whole company may connect from one address. While places are free, there is no share.
+/// A whole company may connect from one address, without any attack. Shows that a network has no
+/// share as long as places are free: 500 joins at once are fewer than half of the default places. Does
+/// not show how long a join takes.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_join_at_once_from_one_address_while_places_are_free() {
+async fn a_company_joins_at_once_from_one_address_while_no_flood_takes_places() {
     const JOINS: usize = 500;
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let server = Setup::new(&dir.path().join("data")).start();
     let company = Arc::new(RawClients::new(&server, 3..=3));

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::heavy::alone;
 use crate::raw::{RawClients, fill, hello};
 use crate::server::{Server, Setup};
 
@@ -31,14 +32,33 @@ const PIECES: usize = 26;
 /// rate is 1 KiB a second.
 const SECOND_MESSAGE: Duration = Duration::from_secs(14);
 
+/// How often a figure is measured at the most.
+const MOST_TRIES: usize = 4;
+
+/// Samples of the memory until it must have stopped growing: two minutes of the longest interval.
+const MOST_SAMPLES: usize = 30;
+
 /// Number of handshakes at a time: a handshake must not wait for long behind the others.
 const HANDSHAKES: usize = 32;
 
-/// Asserts that a measured figure is within 10 % of the documented one.
-fn assert_near(what: &str, measured: u64, documented: u64) {
-    println!("{what}: {measured} KiB for each, documented {documented} KiB");
-    let near = documented * 9 / 10..=documented * 11 / 10;
-    assert!(near.contains(&measured), "{what}: {measured} KiB, documented {documented} KiB");
+/// Asserts that a measured figure is within 10 % of the documented one. Measures again if the figure
+/// is too low or absent: on a busy machine the clients do not get to send all they may.
+pub(crate) async fn assert_near<F>(what: &str, documented: u64, measure: impl Fn() -> F)
+where
+    F: Future<Output = Option<u64>>,
+{
+    let mut measured = Vec::new();
+    for _ in 0..MOST_TRIES {
+        let kib = measure().await;
+        println!("{what}: {kib:?} KiB for each, documented {documented} KiB");
+        measured.push(kib);
+        match kib {
+            Some(kib) if kib > documented * 11 / 10 => break,
+            Some(kib) if kib >= documented * 9 / 10 => return,
+            _ => {}
+        }
+    }
+    panic!("{what}: {measured:?} KiB, documented {documented} KiB");
 }
 
 /// The server reads little of each stream, so that the windows stay full, and the rooms log next to
@@ -52,7 +72,7 @@ const LOW_RATES: &str = "
 
 /// Starts a server. Opens and closes some connections, so that no memory that the server takes once
 /// counts.
-async fn start(dir: &tempfile::TempDir, config: &str) -> (Server, Arc<RawClients>) {
+pub(crate) async fn start(dir: &tempfile::TempDir, config: &str) -> (Server, Arc<RawClients>) {
     let mut setup = Setup::new(&dir.path().join("data"));
     setup.config = config.into();
     let server = setup.start();
@@ -142,12 +162,8 @@ async fn measure_unjoined() -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unjoined_connections_pin_the_documented_memory() {
-    for _ in 0..4 {
-        if let Some(measured) = measure_unjoined().await {
-            return assert_near("an unjoined connection", measured, UNJOINED_KIB);
-        }
-    }
-    panic!("the connections need more than the five seconds that the server allows");
+    let _alone = alone();
+    assert_near("an unjoined connection", UNJOINED_KIB, measure_unjoined).await;
 }
 
 /// How a client writes to its streams.
@@ -241,18 +257,39 @@ impl Pinned {
         assert_eq!(joined, self.sessions.len() as u64, "the server has closed sessions");
         (self.server.resident_kib() - self.before) / joined
     }
+}
 
-    /// Waits until the memory of a session grows by no more than `noise` KiB in two `interval`s.
-    async fn until_it_stays(&self, interval: Duration, noise: u64) -> u64 {
-        let mut samples = [0; 3];
-        loop {
-            sleep(interval).await;
-            samples = [samples[1], samples[2], self.kib_each()];
-            if samples[2] <= samples[0] + noise {
-                return samples[2];
-            }
+/// Waits until the memory of a client, as `sample` measures it in KiB, grows by no more than `noise`
+/// in two `interval`s.
+pub(crate) async fn until_it_stays(
+    interval: Duration,
+    noise: u64,
+    sample: impl Fn() -> u64,
+) -> u64 {
+    let mut samples = Vec::new();
+    while samples.len() < MOST_SAMPLES {
+        sleep(interval).await;
+        samples.push(sample());
+        if let [.., first, _, last] = samples[..]
+            && last <= first + noise
+        {
+            return last;
         }
     }
+    panic!(
+        "the memory grows further after {MOST_SAMPLES} samples: {samples:?} KiB for each client"
+    );
+}
+
+#[tokio::test]
+#[should_panic(expected = "grows further")]
+async fn memory_that_grows_for_ever_fails() {
+    let kib = std::cell::Cell::new(0);
+    until_it_stays(Duration::from_millis(1), 10, || {
+        kib.set(kib.get() + 6);
+        kib.get()
+    })
+    .await;
 }
 
 /// Measures the memory of a joined session whose windows are full, in KiB. `None`: this machine is so
@@ -260,26 +297,28 @@ impl Pinned {
 async fn measure_windows() -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
     let pinned = Pinned::start(&dir, LOW_RATES, 300, Writes::Fast).await;
-    let measured = pinned.until_it_stays(Duration::from_secs(1), 1).await;
+    let measured = until_it_stays(Duration::from_secs(1), 1, || pinned.kib_each()).await;
     (pinned.since.elapsed() < SECOND_MESSAGE).then_some(measured)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_windows_pin_the_documented_memory() {
-    for _ in 0..4 {
-        if let Some(measured) = measure_windows().await {
-            return assert_near("a joined session with full windows", measured, WINDOWS_KIB);
-        }
-    }
-    panic!("the clients do not fill their windows within {SECOND_MESSAGE:?}");
+    let _alone = alone();
+    assert_near("a joined session with full windows", WINDOWS_KIB, measure_windows).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn joined_sessions_pin_the_documented_memory() {
+/// Measures the memory of a joined session that sends all it may, in KiB.
+async fn measure_joined() -> Option<u64> {
     let dir = tempfile::tempdir().unwrap();
     let pinned = Pinned::start(&dir, "", 100, Writes::Pieces).await;
     // The logs of the rooms are full after a few seconds. The memory grows further for a while,
     // because the server's allocator leaves gaps.
-    let measured = pinned.until_it_stays(Duration::from_secs(4), JOINED_KIB / 100).await;
-    assert_near("a joined session that sends all it may", measured, JOINED_KIB);
+    let noise = JOINED_KIB / 100;
+    Some(until_it_stays(Duration::from_secs(4), noise, || pinned.kib_each()).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_sessions_pin_the_documented_memory() {
+    let _alone = alone();
+    assert_near("a joined session that sends all it may", JOINED_KIB, measure_joined).await;
 }

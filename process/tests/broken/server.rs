@@ -1,9 +1,11 @@
 //! The server's process, and what a test can ask of it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::shim::Shim;
@@ -20,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) shim: Option<Shim>,
     /// The limit of open files; `None`: that of the test.
     pub(crate) files: Option<u32>,
+    /// The account of the server; `None`: that of the test. Needs root.
+    pub(crate) user: Option<u32>,
     /// The ports of sessions, of the realtime plane and of HTTP.
     pub(crate) ports: [u16; 3],
 }
@@ -34,16 +38,22 @@ impl Setup {
             level: "info",
             shim: None,
             files: None,
-            ports: [free_udp_port(), free_udp_port(), free_tcp_port()],
+            user: None,
+            ports: std::array::from_fn(|_| free_port()),
         }
     }
 
     fn command(&mut self) -> Command {
         let config = self.dir.with_extension("toml");
         std::fs::write(&config, &self.config).unwrap();
-        let mut command = match self.files {
-            None => Command::new(binary()),
-            Some(files) => {
+        let mut command = match (self.files, self.user) {
+            (None, None) => Command::new(binary()),
+            (None, Some(user)) => {
+                let mut other = Command::new(public_binary(&self.dir.with_extension("program")));
+                other.uid(user).gid(user);
+                other
+            }
+            (Some(files), _) => {
                 let mut shell = Command::new("sh");
                 let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &limited]).arg(binary());
@@ -202,12 +212,27 @@ pub(crate) fn binary() -> PathBuf {
     path
 }
 
-fn free_udp_port() -> u16 {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    UdpSocket::bind(any).unwrap().local_addr().unwrap().port()
+/// Copies `nucleus` to a path. The build directory may be private to root.
+pub(crate) fn public_binary(path: &Path) -> &Path {
+    std::fs::copy(binary(), path).unwrap();
+    path
 }
 
-fn free_tcp_port() -> u16 {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    std::net::TcpListener::bind(any).unwrap().local_addr().unwrap().port()
+/// Returns a port that was free for UDP and TCP a moment ago.
+///
+/// The ports are below those that the system gives to clients, so that no client of a test takes one
+/// before its server does. Each process begins with other ports.
+fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(taken < COUNT, "no port is free");
+        let port = FIRST + (std::process::id() % COUNT * 61 + taken) % COUNT;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return address.port();
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Signals, and a process that is paused.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +9,8 @@ use nucleus_client::{
 };
 
 use crate::clients::{check_poses, hear, join, try_join};
+use crate::heavy::alone;
+use crate::log_reader::LogReader;
 use crate::server::{Server, Setup};
 use crate::shim::{Disk, Shim};
 
@@ -58,6 +59,7 @@ async fn until_served(server: &Server, token: &str, pin: [u8; 32]) {
 
 #[tokio::test]
 async fn a_renewed_certificate_is_served_and_no_session_is_lost() {
+    let _alone = alone();
     let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = write_identity(files.path(), 90);
     let server = Setup { config: tls_config(files.path()), ..Setup::new(dir.path()) }.start();
@@ -84,14 +86,19 @@ async fn a_renewed_certificate_is_served_and_no_session_is_lost() {
 async fn a_bad_certificate_is_not_taken_and_ends_nothing() {
     let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = write_identity(files.path(), 90);
-    let server = Setup { config: tls_config(files.path()), ..Setup::new(dir.path()) }.start();
+    let (log, stderr) = LogReader::new();
+    let config = tls_config(files.path());
+    let server = Setup { config, stderr, ..Setup::new(dir.path()) }.start();
     let token = server.token("ada", "participant");
-    std::fs::write(files.path().join("cert.pem"), "nonsense").unwrap();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| files.path().join(name));
+    let good = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, "nonsense").unwrap();
     server.signal("HUP");
-    std::fs::remove_file(files.path().join("key.pem")).unwrap();
+    log.wait_for(&["certificate was not reloaded", "cert.pem"]);
+    std::fs::write(&certificate, good).unwrap();
+    std::fs::remove_file(key).unwrap();
     server.signal("HUP");
-    // Nothing but the log tells that a reload has failed.
-    std::thread::sleep(Duration::from_millis(500));
+    log.wait_for(&["certificate was not reloaded", "key.pem"]);
     until_served(&server, &token, first).await;
     let mended = write_identity(files.path(), 90);
     server.signal("HUP");
@@ -115,11 +122,10 @@ fn an_expired_certificate_is_told_in_the_log_and_in_the_metrics() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     for (days, word) in [(-1, "ended on"), (3, "ends on")] {
         write_identity(files.path(), days);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (log, stderr) = LogReader::new();
         let config = tls_config(files.path());
-        let server = Setup { config, stderr: writer.into(), ..Setup::new(dir.path()) }.start();
-        let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains("cert.pem") && line.contains(word)), "{word}");
+        let server = Setup { config, stderr, ..Setup::new(dir.path()) }.start();
+        log.wait_for(&["cert.pem", word]);
         let end = server.metric("nucleus_certificate_end_seconds");
         assert!(end.abs_diff(now.checked_add_signed(days * 86_400).unwrap()) < 600);
     }
@@ -165,6 +171,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 /// Paused for less than a session may be silent: nobody is lost.
 #[tokio::test]
 async fn a_paused_server_loses_nobody() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let server = Setup::new(dir.path()).start();
     let mut rooms = Vec::new();

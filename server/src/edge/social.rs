@@ -103,7 +103,9 @@ impl SocialConnection {
             code = ended(end) => (code.into(), true),
             fault = read(receive, &social, device, &room_list_requests, &budgets) => (fault, false),
             fault = write(send, welcome, &mut queue, room_lists) => (fault, false),
-            // A session outside rooms has only its control stream.
+            // A session outside rooms has only its control stream. Datagrams that nobody reads would
+            // wait in memory, each with its whole packet.
+            never = connection.drop_datagrams() => never,
             () = async { refuse_streams(&connection).await; until_connection_ends().await } => (Code::Internal.into(), false),
             end = connection.closed() => (code_of(end).into(), false),
         };

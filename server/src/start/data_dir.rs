@@ -207,6 +207,19 @@ mod tests {
         assert!(DataDir::open(data.path()).is_ok(), "commands need no lock");
     }
 
+    /// A server of the administrator would empty whatever file the link names.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&parent.path().join("data")).unwrap();
+        let other = parent.path().join("other");
+        fs::write(&other, "content").unwrap();
+        std::os::unix::fs::symlink(&other, data.path().join("server.lock")).unwrap();
+        assert!(data.lock().is_err());
+        assert_eq!(fs::read(&other).unwrap(), b"content");
+    }
+
     #[test]
     fn a_file_in_place_of_the_directory_is_named() {
         let parent = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nucleus_core::text::is_plain;
 use thiserror::Error;
@@ -51,7 +51,7 @@ pub enum LoggingError {
 /// thread.
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let directives = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
-    let queue = LogQueue::start(io::stderr())?;
+    let queue = LogQueue::start(io::stderr(), move |lines| loss_notice(format, lines))?;
     let subscriber = subscriber(format, &directives, queue.clone())?;
     LOG.set(queue).map_err(|_| LoggingError::AlreadySet)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySet)?;
@@ -119,6 +119,41 @@ where
     })
 }
 
+/// Returns the line which says that so many lines of the log were lost, in the log's format. It has
+/// its own subscriber, because it does not go through the queue of the others.
+fn loss_notice(format: LogFormat, lines: u64) -> Vec<u8> {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    // Without directives there is no error.
+    if let Ok(subscriber) = subscriber(format, "", move || writer.clone()) {
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(lines, "lines of the log were lost");
+        });
+    }
+    captured.take()
+}
+
+/// Keeps what is written to it.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Makes writers that escape all control characters except the line end.
 struct Escaped<W>(W);
 
@@ -165,30 +200,14 @@ fn push_escaped(safe: &mut String, c: char) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn capture(format: LogFormat, directives: &str, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
         let subscriber = subscriber(format, directives, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
-        String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(captured.take()).unwrap()
     }
 
     const HOSTILE: &str = "\x1b]0;owned\x07\x1b[2J\r\nready \u{9b}31m \u{202e}\u{200b}\u{e0041}";
@@ -215,6 +234,16 @@ mod tests {
         assert_eq!(line["session"], "[::]:5055");
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["name"], HOSTILE);
+    }
+
+    #[test]
+    fn the_notice_of_lost_lines_has_the_format_of_the_log() {
+        let text = String::from_utf8(loss_notice(LogFormat::Json, 500)).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "lines of the log were lost");
+        assert_eq!((&line["lines"], &line["level"]), (&500.into(), &"WARN".into()));
+        let text = String::from_utf8(loss_notice(LogFormat::Pretty, 500)).unwrap();
+        assert!(text.ends_with(" WARN lines of the log were lost lines=500\n"), "{text}");
     }
 
     #[test]

@@ -108,10 +108,10 @@ pub enum TokenError {
     /// A claim has the wrong type or form.
     #[error("the join token's claim `{0}` has a wrong type, length or character")]
     BadClaim(&'static str),
-    /// A time lies more than ten years in the future.
+    /// A time lies more than ten years after the server's clock.
     #[error(
-        "the join token's claim `{0}` is more than ten years ahead: times are in seconds since \
-         1970, not in milliseconds"
+        "the join token's claim `{0}` is more than ten years ahead of the server's clock: times \
+         are in seconds since 1970, not in milliseconds; if this one is, set the server's clock"
     )]
     ImplausibleTime(&'static str),
     /// A claim is no plain text of the right length.

@@ -14,25 +14,18 @@ const PID_BYTES: u64 = 16;
 /// The lock, which holds until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct DataDirLock {
-    /// `None`: the file system has no locks.
+    /// `None`: the file system has no locks, or takes no new file.
     _file: Option<File>,
 }
 
 impl DataDirLock {
     pub(super) fn take(dir: &Path) -> Result<Self, DataDirError> {
         let path = dir.join(NAME);
-        let mut file = match open(&path) {
+        let opened = open(&path).map_err(|error| failed("open", &path, error))?;
+        let mut file = match opened.map_or_else(|| make(&path), Ok) {
             Ok(file) => file,
-            // On a disk that takes no new files a server can still run, with the keys that it has.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull
-                ) =>
-            {
-                return Ok(Self::without(&error));
-            }
-            Err(error) => return Err(failed("open", &path, error)),
+            Err(error) if takes_no_files(&error) => return Ok(Self::without(&error)),
+            Err(error) => return Err(failed("make", &path, error)),
         };
         match file.try_lock() {
             Ok(()) => {}
@@ -55,18 +48,42 @@ impl DataDirLock {
     }
 }
 
-/// Opens the file, and makes it if it does not exist.
-fn open(path: &Path) -> io::Result<File> {
-    match OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // A lock needs no right to write.
-        Err(_) => return File::open(path),
-        opened => return opened,
+/// Opens the file. `None`: it does not exist. A file that exists and cannot be opened is an error:
+/// a server of another user may hold the lock.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // The owner of the directory must not lead a server of the administrator to another file.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NOFOLLOW.bits() as i32,
+    );
+    // A lock needs no right to write.
+    match options.clone().write(true).open(path).or_else(|_| options.open(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
+}
+
+/// Makes the file and opens it.
+fn make(path: &Path) -> io::Result<File> {
     match crate::private_file::create(path, b"") {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => OpenOptions::new().read(true).write(true).open(path),
+        _ => open(path)?.ok_or_else(|| io::ErrorKind::NotFound.into()),
     }
+}
+
+/// Whether the error says that the directory takes no new files. Then a server starts without the
+/// lock, with the keys that the directory has: the lock is against two servers that write.
+fn takes_no_files(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Reads the process id that the holder of the lock has written.
