@@ -220,6 +220,31 @@ fn a_run_with_a_foreign_server_that_vanishes_is_invalid() {
 }
 
 #[test]
+fn an_idle_run_with_a_foreign_server_that_vanishes_is_invalid() {
+    let mut server = Server::start("vanishes-idle");
+    let target = format!("--target {} --data-dir {}", server.session, server.data_dir.display());
+    let load = "--headsets 4 --room-size 2 --ramp 100ms --duration 5s --profile idle";
+    let loadgen = Loadgen::measuring("vanished-idle", &format!("run {target} {load}"));
+    server.child.kill().unwrap();
+    let ended = loadgen.ended_within(END + Duration::from_secs(10));
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    let reason = "INVALID   none of 4 sessions had an answer at the end of the run";
+    assert!(ended.stdout.contains(reason), "{}", ended.stdout);
+    assert_eq!(ended.json["sessions"]["lost"], 4);
+}
+
+#[test]
+fn an_idle_run_with_a_foreign_server_that_stays_is_valid() {
+    let server = Server::start("stays-idle");
+    let target = format!("--target {} --data-dir {}", server.session, server.data_dir.display());
+    let load = "--headsets 4 --room-size 1 --ramp 100ms --duration 1s --profile idle";
+    let loadgen = Loadgen::start("stayed-idle", &format!("run {target} {load}"));
+    let ended = loadgen.ended_within(START);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    assert_eq!(ended.json["notes"], json!([]), "every session had an answer: {}", ended.stdout);
+}
+
+#[test]
 fn an_invalid_run_that_is_allowed_is_judged_by_its_rules() {
     let ended = killed_server("gated", "--allow-invalid --fail-if valid==0");
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);

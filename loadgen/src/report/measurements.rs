@@ -45,6 +45,10 @@ pub(crate) struct Findings {
     pub(crate) arrivals: Arrivals,
     /// For how long nothing had arrived at the end of the window, µs, if that is too long.
     pub(crate) silence: Option<u64>,
+    /// Sessions that were asked at the end of the run whether the server still answers.
+    pub(crate) asked: u64,
+    /// The sessions among them in which the server answered in time.
+    pub(crate) answered: u64,
     pub(crate) state: StateFigures,
     pub(crate) joins: Option<Histogram<u64>>,
     pub(crate) problems: BTreeMap<String, u64>,
@@ -53,6 +57,18 @@ pub(crate) struct Findings {
     pub(crate) storms: Option<Joins>,
     pub(crate) late_joiners: Option<LateJoinersReport>,
     pub(crate) calls: Option<CallsReport>,
+}
+
+impl Findings {
+    /// Returns whether the server answered in no session at the end of the run.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.asked > 0 && self.answered == 0
+    }
+
+    /// Returns whether the server ended before the run did, or seems to have.
+    pub(crate) fn server_is_gone(&self) -> bool {
+        self.server_end.is_some() || self.silence.is_some() || self.is_unanswered()
+    }
 }
 
 /// The sums over all realtime threads.

@@ -42,6 +42,14 @@ pub(super) fn check(
             "no realtime message arrived in the last {:.1} s of the run, as if the server were gone",
             silence as f64 / 1e6
         ));
+    } else if findings.is_unanswered() && findings.server_end.is_none() {
+        report.invalidate(format!(
+            "none of {} sessions had an answer at the end of the run, as if the server were gone",
+            findings.asked
+        ));
+    } else if findings.answered < findings.asked {
+        let (asked, silent) = (findings.asked, findings.asked - findings.answered);
+        report.notes.push(format!("{silent} of {asked} sessions had no answer at the end in time"));
     }
     if total.dead_threads > 0 {
         report.invalidate(format!("{} realtime threads failed", total.dead_threads));
@@ -148,6 +156,12 @@ mod tests {
         let findings = Findings { silence: Some(3_100_000), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert!(report.invalid_reasons[0].contains("in the last 3.1 s"), "{report:?}");
+        let findings = Findings { asked: 4, ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.invalid_reasons[0].contains("none of 4 sessions"), "{report:?}");
+        let findings = Findings { asked: 4, answered: 3, ..Findings::default() };
+        let report = checked(&findings, |_| ());
+        assert!(report.valid && report.notes[0].contains("1 of 4 sessions"), "{report:?}");
         let findings = Findings { interrupted: Some("SIGTERM"), ..Findings::default() };
         let report = checked(&findings, |_| ());
         assert_eq!(report.invalid_reasons, ["interrupted by SIGTERM before its end"]);
