@@ -317,7 +317,6 @@ impl Run {
         // Count the lost sessions before the headsets leave.
         let lost_with = |server_has_ended| progress.lost_sessions(server_has_ended);
         let (lost_with_server, lost) = (lost_with(true), lost_with(false));
-        self.findings.overflow = progress.overflow.load(Relaxed);
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.context.events.tally());
@@ -336,14 +335,16 @@ impl Run {
         self.look_at_server();
         self.findings.asked = self.shared.progress.asked.load(Relaxed);
         self.findings.answered = self.shared.progress.answered.load(Relaxed);
+        self.findings.overflow = self.shared.progress.overflow.load(Relaxed);
         let is_gone = self.findings.server_is_gone();
         self.findings.lost_sessions = if is_gone { lost_with_server } else { lost };
         self.ticker.end();
         let members = self.plan.members(0);
         if let Some(late_joiners) = self.late_joiners.take() {
-            let (report, arrivals) = late_joiners.end(members);
+            let (report, links) = late_joiners.end(members);
             self.findings.late_joiners = Some(report);
-            self.findings.arrivals.merge(arrivals);
+            self.findings.late_unsent = links.unsent;
+            self.findings.arrivals.merge(links.arrivals);
         }
         self.findings.calls = self.calls.take().map(CallLoad::end);
         self.findings.state = self.context.states.figures();

@@ -274,20 +274,31 @@ mod tests {
 
     #[test]
     fn a_late_joiner_that_hears_next_to_nothing_misses_its_scenario() {
-        let crowd = SCENARIOS.iter().find(|scenario| scenario.name == "crowd").unwrap();
         let name = "share of the poses that one late joiner misses";
-        let reached = |least_pose_share| {
+        let reached = |scenario: &str, least_pose_share| {
+            let scenario = SCENARIOS.iter().find(|one| one.name == scenario).unwrap();
             let late = LateJoinersReport {
                 messages_received: 1_000,
                 least_pose_share,
                 ..LateJoinersReport::default()
             };
             let report = Report { late_joiners: Some(late), ..Report::full() };
-            let figures = (crowd.judge)(&report, true);
+            let figures = (scenario.judge)(&report, true);
             figures.iter().find(|figure| figure.name == name).unwrap().reached
         };
-        assert!(reached(Some(0.99)));
-        assert!(!reached(Some(0.01)) && !reached(None));
+        for scenario in ["crowd", "late-join"] {
+            assert!(reached(scenario, Some(0.99)), "{scenario}");
+            assert!(!reached(scenario, Some(0.01)) && !reached(scenario, None), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn more_late_joiners_than_invited_are_no_panic() {
+        let late = LateJoinersReport { invited: 1, whole: 2, ..LateJoinersReport::default() };
+        let report = Report { late_joiners: Some(late), ..Report::full() };
+        for scenario in &SCENARIOS {
+            (scenario.judge)(&report, true);
+        }
     }
 
     #[test]

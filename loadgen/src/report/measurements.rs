@@ -56,6 +56,8 @@ pub(crate) struct Findings {
     pub(crate) join_errors: BTreeMap<String, u64>,
     pub(crate) storms: Option<Joins>,
     pub(crate) late_joiners: Option<LateJoinersReport>,
+    /// Datagrams of the late joiners that our own kernel did not accept.
+    pub(crate) late_unsent: u64,
     pub(crate) calls: Option<CallsReport>,
 }
 

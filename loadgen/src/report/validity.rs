@@ -96,8 +96,8 @@ pub(super) fn check(
         }
     }
     let messages = total.channels.iter().map(|tally| tally.sent).sum::<u64>().max(1) as f64;
-    if total.unsent as f64 / messages > MAX_OWN_DROPS {
-        let unsent = total.unsent;
+    let unsent = total.unsent + findings.late_unsent;
+    if unsent as f64 / messages > MAX_OWN_DROPS {
         report.invalidate(format!("the generator's own kernel refused {unsent} datagrams"));
     }
     if findings.overflow > 0 {
