@@ -157,9 +157,11 @@ impl Headset {
         self.link.on_fallback(Time::from_micros(now))
     }
 
-    /// Returns the round-trip time that the link measures; `None` before its first measurement.
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.link.rtt()
+    /// Returns the round-trip time that the link measures; `None` without a sample that arrived
+    /// after `time` (µs). An older value says nothing about the path since then.
+    pub(crate) fn round_trip_since(&self, time: u64) -> Option<Duration> {
+        let sampled_at = self.link.rtt_sampled_at()?;
+        self.link.rtt().filter(|_| sampled_at.as_micros() > time)
     }
 
     /// Returns how often the realtime port stopped answering.

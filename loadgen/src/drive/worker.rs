@@ -247,7 +247,8 @@ impl Worker {
         self.headsets.iter().filter(|headset| headset.on_fallback(now)).count() as u64
     }
 
-    /// Records the headsets' round-trip times, once after each fault.
+    /// Records the round-trip times that headsets have measured since a fault's end, once after each
+    /// fault.
     fn record_round_trips(&mut self, now: u64) {
         let Some(fault_end) = self.shared.faults.last_fault_end() else { return };
         let is_recorded = self.round_trips.as_ref().is_some_and(|(after, _)| *after == fault_end);
@@ -255,7 +256,8 @@ impl Worker {
             return;
         }
         let mut round_trips = times::histogram();
-        for round_trip in self.headsets.iter().filter_map(Headset::round_trip) {
+        let known = |headset: &Headset| headset.round_trip_since(fault_end);
+        for round_trip in self.headsets.iter().filter_map(known) {
             round_trips.saturating_record(round_trip.as_micros() as u64);
         }
         self.round_trips = Some((fault_end, round_trips));
