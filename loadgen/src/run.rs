@@ -320,6 +320,7 @@ impl Run {
         self.findings.resumed = progress.resumed.load(Relaxed);
         self.findings.rejoined = progress.rejoined.load(Relaxed);
         self.findings.events = Some(self.context.events.tally());
+        self.findings.scheduled_events = self.context.events.scheduled(window);
         self.findings.arrivals.merge(self.context.events.arrivals());
         self.findings.storms = self.storms.take().map(Storms::end);
         self.context.asks_before_leave.store(!self.interrupted(), Relaxed);

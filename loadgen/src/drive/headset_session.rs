@@ -389,6 +389,7 @@ async fn send_events(context: Arc<RunContext>, outbox: EventOutbox, headset: u32
     let source = context.plan.source(headset);
     let now = context.shared.clock.now();
     let mut schedule = EventSchedule::new(source, &context.plan.traffic, now);
+    context.events.begin(schedule.clone());
     let mut payload = Vec::new();
     for number in 0.. {
         let Some((due, kind)) = schedule.take() else { return };

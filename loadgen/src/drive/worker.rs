@@ -288,7 +288,13 @@ impl Worker {
             }
         }
         let now = self.shared.clock.now();
+        let mut scheduled = [0; Channel::COUNT];
+        for headset in &self.headsets {
+            let counts = scheduled.iter_mut().zip(headset.scheduled(self.ledger.window));
+            counts.for_each(|(total, count)| *total += count);
+        }
         WorkerOutcome {
+            scheduled,
             realtime_back,
             round_trips: self.round_trips.take().map_or_else(times::histogram, |(_, found)| found),
             on_fallback: self.on_fallback.unwrap_or_else(|| self.count_fallback(now)),

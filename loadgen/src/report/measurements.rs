@@ -41,6 +41,8 @@ pub(crate) struct Findings {
     /// The reason why a fault could not be caused.
     pub(crate) fault_failed: Option<String>,
     pub(crate) events: Option<Tally>,
+    /// The events that were due in the window.
+    pub(crate) scheduled_events: u64,
     /// What arrived beside the headsets' realtime messages.
     pub(crate) arrivals: Arrivals,
     /// For how long nothing had arrived at the end of the window, µs, if that is too long.
@@ -76,6 +78,8 @@ impl Findings {
 /// The sums over all realtime threads.
 pub(super) struct RealtimeTotals {
     pub(super) channels: [Tally; Channel::COUNT],
+    /// The messages that were due in the window, by channel.
+    pub(super) scheduled: [u64; Channel::COUNT],
     pub(super) gaps: Gaps,
     pub(super) near_poses: NearPoses,
     pub(super) unaffected_latency: Histogram<u64>,
@@ -100,6 +104,7 @@ impl RealtimeTotals {
     pub(super) fn of(outcomes: Vec<thread::Result<WorkerOutcome>>) -> Self {
         let mut total = RealtimeTotals {
             channels: Channel::ALL.map(|_| Tally::new()),
+            scheduled: [0; Channel::COUNT],
             gaps: Gaps::default(),
             near_poses: NearPoses::default(),
             unaffected_latency: times::histogram(),
@@ -130,6 +135,9 @@ impl RealtimeTotals {
     fn add(&mut self, outcome: WorkerOutcome) {
         for (total, tally) in self.channels.iter_mut().zip(&outcome.channels) {
             total.merge(tally);
+        }
+        for (total, count) in self.scheduled.iter_mut().zip(outcome.scheduled) {
+            *total += count;
         }
         self.gaps.merge(outcome.gaps);
         self.near_poses.merge(outcome.near_poses);

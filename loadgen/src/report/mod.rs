@@ -22,7 +22,7 @@ use channels::{Channels, Latency};
 use server::ServerFigures;
 
 /// Version of the report's format.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// The figures of a run. Times are in ms unless the name says otherwise; counters cover the
 /// measured window. A figure that could not be measured is `None`, never 0.

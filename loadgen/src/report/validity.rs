@@ -74,18 +74,7 @@ pub(super) fn check(
              it a machine with less load"
         ));
     }
-    // Only these channels have a fixed rate. The others have turns of random length.
-    for channel in [Channel::Pose, Channel::Pointer] {
-        let expected_messages =
-            plan.traffic.hz(channel) * f64::from(plan.headsets) * report.duration_s;
-        let sent = total.channels[channel as usize].sent;
-        if (sent as f64) < MIN_OFFERED * expected_messages {
-            let name = channel.name();
-            report.invalidate(format!(
-                "only {sent} of {expected_messages:.0} messages were sent: {name}"
-            ));
-        }
-    }
+    check_offered(report, plan, findings, total);
     match total.kernel_drops {
         None => report.notes.push("the generator's own lost datagrams are unknown".into()),
         Some(drops) => {
@@ -112,6 +101,29 @@ pub(super) fn check(
     }
 }
 
+/// Marks the report as invalid if less was sent on a channel than was due by its schedule.
+fn check_offered(report: &mut Report, plan: &Plan, findings: &Findings, total: &RealtimeTotals) {
+    for channel in Channel::ALL {
+        let sent = total.channels[channel as usize].sent;
+        let mut due = total.scheduled[channel as usize] as f64;
+        // These channels have a fixed rate, so that headsets without a schedule are missed too. The
+        // others have turns of random length.
+        if matches!(channel, Channel::Pose | Channel::Pointer) {
+            let headsets = f64::from(plan.headsets);
+            due = due.max(plan.traffic.hz(channel) * headsets * report.duration_s);
+        }
+        offered(report, channel.name(), sent, due);
+    }
+    let sent = findings.events.as_ref().map_or(0, |events| events.sent);
+    offered(report, "event", sent, findings.scheduled_events as f64);
+}
+
+fn offered(report: &mut Report, name: &str, sent: u64, due: f64) {
+    if (sent as f64) < MIN_OFFERED * due {
+        report.invalidate(format!("only {sent} of {due:.0} messages were sent: {name}"));
+    }
+}
+
 /// Returns for how long no realtime message had arrived at the end of the window, µs, if messages
 /// were due and this is too long: a server that is gone does not say so. `last` is when the last
 /// message arrived, µs; 0 if none did.
@@ -130,6 +142,7 @@ mod tests {
     use nucleus_loadgen::embedded::ServerEnd;
 
     use super::*;
+    use crate::check::tally::Tally;
     use crate::load::profile::Profile;
 
     const WINDOW: Window = Window { start: 10_000_000, end: 20_000_000 };
@@ -178,6 +191,29 @@ mod tests {
         };
         assert!(lost(100, 100).valid && lost(3, 0).valid);
         assert!(!lost(100, 0).valid && !lost(100, 96).valid);
+    }
+
+    #[test]
+    fn a_channel_that_was_not_sent_as_scheduled_proves_nothing() {
+        let reasons = |voice: [u64; 2], events: [u64; 2]| {
+            let mut total = RealtimeTotals::of(Vec::new());
+            total.scheduled[Channel::Voice as usize] = voice[0];
+            total.channels[Channel::Voice as usize].sent = voice[1];
+            let mut sent_events = Tally::new();
+            sent_events.sent = events[1];
+            let findings = Findings {
+                events: Some(sent_events),
+                scheduled_events: events[0],
+                ..Findings::default()
+            };
+            let (mut report, plan) = (Report::full(), Plan::of_two_rooms());
+            check(&mut report, &plan, &findings, &total, &ServerWatch::new(None, None));
+            report.invalid_reasons
+        };
+        assert_eq!(reasons([100, 97], [100, 97]), [""; 0]);
+        assert_eq!(reasons([100, 96], [0, 0]), ["only 96 of 100 messages were sent: voice"]);
+        assert_eq!(reasons([100, 0], [0, 0]), ["only 0 of 100 messages were sent: voice"]);
+        assert_eq!(reasons([0, 0], [9, 0]), ["only 0 of 9 messages were sent: event"]);
     }
 
     #[test]
