@@ -37,7 +37,8 @@ impl Loadgen {
         let loadgen = Path::new(env!("CARGO_BIN_EXE_loadgen"));
         assert!(loadgen.with_file_name("nucleus").is_file(), "build the server first: cargo build");
         let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
-        let _ = fs::remove_file(&json);
+        // The file of an earlier run, which no run may leave as it is.
+        fs::write(&json, r#"{ "valid": true, "invalid_reasons": [] }"#).unwrap();
         let mut child = Command::new(loadgen)
             .args(options.split_whitespace())
             .arg("--json")
@@ -288,6 +289,18 @@ fn a_second_signal_ends_everything_at_once() {
     let ended = loadgen.ended_within(Duration::from_secs(5));
     assert_eq!(ended.code, Some(3));
     assert_no_server(pid);
+    let reasons = json!(["not finished"]);
+    assert_eq!((&ended.json["valid"], &ended.json["invalid_reasons"]), (&json!(false), &reasons));
+}
+
+#[test]
+fn a_run_that_cannot_take_place_leaves_no_earlier_result() {
+    let no_server = "--target 127.0.0.1:9 --data-dir no-such-directory";
+    for command in [format!("run {no_server}"), format!("run {no_server} --allow-invalid")] {
+        let ended = Loadgen::start("no-server", &command).ended_within(END);
+        assert_eq!((ended.code, &ended.json["valid"]), (Some(3), &json!(false)), "{command}");
+        assert_eq!(ended.json["invalid_reasons"].as_array().map(Vec::len), Some(1));
+    }
 }
 
 #[test]
