@@ -207,11 +207,11 @@ impl std::fmt::Display for ScenarioResult {
             writeln!(f, "INVALID   {reason}")?;
         }
         // Scripts read the figures, which come last.
-        writeln!(f, "{:<44} {:>12} {:>12}", self.scenario, "figure", "limit")?;
+        writeln!(f, "{:<46} {:>12} {:>12}", self.scenario, "figure", "limit")?;
         for Figure { name, figure, limit, reached } in &self.figures {
             let mark = if *reached { "" } else { "  MISSED" };
             let figure = figure.map_or("unknown".to_owned(), |figure| format!("{figure:.2}"));
-            writeln!(f, "{name:<44} {figure:>12} {limit:>12.2}{mark}")?;
+            writeln!(f, "{name:<46} {figure:>12} {limit:>12.2}{mark}")?;
         }
         Ok(())
     }
