@@ -45,7 +45,8 @@ impl Loadgen {
         assert!(loadgen.with_file_name("nucleus").is_file(), "build the server first: cargo build");
         let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
         // The file of an earlier run, which no run may leave as it is.
-        fs::write(&json, r#"{ "valid": true, "invalid_reasons": [] }"#).unwrap();
+        fs::write(&json, r#"{ "valid": true, "invalid_reasons": [] }"#)
+            .expect("the directory exists");
         command.arg("--json").arg(&json).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take();
